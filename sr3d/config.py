@@ -1,0 +1,334 @@
+"""What a run does, as frozen dataclasses. Defaults are the paper's; see the README for its gaps.
+
+`default_config("scannet").with_overrides(["assigner.k=7"])` is the whole mechanism: dotted names,
+type-checked, with a did-you-mean. Runtime matters (device, threads, folders) are not configuration.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+import yaml
+
+from sr3d.errors import InputError
+from sr3d.files import digest
+
+DatasetName = Literal["scannet", "sunrgbd", "synthetic", "synthetic_rotated"]
+DATASETS: tuple[str, ...] = typing.get_args(DatasetName)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """TR3D's network (SR3D changes nothing in it): MinkResNet34, generative neck, shared head."""
+
+    voxel_size: float = 0.01  # metres
+    stem_channels: int = 64
+    stem_stride: int = 2  # stride of the first convolution
+    stem_pool: bool = True  # 2³ max pooling after it
+    planes: tuple[int, ...] = (64, 128, 128, 128)  # channels of the four stages
+    blocks: tuple[int, ...] = (3, 4, 6, 3)  # residual blocks of the four stages
+    neck_channels: int = 128
+
+
+@dataclass(frozen=True)
+class AssignerConfig:
+    """Which anchors are positive, and for which ground truth."""
+
+    name: Literal["spota", "tr3d"] = "spota"
+    k: int = 6  # positives per ground truth, at most
+    levels: Literal["all", "by_class"] = "all"  # SPOTA's candidates; "by_class" is TR3D's rule
+    mu: float = 1.0  # Eq. 4
+    reg_cost: Literal["iou", "log_iou", "diou"] = "iou"  # C_reg of Eq. 5
+    vertex_distance: bool = True  # R_VD of Eq. 5
+    vertices: Literal["invariant", "literal"] = "invariant"  # Eq. 3 on rotated boxes
+    tr3d_variant: Literal["mmdet3d", "samsung"] = "mmdet3d"
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Classification loss (focal, or RAS = Eq. 7) and box loss (DIoU)."""
+
+    cls: Literal["ras", "focal"] = "ras"
+    focal_alpha: float = 0.25
+    focal_gamma: float = 2.0
+    tau: float = 0.1  # Eq. 9
+    beta: float = 1.0  # Eq. 6
+    rdl_form: Literal["printed", "bracket", "rank"] = "printed"  # Eq. 6, see losses/ras.py
+    rank_scope: Literal["ground_truth", "image"] = "ground_truth"
+    rotated_diou: Literal["correct", "legacy"] = "correct"
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """What training does to a scene, in this order."""
+
+    sample_fraction: tuple[float, float] = (0.33, 1.0)  # share of points kept, uniform in between
+    sample_count: int = 0  # if positive: so many points instead, with replacement where too few
+    flip_x: float = 0.5  # probability
+    flip_y: float = 0.5
+    rotation: float = 5.0  # degrees, uniform in ±
+    scale: tuple[float, float] = (0.6, 1.4)
+    translation: float = 0.1  # metres, standard deviation per axis
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The schedule. `repeat` is how often an epoch goes through the training scenes."""
+
+    epochs: int = 13
+    milestones: tuple[int, ...] = (8, 11, 12)  # epochs after which the rate drops tenfold
+    repeat: int = 15
+    batch_size: int = 16
+    lr: float = 1e-3
+    warmup_start_lr: float = 1e-5
+    warmup_iters: int = 300
+    weight_decay: float = 1e-4
+    clip_norm: float = 10.0
+
+
+@dataclass(frozen=True)
+class TestConfig:
+    """Inference and its explicit sources of randomness (seeded by training and test index)."""
+
+    __test__ = False  # no test class, whatever pytest thinks of the name
+
+    sample_count: int = 0  # points drawn from each scene; 0 keeps all
+    voxel_pick: Literal["first", "random"] = "random"  # which point represents a voxel
+    nms: Literal["bev", "3d"] = "bev"
+    nms_pre: int = 1000
+    score_thr: float = 0.01
+    iou_thr: float = 0.5
+
+
+@dataclass(frozen=True)
+class Config:
+    """One setting on one data set."""
+
+    dataset: DatasetName = "scannet"
+    seed: int = 0  # base seed; runs derive theirs from it and their indices
+    model: ModelConfig = field(default_factory=ModelConfig)
+    assigner: AssignerConfig = field(default_factory=AssignerConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    test: TestConfig = field(default_factory=TestConfig)
+
+    def with_overrides(self, overrides: Sequence[str]) -> Config:
+        """A copy with `dotted.name=value` assignments applied, left to right.
+
+        `augment=tr3d` and `augment=sr3d` name a preset (see `augment_preset`).
+
+        Raises:
+            InputError: unknown name (with the nearest known one) or a value of the wrong type.
+        """
+        config = self
+        for override in overrides:
+            name, equals, text = override.partition("=")
+            if not equals:
+                raise InputError(f"override '{override}': write it as name=value")
+            if name == "augment":
+                preset = augment_preset(text.strip(), self.dataset)
+                config = dataclasses.replace(config, augment=preset)
+            else:
+                config = _assign(config, name.strip().split("."), text, name)
+        check(config)
+        return config
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested plain values, JSON-able."""
+        return typing.cast(dict[str, Any], _plain(dataclasses.asdict(self)))
+
+    def flat(self) -> dict[str, Any]:
+        """Dotted names to plain values, in the order of definition."""
+        return dict(_flatten(self.to_dict()))
+
+    def digest(self) -> str:
+        """Short digest of the whole configuration."""
+        return digest(self.to_dict())
+
+
+def default_config(dataset: str) -> Config:
+    """The paper's configuration for a data set; for procedural rooms, one that two cores can train.
+
+    Raises:
+        InputError: unknown data set.
+    """
+    match dataset:
+        case "scannet":
+            return Config()
+        case "sunrgbd":
+            return Config(
+                dataset="sunrgbd",
+                augment=augment_preset("sr3d", "sunrgbd"),
+                train=TrainConfig(repeat=5),
+                test=TestConfig(sample_count=100_000),
+            )
+        case "synthetic" | "synthetic_rotated":
+            return _synthetic(typing.cast(DatasetName, dataset))
+    raise InputError(f"unknown data set '{dataset}'{did_you_mean(dataset, DATASETS)}")
+
+
+def _synthetic(dataset: DatasetName) -> Config:
+    """Small on purpose: the anchors keep about the paper's spacing, the network is thin."""
+    return Config(
+        dataset=dataset,
+        model=ModelConfig(
+            voxel_size=0.05,
+            stem_channels=16,
+            stem_stride=1,
+            stem_pool=False,
+            planes=(16, 32, 48, 48),
+            blocks=(1, 1, 1, 1),
+            neck_channels=32,
+        ),
+        augment=AugmentConfig(
+            sample_fraction=(0.5, 1.0), scale=(0.9, 1.1), translation=0.1, rotation=5.0
+        ),
+        train=TrainConfig(repeat=1, batch_size=4, lr=4e-3, warmup_iters=20),
+        test=TestConfig(sample_count=15_000),
+    )
+
+
+def augment_preset(name: str, dataset: str) -> AugmentConfig:
+    """`sr3d`: what the paper states (TR3D's on SUN RGB-D, where it is silent); `tr3d`: TR3D's.
+
+    Source: the paper's supplement; SamsungLabs/tr3d configs.
+    """
+    if name not in ("sr3d", "tr3d"):
+        raise InputError(f"augment: unknown preset '{name}'; choose sr3d or tr3d")
+    if dataset == "sunrgbd":
+        return AugmentConfig(sample_count=100_000, flip_y=0.0, rotation=30.0, scale=(0.85, 1.15))
+    if name == "sr3d":
+        return AugmentConfig()
+    return AugmentConfig(rotation=1.1459156, scale=(0.9, 1.1))  # 0.02 rad
+
+
+def config_from_dict(value: dict[str, Any]) -> Config:
+    """The inverse of `Config.to_dict`, with the same checks as overrides."""
+    config = _from_dict(Config, value, "")
+    check(config)
+    return config
+
+
+def check(config: Config) -> None:
+    """Refuse values that no run can use.
+
+    Raises:
+        InputError: names the field and what it must be.
+    """
+    rules = [
+        ("model.voxel_size", config.model.voxel_size > 0, "positive"),
+        ("model.stem_stride", config.model.stem_stride in (1, 2), "1 or 2"),
+        ("model.planes", len(config.model.planes) == 4, "four numbers"),
+        ("model.blocks", len(config.model.blocks) == 4, "four numbers"),
+        ("assigner.k", config.assigner.k >= 1, "at least 1"),
+        ("assigner.mu", config.assigner.mu > 0, "positive"),
+        ("loss.tau", config.loss.tau > 0, "positive"),
+        ("loss.beta", config.loss.beta >= 0, "zero or more"),
+        ("augment.sample_count", config.augment.sample_count >= 0, "zero or more"),
+        ("augment.sample_fraction", _increasing(config.augment.sample_fraction, 1), "in (0, 1]"),
+        ("augment.scale", _increasing(config.augment.scale), "two positive numbers, rising"),
+        ("train.epochs", config.train.epochs >= 1, "at least 1"),
+        ("train.repeat", config.train.repeat >= 1, "at least 1"),
+        ("train.batch_size", config.train.batch_size >= 1, "at least 1"),
+        ("train.lr", config.train.lr > 0, "positive"),
+        ("test.nms_pre", config.test.nms_pre >= 1, "at least 1"),
+        ("test.iou_thr", 0 < config.test.iou_thr <= 1, "in (0, 1]"),
+    ]
+    for name, holds, remedy in rules:
+        if not holds:
+            raise InputError(f"{name}={config.flat()[name]}: must be {remedy}")
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """The tail of an error message: the nearest known name, or all of them."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"; did you mean '{close[0]}'?" if close else f"; choose one of {', '.join(known)}"
+
+
+def _increasing(pair: tuple[float, float], top: float = float("inf")) -> bool:
+    return 0 < pair[0] <= pair[1] <= top
+
+
+C = TypeVar("C")
+
+
+def _assign(node: C, path: list[str], text: str, whole: str) -> C:
+    hints = typing.get_type_hints(type(node))
+    if path[0] not in hints:
+        raise InputError(f"unknown setting '{whole}'{did_you_mean(whole, list(Config().flat()))}")
+    hint = hints[path[0]]
+    if dataclasses.is_dataclass(hint):
+        if len(path) == 1:
+            raise InputError(f"'{whole}' is a group; set one of its fields, e.g. {whole}.…=…")
+        value = _assign(getattr(node, path[0]), path[1:], text, whole)
+    elif len(path) > 1:
+        raise InputError(f"unknown setting '{whole}'{did_you_mean(whole, list(Config().flat()))}")
+    else:
+        try:
+            value = _coerce(yaml.safe_load(text), hint, whole)
+        except yaml.YAMLError:
+            raise InputError(f"{whole}: cannot read the value '{text}'") from None
+    return dataclasses.replace(typing.cast(Any, node), **{path[0]: value})
+
+
+def _coerce(value: Any, hint: Any, name: str) -> Any:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        # YAML reads 3d as text but on/off as truth values, so compare what was meant: the text.
+        if value not in args:
+            raise InputError(f"{name}: '{value}'{did_you_mean(str(value), args)}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise InputError(f"{name}: expected a list such as [1, 2], got '{value}'")
+        if args[-1] is not Ellipsis and len(value) != len(args):
+            raise InputError(f"{name}: expected {len(args)} numbers, got {len(value)}")
+        return tuple(_coerce(item, args[0], name) for item in value)
+    if hint is float and isinstance(value, str):
+        # YAML 1.1 wants a dot in 1e-3; people do not.
+        try:
+            value = float(value)
+        except ValueError:
+            raise InputError(f"{name}: expected a number, got '{value}'") from None
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
+    kind = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    raise InputError(f"{name}: expected {kind.get(hint, hint)}, got '{value}'")
+
+
+def _from_dict(cls: type[C], value: dict[str, Any], prefix: str) -> C:
+    hints = typing.get_type_hints(cls)
+    for name in value:
+        if name not in hints:
+            raise InputError(f"unknown setting '{prefix}{name}'{did_you_mean(name, list(hints))}")
+    fields = {
+        name: _from_dict(hints[name], item, f"{prefix}{name}.")
+        if dataclasses.is_dataclass(hints[name])
+        else _coerce(item, hints[name], prefix + name)
+        for name, item in value.items()
+    }
+    return cls(**fields)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _flatten(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    pairs: list[tuple[str, Any]] = []
+    for key, item in value.items():
+        if isinstance(item, dict):
+            pairs += _flatten(item, f"{prefix}{key}.")
+        else:
+            pairs.append((prefix + key, item))
+    return pairs

@@ -1,0 +1,63 @@
+"""What each data set is: its classes in order, whether boxes turn, and TR3D's level of each class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sr3d.config import did_you_mean
+from sr3d.errors import InputError
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """classes: names, the label is the index. rotated: boxes have a yaw.
+
+    levels: TR3D's `label2level`, 0 the fine level and 1 the coarse one: the larger half of the
+    classes by mean size is coarse (SamsungLabs/tr3d configs and issue 9).
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    levels: tuple[int, ...]
+    rotated: bool = False
+
+
+SCANNET = Dataset(
+    name="scannet",
+    classes=(
+        "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf", "picture",
+        "counter", "desk", "curtain", "refrigerator", "showercurtrain", "toilet", "sink",
+        "bathtub", "garbagebin",
+    ),
+    levels=(0, 1, 0, 1, 1, 0, 1, 1, 0, 1, 1, 1, 0, 0, 0, 0, 1, 0),
+)  # fmt: skip
+SUNRGBD = Dataset(
+    name="sunrgbd",
+    classes=(
+        "bed", "table", "sofa", "chair", "toilet", "desk", "dresser", "night_stand", "bookshelf",
+        "bathtub",
+    ),
+    levels=(1, 1, 1, 0, 0, 1, 0, 0, 1, 0),
+    rotated=True,
+)  # fmt: skip
+# Procedural rooms: ScanNet's names and levels for the classes that the generator builds.
+_ROOM_CLASSES = (
+    "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf", "picture", "desk",
+    "refrigerator", "toilet", "garbagebin",
+)  # fmt: skip
+_ROOM_LEVELS = tuple(SCANNET.levels[SCANNET.classes.index(name)] for name in _ROOM_CLASSES)
+SYNTHETIC = Dataset("synthetic", _ROOM_CLASSES, _ROOM_LEVELS)
+SYNTHETIC_ROTATED = Dataset("synthetic_rotated", _ROOM_CLASSES, _ROOM_LEVELS, rotated=True)
+
+DATASETS = {d.name: d for d in (SCANNET, SUNRGBD, SYNTHETIC, SYNTHETIC_ROTATED)}
+
+
+def get_dataset(name: str) -> Dataset:
+    """The data set of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in DATASETS:
+        raise InputError(f"unknown data set '{name}'{did_you_mean(name, list(DATASETS))}")
+    return DATASETS[name]

@@ -1,0 +1,58 @@
+"""The one scene type: what every data set becomes and every transform takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sr3d.errors import InputError
+from sr3d.geometry.boxes import Boxes
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A coloured point cloud with its ground truth.
+
+    points: (N, 3) float32 metres, z up. colors: (N, 3) float32 in [0, 1].
+    boxes: K ground-truth boxes. labels: (K,) int64 into the data set's classes.
+    """
+
+    id: str
+    points: Tensor
+    colors: Tensor
+    boxes: Boxes
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+
+def check_scene(scene: Scene, classes: tuple[str, ...], source: str) -> None:
+    """Refuse a scene that would poison a training.
+
+    Raises:
+        InputError: no points, NaN, a colour outside [0, 1], a flat box or an unknown label; the
+            message starts with `source`.
+    """
+    if len(scene) == 0:
+        raise InputError(f"{source}: the scene has no points; remove it or scan it again")
+    if scene.points.shape != scene.colors.shape:
+        raise InputError(f"{source}: {len(scene.points)} points but {len(scene.colors)} colours")
+    for name, value in (
+        ("points", scene.points),
+        ("colours", scene.colors),
+        ("boxes", scene.boxes.tensor),
+    ):
+        if not torch.isfinite(value).all():
+            raise InputError(f"{source}: {name} contain NaN or infinity; clean the scan first")
+    low, high = float(scene.colors.min()), float(scene.colors.max())
+    if low < 0 or high > 1:
+        raise InputError(f"{source}: colours span {low:.3g} to {high:.3g}; scale them to 0 to 1")
+    if len(scene.labels) != len(scene.boxes):
+        raise InputError(f"{source}: {len(scene.boxes)} boxes but {len(scene.labels)} labels")
+    if len(scene.boxes) and float(scene.boxes.sizes.min()) <= 0:
+        raise InputError(f"{source}: a ground-truth box has no extent; remove it or mend its size")
+    if len(scene.labels) and not (0 <= int(scene.labels.min()) <= int(scene.labels.max()) < len(classes)):
+        raise InputError(f"{source}: labels must lie in 0 to {len(classes) - 1}")

@@ -1,0 +1,125 @@
+"""The one box type: geometric centre, full size, yaw.
+
+A box is seven numbers `(cx, cy, cz, dx, dy, dz, yaw)` in metres and radians; yaw turns
+counter-clockwise about z (up), and an axis-aligned box is one with yaw 0. Other conventions
+(bottom centres, half sizes, clockwise headings) are converted where such files are read.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Signs of the corners: index bits 0, 1, 2 are x, y, z, so 0 is the minimum corner and 7 the maximum.
+_SIGNS = torch.tensor([[(i >> axis & 1) * 2 - 1 for axis in range(3)] for i in range(8)])
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """K boxes as a `(K, 7)` tensor. Indexing with a mask, slice or indices gives Boxes again."""
+
+    tensor: Tensor
+
+    def __post_init__(self) -> None:
+        if self.tensor.ndim != 2 or self.tensor.shape[1] != 7:
+            raise ValueError(f"boxes must be (K, 7), got {tuple(self.tensor.shape)}")
+
+    @staticmethod
+    def empty() -> Boxes:
+        return Boxes(torch.zeros(0, 7))
+
+    @staticmethod
+    def from_array(array: Any) -> Boxes:
+        """From anything `(K, 6)` (axis-aligned) or `(K, 7)`; an empty array of any shape too."""
+        tensor = torch.as_tensor(array, dtype=torch.float32)
+        if tensor.numel() == 0:
+            return Boxes.empty()
+        if tensor.ndim == 2 and tensor.shape[1] == 6:
+            tensor = torch.cat([tensor, tensor.new_zeros(len(tensor), 1)], dim=1)
+        return Boxes(tensor)
+
+    def __len__(self) -> int:
+        return len(self.tensor)
+
+    def __getitem__(self, index: Any) -> Boxes:
+        return Boxes(self.tensor[index].reshape(-1, 7))
+
+    @property
+    def centers(self) -> Tensor:
+        """(K, 3) metres."""
+        return self.tensor[:, :3]
+
+    @property
+    def sizes(self) -> Tensor:
+        """(K, 3) metres, along the box's own axes."""
+        return self.tensor[:, 3:6]
+
+    @property
+    def yaw(self) -> Tensor:
+        """(K,) radians."""
+        return self.tensor[:, 6]
+
+    def corners(self) -> Tensor:
+        """(K, 8, 3); corner 0 is the box's minimum corner in its own frame, 7 the maximum."""
+        return corners(self.tensor)
+
+    def contains(self, points: Tensor) -> Tensor:
+        """(N, K) bool: which points `(N, 3)` lie in which box, faces included."""
+        offset = rotate_z(points[:, None] - self.centers, -self.yaw)
+        return (offset.abs() <= self.sizes / 2).all(dim=-1)
+
+    def flipped(self, axis: int) -> Boxes:
+        """Mirrored across the plane through the origin normal to x (axis 0) or y (axis 1)."""
+        box = self.tensor.clone()
+        box[:, axis] = -box[:, axis]
+        box[:, 6] = -box[:, 6]  # a mirrored cuboid: turning by pi maps it onto itself
+        return Boxes(box)
+
+    def rotated(self, angle: float) -> Boxes:
+        """Turned about the world's z axis, exactly: an axis-aligned box gets a yaw."""
+        box = self.tensor.clone()
+        box[:, :3] = rotate_z(box[:, :3], box.new_tensor(angle))
+        box[:, 6] = box[:, 6] + angle
+        return Boxes(box)
+
+    def enclosing(self) -> Boxes:
+        """The smallest axis-aligned boxes around these."""
+        corner = self.corners()
+        low, high = corner.amin(dim=1), corner.amax(dim=1)
+        yaw = low.new_zeros(len(self), 1)
+        return Boxes(torch.cat([(low + high) / 2, high - low, yaw], dim=1))
+
+    def scaled(self, factor: float) -> Boxes:
+        """Scaled about the origin."""
+        box = self.tensor.clone()
+        box[:, :6] *= factor
+        return Boxes(box)
+
+    def translated(self, offset: Tensor) -> Boxes:
+        """Moved by `(3,)` metres."""
+        box = self.tensor.clone()
+        box[:, :3] += offset
+        return Boxes(box)
+
+
+def rotate_z(points: Tensor, angle: Tensor) -> Tensor:
+    """Turn `(…, 3)` points counter-clockwise about z; `angle` broadcasts against `(…,)`."""
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    x, y, z = points.unbind(dim=-1)
+    return torch.stack([x * cos - y * sin, x * sin + y * cos, z.expand_as(x * cos)], dim=-1)
+
+
+def corners(boxes: Tensor) -> Tensor:
+    """(…, 7) boxes to (…, 8, 3) corners, differentiable; see `Boxes.corners` for their order."""
+    signs = _SIGNS.to(boxes)
+    offset = signs * boxes[..., None, 3:6] / 2
+    return boxes[..., None, :3] + rotate_z(offset, boxes[..., None, 6])
+
+
+def normalize_yaw(yaw: Tensor) -> Tensor:
+    """The same angle in [-pi, pi)."""
+    return (yaw + math.pi) % (2 * math.pi) - math.pi
