@@ -145,7 +145,7 @@ class Config:
 
     def flat(self) -> dict[str, Any]:
         """Dotted names to plain values, in the order of definition."""
-        return dict(_flatten(self.to_dict()))
+        return flatten(self.to_dict())
 
     def digest(self) -> str:
         """Short digest of the whole configuration."""
@@ -324,11 +324,12 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _flatten(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    pairs: list[tuple[str, Any]] = []
+def flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as one, with dotted names, in the same order."""
+    flat: dict[str, Any] = {}
     for key, item in value.items():
         if isinstance(item, dict):
-            pairs += _flatten(item, f"{prefix}{key}.")
+            flat |= flatten(item, f"{prefix}{key}.")
         else:
-            pairs.append((prefix + key, item))
-    return pairs
+            flat[prefix + key] = item
+    return flat

@@ -115,7 +115,9 @@ def find_runs(results: str | Path) -> list[RunRecord]:
     results = Path(results)
     paths = [*results.glob("*/*/train*/run.json"), *results.glob("*/*/train*/test*/run.json")]
     runs = [read_run(path) for path in paths]
-    return sorted(runs, key=lambda r: (r.dataset, r.setting, r.train, -1 if r.test is None else r.test))
+    return sorted(
+        runs, key=lambda r: (r.dataset, r.setting, r.train, -1 if r.test is None else r.test)
+    )
 
 
 def read_metrics(path: str | Path) -> list[dict[str, Any]]:

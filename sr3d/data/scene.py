@@ -54,5 +54,7 @@ def check_scene(scene: Scene, classes: tuple[str, ...], source: str) -> None:
         raise InputError(f"{source}: {len(scene.boxes)} boxes but {len(scene.labels)} labels")
     if len(scene.boxes) and float(scene.boxes.sizes.min()) <= 0:
         raise InputError(f"{source}: a ground-truth box has no extent; remove it or mend its size")
-    if len(scene.labels) and not (0 <= int(scene.labels.min()) <= int(scene.labels.max()) < len(classes)):
+    if len(scene.labels) and not (
+        0 <= int(scene.labels.min()) <= int(scene.labels.max()) < len(classes)
+    ):
         raise InputError(f"{source}: labels must lie in 0 to {len(classes) - 1}")

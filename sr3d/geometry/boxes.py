@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Signs of the corners: index bits 0, 1, 2 are x, y, z, so 0 is the minimum corner and 7 the maximum.
+# Signs of the corners: index bits 0, 1, 2 are x, y, z; 0 is the minimum corner, 7 the maximum.
 _SIGNS = torch.tensor([[(i >> axis & 1) * 2 - 1 for axis in range(3)] for i in range(8)])
 
 
@@ -46,7 +46,8 @@ class Boxes:
         return len(self.tensor)
 
     def __getitem__(self, index: Any) -> Boxes:
-        return Boxes(self.tensor[index].reshape(-1, 7))
+        rows = self.tensor[index]
+        return Boxes(rows[None] if rows.ndim == 1 else rows)
 
     @property
     def centers(self) -> Tensor:
@@ -88,10 +89,7 @@ class Boxes:
 
     def enclosing(self) -> Boxes:
         """The smallest axis-aligned boxes around these."""
-        corner = self.corners()
-        low, high = corner.amin(dim=1), corner.amax(dim=1)
-        yaw = low.new_zeros(len(self), 1)
-        return Boxes(torch.cat([(low + high) / 2, high - low, yaw], dim=1))
+        return Boxes(enclosing_boxes(self.tensor))
 
     def scaled(self, factor: float) -> Boxes:
         """Scaled about the origin."""
@@ -120,6 +118,15 @@ def corners(boxes: Tensor) -> Tensor:
     return boxes[..., None, :3] + rotate_z(offset, boxes[..., None, 6])
 
 
+def enclosing_boxes(boxes: Tensor) -> Tensor:
+    """The smallest axis-aligned boxes around (…, 7) boxes, (…, 7), differentiable."""
+    cos, sin = torch.cos(boxes[..., 6]).abs(), torch.sin(boxes[..., 6]).abs()
+    dx, dy, dz = boxes[..., 3:6].unbind(-1)
+    size = torch.stack([dx * cos + dy * sin, dx * sin + dy * cos, dz], dim=-1)
+    return torch.cat([boxes[..., :3], size, torch.zeros_like(boxes[..., 6:])], dim=-1)
+
+
 def normalize_yaw(yaw: Tensor) -> Tensor:
     """The same angle in [-pi, pi)."""
-    return (yaw + math.pi) % (2 * math.pi) - math.pi
+    turned = (yaw + math.pi) % (2 * math.pi) - math.pi
+    return torch.where(turned < math.pi, turned, -math.pi)  # just below -pi rounds to pi

@@ -1,0 +1,42 @@
+# From a table of settings to trainings, tests, the paper's tables and an MLflow store.
+# How to run it, and what the tiers are: docs/workflow.md.
+from snakemake.utils import min_version
+
+from workflow.progress import watch
+
+min_version("9.19")
+
+
+configfile: "config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/test.smk"
+include: "workflow/rules/aggregate.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    input:
+        table_files(),
+        "<results>/mlflow.db",
+
+
+progress = watch()
+
+
+onstart:
+    progress.start()
+
+
+onsuccess:
+    progress.succeed(table_files(), EXPERIMENT["results"])
+
+
+onerror:
+    progress.fail()

@@ -1,0 +1,49 @@
+"""The Python entry point: `sr3d.load`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from sr3d.config import Config, config_from_dict, default_config, did_you_mean
+from sr3d.errors import InputError
+from sr3d.models.detector import Detector, build_detector
+from sr3d.models.weights import load_weights
+from sr3d.records import MODEL_FILE, RUN_FILE, read_run
+
+MODELS = ("sr3d", "tr3d")
+
+
+def load(
+    name: str,
+    dataset: str | None = None,
+    checkpoint: str | Path | None = None,
+    device: str = "cpu",
+) -> Detector:
+    """A detector in evaluation mode.
+
+    name: `sr3d` or `tr3d` (the same network, trained differently), or the folder of a training,
+    which knows its data set and weights.
+    dataset: whose classes and box coding; `scannet` by default.
+    checkpoint: weights, ours (`.safetensors`) or a `.pth` in mmdet3d's or SamsungLabs' naming;
+    without one they are random, from seed 0.
+
+    Raises:
+        InputError: unknown name or data set, or weights that do not fit.
+    """
+    folder = Path(name)
+    config: Config
+    if (folder / RUN_FILE).is_file():
+        config = config_from_dict(read_run(folder).config)
+        checkpoint = checkpoint or folder / MODEL_FILE
+    elif name in MODELS:
+        config = default_config(dataset or "scannet")
+    else:
+        raise InputError(f"unknown model '{name}'{did_you_mean(name, MODELS)}, or a run's folder")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = build_detector(config)
+    if checkpoint is not None:
+        load_weights(model, checkpoint)
+    return model.to(device).eval()

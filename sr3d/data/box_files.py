@@ -1,0 +1,208 @@
+"""Files of boxes: ground truth and detections, ours and mmdet3d's.
+
+npz: `scene` (N,) strings, `label` (N,) integers, `box` (N, 7) or, axis-aligned, (N, 6): geometric
+centre, full size in metres, yaw in radians; detections also `score` (N,). Ground truth may list all
+its scene ids as `scenes`, so that scenes without a box are known too.
+
+pkl: a dictionary with the same entries, as arrays or lists; or, as ground truth, mmdet3d's info
+file (1.1 or later: `metainfo`, `data_list`), whose boxes follow the same convention.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sr3d.data.safe_pickle import load_pickle
+from sr3d.errors import InputError
+from sr3d.geometry.box_set import BoxSet
+
+
+def read_ground_truth(path: str | Path, classes: Sequence[str]) -> BoxSet:
+    """Ground truth from npz, pkl or an mmdet3d info file; labels index `classes`.
+
+    Raises:
+        InputError: the file cannot be read, or its content is wrong; names the field.
+    """
+    path = Path(path)
+    content = _load(path)
+    if "data_list" in content:
+        content = _from_infos(path, content, classes)
+    return _box_set(path, content, classes, scored=False)
+
+
+def read_detections(
+    path: str | Path, classes: Sequence[str] = (), truth: BoxSet | None = None
+) -> BoxSet:
+    """Detections from npz or pkl. If given, labels must index `classes` and scenes be in `truth`.
+
+    Raises:
+        InputError: the file cannot be read, or its content is wrong; names the field.
+    """
+    path = Path(path)
+    content = _load(path)
+    if "data_list" in content:
+        raise InputError(f"{path}: this is an info file of ground truth, not of detections")
+    detections = _box_set(path, content, classes, scored=True)
+    if truth is not None:
+        known = truth.known_scenes()
+        strange = [scene for scene in np.unique(detections.scene).tolist() if scene not in known]
+        if strange:
+            raise InputError(
+                f"{path}: scene: {len(strange)} of its scenes are not in the ground truth, e.g. "
+                f"'{strange[0]}'; evaluate on the split that they belong to, or remove them"
+            )
+    return detections
+
+
+def _load(path: Path) -> dict[str, Any]:
+    if path.suffix in (".pkl", ".pickle"):
+        content = load_pickle(path)
+        if isinstance(content, list):
+            raise InputError(
+                f"{path}: a list, as mmdet3d's info files before 1.1; bring it up to date with "
+                "mmdet3d's tools/dataset_converters/update_infos_to_v2.py"
+            )
+        if not isinstance(content, dict):
+            raise InputError(f"{path}: holds a {type(content).__name__}; expected a dictionary")
+        return content
+    if path.suffix != ".npz":
+        raise InputError(f"{path}: expected a file named .npz or .pkl")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path}: not a readable npz of plain arrays ({error}); make it again"
+        ) from None
+
+
+def _box_set(
+    path: Path, content: Mapping[str, Any], classes: Sequence[str], scored: bool
+) -> BoxSet:
+    """Check every entry and bring it to its dtype."""
+    names = ["scene", "label", "box", *(["score"] if scored else [])]
+    missing = [name for name in names if name not in content]
+    if missing:
+        raise InputError(
+            f"{path}: no entry '{missing[0]}'; expected {', '.join(names)} (found "
+            f"{', '.join(map(str, content)) or 'none'})"
+        )
+    scene = _column(path, content, "scene", "US", "strings").astype(str)
+    label = _column(path, content, "label", "iu", "integers").astype(np.int64)
+    score = None
+    if scored:
+        score = _column(path, content, "score", "fiu", "numbers").astype(np.float32)
+        _require(path, "score", np.isfinite(score), "NaN or infinity", "remove such rows")
+    box = _boxes(path, content["box"])
+    for name, column in (("label", label), ("box", box), ("score", score)):
+        if column is not None and len(column) != len(scene):
+            raise InputError(
+                f"{path}: {name} has {len(column)} rows but scene has {len(scene)}; "
+                "each box needs one of each"
+            )
+    _require(path, "label", label >= 0, "a negative label", "remove such rows")
+    if classes:
+        top = f"labels must lie in 0 to {len(classes) - 1}, the index of the class"
+        _require(path, "label", label < len(classes), "an unknown label", top)
+    scenes = _column(path, content, "scenes", "US", "strings") if "scenes" in content else ()
+    return BoxSet(scene, label, box, score, tuple(map(str, scenes)))
+
+
+def _column(
+    path: Path, content: Mapping[str, Any], name: str, kinds: str, wanted: str
+) -> NDArray[Any]:
+    """A one-dimensional array of the wanted kind of values; an empty one may have any."""
+    try:
+        column = np.asarray(content[name])
+    except ValueError:
+        raise InputError(f"{path}: {name} is ragged; expected one value a box") from None
+    if column.ndim != 1:
+        raise InputError(f"{path}: {name} has shape {column.shape}; expected (N,)")
+    if column.size and column.dtype.kind not in kinds:
+        raise InputError(f"{path}: {name} holds {column.dtype}; expected {wanted}")
+    return column
+
+
+def _boxes(path: Path, value: Any) -> NDArray[np.float32]:
+    try:
+        box = np.asarray(value, dtype=np.float32)
+    except (ValueError, TypeError):
+        raise InputError(f"{path}: box is not a table of numbers; expected (N, 7)") from None
+    if box.size == 0:
+        return np.zeros((0, 7), dtype=np.float32)
+    if box.ndim != 2 or box.shape[1] not in (6, 7):
+        raise InputError(f"{path}: box has shape {box.shape}; expected (N, 7), or (N, 6) upright")
+    _require(path, "box", np.isfinite(box).all(-1), "NaN or infinity", "remove such rows")
+    flat = (box[:, 3:6] > 0).all(axis=1)
+    _require(path, "box", flat, "a size that is not positive", "columns 3 to 5 are full sizes")
+    return np.pad(box, ((0, 0), (0, 7 - box.shape[1])))
+
+
+def _require(path: Path, name: str, holds: Any, fault: str, remedy: str) -> None:
+    if not holds.all():
+        raise InputError(f"{path}: {name} has {fault} in row {int(np.argmin(holds))}; {remedy}")
+
+
+def _from_infos(path: Path, infos: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
+    """The entries of `_box_set` from an mmdet3d info file; instances of other classes go."""
+    scenes: list[str] = []
+    owner: list[str] = []
+    labels: list[int] = []
+    boxes: list[list[float]] = []
+    where = "metainfo"
+    try:
+        ours = _label_map(path, infos.get("metainfo"), classes)
+        for number, record in enumerate(infos["data_list"]):
+            where = f"data_list[{number}].lidar_points"
+            scenes.append(PurePosixPath(record["lidar_points"]["lidar_path"]).stem)
+            for i, instance in enumerate(record.get("instances", ())):
+                where = f"data_list[{number}].instances[{i}]"
+                box = [float(value) for value in instance["bbox_3d"]]
+                label = int(instance["bbox_label_3d"])
+                if len(box) not in (6, 7):
+                    raise ValueError(f"bbox_3d has {len(box)} values instead of 6 or 7")
+                if label >= 0 and label not in ours:
+                    raise ValueError(f"bbox_label_3d is {label}, which no class has")
+                if ours.get(label, -1) >= 0:
+                    owner.append(scenes[-1])
+                    labels.append(ours[label])
+                    boxes.append([*box, 0.0][:7])
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        fault = f"no entry {error}" if isinstance(error, KeyError) else str(error)
+        raise InputError(
+            f"{path}: {where}: {fault}; expected an mmdet3d info file, version 1.1 or later"
+        ) from None
+    twice = [scene for scene, count in Counter(scenes).items() if count > 1]
+    if twice:
+        raise InputError(f"{path}: data_list has scene '{twice[0]}' twice; remove one")
+    return {"scene": owner, "label": labels, "box": boxes, "scenes": scenes}
+
+
+def _label_map(path: Path, metainfo: Any, classes: Sequence[str]) -> dict[int, int]:
+    """From the file's labels to ours, -1 for other classes; by name where the file has names.
+
+    mmdet3d 1.1 writes `categories` (name to label); files without names are in the order of
+    `classes` already.
+    """
+    names = metainfo.get("categories") if isinstance(metainfo, Mapping) else None
+    if names is None:
+        return {label: label for label in range(len(classes))}
+    missing = [name for name in classes if name not in names]
+    if missing:
+        raise InputError(
+            f"{path}: metainfo.categories lacks the class '{missing[0]}'; is this the right data "
+            f"set? Its classes are {', '.join(map(str, names))}"
+        )
+    order = {name: label for label, name in enumerate(classes)}
+    return {int(label): order.get(name, -1) for name, label in names.items()}

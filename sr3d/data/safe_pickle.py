@@ -1,0 +1,130 @@
+"""Pickled data files, read without running what they contain.
+
+A pickle is a program. This reader knows the few calls that plain data needs (numbers, strings,
+containers, numpy arrays) and refuses every other one. Not even numpy's own unpickling runs: arrays
+are rebuilt here from their bytes, because a crafted dtype can make numpy read foreign memory.
+"""
+
+from __future__ import annotations
+
+import collections
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sr3d.errors import InputError
+
+_PLAIN_DTYPE = re.compile(r"[<>|=]?[biufcSU?]\d*")
+
+
+def load_pickle(path: str | Path) -> Any:
+    """The object in a pickle file: builtin containers, numbers, strings, numpy arrays and scalars.
+
+    Numpy arrays come as a subclass of ndarray. Arrays of Python objects are refused.
+
+    Raises:
+        InputError: the file is missing, is not a (whole) pickle, or asks for anything else; then
+            the message names what it asked for.
+    """
+    path = Path(path)
+    try:
+        with open(path, "rb") as file:
+            return _Unpickler(file, path).load()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except InputError:
+        raise
+    except Exception as error:  # a damaged pickle can raise almost anything
+        reason = str(error) or type(error).__name__
+        raise InputError(
+            f"{path}: not a readable pickle ({reason}); it may be truncated, fetch it again"
+        ) from None
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: Any, path: Path) -> None:
+        super().__init__(file)
+        self._path = path
+
+    def find_class(self, module: str, name: str) -> Any:
+        # numpy 2 renamed numpy.core to numpy._core; Python 2 wrote __builtin__.
+        module = module.replace("numpy._core", "numpy.core").replace("__builtin__", "builtins")
+        if (module, name) not in _ALLOWED:
+            raise InputError(
+                f"{self._path}: refused, because this pickle wants to call {module}.{name}, which "
+                "plain data does not need; save it again as plain lists and numpy arrays, or as npz"
+            )
+        return _ALLOWED[module, name]()
+
+
+class _Dtype:
+    """Stands in for numpy.dtype: of its pickled state only the byte order is believed."""
+
+    def __init__(self, code: str, align: bool = False, copy: bool = False) -> None:
+        if not _PLAIN_DTYPE.fullmatch(code):
+            raise ValueError(f"arrays of numpy type {code!r} are not plain data")
+        self.real = np.dtype(code)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        if state[1] in ("<", ">"):
+            self.real = self.real.newbyteorder(state[1])
+
+
+class _Array(np.ndarray):
+    """An array that takes its pickled state (version, shape, dtype, is Fortran, bytes) checked."""
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, dtype, fortran, data = state
+        checked = _from_buffer(data, dtype, shape, "F" if fortran else "C")
+        plain: Any = (1, checked.shape, dtype.real, bool(fortran), bytes(data))
+        super().__setstate__(plain)
+
+
+def _empty_array(*_: Any) -> _Array:
+    return np.empty(0).view(_Array)
+
+
+def _from_buffer(data: Any, dtype: _Dtype, shape: Any, order: str) -> _Array:
+    flat = np.frombuffer(data, dtype.real).copy() if data else np.empty(0, dtype.real)
+    return flat.reshape(tuple(map(int, shape)), order="F" if order == "F" else "C").view(_Array)
+
+
+def _scalar(dtype: _Dtype, data: bytes) -> Any:
+    return np.frombuffer(data, dtype.real, count=1)[0]
+
+
+def _no_bytes() -> bytes:
+    """Protocol 2 writes b"" as a call of bytes."""
+    return b""
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    """Protocol 2 writes bytes as a call of `_codecs.encode`."""
+    if encoding != "latin1":
+        raise ValueError(f"bytes in the encoding {encoding!r}")
+    return text.encode("latin1")
+
+
+def _fresh(function: Callable[..., Any]) -> Callable[[], Any]:
+    # A pickle may set attributes on what it is given: hand out a throw-away each time.
+    return lambda: lambda *args: function(*args)
+
+
+# What a pickle may ask for -> what it gets. ndarray itself is only ever a token to pass on.
+_ALLOWED: dict[tuple[str, str], Callable[[], Any]] = {
+    ("numpy.core.multiarray", "_reconstruct"): _fresh(_empty_array),
+    ("numpy.core.multiarray", "scalar"): _fresh(_scalar),
+    ("numpy.core.numeric", "_frombuffer"): _fresh(_from_buffer),
+    ("numpy", "dtype"): _fresh(_Dtype),
+    ("numpy", "ndarray"): lambda: "numpy.ndarray",
+    ("_codecs", "encode"): _fresh(_latin1),
+    ("builtins", "bytes"): _fresh(_no_bytes),
+    ("builtins", "set"): _fresh(set),
+    ("builtins", "frozenset"): _fresh(frozenset),
+    ("builtins", "complex"): _fresh(complex),
+    ("collections", "OrderedDict"): lambda: collections.OrderedDict,
+}

@@ -1,0 +1,303 @@
+"""ScanNet V2 as it is downloaded: a mesh, its segments and its objects become points and boxes.
+
+A scan is a folder of four files:
+
+    <id>/<id>_vh_clean_2.ply                      the mesh: vertices with colours, and triangles
+    <id>/<id>_vh_clean_2.0.010000.segs.json       the segment of each vertex
+    <id>/<id>.aggregation.json                    the objects: a category and some segments each
+    <id>/<id>.txt                                 `axisAlignment`, which turns walls onto x and y
+
+The rules are those by which all published numbers were made (facebookresearch/votenet and
+open-mmlab/mmdetection3d, `data/scannet`): align first, then take the minimum and the maximum over
+an object's vertices; where objects share a segment, the later one has it.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from plyfile import PlyData, PlyParseError
+
+from sr3d.data.datasets import SCANNET
+from sr3d.data.prepared import Manifest, PreparedWriter
+from sr3d.data.scene import Scene, check_scene
+from sr3d.data.selection import require_files, select_scenes
+from sr3d.errors import InputError
+from sr3d.files import read_json
+from sr3d.geometry.boxes import Boxes
+
+Array = npt.NDArray[Any]
+
+NYU40_IDS = (3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 24, 28, 33, 34, 36, 39)
+"""The NYU40 category of each class; the last, "garbagebin", is NYU40's other furniture."""
+
+LABEL_MAP = "scannetv2-labels.combined.tsv"
+SPLITS = {"train": "scannetv2_train.txt", "val": "scannetv2_val.txt"}
+SUFFIXES = ("_vh_clean_2.ply", "_vh_clean_2.0.010000.segs.json", ".aggregation.json", ".txt")
+
+_log = logging.getLogger(__name__)
+
+
+def prepare_scannet(
+    raw: Path,
+    out: Path,
+    *,
+    meta: Path | None = None,
+    scenes: Sequence[str] | None = None,
+    append: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Manifest:
+    """Turn raw scans into a prepared folder, each in the split of the published lists.
+
+    raw: the ScanNet folder or its `scans` folder. meta: where the label map and the two lists
+    are; by default `raw`, its parent, or a folder `meta` in either. scenes: only these; by default
+    every scan of both lists. append: add to what `out` holds. progress: called with (done, all).
+
+    Raises:
+        InputError: a missing or unusable file; nothing is written before all are known to exist.
+    """
+    scans = raw / "scans" if (raw / "scans").is_dir() else raw
+    if not scans.is_dir():
+        raise InputError(f"{raw}: no such folder; --raw names the one that holds ScanNet's `scans`")
+    places = [meta] if meta else [scans, scans.parent, scans / "meta", scans.parent / "meta"]
+    label_map = read_label_map(_find(LABEL_MAP, places))
+    lists = {split: read_list(_find(name, places)) for split, name in SPLITS.items()}
+    chosen = select_scenes(lists, scenes)
+    folders = {scene: scans / scene for ids in chosen.values() for scene in ids}
+    require_files(
+        {scene: [folder / (scene + s) for s in SUFFIXES] for scene, folder in folders.items()},
+        "download them from ScanNet, or name with --scenes the scans that you have",
+    )
+    unknown: Counter[str] = Counter()
+    writer = PreparedWriter(
+        out, "scannet", SCANNET.classes, False, "ScanNet V2, raw scans", append=append
+    )
+    done = 0
+    for split, ids in chosen.items():
+        for scene in ids:
+            scan, ignored = _read_scan(folders[scene], label_map)
+            writer.add(split, scan)
+            unknown.update(ignored)
+            done += 1
+            if progress:
+                progress(done, len(folders))
+    if unknown:
+        listed = ", ".join(f"{name} ({count})" for name, count in sorted(unknown.items()))
+        _log.warning("ignored objects whose category the label map lacks: %s", listed)
+    return writer.finish()
+
+
+def read_scan(folder: Path, label_map: Mapping[str, int]) -> Scene:
+    """One annotated scan, aligned: float32 metres, colours in [0, 1], boxes of the 18 classes.
+
+    label_map: raw category to NYU40 id; a category that it lacks counts as none of the classes.
+
+    Raises:
+        InputError: names the file, what is wrong with it and what to do.
+    """
+    return _read_scan(folder, label_map)[0]
+
+
+def _read_scan(folder: Path, label_map: Mapping[str, int]) -> tuple[Scene, list[str]]:
+    """`read_scan`, and the category of each object that the label map lacks."""
+    mesh, segments, aggregation, text = (folder / (folder.name + suffix) for suffix in SUFFIXES)
+    vertices, colors = read_mesh(mesh)
+    points = align(vertices, read_alignment(text))
+    objects = read_objects(aggregation)
+    owner = _owners(read_segments(segments, len(vertices)), objects, aggregation)
+    boxes, labels = [], []
+    for index, (category, _) in enumerate(objects):
+        nyu40 = label_map.get(category, 0)
+        if nyu40 in NYU40_IDS and (own := points[owner == index]).size:
+            low, high = own.min(axis=0), own.max(axis=0)
+            boxes.append(np.concatenate([(low + high) / 2, high - low]))
+            labels.append(NYU40_IDS.index(nyu40))
+    scene = Scene(
+        id=folder.name,
+        points=torch.from_numpy(points),
+        colors=torch.from_numpy(colors),
+        boxes=Boxes.from_array(np.array(boxes)),
+        labels=torch.tensor(labels, dtype=torch.int64),
+    )
+    check_scene(scene, SCANNET.classes, str(folder))
+    return scene, [category for category, _ in objects if category not in label_map]
+
+
+def read_mesh(path: Path) -> tuple[Array, Array]:
+    """Vertices (N, 3) float32 in metres and colours (N, 3) float32 in [0, 1] of a PLY file.
+
+    Binary or ASCII; further vertex properties are passed over.
+    """
+    # Triangles known in advance let plyfile map the faces instead of walking through them.
+    triangles = {"vertex_indices": 3, "vertex_index": 3}
+    again = "download the scan again"
+    try:
+        vertex = PlyData.read(path, known_list_len={"face": triangles})["vertex"].data
+        points = np.stack([vertex[name] for name in ("x", "y", "z")], axis=1).astype(np.float32)
+        colors = np.stack([vertex[name] for name in ("red", "green", "blue")], axis=1)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; {again}") from None
+    except KeyError:
+        raise InputError(f"{path}: the PLY file has no element `vertex`; {again}") from None
+    except (PlyParseError, ValueError, OSError, MemoryError) as error:
+        # numpy reports an absent property as a ValueError that names it.
+        raise InputError(
+            f"{path}: not a coloured triangle mesh in PLY ({error}); {again}"
+        ) from None
+    if len(points) == 0:
+        raise InputError(f"{path}: the mesh has no vertices; {again}")
+    if colors.dtype != np.uint8:
+        raise InputError(f"{path}: colours are {colors.dtype}, not uchar from 0 to 255; {again}")
+    bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
+    if len(bad):
+        raise InputError(f"{path}: vertex {bad[0]} is NaN or infinite; {again}")
+    return points, colors.astype(np.float32) / 255
+
+
+def read_segments(path: Path, vertices: int) -> Array:
+    """(N,) int64, the segment of each vertex."""
+    value = read_json(path)
+    try:
+        segments = np.array(value["segIndices"])
+    except (TypeError, KeyError, ValueError):
+        raise InputError(f"{path}: no list `segIndices`; download the scan again") from None
+    if segments.shape != (vertices,) or segments.dtype.kind != "i":
+        raise InputError(
+            f"{path}: `segIndices` must be {vertices} whole numbers, one a vertex of the mesh, and "
+            f"is {segments.dtype} {segments.shape}; download the mesh and its segments again"
+        )
+    return segments.astype(np.int64)
+
+
+def read_objects(path: Path) -> list[tuple[str, Array]]:
+    """The objects in the order of the file: raw category and segments (S,) int64."""
+    value = read_json(path)
+    try:
+        # A repeated objectId replaces the earlier object, in the earlier one's place.
+        objects = {
+            int(group["objectId"]): (
+                str(group["label"]),
+                np.array(group["segments"], dtype=np.int64).reshape(-1),
+            )
+            for group in value["segGroups"]
+        }
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
+        raise InputError(
+            f"{path}: `segGroups` must list objects with objectId, label and segments "
+            f"({type(error).__name__}: {error}); download the scan again"
+        ) from None
+    return list(objects.values())
+
+
+def _owners(segments: Array, objects: list[tuple[str, Array]], source: Path) -> Array:
+    """(N,) the object of each vertex as an index into `objects`, or -1.
+
+    The later of two objects has the segments that they share: scene0217_00 lists each of its
+    objects twice (ScanNet/ScanNet issue 51).
+    """
+    known, inverse = np.unique(segments, return_inverse=True)
+    owner = np.full(len(known), -1)
+    for index, (category, own) in enumerate(objects):
+        place = np.searchsorted(known, own).clip(max=len(known) - 1)
+        strange = own[known[place] != own]
+        if len(strange):
+            raise InputError(
+                f"{source}: object '{category}' names segment {strange[0]}, which no vertex has; "
+                "download the segments and the aggregation of this scan again"
+            )
+        owner[place] = index
+    return owner[inverse]
+
+
+def read_alignment(path: Path) -> Array:
+    """(4, 4) float64: `axisAlignment` of a scan's text file, which maps scan to room coordinates.
+
+    Only test scans lack it, and they have no objects either; so its absence is an error here.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; download the scan again") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a text file ({error}); download the scan again") from None
+    values = {key.strip(): value for key, _, value in (line.partition("=") for line in lines)}
+    if "axisAlignment" not in values:
+        raise InputError(
+            f"{path}: no axisAlignment, which every train and val scan has; download it again"
+        )
+    return check_alignment(values["axisAlignment"].split(), f"{path}: axisAlignment")
+
+
+def check_alignment(numbers: Any, source: str) -> Array:
+    """(4, 4) float64 from 16 numbers in rows, if they are a turn about z and a shift.
+
+    Raises:
+        InputError: they are not; the message starts with `source`.
+    """
+    try:
+        matrix = np.array(numbers, dtype=np.float64).reshape(4, 4)
+    except (TypeError, ValueError):
+        raise InputError(f"{source} must be 16 numbers; download the file again") from None
+    turn = matrix[:3, :3]
+    if not (
+        np.isfinite(matrix).all()
+        and np.allclose(turn @ turn.T, np.eye(3), atol=1e-3)
+        and np.linalg.det(turn) > 0
+        and turn[2, 2] > 0.999
+        and np.allclose(matrix[3], [0, 0, 0, 1])
+    ):
+        raise InputError(f"{source} must turn about z and shift; download the file again")
+    return matrix
+
+
+def align(points: Array, matrix: Array) -> Array:
+    """(N, 3) float32 points moved by a (4, 4) matrix, in float64 and then rounded.
+
+    Written out so that every machine rounds alike; a matrix product may fuse its additions.
+    """
+    x, y, z = points.astype(np.float64).T
+    rows = [a * x + b * y + c * z + d for a, b, c, d in matrix[:3].tolist()]
+    return np.stack(rows, axis=1).astype(np.float32)
+
+
+def read_label_map(path: Path) -> dict[str, int]:
+    """Raw category to NYU40 id, from ScanNet's table of labels."""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+            table = {row["raw_category"]: int(row["nyu40id"]) for row in rows}
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
+        raise InputError(
+            f"{path}: not ScanNet's label map, a tab-separated table with raw_category and nyu40id "
+            f"({type(error).__name__}: {error}); download it again"
+        ) from None
+    if not table:
+        raise InputError(f"{path}: the label map is empty; download it again")
+    return table
+
+
+def read_list(path: Path) -> list[str]:
+    """The scan ids of a split, one a line."""
+    try:
+        return path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a list of scans ({error}); download it again") from None
+
+
+def _find(name: str, places: Sequence[Path]) -> Path:
+    for place in places:
+        if (place / name).is_file():
+            return place / name
+    raise InputError(
+        f"{name} is not in {', '.join(map(str, places))}: take the label map from the ScanNet "
+        "download and the lists of train and val scans from Tasks/Benchmark of "
+        "github.com/ScanNet/ScanNet, and name their folder with --meta"
+    )

@@ -1,0 +1,98 @@
+"""Overlap of boxes: IoU in 3-D and from above, DIoU, the box around two boxes.
+
+Boxes are `(…, 7)` tensors: centre, full size (metres, positive), yaw. `rotated=False` ignores the
+yaw. Rotated footprints are intersected in float64; results have the boxes' dtype.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sr3d.geometry.boxes import enclosing_boxes
+from sr3d.geometry.rotated import footprint_intersection
+
+_CHUNK = 1 << 17  # pairs of rotated boxes clipped at a time: bounds memory to some 100 MB
+
+
+def paired_iou(a: Tensor, b: Tensor, rotated: bool) -> Tensor:
+    """3-D IoU of box i of `a` (K, 7) with box i of `b` (K, 7), `(K,)`."""
+    return _iou(a, b, rotated, bev=False)
+
+
+def pairwise_iou(a: Tensor, b: Tensor, rotated: bool, bev: bool = False) -> Tensor:
+    """IoU of every box of `a` (N, 7) with every box of `b` (M, 7), `(N, M)`.
+
+    bev: only the footprints count, z is ignored (what mmcv's nms3d and nms3d_normal compare).
+    """
+    if not rotated:
+        return _iou(a[:, None], b[None], rotated=False, bev=bev)
+    # Most pairs lie apart, and their enclosing boxes tell so cheaply.
+    with torch.no_grad():
+        near = _upright_overlap(enclosing_boxes(a)[:, None], enclosing_boxes(b)[None], bev) > 0
+        i, j = near.nonzero(as_tuple=True)
+    parts = zip(i.split(_CHUNK), j.split(_CHUNK), strict=True)
+    values = [_iou(a[rows], b[columns], rotated=True, bev=bev) for rows, columns in parts]
+    return a.new_zeros(len(a), len(b)).index_put((i, j), torch.cat(values))
+
+
+def paired_diou_loss(pred: Tensor, target: Tensor, rotated: bool, legacy: bool = False) -> Tensor:
+    """1 − IoU + (distance of centres)² / (diagonal of the enclosing box)², `(K, 7)` × 2 → `(K,)`.
+
+    The enclosing box is the axis-aligned one around both boxes' corners (as in TR3D).
+
+    legacy: what TR3D trains with on rotated boxes: the distance takes x, y and the difference of
+    the x-sizes in place of z (SamsungLabs/tr3d issue 39). No effect where `rotated` is False,
+    whose loss never had that bug.
+    """
+    axes = [0, 1, 3] if legacy and rotated else [0, 1, 2]
+    distance = ((pred[..., axes] - target[..., axes]) ** 2).sum(-1)
+    diagonal = _enclosing_extent(pred, target, rotated).square().sum(-1)
+    return 1 - paired_iou(pred, target, rotated) + distance / _positive(diagonal)
+
+
+def enclosing_diagonal(a: Tensor, b: Tensor, rotated: bool) -> Tensor:
+    """Diagonal (metres) of the axis-aligned box around both boxes; `(…, 7)` broadcast to `(…)`."""
+    return _positive(_enclosing_extent(a, b, rotated).square().sum(-1)).sqrt()
+
+
+def _iou(a: Tensor, b: Tensor, rotated: bool, bev: bool) -> Tensor:
+    """`(…, 7)` broadcast against `(…, 7)` to `(…)`."""
+    dtype = a.dtype
+    if rotated:
+        a, b = a.double(), b.double()
+        shared = footprint_intersection(a, b)
+        shared = shared if bev else shared * _overlap(a, b, 2)
+    else:
+        shared = _upright_overlap(a, b, bev)
+    size = slice(3, 5 if bev else 6)
+    union = a[..., size].prod(-1) + b[..., size].prod(-1) - shared
+    return (shared / _positive(union)).to(dtype)
+
+
+def _upright_overlap(a: Tensor, b: Tensor, bev: bool) -> Tensor:
+    """Shared volume (area if `bev`) of axis-aligned boxes."""
+    area = _overlap(a, b, 0) * _overlap(a, b, 1)
+    return area if bev else area * _overlap(a, b, 2)
+
+
+def _overlap(a: Tensor, b: Tensor, axis: int) -> Tensor:
+    """Length that the boxes share along an axis, free of rounding far from the origin."""
+    size_a, size_b = a[..., 3 + axis], b[..., 3 + axis]
+    distance = (a[..., axis] - b[..., axis]).abs()
+    reach = (size_a + size_b) / 2 - distance
+    return torch.minimum(reach, torch.minimum(size_a, size_b)).clamp(min=0)
+
+
+def _enclosing_extent(a: Tensor, b: Tensor, rotated: bool) -> Tensor:
+    """(…, 3) size of the axis-aligned box around both."""
+    if rotated:
+        a, b = enclosing_boxes(a), enclosing_boxes(b)
+    size_a, size_b = a[..., 3:6], b[..., 3:6]
+    # One box may lie within the other along an axis: then the extent is that of the larger.
+    span = (size_a + size_b) / 2 + (a[..., :3] - b[..., :3]).abs()
+    return torch.maximum(span, torch.maximum(size_a, size_b))
+
+
+def _positive(value: Tensor) -> Tensor:
+    return value.clamp(min=torch.finfo(value.dtype).tiny)

@@ -1,0 +1,102 @@
+"""Rank-aware adaptive self-distillation (RAS), the classification loss of SR3D."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from sr3d.losses.focal import class_targets, focal_loss
+from sr3d.losses.soft_rank import soft_rank
+
+
+def rank_distillation_loss(
+    logits: Tensor, ious: Tensor, rank_reg: Tensor, *, beta: float = 1.0, form: str = "printed"
+) -> Tensor:
+    """Paper Eq. 6 (RDL), with the minus sign that makes it a loss. q = IoU, r = rank_reg:
+
+    - "printed": -[(1 - r)^beta q log s + q (1 - q) log(1 - s)], least at s = a / (a + 1 - q) with
+      a = (1 - r)^beta: the better localised, the smaller the pull upwards;
+    - "bracket": -(1 - r)^beta [q log s + (1 - q) log(1 - s)], the weight on cross entropy with
+      the target q and no q in front; least at s = q;
+    - "rank": "printed" with a = r^beta: the better localised, the larger the pull upwards.
+
+    Args:
+        logits: (P,), s = sigmoid(logit) on the channel of the ground truth's class.
+        ious: (P,) in [0, 1], of a positive's box with its ground truth; a target, no gradient.
+        rank_reg: (P,) soft rank of the IoUs, 1 for the best; no gradient.
+
+    Returns:
+        (P,).
+    """
+    q, r = ious.detach(), rank_reg.detach()
+    log_s, log_not_s = logsigmoid(logits), logsigmoid(-logits)
+    match form:
+        case "printed":
+            return -((1 - r) ** beta * q * log_s + q * (1 - q) * log_not_s)
+        case "bracket":
+            return -((1 - r) ** beta) * (q * log_s + (1 - q) * log_not_s)
+        case "rank":
+            return -(r**beta * q * log_s + q * (1 - q) * log_not_s)
+    raise ValueError(f"unknown form of Eq. 6: {form}")
+
+
+def ras_loss(
+    logits: Tensor,
+    assigned: Tensor,
+    gt_labels: Tensor,
+    ious: Tensor,
+    gt_scenes: Tensor | None = None,
+    *,
+    tau: float = 0.1,
+    beta: float = 1.0,
+    form: str = "printed",
+    rank_scope: str = "ground_truth",
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+) -> Tensor:
+    """Paper Eq. 7 summed over a batch: focal loss (FL), and on each positive's class channel
+    (1 - r_cls) FL + r_cls RDL instead.
+
+    The other channels of a positive are plain negatives. Ranks are taken among the positives of one
+    ground truth, or of one scene; a lone positive keeps plain FL, since RDL as printed would only
+    push it down.
+
+    Args:
+        logits: (N, C) of the anchors of all scenes.
+        assigned: (N,) index into the ground truth of all scenes, -1 for a negative.
+        gt_labels: (M,) class indices.
+        ious: (P,) IoU of each positive's box with its ground truth, in the order of the anchors.
+        gt_scenes: (M,) the scene of each ground truth; needed for rank_scope "image" alone.
+        rank_scope: "ground_truth" or "image".
+
+    Returns:
+        Scalar sum, for the caller to divide by max(1, P). Gradient flows to the logits only.
+    """
+    targets = class_targets(assigned, gt_labels)
+    focal = focal_loss(logits, targets, alpha=alpha, gamma=gamma)
+
+    positive = (assigned >= 0).nonzero().squeeze(1)
+    owner = assigned[positive]
+    match rank_scope:
+        case "ground_truth":
+            group = owner
+        case "image" if gt_scenes is not None:
+            group = gt_scenes[owner]
+        case _:
+            raise ValueError(f"rank_scope {rank_scope}: ground_truth, or image with gt_scenes")
+
+    channel = targets[positive]
+    logit = logits[positive, channel]
+    quality = ious.detach().clamp(0, 1)
+    rank_reg = soft_rank(quality, group, tau)
+    rank_cls = soft_rank(logit.detach().sigmoid(), group, tau)
+    rank_cls = rank_cls.masked_fill(_lone(group), 0.0)
+    distilled = rank_distillation_loss(logit, quality, rank_reg, beta=beta, form=form)
+    # Eq. 7 rearranged: FL everywhere, plus r_cls (RDL - FL) on the positives.
+    return focal.sum() + (rank_cls * (distilled - focal[positive, channel])).sum()
+
+
+def _lone(group: Tensor) -> Tensor:
+    """(P,) bool: the only member of its group."""
+    _, member, counts = group.unique(return_inverse=True, return_counts=True)
+    return counts[member] == 1

@@ -1,0 +1,1 @@
+"""How good detections are: average precision, and the inconsistency of score and overlap."""

@@ -1,0 +1,1 @@
+"""Detectors: one family a file, and plain functions that build them from a configuration."""

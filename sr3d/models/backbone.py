@@ -1,0 +1,63 @@
+"""MinkResNet34, the sparse ResNet that TR3D and SR3D share.
+
+Source: SamsungLabs/tr3d mmdet3d/models/backbones/mink_resnet.py; blocks as in MinkowskiEngine.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from sr3d.config import ModelConfig
+from sr3d.sparse import SparseTensor
+from sr3d.sparse.nn import SparseBatchNorm, SparseConv, SparsePool, SparseReLU, kaiming_normal_
+
+
+class BasicBlock(nn.Module):
+    """conv–BN–ReLU–conv–BN, plus the input (through a 1³ convolution where the stride is 2), ReLU."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = SparseConv(in_channels, channels, stride=stride)
+        self.norm1 = SparseBatchNorm(channels)
+        self.conv2 = SparseConv(channels, channels)
+        self.norm2 = SparseBatchNorm(channels)
+        self.relu = SparseReLU()
+        self.downsample = None
+        if stride != 1 or in_channels != channels:
+            self.downsample = nn.Sequential(
+                SparseConv(in_channels, channels, kernel=1, stride=stride),
+                SparseBatchNorm(channels),
+            )
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = self.relu(self.norm1(self.conv1(x)))
+        return self.relu(self.norm2(self.conv2(x)) + shortcut)
+
+
+class MinkResNet(nn.Module):
+    """A stem and four stages of stride 2; returns the output of every stage, finest first."""
+
+    def __init__(self, config: ModelConfig, in_channels: int = 3) -> None:
+        super().__init__()
+        channels = config.stem_channels
+        self.conv1 = SparseConv(in_channels, channels, stride=config.stem_stride)
+        self.norm1 = SparseBatchNorm(channels)
+        self.relu = SparseReLU()
+        self.maxpool = SparsePool("max", kernel=2, stride=2) if config.stem_pool else nn.Identity()
+        for i, (planes, blocks) in enumerate(zip(config.planes, config.blocks, strict=True), 1):
+            stage = [BasicBlock(channels, planes, stride=2)]
+            stage += [BasicBlock(planes, planes, stride=1) for _ in range(blocks - 1)]
+            setattr(self, f"layer{i}", nn.Sequential(*stage))
+            channels = planes
+        for module in self.modules():
+            if isinstance(module, SparseConv):
+                kaiming_normal_(module)
+
+    def forward(self, x: SparseTensor) -> list[SparseTensor]:
+        x = self.maxpool(self.relu(self.norm1(self.conv1(x))))
+        outputs = []
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = stage(x)
+            outputs.append(x)
+        return outputs

@@ -1,0 +1,129 @@
+"""The detection loss of a batch: assign, classify, regress (paper Eq. 7 and 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sr3d.assigners.spota import spota_assign
+from sr3d.assigners.tr3d import tr3d_assign
+from sr3d.config import AssignerConfig, LossConfig
+from sr3d.data.datasets import Dataset
+from sr3d.geometry.iou import paired_diou_loss, paired_iou
+from sr3d.losses.focal import class_targets, focal_loss
+from sr3d.losses.ras import ras_loss
+from sr3d.metrics.inconsistency import average_inconsistency
+from sr3d.models.detector import Predictions
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """The boxes of all scenes of a batch. boxes: (M, 7). labels, scenes: (M,) int64."""
+
+    boxes: Tensor
+    labels: Tensor
+    scenes: Tensor
+
+    @staticmethod
+    def collate(boxes: Sequence[Tensor], labels: Sequence[Tensor]) -> GroundTruth:
+        """From one (K, 7) and one (K,) tensor a scene."""
+        scenes = [torch.full((len(b),), i, dtype=torch.int64) for i, b in enumerate(boxes)]
+        return GroundTruth(torch.cat(list(boxes)), torch.cat(list(labels)), torch.cat(scenes))
+
+    def to(self, device: torch.device) -> GroundTruth:
+        return GroundTruth(self.boxes.to(device), self.labels.to(device), self.scenes.to(device))
+
+
+@dataclass(frozen=True)
+class LossTerms:
+    """cls, box: scalars whose sum is trained. positives: their number. aic: without positives 0."""
+
+    cls: Tensor
+    box: Tensor
+    positives: int
+    aic: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        return self.cls + self.box
+
+
+def detection_loss(
+    predictions: Predictions,
+    truth: GroundTruth,
+    dataset: Dataset,
+    assigner: AssignerConfig,
+    loss: LossConfig,
+) -> LossTerms:
+    """Eq. 8 over a batch. Both terms are divided by the positives of the whole batch, as in TR3D."""
+    assigned = assign(predictions, truth, dataset, assigner)
+    positive = (assigned >= 0).nonzero().squeeze(1)
+    owner = assigned[positive]
+    boxes, targets = predictions.boxes[positive], truth.boxes[owner]
+    legacy = loss.rotated_diou == "legacy"
+    count = max(1, len(positive))
+    box = paired_diou_loss(boxes, targets, dataset.rotated, legacy).sum() / count
+    with torch.no_grad():
+        ious = paired_iou(boxes, targets, dataset.rotated).clamp(0, 1)
+        score = predictions.logits[positive, truth.labels[owner]].sigmoid()
+        aic = average_inconsistency(score, ious)
+    cls = classification_loss(predictions.logits, assigned, truth, ious, loss) / count
+    return LossTerms(cls, box, len(positive), aic)
+
+
+def assign(
+    predictions: Predictions, truth: GroundTruth, dataset: Dataset, config: AssignerConfig
+) -> Tensor:
+    """(A,) index into the ground truth of the batch, -1 for a negative; scene by scene."""
+    assigned = torch.full_like(predictions.scenes, -1)
+    levels = torch.tensor(dataset.levels, device=truth.labels.device)[truth.labels]
+    boxes = predictions.boxes.detach()
+    for scene in truth.scenes.unique().tolist():
+        rows = (predictions.scenes == scene).nonzero().squeeze(1)
+        gt = (truth.scenes == scene).nonzero().squeeze(1)
+        places = predictions.anchors[rows], predictions.levels[rows]
+        if config.name == "tr3d":
+            match = tr3d_assign(
+                *places, truth.boxes[gt], levels[gt], k=config.k, variant=config.tr3d_variant
+            )
+        else:
+            match = spota_assign(
+                *places,
+                boxes[rows],
+                truth.boxes[gt],
+                levels[gt],
+                rotated=dataset.rotated,
+                k=config.k,
+                levels=config.levels,
+                mu=config.mu,
+                reg_cost=config.reg_cost,
+                vertex_distance=config.vertex_distance,
+                vertices=config.vertices,
+            )
+        assigned[rows] = torch.where(match >= 0, gt[match.clamp(min=0)], -1)
+    return assigned
+
+
+def classification_loss(
+    logits: Tensor, assigned: Tensor, truth: GroundTruth, ious: Tensor, config: LossConfig
+) -> Tensor:
+    """Scalar sum over all anchors and classes. ious: (P,) of the positives, in their order."""
+    if config.cls == "focal":
+        targets = class_targets(assigned, truth.labels)
+        return focal_loss(logits, targets, alpha=config.focal_alpha, gamma=config.focal_gamma).sum()
+    return ras_loss(
+        logits,
+        assigned,
+        truth.labels,
+        ious,
+        truth.scenes,
+        tau=config.tau,
+        beta=config.beta,
+        form=config.rdl_form,
+        rank_scope=config.rank_scope,
+        alpha=config.focal_alpha,
+        gamma=config.focal_gamma,
+    )

@@ -1,0 +1,51 @@
+"""TR3D's head and its box coding.
+
+Source: SamsungLabs/tr3d mmdet3d/models/dense_heads/tr3d_head.py; names of open-mmlab/mmdetection3d.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from sr3d.sparse import SparseTensor
+from sr3d.sparse.nn import SparseConv
+
+
+class TR3DHead(nn.Module):
+    """Two 1³ convolutions, shared by the levels: 6 (aligned) or 8 (rotated) box outputs, C logits."""
+
+    def __init__(self, channels: int, classes: int, rotated: bool) -> None:
+        super().__init__()
+        self.conv_reg = SparseConv(channels, 8 if rotated else 6, kernel=1, bias=True)
+        self.conv_cls = SparseConv(channels, classes, kernel=1, bias=True)
+        nn.init.normal_(self.conv_reg.kernel, std=0.01)
+        nn.init.normal_(self.conv_cls.kernel, std=0.01)
+        assert self.conv_cls.bias is not None
+        nn.init.constant_(self.conv_cls.bias, -math.log(0.99 / 0.01))  # every score starts at 0.01
+
+    def forward(self, x: SparseTensor) -> tuple[Tensor, Tensor]:
+        """(N, 6 or 8) raw box outputs and (N, C) class logits."""
+        return self.conv_reg(x).features, self.conv_cls(x).features
+
+
+def decode_boxes(anchors: Tensor, reg: Tensor) -> Tensor:
+    """Anchors (N, 3) in metres and raw outputs (N, 6 or 8) to boxes (N, 7), differentiable.
+
+    With 8 outputs, x size, y size and yaw share three of them such that a box and the same box
+    with its axes exchanged are one point; the height keeps FCAF3D's form exp(r5) + exp(r4), which
+    published weights depend on.
+    """
+    center = anchors + reg[:, :3]
+    if reg.shape[1] == 6:
+        size = reg[:, 3:6].exp()
+        return torch.cat([center, size, torch.zeros_like(size[:, :1])], dim=1)
+    d3, d4, d5 = reg[:, 3:6].exp().unbind(dim=1)
+    total = d3 + d4
+    ratio = torch.linalg.vector_norm(reg[:, 6:8], dim=1).exp()
+    width = total / (1 + ratio)
+    yaw = torch.atan2(reg[:, 6], reg[:, 7]) / 2
+    rest = torch.stack([width, width * ratio, d5 + d4, yaw], dim=1)
+    return torch.cat([center, rest], dim=1)

@@ -1,0 +1,1 @@
+"""From run records to summaries and the paper's tables."""

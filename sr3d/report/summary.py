@@ -1,0 +1,227 @@
+"""The runs of one setting on one data set, told in one dictionary: `summary.json`."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from sr3d.errors import InputError
+from sr3d.files import read_json, write_json
+from sr3d.records import RUN_FILE, RunRecord, read_run, run_key
+from sr3d.stats import group, summarise
+
+SCHEMA_VERSION = 1
+SUMMARY_FILE = "summary.json"
+METRICS = ("AP25", "AP50")
+
+# What must be the same in all runs of a setting, and how to read it.
+_ORIGINS: tuple[tuple[str, Callable[[RunRecord], Any]], ...] = (
+    ("code commits", lambda r: r.code.get("commit")),
+    ("data digests", lambda r: r.data.get("digest")),
+    ("configurations", lambda r: r.config_digest),
+    ("engines", lambda r: r.engine),
+    ("devices", lambda r: r.device),
+)
+
+
+def summarise_runs(
+    records: Sequence[RunRecord],
+    expected_trainings: int | None = None,
+    expected_tests: int | None = None,
+) -> dict[str, Any]:
+    """Summarise the trainings and tests of one setting on one data set.
+
+    `metrics` holds, for AP25 and AP50 in percent, every value (`values[training][test]`) and what
+    `stats.summarise` makes of them; `per_class` the mean over the tests. With expected counts,
+    `missing` names the tests that are not there, and runs beyond the counts are left out.
+    `warnings` says what a reader of the numbers must know: runs of different origin, left out, or
+    older than the training that they tested.
+
+    Raises:
+        InputError: no record.
+    """
+    if not records:
+        raise InputError("no complete run to summarise; run `sr3d train` and `sr3d test` first")
+    first = records[0]
+    if {(r.dataset, r.setting) for r in records} != {(first.dataset, first.setting)}:
+        raise ValueError("records of more than one setting or data set")
+    kept = [r for r in records if _is_expected(r, expected_trainings, expected_tests)]
+    trainings = [r for r in kept if r.test is None]
+    tests = [r for r in kept if r.test is not None]
+    warnings = _warnings(trainings, tests)
+    if len(kept) < len(records):
+        warnings.append(f"{len(records) - len(kept)} runs beyond the expected ones are left out")
+    source = (kept or list(records))[0]
+    wanted = _expected_keys(source, expected_trainings, expected_tests)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "dataset": source.dataset,
+        "setting": source.setting,
+        "overrides": source.overrides,
+        "config_digest": source.config_digest,
+        "config": source.config,
+        "data_digest": source.data.get("digest"),
+        "test_data": tests[0].data if tests else None,
+        "code": source.code,
+        "engine": source.engine,
+        "device": source.device,
+        "runs": len(tests),
+        "expected": _expected(expected_trainings, expected_tests),
+        "missing": [key for key in wanted if key not in {r.key for r in tests}],
+        "trainings": sorted({r.train for r in tests}),
+        "metrics": {name: _metric(tests, name) for name in METRICS if _having(tests, name)},
+        "per_class": _per_class(tests),
+        "train": _costs(trainings) | {"parameters": source.parameters},
+        "test": _costs(tests),
+        "warnings": warnings,
+    }
+
+
+def write_summary(
+    folder_of_setting: str | Path,
+    out: str | Path,
+    expected_trainings: int | None = None,
+    expected_tests: int | None = None,
+) -> dict[str, Any]:
+    """Summarise `results/{dataset}/{setting}/` into a JSON file, and return what it says.
+
+    Raises:
+        InputError: no complete run there, an unreadable record, or one of another folder.
+    """
+    records = runs_of(folder_of_setting)
+    if not records:
+        raise InputError(
+            f"{folder_of_setting}: no complete run there; run `sr3d train` and `sr3d test` first"
+        )
+    summary = summarise_runs(records, expected_trainings, expected_tests)
+    write_json(out, summary)
+    return summary
+
+
+def find_summary(folder_of_setting: str | Path) -> dict[str, Any] | None:
+    """The summary of a setting's folder, or None where there is nothing.
+
+    The numbers always come from the run records, where any are left; `summary.json` then says only
+    how many runs were expected. So a table is never older than the runs below it.
+
+    Raises:
+        InputError: an unreadable record or summary.
+    """
+    path = Path(folder_of_setting) / SUMMARY_FILE
+    written = read_json(path) if path.is_file() else None
+    if written is not None and (
+        not isinstance(written, dict) or written.get("schema_version") != SCHEMA_VERSION
+    ):
+        raise InputError(f"{path}: of another version of sr3d; make it again with `sr3d summarise`")
+    records = runs_of(folder_of_setting)
+    if not records:
+        return written
+    expected = (written or {}).get("expected") or {}
+    return summarise_runs(records, expected.get("trainings"), expected.get("tests"))
+
+
+def runs_of(folder_of_setting: str | Path) -> list[RunRecord]:
+    """The complete runs of one setting, ordered by training and test.
+
+    Raises:
+        InputError: an unreadable record, or one that belongs to another folder.
+    """
+    folder = Path(folder_of_setting)
+    paths = [*folder.glob(f"train*/{RUN_FILE}"), *folder.glob(f"train*/test*/{RUN_FILE}")]
+    records = []
+    for path in paths:
+        record = read_run(path)
+        if not os.path.abspath(path.parent).endswith(os.sep + os.path.normpath(record.key)):
+            raise InputError(f"{path}: is the record of {record.key}; move it there or delete it")
+        records.append(record)
+    return sorted(records, key=lambda r: (r.train, -1 if r.test is None else r.test))
+
+
+def _is_expected(record: RunRecord, trainings: int | None, tests: int | None) -> bool:
+    return (trainings is None or record.train < trainings) and (
+        tests is None or record.test is None or record.test < tests
+    )
+
+
+def _expected(trainings: int | None, tests: int | None) -> dict[str, int] | None:
+    if trainings is None or tests is None:
+        return None
+    return {"trainings": trainings, "tests": tests, "runs": trainings * tests}
+
+
+def _expected_keys(record: RunRecord, trainings: int | None, tests: int | None) -> list[str]:
+    return [
+        run_key(record.dataset, record.setting, i, j)
+        for i in range(trainings or 0)
+        for j in range(tests or 0)
+    ]
+
+
+def _having(tests: Sequence[RunRecord], name: str) -> list[RunRecord]:
+    return [r for r in tests if _is_number(r.metrics.get(name))]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _metric(tests: Sequence[RunRecord], name: str) -> dict[str, Any]:
+    scored = _having(tests, name)
+    values = group([r.train for r in scored], [float(r.metrics[name]) for r in scored])
+    return dataclasses.asdict(summarise(values)) | {"values": values}
+
+
+def _per_class(tests: Sequence[RunRecord]) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, list[float]]] = {}
+    for record in tests:
+        for name, scores in record.metrics.get("per_class", {}).items():
+            for metric in METRICS:
+                if _is_number(scores.get(metric)):
+                    found.setdefault(name, {}).setdefault(metric, []).append(scores[metric])
+    return {
+        name: {metric: fmean(values) for metric, values in metrics.items()}
+        for name, metrics in found.items()
+    }
+
+
+def _costs(records: Sequence[RunRecord]) -> dict[str, Any]:
+    if not records:
+        return {"runs": 0}
+    places = {place for r in records for place in r.peak_memory_mb}
+    return {
+        "runs": len(records),
+        "mean_wall_seconds": fmean(r.wall_seconds for r in records),
+        "peak_memory_mb": {
+            place: max(r.peak_memory_mb.get(place, 0.0) for r in records)
+            for place in sorted(places)
+        },
+    }
+
+
+def _warnings(trainings: Sequence[RunRecord], tests: Sequence[RunRecord]) -> list[str]:
+    records = [*trainings, *tests]
+    found = []
+    for what, value_of in _ORIGINS:
+        counts = Counter("unknown" if value_of(r) is None else str(value_of(r)) for r in records)
+        if len(counts) > 1:
+            parts = ", ".join(f"{value[:10]} ({n})" for value, n in counts.most_common())
+            found.append(f"runs of {len(counts)} different {what} are mixed: {parts}")
+    edited = sum(bool(r.code.get("edited")) for r in records)
+    if edited:
+        found.append(f"{edited} of {len(records)} runs come from code with uncommitted changes")
+    for name in METRICS:
+        without = len(tests) - len(_having(tests, name))
+        if without:
+            found.append(f"{without} of {len(tests)} tests have no {name}")
+    # Times are ISO 8601 in UTC, which sort as text.
+    trained = {r.train: r.finished for r in trainings}
+    stale = [r for r in tests if r.started < trained.get(r.train, "")]
+    if stale:
+        found.append(f"{len(stale)} of {len(tests)} tests are older than their training")
+    return found

@@ -1,0 +1,122 @@
+"""Writes the paper's tables with our results: Markdown, CSV and LaTeX, and an index of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sr3d.files import write_text
+from sr3d.report.layout import Entry, Results, collect, lay_out
+from sr3d.report.paper import STATISTICS, Paper, PaperTable, read_paper
+from sr3d.report.render import to_latex, to_markdown, to_text
+
+FORMATS = ("md", "csv", "tex")
+INDEX = "index.md"
+
+
+def write_tables(
+    results: str | Path,
+    tables_file: str | Path,
+    out: str | Path,
+    names: Sequence[str] | None = None,
+    datasets: Sequence[str] | None = None,
+) -> list[Path]:
+    """Write `{table}_{dataset}.{md,csv,tex}` for each, and `index.md` of all that lie in `out`.
+
+    names: by default all tables. datasets: by default those with results for the table, or else
+    the paper's.
+
+    Raises:
+        InputError: unknown table or data set, a bad tables file, or an unreadable record.
+    """
+    paper = read_paper(tables_file)
+    out = Path(out)
+    written = []
+    for name in names or paper.tables:
+        chosen = datasets or _with_results(Path(results), paper, paper.table(name))
+        for dataset in chosen:
+            found = collect(results, paper, name, dataset)
+            printed = lay_out(found, paper)
+            texts = {
+                "md": to_markdown(printed),
+                "csv": raw_numbers(found).to_csv(index=False),
+                "tex": to_latex(printed),
+            }
+            for ending in FORMATS:
+                written.append(out / f"{name}_{dataset}.{ending}")
+                write_text(written[-1], texts[ending])
+    write_text(out / INDEX, _index(out, paper))
+    return [*written, out / INDEX]
+
+
+def render_text(results: str | Path, tables_file: str | Path, name: str, dataset: str) -> str:
+    """One table for a terminal.
+
+    Raises:
+        InputError: as `write_tables`.
+    """
+    paper = read_paper(tables_file)
+    return to_text(lay_out(collect(results, paper, name, dataset), paper))
+
+
+def raw_numbers(results: Results) -> pd.DataFrame:
+    """One row for each setting and metric, at full precision; empty where there is no value."""
+    return pd.DataFrame(
+        [
+            _raw_row(results, entry, metric)
+            for metric in results.table.metrics
+            for entry in results.entries
+        ]
+    )
+
+
+def _raw_row(results: Results, entry: Entry, metric: str) -> dict[str, Any]:
+    found = entry.metric(metric) or {}
+    low, high = found.get("interval") or (None, None)
+    row: dict[str, Any] = {
+        "table": results.table.name,
+        "dataset": results.dataset,
+        "setting": entry.row.setting,
+        "label": entry.row.label,
+    }
+    row |= {name: name in entry.row.ticks for name in results.table.components}
+    row |= {
+        "metric": metric,
+        "mean": found.get("mean"),
+        "interval_low": low,
+        "interval_high": high,
+        "best": found.get("best"),
+        "median": found.get("median"),
+        "sd_between": found.get("sd_between"),
+        "sd_within": found.get("sd_within"),
+        "trainings": found.get("n_trainings", 0),
+        "runs": found.get("n_tests", 0),
+        "expected_runs": results.expected_runs(entry),
+        "difference": results.difference(entry, metric),
+        "paper_dataset": results.paper_dataset,
+    }
+    row |= {f"paper_{s}": results.paper_value(entry.row, metric, s) for s in STATISTICS}
+    return row | {"paper_difference": results.paper_difference(entry, metric)}
+
+
+def _with_results(results: Path, paper: Paper, table: PaperTable) -> list[str]:
+    found = [
+        dataset
+        for dataset in paper.datasets
+        if any((results / dataset / row.setting).is_dir() for row in table.rows)
+    ]
+    return found or [table.dataset]
+
+
+def _index(out: Path, paper: Paper) -> str:
+    lines = ["# Tables", "", "| table | ours on | files |", "| --- | --- | --- |"]
+    for table in paper.tables.values():
+        for dataset, printed in paper.datasets.items():
+            names = [f"{table.name}_{dataset}.{ending}" for ending in FORMATS]
+            if (out / names[0]).is_file():
+                links = ", ".join(f"[{name}]({name})" for name in names)
+                lines.append(f"| {table.title} | {printed.label} | {links} |")
+    return "\n".join(lines) + "\n"

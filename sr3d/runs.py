@@ -1,0 +1,103 @@
+"""What a training and a test share: opening the data they name, and telling what they were."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+
+from sr3d.config import Config
+from sr3d.data.datasets import Dataset
+from sr3d.data.prepared import PreparedDataset
+from sr3d.errors import InputError
+from sr3d.files import sha256
+from sr3d.machine import code_version, machine_facts, peak_memory_mb, versions
+from sr3d.records import RunRecord, write_run
+
+
+def open_split(data: Path, split: str, dataset: Dataset) -> PreparedDataset:
+    """A split of prepared data, which must be of the data set that the configuration names.
+
+    Raises:
+        InputError: other classes, other box coding, or an empty split.
+    """
+    scenes = PreparedDataset(data, split)
+    manifest = scenes.manifest
+    if tuple(manifest.classes) != dataset.classes or manifest.rotated != dataset.rotated:
+        raise InputError(
+            f"{data}: holds '{manifest.dataset}', not '{dataset.name}'; pass the right --data folder"
+        )
+    if len(scenes) == 0:
+        raise InputError(f"{data}: its split '{split}' has no scenes; prepare some")
+    return scenes
+
+
+@dataclass
+class Stopwatch:
+    """When a run began, and how long it has lasted."""
+
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    clock: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.clock
+
+
+def finish_run(
+    out: Path,
+    *,
+    kind: Literal["train", "test"],
+    config: Config,
+    overrides: Sequence[str],
+    setting: str,
+    train: int,
+    test: int | None,
+    seeds: dict[str, int],
+    scenes: PreparedDataset,
+    model: nn.Module,
+    device: str,
+    watch: Stopwatch,
+    earlier_seconds: float,
+    metrics: dict[str, Any],
+    files: Sequence[str],
+) -> RunRecord:
+    """Collect the record of a run whose files lie in `out`, and write it there, last."""
+    manifest = scenes.manifest
+    record = RunRecord(
+        kind=kind,
+        dataset=config.dataset,
+        setting=setting,
+        train=train,
+        test=test,
+        config=config.to_dict(),
+        config_digest=config.digest(),
+        overrides=list(overrides),
+        seeds=seeds,
+        code=code_version(),
+        data={
+            "dataset": manifest.dataset,
+            "split": scenes.split,
+            "scenes": len(scenes),
+            "source": manifest.source,
+            "digest": manifest.digest(),
+        },
+        machine=machine_facts(),
+        versions=versions(),
+        engine="native",
+        device=device,
+        started=watch.started.isoformat(timespec="seconds"),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        wall_seconds=round(earlier_seconds + watch.seconds, 3),
+        peak_memory_mb=peak_memory_mb(),
+        metrics=metrics,
+        parameters=sum(p.numel() for p in model.parameters()),
+        files={name: sha256(out / name) for name in files},
+    )
+    write_run(out, record)
+    return record

@@ -1,0 +1,160 @@
+"""Modules over sparse tensors; parameters are named and shaped as MinkowskiEngine's."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from sr3d.sparse import functional
+from sr3d.sparse.sites import Sites
+from sr3d.sparse.tensor import SparseTensor
+
+
+class SparseConv(nn.Module):
+    """Convolution. Stride 1 keeps the sites; stride s gives the cells floor(c / s) · s.
+
+    kernel: (K³, Ci, Co), x fastest; (Ci, Co) for a 1³ kernel of stride 1. bias: (1, Co).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int = 3,
+        stride: int = 1,
+        bias: bool = False,
+    ) -> None:
+        super().__init__()
+        self.kernel_size, self.stride = kernel, stride
+        self.pointwise = kernel == 1 and stride == 1
+        shape = (in_channels, out_channels)
+        self.kernel = nn.Parameter(torch.empty(shape if self.pointwise else (kernel**3, *shape)))
+        self.bias = nn.Parameter(torch.empty(1, out_channels)) if bias else None
+        _default_init(self.kernel, self.bias, fan=in_channels * kernel**3)
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        if self.pointwise:
+            return x.replace(_with_bias(x.features @ self.kernel, self.bias))
+        out = x.sites.strided(self.stride)
+        kernel_map = x.sites.kernel_map(out, self.kernel_size)
+        features = functional.sparse_conv(x.features, self.kernel, kernel_map)
+        return SparseTensor(_with_bias(features, self.bias), out)
+
+    def extra_repr(self) -> str:
+        return f"{tuple(self.kernel.shape)}, stride={self.stride}, bias={self.bias is not None}"
+
+
+class SparseConvTranspose(nn.Module):
+    """Transposed convolution: onto given finer sites, or generative, onto every cell it reaches.
+
+    Both use the map of the convolution from fine to coarse, exchanged, with the kernel unmirrored.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int = 3,
+        stride: int = 2,
+        bias: bool = False,
+        generative: bool = False,
+    ) -> None:
+        super().__init__()
+        self.kernel_size, self.stride, self.generative = kernel, stride, generative
+        self.kernel = nn.Parameter(torch.empty(kernel**3, in_channels, out_channels))
+        self.bias = nn.Parameter(torch.empty(1, out_channels)) if bias else None
+        _default_init(self.kernel, self.bias, fan=out_channels * kernel**3)
+
+    def forward(self, x: SparseTensor, out: Sites | None = None) -> SparseTensor:
+        if out is None:
+            if not self.generative:
+                raise ValueError(
+                    "a transposed convolution that is not generative needs `out` sites"
+                )
+            out = x.sites.generated(self.kernel_size, self.stride)
+        kernel_map = out.kernel_map(x.sites, self.kernel_size).transposed()
+        features = functional.sparse_conv(x.features, self.kernel, kernel_map)
+        return SparseTensor(_with_bias(features, self.bias), out)
+
+    def extra_repr(self) -> str:
+        return f"{tuple(self.kernel.shape)}, stride={self.stride}, generative={self.generative}"
+
+
+class SparsePool(nn.Module):
+    """Max, sum or average pooling over the neighbours that exist."""
+
+    def __init__(self, mode: Literal["max", "sum", "average"], kernel: int, stride: int) -> None:
+        super().__init__()
+        self.mode, self.kernel_size, self.stride = mode, kernel, stride
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        out = x.sites.strided(self.stride)
+        kernel_map = x.sites.kernel_map(out, self.kernel_size)
+        pools = {
+            "max": functional.max_pool,
+            "sum": functional.sum_pool,
+            "average": functional.average_pool,
+        }
+        return SparseTensor(pools[self.mode](x.features, kernel_map), out)
+
+
+class SparseBatchNorm(nn.Module):
+    """Batch normalisation over all rows of the batch."""
+
+    def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__()
+        self.bn = nn.BatchNorm1d(channels, eps=eps, momentum=momentum)
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        if len(x.features) < 2 and self.training:
+            # One row has no variance: use the running statistics rather than fail.
+            bn = self.bn
+            return x.replace(
+                nn.functional.batch_norm(
+                    x.features, bn.running_mean, bn.running_var, bn.weight, bn.bias, eps=bn.eps
+                )
+            )
+        return x.replace(self.bn(x.features))
+
+
+class SparseInstanceNorm(nn.Module):
+    """Instance normalisation over the rows of each scene."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1, channels))
+        self.bias = nn.Parameter(torch.zeros(1, channels))
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        scene = x.sites.coords[:, 0].long()
+        normed = functional.instance_norm(x.features, scene, x.sites.batch_size)
+        return x.replace(normed * self.weight + self.bias)
+
+
+class SparseReLU(nn.Module):
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        return x.replace(torch.relu(x.features))
+
+
+def kaiming_normal_(conv: SparseConv) -> None:
+    """Normal with deviation sqrt(2 / (C_out · K³)) (MinkowskiEngine utils/init.py, fan_out)."""
+    volume = conv.kernel.shape[0] if conv.kernel.ndim == 3 else 1
+    nn.init.normal_(conv.kernel, std=math.sqrt(2 / (conv.kernel.shape[-1] * volume)))
+
+
+def _default_init(kernel: Tensor, bias: Tensor | None, fan: int) -> None:
+    """MinkowskiEngine's default: uniform within 1 / sqrt(fan), fan counted over the input side.
+
+    For transposed convolutions MinkowskiEngine takes the output channels in its place.
+    """
+    bound = 1 / math.sqrt(fan)
+    nn.init.uniform_(kernel, -bound, bound)
+    if bias is not None:
+        nn.init.uniform_(bias, -bound, bound)
+
+
+def _with_bias(features: Tensor, bias: Tensor | None) -> Tensor:
+    return features if bias is None else features + bias

@@ -1,0 +1,169 @@
+"""Occupied cells of a batch of scenes, and the sets of cells that layers derive from them.
+
+Everything derived is built once and kept on the sites it came from: layers that share a tensor's
+sites share its maps, and all of it goes when the tensors go.
+"""
+
+from __future__ import annotations
+
+import itertools
+from functools import cached_property
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from sr3d.sparse.kernel_map import KernelMap
+from sr3d.sparse.lookup import Frame, RowLookup, unique_numbers
+
+
+def kernel_offsets(kernel: int) -> list[tuple[int, int, int]]:
+    """Offsets of a cubic kernel in cells, x fastest: centred if odd, from 0 up if even.
+
+    Source: MinkowskiEngine src/kernel_region.hpp.
+    """
+    start = -(kernel // 2) if kernel % 2 else 0
+    steps = range(start, start + kernel)
+    return [(x, y, z) for z, y, x in itertools.product(steps, repeat=3)]
+
+
+class Sites:
+    """Distinct cells, ordered by (batch, x, y, z).
+
+    coords: (N, 4) int32, batch index and integer coordinates that are multiples of `stride`.
+    """
+
+    def __init__(self, coords: Tensor, stride: int, batch_size: int) -> None:
+        self.coords = coords
+        self.stride = stride
+        self.batch_size = batch_size
+        self._strided: dict[int, Sites] = {}
+        self._generated: dict[tuple[int, int], Sites] = {}
+        self._unions: WeakKeyDictionary[Sites, tuple[Sites, Tensor, Tensor]] = WeakKeyDictionary()
+        self._maps: WeakKeyDictionary[Sites, dict[int, KernelMap]] = WeakKeyDictionary()
+
+    @staticmethod
+    def from_coords(coords: Tensor, stride: int = 1, batch_size: int | None = None) -> Sites:
+        """From (N, 4) integer coordinates in any order, without repetitions.
+
+        Raises:
+            ValueError: a cell occurs twice, or is no multiple of the stride.
+        """
+        sites, order = Sites.unique(coords, stride, batch_size)
+        if len(order) != len(coords):
+            raise ValueError(f"{len(coords) - len(order)} of {len(coords)} cells occur twice")
+        if stride > 1 and (coords[:, 1:] % stride != 0).any():
+            raise ValueError(f"coordinates must be multiples of the stride {stride}")
+        return sites
+
+    @staticmethod
+    def unique(
+        coords: Tensor, stride: int = 1, batch_size: int | None = None
+    ) -> tuple[Sites, Tensor]:
+        """Sites of (N, 4) coordinates with repetitions, and the first row of each site, (M,)."""
+        if batch_size is None:
+            batch_size = int(coords[:, 0].max()) + 1 if len(coords) else 0
+        if len(coords) == 0:
+            return Sites(coords.to(torch.int32), stride, batch_size), coords.new_zeros(0).long()
+        low, high = coords[:, 1:].amin(dim=0), coords[:, 1:].amax(dim=0)
+        frame = Frame(low, high, batch_size, stride, reach=0)
+        numbers, order = torch.sort(frame.number(coords), stable=True)
+        first = torch.ones(len(numbers), dtype=torch.bool, device=coords.device)
+        first[1:] = numbers[1:] != numbers[:-1]
+        order = order[first]
+        return Sites(coords[order].to(torch.int32), stride, batch_size), order
+
+    def __len__(self) -> int:
+        return len(self.coords)
+
+    @cached_property
+    def counts(self) -> list[int]:
+        """Number of sites of each scene; rows of a scene are contiguous."""
+        return torch.bincount(self.coords[:, 0].long(), minlength=self.batch_size).tolist()
+
+    @cached_property
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """Lowest and highest coordinates over the batch, two (3,) vectors."""
+        if len(self) == 0:
+            zero = self.coords.new_zeros(3)
+            return zero, zero
+        return self.coords[:, 1:].amin(dim=0), self.coords[:, 1:].amax(dim=0)
+
+    def strided(self, factor: int) -> Sites:
+        """The coarser cells that hold a site: floor(c / s) · s, each once (coordinate_map.hpp)."""
+        if factor == 1:
+            return self
+        if factor not in self._strided:
+            stride = self.stride * factor
+            frame = Frame(*self.bounds, self.batch_size, stride, reach=0)
+            numbers = unique_numbers(frame, [frame.number(self.coords)])
+            self._strided[factor] = Sites(frame.coords(numbers), stride, self.batch_size)
+        return self._strided[factor]
+
+    def generated(self, kernel: int, factor: int) -> Sites:
+        """Every finer cell that a generative transposed convolution reaches: c + offset · s/factor."""
+        if (kernel, factor) not in self._generated:
+            stride = self.stride // factor
+            frame = Frame(*self.bounds, self.batch_size, stride, reach=kernel // 2 + 1)
+            base = frame.number(self.coords)
+            reached = [base + frame.shift(offset) for offset in kernel_offsets(kernel)]
+            numbers = unique_numbers(frame, reached)
+            self._generated[kernel, factor] = Sites(frame.coords(numbers), stride, self.batch_size)
+        return self._generated[kernel, factor]
+
+    def union(self, other: Sites) -> tuple[Sites, Tensor, Tensor]:
+        """Cells of either, and the rows that this and the other one's sites have there.
+
+        Where one set holds the other, the union is that very object, so its maps are shared.
+        """
+        if other not in self._unions:
+            low = torch.minimum(self.bounds[0], other.bounds[0])
+            high = torch.maximum(self.bounds[1], other.bounds[1])
+            frame = Frame(low, high, self.batch_size, self.stride, reach=0)
+            mine, others = frame.number(self.coords), frame.number(other.coords)
+            numbers = unique_numbers(frame, [mine, others])
+            if len(numbers) == len(self):
+                union = self
+            elif len(numbers) == len(other):
+                union = other
+            else:
+                union = Sites(frame.coords(numbers), self.stride, self.batch_size)
+            rows = torch.searchsorted(numbers, mine), torch.searchsorted(numbers, others)
+            self._unions[other] = (union, *rows)
+        return self._unions[other]
+
+    def kernel_map(self, out: Sites, kernel: int) -> KernelMap:
+        """The map of a convolution from these sites to `out`: in = out + offset · this stride.
+
+        A transposed convolution from `out` to these sites uses its `.transposed()`.
+        """
+        maps = self._maps.setdefault(out, {})
+        if kernel not in maps:
+            maps[kernel] = self._build_map(out, kernel)
+        return maps[kernel]
+
+    def _build_map(self, out: Sites, kernel: int) -> KernelMap:
+        offsets = kernel_offsets(kernel)
+        if len(self) == 0 or len(out) == 0:
+            none = [self.coords.new_zeros(0).long()] * len(offsets)
+            return KernelMap.from_pairs(none, none, len(self), len(out))
+        low = torch.minimum(self.bounds[0], out.bounds[0])
+        high = torch.maximum(self.bounds[1], out.bounds[1])
+        frame = Frame(low, high, self.batch_size, self.stride, reach=kernel // 2 + 1)
+        lookup = RowLookup(frame, frame.number(self.coords))
+        base = frame.number(out.coords)
+        in_rows: list[Tensor] = []
+        out_rows: list[Tensor] = []
+        mirrored = out is self and kernel % 2 == 1
+        for k, offset in enumerate(offsets):
+            if mirrored and k > len(offsets) // 2:
+                # The offset -o leads back along o: same pairs, the other way round.
+                twin = len(offsets) - 1 - k
+                out_rows.append(in_rows[twin])
+                in_rows.append(out_rows[twin])
+                continue
+            hit, rows = lookup.find(base + frame.shift(offset))
+            out_rows.append(hit)
+            in_rows.append(rows)
+        identity = len(offsets) // 2 if mirrored else None
+        return KernelMap.from_pairs(in_rows, out_rows, len(self), len(out), identity)

@@ -1,0 +1,121 @@
+"""Summaries of runs, against numbers that can be added up by hand."""
+
+import json
+import shutil
+
+import pytest
+
+from sr3d.errors import InputError
+from sr3d.files import read_json
+from sr3d.report.summary import find_summary, runs_of, summarise_runs, write_summary
+from sr3d.stats import summarise
+from tests.make_runs import SETTINGS, edit, make_tree
+
+SR3D = {"sr3d": SETTINGS["sr3d"]}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    make_tree(tmp_path, settings=SR3D)
+    return tmp_path / "synthetic" / "sr3d"
+
+
+def test_summary_of_complete_runs(folder):
+    out = folder / "summary.json"
+    summary = write_summary(folder, out, 2, 2)
+    assert read_json(out) == json.loads(json.dumps(summary))
+    assert (summary["dataset"], summary["setting"]) == ("synthetic", "sr3d")
+    assert (summary["runs"], summary["missing"], summary["warnings"]) == (4, [], [])
+    assert summary["expected"] == {"trainings": 2, "tests": 2, "runs": 4}
+    ap25 = summary["metrics"]["AP25"]
+    assert ap25["values"] == [[62.5, 62.6], [63.5, 63.6]]
+    assert ap25["best"] == 63.6
+    assert ap25["mean"] == pytest.approx(63.05)
+    assert ap25["median"] == pytest.approx(63.05)
+    assert ap25["training_means"] == pytest.approx([62.55, 63.55])
+    assert ap25["interval"] == summarise(ap25["values"]).interval
+    assert summary["metrics"]["AP50"]["mean"] == pytest.approx(43.05)
+    assert summary["per_class"]["night_stand"]["AP50"] == pytest.approx(38.05)
+    assert summary["train"]["mean_wall_seconds"] == 600.0
+    assert summary["train"]["parameters"] == 1_234_567
+    assert summary["data_digest"] == "00112233445566ff"
+
+
+def test_missing_tests_are_named_and_the_rest_summarised(folder):
+    shutil.rmtree(folder / "train1" / "test0")
+    summary = summarise_runs(runs_of(folder), 2, 3)
+    assert summary["missing"] == [
+        "synthetic/sr3d/train0/test2",
+        "synthetic/sr3d/train1/test0",
+        "synthetic/sr3d/train1/test2",
+    ]
+    assert summary["runs"] == 3
+    assert summary["metrics"]["AP25"]["mean"] == pytest.approx((62.5 + 62.6 + 63.6) / 3)
+
+
+def test_runs_beyond_the_expected_are_left_out_and_said(folder):
+    summary = summarise_runs(runs_of(folder), 1, 2)
+    assert summary["metrics"]["AP25"]["values"] == [[62.5, 62.6]]
+    assert summary["metrics"]["AP25"]["interval"] is None
+    assert summary["warnings"] == ["3 runs beyond the expected ones are left out"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"code": {"commit": "f" * 40, "edited": False}}, "different code commits"),
+        (
+            {"code": {"commit": "0123456789abcdef0123456789abcdef01234567", "edited": True}},
+            "1 of 6",
+        ),
+        ({"data": {"digest": "another"}}, "different data digests"),
+        ({"config_digest": "another"}, "different configurations"),
+        ({"device": "cuda"}, "different devices"),
+        ({"metrics": {"AP50": 40.0}}, "1 of 4 tests have no AP25"),
+        ({"started": "2026-10-01T00:00:00+00:00"}, "1 of 4 tests are older than their training"),
+    ],
+)
+def test_what_does_not_belong_together_is_said(folder, change, words):
+    edit(folder.parents[1], "synthetic/sr3d/train1/test1", **change)
+    (warning,) = summarise_runs(runs_of(folder), 2, 2)["warnings"]
+    assert words in warning
+
+
+def test_trainings_without_tests_have_no_metrics(folder):
+    shutil.rmtree(folder / "train0" / "test0")
+    shutil.rmtree(folder / "train0" / "test1")
+    shutil.rmtree(folder / "train1")
+    summary = write_summary(folder, folder / "summary.json")
+    assert (summary["runs"], summary["metrics"], summary["expected"]) == (0, {}, None)
+
+
+def test_no_run_is_an_input_error(tmp_path):
+    with pytest.raises(InputError, match="no complete run"):
+        write_summary(tmp_path, tmp_path / "summary.json")
+    assert not (tmp_path / "summary.json").exists()
+
+
+def test_a_record_in_the_wrong_folder_is_refused(folder):
+    shutil.copytree(folder, folder.with_name("copy"))
+    with pytest.raises(InputError, match="synthetic/sr3d/train0"):
+        runs_of(folder.with_name("copy"))
+
+
+def test_find_summary_prefers_the_records_and_keeps_the_expectation(folder):
+    write_summary(folder, folder / "summary.json", 2, 2)
+    edit(folder.parents[1], "synthetic/sr3d/train1/test1", metrics={"AP25": 99.0, "AP50": 9.0})
+    found = find_summary(folder)
+    assert found is not None
+    assert found["metrics"]["AP25"]["best"] == 99.0
+    assert found["expected"]["runs"] == 4
+
+
+def test_find_summary_without_records(folder):
+    written = write_summary(folder, folder / "summary.json", 2, 2)
+    for name in ("train0", "train1"):
+        shutil.rmtree(folder / name)
+    assert find_summary(folder) == json.loads(json.dumps(written))
+    (folder / "summary.json").write_text('{"schema_version": 99}')
+    with pytest.raises(InputError, match="sr3d summarise"):
+        find_summary(folder)
+    assert find_summary(folder.with_name("nothing")) is None

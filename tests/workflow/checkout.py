@@ -1,0 +1,87 @@
+"""A copy of the workflow in a folder of its own, with a stand-in for `sr3d` first on the path."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+STUB = Path(__file__).with_name("stub_sr3d.py")
+
+
+@dataclass
+class Checkout:
+    """folder: where it lies. Its rows of Table 2 are `settings`."""
+
+    folder: Path
+
+    @classmethod
+    def make(cls, folder: Path, settings: tuple[str, ...]) -> Checkout:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("Snakefile", "config.yaml"):
+            shutil.copy(ROOT / name, folder)
+        for name in ("workflow", "profiles", "envs"):
+            shutil.copytree(ROOT / name, folder / name, symlinks=True)
+        rows = [{"setting": name} for name in settings]
+        table = {"title": "Table 2", "paper_dataset": "scannet", "rows": rows}
+        checkout = cls(folder)
+        checkout.edit("workflow/tables.yaml", {"table2": table})
+        binary = folder / "bin" / "sr3d"
+        binary.parent.mkdir()
+        binary.write_text(f"#!{sys.executable}\n{STUB.read_text()}")
+        binary.chmod(0o755)
+        return checkout
+
+    def copy(self, folder: Path) -> Checkout:
+        """The same, finished runs included, for a test that changes something."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Checkout(folder)
+
+    def edit(self, name: str, value: Any) -> None:
+        (self.folder / name).write_text(yaml.safe_dump(value))
+
+    def read(self, name: str) -> Any:
+        return yaml.safe_load((self.folder / name).read_text())
+
+    def command(self, *arguments: str, **environment: str) -> dict[str, Any]:
+        """What to give subprocess for a call of snakemake."""
+        path = os.pathsep.join([str(self.folder / "bin"), os.environ["PATH"]])
+        calls = str(self.folder / "calls.jsonl")
+        return {
+            "args": [sys.executable, "-m", "snakemake", *arguments],
+            "cwd": self.folder,
+            "env": {**os.environ, "PATH": path, "STUB_CALLS": calls, **environment},
+            "text": True,
+        }
+
+    def snakemake(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run snakemake; its stdout has stderr in it."""
+        call = self.command(*arguments, **environment)
+        done = subprocess.run(**call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120)
+        assert isinstance(done, subprocess.CompletedProcess)
+        return done
+
+    def planned(self, *arguments: str) -> dict[str, int]:
+        """How many jobs of each rule a dry run plans; {} when nothing is to be done."""
+        done = self.snakemake("-n", "--quiet", "rules", "host", *arguments)
+        assert done.returncode == 0, done.stdout
+        if "Nothing to be done" in done.stdout:
+            return {}
+        table = done.stdout.partition("Job stats:")[2].partition("total")[0]
+        assert table, done.stdout
+        counts = {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+        return {name: count for name, count in counts.items() if name != "all"}
+
+    def calls(self) -> list[list[str]]:
+        """The arguments of every call of `sr3d`, in order of start."""
+        lines = (self.folder / "calls.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]

@@ -1,0 +1,124 @@
+"""What the workflow plans, from its files alone: nothing runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.workflow.checkout import ROOT, Checkout
+
+SETTINGS = ("baseline", "spota", "ras", "sr3d")
+TIER = yaml.safe_load((ROOT / "workflow" / "tiers.yaml").read_text())["demo"]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    return Checkout.make(tmp_path_factory.mktemp("dag") / "checkout", SETTINGS)
+
+
+def jobs(trainings: int, tests: int, datasets: int = 1) -> dict[str, int]:
+    """The counts of a tier that trains the four settings of Table 2."""
+    each = 4 * datasets
+    return {
+        "train": each * trainings,
+        "test": each * trainings * tests,
+        "summarise": each,
+        "table": datasets,
+        "track": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("tier", "expected"),
+    [
+        ("demo", {"prepare_synthetic": 1, **jobs(5, 5)}),
+        ("paper", {"prepare_scannet": 1, "prepare_sunrgbd": 1, **jobs(5, 5, datasets=2)}),
+        ("rigorous", {"prepare_scannet": 1, "prepare_sunrgbd": 1, **jobs(10, 1, datasets=2)}),
+    ],
+)
+def test_a_tier_plans_its_whole_protocol(
+    checkout: Checkout, tier: str, expected: dict[str, int]
+) -> None:
+    # paper: 4 settings × 2 data sets × (5 + 25) = 240 trainings and tests.
+    assert checkout.planned("--config", f"tier={tier}") == expected
+
+
+def test_the_real_tier_trains_sr3d_alone_on_two_kinds_of_scans(checkout: Checkout) -> None:
+    done = checkout.snakemake("-n", "-p", "--config", "tier=real", "real_scans=elsewhere/scans")
+    assert done.returncode == 0, done.stdout
+    prepare = (
+        "(sr3d prepare scannet --raw elsewhere/scans --meta elsewhere/scans/meta --out data/real"
+        " && sr3d prepare mmdet3d --root elsewhere/scans --out data/real --append"
+        " --scenes scene0113_00)"
+    )
+    assert prepare in done.stdout
+    assert done.stdout.count("sr3d train ") == 1
+    assert "--data data/real --setting sr3d --train 0" in done.stdout
+    assert "--out results/real/scannet/sr3d/train0/test0 --split train" in done.stdout
+
+
+def test_settings_that_tables_share_are_trained_once(tmp_path: Path) -> None:
+    checkout = Checkout.make(tmp_path / "checkout", SETTINGS)
+    tables = checkout.read("workflow/tables.yaml")
+    tables["table1"] = {"title": "Table 1", "rows": [{"setting": "sr3d"}, {"setting": "baseline"}]}
+    checkout.edit("workflow/tables.yaml", tables)
+    planned = checkout.planned("--config", "tables=[table1, table2]")
+    assert planned == {"prepare_synthetic": 1, **jobs(5, 5), "table": 2}
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ("trainigs=3", "config.yaml: Unevaluated properties are not allowed ('trainigs' was"),
+        ("tier=papr", "config.yaml: no tier 'papr'; choose from demo, quick, paper"),
+        ("tables=[table9]", "workflow/tables.yaml: no table 'table9'; choose from table2"),
+        ("raw={scanet: x}", "config.yaml[raw]: Additional properties are not allowed ('scanet' was"),
+        ("overrides=[train.epochs]", "config.yaml[overrides][0]: 'train.epochs' does not match"),
+        ("tier=real", "give the scans with --config real_scans=DIR"),
+    ],
+)
+def test_a_wrong_configuration_is_refused_in_one_sentence(
+    checkout: Checkout, config: str, told: str
+) -> None:
+    done = checkout.snakemake("-n", "--config", config)
+    assert done.returncode == 1
+    assert told in done.stdout
+    assert "Failed validating" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        ("settings", {"sr3d": {"label": "SR3D", "overides": []}}, "'overides' was unexpected"),
+        ("tables", {"table2": {"title": "x", "rows": [{"label": "x"}]}}, "'setting' is a required"),
+        ("tables", {"table2": {"title": "x", "rows": [{"setting": "sr4d"}]}}, "no setting 'sr4d'"),
+        ("tiers", {"demo": {**TIER, "test": 5}}, "'test' was unexpected"),
+    ],
+)
+def test_a_wrong_table_is_refused_with_the_name_of_its_file(
+    tmp_path: Path, file: str, content: object, told: str
+) -> None:
+    checkout = Checkout.make(tmp_path / "checkout", SETTINGS)
+    checkout.edit(f"workflow/{file}.yaml", content)
+    done = checkout.snakemake("-n")
+    assert done.returncode == 1
+    assert told in done.stdout
+    assert "workflow/" in done.stdout.partition(told)[0]
+
+
+def test_lint_finds_nothing(checkout: Checkout) -> None:
+    done = checkout.snakemake("--lint")
+    assert done.returncode == 0, done.stdout
+    assert "Congratulations" in done.stdout, done.stdout
+
+
+def test_profiles_agree_on_what_reruns(checkout: Checkout) -> None:
+    # A workflow profile replaces the default one, so that each must say it.
+    shared = ("rerun-triggers", "rerun-incomplete", "show-failed-logs")
+    names = ("default", "slurm", "kubernetes")
+    profiles = [checkout.read(f"workflow/profiles/{name}/profile.yaml") for name in names]
+    assert [[p[key] for key in shared] for p in profiles] == 3 * [
+        [["mtime", "params", "input"], True, True]
+    ]

@@ -1,0 +1,172 @@
+"""The workflow run for real with a stand-in for `sr3d`: what is called, rerun, kept and told."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.checkout import Checkout
+
+CONFIG = ("--config", "trainings=2", "tests=2")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """Two settings, each trained twice and each training tested twice."""
+    folder = tmp_path_factory.mktemp("run") / "checkout"
+    checkout = Checkout.make(folder, ("baseline", "sr3d"))
+    done = checkout.snakemake("--cores", "2", *CONFIG)
+    assert done.returncode == 0, done.stdout
+    return checkout
+
+
+def verbs(calls: list[list[str]]) -> Counter[str]:
+    return Counter(call[0] for call in calls)
+
+
+def test_every_run_is_one_call(finished: Checkout) -> None:
+    calls = finished.calls()
+    expected = {"prepare": 1, "train": 4, "test": 8, "summarise": 2, "report": 1, "track": 1}
+    assert verbs(calls) == expected
+    folder = "results/synthetic/baseline/train1"
+    assert (
+        f"train --dataset synthetic --data data/synthetic --setting baseline --train 1 --seed 0"
+        f" --out {folder} --threads 1 --device cpu"
+        f" --set assigner.name=tr3d loss.cls=focal"
+    ).split() in calls
+    assert (
+        f"test --run {folder} --data data/synthetic --test 0 --out {folder}/test0"
+        f" --split val --threads 1 --device cpu"
+    ).split() in calls
+    assert (
+        "summarise results/synthetic/sr3d --out results/synthetic/sr3d/summary.json"
+        " --trainings 2 --tests 2"
+    ).split() in calls
+    assert calls[-1] == "track --results results --store sqlite:///results/mlflow.db".split()
+
+
+def test_a_setting_without_overrides_sets_nothing(finished: Checkout) -> None:
+    (call,) = [c for c in finished.calls() if c[0] == "train" and "sr3d" in c and "0" == c[8]]
+    assert "--set" not in call
+    assert "" not in call
+
+
+def test_a_second_call_does_nothing(finished: Checkout) -> None:
+    assert finished.planned(*CONFIG) == {}
+
+
+def test_editing_a_setting_reruns_exactly_its_jobs(finished: Checkout, tmp_path: Path) -> None:
+    checkout = finished.copy(tmp_path / "checkout")
+    settings = checkout.read("workflow/settings.yaml")
+    settings["sr3d"]["label"] = "SR3D (ours)"
+    settings["spota"]["overrides"].append("assigner.k=9")  # trained by no table here
+    checkout.edit("workflow/settings.yaml", settings)
+    assert checkout.planned(*CONFIG) == {}
+
+    settings["sr3d"]["overrides"].append("assigner.k=7")
+    checkout.edit("workflow/settings.yaml", settings)
+    before = len(checkout.calls())
+    done = checkout.snakemake("--cores", "2", *CONFIG)
+    assert done.returncode == 0, done.stdout
+    calls = checkout.calls()[before:]
+    assert verbs(calls) == {"train": 2, "test": 4, "summarise": 1, "report": 1, "track": 1}
+    assert {call[call.index("--setting") + 1] for call in calls if call[0] == "train"} == {"sr3d"}
+    assert all(call[-2:] == ["--set", "assigner.k=7"] for call in calls if call[0] == "train")
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        # One more training of each setting, two tests of it, and what counts them.
+        (("trainings=3",), {"train": 2, "test": 4, "summarise": 2, "table": 1, "track": 1}),
+        (("overrides=[train.epochs=2]",), {"train": 4, "test": 8, "summarise": 2, "table": 1, "track": 1}),
+        (("test_split=train",), {"test": 8, "summarise": 2, "table": 1, "track": 1}),
+        (("device=cuda", "raw={scannet: elsewhere}"), {}),
+    ],
+)  # fmt: skip
+def test_other_changes_rerun_what_they_touch(
+    finished: Checkout, config: tuple[str, ...], expected: dict[str, int]
+) -> None:
+    assert finished.planned(*CONFIG, *config) == expected
+
+
+def test_the_store_is_kept_while_it_is_updated_and_restored_when_lost(
+    finished: Checkout, tmp_path: Path
+) -> None:
+    checkout = finished.copy(tmp_path / "checkout")
+    store = checkout.folder / "results" / "mlflow.db"
+    store.unlink()
+    assert checkout.planned(*CONFIG) == {"track": 1}
+    # A stand-in that only appends shows whether Snakemake took the old store away.
+    binary = checkout.folder / "bin" / "sr3d"
+    binary.write_text("#!/bin/sh\necho tracked >> results/mlflow.db\n")
+    for times in (1, 2):
+        done = checkout.snakemake("--forcerun", "track", *CONFIG)
+        assert done.returncode == 0, done.stdout
+        assert store.read_text() == times * "tracked\n"
+
+
+def test_a_failed_training_names_its_log_and_resumes(finished: Checkout, tmp_path: Path) -> None:
+    checkout = finished.copy(tmp_path / "checkout")
+    training = checkout.folder / "results/synthetic/sr3d/train1"
+    shutil.rmtree(training)
+    quiet = ("--quiet", "rules", "progress", "host", "reason")
+    done = checkout.snakemake(*quiet, *CONFIG, STUB_FAIL="sr3d/train1")
+    assert done.returncode == 1
+    assert "failed: train synthetic/sr3d, training 1; its log:" in done.stdout
+    assert "results/logs/synthetic/sr3d/train1.log" in done.stdout
+    assert "the stub fails on purpose" in done.stdout  # the log's last line
+    assert (training / "last.ckpt").exists()
+    for output in ("run.json", "model.safetensors", "metrics.jsonl"):
+        assert not (training / output).exists()
+
+    done = checkout.snakemake(*CONFIG)
+    assert done.returncode == 0, done.stdout
+    assert json.loads((training / "run.json").read_text()) == {"resumed_at": 5}
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_run_stops_its_jobs_and_resumes(
+    finished: Checkout, tmp_path: Path, how: signal.Signals
+) -> None:
+    checkout = finished.copy(tmp_path / "checkout")
+    training = checkout.folder / "results/synthetic/sr3d/train1"
+    shutil.rmtree(training)
+    call = checkout.command(*CONFIG, STUB_HANG="sr3d/train1")
+    with subprocess.Popen(**call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        wait_for(lambda: (training / "last.ckpt").exists())
+        process.send_signal(how)
+        assert process.wait(timeout=30) != 0
+
+    done = checkout.snakemake(*CONFIG)
+    assert done.returncode == 0, done.stdout
+    assert json.loads((training / "run.json").read_text()) == {"resumed_at": 5}
+
+
+def test_a_run_ends_with_where_its_results_are(finished: Checkout, tmp_path: Path) -> None:
+    checkout = finished.copy(tmp_path / "checkout")
+    done = checkout.snakemake("--forcerun", "table", *CONFIG)
+    assert "table: results/report/table2_synthetic.md" in done.stdout
+    assert "mlflow ui --backend-store-uri sqlite:///results/mlflow.db" in done.stdout
+
+
+def test_the_report_shows_the_table(finished: Checkout, tmp_path: Path) -> None:
+    report = tmp_path / "report.html"
+    done = finished.snakemake("--report", str(report), *CONFIG)
+    assert done.returncode == 0, done.stdout
+    assert "table2_synthetic.csv" in report.read_text()
+
+
+def wait_for(condition, seconds: float = 30.0) -> None:  # type: ignore[no-untyped-def]
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.05)

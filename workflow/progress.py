@@ -1,0 +1,235 @@
+"""Progress with an estimate of the time left, from the events that Snakemake logs.
+
+Snakemake says "n of m steps"; a training is a step like the others. This listens to the same events
+as Snakemake's logger plugins do, looks into running trainings by their `metrics.jsonl`, and prints
+plain lines that read the same on a terminal and in a log.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+RULES = {"train": "trainings", "test": "tests"}  # the jobs worth counting, and their plural
+TAIL = 20  # lines shown of a failed job's log
+
+
+@dataclass(frozen=True)
+class Job:
+    """A running job. metrics is the file that tells how far a training is, where there is one."""
+
+    rule: str
+    name: str
+    kind: tuple[str, str]  # rule and data set: jobs of one kind take about as long
+    started: float
+    metrics: Path | None = None
+
+    def fraction(self) -> float:
+        """Share of a training's steps that are done, 0 where unknown."""
+        return 0.0 if self.metrics is None else steps_done(self.metrics)
+
+
+@dataclass
+class Tally:
+    """What is planned, running and done, in this call of Snakemake."""
+
+    planned: Counter[str] = field(default_factory=Counter)
+    done: Counter[str] = field(default_factory=Counter)
+    running: dict[int, Job] = field(default_factory=dict)
+    seconds: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    at_once: int = 1  # the most counted jobs that ran side by side
+
+    def start(self, number: int, job: Job) -> None:
+        self.running[number] = job
+        side_by_side = sum(job.rule in RULES for job in self.running.values())
+        self.at_once = max(self.at_once, side_by_side)
+
+    def finish(self, number: int, now: float) -> None:
+        job = self.running.pop(number, None)
+        if job is not None:
+            self.done[job.rule] += 1
+            self.seconds.setdefault(job.kind, []).append(now - job.started)
+
+    def line(self, elapsed: float, now: float) -> str:
+        """One line on where the work stands."""
+        parts = []
+        for rule, plural in RULES.items():
+            if self.planned[rule]:
+                inside = [
+                    f"{job.fraction():.0%}" for job in self.running.values() if job.rule == rule
+                ]
+                running = f" ({', '.join(inside)} of those running)" if rule == "train" else ""
+                count = f"{plural} {self.done[rule]}/{self.planned[rule]}"
+                parts.append(count + (running if inside else ""))
+        parts += [job.name for job in self.running.values() if job.rule not in RULES]
+        parts.append(f"{duration(elapsed)} so far")
+        left = self.seconds_left(now)
+        if left is not None:
+            bound = "" if all(self._mean(rule) for rule in self._owed()) else "at least "
+            parts.append(f"{bound or 'about '}{duration(left)} left")
+        return " · ".join(parts)
+
+    def seconds_left(self, now: float) -> float | None:
+        """Wall time for the rest, from the jobs that are done; None before there is any basis.
+
+        Trainings of different data sets have nothing in common, but which of the unstarted jobs is
+        of which is not known here: those count with the mean over all.
+        """
+        means = {rule: self._mean(rule) or self._extrapolate(rule, now) for rule in self._owed()}
+        if not any(means.values()):
+            return None
+        work = 0.0
+        for rule, mean in means.items():
+            mine = [job for job in self.running.values() if job.rule == rule]
+            waiting = self.planned[rule] - self.done[rule] - len(mine)
+            work += waiting * mean
+            for job in mine:
+                known = self.seconds.get(job.kind)
+                whole = sum(known) / len(known) if known else mean
+                ran = max(now - job.started, job.fraction() * whole)
+                work += max(whole - ran, 0.0)
+        return work / self.at_once
+
+    def _owed(self) -> list[str]:
+        return [rule for rule in RULES if self.planned[rule] > self.done[rule]]
+
+    def _mean(self, rule: str) -> float:
+        times = [t for kind, all_ in self.seconds.items() if kind[0] == rule for t in all_]
+        return sum(times) / len(times) if times else 0.0
+
+    def _extrapolate(self, rule: str, now: float) -> float:
+        """How long the running jobs of a rule will take, if they go on as they do."""
+        shares = [(now - j.started, j.fraction()) for j in self.running.values() if j.rule == rule]
+        whole = [ran / share for ran, share in shares if share > 0]
+        return sum(whole) / len(whole) if whole else 0.0
+
+
+class Progress(logging.Handler):
+    """Follows Snakemake's events; once started, prints a line now and then until it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.tally = Tally()
+        self.failed: list[str] = []
+        self.began = time.monotonic()
+        self._state = threading.Lock()
+        self._stop = threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        now = time.monotonic()
+        with self._state:
+            match getattr(record, "event", None):
+                case "run_info":
+                    self.tally.planned = Counter(record.stats)  # type: ignore[attr-defined]
+                case "job_info":
+                    job = job_of(record, now)
+                    self.tally.start(record.jobid, job)  # type: ignore[attr-defined]
+                case "job_finished":
+                    self.tally.finish(record.job_id, now)  # type: ignore[attr-defined]
+                case "job_error":
+                    self._fail(record)
+
+    def start(self) -> None:
+        """Begin to print. Lines become rarer with time: a day's log should fit a screen or two."""
+        self.began = time.monotonic()
+        threading.Thread(target=self._print, daemon=True).start()
+
+    def close(self) -> None:
+        self._stop.set()
+        super().close()
+
+    def succeed(self, tables: Iterable[str], results: str) -> None:
+        """The last words of a run in which everything worked."""
+        self._stop.set()
+        say(f"finished in {duration(time.monotonic() - self.began)}")
+        for table in tables:
+            say(f"table: {table} (and .csv, .tex)")
+        say(f"runs: mlflow ui --backend-store-uri sqlite:///{results}/mlflow.db")
+
+    def fail(self) -> None:
+        """The last words of a run in which something did not."""
+        self._stop.set()
+        for name in self.failed:
+            say(f"failed: {name}")
+        say("mend the cause and give the same command again: finished work is kept")
+
+    def _fail(self, record: logging.LogRecord) -> None:
+        job = self.tally.running.pop(record.jobid, None)  # type: ignore[attr-defined]
+        name = job.name if job else record.rule_name  # type: ignore[attr-defined]
+        logs = [str(path) for path in record.log]  # type: ignore[attr-defined]
+        self.failed.append(f"{name}; its log: {', '.join(logs)}")
+        say(f"failed: {self.failed[-1]}, which ends:")
+        for path in logs:
+            for line in tail(Path(path)):
+                say(f"    {line}")
+
+    def _print(self) -> None:
+        while True:
+            elapsed = time.monotonic() - self.began
+            if self._stop.wait(min(max(15.0, elapsed / 20), 600.0)):
+                return
+            with self._state:
+                now = time.monotonic()
+                say(self.tally.line(now - self.began, now))
+
+
+def watch() -> Progress:
+    """Follow this call of Snakemake. Prints nothing (so in a dry run) until `start`."""
+    progress = Progress()
+    logging.getLogger("snakemake.logging").addHandler(progress)
+    return progress
+
+
+def job_of(record: logging.LogRecord, now: float) -> Job:
+    """The job that Snakemake announces."""
+    fields = vars(record)
+    rule, outputs = fields["rule_name"], [str(path) for path in fields["output"]]
+    metrics = [Path(path) for path in outputs if path.endswith("metrics.jsonl")]
+    return Job(
+        rule=rule,
+        name=fields.get("rule_msg") or rule,
+        kind=(rule, dict(fields["wildcards"]).get("dataset", "")),
+        started=now,
+        metrics=metrics[0] if metrics else None,
+    )
+
+
+def steps_done(metrics: Path) -> float:
+    """Share of a training's steps that its `metrics.jsonl` tells, 0 where it tells nothing yet."""
+    try:
+        with metrics.open("rb") as file:
+            file.seek(max(file.seek(0, os.SEEK_END) - 8192, 0))
+            # The last piece is an unfinished line, or empty.
+            line = json.loads(file.read().split(b"\n")[-2])
+        return min(line["step"] / line["steps"], 1.0)
+    except (OSError, IndexError, KeyError, ValueError):
+        return 0.0
+
+
+def tail(path: Path) -> list[str]:
+    """The last lines of a log."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]
+    except OSError as error:
+        return [f"({error.strerror})"]
+
+
+def duration(seconds: float) -> str:
+    """A length of time as people say it: 40 s, 12 min, 3 h 20 min."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def say(text: str) -> None:
+    """A line of our own among Snakemake's, on stderr as they are."""
+    print(f"[sr3d] {text}", file=sys.stderr, flush=True)

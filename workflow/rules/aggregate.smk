@@ -1,0 +1,30 @@
+# The trainings and tests of a setting into one row.
+
+
+rule summarise:
+    input:
+        trainings=collect(
+            rules.train.output.run, train=range(EXPERIMENT["trainings"]), allow_missing=True
+        ),
+        tests=collect(
+            rules.test.output.run,
+            train=range(EXPERIMENT["trainings"]),
+            test=range(EXPERIMENT["tests"]),
+            allow_missing=True,
+        ),
+    output:
+        summary="<results>/{dataset}/{setting}/summary.json",
+    log:
+        "<logs>/{dataset}/{setting}/summary.log",
+    localrule: True
+    conda:
+        "../../envs/track.yaml"
+    params:
+        folder=subpath(output.summary, parent=True),
+        trainings=EXPERIMENT["trainings"],
+        tests=EXPERIMENT["tests"],
+    message:
+        "summarise {wildcards.dataset}/{wildcards.setting}"
+    shell:
+        "sr3d summarise {params.folder:q} --out {output.summary:q}"
+        " --trainings {params.trainings} --tests {params.tests} > {log:q} 2>&1"

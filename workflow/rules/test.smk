@@ -1,0 +1,32 @@
+# One test of one training; the index seeds what a test draws at random.
+
+
+rule test:
+    input:
+        data=manifest,
+        run=rules.train.output.run,
+        model=rules.train.output.model,
+    output:
+        run="<results>/{dataset}/{setting}/train{train}/test{test}/run.json",
+        detections="<results>/{dataset}/{setting}/train{train}/test{test}/detections.npz",
+    log:
+        "<logs>/{dataset}/{setting}/train{train}_test{test}.log",
+    # Before the next training, so that a mistake shows after one training and not after all.
+    priority: 10
+    conda:
+        "../../envs/gpu.yaml"
+    threads: THREADS
+    resources:
+        gpu=GPUS,
+    params:
+        data=subpath(input.data, parent=True),
+        training=subpath(input.run, parent=True),
+        folder=subpath(output.run, parent=True),
+        split=EXPERIMENT["test_split"],
+        device=device,
+    message:
+        "test {wildcards.dataset}/{wildcards.setting}, training {wildcards.train}, test {wildcards.test}"
+    shell:
+        "sr3d test --run {params.training:q} --data {params.data:q} --test {wildcards.test}"
+        " --out {params.folder:q} --split {params.split} --threads {threads}"
+        " --device {params.device} > {log:q} 2>&1"
