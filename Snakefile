@@ -2,6 +2,7 @@
 # How to run it, and what the tiers are: docs/workflow.md.
 from snakemake.utils import min_version
 
+from workflow.lock import hold
 from workflow.progress import watch
 
 min_version("9.19")
@@ -31,6 +32,7 @@ progress = watch()
 
 
 onstart:
+    hold(EXPERIMENT["results"])
     progress.start()
 
 

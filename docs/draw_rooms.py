@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 
@@ -13,14 +14,19 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.lines import Line2D
+from PIL import Image
 
 from sr3d.data.datasets import SYNTHETIC
+from sr3d.data.rooms.furnish import BUILDING
 from sr3d.data.rooms.generate import MIN_VISIBLE, build_room
 from sr3d.geometry.boxes import Boxes
 
-SEEDS = (0, 1, 2, 3)
+VIEWS = ((0, -60.0), (25, -60.0), (28, -60.0), (33, -60.0))  # seed and azimuth, chosen to look well
 POINTS = 160_000  # eight times as many as a training scene has, so that surfaces close
 _EDGES = [(a, b) for a in range(8) for b in range(a + 1, 8) if (a ^ b) in (1, 2, 4)]
+_FIXTURES = ("door", "window", "picture")
+_PALETTE = plt.get_cmap("tab20")(np.arange(len(SYNTHETIC.classes)))
 
 
 def camera(azimuth: float, elevation: float) -> np.ndarray:
@@ -31,40 +37,40 @@ def camera(azimuth: float, elevation: float) -> np.ndarray:
     return np.stack([right, np.cross(towards, right), towards])
 
 
-def draw(axes: Axes, seed: int, azimuth: float = -60.0, elevation: float = 42.0) -> None:
-    """One room: its points from an oblique view, walls towards the viewer cut away, boxes on top."""
+def draw(axes: Axes, seed: int, azimuth: float, elevation: float = 44.0) -> None:
+    """One room from above: the walls towards the viewer cut away, boxes on top of the points."""
     made = build_room(seed, points=POINTS)
-    view = camera(azimuth, elevation)
-    facing = made.room.mesh.area_normals()[made.scan.quad] @ view[2]
-    fixed = np.isin(made.room.labels, [SYNTHETIC.classes.index(n) for n in ("door", "window", "picture")])
-    on_wall = (made.owner == -2) | np.append(fixed, [False, False])[made.owner]
-    shown = ~(on_wall & (facing < 0))
+    room, view = made.room, camera(azimuth, elevation)
+    away = room.mesh.area_normals()[made.scan.quad] @ view[2] < 0
+    # Doors, windows and pictures go with their wall, whose way they face.
+    fixed = np.isin(room.labels, [SYNTHETIC.classes.index(name) for name in _FIXTURES])
+    hidden = np.array([fixed[k] and away[made.owner == k].mean() > 0.5 for k in range(len(fixed))])
+    shown = ~(away & (made.owner == BUILDING)) & ~np.append(hidden, [False, False])[made.owner]
+
     points, colors = made.scan.points[shown] @ view.T, made.scan.colors[shown]
     order = np.argsort(points[:, 2])
-    axes.scatter(points[order, 0], points[order, 1], s=1.6, c=colors[order], linewidths=0)
-
-    # Fixtures in the walls that were cut away would float in the air.
-    near = fixed.copy()
-    for k in np.flatnonzero(fixed):
-        mine = made.owner == k
-        near[k] = mine.any() and facing[mine].mean() < 0
-    kept = (made.visible >= MIN_VISIBLE) & ~near
-    palette = plt.get_cmap("tab20")
-    corner = Boxes.from_array(made.room.aligned[kept]).corners().numpy() @ view.T
-    for box, label in zip(corner, made.room.labels[kept], strict=True):
+    axes.scatter(points[order, 0], points[order, 1], s=2.2, c=colors[order], linewidths=0)
+    kept = (made.visible >= MIN_VISIBLE) & ~hidden
+    corners = Boxes.from_array(room.aligned[kept]).corners().numpy() @ view.T
+    for box, label in zip(corners, room.labels[kept], strict=True):
         lines = [box[list(edge), :2] for edge in _EDGES]
-        axes.add_collection(LineCollection(lines, colors=[palette(int(label))], linewidths=0.8))
+        axes.add_collection(LineCollection(lines, colors=[_PALETTE[label]], linewidths=0.9))
     axes.set_aspect("equal")
     axes.axis("off")
 
 
 def main(path: Path) -> None:
-    figure, axes = plt.subplots(2, 2, figsize=(11, 9), dpi=100)
-    for each, seed in zip(axes.flat, SEEDS, strict=True):
-        draw(each, seed)
-    figure.subplots_adjust(0, 0, 1, 1, 0.01, 0.01)
+    figure, axes = plt.subplots(2, 2, figsize=(11, 9.2), dpi=100)
+    for each, (seed, azimuth) in zip(axes.flat, VIEWS, strict=True):
+        draw(each, seed, azimuth)
+    names = zip(SYNTHETIC.classes, _PALETTE, strict=True)
+    handles = [Line2D([], [], color=color, label=name) for name, color in names]
+    figure.legend(handles=handles, ncols=7, loc="lower center", frameon=False, fontsize=9)
+    figure.subplots_adjust(0, 0.05, 1, 1, 0.01, 0.01)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, facecolor="white")
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, facecolor="white")
+    Image.open(drawn).convert("RGB").quantize(200).save(path, optimize=True)
 
 
 if __name__ == "__main__":

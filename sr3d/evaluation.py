@@ -62,10 +62,7 @@ def test(job: TestJob) -> RunRecord:
     with atomic_path(job.out / DETECTIONS_FILE) as temporary:
         np.savez_compressed(
             temporary,
-            scene=detections.scene,
-            label=detections.label,
-            score=detections.score,
-            box=detections.box,
+            **{name: getattr(detections, name) for name in ("scene", "label", "score", "box")},
         )
     return finish_run(
         job.out,

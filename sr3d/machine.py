@@ -63,7 +63,7 @@ def code_version() -> dict[str, Any]:
 
 
 def peak_memory_mb() -> dict[str, float]:
-    """Peak resident memory of this process so far and, on a GPU, PyTorch's peak allocation there."""
+    """Peak resident memory of this process and, where there is a GPU, PyTorch's peak on it."""
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     peak = {"cpu": round(resident / (2**20 if sys.platform == "darwin" else 2**10), 1)}
     if torch.cuda.is_available():

@@ -30,7 +30,7 @@ def open_split(data: Path, split: str, dataset: Dataset) -> PreparedDataset:
     manifest = scenes.manifest
     if tuple(manifest.classes) != dataset.classes or manifest.rotated != dataset.rotated:
         raise InputError(
-            f"{data}: holds '{manifest.dataset}', not '{dataset.name}'; pass the right --data folder"
+            f"{data}: holds '{manifest.dataset}', not '{dataset.name}'; pass another --data"
         )
     if len(scenes) == 0:
         raise InputError(f"{data}: its split '{split}' has no scenes; prepare some")

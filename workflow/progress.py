@@ -60,46 +60,41 @@ class Tally:
 
     def line(self, elapsed: float, now: float) -> str:
         """One line on where the work stands."""
-        parts = []
-        for rule, plural in RULES.items():
-            if self.planned[rule]:
-                inside = [
-                    f"{job.fraction():.0%}" for job in self.running.values() if job.rule == rule
-                ]
-                running = f" ({', '.join(inside)} of those running)" if rule == "train" else ""
-                count = f"{plural} {self.done[rule]}/{self.planned[rule]}"
-                parts.append(count + (running if inside else ""))
+        parts = [self._count(rule) for rule in RULES if self.planned[rule]]
         parts += [job.name for job in self.running.values() if job.rule not in RULES]
         parts.append(f"{duration(elapsed)} so far")
-        left = self.seconds_left(now)
-        if left is not None:
-            bound = "" if all(self._mean(rule) for rule in self._owed()) else "at least "
-            parts.append(f"{bound or 'about '}{duration(left)} left")
+        seconds, whole = self.seconds_left(now)
+        if seconds:
+            parts.append(f"{'about' if whole else 'at least'} {duration(seconds)} left")
         return " · ".join(parts)
 
-    def seconds_left(self, now: float) -> float | None:
-        """Wall time for the rest, from the jobs that are done; None before there is any basis.
+    def seconds_left(self, now: float) -> tuple[float, bool]:
+        """Wall time for what is owed, and whether that counts all of it.
 
-        Trainings of different data sets have nothing in common, but which of the unstarted jobs is
-        of which is not known here: those count with the mean over all.
+        It does not while a kind of job has neither ended nor told how far it is. Jobs that wait
+        count with the mean over all data sets: which of them is of which is not known here.
         """
-        means = {rule: self._mean(rule) or self._extrapolate(rule, now) for rule in self._owed()}
-        if not any(means.values()):
-            return None
+        owed = [rule for rule in RULES if self.planned[rule] > self.done[rule]]
+        means = {rule: self._mean(rule) or self._extrapolate(rule, now) for rule in owed}
         work = 0.0
         for rule, mean in means.items():
             mine = [job for job in self.running.values() if job.rule == rule]
-            waiting = self.planned[rule] - self.done[rule] - len(mine)
-            work += waiting * mean
+            work += (self.planned[rule] - self.done[rule] - len(mine)) * mean
             for job in mine:
                 known = self.seconds.get(job.kind)
-                whole = sum(known) / len(known) if known else mean
-                ran = max(now - job.started, job.fraction() * whole)
-                work += max(whole - ran, 0.0)
-        return work / self.at_once
+                expected = sum(known) / len(known) if known else mean
+                ran = max(now - job.started, job.fraction() * expected)
+                work += max(expected - ran, 0.0)
+        return work / self.at_once, all(means.values())
 
-    def _owed(self) -> list[str]:
-        return [rule for rule in RULES if self.planned[rule] > self.done[rule]]
+    def _count(self, rule: str) -> str:
+        shares = [job.fraction() for job in self.running.values() if job.rule == rule]
+        count = f"{RULES[rule]} {self.done[rule]}/{self.planned[rule]}"
+        if not any(shares):
+            return count
+        if len(shares) > 4:
+            return f"{count} (+ {len(shares)} running, {sum(shares) / len(shares):.0%} on average)"
+        return f"{count} (+ {', '.join(f'{share:.0%}' for share in shares)})"
 
     def _mean(self, rule: str) -> float:
         times = [t for kind, all_ in self.seconds.items() if kind[0] == rule for t in all_]
@@ -184,8 +179,17 @@ class Progress(logging.Handler):
 def watch() -> Progress:
     """Follow this call of Snakemake. Prints nothing (so in a dry run) until `start`."""
     progress = Progress()
-    logging.getLogger("snakemake.logging").addHandler(progress)
+    logger = logging.getLogger("snakemake.logging")
+    for handler in logger.handlers:
+        if handler.name == "DefaultStreamHandler":
+            handler.addFilter(worth_reading)
+    logger.addHandler(progress)
     return progress
+
+
+def worth_reading(record: logging.LogRecord) -> bool:
+    """Not the two lines around every start of a job, which no `--quiet` silences."""
+    return not record.getMessage().startswith(("Select jobs to execute", "Execute "))
 
 
 def job_of(record: logging.LogRecord, now: float) -> Job:

@@ -182,19 +182,17 @@ def _cheap_pairs(
     volume = pred[:, 3:6].prod(1).nan_to_num(0.0)
     gt_volume = gt[:, 3:6].prod(1).clamp(min=1e-30)[:, None]
     ratio = torch.minimum(volume, gt_volume).div_(torch.maximum(volume, gt_volume))
-    loss = ratio.neg_().add_(1 - _SLACK)  # below 1 - IoU
-    possible = squares.mul_(cost.mu).mul_(loss - bound) <= bound
+    least = ratio.neg_().add_(1 - _SLACK)  # below 1 - IoU
+    # x / (1 + x) · least <= bound, without the division
+    possible = squares.mul_(cost.mu).mul_(least - bound) <= bound
     if allowed is not None:
         possible &= allowed
     row, column = possible.nonzero().unbind(1)
     prior, rest = cost.without_iou(anchors[column], pred[column], gt[row])
-    kept = prior * (rest + loss[row, column].clamp(min=0)) <= bound[row, 0]
+    kept = prior * (rest + least[row, column].clamp(min=0)) <= bound[row, 0]
     row, column, prior, rest = row[kept], column[kept], prior[kept], rest[kept]
-    return (
-        row,
-        column,
-        prior * (rest + cost.of_iou(paired_iou(pred[column], gt[row], cost.rotated))),
-    )
+    iou = paired_iou(pred[column], gt[row], cost.rotated)
+    return row, column, prior * (rest + cost.of_iou(iou))
 
 
 def _vertex_distance(pred: Tensor, gt: Tensor, rotated: bool, vertices: str) -> Tensor:

@@ -134,7 +134,8 @@ def _column(
 
 def _boxes(path: Path, value: Any) -> NDArray[np.float32]:
     try:
-        box = np.asarray(value, dtype=np.float32)
+        with np.errstate(over="ignore"):  # too large for float32 is infinite, refused below
+            box = np.asarray(value, dtype=np.float32)
     except (ValueError, TypeError):
         raise InputError(f"{path}: box is not a table of numbers; expected (N, 7)") from None
     if box.size == 0:

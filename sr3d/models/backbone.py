@@ -13,7 +13,7 @@ from sr3d.sparse.nn import SparseBatchNorm, SparseConv, SparsePool, SparseReLU, 
 
 
 class BasicBlock(nn.Module):
-    """conv–BN–ReLU–conv–BN, plus the input (through a 1³ convolution where the stride is 2), ReLU."""
+    """conv–BN–ReLU–conv–BN, plus the input (through a 1³ convolution if strided), ReLU."""
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class MinkResNet(nn.Module):
         for i, (planes, blocks) in enumerate(zip(config.planes, config.blocks, strict=True), 1):
             stage = [BasicBlock(channels, planes, stride=2)]
             stage += [BasicBlock(planes, planes, stride=1) for _ in range(blocks - 1)]
-            setattr(self, f"layer{i}", nn.Sequential(*stage))
+            self.add_module(f"layer{i}", nn.Sequential(*stage))
             channels = planes
         for module in self.modules():
             if isinstance(module, SparseConv):
@@ -57,7 +57,7 @@ class MinkResNet(nn.Module):
     def forward(self, x: SparseTensor) -> list[SparseTensor]:
         x = self.maxpool(self.relu(self.norm1(self.conv1(x))))
         outputs = []
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = stage(x)
+        for i in range(1, 5):
+            x = self.get_submodule(f"layer{i}")(x)
             outputs.append(x)
         return outputs

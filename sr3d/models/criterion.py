@@ -58,7 +58,7 @@ def detection_loss(
     assigner: AssignerConfig,
     loss: LossConfig,
 ) -> LossTerms:
-    """Eq. 8 over a batch. Both terms are divided by the positives of the whole batch, as in TR3D."""
+    """Eq. 8 over a batch; both terms are divided by its number of positives, as in TR3D."""
     assigned = assign(predictions, truth, dataset, assigner)
     positive = (assigned >= 0).nonzero().squeeze(1)
     owner = assigned[positive]

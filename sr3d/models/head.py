@@ -15,7 +15,7 @@ from sr3d.sparse.nn import SparseConv
 
 
 class TR3DHead(nn.Module):
-    """Two 1³ convolutions, shared by the levels: 6 (aligned) or 8 (rotated) box outputs, C logits."""
+    """Two 1³ convolutions, shared by the levels: 6 (or, rotated, 8) box outputs and C logits."""
 
     def __init__(self, channels: int, classes: int, rotated: bool) -> None:
         super().__init__()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sr3d.config import default_config, flatten
-from sr3d.report.paper import Paper, PaperTable, Row
+from sr3d.report.paper import PaperTable, Row, printed_dataset
 from sr3d.report.summary import find_summary
 
 TICK = "✓"
@@ -88,38 +88,36 @@ class Printed:
     notes: tuple[str, ...]
 
 
-def collect(results: str | Path, paper: Paper, name: str, dataset: str) -> Results:
+def collect(results: str | Path, table: PaperTable, dataset: str) -> Results:
     """Fill a table with what lies below `results/{dataset}/`.
 
     Raises:
-        InputError: unknown table or data set, or an unreadable record.
+        InputError: unknown data set, or an unreadable record.
     """
-    table = paper.table(name)
-    paper.dataset(dataset)
+    printed_dataset(dataset)
     entries = [
         Entry(row, find_summary(Path(results) / dataset / row.setting)) for row in table.rows
     ]
     known = any(dataset in row.paper for row in table.rows)
-    return Results(table, dataset, dataset if known else table.dataset, tuple(entries))
+    return Results(table, dataset, dataset if known else table.paper_dataset, tuple(entries))
 
 
-def lay_out(results: Results, paper: Paper) -> Printed:
+def lay_out(results: Results) -> Printed:
     """Everything that is printed, as text."""
     table = results.table
-    ours, theirs = (paper.dataset(d).label for d in (results.dataset, results.paper_dataset))
-    foreign = results.dataset != results.paper_dataset
     columns = (
         *table.components,
         "setting",
-        "mean [95 % interval]",
+        "mean [95 % CI]",
         "best",
         "median",
         "runs",
-        "difference",
-        f"paper, {theirs}" if foreign else "paper",
-        "paper's difference",
+        "Δ",
+        "paper",
+        "paper's Δ",
     )
-    where = f"ours on {ours}, the paper's on {theirs}" if foreign else ours
+    ours, theirs = _tested_on(results), printed_dataset(results.paper_dataset).label
+    where = f"on {ours}" if ours == theirs else f"ours on {ours}, the paper's on {theirs}"
     return Printed(
         name=table.name,
         dataset=results.dataset,
@@ -129,8 +127,22 @@ def lay_out(results: Results, paper: Paper) -> Printed:
             (metric, tuple(_cells(results, entry, metric) for entry in results.entries))
             for metric in table.metrics
         ),
-        notes=tuple(_notes(results, paper)),
+        notes=tuple(_notes(results)),
     )
+
+
+def _tested_on(results: Results) -> str:
+    """Our data in words; on the paper's data set, with what of it was tested if not the same."""
+    dataset = printed_dataset(results.dataset)
+    tested = {
+        (data.get("scenes"), data.get("split"))
+        for entry in results.entries
+        if (data := (entry.summary or {}).get("test_data"))
+    }
+    if results.dataset != results.paper_dataset or tested <= {(dataset.scenes, "val")}:
+        return dataset.label
+    parts = [f"{scenes} scenes of its split '{split}'" for scenes, split in sorted(tested, key=str)]
+    return f"{dataset.label}, {' and '.join(parts)}"
 
 
 def _cells(results: Results, entry: Entry, metric: str) -> tuple[str, ...]:
@@ -171,51 +183,42 @@ def _signed(value: float | None) -> str:
     return text if text == "0.0" else ("+" if value > 0 else "−") + text
 
 
-def _notes(results: Results, paper: Paper) -> list[str]:
+def _notes(results: Results) -> list[str]:
     table = results.table
-    ours, theirs = (paper.dataset(d).label for d in (results.dataset, results.paper_dataset))
+    ours, theirs = _tested_on(results), printed_dataset(results.paper_dataset).label
     notes = []
-    if results.dataset != results.paper_dataset:
+    if ours != theirs:
         notes.append(
             f"The paper's values are on {theirs}, ours are on {ours}: "
             "they cannot be compared in absolute terms."
         )
-    notes += _unlike_the_paper(results, paper)
+    notes += _changed_configuration(results)
     notes += [
-        f"{entry.row.label}: incomplete, {_runs(results, entry)} runs."
+        f"'{entry.row.label}': incomplete, {_runs(results, entry)} runs."
         for entry in results.entries
         if entry.summary and not results.is_complete(entry)
     ]
     notes += [
-        f"{entry.row.label}: {warning}."
+        f"'{entry.row.label}': {warning}."
         for entry in results.entries
         if entry.summary
         for warning in entry.summary["warnings"]
     ]
     notes += _between_rows(results.entries)
     notes.append(
-        f"AP in percent. Interval: Student's t on the training means. Best and median: over all "
-        f"tests. Difference: of means, to the row '{results.reference().row.label}'."
+        f"AP in percent. CI: Student's t on the training means. Best and median: over all "
+        f"tests. Δ: difference of means to the row '{results.reference().row.label}'."
     )
     runs = f"{table.trainings * table.tests} runs ({table.trainings} × {table.tests})"
     notes.append(f"Paper: {table.statistic} of {runs}; {table.source}.")
     return notes + [" ".join(note.split()) for note in table.footnotes]
 
 
-def _unlike_the_paper(results: Results, paper: Paper) -> list[str]:
-    """On the paper's own data set: fewer scenes, or a configuration that is not the paper's."""
-    summaries = [e.summary for e in results.entries if e.summary]
-    dataset = paper.dataset(results.dataset)
-    if results.dataset != results.paper_dataset or not summaries:
+def _changed_configuration(results: Results) -> list[str]:
+    """On the paper's data set: what all rows that ran do otherwise than the paper."""
+    configs = [flatten(e.summary["config"]) for e in results.entries if e.summary]
+    if results.dataset != results.paper_dataset or not configs:
         return []
-    notes = []
-    counts = {(s.get("test_data") or {}).get("scenes") for s in summaries}
-    for count in sorted(c for c in counts if isinstance(c, int) and c != dataset.scenes):
-        notes.append(
-            f"Ours are tested on {count} scenes, the paper's on {dataset.scenes}: "
-            "they cannot be compared in absolute terms."
-        )
-    configs = [flatten(s["config"]) for s in summaries]
     changed = [
         f"{name}={configs[0][name]}"
         for name, value in default_config(results.dataset).flat().items()
@@ -223,9 +226,9 @@ def _unlike_the_paper(results: Results, paper: Paper) -> list[str]:
         and configs[0][name] != value
         and all(c.get(name) == configs[0][name] for c in configs)
     ]
-    if changed:
-        notes.append(f"All rows differ from the paper's configuration in {', '.join(changed)}.")
-    return notes
+    if not changed:
+        return []
+    return [f"All rows that ran depart from SR3D as published in {', '.join(changed)}."]
 
 
 def _between_rows(entries: Sequence[Entry]) -> list[str]:

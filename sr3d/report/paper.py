@@ -14,6 +14,11 @@ from sr3d.errors import InputError
 from sr3d.report.summary import METRICS
 
 STATISTICS = ("best", "mean", "median")
+_REQUIRED = {
+    "title": str, "source": str, "paper_dataset": str, "statistic": str, "trainings": int,
+    "tests": int, "metrics": list, "reference": str, "rows": list,
+}  # fmt: skip
+_OPTIONAL = {"components": list, "footnotes": list}
 Values = Mapping[str, Mapping[str, Mapping[str, float]]]
 
 
@@ -31,15 +36,15 @@ class Row:
 class PaperTable:
     """One table of the paper.
 
-    dataset, statistic, trainings, tests: what the paper's values are. reference: the setting that
-    differences are taken to. components: columns that rows tick.
+    paper_dataset, statistic, trainings, tests: what the paper's values are. reference: the setting
+    that differences are taken to. components: columns that rows tick.
     """
 
     name: str
     title: str
     source: str
     metrics: tuple[str, ...]
-    dataset: str
+    paper_dataset: str
     statistic: str
     trainings: int
     tests: int
@@ -57,39 +62,26 @@ class PrintedDataset:
     scenes: int | None = None
 
 
-@dataclass(frozen=True)
-class Paper:
-    """All tables and the data sets that they may be printed for."""
-
-    tables: dict[str, PaperTable]
-    datasets: dict[str, PrintedDataset]
-
-    def table(self, name: str) -> PaperTable:
-        """The table of that name.
-
-        Raises:
-            InputError: there is none.
-        """
-        if name not in self.tables:
-            raise InputError(f"unknown table '{name}'{did_you_mean(name, list(self.tables))}")
-        return self.tables[name]
-
-    def dataset(self, name: str) -> PrintedDataset:
-        """The data set of that name.
-
-        Raises:
-            InputError: there is none.
-        """
-        if name not in self.datasets:
-            raise InputError(f"unknown data set '{name}'{did_you_mean(name, list(self.datasets))}")
-        return self.datasets[name]
-
-    def tables_of(self, setting: str) -> list[str]:
-        """Names of the tables with a row of that setting."""
-        return [t.name for t in self.tables.values() if setting in {r.setting for r in t.rows}]
+DATASETS = {
+    "scannet": PrintedDataset("ScanNet V2", 312),
+    "sunrgbd": PrintedDataset("SUN RGB-D", 5050),
+    "synthetic": PrintedDataset("procedural rooms"),
+    "synthetic_rotated": PrintedDataset("procedural rooms with rotated boxes"),
+}
 
 
-def read_paper(tables_file: str | Path) -> Paper:
+def printed_dataset(name: str) -> PrintedDataset:
+    """The data set of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in DATASETS:
+        raise InputError(f"unknown data set '{name}'{did_you_mean(name, list(DATASETS))}")
+    return DATASETS[name]
+
+
+def read_tables(tables_file: str | Path) -> dict[str, PaperTable]:
     """Read and check `tables.yaml`.
 
     Raises:
@@ -99,48 +91,25 @@ def read_paper(tables_file: str | Path) -> Paper:
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        raise InputError(f"{path}: no such file; pass workflow/tables.yaml") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
-    top = _entries(value, str(path), {"datasets": dict, "tables": dict})
-    datasets = {}
-    for name, entry in top["datasets"].items():
-        known = _entries(entry, f"{path}: datasets.{name}", {"label": str}, {"scenes": int})
-        datasets[name] = PrintedDataset(**known)
-    paper = Paper(
-        tables={n: _table(n, t, f"{path}: tables.{n}") for n, t in top["tables"].items()},
-        datasets=datasets,
-    )
-    for table in paper.tables.values():
-        paper.dataset(table.dataset)
-    return paper
+    tables = _entries(value, str(path))
+    return {name: _table(name, table, f"{path}: {name}") for name, table in tables.items()}
 
 
 def _table(name: str, value: Any, where: str) -> PaperTable:
-    required = {"title": str, "source": str, "metrics": list, "paper": dict, "reference": str}
-    optional = {"components": list, "footnotes": list}
-    entry = _entries(value, where, required | {"rows": list}, optional)
+    entry = _entries(value, where, _REQUIRED, _OPTIONAL)
     for metric in entry["metrics"]:
         _one_of(metric, METRICS, f"{where}.metrics")
-    counts = {"dataset": str, "statistic": str, "trainings": int, "tests": int}
-    paper = _entries(entry.pop("paper"), f"{where}.paper", counts)
-    _one_of(paper["statistic"], STATISTICS, f"{where}.paper.statistic")
-    components = tuple(entry.pop("components", []))
-    rows = tuple(
-        _row(row, components, f"{where}.rows[{i}]") for i, row in enumerate(entry.pop("rows"))
-    )
+    _one_of(entry["statistic"], STATISTICS, f"{where}.statistic")
+    _one_of(entry["paper_dataset"], list(DATASETS), f"{where}.paper_dataset")
+    components = tuple(entry.get("components", []))
+    rows = tuple(_row(row, components, f"{where}.rows[{i}]") for i, row in enumerate(entry["rows"]))
     _one_of(entry["reference"], [row.setting for row in rows], f"{where}.reference")
-    return PaperTable(
-        name=name,
-        title=entry["title"],
-        source=entry["source"],
-        metrics=tuple(entry["metrics"]),
-        **paper,
-        reference=entry["reference"],
-        components=components,
-        rows=rows,
-        footnotes=tuple(entry.get("footnotes", [])),
-    )
+    entry["metrics"] = tuple(entry["metrics"])
+    entry["footnotes"] = tuple(entry.get("footnotes", []))
+    return PaperTable(name=name, **(entry | {"rows": rows, "components": components}))
 
 
 def _row(value: Any, components: tuple[str, ...], where: str) -> Row:

@@ -17,7 +17,7 @@ _TEX = {
     "✓": r"$\surd$", "Δ": r"$\Delta$", "±": r"$\pm$", "≥": r"$\geq$", "≤": r"$\leq$",
     "τ": r"$\tau$", "μ": r"$\mu$", "β": r"$\beta$",
 }  # fmt: skip
-_METRIC = {"AP25": "$AP_{25}$", "AP50": "$AP_{50}$"}
+_METRIC = {"AP25": "AP$_{25}$", "AP50": "AP$_{50}$"}
 
 
 def to_markdown(table: Printed) -> str:
@@ -34,7 +34,7 @@ def to_latex(table: Printed) -> str:
     label = f"tab:{table.name}-{table.dataset}".replace("_", "-")
     lines = [
         r"\begin{table*}",
-        r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
+        r"\centering\scriptsize\setlength{\tabcolsep}{3pt}",
         rf"\caption{{{tex(table.heading)}}}\label{{{label}}}",
         rf"\begin{{tabular}}{{{'l' * len(table.columns)}}}",
         r"\toprule",
@@ -55,7 +55,7 @@ def to_text(table: Printed) -> str:
     widths = [max(len(line[i]) for line in every) for i in range(len(table.columns))]
     lines = [table.heading, "", _aligned(table.columns, widths)]
     for metric, rows in table.blocks:
-        lines += [metric.ljust(sum(widths) + 2 * len(widths) - 2, "─")]
+        lines += [f"{metric} ".ljust(sum(widths) + 2 * len(widths) - 2, "─")]
         lines += [_aligned(row, widths) for row in rows]
     return "\n".join([*lines, "", *(f"- {note}" for note in table.notes)]) + "\n"
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from sr3d.config import did_you_mean
+from sr3d.errors import InputError
 from sr3d.files import write_text
 from sr3d.report.layout import Entry, Results, collect, lay_out
-from sr3d.report.paper import STATISTICS, Paper, PaperTable, read_paper
+from sr3d.report.paper import DATASETS, STATISTICS, PaperTable, read_tables
 from sr3d.report.render import to_latex, to_markdown, to_text
 
 FORMATS = ("md", "csv", "tex")
@@ -32,14 +34,14 @@ def write_tables(
     Raises:
         InputError: unknown table or data set, a bad tables file, or an unreadable record.
     """
-    paper = read_paper(tables_file)
+    tables = read_tables(tables_file)
     out = Path(out)
     written = []
-    for name in names or paper.tables:
-        chosen = datasets or _with_results(Path(results), paper, paper.table(name))
-        for dataset in chosen:
-            found = collect(results, paper, name, dataset)
-            printed = lay_out(found, paper)
+    for name in names or tables:
+        table = _table(tables, name)
+        for dataset in datasets or _with_results(Path(results), table):
+            found = collect(results, table, dataset)
+            printed = lay_out(found)
             texts = {
                 "md": to_markdown(printed),
                 "csv": raw_numbers(found).to_csv(index=False),
@@ -48,7 +50,7 @@ def write_tables(
             for ending in FORMATS:
                 written.append(out / f"{name}_{dataset}.{ending}")
                 write_text(written[-1], texts[ending])
-    write_text(out / INDEX, _index(out, paper))
+    write_text(out / INDEX, _index(out, tables))
     return [*written, out / INDEX]
 
 
@@ -58,8 +60,8 @@ def render_text(results: str | Path, tables_file: str | Path, name: str, dataset
     Raises:
         InputError: as `write_tables`.
     """
-    paper = read_paper(tables_file)
-    return to_text(lay_out(collect(results, paper, name, dataset), paper))
+    table = _table(read_tables(tables_file), name)
+    return to_text(lay_out(collect(results, table, dataset)))
 
 
 def raw_numbers(results: Results) -> pd.DataFrame:
@@ -102,19 +104,25 @@ def _raw_row(results: Results, entry: Entry, metric: str) -> dict[str, Any]:
     return row | {"paper_difference": results.paper_difference(entry, metric)}
 
 
-def _with_results(results: Path, paper: Paper, table: PaperTable) -> list[str]:
+def _table(tables: dict[str, PaperTable], name: str) -> PaperTable:
+    if name not in tables:
+        raise InputError(f"unknown table '{name}'{did_you_mean(name, list(tables))}")
+    return tables[name]
+
+
+def _with_results(results: Path, table: PaperTable) -> list[str]:
     found = [
         dataset
-        for dataset in paper.datasets
+        for dataset in DATASETS
         if any((results / dataset / row.setting).is_dir() for row in table.rows)
     ]
-    return found or [table.dataset]
+    return found or [table.paper_dataset]
 
 
-def _index(out: Path, paper: Paper) -> str:
+def _index(out: Path, tables: dict[str, PaperTable]) -> str:
     lines = ["# Tables", "", "| table | ours on | files |", "| --- | --- | --- |"]
-    for table in paper.tables.values():
-        for dataset, printed in paper.datasets.items():
+    for table in tables.values():
+        for dataset, printed in DATASETS.items():
             names = [f"{table.name}_{dataset}.{ending}" for ending in FORMATS]
             if (out / names[0]).is_file():
                 links = ", ".join(f"[{name}]({name})" for name in names)

@@ -45,7 +45,7 @@ def sparse_conv(x: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
     x: (n_in, Ci). weight: (K, Ci, Co). Returns (n_out, Co). For a transposed convolution pass the
     transposed map; the kernel is not mirrored (MinkowskiEngine's rule).
     """
-    return _SparseConv.apply(x, weight, kernel_map)  # type: ignore[no-any-return, no-untyped-call]
+    return _SparseConv.apply(x, weight, kernel_map)
 
 
 class _SparseConv(torch.autograd.Function):
@@ -56,7 +56,7 @@ class _SparseConv(torch.autograd.Function):
         return _apply(x, weight, kernel_map)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, weight = ctx.saved_tensors
         grad = grad.contiguous()
         grad_x = grad_weight = None
@@ -72,10 +72,8 @@ def _apply(x: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
     if kernel_map.density >= _DENSE:
         return _apply_dense(x, weight, kernel_map)
     centre = kernel_map.identity
-    if centre is None:
-        out = x.new_zeros(kernel_map.n_out, weight.shape[2])
-    else:
-        out = x @ weight[centre]
+    shape = kernel_map.n_out, weight.shape[2]
+    out = x.new_zeros(shape) if centre is None else x @ weight[centre]
     largest = max(kernel_map.sizes)
     inputs = _workspace.take(0, largest, weight.shape[1], x)
     products = _workspace.take(1, largest, weight.shape[2], x)
@@ -138,7 +136,7 @@ def max_pool(x: Tensor, kernel_map: KernelMap) -> Tensor:
 
     The gradient goes to one of equal maxima: the first in kernel order.
     """
-    return _MaxPool.apply(x, kernel_map)  # type: ignore[no-any-return, no-untyped-call]
+    return _MaxPool.apply(x, kernel_map)
 
 
 class _MaxPool(torch.autograd.Function):
@@ -157,7 +155,7 @@ class _MaxPool(torch.autograd.Function):
         return torch.where(winner < 0, best.new_zeros(()), best)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (winner,) = ctx.saved_tensors
         result = grad.new_zeros(
             ctx.n_in + 1, grad.shape[1]

@@ -101,7 +101,7 @@ class Sites:
         return self._strided[factor]
 
     def generated(self, kernel: int, factor: int) -> Sites:
-        """Every finer cell that a generative transposed convolution reaches: c + offset · s/factor."""
+        """The finer cells that a generative convolution reaches: c + offset · s/factor."""
         if (kernel, factor) not in self._generated:
             stride = self.stride // factor
             frame = Frame(*self.bounds, self.batch_size, stride, reach=kernel // 2 + 1)

@@ -288,6 +288,13 @@ def test_huge_and_tiny_boxes_stay_finite(rotated, reg_cost):
     assert assigned.tolist() == algorithm_1(cost.tolist(), 6, lambda i, j: True)
 
 
+def test_a_box_of_infinite_size_is_as_far_as_can_be():
+    gt = torch.tensor([[0.0, 0, 0, 1, 1, 1, 0.3]])
+    pred = torch.tensor([[0.0, 0, 0, torch.inf, 1, 1, 0.3]])
+    for rotated in (False, True):
+        assert vertex_distance(pred, gt, rotated).item() == 1
+
+
 def test_no_gradient():
     case = make_case(1, 20, 3, rotated=False)
     pred = case.pred.requires_grad_()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from plyfile import PlyData, PlyElement
 
 from sr3d.data.datasets import SCANNET
 from sr3d.data.mmdet3d import prepare_mmdet3d_scannet
@@ -20,7 +18,28 @@ from sr3d.data.safe_pickle import load_pickle
 from sr3d.data.scannet import LABEL_MAP, NYU40_IDS, prepare_scannet, read_label_map, read_scan
 from sr3d.data.scene import Scene
 from sr3d.errors import InputError
+from tests.data.scan_files import (
+    AGGREGATION,
+    COLORS,
+    ID,
+    LABELS,
+    NUMBERS,
+    OBJECTS,
+    PLY,
+    SEGMENTS,
+    SEGS,
+    TXT,
+    VERTICES,
+    file,
+    write_mesh,
+    write_meta,
+    write_objects,
+    write_scan,
+    write_segments,
+)
 from tests.shared_data import shared
+
+CHAIR, TABLE = SCANNET.classes.index("chair"), SCANNET.classes.index("table")
 
 # ---------------------------------------------------------------- the real scan
 
@@ -71,80 +90,6 @@ def test_a_raw_scan_and_an_mmdet3d_cloud_share_a_folder(tmp_path: Path) -> None:
 
 # ---------------------------------------------------------------- a scan of our own
 
-ID = "scene9000_00"
-# 90° about z, then a shift.
-TURN: list[list[float]] = [[0, -1, 0, 2], [1, 0, 0, 3], [0, 0, 1, 0.5], [0, 0, 0, 1]]
-# Two objects and a wall. Segments 10 and 11 are the chair, 20 the table, 30 the wall.
-VERTICES = np.array(
-    [
-        [0, 0, 0], [1, 0, 0], [0, 2, 0], [0, 0, 3],
-        [5, 5, 0], [6, 7, 1], [5, 6, 0.5],
-        [9, 9, 9], [9, 0, 9], [0, 9, 9],
-    ],
-    dtype=np.float32,
-)  # fmt: skip
-COLORS = np.arange(30, dtype=np.uint8).reshape(10, 3) * 8
-SEGMENTS = [10, 10, 11, 11, 20, 20, 20, 30, 30, 30]
-OBJECTS = [("office chair", [10, 11]), ("table", [20]), ("wall", [30])]
-LABELS = {"office chair": 5, "table": 7, "wall": 1}
-CHAIR, TABLE = SCANNET.classes.index("chair"), SCANNET.classes.index("table")
-
-
-def write_scan(scans: Path, scene: str = ID, text: str | None = None) -> Path:
-    folder = scans / scene
-    folder.mkdir(parents=True)
-    write_mesh(folder / f"{scene}_vh_clean_2.ply")
-    write_segments(folder / f"{scene}_vh_clean_2.0.010000.segs.json")
-    write_objects(folder / f"{scene}.aggregation.json")
-    numbers = " ".join(str(v) for row in TURN for v in row)
-    (folder / f"{scene}.txt").write_text(text or f"axisAlignment = {numbers}\nsceneType = Office\n")
-    return folder
-
-
-def write_mesh(
-    path: Path,
-    vertices: np.ndarray = VERTICES,
-    *,
-    text: bool = False,
-    more: tuple[str, ...] = ("alpha",),
-    color: str = "u1",
-    without: str = "",
-    face: tuple[int, ...] = (0, 1, 2),
-) -> None:
-    names = [("x", "f4"), ("y", "f4"), ("z", "f4")]
-    names += [(name, color) for name in ("red", "green", "blue")] + [(name, "u1") for name in more]
-    data = np.zeros(len(vertices), dtype=[pair for pair in names if pair[0] != without])
-    for i, name in enumerate(("x", "y", "z", "red", "green", "blue")):
-        if name != without:
-            data[name] = vertices[:, i] if i < 3 else COLORS[: len(vertices), i - 3]
-    faces = np.empty(4, dtype=[("vertex_indices", "i4", (len(face),))])
-    faces["vertex_indices"] = face
-    PlyData(
-        [PlyElement.describe(data, "vertex"), PlyElement.describe(faces, "face")],
-        text=text,
-        byte_order="<",
-    ).write(str(path))
-
-
-def write_segments(path: Path, segments: Any = SEGMENTS) -> None:
-    path.write_text(json.dumps({"sceneId": ID, "segIndices": segments}))
-
-
-def write_objects(path: Path, objects: Any = OBJECTS, ids: Any = None) -> None:
-    groups = [
-        {"id": i, "objectId": i if ids is None else ids[i], "label": label, "segments": segments}
-        for i, (label, segments) in enumerate(objects)
-    ]
-    path.write_text(json.dumps({"sceneId": f"scannet.{ID}", "segGroups": groups}))
-
-
-def write_meta(folder: Path, train: str = f"{ID}\n", val: str = "scene9001_00\n") -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = "".join(f"{i}\t{raw}\t{nyu}\n" for i, (raw, nyu) in enumerate(LABELS.items()))
-    (folder / LABEL_MAP).write_text("id\traw_category\tnyu40id\n" + rows)
-    (folder / "scannetv2_train.txt").write_text(train)
-    (folder / "scannetv2_val.txt").write_text(val)
-
 
 @pytest.fixture
 def raw(tmp_path: Path) -> Path:
@@ -152,15 +97,6 @@ def raw(tmp_path: Path) -> Path:
     write_scan(tmp_path / "raw" / "scans")
     write_meta(tmp_path / "raw")
     return tmp_path / "raw"
-
-
-def file(raw: Path, suffix: str) -> Path:
-    return raw / "scans" / ID / (ID + suffix)
-
-
-PLY, SEGS, AGGREGATION, TXT = (
-    "_vh_clean_2.ply", "_vh_clean_2.0.010000.segs.json", ".aggregation.json", ".txt",
-)  # fmt: skip
 
 
 def scan_of(raw: Path) -> Scene:
@@ -244,9 +180,6 @@ def test_meshes_in_other_dress_are_read_alike(raw: Path, mesh: dict[str, Any]) -
     scene = scan_of(raw)
     assert torch.equal(scene.points, expected.points)
     assert torch.equal(scene.colors, expected.colors)
-
-
-NUMBERS = " ".join(str(v) for row in TURN for v in row)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,9 @@ from sr3d.geometry.box_set import BoxSet
 
 def iou(a: list[float], b: list[float]) -> float:
     shared = _footprint(a).intersection(_footprint(b)).area
-    shared *= max(0.0, min(a[2] + a[5] / 2, b[2] + b[5] / 2) - max(a[2] - a[5] / 2, b[2] - b[5] / 2))
+    shared *= max(
+        0.0, min(a[2] + a[5] / 2, b[2] + b[5] / 2) - max(a[2] - a[5] / 2, b[2] - b[5] / 2)
+    )
     volume = a[3] * a[4] * a[5] + b[3] * b[4] * b[5]
     return float(shared / (volume - shared))
 
@@ -38,7 +40,7 @@ def reference(
                 for threshold in thresholds
             }
     keys = [f"AP{round(threshold * 100)}" for threshold in thresholds]
-    mean = {key: 0.0 for key in keys}
+    mean = dict.fromkeys(keys, 0.0)
     for key in keys:
         if per_class:
             mean[key] = sum(value[key] for value in per_class.values()) / len(per_class)

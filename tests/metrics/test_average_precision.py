@@ -52,14 +52,11 @@ def test_the_better_score_takes_the_ground_truth_not_the_better_overlap() -> Non
     assert result["AP50"] == pytest.approx(50)  # there the first is wrong, and frees the cube
 
 
-@pytest.mark.parametrize(("shift", "ap50"), [(0.5, 0.0), (0.4999, 100.0)])
-def test_the_threshold_is_strict(shift: float, ap50: float) -> None:
-    truth = box_set([A], scored=False)
-    truth.box[0, 3] = 1.5
-    found = box_set([("s", 0, shift / 2, 0.9)])
-    found.box[0, 3] = 1.5 - shift
-    # The detection is two thirds of the truth at first: grow the truth so that it is one half.
-    truth.box[0, 3] = 2 * (1.5 - 0.5)
+@pytest.mark.parametrize(("length", "ap50"), [(1.0, 0.0), (1.0001, 100.0)])
+def test_the_threshold_is_strict(length: float, ap50: float) -> None:
+    truth, found = box_set([A], scored=False), box_set([("s", 0, 0.0, 0.9)])
+    truth.box[0, 3] = 2
+    found.box[0, 3] = length  # within the truth: the IoU is length / 2
     result = average_precision(truth, found, ["a"], rotated=False)
     assert result["AP50"] == ap50
     assert result["AP25"] == 100
@@ -135,7 +132,7 @@ def random_case(seed: int, rotated: bool) -> tuple[BoxSet, BoxSet]:
     moved[:, :2] += rng.choice([0, 0, 0.125, 0.25, 0.5], (len(pick), 2)).astype(np.float32)
     moved[:, 6] += (rng.normal(0, 0.2, len(pick)) * rotated).astype(np.float32)
     guess = np.where(rng.random(len(pick)) < 0.8, label[pick], rng.integers(0, 4, len(pick)))
-    score = rng.integers(1, 12, len(pick)).astype(np.float32) / 12
+    score = (rng.integers(1, 12, len(pick)) / 12).astype(np.float32)
     place = np.where(rng.random(len(pick)) < 0.9, scene[pick], "elsewhere")
     return truth, BoxSet(place, guess, moved, score)
 

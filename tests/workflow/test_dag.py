@@ -74,7 +74,10 @@ def test_settings_that_tables_share_are_trained_once(tmp_path: Path) -> None:
         ("trainigs=3", "config.yaml: Unevaluated properties are not allowed ('trainigs' was"),
         ("tier=papr", "config.yaml: no tier 'papr'; choose from demo, quick, paper"),
         ("tables=[table9]", "workflow/tables.yaml: no table 'table9'; choose from table2"),
-        ("raw={scanet: x}", "config.yaml[raw]: Additional properties are not allowed ('scanet' was"),
+        (
+            "raw={scanet: x}",
+            "config.yaml[raw]: Additional properties are not allowed ('scanet' was",
+        ),
         ("overrides=[train.epochs]", "config.yaml[overrides][0]: 'train.epochs' does not match"),
         ("tier=real", "give the scans with --config real_scans=DIR"),
     ],

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ import pytest
 from tests.workflow.checkout import Checkout
 
 CONFIG = ("--config", "trainings=2", "tests=2")
+ONE = ("--config", "trainings=1", "tests=1")
+TRAINING = "results/synthetic/sr3d/train0"
 
 
 @pytest.fixture(scope="module")
@@ -114,41 +117,40 @@ def test_the_store_is_kept_while_it_is_updated_and_restored_when_lost(
         assert store.read_text() == times * "tracked\n"
 
 
-def test_a_failed_training_names_its_log_and_resumes(finished: Checkout, tmp_path: Path) -> None:
-    checkout = finished.copy(tmp_path / "checkout")
-    training = checkout.folder / "results/synthetic/sr3d/train1"
-    shutil.rmtree(training)
+def test_a_failed_training_names_its_log_and_resumes(tmp_path: Path) -> None:
+    checkout = Checkout.make(tmp_path / "checkout", ("sr3d",))
+    training = checkout.folder / TRAINING
     quiet = ("--quiet", "rules", "progress", "host", "reason")
-    done = checkout.snakemake(*quiet, *CONFIG, STUB_FAIL="sr3d/train1")
+    done = checkout.snakemake(*quiet, *ONE, STUB_FAIL="sr3d/train0")
     assert done.returncode == 1
-    assert "failed: train synthetic/sr3d, training 1; its log:" in done.stdout
-    assert "results/logs/synthetic/sr3d/train1.log" in done.stdout
+    assert "failed: train synthetic/sr3d, training 0; its log:" in done.stdout
+    assert "results/logs/synthetic/sr3d/train0.log" in done.stdout
     assert "the stub fails on purpose" in done.stdout  # the log's last line
     assert (training / "last.ckpt").exists()
     for output in ("run.json", "model.safetensors", "metrics.jsonl"):
         assert not (training / output).exists()
 
-    done = checkout.snakemake(*CONFIG)
+    done = checkout.snakemake(*ONE)
     assert done.returncode == 0, done.stdout
     assert json.loads((training / "run.json").read_text()) == {"resumed_at": 5}
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_an_interrupted_run_stops_its_jobs_and_resumes(
-    finished: Checkout, tmp_path: Path, how: signal.Signals
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_run_resumes_by_the_same_command(
+    tmp_path: Path, how: signal.Signals
 ) -> None:
-    checkout = finished.copy(tmp_path / "checkout")
-    training = checkout.folder / "results/synthetic/sr3d/train1"
-    shutil.rmtree(training)
-    call = checkout.command(*CONFIG, STUB_HANG="sr3d/train1")
-    with subprocess.Popen(**call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        wait_for(lambda: (training / "last.ckpt").exists())
-        process.send_signal(how)
+    checkout = Checkout.make(tmp_path / "checkout", ("sr3d",))
+    with hanging(checkout) as process:
+        again = checkout.snakemake(*ONE)
+        assert again.returncode == 1
+        assert f"results: another run is writing here (process {process.pid})" in again.stdout
+        os.killpg(process.pid, how)
         assert process.wait(timeout=30) != 0
 
-    done = checkout.snakemake(*CONFIG)
+    done = checkout.snakemake(*ONE)
     assert done.returncode == 0, done.stdout
-    assert json.loads((training / "run.json").read_text()) == {"resumed_at": 5}
+    run = checkout.folder / TRAINING / "run.json"
+    assert json.loads(run.read_text()) == {"resumed_at": 5}
 
 
 def test_a_run_ends_with_where_its_results_are(finished: Checkout, tmp_path: Path) -> None:
@@ -165,8 +167,15 @@ def test_the_report_shows_the_table(finished: Checkout, tmp_path: Path) -> None:
     assert "table2_synthetic.csv" in report.read_text()
 
 
-def wait_for(condition, seconds: float = 30.0) -> None:  # type: ignore[no-untyped-def]
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.05)
+@contextmanager
+def hanging(checkout: Checkout) -> Iterator[subprocess.Popen[str]]:
+    """A call of snakemake, as the head of a process group, whose training stands still."""
+    call = checkout.command(*ONE, STUB_HANG="sr3d/train0")
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(**call, **quiet, start_new_session=True) as process:
+        end = time.monotonic() + 30
+        while not (checkout.folder / TRAINING / "last.ckpt").exists():
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        yield process

@@ -7,8 +7,6 @@ import yaml
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
-WORKFLOW = Path(workflow.basedir) / "workflow"
-
 
 def check(value: dict, schema: str, file: str) -> None:
     """Validate, and tell what is wrong in one sentence instead of a page of schema."""
@@ -26,7 +24,7 @@ def check(value: dict, schema: str, file: str) -> None:
 
 def load(name: str) -> dict:
     """The checked content of workflow/{name}.yaml."""
-    value = yaml.safe_load((WORKFLOW / f"{name}.yaml").read_text(encoding="utf-8"))
+    value = yaml.safe_load(Path(f"workflow/{name}.yaml").read_text(encoding="utf-8"))
     check(value, name, f"workflow/{name}.yaml")
     return value
 

@@ -4,7 +4,7 @@
 rule table:
     input:
         summaries=summaries_of_table,
-        tables=WORKFLOW / "tables.yaml",
+        tables="workflow/tables.yaml",
     output:
         markdown="<results>/report/{table}_{dataset}.md",
         csv=report(

@@ -1,4 +1,4 @@
-"""The building itself: floor, walls, ceiling, and what belongs into walls: doors, windows, pictures.
+"""The building: floor, walls, ceiling, and what belongs into walls: doors, windows, pictures.
 
 Pieces of a wall are built lying along x with the room on the +y side and the wall's face at y = 0.
 """
@@ -65,7 +65,9 @@ def draw_plan(rng: Rng) -> Plan:
     return Plan(size, height, notch, tuple(walls))
 
 
-def wall_mesh(wall: Wall, height: float, openings: Sequence[Opening], color: Color, base: Color) -> Mesh:
+def wall_mesh(
+    wall: Wall, height: float, openings: Sequence[Opening], color: Color, base: Color
+) -> Mesh:
     """The wall's face with its openings left out, and a baseboard of another colour."""
     along = np.unique([0.0, wall.length, *(edge for o in openings for edge in o[:2])])
     up = np.unique([0.0, 0.09, height, *(edge for o in openings for edge in o[2:])])
@@ -86,13 +88,19 @@ def slab(plan: Plan, z: float, step: tuple[float, float], up: bool) -> Mesh:
     """Floor (facing up) or ceiling (down), cut into planks or tiles of `step` metres; white."""
     low, high = -plan.size / 2, plan.size / 2
     cut = np.empty(0) if plan.notch is None else plan.notch
-    x = np.unique(np.clip([*np.arange(low[0], high[0], step[0]), high[0], *cut[::2]], low[0], high[0]))
-    y = np.unique(np.clip([*np.arange(low[1], high[1], step[1]), high[1], *cut[1::2]], low[1], high[1]))
+    x = np.unique(
+        np.clip([*np.arange(low[0], high[0], step[0]), high[0], *cut[::2]], low[0], high[0])
+    )
+    y = np.unique(
+        np.clip([*np.arange(low[1], high[1], step[1]), high[1], *cut[1::2]], low[1], high[1])
+    )
     x0, y0 = (grid.ravel() for grid in np.meshgrid(x[:-1], y[:-1]))
     x1, y1 = (grid.ravel() for grid in np.meshgrid(x[1:], y[1:]))
     if plan.notch is not None:
         a, b, c, d = plan.notch
-        inside = (a < (x0 + x1) / 2) & ((x0 + x1) / 2 < c) & (b < (y0 + y1) / 2) & ((y0 + y1) / 2 < d)
+        inside = (
+            (a < (x0 + x1) / 2) & ((x0 + x1) / 2 < c) & (b < (y0 + y1) / 2) & ((y0 + y1) / 2 < d)
+        )
         x0, y0, x1, y1 = x0[~inside], y0[~inside], x1[~inside], y1[~inside]
     corners = np.stack(
         [np.stack([x0, x1, x1, x0], 1), np.stack([y0, y0, y1, y1], 1), np.full((len(x0), 4), z)], -1
@@ -155,7 +163,11 @@ def picture(rng: Rng) -> Mesh:
     """A framed canvas of a few colours, centred on z = 0."""
     x, z = rng.uniform(0.22, 0.45), rng.uniform(0.2, 0.35)
     thick, rim = rng.uniform(0.04, 0.06), 0.045
-    frame = tinted(rng, (0.12, 0.1, 0.09), 0.03) if rng.random() < 0.6 else tinted(rng, (0.7, 0.55, 0.2))
+    frame = (
+        tinted(rng, (0.12, 0.1, 0.09), 0.03)
+        if rng.random() < 0.6
+        else tinted(rng, (0.7, 0.55, 0.2))
+    )
     parts = [
         block((-x, x), (0, thick), (z - rim, z), frame),
         block((-x, x), (0, thick), (-z, -z + rim), frame),

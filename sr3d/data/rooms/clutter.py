@@ -22,7 +22,9 @@ def vase(rng: Rng) -> Mesh:
     """A vase with a bunch of leaves."""
     green = tinted(rng, (0.25, 0.5, 0.2), 0.06)
     outline = [(0.0, 0.0), (0.05, 0.0), (0.07, 0.08), (0.04, 0.16), (0.0, 0.16)]
-    return join([lathe(outline, bright(rng), sides=8), blob((0.22, 0.22, 0.2), green, (0, 0, 0.15))])
+    return join(
+        [lathe(outline, bright(rng), sides=8), blob((0.22, 0.22, 0.2), green, (0, 0, 0.15))]
+    )
 
 
 def lamp(rng: Rng) -> Mesh:

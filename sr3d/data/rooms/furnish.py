@@ -20,23 +20,37 @@ _PLAIN = 0.45  # share of points kept on floor and walls: scans are thinned wher
 # How many of each class a kind of room asks for, on average, large things first. What finds no
 # place is left out; tables and desks bring chairs of their own.
 _RECIPES: dict[str, dict[str, float]] = {
-    "bedroom": {"bed": 1.4, "desk": 0.6, "cabinet": 2.2, "bookshelf": 0.8, "sofa": 0.3,
+    "bedroom": {"bed": 1.4, "desk": 0.8, "cabinet": 2.2, "bookshelf": 0.8, "sofa": 0.3,
                 "garbagebin": 0.7, "chair": 0.5, "picture": 2.0},
     "living": {"sofa": 1.8, "table": 1.6, "cabinet": 1.4, "bookshelf": 1.0, "desk": 0.3,
                "garbagebin": 0.5, "chair": 0.6, "picture": 2.4},
-    "office": {"desk": 2.2, "bookshelf": 1.4, "sofa": 0.4, "cabinet": 1.0, "table": 0.5,
+    "office": {"desk": 2.4, "bookshelf": 1.4, "sofa": 0.4, "cabinet": 1.0, "table": 0.5,
                "refrigerator": 0.3, "garbagebin": 1.4, "chair": 0.4, "picture": 1.6},
     "kitchen": {"refrigerator": 1.3, "table": 1.5, "cabinet": 2.2, "bookshelf": 0.3,
                 "garbagebin": 1.3, "chair": 0.4, "picture": 1.6},
-    "bathroom": {"toilet": 1.8, "cabinet": 2.0, "table": 0.3, "garbagebin": 1.4, "bookshelf": 0.5,
+    "bathroom": {"toilet": 1.9, "cabinet": 2.0, "table": 0.3, "garbagebin": 1.4, "bookshelf": 0.5,
                  "chair": 0.7, "picture": 1.8},
-    "studio": {"bed": 1.0, "refrigerator": 1.0, "toilet": 1.0, "sofa": 0.6, "desk": 0.8,
+    "studio": {"bed": 1.0, "refrigerator": 1.0, "toilet": 1.0, "sofa": 0.6, "desk": 1.0,
                "table": 0.5, "cabinet": 1.2, "bookshelf": 0.6, "garbagebin": 0.8, "picture": 1.6},
 }  # fmt: skip
 _SHARES = (0.2, 0.16, 0.14, 0.16, 0.16, 0.18)
 
 # Free floor that a thing needs before it when it is placed, in metres.
-_CLEAR = {"cabinet": 0.3, "bookshelf": 0.3, "refrigerator": 0.4, "toilet": 0.4, "sofa": 0.3, "desk": 0.65}
+_CLEAR = {
+    "cabinet": 0.3,
+    "bookshelf": 0.3,
+    "refrigerator": 0.4,
+    "toilet": 0.4,
+    "sofa": 0.3,
+    "desk": 0.65,
+}
+# What goes into walls: its builder, what must be free before it, and how high it hangs, in metres.
+_FIXTURES = {
+    "door": (building.door, 0.75, (0.0, 0.0)),
+    "window": (building.window, 0.2, (0.85, 1.0)),
+    "picture": (building.picture, 0.12, (1.4, 1.7)),
+}
+_OFF_WALL = 0.002  # metres by which free space stays clear of the walls
 
 
 @dataclass(frozen=True)
@@ -83,13 +97,12 @@ class _Furnisher:
 
     def into_wall(self, name: str) -> None:
         """A door, a window or a picture, where a wall has room for it."""
-        rng = self.rng
-        thing = {"door": building.door, "window": building.window, "picture": building.picture}[name](rng)
+        build, depth, heights = _FIXTURES[name]
+        thing = build(self.rng)
         zone = bounds_of(thing)
-        # Doors need floor before them; nothing tall may stand before the others.
-        zone[:, 1] = 0.002, {"door": 0.75, "window": 0.2, "picture": 0.12}[name]
-        low = {"door": 0.0, "window": rng.uniform(0.85, 1.0), "picture": rng.uniform(1.4, 1.7)}[name]
         zone[:, 0] += (-0.05, 0.05)
+        zone[:, 1] = _OFF_WALL, depth
+        low = self.rng.uniform(*heights)
         found = self.space.by_wall(zone, 0.0, low, cornered=0.0)
         if found is None:
             return
@@ -103,7 +116,7 @@ class _Furnisher:
     def doorway(self) -> None:
         """An opening without a leaf, into the dark."""
         half = self.rng.uniform(0.4, 0.5)
-        zone = np.array([(-half, 0.002, 0.0), (half, 0.6, 2.05)])
+        zone = np.array([(-half, _OFF_WALL, 0.0), (half, 0.6, 2.05)])
         found = self.space.by_wall(zone, 0.0, cornered=0.0)
         if found is not None:
             wall, along, pose = found
@@ -130,7 +143,9 @@ class _Furnisher:
         space.take(bounds)
         if name == "desk":
             self.draw_up_chairs(number, thing, pose, bounds)
-            self.litter(clutter.monitor(rng), pose.beside(rng.uniform(-0.2, 0.2), -0.1, bounds[1, 2], 0))
+            self.litter(
+                clutter.monitor(rng), pose.beside(rng.uniform(-0.2, 0.2), -0.1, bounds[1, 2], 0)
+            )
         elif name == "table" and bounds[1, 2] > 0.6:
             self.draw_up_chairs(number, thing, pose, bounds)
         if name in ("table", "cabinet") and bounds[1, 2] < 1.2:
@@ -145,7 +160,9 @@ class _Furnisher:
             reach = (-0.15, 0.02)
         else:
             rows = (0.0,) if x < 0.62 else (-0.28, 0.28)
-            seats = [(at, sign * y, turn) for at in rows for sign, turn in ((1, math.pi), (-1, 0.0))]
+            seats = [
+                (at, sign * y, turn) for at in rows for sign, turn in ((1, math.pi), (-1, 0.0))
+            ]
             seats += [(sign * x, 0.0, sign * math.pi / 2) for sign in (-1, 1)]
             chosen = rng.permutation(len(seats))[: int(rng.integers(2, 5))]
             seats, reach = [seats[i] for i in chosen], (-0.12, 0.18)
@@ -153,9 +170,9 @@ class _Furnisher:
         for along, out, turn in seats:
             seat = chair(np.random.default_rng(build_seed))
             depth, tuck = seat.extent()[1][1], rng.uniform(*reach)
-            facing = np.array([-math.sin(turn), math.cos(turn)])
-            spot = np.array([along, out]) - facing * (depth - tuck)
-            where = pose.beside(*spot, 0.0, turn + rng.normal(0, 0.15))
+            away = depth - tuck  # from the edge to the middle of the chair
+            along, out = along + away * math.sin(turn), out - away * math.cos(turn)
+            where = pose.beside(along, out, 0.0, turn + rng.normal(0, 0.15))
             taken = bounds_of(where.place(seat))
             if self.space.free(taken[None], ignore=bounds)[0]:
                 self.add("chair", seat, where, under=number)
@@ -186,7 +203,9 @@ class _Furnisher:
     def finish(self, kind: str) -> Room:
         """The building around it all."""
         rng, plan = self.rng, self.space.plan
-        paint = tinted(rng, ((0.88, 0.87, 0.83), (0.85, 0.8, 0.68), (0.7, 0.78, 0.82))[rng.integers(3)], 0.03)
+        paint = tinted(
+            rng, ((0.88, 0.87, 0.83), (0.85, 0.8, 0.68), (0.7, 0.78, 0.82))[rng.integers(3)], 0.03
+        )
         base = (0.95, 0.95, 0.93) if rng.random() < 0.6 else (0.4, 0.28, 0.2)
         shell = [
             building.floor_mesh(rng, plan),

@@ -15,7 +15,13 @@ from sr3d.data.rooms.shapes import Color, Mesh, blob, block, cylinder, join, lat
 Rng = np.random.Generator
 
 _WOODS = np.array(
-    [(0.72, 0.53, 0.33), (0.58, 0.38, 0.22), (0.42, 0.27, 0.16), (0.82, 0.67, 0.47), (0.6, 0.45, 0.3)]
+    [
+        (0.72, 0.53, 0.33),
+        (0.58, 0.38, 0.22),
+        (0.42, 0.27, 0.16),
+        (0.82, 0.67, 0.47),
+        (0.6, 0.45, 0.3),
+    ]
 )
 _FABRICS = np.array(
     [(0.3, 0.35, 0.5), (0.55, 0.2, 0.2), (0.35, 0.45, 0.35), (0.5, 0.48, 0.45), (0.25, 0.45, 0.5)]
@@ -129,7 +135,7 @@ def chair(rng: Rng) -> Mesh:
             for level in np.linspace(seat + 0.15, top - 0.07, 3):
                 parts.append(block((-x, x), (-y, -y + 0.03), (level, level + 0.07), color))
         return join(parts)
-    color = _BLACK if rng.random() < 0.4 else fabric(rng)
+    color = tinted(rng, _BLACK, 0.02) if rng.random() < 0.4 else fabric(rng)
     dark = tinted(rng, (0.16, 0.16, 0.17), 0.02)
     parts = [
         cylinder(0.035, (0.08, seat - 0.06), _METAL),
@@ -141,7 +147,9 @@ def chair(rng: Rng) -> Mesh:
     ]
     if rng.random() < 0.6:
         for side in (-x, x - 0.05):
-            parts.append(block((side, side + 0.05), (-0.12, 0.12), (seat + 0.18, seat + 0.22), dark))
+            parts.append(
+                block((side, side + 0.05), (-0.12, 0.12), (seat + 0.18, seat + 0.22), dark)
+            )
             parts.append(block((side, side + 0.05), (-0.03, 0.03), (seat, seat + 0.18), dark))
     return join(parts)
 
@@ -185,14 +193,22 @@ def table(rng: Rng) -> Mesh:
             cylinder(radius * 0.55, (0.0, 0.04), 0.7 * color),
         ])  # fmt: skip
     if kind == 0:
-        width, depth, height = rng.uniform(1.0, 1.5), rng.uniform(0.72, 0.9), rng.uniform(0.71, 0.76)
+        width, depth, height = (
+            rng.uniform(1.0, 1.5),
+            rng.uniform(0.72, 0.9),
+            rng.uniform(0.71, 0.76),
+        )
     else:
-        width, depth, height = rng.uniform(0.8, 1.15), rng.uniform(0.5, 0.65), rng.uniform(0.38, 0.47)
-    x, y = width / 2, depth / 2
+        width, depth, height = (
+            rng.uniform(0.8, 1.15),
+            rng.uniform(0.5, 0.65),
+            rng.uniform(0.38, 0.47),
+        )
+    x, y, dark, low = width / 2, depth / 2, 0.85 * color, height - 0.04
     return join([
-        block((-x, x), (-y, y), (height - 0.04, height), color),
-        block((-x + 0.07, x - 0.07), (-y + 0.07, y - 0.07), (height - 0.1, height - 0.04), 0.85 * color),
-        *legs(width - 0.06, depth - 0.06, height - 0.04, 0.065, 0.85 * color),
+        block((-x, x), (-y, y), (low, height), color),
+        block((-x + 0.07, x - 0.07), (-y + 0.07, y - 0.07), (low - 0.06, low), dark),
+        *legs(width - 0.06, depth - 0.06, low, 0.065, dark),
     ])  # fmt: skip
 
 
@@ -242,7 +258,9 @@ def bookshelf(rng: Rng) -> Mesh:
             if rng.random() < 0.85:
                 tall = (high - low) * rng.uniform(0.6, 0.92)
                 back, front = -y + 0.02, y - rng.uniform(0.02, 0.1)
-                parts.append(block((place, place + thick), (back, front), (low, low + tall), bright(rng)))
+                parts.append(
+                    block((place, place + thick), (back, front), (low, low + tall), bright(rng))
+                )
             place += thick + (rng.uniform(0.03, 0.1) if rng.random() < 0.2 else 0.004)
     return join(parts)
 
@@ -262,7 +280,9 @@ def refrigerator(rng: Rng) -> Mesh:
         block((-x, x), (y - 0.055, y), (split + 0.01, height), color),
     ]
     for low, high in ((split - 0.5, split - 0.06), (split + 0.06, min(split + 0.4, height - 0.06))):
-        parts.append(block((handle, handle + 0.04), (y, depth / 2), (low, high), (0.35, 0.35, 0.37)))
+        parts.append(
+            block((handle, handle + 0.04), (y, depth / 2), (low, high), (0.35, 0.35, 0.37))
+        )
     return join(parts)
 
 
@@ -296,7 +316,8 @@ def garbagebin(rng: Rng) -> Mesh:
     """An open vessel, round or square, wider at the top."""
     height, radius = rng.uniform(0.36, 0.65), rng.uniform(0.15, 0.2)
     color = tinted(
-        rng, ((0.2, 0.2, 0.22), (0.2, 0.35, 0.6), (0.25, 0.5, 0.3), (0.5, 0.5, 0.52))[rng.integers(4)]
+        rng,
+        ((0.2, 0.2, 0.22), (0.2, 0.35, 0.6), (0.25, 0.5, 0.3), (0.5, 0.5, 0.52))[rng.integers(4)],
     )
     foot, wall = radius * rng.uniform(0.75, 0.9), 0.015
     outline = [(0.0, 0.0), (foot, 0.0), (radius, height), (radius - wall, height)]

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from sr3d.data.datasets import SYNTHETIC, SYNTHETIC_ROTATED
-from sr3d.data.prepared import Manifest, PreparedWriter
+from sr3d.data.prepared import Manifest, PreparedWriter, read_manifest, verify
 from sr3d.data.rooms.furnish import Room, furnished_room
 from sr3d.data.rooms.scanner import Scan, View, scan
 from sr3d.data.rooms.shapes import rotation
 from sr3d.data.scene import Scene
 from sr3d.errors import InputError
+from sr3d.files import digest
 from sr3d.geometry.boxes import Boxes
 
 MIN_VISIBLE = 30  # points; an object that shows fewer is not labelled
@@ -174,7 +175,9 @@ def numbered_room(number: int, seed: int, rotated: bool, points: int) -> Scene:
     return replace(scene, id=f"room_{number:06d}")
 
 
-def _already_there(out: Path, dataset: str, source: str, counts: tuple[int, int]) -> Manifest | None:
+def _already_there(
+    out: Path, dataset: str, source: str, counts: tuple[int, int]
+) -> Manifest | None:
     """The manifest of a whole folder that holds this very set, else None."""
     try:
         manifest = read_manifest(out)

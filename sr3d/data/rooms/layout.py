@@ -40,7 +40,7 @@ class Pose:
 
 
 class Space:
-    """What of a room is taken: axis-aligned bounds (2, 3), low and high corner, of all that stands."""
+    """What of a room is taken, as axis-aligned bounds (2, 3): low and high corner."""
 
     def __init__(self, rng: Rng, plan: Plan) -> None:
         self.rng, self.plan = rng, plan
@@ -62,7 +62,7 @@ class Space:
             low, high = np.stack(others, axis=1)[:, None]
             meet = (bounds[:, None, 0] < high) & (bounds[:, None, 1] > low)
             fine &= ~meet.all(axis=2).any(axis=1)
-        return fine
+        return np.asarray(fine)
 
     def by_wall(
         self, zone: np.ndarray, out: float, low: float = 0.0, cornered: float = 0.3
@@ -104,7 +104,8 @@ class Space:
         for _ in range(4):
             yaw = rng.uniform(-math.pi, math.pi) if turns else rng.integers(4) * math.pi / 2
             low, high = thing.moved(yaw, (0, 0, 0)).extent()
-            zone = np.stack([low - (around, around, 0), high + (around, around, 0)])
+            margin = np.array([around, around, 0.0])
+            zone = np.stack([low - margin, high + margin])
             reach = np.maximum(self.plan.size / 2 - (zone[1] - zone[0])[:2] / 2, 0)
             spot = np.zeros((_TRIES // 4, 3))
             spot[:, :2] = rng.uniform(-reach, reach, (_TRIES // 4, 2))

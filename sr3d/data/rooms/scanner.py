@@ -15,11 +15,12 @@ import numpy as np
 from sr3d.data.rooms.shapes import Mesh, subdivided
 
 _PIECE = 0.5  # metres; solid angles and light are computed once for a piece of this size at most
-_NEAREST = 1.0  # metres; nearer surfaces receive no more rays than at this distance
+_NEAREST = 0.5  # metres; nearer surfaces receive no more rays than at this distance
+_EVEN = 1.0  # metres; up to here density is even, beyond it falls with the square of the distance
 _SLACK = 0.02  # metres off a surface's plane within which another does not hide it
 _MOST_SLACK = 0.3  # metres along the ray, at grazing angles
-_SAMPLES = 7  # drawn for every point that is asked for; about a third is visible
-_PER_BIN = 3.0  # samples in a bin of the depth buffer, on average
+_SAMPLES = 6  # drawn for every point that is asked for; many are hidden or thinned out
+_PER_BIN = 4.0  # samples in a bin of the depth buffer, on average
 
 # The R2 sequence: a lattice without seams, which leaves fewer gaps than random samples do.
 _R2 = (0.7548776662466927, 0.5698402909980532)
@@ -36,12 +37,12 @@ class View:
 
     eye: np.ndarray
     yaw: float = 0.0
-    pitch: float = math.radians(-20)
+    pitch: float = math.radians(-25)
     half_width: float = math.pi
-    half_height: float = math.radians(57)
+    half_height: float = math.radians(61)
 
     def sees(self, offset: np.ndarray, margin: float = 0.0) -> np.ndarray:
-        """(N,) whether offsets (N, 3) from the eye lie in the field of view, `margin` radians more."""
+        """(N,) whether offsets (N, 3) from the eye lie in view, give or take `margin` radians."""
         x, y, z = offset.T
         if self.half_width >= math.pi:
             height = np.arctan2(z, np.hypot(x, y)) - self.pitch
@@ -71,14 +72,17 @@ class Scan:
 
 @dataclass(frozen=True)
 class _Samples:
-    """points: (N, 3) float32 on the surfaces. quad: (N,). eye: (3,) where they are seen from."""
+    """points: (N, 3) float32 on the surfaces, as seen from eye: (3,). quad, distance: (N,)."""
 
     points: np.ndarray
     quad: np.ndarray
+    distance: np.ndarray
     eye: np.ndarray
 
 
-def scan(mesh: Mesh, views: list[View], count: int, light: np.ndarray, rng: np.random.Generator) -> Scan:
+def scan(
+    mesh: Mesh, views: list[View], count: int, light: np.ndarray, rng: np.random.Generator
+) -> Scan:
     """Exactly `count` points of the mesh, as seen from the views together.
 
     light: (3,) position of the lamp. Points are in random order.
@@ -87,11 +91,12 @@ def scan(mesh: Mesh, views: list[View], count: int, light: np.ndarray, rng: np.r
     seen = [look(pieces, view, _SAMPLES * count // len(views), rng) for view in views]
     points = np.concatenate([s.points for s in seen])
     quad = np.concatenate([s.quad for s in seen])
+    distance = np.concatenate([s.distance for s in seen])
     eyes = np.repeat([s.eye.astype(np.float32) for s in seen], [len(s.quad) for s in seen], axis=0)
 
+    kept = pieces.returns[quad] * np.minimum(distance / _EVEN, 1) ** 2
     chosen = rng.permutation(len(quad))
-    chosen = chosen[rng.random(len(quad), dtype=np.float32) < pieces.returns[quad[chosen]]]
-    chosen = chosen[: int(1.3 * count)]
+    chosen = chosen[rng.random(len(quad), dtype=np.float32) < kept[chosen]][: int(1.3 * count)]
     chosen = chosen[~_holes(points[chosen], rng)]
     if len(chosen) < count:  # a scan too poor for so many: some are measured twice
         chosen = np.concatenate([chosen, rng.choice(chosen, count - len(chosen))])
@@ -105,31 +110,33 @@ def look(pieces: Mesh, view: View, count: int, rng: np.random.Generator) -> _Sam
     """The visible ones of about `count` samples that one view receives of small pieces."""
     normal = pieces.area_normals()
     center = pieces.corners.mean(axis=1) - view.eye
-    distance = np.linalg.norm(center, axis=1)
-    facing = -np.einsum("qi,qi->q", normal, center) / np.maximum(distance, 1e-6)
-    angle = np.maximum(facing, 0) / np.maximum(distance, _NEAREST) ** 2
-    angle *= view.sees(center, margin=_PIECE / 2 / np.maximum(distance, 0.5).min())
+    reach = np.linalg.norm(center, axis=1)
+    facing = -np.einsum("qi,qi->q", normal, center) / np.maximum(reach, 1e-6)
+    angle = np.maximum(facing, 0) / np.maximum(reach, _NEAREST) ** 2
+    angle *= view.sees(center, margin=0.3)
     share = np.floor(angle * (count / max(angle.sum(), 1e-9)) + rng.random(len(angle))).astype(int)
     quad, points = _lattice(pieces, share, rng)
     offset = points - view.eye.astype(np.float32)
     inside = view.sees(offset)
     quad, points, offset = quad[inside], points[inside], offset[inside]
     area = np.linalg.norm(normal, axis=1)
-    height = (facing * distance / np.maximum(area, 1e-12)).astype(np.float32)  # of the eye over it
-    shown = visible(offset, height[quad], view.share())
-    return _Samples(points[shown], quad[shown], view.eye)
+    height = (facing * reach / np.maximum(area, 1e-12)).astype(np.float32)  # of the eye over it
+    distance = np.sqrt(np.einsum("ni,ni->n", offset, offset))
+    shown = visible(offset, distance, height[quad], view.share())
+    return _Samples(points[shown], quad[shown], distance[shown], view.eye)
 
 
-def visible(offset: np.ndarray, height: np.ndarray, share: float = 1.0) -> np.ndarray:
+def visible(
+    offset: np.ndarray, distance: np.ndarray, height: np.ndarray, share: float = 1.0
+) -> np.ndarray:
     """(N,) which samples are the first in their direction.
 
-    offset: (N, 3) from the eye. height: (N,) metres of the eye over the plane that each sample
-    lies in. share: of the sphere that the samples fill.
+    offset: (N, 3) from the eye. distance: (N,) its length. height: (N,) metres of the eye over
+    the plane that each sample lies in. share: of the sphere that the samples fill.
 
     A sample is hidden where its bin holds a nearer one, unless that one could lie in the same
     surface: bins are wide, and a floor seen at a grazing angle spans much depth within one.
     """
-    distance = np.sqrt(np.einsum("ni,ni->n", offset, offset))
     side = max(int(math.sqrt(len(offset) / _PER_BIN / share)), 4)
     cell = _octahedral(offset, side)
     nearest = np.full(side * side, np.inf, dtype=np.float32)
@@ -140,7 +147,7 @@ def visible(offset: np.ndarray, height: np.ndarray, share: float = 1.0) -> np.nd
 
 
 def _octahedral(offset: np.ndarray, side: int) -> np.ndarray:
-    """(N,) bin of each direction: the sphere folded to a square of side x side bins of like size."""
+    """(N,) bin of each direction: the sphere folded to side x side bins of about one size."""
     x, y, z = offset.T
     scale = 1 / np.maximum(np.abs(x) + np.abs(y) + np.abs(z), 1e-9)
     x, y = x * scale, y * scale
@@ -153,15 +160,19 @@ def _octahedral(offset: np.ndarray, side: int) -> np.ndarray:
     return row * side + column
 
 
-def _lattice(pieces: Mesh, share: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _lattice(
+    pieces: Mesh, share: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """`share` samples of each piece, evenly spread: their pieces (N,) and points (N, 3) float32."""
     quad = np.repeat(np.arange(len(share)), share)
     order = np.arange(len(quad)) - np.repeat(np.cumsum(share) - share, share)
-    start = rng.random((2, len(share)))
-    u, v = ((order * step + s[quad]) % 1.0 for step, s in zip(_R2, start, strict=True))
-    u, v = u.astype(np.float32)[:, None], v.astype(np.float32)[:, None]
+    uv = order.astype(np.float32)[:, None] * np.array(_R2, dtype=np.float32)
+    uv += np.repeat(rng.random((len(share), 2), dtype=np.float32), share, axis=0)
+    uv -= np.floor(uv)
+    u, v = uv[:, :1], uv[:, 1:]
     a, b, c, d = (pieces.corners[:, i] for i in range(4))
-    terms = np.concatenate([a, b - a, d - a, a - b + c - d], axis=1).astype(np.float32)[quad]
+    terms = np.concatenate([a, b - a, d - a, a - b + c - d], axis=1).astype(np.float32)
+    terms = np.repeat(terms, share, axis=0)
     return quad, terms[:, :3] + u * terms[:, 3:6] + v * (terms[:, 6:9] + u * terms[:, 9:])
 
 
@@ -175,13 +186,13 @@ def _measured(points: np.ndarray, eyes: np.ndarray, rng: np.random.Generator) ->
 
 
 def _holes(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(N,) whether a point fell into one of a few patches where the scan failed."""
-    lost = np.zeros(len(points), dtype=bool)
+    """(N,) whether a point fell into one of a few ragged patches where the scan failed."""
+    kept = np.ones(len(points), dtype=np.float32)
     for _ in range(int(rng.integers(2, 7))):
-        center, radius = points[rng.integers(len(points))], rng.uniform(0.08, 0.25)
-        offset = points - center
-        lost |= np.einsum("ni,ni->n", offset, offset) < radius**2
-    return lost & (rng.random(len(points), dtype=np.float32) < 0.95)
+        center, radius = points[rng.integers(len(points))], rng.uniform(0.1, 0.3, 3)
+        offset = (points - center) / radius.astype(np.float32)
+        kept *= np.clip(3 * np.einsum("ni,ni->n", offset, offset) - 0.5, 0, 1)
+    return rng.random(len(points), dtype=np.float32) >= kept
 
 
 def _shaded(
@@ -189,7 +200,9 @@ def _shaded(
 ) -> np.ndarray:
     """(N, 3) float32 colours under a lamp and some ambient light, with the camera's errors."""
     normal = pieces.area_normals()
-    normal = (normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+    normal = (normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)).astype(
+        np.float32
+    )
     ray = light.astype(np.float32) - points
     distance = np.linalg.norm(ray, axis=1)
     lit = np.maximum(np.einsum("ni,ni->n", normal[quad], ray) / np.maximum(distance, 0.1), 0)

@@ -1,0 +1,272 @@
+"""Run records into an MLflow store; the only file that imports mlflow.
+
+One experiment `sr3d/{dataset}` a data set; in it one parent run a setting, which carries the
+statistics over all its tests, with its trainings and tests as children. Parameters are the flat
+configuration, curves are metrics; models and detections are named by path and checksum, not copied.
+
+The store holds nothing of its own: delete it, and the next call makes it again. A run is found by
+its tag `sr3d.key` and is up to date if its tag `sr3d.digest`, written last, is the record's. One
+that is not is deleted and made anew, since MLflow lets no parameter change, so no key ever has two
+live runs. Runs whose record has gone from the disk stay, with a tag `sr3d.missing`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import IO, Any
+
+# Before mlflow is imported, which would otherwise report its use to its makers.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+from alembic.util import CommandError
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from sr3d.errors import InputError
+from sr3d.progress import Progress
+from sr3d.records import find_runs
+from sr3d.tracked_runs import TrackedRun, setting_run, single_run
+
+KEY, DIGEST, MISSING = "sr3d.key", "sr3d.digest", "sr3d.missing"
+PARENT = "mlflow.parentRunId"
+LOCK_SECONDS = 20.0  # how long to wait for another user of the database
+_METRICS_A_BATCH, _PARAMS_A_BATCH = 1000, 100  # MLflow's limits
+_VALUE_LENGTH = 5000  # of a parameter or a tag; MLflow's limits are 6000 and 8000
+
+
+@dataclass(frozen=True)
+class TrackReport:
+    """How many runs, parents included, were made, made anew, and found up to date.
+
+    deleted: surplus runs of one key. missing: runs in the store whose record is not on the disk.
+    """
+
+    created: int
+    updated: int
+    unchanged: int
+    deleted: int
+    missing: int
+
+
+def track(
+    results: str | Path,
+    store: str,
+    artifacts: str | Path,
+    tables: Mapping[str, Sequence[str]] | None = None,
+) -> TrackReport:
+    """Bring an MLflow store up to date with all complete runs below `results`.
+
+    store: e.g. `sqlite:///results/mlflow.db`, made with its folder where absent. artifacts: folder
+    that MLflow's users may put artifacts in. tables: setting to the names of the tables that show
+    it, for a tag.
+
+    Raises:
+        InputError: an unreadable record, or a store that is locked, of another version or no
+            database.
+    """
+    runs = find_runs(results)
+    twice = [key for key, count in Counter(r.key for r in runs).items() if count > 1]
+    if twice:
+        raise InputError(f"{results}: two records say that they are {twice[0]}; delete the copy")
+    counts = Counter({"created": 0, "updated": 0, "unchanged": 0, "deleted": 0})
+    with _open(store) as client, Progress("track", len(runs)) as progress:
+        names = {r.dataset for r in runs}
+        experiments = {name: _experiment(client, name, artifacts) for name in names}
+        live = _live_runs(client)
+        done = 0
+        for (dataset, setting), members in groupby(runs, lambda r: (r.dataset, r.setting)):
+            records = list(members)
+            place = client, experiments[dataset], live, counts
+            parent = _bring(*place, setting_run(records, (tables or {}).get(setting, [])))
+            for record in records:
+                _bring(*place, single_run(Path(results), record), parent)
+                done += 1
+                progress.update(done, record.key)
+        missing = _mark_missing(client, live)
+    return TrackReport(**counts, missing=missing)
+
+
+def _bring(
+    client: MlflowClient,
+    experiment: str,
+    live: dict[str, list[Run]],
+    counts: Counter[str],
+    wanted: TrackedRun,
+    parent: str | None = None,
+) -> str:
+    """Leave exactly one live run of the wanted key, as wanted; return its id.
+
+    Takes the key's runs out of `live` and counts what it did. Deleting comes before making: what a
+    kill in between leaves is no run, which the next call makes.
+    """
+    found = live.pop(wanted.key, [])
+    good = [run for run in found if run.data.tags.get(DIGEST) == wanted.digest]
+    for run in found:
+        if run not in good[:1]:
+            client.delete_run(run.info.run_id)
+    counts["deleted"] += max(0, len(found) - 1)
+    if not good:
+        counts["updated" if found else "created"] += 1
+        return _write(client, experiment, wanted, parent)
+    counts["unchanged"] += 1
+    run_id: str = good[0].info.run_id
+    if parent is not None and good[0].data.tags.get(PARENT) != parent:
+        client.set_tag(run_id, PARENT, parent)  # the parent was made anew
+    if MISSING in good[0].data.tags:
+        client.delete_tag(run_id, MISSING)
+    return run_id
+
+
+def _write(client: MlflowClient, experiment: str, wanted: TrackedRun, parent: str | None) -> str:
+    tags = {name: value[:_VALUE_LENGTH] for name, value in wanted.tags.items()}
+    tags |= {KEY: wanted.key} | ({} if parent is None else {PARENT: parent})
+    run = client.create_run(experiment, wanted.started, tags, wanted.name)
+    run_id: str = run.info.run_id
+    params = [Param(name, str(value)[:_VALUE_LENGTH]) for name, value in wanted.params.items()]
+    for i in range(0, len(params), _PARAMS_A_BATCH):
+        client.log_batch(run_id, params=params[i : i + _PARAMS_A_BATCH])
+    # All points bear the time of the run's end: the records hold no other.
+    metrics = [Metric(name, value, wanted.finished, step) for name, value, step in wanted.points()]
+    for i in range(0, len(metrics), _METRICS_A_BATCH):
+        client.log_batch(run_id, metrics=metrics[i : i + _METRICS_A_BATCH])
+    if wanted.data is not None:
+        client.log_inputs(run_id, [_dataset(wanted.data)])
+    client.set_terminated(run_id, "FINISHED", wanted.finished)
+    client.set_tag(run_id, DIGEST, wanted.digest)
+    return run_id
+
+
+def _mark_missing(client: MlflowClient, live: dict[str, list[Run]]) -> int:
+    left = [run for runs in live.values() for run in runs]
+    for run in left:
+        if MISSING not in run.data.tags:
+            client.set_tag(run.info.run_id, MISSING, "its record is not on the disk")
+    return len(left)
+
+
+def _experiment(client: MlflowClient, dataset: str, artifacts: str | Path) -> str:
+    """Id of a data set's experiment, made where absent and brought back where deleted."""
+    name = f"sr3d/{dataset}"
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        location = (Path(artifacts).absolute() / dataset).as_uri()
+        made: str = client.create_experiment(name, artifact_location=location)
+        return made
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    known: str = found.experiment_id
+    return known
+
+
+def _live_runs(client: MlflowClient) -> dict[str, list[Run]]:
+    """Our runs in the store by key; deleted ones do not count."""
+    experiments = client.search_experiments(filter_string="name LIKE 'sr3d/%'")
+    ids = [experiment.experiment_id for experiment in experiments]
+    found: dict[str, list[Run]] = {}
+    token = None
+    while ids:
+        page = client.search_runs(ids, f"tags.`{KEY}` LIKE '%'", page_token=token)
+        for run in page:
+            found.setdefault(run.data.tags[KEY], []).append(run)
+        token = page.token
+        if not token:
+            break
+    return found
+
+
+def _dataset(data: dict[str, Any]) -> DatasetInput:
+    facts = json.dumps(data)
+    name, key = str(data.get("dataset", "data")), str(data["digest"])[:36]
+    split = InputTag("mlflow.data.context", str(data.get("split", "unknown")))
+    return DatasetInput(Dataset(name, key, "sr3d", facts, profile=facts), [split])
+
+
+@contextmanager
+def _open(store: str) -> Iterator[MlflowClient]:
+    """A client of the store, without MLflow's talk; no second `track` gets one meanwhile."""
+    if store.startswith("file:") or "://" not in store:
+        raise InputError(f"store '{store}': give a database, such as sqlite:///results/mlflow.db")
+    silenced = logging.root.manager.disable
+    logging.disable(logging.ERROR)  # what goes wrong arrives as an exception
+    try:
+        with _sole_user(store):
+            yield _client(store)
+    except MlflowException as error:
+        if error.error_code != "TEMPORARILY_UNAVAILABLE":
+            raise
+        raise InputError(f"{store}: {_first_line(error)}; try again when it is free") from None
+    finally:
+        logging.disable(silenced)
+
+
+def _client(store: str) -> MlflowClient:
+    try:
+        client = MlflowClient(store)
+        client.search_experiments(max_results=1)
+    except (MlflowException, SQLAlchemyError, CommandError) as error:
+        raise InputError(
+            f"{store}: the installed MLflow cannot use it ({_first_line(error)}); delete it and "
+            "`sr3d track` makes it again, or upgrade it with `mlflow db upgrade`"
+        ) from None
+    return client
+
+
+@contextmanager
+def _sole_user(store: str) -> Iterator[None]:
+    """Hold a lock beside a SQLite file, and see that SQLite can write it."""
+    if not store.startswith("sqlite:///"):
+        yield
+        return
+    path = Path(store.removeprefix("sqlite:///"))
+    lock = _lock(path)
+    try:
+        if path.exists():
+            _try_writing(path)
+        yield
+        path.touch()  # Snakemake goes by the time, also where nothing changed
+    finally:
+        lock.close()
+
+
+def _lock(path: Path) -> IO[str]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = open(path.parent / f".{path.name}.lock", "w")  # noqa: SIM115  # closed by the caller
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InputError(f"{path}: another `sr3d track` is writing it; wait for its end") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); name another") from None
+    return lock
+
+
+def _try_writing(path: Path) -> None:
+    """Fail at once and clearly where MLflow would try again for minutes."""
+    connection = sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    except sqlite3.OperationalError as error:
+        raise InputError(
+            f"{path}: {error}; stop what else is writing to this store, then try again"
+        ) from None
+    except sqlite3.DatabaseError as error:
+        raise InputError(f"{path}: {error}; delete it and `sr3d track` makes it again") from None
+    finally:
+        connection.close()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].split(". ")[0]

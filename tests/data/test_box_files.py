@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+import copy
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sr3d.data.box_files import read_detections, read_ground_truth
+from sr3d.data.datasets import SCANNET, SUNRGBD
+from sr3d.errors import InputError
+from sr3d.metrics.box_files import evaluate_files
+from tests.shared_data import shared
+
+CLASSES = ("chair", "table")
+ENTRIES = {
+    "scene": np.array(["a", "b", "b"]),
+    "label": np.array([0, 1, 0]),
+    "score": np.array([0.5, 0.25, 0.125]),
+    "box": np.arange(21.0).reshape(3, 7) + 1,
+}
+
+
+def written(path: Path, **changes: Any) -> Path:
+    """A file of ENTRIES with changes; None leaves an entry out."""
+    entries = {k: v for k, v in {**ENTRIES, **changes}.items() if v is not None}
+    if path.suffix == ".npz":
+        np.savez(path, **entries)
+    else:
+        path.write_bytes(pickle.dumps(entries))
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["npz", "pkl"])
+def test_detections(tmp_path: Path, suffix: str) -> None:
+    found = read_detections(written(tmp_path / f"boxes.{suffix}"))
+    assert found.scene.tolist() == ["a", "b", "b"]
+    assert found.score is not None
+    dtypes = [str(column.dtype) for column in (found.label, found.box, found.score)]
+    assert dtypes == ["int64", "float32", "float32"]
+    np.testing.assert_array_equal(found.box, ENTRIES["box"])
+    np.testing.assert_array_equal(found.score, ENTRIES["score"])
+
+
+def test_a_pickle_may_hold_lists(tmp_path: Path) -> None:
+    path = tmp_path / "boxes.pkl"
+    path.write_bytes(pickle.dumps({name: value.tolist() for name, value in ENTRIES.items()}))
+    assert read_detections(path).label.tolist() == [0, 1, 0]
+
+
+def test_ground_truth_needs_no_score_and_may_list_empty_scenes(tmp_path: Path) -> None:
+    path = written(tmp_path / "truth.npz", score=None, scenes=np.array(["a", "b", "empty"]))
+    truth = read_ground_truth(path, CLASSES)
+    assert truth.score is None
+    assert truth.known_scenes() == {"a", "b", "empty"}
+    found = written(tmp_path / "found.npz", scene=np.array(["empty", "a", "b"]))
+    assert len(read_detections(found, CLASSES, truth)) == 3
+
+
+def test_six_columns_are_upright(tmp_path: Path) -> None:
+    found = read_detections(written(tmp_path / "six.npz", box=np.ones((3, 6))))
+    assert found.box.tolist() == [[1, 1, 1, 1, 1, 1, 0]] * 3
+
+
+@pytest.mark.parametrize("box", [np.zeros((0, 7)), np.zeros((0, 6)), np.zeros(0)])
+def test_no_boxes(tmp_path: Path, box: np.ndarray) -> None:
+    empty = np.array([])
+    path = written(tmp_path / "none.npz", scene=empty, label=empty, score=empty, box=box)
+    found = read_detections(path, CLASSES)
+    assert found.box.shape == (0, 7)
+    assert len(found) == 0
+
+
+BOX: Any = ENTRIES["box"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"scene": None}, "no entry 'scene'"),
+        ({"score": None}, "no entry 'score'"),
+        ({"label": np.array([0, 1])}, "label has 2 rows"),
+        ({"score": np.array([0.5])}, "score has 1 rows"),
+        ({"box": BOX[:2]}, "box has 2 rows"),
+        ({"box": BOX[:, :5]}, r"box has shape \(3, 5\)"),
+        ({"box": BOX[0]}, r"box has shape \(7,\)"),
+        ({"box": np.array([["x"] * 7] * 3)}, "box is not a table of numbers"),
+        ({"box": np.where(BOX == 9, np.nan, BOX)}, "box has NaN or infinity in row 1"),
+        ({"box": np.where(BOX == 9, 1e39, BOX)}, "box has NaN or infinity in row 1"),
+        ({"box": np.where(BOX == 18, 0, BOX)}, "box has a size that is not positive in row 2"),
+        ({"box": np.where(BOX == 18, -1, BOX)}, "box has a size that is not positive in row 2"),
+        ({"score": np.array([0.5, np.inf, 0])}, "score has NaN or infinity in row 1"),
+        ({"score": np.array(["a", "b", "c"])}, "score holds"),
+        ({"label": np.array([0, 1, 2])}, "label has an unknown label in row 2.*0 to 1"),
+        ({"label": np.array([0, -1, 0])}, "label has a negative label in row 1"),
+        ({"label": np.array([0.0, 1.0, 0.0])}, "label holds float64; expected integers"),
+        ({"label": np.array([[0], [1], [0]])}, r"label has shape \(3, 1\)"),
+        ({"scene": np.array([1, 2, 3])}, "scene holds int64; expected strings"),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["npz", "pkl"])
+def test_bad_entries(tmp_path: Path, suffix: str, changes: dict[str, Any], field: str) -> None:
+    path = written(tmp_path / f"bad.{suffix}", **changes)
+    with pytest.raises(InputError, match=f"{re.escape(str(path))}: .*{field}") as error:
+        read_detections(path, CLASSES)
+    assert "\n" not in str(error.value)
+
+
+def test_ragged_lists(tmp_path: Path) -> None:
+    path = written(tmp_path / "ragged.pkl", box=[[1] * 7, [1] * 6, [1] * 7])
+    with pytest.raises(InputError, match="box is not a table"):
+        read_detections(path)
+    path = written(tmp_path / "ragged.pkl", label=[[0], [0, 1], 2])
+    with pytest.raises(InputError, match="label is ragged"):
+        read_detections(path)
+
+
+def test_scenes_that_the_ground_truth_does_not_know(tmp_path: Path) -> None:
+    truth = read_ground_truth(written(tmp_path / "truth.npz", score=None), CLASSES)
+    path = written(tmp_path / "found.npz", scene=np.array(["a", "b", "scene0011_00"]))
+    assert len(read_detections(path)) == 3
+    with pytest.raises(InputError, match=r"scene: 1 of its scenes.*'scene0011_00'"):
+        read_detections(path, CLASSES, truth)
+
+
+def test_unreadable_files(tmp_path: Path) -> None:
+    whole = written(tmp_path / "whole.npz").read_bytes()
+    for name, content, fault in (
+        ("cut.npz", whole[: len(whole) // 2], "not a readable npz"),
+        ("empty.npz", b"", "not a readable npz"),
+        ("text.npz", b"scene,label\n", "not a readable npz"),
+        ("boxes.csv", b"", r"named \.npz or \.pkl"),
+        ("list.pkl", pickle.dumps([{"annos": {}}]), "before 1.1"),
+        ("number.pkl", pickle.dumps(3), "holds a int"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=fault) as error:
+            read_detections(tmp_path / name)
+        assert str(tmp_path / name) in str(error.value)
+    with pytest.raises(InputError, match="no such file"):
+        read_ground_truth(tmp_path / "absent.npz", CLASSES)
+    np.savez(tmp_path / "objects.npz", scene=np.array([{}], dtype=object))
+    with pytest.raises(InputError, match="plain arrays"):
+        read_detections(tmp_path / "objects.npz")
+
+
+INFOS: dict[str, Any] = {
+    "metainfo": {"categories": {"sofa": 0, "table": 1, "chair": 2}, "info_version": "1.1"},
+    "data_list": [
+        {
+            "lidar_points": {"lidar_path": "points/scene0000_00.bin"},
+            "instances": [
+                {"bbox_3d": [1, 2, 3, 4, 5, 6], "bbox_label_3d": 2},
+                {"bbox_3d": np.arange(7.0) + 1, "bbox_label_3d": np.int64(1)},
+                {"bbox_3d": [1, 2, 3, 4, 5, 6], "bbox_label_3d": 0},
+                {"bbox_3d": [1, 2, 3, 4, 5, 6], "bbox_label_3d": -1},
+            ],
+        },
+        {"lidar_points": {"lidar_path": "scene0154_00.bin"}, "instances": []},
+    ],
+}
+
+
+def infos(path: Path, change: Any = None) -> Path:
+    value = copy.deepcopy(INFOS)
+    if change is not None:
+        change(value)
+    path.write_bytes(pickle.dumps(value))
+    return path
+
+
+def test_info_files_are_mapped_by_class_name(tmp_path: Path) -> None:
+    truth = read_ground_truth(infos(tmp_path / "infos.pkl"), CLASSES)
+    assert truth.label.tolist() == [0, 1]  # chair, table; no sofa among our classes
+    assert truth.box.tolist() == [[1, 2, 3, 4, 5, 6, 0], [1, 2, 3, 4, 5, 6, 7]]
+    assert truth.scenes == ("scene0000_00", "scene0154_00")
+    assert truth.known_scenes() == {"scene0000_00", "scene0154_00"}
+
+
+def test_info_files_without_names_use_our_order(tmp_path: Path) -> None:
+    path = infos(tmp_path / "infos.pkl", lambda value: value["metainfo"].clear())
+    truth = read_ground_truth(path, ("sofa", "table", "chair"))
+    assert truth.label.tolist() == [2, 1, 0]
+    with pytest.raises(InputError, match=r"instances\[0\].*bbox_label_3d is 2"):
+        read_ground_truth(path, CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda v: v["metainfo"]["categories"].pop("chair"), "lacks the class 'chair'"),
+        (lambda v: v["data_list"][0].pop("lidar_points"), r"data_list\[0\].lidar_points"),
+        (lambda v: v["data_list"][0]["instances"][1].pop("bbox_3d"), r"instances\[1\].*bbox_3d"),
+        (lambda v: v["data_list"][0]["instances"][1].update(bbox_3d=[1]), "1 values instead"),
+        (lambda v: v["data_list"][0]["instances"][0].update(bbox_label_3d=9), "is 9"),
+        (lambda v: v["data_list"][0]["instances"][0].update(bbox_3d=["x"] * 7), "could not conv"),
+        (lambda v: v["data_list"][0]["instances"][0]["bbox_3d"].__setitem__(4, 0), "not positive"),
+        (lambda v: v["data_list"].append(v["data_list"][1]), "'scene0154_00' twice"),
+        (lambda v: v.update(data_list=None), "info file"),
+        (lambda v: v["metainfo"].update(categories={"chair": "x", "table": 1}), "metainfo"),
+    ],
+)
+def test_bad_info_files(tmp_path: Path, change: Any, fault: str) -> None:
+    path = infos(tmp_path / "infos.pkl", change)
+    with pytest.raises(InputError, match=fault) as error:
+        read_ground_truth(path, CLASSES)
+    assert str(path) in str(error.value)
+
+
+def test_an_info_file_holds_no_detections(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not of detections"):
+        read_detections(infos(tmp_path / "infos.pkl"))
+
+
+def test_scannet_validation_counts() -> None:
+    truth = read_ground_truth(shared("real/scannet/infos/scannet_infos_val.pkl"), SCANNET.classes)
+    count = dict(zip(SCANNET.classes, np.bincount(truth.label).tolist(), strict=True))
+    assert count == {
+        "cabinet": 372, "bed": 81, "chair": 1368, "sofa": 97, "table": 350, "door": 467,
+        "window": 282, "bookshelf": 77, "picture": 222, "counter": 52, "desk": 127, "curtain": 67,
+        "refrigerator": 57, "showercurtrain": 28, "toilet": 58, "sink": 98, "bathtub": 31,
+        "garbagebin": 530,
+    }  # fmt: skip
+    assert len(truth.scenes) == 312
+    assert not truth.box[:, 6].any()
+
+
+def test_scannet_training_set_keeps_its_two_empty_scenes() -> None:
+    truth = read_ground_truth(shared("real/scannet/infos/scannet_infos_train.pkl"), SCANNET.classes)
+    assert (len(truth), len(truth.scenes)) == (15_733, 1201)
+    assert truth.known_scenes() - set(truth.scene) == {"scene0154_00", "scene0636_00"}
+
+
+def test_sunrgbd_info_file() -> None:
+    path = shared("real/sunrgbd/points/sunrgbd_000017_infos.pkl")
+    truth = read_ground_truth(path, SUNRGBD.classes)
+    assert truth.scene.tolist() == ["000017", "000017"]
+    assert [SUNRGBD.classes[i] for i in truth.label] == ["night_stand", "bed"]
+    assert truth.box[:, 6] == pytest.approx([-1.1186424, -1.1052], abs=1e-6)
+
+
+def test_s3dis_info_file_with_numpy_labels() -> None:
+    truth = read_ground_truth(
+        shared("real/s3dis/s3dis_infos.pkl"), ("table", "chair", "sofa", "bookcase", "board")
+    )
+    assert (len(truth), truth.scenes) == (9, ("Area_1_office_2",))
+
+
+def test_evaluate_files(tmp_path: Path) -> None:
+    truth = written(tmp_path / "truth.npz", score=None)
+    found = written(tmp_path / "found.npz", label=np.array([0, 1, 1]))
+    result = evaluate_files(truth, found, "scannet")
+    # cabinet: one of two boxes found. bed: found, and a wrong one after it.
+    assert result["per_class"]["cabinet"] == pytest.approx({"AP25": 50, "AP50": 50})
+    assert result["per_class"]["bed"] == pytest.approx({"AP25": 100, "AP50": 100})
+    assert result["AP25"] == pytest.approx(75)
+    assert len(result["without_ground_truth"]) == 16
+    with pytest.raises(InputError, match="did you mean 'scannet'"):
+        evaluate_files(truth, found, "scanet")
+
+
+def test_evaluate_files_heeds_yaw_wherever_there_is_one(tmp_path: Path) -> None:
+    box = np.array([[0, 0, 0, 3, 1, 1, 0]] * 3)
+    turned = np.array([[0, 0, 0, 1, 3, 1, np.pi / 2]] * 3)
+    truth = written(tmp_path / "truth.npz", score=None, box=box)
+    found = written(tmp_path / "found.npz", box=turned)
+    assert evaluate_files(truth, found, "scannet")["AP50"] == pytest.approx(100)

@@ -1,0 +1,75 @@
+import pytest
+import torch
+
+from sr3d.sparse import Sites, SparseTensor, functional
+from sr3d.sparse.nn import SparseBatchNorm, SparseInstanceNorm, SparsePool
+from tests.sparse.brute_force import cells, moved, offsets, random_coords
+
+
+def sparse_tensor(seed: int, channels: int = 3, n: int = 80) -> SparseTensor:
+    coords = random_coords(n, 2, -4, 5, seed)
+    features = torch.randn(len(coords), channels, dtype=torch.float64)
+    return SparseTensor.from_coords(coords, features)
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(2, 2), (3, 1), (3, 2)])
+@pytest.mark.parametrize("mode", ["max", "sum", "average"])
+def test_pools_equal_brute_force(mode: str, kernel: int, stride: int) -> None:
+    x = sparse_tensor(kernel)
+    y = SparsePool(mode, kernel, stride)(x)  # type: ignore[arg-type]
+    row = {cell: i for i, cell in enumerate(cells(x.sites.coords))}
+    reduce = {
+        "max": lambda f: f.amax(0),
+        "sum": lambda f: f.sum(0),
+        "average": lambda f: f.mean(0),
+    }[mode]
+    for cell, value in zip(cells(y.sites.coords), y.features, strict=True):
+        near = [row[c] for o in offsets(kernel) if (c := moved(cell, o, 1)) in row]
+        assert torch.allclose(value, reduce(x.features[near]), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "pool", [functional.max_pool, functional.sum_pool, functional.average_pool]
+)
+def test_pool_gradients(pool: object) -> None:
+    x = sparse_tensor(4, channels=2, n=20)
+    kernel_map = x.sites.kernel_map(x.sites.strided(2), 2)
+    features = x.features.requires_grad_()
+    assert torch.autograd.gradcheck(lambda f: pool(f, kernel_map), (features,))  # type: ignore[operator]
+
+
+def test_equal_maxima_share_no_gradient() -> None:
+    sites = Sites.from_coords(torch.tensor([[0, 0, 0, 0], [0, 1, 1, 1]]))
+    features = torch.ones(2, 1, requires_grad=True)
+    functional.max_pool(features, sites.kernel_map(sites.strided(2), 2)).sum().backward()
+    assert features.grad is not None
+    assert features.grad.flatten().tolist() == [1.0, 0.0]
+
+
+def test_negative_features_keep_their_maximum() -> None:
+    x = sparse_tensor(5)
+    y = SparsePool("max", 2, 2)(x.replace(-x.features.abs() - 1))
+    assert float(y.features.max()) <= -1
+
+
+def test_instance_norm_is_each_scene_by_itself() -> None:
+    x = sparse_tensor(6)
+    norm = SparseInstanceNorm(3).double()
+    torch.nn.init.normal_(norm.weight)
+    y = norm(x)
+    for before, after in zip(x.scenes(), y.scenes(), strict=True):
+        mean, var = before.mean(0), before.var(0, unbiased=False)
+        expected = (before - mean) / (var + 1e-8).sqrt() * norm.weight + norm.bias
+        assert torch.allclose(after, expected, atol=1e-10)
+    scene = x.sites.coords[:, 0].long()
+    features = x.features[:, :1].clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda f: functional.instance_norm(f, scene, 2), (features,))
+
+
+def test_batch_norm_survives_one_row() -> None:
+    one = SparseTensor.from_coords(torch.tensor([[0, 0, 0, 0]]), torch.ones(1, 3))
+    norm = SparseBatchNorm(3).train()
+    assert torch.isfinite(norm(one).features).all()
+    x = sparse_tensor(7)
+    out = SparseBatchNorm(3).double().train()(x).features
+    assert torch.allclose(out.mean(0), torch.zeros(3, dtype=torch.float64), atol=1e-10)

@@ -1,0 +1,39 @@
+"""One run at a time in a results folder, by a lock that dies with the process that holds it.
+
+Snakemake's own lock stays behind when a run is killed and then wants `--unlock`; profiles turn it
+off in favour of this one, so that after any end the same command simply goes on.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import IO
+
+from snakemake.exceptions import WorkflowError
+
+_held: list[IO[str]] = []  # open until this process ends
+
+
+def hold(folder: str | Path) -> None:
+    """Lock a results folder for the rest of this process.
+
+    Raises:
+        WorkflowError: another run holds it.
+    """
+    path = Path(folder) / ".lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        raise WorkflowError(
+            f"{folder}: another run is writing here (process {file.read() or 'unknown'}); wait for "
+            "it, stop it, or take another folder with --config results=FOLDER"
+        ) from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    _held.append(file)
