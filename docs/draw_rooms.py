@@ -70,7 +70,7 @@ def main(path: Path) -> None:
     drawn = io.BytesIO()
     figure.savefig(drawn, facecolor="white")
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.open(drawn).convert("RGB").quantize(200).save(path, optimize=True)
+    Image.open(drawn).convert("RGB").quantize(256, kmeans=3).save(path, optimize=True)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,10 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-import sr3d
+from sr3d._version import __version__
 from sr3d.config import DATASETS, Config, default_config
 from sr3d.errors import InputError
 
@@ -58,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sr3d", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--version", action="version", version=f"sr3d {sr3d.__version__}")
+    parser.add_argument("--version", action="version", version=f"sr3d {__version__}")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
@@ -232,10 +233,8 @@ def _add_device(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def _device(args: argparse.Namespace):  # type: ignore[no-untyped-def]
+def _device(args: argparse.Namespace) -> ExitStack:
     """Lease a GPU if one is asked for (before torch looks for it), and fix the threads."""
-    from contextlib import ExitStack
-
     stack = ExitStack()
     if args.device == "cuda":
         from sr3d.gpu_lease import lease_gpu
@@ -322,16 +321,26 @@ def _add_track(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     verb = verbs.add_parser("track", parents=[common], help=about, description=about)
     _add_results(verb)
     verb.add_argument("--store", default="sqlite:///results/mlflow.db", help="MLflow tracking URI")
-    verb.add_argument("--artifacts", type=Path, default=Path("results/mlartifacts"), metavar="DIR")
+    verb.add_argument(
+        "--artifacts",
+        type=Path,
+        default=Path("results/mlartifacts"),
+        metavar="DIR",
+        help="where MLflow's users may put artefacts (results/mlartifacts)",
+    )
+    verb.add_argument("--tables", type=Path, metavar="FILE", help="tag settings with their tables")
     verb.set_defaults(verb=_track)
 
 
 def _track(args: argparse.Namespace) -> None:
+    from sr3d.report.paper import tables_by_setting
     from sr3d.tracking import track
 
-    report = track(args.results, args.store, args.artifacts)
-    print(f"{args.store}: {report.created} created, {report.updated} updated, "
-          f"{report.unchanged} unchanged")  # fmt: skip
+    tables = tables_by_setting(args.tables) if args.tables else None
+    report = track(args.results, args.store, args.artifacts, tables)
+    counts = ("created", "updated", "unchanged", "missing")
+    told = [f"{getattr(report, name)} {name}" for name in counts if getattr(report, name)]
+    print(f"{args.store}: runs {', '.join(told) or 'none'}")
 
 
 def _add_results(verb: argparse.ArgumentParser) -> None:

@@ -86,7 +86,9 @@ def setting_run(records: Sequence[RunRecord], tables: Sequence[str]) -> TrackedR
         name=first.setting,
         started=min(_milliseconds(r, r.started) for r in records),
         finished=max(_milliseconds(r, r.finished) for r in records),
-        tags=tags | {"sr3d.kind": "setting", "sr3d.tables": ", ".join(sorted(tables))},
+        tags=tags
+        | {"sr3d.kind": "setting"}
+        | ({"sr3d.tables": ", ".join(sorted(tables))} if tables else {}),
         params=shared,
         points=lambda: _points(_statistics(records)),
     )
@@ -106,7 +108,7 @@ def _origin(record: RunRecord) -> dict[str, str]:
         "machine": record.machine,
         "versions": record.versions,
     }
-    tags = {f"sr3d.{name}": str(v) for name, v in flatten(facts).items() if v not in (None, "")}
+    tags = {f"sr3d.{name}": str(v) for name, v in flatten(facts).items() if v not in (None, "", [])}
     commit = record.code.get("commit")
     return tags | ({"mlflow.source.git.commit": commit} if commit else {})
 

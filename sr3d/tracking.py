@@ -4,10 +4,11 @@ One experiment `sr3d/{dataset}` a data set; in it one parent run a setting, whic
 statistics over all its tests, with its trainings and tests as children. Parameters are the flat
 configuration, curves are metrics; models and detections are named by path and checksum, not copied.
 
-The store holds nothing of its own: delete it, and the next call makes it again. A run is found by
-its tag `sr3d.key` and is up to date if its tag `sr3d.digest`, written last, is the record's. One
-that is not is deleted and made anew, since MLflow lets no parameter change, so no key ever has two
-live runs. Runs whose record has gone from the disk stay, with a tag `sr3d.missing`.
+The store mirrors one results folder and holds nothing of its own: delete it, and the next call
+makes it again. A run is found by its tag `sr3d.key` and is up to date if its tag `sr3d.digest`,
+written last, fits the record. One that is not is deleted and made anew, since MLflow lets no
+parameter change, so no key ever has two live runs. Runs whose record has gone from the disk stay,
+with a tag `sr3d.missing`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import count, groupby
 from pathlib import Path
 from typing import IO, Any
 
@@ -41,9 +42,11 @@ from sr3d.tracked_runs import TrackedRun, setting_run, single_run
 
 KEY, DIGEST, MISSING = "sr3d.key", "sr3d.digest", "sr3d.missing"
 PARENT = "mlflow.parentRunId"
+SQLITE = "sqlite:///"
 LOCK_SECONDS = 20.0  # how long to wait for another user of the database
 _METRICS_A_BATCH, _PARAMS_A_BATCH = 1000, 100  # MLflow's limits
 _VALUE_LENGTH = 5000  # of a parameter or a tag; MLflow's limits are 6000 and 8000
+_spellings = count()
 
 
 @dataclass(frozen=True)
@@ -188,9 +191,11 @@ def _live_runs(client: MlflowClient) -> dict[str, list[Run]]:
 
 def _dataset(data: dict[str, Any]) -> DatasetInput:
     facts = json.dumps(data)
-    name, key = str(data.get("dataset", "data")), str(data["digest"])[:36]
-    split = InputTag("mlflow.data.context", str(data.get("split", "unknown")))
-    return DatasetInput(Dataset(name, key, "sr3d", facts, profile=facts), [split])
+    split = str(data.get("split", "all"))
+    # MLflow keeps one entry for a name and digest, so the split is part of the name.
+    name, key = f"{data.get('dataset', 'data')}/{split}", str(data["digest"])[:36]
+    dataset = Dataset(name, key, "sr3d", facts, profile=facts)
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", split)])
 
 
 @contextmanager
@@ -212,8 +217,14 @@ def _open(store: str) -> Iterator[MlflowClient]:
 
 
 def _client(store: str) -> MlflowClient:
+    address = store
+    if store.startswith(SQLITE):
+        # MLflow keeps connections by the text of the address as long as the process lives, also to
+        # a file that was deleted since. So every call spells the path anew, with more `/.` in it.
+        path = Path(store.removeprefix(SQLITE)).absolute()
+        address = f"{SQLITE}{path.parent}{'/.' * next(_spellings)}/{path.name}"
     try:
-        client = MlflowClient(store)
+        client = MlflowClient(address)
         client.search_experiments(max_results=1)
     except (MlflowException, SQLAlchemyError, CommandError) as error:
         raise InputError(
@@ -226,10 +237,10 @@ def _client(store: str) -> MlflowClient:
 @contextmanager
 def _sole_user(store: str) -> Iterator[None]:
     """Hold a lock beside a SQLite file, and see that SQLite can write it."""
-    if not store.startswith("sqlite:///"):
+    if not store.startswith(SQLITE):
         yield
         return
-    path = Path(store.removeprefix("sqlite:///"))
+    path = Path(store.removeprefix(SQLITE))
     lock = _lock(path)
     try:
         if path.exists():

@@ -7,7 +7,6 @@ Nothing it draws at random depends on what came before: batches and augmentation
 from __future__ import annotations
 
 import json
-import math
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -167,10 +166,10 @@ class _Training:
             group["lr"] = rate
         terms = batch_loss(self.model, scenes, self.job.config, self.dataset)
         value = terms.total
-        if not math.isfinite(float(value.detach())):
+        if not torch.isfinite(value):
             names = ", ".join(scene.id for scene in scenes)
             raise InputError(
-                f"{self.job.out}: the loss is {float(value)} at step {self.step} (scenes {names}); "
+                f"{self.job.out}: the loss is {value.item()} at step {self.step} (scenes {names}); "
                 "lower train.lr, or look at these scenes"
             )
         self.optimizer.zero_grad(set_to_none=True)

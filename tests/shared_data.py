@@ -19,5 +19,7 @@ def shared(name: str) -> Path:
     """Path of a shared file or folder, e.g. `golden/tr3d_minkowski_scene0000_00.npz`; else skip."""
     path = SHARED / name
     if not path.exists():
-        pytest.skip(f"needs {name}, which is not part of the project (set SR3D_SHARED to its folder)")
+        pytest.skip(
+            f"needs {name}, which is not part of the project (set SR3D_SHARED to its folder)"
+        )
     return path

@@ -1,7 +1,7 @@
 """Progress with an estimate of the time left, from the events that Snakemake logs.
 
 Snakemake says "n of m steps"; a training is a step like the others. This listens to the same events
-as Snakemake's logger plugins do, looks into running trainings by their `metrics.jsonl`, and prints
+as Snakemake's logger plugins do, looks into running trainings by their curves, and prints
 plain lines that read the same on a terminal and in a log.
 """
 
@@ -19,22 +19,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 RULES = {"train": "trainings", "test": "tests"}  # the jobs worth counting, and their plural
+CURVE = "metrics.partial.jsonl"
 TAIL = 20  # lines shown of a failed job's log
 
 
 @dataclass(frozen=True)
 class Job:
-    """A running job. metrics is the file that tells how far a training is, where there is one."""
+    """A running job. curve is the file that tells how far a training is, where there is one."""
 
     rule: str
     name: str
     kind: tuple[str, str]  # rule and data set: jobs of one kind take about as long
     started: float
-    metrics: Path | None = None
+    curve: Path | None = None
 
     def fraction(self) -> float:
         """Share of a training's steps that are done, 0 where unknown."""
-        return 0.0 if self.metrics is None else steps_done(self.metrics)
+        return 0.0 if self.curve is None else steps_done(self.curve)
 
 
 @dataclass
@@ -196,20 +197,21 @@ def job_of(record: logging.LogRecord, now: float) -> Job:
     """The job that Snakemake announces."""
     fields = vars(record)
     rule, outputs = fields["rule_name"], [str(path) for path in fields["output"]]
-    metrics = [Path(path) for path in outputs if path.endswith("metrics.jsonl")]
+    # What will be metrics.jsonl is written under another name until the training is through.
+    curves = [Path(path).with_name(CURVE) for path in outputs if path.endswith("metrics.jsonl")]
     return Job(
         rule=rule,
         name=fields.get("rule_msg") or rule,
         kind=(rule, dict(fields["wildcards"]).get("dataset", "")),
         started=now,
-        metrics=metrics[0] if metrics else None,
+        curve=curves[0] if curves else None,
     )
 
 
-def steps_done(metrics: Path) -> float:
-    """Share of a training's steps that its `metrics.jsonl` tells, 0 where it tells nothing yet."""
+def steps_done(curve: Path) -> float:
+    """Share of a training's steps that its curve tells, 0 where it tells nothing yet."""
     try:
-        with metrics.open("rb") as file:
+        with curve.open("rb") as file:
             file.seek(max(file.seek(0, os.SEEK_END) - 8192, 0))
             # The last piece is an unfinished line, or empty.
             line = json.loads(file.read().split(b"\n")[-2])

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-import sr3d
+from sr3d._version import __version__
 from sr3d.config import did_you_mean
 from sr3d.data.scene import Scene, check_scene
 from sr3d.errors import InputError
@@ -159,7 +159,7 @@ class PreparedWriter:
             splits={split: [s.id for s in scenes] for split, scenes in self.splits.items()},
             scenes=self.scenes,
             ground_truth=truth,
-            code_version=sr3d.__version__,
+            code_version=__version__,
         )
         write_json(
             self.folder / MANIFEST,

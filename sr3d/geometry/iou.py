@@ -29,7 +29,8 @@ def pairwise_iou(a: Tensor, b: Tensor, rotated: bool, bev: bool = False) -> Tens
         return _iou(a[:, None], b[None], rotated=False, bev=bev)
     # Most pairs lie apart, and their enclosing boxes tell so cheaply.
     with torch.no_grad():
-        near = _upright_overlap(enclosing_boxes(a)[:, None], enclosing_boxes(b)[None], bev) > 0
+        around_a, around_b = enclosing_boxes(a.double()), enclosing_boxes(b.double())
+        near = _upright_overlap(around_a[:, None], around_b[None], bev) > 0
         i, j = near.nonzero(as_tuple=True)
     parts = zip(i.split(_CHUNK), j.split(_CHUNK), strict=True)
     values = [_iou(a[rows], b[columns], rotated=True, bev=bev) for rows, columns in parts]

@@ -27,11 +27,20 @@ def nms(
     """
     order = torch.sort(scores, descending=True, stable=True).indices
     order = order[torch.sort(labels[order], stable=True).indices]
-    counts = torch.unique_consecutive(labels[order], return_counts=True)[1]
-    kept = [
-        group[_greedy(pairwise_iou(boxes[group], boxes[group], rotated, bev) > iou_thr)]
-        for group in order.split(counts.tolist())
-    ]
+    counts = torch.unique_consecutive(labels[order], return_counts=True)[1].tolist()
+
+    # Detectors offer one box under many classes: then compare each pair of boxes once for all.
+    unique, row = torch.unique(boxes, dim=0, return_inverse=True)
+    shared = None
+    if len(unique) ** 2 < sum(count**2 for count in counts):
+        shared = pairwise_iou(unique, unique, rotated, bev) > iou_thr
+    kept = []
+    for group in order.split(counts):
+        if shared is not None:
+            overlap = shared[row[group]][:, row[group]]
+        else:
+            overlap = pairwise_iou(boxes[group], boxes[group], rotated, bev) > iou_thr
+        kept.append(group[_greedy(overlap)])
     return torch.cat(kept) if kept else order
 
 

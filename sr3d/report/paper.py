@@ -98,6 +98,19 @@ def read_tables(tables_file: str | Path) -> dict[str, PaperTable]:
     return {name: _table(name, table, f"{path}: {name}") for name, table in tables.items()}
 
 
+def tables_by_setting(tables_file: str | Path) -> dict[str, list[str]]:
+    """For each setting, the names of the tables that have a row of it.
+
+    Raises:
+        InputError: as `read_tables`.
+    """
+    found: dict[str, list[str]] = {}
+    for table in read_tables(tables_file).values():
+        for row in table.rows:
+            found.setdefault(row.setting, []).append(table.name)
+    return found
+
+
 def _table(name: str, value: Any, where: str) -> PaperTable:
     entry = _entries(value, where, _REQUIRED, _OPTIONAL)
     for metric in entry["metrics"]:

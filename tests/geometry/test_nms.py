@@ -65,6 +65,18 @@ def test_a_chain_keeps_every_second(count: int) -> None:
     assert kept.tolist() == list(range(0, count, 2))
 
 
+@pytest.mark.parametrize("rotated", [False, True])
+def test_equals_the_loop_where_classes_share_boxes(rotated: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    boxes = random_boxes(40, 0, spread=1.0).repeat(4, 1)
+    labels = torch.arange(4).repeat_interleave(40)
+    pick = torch.randperm(160, generator=generator)[:130]
+    arguments = boxes[pick], torch.rand(130, generator=generator), labels[pick], 0.2, rotated, True
+    kept = nms(*arguments).tolist()
+    assert kept == by_loop(*arguments)
+    assert 12 < len(kept) < 130
+
+
 def test_the_threshold_itself_does_not_suppress() -> None:
     boxes = torch.tensor([[0.0, 0, 0, 3, 1, 1, 0], [1.0, 0, 0, 3, 1, 1, 0]])  # IoU 2 / 4
     arguments = boxes, torch.tensor([0.5, 0.9]), torch.zeros(2).long()

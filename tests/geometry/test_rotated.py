@@ -93,10 +93,12 @@ def test_gradcheck_in_general_position() -> None:
     assert torch.autograd.gradcheck(footprint_intersection, (a, b))
 
 
-def test_the_gradient_of_parallel_boxes_is_the_true_one() -> None:
+@pytest.mark.parametrize("yaw", [0.0, 0.3])
+@pytest.mark.parametrize("depth", [3.0, 0.6])  # B's long edges outside A, and one of them inside
+def test_the_gradient_of_parallel_boxes_is_the_true_one(depth: float, yaw: float) -> None:
     # Where all edges are parallel every edge degenerates in some quotient, yet the area is smooth.
-    a = torch.tensor([[0.0, 0, 0, 2, 1, 1, 0.0]], dtype=torch.float64, requires_grad=True)
-    b = torch.tensor([[0.7, 0.3, 0, 1.5, 3, 1, 0.0]], dtype=torch.float64, requires_grad=True)
+    a = torch.tensor([[0.0, 0, 0, 2, 1, 1, yaw]], dtype=torch.float64, requires_grad=True)
+    b = torch.tensor([[0.7, 0.3, 0, 1.5, depth, 1, yaw]], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(footprint_intersection, (a, b))
 
 

@@ -1,6 +1,7 @@
 """Tables: what stands beside what, what is marked, and that every format says the same."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 import yaml
 
 from sr3d.errors import InputError
-from sr3d.report.paper import read_tables
+from sr3d.report.paper import read_tables, tables_by_setting
 from sr3d.report.render import tex
 from sr3d.report.summary import write_summary
 from sr3d.report.tables import render_text, write_tables
@@ -149,6 +150,18 @@ def test_latex_has_one_tabular_with_equal_rows(out):
         assert body.count(rf"\{rule}rule") == 1
 
 
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+def test_latex_compiles_with_booktabs_alone(out, tmp_path):
+    path = out / "table2_synthetic.tex"
+    lines = (r"\documentclass{article}", r"\usepackage{booktabs}", r"\begin{document}")
+    document = "\n".join([*lines, rf"\input{{{path}}}", r"\end{document}"])
+    (tmp_path / "paper.tex").write_text(document)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "Overfull" not in done.stdout
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -231,3 +244,13 @@ def test_the_papers_table_2():
     assert {name: row.ticks for name, row in rows.items()} == {
         "baseline": (), "spota": ("SPOTA",), "ras": ("RAS",), "sr3d": ("SPOTA", "RAS"),
     }  # fmt: skip
+
+
+def test_tables_by_setting(tmp_path):
+    value = yaml.safe_load(TABLES.read_text())
+    value["table9"] = value["table2"] | {"rows": [value["table2"]["rows"][0]]}
+    path = tmp_path / "tables.yaml"
+    path.write_text(yaml.safe_dump(value, sort_keys=False))
+    found = tables_by_setting(path)
+    assert found["baseline"] == ["table2", "table9"]
+    assert found["sr3d"] == ["table2"]

@@ -31,10 +31,10 @@ class Checkout:
             shutil.copy(ROOT / name, folder)
         for name in ("workflow", "profiles", "envs"):
             shutil.copytree(ROOT / name, folder / name, symlinks=True)
-        rows = [{"setting": name} for name in settings]
-        table = {"title": "Table 2", "paper_dataset": "scannet", "rows": rows}
         checkout = cls(folder)
-        checkout.edit("workflow/tables.yaml", {"table2": table})
+        tables = checkout.read("workflow/tables.yaml")
+        rows = [row for row in tables["table2"]["rows"] if row["setting"] in settings]
+        checkout.edit("workflow/tables.yaml", {"table2": tables["table2"] | {"rows": rows}})
         binary = folder / "bin" / "sr3d"
         binary.parent.mkdir()
         binary.write_text(f"#!{sys.executable}\n{STUB.read_text()}")

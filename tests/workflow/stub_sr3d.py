@@ -16,8 +16,7 @@ def option(name: str) -> str:
 
 
 def wanted(variable: str, folder: Path) -> bool:
-    value = os.environ.get(variable)
-    return bool(value) and folder.as_posix().endswith(value)
+    return folder.as_posix().endswith(os.environ.get(variable) or "nothing at all")
 
 
 def train() -> None:
@@ -26,7 +25,7 @@ def train() -> None:
     checkpoint = out / "last.ckpt"
     first = int(checkpoint.read_text()) if checkpoint.exists() else 0
     print(f"training from step {first}", flush=True)
-    with (out / "metrics.jsonl").open("w") as metrics:
+    with (out / "metrics.partial.jsonl").open("a") as metrics:
         for step in range(first, 10):
             metrics.write(json.dumps({"step": step + 1, "steps": 10}) + "\n")
             if step == 5:
@@ -37,6 +36,7 @@ def train() -> None:
                     sys.exit("the stub fails on purpose")
                 if wanted("STUB_HANG", out):
                     time.sleep(60)
+    (out / "metrics.partial.jsonl").rename(out / "metrics.jsonl")
     (out / "model.safetensors").write_text("whole")
     (out / "run.json").write_text(json.dumps({"resumed_at": first}))
     checkpoint.unlink(missing_ok=True)

@@ -11,6 +11,8 @@ from tests.workflow.checkout import ROOT, Checkout
 
 SETTINGS = ("baseline", "spota", "ras", "sr3d")
 TIER = yaml.safe_load((ROOT / "workflow" / "tiers.yaml").read_text())["demo"]
+TABLE = yaml.safe_load((ROOT / "workflow" / "tables.yaml").read_text())["table2"]
+UNKNOWN = {"setting": "sr4d", "label": "", "paper": {}}
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +64,7 @@ def test_the_real_tier_trains_sr3d_alone_on_two_kinds_of_scans(checkout: Checkou
 def test_settings_that_tables_share_are_trained_once(tmp_path: Path) -> None:
     checkout = Checkout.make(tmp_path / "checkout", SETTINGS)
     tables = checkout.read("workflow/tables.yaml")
-    tables["table1"] = {"title": "Table 1", "rows": [{"setting": "sr3d"}, {"setting": "baseline"}]}
+    tables["table1"] = tables["table2"] | {"rows": tables["table2"]["rows"][2:]}
     checkout.edit("workflow/tables.yaml", tables)
     planned = checkout.planned("--config", "tables=[table1, table2]")
     assert planned == {"prepare_synthetic": 1, **jobs(5, 5), "table": 2}
@@ -95,8 +97,8 @@ def test_a_wrong_configuration_is_refused_in_one_sentence(
     ("file", "content", "told"),
     [
         ("settings", {"sr3d": {"label": "SR3D", "overides": []}}, "'overides' was unexpected"),
-        ("tables", {"table2": {"title": "x", "rows": [{"label": "x"}]}}, "'setting' is a required"),
-        ("tables", {"table2": {"title": "x", "rows": [{"setting": "sr4d"}]}}, "no setting 'sr4d'"),
+        ("tables", {"table2": {**TABLE, "foot": []}}, "'foot' was unexpected"),
+        ("tables", {"table2": {**TABLE, "rows": [UNKNOWN]}}, "no setting 'sr4d'"),
         ("tiers", {"demo": {**TIER, "test": 5}}, "'test' was unexpected"),
     ],
 )

@@ -20,6 +20,8 @@ rule table:
     localrule: True
     conda:
         "../../envs/track.yaml"
+    resources:
+        tables=1,  # they share an index: profiles let one be written at a time
     params:
         results=subpath(output.csv, ancestor=2),
         folder=subpath(output.csv, parent=True),
@@ -47,4 +49,5 @@ rule track:
     message:
         "write all runs to the MLflow store"
     shell:
-        "sr3d track --results {params.results:q} --store sqlite:///{output.store:q} > {log:q} 2>&1"
+        "sr3d track --results {params.results:q} --store sqlite:///{output.store:q}"
+        " --artifacts {params.results:q}/mlartifacts > {log:q} 2>&1"

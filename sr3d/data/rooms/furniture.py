@@ -139,8 +139,8 @@ def chair(rng: Rng) -> Mesh:
     dark = tinted(rng, (0.16, 0.16, 0.17), 0.02)
     parts = [
         cylinder(0.035, (0.08, seat - 0.06), _METAL),
-        block((-x, x), (-0.03, 0.03), (0.03, 0.09), dark),
-        block((-0.03, 0.03), (-y, y), (0.03, 0.09), dark),
+        block((-x, x), (-0.03, 0.03), (0, 0.08), dark),
+        block((-0.03, 0.03), (-y, y), (0, 0.08), dark),
         block((-x, x), (-y + 0.04, y), (seat - 0.07, seat + 0.02), color),
         block((-0.05, 0.05), (-y, -y + 0.03), (seat - 0.04, seat + 0.2), dark),
         block((-x + 0.03, x - 0.03), (-y, -y + 0.06), (seat + 0.12, top), color),

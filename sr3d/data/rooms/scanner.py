@@ -189,7 +189,7 @@ def _holes(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """(N,) whether a point fell into one of a few ragged patches where the scan failed."""
     kept = np.ones(len(points), dtype=np.float32)
     for _ in range(int(rng.integers(2, 7))):
-        center, radius = points[rng.integers(len(points))], rng.uniform(0.1, 0.3, 3)
+        center, radius = points[rng.integers(len(points))], rng.uniform(0.15, 0.35, 3)
         offset = (points - center) / radius.astype(np.float32)
         kept *= np.clip(3 * np.einsum("ni,ni->n", offset, offset) - 0.5, 0, 1)
     return rng.random(len(points), dtype=np.float32) >= kept

@@ -1,0 +1,46 @@
+# `make demo` runs the whole benchmark on procedural rooms; `make test` runs the tests. Each sets up
+# .venv by itself, once. Needs Python >= 3.11 and, for the first call, pip's usual access to packages.
+
+PYTHON ?= python3
+VENV := .venv
+CORES ?= all
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: demo test test-real lint clean
+
+demo: $(VENV)/.pipeline
+	@echo "5 trainings x 5 tests of every setting of Table 2, on procedural rooms (log: results/logs)"
+	@snakemake --cores $(CORES) --quiet rules progress host reason --config tier=demo
+	@echo; cat results/report/table2_synthetic.md; echo
+	@echo "Tables: results/report/ (Markdown, CSV, LaTeX)"
+	@echo "MLflow: $(VENV)/bin/mlflow ui --backend-store-uri sqlite:///results/mlflow.db"
+
+test: $(VENV)/.test
+	@OMP_NUM_THREADS=1 pytest -q -n auto --dist loadfile
+
+test-real: $(VENV)/.test
+	@pytest -q -m real
+
+lint: $(VENV)/.lint $(VENV)/.test
+	@ruff check .
+	@ruff format --check .
+	@snakefmt --check --line-length 100 Snakefile workflow/rules
+	@mypy -p sr3d -p workflow -p tests
+	@lint-imports
+	@snakemake --lint
+
+# Results of runs, prepared data and the environment; not results/published.
+clean:
+	rm -rf $(VENV) .snakemake data .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	find results -mindepth 1 -maxdepth 1 ! -name published -exec rm -rf {} +
+
+# .venv/.EXTRA stands for an environment that has that extra of the package, as of these files.
+$(VENV)/.%: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "sr3d needs Python 3.11 or later, and '$(PYTHON)' is not;" \
+			"name another: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "Setting up $(VENV) with sr3d[$*] (a few minutes, once)"
+	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "'$(PYTHON) -m venv' failed; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@$(VENV)/bin/python -m pip install --quiet -c constraints.txt -e '.[$*]'
+	@touch $@

@@ -1,0 +1,113 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sr3d.config import AugmentConfig
+from sr3d.data.loader import generator_for
+from sr3d.data.scene import Scene
+from sr3d.data.transforms import augment, sample_points
+from sr3d.geometry.boxes import Boxes
+
+
+def scene(seed: int, rotated: bool, boxes: int = 3, points: int = 200) -> Scene:
+    g = torch.Generator().manual_seed(seed)
+    box = torch.randn(boxes, 7, generator=g)
+    box[:, 3:6] = box[:, 3:6].abs() + 0.2
+    if not rotated:
+        box[:, 6] = 0
+    inside = torch.rand(boxes, points, 3, generator=g) - 0.5  # of each box, in its own frame
+    from sr3d.geometry.boxes import rotate_z
+
+    xyz = rotate_z(inside * box[:, None, 3:6], box[:, None, 6]) + box[:, None, :3]
+    labels = torch.zeros(boxes, dtype=torch.int64)
+    colors = torch.rand(boxes * points, 3, generator=g)
+    return Scene("s", xyz.reshape(-1, 3), colors, Boxes(box), labels)
+
+
+@given(st.integers(0, 1000), st.booleans())
+@settings(deadline=None, max_examples=50)
+def test_points_inside_a_box_stay_inside_it(seed: int, rotated: bool) -> None:
+    before = scene(seed, rotated)
+    config = AugmentConfig(sample_fraction=(1.0, 1.0), rotation=30.0)
+    after = augment(before, config, rotated, generator_for(seed))
+    grown = after.boxes.tensor.clone()
+    grown[:, 3:6] += 1e-4
+    # The order of points is drawn anew: find each by its colour.
+    order = {tuple(c): i for i, c in enumerate(after.colors.tolist())}
+    rows = torch.tensor([order[tuple(c)] for c in before.colors.tolist()])
+    owner = torch.arange(len(before.boxes)).repeat_interleave(200)
+    contains = Boxes(grown).contains(after.points[rows])
+    assert contains[torch.arange(len(rows)), owner].all()
+    if not rotated:
+        assert (after.boxes.yaw == 0).all()
+
+
+def test_rotation_encloses_aligned_boxes_and_turns_oriented_ones() -> None:
+    # A curtain 4 m x 0.1 m turned by 5 degrees needs 0.1 cos + 4 sin = 0.448 m.
+    curtain = Boxes(torch.tensor([[0.0, 0, 0, 4, 0.1, 2, 0]]))
+    turned = curtain.rotated(math.radians(5))
+    assert turned.enclosing().sizes[0, 1] == pytest.approx(0.448, abs=1e-3)
+    assert turned.sizes[0, 1] == pytest.approx(0.1)
+    assert turned.yaw[0] == pytest.approx(math.radians(5))
+
+
+def test_sampling_by_fraction_and_by_count() -> None:
+    whole = scene(0, rotated=False)
+    plain = AugmentConfig(flip_x=0, flip_y=0, rotation=0, scale=(1, 1), translation=0)
+    kept = [
+        len(augment(whole, replace(plain, sample_fraction=(0.33, 1)), False, generator_for(i)))
+        for i in range(200)
+    ]
+    assert 0.33 * 600 - 1 <= min(kept) < 0.4 * 600
+    assert 0.93 * 600 < max(kept) <= 600
+    assert sum(kept) / 200 == pytest.approx(0.665 * 600, rel=0.05)
+
+    few = augment(whole, replace(plain, sample_count=100), False, generator_for(0))
+    assert len(few) == 100
+    assert len(few.points.unique(dim=0)) == 100  # without replacement
+    many = sample_points(whole, 1200, generator_for(0))
+    assert len(many) == 1200
+    distinct = len(many.points.unique(dim=0))
+    assert distinct == pytest.approx(600 * (1 - math.exp(-2)), rel=0.06)  # with replacement
+
+
+def test_flips_scale_and_translation_have_the_stated_ranges() -> None:
+    one = Scene(
+        "s",
+        torch.tensor([[1.0, 2, 3]]),
+        torch.zeros(1, 3),
+        Boxes(torch.tensor([[1.0, 2, 3, 1, 1, 1, 0]])),
+        torch.zeros(1, dtype=torch.int64),
+    )
+    flips, scales, shifts = [], [], []
+    for i in range(300):
+        base = AugmentConfig(
+            sample_fraction=(1, 1), flip_x=0, flip_y=0, rotation=0, scale=(1, 1), translation=0
+        )
+        flips.append(augment(one, replace(base, flip_x=0.5), False, generator_for(i)).points[0, 0])
+        scaled = augment(one, replace(base, scale=(0.6, 1.4)), False, generator_for(i))
+        scales.append(scaled.points[0, 2] / 3)
+        assert scaled.boxes.sizes[0, 0] == pytest.approx(float(scales[-1]), rel=1e-5)
+        moved = augment(one, replace(base, translation=0.1), False, generator_for(i))
+        shifts.append(moved.points[0] - one.points[0])
+    assert {round(float(f)) for f in flips} == {-1, 1}
+    assert 0.4 < sum(f < 0 for f in flips) / 300 < 0.6
+    assert 0.6 <= min(scales) < 0.65
+    assert 1.35 < max(scales) <= 1.4
+    assert torch.stack(shifts).std() == pytest.approx(0.1, rel=0.1)
+
+
+def test_the_scene_given_is_not_changed_and_the_seed_decides() -> None:
+    before = scene(1, rotated=True)
+    points, boxes = before.points.clone(), before.boxes.tensor.clone()
+    one = augment(before, AugmentConfig(), True, generator_for(1, 2))
+    two = augment(before, AugmentConfig(), True, generator_for(1, 2))
+    other = augment(before, AugmentConfig(), True, generator_for(1, 3))
+    assert torch.equal(before.points, points)
+    assert torch.equal(before.boxes.tensor, boxes)
+    assert torch.equal(one.points, two.points)
+    assert len(other) != len(one) or not torch.equal(one.points, other.points)

@@ -1,0 +1,133 @@
+"""The command line as a stranger meets it: help, one sentence on bad input, exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sr3d.cli import main
+from tests.test_training import TINY
+
+VERBS = ["prepare", "train", "test", "evaluate", "summarise", "report", "track", "doctor"]
+
+
+def test_help_of_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (
+        [],
+        *([verb] for verb in VERBS),
+        ["prepare", "synthetic"],
+        ["prepare", "scannet"],
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main([*words, "--help"])
+        assert stop.value.code == 0
+        text = capsys.readouterr().out
+        assert "usage: sr3d" in text
+        assert "==SUPPRESS==" not in text
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = capsys.readouterr().out
+    assert all(verb in text for verb in VERBS)
+
+
+def test_the_module_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "sr3d", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("sr3d ")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["train", "--dataset", "scanet", "--data", "x", "--out", "y"], "did you mean 'scannet'"),
+        (
+            ["train", "--dataset", "scannet", "--data", "x", "--out", "y", "--set", "loss.tua=1"],
+            "did you mean 'loss.tau'",
+        ),
+        (["train", "--dataset", "scannet", "--data", "nowhere", "--out", "y"], "sr3d prepare"),
+        (["test", "--run", "nowhere", "--data", "x", "--out", "y"], "no such file"),
+        (["summarise", "nowhere", "--out", "s.json"], "nowhere"),
+        (["evaluate", "--ground-truth", "a.npz", "--detections", "b.npz", "--dataset", "scannet"],
+         "a.npz"),
+        (["report", "--results", "nowhere", "--tables", "no.yaml", "--out", "o"], "no.yaml"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_sentence_and_exit_code_2(
+    words: list[str],
+    sentence: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("sr3d: ")
+    assert error.count("\n") == 1
+    assert sentence in error
+    assert list(tmp_path.iterdir()) == []  # nothing half-written
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    from sr3d.errors import InputError
+
+    words = ["test", "--run", str(tmp_path), "--data", "x", "--out", "y", "--debug"]
+    with pytest.raises(InputError):
+        main(words)
+
+
+def test_unwritable_output_is_told(
+    rooms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blocker = tmp_path / "file"
+    blocker.write_text("in the way")
+    words = ["train", "--dataset", "synthetic", "--data", str(rooms), "--out", str(blocker / "run")]
+    assert main([*words, "--set", *TINY]) == 2
+    assert "file" in capsys.readouterr().err
+
+
+def test_the_whole_chain_by_hand(
+    rooms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the workflow calls, verb by verb, as a person would."""
+    results = tmp_path / "results"
+    setting = results / "synthetic" / "sr3d"
+    common = ["--data", str(rooms)]
+    for i in range(2):
+        run = setting / f"train{i}"
+        words = ["train", "--dataset", "synthetic", *common, "--out", str(run), "--train", str(i)]
+        assert main([*words, "--set", *TINY, "train.epochs=1", "--seed", "3"]) == 0
+        for j in range(2):
+            out = str(run / f"test{j}")
+            assert main(["test", "--run", str(run), *common, "--out", out, "--test", str(j)]) == 0
+    summary = setting / "summary.json"
+    counts = ["--trainings", "2", "--tests", "2"]
+    assert main(["summarise", str(setting), "--out", str(summary), *counts]) == 0
+    value = json.loads(summary.read_text())
+    assert np.shape(value["metrics"]["AP25"]["values"]) == (2, 2)
+    tables = Path(__file__).parents[1] / "workflow" / "tables.yaml"
+    out = tmp_path / "report"
+    words = ["report", "--results", str(results), "--tables", str(tables), "--out", str(out)]
+    assert main([*words, "--table", "table2", "--dataset", "synthetic"]) == 0
+    assert "not run" in (out / "table2_synthetic.md").read_text()
+    capsys.readouterr()
+    detections = setting / "train0" / "test0" / "detections.npz"
+    words = ["evaluate", "--ground-truth", str(rooms / "val.npz"), "--detections", str(detections)]
+    assert main([*words, "--dataset", "synthetic", "--json"]) == 0
+    score = json.loads(capsys.readouterr().out)
+    recorded = json.loads((detections.parent / "run.json").read_text())["metrics"]
+    assert score["AP25"] == pytest.approx(recorded["AP25"])
+    assert score["per_class"] == recorded["per_class"]
+
+
+def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["cpu works"].startswith("yes")
+    assert main(["doctor"]) == 0

@@ -1,0 +1,131 @@
+"""Leases among several processes, on GPUs that exist in name only."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from sr3d import gpu_lease
+from sr3d.gpu_lease import lease_gpu, lock_folder, visible_gpus
+
+# Leases a GPU, says which, and holds it until its stdin closes.
+HOLDER = textwrap.dedent(
+    """
+    import os, sys
+    from pathlib import Path
+    from sr3d.gpu_lease import lease_gpu
+    with lease_gpu("cuda", Path(sys.argv[1])) as gpu:
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == gpu
+        assert "torch" not in sys.modules
+        print(gpu, flush=True)
+        sys.stdin.read()
+    """
+)
+
+
+def holder(folder: Path, gpus: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(folder)],
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": gpus},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def told(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def test_each_process_gets_a_gpu_of_its_own_and_frees_it_however_it_ends(tmp_path: Path) -> None:
+    first, second = holder(tmp_path, "2,5"), holder(tmp_path, "2,5")
+    assert {told(first), told(second)} == {"2", "5"}
+    third = holder(tmp_path, "2,5")
+    assert third.stderr is not None
+    assert "all GPUs are leased (2, 5): waiting" in third.stderr.readline()
+    first.send_signal(signal.SIGKILL)
+    first.wait(timeout=30)
+    freed = told(third)
+    second.communicate(timeout=30)  # closes its stdin, and so ends it
+    fourth = holder(tmp_path, "2,5")
+    assert {freed, told(fourth)} == {"2", "5"}
+    for process in (third, fourth):
+        process.communicate(timeout=30)
+        assert process.returncode == 0
+
+
+def test_the_environment_is_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,4")
+    with lease_gpu("cuda", tmp_path) as gpu:
+        assert gpu == os.environ["CUDA_VISIBLE_DEVICES"] == "3"
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "3,4"
+
+
+def test_indices_of_nvidia_smi_are_read_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text("#!/bin/sh\nprintf '0\\n1\\n'\n")
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    assert visible_gpus() == ["0", "1"]
+    with lease_gpu("cuda", tmp_path / "locks") as gpu:
+        assert gpu == "0"
+        assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    assert "CUDA_DEVICE_ORDER" not in os.environ
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("variable", "gpus"),
+    [
+        ("", []),
+        ("-1", []),
+        ("0", ["0"]),
+        (" 1, 3", ["1", "3"]),
+        ("1,-1,2", ["1"]),
+        ("GPU-8932f937,GPU-0a1b", ["GPU-8932f937", "GPU-0a1b"]),
+    ],
+)
+def test_visible_devices_are_read_as_cuda_reads_them(
+    monkeypatch: pytest.MonkeyPatch, variable: str, gpus: list[str]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
+    assert visible_gpus() == gpus
+
+
+def test_nothing_is_done_on_the_cpu_or_without_a_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "locks"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with lease_gpu("cpu", folder) as gpu:
+        assert gpu is None
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with lease_gpu("cuda", folder) as gpu:
+        assert gpu is None
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
+    assert not folder.exists()
+
+
+def test_jobs_of_a_batch_system_do_not_wait_for_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two jobs on one node may both call their GPU 0.
+    monkeypatch.setattr(gpu_lease.tempfile, "gettempdir", lambda: str(tmp_path))
+    folders = set()
+    for job in ("17", "18"):
+        monkeypatch.setenv("SLURM_JOB_ID", job)
+        folders.add(lock_folder())
+    assert len(folders) == 2

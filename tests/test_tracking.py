@@ -1,0 +1,284 @@
+"""The MLflow store: what it holds, that a second call changes nothing, and that it can be lost.
+
+Making a store takes seconds, so the tests share one and change copies of it.
+"""
+
+import fcntl
+import itertools
+import json
+import shutil
+import sqlite3
+
+import pytest
+from mlflow import MlflowClient
+
+from sr3d import tracked_runs, tracking
+from sr3d.config import default_config
+from sr3d.errors import InputError
+from sr3d.records import find_runs, read_run
+from sr3d.stats import summarise
+from sr3d.tracking import TrackReport, track
+from tests.make_runs import SETTINGS, STEPS, edit, make_tree
+
+SPELLINGS = itertools.count(1000)  # MLflow holds on to a deleted file by its address
+TABLES = {"sr3d": ["table2", "table1"]}
+RUNS = 2 * (1 + 2 + 4)  # settings × (parent, trainings, tests)
+
+
+def store(results):
+    return f"sqlite:///{results / 'mlflow.db'}"
+
+
+def bring(results):
+    return track(results, store(results), results / "mlartifacts", TABLES)
+
+
+def live(results):
+    """All live runs by key; fails where a key has two."""
+    client = MlflowClient(f"sqlite:///{results}{'/.' * next(SPELLINGS)}/mlflow.db")
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    runs = client.search_runs(experiments)
+    found = {run.data.tags["sr3d.key"]: run for run in runs}
+    assert len(found) == len(runs)
+    return found
+
+
+def ids(results):
+    return {key: run.info.run_id for key, run in live(results).items()}
+
+
+def content(results):
+    """What the runs say, without the ids that MLflow draws."""
+    keys = {run.info.run_id: key for key, run in live(results).items()}
+    return {
+        key: (
+            run.data.params,
+            run.data.metrics,
+            {k: keys.get(v, v) for k, v in run.data.tags.items()},
+            (run.info.run_name, run.info.start_time, run.info.end_time, run.info.status),
+        )
+        for key, run in live(results).items()
+    }
+
+
+@pytest.fixture(scope="module")
+def tracked(tmp_path_factory):
+    """Two settings of two trainings of two tests, tracked once."""
+    results = tmp_path_factory.mktemp("tracked") / "results"
+    make_tree(results, settings={name: SETTINGS[name] for name in ("baseline", "sr3d")})
+    assert bring(results) == TrackReport(RUNS, 0, 0, 0, 0)
+    return results
+
+
+@pytest.fixture
+def results(tracked, tmp_path):
+    """A copy to change."""
+    return shutil.copytree(tracked, tmp_path / "results")
+
+
+def test_one_experiment_and_a_parent_a_setting(tracked):
+    (experiment,) = MlflowClient(store(tracked)).search_experiments(
+        filter_string="name LIKE 'sr3d/%'"
+    )
+    assert experiment.name == "sr3d/synthetic"
+    assert experiment.artifact_location == (tracked / "mlartifacts" / "synthetic").as_uri()
+    runs = live(tracked)
+    assert len(runs) == RUNS
+    assert set(runs) == {r.key for r in find_runs(tracked)} | {
+        "synthetic/baseline",
+        "synthetic/sr3d",
+    }
+    for key, run in runs.items():
+        parent = runs["/".join(key.split("/")[:2])]
+        expected = None if run is parent else parent.info.run_id
+        assert run.data.tags.get("mlflow.parentRunId") == expected
+        assert run.info.status == "FINISHED"
+
+
+def test_a_training(tracked):
+    run = live(tracked)["synthetic/baseline/train1"]
+    record = read_run(tracked / "synthetic/baseline/train1")
+    assert run.info.run_name == "train1"
+    assert run.info.start_time == 1793523600_000  # 2026-11-01 09:00 UTC
+    assert run.info.end_time == run.info.start_time + 600_000
+    flat = default_config("synthetic").with_overrides(SETTINGS["baseline"]).flat()
+    expected = {name: str(value) for name, value in flat.items()}
+    assert run.data.params == expected | {"seeds.train": "1000"}
+    assert run.data.params["assigner.name"] == "tr3d"
+    history = MlflowClient(store(tracked)).get_metric_history(run.info.run_id, "loss")
+    assert [(m.step, m.value) for m in history] == [(s, 2.0 / (s + 1)) for s in range(STEPS)]
+    assert run.data.metrics["aic"] == pytest.approx(0.39)
+    assert run.data.metrics["parameters"] == 1_234_567
+    assert run.data.metrics["peak_memory_mb.cpu"] == 512.0
+    tags = run.data.tags
+    assert (tags["sr3d.kind"], tags["sr3d.train"]) == ("train", "1")
+    assert tags["sr3d.overrides"] == "assigner.name=tr3d loss.cls=focal"
+    assert tags["sr3d.file.model.safetensors"] == (
+        f"synthetic/baseline/train1/model.safetensors sha256:{record.files['model.safetensors']}"
+    )
+    assert tags["sr3d.code.commit"] == tags["mlflow.source.git.commit"] == record.code["commit"]
+    assert tags["sr3d.versions.torch"] == "2.13.0"
+    assert not (tracked / "mlartifacts").exists()  # by reference: nothing is copied
+
+
+def test_a_test_and_its_data(tracked):
+    run = live(tracked)["synthetic/sr3d/train1/test0"]
+    assert (run.info.run_name, run.data.tags["sr3d.test"]) == ("train1/test0", "0")
+    metrics = run.data.metrics
+    assert (metrics["AP25"], metrics["AP50"]) == (63.5, 43.5)
+    assert (metrics["AP25/night_stand"], metrics["AP50/chair"]) == (58.5, 48.5)
+    (entry,) = run.inputs.dataset_inputs
+    assert (entry.dataset.name, entry.dataset.digest) == ("synthetic/val", "00112233445566ff")
+    assert json.loads(entry.dataset.source)["scenes"] == 32
+    assert [(t.key, t.value) for t in entry.tags] == [("mlflow.data.context", "val")]
+
+
+def test_a_parent_carries_the_statistics(tracked):
+    runs = live(tracked)
+    run = runs["synthetic/sr3d"]
+    expected = summarise([[62.5, 62.6], [63.5, 63.6]])
+    assert run.data.metrics["AP25/mean"] == expected.mean
+    assert run.data.metrics["AP25/best"] == 63.6
+    assert run.data.metrics["AP25/median"] == expected.median
+    assert expected.interval is not None
+    assert run.data.metrics["AP25/interval_low"] == expected.interval[0]
+    assert run.data.metrics["AP25/sd_between"] == expected.sd_between
+    assert run.data.metrics["AP50/sd_within"] == pytest.approx(expected.sd_within)
+    assert run.data.metrics["tests"] == 4
+    assert run.data.params["assigner.name"] == "spota"
+    assert run.data.tags["sr3d.tables"] == "table1, table2"
+    assert "sr3d.tables" not in runs["synthetic/baseline"].data.tags
+    assert run.info.end_time == runs["synthetic/sr3d/train1/test1"].info.end_time
+
+
+def test_a_second_call_changes_nothing(results):
+    def dump():
+        with sqlite3.connect(results / "mlflow.db") as connection:
+            return list(connection.iterdump())
+
+    before = dump()
+    assert bring(results) == TrackReport(0, 0, RUNS, 0, 0)
+    assert dump() == before
+
+
+def test_an_edited_record_is_written_anew_and_nothing_else(results):
+    before, key = ids(results), "synthetic/sr3d/train0/test1"
+    config = read_run(results / key).config | {"seed": 7}  # a parameter, which MLflow cannot change
+    edit(results, key, config=config, metrics={"AP25": 80.0, "AP50": 50.0})
+    assert bring(results) == TrackReport(0, 2, RUNS - 2, 0, 0)
+    after = live(results)
+    changed = {k for k, run in after.items() if run.info.run_id != before[k]}
+    assert set(after) == set(before)
+    assert changed == {key, "synthetic/sr3d"}  # itself, and the statistics over it
+    assert after[key].data.params["seed"] == "7"
+    assert after[key].data.metrics["AP25"] == 80.0
+    parent = after["synthetic/sr3d"]
+    assert parent.data.metrics["AP25/best"] == 80.0
+    assert "seed" not in parent.data.params  # no longer shared by all
+    children = [run for k, run in after.items() if k.startswith("synthetic/sr3d/")]
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
+    assert bring(results) == TrackReport(0, 0, RUNS, 0, 0)
+
+
+def test_a_deleted_store_comes_back_without_mlflows_talk(results, capfd):
+    before = content(results)
+    (results / "mlflow.db").unlink()
+    assert bring(results) == TrackReport(RUNS, 0, 0, 0, 0)
+    printed = capfd.readouterr()
+    assert content(results) == before
+    assert "INFO" not in printed.out + printed.err
+    assert "synthetic/sr3d/train1/test1" in printed.err  # our own progress
+
+
+def test_interrupted_and_doubled_runs_are_mended(results):
+    before = ids(results)
+    client = MlflowClient(store(results))
+    killed, doubled = "synthetic/sr3d/train0", "synthetic/sr3d/train1"
+    client.delete_tag(before[killed], "sr3d.digest")  # it is written last
+    experiment = client.get_experiment_by_name("sr3d/synthetic").experiment_id
+    client.create_run(experiment, tags={"sr3d.key": doubled})
+    assert bring(results) == TrackReport(0, 1, RUNS - 1, 1, 0)
+    after = ids(results)
+    assert {key for key in before if after[key] != before[key]} == {killed}
+
+
+def test_runs_without_a_record_stay_and_are_marked(results):
+    key = "synthetic/baseline/train0/test0"
+    shutil.move(results / key, results / "aside")
+    assert bring(results) == TrackReport(0, 1, RUNS - 2, 0, 1)  # the parent's statistics changed
+    assert "sr3d.missing" in live(results)[key].data.tags
+    shutil.move(results / "aside", results / key)
+    assert bring(results) == TrackReport(0, 1, RUNS - 1, 0, 0)
+    assert "sr3d.missing" not in live(results)[key].data.tags
+
+
+def test_a_deleted_experiment_comes_back(results):
+    client = MlflowClient(store(results))
+    client.delete_experiment(client.get_experiment_by_name("sr3d/synthetic").experiment_id)
+    bring(results)
+    assert len(live(results)) == RUNS
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ("locked", "database is locked; stop what else"),
+        ("newer", "the installed MLflow cannot use it"),
+        ("no database", "file is not a database; delete it"),
+        ("second track", "another `sr3d track` is writing"),
+    ],
+)
+def test_an_unusable_store_is_told_in_one_sentence(results, monkeypatch, damage, words):
+    monkeypatch.setattr(tracking, "LOCK_SECONDS", 0.1)
+    path = results / "mlflow.db"
+    connection = sqlite3.connect(path, isolation_level=None)
+    with open(results / ".mlflow.db.lock", "w") as lock:
+        match damage:
+            case "locked":
+                connection.execute("BEGIN EXCLUSIVE")
+            case "newer":
+                connection.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+            case "no database":
+                path.write_text("not a database" * 100)
+            case "second track":
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match=words) as error:
+            bring(results)
+    connection.close()
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["results/mlruns", "file:///tmp/mlruns"])
+def test_a_folder_is_no_store(tmp_path, name):
+    with pytest.raises(InputError, match=r"sqlite:///results/mlflow\.db"):
+        track(tmp_path, name, tmp_path)
+
+
+def test_an_unreadable_record_or_curve_is_named(results):
+    broken = results / "synthetic/sr3d/train0"
+    edit(results, "synthetic/sr3d/train0", wall_seconds=1.0)  # so that it is written anew
+    (broken / "metrics.jsonl").write_text('{"step": 0, "lo')
+    with pytest.raises(InputError, match=r"train0/metrics\.jsonl"):
+        bring(results)
+    (broken / "run.json").write_text("{}")
+    with pytest.raises(InputError, match=r"train0/run\.json"):
+        bring(results)
+
+
+def test_a_copied_folder_of_runs_is_refused(results):
+    shutil.copytree(results / "synthetic/sr3d", results / "synthetic/copy")
+    with pytest.raises(InputError, match="two records say that they are synthetic/sr3d/train0"):
+        bring(results)
+
+
+def test_long_curves_are_thinned_evenly_and_keep_their_end(tmp_path):
+    (record,) = make_tree(tmp_path, settings={"sr3d": []}, trainings=1, tests=0)
+    rows = [{"step": s, "steps": 2501, "loss": float(s), "note": "x"} for s in range(2501)]
+    path = tmp_path / record.key / "metrics.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    points = tracked_runs.single_run(tmp_path, record).points()
+    curve = [point for point in points if point[0] == "loss"]
+    assert curve == [("loss", float(s), s) for s in [*range(0, 2501, 3), 2500]]
+    assert len(curve) <= tracked_runs.CURVE_POINTS
+    assert not {"step", "steps", "note"} & {name for name, _, _ in points}

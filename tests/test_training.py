@@ -1,0 +1,209 @@
+"""Training and testing end to end on a few small rooms: same bits, resume, honest failures."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import sr3d
+from sr3d import training
+from sr3d.config import Config, TrainConfig, default_config
+from sr3d.errors import InputError
+from sr3d.evaluation import TestJob, test
+from sr3d.records import read_metrics, read_run
+from sr3d.training import CHECKPOINT_FILE, CURVE_FILE, TrainingJob, learning_rate, train
+
+TINY = [
+    "model.voxel_size=0.1",
+    "model.stem_channels=8",
+    "model.planes=[8,8,8,8]",
+    "model.neck_channels=8",
+    "train.epochs=2",
+    "train.milestones=[1]",
+    "train.batch_size=2",
+    "train.repeat=2",
+    "test.sample_count=3000",
+]
+
+
+def tiny(dataset: str = "synthetic", *overrides: str) -> Config:
+    return default_config(dataset).with_overrides([*TINY, *overrides])
+
+
+def job(data: Path, out: Path, config: Config | None = None, index: int = 0) -> TrainingJob:
+    return TrainingJob(config or tiny(), TINY, data, out, setting="sr3d", index=index)
+
+
+def same_bits(one: Path, other: Path) -> bool:
+    a, b = load_file(one / "model.safetensors"), load_file(other / "model.safetensors")
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.fixture(scope="module")
+def trained(rooms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("trained")
+    train(job(rooms, out))
+    return out
+
+
+def test_a_training_leaves_its_record_curve_and_weights(trained: Path, rooms: Path) -> None:
+    record = read_run(trained)
+    assert (record.kind, record.key) == ("train", "synthetic/sr3d/train0")
+    assert record.config == tiny().to_dict()
+    assert record.data["scenes"] == 6
+    assert record.files.keys() == {"model.safetensors", "metrics.jsonl"}
+    curve = read_metrics(trained / "metrics.jsonl")
+    assert [row["step"] for row in curve] == list(range(1, 13))  # 6 scenes x 2 / 2 x 2 epochs
+    assert curve[-1]["steps"] == 12
+    assert all(0 <= row["aic"] <= 1 for row in curve)
+    assert {"loss", "loss_cls", "loss_box", "lr", "positives", "grad_norm"} <= curve[0].keys()
+    assert not (trained / CHECKPOINT_FILE).exists()
+    assert not (trained / CURVE_FILE).exists()
+
+
+def test_same_seed_same_bits_and_another_index_other_bits(
+    trained: Path, rooms: Path, tmp_path: Path
+) -> None:
+    train(job(rooms, tmp_path / "again"))
+    assert same_bits(trained, tmp_path / "again")
+    assert (trained / "metrics.jsonl").read_text() == (tmp_path / "again/metrics.jsonl").read_text()
+    train(job(rooms, tmp_path / "other", index=1))
+    assert not same_bits(trained, tmp_path / "other")
+
+
+@pytest.mark.parametrize("stop_at", [1, 6, 7])
+def test_an_interrupted_training_goes_on_to_the_same_bits(
+    trained: Path, rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
+) -> None:
+    take_step = training._Training._take_step
+
+    def interrupted(self: object, *args: object) -> object:
+        if self.step == stop_at:  # type: ignore[attr-defined]
+            import os
+            import signal
+
+            os.kill(os.getpid(), signal.SIGTERM)
+        return take_step(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(training._Training, "_take_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(job(rooms, tmp_path))
+    assert (tmp_path / CHECKPOINT_FILE).exists()
+    assert not (tmp_path / "run.json").exists()
+    assert len(read_metrics(tmp_path / CURVE_FILE)) == stop_at + 1
+    # A kill may leave more of the curve than the checkpoint knows of.
+    with open(tmp_path / CURVE_FILE, "a") as file:
+        file.write('{"step": 99}\n')
+    monkeypatch.setattr(training._Training, "_take_step", take_step)
+    train(job(rooms, tmp_path))
+    assert same_bits(trained, tmp_path)
+    assert (trained / "metrics.jsonl").read_text() == (tmp_path / "metrics.jsonl").read_text()
+
+
+def test_a_checkpoint_of_another_configuration_is_not_used(
+    trained: Path, rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    save = training._Training._save
+
+    def save_then_die(self: object, *args: object) -> None:
+        save(self, *args)  # type: ignore[arg-type]
+        if self.step == 3:  # type: ignore[attr-defined]
+            raise RuntimeError("killed")
+
+    monkeypatch.setattr(training._Training, "_save", save_then_die)
+    with pytest.raises(RuntimeError):
+        train(job(rooms, tmp_path, tiny("synthetic", "loss.tau=1")))
+    monkeypatch.setattr(training._Training, "_save", save)
+    train(job(rooms, tmp_path))
+    assert same_bits(trained, tmp_path)
+
+
+def test_a_test_is_seeded_by_its_index(trained: Path, rooms: Path, tmp_path: Path) -> None:
+    first = test(TestJob(trained, rooms, tmp_path / "a", index=0))
+    again = test(TestJob(trained, rooms, tmp_path / "b", index=0))
+    other = test(TestJob(trained, rooms, tmp_path / "c", index=1))
+    assert first.metrics == again.metrics
+    assert first.key == "synthetic/sr3d/train0/test0"
+    assert 0 <= first.metrics["AP50"] <= first.metrics["AP25"] <= 100
+    a, c = (np.load(tmp_path / name / "detections.npz") for name in "ac")
+    assert a["box"].shape == (len(a["scene"]), 7)
+    assert not np.array_equal(a["score"], c["score"])
+    assert first.seeds["test"] != other.seeds["test"]
+
+
+def test_a_run_folder_loads_as_a_model(trained: Path, rooms: Path) -> None:
+    from sr3d.data.prepared import PreparedDataset
+
+    model = sr3d.load(str(trained))
+    scene = PreparedDataset(rooms, "val")[0]
+    found = model.detect(scene.points, scene.colors)
+    assert found.boxes.shape[1] == 7
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        ["assigner.name=tr3d", "loss.cls=focal"],
+        ["loss.cls=focal"],
+        ["assigner.name=tr3d"],
+        ["loss.rdl_form=bracket", "loss.rank_scope=image", "assigner.levels=by_class"],
+        ["loss.rdl_form=rank", "assigner.reg_cost=log_iou", "assigner.vertex_distance=false"],
+    ],
+)
+@pytest.mark.parametrize("dataset", ["synthetic", "synthetic_rotated"])
+def test_every_setting_trains_on_both_flavours(
+    dataset: str, setting: list[str], rooms: Path, rotated_rooms: Path, tmp_path: Path
+) -> None:
+    data = rooms if dataset == "synthetic" else rotated_rooms
+    config = tiny(dataset, *setting, "train.repeat=1", "train.lr=1e-3")
+    record = train(job(data, tmp_path, config))
+    assert record.metrics["positives"] > 0
+    assert 0 < record.metrics["loss"] < 1e4
+
+
+def test_training_learns(rooms: Path, tmp_path: Path) -> None:
+    config = tiny("synthetic", "train.repeat=10", "train.warmup_iters=5", "train.lr=5e-3")
+    train(job(rooms, tmp_path, config))
+    loss = [row["loss"] for row in read_metrics(tmp_path / "metrics.jsonl")]
+    assert np.mean(loss[-5:]) < 0.9 * np.mean(loss[:5])
+
+
+def test_learning_rate_by_hand() -> None:
+    c = TrainConfig(lr=1.0, warmup_start_lr=0.0, warmup_iters=4, milestones=(2, 3), epochs=4)
+    assert [learning_rate(c, step, 0) for step in (0, 1, 2, 4)] == [0, 0.25, 0.5, 1.0]
+    assert learning_rate(c, 10, 1) == 1.0
+    assert learning_rate(c, 10, 2) == pytest.approx(0.1)
+    assert learning_rate(c, 10, 3) == pytest.approx(0.01)
+
+
+def test_a_loss_that_is_no_number_stops_with_a_remedy(
+    rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compute = training.batch_loss
+
+    def broken(*args: object) -> object:
+        return dataclasses.replace(compute(*args), cls=torch.tensor(float("nan")))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(training, "batch_loss", broken)
+    with pytest.raises(InputError, match=r"loss is nan at step 0 \(scenes room_.*lower train.lr"):
+        train(job(rooms, tmp_path))
+    assert not (tmp_path / "run.json").exists()
+
+
+def test_data_of_another_kind_is_refused(rooms: Path, trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds 'synthetic', not 'scannet'"):
+        train(job(rooms, tmp_path, default_config("scannet")))
+    with pytest.raises(InputError, match="no split 'vall'; did you mean 'val'"):
+        test(TestJob(trained, rooms, tmp_path, index=0, split="vall"))
+    with pytest.raises(InputError, match="no such file"):
+        test(TestJob(tmp_path / "nothing", rooms, tmp_path, index=0))
+    (tmp_path / "run.json").write_text(json.dumps({"schema_version": 99}))
+    with pytest.raises(InputError, match="schema_version 99"):
+        read_run(tmp_path)
