@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 demo: $(VENV)/.pipeline
 	@echo "5 trainings x 5 tests of every setting of Table 2, on procedural rooms (log: results/logs)"
-	@snakemake --cores $(CORES) --quiet rules progress host reason --config tier=demo
+	@snakemake --cores $(CORES) --quiet rules host reason --config tier=demo
 	@echo; cat results/report/table2_synthetic.md; echo
 	@echo "Tables: results/report/ (Markdown, CSV, LaTeX)"
 	@echo "MLflow: $(VENV)/bin/mlflow ui --backend-store-uri sqlite:///results/mlflow.db"

@@ -33,7 +33,7 @@ progress = watch()
 
 onstart:
     hold(EXPERIMENT["results"])
-    progress.start()
+    progress.start(workflow.output_settings.quiet)
 
 
 onsuccess:

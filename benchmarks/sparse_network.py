@@ -76,7 +76,7 @@ def main() -> None:
         "median": {n: {k: statistics.median(v) for k, v in t.items()} for n, t in times.items()},
         "machine": machine_facts(),
         "versions": versions(),
-        "command": f"python -m benchmarks.sparse_network --points SCAN.npz --threads {args.threads}",
+        "command": f"benchmarks.sparse_network --points SCAN.npz --threads {args.threads}",
     }
     if "minkowski" in times:
         result["speedup"] = {

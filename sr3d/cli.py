@@ -29,6 +29,7 @@ A benchmark is these verbs in this order, which `snakemake` runs for you:
   track      everything, into an MLflow store
 Besides:
   evaluate   score any detector's boxes from files
+  config     every setting there is, with its value
   doctor     what this machine has, and whether it works
 """
 
@@ -68,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_train,
         _add_test,
         _add_evaluate,
+        _add_config,
         _add_summarise,
         _add_report,
         _add_track,
@@ -170,7 +172,7 @@ def _add_train(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="KEY=VALUE",
-        help="change the configuration, e.g. assigner.k=7; see docs/configuration.md",
+        help="change the configuration, e.g. assigner.k=7; `sr3d config` lists every key",
     )
     verb.add_argument("--seed", type=int, help="base seed; the run's own follows from it")
     verb.add_argument("--workers", type=int, default=0, help="processes that load scenes (0)")
@@ -273,6 +275,19 @@ def _evaluate(args: argparse.Namespace) -> None:
         print(f"{name:<16}{ap25:>8.2f}{ap50:>8.2f}")
     if result["without_ground_truth"]:
         print("left out, no ground truth: " + ", ".join(result["without_ground_truth"]))
+
+
+def _add_config(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    about = "Every key of the configuration with its value; the defaults are the paper's."
+    verb = verbs.add_parser("config", parents=[common], help=about, description=about)
+    verb.add_argument("--dataset", default="scannet", metavar="NAME", help=", ".join(DATASETS))
+    verb.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="with these changes")
+    verb.set_defaults(verb=_config)
+
+
+def _config(args: argparse.Namespace) -> None:
+    for name, value in default_config(args.dataset).with_overrides(args.set).flat().items():
+        print(f"{name}={json.dumps(value)}")
 
 
 def _add_summarise(verbs: Verbs, common: argparse.ArgumentParser) -> None:

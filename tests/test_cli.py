@@ -13,7 +13,17 @@ import pytest
 from sr3d.cli import main
 from tests.test_training import TINY
 
-VERBS = ["prepare", "train", "test", "evaluate", "summarise", "report", "track", "doctor"]
+VERBS = [
+    "prepare",
+    "train",
+    "test",
+    "evaluate",
+    "config",
+    "summarise",
+    "report",
+    "track",
+    "doctor",
+]
 
 
 def test_help_of_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,10 +122,10 @@ def test_the_whole_chain_by_hand(
     value = json.loads(summary.read_text())
     assert np.shape(value["metrics"]["AP25"]["values"]) == (2, 2)
     tables = Path(__file__).parents[1] / "workflow" / "tables.yaml"
-    out = tmp_path / "report"
-    words = ["report", "--results", str(results), "--tables", str(tables), "--out", str(out)]
+    report = tmp_path / "report"
+    words = ["report", "--results", str(results), "--tables", str(tables), "--out", str(report)]
     assert main([*words, "--table", "table2", "--dataset", "synthetic"]) == 0
-    assert "not run" in (out / "table2_synthetic.md").read_text()
+    assert "not run" in (report / "table2_synthetic.md").read_text()
     capsys.readouterr()
     detections = setting / "train0" / "test0" / "detections.npz"
     words = ["evaluate", "--ground-truth", str(rooms / "val.npz"), "--detections", str(detections)]
@@ -124,6 +134,15 @@ def test_the_whole_chain_by_hand(
     recorded = json.loads((detections.parent / "run.json").read_text())["metrics"]
     assert score["AP25"] == pytest.approx(recorded["AP25"])
     assert score["per_class"] == recorded["per_class"]
+
+
+def test_config_prints_what_set_accepts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "--dataset", "sunrgbd", "--set", "assigner.k=7"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "assigner.k=7" in lines
+    assert "model.planes=[64, 128, 128, 128]" in lines
+    assert main(["config", "--dataset", "sunrgbd", "--set", *lines]) == 0
+    assert capsys.readouterr().out.splitlines() == lines
 
 
 def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:

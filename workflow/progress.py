@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 
 RULES = {"train": "trainings", "test": "tests"}  # the jobs worth counting, and their plural
@@ -133,10 +134,14 @@ class Progress(logging.Handler):
                 case "job_error":
                     self._fail(record)
 
-    def start(self) -> None:
-        """Begin to print. Lines become rarer with time: a day's log should fit a screen or two."""
+    def start(self, quiet: Iterable[Enum] | None) -> None:
+        """Begin to print. Lines become rarer with time: a day's log should fit a screen or two.
+
+        quiet: what Snakemake was told to be quiet about; without progress it tells of no job's end.
+        """
         self.began = time.monotonic()
-        threading.Thread(target=self._print, daemon=True).start()
+        if not {kind.name for kind in quiet or ()} & {"PROGRESS", "ALL"}:
+            threading.Thread(target=self._print, daemon=True).start()
 
     def close(self) -> None:
         self._stop.set()
@@ -145,7 +150,8 @@ class Progress(logging.Handler):
     def succeed(self, tables: Iterable[str], results: str) -> None:
         """The last words of a run in which everything worked."""
         self._stop.set()
-        say(f"finished in {duration(time.monotonic() - self.began)}")
+        done = " and ".join(f"{self.tally.done[rule]} {RULES[rule]}" for rule in RULES)
+        say(f"finished in {duration(time.monotonic() - self.began)}: {done}")
         for table in tables:
             say(f"table: {table} (and .csv, .tex)")
         say(f"runs: mlflow ui --backend-store-uri sqlite:///{results}/mlflow.db")
@@ -189,8 +195,10 @@ def watch() -> Progress:
 
 
 def worth_reading(record: logging.LogRecord) -> bool:
-    """Not the two lines around every start of a job, which no `--quiet` silences."""
-    return not record.getMessage().startswith(("Select jobs to execute", "Execute "))
+    """Not the lines around every start and end of a job, which ours replace."""
+    return getattr(record, "event", None) not in ("job_started", "job_finished", "progress") and (
+        not record.getMessage().startswith("Select jobs to execute")
+    )
 
 
 def job_of(record: logging.LogRecord, now: float) -> Job:

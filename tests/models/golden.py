@@ -26,7 +26,8 @@ def rebuilt_weights(model: Detector) -> dict[str, Tensor]:
 
 def _rebuilt(name: str, shape: tuple[int, ...]) -> Tensor:
     seed = zlib.crc32(name.encode())
-    a = np.asarray(np.random.RandomState(seed).standard_normal(shape), dtype=np.float32)
+    draw = np.random.RandomState(seed).standard_normal(shape)
+    a: np.ndarray = np.asarray(draw).astype(np.float32)
     if name.endswith("kernel"):
         head = "conv_reg" in name or "conv_cls" in name
         a = 0.05 * a if head else a * np.sqrt(2 / np.prod(shape[:-1]))

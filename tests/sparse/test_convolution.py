@@ -31,6 +31,7 @@ def test_conv_equals_brute_force(kind: dict[str, int], kernel: int, stride: int)
     expected = brute_force.conv(
         cells(x.sites.coords), x.features, cells(y.sites.coords), weight, kernel, in_stride=2
     )
+    assert conv.bias is not None
     assert torch.allclose(y.features, expected + conv.bias, atol=1e-12)
 
 

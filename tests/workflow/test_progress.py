@@ -128,4 +128,5 @@ def test_it_follows_the_events_of_snakemake(
 def test_chatter_around_every_job_is_dropped() -> None:
     assert not worth_reading(record(None, "Select jobs to execute..."))
     assert not worth_reading(record("job_started", "Execute 2 jobs..."))
+    assert not worth_reading(record("progress", "1 of 2 steps (50%) done"))
     assert worth_reading(record(None, "Nothing to be done"))

@@ -73,6 +73,7 @@ def test_editing_a_setting_reruns_exactly_its_jobs(finished: Checkout, tmp_path:
     before = len(checkout.calls())
     done = checkout.snakemake("--cores", "2", *CONFIG)
     assert done.returncode == 0, done.stdout
+    assert ": 2 trainings and 4 tests\n" in done.stdout
     calls = checkout.calls()[before:]
     assert verbs(calls) == {"train": 2, "test": 4, "summarise": 1, "report": 1, "track": 1}
     assert {call[call.index("--setting") + 1] for call in calls if call[0] == "train"} == {"sr3d"}
@@ -115,7 +116,7 @@ def test_the_store_is_kept_while_it_is_updated_and_restored_when_lost(
 def test_a_failed_training_names_its_log_and_resumes(tmp_path: Path) -> None:
     checkout = Checkout.make(tmp_path / "checkout", ("sr3d",))
     training = checkout.folder / TRAINING
-    quiet = ("--quiet", "rules", "progress", "host", "reason")
+    quiet = ("--quiet", "rules", "host", "reason")
     done = checkout.snakemake(*quiet, *ONE, STUB_FAIL="sr3d/train0")
     assert done.returncode == 1
     assert "failed: train synthetic/sr3d, training 0; its log:" in done.stdout

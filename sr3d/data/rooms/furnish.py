@@ -20,20 +20,20 @@ _PLAIN = 0.45  # share of points kept on floor and walls: scans are thinned wher
 # How many of each class a kind of room asks for, on average, large things first. What finds no
 # place is left out; tables and desks bring chairs of their own.
 _RECIPES: dict[str, dict[str, float]] = {
-    "bedroom": {"bed": 1.4, "desk": 0.8, "cabinet": 2.2, "bookshelf": 0.8, "sofa": 0.3,
+    "bedroom": {"bed": 1.4, "desk": 0.8, "cabinet": 2.2, "bookshelf": 0.8, "sofa": 0.4,
                 "garbagebin": 0.7, "chair": 0.5, "picture": 2.0},
     "living": {"sofa": 1.8, "table": 1.6, "cabinet": 1.4, "bookshelf": 1.0, "desk": 0.3,
                "garbagebin": 0.5, "chair": 0.6, "picture": 2.4},
-    "office": {"desk": 2.4, "bookshelf": 1.4, "sofa": 0.4, "cabinet": 1.0, "table": 0.5,
+    "office": {"desk": 2.4, "bookshelf": 1.4, "sofa": 0.6, "cabinet": 1.0, "table": 0.5,
                "refrigerator": 0.3, "garbagebin": 1.4, "chair": 0.4, "picture": 1.6},
     "kitchen": {"refrigerator": 1.3, "table": 1.5, "cabinet": 2.2, "bookshelf": 0.3,
                 "garbagebin": 1.3, "chair": 0.4, "picture": 1.6},
-    "bathroom": {"toilet": 1.9, "cabinet": 2.0, "table": 0.3, "garbagebin": 1.4, "bookshelf": 0.5,
+    "bathroom": {"toilet": 2.5, "cabinet": 2.0, "table": 0.3, "garbagebin": 1.4, "bookshelf": 0.5,
                  "chair": 0.7, "picture": 1.8},
     "studio": {"bed": 1.0, "refrigerator": 1.0, "toilet": 1.0, "sofa": 0.6, "desk": 1.0,
                "table": 0.5, "cabinet": 1.2, "bookshelf": 0.6, "garbagebin": 0.8, "picture": 1.6},
 }  # fmt: skip
-_SHARES = (0.2, 0.16, 0.14, 0.16, 0.16, 0.18)
+_SHARES = (0.18, 0.16, 0.13, 0.14, 0.19, 0.2)
 
 # Free floor that a thing needs before it when it is placed, in metres.
 _CLEAR = {
@@ -41,7 +41,7 @@ _CLEAR = {
     "bookshelf": 0.3,
     "refrigerator": 0.4,
     "toilet": 0.4,
-    "sofa": 0.3,
+    "sofa": 0.4,
     "desk": 0.65,
 }
 # What goes into walls: its builder, what must be free before it, and how high it hangs, in metres.

@@ -288,18 +288,18 @@ def refrigerator(rng: Rng) -> Mesh:
 
 def toilet(rng: Rng) -> Mesh:
     """A bowl with its seat, the lid up or down, and a cistern at the wall."""
-    white = tinted(rng, (0.95, 0.95, 0.94), 0.01)
+    white = tinted(rng, (0.97, 0.97, 0.96), 0.01)
     width, length, rim = rng.uniform(0.36, 0.4), rng.uniform(0.68, 0.76), rng.uniform(0.38, 0.42)
     y = length / 2
     bowl = length - 0.22
     center, stretch = (0.0, y - bowl / 2, 0.0), (width / 2, bowl / 2)
-    outline = [(0.0, 0.0), (0.6, 0.0), (0.55, 0.15), (0.9, rim - 0.08), (1.0, rim), (0.72, rim)]
+    outline = [(0.0, 0.0), (0.75, 0.0), (0.7, 0.15), (0.95, rim - 0.1), (1.0, rim), (0.72, rim)]
     inside = [(0.6, rim - 0.15), (0.0, rim - 0.2)]
     tank = rng.uniform(0.74, 0.84)
     parts = [
         block((-0.2, 0.2), (-y, -y + 0.2), (rim - 0.03, tank), white),
         block((-0.21, 0.21), (-y, -y + 0.21), (tank, tank + 0.03), white * 0.98),
-        block((-0.1, 0.1), (-y, -y + 0.3), (0, rim - 0.03), white * 0.96),
+        block((-0.12, 0.12), (-y, -y + 0.3), (0, rim - 0.03), white * 0.98),
         cylinder(0.025, (tank + 0.03, tank + 0.045), _METAL, (0.0, -y + 0.1)),
     ]
     if rng.random() < 0.5:  # lid up
