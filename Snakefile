@@ -37,7 +37,7 @@ onstart:
 
 
 onsuccess:
-    progress.succeed(table_files(), EXPERIMENT["results"])
+    progress.succeed(EXPERIMENT["results"], table_files())
 
 
 onerror:

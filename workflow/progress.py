@@ -147,14 +147,16 @@ class Progress(logging.Handler):
         self._stop.set()
         super().close()
 
-    def succeed(self, tables: Iterable[str], results: str) -> None:
+    def succeed(self, results: str, tables: Iterable[str]) -> None:
         """The last words of a run in which everything worked."""
         self._stop.set()
         done = " and ".join(f"{self.tally.done[rule]} {RULES[rule]}" for rule in RULES)
         say(f"finished in {duration(time.monotonic() - self.began)}: {done}")
-        for table in tables:
+        store = Path(results) / "mlflow.db"
+        for table in filter(os.path.exists, tables):
             say(f"table: {table} (and .csv, .tex)")
-        say(f"runs: mlflow ui --backend-store-uri sqlite:///{results}/mlflow.db")
+        if store.exists():
+            say(f"runs: mlflow ui --backend-store-uri sqlite:///{store}")
 
     def fail(self) -> None:
         """The last words of a run in which something did not."""

@@ -52,8 +52,8 @@ def test_the_real_tier_trains_sr3d_alone_on_two_kinds_of_scans(checkout: Checkou
     assert done.returncode == 0, done.stdout
     prepare = (
         "(sr3d prepare scannet --raw elsewhere/scans --meta elsewhere/scans/meta --out data/real"
-        " && sr3d prepare mmdet3d --root elsewhere/scans --out data/real --append"
-        " --scenes scene0113_00)"
+        " --scenes scene0000_00 && sr3d prepare mmdet3d --root elsewhere/scans --out data/real"
+        " --append --scenes scene0113_00)"
     )
     assert prepare in done.stdout
     assert done.stdout.count("sr3d train ") == 1

@@ -74,13 +74,14 @@ rule prepare_real:
         "../../envs/gpu.yaml"
     params:
         folder=subpath(output.manifest, parent=True),
-        scans=raw("real"),
+        raw=raw("real"),
+        scans=EXPERIMENT.get("scans", []),
         clouds=EXPERIMENT.get("clouds", []),
     message:
         "prepare a real scan, and append the clouds that mmdet3d prepared"
     shell:
-        "(sr3d prepare scannet --raw {params.scans:q} --meta {params.scans:q}/meta"
-        " --out {params.folder:q}"
-        " && sr3d prepare mmdet3d --root {params.scans:q} --out {params.folder:q} --append"
-        " --scenes {params.clouds}"
+        "(sr3d prepare scannet --raw {params.raw:q} --meta {params.raw:q}/meta"
+        " --out {params.folder:q} --scenes {params.scans:q}"
+        " && sr3d prepare mmdet3d --root {params.raw:q}"
+        " --out {params.folder:q} --append --scenes {params.clouds:q}"
         ") > {log:q} 2>&1"
