@@ -4,13 +4,14 @@
 PYTHON ?= python3
 VENV := .venv
 CORES ?= all
+TIER ?= demo
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .PHONY: demo test test-real lint clean
 
 demo: $(VENV)/.pipeline
-	@echo "5 trainings x 5 tests of every setting of Table 2, on procedural rooms (log: results/logs)"
-	@snakemake --cores $(CORES) --quiet rules host reason --config tier=demo
+	@echo "Table 2 on procedural rooms: 5 trainings x 5 tests of each row (logs: results/logs)"
+	@snakemake --cores $(CORES) --quiet rules host reason --config tier=$(TIER)
 	@echo; cat results/report/table2_synthetic.md; echo
 	@echo "Tables: results/report/ (Markdown, CSV, LaTeX)"
 	@echo "MLflow: $(VENV)/bin/mlflow ui --backend-store-uri sqlite:///results/mlflow.db"

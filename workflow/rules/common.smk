@@ -96,7 +96,8 @@ EXPERIMENT = TIERS[config["tier"]] | config
 require(EXPERIMENT["tables"], TABLES, "table", "workflow/tables.yaml")
 require(EXPERIMENT.get("settings", []), SETTINGS, "setting", "workflow/settings.yaml")
 for table in EXPERIMENT["tables"]:
-    require(settings_of(table), SETTINGS, "setting", "workflow/settings.yaml")
+    rows = [row["setting"] for row in TABLES[table]["rows"]]
+    require(rows, SETTINGS, "setting", "workflow/settings.yaml")
     if not settings_of(table):
         raise WorkflowError(f"workflow/tables.yaml: {table} shows none of the settings to train")
 if config["tier"] == "real" and "real_scans" not in config:
