@@ -174,7 +174,7 @@ def default_config(dataset: str) -> Config:
 
 
 def _synthetic(dataset: DatasetName) -> Config:
-    """Small on purpose: a thin network and coarse voxels, 400 steps in little over a minute."""
+    """Small on purpose: a thin network and coarse voxels, 400 steps in about a minute."""
     return Config(
         dataset=dataset,
         model=ModelConfig(
@@ -182,9 +182,9 @@ def _synthetic(dataset: DatasetName) -> Config:
             stem_channels=16,
             stem_stride=1,
             stem_pool=False,
-            planes=(16, 32, 48, 48),
+            planes=(16, 24, 48, 64),
             blocks=(1, 1, 1, 1),
-            neck_channels=32,
+            neck_channels=24,
         ),
         augment=AugmentConfig(
             sample_fraction=(0.5, 1.0), scale=(0.9, 1.1), translation=0.1, rotation=5.0

@@ -118,7 +118,7 @@ def bed(rng: Rng) -> Mesh:
 def chair(rng: Rng) -> Mesh:
     """A dining chair on four legs or an office chair on a star of wheels; its back at -y."""
     width, depth, seat = rng.uniform(0.42, 0.5), rng.uniform(0.42, 0.5), rng.uniform(0.43, 0.48)
-    top = rng.uniform(0.84, 1.0)
+    top = rng.uniform(0.88, 1.02)
     x, y = width / 2, depth / 2
     if rng.random() < 0.65:
         color = wood(rng)
@@ -289,22 +289,22 @@ def refrigerator(rng: Rng) -> Mesh:
 def toilet(rng: Rng) -> Mesh:
     """A bowl with its seat, the lid up or down, and a cistern at the wall."""
     white = tinted(rng, (0.97, 0.97, 0.96), 0.01)
-    width, length, rim = rng.uniform(0.36, 0.4), rng.uniform(0.68, 0.76), rng.uniform(0.38, 0.42)
+    width, length, rim = rng.uniform(0.37, 0.41), rng.uniform(0.68, 0.76), rng.uniform(0.37, 0.4)
     y = length / 2
     bowl = length - 0.22
     center, stretch = (0.0, y - bowl / 2, 0.0), (width / 2, bowl / 2)
     outline = [(0.0, 0.0), (0.75, 0.0), (0.7, 0.15), (0.95, rim - 0.1), (1.0, rim), (0.72, rim)]
     inside = [(0.6, rim - 0.15), (0.0, rim - 0.2)]
-    tank = rng.uniform(0.74, 0.84)
+    tank, half = rng.uniform(0.68, 0.75), rng.uniform(0.22, 0.25)
     parts = [
-        block((-0.2, 0.2), (-y, -y + 0.2), (rim - 0.03, tank), white),
-        block((-0.21, 0.21), (-y, -y + 0.21), (tank, tank + 0.03), white * 0.98),
+        block((-half, half), (-y, -y + 0.2), (rim - 0.03, tank), white),
+        block((-half - 0.01, half + 0.01), (-y, -y + 0.21), (tank, tank + 0.03), white * 0.98),
         block((-0.12, 0.12), (-y, -y + 0.3), (0, rim - 0.03), white * 0.98),
         cylinder(0.025, (tank + 0.03, tank + 0.045), _METAL, (0.0, -y + 0.1)),
     ]
     if rng.random() < 0.5:  # lid up
         lid = (-width / 2 + 0.01, width / 2 - 0.01), (-y + 0.215, -y + 0.245)
-        parts.append(block(*lid, (rim, rim + 0.36), white * 0.99))
+        parts.append(block(*lid, (rim, rim + 0.33), white * 0.99))
         parts.append(lathe(outline + inside, white, center, stretch))
     else:
         lid_outline = [*outline[:5], (1.0, rim + 0.03), (0.0, rim + 0.035)]
