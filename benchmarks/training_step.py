@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def _step(
     marks.append(time.perf_counter())
     optimizer.step()
     marks.append(time.perf_counter())
-    forward, loss, backward, update = (b - a for a, b in zip(marks, marks[1:], strict=False))
+    forward, loss, backward, update = (b - a for a, b in pairwise(marks))
     started = time.perf_counter()
     assign(predictions, truth, SCANNET, config.assigner)
     return {

@@ -22,7 +22,12 @@ from sr3d.data.rooms.furnish import BUILDING
 from sr3d.data.rooms.generate import MIN_VISIBLE, build_room
 from sr3d.geometry.boxes import Boxes
 
-VIEWS = ((28, -60.0), (35, -60.0), (19, -60.0), (26, -60.0))  # seed and azimuth, chosen to look well
+VIEWS = (
+    (28, -60.0),
+    (35, -60.0),
+    (19, -60.0),
+    (26, -60.0),
+)  # seed and azimuth, chosen to look well
 POINTS = 160_000  # eight times as many as a training scene has, so that surfaces close
 _EDGES = [(a, b) for a in range(8) for b in range(a + 1, 8) if (a ^ b) in (1, 2, 4)]
 _FIXTURES = ("door", "window", "picture")

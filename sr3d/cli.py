@@ -281,7 +281,9 @@ def _add_config(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     about = "Every key of the configuration with its value; the defaults are the paper's."
     verb = verbs.add_parser("config", parents=[common], help=about, description=about)
     verb.add_argument("--dataset", default="scannet", metavar="NAME", help=", ".join(DATASETS))
-    verb.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="with these changes")
+    verb.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="with these changes"
+    )
     verb.set_defaults(verb=_config)
 
 
