@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -37,6 +38,31 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+@contextmanager
+def exclusive(path: str | Path) -> Iterator[None]:
+    """Hold `path` against other processes, by a lock that dies with this one.
+
+    The lock is on a hidden file beside it, which stays.
+
+    Raises:
+        InputError: another process holds it, or the folder cannot be written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = open(path.parent / f".{path.name}.lock", "w")  # noqa: SIM115  # closed below
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); name another") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"{path}: another sr3d is writing it; wait for its end, or stop it"
+            ) from None
+        yield
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -13,7 +13,6 @@ with a tag `sr3d.missing`.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -24,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count, groupby
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 # Before mlflow is imported, which would otherwise report its use to its makers.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -36,6 +35,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from sr3d.errors import InputError
+from sr3d.files import exclusive
 from sr3d.progress import Progress
 from sr3d.records import find_runs
 from sr3d.tracked_runs import TrackedRun, setting_run, single_run
@@ -241,26 +241,11 @@ def _sole_user(store: str) -> Iterator[None]:
         yield
         return
     path = Path(store.removeprefix(SQLITE))
-    lock = _lock(path)
-    try:
+    with exclusive(path):
         if path.exists():
             _try_writing(path)
         yield
         path.touch()  # Snakemake goes by the time, also where nothing changed
-    finally:
-        lock.close()
-
-
-def _lock(path: Path) -> IO[str]:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = open(path.parent / f".{path.name}.lock", "w")  # noqa: SIM115  # closed by the caller
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise InputError(f"{path}: another `sr3d track` is writing it; wait for its end") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); name another") from None
-    return lock
 
 
 def _try_writing(path: Path) -> None:

@@ -26,12 +26,12 @@ from sr3d.data.loader import TrainingScenes, epoch_batches, load_batches
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.scene import Scene
 from sr3d.errors import InputError
-from sr3d.files import atomic_path
+from sr3d.files import atomic_path, exclusive
 from sr3d.models.criterion import GroundTruth, LossTerms, detection_loss
 from sr3d.models.detector import Detector, build_detector
 from sr3d.models.voxelize import voxelize
 from sr3d.progress import Progress
-from sr3d.records import METRICS_FILE, MODEL_FILE, RunRecord, train_seed
+from sr3d.records import METRICS_FILE, MODEL_FILE, RUN_FILE, RunRecord, train_seed
 from sr3d.runs import Stopwatch, finish_run, open_split
 
 # Not among a run's declared results, so a workflow that clears those of a failed job keeps them.
@@ -59,15 +59,20 @@ def train(job: TrainingJob) -> RunRecord:
     """Train, and leave `model.safetensors`, `metrics.jsonl` and `run.json` in the job's folder.
 
     Raises:
-        InputError: unusable data, or a loss that stopped being a number.
+        InputError: unusable data, another process that trains in this folder, or a loss that
+            stopped being a number.
     """
-    watch = Stopwatch()
-    config, dataset = job.config, get_dataset(job.config.dataset)
+    dataset = get_dataset(job.config.dataset)
     scenes = open_split(job.data, job.split, dataset)
+    with exclusive(job.out / RUN_FILE):
+        return _train(job, dataset, scenes)
+
+
+def _train(job: TrainingJob, dataset: Dataset, scenes: PreparedDataset) -> RunRecord:
+    watch, config = Stopwatch(), job.config
     seed = train_seed(config.seed, job.index)
     torch.manual_seed(seed)
     model = build_detector(config).to(job.device)
-    job.out.mkdir(parents=True, exist_ok=True)
     training = _Training(job, model, scenes, dataset, seed)
     training.run()
 

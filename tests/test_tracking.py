@@ -225,7 +225,7 @@ def test_a_deleted_experiment_comes_back(results):
         ("locked", "database is locked; stop what else"),
         ("newer", "the installed MLflow cannot use it"),
         ("no database", "file is not a database; delete it"),
-        ("second track", "another `sr3d track` is writing"),
+        ("second track", "another sr3d is writing"),
     ],
 )
 def test_an_unusable_store_is_told_in_one_sentence(results, monkeypatch, damage, words):

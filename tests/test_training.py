@@ -16,6 +16,7 @@ from sr3d import training
 from sr3d.config import Config, TrainConfig, default_config
 from sr3d.errors import InputError
 from sr3d.evaluation import TestJob, test
+from sr3d.files import exclusive
 from sr3d.records import read_metrics, read_run
 from sr3d.training import CHECKPOINT_FILE, CURVE_FILE, TrainingJob, learning_rate, train
 
@@ -195,6 +196,12 @@ def test_a_loss_that_is_no_number_stops_with_a_remedy(
     with pytest.raises(InputError, match=r"loss is nan at step 0 \(scenes room_.*lower train.lr"):
         train(job(rooms, tmp_path))
     assert not (tmp_path / "run.json").exists()
+
+
+def test_two_processes_never_train_in_one_folder(rooms: Path, tmp_path: Path) -> None:
+    with exclusive(tmp_path / "run.json"), pytest.raises(InputError, match="another sr3d"):
+        train(job(rooms, tmp_path))
+    train(job(rooms, tmp_path))  # the lock went with its holder
 
 
 def test_data_of_another_kind_is_refused(rooms: Path, trained: Path, tmp_path: Path) -> None:
