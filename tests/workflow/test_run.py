@@ -169,7 +169,12 @@ def hanging(checkout: Checkout) -> Iterator[subprocess.Popen[str]]:
     """A call of snakemake, as the head of a process group, whose training stands still."""
     call = checkout.command(*ONE, STUB_HANG="sr3d/train0")
     with subprocess.Popen(
-        **call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        **call,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        # A shell's background job ignores Ctrl-C and hands that down to all it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         end = time.monotonic() + 30
         while not (checkout.folder / TRAINING / "last.ckpt").exists():
