@@ -8,7 +8,6 @@ from __future__ import annotations
 import collections
 import collections.abc
 
-import torch
 from torch import Tensor, nn
 
 # MinkowskiEngine 0.5.4 still asks for a name that Python 3.10 dropped.
@@ -112,8 +111,3 @@ def _conv(
 
 def _normed(conv: nn.Module, channels: int) -> nn.Sequential:
     return nn.Sequential(conv, ME.MinkowskiBatchNorm(channels), ME.MinkowskiReLU(inplace=True))
-
-
-def set_threads(threads: int) -> None:
-    """MinkowskiEngine reads OMP_NUM_THREADS when imported; PyTorch is told here."""
-    torch.set_num_threads(threads)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# A table of up to so many cells per site is faster to fill than a search is to run (measured on
-# CPU: benchmarks/results/kernel_maps.json), and the second bound keeps it below 256 MiB of int32.
+# A table of up to so many cells per site is faster to fill than a search is to run (on a CPU, over
+# the levels of a real scan), and the second bound keeps it below 256 MiB of int32.
 _CELLS_PER_SITE = 400
 _MAX_CELLS = 1 << 26
 
