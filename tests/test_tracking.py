@@ -249,7 +249,7 @@ def test_an_unusable_store_is_told_in_one_sentence(results, monkeypatch, damage,
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["results/mlruns", "file:///tmp/mlruns"])
+@pytest.mark.parametrize("name", ["results/mlruns", "file:///elsewhere/mlruns"])
 def test_a_folder_is_no_store(tmp_path, name):
     with pytest.raises(InputError, match=r"sqlite:///results/mlflow\.db"):
         track(tmp_path, name, tmp_path)
