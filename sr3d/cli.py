@@ -97,7 +97,7 @@ def _add_prepare(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     rooms.add_argument("--seed", type=int, default=0, help="other rooms for another seed (0)")
     rooms.add_argument("--points", type=int, default=20_000, help="points a room (20000)")
     rooms.add_argument("--rotated", action="store_true", help="one view, oriented boxes")
-    rooms.add_argument("--workers", type=int, default=2, help="processes (2)")
+    rooms.add_argument("--workers", type=int, default=2, help="threads (2)")
     rooms.set_defaults(verb=_prepare_rooms)
 
     some = argparse.ArgumentParser(add_help=False, parents=[out])

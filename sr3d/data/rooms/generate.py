@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -156,7 +157,7 @@ def prepare_rooms(
     if manifest is None:
         writer = PreparedWriter(out, dataset.name, dataset.classes, rotated, source)
         # NumPy lets go of the interpreter for most of a room, so threads are enough.
-        with ThreadPoolExecutor(workers) as pool:
+        with _one_torch_thread(), ThreadPoolExecutor(workers) as pool:
             rooms = pool.map(lambda item: numbered_room(item[1], seed, rotated, points), numbered)
             for done, ((split, _), scene) in enumerate(zip(numbered, rooms, strict=True), start=1):
                 writer.add(split, scene)
@@ -166,6 +167,17 @@ def prepare_rooms(
     elif progress is not None:
         progress(len(numbered), len(numbered))
     return manifest
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """The writer's checks are too small to share out: PyTorch's idle threads would only spin."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def numbered_room(number: int, seed: int, rotated: bool, points: int) -> Scene:
