@@ -131,15 +131,13 @@ def build_detector(config: Config) -> Detector:
     return Detector(config.model, get_dataset(config.dataset), config.test)
 
 
-def select_detections(
-    predictions: Predictions, config: TestConfig, rotated: bool, scores: Tensor | None = None
-) -> Detections:
+def select_detections(predictions: Predictions, config: TestConfig, rotated: bool) -> Detections:
     """One scene's anchors to detections: the `nms_pre` best, a score threshold, NMS a class.
 
-    scores: (A, C) in place of the sigmoid of the logits (for oracles). Source: TR3DHead of
-    open-mmlab/mmdetection3d; the default NMS measures overlap from above, as theirs does.
+    Source: TR3DHead of open-mmlab/mmdetection3d; the default NMS measures overlap from above, as
+    theirs does.
     """
-    scores = predictions.logits.sigmoid() if scores is None else scores
+    scores = predictions.logits.sigmoid()
     best = scores.amax(dim=1)
     top = torch.topk(best, min(config.nms_pre, len(best))).indices
     scores, boxes = scores[top], decode_boxes(predictions.anchors[top], predictions.reg[top])
