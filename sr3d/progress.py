@@ -39,3 +39,23 @@ class Progress:
         left = (now - self.started) / max(1, done - self.first) * (self.total - done)
         time_left = f", {left / 60:.1f} min left" if done < self.total else ""
         print(f"{self.label}: {done}/{self.total}{time_left}  {note}", file=sys.stderr, flush=True)
+
+
+class Counter:
+    """Progress whose total is known when it is first told. Use as a context manager."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.progress: Progress | None = None
+
+    def __enter__(self) -> Counter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.progress is not None:
+            self.progress.__exit__()
+
+    def update(self, done: int, total: int) -> None:
+        if self.progress is None:
+            self.progress = Progress(self.label, total)
+        self.progress.update(done)

@@ -68,7 +68,6 @@ def finish_run(
     files: Sequence[str],
 ) -> RunRecord:
     """Collect the record of a run whose files lie in `out`, and write it there, last."""
-    manifest = scenes.manifest
     record = RunRecord(
         kind=kind,
         dataset=config.dataset,
@@ -81,11 +80,9 @@ def finish_run(
         seeds=seeds,
         code=code_version(),
         data={
-            "dataset": manifest.dataset,
+            **scenes.manifest.provenance(),
             "split": scenes.split,
             "scenes": len(scenes),
-            "source": manifest.source,
-            "digest": manifest.digest(),
         },
         machine=machine_facts(),
         versions=versions(),

@@ -4,21 +4,21 @@ npz: `scene` (N,) strings, `label` (N,) integers, `box` (N, 7) or, axis-aligned,
 centre, full size in metres, yaw in radians; detections also `score` (N,). Ground truth may list all
 its scene ids as `scenes`, so that scenes without a box are known too.
 
-pkl: a dictionary with the same entries, as arrays or lists; or, as ground truth, mmdet3d's info
-file (1.1 or later: `metainfo`, `data_list`), whose boxes follow the same convention.
+pkl: a dictionary with the same entries, as arrays or lists; or, as ground truth, an info file of
+mmdet3d of either format, whose boxes follow the same convention.
 """
 
 from __future__ import annotations
 
 import zipfile
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sr3d.data.mmdet3d.infos import is_infos, parse_infos
 from sr3d.data.safe_pickle import load_pickle
 from sr3d.errors import InputError
 from sr3d.geometry.box_set import BoxSet
@@ -32,7 +32,7 @@ def read_ground_truth(path: str | Path, classes: Sequence[str]) -> BoxSet:
     """
     path = Path(path)
     content = _load(path)
-    if "data_list" in content:
+    if is_infos(content):
         content = _from_infos(path, content, classes)
     return _box_set(path, content, classes, scored=False)
 
@@ -47,7 +47,7 @@ def read_detections(
     """
     path = Path(path)
     content = _load(path)
-    if "data_list" in content:
+    if is_infos(content):
         raise InputError(f"{path}: this is an info file of ground truth, not of detections")
     detections = _box_set(path, content, classes, scored=True)
     if truth is not None:
@@ -61,14 +61,11 @@ def read_detections(
     return detections
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(path: Path) -> Any:
     if path.suffix in (".pkl", ".pickle"):
         content = load_pickle(path)
-        if isinstance(content, list):
-            raise InputError(
-                f"{path}: a list, as mmdet3d's info files before 1.1; bring it up to date with "
-                "mmdet3d's tools/dataset_converters/update_infos_to_v2.py"
-            )
+        if is_infos(content):
+            return content
         if not isinstance(content, dict):
             raise InputError(f"{path}: holds a {type(content).__name__}; expected a dictionary")
         return content
@@ -153,57 +150,12 @@ def _require(path: Path, name: str, holds: Any, fault: str, remedy: str) -> None
         raise InputError(f"{path}: {name} has {fault} in row {int(np.argmin(holds))}; {remedy}")
 
 
-def _from_infos(path: Path, infos: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
-    """The entries of `_box_set` from an mmdet3d info file; instances of other classes go."""
-    scenes: list[str] = []
-    owner: list[str] = []
-    labels: list[int] = []
-    boxes: list[list[float]] = []
-    where = "metainfo"
-    try:
-        ours = _label_map(path, infos.get("metainfo"), classes)
-        for number, record in enumerate(infos["data_list"]):
-            where = f"data_list[{number}].lidar_points"
-            scenes.append(PurePosixPath(record["lidar_points"]["lidar_path"]).stem)
-            for i, instance in enumerate(record.get("instances", ())):
-                where = f"data_list[{number}].instances[{i}]"
-                box = [float(value) for value in instance["bbox_3d"]]
-                label = int(instance["bbox_label_3d"])
-                if len(box) not in (6, 7):
-                    raise ValueError(f"bbox_3d has {len(box)} values instead of 6 or 7")
-                if label >= 0 and label not in ours:
-                    raise ValueError(f"bbox_label_3d is {label}, which no class has")
-                if ours.get(label, -1) >= 0:
-                    owner.append(scenes[-1])
-                    labels.append(ours[label])
-                    boxes.append([*box, 0.0][:7])
-    except InputError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        fault = f"no entry {error}" if isinstance(error, KeyError) else str(error)
-        raise InputError(
-            f"{path}: {where}: {fault}; expected an mmdet3d info file, version 1.1 or later"
-        ) from None
-    twice = [scene for scene, count in Counter(scenes).items() if count > 1]
-    if twice:
-        raise InputError(f"{path}: data_list has scene '{twice[0]}' twice; remove one")
-    return {"scene": owner, "label": labels, "box": boxes, "scenes": scenes}
-
-
-def _label_map(path: Path, metainfo: Any, classes: Sequence[str]) -> dict[int, int]:
-    """From the file's labels to ours, -1 for other classes; by name where the file has names.
-
-    mmdet3d 1.1 writes `categories` (name to label); files without names are in the order of
-    `classes` already.
-    """
-    names = metainfo.get("categories") if isinstance(metainfo, Mapping) else None
-    if names is None:
-        return {label: label for label in range(len(classes))}
-    missing = [name for name in classes if name not in names]
-    if missing:
-        raise InputError(
-            f"{path}: metainfo.categories lacks the class '{missing[0]}'; is this the right data "
-            f"set? Its classes are {', '.join(map(str, names))}"
-        )
-    order = {name: label for label, name in enumerate(classes)}
-    return {int(label): order.get(name, -1) for name, label in names.items()}
+def _from_infos(path: Path, content: Any, classes: Sequence[str]) -> dict[str, Any]:
+    """The entries of `_box_set` from an info file of mmdet3d; instances of other classes go."""
+    infos = parse_infos(path, content, classes)
+    return {
+        "scene": [info.id for info in infos for _ in info.labels],
+        "label": [label for info in infos for label in info.labels.tolist()],
+        "box": [box for info in infos for box in info.boxes.tolist()],
+        "scenes": [info.id for info in infos],
+    }

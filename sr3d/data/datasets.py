@@ -40,6 +40,11 @@ SUNRGBD = Dataset(
     levels=(1, 1, 1, 0, 0, 1, 0, 0, 1, 0),
     rotated=True,
 )  # fmt: skip
+S3DIS = Dataset(
+    name="s3dis",
+    classes=("table", "chair", "sofa", "bookcase", "board"),
+    levels=(1, 0, 1, 1, 0),
+)
 # Procedural rooms: ScanNet's names and levels for the classes that the generator builds.
 _ROOM_CLASSES = (
     "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf", "picture", "desk",
@@ -49,7 +54,7 @@ _ROOM_LEVELS = tuple(SCANNET.levels[SCANNET.classes.index(name)] for name in _RO
 SYNTHETIC = Dataset("synthetic", _ROOM_CLASSES, _ROOM_LEVELS)
 SYNTHETIC_ROTATED = Dataset("synthetic_rotated", _ROOM_CLASSES, _ROOM_LEVELS, rotated=True)
 
-DATASETS = {d.name: d for d in (SCANNET, SUNRGBD, SYNTHETIC, SYNTHETIC_ROTATED)}
+DATASETS = {d.name: d for d in (SCANNET, SUNRGBD, S3DIS, SYNTHETIC, SYNTHETIC_ROTATED)}
 
 
 def get_dataset(name: str) -> Dataset:

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from sr3d.config import AugmentConfig
 from sr3d.data.prepared import PreparedDataset
-from sr3d.data.scene import Scene
+from sr3d.data.scene import Scene, table
 from sr3d.data.transforms import augment
+from sr3d.geometry.boxes import Boxes
 
 Place = tuple[int, int, int]  # epoch, position in it, index of the scene
 
@@ -61,11 +63,52 @@ def load_batches(
     dataset: TrainingScenes, batches: list[list[Place]], workers: int
 ) -> Iterator[list[Scene]]:
     """The scenes of each batch, in order, read ahead by worker processes if there are any."""
+    if not workers:
+        return ([dataset[place] for place in batch] for batch in batches)
     loader: DataLoader[Scene] = DataLoader(
         dataset,
         batch_sampler=batches,
-        collate_fn=list,
+        collate_fn=_pack,
         num_workers=workers,
-        multiprocessing_context="spawn" if workers else None,
+        multiprocessing_context="spawn",
     )
-    return iter(loader)
+    return map(_unpack, loader)
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """A batch as three tensors: a worker hands over each tensor at a price, whatever its size.
+
+    rows: (N, 6) points and colours of all scenes; boxes: (K, 7); labels: (K,).
+    """
+
+    ids: list[str]
+    points: list[int]  # of each scene
+    box_counts: list[int]
+    rows: Tensor
+    boxes: Tensor
+    labels: Tensor
+
+
+def _pack(scenes: list[Scene]) -> _Packed:
+    return _Packed(
+        [s.id for s in scenes],
+        [len(s) for s in scenes],
+        [len(s.boxes) for s in scenes],
+        torch.cat([table(s) for s in scenes]),
+        torch.cat([s.boxes.tensor for s in scenes]),
+        torch.cat([s.labels for s in scenes]),
+    )
+
+
+def _unpack(batch: _Packed) -> list[Scene]:
+    parts = (
+        batch.ids,
+        batch.rows.split(batch.points),
+        batch.boxes.split(batch.box_counts),
+        batch.labels.split(batch.box_counts),
+    )
+    return [
+        Scene(scene, rows[:, :3], rows[:, 3:], Boxes(boxes), labels)
+        for scene, rows, boxes, labels in zip(*parts, strict=True)
+    ]

@@ -29,6 +29,21 @@ class Scene:
         return len(self.points)
 
 
+def table(scene: Scene) -> Tensor:
+    """(N, 6) points and colours; without a copy where they are columns of one table already, as
+    prepared scenes are.
+    """
+    points, colors = scene.points, scene.colors
+    together = (
+        points.untyped_storage().data_ptr() == colors.untyped_storage().data_ptr()
+        and points.stride() == colors.stride() == (6, 1)
+        and colors.storage_offset() == points.storage_offset() + 3
+    )
+    if together:
+        return points.as_strided((len(points), 6), (6, 1))
+    return torch.cat([points, colors], dim=1)
+
+
 def check_scene(scene: Scene, classes: tuple[str, ...], source: str) -> None:
     """Refuse a scene that would poison a training.
 

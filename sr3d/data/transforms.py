@@ -11,8 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from sr3d.config import AugmentConfig
-from sr3d.data.scene import Scene
-from sr3d.geometry.boxes import rotate_z
+from sr3d.data.scene import Scene, table
 
 
 def augment(scene: Scene, config: AugmentConfig, rotated: bool, generator: Generator) -> Scene:
@@ -21,19 +20,19 @@ def augment(scene: Scene, config: AugmentConfig, rotated: bool, generator: Gener
     rotated: whether boxes have a yaw; otherwise a turned box becomes the axis-aligned box around
     it, as in TR3D, and grows.
     """
-    scene = sample(scene, config, generator)
-    points, boxes = scene.points.clone(), scene.boxes
+    scene = sample(scene, config, generator)  # a copy, so that all else happens in place
+    points, boxes = scene.points, scene.boxes
     for axis, chance in ((0, config.flip_x), (1, config.flip_y)):
         if _uniform(generator) < chance:
-            points[:, axis] = -points[:, axis]
+            points[:, axis].neg_()
             boxes = boxes.flipped(axis)
     angle = math.radians(config.rotation) * (2 * _uniform(generator) - 1)
-    points = rotate_z(points, points.new_tensor(angle))
+    _turn(points, angle)
     boxes = boxes.rotated(angle)
     low, high = config.scale
     factor = low + (high - low) * _uniform(generator)
     offset = config.translation * torch.randn(3, generator=generator)
-    points = points * factor + offset
+    points.mul_(factor).add_(offset)
     boxes = boxes.scaled(factor).translated(offset)
     if not rotated:
         boxes = boxes.enclosing()
@@ -42,22 +41,34 @@ def augment(scene: Scene, config: AugmentConfig, rotated: bool, generator: Gener
 
 def sample(scene: Scene, config: AugmentConfig, generator: Generator) -> Scene:
     """A random share of the points or, if `sample_count` is set, a number of them."""
-    if config.sample_count:
-        return sample_points(scene, config.sample_count, generator)
-    low, high = config.sample_fraction
-    keep = max(1, int(len(scene) * (low + (high - low) * _uniform(generator))))
-    return _pick(scene, torch.randperm(len(scene), generator=generator)[:keep])
+    count = config.sample_count
+    if not count:
+        low, high = config.sample_fraction
+        count = max(1, int(len(scene) * (low + (high - low) * _uniform(generator))))
+    return sample_points(scene, count, generator, config.sample_replace)
 
 
-def sample_points(scene: Scene, count: int, generator: Generator) -> Scene:
-    """`count` random points: distinct ones, or with replacement where the scene has fewer."""
-    if count > len(scene):
+def sample_points(scene: Scene, count: int, generator: Generator, replace: str = "if_few") -> Scene:
+    """`count` random points. replace: whether a point may be drawn twice: `always`, `never` (then
+    all points where the scene has fewer), or `if_few`, only where it has fewer.
+    """
+    if replace == "always" or (replace == "if_few" and count > len(scene)):
         return _pick(scene, torch.randint(len(scene), (count,), generator=generator))
     return _pick(scene, torch.randperm(len(scene), generator=generator)[:count])
 
 
-def _pick(scene: Scene, rows: Tensor) -> Scene:
-    return Scene(scene.id, scene.points[rows], scene.colors[rows], scene.boxes, scene.labels)
+def _pick(scene: Scene, index: Tensor) -> Scene:
+    rows = table(scene).index_select(0, index)
+    return Scene(scene.id, rows[:, :3], rows[:, 3:], scene.boxes, scene.labels)
+
+
+def _turn(points: Tensor, angle: float) -> None:
+    """`rotate_z` in place."""
+    turn = points.new_tensor(angle)
+    cos, sin = torch.cos(turn), torch.sin(turn)
+    x, y = points[:, 0], points[:, 1]
+    turned = x * cos - y * sin, x * sin + y * cos
+    points[:, 0], points[:, 1] = turned
 
 
 def _uniform(generator: Generator) -> float:

@@ -133,7 +133,7 @@ def test_unreadable_files(tmp_path: Path) -> None:
         ("empty.npz", b"", "not a readable npz"),
         ("text.npz", b"scene,label\n", "not a readable npz"),
         ("boxes.csv", b"", r"named \.npz or \.pkl"),
-        ("list.pkl", pickle.dumps([{"annos": {}}]), "before 1.1"),
+        ("list.pkl", pickle.dumps([{"annos": {}}]), "info file of ground truth"),
         ("number.pkl", pickle.dumps(3), "holds a int"),
     ):
         (tmp_path / name).write_bytes(content)

@@ -11,14 +11,20 @@ import numpy as np
 import pytest
 import torch
 
-from sr3d.data import prepared
 from sr3d.data.box_files import read_ground_truth
-from sr3d.data.prepared import Manifest, PreparedDataset, PreparedWriter, read_manifest, verify
+from sr3d.data.prepared import (
+    MANIFEST,
+    Manifest,
+    PreparedDataset,
+    PreparedWriter,
+    read_manifest,
+    verify,
+    writing,
+)
 from sr3d.data.scene import Scene
 from sr3d.errors import InputError
 from sr3d.geometry.boxes import Boxes
 
-MANIFEST = prepared.MANIFEST
 CLASSES = ("chair", "table", "bed")
 
 
@@ -229,7 +235,7 @@ def test_a_preparation_stopped_at_its_end_leaves_no_manifest(
     write(tmp_path, {"train": [A]})
     again = writer(tmp_path, append=True)
     again.add("train", B)
-    monkeypatch.setattr(prepared, "write_json", stop)
+    monkeypatch.setattr(writing, "write_manifest", stop)
     with pytest.raises(KeyboardInterrupt):
         again.finish()
     assert not (tmp_path / MANIFEST).exists()
@@ -376,7 +382,7 @@ BAD_MANIFESTS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no JSON": (lambda p: p.write_text("{"), "not valid JSON"),
     "a list": (lambda p: p.write_text("[]"), "not a manifest"),
     "nothing in it": (lambda p: p.write_text("{}"), "format None version None"),
-    "a later version": (edited(version=2), "version 2"),
+    "a later version": (edited(version=3), "version 3"),
     "another format": (edited(format="coco"), "format coco"),
     "one entry more": (edited(extra=1), "extra"),
     "another order of classes": (edited(classes=list(CLASSES[::-1])), "digest does not match"),

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import numpy as np
 import torch
 
 from sr3d.data.datasets import SYNTHETIC, SYNTHETIC_ROTATED
+from sr3d.data.parallel import threaded_map
 from sr3d.data.prepared import Manifest, PreparedWriter, read_manifest, verify
 from sr3d.data.rooms.furnish import Room, furnished_room
 from sr3d.data.rooms.scanner import Scan, View, scan
@@ -155,29 +154,18 @@ def prepare_rooms(
     numbered += [("val", n) for n in range(VAL_FIRST, VAL_FIRST + val)]
     manifest = _already_there(out, dataset.name, source, (train, val))
     if manifest is None:
-        writer = PreparedWriter(out, dataset.name, dataset.classes, rotated, source)
-        # NumPy lets go of the interpreter for most of a room, so threads are enough.
-        with _one_torch_thread(), ThreadPoolExecutor(workers) as pool:
-            rooms = pool.map(lambda item: numbered_room(item[1], seed, rotated, points), numbered)
-            for done, ((split, _), scene) in enumerate(zip(numbered, rooms, strict=True), start=1):
-                writer.add(split, scene)
-                if progress is not None:
-                    progress(done, len(numbered))
+        writer = PreparedWriter(out, dataset.name, dataset.classes, rotated, source, labels="exact")
+        rooms = threaded_map(
+            lambda item: numbered_room(item[1], seed, rotated, points), numbered, workers
+        )
+        for done, ((split, _), scene) in enumerate(zip(numbered, rooms, strict=True), start=1):
+            writer.add(split, scene)
+            if progress is not None:
+                progress(done, len(numbered))
         manifest = writer.finish()
     elif progress is not None:
         progress(len(numbered), len(numbered))
     return manifest
-
-
-@contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    """The writer's checks are too small to share out: PyTorch's idle threads would only spin."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def numbered_room(number: int, seed: int, rotated: bool, points: int) -> Scene:

@@ -12,13 +12,20 @@ import pytest
 import torch
 
 from sr3d.data.datasets import SCANNET
-from sr3d.data.mmdet3d import prepare_mmdet3d_scannet
+from sr3d.data.mmdet3d.reader import prepare_mmdet3d
 from sr3d.data.prepared import MANIFEST, PreparedDataset, read_manifest, verify
+from sr3d.data.readers.conversion import HowTo
+from sr3d.data.readers.scannet import (
+    LABEL_MAP,
+    NYU40_IDS,
+    prepare_scannet,
+    read_label_map,
+    read_scan,
+)
 from sr3d.data.safe_pickle import load_pickle
-from sr3d.data.scannet import LABEL_MAP, NYU40_IDS, prepare_scannet, read_label_map, read_scan
 from sr3d.data.scene import Scene
 from sr3d.errors import InputError
-from tests.data.scan_files import (
+from tests.data.readers.scan_files import (
     AGGREGATION,
     COLORS,
     ID,
@@ -61,7 +68,7 @@ def test_the_real_scan_gives_exactly_the_27_official_boxes() -> None:
 def test_raw_and_mmdet3d_give_the_same_points_and_boxes(tmp_path: Path) -> None:
     root = shared("real/scannet")
     prepare_scannet(root, tmp_path / "raw", scenes=["scene0000_00"])
-    prepare_mmdet3d_scannet(root, tmp_path / "bin", scenes=["scene0000_00"])
+    prepare_mmdet3d(root, tmp_path / "bin", scenes=["scene0000_00"])
     raw, other = (PreparedDataset(tmp_path / name, "train")[0] for name in ("raw", "bin"))
     assert torch.equal(raw.points, other.points)
     assert torch.equal(raw.colors, other.colors)
@@ -75,10 +82,9 @@ def test_raw_and_mmdet3d_give_the_same_points_and_boxes(tmp_path: Path) -> None:
 def test_a_raw_scan_and_an_mmdet3d_cloud_share_a_folder(tmp_path: Path) -> None:
     root = shared("real/scannet")
     seen: list[tuple[int, int]] = []
-    prepare_scannet(
-        root / "scans", tmp_path, scenes=["scene0000_00"], progress=lambda *at: seen.append(at)
-    )
-    prepare_mmdet3d_scannet(root, tmp_path, scenes=["scene0113_00"], append=True)
+    how = HowTo(progress=lambda *at: seen.append(at))
+    prepare_scannet(root / "scans", tmp_path, scenes=["scene0000_00"], how=how)
+    prepare_mmdet3d(root, tmp_path, scenes=["scene0113_00"], append=True)
     verify(tmp_path)
     both = PreparedDataset(tmp_path, "train")
     assert [(s.id, len(s), len(s.boxes)) for s in both] == [
@@ -289,9 +295,10 @@ def test_read_scan_names_an_absent_file(raw: Path, name: str) -> None:
 
 
 def test_all_listed_scans_must_be_there(raw: Path, tmp_path: Path) -> None:
-    write_meta(raw, train="".join(f"scene900{i}_00\n" for i in range(6)), val="")
+    scenes = [f"scene900{i}_00" for i in range(6)]
+    write_meta(raw, train="\n".join(scenes), val="")
     with pytest.raises(InputError) as caught:
-        prepare_scannet(raw, tmp_path / "out")
+        prepare_scannet(raw, tmp_path / "out", scenes=scenes)
     assert "5 of 6 scenes lack files" in str(caught.value)
     assert all(f"scene900{i}_00" in str(caught.value) for i in (1, 2, 3))
     assert "scene9004_00" not in str(caught.value)
@@ -300,7 +307,11 @@ def test_all_listed_scans_must_be_there(raw: Path, tmp_path: Path) -> None:
 
 def test_without_scenes_both_lists_are_prepared(raw: Path, tmp_path: Path) -> None:
     write_scan(raw / "scans", "scene9001_00")
-    manifest = prepare_scannet(raw, tmp_path / "out")
+    with pytest.raises(InputError, match=r"train has 1 scenes instead of 1201.*--keep-going"):
+        prepare_scannet(raw, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    manifest = prepare_scannet(raw, tmp_path / "out", how=HowTo(keep_going=True))
+    assert "val has 1 scenes instead of 312" in manifest.deviations
     assert manifest.splits == {"train": [ID], "val": ["scene9001_00"]}
     assert manifest == read_manifest(tmp_path / "out")
 

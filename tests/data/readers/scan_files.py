@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from plyfile import PlyData, PlyElement
 
-from sr3d.data.scannet import LABEL_MAP
+from sr3d.data.scannet_files import LABEL_MAP
 
 ID = "scene9000_00"
 # 90° about z, then a shift.

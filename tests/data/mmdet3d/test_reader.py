@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from sr3d.data.datasets import SCANNET
-from sr3d.data.mmdet3d import prepare_mmdet3d_scannet, read_infos
+from sr3d.data.mmdet3d.reader import prepare_mmdet3d, read_infos
 from sr3d.data.prepared import MANIFEST, PreparedDataset, verify
+from sr3d.data.readers.conversion import HowTo
 from sr3d.errors import InputError
 from tests.shared_data import shared
 
@@ -22,7 +23,7 @@ from tests.shared_data import shared
 
 def test_the_real_cloud_of_scene0113_has_its_four_boxes(tmp_path: Path) -> None:
     root = shared("real/scannet")
-    prepare_mmdet3d_scannet(root, tmp_path, scenes=["scene0113_00"])
+    prepare_mmdet3d(root, tmp_path, scenes=["scene0113_00"])
     verify(tmp_path)
     (scene,) = PreparedDataset(tmp_path, "train")
     names = [SCANNET.classes[i] for i in scene.labels.tolist()]
@@ -87,8 +88,8 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "root"
 
 
-def prepared(root: Path, **options: Any) -> Any:
-    prepare_mmdet3d_scannet(root, root.parent / "out", **options)
+def prepared(root: Path, scenes: Sequence[str] = (ID,), **options: Any) -> Any:
+    prepare_mmdet3d(root, root.parent / "out", scenes=scenes, **options)
     (scene,) = PreparedDataset(root.parent / "out", "train")
     return scene
 
@@ -135,9 +136,8 @@ def test_splits_order_and_progress(root: Path, tmp_path: Path) -> None:
     write_infos(root, "train", [info("c"), info(), info("absent")])
     write_infos(root, "val", [info("b")])
     seen = []
-    manifest = prepare_mmdet3d_scannet(
-        root, tmp_path, scenes=["b", ID, "c"], progress=lambda *at: seen.append(at)
-    )
+    how = HowTo(progress=lambda *at: seen.append(at))
+    manifest = prepare_mmdet3d(root, tmp_path, scenes=["b", ID, "c"], how=how)
     assert manifest.splits == {"train": ["c", ID], "val": ["b"]}
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
@@ -170,7 +170,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "points aligned already": (aligned_already, BIN, "aligned already"),
     "infos absent": (lambda r: (r / PKL).unlink(), PKL, "neither in"),
     "infos truncated": (lambda r: (r / PKL).write_bytes((r / PKL).read_bytes()[:90]), PKL, ""),
-    "infos of an old version": (lambda r: (r / PKL).write_bytes(pickle.dumps([{}])), PKL, "list"),
+    "infos of no format": (lambda r: (r / PKL).write_bytes(pickle.dumps([{}])), PKL, "pts_path"),
     "infos of other classes": (lambda r: write_infos(r, "train", [], ["a", "b"]), PKL, "class"),
     "infos that call": (lambda r: (r / PKL).write_bytes(pickle.dumps(print)), PKL, "print"),
     "scene listed twice": (lambda r: write_infos(r, "train", [info(), info()]), ID, "twice"),

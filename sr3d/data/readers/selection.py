@@ -1,11 +1,10 @@
-"""Which scenes a data set's reader prepares, and whether their files are there."""
+"""Which scenes a data set's reader prepares."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from pathlib import Path
 
 from sr3d.errors import InputError
 
@@ -32,21 +31,3 @@ def select_scenes(
         raise InputError(f"{strange}: not among the scenes of {' and '.join(splits)}; {hint}")
     kept = {split: [s for s in ids if s in chosen] for split, ids in splits.items()}
     return {split: ids for split, ids in kept.items() if ids}
-
-
-def require_files(files: Mapping[str, Sequence[Path]], remedy: str) -> None:
-    """Refuse to begin while any scene lacks a file.
-
-    Raises:
-        InputError: says how many scenes lack one, and what the first three of them lack.
-    """
-    lacking = [
-        missing
-        for paths in files.values()
-        if (missing := [path for path in paths if not path.is_file()])
-    ]
-    if lacking:
-        # Where the whole folder is missing, its name says enough.
-        named = [p if p.parent.is_dir() else p.parent for missing in lacking[:3] for p in missing]
-        names = ", ".join(dict.fromkeys(map(str, named))) + (", …" if len(lacking) > 3 else "")
-        raise InputError(f"{len(lacking)} of {len(files)} scenes lack files: {names}; {remedy}")

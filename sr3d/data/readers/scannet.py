@@ -17,7 +17,8 @@ from __future__ import annotations
 import csv
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,22 +27,22 @@ import numpy.typing as npt
 import torch
 from plyfile import PlyData
 
+from sr3d.data.alignment import align, check_alignment
 from sr3d.data.datasets import SCANNET
 from sr3d.data.prepared import Manifest, PreparedWriter
+from sr3d.data.readers.conversion import HowTo, Source, convert
+from sr3d.data.readers.published import scannet
+from sr3d.data.readers.selection import select_scenes
+from sr3d.data.scannet_files import LABEL_MAP, SPLITS, SUFFIXES
 from sr3d.data.scene import Scene, check_scene
-from sr3d.data.selection import require_files, select_scenes
 from sr3d.errors import InputError
-from sr3d.files import read_json
+from sr3d.files import read_json, sha256
 from sr3d.geometry.boxes import Boxes
 
 Array = npt.NDArray[Any]
 
 NYU40_IDS = (3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 24, 28, 33, 34, 36, 39)
 """The NYU40 category of each class; the last, "garbagebin", is NYU40's other furniture."""
-
-LABEL_MAP = "scannetv2-labels.combined.tsv"
-SPLITS = {"train": "scannetv2_train.txt", "val": "scannetv2_val.txt"}
-SUFFIXES = ("_vh_clean_2.ply", "_vh_clean_2.0.010000.segs.json", ".aggregation.json", ".txt")
 
 _log = logging.getLogger(__name__)
 
@@ -53,46 +54,59 @@ def prepare_scannet(
     meta: Path | None = None,
     scenes: Sequence[str] | None = None,
     append: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    how: HowTo = HowTo(),
 ) -> Manifest:
     """Turn raw scans into a prepared folder, each in the split of the published lists.
 
     raw: the ScanNet folder or its `scans` folder. meta: where the label map and the two lists
     are; by default `raw`, its parent, or a folder `meta` in either. scenes: only these; by default
-    every scan of both lists. append: add to what `out` holds. progress: called with (done, all).
+    every scan of both lists, whose counts must be the published ones. append: add to what `out`
+    holds.
 
     Raises:
-        InputError: a missing or unusable file; nothing is written before all are known to exist.
+        InputError: a missing or unusable file, or other counts; nothing is written before all
+            files are known to exist.
     """
     scans = raw / "scans" if (raw / "scans").is_dir() else raw
     if not scans.is_dir():
         raise InputError(f"{raw}: no such folder; --raw names the one that holds ScanNet's `scans`")
     places = [meta] if meta else [scans, scans.parent, scans / "meta", scans.parent / "meta"]
-    label_map = read_label_map(_find(LABEL_MAP, places))
+    label_file = _find(LABEL_MAP, places)
+    label_map = read_label_map(label_file)
     lists = {split: read_list(_find(name, places)) for split, name in SPLITS.items()}
-    chosen = select_scenes(lists, scenes)
-    folders = {scene: scans / scene for ids in chosen.values() for scene in ids}
-    require_files(
-        {scene: [folder / (scene + s) for s in SUFFIXES] for scene, folder in folders.items()},
-        "download them from ScanNet, or name with --scenes the scans that you have",
-    )
     unknown: Counter[str] = Counter()
+
+    def read(folder: Path) -> Scene:
+        scan, ignored = _read_scan(folder, label_map)
+        unknown.update(ignored)
+        return scan
+
+    sources = [
+        Source(
+            split=split,
+            id=scene,
+            files=tuple(scans / scene / (scene + suffix) for suffix in SUFFIXES),
+            read=partial(read, scans / scene),
+        )
+        for split, ids in select_scenes(lists, scenes).items()
+        for scene in ids
+    ]
     writer = PreparedWriter(
-        out, "scannet", SCANNET.classes, False, "ScanNet V2, raw scans", append=append
+        out,
+        "scannet",
+        SCANNET.classes,
+        False,
+        "ScanNet V2, raw scans",
+        labels=f"18 classes of NYU40, label map {sha256(label_file)[:12]}",
+        append=append,
     )
-    done = 0
-    for split, ids in chosen.items():
-        for scene in ids:
-            scan, ignored = _read_scan(folders[scene], label_map)
-            writer.add(split, scan)
-            unknown.update(ignored)
-            done += 1
-            if progress:
-                progress(done, len(folders))
+    published = scannet() if scenes is None else scannet().of_some_scenes()
+    remedy = "download them from ScanNet, or name with --scenes the scans that you have"
+    manifest = convert(sources, writer, published, remedy, how)
     if unknown:
         listed = ", ".join(f"{name} ({count})" for name, count in sorted(unknown.items()))
         _log.warning("ignored objects whose category the label map lacks: %s", listed)
-    return writer.finish()
+    return manifest
 
 
 def read_scan(folder: Path, label_map: Mapping[str, int]) -> Scene:
@@ -230,38 +244,6 @@ def read_alignment(path: Path) -> Array:
             f"{path}: no axisAlignment, which every train and val scan has; download it again"
         )
     return check_alignment(values["axisAlignment"].split(), f"{path}: axisAlignment")
-
-
-def check_alignment(numbers: Any, source: str) -> Array:
-    """(4, 4) float64 from 16 numbers in rows, if they are a turn about z and a shift.
-
-    Raises:
-        InputError: they are not; the message starts with `source`.
-    """
-    try:
-        matrix = np.array(numbers, dtype=np.float64).reshape(4, 4)
-    except (TypeError, ValueError):
-        raise InputError(f"{source} must be 16 numbers; download the file again") from None
-    turn = matrix[:3, :3]
-    if not (
-        np.isfinite(matrix).all()
-        and np.allclose(turn @ turn.T, np.eye(3), atol=1e-3)
-        and np.linalg.det(turn) > 0
-        and turn[2, 2] > 0.999
-        and np.allclose(matrix[3], [0, 0, 0, 1])
-    ):
-        raise InputError(f"{source} must turn about z and shift; download the file again")
-    return matrix
-
-
-def align(points: Array, matrix: Array) -> Array:
-    """(N, 3) float32 points moved by a (4, 4) matrix, in float64 and then rounded.
-
-    Written out so that every machine rounds alike; a matrix product may fuse its additions.
-    """
-    x, y, z = points.astype(np.float64).T
-    rows = [a * x + b * y + c * z + d for a, b, c, d in matrix[:3].tolist()]
-    return np.stack(rows, axis=1).astype(np.float32)
 
 
 def read_label_map(path: Path) -> dict[str, int]:

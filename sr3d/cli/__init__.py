@@ -1,0 +1,99 @@
+"""The command `sr3d`: one verb a step of the benchmark. Each prints what it wrote.
+
+Modules are imported by the verb that needs them, so `sr3d --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from sr3d._version import __version__
+from sr3d.cli.about import add_config, add_doctor
+from sr3d.cli.data import add_download, add_export, add_inspect, add_prepare
+from sr3d.cli.results import add_evaluate, add_report, add_summarise, add_track
+from sr3d.cli.runs import add_test, add_train
+from sr3d.errors import InputError
+
+DESCRIPTION = """\
+Indoor 3D object detection: SR3D and TR3D, trained and tested as the paper does.
+
+A benchmark is these verbs in this order, which `snakemake` runs for you:
+  download   the original files of a data set
+  prepare    a data set, into the format that the others read
+  train      one training of one setting
+  test       one test of one training
+  summarise  all runs of a setting, into one row
+  report     the paper's tables, ours beside theirs
+  track      everything, into an MLflow store
+Besides:
+  inspect    a prepared data set: counts, sizes, what looks wrong, pictures
+  export     a prepared data set, for mmdet3d
+  evaluate   score any detector's boxes from files
+  config     every setting there is, with its value
+  doctor     what this machine has, and whether it works
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; 0 on success, 2 on bad input (told in one sentence), 130 when interrupted."""
+    _say_what_is_logged()
+    args = _parser().parse_args(argv)
+    try:
+        args.verb(args)
+    except InputError as error:
+        return _fail(args, str(error), 2)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        return _fail(args, f"{place}{error.strerror or error}", 2)
+    except KeyboardInterrupt:
+        return _fail(args, "interrupted; the same command goes on where it stopped", 130)
+    return 0
+
+
+def _say_what_is_logged() -> None:
+    """What this package logs goes to stderr; other packages keep their own ways."""
+    logger = logging.getLogger("sr3d")
+    if not logger.handlers:
+        logger.addHandler(_Stderr())
+        logger.setLevel(logging.INFO)
+
+
+class _Stderr(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"sr3d: {record.getMessage()}", file=sys.stderr)
+
+
+def _fail(args: argparse.Namespace, message: str, code: int) -> int:
+    if args.debug:
+        raise
+    print(f"sr3d: {message}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sr3d", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"sr3d {__version__}")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for add in (
+        add_download,
+        add_prepare,
+        add_inspect,
+        add_export,
+        add_train,
+        add_test,
+        add_evaluate,
+        add_config,
+        add_summarise,
+        add_report,
+        add_track,
+        add_doctor,
+    ):
+        add(verbs, common)
+    return parser

@@ -1,0 +1,43 @@
+"""The verbs that explain: `config` and `doctor`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+
+from sr3d.cli.arguments import Verbs
+from sr3d.config import DATASETS, default_config
+
+
+def add_config(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    about = "Every key of the configuration with its value; the defaults are the paper's."
+    verb = verbs.add_parser("config", parents=[common], help=about, description=about)
+    verb.add_argument("--dataset", default="scannet", metavar="NAME", help=", ".join(DATASETS))
+    verb.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="with these changes"
+    )
+    verb.set_defaults(verb=_config)
+
+
+def _config(args: argparse.Namespace) -> None:
+    for name, value in default_config(args.dataset).with_overrides(args.set).flat().items():
+        print(f"{name}={json.dumps(value)}")
+
+
+def add_doctor(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    about = "What this machine has, and whether the detector runs on it."
+    verb = verbs.add_parser("doctor", parents=[common], help=about, description=about)
+    verb.add_argument("--json", action="store_true", help="print JSON")
+    verb.set_defaults(verb=_doctor)
+
+
+def _doctor(args: argparse.Namespace) -> None:
+    from sr3d.doctor import examine
+
+    findings = examine(os.environ)
+    if args.json:
+        print(json.dumps(findings, indent=2))
+        return
+    for name, finding in findings.items():
+        print(f"{name:<12}{finding}")

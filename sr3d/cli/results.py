@@ -1,0 +1,108 @@
+"""The verbs that read results: `evaluate`, `summarise`, `report`, `track`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from sr3d.cli.arguments import Verbs
+
+
+def add_evaluate(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    about = "Average precision of any detector's boxes; docs/file_formats.md has the formats."
+    verb = verbs.add_parser("evaluate", parents=[common], help=about, description=about)
+    verb.add_argument("--ground-truth", type=Path, required=True, metavar="FILE", help="npz or pkl")
+    verb.add_argument("--detections", type=Path, required=True, metavar="FILE", help="npz or pkl")
+    verb.add_argument("--dataset", required=True, metavar="NAME", help="names the classes")
+    verb.add_argument("--json", action="store_true", help="print JSON, percent")
+    verb.set_defaults(verb=_evaluate)
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    from sr3d.metrics.box_files import evaluate_files
+
+    result = evaluate_files(args.ground_truth, args.detections, args.dataset)
+    if args.json:
+        print(json.dumps(result, allow_nan=False))
+        return
+    rows = [(name, value["AP25"], value["AP50"]) for name, value in result["per_class"].items()]
+    rows.append(("mean", result["AP25"], result["AP50"]))
+    print(f"{'class':<16}{'AP25':>8}{'AP50':>8}")
+    for name, ap25, ap50 in rows:
+        print(f"{name:<16}{ap25:>8.2f}{ap50:>8.2f}")
+    if result["without_ground_truth"]:
+        print("left out, no ground truth: " + ", ".join(result["without_ground_truth"]))
+
+
+def add_summarise(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    about = "All runs of a setting in one row: best, mean, median, interval, variance components."
+    verb = verbs.add_parser("summarise", parents=[common], help=about, description=about)
+    verb.add_argument("setting", type=Path, metavar="DIR", help="results/DATASET/SETTING")
+    verb.add_argument("--out", type=Path, required=True, metavar="FILE", help="summary.json")
+    verb.add_argument("--trainings", type=int, metavar="N", help="how many there should be")
+    verb.add_argument("--tests", type=int, metavar="N", help="how many of each training")
+    verb.set_defaults(verb=_summarise)
+
+
+def _summarise(args: argparse.Namespace) -> None:
+    from sr3d.report.summary import write_summary
+
+    summary = write_summary(
+        args.setting, args.out, expected_trainings=args.trainings, expected_tests=args.tests
+    )
+    for warning in summary["warnings"]:
+        print(f"sr3d: {args.setting}: {warning}", file=sys.stderr)
+    print(f"{args.out}: {summary['runs']} tests")
+
+
+def add_report(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    about = "The paper's tables, ours beside theirs, as Markdown, CSV and LaTeX."
+    verb = verbs.add_parser("report", parents=[common], help=about, description=about)
+    _add_results(verb)
+    verb.add_argument(
+        "--tables", type=Path, required=True, metavar="FILE", help="the paper as data"
+    )
+    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="where tables go")
+    verb.add_argument("--table", nargs="+", metavar="NAME", help="only these tables")
+    verb.add_argument("--dataset", nargs="+", metavar="NAME", help="only these data sets")
+    verb.set_defaults(verb=_report)
+
+
+def _report(args: argparse.Namespace) -> None:
+    from sr3d.report.tables import write_tables
+
+    for path in write_tables(args.results, args.tables, args.out, args.table, args.dataset):
+        print(path)
+
+
+def add_track(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    about = "Put every run into an MLflow store; again changes nothing, a lost store comes back."
+    verb = verbs.add_parser("track", parents=[common], help=about, description=about)
+    _add_results(verb)
+    verb.add_argument("--store", default="sqlite:///results/mlflow.db", help="MLflow tracking URI")
+    verb.add_argument(
+        "--artifacts",
+        type=Path,
+        default=Path("results/mlartifacts"),
+        metavar="DIR",
+        help="where MLflow's users may put artefacts (results/mlartifacts)",
+    )
+    verb.add_argument("--tables", type=Path, metavar="FILE", help="tag settings with their tables")
+    verb.set_defaults(verb=_track)
+
+
+def _track(args: argparse.Namespace) -> None:
+    from sr3d.report.paper import tables_by_setting
+    from sr3d.tracking import track
+
+    tables = tables_by_setting(args.tables) if args.tables else None
+    report = track(args.results, args.store, args.artifacts, tables)
+    counts = ("created", "updated", "unchanged", "missing")
+    told = [f"{getattr(report, name)} {name}" for name in counts if getattr(report, name)]
+    print(f"{args.store}: runs {', '.join(told) or 'none'}")
+
+
+def _add_results(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")

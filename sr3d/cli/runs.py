@@ -1,0 +1,105 @@
+"""The verbs that compute: `train` and `test`."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import ExitStack
+from pathlib import Path
+
+from sr3d.cli.arguments import Verbs
+from sr3d.config import DATASETS, Config, default_config
+from sr3d.errors import InputError
+
+
+def add_train(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    about = "Train one setting once. Interrupted, the same command goes on where it stopped."
+    verb = verbs.add_parser("train", parents=[common], help=about, description=about)
+    verb.add_argument("--dataset", required=True, metavar="NAME", help=", ".join(DATASETS))
+    verb.add_argument("--data", type=Path, required=True, metavar="DIR", help="prepared folder")
+    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="the run's folder")
+    verb.add_argument("--setting", default="sr3d", metavar="NAME", help="its name in tables (sr3d)")
+    verb.add_argument("--train", type=int, default=0, metavar="I", help="which training (0)")
+    verb.add_argument("--split", default="train", help="whose scenes (train)")
+    verb.add_argument(
+        "--set",
+        action="append",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change the configuration, e.g. assigner.k=7; `sr3d config` lists every key",
+    )
+    verb.add_argument("--seed", type=int, help="base seed; the run's own follows from it")
+    verb.add_argument("--workers", type=int, default=0, help="processes that load scenes (0)")
+    _add_device(verb)
+    verb.set_defaults(verb=_train)
+
+
+def _train(args: argparse.Namespace) -> None:
+    overrides = [item for group in args.set for item in group]
+    config: Config = default_config(args.dataset).with_overrides(overrides)
+    if args.seed is not None:
+        config = config.with_overrides([f"seed={args.seed}"])
+    with _device(args):
+        from sr3d.training import TrainingJob, train
+
+        record = train(
+            TrainingJob(
+                config=config,
+                overrides=overrides,
+                data=args.data,
+                out=args.out,
+                setting=args.setting,
+                index=args.train,
+                split=args.split,
+                device=args.device,
+                workers=args.workers,
+            )
+        )
+    print(f"{args.out}: {record.wall_seconds:.0f} s, last loss {record.metrics['loss']:.3f}")
+
+
+def add_test(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    about = "Test one training once, with the seeded randomness of that test."
+    verb = verbs.add_parser("test", parents=[common], help=about, description=about)
+    verb.add_argument("--run", type=Path, required=True, metavar="DIR", help="a training's folder")
+    verb.add_argument("--data", type=Path, required=True, metavar="DIR", help="prepared folder")
+    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="the test's folder")
+    verb.add_argument("--test", type=int, default=0, metavar="J", help="which test (0)")
+    verb.add_argument("--split", default="val", help="whose scenes (val)")
+    _add_device(verb)
+    verb.set_defaults(verb=_test)
+
+
+def _test(args: argparse.Namespace) -> None:
+    with _device(args):
+        from sr3d.evaluation import TestJob, test
+
+        job = TestJob(args.run, args.data, args.out, args.test, args.split, args.device)
+        metrics = test(job).metrics
+    print(f"{args.out}: AP25 {metrics['AP25']:.1f}, AP50 {metrics['AP50']:.1f}")
+
+
+def _add_device(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where to run (cpu)")
+    verb.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        help="CPU threads (1); results are the same bits only for the same number",
+    )
+
+
+def _device(args: argparse.Namespace) -> ExitStack:
+    """Lease a GPU if one is asked for (before torch looks for it), and fix the threads."""
+    stack = ExitStack()
+    if args.device == "cuda":
+        from sr3d.gpu_lease import lease_gpu
+
+        stack.enter_context(lease_gpu())
+    import torch
+
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: PyTorch sees no GPU; `sr3d doctor` tells why")
+    torch.set_num_threads(args.threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    return stack

@@ -1,0 +1,212 @@
+"""mmdet3d's prepared clouds and info files, turned into scenes without preparing anything again.
+
+What differs between its data sets: ScanNet's clouds are not aligned (its boxes are, and the info
+file has the matrix), SUN RGB-D's colours end at 1 and the others' at 255, S3DIS has an info file an
+area.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from sr3d.config import did_you_mean
+from sr3d.data.alignment import align
+from sr3d.data.datasets import DATASETS, Dataset, get_dataset
+from sr3d.data.mmdet3d.infos import SceneInfo, read_infos
+from sr3d.data.prepared import Manifest, PreparedWriter
+from sr3d.data.readers import published
+from sr3d.data.readers.conversion import HowTo, Source, convert
+from sr3d.data.readers.selection import select_scenes
+from sr3d.data.scene import Scene, check_scene
+from sr3d.errors import InputError
+from sr3d.geometry.boxes import Boxes
+
+Array = npt.NDArray[Any]
+
+AREAS = {"train": (1, 2, 3, 4, 6), "val": (5,)}
+_AGAIN = "make it with mmdet3d again"
+
+
+def prepare_mmdet3d(
+    root: Path,
+    out: Path,
+    *,
+    dataset: str | None = None,
+    infos: Mapping[str, Sequence[Path]] | None = None,
+    clockwise: bool = False,
+    scenes: Sequence[str] | None = None,
+    append: bool = False,
+    how: HowTo = HowTo(),
+) -> Manifest:
+    """Turn what mmdet3d prepared into a prepared folder.
+
+    root: holds `points/`, and `<data set>_infos_<split>.pkl` (S3DIS: `s3dis_infos_Area_<n>.pkl`)
+    directly or in `infos/`. dataset: which one; by default the only one that has info files there.
+    infos: split to info files, where they have other names. clockwise: see `read_infos`.
+    scenes: only these; by default all. append: add to what `out` holds.
+
+    Raises:
+        InputError: a missing or unusable file, or counts other than published; nothing is written
+            before all files are known to exist.
+    """
+    kind = get_dataset(dataset or _only_dataset(root))
+    files = infos or _info_files(root, kind.name)
+    known = {
+        split: [
+            info for path in paths for info in read_infos(path, kind.classes, clockwise=clockwise)
+        ]
+        for split, paths in files.items()
+    }
+    chosen = select_scenes({split: [i.id for i in found] for split, found in known.items()}, scenes)
+    sources = [
+        Source(
+            split=split,
+            id=info.id,
+            files=(root / "points" / info.points,),
+            read=partial(read_scene, root / "points" / info.points, info, kind),
+        )
+        for split, found in known.items()
+        for info in found
+        if info.id in chosen.get(split, ())
+    ]
+    labels = "v2 unless mmdet3d was told otherwise" if kind.name == "sunrgbd" else "of the infos"
+    writer = PreparedWriter(
+        out,
+        kind.name,
+        kind.classes,
+        kind.rotated,
+        f"{kind.name}, prepared by mmdet3d",
+        labels=labels,
+        append=append,
+    )
+    whole = scenes is None and infos is None
+    remedy = (
+        "make them with mmdet3d's tools/create_data.py, or name with --scenes those that you have"
+    )
+    return convert(sources, writer, _published(kind.name, whole), remedy, how)
+
+
+def read_scene(path: Path, info: SceneInfo, dataset: Dataset) -> Scene:
+    """One cloud with its boxes.
+
+    Raises:
+        InputError: names the file, what is wrong with it and what to do.
+    """
+    rows = read_cloud(path)
+    brightest = float(rows[:, 3:].max())
+    if brightest <= 1 < color_scale(dataset.name):
+        raise InputError(f"{path}: colours end at {brightest:.3g}, those of {dataset.name} at 255; "
+                         f"{_AGAIN}")  # fmt: skip
+    if dataset.name == "scannet" and info.alignment is None:
+        raise InputError(f"{path}: the info file has no axis_align_matrix for it; make it again")
+    points = rows[:, :3].copy() if info.alignment is None else align(rows[:, :3], info.alignment)
+    if dataset.name == "scannet":
+        _check_frame(points, info.boxes, path)
+    scene = Scene(
+        id=info.id,
+        points=torch.from_numpy(points),
+        colors=torch.from_numpy(rows[:, 3:] / np.float32(color_scale(dataset.name))),
+        boxes=Boxes.from_array(info.boxes),
+        labels=torch.from_numpy(info.labels),
+    )
+    check_scene(scene, dataset.classes, str(path))
+    return scene
+
+
+def color_scale(dataset: str) -> int:
+    """What white is in mmdet3d's files; ours of procedural rooms keep 1."""
+    return 255 if dataset in ("scannet", "s3dis") else 1
+
+
+def read_cloud(path: Path) -> Array:
+    """(N, 6) float32, the rows of a .bin file.
+
+    Raises:
+        InputError: the file is missing, empty or truncated, or holds NaN.
+    """
+    try:
+        values = np.fromfile(path, dtype="<f4")
+        size = path.stat().st_size
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error}); {_AGAIN}") from None
+    if size == 0 or size % 24:
+        raise InputError(f"{path}: {size} bytes are no whole number of 6-value points; {_AGAIN}")
+    rows = values.reshape(-1, 6)
+    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(bad):
+        raise InputError(f"{path}: point {bad[0]} is NaN or infinite; {_AGAIN}")
+    return rows
+
+
+def info_names(dataset: str) -> dict[str, tuple[str, ...]]:
+    """Split to the names of its info files, as mmdet3d writes them."""
+    if dataset == "s3dis":
+        return {s: tuple(f"s3dis_infos_Area_{n}.pkl" for n in areas) for s, areas in AREAS.items()}
+    return {split: (f"{dataset}_infos_{split}.pkl",) for split in ("train", "val")}
+
+
+def _check_frame(points: Array, boxes: Array, path: Path) -> None:
+    """A ScanNet box spans some of the points, so none may reach beyond them.
+
+    Points that were aligned already, as older mmdet3d and VoteNet's own scripts store them, fail.
+    """
+    if not len(boxes):
+        return
+    low, high = boxes[:, :3] - boxes[:, 3:6] / 2, boxes[:, :3] + boxes[:, 3:6] / 2
+    beyond = max(float((points.min(0) - low).max()), float((high - points.max(0)).max()))
+    if beyond > 0.1:
+        raise InputError(
+            f"{path}: boxes reach {beyond:.2f} m beyond the points, which are perhaps aligned "
+            "already; make both with one version of mmdet3d (1.0 or later stores them unaligned)"
+        )
+
+
+def _only_dataset(root: Path) -> str:
+    names = {path.name.partition("_infos_")[0] for path in _places(root)}
+    known = sorted(names & DATASETS.keys())
+    if len(known) == 1:
+        return known[0]
+    if known:
+        raise InputError(f"{root}: has info files of {' and '.join(known)}; choose with --dataset")
+    strange = sorted(names - DATASETS.keys())
+    hint = f" (found {strange[0]}_infos_…{did_you_mean(strange[0], list(DATASETS))})"
+    raise InputError(
+        f"{root}: no <data set>_infos_<split>.pkl in it or in its folder infos"
+        f"{hint if strange else ''}; make them with mmdet3d's tools/create_data.py, name their "
+        "folder with --root or the files with --infos"
+    )
+
+
+def _places(root: Path) -> list[Path]:
+    return [*root.glob("*_infos_*.pkl"), *root.glob("infos/*_infos_*.pkl")]
+
+
+def _info_files(root: Path, dataset: str) -> dict[str, list[Path]]:
+    found = {path.name: path for path in reversed(_places(root))}
+    names = info_names(dataset)
+    if absent := [name for some in names.values() for name in some if name not in found]:
+        raise InputError(
+            f"{absent[0]} is neither in {root} nor in {root / 'infos'}; make it with mmdet3d's "
+            "tools/create_data.py, name its folder with --root or other files with --infos"
+        )
+    return {split: [found[name] for name in some] for split, some in names.items()}
+
+
+def _published(dataset: str, whole: bool) -> published.Published:
+    match dataset:
+        case "scannet":
+            numbers = published.scannet()
+        case "sunrgbd":
+            numbers = published.sunrgbd("v2")
+        case "s3dis":
+            numbers = published.S3DIS
+        case _:
+            numbers = published.Published()
+    return numbers if whole else numbers.of_some_scenes()

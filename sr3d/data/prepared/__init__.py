@@ -1,0 +1,15 @@
+"""The prepared format, one for all data sets: memory-mapped points, one file of boxes a split.
+
+    DIR/manifest.json          what it is; written last, so its presence means the set is whole
+    DIR/points/<scene>.npy     (N, 6) float32: x, y, z in metres, z up; r, g, b in [0, 1]
+    DIR/<split>.npz            ground truth of the split: scene (K,), label (K,), box (K, 7), and
+                               scenes (M,), the ids of all its scenes
+
+The ground-truth files are what `sr3d evaluate --ground-truth` reads.
+"""
+
+from sr3d.data.prepared.manifest import MANIFEST, Manifest, read_manifest, verify
+from sr3d.data.prepared.reading import PreparedDataset
+from sr3d.data.prepared.writing import PreparedWriter
+
+__all__ = ["MANIFEST", "Manifest", "PreparedDataset", "PreparedWriter", "read_manifest", "verify"]

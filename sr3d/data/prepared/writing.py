@@ -1,0 +1,242 @@
+"""Scenes into a prepared folder, one by one, and the manifest at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sr3d._version import __version__
+from sr3d.data.prepared.journal import Entry, Journal
+from sr3d.data.prepared.manifest import MANIFEST, Manifest, read_manifest, write_manifest
+from sr3d.data.prepared.reading import PreparedDataset
+from sr3d.data.scene import Scene, check_scene
+from sr3d.errors import InputError
+from sr3d.files import atomic_path, digest, sha256
+from sr3d.geometry.boxes import Boxes
+from sr3d.machine import code_version
+
+JOURNAL = ".preparation.jsonl"
+
+
+class PreparedWriter:
+    """Writes scenes as they come and the manifest at the end.
+
+    A file that already has the wanted content is not written again; before another one is
+    replaced, the manifest that vouches for it goes. `append` keeps the scenes that the folder
+    holds, and its manifest until `finish`; on a folder without one it changes nothing.
+
+    Scenes that are added with a stamp are noted in a journal: the writer of an interrupted
+    preparation, begun anew with the same arguments and the same code, can `adopt` them.
+
+    Raises:
+        InputError: `append` to a folder of another data set, or to one that was changed.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        dataset: str,
+        classes: Iterable[str],
+        rotated: bool,
+        source: str,
+        *,
+        labels: str = "",
+        append: bool = False,
+    ) -> None:
+        self.folder = Path(folder)
+        self.dataset, self.classes, self.rotated = dataset, tuple(classes), rotated
+        self.source, self.labels = source, labels
+        self.splits: dict[str, list[Scene]] = {}  # without their points
+        self.scenes: dict[str, dict[str, Any]] = {}
+        self._added: set[str] = set()
+        self._keep_manifest = append
+        self._replaced = _manifest_if_any(self.folder)
+        journal = {"dataset": dataset, "rotated": rotated, "source": source, "labels": labels}
+        self._journal = Journal(self.folder / JOURNAL, {**journal, "code": _code_digest()})
+        if append and (self.folder / MANIFEST).exists():
+            self._continue(read_manifest(folder))
+
+    def _continue(self, old: Manifest) -> None:
+        ours = self.dataset, list(self.classes), self.rotated
+        if (old.dataset, old.classes, old.rotated) != ours:
+            raise InputError(
+                f"{self.folder}: holds '{old.dataset}' with {len(old.classes)} classes, and "
+                f"'{self.dataset}' cannot be appended to it; choose another folder"
+            )
+        self.source = _joined(old.source, self.source)
+        self.labels = _joined(old.labels, self.labels)
+        self.scenes = dict(old.scenes)
+        self.splits = {s: PreparedDataset(self.folder, s).without_points() for s in old.splits}
+
+    def journaled(self, split: str, scene: str, stamp: str) -> bool:
+        """Whether an interrupted preparation wrote this scene from the same files."""
+        entry = self._journal.entries.get(scene)
+        if entry is None or (entry.split, entry.stamp) != (split, stamp) or scene in self.scenes:
+            return False
+        path = self._points_path(scene)
+        return path.is_file() and sha256(path) == entry.facts["sha256"]
+
+    def adopt(self, scene: str) -> None:
+        """Take over a scene that is `journaled`."""
+        entry = self._journal.entries[scene]
+        boxes, labels = Boxes.from_array(entry.boxes), torch.tensor(entry.labels, dtype=torch.int64)
+        light = Scene(scene, torch.zeros(0, 3), torch.zeros(0, 3), boxes, labels)
+        self._keep(entry.split, light, entry.facts)
+
+    def add(self, split: str, scene: Scene, stamp: str | None = None) -> None:
+        """Check and write one scene; with a stamp, note it in the journal.
+
+        Raises:
+            InputError: the scene is unusable, or was added before, or the folder holds another
+                one of that id.
+        """
+        _check_name(split, "split")
+        _check_name(scene.id, "scene")
+        check_scene(scene, self.classes, scene.id)
+        if not self.rotated and scene.boxes.yaw.any():
+            raise InputError(
+                f"{scene.id}: some boxes have a yaw, which '{self.dataset}' knows not; "
+                "replace them by their enclosing boxes"
+            )
+        data = _points_file(scene)
+        facts = {
+            "points": len(scene),
+            "boxes": len(scene.boxes),
+            "sha256": hashlib.sha256(data).hexdigest(),
+        }
+        light = replace(scene, points=scene.points[:0].clone(), colors=scene.colors[:0].clone())
+        self._keep(split, light, facts)
+        self._write(self._points_path(scene.id), data)
+        if stamp is not None:
+            boxes, labels = scene.boxes.tensor.tolist(), scene.labels.tolist()
+            self._journal.add(Entry(split, scene.id, stamp, facts, boxes, labels))
+
+    def _keep(self, split: str, light: Scene, facts: dict[str, Any]) -> None:
+        """Enter a scene into the tables that the manifest is made from."""
+        if light.id in self._added:
+            raise InputError(f"{light.id}: the scene is listed twice; list it once")
+        if light.id in self.scenes:
+            held = next((s for s in self.splits.get(split, []) if s.id == light.id), None)
+            if facts != self.scenes[light.id] or held is None or not _same_truth(held, light):
+                raise InputError(
+                    f"{self.folder}: holds another '{light.id}' already (its points, boxes or "
+                    "split differ); choose another folder, or prepare without appending"
+                )
+        else:
+            self.splits.setdefault(split, []).append(light)
+            self.scenes[light.id] = facts
+        self._added.add(light.id)
+
+    def finish(
+        self, left_out: Mapping[str, str] | None = None, deviations: Sequence[str] = ()
+    ) -> Manifest:
+        """Write the ground truth of every split, then the manifest; files of an older set that
+        the folder held go.
+
+        left_out, deviations: see `Manifest`.
+
+        Raises:
+            InputError: there is no scene.
+        """
+        if not self.scenes:
+            raise InputError(f"{self.folder}: no scenes to prepare; name at least one")
+        self._keep_manifest = False
+        truth = {}
+        for split, scenes in self.splits.items():
+            data = _truth_file(scenes)
+            self._write(self.folder / f"{split}.npz", data)
+            truth[split] = hashlib.sha256(data).hexdigest()
+        manifest = Manifest(
+            dataset=self.dataset,
+            classes=list(self.classes),
+            rotated=self.rotated,
+            source=self.source,
+            labels=self.labels,
+            splits={split: [s.id for s in scenes] for split, scenes in self.splits.items()},
+            scenes=self.scenes,
+            ground_truth=truth,
+            left_out=dict(left_out or {}),
+            deviations=list(deviations),
+            code_version=f"{__version__} {code_version()['commit'] or ''}".strip(),
+        )
+        write_manifest(self.folder, manifest)
+        self._journal.remove()
+        self._clear(manifest)
+        return manifest
+
+    def _clear(self, manifest: Manifest) -> None:
+        if self._replaced is None:
+            return
+        for scene in self._replaced.scenes.keys() - manifest.scenes.keys():
+            self._points_path(scene).unlink(missing_ok=True)
+        for split in self._replaced.splits.keys() - manifest.splits.keys():
+            (self.folder / f"{split}.npz").unlink(missing_ok=True)
+
+    def _points_path(self, scene: str) -> Path:
+        return self.folder / "points" / f"{scene}.npy"
+
+    def _write(self, path: Path, data: bytes) -> None:
+        if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
+            return
+        if not self._keep_manifest:
+            (self.folder / MANIFEST).unlink(missing_ok=True)
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(data)
+
+
+def _manifest_if_any(folder: Path) -> Manifest | None:
+    try:
+        return read_manifest(folder)
+    except InputError:
+        return None
+
+
+def _code_digest() -> str:
+    """Digest of the code that reads data: what another version wrote is not gone on with."""
+    folder = Path(__file__).parents[1]
+    sources = sorted(folder.rglob("*.py"))
+    return digest({str(p.relative_to(folder)): p.read_text("utf-8") for p in sources})
+
+
+def _joined(one: str, other: str) -> str:
+    return "; ".join(dict.fromkeys(part for part in [*one.split("; "), other] if part))
+
+
+def _check_name(name: str, what: str) -> None:
+    """Names become file names: letters of any script, digits and `_ - . +`, no leading dot."""
+    if not re.fullmatch(r"\w[\w.+-]*", name) or len(name.encode()) > 200:
+        raise InputError(f"'{name}': a {what} is named by letters, digits and _ - . + alone")
+
+
+def _same_truth(one: Scene, other: Scene) -> bool:
+    same_boxes = torch.equal(one.boxes.tensor, other.boxes.tensor.float())
+    return same_boxes and torch.equal(one.labels, other.labels)
+
+
+def _points_file(scene: Scene) -> bytes:
+    rows = torch.cat([scene.points, scene.colors], dim=1).numpy().astype(np.float32)
+    if rows.shape != (len(scene), 6):
+        raise InputError(f"{scene.id}: points and colours must have three columns each")
+    buffer = io.BytesIO()
+    np.save(buffer, rows, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _truth_file(scenes: list[Scene]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(
+        buffer,
+        scenes=np.array([s.id for s in scenes], dtype=np.str_),
+        scene=np.array([s.id for s in scenes for _ in s.labels], dtype=np.str_),
+        label=torch.cat([s.labels for s in scenes]).numpy().astype(np.int64),
+        box=torch.cat([s.boxes.tensor for s in scenes]).numpy().astype(np.float32),
+    )
+    return buffer.getvalue()

@@ -1,0 +1,153 @@
+"""The loop that all readers share: scenes from their original files into the prepared format."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sr3d.data.parallel import threaded_map
+from sr3d.data.prepared import Manifest, PreparedWriter
+from sr3d.data.readers.published import Published, compare, compare_scenes
+from sr3d.data.scene import Scene
+from sr3d.errors import InputError
+from sr3d.files import digest
+
+Progress = Callable[[int, int], None]
+"""Called with the scenes done and the scenes in all."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One scene to be: its split and id, the files it comes from, and what reads them."""
+
+    split: str
+    id: str
+    files: tuple[Path, ...]
+    read: Callable[[], Scene]
+
+    def stamp(self) -> str:
+        """Tells these files from changed ones, without reading them."""
+        facts = [(str(p), s.st_size, s.st_mtime_ns) for p in self.files for s in [p.stat()]]
+        return digest(facts)
+
+
+@dataclass(frozen=True)
+class HowTo:
+    """How a preparation goes about it, the same for every reader.
+
+    workers: threads. keep_going: leave out scenes that cannot be read, and accept deviations from
+    the published counts; both are kept in the manifest. progress: see `Progress`.
+    """
+
+    workers: int = 1
+    keep_going: bool = False
+    progress: Progress | None = None
+
+
+def convert(
+    sources: Sequence[Source],
+    writer: PreparedWriter,
+    published: Published,
+    remedy: str,
+    how: HowTo = HowTo(),
+) -> Manifest:
+    """Read every source and write it, in order; what an interrupted call wrote is not read again.
+
+    remedy: for missing files, which are looked for before anything is written.
+
+    Raises:
+        InputError: a scene that lacks files or cannot be read, or a set that is not the published
+            one: the message names the scenes. No manifest is written then.
+    """
+    listed: dict[str, list[str]] = {}
+    for source in sources:
+        listed.setdefault(source.split, []).append(source.id)
+    _refuse(compare_scenes(listed, published), writer.folder, how.keep_going)
+    sources, left_out = _complete(sources, remedy, how.keep_going)
+    stamps = [source.stamp() for source in sources]
+    done = [writer.journaled(s.split, s.id, t) for s, t in zip(sources, stamps, strict=True)]
+    fresh = [source for source, adopted in zip(sources, done, strict=True) if not adopted]
+    if len(fresh) < len(sources):
+        _log.info("going on after %d of %d scenes", len(sources) - len(fresh), len(sources))
+    read = threaded_map(_attempt, fresh, how.workers)
+    for number, (source, stamp, adopted) in enumerate(zip(sources, stamps, done, strict=True)):
+        if adopted:
+            writer.adopt(source.id)
+        elif reason := _take(writer, source, stamp, read, how.keep_going):
+            left_out[source.id] = reason
+        if how.progress:
+            how.progress(number + 1, len(sources))
+    for reason in left_out.values():
+        _log.warning("left out: %s", reason)
+    if left_out and not writer.scenes:
+        raise InputError(f"{writer.folder}: none of {len(sources)} scenes could be read; see above")
+    deviations = compare(writer.splits, writer.classes, published, left_out)
+    _refuse(deviations, writer.folder, how.keep_going)
+    for deviation in deviations:
+        _log.warning("not the published data set: %s", deviation)
+    return writer.finish(left_out, deviations)
+
+
+def _refuse(deviations: Sequence[str], folder: Path, keep_going: bool) -> None:
+    if deviations and not keep_going:
+        raise InputError(
+            f"{folder}: not the published data set: {', '.join(deviations)}; mend the original "
+            "files, name with --scenes those that you want, or go on with --keep-going, which "
+            "notes it in the manifest"
+        )
+
+
+def _complete(
+    sources: Sequence[Source], remedy: str, keep_going: bool
+) -> tuple[list[Source], dict[str, str]]:
+    """The sources whose files all exist, and why the others are left out.
+
+    Raises:
+        InputError: some lack files, and that is not accepted: how many, and what the first lack.
+    """
+    lacking = {
+        source.id: missing
+        for source in sources
+        if (missing := [path for path in source.files if not path.is_file()])
+    }
+    if lacking and not keep_going:
+        # Where the whole folder is missing, its name says enough.
+        first = [path for missing in list(lacking.values())[:3] for path in missing]
+        named = [path if path.parent.is_dir() else path.parent for path in first]
+        names = ", ".join(dict.fromkeys(map(str, named))) + (", …" if len(lacking) > 3 else "")
+        raise InputError(f"{len(lacking)} of {len(sources)} scenes lack files: {names}; {remedy}")
+    left_out = {
+        scene: f"{missing[0]}: no such file; {remedy}" for scene, missing in lacking.items()
+    }
+    return [source for source in sources if source.id not in lacking], left_out
+
+
+def _attempt(source: Source) -> Scene | InputError:
+    try:
+        return source.read()
+    except InputError as error:
+        return error
+
+
+def _take(
+    writer: PreparedWriter,
+    source: Source,
+    stamp: str,
+    read: Iterator[Scene | InputError],
+    keep_going: bool,
+) -> str | None:
+    """Write the next scene; why it was left out, if it was."""
+    scene = next(read)
+    try:
+        if isinstance(scene, InputError):
+            raise scene
+        writer.add(source.split, scene, stamp)
+    except InputError as error:
+        if not keep_going:
+            raise
+        return str(error)
+    return None

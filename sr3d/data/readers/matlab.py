@@ -1,0 +1,66 @@
+"""MATLAB files as plain values, version 5 and version 7.3 (which is HDF5) alike.
+
+pymatreader reads both. An array of structs becomes a dictionary of lists, one entry a struct, and a
+single struct one of plain values; `struct_rows` gives a list of dictionaries for both.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pymatreader import read_mat
+
+from sr3d.errors import InputError
+
+AGAIN = "download it again"
+
+
+def load_mat(path: Path, *names: str) -> list[Any]:
+    """The variables of these names.
+
+    Raises:
+        InputError: the file cannot be read, or lacks one of them.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of types that no variable here has
+            content = read_mat(path, variable_names=list(names))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; {AGAIN}") from None
+    except Exception as error:  # a damaged file makes the parsers raise almost anything
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise InputError(f"{path}: not a readable MATLAB file ({reason}); {AGAIN}") from None
+    for name in names:
+        if name not in content:
+            raise InputError(f"{path}: has no variable {name}; {AGAIN}")
+    return [content[name] for name in names]
+
+
+def texts(value: Any) -> list[str]:
+    """A cell array of texts; one text alone counts as such, an empty array as none."""
+    if isinstance(value, str):
+        return [value]
+    return [item for item in value if isinstance(item, str)]
+
+
+def struct_rows(value: Any, text: str) -> list[dict[str, Any]]:
+    """The structs of an array of any length; `text` is a field that holds a text in each.
+
+    Raises:
+        KeyError: the structs lack that field.
+        ValueError: the fields are not equally many.
+    """
+    if not isinstance(value, dict):
+        if np.size(value):
+            raise ValueError("not an array of structs")
+        return []
+    if isinstance(value[text], str):
+        return [value]
+    count = len(value[text])
+    ragged = [name for name, column in value.items() if len(column) != count]
+    if ragged:
+        raise ValueError(f"{len(value[ragged[0]])} entries of {ragged[0]} for {count} structs")
+    return [{name: column[i] for name, column in value.items()} for i in range(count)]
