@@ -1,0 +1,299 @@
+"""S3DIS as it is downloaded: the text files of a room's objects become points and boxes.
+
+    Area_<n>/<room>/Annotations/<class>_<k>.txt     an object: lines `x y z r g b`, metres, 0..255
+
+Area 5 is the validation set. The rules are those by which all published numbers were made
+(open-mmlab/mmdetection3d, `data/s3dis`): a room is all its objects, shifted so that its minimum
+is 0, and a box is the minimum and the maximum over an object's points. Two things differ on
+purpose: files are taken in sorted order instead of the file system's, and a copy of a file, as
+`wall_3 (1).txt` of Area_5/office_36 is said to be, does not double its points.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from sr3d.data.datasets import S3DIS
+from sr3d.data.prepared import Manifest, PreparedWriter
+from sr3d.data.readers.conversion import HowTo, Source, convert
+from sr3d.data.readers.published import S3DIS as PUBLISHED
+from sr3d.data.readers.selection import select_scenes
+from sr3d.data.scene import Scene, check_scene
+from sr3d.errors import InputError
+from sr3d.geometry.boxes import Boxes
+
+Array = npt.NDArray[Any]
+
+FOLDER = "Stanford3dDataset_v1.2_Aligned_Version"
+VAL_AREA = 5
+OTHER_CLASSES = (
+    "beam", "ceiling", "clutter", "column", "door", "floor", "stairs", "staris", "wall", "window",
+)  # fmt: skip
+"""What S3DIS holds besides furniture; "staris" is a slip of its own."""
+
+_AGAIN = "download S3DIS again"
+_STRAY = re.compile(rb"[^ -~\t]")
+
+_log = logging.getLogger(__name__)
+
+
+class _Notes:
+    """What was odd but no error: told once, at the end, instead of room by room."""
+
+    def __init__(self) -> None:
+        self._things: defaultdict[str, list[str]] = defaultdict(list)
+
+    def add(self, what: str, thing: str, count: int = 1) -> None:
+        # Several threads read rooms; extending a list is atomic, counting is not.
+        self._things[what].extend([thing] * count)
+
+    def warn(self) -> None:
+        for what, things in sorted(self._things.items()):
+            counts = sorted(Counter(things).items())
+            _log.warning("%s: %s", what, ", ".join(f"{name} ({count})" for name, count in counts))
+
+
+def prepare_s3dis(
+    raw: Path,
+    out: Path,
+    *,
+    scenes: Sequence[str] | None = None,
+    append: bool = False,
+    how: HowTo = HowTo(),
+) -> Manifest:
+    """Turn raw rooms into a prepared folder: Area 5 is val, the other areas are train.
+
+    raw: the folder of the six areas, or the one that it lies in. scenes: only these, named like
+    `Area_1_office_2`; by default every room, whose numbers must be the published ones. append: add
+    to what `out` holds.
+
+    Raises:
+        InputError: a missing or unusable file, or other numbers; nothing is written before every
+            room is known to have annotations.
+    """
+    rooms = {_scene_id(room): room for area in _areas(raw) for room in _rooms(area)}
+    val = [scene for scene, room in rooms.items() if _area_number(room.parent) == VAL_AREA]
+    lists = {"train": [scene for scene in rooms if scene not in val], "val": val}
+    notes = _Notes()
+    sources = [
+        Source(
+            split=split,
+            id=scene,
+            # A room without annotations counts as lacking a file, before any is read.
+            files=tuple(_annotations(rooms[scene])) or (rooms[scene] / "Annotations" / "*.txt",),
+            read=partial(_read_room, rooms[scene], notes),
+        )
+        for split, ids in select_scenes(lists, scenes).items()
+        for scene in ids
+    ]
+    writer = PreparedWriter(
+        out,
+        "s3dis",
+        S3DIS.classes,
+        False,
+        "S3DIS v1.2 aligned, raw annotations",
+        labels="5 furniture classes",
+        append=append,
+    )
+    remedy = f"{_AGAIN}, or name with --scenes the rooms that you have"
+    published = PUBLISHED if scenes is None else PUBLISHED.of_some_scenes()
+    manifest = convert(sources, writer, published, remedy, how)
+    notes.warn()
+    return manifest
+
+
+def read_room(folder: Path) -> Scene:
+    """One room, `Area_<n>/<room>`: float32 metres from its minimum, colours in [0, 1], boxes.
+
+    Raises:
+        InputError: names the file, what is wrong with it and what to do.
+    """
+    notes = _Notes()
+    scene = _read_room(folder, notes)
+    notes.warn()
+    return scene
+
+
+def _read_room(folder: Path, notes: _Notes) -> Scene:
+    positions, colors, start = [], [], 0
+    furniture: list[tuple[Path, int, slice]] = []
+    for path in _annotations(folder):
+        name = _class_of(path, notes)
+        rows = _read_object(path, name, notes) if name else np.zeros((0, 6))
+        if len(rows) == 0:
+            continue
+        positions.append(rows[:, :3].copy())  # a view would keep all of `rows` in memory
+        colors.append(rows[:, 3:].astype(np.float32) / 255)
+        if name in S3DIS.classes:
+            own = slice(start, start + len(rows))
+            furniture.append((path, S3DIS.classes.index(name), own))
+        start += len(rows)
+    if not positions:
+        raise InputError(f"{folder / 'Annotations'}: no file with points; {_AGAIN}")
+    exact = np.concatenate(positions)
+    exact -= exact.min(axis=0)
+    points = exact.astype(np.float32)
+    scene = Scene(
+        id=_scene_id(folder),
+        points=torch.from_numpy(points),
+        colors=torch.from_numpy(np.concatenate(colors)),
+        boxes=Boxes.from_array(np.array([_box(points[own], path) for path, _, own in furniture])),
+        labels=torch.tensor([label for _, label, _ in furniture], dtype=torch.int64),
+    )
+    check_scene(scene, S3DIS.classes, str(folder))
+    return scene
+
+
+def _box(points: Array, source: Path) -> Array:
+    """(6,) centre and size; an object without extent is an error, for it can be no furniture."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    if not (high > low).all():
+        size = " × ".join(f"{edge:g}" for edge in high - low)
+        raise InputError(f"{source}: spans {size} m, which is flat; remove it, or {_AGAIN}")
+    return np.concatenate([(low + high) / 2, high - low])
+
+
+def _class_of(path: Path, notes: _Notes) -> str:
+    """The class that a file is named by; empty for a copy or other stray, which is passed over."""
+    named = re.fullmatch(r"(.+)_[0-9]+", path.stem)
+    name, start = named[1] if named else "", path.stem.split("_")[0]
+    if start in S3DIS.classes and name != start:
+        raise InputError(
+            f"{path}: not named {start}_<number>.txt, so it may be a copy; remove or rename it"
+        )
+    if not name:
+        notes.add("passed over files that are not named <class>_<number>.txt", str(path))
+    elif name not in S3DIS.classes + OTHER_CLASSES:
+        notes.add("took objects of unknown class for no furniture", name)
+    return name
+
+
+def _read_object(path: Path, name: str, notes: _Notes) -> Array:
+    """The rows of an object of that class; none may be there if it is no furniture."""
+    rows, repaired = read_annotation(path)
+    if repaired:
+        notes.add("repaired lines with a stray character", str(path), repaired)
+    if len(rows) == 0:
+        if name in S3DIS.classes:
+            raise InputError(f"{path}: holds no points; {_AGAIN}")
+        notes.add("passed over empty files", str(path))
+    return rows
+
+
+def read_annotation(path: Path) -> tuple[Array, int]:
+    """(N, 6) float64 x, y, z, r, g, b of a file, and how many lines had to be repaired.
+
+    Raises:
+        InputError: names the file and the line.
+    """
+    try:
+        with open(path, "rb") as file:
+            if not any(line.strip() for line in file):  # NumPy would print a warning
+                return np.zeros((0, 6)), 0
+        try:
+            rows = np.loadtxt(path, comments=None, encoding="latin1", ndmin=2)
+        except ValueError:
+            return _read_lines(path)
+        # What NumPy accepts and we do not is read again line by line, to tell which line it is.
+        return (rows, 0) if _sound(rows) else _read_lines(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); {_AGAIN}") from None
+
+
+def _sound(rows: Array) -> bool:
+    if rows.shape[1] != 6 or not np.isfinite(rows).all():
+        return False
+    return bool(rows[:, 3:].min() >= 0 and rows[:, 3:].max() <= 255)
+
+
+def _read_lines(path: Path) -> tuple[Array, int]:
+    """`read_annotation` for a file with a defect: slower, and able to repair lines."""
+    values, repaired = array("d"), 0
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            if not (text := line.strip()):
+                continue
+            if (numbers := _numbers(text)) is None:
+                numbers = next(filter(None, map(_numbers, _repairs(text))), None)
+                repaired += 1
+            if numbers is None:
+                raise InputError(
+                    f"{path}: line {number} must be x y z and r g b from 0 to 255, six numbers, "
+                    f"and is {str(text[:60])[1:]}; {_AGAIN}, or mend the line"
+                )
+            values.extend(numbers)
+    return np.array(values).reshape(-1, 6), repaired
+
+
+def _numbers(text: bytes) -> list[float] | None:
+    """The six numbers of a line, if it is six numbers and the last three are a colour."""
+    try:
+        numbers = [float(word) for word in text.split()]
+    except ValueError:
+        return None
+    if len(numbers) != 6 or not all(map(math.isfinite, numbers)) or b"_" in text:
+        return None  # float() reads 1_0 as 10
+    return numbers if min(numbers[3:]) >= 0 and max(numbers[3:]) <= 255 else None
+
+
+def _repairs(text: bytes) -> Iterator[bytes]:
+    """What a line with stray characters may have been, the likeliest first.
+
+    The known ones are characters that lost a bit: `167.\\x1000000` was a 0, `-9.1\\x160` a 6, and
+    what stands in `185\\x00187` a blank. So the bit is set again; where that makes no six numbers,
+    the character is taken for a blank, and then for nothing.
+    """
+    if _STRAY.search(text):
+        yield _STRAY.sub(lambda stray: bytes([stray[0][0] | 0x20]), text)
+        yield _STRAY.sub(b" ", text)
+        yield _STRAY.sub(b"", text)
+
+
+def _areas(raw: Path) -> list[Path]:
+    """The folders of the areas, in the order of their numbers."""
+    wanted = f"--raw names {FOLDER} or the folder that it lies in"
+    if not raw.is_dir():
+        raise InputError(f"{raw}: no such folder; {wanted}")
+    for folder in (raw, raw / FOLDER):
+        areas = [path for path in folder.glob("Area_*") if _area_number(path) and path.is_dir()]
+        if areas:
+            return sorted(areas, key=_area_number)
+    raise InputError(f"{raw}: holds no folders Area_1 to Area_6; {wanted}")
+
+
+def _area_number(area: Path) -> int:
+    """0 if it is not named like an area."""
+    match = re.fullmatch(r"Area_([1-9][0-9]*)", area.name)
+    return int(match[1]) if match else 0
+
+
+def _rooms(area: Path) -> list[Path]:
+    return sorted((p for p in area.iterdir() if p.is_dir() and p.name[0] != "."), key=_natural)
+
+
+def _annotations(room: Path) -> list[Path]:
+    """The text files of a room's objects, sorted; hidden ones, as macOS leaves, are none."""
+    paths = (room / "Annotations").glob("*.txt")
+    return sorted((p for p in paths if p.is_file() and p.name[0] != "."), key=_natural)
+
+
+def _natural(path: Path) -> tuple[list[str | int], str]:
+    """Sorts office_2 before office_10."""
+    parts = enumerate(re.split(r"([0-9]+)", path.name))
+    return [int(part) if i % 2 else part for i, part in parts], path.name
+
+
+def _scene_id(room: Path) -> str:
+    return f"{room.parent.name}_{room.name}"
