@@ -249,13 +249,17 @@ def add_inspect(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     data.add_argument("--scenes", nargs="+", metavar="ID", help="only these; default all")
     data.add_argument("--json", action="store_true", help="print JSON")
     data.add_argument(
-        "--pictures", type=Path, metavar="DIR", help="write one PNG a scene, seen from above"
+        "--pictures",
+        type=Path,
+        metavar="DIR",
+        help="write a PNG for each of these scenes: from above and from two sides, with boxes",
     )
     data.set_defaults(verb=_inspect_data)
 
 
 def _inspect_data(args: argparse.Namespace) -> None:
-    from sr3d.data.inspection import describe, inspect
+    from sr3d.data.inspection import choose_scenes, describe, inspect
+    from sr3d.data.prepared import read_manifest
     from sr3d.progress import Counter
 
     with Counter("scenes") as progress:
@@ -264,11 +268,11 @@ def _inspect_data(args: argparse.Namespace) -> None:
     if args.pictures:
         from sr3d.report.scene_pictures import draw_scenes
 
-        with Counter("pictures") as progress:
-            drawn = draw_scenes(
-                args.folder, args.pictures, args.split, args.scenes, progress=progress.update
-            )
-        print(f"{args.pictures}: {len(drawn)} pictures")
+        chosen = choose_scenes(args.folder, read_manifest(args.folder), args.split, args.scenes)
+        for split, scenes in chosen.items():
+            with Counter(f"pictures of {split}") as progress:
+                draw_scenes(args.folder, split, scenes, args.pictures, progress=progress.update)
+        print(f"{args.pictures}: {sum(map(len, chosen.values()))} pictures")
 
 
 def add_export(verbs: Verbs, common: argparse.ArgumentParser) -> None:

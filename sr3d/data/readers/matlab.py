@@ -24,12 +24,12 @@ def load_mat(path: Path, *names: str) -> list[Any]:
     Raises:
         InputError: the file cannot be read, or lacks one of them.
     """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; {AGAIN}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of types that no variable here has
             content = read_mat(path, variable_names=list(names))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; {AGAIN}") from None
     except Exception as error:  # a damaged file makes the parsers raise almost anything
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise InputError(f"{path}: not a readable MATLAB file ({reason}); {AGAIN}") from None

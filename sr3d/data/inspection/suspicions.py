@@ -1,0 +1,111 @@
+"""What looks wrong in the scenes of a split."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from sr3d.data.inspection.scenes import OUTSIDE, Seen
+
+FEW = 0.05  # of a split's boxes may be odd
+LARGE, SMALL = 100.0, 1.2  # metres, the largest extent of a room; a unit cube is too small
+DARK = 1.01 / 255  # colours that end here were divided by 255 twice
+
+
+def _one_color(seen: Seen) -> bool:
+    return seen.known > 0 and bool((seen.colors[0] == seen.colors[2]).all())
+
+
+_LOOK = "look at a picture of one, and turn the data where it is read so that"
+# What makes a scene odd, the share of the scenes above which it is told, what to say, what to do.
+_RULES: tuple[tuple[Callable[[Seen], bool], float, str, str], ...] = (
+    (lambda s: not s.finite, 0, "NaN or infinite points or boxes", "mend or remove these scenes"),
+    (lambda s: s.up == 0, 0.5, "x looks like the up axis", f"{_LOOK} z is up"),
+    (lambda s: s.up == 1, 0.5, "y looks like the up axis", f"{_LOOK} z is up"),
+    (
+        lambda s: bool(s.extents.max() > LARGE),
+        0.5,
+        f"points span more than {LARGE:g} m (millimetres or centimetres?)",
+        "scale points and boxes to metres",
+    ),
+    (
+        lambda s: s.known > 0 and bool(s.extents.max() < SMALL),
+        0.5,
+        f"points span less than {SMALL:g} m (scaled to a unit size?)",
+        "scale points and boxes to metres",
+    ),
+    (
+        lambda s: bool((np.abs(s.boxes[:, 6]) > math.pi + 1e-4).any()),
+        0,
+        "a yaw beyond ±π (degrees?)",
+        "give yaw in radians from −π to π",
+    ),
+    (
+        lambda s: s.known > 0 and bool(s.colors[2].max() <= DARK) and not _one_color(s),
+        0,
+        "no colour is above 1/255 (divided by 255 twice?)",
+        "scale the colours to 0 to 1 once",
+    ),
+    (
+        _one_color,
+        0,
+        "all points have the same colour",
+        "read the scans' colours, or leave these out",
+    ),
+    (
+        lambda s: s.grey and not _one_color(s),
+        0,
+        "all points are grey",
+        "check that the three colour channels are read, or leave these scenes out",
+    ),
+    (
+        lambda s: bool(s.colors[0].min() < 0 or s.colors[2].max() > 1),
+        0,
+        "colours lie beyond 0 to 1",
+        "scale the colours to 0 to 1",
+    ),
+    (lambda s: not len(s.boxes), 0.5, "no box", "check that the boxes are read and classes match"),
+)
+
+
+def suspicions(split: str, seen: list[Seen], rotated: bool) -> list[str]:
+    found: list[str] = []
+
+    def say(odd: Sequence[Seen], what: str, remedy: str) -> None:
+        names = ", ".join([s.id for s in odd[:3]] + ["…"] * (len(odd) > 3))
+        found.append(f"{split}: {what} in {len(odd)} of {len(seen)} scenes ({names}); {remedy}.")
+
+    for test, share, what, remedy in _RULES:
+        odd = [s for s in seen if test(s)]
+        if len(odd) > share * len(seen):
+            say(odd, what, remedy)
+    boxes = sum(len(s.boxes) for s in seen)
+    for mask, what, remedy in (
+        (
+            "outside",
+            f"with their centre more than {OUTSIDE:g} m outside the points",
+            "see that points and boxes are in the same frame and unit",
+        ),
+        ("empty", "without a point inside", "see in a picture whether points and boxes match"),
+    ):
+        counts = [int(getattr(s, mask).sum()) for s in seen]
+        # A few may be odd, but not two or more that are most of a scene's.
+        most = [s for s, n in zip(seen, counts, strict=True) if n >= 2 and n > len(s.boxes) / 2]
+        if sum(counts) > FEW * boxes:
+            odd = [s for s, n in zip(seen, counts, strict=True) if n]
+            say(odd, f"{sum(counts)} of {boxes} boxes {what}", remedy)
+        elif most:
+            say(most, f"most boxes {what}", remedy)
+    # One real scene in ten looks so, because windows or cabinets share their upper edge.
+    overturned = [s for s in seen if s.overturned]
+    if len(overturned) > max(2, len(seen) / 2):
+        say(overturned, "the floor seems to lie above", f"{_LOOK} z points up")
+    turned = [s for s in seen if (np.abs(s.boxes[:, 6]) > 0).any()]
+    if rotated and boxes >= 3 and not turned:
+        odd = [s for s in seen if len(s.boxes)]
+        say(odd, "every yaw is 0 though boxes may turn", "check that yaw is read")
+    if turned and not rotated:
+        say(turned, "boxes with a yaw though the data set has none", "take their enclosing boxes")
+    return found

@@ -1,0 +1,189 @@
+"""What is wrong is told, and what is right is not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sr3d.data.inspection import BoxPlace, describe, inspect
+from sr3d.data.prepared import MANIFEST, read_manifest
+from sr3d.data.scene import Scene
+from sr3d.files import read_json, sha256, write_json
+from tests.data.inspection.making import (
+    STANDING,
+    in_degrees,
+    made,
+    overturned,
+    rewritten,
+    scaled,
+    shifted,
+    swapped,
+    write,
+)
+
+# ---------------------------------------------------------------- what is right
+
+
+def test_nothing_is_suspicious_in_rooms(rooms: Path, rotated_rooms: Path) -> None:
+    for folder in (rooms, rotated_rooms):
+        found = inspect(folder)
+        assert found.suspicions == []
+        assert all(split.up == (0, 0, split.scenes) for split in found.splits)
+        assert "Nothing suspicious." in describe(found)
+
+
+def test_nothing_is_suspicious_in_one_room_alone(rooms: Path) -> None:
+    for scene in read_manifest(rooms).scenes:
+        assert inspect(rooms, scenes=[scene]).suspicions == []
+
+
+# ---------------------------------------------------------------- what is wrong
+
+UP = "looks like the up axis"
+SPOILED: dict[str, tuple[Callable[[Scene], Scene], str]] = {
+    "x up": (swapped((2, 1, 0)), f"x {UP}"),
+    "y up": (swapped((0, 2, 1)), f"y {UP}"),
+    "millimetres": (scaled(1000), "more than 100 m (millimetres or centimetres?)"),
+    "centimetres": (scaled(100), "more than 100 m (millimetres or centimetres?)"),
+    "unit size": (scaled(0.2), "less than 1.2 m (scaled to a unit size?)"),
+    "divided twice": (lambda s: replace(s, colors=s.colors / 255), "no colour is above 1/255"),
+    "one colour": (lambda s: replace(s, colors=s.colors * 0 + 0.5), "all points have the same"),
+    "grey": (lambda s: replace(s, colors=s.colors[:, [1, 1, 1]]), "all points are grey"),
+}  # fmt: skip
+ALIGNED: dict[str, tuple[Callable[[Scene], Scene], str]] = {
+    "no boxes": (lambda s: replace(s, boxes=s.boxes[:0], labels=s.labels[:0]), "no box in"),
+    "other frame": (shifted(9.0, 0.0), "with their centre more than 0.5 m outside"),
+    "a little off": (shifted(0.0, 0.9), "boxes without a point inside"),
+}  # fmt: skip
+ROTATED: dict[str, tuple[Callable[[Scene], Scene], str]] = {
+    "no yaw": (lambda s: replace(s, boxes=s.boxes.enclosing()), "every yaw is 0"),
+    "degrees": (in_degrees, "a yaw beyond ±π (degrees?)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", [*SPOILED, *ALIGNED])
+def test_spoiled_rooms(rooms: Path, tmp_path: Path, case: str) -> None:
+    change, expected = (SPOILED | ALIGNED)[case]
+    _check_spoiled(rooms, tmp_path, change, expected)
+
+
+@pytest.mark.parametrize("case", [*SPOILED, *ROTATED])
+def test_spoiled_rotated_rooms(rotated_rooms: Path, tmp_path: Path, case: str) -> None:
+    change, expected = (SPOILED | ROTATED)[case]
+    _check_spoiled(rotated_rooms, tmp_path, change, expected)
+
+
+def _check_spoiled(
+    source: Path, folder: Path, change: Callable[[Scene], Scene], expected: str
+) -> None:
+    found = inspect(rewritten(source, folder, change))
+    for split in found.splits:
+        told = [sentence for sentence in split.suspicions if expected in sentence]
+        assert len(told) == 1, split.suspicions
+        assert told[0].startswith(f"{split.name}: ")
+        assert f" of {split.scenes} scenes (room_" in told[0]
+        assert ";" in told[0]
+        # Where boxes move or change, their points and colours may look odd too, but nothing else.
+        others = [s for s in split.suspicions if s not in told and "boxes" not in s]
+        assert others == []
+
+
+def test_rooms_on_their_head(rooms: Path, rotated_rooms: Path, tmp_path: Path) -> None:
+    for folder in (rooms, rotated_rooms):
+        found = inspect(rewritten(folder, tmp_path / folder.name, overturned))
+        count = found.splits[0].scenes
+        assert len(found.splits[0].suspicions) == 1
+        assert f"train: the floor seems to lie above in {count} of" in found.suspicions[0]
+
+
+def test_a_suspicion_counts_the_scenes_and_names_three(rooms: Path, tmp_path: Path) -> None:
+    grey = {"room_000001", "room_000002", "room_000003", "room_000005"}
+    folder = rewritten(
+        rooms,
+        tmp_path,
+        lambda s: replace(s, colors=s.colors[:, [0, 0, 0]]) if s.id in grey else s,
+    )
+    assert inspect(folder).suspicions == [
+        "train: all points are grey in 4 of 6 scenes (room_000001, room_000002, room_000003, …); "
+        "check that the three colour channels are read, or leave these scenes out."
+    ]
+
+
+def test_a_few_turned_scenes_are_not_the_split(rooms: Path, tmp_path: Path) -> None:
+    turned = {"room_000001", "room_000002"}
+    turn = swapped((2, 1, 0))
+    found = inspect(rewritten(rooms, tmp_path, lambda s: turn(s) if s.id in turned else s))
+    assert found.splits[0].up == (2, 0, 4)
+    assert found.suspicions == []
+
+
+def test_few_boxes_may_lack_points_but_not_most_of_a_scene(tmp_path: Path) -> None:
+    good = [made(f"s{i:02}", STANDING, [0, 1, 2]) for i in range(16)]
+    one = made("one", STANDING, [0, 1, 2], hollow=(1,))
+    write(tmp_path / "one", {"train": [*good, one]})
+    assert inspect(tmp_path / "one").suspicions == []
+    two = made("two", STANDING, [0, 1, 2], hollow=(0, 2))
+    write(tmp_path / "two", {"train": [*good, two]})  # 2 of 51 are few
+    assert inspect(tmp_path / "two").suspicions == [
+        "train: most boxes without a point inside in 1 of 17 scenes (two); "
+        "see in a picture whether points and boxes match."
+    ]
+    write(tmp_path / "many", {"train": [*good[:10], one, two]})  # 3 of 36 are not
+    assert inspect(tmp_path / "many").suspicions == [
+        "train: 3 of 36 boxes without a point inside in 2 of 12 scenes (one, two); "
+        "see in a picture whether points and boxes match."
+    ]
+
+
+def test_nan_and_colours_of_an_overwritten_file(small: Path, tmp_path: Path) -> None:
+    folder = rewritten(small, tmp_path, lambda s: s)
+    path = folder / "points" / "a.npy"
+    rows = np.load(path)
+    bright = rows * np.float32(255)
+    rows[5, 1], rows[7, 4], rows[8, 0] = np.nan, np.inf, -np.inf
+    np.save(path, rows)
+    found = inspect(folder)
+    assert found.splits[0].not_finite == ("a",)
+    assert any(
+        "NaN or infinite points or boxes in 1 of 3 scenes (a)" in s for s in found.suspicions
+    )
+    json.dumps(found.to_dict(), allow_nan=False)
+    np.save(path, np.full_like(rows, np.nan))
+    lost = inspect(folder)
+    assert lost.splits[0].not_finite == ("a",)
+    assert [p for p in lost.splits[0].without_points if p.scene == "a"] == [
+        BoxPlace("a", name, k) for k, name in enumerate(("chair", "chair", "table"))
+    ]
+    json.dumps(lost.to_dict(), allow_nan=False)
+    describe(lost)
+    np.save(path, bright)
+    assert any("colours lie beyond 0 to 1" in s for s in inspect(folder).suspicions)
+
+
+def test_boxes_that_the_writer_would_refuse(small: Path, tmp_path: Path) -> None:
+    folder = rewritten(small, tmp_path, lambda s: s)
+    with np.load(folder / "val.npz") as file:
+        truth = dict(file)
+    truth["box"][0, 2] = np.nan
+    truth["box"][1, 6] = 0.3
+    np.savez(folder / "val.npz", **truth)
+    manifest = read_manifest(folder)
+    manifest.ground_truth["val"] = sha256(folder / "val.npz")
+    value = read_json(folder / MANIFEST)
+    digest = {"ground_truth": manifest.ground_truth, "digest": manifest.digest()}
+    write_json(folder / MANIFEST, {**value, **digest})
+    val = inspect(folder).splits[1]
+    assert val.not_finite == ("c",)
+    assert [c.boxes for c in val.classes] == [3, 1, 0]
+    assert val.classes[0].median_size == pytest.approx(
+        (0.55, 0.4, 0.95)
+    )  # of the two that are whole
+    assert val.without_points == ()
+    told = " ".join(val.suspicions)
+    assert "NaN or infinite" in told
+    assert "boxes with a yaw though the data set has none in 1 of 1 scenes (c)" in told
