@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
@@ -14,8 +14,11 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def threaded_map(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
-    """`function` of each item, in order; at most two results a worker wait to be taken.
+def threaded_map(
+    function: Callable[[T], R], items: Iterable[T], workers: int
+) -> Generator[R, None, None]:
+    """`function` of each item, in order; at most two results a worker wait to be taken. Close it
+    if you may leave it half-way.
 
     For work that NumPy, image decoders or files do: they let go of the interpreter.
     """

@@ -76,13 +76,34 @@ def overrides(wildcards) -> list[str]:
     return ["--set", *values] if values else []
 
 
-# Snakemake does not track parameters that are functions of the output or the resources. The next two
-# want just that: neither moving the original files nor another device retrains everything.
+# Snakemake does not track parameters that are functions of the output or the resources. Those that follow
+# want just that: neither moving the original files nor another server or device retrains everything.
 
 
 def raw(dataset: str):
     """Where the original files of a data set lie."""
     return lambda wildcards, output: RAW[dataset]
+
+
+def real_scans(wildcards, output) -> str:
+    return REAL
+
+
+def real_infos(wildcards, output) -> list[str]:
+    """mmdet3d's info files of the real tiers, as arguments."""
+    named = [f"{split}={REAL}/{file}" for split, file in EXPERIMENT.get("infos", {}).items()]
+    return ["--infos", *named] if named else []
+
+
+def server(dataset: str):
+    """Where and how the original files are fetched, as arguments."""
+    own = EXPERIMENT["download"][dataset]
+    arguments = ["--url", own["url"]]
+    if "parallel" in own:
+        arguments += ["--parallel", str(own["parallel"])]
+    if own.get("accept_terms"):
+        arguments += ["--accept-terms"]
+    return lambda wildcards, output: arguments
 
 
 def device(wildcards, resources) -> str:
@@ -100,13 +121,14 @@ for table in EXPERIMENT["tables"]:
     require(rows, SETTINGS, "setting", "workflow/settings.yaml")
     if not settings_of(table):
         raise WorkflowError(f"workflow/tables.yaml: {table} shows none of the settings to train")
-if config["tier"] == "real" and "real_scans" not in config:
+if config["tier"].startswith("real") and "real_scans" not in config:
     raise WorkflowError(
-        "tier real: give the scans with --config real_scans=DIR; DIR holds scans/, meta/, points/ "
-        "and infos/, see docs/workflow.md"
+        f"tier {config['tier']}: give the scans with --config real_scans=DIR; docs/workflow.md says "
+        "what DIR holds"
     )
 
-RAW = EXPERIMENT["raw"] | {"real": config.get("real_scans", "")}
+RAW = EXPERIMENT["raw"]
+REAL = config.get("real_scans", "")
 GPUS = int(config["device"] == "cuda")  # of a training or a test
 # One thread on the CPU, always: sums, and so results, depend on the number of threads.
 THREADS = 4 if GPUS else 1

@@ -33,36 +33,99 @@ use rule prepare_synthetic as prepare_synthetic_rotated with:
         flavour="--rotated",
 
 
+rule download_scannet:
+    output:
+        done=f"{EXPERIMENT['data']['scannet']}.raw.json",
+    log:
+        "<logs>/download/scannet.log",
+    localrule: True
+    conda:
+        "../../envs/gpu.yaml"
+    params:
+        raw=raw("scannet"),
+        server=server("scannet"),
+    message:
+        "download what is missing of ScanNet (log: {log})"
+    shell:
+        "sr3d download scannet --out {params.raw:q} {params.server:q}"
+        " --done {output.done:q} > {log:q} 2>&1"
+
+
+rule download_sunrgbd:
+    output:
+        done=f"{EXPERIMENT['data']['sunrgbd']}.raw.json",
+    log:
+        "<logs>/download/sunrgbd.log",
+    localrule: True
+    conda:
+        "../../envs/gpu.yaml"
+    params:
+        raw=raw("sunrgbd"),
+        server=server("sunrgbd"),
+    message:
+        "download what is missing of SUN RGB-D (log: {log})"
+    shell:
+        "sr3d download sunrgbd --out {params.raw:q} {params.server:q}"
+        " --done {output.done:q} > {log:q} 2>&1"
+
+
+# Prepared data do not age with their original files: downloading again must not retrain for days.
 rule prepare_scannet:
+    input:
+        ancient(rules.download_scannet.output.done),
     output:
         manifest=f"{EXPERIMENT['data']['scannet']}/manifest.json",
     log:
         "<logs>/prepare/scannet.log",
     conda:
         "../../envs/gpu.yaml"
+    threads: 4
     params:
         folder=subpath(output.manifest, parent=True),
         raw=raw("scannet"),
     message:
         "prepare ScanNet from its original scans"
     shell:
-        "sr3d prepare scannet --raw {params.raw:q} --out {params.folder:q} > {log:q} 2>&1"
+        "sr3d prepare scannet --raw {params.raw:q} --out {params.folder:q}"
+        " --workers {threads} > {log:q} 2>&1"
 
 
 rule prepare_sunrgbd:
+    input:
+        ancient(rules.download_sunrgbd.output.done),
     output:
         manifest=f"{EXPERIMENT['data']['sunrgbd']}/manifest.json",
     log:
         "<logs>/prepare/sunrgbd.log",
     conda:
         "../../envs/gpu.yaml"
+    threads: 4
     params:
         folder=subpath(output.manifest, parent=True),
         raw=raw("sunrgbd"),
     message:
-        "prepare SUN RGB-D from its original files (`sr3d prepare sunrgbd` follows in a later version)"
+        "prepare SUN RGB-D from its original files"
     shell:
-        "sr3d prepare sunrgbd --raw {params.raw:q} --out {params.folder:q} > {log:q} 2>&1"
+        "sr3d prepare sunrgbd --raw {params.raw:q} --out {params.folder:q}"
+        " --workers {threads} > {log:q} 2>&1"
+
+
+rule prepare_s3dis:
+    output:
+        manifest=f"{EXPERIMENT['data']['s3dis']}/manifest.json",
+    log:
+        "<logs>/prepare/s3dis.log",
+    conda:
+        "../../envs/gpu.yaml"
+    threads: 2
+    params:
+        folder=subpath(output.manifest, parent=True),
+        raw=raw("s3dis"),
+    message:
+        "prepare S3DIS from its original rooms"
+    shell:
+        "sr3d prepare s3dis --raw {params.raw:q} --out {params.folder:q}"
+        " --workers {threads} > {log:q} 2>&1"
 
 
 rule prepare_real:
@@ -74,7 +137,7 @@ rule prepare_real:
         "../../envs/gpu.yaml"
     params:
         folder=subpath(output.manifest, parent=True),
-        raw=raw("real"),
+        raw=real_scans,
         scans=EXPERIMENT.get("scans", []),
         clouds=EXPERIMENT.get("clouds", []),
     message:
@@ -83,5 +146,27 @@ rule prepare_real:
         "(sr3d prepare scannet --raw {params.raw:q} --meta {params.raw:q}/meta"
         " --out {params.folder:q} --scenes {params.scans:q}"
         " && sr3d prepare mmdet3d --root {params.raw:q}"
+        " --out {params.folder:q} --append --scenes {params.clouds:q}"
+        ") > {log:q} 2>&1"
+
+
+rule prepare_real_sunrgbd:
+    output:
+        manifest=f"{EXPERIMENT['data']['real_sunrgbd']}/manifest.json",
+    log:
+        "<logs>/prepare/real_sunrgbd.log",
+    conda:
+        "../../envs/gpu.yaml"
+    params:
+        folder=subpath(output.manifest, parent=True),
+        raw=real_scans,
+        infos=real_infos,
+        scans=EXPERIMENT.get("scans", []),
+        clouds=EXPERIMENT.get("clouds", []),
+    message:
+        "prepare real frames, and append the clouds that mmdet3d prepared"
+    shell:
+        "(sr3d prepare sunrgbd --raw {params.raw:q} --out {params.folder:q} --scenes {params.scans:q}"
+        " && sr3d prepare mmdet3d --root {params.raw:q} --dataset sunrgbd {params.infos:q}"
         " --out {params.folder:q} --append --scenes {params.clouds:q}"
         ") > {log:q} 2>&1"

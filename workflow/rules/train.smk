@@ -19,6 +19,7 @@ rule train:
     params:
         data=subpath(input.data, parent=True),
         folder=subpath(output.run, parent=True),
+        split=EXPERIMENT["train_split"],
         seed=EXPERIMENT["seed"],
         overrides=overrides,
         device=device,
@@ -26,6 +27,7 @@ rule train:
         "train {wildcards.dataset}/{wildcards.setting}, training {wildcards.train}"
     shell:
         "sr3d train --dataset {wildcards.dataset} --data {params.data:q}"
-        " --setting {wildcards.setting} --train {wildcards.train} --seed {params.seed}"
+        " --split {params.split} --setting {wildcards.setting} --train {wildcards.train}"
+        " --seed {params.seed}"
         " --out {params.folder:q} --threads {threads} --device {params.device}"
         " {params.overrides:q} > {log:q} 2>&1"

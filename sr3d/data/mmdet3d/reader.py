@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sr3d.config import did_you_mean
 from sr3d.data.alignment import align
 from sr3d.data.datasets import DATASETS, Dataset, get_dataset
 from sr3d.data.mmdet3d.infos import SceneInfo, read_infos
@@ -175,12 +174,11 @@ def _only_dataset(root: Path) -> str:
         return known[0]
     if known:
         raise InputError(f"{root}: has info files of {' and '.join(known)}; choose with --dataset")
-    strange = sorted(names - DATASETS.keys())
-    hint = f" (found {strange[0]}_infos_…{did_you_mean(strange[0], list(DATASETS))})"
+    found = f" (found {', '.join(sorted(names))})" if names else ""
     raise InputError(
-        f"{root}: no <data set>_infos_<split>.pkl in it or in its folder infos"
-        f"{hint if strange else ''}; make them with mmdet3d's tools/create_data.py, name their "
-        "folder with --root or the files with --infos"
+        f"{root}: no <data set>_infos_<split>.pkl in it or in its folder infos{found}; make them "
+        "with mmdet3d's tools/create_data.py, name their folder with --root or the files with "
+        "--infos and --dataset"
     )
 
 

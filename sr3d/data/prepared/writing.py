@@ -172,6 +172,10 @@ class PreparedWriter:
         self._clear(manifest)
         return manifest
 
+    def close(self) -> None:
+        """Let go of the journal's file; an unfinished preparation can be gone on with."""
+        self._journal.close()
+
     def _clear(self, manifest: Manifest) -> None:
         if self._replaced is None:
             return

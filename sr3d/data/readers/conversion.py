@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,14 +74,14 @@ def convert(
     fresh = [source for source, adopted in zip(sources, done, strict=True) if not adopted]
     if len(fresh) < len(sources):
         _log.info("going on after %d of %d scenes", len(sources) - len(fresh), len(sources))
-    read = threaded_map(_attempt, fresh, how.workers)
-    for number, (source, stamp, adopted) in enumerate(zip(sources, stamps, done, strict=True)):
-        if adopted:
-            writer.adopt(source.id)
-        elif reason := _take(writer, source, stamp, read, how.keep_going):
-            left_out[source.id] = reason
-        if how.progress:
-            how.progress(number + 1, len(sources))
+    with closing(threaded_map(_attempt, fresh, how.workers)) as read, closing(writer):
+        for number, (source, stamp, adopted) in enumerate(zip(sources, stamps, done, strict=True)):
+            if adopted:
+                writer.adopt(source.id)
+            elif reason := _take(writer, source, stamp, read, how.keep_going):
+                left_out[source.id] = reason
+            if how.progress:
+                how.progress(number + 1, len(sources))
     for reason in left_out.values():
         _log.warning("left out: %s", reason)
     if left_out and not writer.scenes:
