@@ -42,9 +42,11 @@ class Progress:
 
 
 class Counter:
-    """Progress whose total is known when it is first told. Use as a context manager."""
+    """Progress whose total, and whose label if it changes, are told with it. Use as a context
+    manager.
+    """
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str = "") -> None:
         self.label = label
         self.progress: Progress | None = None
 
@@ -56,6 +58,10 @@ class Counter:
             self.progress.__exit__()
 
     def update(self, done: int, total: int) -> None:
-        if self.progress is None:
-            self.progress = Progress(self.label, total)
+        self.update_as(self.label, done, total)
+
+    def update_as(self, label: str, done: int, total: int) -> None:
+        if self.progress is None or self.progress.label != label:
+            self.__exit__()
+            self.progress = Progress(label, total)
         self.progress.update(done)

@@ -10,7 +10,7 @@ import json
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -150,16 +150,17 @@ class _Training:
             saved = started = time.monotonic()
             for epoch in range(self.step // steps_an_epoch, self.config.epochs):
                 rest = batches[epoch][self.step - epoch * steps_an_epoch :]
-                for scenes in load_batches(augmented, rest, self.job.workers):
-                    self.last = self._take_step(scenes, epoch, total)
-                    curve.write(json.dumps(self.last, allow_nan=False) + "\n")
-                    progress.update(self.step, f"loss {self.last['loss']:.3f}")
-                    now = time.monotonic()
-                    if stopped() or now - saved > _SECONDS_BETWEEN_CHECKPOINTS:
-                        self._save(curve, self.seconds_before + now - started)
-                        saved = now
-                    if stopped():
-                        raise KeyboardInterrupt
+                with closing(load_batches(augmented, rest, self.job.workers)) as loaded:
+                    for scenes in loaded:
+                        self.last = self._take_step(scenes, epoch, total)
+                        curve.write(json.dumps(self.last, allow_nan=False) + "\n")
+                        progress.update(self.step, f"loss {self.last['loss']:.3f}")
+                        now = time.monotonic()
+                        if stopped() or now - saved > _SECONDS_BETWEEN_CHECKPOINTS:
+                            self._save(curve, self.seconds_before + now - started)
+                            saved = now
+                        if stopped():
+                            raise KeyboardInterrupt
 
     def _batches(self, epoch: int) -> list[Any]:
         c = self.config

@@ -11,10 +11,14 @@ import numpy as np
 import pytest
 
 from sr3d.cli import main
+from sr3d.data.prepared import read_manifest
 from tests.test_training import TINY
 
 VERBS = [
+    "download",
     "prepare",
+    "inspect",
+    "export",
     "train",
     "test",
     "evaluate",
@@ -30,8 +34,10 @@ def test_help_of_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     for words in (
         [],
         *([verb] for verb in VERBS),
-        ["prepare", "synthetic"],
-        ["prepare", "scannet"],
+        *(["download", name] for name in ("scannet", "sunrgbd")),
+        *(["prepare", name] for name in ("synthetic", "scannet", "sunrgbd", "s3dis", "mmdet3d")),
+        ["inspect", "data"],
+        ["export", "mmdet3d"],
     ):
         with pytest.raises(SystemExit) as stop:
             main([*words, "--help"])
@@ -65,6 +71,15 @@ def test_the_module_is_the_command() -> None:
         (["summarise", "nowhere", "--out", "s.json"], "nowhere"),
         (["evaluate", "--ground-truth", "a.npz", "--detections", "b.npz", "--dataset", "scannet"],
          "a.npz"),
+        (["prepare", "scannet", "--raw", "nowhere", "--out", "o"], "nowhere: no such folder; --"),
+        (["prepare", "sunrgbd", "--raw", "nowhere", "--out", "o"], "nowhere: no such folder; --"),
+        (["prepare", "s3dis", "--raw", "nowhere", "--out", "o"], "nowhere"),
+        (["prepare", "mmdet3d", "--root", "nowhere", "--out", "o"], "--infos and --dataset"),
+        (["prepare", "mmdet3d", "--root", ".", "--out", "o", "--infos", "x.pkl"], "SPLIT=FILE"),
+        (["prepare", "s3dis", "--raw", ".", "--out", "o", "--workers", "0"], "--workers 0"),
+        (["download", "scannet", "--out", "scans"], "ScanNet_TOS.pdf"),
+        (["inspect", "data", "nowhere"], "nowhere/manifest.json: no such file"),
+        (["export", "mmdet3d", "--data", "nowhere", "--out", "o"], "nowhere/manifest.json"),
         (["report", "--results", "nowhere", "--tables", "no.yaml", "--out", "o"], "no.yaml"),
     ],
 )  # fmt: skip
@@ -150,3 +165,22 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capsys.readouterr().out)
     assert found["cpu works"].startswith("yes")
     assert main(["doctor"]) == 0
+
+
+def test_prepare_look_and_export_by_hand(
+    rooms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["inspect", "data", str(rooms), "--pictures", str(tmp_path / "png"),
+                 "--scenes", "room_000000"]) == 0  # fmt: skip
+    assert "Nothing suspicious" in capsys.readouterr().out
+    assert (tmp_path / "png" / "room_000000.png").read_bytes().startswith(b"\x89PNG")
+    assert main(["inspect", "data", str(rooms), "--json", "--split", "val"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert [split["scenes"] for split in facts["splits"]] == [3]
+    assert main(["export", "mmdet3d", "--data", str(rooms), "--out", str(tmp_path / "bins")]) == 0
+    words = ["--root", str(tmp_path / "bins"), "--out", str(tmp_path / "back"), "--workers", "1"]
+    assert main(["prepare", "mmdet3d", *words]) == 0
+    printed = capsys.readouterr().out
+    assert "9 clouds, synthetic_infos_train.pkl, synthetic_infos_val.pkl" in printed
+    assert f"{tmp_path / 'back'}: train: 6 scenes" in printed
+    assert read_manifest(tmp_path / "back").digest() == read_manifest(rooms).digest()

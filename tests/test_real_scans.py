@@ -1,4 +1,4 @@
-"""The main job on real input: SR3D learns two real scans by heart through the whole workflow.
+"""The main job on real input: SR3D learns a few real scans by heart through the whole workflow.
 
 `make test-real`, or by hand: snakemake --config tier=real real_scans=DIR (docs/workflow.md).
 """
@@ -9,6 +9,7 @@ import json
 import sqlite3
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,26 +17,50 @@ from tests.shared_data import shared
 from tests.workflow.checkout import Checkout
 
 
-@pytest.mark.real
-def test_sr3d_learns_real_scans(tmp_path: Path) -> None:
-    scans = shared("real/scannet")
+def run(tmp_path: Path, tier: str, scans: Path) -> Checkout:
     checkout = Checkout.make(tmp_path / "checkout", ("baseline", "spota", "ras", "sr3d"))
     (checkout.folder / "bin" / "sr3d").unlink()  # no stand-in: the command itself
-    call = checkout.command("--cores", "2", "--config", "tier=real", f"real_scans={scans}")
+    call = checkout.command("--cores", "2", "--config", f"tier={tier}", f"real_scans={scans}")
     done = subprocess.run(**call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert done.returncode == 0, done.stdout
+    return checkout
 
-    manifest = json.loads((checkout.folder / "data/real/manifest.json").read_text())
-    assert {s: f["boxes"] for s, f in manifest["scenes"].items()} == {
-        "scene0000_00": 27,
-        "scene0113_00": 4,
-    }
-    results = checkout.folder / "results/real"
-    record = json.loads((results / "scannet/sr3d/train0/test0/run.json").read_text())
+
+def boxes(prepared: Path) -> dict[str, int]:
+    manifest = json.loads((prepared / "manifest.json").read_text())
+    return {scene: facts["boxes"] for scene, facts in manifest["scenes"].items()}
+
+
+def check_results(results: Path, dataset: str) -> dict[str, Any]:
+    record = json.loads((results / f"{dataset}/sr3d/train0/test0/run.json").read_text())
     print({name: record["metrics"][name] for name in ("AP25", "AP50")})
     assert record["metrics"]["AP25"] >= 90
-    table = (results / "report/table2_scannet.md").read_text()
+    table = (results / f"report/table2_{dataset}.md").read_text()
     assert f"{record['metrics']['AP25']:.1f}" in table
     with sqlite3.connect(results / "mlflow.db") as store:
         keys = {value for (value,) in store.execute("select value from tags where key='sr3d.key'")}
-    assert {"scannet/sr3d", "scannet/sr3d/train0", "scannet/sr3d/train0/test0"} <= keys
+        profiles = [text for (text,) in store.execute("select dataset_profile from datasets")]
+    runs = {f"{dataset}/sr3d", f"{dataset}/sr3d/train0", f"{dataset}/sr3d/train0/test0"}
+    assert runs <= keys
+    # The data set entry of the store tells what the data are.
+    facts = [json.loads(profile) for profile in profiles]
+    assert facts
+    assert all(fact["source"] and fact["labels"] and fact["digest"] for fact in facts)
+    return record["data"]
+
+
+@pytest.mark.real
+def test_sr3d_learns_real_scans(tmp_path: Path) -> None:
+    checkout = run(tmp_path, "real", shared("real/scannet"))
+    prepared = checkout.folder / "data" / "real"
+    assert boxes(prepared) == {"scene0000_00": 27, "scene0113_00": 4}
+    check_results(checkout.folder / "results" / "real", "scannet")
+
+
+@pytest.mark.real
+def test_sr3d_learns_real_frames_with_oriented_boxes(tmp_path: Path) -> None:
+    checkout = run(tmp_path, "real_sunrgbd", shared("real/sunrgbd"))
+    prepared = checkout.folder / "data" / "real_sunrgbd"
+    assert boxes(prepared) == {"000001": 3, "001712": 5, "000017": 2}
+    data = check_results(checkout.folder / "results" / "real_sunrgbd", "sunrgbd")
+    assert data["split"] == "val"

@@ -75,8 +75,8 @@ def _say_downloaded(args: argparse.Namespace, download: Callable[[Any], Any]) ->
     from sr3d.files import write_json
     from sr3d.progress import Counter
 
-    with Counter("download") as progress:
-        result = download(progress.update)
+    with Counter() as progress:
+        result = download(progress.update_as)
     print(f"{args.out}: {result.fetched} files fetched, {result.present} were there")
     if args.done:
         write_json(args.done, {"folder": str(args.out), "complete": True})

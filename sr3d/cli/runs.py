@@ -29,7 +29,7 @@ def add_train(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         help="change the configuration, e.g. assigner.k=7; `sr3d config` lists every key",
     )
     verb.add_argument("--seed", type=int, help="base seed; the run's own follows from it")
-    verb.add_argument("--workers", type=int, default=0, help="processes that load scenes (0)")
+    verb.add_argument("--workers", type=int, default=0, help="threads that load scenes ahead (0)")
     _add_device(verb)
     verb.set_defaults(verb=_train)
 

@@ -1,25 +1,24 @@
 """Batches of augmented scenes whose every random draw follows from (seed, epoch, position).
 
-So a training can go on from any step with the same batches, and the number of worker processes
-changes nothing.
+So a training can go on from any step with the same batches, and the number of threads that load
+them changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
 
 from sr3d.config import AugmentConfig
+from sr3d.data.parallel import threaded_map
 from sr3d.data.prepared import PreparedDataset
-from sr3d.data.scene import Scene, table
+from sr3d.data.scene import Scene
 from sr3d.data.transforms import augment
-from sr3d.geometry.boxes import Boxes
 
 Place = tuple[int, int, int]  # epoch, position in it, index of the scene
 
@@ -31,7 +30,7 @@ def generator_for(*numbers: int) -> torch.Generator:
 
 
 @dataclass(frozen=True)
-class TrainingScenes(TorchDataset[Scene]):
+class TrainingScenes:
     """Scenes by place: the same place gives the same augmented scene."""
 
     scenes: PreparedDataset
@@ -61,54 +60,18 @@ def epoch_batches(
 
 def load_batches(
     dataset: TrainingScenes, batches: list[list[Place]], workers: int
-) -> Iterator[list[Scene]]:
-    """The scenes of each batch, in order, read ahead by worker processes if there are any."""
-    if not workers:
-        return ([dataset[place] for place in batch] for batch in batches)
-    loader: DataLoader[Scene] = DataLoader(
-        dataset,
-        batch_sampler=batches,
-        collate_fn=_pack,
-        num_workers=workers,
-        multiprocessing_context="spawn",
-    )
-    return map(_unpack, loader)
+) -> Generator[list[Scene], None, None]:
+    """The scenes of each batch, in order, two batches read ahead by threads if there are any.
 
-
-@dataclass(frozen=True)
-class _Packed:
-    """A batch as three tensors: a worker hands over each tensor at a price, whatever its size.
-
-    rows: (N, 6) points and colours of all scenes; boxes: (K, 7); labels: (K,).
+    Threads, because copying a scene from one process to another takes longer than making it.
     """
-
-    ids: list[str]
-    points: list[int]  # of each scene
-    box_counts: list[int]
-    rows: Tensor
-    boxes: Tensor
-    labels: Tensor
-
-
-def _pack(scenes: list[Scene]) -> _Packed:
-    return _Packed(
-        [s.id for s in scenes],
-        [len(s) for s in scenes],
-        [len(s.boxes) for s in scenes],
-        torch.cat([table(s) for s in scenes]),
-        torch.cat([s.boxes.tensor for s in scenes]),
-        torch.cat([s.labels for s in scenes]),
-    )
-
-
-def _unpack(batch: _Packed) -> list[Scene]:
-    parts = (
-        batch.ids,
-        batch.rows.split(batch.points),
-        batch.boxes.split(batch.box_counts),
-        batch.labels.split(batch.box_counts),
-    )
-    return [
-        Scene(scene, rows[:, :3], rows[:, 3:], Boxes(boxes), labels)
-        for scene, rows, boxes, labels in zip(*parts, strict=True)
-    ]
+    if not batches:
+        return
+    places = [place for batch in batches for place in batch]
+    if workers:
+        scenes = threaded_map(dataset.__getitem__, places, workers, ahead=2 * len(batches[0]))
+    else:
+        scenes = (dataset[place] for place in places)
+    with closing(scenes):
+        for batch in batches:
+            yield list(islice(scenes, len(batch)))

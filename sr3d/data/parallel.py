@@ -15,19 +15,19 @@ R = TypeVar("R")
 
 
 def threaded_map(
-    function: Callable[[T], R], items: Iterable[T], workers: int
+    function: Callable[[T], R], items: Iterable[T], workers: int, ahead: int | None = None
 ) -> Generator[R, None, None]:
-    """`function` of each item, in order; at most two results a worker wait to be taken. Close it
-    if you may leave it half-way.
+    """`function` of each item, in order; `ahead` results, by default two a worker, are begun before
+    they are asked for. Close it if you may leave it half-way.
 
-    For work that NumPy, image decoders or files do: they let go of the interpreter.
+    For work that NumPy, PyTorch, image decoders or files do: they let go of the interpreter.
     """
-    with _one_torch_thread(), ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[R]] = deque()
         try:
             for item in items:
                 waiting.append(pool.submit(function, item))
-                if len(waiting) >= 2 * workers:
+                if len(waiting) >= (ahead or 2 * workers):
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
@@ -37,8 +37,8 @@ def threaded_map(
 
 
 @contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    """A scene is too small to share out: PyTorch's idle threads would only spin."""
+def one_torch_thread() -> Iterator[None]:
+    """For threads that each have a scene: it is too small to share out among more."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -31,7 +31,7 @@ class Scene:
 
 def table(scene: Scene) -> Tensor:
     """(N, 6) points and colours; without a copy where they are columns of one table already, as
-    prepared scenes are.
+    prepared scenes are. Picking rows of it costs one pass instead of two.
     """
     points, colors = scene.points, scene.colors
     together = (

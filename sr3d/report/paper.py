@@ -65,6 +65,7 @@ class PrintedDataset:
 DATASETS = {
     "scannet": PrintedDataset("ScanNet V2", 312),
     "sunrgbd": PrintedDataset("SUN RGB-D", 5050),
+    "s3dis": PrintedDataset("S3DIS, Area 5"),
     "synthetic": PrintedDataset("procedural rooms"),
     "synthetic_rotated": PrintedDataset("procedural rooms with rotated boxes"),
 }

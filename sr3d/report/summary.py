@@ -41,7 +41,7 @@ def summarise_runs(
     `stats.summarise` makes of them; `per_class` the mean over the tests. With expected counts,
     `missing` names the tests that are not there, and runs beyond the counts are left out.
     `warnings` says what a reader of the numbers must know: runs of different origin, left out, or
-    older than the training that they tested.
+    older than the training that they tested, and data that are not the published ones.
 
     Raises:
         InputError: no record.
@@ -215,6 +215,9 @@ def _warnings(trainings: Sequence[RunRecord], tests: Sequence[RunRecord]) -> lis
     edited = sum(bool(r.code.get("edited")) for r in records)
     if edited:
         found.append(f"{edited} of {len(records)} runs come from code with uncommitted changes")
+    deviations = dict.fromkeys(d for r in records for d in r.data.get("deviations", ()))
+    if deviations:
+        found.append(f"the data are not the published ones: {', '.join(deviations)}")
     for name in METRICS:
         without = len(tests) - len(_having(tests, name))
         if without:

@@ -1,14 +1,15 @@
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sr3d.config import AugmentConfig
+from sr3d.config import AugmentConfig, augment_preset
 from sr3d.data.loader import generator_for
-from sr3d.data.scene import Scene
+from sr3d.data.scene import Scene, table
 from sr3d.data.transforms import augment, sample_points
 from sr3d.geometry.boxes import Boxes
 
@@ -44,6 +45,86 @@ def test_points_inside_a_box_stay_inside_it(seed: int, rotated: bool) -> None:
     assert contains[torch.arange(len(rows)), owner].all()
     if not rotated:
         assert (after.boxes.yaw == 0).all()
+
+
+PRESETS = [
+    (name, dataset)
+    for name in ("sr3d", "tr3d", "paper")
+    for dataset in ("scannet", "sunrgbd", "s3dis")
+]
+
+
+@pytest.mark.parametrize(("name", "dataset"), PRESETS)
+@given(seed=st.integers(0, 10**6))
+@settings(deadline=None, max_examples=15)
+def test_under_every_preset_points_stay_in_their_boxes(name: str, dataset: str, seed: int) -> None:
+    rotated = dataset == "sunrgbd"
+    before = scene(seed, rotated)
+    after = augment(before, augment_preset(name, dataset), rotated, generator_for(seed))
+    order = {tuple(c): i for i, c in enumerate(before.colors.tolist())}
+    was = torch.tensor([order[tuple(c)] for c in after.colors.tolist()])
+    owner = torch.arange(len(before.boxes)).repeat_interleave(200)[was]
+    grown = after.boxes.tensor.clone()
+    grown[:, 3:6] += 1e-4
+    assert Boxes(grown).contains(after.points)[torch.arange(len(was)), owner].all()
+    # Oriented boxes keep their shape, axis-aligned ones only grow.
+    ratio = after.boxes.sizes / before.boxes.sizes
+    if rotated:
+        assert torch.allclose(ratio, ratio[:1, :1].expand_as(ratio), rtol=1e-4)
+    else:
+        assert (ratio >= ratio[:, 2:] * (1 - 1e-4)).all()
+
+
+# algorithms as published: sampling, flips, degrees, scale; SamsungLabs/tr3d configs
+@pytest.mark.parametrize(
+    ("name", "dataset", "expected"),
+    [
+        ("tr3d", "scannet", ((0.33, 1.0), 0, 0.5, 0.5, math.degrees(0.02), (0.9, 1.1))),
+        ("tr3d", "sunrgbd", ((0.33, 1.0), 100_000, 0.5, 0.0, math.degrees(0.523599), (0.85, 1.15))),
+        ("tr3d", "s3dis", ((0.33, 1.0), 100_000, 0.5, 0.5, 0.0, (0.95, 1.05))),
+        ("sr3d", "scannet", ((0.33, 1.0), 0, 0.5, 0.5, 5.0, (0.6, 1.4))),
+        ("sr3d", "sunrgbd", ((0.33, 1.0), 100_000, 0.5, 0.0, 30.0, (0.85, 1.15))),
+        ("paper", "sunrgbd", ((0.33, 1.0), 0, 0.5, 0.5, 5.0, (0.6, 1.4))),
+    ],
+)
+def test_presets_are_the_published_ones(name: str, dataset: str, expected: Any) -> None:
+    c = augment_preset(name, dataset)
+    assert (c.sample_fraction, c.sample_count, c.flip_x, c.flip_y) == expected[:4]
+    assert c.rotation == pytest.approx(expected[4], abs=2e-5)
+    assert (c.scale, c.translation) == (expected[5], 0.1)
+    assert c.sample_replace == "if_few"  # as PointSample of mmdet3d
+
+
+def test_sampling_with_and_without_replacement() -> None:
+    whole = scene(0, rotated=False)  # 600 points
+
+    def drawn(count: int, replace: str) -> tuple[int, int]:
+        points = sample_points(whole, count, generator_for(1), replace).points
+        return len(points), len(points.unique(dim=0))
+
+    assert drawn(500, "never") == drawn(500, "if_few") == (500, 500)
+    assert drawn(900, "never") == (600, 600)
+    number, distinct = drawn(900, "if_few")
+    assert number == 900
+    assert distinct == pytest.approx(600 * (1 - math.exp(-1.5)), rel=0.08)
+    number, distinct = drawn(500, "always")
+    assert number == 500
+    assert distinct == pytest.approx(600 * (1 - math.exp(-500 / 600)), rel=0.08)
+
+
+def test_points_and_colours_of_one_table_are_not_copied_to_be_picked() -> None:
+    rows = torch.rand(7, 6)
+    boxes, labels = Boxes.empty(), torch.zeros(0, dtype=torch.int64)
+    assert table(Scene("s", rows[:, :3], rows[:, 3:], boxes, labels)).data_ptr() == rows.data_ptr()
+    part = rows[2:5]
+    assert torch.equal(table(Scene("s", part[:, :3], part[:, 3:], boxes, labels)), part)
+    for points, colors in (
+        (rows[:, 3:], rows[:, :3]),  # exchanged
+        (rows[:, :3].clone(), rows[:, 3:]),
+        (rows[:3, :3], rows[3:6, 3:]),  # other rows
+    ):
+        found = table(Scene("s", points, colors, boxes, labels))
+        assert torch.equal(found, torch.cat([points, colors], dim=1))
 
 
 def test_rotation_encloses_aligned_boxes_and_turns_oriented_ones() -> None:

@@ -13,6 +13,7 @@ SETTINGS = ("baseline", "spota", "ras", "sr3d")
 TIER = yaml.safe_load((ROOT / "workflow" / "tiers.yaml").read_text())["demo"]
 TABLE = yaml.safe_load((ROOT / "workflow" / "tables.yaml").read_text())["table2"]
 UNKNOWN = {"setting": "sr4d", "label": "", "paper": {}}
+REAL = {f"{verb}_{name}": 1 for verb in ("download", "prepare") for name in ("scannet", "sunrgbd")}
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +38,9 @@ def jobs(trainings: int, tests: int, datasets: int = 1, settings: int = 4) -> di
     [
         ("demo", {"prepare_synthetic": 1, **jobs(5, 5, settings=2)}),
         ("full", {"prepare_synthetic": 1, **jobs(5, 5)}),
-        ("paper", {"prepare_scannet": 1, "prepare_sunrgbd": 1, **jobs(5, 5, datasets=2)}),
-        ("rigorous", {"prepare_scannet": 1, "prepare_sunrgbd": 1, **jobs(10, 1, datasets=2)}),
+        ("rotated", {"prepare_synthetic_rotated": 1, **jobs(5, 5, settings=2)}),
+        ("paper", {**REAL, **jobs(5, 5, datasets=2)}),
+        ("rigorous", {**REAL, **jobs(10, 1, datasets=2)}),
     ],
 )
 def test_a_tier_plans_its_whole_protocol(
@@ -58,8 +60,44 @@ def test_the_real_tier_trains_sr3d_alone_on_two_kinds_of_scans(checkout: Checkou
     )
     assert prepare in done.stdout
     assert done.stdout.count("sr3d train ") == 1
-    assert "--data data/real --setting sr3d --train 0" in done.stdout
+    assert "--data data/real --split train --setting sr3d --train 0" in done.stdout
     assert "--out results/real/scannet/sr3d/train0/test0 --split train" in done.stdout
+
+
+def test_the_real_sunrgbd_tier_trains_on_the_frames_that_it_tests(checkout: Checkout) -> None:
+    config = ("tier=real_sunrgbd", "real_scans=elsewhere/frames")
+    done = checkout.snakemake("-n", "-p", "--config", *config)
+    assert done.returncode == 0, done.stdout
+    prepare = (
+        "(sr3d prepare sunrgbd --raw elsewhere/frames --out data/real_sunrgbd"
+        " --scenes 000001 001712 && sr3d prepare mmdet3d --root elsewhere/frames --dataset sunrgbd"
+        " --infos val=elsewhere/frames/points/sunrgbd_000017_infos.pkl --out data/real_sunrgbd"
+        " --append --scenes 000017)"
+    )
+    assert prepare in done.stdout
+    assert "--data data/real_sunrgbd --split val --setting sr3d --train 0" in done.stdout
+    assert "train0/test0 --split val" in done.stdout
+
+
+def test_downloads_ask_for_what_the_configuration_says(checkout: Checkout, tmp_path: Path) -> None:
+    moved = ["tier=paper", "raw={scannet: elsewhere, sunrgbd: there, s3dis: x}"]
+    done = checkout.snakemake("-n", "-p", "--config", *moved)
+    assert done.returncode == 0, done.stdout
+    scannet = "sr3d download scannet --out elsewhere --url http://kaldir.vc.cit.tum.de/scannet/"
+    assert f"{scannet} --parallel 4 --done data/scannet.raw.json" in done.stdout
+    assert "sr3d download sunrgbd --out there --url https://rgbd.cs" in done.stdout
+    assert "--accept-terms" not in done.stdout
+    accepting = checkout.copy(tmp_path / "checkout")
+    config = accepting.read("config.yaml")
+    config["download"]["scannet"] = {"accept_terms": True, "url": "http://a", "parallel": 2}
+    accepting.edit("config.yaml", config)
+    done = accepting.snakemake("-n", "-p", "--config", "tier=paper")
+    assert "--url http://a --parallel 2 --accept-terms --done" in done.stdout
+
+
+def test_s3dis_is_a_data_set_like_the_others(checkout: Checkout) -> None:
+    planned = checkout.planned("--config", "tier=full", "datasets=[s3dis]")
+    assert planned == {"prepare_s3dis": 1, **jobs(5, 5)}
 
 
 def test_settings_that_tables_share_are_trained_once(tmp_path: Path) -> None:

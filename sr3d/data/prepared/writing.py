@@ -190,10 +190,10 @@ class PreparedWriter:
     def _write(self, path: Path, data: bytes) -> None:
         if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
             return
-        if not self._keep_manifest:
-            (self.folder / MANIFEST).unlink(missing_ok=True)
         with atomic_path(path) as temporary:
             temporary.write_bytes(data)
+            if not self._keep_manifest:
+                (self.folder / MANIFEST).unlink(missing_ok=True)
 
 
 def _manifest_if_any(folder: Path) -> Manifest | None:

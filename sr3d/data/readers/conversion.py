@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from sr3d.data.parallel import threaded_map
+from sr3d.data.parallel import one_torch_thread, threaded_map
 from sr3d.data.prepared import Manifest, PreparedWriter
 from sr3d.data.readers.published import Published, compare, compare_scenes
 from sr3d.data.scene import Scene
@@ -74,7 +74,8 @@ def convert(
     fresh = [source for source, adopted in zip(sources, done, strict=True) if not adopted]
     if len(fresh) < len(sources):
         _log.info("going on after %d of %d scenes", len(sources) - len(fresh), len(sources))
-    with closing(threaded_map(_attempt, fresh, how.workers)) as read, closing(writer):
+    reading = threaded_map(_attempt, fresh, how.workers)
+    with one_torch_thread(), closing(writer), closing(reading) as read:
         for number, (source, stamp, adopted) in enumerate(zip(sources, stamps, done, strict=True)):
             if adopted:
                 writer.adopt(source.id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 
 from sr3d.data.datasets import SYNTHETIC, SYNTHETIC_ROTATED
-from sr3d.data.parallel import threaded_map
+from sr3d.data.parallel import one_torch_thread, threaded_map
 from sr3d.data.prepared import Manifest, PreparedWriter, read_manifest, verify
 from sr3d.data.rooms.furnish import Room, furnished_room
 from sr3d.data.rooms.scanner import Scan, View, scan
@@ -158,10 +159,11 @@ def prepare_rooms(
         rooms = threaded_map(
             lambda item: numbered_room(item[1], seed, rotated, points), numbered, workers
         )
-        for done, ((split, _), scene) in enumerate(zip(numbered, rooms, strict=True), start=1):
-            writer.add(split, scene)
-            if progress is not None:
-                progress(done, len(numbered))
+        with one_torch_thread(), closing(rooms):
+            for done, ((split, _), scene) in enumerate(zip(numbered, rooms, strict=True), start=1):
+                writer.add(split, scene)
+                if progress is not None:
+                    progress(done, len(numbered))
         manifest = writer.finish()
     elif progress is not None:
         progress(len(numbered), len(numbered))

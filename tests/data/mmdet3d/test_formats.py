@@ -350,10 +350,8 @@ def test_the_real_scan_survives_the_way_to_mmdet3d_and_back(tmp_path: Path) -> N
     root = shared("real/scannet")
     first = prepare_scannet(root, tmp_path / "first", scenes=["scene0000_00"])
     export_mmdet3d(tmp_path / "first", tmp_path / "bins")
-    options = {"scenes": ["scene0000_00"]}
-    assert prepare_mmdet3d(tmp_path / "bins", tmp_path / "back", **options).digest() == (
-        first.digest()
-    )
+    back = prepare_mmdet3d(tmp_path / "bins", tmp_path / "back", scenes=["scene0000_00"])
+    assert back.digest() == first.digest()
     theirs = np.fromfile(root / "points" / "scene0000_00.bin", "<f4").reshape(-1, 6)
     ours = np.fromfile(tmp_path / "bins" / "points" / "scene0000_00.bin", "<f4").reshape(-1, 6)
     assert np.array_equal(ours[:, 3:], theirs[:, 3:])  # bytes again, to the bit

@@ -45,6 +45,7 @@ def write_mesh(
     vertices: np.ndarray = VERTICES,
     *,
     text: bool = False,
+    order: str = "<",
     more: tuple[str, ...] = ("alpha",),
     color: str = "u1",
     without: str = "",
@@ -61,7 +62,7 @@ def write_mesh(
     PlyData(
         [PlyElement.describe(data, "vertex"), PlyElement.describe(faces, "face")],
         text=text,
-        byte_order="<",
+        byte_order=order,
     ).write(str(path))
 
 

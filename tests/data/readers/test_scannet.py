@@ -175,10 +175,11 @@ def test_objects_of_unknown_category_are_ignored_and_counted(
     "mesh",
     [
         {"text": True},
+        {"order": ">"},
         {"more": ()},
         {"more": ("alpha", "quality", "label")},
     ],
-    ids=["ascii", "no alpha", "extra properties"],
+    ids=["ascii", "big-endian", "no alpha", "extra properties"],
 )
 def test_meshes_in_other_dress_are_read_alike(raw: Path, mesh: dict[str, Any]) -> None:
     expected = scan_of(raw)
@@ -186,6 +187,14 @@ def test_meshes_in_other_dress_are_read_alike(raw: Path, mesh: dict[str, Any]) -
     scene = scan_of(raw)
     assert torch.equal(scene.points, expected.points)
     assert torch.equal(scene.colors, expected.colors)
+
+
+def test_paths_in_any_script(tmp_path: Path) -> None:
+    raw = tmp_path / "Räume 部屋" / "raw"
+    write_scan(raw / "scans")
+    write_meta(raw)
+    prepare_scannet(raw, tmp_path / "préparé", scenes=[ID])
+    verify(tmp_path / "préparé")
 
 
 @pytest.mark.parametrize(
@@ -209,6 +218,11 @@ def truncate(path: Path, keep: int) -> None:
     path.write_bytes(path.read_bytes()[:keep])
 
 
+def cut_mesh(path: Path, keep: int, **options: Any) -> None:
+    write_mesh(path, **options)
+    truncate(path, keep)
+
+
 def nan_vertex() -> np.ndarray:
     vertices = VERTICES.copy()
     vertices[4, 1] = np.nan
@@ -221,6 +235,14 @@ BAD: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "ply truncated in the vertices": (lambda r: truncate(file(r, PLY), 330), PLY, "end-of-file"),
     "ply truncated in the faces": (
         lambda r: truncate(file(r, PLY), file(r, PLY).stat().st_size - 5), PLY, "end-of-file",
+    ),
+    "ascii ply truncated": (
+        lambda r: cut_mesh(file(r, PLY), 420, text=True), PLY,
+        "not a coloured",
+    ),
+    "big-endian ply truncated": (
+        lambda r: cut_mesh(file(r, PLY), 330, order=">"), PLY,
+        "end-of-file",
     ),
     "ply without colours": (lambda r: write_mesh(file(r, PLY), without="green"), PLY, "green"),
     "ply without z": (lambda r: write_mesh(file(r, PLY), without="z"), PLY, "z"),

@@ -1,0 +1,117 @@
+"""One file over HTTP: resumed where cut, retried, verified, and only then under its name."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from sr3d.data.download.transfer import Interrupted, Part, Session, Stopped, receive
+from sr3d.errors import InputError
+
+_LONGEST_WAIT = 60.0  # seconds between two attempts
+_PATIENCE = 600.0  # seconds, if the server asks for a longer wait
+_WEB_PAGE = (b"<!doctype html", b"<html")
+
+
+@dataclass(frozen=True)
+class Download:
+    """What a download did: files fetched, files already there, and bytes of those fetched."""
+
+    fetched: int = 0
+    present: int = 0
+    bytes: int = 0
+
+
+def fetch(
+    url: str,
+    path: Path,
+    *,
+    check: Callable[[Path], None] | None = None,
+    sha256: str | None = None,
+    md5: str | None = None,
+    size: int | None = None,
+    attempts: int = 5,
+    room: float = 1.0,
+    session: Session | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    stop: threading.Event | None = None,
+) -> int:
+    """Fetch `url` to `path`, and return its size; 0 if `path` exists, which is taken as it is.
+
+    check: called with the complete file under its temporary name; raises InputError, with the
+    reason alone, for wrong content. attempts: in a row that bring nothing new. room: free disk
+    space to ask for, as a multiple of the size. progress: called with bytes (done, all). stop:
+    once set, the transfer breaks off.
+
+    Raises:
+        InputError: the server does not give the file, or gives a wrong one, which is deleted.
+        Stopped: `stop` was set; a later call goes on.
+    """
+    if path.exists():
+        return 0
+    part = Part(path)
+    with nullcontext(session) if session else Session() as http:
+        furthest, failed = part.size(), 0
+        while True:
+            if stop and stop.is_set():
+                raise Stopped
+            try:
+                receive(url, part, http, room=room, progress=progress, stop=stop)
+                break
+            except Interrupted as problem:
+                failed = 1 if part.size() > furthest else failed + 1
+                furthest = max(furthest, part.size())
+                wait = problem.wait
+                if wait is None:
+                    wait = min(2.0 ** (failed - 1), _LONGEST_WAIT)
+                if failed >= attempts or wait > _PATIENCE:
+                    raise InputError(
+                        f"{url}: {problem}, so {path} is not complete; run the same command "
+                        "again later"
+                    ) from None
+                pause(wait, stop)
+    try:
+        _verify(part.path, check, sha256, md5, size)
+    except InputError as error:
+        part.discard()
+        raise InputError(
+            f"{url}: {error}, so {path} was not kept; run the same command again, and if it stays "
+            "so, look at the address in a browser"
+        ) from None
+    received = part.size()
+    part.path.replace(path)
+    part.notes.unlink(missing_ok=True)
+    return received
+
+
+def pause(seconds: float, stop: threading.Event | None) -> None:
+    """Wait, but not longer than until `stop`. Tests replace it."""
+    (stop or threading.Event()).wait(seconds)
+
+
+def _verify(
+    path: Path,
+    check: Callable[[Path], None] | None,
+    sha256: str | None,
+    md5: str | None,
+    size: int | None,
+) -> None:
+    with open(path, "rb") as file:
+        if file.read(512).lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_WEB_PAGE):
+            raise InputError("the server sent a web page")
+    if size is not None and path.stat().st_size != size:
+        raise InputError(f"the file has {path.stat().st_size} bytes and not {size}")
+    for name, expected in (("sha256", sha256), ("md5", md5)):
+        if expected is not None and (found := _digest(path, name)) != expected.lower():
+            raise InputError(f"its {name} is {found} and not {expected}")
+    if check:
+        check(path)
+
+
+def _digest(path: Path, name: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, name).hexdigest()

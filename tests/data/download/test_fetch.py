@@ -1,0 +1,194 @@
+"""One file: how it comes, what is refused, and that only the right one gets its name."""
+
+from __future__ import annotations
+
+import email.utils
+import hashlib
+import random
+import shutil
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from sr3d.data.download import fetch as module
+from sr3d.data.download import transfer
+from sr3d.data.download.fetch import fetch
+from sr3d.data.download.transfer import DiskError, Stopped
+from sr3d.errors import InputError
+from tests.data.download import server as www
+from tests.data.download.conftest import CONTENT
+from tests.data.download.files import tree, write
+from tests.data.download.server import Server
+
+OTHER = random.Random(1).randbytes(100_000)
+
+
+def test_fetches_a_file_and_leaves_nothing_else(url: str, server: Server, out: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    path = out / "deep" / "data.bin"
+    size = fetch(url, path, progress=lambda done, total: seen.append((done, total)))
+    assert size == len(CONTENT)
+    assert tree(out) == {"deep/data.bin": CONTENT}
+    assert seen[-1] == (len(CONTENT), len(CONTENT))
+    assert server.ranges == [None]
+
+
+def test_an_existing_file_is_taken_without_a_request(url: str, server: Server, out: Path) -> None:
+    write(out, {"data.bin": b"mine"})
+    assert fetch(url, out / "data.bin", sha256="0" * 64) == 0
+    assert tree(out) == {"data.bin": b"mine"}
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("trouble", [www.status(500), www.status(429), www.status(502), www.drop])
+def test_passing_trouble_is_tried_again_later_and_later(
+    url: str, server: Server, out: Path, pauses: list[float], trouble: www.Action
+) -> None:
+    server.script["data.bin"] = [trouble] * 4
+    fetch(url, out / "data.bin")
+    assert tree(out) == {"data.bin": CONTENT}
+    assert pauses == [1, 2, 4, 8]
+
+
+def test_trouble_that_stays_is_told(url: str, server: Server, out: Path) -> None:
+    server.script["data.bin"] = [www.status(500)] * 9
+    with pytest.raises(InputError, match=r"data.bin: the server answers 500, so .*later"):
+        fetch(url, out / "data.bin", attempts=3)
+    assert len(server.requests) == 3
+    assert tree(out) == {}
+
+
+def test_no_server_is_tried_again_and_told(out: Path, pauses: list[float]) -> None:
+    with pytest.raises(InputError, match=r"127.0.0.1:9/x: the connection broke"):
+        fetch("http://127.0.0.1:9/x", out / "x")
+    assert pauses == [1, 2, 4, 8]
+
+
+def test_retry_after_is_heeded(url: str, server: Server, out: Path, pauses: list[float]) -> None:
+    date = email.utils.formatdate(time.time() + 100, usegmt=True)
+    server.script["data.bin"] = [
+        www.status(503, Retry_After="7"),
+        www.status(429, Retry_After=date),
+        www.status(503, Retry_After="soon"),
+        www.status(503, Retry_After="Thu, 01 Jan 1970 00:00:00 GMT"),
+    ]
+    fetch(url, out / "data.bin")
+    assert pauses[0] == 7
+    assert 90 < pauses[1] <= 100
+    assert pauses[2:] == [4, 0]
+
+
+def test_a_server_that_asks_for_an_hour_is_told(
+    url: str, server: Server, out: Path, pauses: list[float]
+) -> None:
+    server.script["data.bin"] = [www.status(503, Retry_After="3600")]
+    with pytest.raises(InputError, match=r"503, so .*run the same command again later"):
+        fetch(url, out / "data.bin")
+    assert pauses == []
+
+
+@pytest.mark.parametrize("code", [403, 404, 410, 401, 400])
+def test_a_refusal_fails_at_once(url: str, server: Server, out: Path, code: int) -> None:
+    server.script["data.bin"] = [www.status(code)] * 2
+    with pytest.raises(InputError, match=rf"data.bin: the server .*status {code}.*; check"):
+        fetch(url, out / "data.bin")
+    assert len(server.requests) == 1
+    assert tree(out) == {}
+
+
+def test_an_address_that_is_none(out: Path) -> None:
+    with pytest.raises(InputError, match="scannet/x: cannot be asked for"):
+        fetch("scannet/x", out / "x")
+
+
+@pytest.mark.parametrize("name", ["sha256", "md5"])
+def test_a_wrong_digest_is_never_kept(url: str, server: Server, out: Path, name: str) -> None:
+    wrong = hashlib.new(name, OTHER).hexdigest()
+    right = hashlib.new(name, CONTENT).hexdigest().upper()
+    kept = partial(fetch, url, out / "data.bin")
+    with pytest.raises(InputError, match=f"data.bin: its {name} is .* and not {wrong}"):
+        kept(sha256=wrong) if name == "sha256" else kept(md5=wrong)
+    assert tree(out) == {}
+    kept(sha256=right) if name == "sha256" else kept(md5=right)
+    assert tree(out) == {"data.bin": CONTENT}
+
+
+def test_a_wrong_size_is_never_kept(url: str, out: Path) -> None:
+    with pytest.raises(InputError, match="has 100000 bytes and not 7"):
+        fetch(url, out / "data.bin", size=7)
+    assert tree(out) == {}
+    assert fetch(url, out / "data.bin", size=100_000) == 100_000
+
+
+def test_wrong_content_is_never_kept(url: str, out: Path) -> None:
+    def check(path: Path) -> None:
+        assert path.read_bytes() == CONTENT
+        assert not (out / "data.bin").exists()
+        raise InputError("it is no mesh")
+
+    with pytest.raises(InputError, match=r"data.bin: it is no mesh, so .*data.bin was not kept;"):
+        fetch(url, out / "data.bin", check=check)
+    assert tree(out) == {}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        www.page,
+        www.body(b"anything", Content_Type="text/html"),
+        www.body(www.PAGE, Content_Type="application/octet-stream"),
+        www.body(b"\xef\xbb\xbf <HTML lang=en>"),
+    ],
+)
+def test_a_web_page_is_no_file(url: str, server: Server, out: Path, answer: www.Action) -> None:
+    server.script["data.bin"] = [answer]
+    with pytest.raises(InputError, match=r"data.bin: the server sent a web page"):
+        fetch(url, out / "data.bin")
+    assert tree(out) == {}
+
+
+def test_too_little_space_is_told_before_the_download(
+    url: str, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(out.parents[1])._replace(free=150_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(DiskError, match=r"data.bin: needs 0.2 MB and .* has 0.1 MB free; free"):
+        fetch(url, out / "data.bin", room=2)
+    assert (out / "data.bin.part").exists() is False
+    assert fetch(url, out / "data.bin") == 100_000
+
+
+def test_a_folder_that_cannot_be_written(url: str, out: Path) -> None:
+    write(out.parent, {out.name: b"a file"})
+    with pytest.raises(DiskError, match=r"data.bin: cannot be written"):
+        fetch(url, out / "data.bin")
+
+
+def test_stop_ends_a_transfer_and_a_wait(
+    url: str, server: Server, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "CHUNK", 10_000)
+    stop = threading.Event()
+    with pytest.raises(Stopped):
+        fetch(url, out / "data.bin", progress=lambda *_: stop.set(), stop=stop)
+    assert (out / "data.bin.part").read_bytes() == CONTENT[:10_000]
+    stop.clear()
+    server.script["data.bin"] = [www.status(500)] * 2
+    monkeypatch.setattr(module, "pause", lambda *_: stop.set())
+    with pytest.raises(Stopped):
+        fetch(url, out / "data.bin", stop=stop)
+    assert len(server.requests) == 2
+    assert fetch(url, out / "data.bin", attempts=2) == 100_000
+    assert server.ranges[-1] == "bytes=10000-"
+
+
+def test_a_real_pause_ends_when_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    stop = threading.Event()
+    stop.set()
+    started = time.monotonic()
+    module.pause(60, stop)
+    assert time.monotonic() - started < 10

@@ -1,0 +1,106 @@
+"""A full disk and a folder that may not be written: one sentence, nothing half-written."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sr3d.data.prepared import verify
+from tests.data.readers.frame_files import write_official
+from tests.data.readers.scan_files import ID, write_meta, write_scan
+
+WORDS: dict[str, list[str]] = {
+    "scannet": ["--scenes", ID],
+    "sunrgbd": ["--points", "50000", "--scenes", "000001"],
+    "synthetic": ["--train", "1", "--val", "1", "--points", "4000"],
+}
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    write_scan(tmp_path / "raw" / "scans")
+    write_meta(tmp_path / "raw")
+    return write_official(tmp_path / "raw")
+
+
+def command(dataset: str, raw: Path, out: Path) -> list[str]:
+    words = [sys.executable, "-m", "sr3d", "prepare", dataset, "--out", str(out), *WORDS[dataset]]
+    return words if dataset == "synthetic" else [*words, "--raw", str(raw)]
+
+
+def run(words: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, text=True, capture_output=True, **options)  # type: ignore[call-overload]
+
+
+def one_sentence(done: subprocess.CompletedProcess[str], remedy: str) -> None:
+    assert done.returncode == 2, done.stderr
+    told = [line for line in done.stderr.splitlines() if line.startswith("sr3d: ")]
+    assert len(told) == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "cannot be written" in told[0]
+    assert remedy in told[0]
+
+
+@pytest.mark.parametrize("dataset", WORDS)
+def test_a_disk_that_is_full_for_a_file(raw: Path, tmp_path: Path, dataset: str) -> None:
+    # No file may grow beyond 300 bytes: every points file is longer.
+    out = tmp_path / "out"
+    done = run(
+        command(dataset, raw, out),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300)),
+    )
+    one_sentence(done, "free some space, then give the same command again")
+    assert [p for p in out.rglob("*") if p.is_file()] == []
+    assert run(command(dataset, raw, out)).returncode == 0  # with the space that it asked for
+    verify(out)
+
+
+def mounted(options: str, folder: Path, words: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run with a small file system of its own at `folder`, and list what it holds then."""
+    if shutil.which("unshare") is None:
+        pytest.skip("needs `unshare`, to mount a file system of its own")
+    mount = f"mount -t tmpfs -o {options} tmpfs {shlex.quote(str(folder))}"
+    if run(["unshare", "-rm", "sh", "-c", mount]).returncode:
+        pytest.skip("this machine lets nobody mount a file system of its own")
+    script = f"{mount} && {shlex.join(words)}; code=$?; find {shlex.quote(str(folder))} -type f; "
+    return run(["unshare", "-rm", "sh", "-c", f"{script} exit $code"])
+
+
+@pytest.mark.parametrize("dataset", WORDS)
+def test_a_disk_that_is_full(raw: Path, tmp_path: Path, dataset: str) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    # One page is less than any set needs with its folders and points.
+    done = mounted("size=4k", disk, command(dataset, raw, disk / "out"))
+    one_sentence(done, "free some space")
+    assert "manifest.json" not in done.stdout
+    assert ".npz" not in done.stdout
+
+
+@pytest.mark.parametrize("dataset", WORDS)
+def test_a_folder_that_may_not_be_written(raw: Path, tmp_path: Path, dataset: str) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    words = command(dataset, raw, locked / "out")
+    if os.geteuid() == 0:  # whom permissions do not bind
+        done = mounted("ro", locked, words)
+    else:
+        locked.chmod(0o555)
+        done = run(words)
+    one_sentence(done, "name a folder that you may write")
+    assert list(locked.iterdir()) == []
+
+
+@pytest.mark.parametrize("dataset", WORDS)
+def test_a_file_in_the_place_of_a_folder(raw: Path, tmp_path: Path, dataset: str) -> None:
+    (tmp_path / "file").write_text("in the way")
+    done = run(command(dataset, raw, tmp_path / "file" / "out"))
+    one_sentence(done, "name a folder that you may write")
+    assert (tmp_path / "file").read_text() == "in the way"
