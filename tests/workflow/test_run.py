@@ -39,7 +39,7 @@ def test_every_run_is_one_call(finished: Checkout) -> None:
     calls = [" ".join(call) for call in finished.calls()]
     expected = {"prepare": 1, "train": 4, "test": 8, "summarise": 2, "report": 1, "track": 1}
     assert verbs(finished.calls()) == expected
-    train = "train --dataset synthetic --data data/synthetic --setting"
+    train = "train --dataset synthetic --data data/synthetic --split train --setting"
     baseline, sr3d = "results/synthetic/baseline", "results/synthetic/sr3d"
     assert {
         f"{train} baseline --train 1 --seed 0 --out {baseline}/train1 --threads 1 --device cpu"
@@ -58,6 +58,27 @@ def test_every_run_is_one_call(finished: Checkout) -> None:
 
 def test_a_second_call_does_nothing(finished: Checkout) -> None:
     assert finished.planned(*CONFIG) == {}
+
+
+def test_downloading_again_or_from_elsewhere_reruns_nothing(tmp_path: Path) -> None:
+    checkout = Checkout.make(tmp_path / "checkout", ("sr3d",))
+    config = ("--config", "tier=full", "datasets=[scannet]", "trainings=1", "tests=1")
+    done = checkout.snakemake("--cores", "2", *config)
+    assert done.returncode == 0, done.stdout
+    calls = verbs(checkout.calls())
+    assert (calls["download"], calls["prepare"], calls["train"]) == (1, 1, 1)
+    assert checkout.planned(*config) == {}
+
+    marker = checkout.folder / "data" / "scannet.raw.json"
+    os.utime(marker, (time.time() + 60, time.time() + 60))
+    assert checkout.planned(*config) == {}
+    moved = checkout.read("config.yaml")
+    moved["raw"]["scannet"] = "elsewhere"
+    moved["download"]["scannet"] |= {"url": "http://elsewhere", "accept_terms": True}
+    checkout.edit("config.yaml", moved)
+    assert checkout.planned(*config) == {}
+    marker.unlink()
+    assert set(checkout.planned(*config)) <= {"download_scannet"}
 
 
 def test_editing_a_setting_reruns_exactly_its_jobs(finished: Checkout, tmp_path: Path) -> None:
