@@ -14,9 +14,13 @@ from safetensors.torch import load_file
 import sr3d
 from sr3d import training
 from sr3d.config import Config, TrainConfig, default_config
+from sr3d.data.datasets import get_dataset
+from sr3d.data.prepared import PreparedWriter, read_manifest
+from sr3d.data.scene import Scene
 from sr3d.errors import InputError
 from sr3d.evaluation import TestJob, test
 from sr3d.files import exclusive
+from sr3d.geometry.boxes import Boxes
 from sr3d.records import read_metrics, read_run
 from sr3d.training import CHECKPOINT_FILE, CURVE_FILE, TrainingJob, learning_rate, train
 
@@ -167,6 +171,28 @@ def test_every_setting_trains_on_both_flavours(
     record = train(job(data, tmp_path, config))
     assert record.metrics["positives"] > 0
     assert 0 < record.metrics["loss"] < 1e4
+
+
+@pytest.mark.parametrize("dataset", ["scannet", "sunrgbd", "s3dis"])
+def test_every_real_data_set_trains_and_tests(dataset: str, tmp_path: Path) -> None:
+    """Two made-up scenes in the place of the real ones, under the data set's own configuration."""
+    kind = get_dataset(dataset)
+    writer = PreparedWriter(tmp_path / "data", dataset, kind.classes, kind.rotated, "a test")
+    draw = torch.Generator().manual_seed(0)
+    for split in ("train", "val"):
+        rows = torch.rand(3000, 6, generator=draw) * torch.tensor([3.0, 3, 2, 1, 1, 1])
+        box = torch.tensor([[1.5, 1.5, 1, 1, 0.8, 1, 0.4 if kind.rotated else 0]])
+        labels = torch.tensor([2])
+        writer.add(split, Scene(f"{split}_1", rows[:, :3], rows[:, 3:], Boxes(box), labels))
+    writer.finish()
+    overrides = [*TINY, "train.epochs=1", "train.milestones=[]", "augment.sample_count=2000"]
+    config = default_config(dataset).with_overrides(overrides)
+    record = train(job(tmp_path / "data", tmp_path / "run", config))
+    assert record.metrics["positives"] > 0
+    assert record.data["digest"] == read_manifest(tmp_path / "data").digest()
+    tested = test(TestJob(tmp_path / "run", tmp_path / "data", tmp_path / "run/test0", 0))
+    assert tested.metrics["per_class"].keys() == {kind.classes[2]}
+    assert tested.data["split"] == "val"
 
 
 def test_training_learns(rooms: Path, tmp_path: Path) -> None:

@@ -62,9 +62,9 @@ class Inspection:
     source: str
     digest: str
     rotated: bool
-    labels: Any
-    left_out: Any
-    deviations: Any
+    labels: str
+    left_out: dict[str, str]
+    deviations: list[str]
     splits: tuple[SplitFacts, ...]
 
     @property

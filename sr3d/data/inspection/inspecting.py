@@ -48,9 +48,9 @@ def inspect(
         source=manifest.source,
         digest=manifest.digest(),
         rotated=manifest.rotated,
-        labels=getattr(manifest, "labels", ""),
-        left_out=getattr(manifest, "left_out", []),
-        deviations=getattr(manifest, "deviations", []),
+        labels=manifest.labels,
+        left_out=manifest.left_out,
+        deviations=manifest.deviations,
         splits=tuple(found),
     )
 

@@ -171,6 +171,11 @@ BAD: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "infos absent": (lambda r: (r / PKL).unlink(), PKL, "neither in"),
     "infos truncated": (lambda r: (r / PKL).write_bytes((r / PKL).read_bytes()[:90]), PKL, ""),
     "infos of no format": (lambda r: (r / PKL).write_bytes(pickle.dumps([{}])), PKL, "pts_path"),
+    "infos of a later pickle protocol": (
+        lambda r: (r / PKL).write_bytes(b"\x80\xff."),
+        PKL,
+        "unsupported pickle protocol",
+    ),
     "infos of other classes": (lambda r: write_infos(r, "train", [], ["a", "b"]), PKL, "class"),
     "infos that call": (lambda r: (r / PKL).write_bytes(pickle.dumps(print)), PKL, "print"),
     "scene listed twice": (lambda r: write_infos(r, "train", [info(), info()]), ID, "twice"),
