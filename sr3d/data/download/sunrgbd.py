@@ -72,7 +72,8 @@ class _Record:
 def download_sunrgbd(
     out: Path, *, url: str = URL, keep_archives: bool = False, progress: Progress | None = None
 ) -> Download:
-    """Make `out` the folder OFFICIAL_SUNRGBD: fetch what it lacks, unpack what is needed of it.
+    """Make `out` the folder OFFICIAL_SUNRGBD, unless it holds one: fetch what that lacks, unpack
+    what is needed of it.
 
     What exists is taken as it is: a folder unpacked by hand, a table, or an archive in `out`. An
     archive that was fetched is deleted once unpacked, unless `keep_archives`. progress: called
@@ -81,6 +82,8 @@ def download_sunrgbd(
     Raises:
         InputError: something could not be fetched or is damaged, or there is too little space.
     """
+    if (out / "OFFICIAL_SUNRGBD").is_dir():  # as the reader does
+        out = out / "OFFICIAL_SUNRGBD"
     tables = [out / name for name in TABLES]
     if _made_by_hand(out):
         return Download(present=sum(path.exists() for path in tables) + len(ARCHIVES))

@@ -105,14 +105,15 @@ def prepare_sunrgbd(
     sources = []
     for split, ids in chosen.items():
         for scene in ids:
-            frame = frames.get(numbered[split][scene])
-            if frame is None:
-                raise InputError(
-                    f"{meta}: has no frame {numbered[split][scene]} ({scene} of {split}); {_REMEDY}"
-                )
-            files = root / frame.folder / frame.depth, root / frame.folder / frame.color
-            read = partial(read_frame, root, frame, scene, points)
-            sources.append(Source(split, scene, (*files, meta), read))
+            folder = numbered[split][scene]
+            absent = InputError(f"{meta}: has no frame {folder} ({scene} of {split}); {_REMEDY}")
+            frame = frames.get(folder, absent)
+            if isinstance(frame, Frame):
+                images = root / folder / frame.depth, root / folder / frame.color
+                read = partial(read_frame, root, frame, scene, points)
+                sources.append(Source(split, scene, (*images, meta), read))
+            else:
+                sources.append(Source(split, scene, (meta,), partial(_fail, frame)))
     sampled = f"{points} points a frame" if points else "all points"
     writer = PreparedWriter(
         out,
@@ -172,35 +173,40 @@ def read_split(path: Path) -> dict[str, dict[str, str]]:
     return {"train": dict(both[len(test) :]), "val": dict(both[: len(test)])}
 
 
-def read_frames(path: Path) -> dict[str, Frame]:
-    """Frame folder to what a SUNRGBDMeta file says of it.
+def read_frames(path: Path) -> dict[str, Frame | InputError]:
+    """Frame folder to what a SUNRGBDMeta file says of it, or to why that is unusable.
 
     Raises:
-        InputError: the file cannot be read; names the frame and the field.
+        InputError: the file cannot be read, or an entry does not name its frame.
     """
     (value,) = load_mat(path, "SUNRGBDMeta")
     try:
         rows = struct_rows(value, "depthpath")
     except (KeyError, ValueError) as error:
         raise InputError(f"{path}: SUNRGBDMeta: {error}; {AGAIN}") from None
-    frames: dict[str, Frame] = {}
+    frames: dict[str, Frame | InputError] = {}
     for number, row in enumerate(rows, start=1):
+        depth = _below(row["depthpath"], path)
+        folder = depth.rpartition("/depth/")[0]
+        if folder in frames:
+            raise InputError(f"{path}: has the frame {folder} twice; {AGAIN}")
         try:
-            frame = _frame(row, path)
-        except InputError:
-            raise
+            frames[folder] = _frame(row, folder, depth, path)
+        except InputError as error:
+            frames[folder] = error
         except (KeyError, ValueError, TypeError, IndexError) as error:
             fault = f"no field {error}" if isinstance(error, KeyError) else str(error)
-            raise InputError(f"{path}: SUNRGBDMeta({number}): {fault}; {AGAIN}") from None
-        if frame.folder in frames:
-            raise InputError(f"{path}: has the frame {frame.folder} twice; {AGAIN}")
-        frames[frame.folder] = frame
+            where = f"SUNRGBDMeta({number}), {folder}"
+            frames[folder] = InputError(f"{path}: {where}: {fault}; {AGAIN}")
     return frames
 
 
-def _frame(row: Mapping[str, Any], path: Path) -> Frame:
-    depth, color = _below(row["depthpath"], path), _below(row["rgbpath"], path)
-    folder = depth.rpartition("/depth/")[0]
+def _fail(error: InputError) -> Scene:
+    raise error
+
+
+def _frame(row: Mapping[str, Any], folder: str, depth: str, path: Path) -> Frame:
+    color = _below(row["rgbpath"], path)
     if not folder or not color.startswith(folder + "/"):
         raise ValueError(f"depthpath {depth} and rgbpath {color} are not of one frame")
     boxes, labels = [], []

@@ -61,6 +61,14 @@ def test_tables_are_found_where_the_reader_looks(
     assert server.requests == []
 
 
+def test_scans_that_lie_in_the_named_folder_itself(
+    server: Server, scans: dict[str, bytes], out: Path
+) -> None:
+    write(out, {name.removeprefix("scans/"): content for name, content in scans.items()})
+    assert download(server, out, accept_terms=False).present == 19
+    assert server.requests == []
+
+
 @pytest.mark.parametrize("without", ["", local(VAL[0], TEXT), LABEL_MAP, SPLITS["train"]])
 def test_without_acceptance_nothing_is_asked_for_or_written(
     server: Server, scans: dict[str, bytes], out: Path, without: str

@@ -69,6 +69,14 @@ def test_a_folder_made_by_hand_is_taken_as_it_is(server: Server, out: Path) -> N
     assert tree(out.parent) == {f"{out.name}/{name}": content for name, content in made.items()}
 
 
+@pytest.mark.usefixtures("frames")
+def test_the_official_folder_may_lie_in_the_named_one(server: Server, out: Path) -> None:
+    made = {f"OFFICIAL_SUNRGBD/{name}": content for name, content in EXPECTED.items()}
+    write(out, made)
+    assert download_sunrgbd(out, url=server.url) == Download(0, 4, 0)
+    assert server.requests == []
+
+
 @pytest.mark.parametrize(
     "without", [BOXES, "SUNRGBDtoolbox/traintestSUNRGBD/allsplit.mat", "SUNRGBD/"]
 )

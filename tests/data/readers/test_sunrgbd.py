@@ -20,6 +20,7 @@ from sr3d.data.readers.rgbd import read_intrinsics, read_tilt, unproject
 from sr3d.data.readers.sunrgbd import (
     LABEL_FILES,
     SPLIT_FILE,
+    Frame,
     prepare_sunrgbd,
     read_frame,
     read_frames,
@@ -46,6 +47,13 @@ from tests.shared_data import shared
 CHAIR, BED = SUNRGBD.classes.index("chair"), SUNRGBD.classes.index("bed")
 OFFICIAL = "real/sunrgbd/OFFICIAL_SUNRGBD"
 
+
+def usable(path: Path, folder: str) -> Frame:
+    frame = read_frames(path)[folder]
+    assert isinstance(frame, Frame), frame
+    return frame
+
+
 # ---------------------------------------------------------------- the real frames
 
 
@@ -53,7 +61,7 @@ def test_the_real_frame_gives_the_points_of_votenets_matlab_extraction() -> None
     root = shared(OFFICIAL)
     expected = scipy.io.loadmat(shared("real/sunrgbd/votenet_extract/depth/000001.mat"))["instance"]
     folder = read_split(root / SPLIT_FILE)["val"]["000001"]
-    scene = read_frame(root, read_frames(root / META)[folder], "000001", points=0)
+    scene = read_frame(root, usable(root / META, folder), "000001", points=0)
     assert len(scene) == len(expected) == 280_961
     assert np.abs(scene.points.numpy() - expected[:, :3]).max() < 1e-4
     assert np.abs(scene.colors.numpy() - expected[:, 3:]).max() <= 1 / 255
@@ -69,7 +77,7 @@ def test_the_real_frame_has_the_boxes_of_votenets_labels() -> None:
             x, y, z, c1, c2, c3, ox, oy = map(float, numbers[4:])
             size = [2 * c2, 2 * c1, 2 * c3]
             rows.append([SUNRGBD.classes.index(name), x, y, z, *size, math.atan2(oy, ox)])
-    frame = read_frames(root / META)[read_split(root / SPLIT_FILE)["val"]["000001"]]
+    frame = usable(root / META, read_split(root / SPLIT_FILE)["val"]["000001"])
     assert frame.labels.tolist() == [row[0] for row in rows] == [0, 7, 6]
     np.testing.assert_allclose(frame.boxes, np.array(rows)[:, 1:], atol=2e-6)
 
@@ -79,7 +87,7 @@ def test_a_real_frame_agrees_with_the_published_v1_boxes() -> None:
     root = shared(OFFICIAL)
     truth = np.load(shared("real/sunrgbd/v1_val_gt.npz"))
     mine = truth["image_id"] == 1712
-    frame = read_frames(root / META)[read_split(root / SPLIT_FILE)["val"]["001712"]]
+    frame = usable(root / META, read_split(root / SPLIT_FILE)["val"]["001712"])
     assert [SUNRGBD.classes[i] for i in frame.labels] == truth["cls"][mine].tolist()
     np.testing.assert_allclose(frame.boxes, truth["box"][mine], atol=1e-5)
 
@@ -87,7 +95,7 @@ def test_a_real_frame_agrees_with_the_published_v1_boxes() -> None:
 def test_real_boxes_hold_points_and_the_floor_is_flat() -> None:
     root = shared(OFFICIAL)
     folder = read_split(root / SPLIT_FILE)["val"]["001712"]
-    scene = read_frame(root, read_frames(root / META)[folder], "001712", points=0)
+    scene = read_frame(root, usable(root / META, folder), "001712", points=0)
     counts = scene.boxes.contains(scene.points).sum(dim=0)
     assert int(counts.min()) > 5000
     low = scene.points[:, 2].quantile(0.01) if len(scene) < 10**6 else 0
@@ -98,7 +106,8 @@ def test_real_text_files_say_what_the_matlab_file_says() -> None:
     root = shared(OFFICIAL)
     frames = read_frames(root / META)
     assert len(frames) == 3
-    for folder, known in frames.items():
+    for folder in frames:
+        known = usable(root / META, folder)
         assert known.intrinsics is not None
         assert known.tilt is not None
         np.testing.assert_allclose(read_intrinsics(root / folder), known.intrinsics)
@@ -183,7 +192,7 @@ def test_both_matlab_formats_read_alike(tmp_path: Path, version: str) -> None:
         frame(FOLDERS[2], []),
     ]
     raw = write_official(tmp_path / "raw", frames, version)
-    found = read_frames(raw / META)
+    found = {folder: usable(raw / META, folder) for folder in FOLDERS}
     names = {f: [SUNRGBD.classes[i] for i in found[f].labels] for f in FOLDERS}
     assert names == {FOLDERS[0]: ["bed", "chair"], FOLDERS[1]: ["sofa"], FOLDERS[2]: []}
     expected = [0.5, 2.0, -0.25, 1.0, 0.6, 0.8, math.atan2(0.8, 0.6)]
@@ -401,6 +410,18 @@ def test_keep_going_leaves_out_what_cannot_be_read_and_says_so(
     verify(tmp_path / "out")
 
 
+def test_one_bad_entry_of_the_matlab_file_costs_its_own_frame_alone(
+    raw: Path, tmp_path: Path
+) -> None:
+    flat = frame(FRAME, [box(), box("bed", coeffs=np.array([0.3, 0.0, 0.3]))])
+    write_meta(raw, [flat, frame(FOLDERS[1])])
+    assert prepared(raw, "000002").labels.tolist() == [CHAIR]  # a frame that was not asked for
+    manifest = prepare_sunrgbd(raw, tmp_path / "all", how=HowTo(keep_going=True))
+    assert manifest.splits == {"val": ["000002"]}
+    assert "groundtruth3DBB(2): a bed without extent" in manifest.left_out["000001"]
+    assert f"has no frame {FOLDERS[2]}" in manifest.left_out["000003"]
+
+
 @pytest.mark.parametrize("points", [-1])
 def test_a_negative_number_of_points(raw: Path, points: int) -> None:
     with pytest.raises(InputError, match="--points -1"):
@@ -420,5 +441,5 @@ def test_labels_of_a_version_that_is_not_there(raw: Path) -> None:
 
 def test_boxes_are_written_as_they_are_read(raw: Path) -> None:
     assert torch.equal(
-        prepared(raw).boxes.tensor, Boxes.from_array(read_frames(raw / META)[FRAME].boxes).tensor
+        prepared(raw).boxes.tensor, Boxes.from_array(usable(raw / META, FRAME).boxes).tensor
     )
