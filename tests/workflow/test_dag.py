@@ -95,6 +95,16 @@ def test_downloads_ask_for_what_the_configuration_says(checkout: Checkout, tmp_p
     assert "--url http://a --parallel 2 --accept-terms --done" in done.stdout
 
 
+def test_threads_load_scenes_for_a_gpu_alone(checkout: Checkout) -> None:
+    for device, wanted in (
+        ("cuda", "--device cuda --workers 4 --set"),
+        ("cpu", "--device cpu  --set"),
+    ):
+        done = checkout.snakemake("-n", "-p", "--config", f"device={device}")
+        assert done.returncode == 0, done.stdout
+        assert wanted in done.stdout
+
+
 def test_s3dis_is_a_data_set_like_the_others(checkout: Checkout) -> None:
     planned = checkout.planned("--config", "tier=full", "datasets=[s3dis]")
     assert planned == {"prepare_s3dis": 1, **jobs(5, 5)}

@@ -110,6 +110,11 @@ def device(wildcards, resources) -> str:
     return "cuda" if resources.gpu else "cpu"
 
 
+def loading(wildcards, resources) -> list[str]:
+    """A GPU must not wait for scenes; one CPU thread does everything itself."""
+    return ["--workers", str(THREADS)] if resources.gpu else []
+
+
 check(config, "config", "config.yaml")
 TIERS, SETTINGS, TABLES = load("tiers"), load("settings"), load("tables")
 require([config["tier"]], TIERS, "tier", "config.yaml")

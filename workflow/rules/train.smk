@@ -23,11 +23,11 @@ rule train:
         seed=EXPERIMENT["seed"],
         overrides=overrides,
         device=device,
+        loading=loading,
     message:
         "train {wildcards.dataset}/{wildcards.setting}, training {wildcards.train}"
     shell:
         "sr3d train --dataset {wildcards.dataset} --data {params.data:q}"
         " --split {params.split} --setting {wildcards.setting} --train {wildcards.train}"
-        " --seed {params.seed}"
-        " --out {params.folder:q} --threads {threads} --device {params.device}"
-        " {params.overrides:q} > {log:q} 2>&1"
+        " --seed {params.seed} --out {params.folder:q} --threads {threads}"
+        " --device {params.device} {params.loading:q} {params.overrides:q} > {log:q} 2>&1"
