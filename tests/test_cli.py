@@ -174,7 +174,8 @@ def test_prepare_look_and_export_by_hand(
                  "--scenes", "room_000000"]) == 0  # fmt: skip
     assert "Nothing suspicious" in capsys.readouterr().out
     assert (tmp_path / "png" / "room_000000.png").read_bytes().startswith(b"\x89PNG")
-    assert main(["inspect", "data", str(rooms), "--json", "--split", "val"]) == 0
+    words = ["inspect", "data", str(rooms), "--json", "--split", "val", "--verify"]
+    assert main(words) == 0
     facts = json.loads(capsys.readouterr().out)
     assert [split["scenes"] for split in facts["splits"]] == [3]
     assert main(["export", "mmdet3d", "--data", str(rooms), "--out", str(tmp_path / "bins")]) == 0
@@ -184,3 +185,9 @@ def test_prepare_look_and_export_by_hand(
     assert "9 clouds, synthetic_infos_train.pkl, synthetic_infos_val.pkl" in printed
     assert f"{tmp_path / 'back'}: train: 6 scenes" in printed
     assert read_manifest(tmp_path / "back").digest() == read_manifest(rooms).digest()
+    cloud = tmp_path / "back" / "points" / "room_000000.npy"
+    data = bytearray(cloud.read_bytes())
+    data[-1] ^= 1
+    cloud.write_bytes(data)
+    assert main(["inspect", "data", str(tmp_path / "back"), "--verify"]) == 2
+    assert "room_000000.npy: missing or changed" in capsys.readouterr().err

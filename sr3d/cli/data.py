@@ -249,6 +249,9 @@ def add_inspect(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     data.add_argument("--scenes", nargs="+", metavar="ID", help="only these; default all")
     data.add_argument("--json", action="store_true", help="print JSON")
     data.add_argument(
+        "--verify", action="store_true", help="first compare every file with its checksum"
+    )
+    data.add_argument(
         "--pictures",
         type=Path,
         metavar="DIR",
@@ -259,9 +262,11 @@ def add_inspect(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 
 def _inspect_data(args: argparse.Namespace) -> None:
     from sr3d.data.inspection import choose_scenes, describe, inspect
-    from sr3d.data.prepared import read_manifest
+    from sr3d.data.prepared import read_manifest, verify
     from sr3d.progress import Counter
 
+    if args.verify:
+        verify(args.folder)
     with Counter("scenes") as progress:
         found = inspect(args.folder, args.split, args.scenes, progress=progress.update)
     print(json.dumps(found.to_dict(), indent=2) if args.json else describe(found))
