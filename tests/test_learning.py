@@ -1,4 +1,4 @@
-"""The main job on real input: SR3D learns a few real scans by heart through the whole workflow.
+"""SR3D learns a few scenes by heart through the whole workflow: real ones, and rooms seen in one view.
 
 `make test-real`, or by hand: snakemake --config tier=real real_scans=DIR (docs/workflow.md).
 """
@@ -17,10 +17,11 @@ from tests.shared_data import shared
 from tests.workflow.checkout import Checkout
 
 
-def run(tmp_path: Path, tier: str, scans: Path) -> Checkout:
+def run(tmp_path: Path, *config: str, **changes: Any) -> Checkout:
     checkout = Checkout.make(tmp_path / "checkout", ("baseline", "spota", "ras", "sr3d"))
     (checkout.folder / "bin" / "sr3d").unlink()  # no stand-in: the command itself
-    call = checkout.command("--cores", "2", "--config", f"tier={tier}", f"real_scans={scans}")
+    checkout.edit("config.yaml", checkout.read("config.yaml") | changes)
+    call = checkout.command("--cores", "2", "--config", *config)
     done = subprocess.run(**call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert done.returncode == 0, done.stdout
     return checkout
@@ -51,7 +52,7 @@ def check_results(results: Path, dataset: str) -> dict[str, Any]:
 
 @pytest.mark.real
 def test_sr3d_learns_real_scans(tmp_path: Path) -> None:
-    checkout = run(tmp_path, "real", shared("real/scannet"))
+    checkout = run(tmp_path, "tier=real", f"real_scans={shared('real/scannet')}")
     prepared = checkout.folder / "data" / "real"
     assert boxes(prepared) == {"scene0000_00": 27, "scene0113_00": 4}
     check_results(checkout.folder / "results" / "real", "scannet")
@@ -59,8 +60,30 @@ def test_sr3d_learns_real_scans(tmp_path: Path) -> None:
 
 @pytest.mark.real
 def test_sr3d_learns_real_frames_with_oriented_boxes(tmp_path: Path) -> None:
-    checkout = run(tmp_path, "real_sunrgbd", shared("real/sunrgbd"))
+    checkout = run(tmp_path, "tier=real_sunrgbd", f"real_scans={shared('real/sunrgbd')}")
     prepared = checkout.folder / "data" / "real_sunrgbd"
     assert boxes(prepared) == {"000001": 3, "001712": 5, "000017": 2}
     data = check_results(checkout.folder / "results" / "real_sunrgbd", "sunrgbd")
     assert data["split"] == "val"
+
+
+@pytest.mark.real
+def test_sr3d_learns_rooms_with_oriented_boxes(tmp_path: Path) -> None:
+    checkout = run(
+        tmp_path,
+        "tier=rotated",
+        settings=["sr3d"],
+        trainings=1,
+        tests=1,
+        test_split="train",
+        synthetic={"train": 8, "val": 4, "points": 20_000, "seed": 0},
+        overrides=[
+            "augment.flip_x=0",
+            "augment.rotation=1.0",
+            "augment.scale=[0.95, 1.05]",
+            "train.repeat=12",
+        ],
+    )
+    assert len(boxes(checkout.folder / "data" / "synthetic_rotated")) == 12
+    data = check_results(checkout.folder / "results", "synthetic_rotated")
+    assert (data["split"], data["labels"]) == ("train", "exact")
