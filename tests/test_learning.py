@@ -1,4 +1,4 @@
-"""SR3D learns a few scenes by heart through the whole workflow: real ones, and rooms seen in one view.
+"""SR3D learns a few scenes by heart through the whole workflow: real ones, and rooms in one view.
 
 `make test-real`, or by hand: snakemake --config tier=real real_scans=DIR (docs/workflow.md).
 """
