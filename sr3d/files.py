@@ -119,6 +119,12 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def code_digest(folder: Path) -> str:
+    """Short digest of all Python files below a folder."""
+    files = sorted(folder.rglob("*.py"))
+    return digest({str(p.relative_to(folder)): p.read_text("utf-8") for p in files})
+
+
 def digest(value: Any) -> str:
     """Short digest of a JSON-able value, independent of the order of keys."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from sr3d.data.mmdet3d.reader import AREAS, color_scale, info_names
+from sr3d.data.mmdet3d.reader import AREAS, color_scale, info_file
 from sr3d.data.prepared import PreparedDataset, read_manifest
 from sr3d.data.scene import Scene
 from sr3d.errors import InputError
@@ -72,17 +72,15 @@ def export_mmdet3d(
 
 def _files(dataset: str, rows: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
     """Name of each info file to its scenes."""
-    if dataset == "s3dis":
-        every = [row for some in rows.values() for row in some]
-        return {
-            f"s3dis_infos_Area_{n}.pkl": [
-                row for row in every if row["lidar_points"]["lidar_path"].startswith(f"Area_{n}_")
-            ]
-            for n in sorted(n for areas in AREAS.values() for n in areas)
-        }
-    names = info_names(dataset)
+    if dataset != "s3dis":
+        splits = dict.fromkeys(("train", "val", *rows))  # both, for mmdet3d asks for both
+        return {info_file(dataset, split): rows.get(split, []) for split in splits}
+    every = [row for some in rows.values() for row in some]
     return {
-        names.get(s, (f"{dataset}_infos_{s}.pkl",))[0]: rows.get(s, []) for s in {**names, **rows}
+        info_file(dataset, area): [
+            row for row in every if row["lidar_points"]["lidar_path"].startswith(f"{area}_")
+        ]
+        for area in sorted(area for areas in AREAS.values() for area in areas)
     }
 
 

@@ -22,6 +22,7 @@ from sr3d.errors import InputError
 Array = npt.NDArray[Any]
 Labels = Callable[[Any], int]
 """From a file's label or class name to ours; -1 for a class that we do not have."""
+_FAULTS = (KeyError, TypeError, ValueError, AttributeError, IndexError)  # of a file's content
 
 
 @dataclass(frozen=True)
@@ -66,23 +67,19 @@ def parse_infos(
     where = "metainfo"
     found = []
     try:
-        if isinstance(content, list):
-            version, entries = "1.0 or earlier", content
-            labels: Labels = _by_name_or_index(classes)
-        else:
-            version, entries = "1.1 or later", content["data_list"]
-            labels = _by_label(path, content.get("metainfo"), classes)
+        old = isinstance(content, list)
+        entries = content if old else content["data_list"]
+        labels = (
+            _by_name_or_index(classes) if old else _by_label(path, content.get("metainfo"), classes)
+        )
         for number, entry in enumerate(entries):
-            where = f"data_list[{number}]" if version.startswith("1.1") else f"[{number}]"
-            read = _new_scene if version.startswith("1.1") else _old_scene
+            where = f"[{number}]" if old else f"data_list[{number}]"
+            read = _old_scene if old else _new_scene
             found.append(read(str(path), where, entry, labels))
     except InputError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        fault = f"no entry {error}" if isinstance(error, KeyError) else str(error)
-        raise InputError(
-            f"{path}: {where}: {fault}; expected an info file of mmdet3d, make it again"
-        ) from None
+    except _FAULTS as error:
+        raise _fault(path, where, error) from None
     if twice := [scene for scene, n in Counter(info.id for info in found).items() if n > 1]:
         raise InputError(f"{path}: data_list has scene '{twice[0]}' twice; remove one")
     if clockwise:
@@ -95,39 +92,33 @@ def _new_scene(path: str, where: str, entry: Mapping[str, Any], labels: Labels) 
     try:
         name = PurePosixPath(entry["lidar_points"]["lidar_path"]).name
     except KeyError as error:
-        raise _fault(path, f"{where}.lidar_points", f"no entry {error}") from None
+        raise _fault(path, f"{where}.lidar_points", error) from None
     rows = []
     for i, instance in enumerate(entry.get("instances", ())):
-        here = f"{where}.instances[{i}]"
         try:
             rows.append(_row(instance["bbox_3d"], labels(int(instance["bbox_label_3d"]))))
-        except (KeyError, TypeError, ValueError) as error:
-            fault = f"no entry {error}" if isinstance(error, KeyError) else str(error)
-            raise _fault(path, here, fault) from None
+        except _FAULTS as error:
+            raise _fault(path, f"{where}.instances[{i}]", error) from None
     return _scene(path, where, name, rows, entry.get("axis_align_matrix"))
 
 
 def _old_scene(path: str, where: str, entry: Mapping[str, Any], labels: Labels) -> SceneInfo:
     name = PurePosixPath(str(entry["pts_path"])).name
     annos = entry["annos"]
-    rows = []
-    if int(annos["gt_num"]):
-        boxes = np.asarray(annos["gt_boxes_upright_depth"], dtype=np.float64)
-        named = [str(name) for name in annos["name"]] if "name" in annos else None
-        classes = named if named is not None else [int(label) for label in annos["class"]]
-        if len(boxes) != int(annos["gt_num"]) or len(classes) != len(boxes):
-            raise _fault(
-                path,
-                f"{where}.annos",
-                f"gt_num is {annos['gt_num']}, with {len(boxes)} boxes of {len(classes)} classes",
-            )
-        for i, (box, label) in enumerate(zip(boxes.tolist(), classes, strict=True)):
+    count, rows = int(annos["gt_num"]), []
+    if count:
+        boxes = np.asarray(annos["gt_boxes_upright_depth"], dtype=np.float64).tolist()
+        # S3DIS's infos have no names.
+        classes = list(map(str, annos["name"])) if "name" in annos else list(annos["class"])
+        if not count == len(boxes) == len(classes):
+            told = f"gt_num is {count}, with {len(boxes)} boxes of {len(classes)} classes"
+            raise _fault(path, f"{where}.annos", ValueError(told))
+        for i, (box, label) in enumerate(zip(boxes, classes, strict=True)):
             try:
                 rows.append(_row(box, labels(label)))
             except ValueError as error:
-                raise _fault(path, f"{where}.annos.gt_boxes_upright_depth[{i}]", str(error)) from (
-                    None
-                )
+                here = f"{where}.annos.gt_boxes_upright_depth[{i}]"
+                raise _fault(path, here, error) from None
     return _scene(path, where, name, rows, annos.get("axis_align_matrix"))
 
 
@@ -156,8 +147,9 @@ def _scene(path: str, where: str, name: str, rows: list[list[float]], alignment:
     )
 
 
-def _fault(path: str, where: str, fault: str) -> InputError:
-    return InputError(f"{path}: {where}: {fault}; expected an info file of mmdet3d, make it again")
+def _fault(path: str | Path, where: str, error: Exception) -> InputError:
+    told = f"no entry {error}" if isinstance(error, KeyError) else str(error)
+    return InputError(f"{path}: {where}: {told}; expected an info file of mmdet3d, make it again")
 
 
 def _by_label(path: str | Path, metainfo: Any, classes: Sequence[str]) -> Labels:

@@ -29,7 +29,7 @@ from sr3d.geometry.boxes import Boxes
 
 Array = npt.NDArray[Any]
 
-AREAS = {"train": (1, 2, 3, 4, 6), "val": (5,)}
+AREAS = {"train": ("Area_1", "Area_2", "Area_3", "Area_4", "Area_6"), "val": ("Area_5",)}
 _AGAIN = "make it with mmdet3d again"
 
 
@@ -57,24 +57,18 @@ def prepare_mmdet3d(
     """
     kind = get_dataset(dataset or _only_dataset(root))
     files = infos or _info_files(root, kind.name)
-    known = {
-        split: [
-            info for path in paths for info in read_infos(path, kind.classes, clockwise=clockwise)
-        ]
-        for split, paths in files.items()
-    }
-    chosen = select_scenes({split: [i.id for i in found] for split, found in known.items()}, scenes)
-    sources = [
-        Source(
-            split=split,
-            id=info.id,
-            files=(root / "points" / info.points,),
-            read=partial(read_scene, root / "points" / info.points, info, kind),
-        )
-        for split, found in known.items()
-        for info in found
-        if info.id in chosen.get(split, ())
-    ]
+    lists: dict[str, list[str]] = {}
+    known: dict[str, SceneInfo] = {}
+    for split, paths in files.items():
+        found = [i for path in paths for i in read_infos(path, kind.classes, clockwise=clockwise)]
+        lists[split] = [info.id for info in found]
+        known |= {info.id: info for info in found}
+    sources = []
+    for split, ids in select_scenes(lists, scenes).items():
+        for scene in ids:
+            cloud = root / "points" / known[scene].points
+            read = partial(read_scene, cloud, known[scene], kind)
+            sources.append(Source(split, scene, (cloud,), read))
     labels = "v2 unless mmdet3d was told otherwise" if kind.name == "sunrgbd" else "of the infos"
     writer = PreparedWriter(
         out,
@@ -144,11 +138,9 @@ def read_cloud(path: Path) -> Array:
     return rows
 
 
-def info_names(dataset: str) -> dict[str, tuple[str, ...]]:
-    """Split to the names of its info files, as mmdet3d writes them."""
-    if dataset == "s3dis":
-        return {s: tuple(f"s3dis_infos_Area_{n}.pkl" for n in areas) for s, areas in AREAS.items()}
-    return {split: (f"{dataset}_infos_{split}.pkl",) for split in ("train", "val")}
+def info_file(dataset: str, part: str) -> str:
+    """The name that mmdet3d gives to the info file of a split or, of S3DIS, of an area."""
+    return f"{dataset}_infos_{part}.pkl"
 
 
 def _check_frame(points: Array, boxes: Array, path: Path) -> None:
@@ -188,7 +180,11 @@ def _places(root: Path) -> list[Path]:
 
 def _info_files(root: Path, dataset: str) -> dict[str, list[Path]]:
     found = {path.name: path for path in reversed(_places(root))}
-    names = info_names(dataset)
+    parts: dict[str, tuple[str, ...]] = {"train": ("train",), "val": ("val",)}
+    names = {
+        split: [info_file(dataset, part) for part in some]
+        for split, some in (AREAS if dataset == "s3dis" else parts).items()
+    }
     if absent := [name for some in names.values() for name in some if name not in found]:
         raise InputError(
             f"{absent[0]} is neither in {root} nor in {root / 'infos'}; make it with mmdet3d's "

@@ -17,13 +17,14 @@ from sr3d._version import __version__
 from sr3d.data.prepared.journal import Entry, Journal
 from sr3d.data.prepared.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from sr3d.data.prepared.reading import PreparedDataset
-from sr3d.data.scene import Scene, check_scene
+from sr3d.data.scene import Scene, check_scene, table
 from sr3d.errors import InputError
-from sr3d.files import atomic_path, digest, sha256
+from sr3d.files import atomic_path, code_digest, sha256
 from sr3d.geometry.boxes import Boxes
 from sr3d.machine import code_version
 
 JOURNAL = ".preparation.jsonl"
+_READING = Path(__file__).parents[1]  # the code that reads data
 
 
 class PreparedWriter:
@@ -58,9 +59,16 @@ class PreparedWriter:
         self.scenes: dict[str, dict[str, Any]] = {}
         self._added: set[str] = set()
         self._keep_manifest = append
-        self._replaced = _manifest_if_any(self.folder)
-        journal = {"dataset": dataset, "rotated": rotated, "source": source, "labels": labels}
-        self._journal = Journal(self.folder / JOURNAL, {**journal, "code": _code_digest()})
+        # Appending drops nothing that the folder holds.
+        self._replaced = None if append else _manifest_if_any(self.folder)
+        head = {
+            "dataset": dataset,
+            "rotated": rotated,
+            "source": source,
+            "labels": labels,
+            "code": code_digest(_READING),  # what another version wrote is not gone on with
+        }
+        self._journal = Journal(self.folder / JOURNAL, head)
         if append and (self.folder / MANIFEST).exists():
             self._continue(read_manifest(folder))
 
@@ -203,13 +211,6 @@ def _manifest_if_any(folder: Path) -> Manifest | None:
         return None
 
 
-def _code_digest() -> str:
-    """Digest of the code that reads data: what another version wrote is not gone on with."""
-    folder = Path(__file__).parents[1]
-    sources = sorted(folder.rglob("*.py"))
-    return digest({str(p.relative_to(folder)): p.read_text("utf-8") for p in sources})
-
-
 def _joined(one: str, other: str) -> str:
     return "; ".join(dict.fromkeys(part for part in [*one.split("; "), other] if part))
 
@@ -226,7 +227,7 @@ def _same_truth(one: Scene, other: Scene) -> bool:
 
 
 def _points_file(scene: Scene) -> bytes:
-    rows = torch.cat([scene.points, scene.colors], dim=1).numpy().astype(np.float32)
+    rows = table(scene).numpy().astype(np.float32, copy=False)
     if rows.shape != (len(scene), 6):
         raise InputError(f"{scene.id}: points and colours must have three columns each")
     buffer = io.BytesIO()

@@ -14,7 +14,6 @@ of its frame: the official test set is 000001 to 005050, the training set 005051
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -52,7 +51,6 @@ LABEL_FILES = {
     "v1": "SUNRGBDtoolbox/Metadata/SUNRGBDMeta.mat",
 }
 _REMEDY = "download SUN RGB-D again (`sr3d download sunrgbd`)"
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from sr3d.data.rooms.scanner import Scan, View, scan
 from sr3d.data.rooms.shapes import rotation
 from sr3d.data.scene import Scene
 from sr3d.errors import InputError
-from sr3d.files import digest
+from sr3d.files import code_digest
 from sr3d.geometry.boxes import Boxes
 
 MIN_VISIBLE = 30  # points; an object that shows fewer is not labelled
@@ -193,6 +193,5 @@ def _already_there(
 
 
 def _generator() -> str:
-    """Digest of this package's code: another generator makes other rooms from the same seed."""
-    folder = Path(__file__).parent
-    return digest({path.name: path.read_text("utf-8") for path in sorted(folder.glob("*.py"))})
+    """Another generator makes other rooms from the same seed."""
+    return code_digest(Path(__file__).parent)
