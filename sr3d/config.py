@@ -39,27 +39,31 @@ class ModelConfig:
 class AssignerConfig:
     """Which anchors are positive, and for which ground truth."""
 
-    name: Literal["spota", "tr3d"] = "spota"
-    k: int = 6  # positives per ground truth, at most
+    name: Literal["spota", "tr3d", "simota", "align_ota"] = "spota"
+    k: int = 6  # positives per ground truth, at most; simOTA and AlignOTA find their own
     levels: Literal["all", "by_class"] = "all"  # SPOTA's candidates; "by_class" is TR3D's rule
     mu: float = 1.0  # Eq. 4
     reg_cost: Literal["iou", "log_iou", "diou"] = "iou"  # C_reg of Eq. 5
     vertex_distance: bool = True  # R_VD of Eq. 5
     vertices: Literal["invariant", "literal"] = "invariant"  # Eq. 3 on rotated boxes
+    cls_weight: float = 0.0  # λ of Eq. 2 within Eq. 5's bracket; SPOTA has none
     tr3d_variant: Literal["mmdet3d", "samsung"] = "mmdet3d"
 
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Classification loss (focal, or RAS = Eq. 7) and box loss (DIoU)."""
+    """Classification loss (RAS = Eq. 7, or one of its rivals) and box loss (DIoU)."""
 
-    cls: Literal["ras", "focal"] = "ras"
+    cls: Literal["ras", "focal", "qfl", "vfl"] = "ras"
     focal_alpha: float = 0.25
     focal_gamma: float = 2.0
     tau: float = 0.1  # Eq. 9
     beta: float = 1.0  # Eq. 6
     rdl_form: Literal["printed", "bracket", "rank"] = "printed"  # Eq. 6, see losses/ras.py
     rank_scope: Literal["ground_truth", "image"] = "ground_truth"
+    qfl_beta: float = 2.0
+    vfl_alpha: float = 0.75
+    vfl_gamma: float = 2.0
     rotated_diou: Literal["correct", "legacy"] = "correct"
 
 
@@ -104,6 +108,8 @@ class TestConfig:
     nms_pre: int = 1000
     score_thr: float = 0.01
     iou_thr: float = 0.5
+    oracle: Literal["none", "centerness", "iou"] = "none"  # Table 6: what replaces scores
+    foreground: Literal["assigned", "inside"] = "assigned"  # the anchors whose scores it replaces
 
 
 @dataclass(frozen=True)
@@ -259,6 +265,7 @@ def check(config: Config) -> None:
         ("model.blocks", len(config.model.blocks) == 4, "four numbers"),
         ("assigner.k", config.assigner.k >= 1, "at least 1"),
         ("assigner.mu", config.assigner.mu > 0, "positive"),
+        ("assigner.cls_weight", config.assigner.cls_weight >= 0, "zero or more"),
         ("loss.tau", config.loss.tau > 0, "positive"),
         ("loss.beta", config.loss.beta >= 0, "zero or more"),
         ("augment.sample_count", config.augment.sample_count >= 0, "zero or more"),

@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+import dataclasses
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
 
-from sr3d.config import config_from_dict
-from sr3d.data.datasets import get_dataset
+from sr3d.config import AssignerConfig, Config, TestConfig, config_from_dict
+from sr3d.data.datasets import Dataset, get_dataset
 from sr3d.data.loader import generator_for
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.scene import Scene
 from sr3d.data.transforms import sample_points
-from sr3d.files import atomic_path
+from sr3d.errors import InputError
 from sr3d.geometry.box_set import BoxSet
-from sr3d.metrics.average_precision import average_precision
-from sr3d.models.detector import Detections, Detector, build_detector, select_detections
+from sr3d.geometry.iou import paired_iou
+from sr3d.metrics.average_precision import score_matches
+from sr3d.metrics.consistency import most_confident, prediction_consistency
+from sr3d.metrics.matching import Matching, best_ground_truth
+from sr3d.metrics.oracle import centerness, inside_smallest, with_scores
+from sr3d.metrics.scored_files import ScoredTest, write_scored
+from sr3d.models.criterion import GroundTruth, assign
+from sr3d.models.detector import (
+    Detections,
+    Detector,
+    Predictions,
+    build_detector,
+    select_detections,
+)
 from sr3d.models.voxelize import voxelize
 from sr3d.models.weights import load_weights
 from sr3d.progress import Progress
@@ -27,7 +44,11 @@ from sr3d.runs import Stopwatch, finish_run, open_split
 
 @dataclass(frozen=True)
 class TestJob:
-    """Which training is tested, on what, where to. index: which test of the training."""
+    """Which training is tested, on what, where to. index: which test of the training.
+
+    setting, overrides: another name and other `test.…` values than the training's, for a setting
+    that needs no training of its own.
+    """
 
     __test__ = False  # not a test class
 
@@ -37,17 +58,20 @@ class TestJob:
     index: int
     split: str = "val"
     device: str = "cpu"
+    setting: str | None = None
+    overrides: Sequence[str] = ()
 
 
 def test(job: TestJob) -> RunRecord:
     """Detect in every scene of the split, score, and leave `detections.npz` and `run.json`.
 
     Raises:
-        InputError: an unfinished training, or data that is missing or of another data set.
+        InputError: an unfinished training, data that is missing or of another data set, or an
+            override of what was trained.
     """
     watch = Stopwatch()
     training = read_run(job.run)
-    config = config_from_dict(training.config)
+    config = test_config(config_from_dict(training.config), job.overrides)
     dataset = get_dataset(config.dataset)
     scenes = open_split(job.data, job.split, dataset)
     model = build_detector(config)
@@ -55,21 +79,17 @@ def test(job: TestJob) -> RunRecord:
     model = model.to(job.device).eval()
     seed = test_seed(config.seed, training.train, job.index)
 
-    detections = detect_scenes(model, scenes, seed, label=f"{training.key}/test{job.index}")
-    metrics = average_precision(
-        ground_truth(scenes), detections, dataset.classes, rotated=dataset.rotated
-    )
-    with atomic_path(job.out / DETECTIONS_FILE) as temporary:
-        np.savez_compressed(
-            temporary,
-            **{name: getattr(detections, name) for name in ("scene", "label", "score", "box")},
-        )
+    label = f"{training.dataset}/{job.setting or training.setting}/train{training.train}"
+    detections, milliseconds = detect_scenes(model, scenes, seed, f"{label}/test{job.index}")
+    truth = ground_truth(scenes)
+    matching = best_ground_truth(truth, detections, dataset.rotated)
+    write_scored(job.out / DETECTIONS_FILE, ScoredTest(truth, detections, matching))
     return finish_run(
         job.out,
         kind="test",
         config=config,
-        overrides=training.overrides,
-        setting=training.setting,
+        overrides=[*training.overrides, *job.overrides],
+        setting=job.setting or training.setting,
         train=training.train,
         test=job.index,
         seeds={"base": config.seed, "train": training.seeds["train"], "test": seed},
@@ -78,45 +98,122 @@ def test(job: TestJob) -> RunRecord:
         device=job.device,
         watch=watch,
         earlier_seconds=0.0,
-        metrics={**metrics, "detections": len(detections)},
+        metrics={
+            **score_matches(truth, detections, matching, dataset.classes),
+            **_consistency(detections, matching),
+            "detections": len(detections),
+        },
+        timings={"latency_ms": median(milliseconds)},
         files=(DETECTIONS_FILE,),
+        tests_of=training.setting if job.setting not in (None, training.setting) else None,
     )
 
 
 test.__test__ = False  # type: ignore[attr-defined]  # not a pytest function
 
 
+def test_config(config: Config, overrides: Sequence[str]) -> Config:
+    """The training's configuration with other values of its test part.
+
+    Raises:
+        InputError: an override of anything else, which the weights have in them already.
+    """
+    for override in overrides:
+        if not override.startswith("test."):
+            raise InputError(f"--set {override}: a test can change test.… alone; train it instead")
+    return config.with_overrides(overrides)
+
+
+test_config.__test__ = False  # type: ignore[attr-defined]
+
+
 @torch.inference_mode()
-def detect_scenes(model: Detector, scenes: PreparedDataset, seed: int, label: str) -> BoxSet:
-    """Detections in every scene; each scene's randomness follows from the seed and its place."""
+def detect_scenes(
+    model: Detector, scenes: PreparedDataset, seed: int, label: str
+) -> tuple[BoxSet, list[float]]:
+    """Detections in every scene, and the milliseconds that each took from points to boxes.
+
+    Each scene's randomness follows from the seed and its place.
+    """
     found: list[Detections] = []
+    milliseconds = []
     with Progress(label, len(scenes)) as progress:
         for i, scene in enumerate(scenes):
-            found.append(detect_scene(model, scene, generator_for(seed, i)))
+            generator = generator_for(seed, i)
+            if model.test_config.sample_count:
+                scene = sample_points(scene, model.test_config.sample_count, generator)
+            detections, seconds = detect_scene(model, scene, generator)
+            found.append(detections)
+            milliseconds.append(1000 * seconds)
             progress.update(i + 1)
     counts = [len(d.labels) for d in found]
-    return BoxSet(
+    boxes = BoxSet(
         scene=np.repeat(np.array(scenes.ids), counts),
         label=torch.cat([d.labels for d in found]).cpu().numpy(),
         box=torch.cat([d.boxes for d in found]).cpu().numpy(),
         score=torch.cat([d.scores for d in found]).cpu().numpy(),
         scenes=tuple(scenes.ids),
     )
+    return boxes, milliseconds
 
 
-def detect_scene(model: Detector, scene: Scene, generator: torch.Generator) -> Detections:
-    """Detections in one scene under the test configuration's sampling."""
+def detect_scene(
+    model: Detector, scene: Scene, generator: torch.Generator
+) -> tuple[Detections, float]:
+    """Detections in one scene under the test configuration, and the seconds that they took.
+
+    The clock runs from points on the device to boxes after NMS: voxels, network, selection.
+    """
     config = model.test_config
-    if config.sample_count:
-        scene = sample_points(scene, config.sample_count, generator)
     device = next(model.parameters()).device
-    voxels = voxelize(
-        [scene.points.to(device)],
-        [scene.colors.to(device)],
-        model.config.voxel_size,
-        generator if config.voxel_pick == "random" else None,
-    )
-    return select_detections(model(voxels), config, model.dataset.rotated)
+    points, colors = scene.points.to(device), scene.colors.to(device)
+    _wait(device)
+    started = time.perf_counter()
+    pick = generator if config.voxel_pick == "random" else None
+    predictions = model(voxelize([points], [colors], model.config.voxel_size, pick))
+    if config.oracle != "none":
+        predictions = with_oracle(predictions, scene, model.dataset, config)
+    detections = select_detections(predictions, config, model.dataset.rotated)
+    _wait(device)
+    return detections, time.perf_counter() - started
+
+
+def with_oracle(
+    predictions: Predictions, scene: Scene, dataset: Dataset, config: TestConfig
+) -> Predictions:
+    """One scene's predictions with scores from the ground truth (the paper's Table 6).
+
+    The foreground is TR3D's positives, or every anchor inside a ground truth. "iou" replaces the
+    score of the true class by the overlap of the predicted box; "centerness" multiplies it by the
+    anchor's centerness.
+    """
+    truth = GroundTruth.collate([scene.boxes.tensor], [scene.labels]).to(predictions.anchors.device)
+    if config.foreground == "inside":
+        assigned = inside_smallest(predictions.anchors, truth.boxes)
+    else:
+        assigned = assign(predictions, truth, dataset, AssignerConfig(name="tr3d"))
+    rows = (assigned >= 0).nonzero().squeeze(1)
+    boxes, labels = truth.boxes[assigned[rows]], truth.labels[assigned[rows]]
+    if config.oracle == "iou":
+        scores = paired_iou(predictions.boxes[rows], boxes, dataset.rotated)
+    else:
+        scores = predictions.logits[rows, labels].sigmoid()
+        scores = scores * centerness(predictions.anchors[rows], boxes)
+    logits = with_scores(predictions.logits, assigned, truth.labels, scores)
+    return dataclasses.replace(predictions, logits=logits)
+
+
+def _consistency(detections: BoxSet, matching: Matching) -> dict[str, Any]:
+    """PCE and its quantiles, of the 30 most confident detections of each class."""
+    assert detections.score is not None
+    top = most_confident(detections.label, detections.score)
+    found = prediction_consistency(detections.score[top], matching.iou[top])
+    return {"PCE": found["mean"], "consistency": found}
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def ground_truth(scenes: PreparedDataset) -> BoxSet:

@@ -27,8 +27,11 @@ DETECTIONS_FILE = "detections.npz"
 class RunRecord:
     """One training (test is None) or one test. All values are plain and JSON-able.
 
-    metrics of a test: AP25, AP50 in percent, and per_class {name: {AP25, AP50}}; of a training:
-    the last values of its curves. files: name to sha256 of what lies beside the record.
+    metrics of a test: AP25, AP50 in percent, per_class {name: {AP25, AP50}}, PCE and its quantiles;
+    of a training: the last values of its curves, and their means over each epoch. timings, which
+    differ from run to run: latency_ms of a test (median over its scenes, from points to boxes),
+    seconds_per_epoch of a training. files: name to sha256 of what lies beside the record.
+    tests_of: the setting whose training was tested, where that is another one.
     """
 
     kind: Literal["train", "test"]
@@ -53,6 +56,8 @@ class RunRecord:
     metrics: dict[str, Any]
     parameters: int
     files: dict[str, str] = field(default_factory=dict)
+    timings: dict[str, float] = field(default_factory=dict)
+    tests_of: str | None = None
     schema_version: int = SCHEMA_VERSION
 
     @property

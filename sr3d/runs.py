@@ -65,7 +65,9 @@ def finish_run(
     watch: Stopwatch,
     earlier_seconds: float,
     metrics: dict[str, Any],
+    timings: dict[str, float],
     files: Sequence[str],
+    tests_of: str | None = None,
 ) -> RunRecord:
     """Collect the record of a run whose files lie in `out`, and write it there, last."""
     record = RunRecord(
@@ -95,6 +97,8 @@ def finish_run(
         metrics=metrics,
         parameters=sum(p.numel() for p in model.parameters()),
         files={name: sha256(out / name) for name in files},
+        timings={name: round(value, 3) for name, value in timings.items()},
+        tests_of=tests_of,
     )
     write_run(out, record)
     return record

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from types import FrameType
 from typing import Any, TextIO
 
@@ -31,7 +32,14 @@ from sr3d.models.criterion import GroundTruth, LossTerms, detection_loss
 from sr3d.models.detector import Detector, build_detector
 from sr3d.models.voxelize import voxelize
 from sr3d.progress import Progress
-from sr3d.records import METRICS_FILE, MODEL_FILE, RUN_FILE, RunRecord, train_seed
+from sr3d.records import (
+    METRICS_FILE,
+    MODEL_FILE,
+    RUN_FILE,
+    RunRecord,
+    read_metrics,
+    train_seed,
+)
 from sr3d.runs import Stopwatch, finish_run, open_split
 
 # Not among a run's declared results, so a workflow that clears those of a failed job keeps them.
@@ -93,7 +101,11 @@ def _train(job: TrainingJob, dataset: Dataset, scenes: PreparedDataset) -> RunRe
         device=job.device,
         watch=watch,
         earlier_seconds=training.seconds_before,
-        metrics=training.last,
+        metrics={
+            **training.last,
+            "epochs": epoch_means(read_metrics(job.out / METRICS_FILE)),
+        },
+        timings={"seconds_per_epoch": training.seconds / config.train.epochs},
         files=(MODEL_FILE, METRICS_FILE),
     )
     (job.out / CHECKPOINT_FILE).unlink(missing_ok=True)
@@ -123,7 +135,8 @@ class _Training:
             model.parameters(), lr=self.config.lr, weight_decay=self.config.weight_decay
         )
         self.step = 0
-        self.seconds_before = 0.0
+        self.seconds_before = 0.0  # of the runs that were interrupted, up to their checkpoints
+        self.seconds = 0.0
         self.last: dict[str, Any] = {}
         # What must be equal for a checkpoint to be this training's.
         self.identity = {
@@ -161,6 +174,7 @@ class _Training:
                             saved = now
                         if stopped():
                             raise KeyboardInterrupt
+            self.seconds = self.seconds_before + time.monotonic() - started
 
     def _batches(self, epoch: int) -> list[Any]:
         c = self.config
@@ -244,6 +258,22 @@ def batch_loss(model: Detector, scenes: list[Scene], config: Config, dataset: Da
     )
     truth = GroundTruth.collate([s.boxes.tensor for s in scenes], [s.labels for s in scenes])
     return detection_loss(model(voxels), truth.to(device), dataset, config.assigner, config.loss)
+
+
+def epoch_means(rows: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
+    """The curves of a training, averaged over each epoch: `{"loss": […], "AIC": […]}`.
+
+    Steps without positives have no AIC; an epoch of such steps alone has 0.
+    """
+    epochs: dict[int, list[dict[str, Any]]] = {}
+    for row in rows:
+        epochs.setdefault(row["epoch"], []).append(row)
+    means: dict[str, list[float]] = {"loss": [], "AIC": []}
+    for members in epochs.values():
+        aic = [row["aic"] for row in members if row["positives"]]
+        means["loss"].append(round(fmean(row["loss"] for row in members), 6))
+        means["AIC"].append(round(fmean(aic), 6) if aic else 0.0)
+    return means
 
 
 def learning_rate(config: TrainConfig, step: int, epoch: int) -> float:

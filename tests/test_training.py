@@ -21,6 +21,8 @@ from sr3d.errors import InputError
 from sr3d.evaluation import TestJob, test
 from sr3d.files import exclusive
 from sr3d.geometry.boxes import Boxes
+from sr3d.metrics.average_precision import average_precision
+from sr3d.metrics.scored_files import read_scored
 from sr3d.records import read_metrics, read_run
 from sr3d.training import CHECKPOINT_FILE, CURVE_FILE, TrainingJob, learning_rate, train
 
@@ -68,6 +70,9 @@ def test_a_training_leaves_its_record_curve_and_weights(trained: Path, rooms: Pa
     assert curve[-1]["steps"] == 12
     assert all(0 <= row["aic"] <= 1 for row in curve)
     assert {"loss", "loss_cls", "loss_box", "lr", "positives", "grad_norm"} <= curve[0].keys()
+    aic = [[row["aic"] for row in curve if row["epoch"] == epoch] for epoch in range(2)]
+    assert record.metrics["epochs"]["AIC"] == pytest.approx([np.mean(a) for a in aic], abs=1e-6)
+    assert 0 < record.timings["seconds_per_epoch"] * 2 <= record.wall_seconds
     assert not (trained / CHECKPOINT_FILE).exists()
     assert not (trained / CURVE_FILE).exists()
 
@@ -143,6 +148,46 @@ def test_a_test_is_seeded_by_its_index(trained: Path, rooms: Path, tmp_path: Pat
     assert first.seeds["test"] != other.seeds["test"]
 
 
+def test_a_test_keeps_what_reports_need(trained: Path, rooms: Path, tmp_path: Path) -> None:
+    record = test(TestJob(trained, rooms, tmp_path, index=0))
+    scored = read_scored(tmp_path / "detections.npz")
+    dataset = get_dataset("synthetic")
+    again = average_precision(scored.truth, scored.detections, dataset.classes, rotated=False)
+    assert {name: record.metrics[name] for name in ("AP25", "AP50")} == {
+        name: again[name] for name in ("AP25", "AP50")
+    }
+    assert scored.truth.scenes == scored.detections.scenes
+    assert len(scored.truth) > 0
+    assert record.metrics["PCE"] == record.metrics["consistency"]["mean"]
+    assert record.timings["latency_ms"] > 0
+    assert record.tests_of is None
+
+
+def test_oracles_test_a_training_under_a_name_of_their_own(
+    trained: Path, rooms: Path, tmp_path: Path
+) -> None:
+    plain = test(TestJob(trained, rooms, tmp_path / "plain", index=0))
+    records = {}
+    for oracle in ("iou", "centerness"):
+        for foreground in ("assigned", "inside"):
+            overrides = [f"test.oracle={oracle}", f"test.foreground={foreground}"]
+            name = f"{oracle}_{foreground}"
+            job = TestJob(trained, rooms, tmp_path / name, 0, setting=name, overrides=overrides)
+            records[name] = test(job)
+            assert records[name].key == f"synthetic/{name}/train0/test0"
+            assert records[name].tests_of == "sr3d"
+            assert records[name].overrides[-2:] == overrides
+    # Scores that tell the overlap exactly make more of the same boxes than any learnt ones.
+    assert records["iou_inside"].metrics["AP25"] >= plain.metrics["AP25"]
+    assert records["iou_inside"].metrics["PCE"] < plain.metrics["PCE"]
+
+
+def test_a_test_cannot_change_what_was_trained(trained: Path, rooms: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a test can change test"):
+        test(TestJob(trained, rooms, tmp_path, 0, overrides=["assigner.k=7"]))
+    assert not (tmp_path / "run.json").exists()
+
+
 def test_a_run_folder_loads_as_a_model(trained: Path, rooms: Path) -> None:
     from sr3d.data.prepared import PreparedDataset
 
@@ -160,6 +205,9 @@ def test_a_run_folder_loads_as_a_model(trained: Path, rooms: Path) -> None:
         ["assigner.name=tr3d"],
         ["loss.rdl_form=bracket", "loss.rank_scope=image", "assigner.levels=by_class"],
         ["loss.rdl_form=rank", "assigner.reg_cost=log_iou", "assigner.vertex_distance=false"],
+        ["assigner.cls_weight=0.3333", "loss.cls=qfl"],
+        ["assigner.name=simota", "loss.cls=vfl"],
+        ["assigner.name=align_ota"],
     ],
 )
 @pytest.mark.parametrize("dataset", ["synthetic", "synthetic_rotated"])

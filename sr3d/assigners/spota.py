@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from sr3d.assigners.matches import settle_claims, squared_distances
 from sr3d.geometry.iou import enclosing_diagonal, paired_iou, pairwise_iou
@@ -53,6 +54,7 @@ def spota_cost(
     reg_cost: str = "iou",
     vertex_distance: bool = True,
     vertices: str = "invariant",
+    cls_cost: Tensor | None = None,
 ) -> Tensor:
     """Paper Eq. 5 of all pairs: what `spota_assign` minimises, without its shortcuts.
 
@@ -64,13 +66,26 @@ def spota_cost(
         reg_cost: C_reg, "iou" (1 - IoU), "log_iou" (-ln IoU) or "diou" (DIoU loss).
         vertex_distance: whether R_VD counts.
         vertices: see the function `vertex_distance`.
+        cls_cost: (N, M), what a pair's classes add inside the bracket (Table 3, "w/ C_cls").
 
     Returns:
         (N, M).
     """
     cost = _Cost(rotated, mu, reg_cost, vertex_distance, vertices)
     prior, rest = cost.without_iou(anchors[:, None], pred_boxes[:, None], gt_boxes)
+    if cls_cost is not None:
+        rest = rest + cls_cost
     return prior * (rest + cost.of_iou(pairwise_iou(pred_boxes, gt_boxes, rotated)))
+
+
+@torch.no_grad()
+def classification_cost(logits: Tensor, gt_labels: Tensor) -> Tensor:
+    """Cross entropy of (N, C) logits with each ground truth's one-hot label, (N, M).
+
+    C_cls of Eq. 2, summed over the classes as in simOTA.
+    """
+    # Σ softplus(x) − x of the label: BCE over the classes, without an (N, M, C) table.
+    return softplus(logits).sum(dim=1, keepdim=True) - logits[:, gt_labels]
 
 
 @torch.no_grad()
@@ -88,6 +103,9 @@ def spota_assign(
     reg_cost: str = "iou",
     vertex_distance: bool = True,
     vertices: str = "invariant",
+    cls_weight: float = 0.0,
+    logits: Tensor | None = None,
+    gt_labels: Tensor | None = None,
 ) -> Tensor:
     """Paper Algorithm 1: every ground truth claims its k anchors of least cost, all if fewer.
 
@@ -102,6 +120,8 @@ def spota_assign(
         gt_levels: (M,) int, the level of each ground truth's class.
         levels: "all" anchors are up for claims, or "by_class" those on the class's level (TR3D).
         mu, reg_cost, vertex_distance, vertices: see `spota_cost`.
+        cls_weight: λ, where the bracket of Eq. 5 also has λ C_cls; needs the (N, C) logits and
+            the (M,) gt_labels then.
 
     Returns:
         (N,) int64 index of the ground truth, -1 for a negative.
@@ -116,7 +136,13 @@ def spota_assign(
     for first in range(0, len(gt_boxes), size):
         part = slice(first, first + size)
         allowed = anchor_levels == gt_levels[part, None] if levels == "by_class" else None
-        gt, anchor, value = _cheap_pairs(anchors, pred_boxes, gt_boxes[part], allowed, k, cost)
+        extra = None
+        if cls_weight > 0:
+            if logits is None or gt_labels is None:
+                raise ValueError("cls_weight needs logits and gt_labels")
+            extra = cls_weight * classification_cost(logits, gt_labels[part]).t()
+        found = _cheap_pairs(anchors, pred_boxes, gt_boxes[part], allowed, extra, k, cost)
+        gt, anchor, value = found
         pairs.append((gt + first, anchor, value))
     gt, anchor, value = (torch.cat(parts) for parts in zip(*pairs, strict=True))
     return settle_claims(gt, anchor, value, k, len(anchors))
@@ -155,7 +181,13 @@ class _Cost:
 
 
 def _cheap_pairs(
-    anchors: Tensor, pred: Tensor, gt: Tensor, allowed: Tensor | None, k: int, cost: _Cost
+    anchors: Tensor,
+    pred: Tensor,
+    gt: Tensor,
+    allowed: Tensor | None,
+    extra: Tensor | None,
+    k: int,
+    cost: _Cost,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Indices of ground truths and anchors, and costs, of pairs that contain each ground truth's k
     cheapest, sorted by ground truth, then anchor.
@@ -164,7 +196,8 @@ def _cheap_pairs(
     γ_c (1 - IoU), where γ_c = 1 - exp(-x) >= x / (1 + x), and no IoU is above the ratio of volumes:
     that rules out most pairs, and the same bound with R_VD most of the rest.
 
-    allowed: (M, N) bool, which pairs there are at all; None for every one.
+    allowed: (M, N) bool, which pairs there are at all; None for every one. extra: (M, N), at least
+    0, what a pair adds inside the bracket; None for nothing.
     """
     squares = squared_distances(gt[:, None], anchors)  # (M, N), as everything dense here
     if allowed is not None:
@@ -174,6 +207,8 @@ def _cheap_pairs(
     if near.values.shape[1] >= k:
         boxes = gt[:, None].expand(-1, near.indices.shape[1], -1)
         prior, rest = cost.without_iou(anchors[near.indices], pred[near.indices], boxes)
+        if extra is not None:
+            rest = rest + extra.gather(1, near.indices)
         iou = paired_iou(pred[near.indices].flatten(0, 1), boxes.flatten(0, 1), cost.rotated)
         costs = prior * (rest + cost.of_iou(iou.view_as(prior)))
         costs = costs.masked_fill(near.values.isinf(), _NEVER)
@@ -189,6 +224,8 @@ def _cheap_pairs(
         possible &= allowed
     row, column = possible.nonzero().unbind(1)
     prior, rest = cost.without_iou(anchors[column], pred[column], gt[row])
+    if extra is not None:
+        rest = rest + extra[row, column]
     kept = prior * (rest + least[row, column].clamp(min=0)) <= bound[row, 0]
     row, column, prior, rest = row[kept], column[kept], prior[kept], rest[kept]
     iou = paired_iou(pred[column], gt[row], cost.rotated)

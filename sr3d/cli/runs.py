@@ -20,13 +20,8 @@ def add_train(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     verb.add_argument("--setting", default="sr3d", metavar="NAME", help="its name in tables (sr3d)")
     verb.add_argument("--train", type=int, default=0, metavar="I", help="which training (0)")
     verb.add_argument("--split", default="train", help="whose scenes (train)")
-    verb.add_argument(
-        "--set",
-        action="append",
-        nargs="+",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change the configuration, e.g. assigner.k=7; `sr3d config` lists every key",
+    _add_overrides(
+        verb, "change the configuration, e.g. assigner.k=7; `sr3d config` lists every key"
     )
     verb.add_argument("--seed", type=int, help="base seed; the run's own follows from it")
     verb.add_argument("--workers", type=int, default=0, help="threads that load scenes ahead (0)")
@@ -35,7 +30,7 @@ def add_train(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 
 
 def _train(args: argparse.Namespace) -> None:
-    overrides = [item for group in args.set for item in group]
+    overrides = _overrides(args)
     config: Config = default_config(args.dataset).with_overrides(overrides)
     if args.seed is not None:
         config = config.with_overrides([f"seed={args.seed}"])
@@ -66,6 +61,8 @@ def add_test(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="the test's folder")
     verb.add_argument("--test", type=int, default=0, metavar="J", help="which test (0)")
     verb.add_argument("--split", default="val", help="whose scenes (val)")
+    verb.add_argument("--setting", metavar="NAME", help="its name in tables (the training's)")
+    _add_overrides(verb, "change how it is tested, e.g. test.nms=3d; nothing that was trained")
     _add_device(verb)
     verb.set_defaults(verb=_test)
 
@@ -74,9 +71,28 @@ def _test(args: argparse.Namespace) -> None:
     with _device(args):
         from sr3d.evaluation import TestJob, test
 
-        job = TestJob(args.run, args.data, args.out, args.test, args.split, args.device)
+        job = TestJob(
+            run=args.run,
+            data=args.data,
+            out=args.out,
+            index=args.test,
+            split=args.split,
+            device=args.device,
+            setting=args.setting,
+            overrides=_overrides(args),
+        )
         metrics = test(job).metrics
     print(f"{args.out}: AP25 {metrics['AP25']:.1f}, AP50 {metrics['AP50']:.1f}")
+
+
+def _add_overrides(verb: argparse.ArgumentParser, about: str) -> None:
+    verb.add_argument(
+        "--set", action="append", nargs="+", default=[], metavar="KEY=VALUE", help=about
+    )
+
+
+def _overrides(args: argparse.Namespace) -> list[str]:
+    return [item for group in args.set for item in group]
 
 
 def _add_device(verb: argparse.ArgumentParser) -> None:

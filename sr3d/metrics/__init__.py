@@ -1,1 +1,3 @@
-"""How good detections are: average precision, and the inconsistency of score and overlap."""
+"""How good detections are: average precision, whether scores tell the overlap, and how much of a
+difference the choice of scenes explains.
+"""

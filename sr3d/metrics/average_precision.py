@@ -12,20 +12,14 @@ is left out (there: NaN, which spoils the mean).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from sr3d.geometry.box_set import BoxSet
-from sr3d.geometry.iou import paired_iou
-
-_CHUNK = 1 << 18  # pairs of detection and ground truth compared at a time: bounds memory
-
-Indices = NDArray[np.int64]
-Floats = NDArray[np.float64]
+from sr3d.metrics.matching import Matching, best_ground_truth, true_positives
 
 
 def average_precision(
@@ -49,22 +43,36 @@ def average_precision(
     Raises:
         ValueError: detections without scores, or a label outside `classes`.
     """
+    matching = best_ground_truth(truth, detections, rotated)
+    return score_matches(truth, detections, matching, classes, thresholds)
+
+
+def score_matches(
+    truth: BoxSet,
+    detections: BoxSet,
+    matching: Matching,
+    classes: Sequence[str],
+    thresholds: Sequence[float] = (0.25, 0.5),
+) -> dict[str, Any]:
+    """What `average_precision` returns and raises, from its `best_ground_truth` at hand."""
     if detections.score is None:
         raise ValueError("detections need scores")
+    if len(matching) != len(detections):
+        raise ValueError(f"a matching of {len(matching)} for {len(detections)} detections")
     labels = np.concatenate([truth.label, detections.label])
     if len(labels) and not 0 <= labels.min() <= labels.max() < len(classes):
         raise ValueError(f"labels must lie in 0 to {len(classes) - 1}")
 
-    ranked = detections[np.argsort(-detections.score, kind="stable")]
-    best, iou = _best_ground_truth(truth, ranked, rotated)
+    best_first = np.argsort(-detections.score, kind="stable")
+    ranked, ranked_label = matching[best_first], detections.label[best_first]
     names = [f"AP{round(100 * threshold)}" for threshold in thresholds]
     per_class = {}
     for label, name in enumerate(classes):
         positives = int((truth.label == label).sum())
         if positives:
-            mine = ranked.label == label
+            mine = ranked[ranked_label == label]
             per_class[name] = {
-                key: 100 * _area(_true_positives(best[mine], iou[mine], threshold), positives)
+                key: 100 * _area(true_positives(mine, threshold), positives)
                 for key, threshold in zip(names, thresholds, strict=True)
             }
     without = [name for name in classes if name not in per_class]
@@ -79,59 +87,6 @@ def average_precision(
         "without_ground_truth": without,
         "detected_without_ground_truth": [name for name in without if name in detected],
     }
-
-
-def _best_ground_truth(truth: BoxSet, ranked: BoxSet, rotated: bool) -> tuple[Indices, Floats]:
-    """For each detection the ground truth of its scene and class with the highest IoU, the first
-    of equals, and that IoU; index -1 and IoU 0 where there is none.
-    """
-    best = np.full(len(ranked), -1, dtype=np.int64)
-    top = np.zeros(len(ranked))
-    true_key, key = _scene_class_keys(truth, ranked)
-    order = np.argsort(true_key, kind="stable")
-    first = np.searchsorted(true_key[order], key, side="left")
-    count = np.searchsorted(true_key[order], key, side="right") - first
-
-    with_truth = np.flatnonzero(count)
-    for rows in _chunks(with_truth, count[with_truth]):
-        # All pairs of these detections with the ground truth of their scene and class, flat.
-        length = count[rows]
-        begin = np.cumsum(length) - length
-        step = np.arange(length.sum()) - np.repeat(begin, length)
-        pair_truth = order[np.repeat(first[rows], length) + step]
-        pair_row = np.repeat(rows, length)
-        iou = paired_iou(
-            torch.from_numpy(ranked.box[pair_row]).double(),
-            torch.from_numpy(truth.box[pair_truth]).double(),
-            rotated,
-        ).numpy()
-        top[rows] = np.maximum.reduceat(iou, begin)
-        winner = np.flatnonzero(iou == top[pair_row])[::-1]
-        best[pair_row[winner]] = pair_truth[winner]  # reversed: the first of equals is written last
-    return best, top
-
-
-def _scene_class_keys(truth: BoxSet, detections: BoxSet) -> tuple[Indices, Indices]:
-    """One number for each (scene, class), the same in both sets."""
-    scene = np.unique(np.concatenate([truth.scene, detections.scene]), return_inverse=True)[1]
-    label = np.concatenate([truth.label, detections.label])
-    key = scene.astype(np.int64) * (int(label.max(initial=0)) + 1) + label
-    return key[: len(truth)], key[len(truth) :]
-
-
-def _chunks(rows: Indices, length: Indices) -> Iterator[Indices]:
-    """Cut `rows` into parts of about `_CHUNK` pairs; each row makes `length` of them."""
-    cuts = np.flatnonzero(np.diff(np.cumsum(length) // _CHUNK)) + 1
-    yield from (part for part in np.split(rows, cuts) if len(part))
-
-
-def _true_positives(best: Indices, iou: Floats, threshold: float) -> NDArray[np.bool_]:
-    """Which detections of one class, best score first, are right."""
-    hit = np.flatnonzero(iou > threshold)
-    taker = np.unique(best[hit], return_index=True)[1]  # the first to reach each ground truth
-    right = np.zeros(len(best), dtype=bool)
-    right[hit[taker]] = True
-    return right
 
 
 def _area(right: NDArray[np.bool_], positives: int) -> float:

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sr3d.assigners.align_ota import align_ota_assign
+from sr3d.assigners.simota import simota_assign
 from sr3d.assigners.spota import spota_assign
 from sr3d.assigners.tr3d import tr3d_assign
 from sr3d.config import AssignerConfig, LossConfig
 from sr3d.data.datasets import Dataset
 from sr3d.geometry.iou import paired_diou_loss, paired_iou
 from sr3d.losses.focal import class_targets, focal_loss
+from sr3d.losses.quality import quality_focal_loss, quality_targets, varifocal_loss
 from sr3d.losses.ras import ras_loss
 from sr3d.metrics.inconsistency import average_inconsistency
 from sr3d.models.detector import Predictions
@@ -74,27 +77,46 @@ def detection_loss(
     return LossTerms(cls, box, len(positive), aic)
 
 
+@torch.no_grad()
 def assign(
     predictions: Predictions, truth: GroundTruth, dataset: Dataset, config: AssignerConfig
 ) -> Tensor:
     """(A,) index into the ground truth of the batch, -1 for a negative; scene by scene."""
     assigned = torch.full_like(predictions.scenes, -1)
-    levels = torch.tensor(dataset.levels, device=truth.labels.device)[truth.labels]
-    boxes = predictions.boxes.detach()
     for scene in truth.scenes.unique().tolist():
         rows = (predictions.scenes == scene).nonzero().squeeze(1)
         gt = (truth.scenes == scene).nonzero().squeeze(1)
-        places = predictions.anchors[rows], predictions.levels[rows]
-        if config.name == "tr3d":
-            match = tr3d_assign(
-                *places, truth.boxes[gt], levels[gt], k=config.k, variant=config.tr3d_variant
+        found = _assign_scene(predictions[rows], truth.boxes[gt], truth.labels[gt], dataset, config)
+        assigned[rows] = torch.where(found >= 0, gt[found.clamp(min=0)], -1)
+    return assigned
+
+
+def _assign_scene(
+    anchors: Predictions,
+    gt_boxes: Tensor,
+    gt_labels: Tensor,
+    dataset: Dataset,
+    config: AssignerConfig,
+) -> Tensor:
+    """One scene's (A,) matches by the configured assigner."""
+    levels = torch.tensor(dataset.levels, device=gt_labels.device)[gt_labels]
+    match config.name:
+        case "tr3d":
+            return tr3d_assign(
+                anchors.anchors,
+                anchors.levels,
+                gt_boxes,
+                levels,
+                k=config.k,
+                variant=config.tr3d_variant,
             )
-        else:
-            match = spota_assign(
-                *places,
-                boxes[rows],
-                truth.boxes[gt],
-                levels[gt],
+        case "spota":
+            return spota_assign(
+                anchors.anchors,
+                anchors.levels,
+                anchors.boxes,
+                gt_boxes,
+                levels,
                 rotated=dataset.rotated,
                 k=config.k,
                 levels=config.levels,
@@ -102,28 +124,50 @@ def assign(
                 reg_cost=config.reg_cost,
                 vertex_distance=config.vertex_distance,
                 vertices=config.vertices,
+                cls_weight=config.cls_weight,
+                logits=anchors.logits,
+                gt_labels=gt_labels,
             )
-        assigned[rows] = torch.where(match >= 0, gt[match.clamp(min=0)], -1)
-    return assigned
+        case "simota" | "align_ota":
+            by_quality = simota_assign if config.name == "simota" else align_ota_assign
+            return by_quality(
+                anchors.anchors,
+                anchors.strides,
+                anchors.boxes,
+                anchors.logits,
+                gt_boxes,
+                gt_labels,
+                rotated=dataset.rotated,
+            )
 
 
 def classification_loss(
     logits: Tensor, assigned: Tensor, truth: GroundTruth, ious: Tensor, config: LossConfig
 ) -> Tensor:
     """Scalar sum over all anchors and classes. ious: (P,) of the positives, in their order."""
-    if config.cls == "focal":
-        targets = class_targets(assigned, truth.labels)
-        return focal_loss(logits, targets, alpha=config.focal_alpha, gamma=config.focal_gamma).sum()
-    return ras_loss(
-        logits,
-        assigned,
-        truth.labels,
-        ious,
-        truth.scenes,
-        tau=config.tau,
-        beta=config.beta,
-        form=config.rdl_form,
-        rank_scope=config.rank_scope,
-        alpha=config.focal_alpha,
-        gamma=config.focal_gamma,
-    )
+    match config.cls:
+        case "focal":
+            targets = class_targets(assigned, truth.labels)
+            alpha, gamma = config.focal_alpha, config.focal_gamma
+            return focal_loss(logits, targets, alpha=alpha, gamma=gamma).sum()
+        case "qfl":
+            quality = quality_targets(logits, assigned, truth.labels, ious)
+            return quality_focal_loss(logits, quality, beta=config.qfl_beta).sum()
+        case "vfl":
+            quality = quality_targets(logits, assigned, truth.labels, ious)
+            alpha, gamma = config.vfl_alpha, config.vfl_gamma
+            return varifocal_loss(logits, quality, alpha=alpha, gamma=gamma).sum()
+        case "ras":
+            return ras_loss(
+                logits,
+                assigned,
+                truth.labels,
+                ious,
+                truth.scenes,
+                tau=config.tau,
+                beta=config.beta,
+                form=config.rdl_form,
+                rank_scope=config.rank_scope,
+                alpha=config.focal_alpha,
+                gamma=config.focal_gamma,
+            )

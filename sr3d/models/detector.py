@@ -43,11 +43,13 @@ class Detections(NamedTuple):
 class Predictions:
     """What the network says of every anchor of a batch; the rows of all levels, concatenated.
 
-    anchors: (A, 3) metres. levels, scenes: (A,) int64. reg: (A, 6 or 8). logits: (A, C).
+    anchors: (A, 3) metres. levels, scenes: (A,) int64. strides: (A,) metres, the edge of an
+    anchor's cell. reg: (A, 6 or 8). logits: (A, C).
     """
 
     anchors: Tensor
     levels: Tensor
+    strides: Tensor
     scenes: Tensor
     reg: Tensor
     logits: Tensor
@@ -57,12 +59,12 @@ class Predictions:
         """(A, 7) decoded boxes, differentiable."""
         return decode_boxes(self.anchors, self.reg)
 
-    def scene(self, index: int) -> Predictions:
-        """The rows of one scene, levels in order."""
-        rows = (self.scenes == index).nonzero().squeeze(1)
+    def __getitem__(self, rows: Tensor) -> Predictions:
+        """Some rows, by index or mask."""
         return Predictions(
             self.anchors[rows],
             self.levels[rows],
+            self.strides[rows],
             self.scenes[rows],
             self.reg[rows],
             self.logits[rows],
@@ -86,13 +88,14 @@ class Detector(nn.Module):
     def forward(self, x: SparseTensor) -> Predictions:
         levels = self.levels(x)
         coords = torch.cat([level.sites.coords for level, _, _ in levels])
-        index = [
-            torch.full((len(reg),), i, device=reg.device) for i, (_, reg, _) in enumerate(levels)
-        ]
+        size = self.config.voxel_size
+        index = [torch.full_like(reg[:, 0], i) for i, (_, reg, _) in enumerate(levels)]
+        strides = [torch.full_like(reg[:, 0], x.sites.stride * size) for x, reg, _ in levels]
         return Predictions(
             # An anchor lies at the minimum corner of its cell, as in TR3D.
-            anchors=coords[:, 1:] * self.config.voxel_size,
-            levels=torch.cat(index),
+            anchors=coords[:, 1:] * size,
+            levels=torch.cat(index).long(),
+            strides=torch.cat(strides),
             scenes=coords[:, 0].long(),
             reg=torch.cat([reg for _, reg, _ in levels]),
             logits=torch.cat([cls for _, _, cls in levels]),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import sr3d.metrics.average_precision as module
+import sr3d.metrics.matching as module
 from sr3d.data.box_files import read_ground_truth
 from sr3d.data.datasets import SCANNET
 from sr3d.geometry.box_set import BoxSet

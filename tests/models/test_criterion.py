@@ -1,5 +1,6 @@
 """The loss of a batch in the cases that break detectors, for every assigner and loss."""
 
+import dataclasses
 import itertools
 
 import pytest
@@ -10,7 +11,11 @@ from sr3d.data.datasets import SYNTHETIC, SYNTHETIC_ROTATED, Dataset
 from sr3d.models.criterion import GroundTruth, assign, detection_loss
 from sr3d.models.detector import Predictions
 
-KINDS = list(itertools.product(["spota", "tr3d"], ["ras", "focal"], [SYNTHETIC, SYNTHETIC_ROTATED]))
+ASSIGNERS = ("spota", "tr3d", "simota", "align_ota")
+KINDS = [
+    *itertools.product(ASSIGNERS, ("ras", "focal"), (SYNTHETIC, SYNTHETIC_ROTATED)),
+    *itertools.product(("spota",), ("qfl", "vfl"), (SYNTHETIC, SYNTHETIC_ROTATED)),
+]
 
 
 def predictions(counts: list[int], dataset: Dataset, seed: int = 0) -> Predictions:
@@ -20,6 +25,7 @@ def predictions(counts: list[int], dataset: Dataset, seed: int = 0) -> Predictio
     return Predictions(
         anchors=torch.rand(n, 3, generator=g) * 4,
         levels=torch.randint(2, (n,), generator=g),
+        strides=torch.full((n,), 0.5),
         scenes=torch.arange(len(counts)).repeat_interleave(torch.tensor(counts)),
         reg=torch.randn(n, outputs, generator=g).mul(0.3).requires_grad_(),
         logits=torch.randn(n, len(dataset.classes), generator=g).requires_grad_(),
@@ -86,8 +92,8 @@ def test_a_batch_is_normalised_by_all_its_positives(
     for i in range(2):
         rows = gt.scenes == i
         part = GroundTruth(gt.boxes[rows], gt.labels[rows], gt.scenes[rows] * 0)
-        scene = pred.scene(i)
-        moved = Predictions(scene.anchors, scene.levels, scene.scenes * 0, scene.reg, scene.logits)
+        scene = pred[pred.scenes == i]
+        moved = dataclasses.replace(scene, scenes=scene.scenes * 0)
         alone.append(detection_loss(moved, part, dataset, config, loss))
     count = sum(t.positives for t in alone)
     assert both.positives == count
@@ -110,6 +116,7 @@ def test_identical_predictions_give_ranks_without_order() -> None:
     pred = Predictions(
         anchors=torch.zeros(n, 3),
         levels=torch.zeros(n, dtype=torch.int64),
+        strides=torch.full((n,), 0.5),
         scenes=torch.zeros(n, dtype=torch.int64),
         reg=torch.zeros(n, 6, requires_grad=True),
         logits=torch.zeros(n, len(SYNTHETIC.classes), requires_grad=True),

@@ -96,7 +96,7 @@ def hand_made(logits: list[list[float]], centers: list[float]) -> Predictions:
     anchors = torch.zeros(n, 3)
     anchors[:, 0] = torch.tensor(centers)
     zero = torch.zeros(n, dtype=torch.int64)
-    return Predictions(anchors, zero, zero, torch.zeros(n, 6), torch.tensor(logits))
+    return Predictions(anchors, zero, torch.ones(n), zero, torch.zeros(n, 6), torch.tensor(logits))
 
 
 def test_selection_thresholds_classes_and_suppresses_within_a_class() -> None:

@@ -30,6 +30,7 @@ def predictions() -> Predictions:
     return Predictions(
         anchors=torch.cat([level.coords for level in levels]) * 0.01,
         levels=torch.cat([torch.full((len(level.reg),), i) for i, level in enumerate(levels)]),
+        strides=torch.cat([torch.full((len(x.reg),), 0.16 * 2**i) for i, x in enumerate(levels)]),
         scenes=torch.zeros(sum(len(level.reg) for level in levels), dtype=torch.int64),
         reg=torch.cat([level.reg for level in levels]),
         logits=torch.cat([level.cls for level in levels]),

@@ -1,0 +1,47 @@
+"""Quality-aware classification losses: the overlap of a positive's box is its soft target.
+
+The rivals of RAS in the paper's Table 5. Both are sums over independent (sigmoid) classes, without
+normalisation, and take the target q, the IoU, without gradient.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from sr3d.losses.focal import class_targets
+
+
+def quality_targets(logits: Tensor, assigned: Tensor, gt_labels: Tensor, ious: Tensor) -> Tensor:
+    """(N, C) targets: q on the ground truth's class of every positive, 0 everywhere else.
+
+    assigned: (N,) index into gt_labels (M,), -1 for a negative. ious: (P,) of the positives in
+    their order.
+    """
+    targets = torch.zeros_like(logits)
+    positive = (assigned >= 0).nonzero().squeeze(1)
+    channel = class_targets(assigned, gt_labels)[positive]
+    targets[positive, channel] = ious.detach().clamp(0, 1).to(logits.dtype)
+    return targets
+
+
+def quality_focal_loss(logits: Tensor, targets: Tensor, *, beta: float = 2.0) -> Tensor:
+    """|q - p|^beta · BCE(p, q), (N, C) to (N, C).
+
+    Source: Li et al. 2020b (GFL), Eq. 3; mmdet's QualityFocalLoss.
+    """
+    scale = (targets - logits.sigmoid()).abs() ** beta
+    return scale * binary_cross_entropy_with_logits(logits, targets, reduction="none")
+
+
+def varifocal_loss(
+    logits: Tensor, targets: Tensor, *, alpha: float = 0.75, gamma: float = 2.0
+) -> Tensor:
+    """q · BCE(p, q) where q > 0, alpha p^gamma BCE(p, 0) elsewhere, (N, C) to (N, C).
+
+    A positive whose box misses its ground truth (q = 0) counts as a negative, as in the original.
+    Source: Zhang et al. 2021 (VarifocalNet), Eq. 2; mmdet's VarifocalLoss.
+    """
+    weight = torch.where(targets > 0, targets, alpha * logits.sigmoid() ** gamma)
+    return weight * binary_cross_entropy_with_logits(logits, targets, reduction="none")

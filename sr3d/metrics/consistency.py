@@ -1,0 +1,62 @@
+"""Prediction consistency: do the most confident detections overlap as well as they claim?
+
+The paper's Fig. 6(b) plots score against IoU, Fig. 6(c) the prediction consistency error (PCE).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+_QUANTILES = {"median": 0.5, "q25": 0.25, "q75": 0.75, "q90": 0.9}
+
+
+def most_confident(
+    label: ArrayLike, score: ArrayLike, top_n: int = 30, scene: ArrayLike | None = None
+) -> NDArray[np.int64]:
+    """Rows of the `top_n` best scores of each class, or of each class in each scene if given.
+
+    label, score, scene: `(K,)`. Sorted by class, then scene, then from the best score down; of
+    equal scores the first in the input comes first.
+    Source: the paper's "top-30 high-confidence predictions of each class after NMS", which we
+    take as over the whole data set.
+
+    Raises:
+        ValueError: arrays of different lengths, or a negative `top_n`.
+    """
+    label, score = np.asarray(label), np.asarray(score, dtype=np.float64)
+    scene = np.zeros(len(label), dtype=np.int64) if scene is None else np.asarray(scene)
+    if not label.shape == score.shape == scene.shape:
+        raise ValueError(f"{len(label)} labels, {len(score)} scores and {len(scene)} scenes")
+    if top_n < 0:
+        raise ValueError(f"top_n must be 0 or more, not {top_n}")
+    order = np.lexsort((-score, scene, label))  # stable
+    group_label, group_scene = label[order], scene[order]
+    starts = np.ones(len(order), dtype=bool)
+    starts[1:] = (group_label[1:] != group_label[:-1]) | (group_scene[1:] != group_scene[:-1])
+    position = np.arange(len(order))
+    rank = position - np.maximum.accumulate(np.where(starts, position, 0))
+    return order[rank < top_n]
+
+
+def prediction_consistency(score: ArrayLike, iou: ArrayLike) -> dict[str, float | int | None]:
+    """PCE: mean and quantiles of |score − IoU| over the detections given, both `(K,)` in [0, 1].
+
+    iou: with the best ground truth of the same class and scene, 0 where there is none (see
+    `best_ground_truth`).
+    Returns `{"mean", "median", "q25", "q75", "q90", "count"}`; all but the count are None
+    without detections, so that "no error" is never read into nothing.
+
+    Raises:
+        ValueError: arrays of different shapes, or a value that is not finite.
+    """
+    score, iou = np.asarray(score, dtype=np.float64), np.asarray(iou, dtype=np.float64)
+    if score.shape != iou.shape:
+        raise ValueError(f"{score.shape} scores but {iou.shape} IoUs")
+    error = np.abs(score - iou)
+    if not np.isfinite(error).all():
+        raise ValueError("a score or IoU is not finite")
+    if not error.size:
+        return {"mean": None, **dict.fromkeys(_QUANTILES), "count": 0}
+    quantiles = {name: float(np.quantile(error, q)) for name, q in _QUANTILES.items()}
+    return {"mean": float(error.mean()), **quantiles, "count": error.size}

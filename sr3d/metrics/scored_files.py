@@ -1,0 +1,68 @@
+"""What a test leaves of its scenes: detections, ground truth, and how they overlap, in one npz.
+
+It has the entries of a detections file (`sr3d.data.box_files`) and beside them `iou` (K,) and `gt`
+(K,), a detection's best ground truth (a row of `truth_…`, or -1), `truth_scene`, `truth_label`,
+`truth_box`, and `scenes`, the ids of all scenes. So reports need no data set.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sr3d.data.box_files import read_detections
+from sr3d.errors import InputError
+from sr3d.files import atomic_path
+from sr3d.geometry.box_set import BoxSet
+from sr3d.metrics.matching import Matching
+
+
+@dataclass(frozen=True)
+class ScoredTest:
+    """Detections (K), the ground truth of the same scenes, and the match of each detection."""
+
+    truth: BoxSet
+    detections: BoxSet
+    matching: Matching
+
+
+def write_scored(path: str | Path, scored: ScoredTest) -> None:
+    """Write the npz, whole or not at all."""
+    found, truth = scored.detections, scored.truth
+    assert found.score is not None
+    with atomic_path(path) as temporary:
+        np.savez_compressed(
+            temporary,
+            scene=found.scene,
+            label=found.label,
+            score=found.score,
+            box=found.box,
+            iou=scored.matching.iou,  # whole: AP asks whether it is strictly above a threshold
+            gt=scored.matching.index.astype(np.int32),
+            truth_scene=truth.scene,
+            truth_label=truth.label,
+            truth_box=truth.box,
+            scenes=np.array(truth.scenes),
+        )
+
+
+def read_scored(path: str | Path) -> ScoredTest:
+    """Read what `write_scored` wrote.
+
+    Raises:
+        InputError: missing, unreadable, or of a test before sr3d kept the ground truth with it.
+    """
+    detections = read_detections(path)
+    with np.load(path, allow_pickle=False) as file:
+        if "truth_scene" not in file or "iou" not in file:
+            raise InputError(f"{path}: holds no ground truth; test again with this version")
+        truth = BoxSet(
+            file["truth_scene"],
+            file["truth_label"],
+            file["truth_box"],
+            scenes=tuple(file["scenes"].tolist()),
+        )
+        matching = Matching(file["gt"].astype(np.int64), file["iou"])
+    return ScoredTest(truth, detections, matching)
