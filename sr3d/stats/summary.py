@@ -1,8 +1,6 @@
-"""Statistics of one setting: several trainings, each tested several times.
+"""One setting: several trainings, each tested several times.
 
-The tests of one training share its weights, so 5 × 5 values are five clusters of five, not 25
-independent numbers. The model behind everything here is the one-way random-effects one,
-`value[i, j] = mean + training[i] + test[i, j]`.
+The model is the one-way random-effects one, `value[i, j] = mean + training[i] + test[i, j]`.
 """
 
 from __future__ import annotations
