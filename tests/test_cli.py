@@ -15,6 +15,7 @@ from sr3d.data.prepared import read_manifest
 from tests.test_training import TINY
 
 VERBS = [
+    "plan",
     "download",
     "prepare",
     "inspect",

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from sr3d._version import __version__
 from sr3d.cli.about import add_config, add_doctor
 from sr3d.cli.data import add_download, add_export, add_inspect, add_prepare
+from sr3d.cli.plan import add_plan
 from sr3d.cli.results import add_evaluate, add_report, add_summarise, add_track
 from sr3d.cli.runs import add_test, add_train
 from sr3d.errors import InputError
@@ -29,6 +30,7 @@ A benchmark is these verbs in this order, which `snakemake` runs for you:
   report     the paper's tables, ours beside theirs
   track      everything, into an MLflow store
 Besides:
+  plan       what an experiment will cost, before it runs
   inspect    a prepared data set: counts, sizes, what looks wrong, pictures
   export     a prepared data set, for mmdet3d
   evaluate   score any detector's boxes from files
@@ -93,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         add_summarise,
         add_report,
         add_track,
+        add_plan,
         add_doctor,
     ):
         add(verbs, common)

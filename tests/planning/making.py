@@ -1,0 +1,82 @@
+"""Experiments to plan, as the workflow would write them, and the command as a person calls it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from sr3d.cli.plan import add_plan
+from sr3d.planning.budget import Known, Price
+from sr3d.planning.experiment import Experiment, read_experiment
+
+SMALL = [
+    "model.voxel_size=0.1",
+    "model.stem_channels=8",
+    "model.planes=[8,8,8,8]",
+    "model.neck_channels=8",
+    "train.epochs=2",
+    "train.milestones=[1]",
+    "train.repeat=3",
+    "train.batch_size=4",
+    "test.sample_count=1000",
+]
+PRICE = Price(Known(0.5, "made up"), Known(0.25, "made up"), Known(10, "made up"), 1.0, 100, 300)
+
+
+def job(setting: str = "sr3d", **changes: Any) -> dict[str, Any]:
+    """Two trainings with three tests each."""
+    value = {
+        "dataset": "synthetic",
+        "setting": setting,
+        "overrides": SMALL,
+        "trainings": 2,
+        "tests": 3,
+        "tests_of": None,
+        "done_trainings": 0,
+        "done_tests": 0,
+    }
+    return value | changes
+
+
+def only_tests(**changes: Any) -> dict[str, Any]:
+    """A setting that only tests the trainings of `sr3d`."""
+    return job("nms_3d", overrides=["test.nms=3d"], tests_of="sr3d", **changes)
+
+
+def content(*jobs: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """An experiment on 10 rooms to train on and 4 to test, none of which is prepared."""
+    data = {
+        "folder": "/nowhere",
+        "split": "train",
+        "test_split": "val",
+        "scenes": {"train": 10, "val": 4},
+        "points": 2000,
+    }
+    value: dict[str, Any] = {
+        "device": "cpu",
+        "slots": 1,
+        "results": "/nowhere",
+        "data": {"synthetic": data},
+        "jobs": list(jobs) or [job()],
+    }
+    return value | changes
+
+
+def write(folder: Path, value: Any) -> Path:
+    path = folder / "experiment.json"
+    path.write_text(json.dumps(value))
+    return path
+
+
+def experiment(folder: Path, *jobs: dict[str, Any], **changes: Any) -> Experiment:
+    return read_experiment(write(folder, content(*jobs, **changes)))
+
+
+def run(*words: str | Path) -> None:
+    """`sr3d plan WORDS`, with errors raised."""
+    parser = argparse.ArgumentParser()
+    add_plan(parser.add_subparsers(), argparse.ArgumentParser(add_help=False))
+    args = parser.parse_args(["plan", *map(str, words)])
+    args.verb(args)

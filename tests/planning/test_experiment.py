@@ -1,0 +1,79 @@
+"""The file that the workflow writes: read whole, refused with the name of the field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sr3d.errors import InputError
+from sr3d.planning.experiment import read_experiment
+from tests.planning.making import SMALL, content, experiment, job, only_tests, write
+
+
+def test_a_file_is_read_as_it_is_written(tmp_path: Path) -> None:
+    found = experiment(
+        tmp_path, job(done_trainings=1, done_tests=4), only_tests(), slots=3, workers=4
+    )
+    assert (found.device, found.slots, found.threads, found.workers) == ("cpu", 3, 1, 4)
+    data = found.data["synthetic"]
+    assert (data.split, data.test_split, data.scenes) == ("train", "val", {"train": 10, "val": 4})
+    trained, tested = found.jobs
+    assert (trained.trainings_left, trained.tests_left) == (1, 2)
+    assert [trained.tests_left_of(i) for i in range(2)] == [0, 2]
+    assert (tested.tests_of, tested.trainings_left, tested.tests_left) == ("sr3d", 0, 6)
+    assert found.trained_by(tested) is trained
+
+
+def test_a_setting_that_only_tests_runs_on_the_network_of_the_other(tmp_path: Path) -> None:
+    found = experiment(tmp_path, job(), only_tests())
+    trained, tested = (found.config(each) for each in found.jobs)
+    assert tested.model == trained.model
+    assert (trained.test.nms, tested.test.nms) == ("bev", "3d")
+
+
+def without(value: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: item for key, item in value.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (content(device="tpu"), r"device: unknown 'tpu'"),
+        (content(slots=0), r"slots: expected a whole number above zero, got '0'"),
+        (content(slot=2), r"unknown 'slot'; did you mean 'slots'"),
+        (without(content(), "results"), r"'results' is missing"),
+        (content(data={"scanet": {}}), r"unknown 'scanet'; did you mean 'scannet'"),
+        (content(job(dataset="scannet")), r"jobs\[0\]\.dataset: unknown 'scannet'"),
+        (content(job(trainings="five")), r"jobs\[0\]\.trainings: expected a whole number"),
+        (content(job(done_trainings=3)), r"jobs\[0\]\.done_trainings: .*at most the 2 trainings"),
+        (content(job(done_tests=7)), r"jobs\[0\]\.done_tests: .*at most 6 tests"),
+        (content(job(done_tests=-1)), r"jobs\[0\]\.done_tests: expected a whole number"),
+        (content(job(), job()), r"jobs\[1\]\.setting: .*new on synthetic"),
+        (content(only_tests()), r"jobs\[0\]\.tests_of: .*trained on synthetic, got 'sr3d'"),
+        (content(job(), only_tests(trainings=3)), r"jobs\[1\]\.trainings: .*at most the 2 of sr3d"),
+        (
+            content(job(overrides=[*SMALL, "asigner.k=4"])),
+            r"jobs\[0\]\.overrides: unknown setting 'asigner\.k'; did you mean 'assigner\.k'",
+        ),
+        ([], r"expected a mapping"),
+    ],
+)
+def test_a_mistake_is_named(tmp_path: Path, value: Any, message: str) -> None:
+    path = write(tmp_path, value)
+    with pytest.raises(InputError, match=message) as caught:
+        read_experiment(path)
+    assert str(caught.value).startswith(str(path))
+
+
+def test_a_split_must_have_a_size(tmp_path: Path) -> None:
+    value = content()
+    value["data"]["synthetic"]["test_split"] = "test"
+    with pytest.raises(InputError, match=r"data\.synthetic\.test_split: unknown 'test'"):
+        read_experiment(write(tmp_path, value))
+
+
+def test_a_file_that_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.json: no such file"):
+        read_experiment(tmp_path / "none.json")

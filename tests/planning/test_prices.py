@@ -1,0 +1,259 @@
+"""Where seconds come from: finished runs, else this machine, else the person who asks."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from sr3d.config import default_config
+from sr3d.data.datasets import SYNTHETIC
+from sr3d.errors import InputError
+from sr3d.models.detector import build_detector
+from sr3d.planning import measuring, prices
+from sr3d.planning.budget import Budget
+from sr3d.planning.experiment import DataPlan, Experiment
+from sr3d.planning.measuring import as_jobs_run, time_test, time_training
+from sr3d.planning.prices import Assumed, parse_assumed, plan
+from sr3d.planning.scenes import sample_scenes, split_sizes
+from sr3d.planning.text import hours
+from tests.make_runs import edit, make_tree
+from tests.planning.making import SMALL, content, experiment, job, only_tests, run, write
+
+
+def source(plan: Budget, what: str, setting: str = "sr3d") -> Any:
+    (found,) = (s for s in plan.sources if s.what == what and setting in s.settings)
+    return found
+
+
+def on(data: Path, **changes: Any) -> dict[str, Any]:
+    """`content`'s data, prepared in a folder."""
+    return {"synthetic": content()["data"]["synthetic"] | {"folder": str(data)} | changes}
+
+
+def no_measuring(*_: object) -> None:
+    raise AssertionError("measured")
+
+
+def test_measured_seconds_are_those_of_the_totals(tmp_path: Path, rooms: Path) -> None:
+    found = plan(experiment(tmp_path, job(), only_tests(), data=on(rooms)), 0.01)
+    iteration, scene = source(found, "iteration"), source(found, "scene")
+    assert iteration.value > 0
+    assert scene.value > 0
+    assert "1 steps with batches of 1, times 4 for batches of 4" in iteration.source
+    assert "6 of 6 prepared scenes" in iteration.source
+    assert "3 of 3 prepared scenes" in scene.source
+    start, line = found.start_seconds, found.lines[0]
+    assert start > 0
+    training = start + line.iterations * iteration.value
+    assert line.hours_a_training * 3600 == pytest.approx(training)
+    assert line.hours * 3600 == pytest.approx(2 * training + 6 * (start + 3 * scene.value))
+    other = source(found, "scene", "nms_3d")  # another NMS: measured for itself
+    assert found.lines[1].hours * 3600 == pytest.approx(6 * (start + 3 * other.value))
+
+
+def test_the_prepared_folder_knows_its_scenes_better_than_the_plan(rooms: Path) -> None:
+    planned = DataPlan(Path("/nowhere"), "train", "val", {"train": 1201, "val": 312})
+    assert split_sizes(planned) == (1201, 312)
+    assert split_sizes(dataclasses.replace(planned, folder=rooms)) == (6, 3)
+    with pytest.raises(InputError, match="no scenes in split 'test'"):
+        split_sizes(dataclasses.replace(planned, folder=rooms, test_split="test"))
+
+
+def test_rooms_stand_in_for_scenes_that_are_not_prepared(tmp_path: Path) -> None:
+    data = experiment(tmp_path).data["synthetic"]
+    sample = sample_scenes(SYNTHETIC, data, "train")
+    assert {len(scene) for scene in sample.scenes} == {2000}
+    assert "procedural rooms in their stead, 2,000 points each" in sample.what
+    found = plan(experiment(tmp_path), 0.01)
+    assert sample.what in source(found, "iteration").source
+
+
+def test_settings_that_cost_the_same_are_measured_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = []
+
+    def count(config: Any, *_: object) -> measuring.Timed:
+        measured.append(config.assigner.name)
+        return measuring.Timed(len(measured), 1)
+
+    monkeypatch.setattr(prices, "time_training", count)
+    monkeypatch.setattr(prices, "time_test", lambda *_: measuring.Timed(1.0, 1))
+    three = [job(), job("k4", overrides=[*SMALL, "assigner.k=4"])]
+    three.append(job("baseline", overrides=[*SMALL, "assigner.name=tr3d"]))
+    found = plan(experiment(tmp_path, *three), 1.0)
+    assert measured == ["spota", "tr3d"]
+    assert source(found, "iteration", "k4").settings == ("sr3d", "k4")
+
+
+def test_a_batch_of_one_is_scaled_to_the_full_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "_clock", lambda run, device: (run(), 1.0))
+    config = default_config("synthetic").with_overrides(SMALL)
+    scenes = sample_scenes(SYNTHETIC, experiment(tmp_path).data["synthetic"], "train").scenes
+    alone = time_training(config, scenes, 0.0, "cpu", workers=0)
+    assert (alone.seconds, alone.runs, alone.batch) == (4 * (1.0 + 1.0), 1, 1)
+    # Threads that load meanwhile: four scenes at a second each by two threads, or the step.
+    assert time_training(config, scenes, 0.0, "cpu", workers=2).seconds == 4.0
+
+
+def test_with_time_the_full_batch_itself_is_measured(tmp_path: Path) -> None:
+    config = default_config("synthetic").with_overrides(SMALL)
+    scenes = sample_scenes(SYNTHETIC, experiment(tmp_path).data["synthetic"], "train").scenes
+    timed = time_training(config, scenes, 60.0, "cpu", workers=0)
+    assert timed.batch == 4
+    assert timed.runs == 20
+    assert 0 < timed.seconds < 60
+    assert time_test(config, scenes, 60.0, "cpu").runs == 20
+
+
+def test_measuring_leaves_pytorch_as_it_was() -> None:
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    with as_jobs_run(before[0] + 1):
+        assert torch.get_num_threads() == before[0] + 1
+        assert torch.are_deterministic_algorithms_enabled()
+    assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == before
+
+
+@pytest.fixture
+def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Experiment:
+    """Two trainings of `sr3d` and four tests are there, of 64 and 32 scenes; more are wanted."""
+    results = tmp_path / "results"
+    make_tree(results, settings={"sr3d": []})
+    monkeypatch.setattr(prices, "time_training", no_measuring)
+    monkeypatch.setattr(prices, "time_test", no_measuring)
+    baseline = job("baseline", overrides=["assigner.name=tr3d", "loss.cls=focal"])
+    return experiment(tmp_path, job(overrides=[]), baseline, results=str(results))
+
+
+def test_finished_runs_are_preferred_to_measuring(finished: Experiment) -> None:
+    found = plan(finished, 1.0)
+    # Made-up trainings last 600 s: 5 epochs of 64 rooms in batches of 2. Tests last 20 s.
+    iteration, scene = source(found, "iteration"), source(found, "scene")
+    assert iteration.value == pytest.approx(600 / (5 * 32))
+    assert iteration.source == "mean of 2 finished trainings on a processor"
+    assert scene.value == pytest.approx(20 / 32)
+    assert scene.source == "mean of 4 finished tests on a processor"
+    files = list(finished.results.rglob("detections.npz"))
+    assert source(found, "detections").value == pytest.approx(
+        sum(path.stat().st_size for path in files) / len(files) / 32
+    )
+    other = source(found, "iteration", "baseline")
+    assert other.value == iteration.value
+    assert "with another assigner or loss" in other.source
+
+
+def test_an_epoch_without_start_and_end_is_the_better_record(finished: Experiment) -> None:
+    for train in range(2):
+        edit(
+            finished.results,
+            f"synthetic/sr3d/train{train}",
+            timings={"seconds_per_epoch": 64.0 + 32 * train},
+        )
+    assert source(plan(finished, 1.0), "iteration").value == pytest.approx((2.0 + 3.0) / 2)
+
+
+@pytest.mark.parametrize("change", [{"device": "cuda"}, {"config": {"model": {"planes": [1]}}}])
+def test_runs_of_another_kind_are_no_measure(finished: Experiment, change: dict[str, Any]) -> None:
+    for train in range(2):
+        edit(finished.results, f"synthetic/sr3d/train{train}", **change)
+    with pytest.raises(AssertionError, match="measured"):
+        plan(finished, 1.0)
+
+
+def test_another_network_is_no_measure(finished: Experiment) -> None:
+    thick = dataclasses.replace(finished.jobs[0], overrides=("model.neck_channels=32",))
+    with pytest.raises(AssertionError, match="measured"):
+        plan(dataclasses.replace(finished, jobs=(thick,)), 1.0)
+
+
+def test_a_finished_experiment_is_planned_without_measuring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prices, "time_training", no_measuring)
+    monkeypatch.setattr(prices, "time_test", no_measuring)
+    found = plan(experiment(tmp_path, job(done_trainings=2, done_tests=6)), 1.0)
+    assert found.compute_hours == 0
+
+
+def test_assumed_seconds_are_taken_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prices, "time_training", no_measuring)
+    found = plan(experiment(tmp_path, device="cuda"), 1.0, parse_assumed("iteration=2, scene=0.5"))
+    assert found.lines[0].hours * 3600 == pytest.approx(2 * 14 * 2 + 6 * 4 * 0.5)
+    assert {s.source for s in found.sources if s.what != "detections"} == {"assumed"}
+
+
+def test_the_model_file_has_the_size_of_a_real_one(tmp_path: Path) -> None:
+    save_file(build_detector(default_config("synthetic")).state_dict(), tmp_path / "model")
+    disk = plan(experiment(tmp_path, job(overrides=[])), 1.0, Assumed(1, 1)).disk
+    assert disk.models / 2 == pytest.approx((tmp_path / "model").stat().st_size, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("iteration=fast,scene=1", "'fast' is no number"),
+        ("iteration=1", "write it as iteration=SECONDS,scene=SECONDS"),
+        ("iteration=1,scene=1,stop=1", "write it as"),
+        ("iteration=-1,scene=1", "cannot be negative"),
+        ("iteration=nan,scene=1", "cannot be negative or endless"),
+    ],
+)
+def test_assumptions_that_make_no_sense(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_assumed(text)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU to measure on")
+def test_without_the_gpu_to_measure_on_the_error_names_the_way_out(tmp_path: Path) -> None:
+    path = write(tmp_path, content(device="cuda"))
+    with pytest.raises(InputError, match=r"device cuda: .* --assume iteration=SECONDS,scene="):
+        run(path)
+
+
+def test_json_and_table_have_the_same_numbers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path, content(job(done_trainings=1, done_tests=3), only_tests(), slots=2))
+    words = (path, "--assume", "iteration=300,scene=7,start=2")
+    run(*words)
+    text = capsys.readouterr().out.splitlines()
+    run(*words, "--json")
+    plan = json.loads(capsys.readouterr().out)
+    for row, line in zip(text[1:], plan["lines"], strict=False):
+        assert row.split() == [
+            line["dataset"],
+            line["setting"],
+            str(line["trainings"] or "–"),
+            str(line["tests"]),
+            str(line["iterations"] or "–"),
+            hours(line["hours_a_training"]) if line["trainings"] else "–",
+            hours(line["hours"]),
+        ]
+    assert f"computing   {hours(plan['compute_hours'])} hours" in text
+    assert f"wall clock  {hours(plan['wall_hours'])} hours, 2 at a time" in text
+    assert "jobs        10: 1 trainings, 9 tests" in text
+    assert "done        trainings 1, tests 3; not counted above" in text
+    parts = plan["disk"]
+    assert parts["total"] == sum(value for name, value in parts.items() if name != "total")
+
+
+def test_seconds_must_be_positive(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--seconds 0\.0: must be positive"):
+        run(write(tmp_path, content()), "--seconds", "0")
+
+
+def test_hours_keep_three_digits() -> None:
+    values = (0.00123, 0.99, 0.9994, 5.5, 9.96, 55.5, 1234.5)
+    assert [hours(v) for v in values] == [
+        "0.001", "0.990", "1.00", "5.50", "10.0", "55.5", "1,234",
+    ]  # fmt: skip
