@@ -124,6 +124,15 @@ def test_the_other_classes_labels_are_zero(score, winner):
     assert assigned.index(0) == winner
 
 
+@pytest.mark.parametrize(("cls_weight", "winner"), [(2.9, 0), (3.1, 1)])
+def test_no_overlap_costs_as_much_as_1e_7(cls_weight, winner):
+    # 3 ln (0.001 / 1e-7) = 27.63 parts the overlaps; another class costs 9.21 at a score of 0.9999.
+    predictions, scores = [cube(f=0.001), cube(9.0)], [[0.9999, 0.001], [0.0001, 0.001]]
+    anchors, options = [(0.0,), (0.1,)], {"labels": [1], "cls_weight": cls_weight}
+    assigned = assign(anchors, predictions, [cube()], scores=scores, **options)
+    assert assigned.index(0) == winner
+
+
 @pytest.mark.parametrize("score", [0.3, 0.99])
 def test_a_score_that_tells_the_overlap_beats_others(score):
     # Equal overlaps: not the highest score wins, as in simOTA, but the calibrated one.

@@ -199,6 +199,12 @@ def test_of_equal_costs_the_first_object_wins():
     assert assign([0.0, 0.1], [cube(f=0.8), cube(3.0)], [cube(), cube()]) == [0, -1]
 
 
+def test_of_equal_costs_the_first_anchors_are_claimed():
+    many = 3000
+    assigned = assign([0.0] * many, [cube(f=0.95)] * many, [cube()])
+    assert assigned == [0] * 9 + [-1] * (many - 9)
+
+
 def test_a_conflict_may_go_to_an_object_that_did_not_claim():
     # Alone or with the third object, the first has the first anchor (IoU 0.4) for its own.
     predictions = [cube(f=0.7), cube(f=0.95)]
