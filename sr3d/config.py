@@ -59,7 +59,7 @@ class LossConfig:
     focal_gamma: float = 2.0
     tau: float = 0.1  # Eq. 9
     beta: float = 1.0  # Eq. 6
-    rdl_form: Literal["printed", "bracket", "rank"] = "printed"  # Eq. 6, see losses/ras.py
+    rdl_form: Literal["rank", "printed", "bracket"] = "rank"  # Eq. 6, see losses/ras.py
     rank_scope: Literal["ground_truth", "image"] = "ground_truth"
     qfl_beta: float = 2.0
     vfl_alpha: float = 0.75

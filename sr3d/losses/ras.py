@@ -10,7 +10,7 @@ from sr3d.losses.soft_rank import soft_rank
 
 
 def rank_distillation_loss(
-    logits: Tensor, ious: Tensor, rank_reg: Tensor, *, beta: float = 1.0, form: str = "printed"
+    logits: Tensor, ious: Tensor, rank_reg: Tensor, *, beta: float = 1.0, form: str = "rank"
 ) -> Tensor:
     """Paper Eq. 6 (RDL), with the minus sign that makes it a loss. q = IoU, r = rank_reg:
 
@@ -18,7 +18,8 @@ def rank_distillation_loss(
       a = (1 - r)^beta: the better localised, the smaller the pull upwards;
     - "bracket": -(1 - r)^beta [q log s + (1 - q) log(1 - s)], the weight on cross entropy with
       the target q and no q in front; least at s = q;
-    - "rank": "printed" with a = r^beta: the better localised, the larger the pull upwards.
+    - "rank": "printed" with a = r^beta: the better localised, the larger the pull upwards, as the
+      paper's text says of it. The default: what was measured is in docs/readings.md.
 
     Args:
         logits: (P,), s = sigmoid(logit) on the channel of the ground truth's class.
@@ -49,7 +50,7 @@ def ras_loss(
     *,
     tau: float = 0.1,
     beta: float = 1.0,
-    form: str = "printed",
+    form: str = "rank",
     rank_scope: str = "ground_truth",
     alpha: float = 0.25,
     gamma: float = 2.0,

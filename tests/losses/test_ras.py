@@ -70,7 +70,7 @@ def test_rdl_by_hand():
         loss = rank_distillation_loss(*one, form=form)
         torch.testing.assert_close(loss, torch.tensor([weight * math.log(2)], dtype=DOUBLE))
     # beta = 2, printed: (0.04·0.6 + 0.24) ln 2.
-    loss = rank_distillation_loss(*one, beta=2.0)
+    loss = rank_distillation_loss(*one, beta=2.0, form="printed")
     torch.testing.assert_close(loss, torch.tensor([0.264 * math.log(2)], dtype=DOUBLE))
 
 
@@ -135,10 +135,10 @@ def test_ras_equals_the_literal_transcription(form, scope):
 
 def test_ras_by_hand():
     # Two positives of one ground truth (class 0 of 1), logits 0, q = 0.5 and 0.5: all ranks are
-    # exp(-1/4) = r. Each: (1 - r) 0.0433217 + r (0.5 (1 - r) + 0.25) ln 2.
+    # exp(-1/4) = r. Each: (1 - r) 0.0433217 + r (0.5 r + 0.25) ln 2.
     # One negative with logit 0: 0.75 · 1/4 · ln 2 = 0.1299651.
     r = math.exp(-0.25)
-    each = (1 - r) * 0.0433217 + r * (0.5 * (1 - r) + 0.25) * math.log(2)
+    each = (1 - r) * 0.0433217 + r * (0.5 * r + 0.25) * math.log(2)
     assigned, label = torch.tensor([0, -1, 0]), torch.tensor([0])
     loss = ras_loss(torch.zeros(3, 1), assigned, label, torch.tensor([0.5, 0.5]))
     assert loss.item() == pytest.approx(2 * each + 0.1299651, rel=1e-5)
