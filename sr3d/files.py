@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -119,9 +119,10 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def code_digest(folder: Path) -> str:
-    """Short digest of all Python files below a folder."""
-    files = sorted(folder.rglob("*.py"))
+def code_digest(folder: Path, parts: Sequence[str] = (".",)) -> str:
+    """Short digest of all Python files below a folder, or of some of its files and folders."""
+    places = [folder / part for part in parts]
+    files = sorted(f for p in places for f in ([p] if p.is_file() else p.rglob("*.py")))
     return digest({str(p.relative_to(folder)): p.read_text("utf-8") for p in files})
 
 

@@ -13,6 +13,14 @@ from typing import Any
 
 import torch
 
+from sr3d.files import code_digest
+
+# What of this package decides the numbers of a training or a test, data aside, which have a digest
+# of their own.
+_COMPUTING = (
+    "config.py", "training.py", "evaluation.py", "data/loader.py", "data/scene.py",
+    "data/transforms.py", "geometry", "sparse", "models", "assigners", "losses", "metrics",
+)  # fmt: skip
 _PACKAGES = ("sr3d", "torch", "numpy", "snakemake", "mlflow", "MinkowskiEngine", "mmdet3d")
 
 
@@ -43,9 +51,10 @@ def versions() -> dict[str, str]:
 
 
 def code_version() -> dict[str, Any]:
-    """The git commit of the checkout that this package runs from, and whether it was edited.
+    """The git commit of the checkout that this package runs from, whether it was edited, and a
+    digest of the files that decide a run's numbers.
 
-    Both are None where the package was installed without its repository.
+    The first two are None where the package was installed without its repository.
     """
     folder = Path(__file__).resolve().parent
 
@@ -59,7 +68,11 @@ def code_version() -> dict[str, Any]:
         return done.stdout.strip() if done.returncode == 0 else None
 
     status = git("status", "--porcelain", "--", str(folder))
-    return {"commit": git("rev-parse", "HEAD"), "edited": None if status is None else bool(status)}
+    return {
+        "commit": git("rev-parse", "HEAD"),
+        "edited": None if status is None else bool(status),
+        "digest": code_digest(folder, _COMPUTING),
+    }
 
 
 def peak_memory_mb() -> dict[str, float]:

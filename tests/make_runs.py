@@ -14,6 +14,9 @@ from safetensors.numpy import save_file
 
 from sr3d.config import default_config
 from sr3d.files import atomic_path, sha256, write_text
+from sr3d.geometry.box_set import BoxSet
+from sr3d.metrics.matching import Matching
+from sr3d.metrics.scored_files import ScoredTest, write_scored
 from sr3d.records import (
     DETECTIONS_FILE,
     METRICS_FILE,
@@ -102,14 +105,7 @@ def make_test(
 ) -> RunRecord:
     """A test whose AP25 is `value`, with two detections."""
     folder = results / run_key(dataset, setting, train, test)
-    with atomic_path(folder / DETECTIONS_FILE) as temporary:
-        np.savez(
-            temporary,
-            scene=np.array(["room0", "room1"]),
-            label=np.array([0, 1]),
-            score=np.array([0.9, 0.4 + 0.01 * test], np.float32),
-            box=np.ones((2, 7), np.float32),
-        )
+    write_scored(folder / DETECTIONS_FILE, two_detections(0.4 + 0.01 * test))
     record = _record(folder, (DETECTIONS_FILE,), dataset, setting, overrides, train, test, changes)
     per_class = {
         name: {"AP25": value + shift, "AP50": value - 20 + shift}
@@ -119,6 +115,15 @@ def make_test(
     record = dataclasses.replace(record, metrics=metrics)
     write_run(folder, record)
     return record
+
+
+def two_detections(score: float) -> ScoredTest:
+    """One box in each of two rooms, both found, the second with this score."""
+    scene, label = np.array(["room0", "room1"]), np.array([0, 1])
+    box = np.ones((2, 7), np.float32)
+    truth = BoxSet(scene, label, box, scenes=("room0", "room1"))
+    found = BoxSet(scene, label, box, np.array([0.9, score], np.float32), ("room0", "room1"))
+    return ScoredTest(truth, found, Matching(np.arange(2), np.ones(2)))
 
 
 def edit(results: Path, key: str, **changes: Any) -> RunRecord:

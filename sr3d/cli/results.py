@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from sr3d.cli.arguments import Verbs
+from sr3d.config import DATASETS, did_you_mean
+from sr3d.errors import InputError
 
 
 def add_evaluate(verbs: Verbs, common: argparse.ArgumentParser) -> None:
@@ -58,23 +61,44 @@ def _summarise(args: argparse.Namespace) -> None:
 
 
 def add_report(verbs: Verbs, common: argparse.ArgumentParser) -> None:
-    about = "The paper's tables, ours beside theirs, as Markdown, CSV and LaTeX."
+    about = "The paper beside our runs: its tables, its figures, a verdict on each claim, one page."
     verb = verbs.add_parser("report", parents=[common], help=about, description=about)
     _add_results(verb)
     verb.add_argument(
         "--tables", type=Path, required=True, metavar="FILE", help="the paper as data"
     )
-    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="where tables go")
-    verb.add_argument("--table", nargs="+", metavar="NAME", help="only these tables")
+    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="where files go")
+    verb.add_argument("--table", nargs="+", metavar="NAME", help="only these tables and figures")
     verb.add_argument("--dataset", nargs="+", metavar="NAME", help="only these data sets")
+    verb.add_argument(
+        "--data",
+        nargs="+",
+        default=[],
+        metavar="DATASET=DIR",
+        help="prepared folders, for the points in pictures of scenes",
+    )
     verb.set_defaults(verb=_report)
 
 
 def _report(args: argparse.Namespace) -> None:
-    from sr3d.report.tables import write_tables
+    from sr3d.report.writing import write_report
 
-    for path in write_tables(args.results, args.tables, args.out, args.table, args.dataset):
+    for path in write_report(
+        args.results, args.tables, args.out, args.table, args.dataset, _folders(args.data)
+    ):
         print(path)
+
+
+def _folders(values: Sequence[str]) -> dict[str, Path]:
+    folders = {}
+    for value in values:
+        dataset, equals, folder = value.partition("=")
+        if not (equals and folder):
+            raise InputError(f"--data {value}: write it as DATASET=DIR")
+        if dataset not in DATASETS:
+            raise InputError(f"--data {value}: no data set{did_you_mean(dataset, DATASETS)}")
+        folders[dataset] = Path(folder)
+    return folders
 
 
 def add_track(verbs: Verbs, common: argparse.ArgumentParser) -> None:

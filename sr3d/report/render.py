@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-from sr3d.report.layout import Printed
+from sr3d.report.layout import Line, Printed
 
 # Everything that TeX takes for its own, and our characters that its default fonts lack. Brackets
 # and stars go in braces, because after a line's end TeX reads them as an option of the break.
@@ -17,46 +17,62 @@ _TEX = {
     "✓": r"$\surd$", "Δ": r"$\Delta$", "±": r"$\pm$", "≥": r"$\geq$", "≤": r"$\leq$",
     "τ": r"$\tau$", "μ": r"$\mu$", "β": r"$\beta$",
 }  # fmt: skip
-_METRIC = {"AP25": "AP$_{25}$", "AP50": "AP$_{50}$"}
+# So many lines fill a page beside caption and notes; a longer table becomes several floats.
+_LINES_OF_A_FLOAT = 40
+
+Block = tuple[str, tuple[Line, ...]]  # a metric and its lines
 
 
 def to_markdown(table: Printed) -> str:
     """One Markdown table for each metric, then the notes."""
     lines = [f"# {_md(table.heading)}", ""]
-    for metric, rows in table.blocks:
-        lines += [f"## {metric}", "", _pipes(table.columns), _pipes(["---"] * len(table.columns))]
-        lines += [*(_pipes(row) for row in rows), ""]
+    for label, block in table.blocks:
+        lines += [f"## {_md(label)}", "", _pipes(table.columns)]
+        lines += ["|" + " --- |" * len(table.columns)]
+        lines += [_group(table, x) if isinstance(x, str) else _pipes(x) for x in block]
+        lines.append("")
     return "\n".join(lines + [f"- {_md(note)}" for note in table.notes]) + "\n"
 
 
 def to_latex(table: Printed) -> str:
-    """A float that compiles as it is where `booktabs` is loaded; a rule above each metric."""
-    label = f"tab:{table.name}-{table.dataset}".replace("_", "-")
-    lines = [
-        r"\begin{table*}",
-        r"\centering\scriptsize\setlength{\tabcolsep}{3pt}",
-        rf"\caption{{{tex(table.heading)}}}\label{{{label}}}",
-        rf"\begin{{tabular}}{{{'l' * len(table.columns)}}}",
-        r"\toprule",
-        _ampersands(table.columns),
-    ]
-    for metric, rows in table.blocks:
-        head = _METRIC.get(metric, tex(metric))
-        lines += [r"\midrule", rf"\multicolumn{{{len(table.columns)}}}{{l}}{{{head}}} \\"]
-        lines += [_ampersands(row) for row in rows]
-    lines += [r"\bottomrule", r"\end{tabular}", r"\par\smallskip", r"\begin{minipage}{\linewidth}"]
-    lines += [rf"{tex(note)}\par" for note in table.notes]
-    return "\n".join([*lines, r"\end{minipage}", r"\end{table*}"]) + "\n"
+    """Floats that compile as they are where `booktabs` is loaded; the notes are in the last.
+
+    Made for the full width of a two-column page, six inches or more.
+    """
+    floats = _floats(table.blocks)
+    lines = []
+    for number, blocks in enumerate(floats):
+        lines += [
+            r"\begin{table*}",
+            r"\centering\scriptsize\setlength{\tabcolsep}{3pt}",
+            _caption(table, number),
+            rf"\begin{{tabular}}{{{'l' * len(table.columns)}}}",
+            r"\toprule",
+            _ampersands(table.columns),
+        ]
+        for label, block in blocks:
+            lines += [r"\midrule", _across(table, rf"\textbf{{{tex(label)}}}")]
+            lines += [
+                _across(table, tex(x)) if isinstance(x, str) else _ampersands(x) for x in block
+            ]
+        lines += [r"\bottomrule", r"\end{tabular}"]
+        if blocks is floats[-1]:
+            lines += [r"\par\smallskip", r"\begin{minipage}{\linewidth}"]
+            lines += [rf"{tex(note)}\par" for note in table.notes]
+            lines += [r"\end{minipage}"]
+        lines += [r"\end{table*}"]
+    return "\n".join(lines) + "\n"
 
 
 def to_text(table: Printed) -> str:
     """Aligned columns for a terminal."""
-    every = [table.columns, *(row for _, rows in table.blocks for row in rows)]
+    rows = [line for _, block in table.blocks for line in block if not isinstance(line, str)]
+    every = [table.columns, *rows]
     widths = [max(len(line[i]) for line in every) for i in range(len(table.columns))]
     lines = [table.heading, "", _aligned(table.columns, widths)]
-    for metric, rows in table.blocks:
-        lines += [f"{metric} ".ljust(sum(widths) + 2 * len(widths) - 2, "─")]
-        lines += [_aligned(row, widths) for row in rows]
+    for label, block in table.blocks:
+        lines += [f"{label} ".ljust(sum(widths) + 2 * len(widths) - 2, "─")]
+        lines += [x if isinstance(x, str) else _aligned(x, widths) for x in block]
     return "\n".join([*lines, "", *(f"- {note}" for note in table.notes)]) + "\n"
 
 
@@ -70,12 +86,44 @@ def _ascii(letter: str) -> str:
     return plain or "?"
 
 
+def _floats(blocks: Sequence[Block]) -> list[list[Block]]:
+    """As many metrics in each float as a page holds, but one at least."""
+    floats: list[list[Block]] = []
+    left = 0
+    for label, block in blocks:
+        height = len(block) + 1
+        if height > left:
+            floats.append([])
+            left = _LINES_OF_A_FLOAT
+        floats[-1].append((label, block))
+        left -= height
+    return floats
+
+
+def _caption(table: Printed, number: int) -> str:
+    label = f"tab:{table.name}-{table.dataset}".replace("_", "-")
+    heading = tex(table.heading)
+    if number:
+        heading, label = f"{heading}, continued", f"{label}-{number + 1}"
+    return rf"\caption{{{heading}}}\label{{{label}}}"
+
+
+def _across(table: Printed, text: str) -> str:
+    return rf"\multicolumn{{{len(table.columns)}}}{{l}}{{{text}}} \\"
+
+
 def _ampersands(cells: Sequence[str]) -> str:
     return " & ".join(tex(cell) for cell in cells) + r" \\"
 
 
 def _pipes(cells: Sequence[str]) -> str:
     return "| " + " | ".join(_md(cell) for cell in cells) + " |"
+
+
+def _group(table: Printed, text: str) -> str:
+    """A group's heading as a row, in the column of the settings."""
+    cells = [f"**{_md(text)}**" if name == "setting" else "" for name in table.columns]
+    return "| " + " | ".join(cells) + " |"
 
 
 def _md(text: str) -> str:

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -18,11 +18,24 @@ from sr3d.stats import group, summarise
 
 SCHEMA_VERSION = 1
 SUMMARY_FILE = "summary.json"
-METRICS = ("AP25", "AP50")
+
+Read = Callable[[RunRecord], Any]
+METRICS = ("AP25", "AP50")  # percent; every test has them
+# What else is summarised where the records have it, and where they have it.
+_OF_TESTS: dict[str, Read] = {
+    "AP25": lambda r: r.metrics.get("AP25"),
+    "AP50": lambda r: r.metrics.get("AP50"),
+    "PCE": lambda r: r.metrics.get("PCE"),
+    "latency_ms": lambda r: r.timings.get("latency_ms"),
+}
+_OF_TRAININGS: dict[str, Read] = {
+    "AIC": lambda r: (r.metrics.get("epochs", {}).get("AIC") or [None])[-1],  # of the last epoch
+    "minutes_per_epoch": lambda r: _minutes(r.timings.get("seconds_per_epoch")),
+}
 
 # What must be the same in all runs of a setting, and how to read it.
-_ORIGINS: tuple[tuple[str, Callable[[RunRecord], Any]], ...] = (
-    ("code commits", lambda r: r.code.get("commit")),
+_ORIGINS: tuple[tuple[str, Read], ...] = (
+    ("code versions", lambda r: code_of(r.code)),
     ("data digests", lambda r: r.data.get("digest")),
     ("configurations", lambda r: r.config_digest),
     ("engines", lambda r: r.engine),
@@ -37,8 +50,10 @@ def summarise_runs(
 ) -> dict[str, Any]:
     """Summarise the trainings and tests of one setting on one data set.
 
-    `metrics` holds, for AP25 and AP50 in percent, every value (`values[training][test]`) and what
-    `stats.summarise` makes of them; `per_class` the mean over the tests. With expected counts,
+    `metrics` holds, for AP25 and AP50 (percent), PCE and latency_ms of the tests, AIC (of the last
+    epoch) and minutes_per_epoch of the trainings, every value (`values[training][test]`) and what
+    `stats.summarise` makes of them; `curves` each training's mean of every epoch; `per_class` the
+    mean over the tests. With expected counts,
     `missing` names the tests that are not there, and runs beyond the counts are left out.
     `warnings` says what a reader of the numbers must know: runs of different origin, left out, or
     older than the training that they tested, and data that are not the published ones.
@@ -63,6 +78,7 @@ def summarise_runs(
         "schema_version": SCHEMA_VERSION,
         "dataset": source.dataset,
         "setting": source.setting,
+        "tests_of": source.tests_of,
         "overrides": source.overrides,
         "config_digest": source.config_digest,
         "config": source.config,
@@ -71,13 +87,17 @@ def summarise_runs(
         "code": source.code,
         "engine": source.engine,
         "device": source.device,
+        "machine": source.machine,
+        "versions": source.versions,
         "runs": len(tests),
         "expected": _expected(expected_trainings, expected_tests),
         "missing": [key for key in wanted if key not in {r.key for r in tests}],
         "trainings": sorted({r.train for r in tests}),
-        "metrics": {name: _metric(tests, name) for name in METRICS if _having(tests, name)},
+        "metrics": _metrics(tests, _OF_TESTS) | _metrics(trainings, _OF_TRAININGS),
+        "curves": _curves(trainings),
+        "parameters": source.parameters,
         "per_class": _per_class(tests),
-        "train": _costs(trainings) | {"parameters": source.parameters},
+        "train": _costs(trainings),
         "test": _costs(tests),
         "warnings": warnings,
     }
@@ -163,18 +183,36 @@ def _expected_keys(record: RunRecord, trainings: int | None, tests: int | None) 
     ]
 
 
-def _having(tests: Sequence[RunRecord], name: str) -> list[RunRecord]:
-    return [r for r in tests if _is_number(r.metrics.get(name))]
+def code_of(code: Mapping[str, Any]) -> str | None:
+    """What identifies the code of a run: the digest of all that computes, or else the commit."""
+    return code.get("digest") or code.get("commit")
+
+
+def _having(records: Sequence[RunRecord], read: Read) -> list[RunRecord]:
+    return [r for r in records if _is_number(read(r))]
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def _metric(tests: Sequence[RunRecord], name: str) -> dict[str, Any]:
-    scored = _having(tests, name)
-    values = group([r.train for r in scored], [float(r.metrics[name]) for r in scored])
-    return dataclasses.asdict(summarise(values)) | {"values": values}
+def _minutes(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds / 60
+
+
+def _metrics(records: Sequence[RunRecord], reads: Mapping[str, Read]) -> dict[str, Any]:
+    found = {}
+    for name, read in reads.items():
+        scored = _having(records, read)
+        if scored:
+            values = group([r.train for r in scored], [float(read(r)) for r in scored])
+            found[name] = dataclasses.asdict(summarise(values)) | {"values": values}
+    return found
+
+
+def _curves(trainings: Sequence[RunRecord]) -> dict[str, list[list[float]]]:
+    curves = [r.metrics.get("epochs", {}) for r in trainings]
+    return {name: [c[name] for c in curves if name in c] for name in ("AIC", "loss")}
 
 
 def _per_class(tests: Sequence[RunRecord]) -> dict[str, dict[str, float]]:
@@ -219,7 +257,7 @@ def _warnings(trainings: Sequence[RunRecord], tests: Sequence[RunRecord]) -> lis
     if deviations:
         found.append(f"the data are not the published ones: {', '.join(deviations)}")
     for name in METRICS:
-        without = len(tests) - len(_having(tests, name))
+        without = len(tests) - len(_having(tests, _OF_TESTS[name]))
         if without:
             found.append(f"{without} of {len(tests)} tests have no {name}")
     # Times are ISO 8601 in UTC, which sort as text.

@@ -11,8 +11,10 @@ import pandas as pd
 from sr3d.config import did_you_mean
 from sr3d.errors import InputError
 from sr3d.files import write_text
-from sr3d.report.layout import Entry, Results, collect, lay_out
-from sr3d.report.paper import DATASETS, STATISTICS, PaperTable, read_tables
+from sr3d.report.filled import Entry, Results, collect
+from sr3d.report.findings import Findings
+from sr3d.report.layout import lay_out
+from sr3d.report.paper import DATASETS, STATISTICS, PaperTable, read_paper
 from sr3d.report.render import to_latex, to_markdown, to_text
 
 FORMATS = ("md", "csv", "tex")
@@ -21,7 +23,7 @@ INDEX = "index.md"
 
 def write_tables(
     results: str | Path,
-    tables_file: str | Path,
+    paper_file: str | Path,
     out: str | Path,
     names: Sequence[str] | None = None,
     datasets: Sequence[str] | None = None,
@@ -32,19 +34,22 @@ def write_tables(
     the paper's.
 
     Raises:
-        InputError: unknown table or data set, a bad tables file, or an unreadable record.
+        InputError: unknown table or data set, a bad paper file, or an unreadable record.
     """
-    tables = read_tables(tables_file)
+    tables = read_paper(paper_file).tables
     out = Path(out)
+    found = {
+        dataset: Findings(Path(results), dataset) for dataset in (*DATASETS, *(datasets or ()))
+    }
     written = []
     for name in names or tables:
         table = _table(tables, name)
-        for dataset in datasets or _with_results(Path(results), table):
-            found = collect(results, table, dataset)
-            printed = lay_out(found)
+        for dataset in datasets or _with_results(table, found):
+            filled = collect(found[dataset], table)
+            printed = lay_out(filled)
             texts = {
                 "md": to_markdown(printed),
-                "csv": raw_numbers(found).to_csv(index=False),
+                "csv": raw_numbers(filled).to_csv(index=False),
                 "tex": to_latex(printed),
             }
             for ending in FORMATS:
@@ -54,14 +59,14 @@ def write_tables(
     return [*written, out / INDEX]
 
 
-def render_text(results: str | Path, tables_file: str | Path, name: str, dataset: str) -> str:
+def render_text(results: str | Path, paper_file: str | Path, name: str, dataset: str) -> str:
     """One table for a terminal.
 
     Raises:
         InputError: as `write_tables`.
     """
-    table = _table(read_tables(tables_file), name)
-    return to_text(lay_out(collect(results, table, dataset)))
+    table = _table(read_paper(paper_file).tables, name)
+    return to_text(lay_out(collect(Findings(Path(results), dataset), table)))
 
 
 def raw_numbers(results: Results) -> pd.DataFrame:
@@ -78,9 +83,12 @@ def raw_numbers(results: Results) -> pd.DataFrame:
 def _raw_row(results: Results, entry: Entry, metric: str) -> dict[str, Any]:
     found = entry.metric(metric) or {}
     low, high = found.get("interval") or (None, None)
+    delta = results.delta(entry, metric)
+    delta_low, delta_high = (delta and delta.interval) or (None, None)
     row: dict[str, Any] = {
         "table": results.table.name,
         "dataset": results.dataset,
+        "group": entry.row.group,
         "setting": entry.row.setting,
         "label": entry.row.label,
     }
@@ -96,12 +104,19 @@ def _raw_row(results: Results, entry: Entry, metric: str) -> dict[str, Any]:
         "sd_within": found.get("sd_within"),
         "trainings": found.get("n_trainings", 0),
         "runs": found.get("n_tests", 0),
-        "expected_runs": results.expected_runs(entry),
-        "difference": results.difference(entry, metric),
+        "expected_runs": results.runs(entry, metric)[1] if entry.row.setting else 0,
+        "difference": delta and delta.difference,
+        "difference_low": delta_low,
+        "difference_high": delta_high,
+        "p_holm": delta and delta.p,
+        "detectable": delta and delta.detectable,
         "paper_dataset": results.paper_dataset,
     }
-    row |= {f"paper_{s}": results.paper_value(entry.row, metric, s) for s in STATISTICS}
-    return row | {"paper_difference": results.paper_difference(entry, metric)}
+    row |= {f"paper_{s}": results.paper_value(entry, metric, s) for s in STATISTICS}
+    return row | {
+        f"paper_difference_{s}": results.paper_difference(entry, metric, s)
+        for s in ("best", "mean")
+    }
 
 
 def _table(tables: dict[str, PaperTable], name: str) -> PaperTable:
@@ -110,13 +125,14 @@ def _table(tables: dict[str, PaperTable], name: str) -> PaperTable:
     return tables[name]
 
 
-def _with_results(results: Path, table: PaperTable) -> list[str]:
-    found = [
+def _with_results(table: PaperTable, found: dict[str, Findings]) -> Sequence[str]:
+    """The data sets on which a setting of the table has run, or else the paper's."""
+    with_results = [
         dataset
         for dataset in DATASETS
-        if any((results / dataset / row.setting).is_dir() for row in table.rows)
+        if any(found[dataset].summary(setting) is not None for setting in table.settings())
     ]
-    return found or [table.paper_dataset]
+    return with_results or table.datasets
 
 
 def _index(out: Path, tables: dict[str, PaperTable]) -> str:

@@ -37,7 +37,7 @@ def test_summary_of_complete_runs(folder):
     assert summary["metrics"]["AP50"]["mean"] == pytest.approx(43.05)
     assert summary["per_class"]["night_stand"]["AP50"] == pytest.approx(38.05)
     assert summary["train"]["mean_wall_seconds"] == 600.0
-    assert summary["train"]["parameters"] == 1_234_567
+    assert summary["parameters"] == 1_234_567
     assert summary["data_digest"] == "00112233445566ff"
 
 
@@ -63,7 +63,7 @@ def test_runs_beyond_the_expected_are_left_out_and_said(folder):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"code": {"commit": "f" * 40, "edited": False}}, "different code commits"),
+        ({"code": {"commit": "f" * 40, "edited": False}}, "different code versions"),
         (
             {"code": {"commit": "0123456789abcdef0123456789abcdef01234567", "edited": True}},
             "1 of 6",

@@ -1,0 +1,143 @@
+"""A table of the paper filled with our results on one data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sr3d.report.findings import Findings
+from sr3d.report.paper import METRICS, PARAMETERS, PaperTable, Row, printed_dataset
+from sr3d.stats import compare, holm
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of a table with what we found: its summary, or None where nothing ran."""
+
+    row: Row
+    summary: dict[str, Any] | None
+
+    def metric(self, name: str) -> dict[str, Any] | None:
+        """The summary of one metric, if a run has it; of parameters, their number as the mean."""
+        summary = self.summary or {}
+        if name == PARAMETERS:
+            count = summary.get(PARAMETERS)
+            return None if count is None else {"mean": count}
+        found: dict[str, Any] | None = summary.get("metrics", {}).get(name)
+        return found
+
+
+@dataclass(frozen=True)
+class Delta:
+    """A row's mean less the reference row's.
+
+    interval: Welch's 95 % interval. p: of Welch's test, adjusted by Holm's rule over the table.
+    detectable: the true difference that such a design finds four times in five. All three are None
+    where a side has one training or neither side varies, so that there is nothing to judge by.
+    """
+
+    difference: float
+    interval: tuple[float, float] | None = None
+    p: float | None = None
+    detectable: float | None = None
+
+
+@dataclass(frozen=True)
+class Results:
+    """A table filled with our results.
+
+    paper_dataset: where the paper's values beside them come from; another one than `dataset` where
+    the paper has none on it; None for a table of our own. reference: the row that differences are
+    taken to, if the table has one. deltas: by setting and metric.
+    """
+
+    table: PaperTable
+    dataset: str
+    paper_dataset: str | None
+    entries: tuple[Entry, ...]
+    reference: Entry | None
+    deltas: dict[tuple[str | None, str], Delta]
+
+    def delta(self, entry: Entry, metric: str) -> Delta | None:
+        """The row's difference to the reference; None for that row or where one has not run."""
+        return self.deltas.get((entry.row.setting, metric))
+
+    def paper_value(self, entry: Entry, metric: str, statistic: str) -> float | None:
+        """The paper's number of a row."""
+        if self.paper_dataset is None:
+            return None
+        return entry.row.value(self.paper_dataset, metric, statistic)
+
+    def paper_difference(self, entry: Entry, metric: str, statistic: str) -> float | None:
+        """The paper's number less that of the reference row."""
+        if self.reference is None or entry is self.reference:
+            return None
+        theirs = self.paper_value(entry, metric, statistic)
+        to = self.paper_value(self.reference, metric, statistic)
+        return None if theirs is None or to is None else theirs - to
+
+    def runs(self, entry: Entry, metric: str) -> tuple[int, int]:
+        """Runs that the row has and should have: tests, or trainings where the metric is theirs."""
+        of_trainings = METRICS[metric].of_trainings
+        expected = (entry.summary or {}).get("expected") or {}
+        wanted = self.table.trainings * (1 if of_trainings else self.table.tests)
+        counted, kind = ("n_trainings", "trainings") if of_trainings else ("n_tests", "runs")
+        return (entry.metric(metric) or {}).get(counted, 0), expected.get(kind, wanted)
+
+
+def collect(findings: Findings, table: PaperTable) -> Results:
+    """Fill a table with the results on one data set.
+
+    Rows that are only cited are left out where the paper has no numbers of that data set.
+
+    Raises:
+        InputError: unknown data set, or an unreadable record.
+    """
+    printed_dataset(findings.dataset)
+    known = findings.dataset in table.datasets
+    entries = tuple(
+        Entry(row, findings.summary(row.setting) if row.setting else None)
+        for row in table.rows
+        if row.setting or known
+    )
+    wanted = table.reference
+    reference = next((e for e in entries if wanted and e.row.setting == wanted), None)
+    return Results(
+        table=table,
+        dataset=findings.dataset,
+        paper_dataset=findings.dataset if known else next(iter(table.datasets), None),
+        entries=entries,
+        reference=reference,
+        deltas=_deltas(findings, table.metrics, entries, reference),
+    )
+
+
+def _deltas(
+    findings: Findings, metrics: Sequence[str], entries: Sequence[Entry], reference: Entry | None
+) -> dict[tuple[str | None, str], Delta]:
+    """All differences to the reference row; the p-values are one family."""
+    found = {
+        (entry.row.setting, metric): delta
+        for metric in metrics
+        for entry in entries
+        if reference is not None and entry is not reference
+        if (delta := _delta(findings, metric, entry, reference)) is not None
+    }
+    raw = {key: delta.p for key, delta in found.items() if delta.p is not None}
+    for key, p in zip(raw, holm(list(raw.values())), strict=True):
+        found[key] = replace(found[key], p=p)
+    return found
+
+
+def _delta(findings: Findings, metric: str, entry: Entry, reference: Entry) -> Delta | None:
+    """The difference with the p-value of its test alone."""
+    ours, theirs = entry.metric(metric), reference.metric(metric)
+    setting, to = entry.row.setting, reference.row.setting
+    if ours is None or theirs is None or setting is None or to is None:
+        return None
+    if metric != PARAMETERS:
+        tested = compare(findings.means(setting, metric), findings.means(to, metric))
+        if tested is not None and tested.interval[0] < tested.interval[1]:
+            return Delta(tested.difference, tested.interval, tested.p_welch, tested.detectable)
+    return Delta(ours["mean"] - theirs["mean"])

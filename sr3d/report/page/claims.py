@@ -1,0 +1,83 @@
+"""The verdicts in the order of reading: by verdict, then by table or figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sr3d.report.page.report import title_of
+from sr3d.report.paper import Paper
+from sr3d.report.verdicts import Judged, Verdict, count
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How a verdict looks: a symbol, so that colour is never alone, and its class of style."""
+
+    symbol: str
+    css: str
+
+
+MARKS = {
+    Verdict.REPRODUCED: Mark("✓", "yes"),
+    Verdict.NOT_REPRODUCED: Mark("✗", "no"),
+    Verdict.CANNOT_TELL: Mark("?", "open"),
+    Verdict.NOT_RUN: Mark("○", "absent"),
+    Verdict.CITED: Mark("–", "cited"),
+}
+MEANINGS = {
+    Verdict.REPRODUCED: "the trainings on {} show it, too",
+    Verdict.NOT_REPRODUCED: "the trainings on {} show the opposite, or rule it out",
+    Verdict.CANNOT_TELL: "the trainings on {} agree with the claim and with its denial",
+    Verdict.NOT_RUN: "nothing on {} that could decide it",
+    Verdict.CITED: "no run of ours could decide it; the reason stands below each",
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Claims of one table or figure that got the same verdict."""
+
+    of: str
+    title: str
+    judged: tuple[Judged, ...]
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """The claims that got one verdict."""
+
+    verdict: Verdict
+    mark: Mark
+    meaning: str
+    count: int
+    groups: tuple[Group, ...]
+
+    @property
+    def folded(self) -> bool:
+        """Whether the page folds them away, as they say nothing of results."""
+        return self.verdict in (Verdict.NOT_RUN, Verdict.CITED)
+
+
+def by_verdict(paper: Paper, judged: Sequence[Judged], place: str = "") -> tuple[Verdicts, ...]:
+    """All that were given, those that say most first. place: the data that were judged on."""
+    counts = count(judged)
+    return tuple(
+        Verdicts(
+            verdict=verdict,
+            mark=mark,
+            meaning=MEANINGS[verdict].format(place),
+            count=counts[verdict],
+            groups=_groups(paper, judged, verdict),
+        )
+        for verdict, mark in MARKS.items()
+        if counts[verdict]
+    )
+
+
+def _groups(paper: Paper, judged: Sequence[Judged], verdict: Verdict) -> tuple[Group, ...]:
+    groups: dict[str, list[Judged]] = {}
+    for one in judged:
+        if one.verdict is verdict:
+            groups.setdefault(one.claim.of, []).append(one)
+    return tuple(Group(of, title_of(paper, of), tuple(some)) for of, some in groups.items())

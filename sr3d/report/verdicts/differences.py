@@ -1,0 +1,148 @@
+"""Claims that one setting differs from another by so much.
+
+Differences are tested on training means by Welch's test. Two settings that are tests of the same
+trainings (an oracle and its baseline) are not independent; their means rise and fall together, so
+the test is then too careful, not too bold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from sr3d.report.findings import Findings
+from sr3d.report.paper import Claim, Difference, signed
+from sr3d.report.verdicts.evidence import (
+    ALPHA,
+    NO_SPREAD,
+    has_spread,
+    not_run,
+    one_training,
+    welch_p,
+)
+from sr3d.report.verdicts.judged import Judged, Verdict
+from sr3d.report.verdicts.wording import (
+    Place,
+    called,
+    estimate,
+    missed,
+    p_value,
+    place_of,
+    printed_by,
+    unit,
+    versus,
+)
+from sr3d.stats import Comparison, compare, holm
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A comparison with its p-value, adjusted over the `family` comparisons of its table."""
+
+    comparison: Comparison
+    p: float
+    family: int
+
+
+def compare_differences(claims: Sequence[Claim], findings: Findings) -> dict[str, Tested]:
+    """Compare the sides of every Difference claim that has two trainings on both sides, by its id.
+
+    The p-values are adjusted by Holm's rule over all such claims of a table or figure; claims of
+    the same comparison count once.
+    """
+    compared = [
+        (claim, comparison)
+        for claim in claims
+        if isinstance(claim, Difference) and (comparison := _compare(claim, findings)) is not None
+    ]
+    families: dict[str, dict[tuple[str, frozenset[str]], float]] = {}
+    for claim, comparison in compared:
+        families.setdefault(claim.of, {})[_what(claim)] = welch_p(comparison)
+    adjusted = {
+        of: dict(zip(family, holm(list(family.values())), strict=True))
+        for of, family in families.items()
+    }
+    return {
+        claim.id: Tested(comparison, adjusted[claim.of][_what(claim)], len(families[claim.of]))
+        for claim, comparison in compared
+    }
+
+
+def judge_difference(claim: Difference, findings: Findings, tested: Tested | None) -> Judged:
+    """Judge a difference; `tested` is its entry of `compare_differences`."""
+    place = place_of(claim, findings.dataset)
+    says = _paper_says(claim, findings.dataset)
+    if tested is None:
+        return _untested(claim, says, place, findings)
+    comparison = tested.comparison
+    verdict, text = _verdict(claim, findings.dataset, tested)
+    if claim.statistic != "mean":
+        text += f"; judged on means, not as the paper's on the {claim.statistic} of all tests"
+    return Judged(
+        claim=claim,
+        verdict=verdict,
+        paper_says=says,
+        ours=estimate(claim.metric, comparison),
+        p=tested.p,
+        detectable=comparison.detectable,
+        why=place.sentence(text, verdict),
+    )
+
+
+def _compare(claim: Difference, findings: Findings) -> Comparison | None:
+    return compare(
+        findings.means(claim.setting, claim.metric), findings.means(claim.over, claim.metric)
+    )
+
+
+def _what(claim: Difference) -> tuple[str, frozenset[str]]:
+    """What is compared; the test of a difference is that of its opposite."""
+    return claim.metric, frozenset({claim.setting, claim.over})
+
+
+def _verdict(claim: Difference, dataset: str, tested: Tested) -> tuple[Verdict, str]:
+    comparison, metric = tested.comparison, claim.metric
+    low, high = comparison.interval
+    printed = claim.paper.get(dataset) if claim.statistic == "mean" else None
+    sign = 1 if claim.direction == "higher" else -1
+    adjusted = f"{p_value(tested.p)} after Holm over {tested.family}"
+    relation = "above" if comparison.difference > 0 else "below"
+    found = f"{claim.setting} lies {relation} {claim.over} in {called(metric)}, {adjusted}"
+    if not has_spread(comparison.interval):
+        return Verdict.CANNOT_TELL, NO_SPREAD
+    if tested.p < ALPHA:
+        if comparison.difference * sign < 0:
+            return Verdict.NOT_REPRODUCED, f"{found}, against the claim"
+        if printed is not None and not low <= printed <= high:
+            found += f"; the paper's {signed(metric, printed)} lies outside our interval"
+        return Verdict.REPRODUCED, found
+    # Compared in the claim's direction: a difference beyond ours the other way is not too large.
+    if printed is not None and sign * printed > max(sign * low, sign * high):
+        text = f"a difference as large as the paper's {signed(metric, printed)} is excluded"
+        return Verdict.NOT_REPRODUCED, text
+    text = f"no difference is shown, {adjusted}, and {missed(metric, comparison.detectable)}"
+    return Verdict.CANNOT_TELL, text
+
+
+def _paper_says(claim: Difference, dataset: str) -> str:
+    """The paper's difference on the data, or else on all of its own."""
+    has_unit = unit(claim.metric) != called(claim.metric)
+
+    def show(value: float) -> str:
+        return signed(claim.metric, value) + (f" {unit(claim.metric)}" if has_unit else "")
+
+    numbers = printed_by(claim.paper, dataset, show)
+    text = f"{claim.direction} {called(claim.metric)}" + (f", {numbers}" if numbers else "")
+    return text + ("" if claim.statistic == "mean" else f" (of the {claim.statistic})")
+
+
+def _untested(claim: Difference, says: str, place: Place, findings: Findings) -> Judged:
+    means = {s: findings.means(s, claim.metric) for s in (claim.setting, claim.over)}
+    absent = [s for s, values in means.items() if not values]
+    if absent:
+        return not_run(claim, says, place, findings, claim.metric, *absent)
+    a, b = means.values()
+    difference = signed(claim.metric, fmean(a) - fmean(b))
+    ours = f"{difference} {unit(claim.metric)}, {versus(len(a), len(b))}"
+    return one_training(claim, says, ours, place, means)

@@ -1,0 +1,139 @@
+"""Claims about a metric along a parameter, and about curves along the epochs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+from sr3d.report.findings import Findings
+from sr3d.report.paper import CurveBelow, Trend, signed
+from sr3d.report.verdicts.evidence import ALPHA, not_run, one_training, welch_p
+from sr3d.report.verdicts.judged import Judged, Verdict
+from sr3d.report.verdicts.wording import (
+    NOTHING,
+    called,
+    listed,
+    missed,
+    p_value,
+    per_step,
+    place_of,
+    versus,
+)
+from sr3d.stats import Comparison, compare, holm, trend
+
+POINTS_OF_A_TREND = 3
+
+
+def judge_trend(claim: Trend, findings: Findings) -> Judged:
+    """Judge the slope of a straight line through the training means; with `log`, per doubling.
+
+    Settings that have not run are left out, and said to be, as long as three are left.
+    """
+    place = place_of(claim, findings.dataset)
+    metric = called(claim.metric)
+    settings = [setting for _, setting in claim.along]
+    says = f"{metric} {claim.direction} from {settings[0]} to {settings[-1]}"
+    groups = {
+        setting: (math.log2(value) if claim.log else value, means)
+        for value, setting in claim.along
+        if (means := findings.means(setting, claim.metric))
+    }
+    absent = [s for s in settings if s not in groups]
+    if not groups:
+        return not_run(claim, says, place, findings, claim.metric, *absent)
+    line = None
+    if len(groups) >= POINTS_OF_A_TREND:
+        line = trend([x for x, _ in groups.values()], [means for _, means in groups.values()])
+    if line is None:
+        text = f"a trend needs {POINTS_OF_A_TREND} settings, and only {listed(groups)} ran"
+        why = place.sentence(text, Verdict.CANNOT_TELL)
+        return Judged(claim, Verdict.CANNOT_TELL, says, NOTHING, None, None, why)
+    per = "a doubling" if claim.log else "a unit of the parameter"
+    low, high = (per_step(end) for end in line.interval)
+    if line.p >= ALPHA or line.slope == 0:
+        verdict, text = Verdict.CANNOT_TELL, f"no slope is shown, {p_value(line.p)}"
+    elif (line.slope > 0) == (claim.direction == "rises"):
+        verdict, text = Verdict.REPRODUCED, f"{metric} {claim.direction}, {p_value(line.p)}"
+    else:
+        other = "rises" if line.slope > 0 else "falls"
+        verdict, text = Verdict.NOT_REPRODUCED, f"{metric} {other} instead, {p_value(line.p)}"
+    if absent:
+        text += f"; without {listed(absent)}"
+    return Judged(
+        claim=claim,
+        verdict=verdict,
+        paper_says=says,
+        ours=f"{per_step(line.slope)} [{low}, {high}] {metric} {per}, {len(groups)} settings",
+        p=line.p,
+        detectable=None,
+        why=place.sentence(text, verdict),
+    )
+
+
+def judge_curve(claim: CurveBelow, findings: Findings) -> Judged:
+    """Judge whether a curve lies below another in every epoch that both have.
+
+    Welch's test in each epoch, Holm's rule over the epochs. An epoch with fewer than two trainings
+    on a side leaves the claim open.
+    """
+    place = place_of(claim, findings.dataset)
+    metric = called(claim.metric)
+    says = f"lower {metric} in every epoch"
+    curves = {s: findings.curves(s, claim.metric) for s in (claim.setting, claim.over)}
+    absent = [s for s, rows in curves.items() if not any(rows)]
+    if absent:
+        return not_run(claim, says, place, findings, claim.metric, *absent)
+    a, b = curves.values()
+    if min(len(a), len(b)) < 2:
+        return one_training(claim, says, NOTHING, place, curves)
+    epochs = _by_epoch(a, b)
+    compared = [c for c in epochs if c is not None]
+    if not compared:
+        why = place.sentence("no epoch has two trainings on both sides", Verdict.CANNOT_TELL)
+        return Judged(claim, Verdict.CANNOT_TELL, says, NOTHING, None, None, why)
+    ps = holm([welch_p(c) for c in compared])
+    below = [p for p, c in zip(ps, compared, strict=True) if p < ALPHA and c.difference < 0]
+    above = [p for p, c in zip(ps, compared, strict=True) if p < ALPHA and c.difference > 0]
+    detectable = max(c.detectable for c in compared)
+    counted = f"below in {len(below)} and above in {len(above)} of {len(epochs)} epochs"
+    text = f"{claim.setting} lies significantly {counted}"
+    p = max(ps)
+    if above:
+        verdict, p = Verdict.NOT_REPRODUCED, min(above)
+    elif len(below) == len(epochs):
+        verdict = Verdict.REPRODUCED
+    else:
+        verdict = Verdict.CANNOT_TELL
+        text += f", where {missed(claim.metric, detectable)}"
+    text += _fewer_epochs(curves, len(epochs))
+    return Judged(
+        claim=claim,
+        verdict=verdict,
+        paper_says=says,
+        ours=f"{signed(claim.metric, fmean(c.difference for c in compared))} {metric} over the "
+        f"epochs, {counted}, {versus(len(a), len(b))}",
+        p=p,
+        detectable=detectable,
+        why=place.sentence(text, verdict),
+    )
+
+
+def _by_epoch(
+    a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]
+) -> list[Comparison | None]:
+    """Compare curves[training][epoch] in every epoch that both sides have."""
+    epochs = min(max(map(len, a)), max(map(len, b)))
+    return [compare(_values_at(a, epoch), _values_at(b, epoch)) for epoch in range(epochs)]
+
+
+def _values_at(rows: Sequence[Sequence[float]], epoch: int) -> list[float]:
+    return [row[epoch] for row in rows if epoch < len(row) and math.isfinite(row[epoch])]
+
+
+def _fewer_epochs(curves: Mapping[str, Sequence[Sequence[float]]], common: int) -> str:
+    """Which curve has epochs that are left out, in words."""
+    longer = {s: n for s, rows in curves.items() if (n := max(map(len, rows))) > common}
+    return "".join(
+        f"; the last {n - common} epochs of {s} have no counterpart" for s, n in longer.items()
+    )

@@ -1,0 +1,175 @@
+"""Writes the report: tables, figures, verdicts on the paper's claims, and a page of it all."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sr3d.config import did_you_mean
+from sr3d.errors import InputError
+from sr3d.files import write_text
+from sr3d.report.figures import draw_figures
+from sr3d.report.filled import collect
+from sr3d.report.findings import Findings
+from sr3d.report.layout import lay_out
+from sr3d.report.page import Part, Report, render_page
+from sr3d.report.page.content import OWN_FIGURES
+from sr3d.report.page.report import datasets_of, ran, settings_of, title_of
+from sr3d.report.paper import DATASETS, Paper, printed_dataset, read_paper
+from sr3d.report.tables import write_tables
+from sr3d.report.verdicts import Judged, Verdict, count, judge
+
+PAGE, CLAIMS = "index.html", "claims"
+COLUMNS = (
+    "dataset", "of", "claim", "says", "where", "verdict", "paper", "ours", "p_holm", "detectable",
+    "why", "footnote",
+)  # fmt: skip
+
+
+def write_report(
+    results: str | Path,
+    paper_file: str | Path,
+    out: str | Path,
+    names: Sequence[str] | None = None,
+    datasets: Sequence[str] | None = None,
+    data: Mapping[str, Path] | None = None,
+) -> list[Path]:
+    """Write everything that the runs below `results` tell of the paper, and return the files.
+
+    These are the tables (`write_tables`), the figures (`draw_figures`), `claims.{md,csv}` and
+    `index.html`. Where runs are missing, each says so.
+
+    names: tables and figures, by default all. datasets: by default those with results, or else the
+    paper's. data: data set -> prepared folder, for the points of figures.
+
+    Raises:
+        InputError: unknown name or data set, a bad paper file, or an unreadable record.
+    """
+    paper, out = read_paper(paper_file), Path(out)
+    names = _known(paper, names)
+    found = _findings(Path(results), paper, datasets)
+    written, parts = [], []
+    for findings in found:
+        shown = [name for name in names if findings in _shown_on(paper, name, found)]
+        tables = [name for name in shown if name in paper.tables]
+        figures = [name for name in shown if name in paper.figures]
+        if tables:
+            written += write_tables(results, paper_file, out, tables, [findings.dataset])
+        prepared = (data or {}).get(findings.dataset)
+        drawn = draw_figures(paper, findings, out, [*figures, *OWN_FIGURES], prepared)
+        written += [path for one in drawn for path in (one.svg, one.png) if path is not None]
+        printed = tuple(lay_out(collect(findings, paper.tables[name])) for name in tables)
+        judged = tuple(
+            one
+            for one in judge(paper, findings)
+            if one.claim.of in names and _belongs(one, findings.dataset, found)
+        )
+        parts.append(Part(findings, printed, judged, tuple(drawn)))
+    cited = (one for one in judge(paper, found[0]) if one.verdict is Verdict.CITED)
+    report = Report(
+        paper, tuple(names), tuple(parts), tuple(one for one in cited if one.claim.of in names)
+    )
+    for name, text in (
+        (f"{CLAIMS}.md", claims_as_markdown(report)),
+        (f"{CLAIMS}.csv", claims_as_csv(report)),
+        (PAGE, render_page(report)),
+    ):
+        write_text(out / name, text)
+        written.append(out / name)
+    return list(dict.fromkeys(written))
+
+
+def claims_as_csv(report: Report) -> str:
+    """One line for each claim and data set; a claim that no run can check has no data set."""
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for dataset, one in _every(report):
+        claim = one.claim
+        writer.writerow(
+            (dataset, claim.of, claim.id, claim.says, claim.where, one.verdict.value,
+             one.paper_says, one.ours, _plain(one.p), _plain(one.detectable), one.why,
+             claim.footnote)
+        )  # fmt: skip
+    return lines.getvalue()
+
+
+def claims_as_markdown(report: Report) -> str:
+    """How often each verdict was given, then a table for each table or figure and data set."""
+    lines = ["# The paper's claims", ""]
+    for part in report.parts:
+        told = [f"{number} {verdict.value}" for verdict, number in count(part.judged).items()]
+        lines.append(f"- On {part.label}: {', '.join(told[:-1])}.")
+    heading = ""
+    for dataset, one in _every(report):
+        place = f"on {printed_dataset(dataset).label}" if dataset else "on any data"
+        if heading != (heading := f"## {title_of(report.paper, one.claim.of)} ({place})"):
+            lines += [
+                "",
+                heading,
+                "",
+                "| claim | verdict | paper | ours | why |",
+                "| --- " * 5 + "|",
+            ]
+        cells = (one.claim.says, one.verdict.value, one.paper_says, one.ours, one.why)
+        lines.append("| " + " | ".join(_md(cell) for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _known(paper: Paper, names: Sequence[str] | None) -> list[str]:
+    """The tables and figures asked for, in the order of the paper."""
+    known = [*paper.tables, *paper.figures]
+    for name in names or ():
+        if name not in known:
+            raise InputError(f"unknown table or figure '{name}'{did_you_mean(name, known)}")
+    return [name for name in known if names is None or name in names]
+
+
+def _findings(results: Path, paper: Paper, datasets: Sequence[str] | None) -> list[Findings]:
+    for dataset in datasets or ():
+        printed_dataset(dataset)
+    if datasets:
+        return [Findings(results, dataset) for dataset in dict.fromkeys(datasets)]
+    every = {dataset: Findings(results, dataset) for dataset in DATASETS}
+    with_results = [findings for findings in every.values() if ran(findings, paper)]
+    return with_results or [every[dataset] for dataset in datasets_of(paper)]
+
+
+def _shown_on(paper: Paper, name: str, found: Sequence[Findings]) -> list[Findings]:
+    """Where the paper has a table or figure, or else everywhere; and wherever it has two rows."""
+    item = paper.tables[name] if name in paper.tables else paper.figures[name]
+    of_paper = [findings for findings in found if findings.dataset in item.datasets]
+    settings = settings_of(paper, name)
+    return [
+        findings
+        for findings in found
+        if findings in (of_paper or found)
+        or sum(findings.summary(setting) is not None for setting in settings) > 1
+    ]
+
+
+def _belongs(one: Judged, dataset: str, found: Sequence[Findings]) -> bool:
+    """Whether a verdict is told on a data set: of a claim about another, only if it ran here."""
+    if one.verdict is Verdict.CITED:
+        return False  # told once, of no data set
+    of_paper = any(findings.dataset in one.claim.datasets for findings in found)
+    return dataset in one.claim.datasets or not of_paper or one.verdict is not Verdict.NOT_RUN
+
+
+def _every(report: Report) -> list[tuple[str, Judged]]:
+    """Each claim with its data set, "" for those that no run can check, by table and figure."""
+    every = [(part.dataset, one) for part in report.parts for one in part.judged]
+    every += [("", one) for one in report.cited]
+    return sorted(every, key=lambda pair: report.names.index(pair[1].claim.of))
+
+
+def _plain(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
+def _md(text: str) -> str:
+    for letter in "\\|*_[]<`":
+        text = text.replace(letter, "\\" + letter)
+    return text

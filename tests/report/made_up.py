@@ -1,0 +1,73 @@
+"""Findings and claims made up for tests of the verdicts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from sr3d.report.paper import Claim, Difference, Paper
+
+ABOUT = {"of": "table2", "says": "it is so", "where": "Ablation", "datasets": ("scannet",)}
+
+
+@dataclass(frozen=True)
+class MadeUp:
+    """What `Findings` tells, from numbers in memory.
+
+    tests: (setting, metric) -> [training][test]. lines: (setting, metric) -> [training][epoch].
+    summaries: setting -> further entries of its summary.
+    """
+
+    tests: dict[tuple[str, str], list[list[float]]] = field(default_factory=dict)
+    lines: dict[tuple[str, str], list[list[float]]] = field(default_factory=dict)
+    summaries: dict[str, dict[str, Any]] = field(default_factory=dict)
+    dataset: str = "scannet"
+    results: Path = Path("results")
+
+    def summary(self, setting: str) -> dict[str, Any] | None:
+        ran = {name for name, _ in (*self.tests, *self.lines)} | set(self.summaries)
+        return self.summaries.get(setting, {}) if setting in ran else None
+
+    def metric(self, setting: str, name: str) -> dict[str, Any] | None:
+        values = self.values(setting, name)
+        return {"values": values, "training_means": self.means(setting, name)} if values else None
+
+    def values(self, setting: str, name: str) -> list[list[float]]:
+        return self.tests.get((setting, name), [])
+
+    def means(self, setting: str, name: str) -> list[float]:
+        return [fmean(row) for row in self.values(setting, name)]
+
+    def curves(self, setting: str, name: str) -> list[list[float]]:
+        return self.lines.get((setting, name), [])
+
+
+def once(*means: float) -> list[list[float]]:
+    """One test of each training."""
+    return [[mean] for mean in means]
+
+
+def around(centre: float, spread: float = 0.1) -> list[list[float]]:
+    """Five trainings that lie evenly about a centre."""
+    return once(*(centre + spread * step for step in (-2, -1, 0, 1, 2)))
+
+
+def paper_of(*claims: Claim) -> Paper:
+    """A paper of these claims, and no tables."""
+    return Paper(tables={}, figures={}, claims={claim.id: claim for claim in claims})
+
+
+def gain(setting: str, over: str, by: float | None = 1.0, **changes: Any) -> Difference:
+    """The claim that a setting's AP25 on ScanNet is higher (or lower), by so much."""
+    fields: dict[str, Any] = {
+        **ABOUT,
+        "id": f"{setting}_over_{over}",
+        "metric": "AP25",
+        "setting": setting,
+        "over": over,
+        "direction": "lower" if by is not None and by < 0 else "higher",
+        "paper": {} if by is None else {"scannet": by},
+    }
+    return Difference(**(fields | changes))

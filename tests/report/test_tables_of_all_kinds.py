@@ -1,0 +1,126 @@
+"""Tables with cited rows, groups, times or parameters, one of our own; where each is printed."""
+
+import dataclasses
+
+import pandas as pd
+import pytest
+
+from sr3d.records import read_run, write_run
+from sr3d.report.tables import render_text, write_tables
+from tests.make_runs import SETTINGS, make_tree
+from tests.report.test_tables import NONE, PAPER, block, row_of
+
+LEVEL = {"tr3d": 61.0, "sr3d": 62.5, "bracket": 62.0}
+SLOWER = {"tr3d": 1.0, "sr3d": 1.02, "bracket": 1.5}
+DATA = {"digest": "d", "scenes": 312, "split": "val"}
+TIME = "training time (minutes an epoch)"
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    """All tables, of two trainings on ScanNet V2 of settings with times, AIC and PCE."""
+    results, folder = tmp_path_factory.mktemp("results"), tmp_path_factory.mktemp("report")
+
+    def score(setting: str, train: int, test: int) -> float:
+        return LEVEL[setting] + train + 0.1 * test
+
+    make_tree(results, "scannet", {name: [] for name in LEVEL}, score=score, data=DATA)
+    for path in results.rglob("run.json"):
+        record = read_run(path)
+        slower = SLOWER[record.setting] + 0.001 * record.train
+        if record.test is None:
+            changes = {"metrics": {"epochs": {"AIC": [0.5, 0.31 * slower], "loss": [2.0, 1.0]}}}
+            changes["timings"] = {"seconds_per_epoch": 720 * slower}
+        else:
+            changes = {"metrics": record.metrics | {"PCE": 0.2 * slower}}
+            changes["timings"] = {"latency_ms": 40 * slower}
+        gpus = ["RTX 4090"] if record.setting == "tr3d" else ["H100"]
+        changes["machine"] = record.machine | {"gpus": gpus}
+        write_run(path.parent, dataclasses.replace(record, **changes))
+    write_tables(results, PAPER, folder)
+    return folder
+
+
+def test_best_and_mean_are_printed_as_the_paper_prints_them(out):
+    text = (out / "table1_scannet.md").read_text()
+    row = row_of(text, "SR3D")
+    assert (row["best (mean)"], row["paper"]) == ("63.6 (63.0)", "74.0 (73.2)")
+    assert row["paper's Δ"] == "+1.1 (+1.2)"
+    assert row["Δ [95 % CI]"].startswith("+1.5 [")
+    latency = row_of(text, "SR3D", "latency (ms a scene)")
+    assert (latency["best (mean)"], latency["paper"], latency["paper's Δ"]) == ("41", "42", "0")
+    assert "A number alone is the mean: latency (ms a scene)." in text
+
+
+def test_cited_rows_keep_the_papers_numbers(out):
+    text = (out / "table1_scannet.md").read_text()
+    row = row_of(text, "TR3D + DLLA")
+    assert (row["best (mean)"], row["95 % CI"], row["runs"]) == ("cited", NONE, NONE)
+    assert (row["paper"], row["paper's Δ"]) == ("73.8 (72.8)", "+0.9 (+0.8)")
+    assert row_of(text, "VoteNet")["paper"] == "58.6"
+    assert row_of(text, "GSDN", "latency (ms a scene)")["paper"] == "49"
+    assert row_of(text, "FCAF3D")["best (mean)"] == "not run"
+    assert "- 'BRNet': the paper cites Gupta et al. 2022 for it" in text
+    csv = pd.read_csv(out / "table1_scannet.csv")
+    cited = csv[(csv["label"] == "V-DETR") & (csv["metric"] == "AP50")].iloc[0]
+    assert (cited["paper_best"], cited["paper_mean"], cited["runs"]) == (65.0, 64.5, 0)
+    assert pd.isna(cited["setting"])
+
+
+def test_groups_head_their_rows(out):
+    labels = [r["setting"] for r in block((out / "table1_scannet.md").read_text(), "AP50 (%)")]
+    assert labels[0] == "**Sparse detectors**"
+    assert labels.index("**Dense detectors**") == labels.index("GSDN") - 1 == 11
+    text = (out / "table1_scannet.tex").read_text()
+    assert r"\multicolumn{8}{l}{Dense detectors} \\" in text
+
+
+def test_each_metric_has_its_own_digits(out):
+    text = (out / "table7_scannet.md").read_text()
+    assert row_of(text, "SR3D", TIME)["mean"] == "12.2"  # minutes: 12 × 1.0205 = 12.246
+    parameters = row_of(text, "SR3D", "parameters")
+    assert (parameters["mean"], parameters["paper"]) == ("1.2M", "14.7M")
+    assert (parameters["95 % CI"], parameters["runs"], parameters["p"]) == (NONE, NONE, NONE)
+    assert parameters["Δ [95 % CI]"] == "0"
+    ours = row_of((out / "open_scannet.md").read_text(), "SR3D as read here", "PCE")
+    assert ours["mean"] == "0.204"
+
+
+def test_metrics_of_trainings_count_trainings(out):
+    text = (out / "table7_scannet.md").read_text()
+    assert row_of(text, "SR3D", TIME)["runs"] == "2 of 5"
+    assert row_of(text, "SR3D")["runs"] == "4 of 25"
+    assert "'SR3D': incomplete, 2 of 5 trainings and 4 of 25 runs." in text
+
+
+def test_times_name_their_machines(out):
+    for name in ("table1", "table7"):
+        text = (out / f"{name}_scannet.md").read_text()
+        assert "Our times are of: H100; RTX 4090. Those of different machines do not" in text
+    assert "Our times are of" not in (out / "table3_scannet.md").read_text()
+
+
+def test_a_table_of_our_own_has_no_column_of_the_papers(out):
+    text = (out / "open_scannet.md").read_text()
+    row = row_of(text, "1 − r before the whole bracket, τ = 0.1")
+    assert list(row) == ["setting", "mean", "95 % CI", "runs", "Δ [95 % CI]", "p"]
+    assert row["Δ [95 % CI]"].startswith("−0.5 [")
+    assert text.startswith("# What the paper leaves open (on ScanNet V2)")
+    assert "Paper:" not in text
+
+
+def test_cited_rows_are_left_out_where_the_paper_has_no_such_data(tmp_path):
+    text = render_text(tmp_path, PAPER, "table1", "synthetic")
+    assert "VoteNet" not in text
+    assert "Sparse detectors" not in text
+    assert "13 rows that the paper has on other data only are left out." in text
+    assert "74.0 (73.2)" in text
+
+
+def test_tables_are_printed_where_they_have_results_or_else_where_the_paper_has_them(tmp_path):
+    make_tree(tmp_path, settings={"spota": SETTINGS["spota"]}, trainings=1, tests=1)
+    names = {path.stem for path in write_tables(tmp_path, PAPER, tmp_path / "out")}
+    assert names == {
+        "table1_scannet", "table1_sunrgbd", "table2_synthetic", "index",
+        *(f"table{i}_scannet" for i in range(3, 8)),
+    }  # fmt: skip

@@ -1,0 +1,155 @@
+"""The report's files: which are written, on which data sets, and what the claims say."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from sr3d.cli import main
+from sr3d.errors import InputError
+from sr3d.report.findings import Findings
+from sr3d.report.paper import Cited, read_paper
+from sr3d.report.verdicts import judge
+from sr3d.report.writing import write_report
+from tests.make_runs import SETTINGS, make_tree
+from tests.shared_data import ROOT
+
+TABLES = ROOT / "workflow" / "tables.yaml"
+TWO = {name: SETTINGS[name] for name in ("baseline", "sr3d")}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    make_tree(folder, settings=TWO, trainings=2, tests=2)
+    return folder
+
+
+def claims(folder) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO((folder / "claims.csv").read_text())))
+
+
+def written(results, out, *about, **more) -> list[str]:
+    paths = write_report(results, TABLES, out, *about, **more)
+    assert all(path.is_file() and path.stat().st_size for path in paths)
+    return [path.name for path in paths]
+
+
+def test_all_files_are_there_and_told(results, tmp_path):
+    names = written(results, tmp_path, ["table2", "table5", "fig6"])
+    assert len(names) == len(set(names))
+    assert {path.name for path in tmp_path.iterdir()} == set(names)
+    for table in ("table2", "table5"):
+        assert {f"{table}_synthetic.{ending}" for ending in ("md", "csv", "tex")} <= set(names)
+    assert {"index.md", "claims.md", "claims.csv", "index.html"} <= set(names)
+    assert {"strip_synthetic.svg", "strip_synthetic.png"} <= set(names)
+    page = (tmp_path / "index.html").read_text()
+    assert 'id="table2-synthetic"' in page
+    assert 'id="fig6-synthetic"' in page
+    assert 'id="table1-synthetic"' not in page
+
+
+def test_claims_are_those_of_the_judges(results, tmp_path):
+    written(results, tmp_path, ["table2"])
+    paper = read_paper(TABLES)
+    judged = judge(paper, Findings(results, "synthetic"), of="table2")
+    found = claims(tmp_path)
+    assert [row["claim"] for row in found] == [one.claim.id for one in judged]
+    for row, one in zip(found, judged, strict=True):
+        assert (row["verdict"], row["paper"]) == (one.verdict.value, one.paper_says)
+        assert (row["ours"], row["why"]) == (one.ours, one.why)
+        assert row["p_holm"] == ("" if one.p is None else f"{one.p:.6g}")
+    text = (tmp_path / "claims.md").read_text()
+    assert "## Table 2 of the SR3D paper: ablation of each component (on procedural rooms)" in text
+    assert text.count("\n| ") == len(judged) + 2  # and the head
+
+
+def test_a_claim_that_no_run_checks_is_told_once(results, tmp_path):
+    make_tree(tmp_path / "runs", dataset="scannet", settings=TWO, trainings=1, tests=1)
+    make_tree(tmp_path / "runs", dataset="synthetic", settings=TWO, trainings=1, tests=1)
+    written(tmp_path / "runs", tmp_path / "out", ["table3"])
+    paper = read_paper(TABLES)
+    cited = [c for c in paper.claims.values() if c.of == "table3" and isinstance(c, Cited)]
+    rows = [row for row in claims(tmp_path / "out") if row["verdict"] == "not checkable here"]
+    assert [(row["claim"], row["dataset"]) for row in rows] == [(c.id, "") for c in cited]
+
+
+def test_tables_stand_where_the_paper_has_them_and_where_there_is_something(tmp_path):
+    runs = tmp_path / "runs"
+    make_tree(runs, dataset="scannet", trainings=1, tests=1)
+    make_tree(runs, dataset="sunrgbd", settings={"sr3d": []}, trainings=1, tests=1)
+    make_tree(runs, dataset="synthetic", settings=TWO, trainings=1, tests=1)
+    names = written(runs, tmp_path / "out", ["table2"])
+    # SUN RGB-D: one row of a table that the paper has on ScanNet; rooms: two rows to compare
+    assert {n for n in names if n.endswith(".tex")} == {
+        "table2_scannet.tex", "table2_synthetic.tex",
+    }  # fmt: skip
+    where = {(row["dataset"], row["verdict"]) for row in claims(tmp_path / "out")}
+    assert {dataset for dataset, _ in where} == {"scannet", "synthetic"}
+    assert ("synthetic", "not run") not in where
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "Table 2: ablation of each component on procedural rooms" in page
+
+
+def test_chosen_data_sets_are_shown_even_without_results(results, tmp_path):
+    names = written(results, tmp_path, ["table2"], ["scannet", "synthetic"])
+    assert {n for n in names if n.endswith(".tex")} == {
+        "table2_scannet.tex", "table2_synthetic.tex",
+    }  # fmt: skip
+    names = written(results, tmp_path / "rooms", ["table2"], ["synthetic_rotated"])
+    assert "table2_synthetic_rotated.tex" in names
+
+
+def test_without_any_run_the_report_is_of_the_papers_data_and_says_not_run(tmp_path):
+    names = written(tmp_path / "nowhere", tmp_path / "out", ["table1", "fig8"])
+    assert {"table1_scannet.md", "table1_sunrgbd.md", "index.html"} <= set(names)
+    assert {row["verdict"] for row in claims(tmp_path / "out")} == {"not run", "not checkable here"}
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert page.count("nothing has been run yet") == 2
+
+
+def test_settings_beyond_the_papers_are_shown_too(tmp_path):
+    runs = tmp_path / "runs"
+    make_tree(runs, settings={"my_own": []}, trainings=1, tests=1, score=lambda *_: 50.0)
+    written(runs, tmp_path / "out", ["table2"])
+    assert "my_own" in (tmp_path / "out" / "index.html").read_text()
+
+
+def test_unknown_names_are_refused(results, tmp_path):
+    with pytest.raises(InputError, match="unknown table or figure 'tabel2'; did you mean 'table2'"):
+        write_report(results, TABLES, tmp_path, ["tabel2"])
+    with pytest.raises(InputError, match="unknown data set 'skannet'; did you mean 'scannet'"):
+        write_report(results, TABLES, tmp_path, None, ["skannet"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_broken_record_is_named(results, tmp_path):
+    make_tree(tmp_path / "runs", settings=TWO, trainings=1, tests=1)
+    broken = tmp_path / "runs/synthetic/sr3d/train0/run.json"
+    broken.write_text(json.dumps({"schema_version": 99}))
+    with pytest.raises(InputError, match=r"sr3d/train0/run.json: schema_version 99"):
+        write_report(tmp_path / "runs", TABLES, tmp_path / "out")
+
+
+def test_the_verb_writes_and_prints(results, tmp_path, capsys):
+    command = f"report --results {results} --tables {TABLES} --out {tmp_path / 'out'}"
+    command += " --table table2 --dataset synthetic"
+    assert main(command.split()) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert str(tmp_path / "out" / "index.html") in printed
+    assert len(printed) == len(list((tmp_path / "out").iterdir()))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("rooms", "--data rooms: write it as DATASET=DIR"),
+        ("synthetic=", "--data synthetic=: write it as DATASET=DIR"),
+        ("syntetic=rooms", "did you mean 'synthetic'?"),
+    ],
+)
+def test_the_verb_refuses_data_that_it_cannot_read(results, tmp_path, capsys, value, message):
+    command = f"report --results {results} --tables {TABLES} --out {tmp_path} --data {value}"
+    assert main(command.split()) == 2
+    assert message in capsys.readouterr().err
