@@ -20,12 +20,14 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/test.smk"
 include: "workflow/rules/aggregate.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/budget.smk"
+include: "workflow/rules/plan.smk"
 
 
 rule all:
     input:
-        table_files(),
-        "<results>/mlflow.db",
+        rules.report.output.page,
+        rules.track.output.store,
 
 
 progress = watch()
@@ -37,7 +39,7 @@ onstart:
 
 
 onsuccess:
-    progress.succeed(EXPERIMENT["results"], table_files())
+    progress.succeed(EXPERIMENT["results"])
 
 
 onerror:

@@ -147,14 +147,16 @@ class Progress(logging.Handler):
         self._stop.set()
         super().close()
 
-    def succeed(self, results: str, tables: Iterable[str]) -> None:
+    def succeed(self, results: str) -> None:
         """The last words of a run in which everything worked."""
         self._stop.set()
+        if not any(self.tally.planned[rule] for rule in ("report", "track", *RULES)):
+            return  # something small, such as `snakemake plan`
         done = " and ".join(f"{self.tally.done[rule]} {RULES[rule]}" for rule in RULES)
         say(f"finished in {duration(time.monotonic() - self.began)}: {done}")
-        store = Path(results) / "mlflow.db"
-        for table in filter(os.path.exists, tables):
-            say(f"table: {table} (and .csv, .tex)")
+        page, store = Path(results) / "report" / "index.html", Path(results) / "mlflow.db"
+        if page.exists():
+            say(f"report: {page} (tables beside it as .md, .csv and .tex)")
         if store.exists():
             say(f"runs: mlflow ui --backend-store-uri sqlite:///{store}")
 

@@ -32,9 +32,10 @@ class Checkout:
         for name in ("workflow", "profiles", "envs"):
             shutil.copytree(ROOT / name, folder / name, symlinks=True)
         checkout = cls(folder)
-        tables = checkout.read("workflow/tables.yaml")
-        rows = [row for row in tables["table2"]["rows"] if row["setting"] in settings]
-        checkout.edit("workflow/tables.yaml", {"table2": tables["table2"] | {"rows": rows}})
+        paper = checkout.read("workflow/tables.yaml")
+        table = paper["tables"]["table2"]
+        table["rows"] = [row for row in table["rows"] if row["setting"] in settings]
+        checkout.edit("workflow/tables.yaml", paper)
         binary = folder / "bin" / "sr3d"
         binary.parent.mkdir()
         binary.write_text(f"#!{sys.executable}\n{STUB.read_text()}")

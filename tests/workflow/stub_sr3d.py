@@ -1,9 +1,12 @@
 """A stand-in for the `sr3d` command: writes what each verb declares, in milliseconds.
 
+Of `plan` it keeps what it is told on stdin.
+
 $STUB_CALLS is the file that its calls are appended to, one JSON list a line; $STUB_FAIL names a run
 (e.g. `sr3d/train1`) whose training fails half-way, and $STUB_HANG one that never ends.
 """
 
+import itertools
 import json
 import os
 import sys
@@ -13,6 +16,11 @@ from pathlib import Path
 
 def option(name: str) -> str:
     return sys.argv[sys.argv.index(name) + 1]
+
+
+def options(name: str) -> list[str]:
+    rest = sys.argv[sys.argv.index(name) + 1 :]
+    return list(itertools.takewhile(lambda word: not word.startswith("--"), rest))
 
 
 def wanted(variable: str, folder: Path) -> bool:
@@ -50,8 +58,9 @@ def test() -> None:
 
 
 def main() -> None:
+    told = [Path(sys.argv[2]).read_text()] if sys.argv[1] == "plan" else []
     with open(os.environ["STUB_CALLS"], "a") as calls:
-        calls.write(json.dumps(sys.argv[1:]) + "\n")
+        calls.write(json.dumps([*sys.argv[1:], *told]) + "\n")
     match sys.argv[1]:
         case "download":
             Path(option("--done")).parent.mkdir(parents=True, exist_ok=True)
@@ -67,9 +76,13 @@ def main() -> None:
         case "summarise":
             Path(option("--out")).write_text("{}")
         case "report":
-            for suffix in ("md", "csv", "tex"):
-                name = f"{option('--table')}_{option('--dataset')}.{suffix}"
-                (Path(option("--out")) / name).write_text("setting,AP25\nsr3d,1\n")
+            out = Path(option("--out"))
+            for table in options("--table"):
+                for dataset in options("--dataset"):
+                    for suffix in ("md", "csv", "tex"):
+                        (out / f"{table}_{dataset}.{suffix}").write_text("setting,AP25\nsr3d,1\n")
+            (out / "claims.md").write_text("")
+            (out / "index.html").write_text("<p>a page</p>")
         case "track":
             Path(option("--store").removeprefix("sqlite:///")).write_text("")
 

@@ -50,9 +50,9 @@ def test_every_run_is_one_call(finished: Checkout) -> None:
         " --split val --threads 1 --device cpu",
         f"summarise {sr3d} --out {sr3d}/summary.json --trainings 2 --tests 2",
         "report --results results --tables workflow/tables.yaml --out results/report"
-        " --table table2 --dataset synthetic",
+        " --table table2 --dataset synthetic --data synthetic=data/synthetic",
         "track --results results --store sqlite:///results/mlflow.db"
-        " --artifacts results/mlartifacts",
+        " --tables workflow/tables.yaml --artifacts results/mlartifacts",
     } <= set(calls)
 
 
@@ -101,11 +101,30 @@ def test_editing_a_setting_reruns_exactly_its_jobs(finished: Checkout, tmp_path:
     assert all(call[-2:] == ["--set", "assigner.k=7"] for call in calls if call[0] == "train")
 
 
+def test_adding_a_setting_runs_that_one_alone(finished: Checkout, tmp_path: Path) -> None:
+    checkout = finished.copy(tmp_path / "checkout")
+    settings, paper = checkout.read("workflow/settings.yaml"), checkout.read("workflow/tables.yaml")
+    settings["mine"] = {"label": "mine", "overrides": ["assigner.k=3"]}
+    paper["tables"]["table2"]["rows"].append({"label": "mine", "setting": "mine"})
+    checkout.edit("workflow/settings.yaml", settings)
+    checkout.edit("workflow/tables.yaml", paper)
+    expected = {"train": 2, "test": 4, "summarise": 1, "report": 1, "track": 1}
+    chosen = "settings=[baseline, sr3d, mine]"
+    assert checkout.planned(*CONFIG, chosen) == expected
+
+
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        # One more training of each setting, and two tests of it.
+        # More trainings of each setting, and two tests of each.
         (("trainings=3",), {"train": 2, "test": 4, "summarise": 2}),
+        (("trainings=10",), {"train": 16, "test": 32, "summarise": 2}),
+        (("tests=3",), {"test": 4, "summarise": 2}),
+        # Another table that shares sr3d: its own two settings only.
+        (
+            ("tables=[table2, table5]", "settings=[baseline, sr3d, qfl, vfl]"),
+            {"train": 4, "test": 8, "summarise": 2},
+        ),
         (("overrides=[train.epochs=2]",), {"train": 4, "test": 8, "summarise": 2}),
         (("test_split=train",), {"test": 8, "summarise": 2}),
         (("device=cuda", "raw={scannet: elsewhere}"), {}),
@@ -114,7 +133,7 @@ def test_editing_a_setting_reruns_exactly_its_jobs(finished: Checkout, tmp_path:
 def test_other_changes_rerun_what_they_touch(
     finished: Checkout, config: tuple[str, ...], expected: dict[str, int]
 ) -> None:
-    always = {"table": 1, "track": 1} if expected else {}
+    always = {"report": 1, "track": 1} if expected else {}
     assert finished.planned(*CONFIG, *config) == expected | always
 
 
@@ -173,8 +192,8 @@ def test_an_interrupted_run_resumes_by_the_same_command(
 
 def test_a_run_ends_with_where_its_results_are(finished: Checkout, tmp_path: Path) -> None:
     checkout = finished.copy(tmp_path / "checkout")
-    done = checkout.snakemake("--forcerun", "table", *CONFIG)
-    assert "table: results/report/table2_synthetic.md" in done.stdout
+    done = checkout.snakemake("--forcerun", "report", *CONFIG)
+    assert "report: results/report/index.html" in done.stdout
     assert "mlflow ui --backend-store-uri sqlite:///results/mlflow.db" in done.stdout
 
 

@@ -3,9 +3,7 @@
 
 rule summarise:
     input:
-        trainings=collect(
-            rules.train.output.run, train=range(EXPERIMENT["trainings"]), allow_missing=True
-        ),
+        trainings=trainings_of,
         tests=collect(
             rules.test.output.run,
             train=range(EXPERIMENT["trainings"]),

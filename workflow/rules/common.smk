@@ -1,4 +1,5 @@
 # The experiment, checked, and the few helpers that rules share.
+import json
 import os
 import sys
 from pathlib import Path
@@ -36,37 +37,95 @@ def require(names: list[str], known: dict, what: str, where: str) -> None:
             raise WorkflowError(f"{where}: no {what} '{name}'; choose from {', '.join(known)}")
 
 
-def settings_of(table: str) -> list[str]:
-    """The settings that a table shows and this experiment trains, each once, in order."""
-    names = dict.fromkeys(row["setting"] for row in TABLES[table]["rows"])
-    chosen = EXPERIMENT.get("settings", names)
-    return [name for name in names if name in chosen]
+def rows_of(name: str) -> list[str]:
+    """The settings that a table or figure names, each once, in order."""
+    if name in TABLES:
+        return unique(row["setting"] for row in TABLES[name]["rows"] if row.get("setting"))
+    shown = FIGURES[name]
+    if shown["kind"] == "tradeoff":
+        return rows_of(shown["table"])
+    panels = [panel["points"].values() for panel in shown.get("panels", [])]
+    return unique([*shown.get("settings", []), *(name for panel in panels for name in panel)])
 
 
-def table_files() -> list[str]:
-    """Every table on every data set, as Markdown."""
-    return collect(
-        "{results}/report/{table}_{dataset}.md",
-        results=EXPERIMENT["results"],
-        table=EXPERIMENT["tables"],
-        dataset=EXPERIMENT["datasets"],
+def unique(names) -> list[str]:
+    return list(dict.fromkeys(names))
+
+
+def datasets_of(name: str) -> list[str]:
+    """The data sets to show a table or figure on: the paper's, where the experiment has any."""
+    chosen, paper = EXPERIMENT["datasets"], (TABLES | FIGURES)[name]["datasets"]
+    return [dataset for dataset in chosen if dataset in paper] or chosen
+
+
+def settings_of(name: str, dataset: str) -> list[str]:
+    """The settings of a table or figure that this experiment runs on a data set."""
+    chosen = EXPERIMENT.get("settings", SETTINGS)
+    return [
+        name
+        for name in rows_of(name)
+        if name in chosen and dataset in SETTINGS[name].get("datasets", [dataset])
+    ]
+
+
+def tables_shown() -> list[tuple[str, str]]:
+    """Pairs of a table and a data set."""
+    return [
+        (name, data)
+        for name in EXPERIMENT["tables"]
+        if name in TABLES
+        for data in datasets_of(name)
+    ]
+
+
+def table_files(ending: str = "md") -> list[str]:
+    """Every table on every data set."""
+    folder = f"{EXPERIMENT['results']}/report"
+    return [f"{folder}/{table}_{dataset}.{ending}" for table, dataset in tables_shown()]
+
+
+def work() -> list[tuple[str, str]]:
+    """Pairs of a data set and a setting: all that this experiment runs, each once."""
+    return unique(
+        (dataset, setting)
+        for name in EXPERIMENT["tables"]
+        for dataset in datasets_of(name)
+        for setting in settings_of(name, dataset)
     )
 
 
-def summaries(tables: list[str], datasets: list[str]) -> list[str]:
-    """The summaries of all settings of some tables, each once."""
-    settings = dict.fromkeys(name for table in tables for name in settings_of(table))
-    return collect("<results>/{dataset}/{setting}/summary.json", dataset=datasets, setting=settings)
+def summaries(wildcards) -> list[str]:
+    return [
+        f"{EXPERIMENT['results']}/{dataset}/{setting}/summary.json" for dataset, setting in work()
+    ]
 
 
-def summaries_of_table(wildcards) -> list[str]:
-    return summaries([wildcards.table], [wildcards.dataset])
+def trains(setting: str) -> bool:
+    """Whether a setting has trainings of its own."""
+    return "tests_of" not in SETTINGS[setting]
+
+
+def training(file: str):
+    """A file of the training that a test is of."""
+
+    def find(wildcards) -> str:
+        setting = SETTINGS[wildcards.setting].get("tests_of", wildcards.setting)
+        return (
+            f"{EXPERIMENT['results']}/{wildcards.dataset}/{setting}/train{wildcards.train}/{file}"
+        )
+
+    return find
+
+
+def source(dataset: str, setting: str = "") -> str:
+    """Which prepared folder, a key of `data`, a data set is read from."""
+    own = SETTINGS[setting].get("prepared", {}) if setting else {}
+    return (EXPERIMENT.get("prepared", {}) | own).get(dataset, dataset)
 
 
 def manifest(wildcards) -> str:
     """What `sr3d prepare` leaves of a data set."""
-    source = EXPERIMENT.get("prepared", {}).get(wildcards.dataset, wildcards.dataset)
-    return f"{EXPERIMENT['data'][source]}/manifest.json"
+    return f"{EXPERIMENT['data'][source(wildcards.dataset, wildcards.setting)]}/manifest.json"
 
 
 def overrides(wildcards) -> list[str]:
@@ -74,6 +133,27 @@ def overrides(wildcards) -> list[str]:
     own = SETTINGS[wildcards.setting]["overrides"]
     values = [*EXPERIMENT["overrides"], *own]
     return ["--set", *values] if values else []
+
+
+def test_only(wildcards) -> list[str]:
+    """How a setting that trains nothing tests the trainings of another, as arguments."""
+    if trains(wildcards.setting):
+        return []
+    return ["--setting", wildcards.setting, "--set", *SETTINGS[wildcards.setting]["overrides"]]
+
+
+def trainings_of(wildcards) -> list[str]:
+    """The records of a setting's own trainings."""
+    if not trains(wildcards.setting):
+        return []
+    folder = f"{EXPERIMENT['results']}/{wildcards.dataset}/{wildcards.setting}"
+    return [f"{folder}/train{train}/run.json" for train in range(EXPERIMENT["trainings"])]
+
+
+def prepared_of(wildcards, input) -> list[str]:
+    """Where the points of qualitative figures are, as arguments."""
+    folders = {dataset: EXPERIMENT["data"][source(dataset)] for dataset in EXPERIMENT["datasets"]}
+    return [f"{dataset}={folder}" for dataset, folder in folders.items()]
 
 
 # Snakemake does not track parameters that are functions of the output or the resources. Those that follow
@@ -116,16 +196,19 @@ def loading(wildcards, resources) -> list[str]:
 
 
 check(config, "config", "config.yaml")
-TIERS, SETTINGS, TABLES = load("tiers"), load("settings"), load("tables")
+TIERS, SETTINGS, PAPER = load("tiers"), load("settings"), load("tables")
+TABLES, FIGURES = PAPER["tables"], PAPER["figures"]
 require([config["tier"]], TIERS, "tier", "config.yaml")
 EXPERIMENT = TIERS[config["tier"]] | config
-require(EXPERIMENT["tables"], TABLES, "table", "workflow/tables.yaml")
+require(EXPERIMENT["tables"], TABLES | FIGURES, "table or figure", "workflow/tables.yaml")
 require(EXPERIMENT.get("settings", []), SETTINGS, "setting", "workflow/settings.yaml")
-for table in EXPERIMENT["tables"]:
-    rows = [row["setting"] for row in TABLES[table]["rows"]]
-    require(rows, SETTINGS, "setting", "workflow/settings.yaml")
-    if not settings_of(table):
-        raise WorkflowError(f"workflow/tables.yaml: {table} shows none of the settings to train")
+for name in EXPERIMENT["tables"]:
+    require(rows_of(name), SETTINGS, "setting", "workflow/settings.yaml")
+    if not any(settings_of(name, dataset) for dataset in datasets_of(name)):
+        raise WorkflowError(f"workflow/tables.yaml: {name} shows none of the settings to run")
+for name, setting in SETTINGS.items():
+    if not trains(name):
+        require([setting["tests_of"]], SETTINGS, "setting", f"workflow/settings.yaml: {name}")
 if config["tier"].startswith("real") and "real_scans" not in config:
     raise WorkflowError(
         f"tier {config['tier']}: give the scans with --config real_scans=DIR; docs/workflow.md says "

@@ -3,7 +3,7 @@
 
 rule prepare_synthetic:
     output:
-        manifest=f"{EXPERIMENT['data']['synthetic']}/manifest.json",
+        manifest=f"{EXPERIMENT['data'][source('synthetic')]}/manifest.json",
     log:
         "<logs>/prepare/synthetic.log",
     conda:
@@ -24,7 +24,7 @@ rule prepare_synthetic:
 
 use rule prepare_synthetic as prepare_synthetic_rotated with:
     output:
-        manifest=f"{EXPERIMENT['data']['synthetic_rotated']}/manifest.json",
+        manifest=f"{EXPERIMENT['data'][source('synthetic_rotated')]}/manifest.json",
     log:
         "<logs>/prepare/synthetic_rotated.log",
     params:
@@ -103,11 +103,23 @@ rule prepare_sunrgbd:
     params:
         folder=subpath(output.manifest, parent=True),
         raw=raw("sunrgbd"),
+        labels="v2",
     message:
-        "prepare SUN RGB-D from its original files"
+        "prepare SUN RGB-D from its original files, boxes {params.labels}"
     shell:
         "sr3d prepare sunrgbd --raw {params.raw:q} --out {params.folder:q}"
-        " --workers {threads} > {log:q} 2>&1"
+        " --labels {params.labels} --workers {threads} > {log:q} 2>&1"
+
+
+use rule prepare_sunrgbd as prepare_sunrgbd_v1 with:
+    output:
+        manifest=f"{EXPERIMENT['data']['sunrgbd_v1']}/manifest.json",
+    log:
+        "<logs>/prepare/sunrgbd_v1.log",
+    params:
+        folder=subpath(output.manifest, parent=True),
+        raw=raw("sunrgbd"),
+        labels="v1",
 
 
 rule prepare_s3dis:

@@ -1,42 +1,50 @@
-# Summaries into the paper's tables and the MLflow store.
+# Summaries into the report and the MLflow store.
 
 
-rule table:
+rule report:
     input:
-        summaries=summaries_of_table,
+        summaries=summaries,
         tables="workflow/tables.yaml",
     output:
-        markdown="<results>/report/{table}_{dataset}.md",
-        csv=report(
-            "<results>/report/{table}_{dataset}.csv",
+        page=report(
+            "<results>/report/index.html",
+            caption="../report/page.rst",
+            category="Report",
+            labels={"what": "tables, figures and claims, in one page"},
+        ),
+        tables=report(
+            table_files("csv"),
             caption="../report/table.rst",
             category="Tables",
-            subcategory="{dataset}",
-            labels={"table": "{table}", "data set": "{dataset}"},
+            labels={"what": "a table's raw numbers"},
         ),
-        tex="<results>/report/{table}_{dataset}.tex",
+        markdown=table_files("md"),
+        claims="<results>/report/claims.md",
     log:
-        "<logs>/report/{table}_{dataset}.log",
+        "<logs>/report.log",
     localrule: True
     conda:
         "../../envs/track.yaml"
-    resources:
-        tables=1,  # they share an index: profiles let one be written at a time
     params:
-        results=subpath(output.csv, ancestor=2),
-        folder=subpath(output.csv, parent=True),
+        results=subpath(output.page, ancestor=2),
+        folder=subpath(output.page, parent=True),
+        names=EXPERIMENT["tables"],
+        datasets=EXPERIMENT["datasets"],
+        prepared=prepared_of,
     message:
-        "write {wildcards.table} on {wildcards.dataset}"
+        "write the report"
     shell:
         "sr3d report --results {params.results:q} --tables {input.tables:q} --out {params.folder:q}"
-        " --table {wildcards.table} --dataset {wildcards.dataset} > {log:q} 2>&1"
+        " --table {params.names} --dataset {params.datasets} --data {params.prepared:q}"
+        " > {log:q} 2>&1"
 
 
 # The one job that opens the store: SQLite does not survive parallel first writers. `update` keeps
 # the file while the job runs, because runs are updated in it and not written anew.
 rule track:
     input:
-        summaries(EXPERIMENT["tables"], EXPERIMENT["datasets"]),
+        summaries=summaries,
+        tables="workflow/tables.yaml",
     output:
         store=update("<results>/mlflow.db"),
     log:
@@ -50,4 +58,4 @@ rule track:
         "write all runs to the MLflow store"
     shell:
         "sr3d track --results {params.results:q} --store sqlite:///{output.store:q}"
-        " --artifacts {params.results:q}/mlartifacts > {log:q} 2>&1"
+        " --tables {input.tables:q} --artifacts {params.results:q}/mlartifacts > {log:q} 2>&1"

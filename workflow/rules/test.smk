@@ -4,8 +4,8 @@
 rule test:
     input:
         data=manifest,
-        run=rules.train.output.run,
-        model=rules.train.output.model,
+        run=training("run.json"),
+        model=training("model.safetensors"),
     output:
         run="<results>/{dataset}/{setting}/train{train}/test{test}/run.json",
         detections="<results>/{dataset}/{setting}/train{train}/test{test}/detections.npz",
@@ -24,9 +24,10 @@ rule test:
         folder=subpath(output.run, parent=True),
         split=EXPERIMENT["test_split"],
         device=device,
+        test_only=test_only,
     message:
         "test {wildcards.dataset}/{wildcards.setting}, training {wildcards.train}, test {wildcards.test}"
     shell:
         "sr3d test --run {params.training:q} --data {params.data:q} --test {wildcards.test}"
         " --out {params.folder:q} --split {params.split} --threads {threads}"
-        " --device {params.device} > {log:q} 2>&1"
+        " --device {params.device} {params.test_only:q} > {log:q} 2>&1"

@@ -1,0 +1,62 @@
+# The experiment as `sr3d plan` reads it.
+
+# Scenes of the published splits; a prepared folder's own counts come before these.
+PUBLISHED = {
+    "scannet": {"train": 1201, "val": 312},
+    "sunrgbd": {"train": 5285, "val": 5050},
+    "s3dis": {"train": 204, "val": 68},
+}
+
+
+def finished(dataset: str, setting: str, pattern: str) -> int:
+    return len([*Path(EXPERIMENT["results"], dataset, setting).glob(pattern)])
+
+
+def planned_job(dataset: str, setting: str, tests: int) -> dict:
+    own, common = SETTINGS[setting]["overrides"], EXPERIMENT["overrides"]
+    return {
+        "dataset": dataset,
+        "setting": setting,
+        "overrides": [*common, *own] if trains(setting) else own,
+        "trainings": EXPERIMENT["trainings"],
+        "tests": tests,
+        "tests_of": SETTINGS[setting].get("tests_of"),
+        "done_trainings": min(
+            finished(dataset, setting, "train*/run.json"), EXPERIMENT["trainings"]
+        ),
+        "done_tests": min(
+            finished(dataset, setting, "train*/test*/run.json"), EXPERIMENT["trainings"] * tests
+        ),
+    }
+
+
+def planned_data(dataset: str) -> dict:
+    rooms = EXPERIMENT["synthetic"]
+    own = {"train": rooms["train"], "val": rooms["val"]}
+    value = {
+        "folder": EXPERIMENT["data"][source(dataset)],
+        "split": EXPERIMENT["train_split"],
+        "test_split": EXPERIMENT["test_split"],
+        "scenes": PUBLISHED.get(dataset, own),
+    }
+    return value if dataset in PUBLISHED else {**value, "points": rooms["points"]}
+
+
+def experiment(wildcards, resources) -> str:
+    """All that `sr3d plan` must know, as JSON."""
+    pairs = {(dataset, setting): EXPERIMENT["tests"] for dataset, setting in work()}
+    for dataset, setting in [*pairs]:
+        if not trains(setting):
+            pairs.setdefault((dataset, SETTINGS[setting]["tests_of"]), 0)
+    slots = workflow.global_resources.get("gpu", 1) if GPUS else workflow.cores // THREADS
+    return json.dumps(
+        {
+            "device": EXPERIMENT["device"],
+            "slots": max(1, slots),
+            "threads": THREADS,
+            "workers": THREADS if GPUS else 0,
+            "results": EXPERIMENT["results"],
+            "data": {dataset: planned_data(dataset) for dataset in unique(d for d, _ in pairs)},
+            "jobs": [planned_job(d, s, tests) for (d, s), tests in pairs.items()],
+        }
+    )

@@ -1,0 +1,17 @@
+# `snakemake plan`: what the experiment would cost, before anything of it runs.
+
+
+rule plan:
+    log:
+        "<logs>/plan.log",
+    localrule: True
+    conda:
+        "../../envs/gpu.yaml"
+    params:
+        experiment=experiment,
+        assume=lambda wildcards: ["--assume", config["assume"]] if "assume" in config else [],
+    message:
+        "measure a step of each kind and add up"
+    shell:
+        "printf %s {params.experiment:q} | sr3d plan /dev/stdin {params.assume:q}"
+        " 2>&1 | tee {log:q}"
