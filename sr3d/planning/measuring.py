@@ -79,7 +79,7 @@ def time_training(
 
     def step(loaded: list[Scene]) -> None:
         optimizer.zero_grad(set_to_none=True)
-        batch_loss(model, loaded, config, dataset).total.backward()
+        batch_loss(model, loaded).total.backward()
         nn.utils.clip_grad_norm_(model.parameters(), config.train.clip_norm)
         optimizer.step()
 

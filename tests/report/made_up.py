@@ -9,7 +9,12 @@ from typing import Any
 
 from sr3d.report.paper import Claim, Difference, Paper
 
-ABOUT = {"of": "table2", "says": "it is so", "where": "Ablation", "datasets": ("scannet",)}
+ABOUT: dict[str, Any] = {
+    "of": "table2",
+    "says": "it is so",
+    "where": "Ablation",
+    "datasets": ("scannet",),
+}
 
 
 @dataclass(frozen=True)

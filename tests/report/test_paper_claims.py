@@ -71,12 +71,13 @@ baseline_gt_iou baseline_gt_ctr AP50 mean 31.8
 
 def cell(setting: str, dataset: str, metric: str, statistic: str) -> float:
     """The number of a setting in the paper's tables, which must agree where several have it."""
-    found = {
+    values = (
         row.value(dataset, metric, statistic)
         for table in PAPER.tables.values()
         for row in table.rows
         if row.setting == setting
-    } - {None}
+    )
+    found = {value for value in values if value is not None}
     assert len(found) == 1, (setting, dataset, metric, statistic, found)
     return found.pop()
 

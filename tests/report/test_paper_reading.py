@@ -1,6 +1,7 @@
 """Reading `tables.yaml`: what comes out, and one sentence for each mistake."""
 
 import copy
+from typing import Any
 
 import pytest
 import yaml
@@ -81,7 +82,7 @@ def read(tmp_path, value):
 
 def changed(place: str, change):
     """The file with `change` (a value, or None to delete) at a place such as claims.gain.over."""
-    value = copy.deepcopy(FILE)
+    value: Any = copy.deepcopy(FILE)
     *path, last = (int(step) if step.isdigit() else step for step in place.split("."))
     node = value
     for step in path:

@@ -68,7 +68,8 @@ def _curves(ax: Axes, findings: Findings, settings: list[str]) -> None:
         ax.fill_between(epochs, low, high, color=style.color, alpha=0.15, linewidth=0)
     ax.set(xlabel="epoch", ylabel="AIC", title="(a) in training")
     ax.set_ylim(bottom=0)
-    ax.legend(fontsize=8)
+    if ax.lines:
+        ax.legend(fontsize=8)
 
 
 def _errors(ax: Axes, findings: Findings, settings: list[str]) -> None:

@@ -14,7 +14,7 @@ from sr3d.report.page.report import Report, datasets_of
 from sr3d.report.verdicts.wording import listed
 
 TEMPLATE, STYLE = "page.html.j2", "style.css"
-MOST_SVG = 400_000  # bytes; a larger drawing is shown as pixels, if those are fewer
+MOST_SVG = 800_000  # bytes; a larger drawing is shown as pixels, if those are fewer
 
 
 def render_page(report: Report) -> str:
