@@ -17,9 +17,10 @@ from sr3d.config import flatten
 from sr3d.errors import InputError
 from sr3d.files import digest
 from sr3d.records import METRICS_FILE, RunRecord, read_metrics
-from sr3d.stats import group, summarise
+from sr3d.report.paper import Shown
+from sr3d.report.summary import METRICS, summarise_runs
 
-MAPPING = "1"  # change it when runs should look otherwise in the store: all are written anew then
+MAPPING = "2"  # change it when runs should look otherwise in the store: all are written anew then
 CURVE_POINTS = 1000  # a longer curve is thinned evenly; metrics.jsonl has all of it
 
 Point = tuple[str, float, int]  # name of a metric, value, step
@@ -73,22 +74,23 @@ def single_run(results: Path, record: RunRecord) -> TrackedRun:
     )
 
 
-def setting_run(records: Sequence[RunRecord], tables: Sequence[str]) -> TrackedRun:
+def setting_run(records: Sequence[RunRecord], shown: Shown | None) -> TrackedRun:
     """The parent of a setting's runs: what they share, and the statistics over its tests."""
     first = records[0]
     flats = [flatten(r.config) for r in records]
     shared = {k: v for k, v in flats[0].items() if all(k in f and f[k] == v for f in flats)}
     origins = [_origin(r) for r in records]
     tags = {k: v for k, v in origins[0].items() if all(o.get(k) == v for o in origins)}
+    tags |= {"sr3d.kind": "setting"}
+    if shown is not None:
+        tags |= {"sr3d.tables": ", ".join(shown.tables), "sr3d.label": shown.label}
     return TrackedRun(
         key=f"{first.dataset}/{first.setting}",
-        digest=digest([MAPPING, sorted(tables), [r.digest() for r in records]]),
+        digest=digest([MAPPING, tags, [r.digest() for r in records]]),
         name=first.setting,
         started=min(_milliseconds(r, r.started) for r in records),
         finished=max(_milliseconds(r, r.finished) for r in records),
-        tags=tags
-        | {"sr3d.kind": "setting"}
-        | ({"sr3d.tables": ", ".join(sorted(tables))} if tables else {}),
+        tags=tags,
         params=shared,
         points=lambda: _points(_statistics(records)),
     )
@@ -121,6 +123,7 @@ def _run_points(results: Path, record: RunRecord) -> list[Point]:
     single = flatten({**scores, "peak_memory_mb": record.peak_memory_mb})
     single |= {f"{metric}/{name}": v for name, s in per_class.items() for metric, v in s.items()}
     single |= {"wall_seconds": record.wall_seconds, "parameters": record.parameters}
+    single |= record.timings
     drawn = {name for name, _, _ in curves} | {"step", "steps"}
     return curves + [point for point in _points(single) if point[0] not in drawn]
 
@@ -141,23 +144,21 @@ def _curves(path: Path) -> list[Point]:
 
 
 def _statistics(records: Sequence[RunRecord]) -> dict[str, Any]:
-    """`AP25/mean` and so on, over all tests of a setting that have the metric."""
-    found: dict[str, Any] = {"tests": sum(r.test is not None for r in records)}
-    for name in ("AP25", "AP50"):
-        scored = [r for r in records if r.test is not None and _is_number(r.metrics.get(name))]
-        if not scored:
-            continue
-        s = summarise(group([r.train for r in scored], [r.metrics[name] for r in scored]))
-        low, high = s.interval or (None, None)
+    """`AP25/mean` and so on: the numbers of the report, which come from the same summary."""
+    summary = summarise_runs(records)
+    found: dict[str, Any] = {"tests": summary["runs"]}
+    for name, s in summary["metrics"].items():
+        low, high = s["interval"] or (None, None)
         found |= {
-            f"{name}/best": s.best,
-            f"{name}/mean": s.mean,
-            f"{name}/median": s.median,
+            f"{name}/mean": s["mean"],
+            f"{name}/median": s["median"],
             f"{name}/interval_low": low,
             f"{name}/interval_high": high,
-            f"{name}/sd_between": s.sd_between,
-            f"{name}/sd_within": s.sd_within,
+            f"{name}/sd_between": s["sd_between"],
+            f"{name}/sd_within": s["sd_within"],
         }
+        if name in METRICS:
+            found[f"{name}/best"] = s["best"]
     return found
 
 

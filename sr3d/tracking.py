@@ -18,7 +18,7 @@ import logging
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count, groupby
@@ -38,6 +38,7 @@ from sr3d.errors import InputError
 from sr3d.files import exclusive
 from sr3d.progress import Progress
 from sr3d.records import find_runs
+from sr3d.report.paper import Shown
 from sr3d.tracked_runs import TrackedRun, setting_run, single_run
 
 KEY, DIGEST, MISSING = "sr3d.key", "sr3d.digest", "sr3d.missing"
@@ -67,13 +68,13 @@ def track(
     results: str | Path,
     store: str,
     artifacts: str | Path,
-    tables: Mapping[str, Sequence[str]] | None = None,
+    shown: Mapping[str, Shown] | None = None,
 ) -> TrackReport:
     """Bring an MLflow store up to date with all complete runs below `results`.
 
     store: e.g. `sqlite:///results/mlflow.db`, made with its folder where absent. artifacts: folder
-    that MLflow's users may put artifacts in. tables: setting to the names of the tables that show
-    it, for a tag.
+    that MLflow's users may put artifacts in. shown: of settings that the paper's tables have, for
+    tags.
 
     Raises:
         InputError: an unreadable record, or a store that is locked, of another version or no
@@ -92,7 +93,7 @@ def track(
         for (dataset, setting), members in groupby(runs, lambda r: (r.dataset, r.setting)):
             records = list(members)
             place = client, experiments[dataset], live, counts
-            parent = _bring(*place, setting_run(records, (tables or {}).get(setting, [])))
+            parent = _bring(*place, setting_run(records, (shown or {}).get(setting)))
             for record in records:
                 _bring(*place, single_run(Path(results), record), parent)
                 done += 1

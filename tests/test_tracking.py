@@ -16,12 +16,13 @@ from sr3d import tracked_runs, tracking
 from sr3d.config import default_config
 from sr3d.errors import InputError
 from sr3d.records import find_runs, read_run
+from sr3d.report.paper import Shown
 from sr3d.stats import summarise
 from sr3d.tracking import TrackReport, track
 from tests.make_runs import SETTINGS, STEPS, edit, make_tree
 
 SPELLINGS = itertools.count(1000)  # MLflow holds on to a deleted file by its address
-TABLES = {"sr3d": ["table2", "table1"]}
+SHOWN = {"sr3d": Shown(("table1", "table2"), "SR3D (Ours)")}
 RUNS = 2 * (1 + 2 + 4)  # settings × (parent, trainings, tests)
 
 
@@ -30,7 +31,7 @@ def store(results):
 
 
 def bring(results):
-    return track(results, store(results), results / "mlartifacts", TABLES)
+    return track(results, store(results), results / "mlartifacts", SHOWN)
 
 
 def live(results):
@@ -147,6 +148,7 @@ def test_a_parent_carries_the_statistics(tracked):
     assert run.data.metrics["tests"] == 4
     assert run.data.params["assigner.name"] == "spota"
     assert run.data.tags["sr3d.tables"] == "table1, table2"
+    assert run.data.tags["sr3d.label"] == "SR3D (Ours)"
     assert "sr3d.tables" not in runs["synthetic/baseline"].data.tags
     assert run.info.end_time == runs["synthetic/sr3d/train1/test1"].info.end_time
 

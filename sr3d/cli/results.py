@@ -118,11 +118,11 @@ def add_track(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 
 
 def _track(args: argparse.Namespace) -> None:
-    from sr3d.report.paper import tables_by_setting
+    from sr3d.report.paper import shown_settings
     from sr3d.tracking import track
 
-    tables = tables_by_setting(args.tables) if args.tables else None
-    report = track(args.results, args.store, args.artifacts, tables)
+    shown = shown_settings(args.tables) if args.tables else None
+    report = track(args.results, args.store, args.artifacts, shown)
     counts = ("created", "updated", "unchanged", "missing")
     told = [f"{getattr(report, name)} {name}" for name in counts if getattr(report, name)]
     print(f"{args.store}: runs {', '.join(told) or 'none'}")

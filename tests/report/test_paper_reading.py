@@ -17,8 +17,8 @@ from sr3d.report.paper import (
     Trend,
     number,
     read_paper,
+    shown_settings,
     signed,
-    tables_by_setting,
 )
 
 ROW = {
@@ -207,14 +207,15 @@ def test_no_file_and_no_yaml(tmp_path):
         read_paper(path)
 
 
-def test_tables_by_setting(tmp_path):
+def test_shown_settings(tmp_path):
     value = copy.deepcopy(FILE)
     value["tables"]["table9"] = value["tables"]["table2"] | {
         "rows": value["tables"]["table2"]["rows"][:1]
     }
     path = tmp_path / "tables.yaml"
     path.write_text(yaml.safe_dump(value, sort_keys=False))
-    assert tables_by_setting(path) == {"baseline": ["table2", "table9"], "sr3d": ["table2"]}
+    found = {name: shown.tables for name, shown in shown_settings(path).items()}
+    assert found == {"baseline": ("table2", "table9"), "sr3d": ("table2",)}
 
 
 @pytest.mark.parametrize(

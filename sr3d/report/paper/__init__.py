@@ -30,7 +30,7 @@ from sr3d.report.paper.names import (
     printed_dataset,
     signed,
 )
-from sr3d.report.paper.reading import Paper, read_paper, tables_by_setting
+from sr3d.report.paper.reading import Paper, Shown, read_paper, shown_settings
 from sr3d.report.paper.tables import PRINTS, STATISTICS, PaperTable, Row
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "Qualitative",
     "RatioBelow",
     "Row",
+    "Shown",
     "Sweep",
     "Tradeoff",
     "Trend",
@@ -63,6 +64,6 @@ __all__ = [
     "read_paper",
     "settings_of_claim",
     "settings_of_figure",
+    "shown_settings",
     "signed",
-    "tables_by_setting",
 ]

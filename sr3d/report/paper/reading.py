@@ -47,16 +47,26 @@ def read_paper(path: str | Path) -> Paper:
     return Paper(tables, figures, claims)
 
 
-def tables_by_setting(path: str | Path) -> dict[str, list[str]]:
-    """For each setting, the names of the tables that have a row of it.
+@dataclass(frozen=True)
+class Shown:
+    """Where a setting is printed: the names of the tables, and its label in the first of them."""
+
+    tables: tuple[str, ...]
+    label: str
+
+
+def shown_settings(path: str | Path) -> dict[str, Shown]:
+    """Every setting that some table has a row of.
 
     Raises:
         InputError: as `read_paper`.
     """
-    found: dict[str, list[str]] = {}
+    found: dict[str, Shown] = {}
     for table in read_paper(path).tables.values():
-        for setting in table.settings():
-            found.setdefault(setting, []).append(table.name)
+        for row in table.rows:
+            if row.setting:
+                known = found.get(row.setting, Shown((), row.label))
+                found[row.setting] = Shown((*known.tables, table.name), known.label)
     return found
 
 
