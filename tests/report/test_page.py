@@ -224,7 +224,7 @@ def test_figures_are_inside_or_said_to_be_missing(results, tmp_path):
     assert kinds == ["data:image/svg+xml", "data:image/png"]
     text = page.words()
     assert "Missing: ras has no PCE; no AIC." in text
-    assert "Absent: nothing to draw yet." in text
+    assert "Absent. Nothing to draw yet. Missing: nothing ran." in text
 
 
 def test_procedural_rooms_are_not_passed_off_as_the_papers_data(results, tmp_path):
