@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+
 from sr3d.report.figures.drawn import Canvas
 from sr3d.report.figures.style import GREY, errors, look, panels
 from sr3d.report.findings import Findings
@@ -49,17 +51,29 @@ def draw_tradeoff(figure: Tradeoff, paper: Paper, findings: Findings) -> Canvas:
             capsize=3,
             label=row.label,
         )
+    left.set_xlim(0, 1.25 * max(left.get_xlim()[1], 1.0))
     left.legend(loc="best", fontsize=8)
     left.set_title("ours", fontsize=9)
-    for row in theirs:
+    # By latency, names stand above and below their points in turn: neighbours overlap less.
+    theirs.sort(
+        key=lambda row: (_paper(row, dataset, figure.x) or 0, _paper(row, dataset, figure.y) or 0)
+    )
+    for i, row in enumerate(theirs):
         x_value, y_value = _paper(row, dataset, figure.x), _paper(row, dataset, figure.y)
         if x_value is None or y_value is None:
             continue
         right.plot(x_value, y_value, marker="o", markerfacecolor="none", color=GREY)
         right.annotate(
-            row.label, (x_value, y_value), xytext=(4, 3), textcoords="offset points", fontsize=8
+            row.label,
+            (x_value, y_value),
+            xytext=(4, 4 if i % 2 else -10),
+            textcoords="offset points",
+            fontsize=8,
         )
     right.set_xscale("log")
+    right.xaxis.set_major_locator(FixedLocator([30, 50, 100, 200, 400]))
+    right.xaxis.set_major_formatter(ScalarFormatter())
+    right.xaxis.set_minor_locator(NullLocator())
     right.margins(x=0.15)
     right.set_title("as the paper prints it", fontsize=9)
     for ax in (left, right):
