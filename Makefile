@@ -13,7 +13,7 @@ demo: $(VENV)/.pipeline
 	@echo "Table 2 on procedural rooms: 5 trainings x 5 tests of each row (logs: results/logs)"
 	@snakemake --cores $(CORES) --quiet rules host reason --config tier=$(TIER)
 	@echo; cat results/report/table2_synthetic.md; echo
-	@echo "Tables: results/report/ (Markdown, CSV, LaTeX)"
+	@echo "Report: results/report/index.html (and each table beside it as Markdown, CSV, LaTeX)"
 	@echo "MLflow: $(VENV)/bin/mlflow ui --backend-store-uri sqlite:///results/mlflow.db"
 
 test: $(VENV)/.test
