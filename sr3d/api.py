@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from sr3d.config import Config, config_from_dict, default_config, did_you_mean
+from sr3d.config import config_from_dict, default_config, did_you_mean
 from sr3d.errors import InputError
 from sr3d.models.detector import Detector, build_detector
 from sr3d.models.weights import load_weights
 from sr3d.records import MODEL_FILE, RUN_FILE, read_run
 
-MODELS = ("sr3d", "tr3d")
+# The overrides of each network's configuration; SR3D is TR3D's network, trained differently.
+MODELS = {"sr3d": ["model=tr3d"], "tr3d": ["model=tr3d"], "fcaf3d": ["model=fcaf3d"]}
 
 
 def load(
@@ -20,11 +22,11 @@ def load(
     dataset: str | None = None,
     checkpoint: str | Path | None = None,
     device: str = "cpu",
-) -> Detector:
+) -> Detector[Any]:
     """A detector in evaluation mode.
 
-    name: `sr3d` or `tr3d` (the same network, trained differently), or the folder of a training,
-    which knows its data set and weights.
+    name: `sr3d` or `tr3d` (the same network, trained differently), `fcaf3d`, or the folder of a
+    training, which knows its data set and weights.
     dataset: whose classes and box coding; `scannet` by default.
     checkpoint: weights, ours (`.safetensors`) or a `.pth` in mmdet3d's or SamsungLabs' naming;
     without one they are random, from seed 0.
@@ -33,14 +35,15 @@ def load(
         InputError: unknown name or data set, or weights that do not fit.
     """
     folder = Path(name)
-    config: Config
     if (folder / RUN_FILE).is_file():
         config = config_from_dict(read_run(folder).config)
         checkpoint = checkpoint or folder / MODEL_FILE
     elif name in MODELS:
-        config = default_config(dataset or "scannet")
+        config = default_config(dataset or "scannet").with_overrides(MODELS[name])
     else:
-        raise InputError(f"unknown model '{name}'{did_you_mean(name, MODELS)}, or a run's folder")
+        raise InputError(
+            f"unknown model '{name}'{did_you_mean(name, list(MODELS))}, or a run's folder"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = build_detector(config)

@@ -17,6 +17,7 @@ import yaml
 
 from sr3d.errors import InputError
 from sr3d.files import digest
+from sr3d.presets import PRESETS, dataset_values, preset
 
 DatasetName = Literal["scannet", "sunrgbd", "s3dis", "synthetic", "synthetic_rotated"]
 DATASETS: tuple[str, ...] = typing.get_args(DatasetName)
@@ -24,23 +25,28 @@ DATASETS: tuple[str, ...] = typing.get_args(DatasetName)
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """TR3D's network (SR3D changes nothing in it): MinkResNet34, generative neck, shared head."""
+    """A network. The defaults are TR3D's (SR3D changes nothing in it): MinkResNet34, a generative
+    neck, a shared head.
+    """
 
+    name: Literal["tr3d", "fcaf3d"] = "tr3d"
     voxel_size: float = 0.01  # metres
     stem_channels: int = 64
     stem_stride: int = 2  # stride of the first convolution
+    stem_norm: Literal["batch", "instance"] = "batch"
     stem_pool: bool = True  # 2³ max pooling after it
-    planes: tuple[int, ...] = (64, 128, 128, 128)  # channels of the four stages
-    blocks: tuple[int, ...] = (3, 4, 6, 3)  # residual blocks of the four stages
+    planes: tuple[int, ...] = (64, 128, 128, 128)  # channels of the stages; FCAF3D's are its levels
+    blocks: tuple[int, ...] = (3, 4, 6, 3)  # residual blocks of the stages
     neck_channels: int = 128
+    pts_prune: int = 100_000  # FCAF3D: cells of a scene that each level keeps, at most
 
 
 @dataclass(frozen=True)
 class AssignerConfig:
     """Which anchors are positive, and for which ground truth."""
 
-    name: Literal["spota", "tr3d", "simota", "align_ota"] = "spota"
-    k: int = 6  # positives per ground truth, at most; simOTA and AlignOTA find their own
+    name: Literal["spota", "tr3d", "simota", "align_ota", "fcaf3d"] = "spota"
+    k: int = 6  # positives per ground truth, at most; simOTA, AlignOTA, FCAF3D have their own
     levels: Literal["all", "by_class"] = "all"  # SPOTA's candidates; "by_class" is TR3D's rule
     mu: float = 1.0  # Eq. 4
     reg_cost: Literal["iou", "log_iou", "diou"] = "iou"  # C_reg of Eq. 5
@@ -48,6 +54,8 @@ class AssignerConfig:
     vertices: Literal["invariant", "literal"] = "invariant"  # Eq. 3 on rotated boxes
     cls_weight: float = 0.0  # λ of Eq. 2 within Eq. 5's bracket; SPOTA has none
     tr3d_variant: Literal["mmdet3d", "samsung"] = "mmdet3d"
+    fcaf3d_limit: int = 27  # anchors in a box that make a level fit for it
+    fcaf3d_top: int = 18  # positives per ground truth, at most
 
 
 @dataclass(frozen=True)
@@ -105,7 +113,7 @@ class TestConfig:
     sample_count: int = 0  # points drawn from each scene; 0 keeps all
     voxel_pick: Literal["first", "random"] = "random"  # which point represents a voxel
     nms: Literal["bev", "3d"] = "bev"
-    nms_pre: int = 1000
+    nms_pre: int = 1000  # anchors looked at, of each scene; FCAF3D: of each level of each scene
     score_thr: float = 0.01
     iou_thr: float = 0.5
     oracle: Literal["none", "centerness", "iou"] = "none"  # Table 6: what replaces scores
@@ -128,7 +136,7 @@ class Config:
     def with_overrides(self, overrides: Sequence[str]) -> Config:
         """A copy with `dotted.name=value` assignments applied, left to right.
 
-        `augment=tr3d`, `augment=sr3d` and `augment=paper` name a preset (see `augment_preset`).
+        `model=NAME`, `train=NAME` and `augment=NAME` apply a preset (see `presets`).
 
         Raises:
             InputError: unknown name (with the nearest known one) or a value of the wrong type.
@@ -138,9 +146,8 @@ class Config:
             name, equals, text = override.partition("=")
             if not equals:
                 raise InputError(f"override '{override}': write it as name=value")
-            if name == "augment":
-                preset = augment_preset(text.strip(), self.dataset)
-                config = dataclasses.replace(config, augment=preset)
+            if name.strip() in PRESETS:
+                config = _with_preset(config, name.strip(), text.strip())
             else:
                 config = _assign(config, name.strip().split("."), text, name)
         check(config)
@@ -165,84 +172,14 @@ def default_config(dataset: str) -> Config:
     Raises:
         InputError: unknown data set.
     """
-    match dataset:
-        case "scannet":
-            return Config()
-        case "sunrgbd":
-            return Config(
-                dataset="sunrgbd",
-                augment=augment_preset("sr3d", "sunrgbd"),
-                train=TrainConfig(repeat=5),
-                test=TestConfig(sample_count=100_000),
-            )
-        case "s3dis":
-            return Config(
-                dataset="s3dis",
-                augment=augment_preset("sr3d", "s3dis"),
-                train=TrainConfig(repeat=13),
-                test=TestConfig(sample_count=100_000),
-            )
-        case "synthetic" | "synthetic_rotated":
-            return _synthetic(typing.cast(DatasetName, dataset))
-    raise InputError(f"unknown data set '{dataset}'{did_you_mean(dataset, DATASETS)}")
-
-
-def _synthetic(dataset: DatasetName) -> Config:
-    """Small on purpose: a thin network and coarse voxels, 400 steps in about a minute.
-
-    Rooms of one view show less of each object and have a yaw to learn: three times the steps, and
-    no flip front to back, which would put the camera behind the room.
-    """
-    rotated = dataset == "synthetic_rotated"
-    return Config(
-        dataset=dataset,
-        model=ModelConfig(
-            voxel_size=0.08,
-            stem_channels=16,
-            stem_stride=1,
-            stem_pool=False,
-            planes=(16, 24, 48, 64),
-            blocks=(1, 1, 1, 1),
-            neck_channels=24,
-        ),
-        augment=AugmentConfig(
-            sample_fraction=(0.5, 1.0),
-            flip_y=0.0 if rotated else 0.5,
-            scale=(0.9, 1.1),
-            translation=0.1,
-            rotation=5.0,
-        ),
-        train=TrainConfig(
-            epochs=15 if rotated else 5,
-            milestones=(12,) if rotated else (4,),
-            repeat=1,
-            batch_size=2,
-            lr=4e-3,
-            warmup_iters=20,
-        ),
-        test=TestConfig(sample_count=15_000, nms_pre=300),
-    )
+    if dataset not in DATASETS:
+        raise InputError(f"unknown data set '{dataset}'{did_you_mean(dataset, DATASETS)}")
+    return _from_dict(Config, {"dataset": dataset, **dataset_values(dataset)}, "")
 
 
 def augment_preset(name: str, dataset: str) -> AugmentConfig:
-    """`sr3d`: what the paper states, and TR3D's on the data sets of which it is silent (single
-    views are not flipped front to back, nor turned as little as whole rooms); `tr3d`: TR3D's;
-    `paper`: what the paper states, on every data set.
-
-    Source: the paper's supplement; SamsungLabs/tr3d configs.
-    """
-    if name not in ("sr3d", "tr3d", "paper"):
-        raise InputError(f"augment: unknown preset '{name}'; choose sr3d, tr3d or paper")
-    if name == "paper" or (name == "sr3d" and dataset not in ("sunrgbd", "s3dis")):
-        return AugmentConfig()
-    match dataset:
-        case "sunrgbd":
-            return AugmentConfig(
-                sample_count=100_000, flip_y=0.0, rotation=30.0, scale=(0.85, 1.15)
-            )
-        case "s3dis":
-            return AugmentConfig(sample_count=100_000, rotation=0.0, scale=(0.95, 1.05))
-    return AugmentConfig(rotation=1.1459156, scale=(0.9, 1.1))  # 0.02 rad
+    """What `augment=NAME` means on a data set (see `presets`)."""
+    return default_config(dataset).with_overrides([f"augment={name}"]).augment
 
 
 def config_from_dict(value: dict[str, Any]) -> Config:
@@ -258,14 +195,23 @@ def check(config: Config) -> None:
     Raises:
         InputError: names the field and what it must be.
     """
+    fcaf3d = config.model.name == "fcaf3d"
+    stages = len(config.model.planes)
+    possible, count = ((2, 3, 4), "two to four numbers") if fcaf3d else ((4,), "four numbers")
+    own = "where model.name=fcaf3d; model=fcaf3d sets what belongs together"
     rules = [
         ("model.voxel_size", config.model.voxel_size > 0, "positive"),
         ("model.stem_stride", config.model.stem_stride in (1, 2), "1 or 2"),
-        ("model.planes", len(config.model.planes) == 4, "four numbers"),
-        ("model.blocks", len(config.model.blocks) == 4, "four numbers"),
+        ("model.planes", stages in possible, count),
+        ("model.blocks", len(config.model.blocks) == stages, "as many numbers as model.planes"),
+        ("model.pts_prune", config.model.pts_prune >= 1, "at least 1"),
+        ("assigner.name", not fcaf3d or config.assigner.name == "fcaf3d", f"fcaf3d {own}"),
         ("assigner.k", config.assigner.k >= 1, "at least 1"),
         ("assigner.mu", config.assigner.mu > 0, "positive"),
         ("assigner.cls_weight", config.assigner.cls_weight >= 0, "zero or more"),
+        ("assigner.fcaf3d_limit", config.assigner.fcaf3d_limit >= 1, "at least 1"),
+        ("assigner.fcaf3d_top", config.assigner.fcaf3d_top >= 1, "at least 1"),
+        ("loss.cls", not fcaf3d or config.loss.cls == "focal", f"focal {own}"),
         ("loss.tau", config.loss.tau > 0, "positive"),
         ("loss.beta", config.loss.beta >= 0, "zero or more"),
         ("augment.sample_count", config.augment.sample_count >= 0, "zero or more"),
@@ -277,6 +223,7 @@ def check(config: Config) -> None:
         ("train.lr", config.train.lr > 0, "positive"),
         ("test.nms_pre", config.test.nms_pre >= 1, "at least 1"),
         ("test.iou_thr", 0 < config.test.iou_thr <= 1, "in (0, 1]"),
+        ("test.oracle", not fcaf3d or config.test.oracle == "none", "none but on TR3D's network"),
     ]
     for name, holds, remedy in rules:
         if not holds:
@@ -294,6 +241,17 @@ def _increasing(pair: tuple[float, float], top: float = float("inf")) -> bool:
 
 
 C = TypeVar("C")
+
+
+def _with_preset(config: Config, group: str, name: str) -> Config:
+    known = PRESETS[group]
+    if name not in known:
+        raise InputError(f"{group}: unknown preset '{name}'{did_you_mean(name, known)}")
+    values = config.to_dict()
+    values[group] = {}  # a preset says all of its own group, defaults included
+    for other, fields in preset(group, name, config.dataset).items():
+        values[other] |= fields
+    return _from_dict(Config, values, "")
 
 
 def _assign(node: C, path: list[str], text: str, whole: str) -> C:

@@ -27,15 +27,9 @@ from sr3d.metrics.consistency import most_confident, prediction_consistency
 from sr3d.metrics.matching import Matching, best_ground_truth
 from sr3d.metrics.oracle import centerness, inside_smallest, with_scores
 from sr3d.metrics.scored_files import ScoredTest, write_scored
-from sr3d.models.criterion import GroundTruth, assign
-from sr3d.models.detector import (
-    Detections,
-    Detector,
-    Predictions,
-    build_detector,
-    select_detections,
-)
-from sr3d.models.voxelize import voxelize
+from sr3d.models.criterion import assign
+from sr3d.models.detector import Detector, build_detector
+from sr3d.models.outputs import Detections, GroundTruth, Predictions
 from sr3d.models.weights import load_weights
 from sr3d.progress import Progress
 from sr3d.records import DETECTIONS_FILE, MODEL_FILE, RunRecord, read_run, test_seed
@@ -129,7 +123,7 @@ test_config.__test__ = False  # type: ignore[attr-defined]
 
 @torch.inference_mode()
 def detect_scenes(
-    model: Detector, scenes: PreparedDataset, seed: int, label: str
+    model: Detector[Any], scenes: PreparedDataset, seed: int, label: str
 ) -> tuple[BoxSet, list[float]]:
     """Detections in every scene, and the milliseconds that each took from points to boxes.
 
@@ -158,7 +152,7 @@ def detect_scenes(
 
 
 def detect_scene(
-    model: Detector, scene: Scene, generator: torch.Generator
+    model: Detector[Any], scene: Scene, generator: torch.Generator
 ) -> tuple[Detections, float]:
     """Detections in one scene under the test configuration, and the seconds that they took.
 
@@ -170,10 +164,10 @@ def detect_scene(
     _wait(device)
     started = time.perf_counter()
     pick = generator if config.voxel_pick == "random" else None
-    predictions = model(voxelize([points], [colors], model.config.voxel_size, pick))
+    predictions = model(model.voxels([points], [colors], pick))
     if config.oracle != "none":
         predictions = with_oracle(predictions, scene, model.dataset, config)
-    detections = select_detections(predictions, config, model.dataset.rotated)
+    detections = model.select(predictions)
     _wait(device)
     return detections, time.perf_counter() - started
 

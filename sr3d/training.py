@@ -22,15 +22,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sr3d.config import Config, TrainConfig
-from sr3d.data.datasets import Dataset, get_dataset
+from sr3d.data.datasets import get_dataset
 from sr3d.data.loader import TrainingScenes, epoch_batches, load_batches
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.scene import Scene
 from sr3d.errors import InputError
 from sr3d.files import atomic_path, exclusive
-from sr3d.models.criterion import GroundTruth, LossTerms, detection_loss
 from sr3d.models.detector import Detector, build_detector
-from sr3d.models.voxelize import voxelize
+from sr3d.models.outputs import GroundTruth, LossTerms
 from sr3d.progress import Progress
 from sr3d.records import (
     METRICS_FILE,
@@ -70,18 +69,17 @@ def train(job: TrainingJob) -> RunRecord:
         InputError: unusable data, another process that trains in this folder, or a loss that
             stopped being a number.
     """
-    dataset = get_dataset(job.config.dataset)
-    scenes = open_split(job.data, job.split, dataset)
+    scenes = open_split(job.data, job.split, get_dataset(job.config.dataset))
     with exclusive(job.out / RUN_FILE):
-        return _train(job, dataset, scenes)
+        return _train(job, scenes)
 
 
-def _train(job: TrainingJob, dataset: Dataset, scenes: PreparedDataset) -> RunRecord:
+def _train(job: TrainingJob, scenes: PreparedDataset) -> RunRecord:
     watch, config = Stopwatch(), job.config
     seed = train_seed(config.seed, job.index)
     torch.manual_seed(seed)
     model = build_detector(config).to(job.device)
-    training = _Training(job, model, scenes, dataset, seed)
+    training = _Training(job, model, scenes, seed)
     training.run()
 
     with atomic_path(job.out / MODEL_FILE) as temporary:
@@ -116,20 +114,9 @@ class _Training:
     """The state of a training: what a checkpoint holds, and the steps that change it."""
 
     def __init__(
-        self,
-        job: TrainingJob,
-        model: Detector,
-        scenes: PreparedDataset,
-        dataset: Dataset,
-        seed: int,
+        self, job: TrainingJob, model: Detector[Any], scenes: PreparedDataset, seed: int
     ) -> None:
-        self.job, self.model, self.scenes, self.dataset, self.seed = (
-            job,
-            model,
-            scenes,
-            dataset,
-            seed,
-        )
+        self.job, self.model, self.scenes, self.seed = job, model, scenes, seed
         self.config = job.config.train
         self.optimizer = torch.optim.AdamW(
             model.parameters(), lr=self.config.lr, weight_decay=self.config.weight_decay
@@ -184,7 +171,7 @@ class _Training:
         rate = learning_rate(self.config, self.step, epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        terms = batch_loss(self.model, scenes, self.job.config, self.dataset)
+        terms = batch_loss(self.model, scenes)
         value = terms.total
         if not torch.isfinite(value):
             names = ", ".join(scene.id for scene in scenes)
@@ -203,8 +190,7 @@ class _Training:
             "epoch": epoch,
             "lr": rate,
             "loss": _plain(value),
-            "loss_cls": _plain(terms.cls),
-            "loss_box": _plain(terms.box),
+            **{f"loss_{name}": _plain(term) for name, term in terms.parts.items()},
             "aic": _plain(terms.aic),
             "positives": terms.positives,
             "grad_norm": _plain(norm),
@@ -248,16 +234,11 @@ class _Training:
         self.step, self.seconds_before = checkpoint["step"], checkpoint["seconds"]
 
 
-def batch_loss(model: Detector, scenes: list[Scene], config: Config, dataset: Dataset) -> LossTerms:
+def batch_loss(model: Detector[Any], scenes: list[Scene]) -> LossTerms:
     """Voxelise a batch, run the network and take the loss."""
-    device = next(model.parameters()).device
-    voxels = voxelize(
-        [s.points.to(device) for s in scenes],
-        [s.colors.to(device) for s in scenes],
-        config.model.voxel_size,
-    )
+    voxels = model.voxels([s.points for s in scenes], [s.colors for s in scenes])
     truth = GroundTruth.collate([s.boxes.tensor for s in scenes], [s.labels for s in scenes])
-    return detection_loss(model(voxels), truth.to(device), dataset, config.assigner, config.loss)
+    return model.loss(model(voxels), truth.to(voxels.features.device))
 
 
 def epoch_means(rows: Sequence[dict[str, Any]]) -> dict[str, list[float]]:

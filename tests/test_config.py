@@ -70,7 +70,7 @@ def test_augment_presets() -> None:
         ("loss.cls=foca", "did you mean 'focal'?"),
         ("augment.scale=1", "expected a list"),
         ("augment.scale=[1]", "expected 2 numbers, got 1"),
-        ("augment=ours", "choose sr3d, tr3d or paper"),
+        ("augment=ours", "choose one of sr3d, tr3d, fcaf3d, paper"),
         ("loss.tau=0", "loss.tau=0.0: must be positive"),
         ("assigner.k=0", "must be at least 1"),
         ("augment.scale=[1.4, 0.6]", "must be two positive numbers, rising"),
@@ -100,4 +100,4 @@ def test_flat_names_every_field() -> None:
         for value in vars(Config()).values()
     )
     assert len(flat) == count
-    assert flat["loss.rdl_form"] == "printed"
+    assert flat["loss.rdl_form"] == "rank"

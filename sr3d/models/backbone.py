@@ -1,4 +1,4 @@
-"""MinkResNet34, the sparse ResNet that TR3D and SR3D share.
+"""MinkResNet34, the sparse ResNet that TR3D, SR3D and FCAF3D share.
 
 Source: SamsungLabs/tr3d mmdet3d/models/backbones/mink_resnet.py; blocks as in MinkowskiEngine.
 """
@@ -9,7 +9,14 @@ from torch import nn
 
 from sr3d.config import ModelConfig
 from sr3d.sparse import SparseTensor
-from sr3d.sparse.nn import SparseBatchNorm, SparseConv, SparsePool, SparseReLU, kaiming_normal_
+from sr3d.sparse.nn import (
+    SparseBatchNorm,
+    SparseConv,
+    SparseInstanceNorm,
+    SparsePool,
+    SparseReLU,
+    kaiming_normal_,
+)
 
 
 class BasicBlock(nn.Module):
@@ -36,15 +43,17 @@ class BasicBlock(nn.Module):
 
 
 class MinkResNet(nn.Module):
-    """A stem and four stages of stride 2; returns the output of every stage, finest first."""
+    """A stem and stages of stride 2; returns the output of every stage, finest first."""
 
     def __init__(self, config: ModelConfig, in_channels: int = 3) -> None:
         super().__init__()
         channels = config.stem_channels
         self.conv1 = SparseConv(in_channels, channels, stride=config.stem_stride)
-        self.norm1 = SparseBatchNorm(channels)
+        norm = SparseInstanceNorm if config.stem_norm == "instance" else SparseBatchNorm
+        self.norm1 = norm(channels)
         self.relu = SparseReLU()
         self.maxpool = SparsePool("max", kernel=2, stride=2) if config.stem_pool else nn.Identity()
+        self.stages = len(config.planes)
         for i, (planes, blocks) in enumerate(zip(config.planes, config.blocks, strict=True), 1):
             stage = [BasicBlock(channels, planes, stride=2)]
             stage += [BasicBlock(planes, planes, stride=1) for _ in range(blocks - 1)]
@@ -57,7 +66,7 @@ class MinkResNet(nn.Module):
     def forward(self, x: SparseTensor) -> list[SparseTensor]:
         x = self.maxpool(self.relu(self.norm1(self.conv1(x))))
         outputs = []
-        for i in range(1, 5):
+        for i in range(1, self.stages + 1):
             x = self.get_submodule(f"layer{i}")(x)
             outputs.append(x)
         return outputs

@@ -1,14 +1,12 @@
-"""The detection loss of a batch: assign, classify, regress (paper Eq. 7 and 8)."""
+"""TR3D's and SR3D's loss of a batch: assign, classify, regress (paper Eq. 7 and 8)."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from sr3d.assigners.align_ota import align_ota_assign
+from sr3d.assigners.fcaf3d import fcaf3d_assign
 from sr3d.assigners.simota import simota_assign
 from sr3d.assigners.spota import spota_assign
 from sr3d.assigners.tr3d import tr3d_assign
@@ -19,39 +17,7 @@ from sr3d.losses.focal import class_targets, focal_loss
 from sr3d.losses.quality import quality_focal_loss, quality_targets, varifocal_loss
 from sr3d.losses.ras import ras_loss
 from sr3d.metrics.inconsistency import average_inconsistency
-from sr3d.models.detector import Predictions
-
-
-@dataclass(frozen=True)
-class GroundTruth:
-    """The boxes of all scenes of a batch. boxes: (M, 7). labels, scenes: (M,) int64."""
-
-    boxes: Tensor
-    labels: Tensor
-    scenes: Tensor
-
-    @staticmethod
-    def collate(boxes: Sequence[Tensor], labels: Sequence[Tensor]) -> GroundTruth:
-        """From one (K, 7) and one (K,) tensor a scene."""
-        scenes = [torch.full((len(b),), i, dtype=torch.int64) for i, b in enumerate(boxes)]
-        return GroundTruth(torch.cat(list(boxes)), torch.cat(list(labels)), torch.cat(scenes))
-
-    def to(self, device: torch.device) -> GroundTruth:
-        return GroundTruth(self.boxes.to(device), self.labels.to(device), self.scenes.to(device))
-
-
-@dataclass(frozen=True)
-class LossTerms:
-    """cls, box: scalars whose sum is trained. positives: their number. aic: without positives 0."""
-
-    cls: Tensor
-    box: Tensor
-    positives: int
-    aic: Tensor
-
-    @property
-    def total(self) -> Tensor:
-        return self.cls + self.box
+from sr3d.models.outputs import GroundTruth, LossTerms, Predictions
 
 
 def detection_loss(
@@ -127,6 +93,14 @@ def _assign_scene(
                 cls_weight=config.cls_weight,
                 logits=anchors.logits,
                 gt_labels=gt_labels,
+            )
+        case "fcaf3d":
+            return fcaf3d_assign(
+                anchors.anchors,
+                anchors.levels,
+                gt_boxes,
+                limit=config.fcaf3d_limit,
+                top=config.fcaf3d_top,
             )
         case "simota" | "align_ota":
             by_quality = simota_assign if config.name == "simota" else align_ota_assign

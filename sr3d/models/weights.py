@@ -1,6 +1,7 @@
-"""Weights from files: our safetensors, and TR3D checkpoints in both published namings.
+"""Weights from files: our safetensors, TR3D checkpoints in both published namings, FCAF3D's.
 
-The network's own names are mmdet3d's; SamsungLabs/tr3d differs in the prefix of the head.
+The networks' own names are mmdet3d's; SamsungLabs/tr3d differs in the names of the head, and
+mmdet3d before 1.1 in its prefix.
 Nothing in a file is executed: `weights_only`, and safetensors.
 """
 
@@ -18,6 +19,7 @@ from sr3d.errors import InputError
 _RENAMES = (
     ("head.bbox_conv.", "bbox_head.conv_reg."),
     ("head.cls_conv.", "bbox_head.conv_cls."),
+    ("head.", "bbox_head."),
 )
 
 

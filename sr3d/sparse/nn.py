@@ -139,6 +139,11 @@ class SparseReLU(nn.Module):
         return x.replace(torch.relu(x.features))
 
 
+class SparseELU(nn.Module):
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        return x.replace(nn.functional.elu(x.features))
+
+
 def kaiming_normal_(conv: SparseConv) -> None:
     """Normal with deviation sqrt(2 / (C_out · K³)) (MinkowskiEngine utils/init.py, fan_out)."""
     volume = conv.kernel.shape[0] if conv.kernel.ndim == 3 else 1

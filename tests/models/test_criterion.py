@@ -8,10 +8,20 @@ import torch
 
 from sr3d.config import AssignerConfig, LossConfig
 from sr3d.data.datasets import SYNTHETIC, SYNTHETIC_ROTATED, Dataset
-from sr3d.models.criterion import GroundTruth, assign, detection_loss
-from sr3d.models.detector import Predictions
+from sr3d.models.criterion import assign, detection_loss
+from sr3d.models.outputs import GroundTruth, Predictions
+from sr3d.models.tr3d import decode_boxes
 
-ASSIGNERS = ("spota", "tr3d", "simota", "align_ota")
+ASSIGNERS = ("spota", "tr3d", "simota", "align_ota", "fcaf3d")
+CASES = [  # anchors and ground truths of each scene
+    ([300, 200], [4, 3]),
+    ([300, 200], [0, 3]),  # a scene with no box
+    ([300], [0]),  # a batch with no positive at all
+    ([300], [1]),
+    ([5], [30]),  # more boxes than anchors
+    ([1], [1]),  # a single positive (TR3D's rule leaves none)
+    ([7, 7], [1, 1]),
+]
 KINDS = [
     *itertools.product(ASSIGNERS, ("ras", "focal"), (SYNTHETIC, SYNTHETIC_ROTATED)),
     *itertools.product(("spota",), ("qfl", "vfl"), (SYNTHETIC, SYNTHETIC_ROTATED)),
@@ -22,12 +32,15 @@ def predictions(counts: list[int], dataset: Dataset, seed: int = 0) -> Predictio
     g = torch.Generator().manual_seed(seed)
     n = sum(counts)
     outputs = 8 if dataset.rotated else 6
+    anchors = torch.rand(n, 3, generator=g) * 4
+    levels = torch.randint(2, (n,), generator=g)
+    reg = torch.randn(n, outputs, generator=g).mul(0.3)
     return Predictions(
-        anchors=torch.rand(n, 3, generator=g) * 4,
-        levels=torch.randint(2, (n,), generator=g),
+        anchors=anchors,
+        levels=levels,
         strides=torch.full((n,), 0.5),
         scenes=torch.arange(len(counts)).repeat_interleave(torch.tensor(counts)),
-        reg=torch.randn(n, outputs, generator=g).mul(0.3).requires_grad_(),
+        boxes=decode_boxes(anchors, reg).requires_grad_(),
         logits=torch.randn(n, len(dataset.classes), generator=g).requires_grad_(),
     )
 
@@ -46,18 +59,7 @@ def truth(counts: list[int], dataset: Dataset) -> GroundTruth:
 
 
 @pytest.mark.parametrize(("assigner", "cls", "dataset"), KINDS)
-@pytest.mark.parametrize(
-    ("anchors", "gts"),
-    [
-        ([300, 200], [4, 3]),
-        ([300, 200], [0, 3]),  # a scene with no box
-        ([300], [0]),  # a batch with no positive at all
-        ([300], [1]),
-        ([5], [30]),  # more boxes than anchors
-        ([1], [1]),  # a single positive (TR3D's rule leaves none)
-        ([7, 7], [1, 1]),
-    ],
-)
+@pytest.mark.parametrize(("anchors", "gts"), CASES)
 def test_loss_and_gradients_stay_finite(
     assigner: str, cls: str, dataset: Dataset, anchors: list[int], gts: list[int]
 ) -> None:
@@ -70,14 +72,14 @@ def test_loss_and_gradients_stay_finite(
     assert pred.logits.grad is not None
     assert torch.isfinite(pred.logits.grad).all()
     assert pred.logits.grad.abs().sum() > 0  # negatives are trained even without a positive
-    assert pred.reg.grad is not None
-    assert torch.isfinite(pred.reg.grad).all()
+    assert pred.boxes.grad is not None
+    assert torch.isfinite(pred.boxes.grad).all()
     if sum(gts) == 0:
         assert terms.positives == 0
         assert float(terms.box.detach()) == 0
         assert float(terms.aic) == 0
     if terms.positives:
-        assert pred.reg.grad.abs().sum() > 0
+        assert pred.boxes.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize(("assigner", "cls", "dataset"), KINDS)
@@ -118,7 +120,7 @@ def test_identical_predictions_give_ranks_without_order() -> None:
         levels=torch.zeros(n, dtype=torch.int64),
         strides=torch.full((n,), 0.5),
         scenes=torch.zeros(n, dtype=torch.int64),
-        reg=torch.zeros(n, 6, requires_grad=True),
+        boxes=torch.tensor([[0.0, 0, 0, 1, 1, 1, 0]]).repeat(n, 1).requires_grad_(),
         logits=torch.zeros(n, len(SYNTHETIC.classes), requires_grad=True),
     )
     gt = GroundTruth.collate([torch.tensor([[0.1, 0, 0, 1, 1, 1, 0]])], [torch.tensor([2])])

@@ -10,8 +10,9 @@ from sr3d.config import TestConfig, default_config
 from sr3d.data.loader import generator_for
 from sr3d.errors import InputError
 from sr3d.geometry.iou import paired_iou
-from sr3d.models.detector import Detections, Predictions, build_detector, select_detections
-from sr3d.models.head import decode_boxes
+from sr3d.models.detector import build_detector
+from sr3d.models.outputs import Detections, Predictions
+from sr3d.models.tr3d import decode_boxes, select_detections
 from sr3d.models.voxelize import voxelize
 from sr3d.models.weights import load_weights
 
@@ -96,7 +97,8 @@ def hand_made(logits: list[list[float]], centers: list[float]) -> Predictions:
     anchors = torch.zeros(n, 3)
     anchors[:, 0] = torch.tensor(centers)
     zero = torch.zeros(n, dtype=torch.int64)
-    return Predictions(anchors, zero, torch.ones(n), zero, torch.zeros(n, 6), torch.tensor(logits))
+    boxes = decode_boxes(anchors, torch.zeros(n, 6))
+    return Predictions(anchors, zero, torch.ones(n), zero, boxes, torch.tensor(logits))
 
 
 def test_selection_thresholds_classes_and_suppresses_within_a_class() -> None:
@@ -114,7 +116,7 @@ def test_selection_thresholds_classes_and_suppresses_within_a_class() -> None:
 
 def test_bev_nms_ignores_height_and_3d_nms_does_not() -> None:
     pred = hand_made([[2.0], [1.0]], [0, 0])
-    pred.anchors[1, 2] = 3.0  # stacked, far apart in z
+    pred.boxes[1, 2] = 3.0  # stacked, far apart in z
     bev = select_detections(pred, TestConfig(nms="bev"), rotated=False)
     full = select_detections(pred, TestConfig(nms="3d"), rotated=False)
     assert (len(bev.scores), len(full.scores)) == (1, 2)
@@ -178,6 +180,8 @@ def test_a_checkpoint_that_runs_code_is_refused(tmp_path, capfd) -> None:  # typ
 
 
 def test_load_names_what_it_knows() -> None:
+    with pytest.raises(InputError, match="did you mean 'fcaf3d'"):
+        sr3d.load("fcaf", dataset="synthetic")
     with pytest.raises(InputError, match="did you mean 'sr3d'"):
         sr3d.load("sr3", dataset="synthetic")
     with pytest.raises(InputError, match="unknown data set"):

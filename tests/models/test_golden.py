@@ -11,8 +11,9 @@ import sr3d
 from sr3d.config import AssignerConfig, LossConfig
 from sr3d.data.datasets import SCANNET
 from sr3d.geometry.boxes import Boxes
-from sr3d.models.criterion import GroundTruth, assign, detection_loss
-from sr3d.models.detector import Level, Predictions, select_detections
+from sr3d.models.criterion import assign, detection_loss
+from sr3d.models.outputs import GroundTruth, Level, Predictions
+from sr3d.models.tr3d import decode_boxes, select_detections
 from tests.models.golden import golden, golden_model
 from tests.shared_data import shared
 
@@ -27,12 +28,13 @@ def raw_outputs() -> list[Level]:
 
 def predictions() -> Predictions:
     levels = raw_outputs()
+    anchors = torch.cat([level.coords for level in levels]) * 0.01
     return Predictions(
-        anchors=torch.cat([level.coords for level in levels]) * 0.01,
+        anchors=anchors,
         levels=torch.cat([torch.full((len(level.reg),), i) for i, level in enumerate(levels)]),
         strides=torch.cat([torch.full((len(x.reg),), 0.16 * 2**i) for i, x in enumerate(levels)]),
         scenes=torch.zeros(sum(len(level.reg) for level in levels), dtype=torch.int64),
-        reg=torch.cat([level.reg for level in levels]),
+        boxes=decode_boxes(anchors, torch.cat([level.reg for level in levels])),
         logits=torch.cat([level.cls for level in levels]),
     )
 

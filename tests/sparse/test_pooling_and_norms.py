@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from sr3d.sparse import Sites, SparseTensor, functional
-from sr3d.sparse.nn import SparseBatchNorm, SparseInstanceNorm, SparsePool
+from sr3d.sparse.nn import SparseBatchNorm, SparseELU, SparseInstanceNorm, SparsePool
 from tests.sparse.brute_force import cells, moved, offsets, random_coords
 
 
@@ -73,3 +73,10 @@ def test_batch_norm_survives_one_row() -> None:
     x = sparse_tensor(7)
     out = SparseBatchNorm(3).double().train()(x).features
     assert torch.allclose(out.mean(0), torch.zeros(3, dtype=torch.float64), atol=1e-10)
+
+
+def test_elu() -> None:
+    x = sparse_tensor(8)
+    f = x.features
+    expected = torch.where(f > 0, f, f.exp() - 1)
+    assert torch.allclose(SparseELU()(x).features, expected, atol=1e-12)

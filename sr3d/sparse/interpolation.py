@@ -1,0 +1,35 @@
+"""Features between cells."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sr3d.sparse.lookup import Frame, RowLookup
+from sr3d.sparse.sites import Sites, kernel_offsets
+from sr3d.sparse.tensor import SparseTensor
+
+
+def interpolate(x: SparseTensor, sites: Sites) -> Tensor:
+    """`x` at the coordinates of other, usually finer, sites: trilinear, (len(sites), C).
+
+    The cells at the 8 corners around a coordinate count by their nearness. A missing one counts as
+    zero: the weights of the others are not scaled up (features_at_coordinates of MinkowskiEngine,
+    src/coordinate_map_gpu.cu).
+    """
+    result = x.features.new_zeros(len(sites), x.features.shape[1])
+    if len(x.sites) == 0 or len(sites) == 0:
+        return result
+    stride = x.sites.stride
+    low = torch.minimum(x.sites.bounds[0], sites.bounds[0])
+    high = torch.maximum(x.sites.bounds[1], sites.bounds[1])
+    frame = Frame(low, high, x.sites.batch_size, stride, reach=1)
+    lookup = RowLookup(frame, frame.number(x.sites.coords))
+    corner = frame.number(sites.coords)  # of the cell that holds the coordinate
+    share = (sites.coords[:, 1:] % stride).to(x.features.dtype) / stride  # of the way to the next
+    for offset in kernel_offsets(2):
+        up = torch.tensor(offset, dtype=torch.bool, device=share.device)
+        weight = torch.where(up, share, 1 - share).prod(dim=1, keepdim=True)
+        hit, rows = lookup.find(corner + frame.shift(offset))
+        result = result.index_add(0, hit, weight[hit] * x.features[rows])
+    return result

@@ -1,0 +1,127 @@
+"""What presets set: the published values, and nothing that they do not name."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+
+from sr3d.config import DATASETS, Config, ModelConfig, default_config
+from sr3d.errors import InputError
+from sr3d.presets import PRESETS
+
+REAL = ("scannet", "sunrgbd", "s3dis")
+ROOMS = ("synthetic", "synthetic_rotated")
+
+
+def changed(before: Config, after: Config) -> dict[str, Any]:
+    old, new = before.flat(), after.flat()
+    return {name: value for name, value in new.items() if value != old[name]}
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_every_preset_gives_a_sound_configuration(dataset: str) -> None:
+    for combination in itertools.product(*PRESETS.values()):
+        overrides = [f"{group}={name}" for group, name in zip(PRESETS, combination, strict=True)]
+        assert default_config(dataset).with_overrides(overrides).dataset == dataset
+
+
+@pytest.mark.parametrize("dataset", REAL)
+def test_fcaf3d_is_the_published_network(dataset: str) -> None:
+    before = default_config(dataset)
+    after = before.with_overrides(["model=fcaf3d"])
+    expected: dict[str, Any] = {
+        "model.name": "fcaf3d",
+        "model.stem_norm": "instance",
+        "model.planes": [64, 128, 256, 512],
+        "assigner.name": "fcaf3d",
+        "loss.cls": "focal",
+    }
+    if dataset == "scannet":  # the others draw as many already
+        expected["test.sample_count"] = 100_000
+    assert changed(before, after) == expected
+    c = after
+    assert (c.model.blocks, c.model.neck_channels, c.model.voxel_size) == ((3, 4, 6, 3), 128, 0.01)
+    assert (c.assigner.fcaf3d_limit, c.assigner.fcaf3d_top, c.model.pts_prune) == (27, 18, 100_000)
+    assert (c.test.nms_pre, c.test.score_thr, c.test.iou_thr) == (1000, 0.01, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset", "repeat"),
+    [
+        ("tr3d", "scannet", 15),
+        ("tr3d", "sunrgbd", 5),
+        ("tr3d", "s3dis", 13),
+        ("fcaf3d", "scannet", 10),
+        ("fcaf3d", "sunrgbd", 3),
+        ("fcaf3d", "s3dis", 13),
+    ],
+)
+def test_schedules_are_the_published_ones(name: str, dataset: str, repeat: int) -> None:
+    train = default_config(dataset).with_overrides([f"train={name}"]).train
+    assert (train.epochs, train.milestones, train.repeat) == (12, (8, 11), repeat)
+    assert (train.batch_size, train.lr, train.weight_decay) == (16, 1e-3, 1e-4)
+    assert (train.clip_norm, train.warmup_iters) == (10, 0)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "expected"),
+    [
+        ("scannet", (100_000, 0.5, 0.5, 5.0, (0.9, 1.1), 0.1)),
+        ("sunrgbd", (100_000, 0.5, 0.0, 30.0, (0.85, 1.15), 0.1)),
+        ("s3dis", (100_000, 0.5, 0.5, 5.0, (0.9, 1.1), 0.1)),
+    ],
+)
+def test_fcaf3ds_augmentation_is_the_published_one(
+    dataset: str, expected: tuple[object, ...]
+) -> None:
+    a = default_config(dataset).with_overrides(["augment=fcaf3d"]).augment
+    found = a.sample_count, a.flip_x, a.flip_y, a.rotation, a.scale, a.translation
+    assert found == expected
+
+
+@pytest.mark.parametrize("dataset", ROOMS)
+def test_rooms_keep_their_schedule_voxels_and_augmentation(dataset: str) -> None:
+    before = default_config(dataset)
+    after = before.with_overrides(["model=fcaf3d", "augment=fcaf3d", "train=fcaf3d"])
+    assert (after.train, after.augment, after.test) == (before.train, before.augment, before.test)
+    assert after.model.voxel_size == before.model.voxel_size
+    assert sum(after.model.planes) < 200
+    assert before.with_overrides(["train=tr3d", "model=tr3d"]) == before
+
+
+def test_a_preset_replaces_its_group_and_later_overrides_win() -> None:
+    before = default_config("scannet").with_overrides(["model.neck_channels=9", "train.lr=5"])
+    after = before.with_overrides(["model=tr3d", "train=tr3d", "train.epochs=3"])
+    assert after.model == ModelConfig()
+    assert (after.train.lr, after.train.epochs) == (1e-3, 3)
+    there_and_back = default_config("scannet").with_overrides(["model=fcaf3d", "model=tr3d"])
+    assert there_and_back.model == ModelConfig()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model=fcaf"], "model: unknown preset 'fcaf'; did you mean 'fcaf3d'?"),
+        (["train=paper"], "train: unknown preset 'paper'; choose one of tr3d, fcaf3d"),
+        (["model.name=fcaf3d"], "assigner.name=spota: must be fcaf3d where model.name=fcaf3d"),
+        (["model=fcaf3d", "assigner.name=tr3d"], "model=fcaf3d sets what belongs together"),
+        (["model=fcaf3d", "loss.cls=ras"], "loss.cls=ras: must be focal where"),
+        (["model=fcaf3d", "test.oracle=iou"], "must be none but on TR3D's network"),
+        (["model=fcaf3d", "model.planes=[8]"], "must be two to four numbers"),
+        (["model=fcaf3d", "model.planes=[8, 8]"], "must be as many numbers as model.planes"),
+        (["model.planes=[8, 8]"], "must be four numbers"),
+        (["model.pts_prune=0"], "must be at least 1"),
+        (["assigner.fcaf3d_top=0"], "must be at least 1"),
+    ],
+)
+def test_what_does_not_go_together_gets_one_sentence(overrides: list[str], message: str) -> None:
+    with pytest.raises(InputError) as error:
+        default_config("scannet").with_overrides(overrides)
+    assert message in str(error.value)
+
+
+def test_fcaf3ds_assigner_goes_with_tr3ds_network() -> None:
+    config = default_config("scannet").with_overrides(["assigner.name=fcaf3d"])
+    assert config.model.name == "tr3d"
