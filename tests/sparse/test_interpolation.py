@@ -22,8 +22,9 @@ def brute_force(x: SparseTensor, sites: Sites) -> Tensor:
             weight = 1.0
             for p, c in zip(position, corner, strict=True):
                 weight *= 1 - abs(p - c) / stride
-            if (batch, *corner) in row:
-                result[i] += weight * x.features[row[batch, *corner]]
+            at = (batch, corner[0], corner[1], corner[2])
+            if at in row:
+                result[i] += weight * x.features[row[at]]
     return result
 
 

@@ -1,0 +1,74 @@
+"""Result trees with all that figures draw: curves, times, PCE, and detections with ground truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sr3d.geometry.box_set import BoxSet
+from sr3d.metrics.matching import best_ground_truth
+from sr3d.metrics.scored_files import ScoredTest, write_scored
+from sr3d.records import DETECTIONS_FILE
+from tests.make_runs import edit, make_tree
+
+Placed = Mapping[str, Sequence[tuple[int, float, float]]]  # scene -> (label, x, score) of boxes
+
+
+def boxes(placed: Placed, scored: bool) -> BoxSet:
+    """Unit boxes at y = z = 0, in the order given."""
+    rows = [(scene, *box) for scene, found in placed.items() for box in found]
+    box = np.array([[x, 0, 0, 1, 1, 1, 0] for _, _, x, _ in rows], np.float32).reshape(-1, 7)
+    return BoxSet(
+        np.array([scene for scene, *_ in rows], dtype=str),
+        np.array([label for _, label, *_ in rows], np.int64),
+        box,
+        np.array([score for *_, score in rows], np.float32) if scored else None,
+        tuple(placed),
+    )
+
+
+def scored_test(truth: Placed, found: Placed) -> ScoredTest:
+    """A test with these boxes; a box moved by 0.5 along x has an IoU of 1/3 with its truth."""
+    true, detections = boxes(truth, scored=False), boxes(found, scored=True)
+    return ScoredTest(true, detections, best_ground_truth(true, detections, rotated=False))
+
+
+def make_full_tree(
+    results: Path,
+    settings: Mapping[str, Sequence[str]],
+    tests: Mapping[str, ScoredTest] | None = None,
+    dataset: str = "synthetic",
+    trainings: int = 3,
+    **changes: Any,
+) -> None:
+    """Runs of settings as `make_tree` makes them, whose n-th setting is two points better and 10 ms
+    slower than the one before.
+
+    tests: what every test of a setting detected; by default all the same.
+    """
+    usual = scored_test({"room0": [(0, 0, 1)]}, {"room0": [(0, 0.5, 0.9), (1, 3, 0.5)]})
+    level = {name: 50.0 + 2 * n for n, name in enumerate(settings)}
+
+    def score(setting: str, train: int, test: int) -> float:
+        return level[setting] + train + 0.1 * test
+
+    for record in make_tree(results, dataset, settings, trainings, 2, score, **changes):
+        if record.test is None:
+            first = 0.3 + 0.01 * record.train
+            epochs = {"loss": [3.0, 2.0, 1.5], "AIC": [first, first - 0.1, first - 0.15]}
+            edit(
+                results, record.key, metrics={"epochs": epochs},
+                timings={"seconds_per_epoch": 60.0},
+            )  # fmt: skip
+            continue
+        n = list(settings).index(record.setting)
+        edit(
+            results, record.key, metrics={**record.metrics, "PCE": 0.2 + 0.01 * record.train},
+            timings={"latency_ms": 40.0 + 10 * n + record.train},
+        )  # fmt: skip
+        write_scored(
+            results / record.key / DETECTIONS_FILE, (tests or {}).get(record.setting, usual)
+        )
