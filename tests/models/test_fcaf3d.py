@@ -159,7 +159,8 @@ def test_detect_and_raw_outputs(dataset: str) -> None:
     first = levels[0].coords[0] * model.config.voxel_size
     assert torch.equal(predictions.anchors[0], first)  # the cell's minimum corner
     with torch.no_grad():
-        model.bbox_head.conv_cls.bias += 3
+        bias: Any = model.bbox_head.conv_cls.bias
+        bias += 3
     boxes, scores, labels = model.detect(points)
     assert len(boxes) == len(scores) == len(labels) > 0
     again = model.detect(points[:, :3], points[:, 3:])
