@@ -1,0 +1,35 @@
+"""Every setting is a configuration of its own on each data set that it runs on."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from sr3d.config import DATASETS, default_config
+from sr3d.evaluation import test_config as config_of_test
+from tests.workflow.checkout import ROOT
+
+SETTINGS = yaml.safe_load((ROOT / "workflow" / "settings.yaml").read_text())
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_every_setting_is_a_configuration_of_its_own(dataset: str) -> None:
+    digests: dict[str, list[str]] = {}
+    for name, setting in SETTINGS.items():
+        if dataset not in setting.get("datasets", DATASETS):
+            continue
+        trained = SETTINGS[setting.get("tests_of", name)]
+        config = default_config(dataset)
+        if "tests_of" in setting:
+            config = config_of_test(
+                config.with_overrides(trained["overrides"]), setting["overrides"]
+            )
+        else:
+            config = config.with_overrides(setting["overrides"])
+        if "prepared" not in setting:  # those differ in their data
+            digests.setdefault(config.digest(), []).append(name)
+    same = [names for names in digests.values() if len(names) > 1]
+    if dataset == "synthetic":
+        # Its schedule is the rooms' own, and without rotated boxes DIoU has one form.
+        same = [names for names in same if set(names) != {"tr3d", "baseline_augment_tr3d"}]
+    assert same == []
