@@ -53,12 +53,12 @@ def scene_figure(scene: Scene, classes: Sequence[str], *, max_points: int = MAX_
 
     classes: names by label. max_points: so many are drawn at most, always the same ones.
     """
-    points, colors = _sample(scene, max_points)
+    points, colors = sample(scene, max_points)
     whole = torch.isfinite(scene.boxes.tensor).all(dim=1)
     boxes, labels = scene.boxes[whole], scene.labels[whole].tolist()
-    low, high = _range(points)
+    low, high = extent(points)
     far, near = low + _LEFT_OUT * (high - low), high - _LEFT_OUT * (high - low)
-    low, high = _range(np.stack([low, high, *boxes.corners().reshape(-1, 3).numpy()]), 0.0)
+    low, high = extent(np.stack([low, high, *boxes.corners().reshape(-1, 3).numpy()]), 0.0)
     figure = Figure(figsize=SIZE, dpi=DPI, facecolor="white")
     grid = GridSpec(
         3, 2, figure, left=0.055, right=0.985, top=0.925, bottom=0.115, wspace=0.11, hspace=0.25,
@@ -129,7 +129,7 @@ def draw_scenes(
     return paths
 
 
-def _sample(scene: Scene, most: int) -> tuple[Array, Array]:
+def sample(scene: Scene, most: int) -> tuple[Array, Array]:
     """Points and colours, (N, 3) each, at most so many; none that is NaN."""
     sound = (torch.isfinite(scene.points) & torch.isfinite(scene.colors)).all(dim=1)
     rows = np.flatnonzero(sound.numpy())
@@ -138,7 +138,7 @@ def _sample(scene: Scene, most: int) -> tuple[Array, Array]:
     return scene.points[rows].numpy(), scene.colors[rows].clamp(0, 1).numpy()
 
 
-def _range(points: Array, stray: float = 0.2) -> tuple[Array, Array]:
+def extent(points: Array, stray: float = 0.2) -> tuple[Array, Array]:
     """(3,) lowest and highest of (N, 3), without so many percent of stray points at either end."""
     if not len(points):
         return np.zeros(3), np.ones(3)
@@ -146,22 +146,25 @@ def _range(points: Array, stray: float = 0.2) -> tuple[Array, Array]:
     return low, high
 
 
-def _draw_boxes(axes: Axes, boxes: Boxes, labels: list[int], plane: tuple[int, int]) -> None:
-    above = plane == (0, 1)
-    corners = (boxes if above else boxes.enclosing()).corners().numpy()
+def outlines(boxes: Boxes, plane: tuple[int, int]) -> Array:
+    """(K, 5, 2) closed outlines as seen along the third axis; from a side, of enclosing boxes."""
+    corners = (boxes if plane == (0, 1) else boxes.enclosing()).corners().numpy()
     # Corners are numbered by bits x, y, z: this goes round the face that is seen.
     first, second = 1 << plane[0], 1 << plane[1]
-    outlines = corners[:, [0, first, first | second, second, 0]][:, :, plane]
+    return corners[:, [0, first, first | second, second, 0]][:, :, plane]
+
+
+def _draw_boxes(axes: Axes, boxes: Boxes, labels: list[int], plane: tuple[int, int]) -> None:
     styles = [class_style(label) for label in labels]
     lines = LineCollection(
-        list(outlines),
+        list(outlines(boxes, plane)),
         colors=[color for color, _ in styles],
         linestyles=[stroke for _, stroke in styles],
         linewidths=1.7,
         path_effects=_HALO,
     )
     axes.add_collection(lines)
-    if above and _turned(boxes):
+    if plane == (0, 1) and _turned(boxes):
         yaw, halves = boxes.yaw.numpy(), boxes.sizes.numpy()[:, :1] / 2
         heading = np.stack([np.cos(yaw), np.sin(yaw)], axis=1)
         tips = boxes.centers.numpy()[:, :2] + heading * halves

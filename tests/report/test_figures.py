@@ -1,116 +1,177 @@
-"""Figures: what they draw, what they say is missing, and the same bytes each time."""
+"""Figures as files: what they hold, what they say is missing, the same bytes each time."""
 
+import re
+import shutil
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from sr3d.geometry.box_set import BoxSet
-from sr3d.metrics.matching import best_ground_truth
-from sr3d.metrics.scored_files import ScoredTest, write_scored
+from sr3d.errors import InputError
+from sr3d.records import DETECTIONS_FILE
 from sr3d.report.figures import draw_figures
-from sr3d.report.figures.qualitative import choose, f1
-from sr3d.report.figures.style import errors, look
-from sr3d.report.figures.sweep import draw_sweep
 from sr3d.report.findings import Findings
 from sr3d.report.paper import read_paper
-from tests.make_runs import SETTINGS, edit, make_tree
+from sr3d.report.summary import SUMMARY_FILE, write_summary
+from tests.make_runs import edit
+from tests.report.figure_trees import make_full_tree
 from tests.shared_data import ROOT
 
 PAPER = read_paper(ROOT / "workflow" / "tables.yaml")
-SWEPT = {"sr3d": [], "k4": ["assigner.k=4"], "k8": ["assigner.k=8"]}
-LEVELS = {"sr3d": 62.0, "k4": 60.0, "k8": 61.0}
-
-
-def scored(boxes: list[float], scores: list[float]) -> ScoredTest:
-    """Two scenes of one unit box each at x = 0; detections of the first at `boxes`."""
-    truth = BoxSet(
-        np.array(["room0", "room1"]),
-        np.zeros(2, np.int64),
-        np.tile(np.array([0, 0, 0, 1, 1, 1, 0], np.float32), (2, 1)),
-        scenes=("room0", "room1"),
-    )
-    box = np.array([[x, 0, 0, 1, 1, 1, 0] for x in boxes], np.float32).reshape(-1, 7)
-    found = BoxSet(
-        np.array(["room0"] * len(boxes), dtype=str),
-        np.zeros(len(boxes), np.int64),
-        box,
-        np.array(scores, np.float32),
-        ("room0", "room1"),
-    )
-    return ScoredTest(truth, found, best_ground_truth(truth, found, rotated=False))
+SETTINGS: dict[str, list[str]] = {"tr3d": [], "baseline": [], "sr3d": [], "k4": []}
 
 
 @pytest.fixture(scope="module")
-def findings(tmp_path_factory):
-    results = tmp_path_factory.mktemp("results")
-    make_tree(results, settings={name: SETTINGS[name] for name in ("baseline", "sr3d")})
-    epochs = {"loss": [3.0, 2.0], "AIC": [0.4, 0.3]}
-    for name in ("baseline", "sr3d"):
-        for i in range(2):
-            edit(results, f"synthetic/{name}/train{i}", metrics={"epochs": epochs})
-            for j in range(2):
-                key = f"synthetic/{name}/train{i}/test{j}"
-                metrics = {"AP25": 60.0 + i, "AP50": 40.0 + j, "PCE": 0.2}
-                edit(results, key, metrics=metrics, timings={"latency_ms": 50.0})
-                write_scored(results / key / "detections.npz", scored([0.1, 3.0], [0.9, 0.5]))
-    return Findings(results, "synthetic")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    make_full_tree(folder, SETTINGS)
+    return folder
 
 
-def test_every_figure_is_drawn_and_says_what_it_lacks(findings, tmp_path):
-    drawn = {one.name: one for one in draw_figures(PAPER, findings, tmp_path)}
-    assert drawn.keys() == {*PAPER.figures, "strip", "curves"}
+@pytest.fixture
+def copied(results, tmp_path):
+    """The same runs, to be changed."""
+    shutil.copytree(results, tmp_path / "results")
+    return tmp_path / "results"
+
+
+def draw(results: Path, out: Path, *names: str, dataset="synthetic", paper=PAPER):
+    drawn = draw_figures(paper, Findings(results, dataset), out, names or None)
+    return {one.name: one for one in drawn}
+
+
+def test_every_figure_is_drawn_and_says_what_it_lacks(results, tmp_path):
+    drawn = draw(results, tmp_path)
+    assert list(drawn) == [*PAPER.figures, "strip", "curves"]
     for name, one in drawn.items():
-        assert one.caption
         assert one.svg == tmp_path / f"{name}_synthetic.svg"
         assert ET.parse(one.svg).getroot().tag.endswith("svg")
-        assert one.png.read_bytes().startswith(b"\x89PNG")
-    assert "k = 4 (k4): not run" in drawn["fig8"].missing
-    assert not any("sr3d" in told for told in drawn["fig8"].missing)
-    assert any(told.startswith("FCAF3D") for told in drawn["fig1"].missing)
-    assert any("points" in told for told in drawn["fig5"].missing)
+        with Image.open(one.png) as picture:
+            assert picture.format == "PNG"
+            assert min(picture.size) > 100
+    assert drawn["fig1"].missing == ("FCAF3D: not run",)
+    assert drawn["fig6"].missing == ()
+    assert drawn["fig8"].missing == (
+        "k = 5, 7, 8, 9, 10: not run",
+        "μ = 0.5, 2, 4, 8: not run",
+        "β = 0, 0.5, 2, 4: not run",
+        "τ = 0.01, 1, 10: not run",
+    )
+    assert drawn["fig5"].missing == ("the points of the scenes: the prepared data were not given",)
     assert drawn["strip"].missing == drawn["curves"].missing == ()
 
 
-def test_the_same_runs_give_the_same_bytes(findings, tmp_path):
+def test_letters_are_text_of_a_readable_size(results, tmp_path):
+    text = draw(results, tmp_path, "fig1")["fig1"].svg.read_text(encoding="utf-8")
+    assert "latency (ms a scene)" in text
+    assert "sans-serif" in text  # for those who do not have the first family
+    sizes = [float(size) for size in re.findall(r"font-size: ([\d.]+)px", text)]
+    sizes += [float(size) for size in re.findall(r"font: ([\d.]+)px", text)]
+    assert sizes
+    assert min(sizes) >= 8
+
+
+def test_the_same_runs_give_the_same_bytes(results, tmp_path):
     for folder in ("a", "b"):
-        draw_figures(PAPER, findings, tmp_path / folder, ["fig6", "fig8", "strip"])
-    for path in (tmp_path / "a").iterdir():
-        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+        draw(results, tmp_path / folder)
+    files = sorted((tmp_path / "a").iterdir())
+    assert len(files) == 2 * (len(PAPER.figures) + 2)
+    for path in files:
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
 
 
-def test_nothing_run_draws_nothing_and_says_so(tmp_path):
-    drawn = draw_figures(PAPER, Findings(tmp_path / "none", "scannet"), tmp_path)
-    assert all(one.svg is None and one.png is None and one.missing for one in drawn)
-    assert list(tmp_path.iterdir()) == []
+def test_nothing_run_draws_nothing_says_so_and_removes_what_was_drawn(tmp_path):
+    old = [tmp_path / "fig1_scannet.svg", tmp_path / "fig1_scannet.png"]
+    for path in old:
+        path.touch()
+    (tmp_path / "fig1_synthetic.svg").touch()  # of other data, which stays
+    drawn = draw(tmp_path / "none", tmp_path, dataset="scannet")
+    for one in drawn.values():
+        assert one.svg is None
+        assert one.png is None
+        assert one.missing
+        assert one.caption == "Nothing to draw yet."
+    assert [path.name for path in tmp_path.iterdir()] == ["fig1_synthetic.svg"]
 
 
-def test_a_sweep_draws_the_means_at_their_places(tmp_path):
-    make_tree(tmp_path, settings=SWEPT, score=lambda s, i, j: LEVELS[s] + i + 0.1 * j)
-    canvas = draw_sweep(PAPER.figures["fig8"], Findings(tmp_path, "synthetic"))
-    line = canvas.picture.axes[0].containers[0][0]
-    # k = 4, 6 and 8 of 4 to 10; each mean is its level + 0.5 + 0.05.
-    assert list(line.get_xdata()) == [0, 2, 4]
-    assert list(line.get_ydata()) == pytest.approx([60.55, 62.55, 61.55])
+def test_an_unknown_figure_is_told_with_the_nearest_name(results, tmp_path):
+    with pytest.raises(InputError, match=r"unknown figure 'strips'.*strip"):
+        draw(results, tmp_path, "strips")
 
 
-def test_looks_differ_without_colour():
-    looks = [(one.marker, one.line) for one in map(look, range(49))]
-    assert len(set(looks)) == 49
+def test_captions_tell_other_data_machine_and_footnotes(results, tmp_path):
+    caption = draw(results, tmp_path, "fig1")["fig1"].caption
+    assert "measured on a processor." in caption
+    assert "Here on procedural rooms; the paper's figure is on ScanNet V2." in caption
+    assert PAPER.figures["fig1"].footnotes[0] in caption
+    assert "  " not in caption
 
 
-def test_error_bars_reach_the_interval_or_have_no_length():
-    assert errors([2.0, 5.0], [(1.5, 3.0), None]) == [[0.5, 0.0], [1.0, 0.0]]
+def test_latencies_of_different_machines_are_told_apart(copied, tmp_path):
+    for train in range(3):
+        for key in (
+            f"synthetic/sr3d/train{train}",
+            *(f"synthetic/sr3d/train{train}/test{j}" for j in (0, 1)),
+        ):
+            edit(copied, key, device="cuda", machine={"gpus": ["a GPU"], "processor": "another"})
+    caption = draw(copied, tmp_path / "out", "fig1")["fig1"].caption
+    assert "different machines, which do not compare: a processor (TR3D, TR3D under" in caption
+    assert "a GPU (SR3D)" in caption
 
 
-def test_scenes_run_from_the_largest_gain_to_the_least():
-    gains = {"a": 0.0, "b": 0.5, "c": -0.5, "d": 0.1, "e": 0.1}
-    assert choose(gains, 3) == ["b", "e", "c"]  # order b, d, e, a, c
-    assert choose(gains, 1) == ["b"]
-    assert choose({"a": 0.0}, 3) == ["a"]
+def test_missing_tests_times_and_epochs_are_told(copied, tmp_path):
+    setting = copied / "synthetic" / "sr3d"
+    write_summary(setting, setting / SUMMARY_FILE, 3, 2)
+    shutil.rmtree(setting / "train2" / "test1")
+    for train in range(3):
+        for test in range(2):
+            edit(copied, f"synthetic/tr3d/train{train}/test{test}", timings={})
+    epochs = {"loss": [3.0, 2.0], "AIC": [0.4, 0.3]}
+    edit(copied, "synthetic/baseline/train1", metrics={"epochs": epochs})
+    drawn = draw(copied, tmp_path / "out", "fig1", "fig6", "fig8")
+    assert drawn["fig1"].missing == (
+        "FCAF3D: not run",
+        "TR3D: no latency (ms a scene)",
+        "SR3D: 5 of 6 tests",
+    )
+    assert drawn["fig6"].missing == (
+        "SR3D: 5 of 6 tests",
+        "TR3D under SR3D's schedule: its trainings have 2 to 3 epochs, its AIC is drawn for 2",
+    )
+    assert drawn["fig8"].missing[:2] == ("k = 5, 7, 8, 9, 10: not run", "the default: 5 of 6 tests")
 
 
-def test_f1_counts_confident_boxes_alone():
-    # One right, one wrong, one wanted: 2·1 / (2 + 1); the third is below the threshold.
-    assert f1(scored([0.1, 3.0, 6.0], [0.9, 0.5, 0.1]), "room0") == pytest.approx(2 / 3)
-    assert f1(scored([], []), "room1") == 0.0
+def test_trainings_without_tests_show_their_curves(copied, tmp_path):
+    for path in copied.glob("synthetic/*/train*/test*"):
+        shutil.rmtree(path)
+    drawn = draw(copied, tmp_path / "out")
+    labels = ("TR3D", "TR3D under SR3D's schedule", "SR3D")
+    assert drawn["fig6"].svg is not None
+    assert drawn["fig6"].missing == tuple(f"{label}: no test" for label in labels)
+    assert drawn["curves"].svg is not None
+    for name in ("fig1", "fig5", "fig8", "strip"):
+        assert drawn[name].svg is None
+        assert drawn[name].missing
+
+
+@pytest.mark.parametrize("broken", ["absent", "without ground truth", "cut short"])
+def test_detections_that_cannot_be_read_cost_their_panels_alone(copied, tmp_path, broken):
+    path = copied / "synthetic" / "baseline" / "train0" / "test0" / DETECTIONS_FILE
+    if broken == "absent":
+        path.unlink()
+    elif broken == "cut short":
+        path.write_bytes(path.read_bytes()[:100])
+    else:
+        with np.load(path) as file:
+            entries = {name: file[name] for name in ("scene", "label", "score", "box")}
+        np.savez(path, **entries)
+    drawn = draw(copied, tmp_path / "out", "fig5", "fig6")
+    assert drawn["fig5"].svg is None
+    assert drawn["fig6"].svg is not None
+    for one in drawn.values():
+        told = [line for line in one.missing if DETECTIONS_FILE in line]
+        assert len(told) == 1
+        assert told[0].startswith("TR3D under SR3D's schedule: ")
+        assert str(tmp_path) not in told[0]

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from sr3d.config import did_you_mean
+from sr3d.errors import InputError
 from sr3d.report.figures.consistency import draw_consistency
 from sr3d.report.figures.drawn import Canvas, Drawn
+from sr3d.report.figures.names import names_of
 from sr3d.report.figures.qualitative import draw_qualitative
-from sr3d.report.figures.style import save
+from sr3d.report.figures.style import save, styled
 from sr3d.report.figures.sweep import draw_sweep
 from sr3d.report.figures.tradeoff import draw_tradeoff
 from sr3d.report.figures.values import draw_curves, draw_strip
 from sr3d.report.findings import Findings
-from sr3d.report.paper import Consistency, Paper, Sweep, Tradeoff
+from sr3d.report.paper import Consistency, Paper, Qualitative, Sweep, Tradeoff, printed_dataset
 
-OWN: dict[str, Callable[[Findings], Canvas]] = {"strip": draw_strip, "curves": draw_curves}
+OWN = ("strip", "curves")  # all values, and learning curves
 
 
 def draw_figures(
@@ -27,41 +30,70 @@ def draw_figures(
 ) -> list[Drawn]:
     """Write `{name}_{dataset}.svg` and `.png` of each figure that has anything to show.
 
-    names: figures of the paper, and "strip" (all values) and "curves" (learning curves); by default
-    all of them. data: the prepared folder, for the points of scenes.
+    Where nothing can be drawn, files of an earlier drawing go. names: figures of the paper, and
+    "strip" (all values) and "curves" (learning curves); by default all of them. data: the prepared
+    folder, for the points of scenes.
 
     Raises:
-        InputError: an unreadable record or file of detections.
+        InputError: an unknown name, or an unreadable record.
     """
-    drawn = []
-    for name in names if names is not None else [*paper.figures, *OWN]:
+    known = [*paper.figures, *OWN]
+    for name in names or ():
+        if name not in known:
+            raise InputError(f"unknown figure '{name}'{did_you_mean(name, known)}")
+    return [
+        _drawn(paper, findings, Path(out), name, data)
+        for name in (known if names is None else dict.fromkeys(names))
+    ]
+
+
+def _drawn(paper: Paper, findings: Findings, out: Path, name: str, data: Path | None) -> Drawn:
+    file = f"{name}_{findings.dataset}"
+    svg: Path | None = None
+    png: Path | None = None
+    with styled():
         canvas = _draw(paper, findings, name, data)
-        files: tuple[Path | None, Path | None] = (None, None)
         if canvas.picture is not None:
-            files = save(canvas.picture, Path(out), f"{name}_{findings.dataset}")
-        drawn.append(
-            Drawn(
-                name,
-                findings.dataset,
-                canvas.title,
-                " ".join(canvas.caption.split()),
-                *files,
-                tuple(canvas.missing),
-            )
-        )
-    return drawn
+            svg, png = save(canvas.picture, out, file)
+        else:
+            for suffix in ("svg", "png"):
+                (out / f"{file}.{suffix}").unlink(missing_ok=True)
+    return Drawn(
+        name=name,
+        dataset=findings.dataset,
+        title=canvas.title,
+        caption=_caption(paper, findings, name, canvas),
+        svg=svg,
+        png=png,
+        missing=tuple(canvas.missing),
+    )
 
 
 def _draw(paper: Paper, findings: Findings, name: str, data: Path | None) -> Canvas:
-    if name in OWN:
-        return OWN[name](findings)
-    figure = paper.figures[name]
-    match figure:
-        case Tradeoff():
-            return draw_tradeoff(figure, paper, findings)
-        case Consistency():
-            return draw_consistency(figure, findings)
-        case Sweep():
+    names = names_of(paper)
+    if name not in paper.figures:
+        return draw_strip(findings, names) if name == "strip" else draw_curves(findings, names)
+    match paper.figures[name]:
+        case Tradeoff() as figure:
+            return draw_tradeoff(figure, paper, findings, names)
+        case Consistency() as figure:
+            return draw_consistency(figure, findings, names)
+        case Sweep() as figure:
             return draw_sweep(figure, findings)
-        case _:
-            return draw_qualitative(figure, findings, data)
+        case Qualitative() as figure:
+            return draw_qualitative(figure, findings, names, data)
+
+
+def _caption(paper: Paper, findings: Findings, name: str, canvas: Canvas) -> str:
+    """What is drawn, on other data than the paper's if so, and the figure's footnotes."""
+    if canvas.picture is None:
+        return "Nothing to draw yet."
+    parts = [canvas.caption]
+    figure = paper.figures.get(name)
+    if figure is not None:
+        theirs = [printed_dataset(dataset).label for dataset in figure.datasets]
+        if findings.dataset not in figure.datasets:
+            ours = printed_dataset(findings.dataset).label
+            parts.append(f"Here on {ours}; the paper's figure is on {' and '.join(theirs)}.")
+        parts += figure.footnotes
+    return " ".join(" ".join(parts).split())

@@ -11,6 +11,7 @@ from sr3d.errors import InputError
 from sr3d.metrics.scored_files import ScoredTest, read_scored
 from sr3d.records import DETECTIONS_FILE
 from sr3d.report.findings import Findings
+from sr3d.report.summary import runs_of
 
 
 @dataclass(frozen=True)
@@ -34,19 +35,20 @@ class Canvas:
     """A figure in the making: drawing functions fill it. picture stays None if nothing ran."""
 
     title: str
-    caption: str
+    caption: str = ""
     picture: Figure | None = None
     missing: list[str] = field(default_factory=list)
 
-    def first_test(self, findings: Findings, setting: str) -> ScoredTest | None:
-        """The first test of the first training of a setting; what keeps it away goes to missing."""
-        folder = findings.results / findings.dataset / setting
-        paths = sorted(folder.glob(f"train*/test*/{DETECTIONS_FILE}"))
-        if not paths:
-            self.missing.append(f"{setting}: no stored detections")
+    def first_test(self, findings: Findings, setting: str, label: str) -> ScoredTest | None:
+        """The first test of a setting's first training, if any; what makes it unreadable goes to
+        missing.
+        """
+        runs = runs_of(findings.results / findings.dataset / setting)
+        first = next((run for run in runs if run.test is not None), None)
+        if first is None:
             return None
         try:
-            return read_scored(paths[0])
+            return read_scored(findings.results / first.key / DETECTIONS_FILE)
         except InputError as error:
-            self.missing.append(str(error))
+            self.missing.append(f"{label}: {str(error).removeprefix(f'{findings.results}/')}")
             return None

@@ -2,37 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from sr3d.files import atomic_path
+from sr3d.report.figures.estimates import Estimate
 
-# Okabe and Ito's colours, dark to light as far as they go; never the only difference.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-_LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+WIDTH = 8.0  # inches of every figure, so that letters have one size on a page
+SMALL = 8  # points, the smallest letters
+GREY = "#6b6b6b"
+_DPI = 160  # of PNGs, and of clouds of dots inside SVGs
+# Okabe and Ito's colours without the yellow, which white swallows; never the only difference.
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
+_LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 4)))
 _RC: Any = {
     "font.size": 9,
-    "font.family": "DejaVu Sans",
+    # A family with alternatives: whoever opens the SVG may not have the first.
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica", "sans-serif"],
+    "axes.titlesize": 9,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "legend.fontsize": SMALL,
+    "legend.frameon": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
-    "grid.color": "#e4e4e4",
     "axes.axisbelow": True,
-    "legend.frameon": False,
+    "grid.color": "#e4e4e4",
+    "lines.markersize": 5,
+    "text.parse_math": False,  # a dollar in a name is a dollar
     "svg.fonttype": "none",
     "svg.hashsalt": "sr3d",
 }
-GREY = "#767676"
 
 
 class Look(NamedTuple):
-    """What sets one setting apart from the others in a figure."""
+    """What sets one setting apart from the others."""
 
     color: str
     marker: str
@@ -40,37 +55,78 @@ class Look(NamedTuple):
 
 
 def look(index: int) -> Look:
-    """The look of the index-th setting; marker and line together stay distinct for 49."""
-    return Look(_COLORS[index % 7], _MARKERS[index % 7], _LINES[(index + index // 7) % len(_LINES)])
+    """The look of the index-th setting; marker and line together are its own up to 55."""
+    # 11 markers and 5 lines have no common factor, so that both can turn together.
+    return Look(
+        _COLORS[index % len(_COLORS)],
+        _MARKERS[index % len(_MARKERS)],
+        _LINES[index % len(_LINES)],
+    )
 
 
-def panels(
-    rows: int, columns: int, width: float, height: float, **options: Any
-) -> tuple[Figure, list[list[Axes]]]:
-    """A figure of equal panels, in inches over all."""
+@contextmanager
+def styled() -> Iterator[None]:
+    """Within it, figures are made and written in this style."""
     with matplotlib.rc_context(_RC):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False, **options)
-    return figure, [list(row) for row in axes]
+        yield
+
+
+def new_figure(height: float) -> Figure:
+    """An empty figure, `height` inches high."""
+    return Figure(figsize=(WIDTH, height), layout="constrained", facecolor="white")
+
+
+def grid(figure: Figure, rows: int, columns: int, **options: Any) -> list[list[Axes]]:
+    """Equal panels."""
+    return [list(row) for row in figure.subplots(rows, columns, squeeze=False, **options)]
+
+
+def draw_estimate(
+    axes: Axes, x: float, estimate: Estimate, look: Look, upright: bool = True
+) -> None:
+    """A mean at `x` with its interval as a bar; hollow where there is none.
+
+    upright: values go up; False: they go across, and `x` is the height.
+    """
+    places = [x], [estimate.mean]
+    ends: tuple[Any, Any] = ([x, x], estimate.interval)
+    if not upright:
+        places, ends = places[::-1], ends[::-1]
+    if estimate.interval is not None:
+        axes.plot(*ends, color=look.color, linewidth=1.4, marker="_" if upright else "|")
+    axes.plot(
+        *places, look.marker, color=look.color, zorder=3,
+        markerfacecolor="white" if estimate.interval is None else look.color,
+    )  # fmt: skip
+
+
+def epoch_ticks(axes: Axes) -> None:
+    """Whole numbers across."""
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+
+
+def spans_decades(values: list[float]) -> bool:
+    """Whether an axis of these, all above zero, is better a logarithmic one."""
+    return min(values) > 0 and max(values) > 10 * min(values)
+
+
+def number_ticks(axes: Axes, ticks: list[float]) -> None:
+    """Exactly these ticks across, written as they are spoken."""
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_xticks([], minor=True)
+
+
+def round_ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of ten within a range above zero, at least its two ends' worth."""
+    every = [m * 10.0**e for e, m in product(range(-4, 8), (1, 2, 5))]
+    return [tick for tick in every if low <= tick <= high]
 
 
 def save(figure: Figure, out: Path, name: str) -> tuple[Path, Path]:
     """Write `{name}.svg` and `{name}.png`, each whole or not at all."""
-    paths = out / f"{name}.svg", out / f"{name}.png"
-    with matplotlib.rc_context(_RC):
-        with atomic_path(paths[0]) as temporary:
-            figure.savefig(temporary, format="svg", metadata={"Date": None})
-        with atomic_path(paths[1]) as temporary:
-            figure.savefig(temporary, format="png", dpi=150)
-    return paths
-
-
-def errors(
-    centre: Sequence[float], intervals: Sequence[tuple[float, float] | None]
-) -> list[list[float]]:
-    """Lengths below and above for error bars; none where there is no interval."""
-    pairs = [pair or (c, c) for c, pair in zip(centre, intervals, strict=True)]
-    return [
-        [c - low for c, (low, _) in zip(centre, pairs, strict=True)],
-        [high - c for c, (_, high) in zip(centre, pairs, strict=True)],
-    ]
+    svg, png = out / f"{name}.svg", out / f"{name}.png"
+    with atomic_path(svg) as temporary:
+        figure.savefig(temporary, format="svg", dpi=_DPI, metadata={"Date": None, "Creator": None})
+    with atomic_path(png) as temporary:
+        figure.savefig(temporary, format="png", dpi=_DPI, metadata={"Software": None})
+    return svg, png

@@ -1,0 +1,156 @@
+"""Scenes by a rule that is applied by hand here; their points where they are the tested ones."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sr3d.data.prepared import PreparedDataset, read_manifest
+from sr3d.data.scene import Scene
+from sr3d.geometry.boxes import Boxes
+from sr3d.metrics.scored_files import ScoredTest
+from sr3d.report.figures.drawing import draw_figures
+from sr3d.report.figures.names import names_of
+from sr3d.report.figures.qualitative import draw_qualitative, view_from_above
+from sr3d.report.figures.scenes import IOU, SCORE, choose, confident, f1_scores
+from sr3d.report.findings import Findings
+from sr3d.report.paper import read_paper
+from tests.report.figure_trees import make_full_tree, scored_test
+from tests.shared_data import ROOT
+
+PAPER = read_paper(ROOT / "workflow" / "tables.yaml")
+TRUTH = {"a": [(0, 0, 1), (1, 5, 1)], "b": [(0, 0, 1)], "c": [], "d": [(2, 0, 1)]}
+
+
+def test_f1_by_hand():
+    found = {
+        "a": [(0, 0.1, 0.9), (0, 0.2, 0.8), (1, 5, 0.4)],  # the second finds what is taken
+        "b": [(0, 0, 0.29)],  # not confident
+        "c": [],  # nothing to find, nothing found
+        "d": [(1, 0, 0.9)],  # another class
+    }
+    expected = {"a": 2 * 2 / (3 + 2), "b": 0.0, "c": 1.0, "d": 0.0}
+    assert f1_scores(scored_test(TRUTH, found)) == pytest.approx(expected)
+
+
+def test_a_score_at_the_threshold_counts():
+    assert f1_scores(scored_test({"b": [(0, 0, 1)]}, {"b": [(0, 0, SCORE)]})) == {"b": 1.0}
+
+
+def literal_f1(test: ScoredTest, scene: str) -> float:
+    """Box by box, the best score first; each takes the ground truth it overlaps most."""
+    score = test.detections.score
+    assert score is not None
+    rows = [i for i in range(len(test.detections)) if test.detections.scene[i] == scene]
+    rows = [i for i in rows if float(score[i]) >= float(np.float32(SCORE))]
+    taken, right = set(), 0
+    for i in sorted(rows, key=lambda i: -score[i]):
+        mine = test.matching.index[i]
+        if test.matching.iou[i] > IOU and mine not in taken:
+            taken.add(mine)
+            right += 1
+    wanted = sum(s == scene for s in test.truth.scene)
+    return 2 * right / (len(rows) + wanted) if rows or wanted else 1.0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_f1_agrees_with_counting_one_by_one(seed):
+    draw = np.random.default_rng(seed)
+
+    def some(most: int) -> list[tuple[int, float, float]]:
+        return [
+            (int(draw.integers(2)), float(draw.uniform(0, 4)), float(draw.uniform(0, 1)))
+            for _ in range(draw.integers(most))
+        ]
+
+    scenes = [f"room{i}" for i in range(20)]
+    test = scored_test({s: some(6) for s in scenes}, {s: some(12) for s in scenes})
+    found = f1_scores(test)
+    assert found.keys() == set(scenes)
+    for scene in scenes:
+        assert found[scene] == pytest.approx(literal_f1(test, scene)), scene
+        of_scene = confident(test).of(scene)
+        assert list(of_scene.boxes.score) == sorted(of_scene.boxes.score, reverse=True)
+
+
+def test_scenes_run_from_the_largest_gain_to_the_smallest():
+    gains = {"a": 0.0, "b": 0.5, "c": -0.5, "d": 0.1, "e": 0.1}  # in order: b, d, e, a, c
+    assert choose(gains, 3) == ["b", "e", "c"]
+    assert choose(gains, 2) == ["b", "c"]
+    assert choose(gains, 1) == ["b"]
+    assert choose(gains, 9) == ["b", "d", "e", "a", "c"]
+    assert choose({"b": 0.0, "a": 0.0}, 1) == ["a"]
+    assert choose({}, 3) == []
+
+
+def test_the_figure_shows_those_scenes_with_their_scores(tmp_path):
+    truth = {f"room{i}": [(0, 0, 1)] for i in range(5)}
+    wrong, right = [(0, 9, 0.9)], [(0, 0, 0.9)]
+    both = [(0, 0, 0.9), (0, 9, 0.8)]
+    baseline = dict(zip(truth, (right, wrong, both, right, both), strict=True))
+    sr3d = dict(zip(truth, (wrong, right, both, right, right), strict=True))
+    # Gains: −1, +1, 0, 0, +1/3: in order room1, room4, room2, room3, room0.
+    tests = {"baseline": scored_test(truth, baseline), "sr3d": scored_test(truth, sr3d)}
+    make_full_tree(tmp_path, {"baseline": [], "sr3d": []}, tests, trainings=1)
+    findings = Findings(tmp_path, "synthetic")
+    canvas = draw_qualitative(PAPER.figures["fig5"], findings, names_of(PAPER), None)
+    titles = [axes.get_title() for axes in canvas.picture.axes]
+    assert titles[::3] == ["room1", "room2", "room0"]
+    assert titles[1:3] == ["TR3D under SR3D's schedule: F1 0.00", "SR3D: F1 1.00"]
+    assert "points are not drawn" in canvas.caption
+
+
+def test_scenes_of_one_test_alone_are_left_out_and_told(tmp_path):
+    common, other = {"room0": [(0, 0, 1)]}, {"room1": [(0, 0, 1)]}
+    tests = {"baseline": scored_test(common, common), "sr3d": scored_test(common | other, common)}
+    make_full_tree(tmp_path, {"baseline": [], "sr3d": []}, tests, trainings=1)
+    findings = Findings(tmp_path, "synthetic")
+    canvas = draw_qualitative(PAPER.figures["fig5"], findings, names_of(PAPER), None)
+    assert [axes.get_title() for axes in canvas.picture.axes][::3] == ["room0"]
+    assert canvas.missing[0] == "scenes that only one of the two was tested on (1)"
+
+
+def tree_on(rooms: Path, results: Path, digest: str) -> Findings:
+    truth = {scene: [(0, 0, 1)] for scene in PreparedDataset(rooms, "val").ids}
+    tests = dict.fromkeys(("baseline", "sr3d"), scored_test(truth, truth))
+    data = {"dataset": "synthetic", "split": "val", "scenes": 3, "digest": digest}
+    make_full_tree(results, {"baseline": [], "sr3d": []}, tests, trainings=1, data=data)
+    return Findings(results, "synthetic")
+
+
+def test_points_are_drawn_where_the_data_are_those_of_the_tests(rooms, tmp_path):
+    findings = tree_on(rooms, tmp_path, read_manifest(rooms).digest())
+    canvas = draw_qualitative(PAPER.figures["fig5"], findings, names_of(PAPER), rooms)
+    assert canvas.missing == []
+    assert [len(axes.images) for axes in canvas.picture.axes] == [1] * 9
+    (drawn,) = draw_figures(PAPER, findings, tmp_path / "out", ["fig5"], rooms)
+    assert "points are not drawn" not in drawn.caption
+
+
+@pytest.mark.parametrize(("digest", "folder"), [("0123", None), (None, "none")])
+def test_other_points_are_not_drawn(rooms, tmp_path, digest, folder):
+    findings = tree_on(rooms, tmp_path, digest or read_manifest(rooms).digest())
+    data = rooms if folder is None else tmp_path / folder
+    canvas = draw_qualitative(PAPER.figures["fig5"], findings, names_of(PAPER), data)
+    assert not any(axes.images for axes in canvas.picture.axes)
+    assert len(canvas.missing) == 1
+    assert canvas.missing[0].startswith("the points of the scenes: ")
+
+
+def test_a_view_from_above_shows_the_highest_point_below_the_ceiling():
+    points = torch.tensor(
+        [[0.5, 0.5, 0.0], [0.5, 0.5, 1.0], [0.5, 0.5, 3.0], [1.5, 0.5, 0.5], [9.0, 9.0, 0.5]]
+    )
+    colors = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0]])
+    scene = Scene("room", points, colors, Boxes.empty(), torch.zeros(0, dtype=torch.int64))
+    picture = view_from_above(scene, np.array([0.0, 0.0]), np.array([2.0, 1.0]))
+    height, width, _ = picture.shape
+    assert width == 2 * height
+    at = {
+        (x, y): picture[int(y * height), int(x * width / 2)] for x in (0.5, 1.5) for y in (0.5, 0.1)
+    }
+    assert at[0.5, 0.5] == pytest.approx([0.4, 1.0, 0.4])  # green, not red below nor blue above
+    assert at[1.5, 0.5] == pytest.approx([0.4] * 3)  # black, paler
+    assert at[0.5, 0.1] == pytest.approx([1.0] * 3)
+    assert (picture < 1).any(axis=2).sum() == 2  # the one outside is nowhere
