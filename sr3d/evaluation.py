@@ -21,11 +21,12 @@ from sr3d.data.scene import Scene
 from sr3d.data.transforms import sample_points
 from sr3d.errors import InputError
 from sr3d.geometry.box_set import BoxSet
+from sr3d.geometry.boxes import centerness
 from sr3d.geometry.iou import paired_iou
 from sr3d.metrics.average_precision import score_matches
 from sr3d.metrics.consistency import most_confident, prediction_consistency
 from sr3d.metrics.matching import Matching, best_ground_truth
-from sr3d.metrics.oracle import centerness, inside_smallest, with_scores
+from sr3d.metrics.oracle import inside_smallest, with_scores
 from sr3d.metrics.scored_files import ScoredTest, write_scored
 from sr3d.models.criterion import assign
 from sr3d.models.detector import Detector, build_detector

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sr3d.geometry.boxes import rotate_z
+from sr3d.geometry.boxes import centerness
 
 _BOXES = 8  # at a time: bounds the memory for their offsets from all anchors
 
@@ -45,14 +45,3 @@ def fcaf3d_assign(
     claims = torch.where(central > least, volume, torch.inf)
     smallest, assigned = claims.min(dim=0)
     return torch.where(smallest.isfinite(), assigned, -1)
-
-
-def centerness(points: Tensor, boxes: Tensor) -> Tensor:
-    """How central points (…, 3) lie in boxes (…, 7), broadcast to (…): 1 at the centre, 0 on a
-    face and beyond.
-
-    The square root of the product over the axes of (nearer face) / (farther face).
-    """
-    offset = rotate_z(points - boxes[..., :3], -boxes[..., 6]).abs()
-    half = boxes[..., 3:6] / 2
-    return ((half - offset).clamp(min=0) / (half + offset)).prod(dim=-1).sqrt()

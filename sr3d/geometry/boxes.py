@@ -126,6 +126,18 @@ def enclosing_boxes(boxes: Tensor) -> Tensor:
     return torch.cat([boxes[..., :3], size, torch.zeros_like(boxes[..., 6:])], dim=-1)
 
 
+def centerness(points: Tensor, boxes: Tensor) -> Tensor:
+    """How central points (…, 3) lie in boxes (…, 7), broadcast to (…): 1 at the centre, 0 on a
+    face and beyond.
+
+    The square root of the product over the axes of (nearer face) / (farther face), as
+    FCAF3D's.
+    """
+    offset = rotate_z(points - boxes[..., :3], -boxes[..., 6]).abs()
+    half = boxes[..., 3:6] / 2
+    return ((half - offset).clamp(min=0) / (half + offset)).prod(dim=-1).sqrt()
+
+
 def normalize_yaw(yaw: Tensor) -> Tensor:
     """The same angle in [-pi, pi)."""
     turned = (yaw + math.pi) % (2 * math.pi) - math.pi

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from sr3d.assigners.fcaf3d import centerness
 from sr3d.config import Config, LossConfig, ModelConfig, TestConfig
+from sr3d.geometry.boxes import centerness
 from sr3d.geometry.iou import paired_iou
 from sr3d.losses.focal import class_targets, focal_loss
 from sr3d.metrics.inconsistency import average_inconsistency

@@ -4,7 +4,8 @@ import math
 import pytest
 import torch
 
-from sr3d.assigners.fcaf3d import centerness, fcaf3d_assign
+from sr3d.assigners.fcaf3d import fcaf3d_assign
+from sr3d.geometry.boxes import centerness
 from tests.assigners.scenes import make_case
 
 

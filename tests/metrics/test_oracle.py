@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sr3d.geometry.boxes import Boxes
-from sr3d.metrics.oracle import centerness, inside_smallest, with_scores
+from sr3d.geometry.boxes import Boxes, centerness
+from sr3d.metrics.oracle import inside_smallest, with_scores
 
 BOX = [[0.0, 0, 0, 2, 4, 6, 0]]
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
 
-from sr3d.assigners.fcaf3d import centerness
 from sr3d.config import AssignerConfig, LossConfig, TestConfig
 from sr3d.data.datasets import SYNTHETIC, SYNTHETIC_ROTATED, Dataset
+from sr3d.geometry.boxes import centerness
 from sr3d.geometry.iou import paired_iou
 from sr3d.models.criterion import assign
 from sr3d.models.fcaf3d import CentredPredictions, centred_loss, select_by_level
