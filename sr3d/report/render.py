@@ -25,13 +25,13 @@ Block = tuple[str, tuple[Line, ...]]  # a metric and its lines
 
 def to_markdown(table: Printed) -> str:
     """One Markdown table for each metric, then the notes."""
-    lines = [f"# {_md(table.heading)}", ""]
+    lines = [f"# {escape_markdown(table.heading)}", ""]
     for label, block in table.blocks:
-        lines += [f"## {_md(label)}", "", _pipes(table.columns)]
+        lines += [f"## {escape_markdown(label)}", "", _pipes(table.columns)]
         lines += ["|" + " --- |" * len(table.columns)]
         lines += [_group(table, x) if isinstance(x, str) else _pipes(x) for x in block]
         lines.append("")
-    return "\n".join(lines + [f"- {_md(note)}" for note in table.notes]) + "\n"
+    return "\n".join(lines + [f"- {escape_markdown(note)}" for note in table.notes]) + "\n"
 
 
 def to_latex(table: Printed) -> str:
@@ -117,16 +117,17 @@ def _ampersands(cells: Sequence[str]) -> str:
 
 
 def _pipes(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(_md(cell) for cell in cells) + " |"
+    return "| " + " | ".join(escape_markdown(cell) for cell in cells) + " |"
 
 
 def _group(table: Printed, text: str) -> str:
     """A group's heading as a row, in the column of the settings."""
-    cells = [f"**{_md(text)}**" if name == "setting" else "" for name in table.columns]
+    cells = [f"**{escape_markdown(text)}**" if name == "setting" else "" for name in table.columns]
     return "| " + " | ".join(cells) + " |"
 
 
-def _md(text: str) -> str:
+def escape_markdown(text: str) -> str:
+    """Text that Markdown prints as it is, in a table's cell too."""
     for letter in "\\|*_[]<`":
         text = text.replace(letter, "\\" + letter)
     return text

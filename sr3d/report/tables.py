@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from sr3d.errors import InputError
 from sr3d.files import write_text
 from sr3d.report.filled import Entry, Results, collect
 from sr3d.report.findings import Findings
-from sr3d.report.layout import lay_out
+from sr3d.report.layout import Printed, lay_out
 from sr3d.report.paper import DATASETS, STATISTICS, PaperTable, read_paper
 from sr3d.report.render import to_latex, to_markdown, to_text
 
@@ -46,17 +46,27 @@ def write_tables(
         table = _table(tables, name)
         for dataset in datasets or _with_results(table, found):
             filled = collect(found[dataset], table)
-            printed = lay_out(filled)
-            texts = {
-                "md": to_markdown(printed),
-                "csv": raw_numbers(filled).to_csv(index=False),
-                "tex": to_latex(printed),
-            }
-            for ending in FORMATS:
-                written.append(out / f"{name}_{dataset}.{ending}")
-                write_text(written[-1], texts[ending])
+            written += write_table(filled, lay_out(filled), out)
+    return [*written, write_index(out, tables)]
+
+
+def write_table(filled: Results, printed: Printed, out: Path) -> list[Path]:
+    """Write one table on one data set: `{table}_{dataset}.{md,csv,tex}`."""
+    texts = {
+        "md": to_markdown(printed),
+        "csv": raw_numbers(filled).to_csv(index=False),
+        "tex": to_latex(printed),
+    }
+    paths = [out / f"{printed.name}_{printed.dataset}.{ending}" for ending in FORMATS]
+    for path, ending in zip(paths, FORMATS, strict=True):
+        write_text(path, texts[ending])
+    return paths
+
+
+def write_index(out: Path, tables: Mapping[str, PaperTable]) -> Path:
+    """Write `index.md`, the list of all tables that lie in `out`."""
     write_text(out / INDEX, _index(out, tables))
-    return [*written, out / INDEX]
+    return out / INDEX
 
 
 def render_text(results: str | Path, paper_file: str | Path, name: str, dataset: str) -> str:
@@ -135,7 +145,7 @@ def _with_results(table: PaperTable, found: dict[str, Findings]) -> Sequence[str
     return with_results or table.datasets
 
 
-def _index(out: Path, tables: dict[str, PaperTable]) -> str:
+def _index(out: Path, tables: Mapping[str, PaperTable]) -> str:
     lines = ["# Tables", "", "| table | ours on | files |", "| --- | --- | --- |"]
     for table in tables.values():
         for dataset, printed in DATASETS.items():

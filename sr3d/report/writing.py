@@ -18,7 +18,8 @@ from sr3d.report.page import Part, Report, render_page
 from sr3d.report.page.content import OWN_FIGURES
 from sr3d.report.page.report import datasets_of, ran, settings_of, title_of
 from sr3d.report.paper import DATASETS, Paper, printed_dataset, read_paper
-from sr3d.report.tables import write_tables
+from sr3d.report.render import escape_markdown
+from sr3d.report.tables import write_index, write_table
 from sr3d.report.verdicts import Judged, Verdict, count, judge
 
 PAGE, CLAIMS = "index.html", "claims"
@@ -38,7 +39,7 @@ def write_report(
 ) -> list[Path]:
     """Write everything that the runs below `results` tell of the paper, and return the files.
 
-    These are the tables (`write_tables`), the figures (`draw_figures`), `claims.{md,csv}` and
+    These are the tables (`write_table`), the figures (`draw_figures`), `claims.{md,csv}` and
     `index.html`. Where runs are missing, each says so.
 
     names: tables and figures, by default all. datasets: by default those with results, or else the
@@ -50,27 +51,28 @@ def write_report(
     paper, out = read_paper(paper_file), Path(out)
     names = _known(paper, names)
     found = _findings(Path(results), paper, datasets)
-    written, parts = [], []
+    written: list[Path] = []
+    parts: list[Part] = []
+    cited: list[Judged] = []
     for findings in found:
         shown = [name for name in names if findings in _shown_on(paper, name, found)]
         tables = [name for name in shown if name in paper.tables]
         figures = [name for name in shown if name in paper.figures]
-        if tables:
-            written += write_tables(results, paper_file, out, tables, [findings.dataset])
         prepared = (data or {}).get(findings.dataset)
         drawn = draw_figures(paper, findings, out, [*figures, *OWN_FIGURES], prepared)
         written += [path for one in drawn for path in (one.svg, one.png) if path is not None]
-        printed = tuple(lay_out(collect(findings, paper.tables[name])) for name in tables)
-        judged = tuple(
-            one
-            for one in judge(paper, findings)
-            if one.claim.of in names and _belongs(one, findings.dataset, found)
-        )
-        parts.append(Part(findings, printed, judged, tuple(drawn)))
-    cited = (one for one in judge(paper, found[0]) if one.verdict is Verdict.CITED)
-    report = Report(
-        paper, tuple(names), tuple(parts), tuple(one for one in cited if one.claim.of in names)
-    )
+        printed = []
+        for name in tables:
+            filled = collect(findings, paper.tables[name])
+            printed.append(lay_out(filled))
+            written += write_table(filled, printed[-1], out)
+        every = [one for one in judge(paper, findings) if one.claim.of in names]
+        judged = [one for one in every if _belongs(one, findings.dataset, found)]
+        parts.append(Part(findings, tuple(printed), tuple(judged), tuple(drawn)))
+        cited = [one for one in every if one.verdict is Verdict.CITED]  # the same on any data
+    if any(part.tables for part in parts):
+        written.append(write_index(out, paper.tables))
+    report = Report(paper, tuple(names), tuple(parts), tuple(cited))
     for name, text in (
         (f"{CLAIMS}.md", claims_as_markdown(report)),
         (f"{CLAIMS}.csv", claims_as_csv(report)),
@@ -114,7 +116,7 @@ def claims_as_markdown(report: Report) -> str:
                 "| --- " * 5 + "|",
             ]
         cells = (one.claim.says, one.verdict.value, one.paper_says, one.ours, one.why)
-        lines.append("| " + " | ".join(_md(cell) for cell in cells) + " |")
+        lines.append("| " + " | ".join(escape_markdown(cell) for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -167,9 +169,3 @@ def _every(report: Report) -> list[tuple[str, Judged]]:
 
 def _plain(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}"
-
-
-def _md(text: str) -> str:
-    for letter in "\\|*_[]<`":
-        text = text.replace(letter, "\\" + letter)
-    return text
