@@ -1,6 +1,7 @@
 """Where a training step of the full-size network goes, and SPOTA's share of it.
 
     python -m benchmarks.training_step --points SCAN.npz --threads 1 --out FILE.json
+    python -m benchmarks.training_step --points SCAN.npz --device cuda --precision bf16 --out …
 
 SCAN.npz holds `points` (N, 6): metres, colours 0-1; the ground truth is made of boxes placed on
 random points, as many as ScanNet's scenes have on average and at most (13 and 54).
@@ -25,26 +26,34 @@ from sr3d.machine import machine_facts, versions
 from sr3d.models.criterion import GroundTruth, assign, detection_loss
 from sr3d.models.detector import build_detector
 from sr3d.models.voxelize import voxelize
+from sr3d.training import network_precision
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--points", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "tf32", "bf16"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
+    device = torch.device(args.device)
     points = torch.from_numpy(np.load(args.points)["points"]).float()
     config = default_config("scannet")
-    model = build_detector(config).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    model = build_detector(config).to(device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=device.type == "cuda" or None)
 
     results: dict[str, Any] = {}
     for boxes in (13, 54):
-        truth = _truth(points, boxes)
-        rows = [_step(model, optimizer, points, truth) for _ in range(args.rounds + 1)][1:]
+        truth = _truth(points, boxes).to(device)
+        with network_precision(model, args.precision):
+            steps = [
+                _step(model, optimizer, points.to(device), truth) for _ in range(args.rounds + 1)
+            ]
+        rows = steps[1:]
         parts = {name: statistics.median(row[name] for row in rows) for name in rows[0]}
         parts["spota_share"] = statistics.median(row["spota"] / row["step"] for row in rows)
         results[f"{boxes} boxes"] = parts
@@ -55,6 +64,8 @@ def main() -> None:
             "benchmark": "training_step",
             "points": len(points),
             "threads": args.threads,
+            "device": args.device,
+            "precision": args.precision,
             "median": results,
             "machine": machine_facts(),
             "versions": versions(),
@@ -75,28 +86,35 @@ def _step(
 ) -> dict[str, float]:
     """Seconds of one step on one scene and of its parts; SPOTA is timed apart, once more."""
     config = default_config("scannet")
-    marks = [time.perf_counter()]
+    marks = [_now(points)]
     voxels = voxelize([points[:, :3]], [points[:, 3:]], config.model.voxel_size)
     predictions = model(voxels)
-    marks.append(time.perf_counter())
+    marks.append(_now(points))
     terms = detection_loss(predictions, truth, SCANNET, config.assigner, config.loss)
-    marks.append(time.perf_counter())
+    marks.append(_now(points))
     optimizer.zero_grad(set_to_none=True)
     terms.total.backward()
-    marks.append(time.perf_counter())
+    marks.append(_now(points))
     optimizer.step()
-    marks.append(time.perf_counter())
+    marks.append(_now(points))
     forward, loss, backward, update = (b - a for a, b in pairwise(marks))
-    started = time.perf_counter()
     assign(predictions, truth, SCANNET, config.assigner)
+    spota = _now(points) - marks[-1]
     return {
         "forward": forward,
         "loss": loss,
         "backward": backward,
         "optimizer": update,
         "step": marks[-1] - marks[0],
-        "spota": time.perf_counter() - started,
+        "spota": spota,
     }
+
+
+def _now(points: torch.Tensor) -> float:
+    """Seconds, once the device has done what it was asked for."""
+    if points.is_cuda:
+        torch.cuda.synchronize(points.device)
+    return time.perf_counter()
 
 
 if __name__ == "__main__":

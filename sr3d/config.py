@@ -102,6 +102,7 @@ class TrainConfig:
     warmup_iters: int = 300
     weight_decay: float = 1e-4
     clip_norm: float = 10.0
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"  # of the network's products; tf32: GPUs
 
 
 @dataclass(frozen=True)

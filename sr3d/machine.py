@@ -18,14 +18,14 @@ from sr3d.files import code_digest
 # What of this package decides the numbers of a training or a test, data aside, which have a digest
 # of their own.
 _COMPUTING = (
-    "config.py", "training.py", "evaluation.py", "data/loader.py", "data/scene.py",
+    "config.py", "training.py", "distributed.py", "evaluation.py", "data/loader.py", "data/scene.py",
     "data/transforms.py", "geometry", "sparse", "models", "assigners", "losses", "metrics",
 )  # fmt: skip
 _PACKAGES = ("sr3d", "torch", "numpy", "snakemake", "mlflow", "MinkowskiEngine", "mmdet3d")
 
 
 def machine_facts() -> dict[str, Any]:
-    """Processor, memory, accelerators and operating system."""
+    """Processor, memory, accelerators, operating system; threads, and processes of torchrun."""
     return {
         "system": f"{platform.system()} {platform.release()}",
         "processor": _processor(),
@@ -36,6 +36,7 @@ def machine_facts() -> dict[str, Any]:
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "cuda": torch.version.cuda if torch.cuda.is_available() else None,
         "threads": torch.get_num_threads(),
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
     }
 
 

@@ -2,30 +2,34 @@
 
 Nothing it draws at random depends on what came before: batches and augmentation follow from
 (seed, epoch, position), so a resumed run takes the steps that an uninterrupted one would have.
+
+On a GPU no step waits for the device: the values of the curves are fetched every few steps, and
+with them come the check of the loss, checkpoints and the wish to stop.
 """
 
 from __future__ import annotations
 
-import json
 import signal
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from types import FrameType
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 from sr3d.config import Config, TrainConfig
+from sr3d.curve import Curve, Line
 from sr3d.data.datasets import get_dataset
-from sr3d.data.loader import TrainingScenes, epoch_batches, load_batches
+from sr3d.data.loader import Place, TrainingScenes, epoch_batches, load_batches, on_device
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.scene import Scene
+from sr3d.distributed import ALONE, Processes, backward, share_norms
 from sr3d.errors import InputError
 from sr3d.files import atomic_path, exclusive
 from sr3d.models.detector import Detector, build_detector
@@ -40,11 +44,13 @@ from sr3d.records import (
     train_seed,
 )
 from sr3d.runs import Stopwatch, finish_run, open_split
+from sr3d.sparse import SparseTensor
 
 # Not among a run's declared results, so a workflow that clears those of a failed job keeps them.
 CHECKPOINT_FILE = "last.ckpt"
 CURVE_FILE = "metrics.partial.jsonl"
 _SECONDS_BETWEEN_CHECKPOINTS = 60.0
+_STEPS_BETWEEN_FETCHES = {"cpu": 1, "cuda": 10}  # a few seconds at most: who says stop waits
 
 
 @dataclass(frozen=True)
@@ -62,26 +68,31 @@ class TrainingJob:
     workers: int = 0
 
 
-def train(job: TrainingJob) -> RunRecord:
+def train(job: TrainingJob, processes: Processes = ALONE) -> RunRecord:
     """Train, and leave `model.safetensors`, `metrics.jsonl` and `run.json` in the job's folder.
 
+    processes: which all call this with the same job, and get the same record.
+
     Raises:
-        InputError: unusable data, another process that trains in this folder, or a loss that
-            stopped being a number.
+        InputError: unusable data, another process that trains in this folder, fewer scenes in a
+            batch than processes, or a loss that stopped being a number.
     """
     scenes = open_split(job.data, job.split, get_dataset(job.config.dataset))
-    with exclusive(job.out / RUN_FILE):
-        return _train(job, scenes)
+    with exclusive(job.out / RUN_FILE) if processes.first else nullcontext():
+        watch, config = Stopwatch(), job.config
+        seed = train_seed(config.seed, job.index)
+        torch.manual_seed(seed)
+        model = build_detector(config).to(job.device)
+        if processes.count > 1:
+            share_norms(model)
+        training = _Training(job, model, scenes, seed, processes)
+        with network_precision(model, config.train.precision):
+            training.run()
+        return processes.from_first(lambda: _finish(training, watch))
 
 
-def _train(job: TrainingJob, scenes: PreparedDataset) -> RunRecord:
-    watch, config = Stopwatch(), job.config
-    seed = train_seed(config.seed, job.index)
-    torch.manual_seed(seed)
-    model = build_detector(config).to(job.device)
-    training = _Training(job, model, scenes, seed)
-    training.run()
-
+def _finish(training: _Training, watch: Stopwatch) -> RunRecord:
+    job, config, model = training.job, training.job.config, training.model
     with atomic_path(job.out / MODEL_FILE) as temporary:
         save_file(model.state_dict(), temporary)
     (job.out / CURVE_FILE).replace(job.out / METRICS_FILE)
@@ -93,8 +104,8 @@ def _train(job: TrainingJob, scenes: PreparedDataset) -> RunRecord:
         setting=job.setting,
         train=job.index,
         test=None,
-        seeds={"base": config.seed, "train": seed},
-        scenes=scenes,
+        seeds={"base": config.seed, "train": training.seed},
+        scenes=training.scenes,
         model=model,
         device=job.device,
         watch=watch,
@@ -114,13 +125,24 @@ class _Training:
     """The state of a training: what a checkpoint holds, and the steps that change it."""
 
     def __init__(
-        self, job: TrainingJob, model: Detector[Any], scenes: PreparedDataset, seed: int
+        self,
+        job: TrainingJob,
+        model: Detector[Any],
+        scenes: PreparedDataset,
+        seed: int,
+        processes: Processes = ALONE,
     ) -> None:
         self.job, self.model, self.scenes, self.seed = job, model, scenes, seed
+        self.processes, self.device = processes, torch.device(job.device)
         self.config = job.config.train
         self.optimizer = torch.optim.AdamW(
-            model.parameters(), lr=self.config.lr, weight_decay=self.config.weight_decay
+            model.parameters(),
+            lr=self.config.lr,
+            weight_decay=self.config.weight_decay,
+            fused=self.device.type == "cuda" or None,
         )
+        self.batches = [self._batches(epoch) for epoch in range(self.config.epochs)]
+        self.total = sum(map(len, self.batches))
         self.step = 0
         self.seconds_before = 0.0  # of the runs that were interrupted, up to their checkpoints
         self.seconds = 0.0
@@ -136,77 +158,77 @@ class _Training:
     def run(self) -> None:
         """Train to the end, from the checkpoint if there is one."""
         self._resume()
-        batches = [self._batches(epoch) for epoch in range(self.config.epochs)]
-        steps_an_epoch = len(batches[0])
-        total = steps_an_epoch * self.config.epochs
+        first, every = self.processes.first, _STEPS_BETWEEN_FETCHES[self.device.type]
         label = f"{self.job.config.dataset}/{self.job.setting}/train{self.job.index}"
-        augmented = TrainingScenes(self.scenes, self.job.config.augment, self.seed)
         self.model.train()
         with (
-            Progress(label, total, self.step) as progress,
-            self._curve() as curve,
+            Progress(label, self.total, self.step) if first else nullcontext() as progress,
+            Curve(self.job.out / CURVE_FILE, self.step, writes=first) as curve,
             _stop_on_signal() as stopped,
+            closing(self._left()) as left,
         ):
             saved = started = time.monotonic()
-            for epoch in range(self.step // steps_an_epoch, self.config.epochs):
-                rest = batches[epoch][self.step - epoch * steps_an_epoch :]
-                with closing(load_batches(augmented, rest, self.job.workers)) as loaded:
-                    for scenes in loaded:
-                        self.last = self._take_step(scenes, epoch, total)
-                        curve.write(json.dumps(self.last, allow_nan=False) + "\n")
-                        progress.update(self.step, f"loss {self.last['loss']:.3f}")
-                        now = time.monotonic()
-                        if stopped() or now - saved > _SECONDS_BETWEEN_CHECKPOINTS:
-                            self._save(curve, self.seconds_before + now - started)
-                            saved = now
-                        if stopped():
-                            raise KeyboardInterrupt
+            for epoch, batch, scenes in left:
+                curve.add(self._take_step(epoch, batch, scenes, stopped))
+                if self.step % every and self.step < self.total:
+                    continue
+                curve.fetch()
+                if progress:
+                    progress.update(self.step, f"loss {curve.last['loss']:.3f}")
+                now = time.monotonic()
+                if curve.stop or now - saved > _SECONDS_BETWEEN_CHECKPOINTS:
+                    self._save(self.seconds_before + now - started)
+                    saved = now
+                if curve.stop:
+                    raise KeyboardInterrupt
             self.seconds = self.seconds_before + time.monotonic() - started
+            self.last = curve.last
 
-    def _batches(self, epoch: int) -> list[Any]:
-        c = self.config
-        return epoch_batches(len(self.scenes), c.repeat, c.batch_size, self.seed, epoch)
+    def _batches(self, epoch: int) -> list[list[Place]]:
+        c, processes = self.config, self.processes.count
+        batches = epoch_batches(len(self.scenes), c.repeat, c.batch_size, self.seed, epoch)
+        if len(batches[0]) < processes:
+            raise InputError(
+                f"train.batch_size={c.batch_size}: {processes} processes share batches of "
+                f"{len(batches[0])}; start no more of them than a batch has scenes"
+            )
+        return batches
 
-    def _take_step(self, scenes: list[Scene], epoch: int, total: int) -> dict[str, Any]:
+    def _left(self) -> Generator[tuple[int, list[Place], list[Scene]], None, None]:
+        """What is left to train on: epoch, batch, and the scenes of it that are this process's."""
+        augmented = TrainingScenes(self.scenes, self.job.config.augment, self.seed)
+        pin, done = self.device.type == "cuda", self.step
+        for epoch, whole in enumerate(self.batches):
+            rest, done = whole[done:], max(0, done - len(whole))
+            own = [self.processes.share(batch) for batch in rest]
+            with closing(load_batches(augmented, own, self.job.workers, pin)) as loaded:
+                for batch, scenes in zip(rest, loaded, strict=True):
+                    yield epoch, batch, scenes
+
+    def _take_step(
+        self, epoch: int, batch: list[Place], scenes: list[Scene], stopped: Callable[[], bool]
+    ) -> Line:
+        """One step, for whose values nobody has waited yet. stopped: was this process told to?"""
         rate = learning_rate(self.config, self.step, epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         terms = batch_loss(self.model, scenes)
-        value = terms.total
-        if not torch.isfinite(value):
-            names = ", ".join(scene.id for scene in scenes)
-            raise InputError(
-                f"{self.job.out}: the loss is {value.item()} at step {self.step} (scenes {names}); "
-                "lower train.lr, or look at these scenes"
-            )
         self.optimizer.zero_grad(set_to_none=True)
-        value.backward()
+        divisor = _divisor(self.job.config, terms, scenes)
+        values = backward(terms, divisor, self.model, self.processes, stopped())
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         self.optimizer.step()
         self.step += 1
-        return {
-            "step": self.step,
-            "steps": total,
-            "epoch": epoch,
-            "lr": rate,
-            "loss": _plain(value),
-            **{f"loss_{name}": _plain(term) for name, term in terms.parts.items()},
-            "aic": _plain(terms.aic),
-            "positives": terms.positives,
-            "grad_norm": _plain(norm),
-        }
+        return Line(
+            {"step": self.step, "steps": self.total, "epoch": epoch, "lr": rate},
+            [self.scenes.ids[index] for _, _, index in batch],
+            {**values, "grad_norm": norm},
+        )
 
-    @contextmanager
-    def _curve(self) -> Iterator[TextIO]:
-        """The curve so far, cut back to the checkpoint's step, open for more."""
-        path = self.job.out / CURVE_FILE
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        with open(path, "w", encoding="utf-8", buffering=1) as file:
-            file.writelines(line + "\n" for line in lines[: self.step])
-            yield file
-
-    def _save(self, curve: TextIO, seconds: float) -> None:
-        curve.flush()
+    def _save(self, seconds: float) -> None:
+        """For the first process to do, whenever the values of all steps have been seen."""
+        if not self.processes.first:
+            return
         with atomic_path(self.job.out / CHECKPOINT_FILE) as temporary:
             torch.save(
                 {
@@ -220,25 +242,71 @@ class _Training:
             )
 
     def _resume(self) -> None:
+        checkpoint = self.processes.from_first(self._checkpoint)
+        if checkpoint is None:
+            return
+        self.model.load_state_dict(checkpoint["model"])
+        # Groups say how this device computes; what else they hold, the configuration says too.
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({**checkpoint["optimizer"], "param_groups": groups})
+        self.step, self.seconds_before = checkpoint["step"], checkpoint["seconds"]
+
+    def _checkpoint(self) -> dict[str, Any] | None:
+        """This training's checkpoint, if it has one; else its curve is none either."""
         path = self.job.out / CHECKPOINT_FILE
         curve = self.job.out / CURVE_FILE
-        if not path.exists() or not curve.exists():
-            curve.unlink(missing_ok=True)
-            return
-        checkpoint = torch.load(path, map_location=self.job.device, weights_only=True)
-        if checkpoint["identity"] != self.identity:
-            curve.unlink()
-            return  # of another configuration or other data: start anew
-        self.model.load_state_dict(checkpoint["model"])
-        self.optimizer.load_state_dict(checkpoint["optimizer"])
-        self.step, self.seconds_before = checkpoint["step"], checkpoint["seconds"]
+        if path.exists() and curve.exists():
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+            if checkpoint["identity"] == self.identity:
+                return checkpoint
+        curve.unlink(missing_ok=True)  # of another configuration or other data: start anew
+        return None
 
 
 def batch_loss(model: Detector[Any], scenes: list[Scene]) -> LossTerms:
     """Voxelise a batch, run the network and take the loss."""
-    voxels = model.voxels([s.points for s in scenes], [s.colors for s in scenes])
+    device = next(model.parameters()).device
+    points, colors = zip(
+        *((on_device(s.points, device), on_device(s.colors, device)) for s in scenes), strict=True
+    )
     truth = GroundTruth.collate([s.boxes.tensor for s in scenes], [s.labels for s in scenes])
-    return model.loss(model(voxels), truth.to(voxels.features.device))
+    truth = GroundTruth(
+        *(on_device(value, device) for value in (truth.boxes, truth.labels, truth.scenes))
+    )
+    return model.loss(model(model.voxels(points, colors)), truth)
+
+
+def _divisor(config: Config, terms: LossTerms, scenes: list[Scene]) -> int:
+    """What the terms of some scenes were divided by (or 1), so that those of more scenes add up."""
+    match config.model.name:
+        case "tr3d":
+            return terms.positives
+        case "fcaf3d":
+            return len(scenes)
+
+
+@contextmanager
+def network_precision(model: Detector[Any], precision: str) -> Iterator[None]:
+    """For the block, let the network multiply in another precision than fp32.
+
+    "tf32": what GPUs make of fp32, ten bits of mantissa. "bf16": autocast up to the raw outputs.
+    Weights, statistics of batch norms, decoding, assigners and losses stay fp32 in any case.
+    """
+    matmul, levels = torch.backends.cuda.matmul, model.levels
+    before, matmul.allow_tf32 = matmul.allow_tf32, precision == "tf32"
+
+    def in_bf16(x: SparseTensor) -> list[tuple[Any, ...]]:
+        with torch.autocast(x.features.device.type, torch.bfloat16):
+            found = levels(x)
+        return [(sites, *(output.float() for output in outputs)) for sites, *outputs in found]
+
+    if precision == "bf16":
+        vars(model)["levels"] = in_bf16  # shadows the method
+    try:
+        yield
+    finally:
+        matmul.allow_tf32 = before
+        vars(model).pop("levels", None)
 
 
 def epoch_means(rows: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
@@ -280,7 +348,3 @@ def _stop_on_signal() -> Iterator[Any]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def _plain(value: Tensor) -> float:
-    return round(float(value.detach()), 6)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import ExitStack
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from sr3d.cli.arguments import Verbs
@@ -12,7 +14,10 @@ from sr3d.errors import InputError
 
 
 def add_train(verbs: Verbs, common: argparse.ArgumentParser) -> None:
-    about = "Train one setting once. Interrupted, the same command goes on where it stopped."
+    about = (
+        "Train one setting once. Interrupted, the same command goes on where it stopped. On N "
+        "GPUs, with the same batches: torchrun --nproc-per-node=N -m sr3d train …"
+    )
     verb = verbs.add_parser("train", parents=[common], help=about, description=about)
     verb.add_argument("--dataset", required=True, metavar="NAME", help=", ".join(DATASETS))
     verb.add_argument("--data", type=Path, required=True, metavar="DIR", help="prepared folder")
@@ -30,15 +35,16 @@ def add_train(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 
 
 def _train(args: argparse.Namespace) -> None:
-    overrides = _overrides(args)
-    config: Config = default_config(args.dataset).with_overrides(overrides)
-    if args.seed is not None:
-        config = config.with_overrides([f"seed={args.seed}"])
-    with _device(args):
-        from sr3d.training import TrainingJob, train
+    with _one_voice():
+        overrides = _overrides(args)
+        config: Config = default_config(args.dataset).with_overrides(overrides)
+        if args.seed is not None:
+            config = config.with_overrides([f"seed={args.seed}"])
+        with _device(args):
+            from sr3d.distributed import torchrun_processes
+            from sr3d.training import TrainingJob, train
 
-        record = train(
-            TrainingJob(
+            job = TrainingJob(
                 config=config,
                 overrides=overrides,
                 data=args.data,
@@ -49,8 +55,25 @@ def _train(args: argparse.Namespace) -> None:
                 device=args.device,
                 workers=args.workers,
             )
-        )
-    print(f"{args.out}: {record.wall_seconds:.0f} s, last loss {record.metrics['loss']:.3f}")
+            with torchrun_processes(args.device) as processes:
+                record = train(job, processes)
+        if processes.first:
+            seconds, loss = record.wall_seconds, record.metrics["loss"]
+            print(f"{args.out}: {seconds:.0f} s, last loss {loss:.3f}")
+
+
+@contextmanager
+def _one_voice() -> Iterator[None]:
+    """Of processes that torchrun started, the first to fail says why; the others end silently."""
+    try:
+        yield
+    except BaseException:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            from sr3d.distributed import first_to_fail
+
+            if not first_to_fail():
+                raise SystemExit(1) from None
+        raise
 
 
 def add_test(verbs: Verbs, common: argparse.ArgumentParser) -> None:
@@ -109,8 +132,11 @@ def _device(args: argparse.Namespace) -> ExitStack:
     """Lease a GPU if one is asked for (before torch looks for it), and fix the threads."""
     stack = ExitStack()
     if args.device == "cuda":
-        from sr3d.gpu_lease import lease_gpu
+        from sr3d.gpu_lease import lease_gpu, visible_gpus
 
+        gpus, wanted = len(visible_gpus()), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        if 0 < gpus < wanted:
+            raise InputError(f"{wanted} processes, but {gpus} GPUs; lower --nproc-per-node")
         stack.enter_context(lease_gpu())
     import torch
 

@@ -23,7 +23,7 @@ from sr3d.evaluation import detect_scene
 from sr3d.geometry.box_set import BoxSet
 from sr3d.metrics.matching import best_ground_truth
 from sr3d.models.detector import Detections, build_detector
-from sr3d.training import batch_loss
+from sr3d.training import batch_loss, network_precision
 
 T = TypeVar("T")
 _ENOUGH = 20  # steps or scenes; more make the mean no better worth having
@@ -79,7 +79,8 @@ def time_training(
 
     def step(loaded: list[Scene]) -> None:
         optimizer.zero_grad(set_to_none=True)
-        batch_loss(model, loaded).total.backward()
+        with network_precision(model, config.train.precision):
+            batch_loss(model, loaded).total.backward()
         nn.utils.clip_grad_norm_(model.parameters(), config.train.clip_norm)
         optimizer.step()
 

@@ -1,0 +1,270 @@
+"""Two processes on the CPU do what one does: norms, gradients, whole trainings, stops, errors."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor, nn
+
+from sr3d import training
+from sr3d.cli import main
+from sr3d.config import Config, default_config
+from sr3d.data.prepared import PreparedDataset
+from sr3d.data.scene import Scene
+from sr3d.distributed import ALONE, Processes, SharedBatchNorm, backward, share_norms
+from sr3d.errors import InputError
+from sr3d.geometry.boxes import Boxes
+from sr3d.models.detector import build_detector
+from sr3d.records import read_metrics
+from sr3d.sparse import SparseTensor
+from sr3d.sparse.nn import SparseBatchNorm
+from sr3d.training import CHECKPOINT_FILE, CURVE_FILE, TrainingJob, batch_loss, train
+from tests.test_training import TINY
+
+STOP_AFTER = 4
+# A steady rate: Adam magnifies rounding, and the larger the rate, the sooner it shows.
+SCHEDULE = ["train.batch_size=3", "train.epochs=5", "train.milestones=[4]", "train.lr=1e-3"]
+FCAF3D = ["model=fcaf3d", "model.planes=[8,8,8]", "model.stem_channels=8", "model.neck_channels=8"]
+# Rows of either process, in a norm's input; of the last two, one row has no variance.
+ROWS = ([27, 13], [1, 2], [1, 0])
+
+
+def config(*overrides: str) -> Config:
+    return default_config("synthetic").with_overrides([*TINY, *overrides])
+
+
+def job(data: Path, out: Path) -> TrainingJob:
+    return TrainingJob(config(*SCHEDULE), [*TINY, *SCHEDULE], data, out, "sr3d", 0)
+
+
+def normed(norm: nn.Module, x: Tensor, upstream: Tensor) -> dict[str, Tensor]:
+    """Output, gradients and statistics of a norm after one step on the rows `x`."""
+    x = x.clone().requires_grad_()
+    coords = torch.zeros(len(x), 4, dtype=torch.int32)
+    coords[:, 1] = torch.arange(len(x))
+    out = norm(SparseTensor.from_coords(coords, x)).features
+    out.backward(upstream)
+    buffers = {name: value.clone() for name, value in norm.named_buffers()}
+    grads = {f"grad {name}": p.grad for name, p in norm.named_parameters()}
+    return {"out": out.detach(), "grad": x.grad, **grads, **buffers}
+
+
+def norm_input(rows: list[int]) -> tuple[Tensor, Tensor, SparseBatchNorm]:
+    draw = torch.Generator().manual_seed(sum(rows))
+    x = 3 + 2 * torch.randn(sum(rows), 5, generator=draw, dtype=torch.float64)
+    norm = SparseBatchNorm(5).double()
+    with torch.no_grad():
+        norm.bn.weight.copy_(torch.rand(5, generator=draw) + 0.5)
+        norm.bn.get_buffer("running_mean").copy_(torch.rand(5, generator=draw))
+    return x, torch.randn(x.shape, generator=draw, dtype=torch.float64), norm
+
+
+def scenes_of(data: Path) -> list[Scene]:
+    """Three in double precision; the second, which is the second process's, has no boxes."""
+    scenes = []
+    for i in range(3):
+        scene = PreparedDataset(data, "train")[i]
+        kept = slice(0 if i == 1 else None)
+        boxes, labels = Boxes(scene.boxes.tensor[kept].double()), scene.labels[kept]
+        scenes.append(Scene(scene.id, scene.points.double(), scene.colors.double(), boxes, labels))
+    return scenes
+
+
+@contextlib.contextmanager
+def in_double() -> Iterator[None]:
+    """So that sums in another order agree to many digits."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def gradients(scenes: list[Scene], processes: Processes, overrides: list[str]) -> dict[str, Any]:
+    """Gradients and curve values of one step on this process's share of some scenes."""
+    torch.manual_seed(0)
+    with in_double():
+        model = build_detector(config(*overrides)).train()
+        if processes.count > 1:
+            share_norms(model)
+        share = processes.share(scenes)
+        terms = batch_loss(model, share)
+        divisor = training._divisor(config(*overrides), terms, share)
+        values = backward(terms, divisor, model, processes, stop=processes.rank == 1)
+    grads = {name: p.grad for name, p in model.named_parameters()}
+    return {"grads": grads, "values": values, "positives": terms.positives}
+
+
+def work(rank: int, folder: Path, data: Path) -> None:
+    """All that two processes do in these tests, because to start them takes longest."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    processes = Processes(rank, 2)
+    found: dict[str, Any] = {}
+    for rows in ROWS:
+        x, upstream, norm = norm_input(rows)
+        shared = SharedBatchNorm(norm.bn)
+        found[f"norm {rows}"] = normed(shared, x.split(rows)[rank], upstream.split(rows)[rank])
+    found["tr3d"] = gradients(scenes_of(data), processes, [])
+    found["fcaf3d"] = gradients(scenes_of(data), processes, FCAF3D)
+    found["handed"] = processes.from_first(lambda: f"from {rank}")
+    torch.save(found, folder / f"found{rank}.pt")
+
+    take_step = training._Training._take_step
+
+    def told(self: Any, *args: Any) -> Any:
+        if self.step == STOP_AFTER - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return take_step(self, *args)
+
+    if rank == 1:
+        training._Training._take_step = told  # type: ignore
+    with contextlib.suppress(KeyboardInterrupt):
+        train(job(data, folder / "run"), processes)
+        raise AssertionError("not stopped")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def pair(rooms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what each of two processes found, and with their interrupted training."""
+    folder = tmp_path_factory.mktemp("pair")
+    mp.spawn(work, (folder, rooms), nprocs=2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(rooms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The training of one process."""
+    out = tmp_path_factory.mktemp("alone")
+    train(job(rooms, out))
+    return out
+
+
+def found(pair: Path) -> list[dict[str, Any]]:
+    return [torch.load(pair / f"found{rank}.pt", weights_only=False) for rank in range(2)]
+
+
+@pytest.mark.parametrize("rows", ROWS)
+def test_a_shared_norm_is_the_norm_of_all_rows(pair: Path, rows: list[int]) -> None:
+    x, upstream, norm = norm_input(rows)
+    whole = normed(norm, x, upstream)
+    parts = [f[f"norm {rows}"] for f in found(pair)]
+    for name in ("out", "grad"):
+        together = torch.cat([part[name] for part in parts])
+        torch.testing.assert_close(together, whole[name], rtol=1e-10, atol=1e-10)
+    for name in ("grad bn.weight", "grad bn.bias"):  # the gradients' own sum adds these up
+        torch.testing.assert_close(parts[0][name] + parts[1][name], whole[name])
+    for name in ("bn.running_mean", "bn.running_var", "bn.num_batches_tracked"):
+        for part in parts:
+            torch.testing.assert_close(part[name], whole[name])
+
+
+@pytest.mark.parametrize(("name", "overrides"), [("tr3d", []), ("fcaf3d", FCAF3D)])
+def test_gradients_and_curves_are_those_of_the_whole_batch(
+    pair: Path, rooms: Path, name: str, overrides: list[str]
+) -> None:
+    whole = gradients(scenes_of(rooms), ALONE, overrides)
+    parts = [f[name] for f in found(pair)]
+    assert parts[0]["positives"] == whole["positives"] > 0
+    assert parts[1]["positives"] == 0
+    for part in parts:
+        assert part["grads"].keys() == whole["grads"].keys()
+        for key, grad in whole["grads"].items():
+            assert (part["grads"][key] - grad).abs().max() <= 1e-10 * grad.abs().max(), key
+        assert part["values"].pop("stop") == 1  # the second process was told to
+        for key, value in part["values"].items():
+            assert float(value) == pytest.approx(float(whole["values"][key]), rel=1e-10), key
+
+
+def test_the_first_hands_what_it_made_to_all(pair: Path) -> None:
+    assert [f["handed"] for f in found(pair)] == ["from 0", "from 0"]
+
+
+def test_all_stop_when_one_is_told_and_one_process_can_go_on(
+    pair: Path, alone: Path, rooms: Path
+) -> None:
+    run = pair / "run"
+    assert (run / CHECKPOINT_FILE).exists()
+    assert len(read_metrics(run / CURVE_FILE)) == STOP_AFTER
+    train(job(rooms, run))
+    assert_same_curve(run, alone)
+
+
+def test_torchrun_gives_the_curve_of_one_process(alone: Path, rooms: Path, tmp_path: Path) -> None:
+    done = torchrun("-m", "sr3d", "train", *arguments(rooms, tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("last loss") == 1
+    assert_same_curve(tmp_path / "run", alone)
+    files = {path.name for path in (tmp_path / "run").iterdir() if path.name[0] != "."}
+    assert files == {"run.json", "metrics.jsonl", "model.safetensors"}
+
+
+def test_an_error_in_one_process_ends_all_with_one_message(rooms: Path, tmp_path: Path) -> None:
+    script = tmp_path / "one_fails.py"
+    script.write_text(
+        "import os, sys\n"
+        "from sr3d import training\n"
+        "from sr3d.cli import main\n"
+        "from sr3d.errors import InputError\n"
+        "compute = training.batch_loss\n"
+        "def broken(model, scenes):\n"
+        "    broken.steps += 1\n"
+        "    if os.environ['RANK'] == '1' and broken.steps == 3:\n"
+        "        raise InputError('a scene cannot be read')\n"
+        "    return compute(model, scenes)\n"
+        "broken.steps = 0\n"
+        "training.batch_loss = broken\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    done = torchrun(str(script), "train", *arguments(rooms, tmp_path / "run"))
+    assert done.returncode != 0
+    ours = [line for line in done.stderr.splitlines() if line.startswith("sr3d: ")]
+    assert ours == ["sr3d: a scene cannot be read"]
+    assert "Error: a scene" not in done.stderr
+    assert not (tmp_path / "run/run.json").exists()
+
+
+def test_every_process_needs_a_gpu_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    words = ["train", "--dataset", "synthetic", "--data", "x", "--out", "y", "--device", "cuda"]
+    assert main(words) == 2
+    assert "2 processes, but 1 GPUs; lower --nproc-per-node" in capsys.readouterr().err
+
+
+def test_a_batch_has_a_scene_for_every_process(rooms: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="batch_size=3: 4 processes share batches of 3"):
+        train(job(rooms, tmp_path), Processes(rank=0, count=4))
+
+
+def arguments(data: Path, out: Path) -> list[str]:
+    words = ["--dataset", "synthetic", "--data", str(data), "--out", str(out)]
+    return [*words, "--set", *TINY, *SCHEDULE]
+
+
+def torchrun(*command: str) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    return subprocess.run([*words, *command], capture_output=True, text=True, timeout=300)
+
+
+def assert_same_curve(run: Path, other: Path) -> None:
+    rows, others = (read_metrics(folder / "metrics.jsonl") for folder in (run, other))
+    assert len(rows) == len(others) == 20
+    for row, reference in zip(rows, others, strict=True):
+        assert row.keys() == reference.keys()
+        for name in ("step", "epoch", "lr", "positives"):
+            assert row[name] == reference[name]
+        for name in ("loss", "loss_cls", "loss_box"):
+            assert row[name] == pytest.approx(reference[name], rel=1e-4)
