@@ -2,7 +2,9 @@
 
 Scenes are drawn anew with replacement (a bootstrap over scenes) and AP is computed for each draw.
 Detections are matched only within their scene, so which are right is the same in every draw: they
-are sorted once, and a draw only changes how often each one counts.
+are sorted once, and a draw only changes how often each one counts. The same seed draws the same
+scenes for all detectors, so the difference of two in each draw is free of what makes a scene hard
+for both: a paired bootstrap.
 
 This tells the uncertainty from the choice of scenes alone. That from training is another one, see
 `sr3d.stats`.
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +23,7 @@ from sr3d.geometry.box_set import BoxSet
 from sr3d.metrics.matching import Floats, Indices, Matching, true_positives
 
 CONFIDENCE = 0.95
+_NORMAL = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 _CHUNK = 1 << 22  # detections times draws at a time: bounds memory to a few times 32 MB
 
 
@@ -103,49 +107,21 @@ def resampled_ap(
     return 100 * total / np.maximum(known, 1)
 
 
-def paired_scene_interval(
-    a: Sequence[ScoredScenes],
-    b: Sequence[ScoredScenes],
-    n_classes: int,
-    threshold: float,
-    *,
-    replicates: int = 1000,
-    seed: int = 0,
-) -> tuple[float, float, float]:
-    """`(difference, low, high)`: mean AP of the tests `a` minus that of `b`, in percent, and its
-    95 % interval over the choice of scenes. Both sides see the same draws, so that what makes a
-    scene hard for both cancels out.
+def half_width(draws: Sequence[float] | Floats) -> float:
+    """Half of the 95 % interval over the choice of scenes: 1.96 standard deviations of the draws.
 
-    The interval is the bootstrap's percentiles. BCa would also correct for bias and skewness, of
-    which a paired difference has next to none: in simulations of 80 and 312 scenes both kinds held
-    the truth in 94 to 95 %, and BCa costs one more draw for every scene.
+    draws: the mean AP in each, or the difference of two detectors in the same draws. The interval
+    goes about the estimate itself, not by the draws' percentiles: where scenes occur twice, AP is
+    on average a little higher (in our rooms by 0.4 AP25 and 0.8 AP50), and so are percentiles.
+    In simulations it held what the whole population gives in 90, 93 and 97 % of samples of 40, 80
+    and 312 scenes, and the difference of two detectors in 92, 94 and 96 %.
 
     Raises:
-        ValueError: no test on a side, no scene, or tests of different scenes.
+        ValueError: fewer than two draws.
     """
-    if not a or not b:
-        raise ValueError("need at least one test on each side")
-    scenes = a[0].scenes
-    if not scenes:
-        raise ValueError("need at least one scene")
-    for test in (*a, *b):
-        if test.scenes != scenes:
-            odd = sorted(set(test.scenes) ^ set(scenes))
-            raise ValueError(f"tests of different scenes: {', '.join(odd[:3])} not in all of them")
-
-    every_scene_once = np.ones((1, len(scenes)), dtype=np.int64)
-    weights = np.concatenate([every_scene_once, scene_draws(len(scenes), replicates, seed)])
-    difference = _mean_ap(a, n_classes, threshold, weights)
-    difference -= _mean_ap(b, n_classes, threshold, weights)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(difference[1:], (tail, 1 - tail))
-    return float(difference[0]), float(low), float(high)
-
-
-def _mean_ap(
-    tests: Sequence[ScoredScenes], n_classes: int, threshold: float, weights: Indices
-) -> Floats:
-    return np.mean([resampled_ap(test, n_classes, threshold, weights) for test in tests], axis=0)
+    if len(draws) < 2:
+        raise ValueError("an interval needs two draws")
+    return _NORMAL * float(np.std(np.asarray(draws, dtype=np.float64), ddof=1))
 
 
 def _area(scene: Indices, right: NDArray[np.bool_], counts: Floats) -> Floats:

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sr3d.report.comparing import compare_settings
+from sr3d.report.families import adjust, family_of
 from sr3d.report.findings import Findings
 from sr3d.report.paper import METRICS, PARAMETERS, PaperTable, Row, printed_dataset
-from sr3d.stats import compare, holm
+from sr3d.report.scene_draws import over_scenes, paired_over_scenes
+from sr3d.stats import has_spread
 
 
 @dataclass(frozen=True)
@@ -27,20 +30,36 @@ class Entry:
         found: dict[str, Any] | None = summary.get("metrics", {}).get(name)
         return found
 
+    def scenes(self, metric: str) -> float | None:
+        """Half of the mean's 95 % interval over the choice of scenes, where the summary tells."""
+        return over_scenes(self.drawn, metric)
+
+    @property
+    def drawn(self) -> dict[str, Any] | None:
+        """What the summary keeps of draws of its scenes (`report.scene_draws`)."""
+        return (self.summary or {}).get("scenes")
+
 
 @dataclass(frozen=True)
 class Delta:
     """A row's mean less the reference row's.
 
-    interval: Welch's 95 % interval. p: of Welch's test, adjusted by Holm's rule over the table.
-    detectable: the true difference that such a design finds four times in five. All three are None
-    where a side has one training or neither side varies, so that there is nothing to judge by.
+    interval: 95 % interval over the trainings. p: of the t-test behind it, adjusted by Holm's rule
+    over the table's tests of the same kind of quantity (`families`). detectable: the true
+    difference that such a design finds four times in five. All three are None where a side has one
+    training or nothing varies, so that there is nothing to judge by.
+    paired: whether both rows are tests of the same trainings, which are then compared one by one;
+    otherwise interval and test are Welch's.
+    scenes: half of the paired 95 % interval over the choice of scenes; None where it is unknown or
+    the two were tested on different ones.
     """
 
     difference: float
     interval: tuple[float, float] | None = None
     p: float | None = None
     detectable: float | None = None
+    paired: bool = False
+    scenes: float | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +118,7 @@ def collect(findings: Findings, table: PaperTable) -> Results:
     entries = tuple(
         Entry(row, findings.summary(row.setting) if row.setting else None)
         for row in table.rows
-        if row.setting or known
+        if row.belongs_on(findings.dataset) and (row.setting or known)
     )
     wanted = table.reference
     reference = next((e for e in entries if wanted and e.row.setting == wanted), None)
@@ -116,7 +135,7 @@ def collect(findings: Findings, table: PaperTable) -> Results:
 def _deltas(
     findings: Findings, metrics: Sequence[str], entries: Sequence[Entry], reference: Entry | None
 ) -> dict[tuple[str | None, str], Delta]:
-    """All differences to the reference row; the p-values are one family."""
+    """All differences to the reference row, their p-values adjusted by family."""
     found = {
         (entry.row.setting, metric): delta
         for metric in metrics
@@ -125,8 +144,8 @@ def _deltas(
         if (delta := _delta(findings, metric, entry, reference)) is not None
     }
     raw = {key: delta.p for key, delta in found.items() if delta.p is not None}
-    for key, p in zip(raw, holm(list(raw.values())), strict=True):
-        found[key] = replace(found[key], p=p)
+    for key, adjusted in adjust(raw, lambda key: family_of(key[1])).items():
+        found[key] = replace(found[key], p=adjusted.p)
     return found
 
 
@@ -136,8 +155,17 @@ def _delta(findings: Findings, metric: str, entry: Entry, reference: Entry) -> D
     setting, to = entry.row.setting, reference.row.setting
     if ours is None or theirs is None or setting is None or to is None:
         return None
-    if metric != PARAMETERS:
-        tested = compare(findings.means(setting, metric), findings.means(to, metric))
-        if tested is not None and tested.interval[0] < tested.interval[1]:
-            return Delta(tested.difference, tested.interval, tested.p_welch, tested.detectable)
-    return Delta(ours["mean"] - theirs["mean"])
+    if metric == PARAMETERS:
+        return Delta(ours["mean"] - theirs["mean"])
+    scenes = paired_over_scenes(entry.drawn, reference.drawn, metric)
+    tested = compare_settings(findings, setting, to, metric)
+    if tested is None or not has_spread(tested.interval):
+        return Delta(ours["mean"] - theirs["mean"], scenes=scenes)
+    return Delta(
+        difference=tested.difference,
+        interval=tested.interval,
+        p=tested.p_t,
+        detectable=tested.detectable,
+        paired=tested.paired,
+        scenes=scenes,
+    )

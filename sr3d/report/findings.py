@@ -42,6 +42,12 @@ class Findings:
             float(value) for value in (self.metric(setting, name) or {}).get("training_means", [])
         ]
 
+    def trainings(self, setting: str, name: str) -> list[str]:
+        """Which training each of `means` is of (`summary.training_id`); [] where that is unknown,
+        as in summaries of before it was kept.
+        """
+        return list((self.metric(setting, name) or {}).get("training_ids", []))
+
     def curves(self, setting: str, name: str) -> list[list[float]]:
         """`[training][epoch]` of "AIC" or "loss"."""
         found = (self.summary(setting) or {}).get("curves", {}).get(name, [])

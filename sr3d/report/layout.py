@@ -13,6 +13,7 @@ TICK = "✓"
 NOT_RUN = "not run"
 CITED = "cited"
 NONE = "–"
+SCENES, SCENES_OF_DELTA = "scenes", "Δ scenes"
 
 Line = str | tuple[str, ...]
 
@@ -37,13 +38,16 @@ def lay_out(results: Results) -> Printed:
     """Everything that is printed of a table."""
     table = results.table
     compared, printed = results.reference is not None, results.paper_dataset is not None
+    drawn = any(entry.drawn for entry in results.entries)
     columns = (
         *table.components,
         "setting",
         _main(results),
         "95 % CI",
+        *([SCENES] if drawn else []),
         "runs",
         *(["Δ [95 % CI]", "p"] if compared else []),
+        *([SCENES_OF_DELTA] if compared and drawn else []),
         *(["paper"] if printed else []),
         *(["paper's Δ"] if compared and printed else []),
     )
@@ -91,9 +95,11 @@ def _cells(results: Results, entry: Entry, metric: str) -> dict[str, str]:
         "setting": row.label,
         _main(results): _ours(results, entry, metric),
         "95 % CI": _confidence(entry, metric),
+        SCENES: _half_width(metric, entry.scenes(metric)),
         "runs": _runs(results, entry, metric),
         "Δ [95 % CI]": NONE if delta is None else _difference(delta, metric),
         "p": NONE if delta is None or delta.p is None else _p(delta.p),
+        SCENES_OF_DELTA: _half_width(metric, delta.scenes if delta else None),
         "paper": _in_form(number, metric, *values),
         "paper's Δ": _in_form(signed, metric, *changes),
     }
@@ -127,6 +133,10 @@ def _in_form(
     """As the paper prints it: "74.0 (73.2)", or the one of the two that there is."""
     written = [write(metric, value) for value in (best, mean) if value is not None]
     return f"{written[0]} ({written[1]})" if len(written) == 2 else (written or [NONE])[0]
+
+
+def _half_width(metric: str, half: float | None) -> str:
+    return NONE if half is None else f"±{number(metric, half)}"
 
 
 def _interval(write: Callable[[str, float], str], metric: str, interval: Sequence[float]) -> str:

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from sr3d.config import default_config, flatten
-from sr3d.report.filled import Results
+from sr3d.report.families import Family, family_of
+from sr3d.report.filled import Entry, Results
 from sr3d.report.paper import METRICS, printed_dataset
+from sr3d.report.scene_draws import THRESHOLDS
 from sr3d.report.summary import code_of
+from sr3d.report.verdicts.wording import called, listed
 
 _TIMES = ("latency_ms", "minutes_per_epoch")
 
@@ -142,16 +145,63 @@ def _how_to_read(results: Results) -> list[str]:
         read += f" A number alone is the mean: {', '.join(alone)}."
     notes = [f"{read} CI: Student's t on the training means."]
     if results.reference is not None:
-        note = f"Δ: difference of means to the row '{results.reference.row.label}'"
-        tests = sum(delta.p is not None for delta in results.deltas.values())
-        if tests:
-            note += (
-                ", with Welch's interval on the training means; p: of its test, adjusted by Holm's "
-                f"rule over the {tests} of this table"
-            )
-        notes.append(f"{note}.")
+        notes.append(_of_differences(results, results.reference))
+    notes += _of_scenes(results)
     if results.paper_dataset is not None:
         form = "best (mean)" if table.prints == "best_mean" else "mean"
         runs = f"{table.trainings * table.tests} runs ({table.trainings} × {table.tests})"
         notes.append(f"Paper: {form} of {runs}; {table.source}.")
+    return notes
+
+
+def _of_differences(results: Results, reference: Entry) -> str:
+    """How differences are tested, and over which tests their p-values are adjusted."""
+    note = f"Δ: difference of means to the row '{reference.row.label}'"
+    tested = {key: delta for key, delta in results.deltas.items() if delta.p is not None}
+    if not tested:
+        return f"{note}."
+    pairs = {setting for (setting, _), delta in tested.items() if delta.paired}
+    labels = [f"'{e.row.label}'" for e in results.entries if e.row.setting in pairs]
+    note += ", with Welch's interval on the training means"
+    if labels:
+        are = "is" if len(labels) == 1 else "are"
+        note += (
+            f", but that of {listed(labels)}, which {are} tested on the same trainings, is paired: "
+            "Student's t on the differences of each training"
+        )
+    of_family = {f: [m for _, m in tested if family_of(m) is f] for f in Family}
+    counts = [
+        f"the {len(metrics)} of {family.value} ({listed(map(called, dict.fromkeys(metrics)))})"
+        for family, metrics in of_family.items()
+        if metrics
+    ]
+    apart = ", each by themselves" if len(counts) > 1 else ""
+    note += f"; p: of its test, adjusted by Holm's rule over {listed(counts)} in this table{apart}"
+    return f"{note}."
+
+
+def _of_scenes(results: Results) -> list[str]:
+    """What the intervals over scenes are, and which rows lack them."""
+    kept = {
+        f"'{entry.row.label}'": entry.drawn
+        for entry in results.entries
+        if entry.summary is not None and entry.summary["runs"]
+    }
+    drawn = {label: of for label, of in kept.items() if of}
+    if not drawn:
+        return []
+    counts = sorted({of["scenes"] for of in drawn.values()})
+    draws = max(len(of[metric]) for of in drawn.values() for metric in THRESHOLDS if metric in of)
+    note = (
+        "Scenes: half of the 95 % interval over the choice of scenes for these trainings and tests,"
+        f" by {draws:,} draws with replacement of all {listed(map(str, counts))} scenes tested"
+    )
+    to = results.reference.drawn if results.reference is not None else None
+    notes = [note + (", and of Δ by the same draws of both rows (paired)." if to else ".")]
+    if len(drawn) < len(kept):
+        without = listed(label for label in kept if label not in drawn)
+        notes.append(f"No interval over scenes of {without}: run `sr3d summarise` again.")
+    others = [label for label, of in drawn.items() if to and of["drawn"] != to["drawn"]]
+    if others:
+        notes.append(f"No paired interval over scenes of {listed(others)}: tested on other scenes.")
     return notes

@@ -44,7 +44,7 @@ def to_latex(table: Printed) -> str:
     for number, blocks in enumerate(floats):
         lines += [
             r"\begin{table*}",
-            r"\centering\scriptsize\setlength{\tabcolsep}{3pt}",
+            r"\centering\scriptsize\setlength{\tabcolsep}{2pt}",
             _caption(table, number),
             rf"\begin{{tabular}}{{{'l' * len(table.columns)}}}",
             r"\toprule",

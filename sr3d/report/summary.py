@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from sr3d.config import config_from_dict
 from sr3d.errors import InputError
-from sr3d.files import read_json, write_json
+from sr3d.files import digest, read_json, write_json
 from sr3d.records import RUN_FILE, RunRecord, read_run, run_key
+from sr3d.report.scene_draws import digest_of_tests, draw_scenes
 from sr3d.stats import group, summarise
 
 SCHEMA_VERSION = 1
@@ -51,9 +56,9 @@ def summarise_runs(
     """Summarise the trainings and tests of one setting on one data set.
 
     `metrics` holds, for AP25 and AP50 (percent), PCE and latency_ms of the tests, AIC (of the last
-    epoch) and minutes_per_epoch of the trainings, every value (`values[training][test]`) and what
-    `stats.summarise` makes of them; `curves` each training's mean of every epoch; `per_class` the
-    mean over the tests. With expected counts,
+    epoch) and minutes_per_epoch of the trainings, every value (`values[training][test]`), which
+    trainings they are of (`training_ids`), and what `stats.summarise` makes of them; `curves` each
+    training's mean of every epoch; `per_class` the mean over the tests. With expected counts,
     `missing` names the tests that are not there, and runs beyond the counts are left out.
     `warnings` says what a reader of the numbers must know: runs of different origin, left out, or
     older than the training that they tested, and data that are not the published ones.
@@ -68,7 +73,7 @@ def summarise_runs(
         raise ValueError("records of more than one setting or data set")
     kept = [r for r in records if _is_expected(r, expected_trainings, expected_tests)]
     trainings = [r for r in kept if r.test is None]
-    tests = [r for r in kept if r.test is not None]
+    tests = _tests(records, expected_trainings, expected_tests)
     warnings = _warnings(trainings, tests)
     if len(kept) < len(records):
         warnings.append(f"{len(records) - len(kept)} runs beyond the expected ones are left out")
@@ -111,6 +116,9 @@ def write_summary(
 ) -> dict[str, Any]:
     """Summarise `results/{dataset}/{setting}/` into a JSON file, and return what it says.
 
+    Beside what `summarise_runs` gives it has `scenes` (`scene_draws.draw_scenes`), from the tests'
+    detections. Where these lack, `scenes` is None and a warning says so.
+
     Raises:
         InputError: no complete run there, an unreadable record, or one of another folder.
     """
@@ -120,6 +128,12 @@ def write_summary(
             f"{folder_of_setting}: no complete run there; run `sr3d train` and `sr3d test` first"
         )
     summary = summarise_runs(records, expected_trainings, expected_tests)
+    tests = _tests(records, expected_trainings, expected_tests)
+    try:
+        summary["scenes"] = draw_scenes(Path(folder_of_setting), tests)
+    except InputError as error:
+        summary["scenes"] = None
+        summary["warnings"].append(f"no intervals over scenes: {error}")
     write_json(out, summary)
     return summary
 
@@ -128,7 +142,8 @@ def find_summary(folder_of_setting: str | Path) -> dict[str, Any] | None:
     """The summary of a setting's folder, or None where there is nothing.
 
     The numbers always come from the run records, where any are left; `summary.json` then says only
-    how many runs were expected. So a table is never older than the runs below it.
+    how many runs were expected and, if it was made of these very tests, how they hang on the
+    scenes. So a table is never older than the runs below it.
 
     Raises:
         InputError: an unreadable record or summary.
@@ -142,8 +157,13 @@ def find_summary(folder_of_setting: str | Path) -> dict[str, Any] | None:
     records = runs_of(folder_of_setting)
     if not records:
         return written
-    expected = (written or {}).get("expected") or {}
-    return summarise_runs(records, expected.get("trainings"), expected.get("tests"))
+    written = written or {}
+    expected = written.get("expected") or {}
+    counts = expected.get("trainings"), expected.get("tests")
+    scenes = written.get("scenes")
+    if scenes is not None and scenes["tests"] != digest_of_tests(_tests(records, *counts)):
+        scenes = None
+    return summarise_runs(records, *counts) | {"scenes": scenes}
 
 
 def runs_of(folder_of_setting: str | Path) -> list[RunRecord]:
@@ -161,6 +181,31 @@ def runs_of(folder_of_setting: str | Path) -> list[RunRecord]:
             raise InputError(f"{path}: is the record of {record.key}; move it there or delete it")
         records.append(record)
     return sorted(records, key=lambda r: (r.train, -1 if r.test is None else r.test))
+
+
+def training_id(record: RunRecord) -> str:
+    """What identifies the training that a record is of or that it tested: who trained it, its index
+    and seed, its configuration but for what only tests read, and the data.
+    """
+    config = _trained_as(json.dumps(record.config, sort_keys=True))
+    trained_by = record.tests_of or record.setting
+    seed, data = record.seeds.get("train"), record.data.get("digest")
+    return digest([record.dataset, trained_by, record.train, seed, config, data])
+
+
+@lru_cache
+def _trained_as(config: str) -> str:
+    """Digest of a configuration without what only tests read. A field that a record is too old to
+    have counts with its default, which is what it was trained with.
+    """
+    value = json.loads(config)
+    with suppress(InputError):  # of a version that this one cannot read: then taken as it is
+        value = config_from_dict(value).to_dict()
+    return digest({name: part for name, part in value.items() if name != "test"})
+
+
+def _tests(records: Sequence[RunRecord], *expected: int | None) -> list[RunRecord]:
+    return [r for r in records if r.test is not None and _is_expected(r, *expected)]
 
 
 def _is_expected(record: RunRecord, trainings: int | None, tests: int | None) -> bool:
@@ -206,8 +251,19 @@ def _metrics(records: Sequence[RunRecord], reads: Mapping[str, Read]) -> dict[st
         scored = _having(records, read)
         if scored:
             values = group([r.train for r in scored], [float(read(r)) for r in scored])
-            found[name] = dataclasses.asdict(summarise(values)) | {"values": values}
+            found[name] = dataclasses.asdict(summarise(values)) | {
+                "values": values,
+                "training_ids": _training_ids(scored),
+            }
     return found
+
+
+def _training_ids(records: Sequence[RunRecord]) -> list[str]:
+    """In the order of `group`. One whose tests disagree is like no other training."""
+    ids: dict[int, set[str]] = {}
+    for record in records:
+        ids.setdefault(record.train, set()).add(training_id(record))
+    return ["+".join(sorted(ids[train])) for train in sorted(ids)]
 
 
 def _curves(trainings: Sequence[RunRecord]) -> dict[str, list[list[float]]]:

@@ -5,11 +5,12 @@ along a quantity, `design` says what a number of trainings can and cannot show.
 
 The tests of one training share its weights, so 5 × 5 values are five clusters of five, not 25
 independent numbers. Whatever infers here therefore counts trainings: it takes the mean of each
-training's tests (`Summary.training_means`) as one value.
+training's tests (`Summary.training_means`) as one value. Two settings that are other tests of the
+same trainings are compared training by training (`paired`).
 """
 
-from sr3d.stats.comparison import Comparison, Ratio, compare, holm, ratio
-from sr3d.stats.design import detectable_difference, expected_best
+from sr3d.stats.comparison import Comparison, Ratio, compare, has_spread, holm, ratio
+from sr3d.stats.design import detectable_difference, detectable_mean, expected_best
 from sr3d.stats.summary import Summary, group, summarise, t_interval, variance_components
 from sr3d.stats.trends import Trend, trend
 
@@ -20,8 +21,10 @@ __all__ = [
     "Trend",
     "compare",
     "detectable_difference",
+    "detectable_mean",
     "expected_best",
     "group",
+    "has_spread",
     "holm",
     "ratio",
     "summarise",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from sr3d.stats.design import detectable_difference, welch_error
+from sr3d.stats.design import detectable_difference, detectable_mean, welch_error
 from sr3d.stats.summary import CONFIDENCE
 
 # More splits of the pooled values than this are sampled, that many, instead of enumerated.
@@ -21,85 +21,105 @@ class Comparison:
     """What `compare` finds of settings a and b, in the unit of the values.
 
     difference: mean of a's training means minus mean of b's.
-    interval: its 95 % interval, Welch's; df: the degrees of freedom behind it.
-    p_welch: two-sided p of Welch's t-test, which allows a and b spreads of their own.
-    p_permutation: two-sided p of the permutation test, 2/252 at least with 5 against 5. It assumes
-        no normality but equal spreads: where a spreads three times as much as b, 5 against 5 gives
-        7 % of false alarms and 5 against 10 gives 17 %. Welch's test stays below 6 % there.
-    n_a, n_b: trainings.
+    interval: its 95 % interval; df: the degrees of freedom behind it.
+    p_t: two-sided p of the t-test: Welch's, which allows a and b spreads of their own, or of pairs.
+    p_permutation: two-sided p of the permutation test. Of unpaired values it is 2/252 at least with
+        5 against 5; it assumes no normality but equal spreads: where a spreads three times as much
+        as b, 5 against 5 gives 7 % of false alarms and 5 against 10 gives 17 %. Welch's test stays
+        below 6 % there. Of pairs it flips signs and is 2/32 at least with five of them, so that
+        fewer than six never come below 5 %.
+    n_a, n_b: trainings; of pairs both are their number.
     detectable: smallest true difference that 80 % of such designs would find at the 5 % level, if
         the spreads are truly as they came out here. It is no result about a and b.
+    paired: whether a and b are tests of the same trainings, compared training by training.
     """
 
     difference: float
     interval: tuple[float, float]
     df: float
-    p_welch: float
+    p_t: float
     p_permutation: float
     n_a: int
     n_b: int
     detectable: float
+    paired: bool
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """What `ratio` finds: geometric mean of a over that of b, its 95 % interval, Welch's p."""
+    """What `ratio` finds: geometric mean of a over that of b, 95 % interval, p of the t-test."""
 
     ratio: float
     interval: tuple[float, float]
-    p_welch: float
+    p_t: float
     n_a: int
     n_b: int
+    paired: bool
 
 
-def compare(a: Sequence[float], b: Sequence[float]) -> Comparison | None:
+def compare(a: Sequence[float], b: Sequence[float], paired: bool = False) -> Comparison | None:
     """Compare two settings by their training means; None when either has fewer than two.
 
-    Where neither varies, Welch's test has nothing to go by and is read literally: equal constants
+    paired: a[i] and b[i] are means of tests of one and the same training. Then what training i has
+    in common cancels, and the t-test is on the differences.
+
+    Where nothing varies, the t-test has nothing to go by and is read literally: equal constants
     differ by 0 with p 1, different ones by exactly their difference, interval of width 0, p 0. The
     permutation test keeps its meaning there.
 
     Raises:
-        ValueError: a value is not finite.
+        ValueError: a value is not finite, or pairs lack a side.
     """
-    values_a, values_b = _finite(a), _finite(b)
+    values_a, values_b = _sides(a, b, paired)
     if min(len(values_a), len(values_b)) < 2:
         return None
-    difference, interval, df, p = _welch(values_a, values_b)
+    difference, interval, df, p = _t_test(values_a, values_b, paired)
     sizes = len(values_a), len(values_b)
+    if paired:
+        detectable = detectable_mean(_sd(values_a - values_b), sizes[0])
+    else:
+        detectable = detectable_difference(_sd(values_a), sizes[0], _sd(values_b), sizes[1])
     return Comparison(
         difference=difference,
         interval=interval,
         df=df,
-        p_welch=p,
-        p_permutation=_permutation(values_a, values_b),
+        p_t=p,
+        p_permutation=_permutation(values_a, values_b, paired),
         n_a=sizes[0],
         n_b=sizes[1],
-        detectable=detectable_difference(_sd(values_a), sizes[0], _sd(values_b), sizes[1]),
+        detectable=detectable,
+        paired=paired,
     )
 
 
-def ratio(a: Sequence[float], b: Sequence[float]) -> Ratio | None:
-    """Compare positive quantities (seconds per epoch, say) by their ratio: Welch on logarithms.
+def ratio(a: Sequence[float], b: Sequence[float], paired: bool = False) -> Ratio | None:
+    """Compare positive quantities (seconds per epoch, say) by their ratio: `compare` on logarithms.
 
     None when either side has fewer than two values, one per training.
 
     Raises:
-        ValueError: a value is not finite, or not above 0.
+        ValueError: as `compare`, or a value is not above 0.
     """
-    values_a, values_b = _finite(a), _finite(b)
+    values_a, values_b = _sides(a, b, paired)
     if (values_a <= 0).any() or (values_b <= 0).any():
         raise ValueError("a ratio needs values above 0")
     if min(len(values_a), len(values_b)) < 2:
         return None
-    difference, (low, high), _, p = _welch(np.log(values_a), np.log(values_b))
+    difference, (low, high), _, p = _t_test(np.log(values_a), np.log(values_b), paired)
     return Ratio(
         ratio=math.exp(difference),
         interval=(math.exp(low), math.exp(high)),
-        p_welch=p,
+        p_t=p,
         n_a=len(values_a),
         n_b=len(values_b),
+        paired=paired,
     )
+
+
+def has_spread(interval: tuple[float, float]) -> bool:
+    """Whether the values behind an interval differ by more than rounding."""
+    low, high = interval
+    return not math.isclose(low, high, rel_tol=1e-9, abs_tol=1e-9)
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -122,10 +142,16 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def _welch(a: np.ndarray, b: np.ndarray) -> tuple[float, tuple[float, float], float, float]:
+def _t_test(
+    a: np.ndarray, b: np.ndarray, paired: bool
+) -> tuple[float, tuple[float, float], float, float]:
     """Difference of means, its interval, degrees of freedom and two-sided p."""
-    difference = _mean(a) - _mean(b)
-    error, df = welch_error(_sd(a), len(a), _sd(b), len(b))
+    if paired:
+        pairs = a - b
+        difference, error, df = _mean(pairs), _sd(pairs) / math.sqrt(len(pairs)), len(pairs) - 1.0
+    else:
+        difference = _mean(a) - _mean(b)
+        error, df = welch_error(_sd(a), len(a), _sd(b), len(b))
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, df)) * error
     if error == 0:
         p = 1.0 if difference == 0 else 0.0
@@ -134,8 +160,9 @@ def _welch(a: np.ndarray, b: np.ndarray) -> tuple[float, tuple[float, float], fl
     return difference, (difference - half, difference + half), df, p
 
 
-def _permutation(a: np.ndarray, b: np.ndarray) -> float:
-    """Share of the splits of the pooled values whose means differ at least as much, either way.
+def _permutation(a: np.ndarray, b: np.ndarray, paired: bool) -> float:
+    """Share of the splits of the pooled values whose means differ at least as much, either way; of
+    pairs, those splits alone that leave one of each pair on either side.
 
     Exact up to `MOST_SPLITS` splits, else Monte Carlo with a fixed seed.
     """
@@ -152,6 +179,7 @@ def _permutation(a: np.ndarray, b: np.ndarray) -> float:
     found = stats.permutation_test(
         (pooled[: len(a)], pooled[len(a) :]),
         distance,
+        permutation_type="samples" if paired else "independent",
         vectorized=True,
         n_resamples=MOST_SPLITS,
         alternative="greater",
@@ -169,8 +197,10 @@ def _sd(values: np.ndarray) -> float:
     return float((values - values[0]).std(ddof=1))
 
 
-def _finite(values: Sequence[float]) -> np.ndarray:
-    found = np.asarray(values, dtype=np.float64)
-    if not np.isfinite(found).all():
+def _sides(a: Sequence[float], b: Sequence[float], paired: bool) -> tuple[np.ndarray, np.ndarray]:
+    sides = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if not all(np.isfinite(values).all() for values in sides):
         raise ValueError("a value is not finite")
-    return found
+    if paired and len(a) != len(b):
+        raise ValueError(f"pairs of {len(a)} and {len(b)} values")
+    return sides

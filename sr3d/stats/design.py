@@ -39,8 +39,7 @@ def detectable_difference(
     Raises:
         ValueError: as `welch_error`, or not 0 < alpha < power < 1.
     """
-    if not 0 < alpha < power < 1:
-        raise ValueError(f"needs 0 < alpha < power < 1, not alpha {alpha} and power {power}")
+    _check_levels(power, alpha)
     error, _ = welch_error(sd_a, n_a, sd_b, n_b)
     if error == 0:
         return 0.0
@@ -60,6 +59,32 @@ def detectable_difference(
 
     enough = float(needed.max() + stats.norm.ppf(power))
     return error * float(optimize.brentq(excess, 0.0, enough))
+
+
+def detectable_mean(sd: float, n: int, power: float = 0.8, alpha: float = 0.05) -> float:
+    """Smallest true mean of `n` normal values that the two-sided t-test finds with this `power`.
+
+    For pairs: sd is the true standard deviation of their differences. Exact, by the noncentral t.
+    As above, a significant mean of the wrong sign does not count as found.
+
+    Raises:
+        ValueError: as `detectable_difference`.
+    """
+    _check_levels(power, alpha)
+    if n < 2:
+        raise ValueError(f"a spread needs two values, not {n}")
+    _check_spreads(sd)
+    if sd == 0:
+        return 0.0
+    needed = float(stats.t.isf(alpha / 2, n - 1))
+
+    def excess(shift: float) -> float:
+        return float(stats.nct.sf(needed, n - 1, shift)) - power
+
+    # Where a small enough spread and a large enough mean are both seen with probability √power.
+    each = math.sqrt(power)
+    enough = needed * math.sqrt(stats.chi2.ppf(each, n - 1) / (n - 1)) + stats.norm.ppf(each)
+    return sd / math.sqrt(n) * float(optimize.brentq(excess, 0.0, enough))
 
 
 def expected_best(n_trainings: int, n_tests: int, sd_between: float, sd_within: float) -> float:
@@ -101,3 +126,8 @@ def _satterthwaite(share_a: float | np.ndarray, n_a: int, n_b: int) -> float | n
 def _check_spreads(*spreads: float) -> None:
     if not all(math.isfinite(s) and s >= 0 for s in spreads):
         raise ValueError(f"a standard deviation is negative or not finite: {spreads}")
+
+
+def _check_levels(power: float, alpha: float) -> None:
+    if not 0 < alpha < power < 1:
+        raise ValueError(f"needs 0 < alpha < power < 1, not alpha {alpha} and power {power}")

@@ -13,7 +13,7 @@ from sr3d.metrics.average_precision import average_precision
 from sr3d.metrics.matching import best_ground_truth
 from sr3d.metrics.scene_bootstrap import (
     ScoredScenes,
-    paired_scene_interval,
+    half_width,
     resampled_ap,
     scene_draws,
 )
@@ -111,32 +111,29 @@ def test_draws_are_seeded_and_hold_as_many_scenes_as_there_are() -> None:
     assert np.mean(draws == 0) == pytest.approx((1 - 1 / 50) ** 50, abs=0.02)
 
 
-def test_interval_of_a_detector_against_itself_is_nothing() -> None:
-    test = scored(*random_case(10, rotated=False))
-    assert paired_scene_interval([test], [test, test], 4, 0.25) == pytest.approx((0, 0, 0))
+def test_half_an_interval_is_196_standard_deviations() -> None:
+    # Of 1 2 3 4 5 the variance is 10 / 4.
+    assert half_width([3.0, 1.0, 5.0, 2.0, 4.0]) == pytest.approx(1.959964 * np.sqrt(2.5))
+    assert half_width([70.0, 70.0]) == 0.0
+    with pytest.raises(ValueError, match="two draws"):
+        half_width([70.0])
 
 
-def test_difference_is_that_of_the_means_over_tests() -> None:
+def test_draws_of_two_scenes_worked_by_hand() -> None:
+    """AP is 100 · (share of s in the draw): both scenes are s in a quarter of the draws."""
     truth = box_set([("s", 0, 0.0, 0.0), ("t", 0, 0.0, 0.0)], scored=False)
-    both = scored(truth, box_set([("s", 0, 0.0, 0.9), ("t", 0, 0.0, 0.9)]))
     one = scored(truth, box_set([("s", 0, 0.0, 0.9)]))
-    difference, low, high = paired_scene_interval([both, one], [one], 1, 0.5)
-    assert difference == pytest.approx(25)
-    # `one` has AP 100 · (share of s in the draw): all or none of two scenes are drawn often.
-    assert (low, high) == pytest.approx((0, 50))
+    found = resampled_ap(one, 1, 0.5, scene_draws(2, 2000, seed=0))
+    assert set(found.tolist()) == {0.0, 50.0, 100.0}
+    assert np.mean(found == 100) == pytest.approx(0.25, abs=0.04)
+    # The share is binomial of two: a variance of 100² · 0.5 · 0.5 / 2.
+    assert half_width(found) == pytest.approx(1.96 * np.sqrt(1250), rel=0.05)
 
 
 def test_refuses_what_cannot_be_compared() -> None:
     truth = box_set([("s", 0, 0.0, 0.0), ("t", 0, 0.0, 0.0)], scored=False)
     found = box_set([("s", 0, 0.0, 0.9)])
-    both, other = scored(truth, found), scored(truth[:1], found)
-    with pytest.raises(ValueError, match="different scenes: t not"):
-        paired_scene_interval([both], [other], 1, 0.5)
-    with pytest.raises(ValueError, match="each side"):
-        paired_scene_interval([both], [], 1, 0.5)
-    nothing = scored(truth[:0], found[:0])
-    with pytest.raises(ValueError, match="one scene"):
-        paired_scene_interval([nothing], [nothing], 1, 0.5)
+    both = scored(truth, found)
     with pytest.raises(ValueError, match="weights"):
         resampled_ap(both, 1, 0.5, np.ones((5, 3), dtype=int))
     matching = best_ground_truth(truth, found, rotated=False)

@@ -7,6 +7,7 @@ import pytest
 
 from sr3d.report.layout import Printed
 from sr3d.report.render import tex, to_latex, to_markdown, to_text
+from sr3d.report.summary import write_summary
 from sr3d.report.tables import write_tables
 from tests.make_runs import make_tree
 from tests.report.test_tables import PAPER
@@ -100,6 +101,8 @@ def test_a_long_table_is_several_floats_with_the_notes_in_the_last():
 def every_table(tmp_path_factory):
     results, out = tmp_path_factory.mktemp("results"), tmp_path_factory.mktemp("report")
     make_tree(results, "scannet")
+    for setting in (results / "scannet").iterdir():
+        write_summary(setting, setting / "summary.json", 2, 2)  # with intervals over scenes
     return [path for path in write_tables(results, PAPER, out) if path.suffix == ".tex"]
 
 

@@ -34,6 +34,8 @@ def test_summary_of_complete_runs(folder):
     assert ap25["median"] == pytest.approx(63.05)
     assert ap25["training_means"] == pytest.approx([62.55, 63.55])
     assert ap25["interval"] == summarise(ap25["values"]).interval
+    assert len(set(ap25["training_ids"])) == len(ap25["values"])
+    assert ap25["training_ids"] == summary["metrics"]["AP50"]["training_ids"]
     assert summary["metrics"]["AP50"]["mean"] == pytest.approx(43.05)
     assert summary["per_class"]["night_stand"]["AP50"] == pytest.approx(38.05)
     assert summary["train"]["mean_wall_seconds"] == 600.0

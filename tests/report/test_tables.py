@@ -56,8 +56,8 @@ def test_markdown_prints_ours_beside_the_papers(out):
     assert row_of(text, "Baseline") == {
         "SPOTA": "", "RAS": "", "setting": "Baseline",
         "mean": "60.5",  # 60.55, which Python rounds to even
-        "95 % CI": f"[{low:.1f}, {high:.1f}]", "runs": "4",
-        "Δ [95 % CI]": NONE, "p": NONE, "paper": "70.8", "paper's Δ": NONE,
+        "95 % CI": f"[{low:.1f}, {high:.1f}]", "scenes": "±0.0", "runs": "4",
+        "Δ [95 % CI]": NONE, "p": NONE, "Δ scenes": NONE, "paper": "70.8", "paper's Δ": NONE,
     }  # fmt: skip
     complete = row_of(text, "SR3D")
     assert (complete["SPOTA"], complete["RAS"]) == ("✓", "✓")
@@ -73,13 +73,13 @@ def test_differences_have_welchs_interval_and_holms_p_over_the_whole_table(out):
     whole = compare(*ours)
     spota = compare([61.55, 62.5], [60.05, 61.05])  # its second training lacks a test
     # Two settings against the baseline on two metrics, AP50 being AP25 less 20.
-    adjusted = holm([spota.p_welch, whole.p_welch] * 2)
+    adjusted = holm([spota.p_t, whole.p_t] * 2)
     low, high = whole.interval
     row = row_of(text, "SR3D")
     assert row["Δ [95 % CI]"] == f"+2.5 [−{-low:.1f}, +{high:.1f}]"
-    assert row["p"] == f"{adjusted[1]:.3f}" != f"{whole.p_welch:.3f}"
+    assert row["p"] == f"{adjusted[1]:.3f}" != f"{whole.p_t:.3f}"
     assert row_of(text, "+ SPOTA")["p"] == f"{adjusted[0]:.3f}"
-    assert "adjusted by Holm's rule over the 4 of this table." in text
+    assert "adjusted by Holm's rule over the 4 of accuracy (AP25 and AP50) in this table." in text
 
 
 def test_a_row_without_results_says_not_run_and_an_incomplete_one_is_marked(out):

@@ -7,6 +7,7 @@ import pytest
 
 from sr3d.records import read_run, write_run
 from sr3d.report.tables import render_text, write_tables
+from sr3d.stats import compare
 from tests.make_runs import SETTINGS, make_tree
 from tests.report.test_tables import NONE, PAPER, block, row_of
 
@@ -107,6 +108,25 @@ def test_a_table_of_our_own_has_no_column_of_the_papers(out):
     assert row["Δ [95 % CI]"].startswith("−0.5 [")
     assert text.startswith("# What the paper leaves open (on ScanNet V2)")
     assert "Paper:" not in text
+
+
+def test_accuracy_and_cost_are_adjusted_apart_and_the_note_says_so(out):
+    text = (out / "table1_scannet.md").read_text()
+    assert (
+        "adjusted by Holm's rule over the 2 of accuracy (AP25 and AP50) and the 1 of cost "
+        "(latency) in this table, each by themselves."
+    ) in text
+    assert (
+        "over the 8 of accuracy (AP25, AP50, PCE and AIC)" in (out / "open_scannet.md").read_text()
+    )
+    csv = pd.read_csv(out / "table1_scannet.csv").set_index(["metric", "setting"])
+    p = csv["p_holm"].dropna()
+    assert len(p) == 3
+    for metric, tests in (("AP25", 2), ("latency_ms", 1)):
+        means = ([62.55, 63.55], [61.05, 62.05])
+        if metric == "latency_ms":
+            means = ([40 * 1.02, 40 * 1.021], [40.0, 40 * 1.001])
+        assert p[(metric, "sr3d")] == pytest.approx(min(1, tests * compare(*means).p_t))
 
 
 def test_cited_rows_are_left_out_where_the_paper_has_no_such_data(tmp_path):

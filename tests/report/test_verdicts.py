@@ -129,6 +129,43 @@ def test_holm_is_over_the_differences_of_one_table():
     assert judged[3].p == pytest.approx(alone)
 
 
+def test_accuracy_and_cost_are_families_of_their_own():
+    """A slow test of latency beside them leaves the p-values of AP and PCE as they are."""
+    metrics = {"AP25": (TWELVE, NINE), "PCE": (TWELVE, NINE), "latency_ms": (once(1, 2, 4),) * 2}
+    findings = MadeUp({(s, m): pair[i] for m, pair in metrics.items() for i, s in enumerate("ab")})
+    claims = [gain("a", "b", id=metric, metric=metric) for metric in metrics]
+    judged = judge(paper_of(*claims), findings)
+    assert [j.p for j in judged] == pytest.approx([0.042624, 0.042624, 1.0], abs=1e-6)
+    assert "after Holm over 2" in judged[0].why
+    assert "after Holm over 1" in judged[2].why
+
+
+def test_tests_of_the_same_trainings_are_judged_in_pairs():
+    """Differences 1.0, 1.1, 1.3 of trainings that lie a point apart."""
+    values = ap25(a=once(71.0, 72.1, 73.3), b=once(70, 71, 72)).tests
+    ids = ["x", "y", "z"]
+    paired = only(gain("a", "b"), MadeUp(values, tested={"a": ids, "b": ids}))
+    expected = scipy_stats.ttest_rel([71.0, 72.1, 73.3], [70, 71, 72])
+    assert paired.verdict is Verdict.REPRODUCED
+    assert paired.p == pytest.approx(expected.pvalue)
+    low, high = expected.confidence_interval()
+    assert paired.ours == f"+1.1 [+{low:.1f}, +{high:.1f}] AP25, 3 trainings, paired"
+    apart = only(gain("a", "b"), MadeUp(values))
+    assert apart.verdict is Verdict.CANNOT_TELL
+    assert apart.ours.endswith("AP25, 3 vs 3 trainings")
+    assert apart.detectable is not None
+    assert paired.detectable is not None
+    assert apart.detectable > 5 * paired.detectable
+
+
+def test_a_difference_that_is_the_same_in_all_trainings_cannot_be_tested():
+    ids = ["x", "y", "z"]
+    values = ap25(a=once(70.3, 71.3, 72.3), b=once(70, 71, 72)).tests
+    judged = only(gain("a", "b"), MadeUp(values, tested={"a": ids, "b": ids}))
+    assert (judged.verdict, judged.p) == (Verdict.CANNOT_TELL, 1.0)
+    assert "the difference is the same in all trainings" in judged.why
+
+
 def test_claims_of_one_comparison_count_once_in_either_direction():
     findings = ap25(a=TWELVE, b=NINE)
     claims = [gain("a", "b"), gain("b", "a", -1.0), gain("a", "b", id="again", statistic="best")]

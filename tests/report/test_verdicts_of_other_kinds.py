@@ -53,6 +53,17 @@ def test_highest_counts_every_comparison():
     assert "k5 and k7 may lie as high or higher" in both.why
 
 
+def test_highest_pairs_tests_of_the_same_trainings():
+    """k5 tests the trainings of sr3d, each 0.1 below; k7 is trained by itself, far below."""
+    near = once(71.9, 72.48, 73.77)
+    values = having("AP25", sr3d=once(72, 72.6, 73.9), k5=near, k7=around(50)).tests
+    ids = ["x", "y", "z"]
+    paired = only(HIGHEST, MadeUp(values, tested={"sr3d": ids, "k5": ids, "k7": ["u"] * 5}))
+    assert paired.verdict is Verdict.REPRODUCED
+    assert paired.ours.endswith("3 trainings, paired, over k5")
+    assert only(HIGHEST, MadeUp(values)).verdict is Verdict.CANNOT_TELL
+
+
 def test_highest_is_not_reproduced_below_another():
     judged = only(HIGHEST, having("AP25", sr3d=around(72), k5=around(71), k7=around(73)))
     assert judged.verdict is Verdict.NOT_REPRODUCED
@@ -132,6 +143,32 @@ def test_a_trend_of_equal_values_cannot_be_told():
     sides = {name: once(70, 70) for name in ("sr3d", "mu_2", "mu_4")}
     judged = only(FALLS, having("AP25", **sides))
     assert (judged.verdict, judged.p) == (Verdict.CANNOT_TELL, 1.0)
+
+
+def test_trends_of_one_figure_and_one_kind_of_quantity_are_a_family():
+    """The slope of AP25 alone has p = 0.03; beside another of AP50, which has none, 0.06."""
+    # Slope s, s² = 30/13, Sxx = 5 · 14/3: t is s / √(30/13 / Sxx) on 13 df.
+    slope = scipy_stats.t.isf(0.015, 13) * math.sqrt(30 / 13 / (5 * 14 / 3))
+    falling = {"sr3d": 72, "mu_2": 72 - slope, "mu_4": 72 - 3 * slope}
+    flat = {name: around(70, 1) for name in falling}
+    findings = MadeUp(
+        {(s, "AP25"): around(centre, 1) for s, centre in falling.items()}
+        | {(s, "AP50"): v for s, v in flat.items()}
+        | {(s, "latency_ms"): v for s, v in flat.items()}
+    )
+    alone = only(FALLS, findings)
+    assert alone.p == pytest.approx(0.03)
+    assert alone.verdict is Verdict.REPRODUCED
+    assert "after Holm over 1" in alone.why
+    fifty, time, elsewhere = (
+        Trend(**(vars(FALLS) | {"id": metric, "metric": metric, "of": of}))
+        for metric, of in (("AP50", "table2"), ("latency_ms", "table2"), ("AP50", "fig8"))
+    )
+    judged = judge(paper_of(FALLS, fifty), findings)[0]
+    assert judged.p == pytest.approx(0.06)
+    assert judged.verdict is Verdict.CANNOT_TELL
+    for other in (time, elsewhere):
+        assert judge(paper_of(FALLS, other), findings)[0].p == pytest.approx(0.03)
 
 
 def test_a_trend_leaves_out_what_has_not_run_and_says_so():
@@ -245,6 +282,17 @@ def test_a_ratio_is_judged_by_its_interval(seconds, verdict):
     assert judged.paper_says == "below ×1.03 in time an epoch, ×1.024 on ScanNet V2"
 
 
+def test_a_ratio_of_tests_of_the_same_trainings_is_paired():
+    """Twice as slow on one machine as on another, and always by 1 to 2 %."""
+    time = "minutes_per_epoch"
+    values = having(time, sr3d=once(10.1, 20.4, 40.6), tr3d=once(10, 20, 40)).tests
+    ids = ["x", "y", "z"]
+    paired = only(RATIO, MadeUp(values, tested={"sr3d": ids, "tr3d": ids}))
+    assert paired.verdict is Verdict.REPRODUCED
+    assert paired.ours.endswith(" in time an epoch, 3 trainings, paired")
+    assert only(RATIO, MadeUp(values)).verdict is Verdict.CANNOT_TELL
+
+
 def test_a_ratio_of_too_little():
     time = "minutes_per_epoch"
     assert only(RATIO, having(time, sr3d=once(1, 2))).why == "On ScanNet V2: tr3d has not run."
@@ -280,5 +328,5 @@ def test_equal_numbers_of_what_has_not_run():
 
 
 def test_other_kinds_say_that_they_hold_elsewhere():
-    rooms = MadeUp(sized(sr3d=1, tr3d=1).tests, {}, sized(sr3d=1, tr3d=1).summaries, "synthetic")
+    rooms = MadeUp(summaries=sized(sr3d=1, tr3d=1).summaries, dataset="synthetic")
     assert only(EQUAL, rooms).why.startswith("Also holds on procedural rooms")

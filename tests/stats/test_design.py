@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from sr3d.stats import detectable_difference, expected_best
+from sr3d.stats import detectable_difference, detectable_mean, expected_best
 from sr3d.stats.design import welch_error
 
 
@@ -66,6 +66,30 @@ def test_detectable_difference_scales_with_the_spread_and_asks_more_for_more():
     assert detectable_difference(0.6, 5, 0.6, 5, alpha=0.01) > usual
     assert detectable_difference(0.6, 10, 0.6, 10) < usual / math.sqrt(2)
     assert detectable_difference(0.0, 5, 0.0, 5) == 0.0
+
+
+@pytest.mark.parametrize(("n", "power"), [(5, 0.8), (3, 0.5), (2, 0.8), (10, 0.95)])
+def test_detectable_mean_is_found_as_often_as_promised(n, power):
+    """20,000 designs, 0.3 points of standard error, against scipy's t-test of one sample."""
+    mean = detectable_mean(0.1, n, power)
+    test = scipy_stats.ttest_1samp(np.random.default_rng(0).normal(mean, 0.1, (20_000, n)), 0, 1)
+    found = np.mean((test.pvalue <= 0.05) & (test.statistic > 0))
+    assert found == pytest.approx(power, abs=0.012)
+
+
+def test_detectable_mean_has_the_normal_limit_and_scales():
+    assert detectable_mean(1, 4000) == pytest.approx(2.801585 / math.sqrt(4000), rel=1e-3)
+    assert detectable_mean(0.2, 5) == pytest.approx(2 * detectable_mean(0.1, 5))
+    assert detectable_mean(0.1, 5, alpha=0.01) > detectable_mean(0.1, 5)
+    assert detectable_mean(0.0, 5) == 0.0
+
+
+@pytest.mark.parametrize(
+    "arguments", [(1, 1), (-1, 5), (math.inf, 5), (1, 5, 1.0), (1, 5, 0.8, 0.9)]
+)
+def test_detectable_mean_refuses_what_is_no_design(arguments):
+    with pytest.raises(ValueError, match=r"spread|standard deviation|power"):
+        detectable_mean(*arguments)
 
 
 @pytest.mark.parametrize(

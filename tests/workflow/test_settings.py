@@ -33,3 +33,13 @@ def test_every_setting_is_a_configuration_of_its_own(dataset: str) -> None:
         # Its schedule is the rooms' own, and without rotated boxes DIoU has one form.
         same = [names for names in same if set(names) != {"tr3d", "baseline_augment_tr3d"}]
     assert same == []
+
+
+def test_rows_name_the_data_sets_that_their_settings_are_for() -> None:
+    tables = yaml.safe_load((ROOT / "workflow" / "tables.yaml").read_text())["tables"]
+    rows = [row for table in tables.values() for row in table["rows"] if "setting" in row]
+    assert {row["setting"]: row["only_on"] for row in rows if "only_on" in row} == {
+        name: setting["datasets"]
+        for name, setting in SETTINGS.items()
+        if "datasets" in setting and name in {row["setting"] for row in rows}
+    }

@@ -10,6 +10,12 @@ rule summarise:
             test=range(EXPERIMENT["tests"]),
             allow_missing=True,
         ),
+        detections=collect(
+            rules.test.output.detections,
+            train=range(EXPERIMENT["trainings"]),
+            test=range(EXPERIMENT["tests"]),
+            allow_missing=True,
+        ),
     output:
         summary="<results>/{dataset}/{setting}/summary.json",
     log:

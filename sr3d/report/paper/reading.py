@@ -98,7 +98,7 @@ def _table(name: str, entry: Checked) -> PaperTable:
 
 
 def _row(entry: Checked, components: tuple[str, ...]) -> Row:
-    entry.only(("setting", "label", "group", "ticks", "paper", "note"))
+    entry.only(("setting", "label", "group", "ticks", "only_on", "paper", "note"))
     if not entry.has("setting"):
         entry.get("paper")  # a row of a method that is not run here has at least that
     return Row(
@@ -106,6 +106,7 @@ def _row(entry: Checked, components: tuple[str, ...]) -> Row:
         setting=entry.get("setting").text() if entry.has("setting") else None,
         group=entry.get("group").text() if entry.has("group") else "",
         ticks=entry.get("ticks").names(components) if entry.has("ticks") else (),
+        only_on=entry.get("only_on").names(_DATASETS) if entry.has("only_on") else (),
         paper=_values(entry.get("paper")) if entry.has("paper") else {},
         note=entry.get("note").text() if entry.has("note") else "",
     )

@@ -16,15 +16,21 @@ class Row:
 
     setting: what we run for it; None for a method that is not run here, whose figures are cited.
     group: the heading that it stands under, or "". ticks: the components that it has.
-    paper: data set -> metric -> statistic -> number. note: what to know of the row, or "".
+    only_on: the only data sets that the setting is for, or () for any; on others the row is left
+    out. paper: data set -> metric -> statistic -> number. note: what to know of the row, or "".
     """
 
     label: str
     setting: str | None
     group: str = ""
     ticks: tuple[str, ...] = ()
+    only_on: tuple[str, ...] = ()
     paper: Values
     note: str = ""
+
+    def belongs_on(self, dataset: str) -> bool:
+        """Whether its setting is one for these data."""
+        return not self.only_on or dataset in self.only_on
 
     def value(self, dataset: str, metric: str, statistic: str) -> float | None:
         """The paper's number, if it has that one."""

@@ -2,7 +2,9 @@
 
 Every claim is judged on one data set. On the paper's, "reproduced" says that our trainings show the
 same; on another it says that the claim also holds there. Numbers are training means, never bests;
-two trainings a side are the least that can tell anything; 5 % is the level of every test.
+two trainings a side are the least that can tell anything. 5 % is the level of every test, after
+Holm's rule: over the differences of a table or figure, or its trends, on one kind of quantity
+(`families`); over all that one claim compares where it has to hold for each (highest, curves).
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from sr3d.report.verdicts.amounts import judge_equal, judge_ratio
 from sr3d.report.verdicts.differences import Tested, compare_differences, judge_difference
 from sr3d.report.verdicts.highest import judge_highest
 from sr3d.report.verdicts.judged import Judged, Verdict
-from sr3d.report.verdicts.trends import judge_curve, judge_trend
+from sr3d.report.verdicts.trends import Line, fit_trends, judge_curve, judge_trend
 from sr3d.report.verdicts.wording import NOTHING
 
 __all__ = ["Judged", "Verdict", "count", "judge"]
@@ -44,8 +46,8 @@ def judge(paper: Paper, findings: Findings, of: str | None = None) -> list[Judge
     if of is not None and of not in known:
         raise InputError(f"no table or figure '{of}'{did_you_mean(of, known)}")
     claims = [claim for claim in paper.claims.values() if of in (None, claim.of)]
-    tested = compare_differences(claims, findings)
-    return [_judge(claim, findings, tested) for claim in claims]
+    tested, lines = compare_differences(claims, findings), fit_trends(claims, findings)
+    return [_judge(claim, findings, tested, lines) for claim in claims]
 
 
 def count(judged: Iterable[Judged]) -> dict[Verdict, int]:
@@ -54,14 +56,16 @@ def count(judged: Iterable[Judged]) -> dict[Verdict, int]:
     return {verdict: counts[verdict] for verdict in Verdict}
 
 
-def _judge(claim: Claim, findings: Findings, tested: dict[str, Tested]) -> Judged:
+def _judge(
+    claim: Claim, findings: Findings, tested: dict[str, Tested], lines: dict[str, Line]
+) -> Judged:
     match claim:
         case Difference():
             return judge_difference(claim, findings, tested.get(claim.id))
         case Highest():
             return judge_highest(claim, findings)
         case Trend():
-            return judge_trend(claim, findings)
+            return judge_trend(claim, findings, lines.get(claim.id))
         case CurveBelow():
             return judge_curve(claim, findings)
         case RatioBelow():

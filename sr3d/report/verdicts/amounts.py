@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from sr3d.report.comparing import sides
 from sr3d.report.findings import Findings
 from sr3d.report.paper import Equal, RatioBelow
-from sr3d.report.verdicts.evidence import NO_SPREAD, has_spread, not_run, one_training
+from sr3d.report.verdicts.evidence import no_spread, not_run, one_training
 from sr3d.report.verdicts.judged import Judged, Verdict
-from sr3d.report.verdicts.wording import NOTHING, called, place_of, printed_by, versus
-from sr3d.stats import ratio
+from sr3d.report.verdicts.wording import NOTHING, behind, called, place_of, printed_by
+from sr3d.stats import has_spread, ratio
 
 
 def judge_ratio(claim: RatioBelow, findings: Findings) -> Judged:
@@ -19,17 +20,17 @@ def judge_ratio(claim: RatioBelow, findings: Findings) -> Judged:
     absent = [s for s, values in means.items() if not values]
     if absent:
         return not_run(claim, says, place, findings, claim.metric, *absent)
-    a, b = means.values()
+    a, b, paired = sides(findings, claim.setting, claim.over, claim.metric)
     if min(*a, *b) <= 0:
         why = place.sentence("a value is not above zero, so it has no ratio", Verdict.CANNOT_TELL)
         return Judged(claim, Verdict.CANNOT_TELL, says, NOTHING, None, None, why)
-    found = ratio(a, b)
+    found = ratio(a, b, paired)
     if found is None:
         return one_training(claim, says, NOTHING, place, means)
     low, high = found.interval
     interval = f"[{low:.3f}, {high:.3f}]"
     if not has_spread(found.interval):
-        verdict, text = Verdict.CANNOT_TELL, NO_SPREAD
+        verdict, text = Verdict.CANNOT_TELL, no_spread(paired)
     elif high < claim.limit:
         verdict, text = Verdict.REPRODUCED, f"all of {interval} lies below {claim.limit:g}"
     elif low > claim.limit:
@@ -40,7 +41,7 @@ def judge_ratio(claim: RatioBelow, findings: Findings) -> Judged:
         claim=claim,
         verdict=verdict,
         paper_says=says,
-        ours=f"×{found.ratio:.3f} {interval} in {called(claim.metric)}, {versus(len(a), len(b))}",
+        ours=f"×{found.ratio:.3f} {interval} in {called(claim.metric)}, {behind(found)}",
         p=None,
         detectable=None,
         why=place.sentence(text, verdict),

@@ -1,8 +1,8 @@
 """Claims that one setting differs from another by so much.
 
-Differences are tested on training means by Welch's test. Two settings that are tests of the same
-trainings (an oracle and its baseline) are not independent; their means rise and fall together, so
-the test is then too careful, not too bold.
+Differences are tested on training means: by Welch's test, or by the paired t-test where both
+settings are tests of the same trainings (an oracle and its baseline), whose means rise and fall
+together.
 """
 
 from __future__ import annotations
@@ -10,17 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import NamedTuple
 
+from sr3d.report.comparing import compare_settings
+from sr3d.report.families import adjust, family_of
 from sr3d.report.findings import Findings
 from sr3d.report.paper import Claim, Difference, signed
-from sr3d.report.verdicts.evidence import (
-    ALPHA,
-    NO_SPREAD,
-    has_spread,
-    not_run,
-    one_training,
-    welch_p,
-)
+from sr3d.report.verdicts.evidence import ALPHA, no_spread, not_run, one_training, p_of
 from sr3d.report.verdicts.judged import Judged, Verdict
 from sr3d.report.verdicts.wording import (
     Place,
@@ -33,12 +29,14 @@ from sr3d.report.verdicts.wording import (
     unit,
     versus,
 )
-from sr3d.stats import Comparison, compare, holm
+from sr3d.stats import Comparison, has_spread
 
 
 @dataclass(frozen=True)
 class Tested:
-    """A comparison with its p-value, adjusted over the `family` comparisons of its table."""
+    """A comparison with its p-value, adjusted over the `family` comparisons of its table that are
+    of the same kind of quantity.
+    """
 
     comparison: Comparison
     p: float
@@ -48,25 +46,20 @@ class Tested:
 def compare_differences(claims: Sequence[Claim], findings: Findings) -> dict[str, Tested]:
     """Compare the sides of every Difference claim that has two trainings on both sides, by its id.
 
-    The p-values are adjusted by Holm's rule over all such claims of a table or figure; claims of
-    the same comparison count once.
+    The p-values are adjusted by Holm's rule over all such claims of a table or figure on the same
+    kind of quantity; claims of the same comparison count once.
     """
     compared = [
         (claim, comparison)
         for claim in claims
-        if isinstance(claim, Difference) and (comparison := _compare(claim, findings)) is not None
+        if isinstance(claim, Difference)
+        and (comparison := compare_settings(findings, claim.setting, claim.over, claim.metric))
     ]
-    families: dict[str, dict[tuple[str, frozenset[str]], float]] = {}
-    for claim, comparison in compared:
-        families.setdefault(claim.of, {})[_what(claim)] = welch_p(comparison)
-    adjusted = {
-        of: dict(zip(family, holm(list(family.values())), strict=True))
-        for of, family in families.items()
-    }
-    return {
-        claim.id: Tested(comparison, adjusted[claim.of][_what(claim)], len(families[claim.of]))
-        for claim, comparison in compared
-    }
+    adjusted = adjust(
+        {_what(claim): p_of(comparison) for claim, comparison in compared},
+        lambda what: (what.of, family_of(what.metric)),
+    )
+    return {claim.id: Tested(comparison, *adjusted[_what(claim)]) for claim, comparison in compared}
 
 
 def judge_difference(claim: Difference, findings: Findings, tested: Tested | None) -> Judged:
@@ -90,15 +83,16 @@ def judge_difference(claim: Difference, findings: Findings, tested: Tested | Non
     )
 
 
-def _compare(claim: Difference, findings: Findings) -> Comparison | None:
-    return compare(
-        findings.means(claim.setting, claim.metric), findings.means(claim.over, claim.metric)
-    )
+class _What(NamedTuple):
+    """What is compared, and where; the test of a difference is that of its opposite."""
+
+    of: str
+    metric: str
+    settings: frozenset[str]
 
 
-def _what(claim: Difference) -> tuple[str, frozenset[str]]:
-    """What is compared; the test of a difference is that of its opposite."""
-    return claim.metric, frozenset({claim.setting, claim.over})
+def _what(claim: Difference) -> _What:
+    return _What(claim.of, claim.metric, frozenset({claim.setting, claim.over}))
 
 
 def _verdict(claim: Difference, dataset: str, tested: Tested) -> tuple[Verdict, str]:
@@ -110,7 +104,7 @@ def _verdict(claim: Difference, dataset: str, tested: Tested) -> tuple[Verdict, 
     relation = "above" if comparison.difference > 0 else "below"
     found = f"{claim.setting} lies {relation} {claim.over} in {called(metric)}, {adjusted}"
     if not has_spread(comparison.interval):
-        return Verdict.CANNOT_TELL, NO_SPREAD
+        return Verdict.CANNOT_TELL, no_spread(comparison.paired)
     if tested.p < ALPHA:
         if comparison.difference * sign < 0:
             return Verdict.NOT_REPRODUCED, f"{found}, against the claim"

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 from sr3d.report.findings import Findings
 from sr3d.report.paper import Claim
 from sr3d.report.verdicts.judged import Judged, Verdict
 from sr3d.report.verdicts.wording import NOTHING, Place, listed, verb
-from sr3d.stats import Comparison
+from sr3d.stats import Comparison, has_spread
 
 ALPHA = 0.05
-NO_SPREAD = "the trainings do not differ at all, so nothing can be tested"
 
 
-def welch_p(comparison: Comparison) -> float:
-    """Welch's p; 1 where the trainings of neither side differ, which leaves nothing to test with.
+def p_of(comparison: Comparison) -> float:
+    """The t-test's p; 1 where nothing differs between trainings, which leaves nothing to test with.
 
     Not the permutation test's: with 5 against 5 trainings it is never below 2/252, so that after
-    Holm's rule over seven claims or more it could find nothing.
+    Holm's rule over seven claims or more it could find nothing; with five pairs it is never below
+    2/32.
     """
-    return comparison.p_welch if has_spread(comparison.interval) else 1.0
+    return comparison.p_t if has_spread(comparison.interval) else 1.0
 
 
-def has_spread(interval: tuple[float, float]) -> bool:
-    """Whether the trainings behind an interval differ by more than rounding."""
-    low, high = interval
-    return not math.isclose(low, high, rel_tol=1e-9, abs_tol=1e-9)
+def no_spread(paired: bool) -> str:
+    """Why nothing can be tested without any spread."""
+    what = (
+        "the difference is the same in all trainings"
+        if paired
+        else ("the trainings do not differ at all")
+    )
+    return f"{what}, so nothing can be tested"
 
 
 def not_run(

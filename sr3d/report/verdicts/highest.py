@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sr3d.report.comparing import compare_settings
 from sr3d.report.findings import Findings
 from sr3d.report.paper import Highest
-from sr3d.report.verdicts.evidence import ALPHA, not_run, one_training, welch_p
+from sr3d.report.verdicts.evidence import ALPHA, not_run, one_training, p_of
 from sr3d.report.verdicts.judged import Judged, Verdict
 from sr3d.report.verdicts.wording import (
     NOTHING,
@@ -18,11 +19,11 @@ from sr3d.report.verdicts.wording import (
     place_of,
     verb,
 )
-from sr3d.stats import compare, holm
+from sr3d.stats import holm
 
 
 def judge_highest(claim: Highest, findings: Findings) -> Judged:
-    """Compare the setting with each of the others, by Welch's test with Holm's rule over them.
+    """Compare the setting with each of the others, as differences are, with Holm's rule over them.
 
     It has to lie above all that the claim names, so one that has not run leaves the claim open.
     """
@@ -37,11 +38,11 @@ def judge_highest(claim: Highest, findings: Findings) -> Judged:
     compared = {
         s: comparison
         for s in others
-        if (comparison := compare(means[claim.setting], means[s])) is not None
+        if (comparison := compare_settings(findings, claim.setting, s, claim.metric)) is not None
     }
     if not compared:
         return one_training(claim, says, NOTHING, place, means)
-    ps = dict(zip(compared, holm([welch_p(c) for c in compared.values()]), strict=True))
+    ps = dict(zip(compared, holm([p_of(c) for c in compared.values()]), strict=True))
     higher = [s for s, c in compared.items() if ps[s] < ALPHA and c.difference < 0]
     tied = [s for s in compared if ps[s] >= ALPHA]
     untested = [s for s in others if s not in compared]

@@ -1,14 +1,21 @@
-"""Claims about a metric along a parameter, and about curves along the epochs."""
+"""Claims about a metric along a parameter, and about curves along the epochs.
+
+Both take the trainings of their settings for independent. Curves are of trainings, so two settings
+never share one; none of the settings along a trend may be tests of another's trainings.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
+from sr3d import stats
+from sr3d.report.families import adjust, family_of
 from sr3d.report.findings import Findings
-from sr3d.report.paper import CurveBelow, Trend, signed
-from sr3d.report.verdicts.evidence import ALPHA, not_run, one_training, welch_p
+from sr3d.report.paper import Claim, CurveBelow, Trend, signed
+from sr3d.report.verdicts.evidence import ALPHA, not_run, one_training, p_of
 from sr3d.report.verdicts.judged import Judged, Verdict
 from sr3d.report.verdicts.wording import (
     NOTHING,
@@ -20,52 +27,74 @@ from sr3d.report.verdicts.wording import (
     place_of,
     versus,
 )
-from sr3d.stats import Comparison, compare, holm, trend
+from sr3d.stats import Comparison, compare, holm
 
 POINTS_OF_A_TREND = 3
 
 
-def judge_trend(claim: Trend, findings: Findings) -> Judged:
+@dataclass(frozen=True)
+class Line:
+    """A fitted line with its p-value, adjusted over the `family` trends of its figure."""
+
+    line: stats.Trend
+    p: float
+    family: int
+
+
+def fit_trends(claims: Sequence[Claim], findings: Findings) -> dict[str, Line]:
+    """Fit the line of every Trend claim for which enough settings ran, by its id.
+
+    The p-values are adjusted by Holm's rule over all such claims of a table or figure on the same
+    kind of quantity.
+    """
+    fitted = {
+        claim: line
+        for claim in claims
+        if isinstance(claim, Trend) and (line := _fit(claim, findings)) is not None
+    }
+    adjusted = adjust(
+        {claim: line.p for claim, line in fitted.items()},
+        lambda claim: (claim.of, family_of(claim.metric)),
+    )
+    return {claim.id: Line(line, *adjusted[claim]) for claim, line in fitted.items()}
+
+
+def judge_trend(claim: Trend, findings: Findings, fitted: Line | None) -> Judged:
     """Judge the slope of a straight line through the training means; with `log`, per doubling.
 
-    Settings that have not run are left out, and said to be, as long as three are left.
+    Settings that have not run are left out, and said to be, as long as three are left. fitted: the
+    claim's entry of `fit_trends`.
     """
     place = place_of(claim, findings.dataset)
     metric = called(claim.metric)
     settings = [setting for _, setting in claim.along]
     says = f"{metric} {claim.direction} from {settings[0]} to {settings[-1]}"
-    groups = {
-        setting: (math.log2(value) if claim.log else value, means)
-        for value, setting in claim.along
-        if (means := findings.means(setting, claim.metric))
-    }
-    absent = [s for s in settings if s not in groups]
-    if not groups:
+    ran = [s for s in settings if findings.means(s, claim.metric)]
+    absent = [s for s in settings if s not in ran]
+    if not ran:
         return not_run(claim, says, place, findings, claim.metric, *absent)
-    line = None
-    if len(groups) >= POINTS_OF_A_TREND:
-        line = trend([x for x, _ in groups.values()], [means for _, means in groups.values()])
-    if line is None:
-        text = f"a trend needs {POINTS_OF_A_TREND} settings, and only {listed(groups)} ran"
+    if fitted is None:
+        text = f"a trend needs {POINTS_OF_A_TREND} settings, and only {listed(ran)} ran"
         why = place.sentence(text, Verdict.CANNOT_TELL)
         return Judged(claim, Verdict.CANNOT_TELL, says, NOTHING, None, None, why)
+    line, p = fitted.line, f"{p_value(fitted.p)} after Holm over {fitted.family}"
     per = "a doubling" if claim.log else "a unit of the parameter"
     low, high = (per_step(end) for end in line.interval)
-    if line.p >= ALPHA or line.slope == 0:
-        verdict, text = Verdict.CANNOT_TELL, f"no slope is shown, {p_value(line.p)}"
+    if fitted.p >= ALPHA or line.slope == 0:
+        verdict, text = Verdict.CANNOT_TELL, f"no slope is shown, {p}"
     elif (line.slope > 0) == (claim.direction == "rises"):
-        verdict, text = Verdict.REPRODUCED, f"{metric} {claim.direction}, {p_value(line.p)}"
+        verdict, text = Verdict.REPRODUCED, f"{metric} {claim.direction}, {p}"
     else:
         other = "rises" if line.slope > 0 else "falls"
-        verdict, text = Verdict.NOT_REPRODUCED, f"{metric} {other} instead, {p_value(line.p)}"
+        verdict, text = Verdict.NOT_REPRODUCED, f"{metric} {other} instead, {p}"
     if absent:
         text += f"; without {listed(absent)}"
     return Judged(
         claim=claim,
         verdict=verdict,
         paper_says=says,
-        ours=f"{per_step(line.slope)} [{low}, {high}] {metric} {per}, {len(groups)} settings",
-        p=line.p,
+        ours=f"{per_step(line.slope)} [{low}, {high}] {metric} {per}, {len(ran)} settings",
+        p=fitted.p,
         detectable=None,
         why=place.sentence(text, verdict),
     )
@@ -92,7 +121,7 @@ def judge_curve(claim: CurveBelow, findings: Findings) -> Judged:
     if not compared:
         why = place.sentence("no epoch has two trainings on both sides", Verdict.CANNOT_TELL)
         return Judged(claim, Verdict.CANNOT_TELL, says, NOTHING, None, None, why)
-    ps = holm([welch_p(c) for c in compared])
+    ps = holm([p_of(c) for c in compared])
     below = [p for p, c in zip(ps, compared, strict=True) if p < ALPHA and c.difference < 0]
     above = [p for p, c in zip(ps, compared, strict=True) if p < ALPHA and c.difference > 0]
     detectable = max(c.detectable for c in compared)
@@ -117,6 +146,18 @@ def judge_curve(claim: CurveBelow, findings: Findings) -> Judged:
         detectable=detectable,
         why=place.sentence(text, verdict),
     )
+
+
+def _fit(claim: Trend, findings: Findings) -> stats.Trend | None:
+    """The line through what ran, if enough did."""
+    points = [
+        (math.log2(value) if claim.log else value, means)
+        for value, setting in claim.along
+        if (means := findings.means(setting, claim.metric))
+    ]
+    if len(points) < POINTS_OF_A_TREND:
+        return None
+    return stats.trend([x for x, _ in points], [means for _, means in points])
 
 
 def _by_epoch(

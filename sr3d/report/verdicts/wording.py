@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sr3d.report.paper import Claim, number, printed_dataset, signed
 from sr3d.report.verdicts.judged import Verdict
-from sr3d.stats import Comparison
+from sr3d.stats import Comparison, Ratio
 
 NOTHING = "–"
 
@@ -65,8 +65,13 @@ def estimate(metric: str, comparison: Comparison) -> str:
     low, high = (signed(metric, end) for end in comparison.interval)
     return (
         f"{signed(metric, comparison.difference)} [{low}, {high}] {unit(metric)}, "
-        f"{versus(comparison.n_a, comparison.n_b)}"
+        f"{behind(comparison)}"
     )
+
+
+def behind(found: Comparison | Ratio) -> str:
+    """The trainings behind a comparison."""
+    return f"{found.n_a} trainings, paired" if found.paired else versus(found.n_a, found.n_b)
 
 
 def versus(n_a: int, n_b: int) -> str:
