@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,24 +12,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from sr3d.config import AssignerConfig, Config, TestConfig, config_from_dict
-from sr3d.data.datasets import Dataset, get_dataset
+from sr3d.config import Config, config_from_dict
+from sr3d.data.datasets import get_dataset
 from sr3d.data.loader import generator_for
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.scene import Scene
 from sr3d.data.transforms import sample_points
 from sr3d.errors import InputError
 from sr3d.geometry.box_set import BoxSet
-from sr3d.geometry.boxes import centerness
-from sr3d.geometry.iou import paired_iou
 from sr3d.metrics.average_precision import score_matches
 from sr3d.metrics.consistency import most_confident, prediction_consistency
 from sr3d.metrics.matching import Matching, best_ground_truth
-from sr3d.metrics.oracle import inside_smallest, with_scores
 from sr3d.metrics.scored_files import ScoredTest, write_scored
-from sr3d.models.criterion import assign
 from sr3d.models.detector import Detector, build_detector
-from sr3d.models.outputs import Detections, GroundTruth, Predictions
+from sr3d.models.oracle import with_oracle
+from sr3d.models.outputs import Detections
 from sr3d.models.weights import load_weights
 from sr3d.progress import Progress
 from sr3d.records import DETECTIONS_FILE, MODEL_FILE, RunRecord, read_run, test_seed
@@ -171,31 +167,6 @@ def detect_scene(
     detections = model.select(predictions)
     _wait(device)
     return detections, time.perf_counter() - started
-
-
-def with_oracle(
-    predictions: Predictions, scene: Scene, dataset: Dataset, config: TestConfig
-) -> Predictions:
-    """One scene's predictions with scores from the ground truth (the paper's Table 6).
-
-    The foreground is TR3D's positives, or every anchor inside a ground truth. "iou" replaces the
-    score of the true class by the overlap of the predicted box; "centerness" multiplies it by the
-    anchor's centerness.
-    """
-    truth = GroundTruth.collate([scene.boxes.tensor], [scene.labels]).to(predictions.anchors.device)
-    if config.foreground == "inside":
-        assigned = inside_smallest(predictions.anchors, truth.boxes)
-    else:
-        assigned = assign(predictions, truth, dataset, AssignerConfig(name="tr3d"))
-    rows = (assigned >= 0).nonzero().squeeze(1)
-    boxes, labels = truth.boxes[assigned[rows]], truth.labels[assigned[rows]]
-    if config.oracle == "iou":
-        scores = paired_iou(predictions.boxes[rows], boxes, dataset.rotated)
-    else:
-        scores = predictions.logits[rows, labels].sigmoid()
-        scores = scores * centerness(predictions.anchors[rows], boxes)
-    logits = with_scores(predictions.logits, assigned, truth.labels, scores)
-    return dataclasses.replace(predictions, logits=logits)
 
 
 def _consistency(detections: BoxSet, matching: Matching) -> dict[str, Any]:

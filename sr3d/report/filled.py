@@ -116,9 +116,10 @@ def collect(findings: Findings, table: PaperTable) -> Results:
     printed_dataset(findings.dataset)
     known = findings.dataset in table.datasets
     entries = tuple(
-        Entry(row, findings.summary(row.setting) if row.setting else None)
+        Entry(row, summary)
         for row in table.rows
-        if row.belongs_on(findings.dataset) and (row.setting or known)
+        if (summary := findings.summary(row.setting) if row.setting else None)
+        or (row.belongs_on(findings.dataset) if row.setting else known)
     )
     wanted = table.reference
     reference = next((e for e in entries if wanted and e.row.setting == wanted), None)

@@ -49,7 +49,11 @@ def make_full_tree(
 
     tests: what every test of a setting detected; by default all the same.
     """
-    usual = scored_test({"room0": [(0, 0, 1)]}, {"room0": [(0, 0.5, 0.9), (1, 3, 0.5)]})
+    rooms = [f"room{i}" for i in range(5)]
+    usual = scored_test(
+        {room: [(0, 0, 1)] for room in rooms},
+        {room: [(0, 0.5, 0.9), (1, 3, 0.5)] for room in rooms},
+    )
     level = {name: 50.0 + 2 * n for n, name in enumerate(settings)}
 
     def score(setting: str, train: int, test: int) -> float:

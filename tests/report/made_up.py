@@ -22,12 +22,14 @@ class MadeUp:
     """What `Findings` tells, from numbers in memory.
 
     tests: (setting, metric) -> [training][test]. lines: (setting, metric) -> [training][epoch].
-    summaries: setting -> further entries of its summary.
+    summaries: setting -> further entries of its summary. tested: setting -> which trainings its
+    tests are of, in their order, where two share some.
     """
 
     tests: dict[tuple[str, str], list[list[float]]] = field(default_factory=dict)
     lines: dict[tuple[str, str], list[list[float]]] = field(default_factory=dict)
     summaries: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tested: dict[str, list[str]] = field(default_factory=dict)
     dataset: str = "scannet"
     results: Path = Path("results")
 
@@ -44,6 +46,9 @@ class MadeUp:
 
     def means(self, setting: str, name: str) -> list[float]:
         return [fmean(row) for row in self.values(setting, name)]
+
+    def trainings(self, setting: str, name: str) -> list[str]:
+        return self.tested.get(setting, []) if self.values(setting, name) else []
 
     def curves(self, setting: str, name: str) -> list[list[float]]:
         return self.lines.get((setting, name), [])

@@ -134,11 +134,11 @@ def test_a_cloud_is_the_most_confident_of_each_class():
 
 def test_the_consistency_figure_draws_the_means_of_aic_and_pce(findings):
     picture = draw_consistency(FIGURES["fig6"], findings, NAMES).picture
-    curves, errors = picture.axes[:2]
+    curves, *clouds, errors = picture.axes
     assert list(curves.lines[0].get_ydata()) == pytest.approx([0.31, 0.21, 0.16])
     drawn = [value for line in errors.lines for value in np.atleast_1d(line.get_xdata())]
     assert findings.metric("sr3d", "PCE")["mean"] in drawn
-    assert [axes.get_title() for axes in picture.axes[2:]] == [
+    assert [axes.get_title() for axes in clouds] == [
         "(b) TR3D under SR3D's schedule",
         "(b) SR3D",
     ]

@@ -4,16 +4,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from sr3d.data.prepared import PreparedDataset, read_manifest
-from sr3d.data.scene import Scene
-from sr3d.geometry.boxes import Boxes
 from sr3d.metrics.scored_files import ScoredTest
 from sr3d.report.figures.drawing import draw_figures
 from sr3d.report.figures.names import names_of
-from sr3d.report.figures.qualitative import draw_qualitative, view_from_above
-from sr3d.report.figures.scenes import IOU, SCORE, choose, confident, f1_scores
+from sr3d.report.figures.qualitative import VIEWS, draw_qualitative
+from sr3d.report.figures.scenes import (
+    IOU,
+    SCORE,
+    before,
+    choose,
+    choose_next,
+    confident,
+    f1_scores,
+    same_as,
+)
 from sr3d.report.findings import Findings
 from sr3d.report.paper import read_paper
 from tests.report.figure_trees import make_full_tree, scored_test
@@ -84,6 +90,38 @@ def test_scenes_run_from_the_largest_gain_to_the_smallest():
     assert choose({}, 3) == []
 
 
+def test_a_later_figure_has_the_scenes_that_earlier_ones_leave():
+    gains = {name: -float(i) for i, name in enumerate("abcdefghij")}
+    assert choose_next(gains, 3, []) == ["a", "e", "j"]
+    assert choose_next(gains, 3, [3]) == ["b", "f", "i"]  # of b, c, d, f, g, h, i
+    assert choose_next(gains, 4, [3, 3]) == ["c", "d", "g", "h"]
+    assert choose_next(gains, 4, [3, 7]) == []
+
+
+def test_figures_that_differ_in_their_data_alone_are_drawn_once():
+    fig5, fig9, fig10 = every = [PAPER.figures[name] for name in ("fig5", "fig9", "fig10")]
+    shown = {
+        dataset: [same_as(figure, every, dataset) for figure in every]
+        for dataset in ("scannet", "sunrgbd", "synthetic")
+    }
+    assert shown["scannet"] == shown["synthetic"] == [None, None, fig9]
+    assert shown["sunrgbd"] == [None, fig10, None]
+    assert same_as(fig10, [fig5, fig10], "synthetic") is None  # asked for without Fig. 9
+    assert before(fig5, every, "synthetic") == []
+    assert before(fig9, every, "synthetic") == [fig5]
+    assert before(fig10, every, "sunrgbd") == [fig5]  # which leaves out Fig. 9, not drawn there
+
+
+def test_a_figure_that_has_no_scene_left_says_so(tmp_path):
+    truth = {"room0": [(0, 0, 1)], "room1": []}
+    tests = dict.fromkeys(("baseline", "sr3d"), scored_test(truth, truth))
+    make_full_tree(tmp_path, {"baseline": [], "sr3d": []}, tests, trainings=1)
+    drawn = draw_figures(PAPER, Findings(tmp_path, "synthetic"), tmp_path / "out", ["fig5", "fig9"])
+    assert drawn[0].svg is not None
+    assert drawn[1].svg is None
+    assert drawn[1].caption == "Not drawn: every scene that was tested is in Fig. 5."
+
+
 def test_the_figure_shows_those_scenes_with_their_scores(tmp_path):
     truth = {f"room{i}": [(0, 0, 1)] for i in range(5)}
     wrong, right = [(0, 9, 0.9)], [(0, 0, 0.9)]
@@ -96,9 +134,16 @@ def test_the_figure_shows_those_scenes_with_their_scores(tmp_path):
     findings = Findings(tmp_path, "synthetic")
     canvas = draw_qualitative(PAPER.figures["fig5"], findings, names_of(PAPER), None)
     titles = [axes.get_title() for axes in canvas.picture.axes]
-    assert titles[::3] == ["room1", "room2", "room0"]
+    assert titles[:: 3 * len(VIEWS)] == ["room1", "room2", "room0"]
+    assert titles[3:6] == ["", "", ""]  # the other view of the first scene
     assert titles[1:3] == ["TR3D under SR3D's schedule: F1 0.00", "SR3D: F1 1.00"]
-    assert "points are not drawn" in canvas.caption
+    assert "from above; no points." in canvas.caption
+    later = draw_qualitative(
+        PAPER.figures["fig9"], findings, names_of(PAPER), None, [PAPER.figures["fig5"]]
+    )
+    titles = [axes.get_title() for axes in later.picture.axes]
+    assert titles[:: 3 * len(VIEWS)] == ["room4", "room3"]
+    assert "through those that are not in Fig. 5, in order" in later.caption
 
 
 def test_scenes_of_one_test_alone_are_left_out_and_told(tmp_path):
@@ -107,7 +152,7 @@ def test_scenes_of_one_test_alone_are_left_out_and_told(tmp_path):
     make_full_tree(tmp_path, {"baseline": [], "sr3d": []}, tests, trainings=1)
     findings = Findings(tmp_path, "synthetic")
     canvas = draw_qualitative(PAPER.figures["fig5"], findings, names_of(PAPER), None)
-    assert [axes.get_title() for axes in canvas.picture.axes][::3] == ["room0"]
+    assert [axes.get_title() for axes in canvas.picture.axes][::6] == ["room0"]
     assert canvas.missing[0] == "scenes that only one of the two was tested on (1)"
 
 
@@ -123,9 +168,9 @@ def test_points_are_drawn_where_the_data_are_those_of_the_tests(rooms, tmp_path)
     findings = tree_on(rooms, tmp_path, read_manifest(rooms).digest())
     canvas = draw_qualitative(PAPER.figures["fig5"], findings, names_of(PAPER), rooms)
     assert canvas.missing == []
-    assert [len(axes.images) for axes in canvas.picture.axes] == [1] * 9
+    assert [len(axes.images) for axes in canvas.picture.axes] == [1] * 9 * len(VIEWS)
     (drawn,) = draw_figures(PAPER, findings, tmp_path / "out", ["fig5"], rooms)
-    assert "points are not drawn" not in drawn.caption
+    assert "no points" not in drawn.caption
 
 
 @pytest.mark.parametrize(("digest", "folder"), [("0123", None), (None, "none")])
@@ -136,21 +181,3 @@ def test_other_points_are_not_drawn(rooms, tmp_path, digest, folder):
     assert not any(axes.images for axes in canvas.picture.axes)
     assert len(canvas.missing) == 1
     assert canvas.missing[0].startswith("the points of the scenes: ")
-
-
-def test_a_view_from_above_shows_the_highest_point_below_the_ceiling():
-    points = torch.tensor(
-        [[0.5, 0.5, 0.0], [0.5, 0.5, 1.0], [0.5, 0.5, 3.0], [1.5, 0.5, 0.5], [9.0, 9.0, 0.5]]
-    )
-    colors = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0]])
-    scene = Scene("room", points, colors, Boxes.empty(), torch.zeros(0, dtype=torch.int64))
-    picture = view_from_above(scene, np.array([0.0, 0.0]), np.array([2.0, 1.0]))
-    height, width, _ = picture.shape
-    assert width == 2 * height
-    at = {
-        (x, y): picture[int(y * height), int(x * width / 2)] for x in (0.5, 1.5) for y in (0.5, 0.1)
-    }
-    assert at[0.5, 0.5] == pytest.approx([0.4, 1.0, 0.4])  # green, not red below nor blue above
-    assert at[1.5, 0.5] == pytest.approx([0.4] * 3)  # black, paler
-    assert at[0.5, 0.1] == pytest.approx([1.0] * 3)
-    assert (picture < 1).any(axis=2).sum() == 2  # the one outside is nowhere

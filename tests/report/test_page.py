@@ -153,6 +153,13 @@ def test_every_raw_value_is_that_of_the_records(results):
     ]  # fmt: skip
 
 
+def test_a_symbol_and_its_number_stay_on_one_line(results):
+    html = render_page(report_of(results))
+    whys = re.findall(r'<p class="why">(.*?)</p>', html)
+    assert any("p\u00a0=\u00a0" in why for why in whys)
+    assert not any(re.search(r" (=|&lt;|<) ", why) for why in whys)
+
+
 def test_text_is_never_markup(tmp_path):
     nasty = '<script>alert(1)</script> & "τ" <b>'
     value = yaml.safe_load(PAPER.read_text())
@@ -217,14 +224,14 @@ def test_figures_are_inside_or_said_to_be_missing(results, tmp_path):
     figures = [
         Drawn("fig1", "synthetic", "Small", "", svg, png, ()),
         Drawn("fig6", "synthetic", "Large", "", big, png, ("ras has no PCE", "no AIC")),
-        Drawn("fig8", "synthetic", "Absent", "", None, None, ("nothing ran",)),
+        Drawn("fig8", "synthetic", "Absent", "Nothing at all.", None, None, ("nothing ran",)),
     ]
     page = page_of(results, figures=figures)
     kinds = [image["src"].split(";")[0] for image in page.of("img")]
     assert kinds == ["data:image/svg+xml", "data:image/png"]
     text = page.words()
     assert "Missing: ras has no PCE; no AIC." in text
-    assert "Absent. Nothing to draw yet. Missing: nothing ran." in text
+    assert "Absent. Nothing at all. Missing: nothing ran." in text
 
 
 def test_procedural_rooms_are_not_passed_off_as_the_papers_data(results, tmp_path):
@@ -278,7 +285,7 @@ def test_what_was_not_run_is_listed_by_table(results):
     text = page_of(results, names=["table1", "table2", "fig8"]).words()
     section = text[text.index("Of the ") :]
     assert "Of the 6 settings that the tables and figures above name, 4 have results" in section
-    assert "Table 1: comparison of detectors FCAF3D fcaf3d, TR3D tr3d" in section
+    assert "Table 1: comparison of detectors FCAF3D fcaf3d TR3D tr3d" in section
 
 
 def test_45_settings_make_a_page_in_seconds(tmp_path):

@@ -3,6 +3,7 @@
 import subprocess
 
 from sr3d.cli import _parser
+from sr3d.report.figures.names import Names
 from sr3d.report.findings import Findings
 from sr3d.report.page.commands import commands_of
 from sr3d.report.page.provenance import origin_of
@@ -70,7 +71,7 @@ def test_a_setting_that_only_tests_names_whose_trainings_and_what_it_changes(tmp
     made = {
         one.setting: one
         for one in origin_of(
-            Findings(tmp_path, "synthetic"), ["baseline", "with_iou"], {"baseline": "TR3D"}
+            Findings(tmp_path, "synthetic"), ["baseline", "with_iou"], Names({"baseline": "TR3D"})
         ).settings
     }
     assert (made["with_iou"].tests_of, made["with_iou"].trainings) == ("baseline", 0)
@@ -97,7 +98,7 @@ def test_runs_made_in_different_ways_have_commands_of_their_own(tmp_path):
 def test_configurations_are_told_by_what_they_change(tmp_path):
     settings = {"sr3d": [], "wide": ["assigner.k=9", "augment=tr3d"]}
     make_tree(tmp_path, settings=settings, trainings=1, tests=1, score=flat)
-    sr3d, wide = origin_of(Findings(tmp_path, "synthetic"), list(settings), {}).settings
+    sr3d, wide = origin_of(Findings(tmp_path, "synthetic"), list(settings), Names({})).settings
     assert sr3d.changes == ()
     assert ("assigner.k", "6", "9") in wide.changes
     assert ("augment.flip_y", "0.5", "0.5") not in wide.changes
@@ -107,7 +108,7 @@ def test_configurations_are_told_by_what_they_change(tmp_path):
 def test_what_all_runs_share_is_told_once_and_the_rest_counted(tmp_path):
     make_tree(tmp_path, settings={"sr3d": []}, trainings=2, tests=1)
     edit(tmp_path, "synthetic/sr3d/train1", machine={"processor": "P", "gpus": ["H"], "cores": 4})
-    origin = origin_of(Findings(tmp_path, "synthetic"), ["sr3d"], {})
+    origin = origin_of(Findings(tmp_path, "synthetic"), ["sr3d"], Names({}))
     facts = {fact.what: fact.values for fact in origin.facts}
     assert facts["machine"] == (("a processor, 2 cores, Linux", 3), ("H, P, 4 cores", 1))
     assert facts["test data"] == (
@@ -123,7 +124,7 @@ def test_runs_beyond_the_planned_ones_are_not_told_of(tmp_path):
     make_tree(tmp_path, settings={"sr3d": []}, trainings=3, tests=2)
     folder = tmp_path / "synthetic" / "sr3d"
     write_summary(folder, folder / "summary.json", 2, 1)
-    origin = origin_of(Findings(tmp_path, "synthetic"), ["sr3d"], {})
+    origin = origin_of(Findings(tmp_path, "synthetic"), ["sr3d"], Names({}))
     assert (origin.trainings, origin.tests) == (2, 2)
     assert [command.runs for command in origin.settings[0].commands] == [2, 2]
     assert origin.warnings == 1
@@ -136,6 +137,6 @@ def test_a_summary_without_records_still_makes_a_page_part(tmp_path):
     write_summary(folder, folder / "summary.json", 1, 1)
     for record in folder.rglob("run.json"):
         record.unlink()
-    origin = origin_of(Findings(tmp_path, "synthetic"), ["sr3d"], {})
+    origin = origin_of(Findings(tmp_path, "synthetic"), ["sr3d"], Names({}))
     assert (origin.tests, origin.first, origin.facts) == (1, "", ())
     assert origin.settings[0].commands == ()

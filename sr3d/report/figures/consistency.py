@@ -50,16 +50,15 @@ def draw_consistency(figure: Consistency, findings: Findings, names: Names) -> C
     if not bands and not errors:
         return canvas
     rows = -(-len(clouds) // _ABREAST)
-    heights = [2.6, 2.4 * rows] if rows else [2.6]
+    heights = [2.3, *([2.4 * rows] if rows else []), 0.8 + 0.45 * len(errors)]
     canvas.picture = new_figure(sum(heights))
-    above, *below = canvas.picture.subfigures(
+    top, *middle, bottom = canvas.picture.subfigures(
         len(heights), 1, squeeze=False, height_ratios=heights
     )[:, 0]
-    left, right = grid(above, 1, 2)[0]
-    _draw_bands(left, bands, names)
-    _draw_errors(right, findings, errors, clouds, names)
-    for part in below:
+    _draw_bands(grid(top, 1, 1)[0][0], bands, names)
+    for part in middle:
         _draw_clouds(grid(part, rows, min(len(clouds), _ABREAST)), clouds, names)
+    _draw_errors(grid(bottom, 1, 1)[0][0], findings, errors, clouds, names)
     return canvas
 
 

@@ -11,6 +11,7 @@ from sr3d.report.figures.consistency import draw_consistency
 from sr3d.report.figures.drawn import Canvas, Drawn
 from sr3d.report.figures.names import names_of
 from sr3d.report.figures.qualitative import draw_qualitative
+from sr3d.report.figures.scenes import before, number_of, same_as
 from sr3d.report.figures.style import save, styled
 from sr3d.report.figures.sweep import draw_sweep
 from sr3d.report.figures.tradeoff import draw_tradeoff
@@ -41,18 +42,18 @@ def draw_figures(
     for name in names or ():
         if name not in known:
             raise InputError(f"unknown figure '{name}'{did_you_mean(name, known)}")
-    return [
-        _drawn(paper, findings, Path(out), name, data)
-        for name in (known if names is None else dict.fromkeys(names))
-    ]
+    asked = list(known if names is None else dict.fromkeys(names))
+    return [_drawn(paper, findings, Path(out), name, asked, data) for name in asked]
 
 
-def _drawn(paper: Paper, findings: Findings, out: Path, name: str, data: Path | None) -> Drawn:
+def _drawn(
+    paper: Paper, findings: Findings, out: Path, name: str, asked: Sequence[str], data: Path | None
+) -> Drawn:
     file = f"{name}_{findings.dataset}"
     svg: Path | None = None
     png: Path | None = None
     with styled():
-        canvas = _draw(paper, findings, name, data)
+        canvas = _draw(paper, findings, name, asked, data)
         if canvas.picture is not None:
             svg, png = save(canvas.picture, out, file)
         else:
@@ -69,7 +70,9 @@ def _drawn(paper: Paper, findings: Findings, out: Path, name: str, data: Path | 
     )
 
 
-def _draw(paper: Paper, findings: Findings, name: str, data: Path | None) -> Canvas:
+def _draw(
+    paper: Paper, findings: Findings, name: str, asked: Sequence[str], data: Path | None
+) -> Canvas:
     names = names_of(paper)
     if name not in paper.figures:
         return draw_strip(findings, names) if name == "strip" else draw_curves(findings, names)
@@ -81,13 +84,25 @@ def _draw(paper: Paper, findings: Findings, name: str, data: Path | None) -> Can
         case Sweep() as figure:
             return draw_sweep(figure, findings)
         case Qualitative() as figure:
-            return draw_qualitative(figure, findings, names, data)
+            every = [one for key, one in paper.figures.items() if key in asked]
+            scenes = [one for one in every if isinstance(one, Qualitative)]
+            if (shown := same_as(figure, scenes, findings.dataset)) is not None:
+                return _same(figure, shown, findings.dataset)
+            earlier = before(figure, scenes, findings.dataset)
+            return draw_qualitative(figure, findings, names, data, earlier)
+
+
+def _same(figure: Qualitative, shown: Qualitative, dataset: str) -> Canvas:
+    """Not drawn, as it would be another one once more."""
+    place = printed_dataset(dataset).label
+    told = f"Not drawn: on {place} it would be {number_of(shown)} once more."
+    return Canvas(figure.title, undrawn=told)
 
 
 def _caption(paper: Paper, findings: Findings, name: str, canvas: Canvas) -> str:
     """What is drawn, on other data than the paper's if so, and the figure's footnotes."""
     if canvas.picture is None:
-        return "Nothing to draw yet."
+        return canvas.undrawn
     parts = [canvas.caption]
     figure = paper.figures.get(name)
     if figure is not None:

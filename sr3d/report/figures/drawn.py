@@ -32,10 +32,14 @@ class Drawn:
 
 @dataclass
 class Canvas:
-    """A figure in the making: drawing functions fill it. picture stays None if nothing ran."""
+    """A figure in the making: drawing functions fill it. picture stays None if nothing ran.
+
+    undrawn: what is said where it is None.
+    """
 
     title: str
     caption: str = ""
+    undrawn: str = "Nothing to draw yet."
     picture: Figure | None = None
     missing: list[str] = field(default_factory=list)
 

@@ -1,13 +1,17 @@
-"""Puts names beside points so that they cover neither each other nor points."""
+"""Puts names where they cover neither each other nor points."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.transforms import Bbox
 
+Array = npt.NDArray[Any]
 Point = tuple[float, float]
 
 # Where a name may stand: points to the right and up of its point, and how it is aligned there.
@@ -71,3 +75,17 @@ def _shared(a: Bbox, b: Bbox) -> float:
     width = min(a.x1, b.x1) - max(a.x0, b.x0)
     height = min(a.y1, b.y1) - max(a.y0, b.y0)
     return max(width, 0.0) * max(height, 0.0)
+
+
+def place_apart(places: Array, sizes: Array) -> Array:
+    """(K, 2) where labels of such sizes (K, 2) stand, each of them on one of its places (K, P, 2).
+
+    Greedy: on the first place where it covers none before it, or else on the one where it covers
+    least.
+    """
+    chosen = np.empty((len(places), 2))
+    for i, (own, size) in enumerate(zip(places, sizes, strict=True)):
+        reach = (size + sizes[:i]) / 2 - np.abs(own[:, None] - chosen[:i])  # (P, i, 2)
+        shared = np.minimum(reach, np.minimum(size, sizes[:i])).clip(min=0)
+        chosen[i] = own[shared.prod(axis=2).sum(axis=1).argmin()]
+    return chosen

@@ -1,70 +1,100 @@
-"""Boxes of two settings beside the ground truth, seen from above (the paper's Figs. 5, 9, 10)."""
+"""Boxes of two settings beside the ground truth, obliquely and from above (Figs. 5, 9, 10)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from numpy.typing import NDArray
 
 from sr3d.data.datasets import get_dataset
 from sr3d.data.prepared import PreparedDataset
-from sr3d.data.scene import Scene
 from sr3d.errors import InputError
-from sr3d.geometry.box_set import BoxSet
 from sr3d.geometry.boxes import Boxes
 from sr3d.metrics.scored_files import ScoredTest
 from sr3d.report.figures.drawn import Canvas
 from sr3d.report.figures.estimates import incomplete
 from sr3d.report.figures.names import Names
-from sr3d.report.figures.scenes import IOU, RULE, SCORE, Confident, choose, confident, f1_scores
-from sr3d.report.figures.style import SMALL, grid, new_figure
+from sr3d.report.figures.scenes import (
+    IOU,
+    RULE,
+    SCORE,
+    Confident,
+    choose_next,
+    confident,
+    f1_scores,
+    number_of,
+)
+from sr3d.report.figures.style import SMALL, WIDTH, grid, new_figure
+from sr3d.report.figures.views import ABOVE, OBLIQUE, View
+from sr3d.report.figures.wireframes import draw_boxes
 from sr3d.report.findings import Findings
 from sr3d.report.paper import Qualitative
-from sr3d.report.scene_pictures import class_style, extent, outlines, sample
+from sr3d.report.scene_pictures import class_style, extent, sample
 
+Array = npt.NDArray[Any]
+
+VIEWS = (OBLIQUE, ABOVE)  # one below the other
 _POINTS = 60_000  # drawn of a scene, at most
-_PIXELS = 200  # along the longer side of a scene
-_PALE = 0.6  # how much is left of a point's colour, so that boxes stand out
-_CEILING = 0.8  # of the height; points above it would hide the room
-_ROW = (1.6, 3.4)  # inches of a row, at least and at most
+_PANEL = WIDTH / 3 - 0.15  # inches across
+_ROW = (1.5, 2.7)  # inches of a row, at least and at most
 _LEGEND = 6  # classes in a line of the legend
-_PLATE = {"boxstyle": "square,pad=0.05", "facecolor": "white", "alpha": 0.7, "linewidth": 0}
+_GROUND = "#b8b8b8"
 
 
 @dataclass(frozen=True)
 class Row:
-    """A scene: its cloud if there is one, and of each panel the boxes and the title."""
+    """A scene: its cloud if there is one, as points and colours (N, 3), and of each panel the boxes
+    and the title.
+    """
 
-    cloud: Scene | None
+    cloud: tuple[Array, Array] | None
     panels: tuple[Confident, ...]
     titles: tuple[str, ...]
 
-    def limits(self) -> NDArray[np.float64]:
-        """Left and bottom, right and top: of the points, the ground truth and boxes that are right,
-        with a margin. Wrong ones may lie anywhere.
-        """
-        shown = [_seen(panel.boxes[panel.right]).reshape(-1, 2) for panel in self.panels]
+    def room(self) -> tuple[Array, Array]:
+        """(3,) lowest and highest of the points, or else of what boxes have to do with it."""
         if self.cloud is not None:
-            shown += [end[None, :2] for end in extent(self.cloud.points.numpy())]
-        ends = np.concatenate(shown).astype(np.float64)
-        if not len(ends):
-            ends = np.array([[-2.0, -2.0], [2.0, 2.0]])
+            return extent(self.cloud[0])
+        corners = self._corners()
+        return (corners.min(axis=0), corners.max(axis=0)) if len(corners) else extent(corners)
+
+    def limits(self, view: View) -> tuple[Array, Array]:
+        """(2,) left and bottom, right and top of a view: of the points, the floor, the ground truth
+        and boxes that are right, with a margin. Wrong ones may lie anywhere.
+        """
+        seen = [view.project(self._corners()), view.project(floor(*self.room()))]
+        if self.cloud is not None:
+            points = self.cloud[0]
+            seen += [end[None] for end in extent(view.project(points[view.shows(points)]))]
+        ends = np.concatenate(seen)[:, :2]
         low, high = ends.min(axis=0), ends.max(axis=0)
-        margin = 0.06 * float((high - low).max()) + 1e-3
-        return np.stack([low - margin, high + margin])
+        margin = 0.04 * float((high - low).max()) + 1e-3
+        return low - margin, high + margin
+
+    def _corners(self) -> Array:
+        """(N, 3) of the ground truth and of boxes that are right."""
+        boxes = np.concatenate([panel.boxes.box[panel.right] for panel in self.panels])
+        return Boxes.from_array(boxes).corners().numpy().reshape(-1, 3).astype(np.float64)
 
 
 def draw_qualitative(
-    figure: Qualitative, findings: Findings, names: Names, data: Path | None
+    figure: Qualitative,
+    findings: Findings,
+    names: Names,
+    data: Path | None,
+    before: Sequence[Qualitative] = (),
 ) -> Canvas:
-    """A row for each scene: ground truth, then both settings."""
+    """Two rows for each scene: ground truth, then both settings.
+
+    before: figures whose scenes this one leaves to them.
+    """
     canvas = Canvas(figure.title)
     labels = [names.label(setting) for setting in figure.settings]
     tests = []
@@ -78,8 +108,11 @@ def draw_qualitative(
     if apart := len(scores[0].keys() ^ scores[1].keys()):
         canvas.missing.append(f"scenes that only one of the two was tested on ({apart})")
     both = scores[0].keys() & scores[1].keys()
-    scenes = choose({scene: scores[1][scene] - scores[0][scene] for scene in both}, figure.count)
+    gains = {scene: scores[1][scene] - scores[0][scene] for scene in both}
+    scenes = choose_next(gains, figure.count, [one.count for one in before])
     if not scenes:
+        if gains:
+            canvas.undrawn = f"Not drawn: every scene that was tested is in {_numbers(before)}."
         return canvas
     clouds = _clouds(canvas, findings, figure.settings[0], scenes, data)
     panels = [_truth(tests[0]), *(confident(test) for test in tests)]
@@ -92,15 +125,15 @@ def draw_qualitative(
         for scene in scenes
     ]
     canvas.picture = _draw(rows, get_dataset(findings.dataset).classes)
-    canvas.caption = (
-        f"Seen from above: ground truth, {labels[0]}, {labels[1]}, each in the first test of its "
-        f"first training, with boxes of a score of {SCORE:g} or more. Solid: overlaps a ground "
-        f"truth of its class, not yet taken, by more than {IOU:g} IoU; dotted: does not. Numbers "
-        "are classes, the bar is one metre"
-        + (". " if clouds else ", points are not drawn. ")
-        + RULE
-    )
+    canvas.caption = _caption(labels, bool(clouds), before)
     return canvas
+
+
+def floor(low: Array, high: Array) -> Array:
+    """(5, 3) closed outline of the lower side of what lies between two corners (3,)."""
+    across, along = [low[0], high[0], high[0], low[0]], [low[1], low[1], high[1], high[1]]
+    corners = np.stack([across, along, [low[2]] * 4], axis=1)
+    return np.concatenate([corners, corners[:1]])
 
 
 def _truth(test: ScoredTest) -> Confident:
@@ -109,8 +142,8 @@ def _truth(test: ScoredTest) -> Confident:
 
 def _clouds(
     canvas: Canvas, findings: Findings, setting: str, scenes: Sequence[str], data: Path | None
-) -> dict[str, Scene]:
-    """The scenes with their points, of the data that were tested on; none if they are not there."""
+) -> dict[str, tuple[Array, Array]]:
+    """Points and colours of scenes, of the data that were tested on; none if they are not there."""
     lacking = "the points of the scenes"
     if data is None:
         canvas.missing.append(f"{lacking}: the prepared data were not given")
@@ -121,32 +154,59 @@ def _clouds(
         if prepared.manifest.digest() != tested.get("digest"):
             canvas.missing.append(f"{lacking}: the prepared data are not those of the tests")
             return {}
-        return {scene: prepared[prepared.ids.index(scene)] for scene in scenes}
+        return {scene: sample(prepared[prepared.ids.index(scene)], _POINTS) for scene in scenes}
     except InputError as error:
         canvas.missing.append(f"{lacking}: {error}")
         return {}
 
 
+def _caption(labels: Sequence[str], points: bool, before: Sequence[Qualitative]) -> str:
+    if before:
+        return (
+            f"Drawn as {number_of(before[0])} is, of the same tests. Shown are scenes at equal "
+            f"steps through those that are not in {_numbers(before)}, in order of their gain in "
+            "F1, from the largest to the smallest."
+        )
+    drawn = "; of the points, ceiling and near walls are left out" if points else "; no points"
+    return (
+        f"Ground truth, {labels[0]}, {labels[1]}, each in the first test of its first training, "
+        f"with boxes of a score of {SCORE:g} or more. Every scene is seen obliquely and, below, "
+        f"from above{drawn}. Solid: overlaps a ground truth of its class, not yet taken, by more "
+        f"than {IOU:g} IoU; its thin edges are those that the box itself hides. Dotted: does not. "
+        f"Numbers are classes; the bars are one metre along x, y and upwards. {RULE}"
+    )
+
+
+def _numbers(figures: Sequence[Qualitative]) -> str:
+    return " and ".join(number_of(figure) for figure in figures)
+
+
 def _draw(rows: Sequence[Row], classes: Sequence[str]) -> Figure:
-    """Three panels a scene, all of its limits, and below them the names of the classes."""
-    limits = [row.limits() for row in rows]
+    """Three panels for each view of a scene, and below them the names of the classes."""
+    frames = [(row, view, *row.limits(view)) for row in rows for view in VIEWS]
     # As high as a scene is where three of it fill the width.
-    heights = [float(np.clip(2.5 * np.divide(*(b - a)[::-1]), *_ROW)) + 0.25 for a, b in limits]
+    heights = [float(np.clip(_PANEL * np.divide(*(b - a)[::-1]), *_ROW)) for *_, a, b in frames]
+    titled = [height + 0.25 * (i % len(VIEWS) == 0) for i, height in enumerate(heights)]
     seen = sorted({int(x) for row in rows for panel in row.panels for x in panel.boxes.label})
-    picture = new_figure(sum(heights) + 0.1 + 0.2 * -(-len(seen) // _LEGEND))
-    for line, row, (low, high) in zip(
-        grid(picture, len(rows), 3, height_ratios=heights), rows, limits, strict=True
-    ):
+    picture = new_figure(sum(titled) + 0.1 + 0.2 * -(-len(seen) // _LEGEND))
+    lines = grid(picture, len(frames), 3, height_ratios=titled)
+    for line, (row, view, low, high), height in zip(lines, frames, heights, strict=True):
+        inches = min(_PANEL / (high - low)[0], height / (high - low)[1])  # of a metre
+        points = None if row.cloud is None else view.picture(*row.cloud, low, high)
         for axes, panel, title in zip(line, row.panels, row.titles, strict=True):
-            if row.cloud is not None:
-                _draw_cloud(axes, row.cloud, np.stack([low, high]))
-            _draw_boxes(axes, panel)
-            axes.set_title(title, fontsize=SMALL)
+            if points is not None:
+                axes.imshow(
+                    points, origin="lower", interpolation="none", zorder=0,
+                    extent=(low[0], high[0], low[1], high[1]),
+                )  # fmt: skip
+            axes.plot(*view.project(floor(*row.room()))[:, :2].T, color=_GROUND, linewidth=0.8)
+            draw_boxes(axes, panel, view, inches)
+            if view is VIEWS[0]:
+                axes.set_title(title, fontsize=SMALL)
             axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), xticks=[], yticks=[])
             axes.set_aspect("equal")
             axes.spines[:].set_visible(False)
-        foot = low + 0.015 * (high - low)
-        line[0].plot([foot[0], foot[0] + 1], [foot[1]] * 2, color="black", linewidth=2)
+        _draw_metres(line[0], view, low, high)
     handles = [
         Line2D([], [], color=class_style(x)[0], linewidth=2, label=f"{x + 1} {classes[x]}")
         for x in seen
@@ -156,57 +216,9 @@ def _draw(rows: Sequence[Row], classes: Sequence[str]) -> Figure:
     return picture
 
 
-def _draw_cloud(axes: Axes, cloud: Scene, limits: NDArray[np.float64]) -> None:
-    low, high = limits
-    axes.imshow(
-        view_from_above(cloud, low, high), origin="lower", interpolation="none", zorder=0,
-        extent=(low[0], high[0], low[1], high[1]),
-    )  # fmt: skip
-
-
-def view_from_above(
-    cloud: Scene, low: NDArray[np.float64], high: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """(H, W, 3) pale picture of the points between two corners (x, y); its first row is at the
-    bottom, and of points in one pixel it shows the highest below the ceiling.
-    """
-    points, colors = sample(cloud, _POINTS)
-    bottom, top = extent(points)
-    below = points[:, 2] <= bottom[2] + _CEILING * (top - bottom)[2]
-    order = np.flatnonzero(below)[np.argsort(points[below, 2], kind="stable")]
-    pixel = float((high - low).max()) / _PIXELS
-    width, height = np.ceil((high - low) / pixel).astype(int)
-    column, row = np.floor((points[order, :2] - low) / pixel).astype(int).T
-    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    picture = np.ones((height, width, 3))
-    picture[row[inside], column[inside]] = 1 - _PALE * (1 - colors[order][inside])
-    return picture
-
-
-def _draw_boxes(axes: Axes, panel: Confident) -> None:
-    """Wrong ones first, so that right ones lie above them."""
-    for right in (False, True):
-        boxes = panel.boxes[(panel.right == right) & np.isfinite(panel.boxes.box).all(axis=1)]
-        seen = list(_seen(boxes))
-        axes.add_collection(LineCollection(seen, colors="white", linewidths=3.0, alpha=0.8))
-        axes.add_collection(
-            LineCollection(
-                seen,
-                colors=[class_style(int(label))[0] for label in boxes.label],
-                linewidths=1.6 if right else 1.0,
-                linestyles="solid" if right else (0, (1.5, 1.2)),
-            )
-        )
-        for corners, label in zip(seen, boxes.label, strict=True):
-            # Numbers of right boxes stand in the middle, of wrong ones at a corner.
-            x, y = corners[:4].mean(axis=0) if right else corners[0]
-            axes.text(
-                x, y, f"{label + 1}", color="0.1", fontsize=SMALL, ha="center", va="center",
-                weight="bold" if right else "normal", clip_on=True, bbox=_PLATE,
-            )  # fmt: skip
-
-
-def _seen(boxes: BoxSet) -> NDArray[np.float32]:
-    """(K, 5, 2) outlines from above."""
-    found: NDArray[np.float32] = outlines(Boxes.from_array(boxes.box), (0, 1))
-    return found
+def _draw_metres(axes: Axes, view: View, low: Array, high: Array) -> None:
+    """From the corner at the lower left a metre along each axis."""
+    ends = view.project(np.eye(3))[:, :2]
+    foot = low + 0.015 * (high - low) - ends.min(axis=0).clip(max=0)
+    for end in ends:
+        axes.plot(*np.stack([foot, foot + end]).T, color="black", linewidth=1.6)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sr3d.geometry.box_set import BoxSet
 from sr3d.metrics.matching import true_positives
 from sr3d.metrics.scored_files import ScoredTest
+from sr3d.report.paper import Qualitative
 
 SCORE = 0.3  # boxes of a lower score are neither drawn nor counted
 IOU = 0.25  # with a ground truth of its class, strictly above which a box is right
@@ -64,3 +65,45 @@ def choose(gains: Mapping[str, float], count: int) -> list[str]:
     if len(order) <= count:
         return order
     return [order[i * (len(order) - 1) // max(count - 1, 1)] for i in range(count)]
+
+
+def choose_next(gains: Mapping[str, float], count: int, before: Sequence[int]) -> list[str]:
+    """`count` scenes by `RULE` of those that figures of so many scenes leave, one after another."""
+    left = dict(gains)
+    for earlier in before:
+        for scene in choose(left, earlier):
+            del left[scene]
+    return choose(left, count)
+
+
+def same_as(
+    figure: Qualitative, figures: Sequence[Qualitative], dataset: str
+) -> Qualitative | None:
+    """The figure that shows the same on a data set, so that this one need not.
+
+    Figures that differ in their data alone would be one figure twice: it is the one that the paper
+    has there, or else the first.
+    """
+    alike = [
+        one
+        for one in figures
+        if (one.settings, one.count, one.rule) == (figure.settings, figure.count, figure.rule)
+        and (one is figure or not set(one.datasets) & set(figure.datasets))
+    ]
+    shown = min(alike, key=lambda one: dataset not in one.datasets)
+    return None if shown is figure else shown
+
+
+def before(figure: Qualitative, figures: Sequence[Qualitative], dataset: str) -> list[Qualitative]:
+    """The figures that show the same settings on a data set and come first."""
+    earlier = figures[: figures.index(figure)]
+    return [
+        one
+        for one in earlier
+        if one.settings == figure.settings and same_as(one, figures, dataset) is None
+    ]
+
+
+def number_of(figure: Qualitative) -> str:
+    """ "Fig. 5" of "Fig. 5 of the SR3D paper: …"; the whole title where it has another form."""
+    return figure.title.partition(" of the SR3D paper")[0]

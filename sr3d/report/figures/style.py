@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from PIL import Image, ImageColor
 
 from sr3d.files import atomic_path
 from sr3d.report.figures.estimates import Estimate
@@ -20,6 +25,7 @@ WIDTH = 8.0  # inches of every figure, so that letters have one size on a page
 SMALL = 8  # points, the smallest letters
 GREY = "#6b6b6b"
 _DPI = 160  # of PNGs, and of clouds of dots inside SVGs
+_EXACT = 64  # colours of a PNG, at most, that stay as they are
 # Okabe and Ito's colours without the yellow, which white swallows; never the only difference.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
@@ -127,6 +133,27 @@ def save(figure: Figure, out: Path, name: str) -> tuple[Path, Path]:
     svg, png = out / f"{name}.svg", out / f"{name}.png"
     with atomic_path(svg) as temporary:
         figure.savefig(temporary, format="svg", dpi=_DPI, metadata={"Date": None, "Creator": None})
+    pixels = io.BytesIO()
+    figure.savefig(pixels, format="png", dpi=_DPI, pil_kwargs={"compress_level": 1})
+    lines = {to_hex(line.get_color()) for line in figure.findobj(Line2D)}
     with atomic_path(png) as temporary:
-        figure.savefig(temporary, format="png", dpi=_DPI, metadata={"Software": None})
+        few_colors(Image.open(pixels).convert("RGB"), sorted(lines)).save(
+            temporary, format="png", optimize=True
+        )
     return svg, png
+
+
+def few_colors(picture: Image.Image, exact: Sequence[str]) -> Image.Image:
+    """An RGB picture in 256 colours, a quarter of the bytes where points are drawn.
+
+    exact: colours, as "#rrggbb", that stay as they are: those that a legend explains.
+    """
+    kept = [ImageColor.getrgb(color) for color in exact[:_EXACT]]
+    rest = picture.quantize(256 - len(kept))
+    index = np.asarray(rest) + np.uint8(len(kept))
+    colors = np.asarray(picture)
+    for i, color in enumerate(kept):
+        index[(colors == color).all(axis=2)] = i
+    few = Image.fromarray(index, "P")
+    few.putpalette([value for color in kept for value in color] + (rest.getpalette() or []))
+    return few

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from sr3d.config import Config, default_config
 from sr3d.report.figures import Drawn
+from sr3d.report.figures.names import names_of
 from sr3d.report.page.claims import Verdicts, by_verdict
 from sr3d.report.page.gaps import Gaps, gaps_of
 from sr3d.report.page.provenance import Origin, origin_of
-from sr3d.report.page.report import Part, Report, datasets_of, labels_of, ran
+from sr3d.report.page.report import Part, Report, datasets_of, ran
 from sr3d.report.page.values import Values, values_of
 from sr3d.report.paper import Paper, printed_dataset
 from sr3d.report.verdicts.wording import listed
@@ -62,7 +63,7 @@ def labels(datasets: Iterable[str]) -> list[str]:
 
 
 def _shown(paper: Paper, part: Part) -> Shown:
-    names, settings = labels_of(paper), ran(part.findings, paper)
+    names, settings = names_of(paper), ran(part.findings, paper)
     return Shown(
         part=part,
         ran=tuple(settings),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sr3d.report.figures.names import Names, names_of
 from sr3d.report.findings import Findings
-from sr3d.report.page.report import Part, labels_of, ran, settings_of, title_of
+from sr3d.report.page.report import Part, ran, settings_of, title_of
 from sr3d.report.paper import Paper
 
 
@@ -30,13 +31,15 @@ class Incomplete:
 class Gaps:
     """What is missing on one data set.
 
-    named, ran: settings that the report asks for, and those of them with results. undrawn: figures
-    by their titles, with what they lack.
+    named, ran: settings that the report asks for, and those of them with results. elsewhere: those
+    that it names and that are none of these data, as (name, label); they count in neither. undrawn:
+    figures by their titles, with what they lack.
     """
 
     named: int
     ran: int
     absent: tuple[Absent, ...]
+    elsewhere: tuple[tuple[str, str], ...]
     incomplete: tuple[Incomplete, ...]
     undrawn: tuple[tuple[str, tuple[str, ...]], ...]
 
@@ -46,12 +49,22 @@ def gaps_of(paper: Paper, part: Part) -> Gaps:
     names = [*(table.name for table in part.tables), *(figure.name for figure in part.figures)]
     shown = [name for name in names if _of_paper(paper, name)]
     named = dict.fromkeys(s for name in shown for s in settings_of(paper, name))
-    absent = [s for s in named if part.findings.summary(s) is None]
+    without = [s for s in named if part.findings.summary(s) is None]
+    foreign = {
+        row.setting
+        for table in paper.tables.values()
+        for row in table.rows
+        if not row.belongs_on(part.dataset)
+    }
+    elsewhere = [s for s in without if s in foreign]
+    absent = [s for s in without if s not in elsewhere]
+    called = names_of(paper)
     return Gaps(
-        named=len(named),
-        ran=len(named) - len(absent),
-        absent=_absent(paper, shown, absent),
-        incomplete=_incomplete(paper, part.findings),
+        named=len(named) - len(elsewhere),
+        ran=len(named) - len(without),
+        absent=_absent(paper, shown, absent, called),
+        elsewhere=tuple((s, called.label(s)) for s in elsewhere),
+        incomplete=_incomplete(paper, part.findings, called),
         undrawn=tuple((f.title, tuple(f.missing)) for f in part.figures if f.missing),
     )
 
@@ -60,21 +73,20 @@ def _of_paper(paper: Paper, name: str) -> bool:
     return name in paper.tables or name in paper.figures
 
 
-def _absent(paper: Paper, shown: list[str], absent: list[str]) -> tuple[Absent, ...]:
+def _absent(paper: Paper, shown: list[str], absent: list[str], names: Names) -> tuple[Absent, ...]:
     """By table and figure, each setting where it is first named."""
-    labels, told, found = labels_of(paper), set[str](), []
+    told, found = set[str](), []
     for name in shown:
         new = [s for s in settings_of(paper, name) if s in absent and s not in told]
         told |= set(new)
         if new:
-            pairs = tuple((s, labels.get(s, s)) for s in new)
-            found.append(Absent(title_of(paper, name), pairs))
+            found.append(Absent(title_of(paper, name), tuple((s, names.label(s)) for s in new)))
     return tuple(found)
 
 
-def _incomplete(paper: Paper, findings: Findings) -> tuple[Incomplete, ...]:
+def _incomplete(paper: Paper, findings: Findings, names: Names) -> tuple[Incomplete, ...]:
     """Settings with fewer tests than planned or, where no plan is known, than the paper has."""
-    labels, found = labels_of(paper), []
+    found = []
     for setting in ran(findings, paper):
         summary = findings.summary(setting) or {}
         tables = [table for table in paper.tables.values() if setting in table.settings()]
@@ -84,5 +96,5 @@ def _incomplete(paper: Paper, findings: Findings) -> tuple[Incomplete, ...]:
         have = summary["runs"]
         if have < wanted or not have:
             text = f"{have} of {wanted} tests" if wanted else "no test"
-            found.append(Incomplete(setting, labels.get(setting, setting), text))
+            found.append(Incomplete(setting, names.label(setting), text))
     return tuple(found)

@@ -9,6 +9,7 @@ from typing import Any
 
 from sr3d.config import default_config, flatten
 from sr3d.records import RunRecord
+from sr3d.report.figures.names import Names
 from sr3d.report.findings import Findings
 from sr3d.report.page.commands import Command, commands_of
 from sr3d.report.summary import runs_of
@@ -63,7 +64,7 @@ class Origin:
         return sum(len(made.warnings) for made in self.settings)
 
 
-def origin_of(findings: Findings, settings: Sequence[str], labels: dict[str, str]) -> Origin:
+def origin_of(findings: Findings, settings: Sequence[str], names: Names) -> Origin:
     """Read the records of some settings that have results.
 
     Raises:
@@ -71,7 +72,7 @@ def origin_of(findings: Findings, settings: Sequence[str], labels: dict[str, str
     """
     records = {setting: _records(findings, setting) for setting in settings}
     every = [record for some in records.values() for record in some]
-    made = tuple(_made(findings, s, labels.get(s, s), records) for s in settings)
+    made = tuple(_made(findings, s, names.label(s), records) for s in settings)
     return Origin(
         dataset=findings.dataset,
         trainings=sum(one.trainings for one in made),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 
 import jinja2
 
@@ -31,7 +32,13 @@ def render_page(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"listed": listed, "image": image, "short": _short, "data_of": _data_of}
+    environment.filters |= {
+        "listed": listed,
+        "image": image,
+        "short": _short,
+        "data_of": _data_of,
+        "whole": _whole,
+    }
     style, _, _ = loader.get_source(environment, STYLE)
     parts = content_of(report)
     return environment.get_template(TEMPLATE).render(
@@ -64,6 +71,11 @@ def image(drawn: Drawn) -> str | None:
 def _short(title: str) -> str:
     """A title without what the whole page is about."""
     return title.replace(" of the SR3D paper", "")
+
+
+def _whole(text: str) -> str:
+    """A text in which "p = 0.04" and "k = 6" stay on one line."""
+    return re.sub(r" ([=<>≤≥]) ", "\u00a0\\1\u00a0", text)
 
 
 def _data_of(heading: str, title: str) -> str:

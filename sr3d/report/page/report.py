@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sr3d.report.figures import Drawn
+from sr3d.report.figures.names import names_of
 from sr3d.report.findings import Findings
 from sr3d.report.layout import Printed
 from sr3d.report.paper import (
@@ -72,23 +73,9 @@ def datasets_of(paper: Paper) -> list[str]:
     return [dataset for dataset in DATASETS if any(dataset in item.datasets for item in every)]
 
 
-def labels_of(paper: Paper) -> dict[str, str]:
-    """What each setting is called in print: as in the first table that has it, or by its value."""
-    labels: dict[str, str] = {}
-    for table in paper.tables.values():
-        for row in table.rows:
-            if row.setting:
-                labels.setdefault(row.setting, row.label)
-    for figure in paper.figures.values():
-        for panel in getattr(figure, "panels", ()):
-            for value, setting in panel.points:
-                labels.setdefault(setting, f"{panel.parameter} = {value:g}")
-    return labels
-
-
 def ran(findings: Findings, paper: Paper) -> list[str]:
     """The settings that have results, in the order of the paper's tables, then by name."""
-    order = list(labels_of(paper))
+    order = list(names_of(paper).labels)
     there = [name for name in findings.settings() if findings.summary(name) is not None]
     known = sorted((name for name in there if name in order), key=order.index)
     return [*known, *(name for name in there if name not in order)]

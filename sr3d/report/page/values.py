@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sr3d.report.figures.names import Names
 from sr3d.report.findings import Findings
 from sr3d.report.paper import METRICS, PARAMETERS
 
@@ -26,26 +27,24 @@ class Values:
     rows: tuple[tuple[str, str, tuple[str, ...]], ...]
 
 
-def values_of(
-    findings: Findings, settings: Sequence[str], labels: Mapping[str, str]
-) -> tuple[Values, ...]:
+def values_of(findings: Findings, settings: Sequence[str], names: Names) -> tuple[Values, ...]:
     """All metrics that have values."""
     return tuple(
         found
         for metric in METRICS
         if metric != PARAMETERS
-        and (found := _values(findings, settings, labels, metric)) is not None
+        and (found := _values(findings, settings, names, metric)) is not None
     )
 
 
 def _values(
-    findings: Findings, settings: Sequence[str], labels: Mapping[str, str], metric: str
+    findings: Findings, settings: Sequence[str], names: Names, metric: str
 ) -> Values | None:
     scored = [s for s in settings if findings.metric(s, metric)]
     if not scored:
         return None
     most = max(len(findings.values(s, metric)) for s in scored)
-    rows = tuple((s, labels.get(s, s), _cells(findings, s, metric, most)) for s in scored)
+    rows = tuple((s, names.label(s), _cells(findings, s, metric, most)) for s in scored)
     return Values(metric, METRICS[metric].label, most, rows)
 
 
