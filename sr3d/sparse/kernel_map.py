@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from functools import cached_property
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+
+T = TypeVar("T")
 
 
 class KernelMap:
@@ -32,6 +35,7 @@ class KernelMap:
         self.n_out = n_out
         self.identity = identity
         self._transposed: KernelMap | None = None
+        self._derived: dict[Hashable, Any] = {}
 
     @staticmethod
     def from_pairs(
@@ -60,6 +64,27 @@ class KernelMap:
             )
         return self._transposed
 
+    def cached(self, key: Hashable, build: Callable[[], T]) -> T:
+        """What an engine derives from this map: built when first asked for, kept with the map."""
+        if key not in self._derived:
+            self._derived[key] = build()
+        result: T = self._derived[key]
+        return result
+
+    @property
+    def volume(self) -> int:
+        """K, the number of kernel offsets."""
+        return len(self.sizes)
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether the pairs at offset K-1-k are those at k, the other way round.
+
+        So it is for an odd kernel from sites onto themselves, the only maps whose centre is the
+        identity.
+        """
+        return self.identity is not None and 2 * self.identity + 1 == len(self.sizes)
+
     @property
     def density(self) -> float:
         """Share of the K · n_out possible neighbours that exist."""
@@ -74,4 +99,20 @@ class KernelMap:
             torch.tensor(self.sizes, device=self.in_rows.device),
         )
         table[self.out_rows, offset] = self.in_rows
+        return table
+
+    @cached_property
+    def table(self) -> Tensor:
+        """(n_out, K) int32 input rows; a missing neighbour is -1.
+
+        Unlike `neighbors` it is made without waiting for the device.
+        """
+        device = self.in_rows.device
+        table = self.in_rows.new_full((self.n_out, len(self.sizes)), -1, dtype=torch.int32)
+        offset = torch.repeat_interleave(
+            torch.arange(len(self.sizes), device=device),
+            torch.tensor(self.sizes).to(device, non_blocking=True),
+            output_size=len(self.in_rows),
+        )
+        table[self.out_rows, offset] = self.in_rows.to(torch.int32)
         return table

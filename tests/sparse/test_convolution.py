@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sr3d.sparse import Sites, SparseTensor, functional
+from sr3d.sparse import Sites, SparseTensor, functional, torch_engine
 from sr3d.sparse.nn import SparseConv, SparseConvTranspose
 from tests.sparse import brute_force
 from tests.sparse.brute_force import cells, random_coords
@@ -133,7 +133,7 @@ def test_dense_strategy_gradients_equal_the_sparse_one(monkeypatch: pytest.Monke
     assert 0.5 < kernel_map.density < 1
     results = []
     for threshold in (0.0, 2.0):  # always dense, never dense
-        monkeypatch.setattr(functional, "_DENSE", threshold)
+        monkeypatch.setattr(torch_engine, "_DENSE", threshold)
         features = x.features.clone().requires_grad_()
         weight = torch.ones(27, 3, 4, dtype=torch.float64).cumsum(0).requires_grad_()
         y = functional.sparse_conv(features, weight, kernel_map)

@@ -1,0 +1,150 @@
+"""Sites of fixed capacity against `Sites`: the same cells, order and neighbours."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sr3d.sparse import Sites, static
+from sr3d.sparse.static import Grid, StaticSites
+
+COARSEST = 8
+
+
+def cloud(seed, n=300, size=40, shift=(0, 0, 0)):
+    generator = torch.Generator().manual_seed(seed)
+    cells = torch.randint(0, size, (n, 3), generator=generator, dtype=torch.int32)
+    cells[:, 2] //= 4
+    return cells + torch.tensor(shift, dtype=torch.int32)
+
+
+def both(cells, capacity=512, padding=17, grid=None):
+    """The same cells as `Sites` and as `StaticSites`, and where the grid's corner lies."""
+    grid = grid or Grid.holding((40, 40, 12), COARSEST)
+    valid = torch.ones(len(cells) + padding, dtype=torch.bool)
+    valid[len(cells) :] = False
+    padded = torch.cat([cells, torch.full((padding, 3), 123456, dtype=torch.int32)])
+    corner = grid.corner(padded, valid)
+    fixed, first = StaticSites.unique(padded - corner, valid, 1, grid, capacity)
+    free, order = Sites.unique(torch.cat([torch.zeros_like(cells[:, :1]), cells], dim=1))
+    assert not fixed.overflow
+    assert torch.equal(first[: len(free)], order)
+    assert (first[len(free) :] == len(padded)).all()
+    return free, fixed, corner
+
+
+def assert_same(free, fixed, corner):
+    count = int(fixed.count)
+    assert count == len(free)
+    assert fixed.stride == free.stride
+    assert torch.equal(fixed.coords[:count] + corner, free.coords[:, 1:])
+    assert (fixed.numbers[count:] == fixed.grid.cells(fixed.stride)).all()
+
+
+def assert_same_map(kernel_map, table):
+    """A map's neighbours as a table, missing ones and padding -1."""
+    assert torch.equal(table.table[: kernel_map.n_out], kernel_map.table)
+    assert (table.table[kernel_map.n_out :] == -1).all()
+
+
+@pytest.fixture(params=["table", "search"], autouse=True)
+def lookup(request, monkeypatch):
+    monkeypatch.setattr(static, "_TABLE_CELLS", 1 << 24 if request.param == "table" else 0)
+
+
+@pytest.mark.parametrize("shift", [(0, 0, 0), (-37, 1000, -3), (7, -8, 5)])
+def test_every_kind_of_sites_and_maps(shift):
+    free, fixed, corner = both(cloud(0, shift=shift))
+    assert_same(free, fixed, corner)
+    for kernel in (1, 2, 3):
+        assert_same_map(free.kernel_map(free, kernel), fixed.table(fixed, kernel))
+
+    coarse, fixed_coarse = free.strided(2), fixed.strided(2, 512)
+    assert_same(coarse, fixed_coarse, corner)
+    for kernel in (1, 2, 3):
+        assert_same_map(free.kernel_map(coarse, kernel), fixed.table(fixed_coarse, kernel))
+
+    coarser, fixed_coarser = coarse.strided(4), fixed_coarse.strided(4, 128)
+    assert_same(coarser, fixed_coarser, corner)
+    grown, fixed_grown = coarser.generated(3, 2), fixed_coarser.generated(3, 2, 1024)
+    assert_same(grown, fixed_grown, corner)
+    assert_same_map(
+        grown.kernel_map(coarser, 3).transposed(), fixed_coarser.transposed_table(fixed_grown, 3)
+    )
+
+    middle, fixed_middle = coarse.strided(2), fixed_coarse.strided(2, 512)
+    union, mine, others = middle.union(grown)
+    fixed_union = fixed_middle.union(fixed_grown, 1024)
+    assert_same(union, fixed_union, corner)
+    assert_same_map(union.kernel_map(union, 3), fixed_union.table(fixed_union, 3))
+    for rows, some in ((mine, fixed_middle), (others, fixed_grown)):
+        found = some.rows_of(fixed_union)
+        expected = torch.full((len(fixed_union),), -1)
+        expected[rows] = torch.arange(len(rows))
+        assert torch.equal(found, expected)
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 10**6), n=st.integers(1, 60), size=st.integers(1, 40))
+def test_random_clouds(seed, n, size):
+    free, fixed, corner = both(cloud(seed, n, size))
+    coarse, fixed_coarse = free.strided(8), fixed.strided(8, 64)
+    assert_same(coarse, fixed_coarse, corner)
+    grown, fixed_grown = coarse.generated(3, 2), fixed_coarse.generated(3, 2, 27 * 64)
+    assert_same(grown, fixed_grown, corner)
+    assert_same_map(grown.kernel_map(grown, 3), fixed_grown.table(fixed_grown, 3))
+
+
+def test_full_to_the_last_row():
+    cells = cloud(1).unique(dim=0)
+    free, fixed, corner = both(cells, capacity=len(cells))
+    assert_same(free, fixed, corner)
+    assert_same_map(free.kernel_map(free, 3), fixed.table(fixed, 3))
+
+
+def test_too_many_cells_are_an_overflow_that_is_handed_down():
+    cells = cloud(1).unique(dim=0)
+    grid = Grid.holding((40, 40, 12), COARSEST)
+    valid = torch.ones(len(cells), dtype=torch.bool)
+    corner = grid.corner(cells, valid)
+    fixed, _ = StaticSites.unique(cells - corner, valid, 1, grid, len(cells) - 1)
+    assert fixed.overflow
+    assert fixed.count == len(cells) - 1
+    assert fixed.strided(2, 512).overflow
+    assert fixed.strided(2, 512).union(fixed.strided(2, 512), 512).overflow
+    roomy, _ = StaticSites.unique(cells - corner, valid, 1, grid, len(cells))
+    assert not roomy.overflow
+    assert not roomy.strided(8, 512).generated(3, 2, 2048).overflow
+    assert roomy.strided(8, 512).generated(3, 2, 20).overflow
+
+
+def test_a_cell_out_of_the_grid_is_an_overflow_and_left_out():
+    cells = torch.cat([cloud(2), torch.tensor([[400, 0, 0]], dtype=torch.int32)])
+    grid = Grid.holding((40, 40, 12), COARSEST)
+    valid = torch.ones(len(cells), dtype=torch.bool)
+    corner = grid.corner(cells, valid)
+    fixed, _ = StaticSites.unique(cells - corner, valid, 1, grid, 512)
+    assert fixed.overflow
+    assert fixed.count == len(cells[:-1].unique(dim=0))
+
+
+@pytest.mark.parametrize("padding", [0, 5])
+def test_no_valid_point(padding):
+    grid = Grid.holding((40, 40, 12), COARSEST)
+    cells, valid = torch.zeros(padding, 3, dtype=torch.int32), torch.zeros(padding).bool()
+    if padding == 0:
+        cells, valid = torch.zeros(1, 3, dtype=torch.int32), torch.zeros(1).bool()
+    fixed, first = StaticSites.unique(cells - grid.corner(cells, valid), valid, 1, grid, 16)
+    assert fixed.count == 0
+    assert not fixed.overflow
+    assert (first == len(cells)).all()
+    assert (fixed.strided(2, 16).table(fixed.strided(2, 16), 3).table == -1).all()
+
+
+def test_a_grid_holds_a_scene_of_its_size_wherever_it_lies():
+    grid = Grid.holding((16, 9, 8), COARSEST)
+    corners = torch.tensor([[0, 0, 0], [15, 8, 7]], dtype=torch.int32)
+    valid = torch.ones(2, dtype=torch.bool)
+    for shift in range(-9, 10):
+        cells = corners + shift
+        assert grid.inside(cells - grid.corner(cells, valid)).all()
