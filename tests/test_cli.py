@@ -22,6 +22,7 @@ VERBS = [
     "export",
     "train",
     "test",
+    "benchmark",
     "evaluate",
     "config",
     "summarise",

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from sr3d._version import __version__
 from sr3d.cli.about import add_config, add_doctor
+from sr3d.cli.benchmark import add_benchmark
 from sr3d.cli.data import add_download, add_export, add_inspect, add_prepare
 from sr3d.cli.plan import add_plan
 from sr3d.cli.results import add_evaluate, add_report, add_summarise, add_track
@@ -31,6 +32,7 @@ A benchmark is these verbs in this order, which `snakemake` runs for you:
   track      everything, into an MLflow store
 Besides:
   plan       what an experiment will cost, before it runs
+  benchmark  how fast a detector is, and where its time and memory go
   inspect    a prepared data set: counts, sizes, what looks wrong, pictures
   export     a prepared data set, for mmdet3d
   evaluate   score any detector's boxes from files
@@ -42,7 +44,8 @@ Besides:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; 0 on success, 2 on bad input (told in one sentence), 130 when interrupted."""
     _say_what_is_logged()
-    args = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    args = _parser().parse_args(words, argparse.Namespace(words=words))
     try:
         args.verb(args)
     except InputError as error:
@@ -96,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         add_report,
         add_track,
         add_plan,
+        add_benchmark,
         add_doctor,
     ):
         add(verbs, common)

@@ -1,0 +1,126 @@
+"""All that one call of `sr3d benchmark` measures, in order."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+
+from sr3d.benchmarking.detecting import measure_detection
+from sr3d.benchmarking.fresh import OutOfMemory, in_fresh_process
+from sr3d.benchmarking.results import Benchmark, Row
+from sr3d.benchmarking.sources import Floor, Source
+from sr3d.benchmarking.subject import Subject
+from sr3d.benchmarking.training import measure_training
+from sr3d.config import did_you_mean
+from sr3d.errors import InputError
+from sr3d.machine import code_version, machine_facts, versions
+from sr3d.models.detector import build_detector
+
+DEVICES = ("cpu", "cuda")
+_REPEATS_A_FLOOR = 3
+_BUSY = 0.25  # load average a core from which other work disturbs the times
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is asked for. setting: its name. batch: scenes a training step, None for no training.
+    points: of each floor that shows how latency and memory grow. command: that asked for it.
+    """
+
+    subject: Subject
+    setting: str
+    source: Source
+    repeats: int
+    batch: int | None = None
+    points: Sequence[int] = ()
+    command: str = ""
+
+
+def run(plan: Plan) -> Benchmark:
+    """Measure, one process after the other.
+
+    Raises:
+        InputError: no such device, an oracle, unusable scenes or weights, or too little memory.
+    """
+    subject = plan.subject
+    check_device(subject.device)
+    if subject.config.test.oracle != "none":
+        raise InputError("test.oracle: an oracle is no detector; leave it out to measure latency")
+    facts = _facts(plan)
+    _log.info("detection in %s", plan.source)
+    detection = in_fresh_process(measure_detection, subject, plan.source, plan.repeats)
+    training = None
+    if plan.batch:
+        _log.info("training steps of %d scenes", plan.batch)
+        training = in_fresh_process(
+            measure_training, subject, plan.source, plan.batch, plan.repeats
+        )
+    scaling = tuple(_row(subject, points, plan.repeats) for points in plan.points)
+    return Benchmark(facts, detection, training, scaling)
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that is unknown, or not there.
+
+    Raises:
+        InputError: in either case.
+    """
+    if device not in DEVICES:
+        raise InputError(f"--device {device}: unknown{did_you_mean(device, DEVICES)}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: PyTorch sees no GPU; `sr3d doctor` tells why")
+
+
+def _row(subject: Subject, points: int, repeats: int) -> Row:
+    source = Floor(subject.config.dataset, points)
+    _log.info("detection on %s", source)
+    repeats = min(repeats, _REPEATS_A_FLOOR)
+    try:
+        found = in_fresh_process(
+            measure_detection, subject, source, repeats, sample=False, details=False
+        )
+    except OutOfMemory as error:
+        _log.warning("%d points: %s", points, error)
+        return Row(points, None, str(error))
+    return Row(points, found)
+
+
+def _facts(plan: Plan) -> dict[str, Any]:
+    subject = plan.subject
+    load = os.getloadavg()[0]
+    machine = machine_facts()
+    busy = load > _BUSY * (machine["cores"] or 1)
+    if busy:
+        _log.warning(
+            "the machine is busy (load average %.1f on %s cores): times will be too long, and "
+            "shares more trustworthy than milliseconds", load, machine["cores"],
+        )  # fmt: skip
+    parameters = sum(p.numel() for p in build_detector(subject.config).parameters())
+    return {
+        "command": plan.command,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "setting": plan.setting,
+        "dataset": subject.config.dataset,
+        "config": subject.config.to_dict(),
+        "config_digest": subject.config.digest(),
+        "weights": str(subject.weights) if subject.weights else "random, seed 0",
+        "parameters": parameters,
+        "precision": subject.compiled or "fp32",
+        "source": str(plan.source),
+        "device": subject.device,
+        "threads": subject.threads,
+        "compiled": subject.compiled is not None,
+        "load_average": round(load, 2),
+        "busy": busy,
+        "machine": {**machine, "threads": subject.threads},
+        "versions": versions(),
+        "code": code_version(),
+    }

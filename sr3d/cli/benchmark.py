@@ -1,0 +1,165 @@
+"""The verb that measures speed and memory: `benchmark`."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sr3d.cli.arguments import Verbs
+from sr3d.config import DATASETS, Config, config_from_dict, default_config
+from sr3d.errors import InputError
+
+if TYPE_CHECKING:
+    from sr3d.benchmarking.benchmark import Plan
+    from sr3d.benchmarking.sources import Source
+
+# The published detectors, as workflow/settings.yaml has them; any other setting is one of these
+# with --set.
+SETTINGS = {
+    "sr3d": [],
+    "tr3d": [
+        "assigner.name=tr3d",
+        "loss.cls=focal",
+        "loss.rotated_diou=legacy",
+        "augment=tr3d",
+        "train=tr3d",
+    ],
+    "fcaf3d": ["model=fcaf3d", "augment=fcaf3d", "train=fcaf3d"],
+}
+_BATCH_ON_CPU = 2
+
+
+def add_benchmark(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    about = "Latency of a scene and its stages, memory, training steps, growth with the points."
+    verb = verbs.add_parser("benchmark", parents=[common], help=about, description=about)
+    verb.add_argument("--setting", metavar="NAME", help=f"{', '.join(SETTINGS)} (sr3d)")
+    verb.add_argument(
+        "--dataset", metavar="NAME", help=f"{', '.join(DATASETS)} (that of --data, else scannet)"
+    )
+    verb.add_argument(
+        "--set", action="append", nargs="+", default=[], metavar="KEY=VALUE",
+        help="change the configuration; of a --run, test.… alone",
+    )  # fmt: skip
+    verb.add_argument(
+        "--run", type=Path, metavar="DIR", help="a training, for its weights and configuration"
+    )
+    verb.add_argument("--data", type=Path, metavar="DIR", help="prepared folder (rooms, made here)")
+    verb.add_argument("--split", default="val", help="whose scenes, of --data (val)")
+    verb.add_argument("--scan", type=Path, metavar="FILE", help="a scan: .npy, .npz, .bin or .ply")
+    verb.add_argument("--scenes", type=int, default=4, metavar="N", help="how many (4)")
+    verb.add_argument("--repeats", type=int, metavar="N", help="of each scene (5; 25 on a GPU)")
+    verb.add_argument("--train", action="store_true", help="measure training steps too")
+    verb.add_argument(
+        "--batch", type=int, metavar="N",
+        help=f"scenes a step (the configuration's, on a CPU at most {_BATCH_ON_CPU})",
+    )  # fmt: skip
+    verb.add_argument(
+        "--points", nargs="+", default=[], metavar="N",
+        help="also floors of so many points, e.g. 1e4 1e5 1e6: rooms side by side",
+    )  # fmt: skip
+    verb.add_argument(
+        "--compile", nargs="?", const="fp32", choices=("fp32", "fp16", "bf16"),
+        help="with the detector's inference runner, in that precision (fp32)",
+    )  # fmt: skip
+    verb.add_argument("--device", default="cpu", metavar="NAME", help="cpu or cuda (cpu)")
+    verb.add_argument("--threads", type=int, default=1, metavar="N", help="CPU threads (1)")
+    verb.add_argument("--json", type=Path, metavar="FILE", help="write all of it there")
+    verb.set_defaults(verb=_benchmark)
+
+
+def _benchmark(args: argparse.Namespace) -> None:
+    _check(args)
+    from sr3d.gpu_lease import lease_gpu
+
+    # A GPU is leased before PyTorch looks for one.
+    with lease_gpu(args.device):
+        from sr3d.benchmarking.benchmark import check_device, run
+        from sr3d.benchmarking.text import describe
+        from sr3d.files import write_json
+
+        check_device(args.device)
+        found = run(_plan(args))
+    print(describe(found))
+    if args.json:
+        write_json(args.json, found.to_dict())
+        print(f"{args.json}: written")
+
+
+def _check(args: argparse.Namespace) -> None:
+    for name in ("threads", "scenes", "repeats", "batch"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise InputError(f"--{name} {value}: must be 1 or more")
+    if args.run and (args.setting or args.dataset):
+        raise InputError("--run: knows its setting and data set; leave out --setting and --dataset")
+    if args.data and args.scan:
+        raise InputError("--data and --scan: choose one")
+    if args.scan and args.train:
+        raise InputError("--train: a scan has no boxes to train on; use --data, or the rooms")
+    if args.batch and not args.train:
+        raise InputError("--batch: is of training steps; add --train")
+
+
+def _plan(args: argparse.Namespace) -> Plan:
+    from sr3d.benchmarking.benchmark import Plan
+    from sr3d.benchmarking.subject import Subject
+    from sr3d.records import MODEL_FILE
+
+    setting, config = _setting(args)
+    weights = args.run / MODEL_FILE if args.run else None
+    full = config.train.batch_size
+    batch = args.batch or (min(full, _BATCH_ON_CPU) if args.device == "cpu" else full)
+    return Plan(
+        subject=Subject(config, weights, args.device, args.threads, args.compile),
+        setting=setting,
+        source=_source(args, config.dataset),
+        repeats=args.repeats or (5 if args.device == "cpu" else 25),
+        batch=batch if args.train else None,
+        points=[_count(text) for text in args.points],
+        command=shlex.join(["sr3d", *args.words]),
+    )
+
+
+def _setting(args: argparse.Namespace) -> tuple[str, Config]:
+    """Its name, and the configuration with all overrides."""
+    overrides = [item for group in args.set for item in group]
+    if args.run:
+        from sr3d.evaluation import test_config
+        from sr3d.records import read_run
+
+        training = read_run(args.run)
+        return training.setting, test_config(config_from_dict(training.config), overrides)
+    name = args.setting or "sr3d"
+    if name not in SETTINGS:
+        known = ", ".join(SETTINGS)
+        raise InputError(f"--setting {name}: take {known}, and --set for what differs from them")
+    config = default_config(args.dataset or _dataset_of(args.data))
+    return name, config.with_overrides([*SETTINGS[name], *overrides])
+
+
+def _dataset_of(data: Path | None) -> str:
+    from sr3d.data.prepared import read_manifest
+
+    return read_manifest(data).dataset if data else "scannet"
+
+
+def _source(args: argparse.Namespace, dataset: str) -> Source:
+    from sr3d.benchmarking.sources import PreparedScenes, Rooms, ScanFile
+
+    if args.scan:
+        return ScanFile(dataset, args.scan)
+    if args.data:
+        return PreparedScenes(dataset, args.data, args.split, args.scenes)
+    return Rooms(dataset, args.scenes)
+
+
+def _count(text: str) -> int:
+    try:
+        count = float(text)
+    except ValueError:
+        count = 0
+    if not 1 <= count <= 1e9:
+        raise InputError(f"--points {text}: give numbers of points such as 10000 or 1e6")
+    return int(count)

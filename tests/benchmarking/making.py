@@ -1,0 +1,27 @@
+"""A detector thin enough to be measured in a test."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sr3d.benchmarking.subject import Subject
+from sr3d.config import default_config
+
+THIN = [
+    "model.voxel_size=0.1",
+    "model.stem_channels=8",
+    "model.planes=[8,8,8,8]",
+    "model.neck_channels=8",
+    "test.sample_count=3000",
+    "train.batch_size=2",
+]
+THIN_FCAF3D = [*THIN[:2], "model.planes=[8,8,8]", "model.neck_channels=8", "model.pts_prune=400"]
+
+
+def subject(*overrides: str, dataset: str = "synthetic", **fields: Any) -> Subject:
+    return Subject(default_config(dataset).with_overrides([*THIN, *overrides]), **fields)
+
+
+def fcaf3d(**fields: Any) -> Subject:
+    overrides = ["model=fcaf3d", *THIN_FCAF3D]
+    return Subject(default_config("synthetic").with_overrides(overrides), **fields)

@@ -1,0 +1,122 @@
+"""`sr3d benchmark` from the words of its command to the file that it writes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sr3d.benchmarking import benchmark
+from sr3d.cli import _parser, main
+from sr3d.cli.benchmark import SETTINGS, _plan
+from sr3d.config import default_config
+from sr3d.training import TrainingJob, train
+from tests.benchmarking.making import THIN
+from tests.shared_data import ROOT
+
+
+def planned(*words: str) -> benchmark.Plan:
+    words = ("benchmark", *words)
+    return _plan(_parser().parse_args(words, argparse.Namespace(words=list(words))))
+
+
+def test_a_whole_benchmark(rooms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["benchmark", "--data", str(rooms), "--scenes", "2", "--repeats", "2", "--train"]
+    words += ["--batch", "1", "--points", "2e3", "--set", *THIN, "--json", str(tmp_path / "b.json")]
+    assert main(words) == 0
+    text = capsys.readouterr().out
+    value = json.loads((tmp_path / "b.json").read_text())
+    assert value["schema_version"] == 1
+    assert value["command"] == shlex.join(["sr3d", *words])
+    assert value["dataset"] == "synthetic"  # the folder knows
+    assert value["detection"]["latency_ms"]["n"] == 4
+    assert value["training"]["step_ms"]["n"] == 2
+    assert [row["points"] for row in value["scaling"]] == [2000]
+    assert "peak memory" in text
+    assert f"{tmp_path / 'b.json'}: written" in text
+    assert [path.name for path in tmp_path.iterdir()] == ["b.json"]
+
+
+def test_defaults_follow_the_device() -> None:
+    plan = planned()
+    assert (plan.setting, plan.subject.config) == ("sr3d", default_config("scannet"))
+    assert (plan.repeats, plan.batch, list(plan.points)) == (5, None, [])
+    assert str(plan.source) == "procedural rooms"
+    assert planned("--train").batch == 2
+    assert planned("--compile", "fp16").subject.compiled == "fp16"
+    assert planned("--compile").subject.compiled == "fp32"
+    gpu = planned("--train", "--device", "cuda", "--points", "1e4", "20000")
+    assert (gpu.repeats, gpu.batch, list(gpu.points)) == (25, 16, [10_000, 20_000])
+
+
+def test_settings_are_those_of_the_workflow() -> None:
+    known = yaml.safe_load((ROOT / "workflow/settings.yaml").read_text())
+    assert {name: known[name]["overrides"] for name in SETTINGS} == SETTINGS
+    for name, overrides in SETTINGS.items():
+        plan = planned("--setting", name, "--dataset", "sunrgbd", "--set", "test.nms=3d")
+        expected = default_config("sunrgbd").with_overrides([*overrides, "test.nms=3d"])
+        assert plan.subject.config == expected
+
+
+def test_a_run_knows_its_weights_and_configuration(rooms: Path, tmp_path: Path) -> None:
+    config = default_config("synthetic").with_overrides([*THIN, "train.epochs=1"])
+    train(TrainingJob(config, THIN, rooms, tmp_path / "run", setting="mine", index=0))
+    plan = planned("--run", str(tmp_path / "run"), "--set", "test.nms=3d")
+    assert plan.setting == "mine"
+    assert plan.subject.weights == tmp_path / "run/model.safetensors"
+    assert plan.subject.config == config.with_overrides(["test.nms=3d"])
+    plan.subject.build()
+    assert main(["benchmark", "--run", str(tmp_path / "run"), "--set", "model.voxel_size=1"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("--device tpu", "--device tpu: unknown"),
+        ("--setting spota", "take sr3d, tr3d, fcaf3d, and --set"),
+        ("--dataset scanet", "did you mean 'scannet'"),
+        ("--set loss.tua=1", "did you mean 'loss.tau'"),
+        ("--scenes 0", "--scenes 0: must be 1 or more"),
+        ("--threads 0", "--threads 0"),
+        ("--repeats -1", "--repeats -1"),
+        ("--train --batch 0", "--batch 0"),
+        ("--batch 4", "add --train"),
+        ("--points many", "--points many: give numbers"),
+        ("--points nan", "--points nan: give numbers"),
+        ("--points 0", "--points 0: give numbers"),
+        ("--data a --scan b", "choose one"),
+        ("--scan b --train", "no boxes to train on"),
+        ("--run a --setting sr3d", "leave out --setting"),
+        ("--run nowhere", "nowhere"),
+        ("--data nowhere", "nowhere/manifest.json: no such file"),
+        ("--set test.oracle=iou", "an oracle is no detector"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(
+    words: str,
+    sentence: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(benchmark.os, "getloadavg", lambda: (0.0, 0.0, 0.0))
+    assert main(["benchmark", *words.split(), "--json", "out.json"]) == 2
+    error = capsys.readouterr().err.splitlines()
+    assert error[-1].startswith("sr3d: ")
+    assert sentence in error[-1]
+    assert "Traceback" not in "\n".join(error)
+    assert list(tmp_path.iterdir()) == []  # nothing half-written
+
+
+def test_help_says_what_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["benchmark", "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert "usage: sr3d benchmark" in text
+    assert "--points" in text
