@@ -21,11 +21,9 @@ def voxelize(
     points, colors: one (N, 3) each a scene, metres and [0, 1]; coordinates are floor(xyz / size).
     The first point of a voxel represents it or, with a generator, any of them with equal chance.
     """
-    scene = torch.repeat_interleave(
-        torch.arange(len(points)), torch.tensor([len(p) for p in points], dtype=torch.int64)
-    ).to(points[0].device)
     cells = torch.floor(torch.cat(list(points)) / voxel_size).to(torch.int32)
-    coords = torch.cat([scene[:, None].to(torch.int32), cells], dim=1)
+    scene = torch.cat([cells.new_full((len(p), 1), i) for i, p in enumerate(points)])
+    coords = torch.cat([scene, cells], dim=1)
     features = torch.cat(list(colors))
     if generator is not None:
         order = torch.randperm(len(coords), generator=generator).to(coords.device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sr3d.sparse.lookup import Frame, RowLookup
+from sr3d.sparse.lookup import Frame, RowLookup, joined
 from sr3d.sparse.sites import Sites, kernel_offsets
 from sr3d.sparse.tensor import SparseTensor
 
@@ -21,9 +21,7 @@ def interpolate(x: SparseTensor, sites: Sites) -> Tensor:
     if len(x.sites) == 0 or len(sites) == 0:
         return result
     stride = x.sites.stride
-    low = torch.minimum(x.sites.bounds[0], sites.bounds[0])
-    high = torch.maximum(x.sites.bounds[1], sites.bounds[1])
-    frame = Frame(low, high, x.sites.batch_size, stride, reach=1)
+    frame = Frame(joined(x.sites.bounds, sites.bounds), x.sites.batch_size, stride, reach=1)
     lookup = RowLookup(frame, frame.number(x.sites.coords))
     corner = frame.number(sites.coords)  # of the cell that holds the coordinate
     share = (sites.coords[:, 1:] % stride).to(x.features.dtype) / stride  # of the way to the next

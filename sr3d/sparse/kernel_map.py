@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,28 +12,24 @@ from torch import Tensor
 T = TypeVar("T")
 
 
+class Pairs(NamedTuple):
+    """in_rows, out_rows: (P,) int64, by offset. sizes: pairs of each of the K offsets."""
+
+    in_rows: Tensor
+    out_rows: Tensor
+    sizes: tuple[int, ...]
+
+
 class KernelMap:
     """Pairs of rows, grouped by kernel offset; within an offset each row occurs at most once.
 
-    in_rows, out_rows: (P,) int64. sizes: pairs of each of the K offsets, in kernel order.
+    Made from pairs, which the torch engine wants, or from a table, which the Triton engine wants
+    and which a GPU makes without waiting; each gives the other when it is asked for.
     identity: the offset that pairs every row with itself, if there is one.
     """
 
-    def __init__(
-        self,
-        in_rows: Tensor,
-        out_rows: Tensor,
-        sizes: tuple[int, ...],
-        n_in: int,
-        n_out: int,
-        identity: int | None = None,
-    ) -> None:
-        self.in_rows = in_rows
-        self.out_rows = out_rows
-        self.sizes = sizes
-        self.n_in = n_in
-        self.n_out = n_out
-        self.identity = identity
+    def __init__(self, n_in: int, n_out: int, volume: int, identity: int | None = None) -> None:
+        self.n_in, self.n_out, self.volume, self.identity = n_in, n_out, volume, identity
         self._transposed: KernelMap | None = None
         self._derived: dict[Hashable, Any] = {}
 
@@ -45,8 +41,39 @@ class KernelMap:
         n_out: int,
         identity: int | None = None,
     ) -> KernelMap:
+        """From the rows of each offset, output rows ascending."""
+        result = KernelMap(n_in, n_out, len(in_rows), identity)
         sizes = tuple(len(rows) for rows in in_rows)
-        return KernelMap(torch.cat(in_rows), torch.cat(out_rows), sizes, n_in, n_out, identity)
+        result._pairs = Pairs(torch.cat(in_rows), torch.cat(out_rows), sizes)
+        return result
+
+    @staticmethod
+    def from_table(table: Tensor, n_in: int, identity: int | None = None) -> KernelMap:
+        """From (n_out, K) int32 input rows; -1 is missing."""
+        n_out, volume = table.shape
+        result = KernelMap(n_in, n_out, volume, identity)
+        result.table = table
+        return result
+
+    @cached_property
+    def _pairs(self) -> Pairs:
+        columns = self.table.t()
+        offset, out_rows = (columns >= 0).nonzero().unbind(dim=1)
+        sizes = torch.bincount(offset, minlength=self.volume).tolist()
+        return Pairs(columns[offset, out_rows].long(), out_rows, tuple(sizes))
+
+    @property
+    def in_rows(self) -> Tensor:
+        return self._pairs.in_rows
+
+    @property
+    def out_rows(self) -> Tensor:
+        return self._pairs.out_rows
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Pairs of each offset, in kernel order."""
+        return self._pairs.sizes
 
     def offsets(self) -> Iterator[tuple[int, Tensor, Tensor]]:
         """Kernel index, input rows and output rows of each offset that has pairs."""
@@ -59,10 +86,21 @@ class KernelMap:
     def transposed(self) -> KernelMap:
         """The same pairs with the roles of input and output exchanged, same kernel order."""
         if self._transposed is None:
-            self._transposed = KernelMap(
-                self.out_rows, self.in_rows, self.sizes, self.n_out, self.n_in, self.identity
-            )
+            result = KernelMap(self.n_out, self.n_in, self.volume, self.identity)
+            if "_pairs" in vars(self):
+                result._pairs = Pairs(self.out_rows, self.in_rows, self.sizes)
+            else:
+                result.table = self._table_transposed()
+            self._transposed = result
         return self._transposed
+
+    def _table_transposed(self) -> Tensor:
+        table, n_in = self.table, self.n_in
+        rows = torch.arange(self.n_out, dtype=torch.int32, device=table.device)
+        # One row more takes what is missing.
+        result = table.new_full((n_in + 1, self.volume), -1)
+        target = table.long().where(table >= 0, n_in)
+        return result.scatter_(0, target, rows[:, None].expand_as(table))[:n_in]
 
     def cached(self, key: Hashable, build: Callable[[], T]) -> T:
         """What an engine derives from this map: built when first asked for, kept with the map."""
@@ -72,47 +110,37 @@ class KernelMap:
         return result
 
     @property
-    def volume(self) -> int:
-        """K, the number of kernel offsets."""
-        return len(self.sizes)
-
-    @property
     def mirrored(self) -> bool:
         """Whether the pairs at offset K-1-k are those at k, the other way round.
 
         So it is for an odd kernel from sites onto themselves, the only maps whose centre is the
         identity.
         """
-        return self.identity is not None and 2 * self.identity + 1 == len(self.sizes)
+        return self.identity is not None and 2 * self.identity + 1 == self.volume
 
     @property
     def density(self) -> float:
         """Share of the K · n_out possible neighbours that exist."""
-        return len(self.in_rows) / max(1, self.n_out * len(self.sizes))
+        return len(self.in_rows) / max(1, self.n_out * self.volume)
 
     @cached_property
     def neighbors(self) -> Tensor:
         """(n_out, K) int64 input rows; a missing neighbour is n_in, one past the last row."""
-        table = self.in_rows.new_full((self.n_out, len(self.sizes)), self.n_in)
-        offset = torch.repeat_interleave(
-            torch.arange(len(self.sizes), device=self.in_rows.device),
-            torch.tensor(self.sizes, device=self.in_rows.device),
-        )
-        table[self.out_rows, offset] = self.in_rows
+        table = self.in_rows.new_full((self.n_out, self.volume), self.n_in)
+        table[self.out_rows, self._offset_of_pairs()] = self.in_rows
         return table
 
     @cached_property
     def table(self) -> Tensor:
-        """(n_out, K) int32 input rows; a missing neighbour is -1.
+        """(n_out, K) int32 input rows; a missing neighbour is -1."""
+        table = self.in_rows.new_full((self.n_out, self.volume), -1, dtype=torch.int32)
+        table[self.out_rows, self._offset_of_pairs()] = self.in_rows.to(torch.int32)
+        return table
 
-        Unlike `neighbors` it is made without waiting for the device.
-        """
+    def _offset_of_pairs(self) -> Tensor:
         device = self.in_rows.device
-        table = self.in_rows.new_full((self.n_out, len(self.sizes)), -1, dtype=torch.int32)
-        offset = torch.repeat_interleave(
-            torch.arange(len(self.sizes), device=device),
+        return torch.repeat_interleave(
+            torch.arange(self.volume, device=device),
             torch.tensor(self.sizes).to(device, non_blocking=True),
             output_size=len(self.in_rows),
         )
-        table[self.out_rows, offset] = self.in_rows.to(torch.int32)
-        return table

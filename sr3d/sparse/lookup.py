@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -11,6 +13,16 @@ _CELLS_PER_SITE = 400
 _MAX_CELLS = 1 << 26
 
 
+Cell = tuple[int, int, int]
+Bounds = tuple[Cell, Cell]  # lowest and highest coordinates
+
+
+def joined(a: Bounds, b: Bounds) -> Bounds:
+    """The least bounds around both."""
+    lows, highs = zip(a[0], b[0], strict=True), zip(a[1], b[1], strict=True)
+    return tuple(map(min, lows)), tuple(map(max, highs))  # type: ignore[return-value]
+
+
 class Frame:
     """A box of cells, padded by `reach`, that numbers them so that order is (batch, x, y, z).
 
@@ -18,23 +30,24 @@ class Frame:
     cell's number and never leaves the box or wraps into another row.
     """
 
-    def __init__(self, low: Tensor, high: Tensor, batch_size: int, stride: int, reach: int) -> None:
+    def __init__(self, bounds: Bounds, batch_size: int, stride: int, reach: int) -> None:
         self.stride = stride
         self.batch_size = batch_size
-        self.low = torch.div(low, stride, rounding_mode="floor") - reach
-        self.extent = torch.div(high, stride, rounding_mode="floor") + reach + 1 - self.low
-        x, y, z = self.extent.tolist()
+        low, high = ([n // stride for n in corner] for corner in bounds)
+        self.low = [n - reach for n in low]
+        x, y, z = (b - a + 1 + 2 * reach for a, b in zip(low, high, strict=True))
         self.weights = (x * y * z, y * z, z, 1)
         self.cells = batch_size * x * y * z
 
     def number(self, coords: Tensor) -> Tensor:
         """(N, 4) coordinates, multiples of the stride, to (N,) int64."""
-        batch, cell = coords[:, 0], torch.div(coords[:, 1:], self.stride, rounding_mode="floor")
-        cell = (cell - self.low).long()
-        _, wx, wy, wz = self.weights
-        return batch.long() * self.weights[0] + cell[:, 0] * wx + cell[:, 1] * wy + cell[:, 2] * wz
+        cells = torch.div(coords[:, 1:], self.stride, rounding_mode="floor").long()
+        scenes, wx, wy, _ = self.weights
+        x, y, z = cells.unbind(dim=1)
+        # Plain numbers, not a tensor of them: a GPU would have to be waited for to copy it there.
+        return coords[:, 0].long() * scenes + x * wx + y * wy + z - self.shift(self.low)
 
-    def shift(self, offset: tuple[int, int, int]) -> int:
+    def shift(self, offset: Sequence[int]) -> int:
         """What moving by whole cells adds to a number."""
         return sum(o * w for o, w in zip(offset, self.weights[1:], strict=True))
 
@@ -44,9 +57,9 @@ class Frame:
         for weight in self.weights:
             columns.append(torch.div(rest, weight, rounding_mode="floor"))
             rest = rest - columns[-1] * weight
-        coords = torch.stack(columns, dim=1).to(torch.int32)
-        coords[:, 1:] = (coords[:, 1:] + self.low) * self.stride
-        return coords
+        scene, *cell = columns
+        cell = [(c + low) * self.stride for c, low in zip(cell, self.low, strict=True)]
+        return torch.stack([scene, *cell], dim=1).to(torch.int32)
 
     def affordable(self, sites: int) -> bool:
         """Whether a table over the whole box is worth its memory for so many sites."""
@@ -74,6 +87,13 @@ class RowLookup:
         rows = torch.searchsorted(self._numbers, queries).clamp_(max=len(self._numbers) - 1)
         hit = (self._numbers[rows] == queries).nonzero().squeeze(1)
         return hit, rows[hit]
+
+    def rows(self, queries: Tensor) -> Tensor:
+        """The row of each query, int32, -1 where there is none; without waiting for a device."""
+        if self._table is not None:
+            return self._table[queries]
+        rows = torch.searchsorted(self._numbers, queries).clamp_(max=len(self._numbers) - 1)
+        return rows.where(self._numbers[rows] == queries, -1).to(torch.int32)
 
 
 def unique_numbers(frame: Frame, numbers: list[Tensor]) -> Tensor:

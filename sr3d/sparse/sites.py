@@ -7,14 +7,14 @@ sites share its maps, and all of it goes when the tensors go.
 from __future__ import annotations
 
 import itertools
-from functools import cached_property
+from functools import cache, cached_property
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from sr3d.sparse.kernel_map import KernelMap
-from sr3d.sparse.lookup import Frame, RowLookup, unique_numbers
+from sr3d.sparse.lookup import Bounds, Frame, RowLookup, joined, unique_numbers
 
 
 def kernel_offsets(kernel: int) -> list[tuple[int, int, int]]:
@@ -31,10 +31,15 @@ class Sites:
     """Distinct cells, ordered by (batch, x, y, z).
 
     coords: (N, 4) int32, batch index and integer coordinates that are multiples of `stride`.
+    bounds: what is known of their lowest and highest values; derived sites inherit it, so that a
+    GPU has to be waited for only once.
     """
 
-    def __init__(self, coords: Tensor, stride: int, batch_size: int) -> None:
+    def __init__(
+        self, coords: Tensor, stride: int, batch_size: int, bounds: Bounds | None = None
+    ) -> None:
         self.coords = coords
+        self._bounds = bounds
         self.stride = stride
         self.batch_size = batch_size
         self._strided: dict[int, Sites] = {}
@@ -65,13 +70,13 @@ class Sites:
             batch_size = int(coords[:, 0].max()) + 1 if len(coords) else 0
         if len(coords) == 0:
             return Sites(coords.to(torch.int32), stride, batch_size), coords.new_zeros(0).long()
-        low, high = coords[:, 1:].amin(dim=0), coords[:, 1:].amax(dim=0)
-        frame = Frame(low, high, batch_size, stride, reach=0)
+        bounds = _bounds_of(coords)
+        frame = Frame(bounds, batch_size, stride, reach=0)
         numbers, order = torch.sort(frame.number(coords), stable=True)
         first = torch.ones(len(numbers), dtype=torch.bool, device=coords.device)
         first[1:] = numbers[1:] != numbers[:-1]
         order = order[first]
-        return Sites(coords[order].to(torch.int32), stride, batch_size), order
+        return Sites(coords[order].to(torch.int32), stride, batch_size, bounds), order
 
     def __len__(self) -> int:
         return len(self.coords)
@@ -81,13 +86,12 @@ class Sites:
         """Number of sites of each scene; rows of a scene are contiguous."""
         return torch.bincount(self.coords[:, 0].long(), minlength=self.batch_size).tolist()
 
-    @cached_property
-    def bounds(self) -> tuple[Tensor, Tensor]:
-        """Lowest and highest coordinates over the batch, two (3,) vectors."""
-        if len(self) == 0:
-            zero = self.coords.new_zeros(3)
-            return zero, zero
-        return self.coords[:, 1:].amin(dim=0), self.coords[:, 1:].amax(dim=0)
+    @property
+    def bounds(self) -> Bounds:
+        """Lowest and highest coordinates over the batch, or a little beyond."""
+        if self._bounds is None:
+            self._bounds = _bounds_of(self.coords) if len(self) else ((0, 0, 0), (0, 0, 0))
+        return self._bounds
 
     def strided(self, factor: int) -> Sites:
         """The coarser cells that hold a site: floor(c / s) · s, each once (coordinate_map.hpp)."""
@@ -95,20 +99,20 @@ class Sites:
             return self
         if factor not in self._strided:
             stride = self.stride * factor
-            frame = Frame(*self.bounds, self.batch_size, stride, reach=0)
+            frame = Frame(self.bounds, self.batch_size, stride, reach=0)
             numbers = unique_numbers(frame, [frame.number(self.coords)])
-            self._strided[factor] = Sites(frame.coords(numbers), stride, self.batch_size)
+            self._strided[factor] = _sites(numbers, frame)
         return self._strided[factor]
 
     def generated(self, kernel: int, factor: int) -> Sites:
         """The finer cells that a generative convolution reaches: c + offset · s/factor."""
         if (kernel, factor) not in self._generated:
             stride = self.stride // factor
-            frame = Frame(*self.bounds, self.batch_size, stride, reach=kernel // 2 + 1)
+            frame = Frame(self.bounds, self.batch_size, stride, reach=kernel // 2 + 1)
             base = frame.number(self.coords)
             reached = [base + frame.shift(offset) for offset in kernel_offsets(kernel)]
             numbers = unique_numbers(frame, reached)
-            self._generated[kernel, factor] = Sites(frame.coords(numbers), stride, self.batch_size)
+            self._generated[kernel, factor] = _sites(numbers, frame)
         return self._generated[kernel, factor]
 
     def union(self, other: Sites) -> tuple[Sites, Tensor, Tensor]:
@@ -117,9 +121,7 @@ class Sites:
         Where one set holds the other, the union is that very object, so its maps are shared.
         """
         if other not in self._unions:
-            low = torch.minimum(self.bounds[0], other.bounds[0])
-            high = torch.maximum(self.bounds[1], other.bounds[1])
-            frame = Frame(low, high, self.batch_size, self.stride, reach=0)
+            frame = Frame(joined(self.bounds, other.bounds), self.batch_size, self.stride, reach=0)
             mine, others = frame.number(self.coords), frame.number(other.coords)
             numbers = unique_numbers(frame, [mine, others])
             if len(numbers) == len(self):
@@ -127,7 +129,7 @@ class Sites:
             elif len(numbers) == len(other):
                 union = other
             else:
-                union = Sites(frame.coords(numbers), self.stride, self.batch_size)
+                union = _sites(numbers, frame)
             rows = torch.searchsorted(numbers, mine), torch.searchsorted(numbers, others)
             self._unions[other] = (union, *rows)
         return self._unions[other]
@@ -147,14 +149,19 @@ class Sites:
         if len(self) == 0 or len(out) == 0:
             none = [self.coords.new_zeros(0).long()] * len(offsets)
             return KernelMap.from_pairs(none, none, len(self), len(out))
-        low = torch.minimum(self.bounds[0], out.bounds[0])
-        high = torch.maximum(self.bounds[1], out.bounds[1])
-        frame = Frame(low, high, self.batch_size, self.stride, reach=kernel // 2 + 1)
+        bounds = joined(self.bounds, out.bounds)
+        frame = Frame(bounds, self.batch_size, self.stride, reach=kernel // 2 + 1)
         lookup = RowLookup(frame, frame.number(self.coords))
         base = frame.number(out.coords)
+        mirrored = out is self and kernel % 2 == 1
+        identity = len(offsets) // 2 if mirrored else None
+        if _whole_tables(self.coords.device):
+            steps = _steps(kernel, self.coords.device)
+            _, *weights = frame.weights
+            shifts = sum(step * weight for step, weight in zip(steps, weights, strict=True))
+            return KernelMap.from_table(lookup.rows(base[:, None] + shifts), len(self), identity)
         in_rows: list[Tensor] = []
         out_rows: list[Tensor] = []
-        mirrored = out is self and kernel % 2 == 1
         for k, offset in enumerate(offsets):
             if mirrored and k > len(offsets) // 2:
                 # The offset -o leads back along o: same pairs, the other way round.
@@ -165,5 +172,32 @@ class Sites:
             hit, rows = lookup.find(base + frame.shift(offset))
             out_rows.append(hit)
             in_rows.append(rows)
-        identity = len(offsets) // 2 if mirrored else None
         return KernelMap.from_pairs(in_rows, out_rows, len(self), len(out), identity)
+
+
+def _sites(numbers: Tensor, frame: Frame) -> Sites:
+    """Sites of a frame's cells, ascending."""
+    low = [n * frame.stride for n in frame.low]
+    _, wx, wy, _ = frame.weights
+    extent = frame.cells // (frame.batch_size * wx), wx // wy, wy
+    high = [start + (n - 1) * frame.stride for start, n in zip(low, extent, strict=True)]
+    bounds: Bounds = (tuple(low), tuple(high))  # type: ignore[assignment]
+    return Sites(frame.coords(numbers), frame.stride, frame.batch_size, bounds)
+
+
+def _bounds_of(coords: Tensor) -> Bounds:
+    """Lowest and highest coordinates of (N, 4), N > 0. Waits for the device."""
+    low, high = torch.stack([coords[:, 1:].amin(dim=0), coords[:, 1:].amax(dim=0)]).tolist()
+    return tuple(low), tuple(high)
+
+
+def _whole_tables(device: torch.device) -> bool:
+    """Whether maps are made as tables: a GPU would be waited for at every offset's pairs."""
+    return device.type == "cuda"
+
+
+@cache
+def _steps(kernel: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """The kernel's offsets along x, y and z, (K,) int64 each."""
+    x, y, z = torch.tensor(kernel_offsets(kernel), device=device).unbind(dim=1)
+    return x, y, z

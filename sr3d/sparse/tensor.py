@@ -48,5 +48,6 @@ class SparseTensor:
 
     def pruned(self, keep: Tensor) -> SparseTensor:
         """Only the rows where the (N,) mask `keep` holds."""
-        sites = Sites(self.sites.coords[keep], self.sites.stride, self.sites.batch_size)
+        old = self.sites
+        sites = Sites(old.coords[keep], old.stride, old.batch_size, old.bounds)
         return SparseTensor(self.features[keep], sites)

@@ -111,7 +111,7 @@ def weight_gradient(
 
 
 def _weight_gradient(x: Tensor, grad: Tensor, kernel_map: KernelMap) -> Tensor:
-    volume, channels, out_channels = len(kernel_map.sizes), x.shape[1], grad.shape[1]
+    volume, channels, out_channels = kernel_map.volume, x.shape[1], grad.shape[1]
     result = x.new_zeros(volume, channels, out_channels)
     if kernel_map.density >= _DENSE:
         flat = result.view(volume * channels, out_channels)

@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sr3d.sparse import Sites, SparseTensor, lookup
+from sr3d.sparse import sites as sites_module
+from sr3d.sparse.kernel_map import KernelMap
 from tests.sparse.brute_force import cells, moved, offsets, random_coords
 
 coords_of = st.builds(
@@ -80,6 +82,46 @@ def test_search_and_table_agree(coords: torch.Tensor, kernel: int) -> None:
         Sites.from_coords(coords * 2, stride=2).generated(3, 2).coords, generated.coords
     )
     assert torch.equal(Sites.from_coords(coords).strided(2).coords, strided.coords)
+
+
+@pytest.mark.parametrize("search", [False, True])
+@pytest.mark.parametrize("kernel", [1, 2, 3])
+def test_maps_made_as_tables_are_those_made_of_pairs(
+    kernel: int, search: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coords = random_coords(200, 2, -5, 5, seed=1)
+    if search:
+        monkeypatch.setattr(lookup, "_MAX_CELLS", 0)
+
+    def every_map() -> list[KernelMap]:
+        fine = Sites.from_coords(coords)
+        coarse = fine.strided(2)
+        grown = coarse.strided(2).generated(3, 2)
+        union, *_ = coarse.union(grown)
+        pairs = (fine, fine), (fine, coarse), (grown, coarse.strided(2)), (union, union)
+        maps = [x.kernel_map(out, kernel) for x, out in pairs]
+        return maps + [m.transposed() for m in maps]
+
+    of_pairs = every_map()
+    monkeypatch.setattr(sites_module, "_whole_tables", lambda device: True)
+    for ours, theirs in zip(every_map(), of_pairs, strict=True):
+        assert "table" in vars(ours)  # and nothing was made of pairs so far
+        assert "_pairs" not in vars(ours)
+        assert torch.equal(ours.table, theirs.table)
+        assert (ours.n_in, ours.n_out, ours.sizes) == (theirs.n_in, theirs.n_out, theirs.sizes)
+        assert (ours.identity, ours.mirrored) == (theirs.identity, theirs.mirrored)
+        for (k, a, b), (same, c, d) in zip(ours.offsets(), theirs.offsets(), strict=True):
+            order = torch.argsort(d)  # a transposed map keeps the order of its pairs
+            assert (k, a.tolist(), b.tolist()) == (same, c[order].tolist(), d[order].tolist())
+
+
+def test_derived_sites_know_their_bounds() -> None:
+    fine = Sites.from_coords(random_coords(200, 2, -5, 5, seed=1))
+    coarse = fine.strided(2)
+    for sites in (fine, coarse, coarse.generated(3, 2), coarse.union(coarse.strided(2))[0]):
+        low, high = (torch.tensor(corner) for corner in sites.bounds)
+        assert (sites.coords[:, 1:] >= low).all()
+        assert (sites.coords[:, 1:] <= high).all()
 
 
 def test_far_apart_cells_do_not_meet_and_need_no_giant_table() -> None:
