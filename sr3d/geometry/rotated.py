@@ -26,9 +26,9 @@ def footprint_intersection(a: Tensor, b: Tensor) -> Tensor:
     area has a kink (coincident edges).
     """
     a, b = a.double(), b.double()
-    width, depth = (a[..., 3:5] / 2).unsqueeze(-2).unbind(-1)  # A's half sizes, (…, 1)
+    width, depth = a[..., 3] / 2, a[..., 4] / 2
     x, y = _corners_seen_from(a, b)
-    x_next, y_next = x.roll(-1, -1), y.roll(-1, -1)
+    x_next, y_next = x.roll(-1, 0), y.roll(-1, 0)
     rise = _safe(y_next - y)
     # The part of each edge with |y| below A's half depth; the rest is pushed onto one y.
     bottom = torch.clamp(y, -depth, depth)
@@ -36,20 +36,29 @@ def footprint_intersection(a: Tensor, b: Tensor) -> Tensor:
     slope = (x_next - x) / rise
     start = x + (bottom - y) * slope
     end = x_next - (y_next - top) * slope
-    return (_mean_clamped(start, end, width) * (top - bottom)).sum(-1).clamp(min=0)
+    parts = (_mean_clamped(start, end, width) * (top - bottom)).unbind(0)
+    return (parts[0] + parts[1] + parts[2] + parts[3]).clamp(min=0)
 
 
 def _corners_seen_from(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """x and y, each `(…, 4)`, of B's corners in the frame with A's centre and A's axes."""
+    """x and y, each `(4, …)`, of B's corners in the frame with A's centre and A's axes.
+
+    The corners come first, so that every operation runs along the boxes; counter-clockwise.
+    """
     cos, sin = torch.cos(a[..., 6]), torch.sin(a[..., 6])
     dx, dy = b[..., 0] - a[..., 0], b[..., 1] - a[..., 1]
-    center_x = (dx * cos + dy * sin)[..., None]
-    center_y = (dy * cos - dx * sin)[..., None]
-    turn = (b[..., 6] - a[..., 6])[..., None]
+    x, y = dx * cos + dy * sin, dy * cos - dx * sin
+    turn = b[..., 6] - a[..., 6]
     cos, sin = torch.cos(turn), torch.sin(turn)
-    offset = a.new_tensor(_CORNERS)
-    along, across = b[..., 3, None] / 2 * offset[:, 0], b[..., 4, None] / 2 * offset[:, 1]
-    return center_x + along * cos - across * sin, center_y + along * sin + across * cos
+    width, depth = b[..., 3] / 2, b[..., 4] / 2
+    along_x, along_y = width * cos, width * sin
+    across_x, across_y = depth * sin, depth * cos
+    right, left = x + along_x, x - along_x
+    up, down = y + along_y, y - along_y
+    return (
+        torch.stack([right - across_x, left - across_x, left + across_x, right + across_x]),
+        torch.stack([up + across_y, down + across_y, down - across_y, up - across_y]),
+    )
 
 
 def _mean_clamped(start: Tensor, end: Tensor, limit: Tensor) -> Tensor:

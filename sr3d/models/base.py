@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from sr3d.config import Config
 from sr3d.data.datasets import get_dataset
-from sr3d.errors import InputError
 from sr3d.models.outputs import Detections, GroundTruth, Level, LossTerms, Predictions
+from sr3d.models.scan import split_points
 from sr3d.models.voxelize import voxelize
 from sr3d.sparse import SparseTensor
 
@@ -66,7 +66,7 @@ class Detector(nn.Module, ABC, Generic[P]):
         points: (N, 6) float32 array or tensor: metres, colours in [0, 1]. Evaluation mode.
         """
         self.eval()
-        xyz, colors = _split(points, None)
+        xyz, colors = split_points(points, None)
         levels = self.levels(self.voxels([xyz], [colors]))
         return [Level(level.sites.coords[:, 1:], *outputs) for level, *outputs in levels]
 
@@ -80,18 +80,5 @@ class Detector(nn.Module, ABC, Generic[P]):
             InputError: empty or wrongly shaped input, or NaN.
         """
         self.eval()
-        xyz, colors = _split(points, colors)
+        xyz, colors = split_points(points, colors)
         return self.select(self(self.voxels([xyz], [colors])))
-
-
-def _split(points: Any, colors: Any) -> tuple[Tensor, Tensor]:
-    points = torch.as_tensor(points, dtype=torch.float32)
-    if colors is not None:
-        points = torch.cat([points, torch.as_tensor(colors, dtype=torch.float32)], dim=1)
-    if points.ndim != 2 or points.shape[1] != 6:
-        raise InputError(f"points: expected (N, 6) of x, y, z, r, g, b, got {tuple(points.shape)}")
-    if len(points) == 0:
-        raise InputError("points: the scan is empty")
-    if not torch.isfinite(points).all():
-        raise InputError("points: NaN or infinity; drop such points first")
-    return points[:, :3], points[:, 3:]

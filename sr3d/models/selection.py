@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from sr3d.config import TestConfig
-from sr3d.geometry.nms import nms
-from sr3d.models.outputs import Detections
+from sr3d.geometry.nms import class_nms
+from sr3d.models.outputs import Detections, Predictions
 
 
 def suppress(boxes: Tensor, scores: Tensor, config: TestConfig, rotated: bool) -> Detections:
@@ -15,7 +16,25 @@ def suppress(boxes: Tensor, scores: Tensor, config: TestConfig, rotated: bool) -
     A box may be detected as several classes. The default NMS measures overlap from above, as that
     of open-mmlab/mmdetection3d does.
     """
-    labels, rows = (scores.t() > config.score_thr).nonzero().unbind(dim=1)
-    score = scores[rows, labels]
-    kept = nms(boxes[rows], score, labels, config.iou_thr, rotated, bev=config.nms == "bev")
-    return Detections(boxes[rows[kept]], score[kept], labels[kept])
+    valid = scores > config.score_thr
+    keep = class_nms(boxes, scores, valid, config.iou_thr, rotated, bev=config.nms == "bev")
+    return kept(boxes, scores, keep)
+
+
+def kept(boxes: Tensor, scores: Tensor, keep: Tensor) -> Detections:
+    """Which boxes (N, 7) are kept (N, C) as which class, as detections: class by class, best first.
+
+    Waits for the device.
+    """
+    order = torch.sort(scores.t(), dim=1, descending=True, stable=True).indices
+    labels, places = keep.t().gather(1, order).nonzero().unbind(dim=1)
+    rows = order[labels, places]
+    return Detections(boxes[rows], scores[rows, labels], labels)
+
+
+def select_detections(predictions: Predictions, config: TestConfig, rotated: bool) -> Detections:
+    """One scene's anchors to detections: the `nms_pre` best of all levels, threshold, NMS."""
+    scores = predictions.logits.sigmoid()
+    best = scores.amax(dim=1)
+    top = torch.topk(best, min(config.nms_pre, len(best))).indices
+    return suppress(predictions.boxes[top], scores[top], config, rotated)

@@ -1,30 +1,20 @@
-"""TR3D's network: a light neck and head on MinkResNet34. SR3D is this network, trained otherwise.
-
-Source: SamsungLabs/tr3d mmdet3d/models/{necks/tr3d_neck.py,dense_heads/tr3d_head.py}; names of
-open-mmlab/mmdetection3d.
-"""
+"""TR3D: a light neck and head on MinkResNet34. SR3D is this network, trained otherwise."""
 
 from __future__ import annotations
 
-import math
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from sr3d.config import Config, ModelConfig, TestConfig
+from sr3d.config import Config
 from sr3d.models.backbone import MinkResNet
 from sr3d.models.base import Detector
+from sr3d.models.compiled import CompiledTR3D
 from sr3d.models.criterion import detection_loss
+from sr3d.models.folded import FoldedTR3D
 from sr3d.models.outputs import Detections, GroundTruth, LossTerms, Predictions, anchors_of
-from sr3d.models.selection import suppress
+from sr3d.models.selection import select_detections
+from sr3d.models.tr3d_network import TR3DHead, TR3DNeck, decode_boxes
 from sr3d.sparse import SparseTensor
-from sr3d.sparse.nn import (
-    SparseBatchNorm,
-    SparseConv,
-    SparseConvTranspose,
-    SparseReLU,
-    kaiming_normal_,
-)
 
 
 class TR3D(Detector[Predictions]):
@@ -56,86 +46,13 @@ class TR3D(Detector[Predictions]):
     def select(self, predictions: Predictions) -> Detections:
         return select_detections(predictions, self.test_config, self.dataset.rotated)
 
+    def compile(self, dtype: torch.dtype = torch.float32) -> CompiledTR3D:  # type: ignore[override]
+        """The fastest inference with the weights of now; see `sr3d.models.compiled`.
 
-class TR3DNeck(nn.Module):
-    """From stages 2, 3, 4 to two levels, finest first, whose cells are the anchors.
+        It takes the place of torch's own `compile`, which cannot see through sparse layers.
 
-    The up-sampling kernels keep MinkowskiEngine's default initialisation, as in TR3D, whose
-    initialiser passes them over.
-    """
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        _, *planes = config.planes
-        channels = config.neck_channels
-        self.up_block_1 = _up(planes[1], planes[0])
-        self.up_block_2 = _up(planes[2], planes[1])
-        self.lateral_block_0 = _same(planes[0], planes[0])
-        self.lateral_block_1 = _same(planes[1], planes[1])
-        self.out_block_0 = _same(planes[0], channels)
-        self.out_block_1 = _same(planes[1], channels)
-        for module in self.modules():
-            if isinstance(module, SparseConv):
-                kaiming_normal_(module)
-
-    def forward(self, stages: list[SparseTensor]) -> list[SparseTensor]:
-        _, fine, middle, coarse = stages
-        x = self.lateral_block_1(middle + self.up_block_2(coarse))
-        coarse_level = self.out_block_1(x)
-        x = self.lateral_block_0(fine + self.up_block_1(x))
-        return [self.out_block_0(x), coarse_level]
-
-
-def _up(in_channels: int, channels: int) -> nn.Sequential:
-    conv = SparseConvTranspose(in_channels, channels, kernel=3, stride=2, generative=True)
-    return nn.Sequential(conv, SparseBatchNorm(channels), SparseReLU())
-
-
-def _same(in_channels: int, channels: int) -> nn.Sequential:
-    conv = SparseConv(in_channels, channels)
-    return nn.Sequential(conv, SparseBatchNorm(channels), SparseReLU())
-
-
-class TR3DHead(nn.Module):
-    """Two 1³ convolutions, shared by the levels: 6 (or, rotated, 8) box outputs and C logits."""
-
-    def __init__(self, channels: int, classes: int, rotated: bool) -> None:
-        super().__init__()
-        self.conv_reg = SparseConv(channels, 8 if rotated else 6, kernel=1, bias=True)
-        self.conv_cls = SparseConv(channels, classes, kernel=1, bias=True)
-        nn.init.normal_(self.conv_reg.kernel, std=0.01)
-        nn.init.normal_(self.conv_cls.kernel, std=0.01)
-        assert self.conv_cls.bias is not None
-        nn.init.constant_(self.conv_cls.bias, -math.log(0.99 / 0.01))  # every score starts at 0.01
-
-    def forward(self, x: SparseTensor) -> tuple[Tensor, Tensor]:
-        """(N, 6 or 8) raw box outputs and (N, C) class logits."""
-        return self.conv_reg(x).features, self.conv_cls(x).features
-
-
-def decode_boxes(anchors: Tensor, reg: Tensor) -> Tensor:
-    """Anchors (N, 3) in metres and raw outputs (N, 6 or 8) to boxes (N, 7), differentiable.
-
-    With 8 outputs, x size, y size and yaw share three of them such that a box and the same box
-    with its axes exchanged are one point; the height keeps FCAF3D's form exp(r5) + exp(r4), which
-    published weights depend on.
-    """
-    center = anchors + reg[:, :3]
-    if reg.shape[1] == 6:
-        size = reg[:, 3:6].exp()
-        return torch.cat([center, size, torch.zeros_like(size[:, :1])], dim=1)
-    d3, d4, d5 = reg[:, 3:6].exp().unbind(dim=1)
-    total = d3 + d4
-    ratio = torch.linalg.vector_norm(reg[:, 6:8], dim=1).exp()
-    width = total / (1 + ratio)
-    yaw = torch.atan2(reg[:, 6], reg[:, 7]) / 2
-    rest = torch.stack([width, width * ratio, d5 + d4, yaw], dim=1)
-    return torch.cat([center, rest], dim=1)
-
-
-def select_detections(predictions: Predictions, config: TestConfig, rotated: bool) -> Detections:
-    """One scene's anchors to detections: the `nms_pre` best of all levels, threshold, NMS."""
-    scores = predictions.logits.sigmoid()
-    best = scores.amax(dim=1)
-    top = torch.topk(best, min(config.nms_pre, len(best))).indices
-    return suppress(predictions.boxes[top], scores[top], config, rotated)
+        Raises:
+            NotImplementedError: a stem with instance norm.
+        """
+        network = FoldedTR3D(self.backbone, self.neck, self.bbox_head).to(dtype)
+        return CompiledTR3D(network, self.config, self.test_config, self.dataset.rotated)

@@ -14,6 +14,7 @@ from sr3d.geometry.iou import (
     paired_diou_loss,
     paired_iou,
     pairwise_iou,
+    static_pairwise_iou,
 )
 from tests.geometry.strategies import boxes, close_pairs, random_boxes
 
@@ -93,11 +94,11 @@ def test_the_same_cuboid_in_other_words(pair: tuple[Tensor, Tensor]) -> None:
 
 @pytest.mark.parametrize("bev", [False, True])
 @pytest.mark.parametrize("rotated", [False, True])
-@pytest.mark.parametrize("chunk", [1 << 17, 7])
+@pytest.mark.parametrize("size", [1 << 15, 50, 7])
 def test_pairwise_is_paired_on_every_pair(
-    rotated: bool, bev: bool, chunk: int, monkeypatch: pytest.MonkeyPatch
+    rotated: bool, bev: bool, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(iou_module, "_CHUNK", chunk)
+    monkeypatch.setattr(iou_module, "pairs_at_a_time", lambda device, rotated: size)
     a, b = random_boxes(30, 3), random_boxes(20, 4)
     table = pairwise_iou(a, b, rotated, bev)
     first, second = a.repeat_interleave(20, 0), b.repeat(30, 1)
@@ -106,6 +107,10 @@ def test_pairwise_is_paired_on_every_pair(
     expected = paired_iou(first, second, rotated).reshape(30, 20)
     assert ((expected > 0).sum() > 20) & ((expected == 0).sum() > 20)
     torch.testing.assert_close(table, expected)
+    scenes = a.reshape(2, 15, 7), b[:16].reshape(2, 8, 7)
+    stacked = static_pairwise_iou(*scenes, rotated, bev)
+    for i in range(2):
+        assert torch.allclose(stacked[i], pairwise_iou(scenes[0][i], scenes[1][i], rotated, bev))
 
 
 @pytest.mark.parametrize("rotated", [False, True])
@@ -113,6 +118,7 @@ def test_pairwise_is_paired_on_every_pair(
 def test_no_boxes(rotated: bool, rows: int, columns: int) -> None:
     a, b = random_boxes(rows, 0), random_boxes(columns, 1)
     assert pairwise_iou(a, b, rotated).shape == (rows, columns)
+    assert static_pairwise_iou(a, b, rotated).shape == (rows, columns)
     assert paired_iou(a[:0], b[:0], rotated).shape == (0,)
     assert paired_diou_loss(a[:0], b[:0], rotated).shape == (0,)
 

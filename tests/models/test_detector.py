@@ -12,7 +12,8 @@ from sr3d.errors import InputError
 from sr3d.geometry.iou import paired_iou
 from sr3d.models.detector import build_detector
 from sr3d.models.outputs import Detections, Predictions
-from sr3d.models.tr3d import decode_boxes, select_detections
+from sr3d.models.selection import select_detections
+from sr3d.models.tr3d_network import decode_boxes
 from sr3d.models.voxelize import voxelize
 from sr3d.models.weights import load_weights
 

@@ -13,7 +13,8 @@ from sr3d.data.datasets import SCANNET
 from sr3d.geometry.boxes import Boxes
 from sr3d.models.criterion import assign, detection_loss
 from sr3d.models.outputs import GroundTruth, Level, Predictions
-from sr3d.models.tr3d import decode_boxes, select_detections
+from sr3d.models.selection import select_detections
+from sr3d.models.tr3d_network import decode_boxes
 from tests.models.golden import golden, golden_model
 from tests.shared_data import shared
 

@@ -1,0 +1,103 @@
+"""The fastest way from a scan to boxes: a folded network and, on a GPU, one graph for everything.
+
+On a CPU only the folding counts. On a GPU the first scans run on the free path, which measures how
+large they are; then the whole pass, voxels, network and NMS, is recorded as a CUDA graph for scans
+of about that size, and replayed. A scan that does not fit runs on the free path, correctly, and a
+larger graph is recorded for those to come.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sr3d.config import ModelConfig, TestConfig
+from sr3d.models.fixed_pass import Candidates, Capacity, FixedPass
+from sr3d.models.folded import FoldedTR3D
+from sr3d.models.maps import coarsest_stride, free_maps
+from sr3d.models.outputs import Detections, Predictions, anchors_of
+from sr3d.models.scan import split_points
+from sr3d.models.selection import select_detections
+from sr3d.models.tr3d_network import decode_boxes
+from sr3d.models.voxelize import voxelize
+
+_WARM_UPS = 3  # before recording, as CUDA graphs want: lazy initialisation must be over
+
+
+class CompiledTR3D:
+    """What `TR3D.compile` returns. Coordinates, boxes and scores are float32 in any case."""
+
+    def __init__(
+        self, network: FoldedTR3D, config: ModelConfig, test: TestConfig, rotated: bool
+    ) -> None:
+        self.network, self.config, self.test, self.rotated = network, config, test, rotated
+        self.device = network.device
+        self._recorded: _Recorded | None = None
+
+    @torch.no_grad()
+    def detect(self, points: Any, colors: Any = None) -> Detections:
+        """As `Detector.detect`.
+
+        Raises:
+            InputError: empty or wrongly shaped input, or NaN.
+        """
+        xyz, rgb = (part.to(self.device) for part in split_points(points, colors))
+        return self.detect_points(xyz, rgb)
+
+    @torch.no_grad()
+    def detect_points(self, points: Tensor, colors: Tensor) -> Detections:
+        """(N, 3) metres and (N, 3) colours on the model's device, unchecked."""
+        if self._recorded is not None and len(points) <= self._recorded.capacity.points:
+            found = self._recorded(points, colors)
+            if not found.overflow:
+                return found.detections()
+        return self._free(points, colors)
+
+    def _free(self, points: Tensor, colors: Tensor) -> Detections:
+        """Whatever the scan's size; on a GPU it makes room for scans like it."""
+        x = voxelize([points], [colors], self.config.voxel_size)
+        maps = free_maps(x.sites, self.config)
+        reg, logits = self.network(x.features, maps)
+        places = anchors_of(maps.levels, self.config.voxel_size)
+        predictions = Predictions(*places, decode_boxes(places[0], reg), logits)
+        if self.device.type == "cuda":
+            capacity = Capacity.for_scenes_like(maps, len(points), coarsest_stride(self.config))
+            if self._recorded is not None:
+                capacity = capacity.joined(self._recorded.capacity)
+            self._recorded = _Recorded(self.fixed_pass(capacity), self.device)
+        return select_detections(predictions, self.test, self.rotated)
+
+    def fixed_pass(self, capacity: Capacity) -> FixedPass:
+        """The pass that a graph would record, on any device."""
+        return FixedPass(self.network, self.config, self.test, self.rotated, capacity)
+
+
+class _Recorded:
+    """A `FixedPass` as a CUDA graph with buffers of its own."""
+
+    def __init__(self, fixed: FixedPass, device: torch.device) -> None:
+        self.capacity = fixed.capacity
+        self._points = torch.zeros(self.capacity.points, 3, device=device)
+        self._colors = torch.zeros_like(self._points)
+        self._count = torch.zeros((), dtype=torch.int64, device=device)
+        inputs = self._points, self._colors, self._count
+        stream = torch.cuda.Stream(device)
+        stream.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(stream):
+            for _ in range(_WARM_UPS):
+                fixed(*inputs)
+        torch.cuda.current_stream(device).wait_stream(stream)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._found = fixed(*inputs)
+
+    def __call__(self, points: Tensor, colors: Tensor) -> Candidates:
+        """Valid until the next call."""
+        n = len(points)
+        self._points[:n].copy_(points)
+        self._colors[:n].copy_(colors)
+        self._count.fill_(n)
+        self._graph.replay()
+        return self._found

@@ -1,0 +1,127 @@
+"""From points to boxes in fixed shapes: what a CUDA graph records, and what it is recorded for.
+
+Every tensor here has a size known beforehand, so the pass runs without the host looking at a
+result. What did not fit shows in `Candidates.overflow`; the caller then takes the free path.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from sr3d.config import ModelConfig, TestConfig
+from sr3d.geometry.static_nms import static_nms
+from sr3d.models.folded import FoldedTR3D
+from sr3d.models.maps import Maps, coarsest_stride, fixed_maps
+from sr3d.models.outputs import Detections
+from sr3d.models.selection import kept
+from sr3d.models.tr3d_network import decode_boxes
+from sr3d.sparse import Sites
+from sr3d.sparse.kernel_map import KernelMap
+from sr3d.sparse.static import Grid, StaticSites
+
+_MARGIN = 1.25
+_SPARE = 1024  # rows: where a grid is laid matters most at coarse levels, which have few
+_STEP = 256  # rows and points are rounded up to multiples of it
+_NMS_ROUNDS = 24  # chains of overlapping boxes are shorter; a longer one counts as overflow
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """The largest scene that fits. points: before voxels. rows: of each of `Maps.sites`."""
+
+    points: int
+    rows: tuple[int, ...]
+    grid: Grid
+
+    @staticmethod
+    def for_scenes_like(maps: Maps[KernelMap, Sites], points: int, coarsest: int) -> Capacity:
+        """For scenes a quarter larger than one that was seen."""
+        low, high = maps.sites[0].bounds
+        x, y, z = (int(_MARGIN * (b - a + 1)) for a, b in zip(low, high, strict=True))
+        return Capacity(
+            _roomy(points),
+            tuple(_roomy(len(sites)) for sites in maps.sites),
+            Grid.holding((x, y, z), coarsest),
+        )
+
+    def joined(self, other: Capacity) -> Capacity:
+        """For scenes that fit either."""
+        extents = zip(self.grid.extent, other.grid.extent, strict=True)
+        return Capacity(
+            max(self.points, other.points),
+            tuple(map(max, zip(self.rows, other.rows, strict=True))),
+            Grid(cast(tuple[int, int, int], tuple(map(max, extents))), self.grid.coarsest),
+        )
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """boxes: (n, 7), n at most `nms_pre`. scores, keep: (n, C), what is detected as which class.
+
+    overflow: () bool, whether the scene did not fit, so that the rest means nothing.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    keep: Tensor
+    overflow: Tensor
+
+    def detections(self) -> Detections:
+        """As `select_detections` has them. Waits for the device."""
+        return kept(self.boxes, self.scores, self.keep)
+
+
+class FixedPass:
+    """Scenes of one capacity, one at a time."""
+
+    def __init__(
+        self,
+        network: FoldedTR3D,
+        config: ModelConfig,
+        test: TestConfig,
+        rotated: bool,
+        capacity: Capacity,
+    ) -> None:
+        self.network, self.config, self.test, self.rotated = network, config, test, rotated
+        self.capacity = capacity
+        assert capacity.grid.coarsest == coarsest_stride(config)
+
+    @torch.no_grad()
+    def __call__(self, points: Tensor, colors: Tensor, count: Tensor) -> Candidates:
+        """points, colors: (capacity.points, 3), of which the first `count`, () int64, are real."""
+        config, grid = self.config, self.capacity.grid
+        valid = torch.arange(len(points), device=points.device) < count
+        cells = torch.floor(points / config.voxel_size).to(torch.int32)
+        corner = grid.corner(cells, valid)
+        rows = self.capacity.rows
+        voxels, first = StaticSites.unique(cells - corner, valid, 1, grid, rows[0])
+        features = torch.cat([colors, colors.new_zeros(1, 3)])[first]
+        maps = fixed_maps(voxels, config, rows)
+        reg, logits = self.network(features, maps)
+        return self._candidates(reg, logits, maps.levels, corner)
+
+    def _candidates(
+        self, reg: Tensor, logits: Tensor, levels: tuple[StaticSites, StaticSites], corner: Tensor
+    ) -> Candidates:
+        test = self.test
+        real = torch.cat([level.valid for level in levels])
+        scores = logits.sigmoid()
+        best = scores.amax(dim=1).masked_fill(~real, -1)
+        top = torch.topk(best, min(test.nms_pre, len(best))).indices
+        coords = torch.cat([level.coords for level in levels])[top] + corner
+        boxes = decode_boxes(coords * self.config.voxel_size, reg[top])
+        scores = scores[top]
+        valid = (scores > test.score_thr) & real[top, None]
+        bev = test.nms == "bev"
+        keep, settled = static_nms(
+            boxes, scores, valid, test.iou_thr, self.rotated, bev, rounds=_NMS_ROUNDS
+        )
+        return Candidates(boxes, scores, keep, levels[0].overflow | levels[1].overflow | ~settled)
+
+
+def _roomy(rows: int) -> int:
+    return -(-int(_MARGIN * rows + _SPARE) // _STEP) * _STEP

@@ -1,0 +1,111 @@
+"""The compiled detector, and the pass that a CUDA graph records, against the eager one."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from sr3d.errors import InputError
+from sr3d.models.fixed_pass import Capacity
+from sr3d.models.maps import coarsest_stride, free_maps
+from sr3d.models.outputs import Detections
+from sr3d.models.tr3d import TR3D
+from sr3d.sparse.static import Grid
+from tests.models.thin import clouds, thin_model
+
+DATASETS = ["scannet", "sunrgbd"]
+
+
+def scan(n: int = 1200) -> torch.Tensor:
+    (points,) = clouds(n)
+    return torch.cat([points, points.abs() / 5], dim=1)
+
+
+def capacity_for(model: TR3D, points: torch.Tensor) -> Capacity:
+    maps = free_maps(model.voxels([points[:, :3]], [points[:, 3:]]).sites, model.config)
+    return Capacity.for_scenes_like(maps, len(points), coarsest_stride(model.config))
+
+
+def run_fixed(model: TR3D, capacity: Capacity, points: torch.Tensor):
+    """The fixed pass on a padded scan; the padding must not matter."""
+    padded = torch.full((capacity.points, 6), 77.0)
+    padded[: len(points)] = points
+    fixed = model.compile().fixed_pass(capacity)
+    return fixed(padded[:, :3], padded[:, 3:], torch.tensor(len(points)))
+
+
+def assert_same(ours: Detections, theirs: Detections) -> None:
+    assert len(theirs.labels) > 20
+    assert torch.equal(ours.labels, theirs.labels)
+    assert torch.allclose(ours.scores, theirs.scores, rtol=1e-4, atol=1e-4)
+    assert torch.allclose(ours.boxes, theirs.boxes, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_compiled_finds_what_eager_finds(dataset: str) -> None:
+    model, points = thin_model(dataset), scan()
+    assert_same(model.compile().detect(points), model.detect(points))
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("nms_pre", [50, 400])
+def test_the_fixed_pass_finds_what_eager_finds(dataset: str, nms_pre: int) -> None:
+    model, points = thin_model(dataset), scan()
+    model.test_config = replace(model.test_config, nms_pre=nms_pre)
+    found = run_fixed(model, capacity_for(model, points), points)
+    assert not found.overflow
+    assert_same(found.detections(), model.detect(points))
+
+
+def test_one_capacity_serves_scans_of_other_sizes_and_places() -> None:
+    model, points = thin_model("scannet"), scan()
+    capacity = capacity_for(model, points)
+    for other in (points[:900], points[300:] + torch.tensor([13.0, -7.0, 2.0, 0, 0, 0])):
+        found = run_fixed(model, capacity, other)
+        assert not found.overflow
+        assert_same(found.detections(), model.detect(other))
+
+
+def test_a_scan_that_does_not_fit_says_so_at_every_level() -> None:
+    model, points = thin_model("scannet"), scan()
+    capacity = capacity_for(model, points)
+    for level in range(len(capacity.rows)):
+        rows = list(capacity.rows)
+        rows[level] = 5
+        assert run_fixed(model, replace(capacity, rows=tuple(rows)), points).overflow
+    small = Grid.holding((20, 20, 20), capacity.grid.coarsest)
+    assert run_fixed(model, replace(capacity, grid=small), points).overflow
+
+
+def test_capacities_join() -> None:
+    grid = Grid((64, 128, 64), 64)
+    a, b = Capacity(100, (1, 20), grid), Capacity(50, (3, 10), Grid((128, 64, 64), 64))
+    assert a.joined(b) == Capacity(100, (3, 20), Grid((128, 128, 64), 64))
+
+
+def test_half_precision_keeps_boxes_in_single() -> None:
+    model, points = thin_model("scannet"), scan()
+    found = model.compile(torch.bfloat16).detect(points)
+    assert found.boxes.dtype == found.scores.dtype == torch.float32
+    eager = model.detect(points)
+    assert found.scores.max() == pytest.approx(float(eager.scores.max()), abs=0.05)
+
+
+def test_bad_scans_are_refused() -> None:
+    with pytest.raises(InputError, match="empty"):
+        thin_model("scannet").compile().detect(torch.zeros(0, 6))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_the_recorded_graph_finds_what_eager_finds(dtype: torch.dtype) -> None:
+    model = thin_model("scannet").cuda()
+    compiled = model.compile(dtype)
+    sizes = [1200, 900, 1200, 4000, 3000]  # the fourth does not fit and makes room
+    for n in sizes:
+        points = scan(n).cuda()
+        found, eager = compiled.detect(points), model.detect(points)
+        if dtype is torch.float32:
+            assert_same(found, eager)
+        else:
+            assert found.scores.max() == pytest.approx(float(eager.scores.max()), abs=0.02)
