@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from sr3d.assigners.dynamic_k import dynamic_k_match, finite_iou, near_centers, nearest_anchors
-from sr3d.geometry.boxes import Boxes
+from sr3d.assigners.dynamic_k import Candidates, in_region, reach_of_region
+from sr3d.assigners.scenes import Rows, Scenes
+from sr3d.geometry.boxes import rotate_z
 
 _OUTSIDE = 1e8  # added to the cost of an anchor that is not both in the box and near its centre
 _LEAST_IOU = 1e-7  # inside the logarithm
-_CHUNK = 1 << 14  # anchors tested together: bounds memory to some MB
 
 
 @torch.no_grad()
@@ -28,6 +28,7 @@ def align_ota_assign(
     top_n: int = 10,
     cls_weight: float = 1.0,
     reg_weight: float = 3.0,
+    scenes: Scenes | None = None,
 ) -> Tensor:
     """AlignOTA (Xu et al. 2022; `ota_assigner.py` of tinyvision/DAMO-YOLO, which its authors call
     right where their paper differs).
@@ -38,7 +39,7 @@ def align_ota_assign(
         cls_weight · Σ_classes BCE(p, y) |y - p|² - reg_weight · ln(IoU + 1e-7),
 
     with p = sigmoid(logit) and the soft label y = one-hot · IoU, and 1e8 more unless the anchor is
-    both in this ground truth's box and near its centre. Claims: see `dynamic_k_match`.
+    both in this ground truth's box and near its centre. Claims: see `Candidates.match`.
 
     What the third dimension changes: anchors lie near surfaces, so that no anchor may be in a box
     and near its centre. Each ground truth's nearest anchor therefore always counts as both, even
@@ -54,39 +55,48 @@ def align_ota_assign(
         rotated: whether the yaw counts, for the overlap and for being in a box.
         radius: in strides.
         top_n: how many IoUs make up a ground truth's k.
+        scenes: of a batch; None for one scene.
 
     Returns:
         (N,) int64 index of the ground truth, -1 for a negative.
     """
-    assigned = anchors.new_full((len(anchors),), -1, dtype=torch.int64)
+    nobody = anchors.new_full((len(anchors),), -1, dtype=torch.int64)
     if len(anchors) == 0 or len(gt_boxes) == 0:
-        return assigned
-    near = near_centers(anchors, strides, gt_boxes[:, :3], radius)
-    inside = _inside(anchors, gt_boxes, rotated)
-    nearest = nearest_anchors(anchors, gt_boxes[:, :3])
-    candidates = (near | inside | nearest).any(dim=0).nonzero()[:, 0]
-    region = (near & inside | nearest)[:, candidates]
+        return nobody
+    scenes = scenes or Scenes.one(anchors, gt_boxes)
+    rows = Rows.make(anchors, scenes)
+    reach = torch.maximum(gt_boxes[:, 3:6].norm(dim=1) / 2, reach_of_region(strides, radius))
+    gt, anchor = rows.within(gt_boxes, reach)
+    near = in_region(anchors[anchor], strides[anchor], gt_boxes[gt, :3], radius)
+    inside = _inside(anchors[anchor], gt_boxes[gt], rotated)
+    nearest = rows.nearest(gt_boxes, 1)[1][:, 0]
+    pairs = gt, anchor
+    chosen = Candidates.choose(pred_boxes, scenes, pairs, near | inside, near & inside, nearest)
+    if chosen is None:
+        return nobody
 
-    iou = finite_iou(gt_boxes, pred_boxes[candidates], rotated)
-    cls_cost = _soft_label_cost(logits[candidates].double(), gt_labels, iou)
+    iou = chosen.iou(gt_boxes, pred_boxes, rotated)
+    logits = logits[chosen.index].double()
+    cls_cost = _soft_label_cost(logits, chosen.candidate, gt_labels[:, None], iou)
     cost = cls_weight * cls_cost - reg_weight * (iou + _LEAST_IOU).log()
-    cost += _OUTSIDE * ~region
-    assigned[candidates] = dynamic_k_match(cost, iou, top_n)
-    return assigned
+    cost += _OUTSIDE * ~chosen.region
+    return chosen.match(cost, iou, top_n, len(anchors))
 
 
-def _inside(anchors: Tensor, gt_boxes: Tensor, rotated: bool) -> Tensor:
-    """(M, N) bool: which anchors lie in which box, faces included."""
-    if not rotated:
-        gt_boxes = torch.cat([gt_boxes[:, :6], torch.zeros_like(gt_boxes[:, 6:])], dim=1)
-    boxes = Boxes(gt_boxes)
-    return torch.cat([boxes.contains(part) for part in anchors.split(_CHUNK)]).T
+def _inside(points: Tensor, boxes: Tensor, rotated: bool) -> Tensor:
+    """(P,) bool: which point (P, 3) lies in its box (P, 7), faces included."""
+    offset = points - boxes[:, :3]
+    if rotated:
+        offset = rotate_z(offset, -boxes[:, 6])
+    return (offset.abs() <= boxes[:, 3:6] / 2).all(dim=1)
 
 
-def _soft_label_cost(logits: Tensor, gt_labels: Tensor, iou: Tensor) -> Tensor:
-    """Σ_classes BCE(p, y) |y - p|² of logits (A, C) and IoUs (M, A), (M, A)."""
+def _soft_label_cost(logits: Tensor, candidate: Tensor, label: Tensor, iou: Tensor) -> Tensor:
+    """Σ_classes BCE(p, y) |y - p|² of the logits (K, C) of candidates (M, A), with the IoU (M, A)
+    as the label (M, 1)'s, to (M, A).
+    """
     score = logits.sigmoid()
     if_zero = softplus(logits) * score.square()  # a class's term where its label y is 0
-    logit, score = logits[:, gt_labels].T, score[:, gt_labels].T
+    logit, score = logits[candidate, label], score[candidate, label]
     labelled = (softplus(logit) - logit * iou) * (iou - score).square()
-    return if_zero.sum(dim=1) - if_zero[:, gt_labels].T + labelled
+    return if_zero.sum(dim=1)[candidate] - if_zero[candidate, label] + labelled

@@ -5,14 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sr3d.assigners.matches import places, settle
+from sr3d.assigners.scenes import MOST_LEVELS, Rows, Scenes
 from sr3d.geometry.boxes import centerness
-
-_BOXES = 8  # at a time: bounds the memory for their offsets from all anchors
 
 
 @torch.no_grad()
 def fcaf3d_assign(
-    anchors: Tensor, anchor_levels: Tensor, gt_boxes: Tensor, *, limit: int = 27, top: int = 18
+    anchors: Tensor,
+    anchor_levels: Tensor,
+    gt_boxes: Tensor,
+    *,
+    limit: int = 27,
+    top: int = 18,
+    scenes: Scenes | None = None,
 ) -> Tensor:
     """FCAF3D's rule (`get_targets` of FCAF3DHead in open-mmlab/mmdetection3d).
 
@@ -25,23 +31,31 @@ def fcaf3d_assign(
     Args:
         anchors: (N, 3) metres. anchor_levels: (N,) int64.
         gt_boxes: (M, 7).
+        limit: 1 or more.
+        scenes: of a batch; None for one scene.
 
     Returns:
         (N,) int64 index of the ground truth, -1 for a negative.
     """
-    if len(anchors) == 0 or len(gt_boxes) == 0:
+    truths = len(gt_boxes)
+    if len(anchors) == 0 or truths == 0:
         return anchors.new_full((len(anchors),), -1, dtype=torch.int64)
-    some = gt_boxes[:, None].split(_BOXES)
-    central = torch.cat([centerness(anchors, boxes) for boxes in some])  # (M, N)
-    inside = central > 0
-    levels = range(int(anchor_levels.max()) + 1)
-    counts = torch.stack([inside[:, anchor_levels == level].sum(dim=1) for level in levels])
-    enough = (counts >= limit).long().cumprod(dim=0).sum(dim=0)  # levels, from the finest up
+    rows = Rows.make(anchors, scenes or Scenes.one(anchors, gt_boxes))
+    gt, anchor = rows.within(gt_boxes, gt_boxes[:, 3:6].norm(dim=1) / 2)
+    central = centerness(anchors[anchor], gt_boxes[gt])
+    inside, level = central > 0, anchor_levels[anchor]
+
+    counts = gt.new_zeros(truths * MOST_LEVELS).scatter_add_(
+        0, gt * MOST_LEVELS + level, inside.long()
+    )
+    enough = (counts.view(truths, MOST_LEVELS) >= limit).long().cumprod(dim=1).sum(dim=1)
     chosen = (enough - 1).clamp(min=0)
 
-    central = torch.where(inside & (anchor_levels == chosen[:, None]), central, -1.0)
-    least = central.topk(min(top + 1, len(anchors)), dim=1).values[:, -1:]
-    volume = gt_boxes[:, 3:6].prod(dim=1, keepdim=True)
-    claims = torch.where(central > least, volume, torch.inf)
-    smallest, assigned = claims.min(dim=0)
-    return torch.where(smallest.isfinite(), assigned, -1)
+    # The (top + 1)-th or N-th of all anchors of a scene, of which only candidates are above 0.
+    candidate = inside & (level == chosen[gt])
+    central = torch.where(candidate, central, 0.0)
+    place = places(gt, -central, truths)
+    last = (rows.in_scene - 1).clamp(max=top)
+    least = central.new_zeros(truths).scatter_add_(0, gt, central * (place == last[gt]))
+    volume = gt_boxes[:, 3:6].prod(dim=1)
+    return settle(gt, anchor, volume[gt], central > least[gt], len(anchors))

@@ -1,9 +1,14 @@
-"""What assigners share: distances of anchors, and claims on anchors settled by cost."""
+"""What assigners share: distances, overlaps of pairs, and claims on anchors settled by cost.
+
+A pair is a ground truth and an anchor, two int64 indices. Nothing here waits for a GPU.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from sr3d.geometry.iou import paired_iou, pairs_at_a_time
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
@@ -12,31 +17,43 @@ def squared_distances(a: Tensor, b: Tensor) -> Tensor:
     return x.square_().add_(y.square_()).add_(z.square_())
 
 
-def settle_claims(gt: Tensor, anchor: Tensor, cost: Tensor, k: int, anchors: int) -> Tensor:
-    """Every ground truth claims its k pairs of least cost; the cheapest claim on an anchor wins.
+def overlaps(a: Tensor, b: Tensor, a_index: Tensor, b_index: Tensor, rotated: bool) -> Tensor:
+    """(P,) IoU of box a[a_index] with box b[b_index]. a: (N, 7). b: (M, 7)."""
+    size = pairs_at_a_time(a.device, rotated)
+    parts = zip(a_index.split(size), b_index.split(size), strict=True)
+    found = [paired_iou(a.index_select(0, i), b.index_select(0, j), rotated) for i, j in parts]
+    return torch.cat(found)
 
-    Of equal costs the earlier pair wins.
+
+def places(gt: Tensor, cost: Tensor, truths: int) -> Tensor:
+    """(P,) int64: each pair's place among those of its ground truth, from 0, the cheapest.
+
+    gt: (P,) ascending, below `truths`. Of equal costs the earlier pair comes first, NaN last.
+    """
+    order = cost.argsort(stable=True)
+    order = order[gt[order].argsort(stable=True)]  # by ground truth, then cost
+    start = torch.searchsorted(gt, torch.arange(truths, device=gt.device))
+    place = torch.arange(len(gt), device=gt.device) - start[gt]
+    return torch.empty_like(gt).scatter_(0, order, place)
+
+
+def settle(gt: Tensor, anchor: Tensor, cost: Tensor, claimed: Tensor, anchors: int) -> Tensor:
+    """Every anchor goes to the cheapest of the pairs that claim it.
+
+    Of equal costs the earlier pair wins, NaN is the highest.
 
     Args:
-        gt, anchor: (P,) int64 indices of the pairs considered.
+        gt, anchor: (P,) int64 indices; where nothing is claimed the anchor may be -1.
         cost: (P,).
+        claimed: (P,) bool.
         anchors: how many there are.
 
     Returns:
         (anchors,) int64 index of the ground truth, -1 where nobody claims.
     """
-    claims = _least_of_each(gt, cost, k)
-    gt, anchor, cost = gt[claims], anchor[claims], cost[claims]
-    winners = _least_of_each(anchor, cost, 1)
-    assigned = torch.full((anchors,), -1, dtype=torch.int64, device=gt.device)
-    assigned[anchor[winners]] = gt[winners]
-    return assigned
-
-
-def _least_of_each(group: Tensor, value: Tensor, count: int) -> Tensor:
-    """Positions of the `count` least values of each group, by group, then value, then position."""
-    order = value.argsort(stable=True)
-    order = order[group[order].argsort(stable=True)]
-    _, sizes = torch.unique_consecutive(group[order], return_counts=True)
-    start = (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
-    return order[torch.arange(len(order), device=order.device) - start < count]
+    pairs = len(gt)
+    order = cost.argsort(stable=True)
+    place = torch.empty_like(order).scatter_(0, order, torch.arange(pairs, device=order.device))
+    first = torch.full((anchors,), pairs, dtype=torch.int64, device=gt.device)
+    first.scatter_reduce_(0, anchor.clamp(min=0), torch.where(claimed, place, pairs), "amin")
+    return torch.cat([gt[order], gt.new_full((1,), -1)])[first]

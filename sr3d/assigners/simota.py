@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from sr3d.assigners.dynamic_k import dynamic_k_match, finite_iou, near_centers, nearest_anchors
+from sr3d.assigners.dynamic_k import Candidates, in_region, reach_of_region
+from sr3d.assigners.scenes import Rows, Scenes
 
 _OUTSIDE = 1e6  # added to the cost of an anchor outside the ground truth's region
 _LEAST_IOU = 1e-8  # inside the logarithm
@@ -26,6 +27,7 @@ def simota_assign(
     top_n: int = 10,
     cls_weight: float = 1.0,
     reg_weight: float = 3.0,
+    scenes: Scenes | None = None,
 ) -> Tensor:
     """simOTA (Ge et al. 2021b; `yolo_head.py` of Megvii-BaseDetection/YOLOX).
 
@@ -34,7 +36,7 @@ def simota_assign(
 
         cls_weight · Σ_classes BCE(sigmoid(logit), one-hot) - reg_weight · ln(IoU + 1e-8),
 
-    and 1e6 more outside the ground truth's own region. Claims: see `dynamic_k_match`.
+    and 1e6 more outside the ground truth's own region. Claims: see `Candidates.match`.
 
     What the third dimension changes: anchors lie near surfaces, so that a region may hold none.
     Each ground truth's nearest anchor therefore always counts as in its region. The head has no
@@ -49,22 +51,29 @@ def simota_assign(
         gt_labels: (M,) int in [0, C).
         radius: in strides; the paper of simOTA has 2.5.
         top_n: how many IoUs make up a ground truth's k.
+        scenes: of a batch; None for one scene.
 
     Returns:
         (N,) int64 index of the ground truth, -1 for a negative.
     """
-    assigned = anchors.new_full((len(anchors),), -1, dtype=torch.int64)
+    nobody = anchors.new_full((len(anchors),), -1, dtype=torch.int64)
     if len(anchors) == 0 or len(gt_boxes) == 0:
-        return assigned
-    region = near_centers(anchors, strides, gt_boxes[:, :3], radius)
-    region |= nearest_anchors(anchors, gt_boxes[:, :3])
-    candidates = region.any(dim=0).nonzero()[:, 0]
+        return nobody
+    scenes = scenes or Scenes.one(anchors, gt_boxes)
+    rows = Rows.make(anchors, scenes)
+    reach = reach_of_region(strides, radius).expand(len(gt_boxes))
+    gt, anchor = rows.within(gt_boxes, reach)
+    near = in_region(anchors[anchor], strides[anchor], gt_boxes[gt, :3], radius)
+    nearest = rows.nearest(gt_boxes, 1)[1][:, 0]
+    chosen = Candidates.choose(pred_boxes, scenes, (gt, anchor), near, near, nearest)
+    if chosen is None:
+        return nobody
 
-    iou = finite_iou(gt_boxes, pred_boxes[candidates], rotated)
-    logits = logits[candidates].double()
+    iou = chosen.iou(gt_boxes, pred_boxes, rotated)
+    logits = logits[chosen.index].double()
     # BCE with target y is softplus(x) - x·y.
-    cls_cost = softplus(logits).sum(dim=1) - logits[:, gt_labels].T
+    labelled = logits[chosen.candidate, gt_labels[:, None]]
+    cls_cost = softplus(logits).sum(dim=1)[chosen.candidate] - labelled
     cost = cls_weight * cls_cost - reg_weight * (iou + _LEAST_IOU).log()
-    cost += _OUTSIDE * ~region[:, candidates]
-    assigned[candidates] = dynamic_k_match(cost, iou, top_n)
-    return assigned
+    cost += _OUTSIDE * ~chosen.region
+    return chosen.match(cost, iou, top_n, len(anchors))

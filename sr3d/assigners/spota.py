@@ -2,7 +2,7 @@
 
 Every ground truth claims the k anchors of least cost C = γ_c (C_reg + R_VD). Few of all pairs can
 be among them, so `spota_assign` rules pairs out by bounds before it computes their overlap. The
-bounds are safe: the result is that of the full cost matrix, `spota_cost`.
+bounds are safe: the result is that of the full cost matrix, `spota_cost`, which is never there.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from sr3d.assigners.matches import settle_claims, squared_distances
-from sr3d.geometry.iou import enclosing_diagonal, paired_iou, pairwise_iou
+from sr3d.assigners.matches import overlaps, places, settle, squared_distances
+from sr3d.assigners.scenes import Rows, Scenes
+from sr3d.geometry.iou import enclosing_diagonal, pairwise_iou
 
-_CHUNK = 1 << 20  # pairs looked at together: bounds memory to some MB
+_PAIRS = 1 << 19  # pairs whose terms are computed together: bounds memory to some 100 MB
 _SEEDS = 4  # times k: the nearest anchors, whose costs bound the k-th least
 _SLACK = 1e-3  # keeps bounds safe from rounding: relative, and on an IoU
 _ROUNDING = 1e-6  # above the rounding error of a cost near 0
 _NEVER = 1e6  # above any cost
+_ROOM = 1e-30  # times a squared distance: below any bound
 _LEAST_IOU = 1e-8  # inside the logarithm
 
 
@@ -106,6 +108,7 @@ def spota_assign(
     cls_weight: float = 0.0,
     logits: Tensor | None = None,
     gt_labels: Tensor | None = None,
+    scenes: Scenes | None = None,
 ) -> Tensor:
     """Paper Algorithm 1: every ground truth claims its k anchors of least cost, all if fewer.
 
@@ -114,14 +117,15 @@ def spota_assign(
 
     Args:
         anchors: (N, 3) metres, of all levels.
-        anchor_levels: (N,) int; used by levels="by_class" alone, as is gt_levels.
+        anchor_levels: (N,) int64; used by levels="by_class" alone, as is gt_levels.
         pred_boxes: (N, 7), each anchor's decoded box.
         gt_boxes: (M, 7).
-        gt_levels: (M,) int, the level of each ground truth's class.
+        gt_levels: (M,) int64, the level of each ground truth's class.
         levels: "all" anchors are up for claims, or "by_class" those on the class's level (TR3D).
         mu, reg_cost, vertex_distance, vertices: see `spota_cost`.
         cls_weight: λ, where the bracket of Eq. 5 also has λ C_cls; needs the (N, C) logits and
             the (M,) gt_labels then.
+        scenes: of a batch; None for one scene.
 
     Returns:
         (N,) int64 index of the ground truth, -1 for a negative.
@@ -130,22 +134,18 @@ def spota_assign(
         raise ValueError(f"unknown choice of levels: {levels}")
     if len(anchors) == 0 or len(gt_boxes) == 0:
         return anchors.new_full((len(anchors),), -1, dtype=torch.int64)
+    scenes = scenes or Scenes.one(anchors, gt_boxes)
+    rows = Rows.make(anchors, scenes, (anchor_levels, gt_levels) if levels == "by_class" else None)
     cost = _Cost(rotated, mu, reg_cost, vertex_distance, vertices)
-    size = max(1, _CHUNK // len(anchors))
-    pairs = []
-    for first in range(0, len(gt_boxes), size):
-        part = slice(first, first + size)
-        allowed = anchor_levels == gt_levels[part, None] if levels == "by_class" else None
-        extra = None
-        if cls_weight > 0:
-            if logits is None or gt_labels is None:
-                raise ValueError("cls_weight needs logits and gt_labels")
-            extra = cls_weight * classification_cost(logits, gt_labels[part]).t()
-        found = _cheap_pairs(anchors, pred_boxes, gt_boxes[part], allowed, extra, k, cost)
-        gt, anchor, value = found
-        pairs.append((gt + first, anchor, value))
-    gt, anchor, value = (torch.cat(parts) for parts in zip(*pairs, strict=True))
-    return settle_claims(gt, anchor, value, k, len(anchors))
+    classes = None
+    if cls_weight > 0:
+        if logits is None or gt_labels is None:
+            raise ValueError("cls_weight needs logits and gt_labels")
+        classes = _Classes(cls_weight, logits, gt_labels)
+    pairs = _Pairs(anchors, pred_boxes, gt_boxes, cost, classes)
+    gt, anchor, value = _cheap_pairs(pairs, rows, k)
+    claimed = places(gt, value, len(gt_boxes)) < k
+    return settle(gt, anchor, value, claimed, len(anchors))
 
 
 @dataclass(frozen=True)
@@ -180,56 +180,102 @@ class _Cost:
         raise ValueError(f"unknown C_reg: {self.reg_cost}")
 
 
-def _cheap_pairs(
-    anchors: Tensor,
-    pred: Tensor,
-    gt: Tensor,
-    allowed: Tensor | None,
-    extra: Tensor | None,
-    k: int,
-    cost: _Cost,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Indices of ground truths and anchors, and costs, of pairs that contain each ground truth's k
-    cheapest, sorted by ground truth, then anchor.
+@dataclass(frozen=True)
+class _Classes:
+    """λ C_cls of pairs of a ground truth and an anchor; see `classification_cost`."""
+
+    weight: float
+    logits: Tensor
+    gt_labels: Tensor
+
+    def cost(self, gt: Tensor, anchor: Tensor) -> Tensor:
+        """Of indices `(P,)`."""
+        labelled = self.logits[anchor, self.gt_labels[gt]]
+        return self.weight * (softplus(self.logits[anchor]).sum(dim=1) - labelled)
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """All pairs of ground truths and anchors; what they cost is computed of those asked for.
+
+    Indices are `(P,)`. classes: None where they do not count.
+    """
+
+    anchors: Tensor
+    pred: Tensor
+    gt: Tensor
+    cost: _Cost
+    classes: _Classes | None
+
+    def without_iou(self, gt: Tensor, anchor: Tensor) -> tuple[Tensor, Tensor]:
+        """As `_Cost.without_iou`."""
+        anchors, pred = (x.index_select(0, anchor) for x in (self.anchors, self.pred))
+        prior, rest = self.cost.without_iou(anchors, pred, self.gt.index_select(0, gt))
+        return prior, rest if self.classes is None else rest + self.classes.cost(gt, anchor)
+
+    def of_iou(self, gt: Tensor, anchor: Tensor) -> Tensor:
+        """As `_Cost.of_iou`."""
+        return self.cost.of_iou(overlaps(self.pred, self.gt, anchor, gt, self.cost.rotated))
+
+
+def _cheap_pairs(pairs: _Pairs, rows: Rows, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Ground truths, anchors and costs of pairs that contain the k cheapest of each ground truth,
+    by ground truth, then anchor.
 
     The k-th least cost is at most that among some near anchors. A pair costs at least
     γ_c (1 - IoU), where γ_c = 1 - exp(-x) >= x / (1 + x), and no IoU is above the ratio of volumes:
     that rules out most pairs, and the same bound with R_VD most of the rest.
-
-    allowed: (M, N) bool, which pairs there are at all; None for every one. extra: (M, N), at least
-    0, what a pair adds inside the bracket; None for nothing.
     """
-    squares = squared_distances(gt[:, None], anchors)  # (M, N), as everything dense here
-    if allowed is not None:
-        squares = squares.masked_fill_(~allowed, torch.inf)
-    near = squares.topk(min(_SEEDS * k, len(anchors)), dim=1, largest=False)
-    bound = squares.new_full((len(gt), 1), _NEVER)
-    if near.values.shape[1] >= k:
-        boxes = gt[:, None].expand(-1, near.indices.shape[1], -1)
-        prior, rest = cost.without_iou(anchors[near.indices], pred[near.indices], boxes)
-        if extra is not None:
-            rest = rest + extra.gather(1, near.indices)
-        iou = paired_iou(pred[near.indices].flatten(0, 1), boxes.flatten(0, 1), cost.rotated)
-        costs = prior * (rest + cost.of_iou(iou.view_as(prior)))
-        costs = costs.masked_fill(near.values.isinf(), _NEVER)
-        bound = costs.kthvalue(k, dim=1, keepdim=True).values * (1 + _SLACK) + _ROUNDING
+    bound = _bound(pairs, rows, k)
+    volume = pairs.pred[:, 3:6].prod(1).nan_to_num(0.0)
+    gt_volume = pairs.gt[:, 3:6].prod(1).clamp(min=1e-30)
+    kept = []
+    possible = _possible_pairs(pairs, rows, bound, volume, gt_volume)
+    for gt, anchor in zip(*(x.split(_PAIRS) for x in possible), strict=True):
+        prior, rest = pairs.without_iou(gt, anchor)
+        least = prior * (rest + _least(volume[anchor], gt_volume[gt]).clamp_(min=0))
+        cheap = (least <= bound[gt]).nonzero().squeeze(1)
+        kept.append([x[cheap] for x in (gt, anchor, prior, rest)])
+    gt, anchor, prior, rest = (torch.cat(x) for x in zip(*kept, strict=True))
+    return gt, anchor, prior * (rest + pairs.of_iou(gt, anchor))
 
-    volume = pred[:, 3:6].prod(1).nan_to_num(0.0)
-    gt_volume = gt[:, 3:6].prod(1).clamp(min=1e-30)[:, None]
+
+def _possible_pairs(
+    pairs: _Pairs, rows: Rows, bound: Tensor, volume: Tensor, gt_volume: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Ground truths and anchors of all pairs that may cost at most `bound` (M,), by their distance
+    and their volumes (N,) and (M,) alone.
+    """
+    volumes = rows.table(volume, 0.0)
+    found = []
+    for part in rows.parts():  # (m, W)
+        limit = bound[part, None]
+        least = _least(volumes.index_select(0, rows.of[part]), gt_volume[part, None])
+        # x / (1 + x) · least <= bound, without the division. Never where x is infinite.
+        room = least.sub_(limit).clamp_(min=_ROOM)
+        squares = rows.squares(part, pairs.gt)
+        found.append(rows.pairs(part, squares.mul_(pairs.cost.mu).mul_(room) <= limit))
+    gt, anchor = zip(*found, strict=True)
+    return torch.cat(gt), torch.cat(anchor)
+
+
+def _bound(pairs: _Pairs, rows: Rows, k: int) -> Tensor:
+    """(M,) at least the k-th least cost of each ground truth: what some near anchors cost."""
+    squares, anchor = rows.nearest(pairs.gt, _SEEDS * k)
+    if squares.shape[1] < k:
+        return squares.new_full((len(squares),), _NEVER)
+    gt = torch.arange(len(squares), device=squares.device)[:, None].expand_as(anchor)
+    gt, anchor = gt.flatten(), anchor.clamp(min=0).flatten()
+    prior, rest = pairs.without_iou(gt, anchor)
+    costs = prior * (rest + pairs.of_iou(gt, anchor))
+    costs = costs.view_as(squares).masked_fill(squares.isinf(), _NEVER)
+    return costs.kthvalue(k, dim=1).values * (1 + _SLACK) + _ROUNDING
+
+
+def _least(volume: Tensor, gt_volume: Tensor) -> Tensor:
+    """Below 1 - IoU of boxes of these volumes, broadcast."""
     ratio = torch.minimum(volume, gt_volume).div_(torch.maximum(volume, gt_volume))
-    least = ratio.neg_().add_(1 - _SLACK)  # below 1 - IoU
-    # x / (1 + x) · least <= bound, without the division
-    possible = squares.mul_(cost.mu).mul_(least - bound) <= bound
-    if allowed is not None:
-        possible &= allowed
-    row, column = possible.nonzero().unbind(1)
-    prior, rest = cost.without_iou(anchors[column], pred[column], gt[row])
-    if extra is not None:
-        rest = rest + extra[row, column]
-    kept = prior * (rest + least[row, column].clamp(min=0)) <= bound[row, 0]
-    row, column, prior, rest = row[kept], column[kept], prior[kept], rest[kept]
-    iou = paired_iou(pred[column], gt[row], cost.rotated)
-    return row, column, prior * (rest + cost.of_iou(iou))
+    return ratio.neg_().add_(1 - _SLACK)
 
 
 def _vertex_distance(pred: Tensor, gt: Tensor, rotated: bool, vertices: str) -> Tensor:

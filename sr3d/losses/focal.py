@@ -22,9 +22,9 @@ def focal_loss(
         (N, C), neither summed nor normalised.
     """
     if targets.ndim == 1:
-        hot = torch.zeros_like(logits)
-        object_ = ((targets >= 0) & (targets < logits.shape[1])).nonzero().squeeze(1)
-        hot[object_, targets[object_]] = 1
+        object_ = (targets >= 0) & (targets < logits.shape[1])
+        channel = torch.where(object_, targets, 0)[:, None]
+        hot = torch.zeros_like(logits).scatter_(1, channel, object_[:, None].to(logits.dtype))
     else:
         hot = targets.to(logits.dtype)
     wrong = logits * (1 - 2 * hot)  # logit of the probability of being wrong
@@ -36,7 +36,15 @@ def focal_loss(
 
 def class_targets(assigned: Tensor, gt_labels: Tensor) -> Tensor:
     """(N,) index of a ground truth or -1, and (M,) labels, to the (N,) class index or -1."""
-    targets = torch.full_like(assigned, -1)
+    return torch.cat([gt_labels, gt_labels.new_full((1,), -1)])[assigned]  # -1 takes the last
+
+
+def positive_rows(assigned: Tensor, count: int) -> Tensor:
+    """(count,) the rows of (N,) that are 0 or above, where their number is known.
+
+    `nonzero` would wait for a GPU to say how many there are.
+    """
     positive = assigned >= 0
-    targets[positive] = gt_labels[assigned[positive]]
-    return targets
+    place = torch.where(positive, positive.cumsum(0) - 1, count)
+    row = torch.arange(len(assigned), device=assigned.device)
+    return row.new_empty(count + 1).scatter_(0, place, row)[:count]

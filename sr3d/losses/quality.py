@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from sr3d.losses.focal import class_targets
+from sr3d.losses.focal import positive_rows
 
 
 def quality_targets(logits: Tensor, assigned: Tensor, gt_labels: Tensor, ious: Tensor) -> Tensor:
@@ -20,8 +20,8 @@ def quality_targets(logits: Tensor, assigned: Tensor, gt_labels: Tensor, ious: T
     their order.
     """
     targets = torch.zeros_like(logits)
-    positive = (assigned >= 0).nonzero().squeeze(1)
-    channel = class_targets(assigned, gt_labels)[positive]
+    positive = positive_rows(assigned, len(ious))
+    channel = gt_labels[assigned[positive]]
     targets[positive, channel] = ious.detach().clamp(0, 1).to(logits.dtype)
     return targets
 

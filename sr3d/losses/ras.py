@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from sr3d.losses.focal import class_targets, focal_loss
+from sr3d.losses.focal import class_targets, focal_loss, positive_rows
 from sr3d.losses.soft_rank import soft_rank
 
 
@@ -76,7 +77,7 @@ def ras_loss(
     targets = class_targets(assigned, gt_labels)
     focal = focal_loss(logits, targets, alpha=alpha, gamma=gamma)
 
-    positive = (assigned >= 0).nonzero().squeeze(1)
+    positive = positive_rows(assigned, len(ious))
     owner = assigned[positive]
     match rank_scope:
         case "ground_truth":
@@ -89,8 +90,8 @@ def ras_loss(
     channel = targets[positive]
     logit = logits[positive, channel]
     quality = ious.detach().clamp(0, 1)
-    rank_reg = soft_rank(quality, group, tau)
-    rank_cls = soft_rank(logit.detach().sigmoid(), group, tau)
+    scores = torch.stack([quality, logit.detach().sigmoid()])
+    rank_reg, rank_cls = soft_rank(scores, group, tau)
     rank_cls = rank_cls.masked_fill(_lone(group), 0.0)
     distilled = rank_distillation_loss(logit, quality, rank_reg, beta=beta, form=form)
     # Eq. 7 rearranged: FL everywhere, plus r_cls (RDL - FL) on the positives.
@@ -99,5 +100,6 @@ def ras_loss(
 
 def _lone(group: Tensor) -> Tensor:
     """(P,) bool: the only member of its group."""
-    _, member, counts = group.unique(return_inverse=True, return_counts=True)
-    return counts[member] == 1
+    members = group.sort().values
+    first, end = (torch.searchsorted(members, group, right=right) for right in (False, True))
+    return end - first == 1

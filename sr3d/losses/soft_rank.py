@@ -14,28 +14,26 @@ def soft_rank(scores: Tensor, groups: Tensor, tau: float = 0.1) -> Tensor:
     N_g is the group's size: the share of members that score higher, so R = 0 for a lone member.
 
     Args:
-        scores: (P,).
+        scores: (P,), or (S, P) for S kinds of score, each with its own ranks.
         groups: (P,) int64, equal for members of one group, in any order.
         tau: temperature, in the unit of the scores.
 
     Returns:
-        (P,) in (exp(-1), 1], without gradient: ranks are targets and weights.
+        As scores, in (exp(-1), 1], without gradient: ranks are targets and weights.
     """
-    if len(scores) == 0:
+    if scores.numel() == 0:
         return torch.zeros_like(scores)
-    order = groups.argsort(stable=True)
-    _, row, counts = torch.unique_consecutive(
-        groups[order], return_inverse=True, return_counts=True
-    )
-    column = torch.arange(len(scores), device=scores.device) - (counts.cumsum(0) - counts)[row]
+    group, order = groups.sort(stable=True)
+    start = torch.searchsorted(group, group)
+    count = torch.searchsorted(group, group, right=True) - start
+    column = torch.arange(len(group), device=group.device) - start
+    row = (column == 0).cumsum(0) - 1
+    height, width = (torch.stack([row[-1], column.max()]) + 1).tolist()  # waits for a GPU, once
 
     # One row a group, padded with -inf: no padding ranks higher than a member.
-    table = scores.new_full((len(counts), int(counts.max())), -torch.inf)
-    table[row, column] = scores[order]
-    above = torch.sigmoid((table[:, None, :] - table[:, :, None]) / tau)  # of member i: each j
-    above.diagonal(dim1=1, dim2=2).zero_()
-    rank = above.sum(dim=2) / counts[:, None]
-
-    soft = torch.empty_like(scores)
-    soft[order] = torch.exp(-rank[row, column])
-    return soft
+    table = scores.new_full((*scores.shape[:-1], height, width), -torch.inf)
+    table[..., row, column] = scores[..., order]
+    above = torch.sigmoid((table[..., None, :] - table[..., :, None]) / tau)  # of member i: each j
+    above.diagonal(dim1=-2, dim2=-1).zero_()
+    rank = above.sum(dim=-1)[..., row, column] / count
+    return torch.empty_like(scores).index_copy_(-1, order, torch.exp(-rank))

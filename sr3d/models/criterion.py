@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
 from sr3d.assigners.align_ota import align_ota_assign
 from sr3d.assigners.fcaf3d import fcaf3d_assign
+from sr3d.assigners.scenes import Scenes
 from sr3d.assigners.simota import simota_assign
 from sr3d.assigners.spota import spota_assign
 from sr3d.assigners.tr3d import tr3d_assign
@@ -47,42 +50,26 @@ def detection_loss(
 def assign(
     predictions: Predictions, truth: GroundTruth, dataset: Dataset, config: AssignerConfig
 ) -> Tensor:
-    """(A,) index into the ground truth of the batch, -1 for a negative; scene by scene."""
-    assigned = torch.full_like(predictions.scenes, -1)
-    for scene in truth.scenes.unique().tolist():
-        rows = (predictions.scenes == scene).nonzero().squeeze(1)
-        gt = (truth.scenes == scene).nonzero().squeeze(1)
-        found = _assign_scene(predictions[rows], truth.boxes[gt], truth.labels[gt], dataset, config)
-        assigned[rows] = torch.where(found >= 0, gt[found.clamp(min=0)], -1)
-    return assigned
-
-
-def _assign_scene(
-    anchors: Predictions,
-    gt_boxes: Tensor,
-    gt_labels: Tensor,
-    dataset: Dataset,
-    config: AssignerConfig,
-) -> Tensor:
-    """One scene's (A,) matches by the configured assigner."""
-    levels = torch.tensor(dataset.levels, device=gt_labels.device)[gt_labels]
+    """(A,) index into the ground truth of the batch, -1 for a negative."""
+    scenes = Scenes(predictions.scenes, truth.scenes)
     match config.name:
         case "tr3d":
             return tr3d_assign(
-                anchors.anchors,
-                anchors.levels,
-                gt_boxes,
-                levels,
+                predictions.anchors,
+                predictions.levels,
+                truth.boxes,
+                _levels(dataset, truth),
                 k=config.k,
                 variant=config.tr3d_variant,
+                scenes=scenes,
             )
         case "spota":
             return spota_assign(
-                anchors.anchors,
-                anchors.levels,
-                anchors.boxes,
-                gt_boxes,
-                levels,
+                predictions.anchors,
+                predictions.levels,
+                predictions.boxes,
+                truth.boxes,
+                _levels(dataset, truth),
                 rotated=dataset.rotated,
                 k=config.k,
                 levels=config.levels,
@@ -91,28 +78,42 @@ def _assign_scene(
                 vertex_distance=config.vertex_distance,
                 vertices=config.vertices,
                 cls_weight=config.cls_weight,
-                logits=anchors.logits,
-                gt_labels=gt_labels,
+                logits=predictions.logits,
+                gt_labels=truth.labels,
+                scenes=scenes,
             )
         case "fcaf3d":
             return fcaf3d_assign(
-                anchors.anchors,
-                anchors.levels,
-                gt_boxes,
+                predictions.anchors,
+                predictions.levels,
+                truth.boxes,
                 limit=config.fcaf3d_limit,
                 top=config.fcaf3d_top,
+                scenes=scenes,
             )
         case "simota" | "align_ota":
             by_quality = simota_assign if config.name == "simota" else align_ota_assign
             return by_quality(
-                anchors.anchors,
-                anchors.strides,
-                anchors.boxes,
-                anchors.logits,
-                gt_boxes,
-                gt_labels,
+                predictions.anchors,
+                predictions.strides,
+                predictions.boxes,
+                predictions.logits,
+                truth.boxes,
+                truth.labels,
                 rotated=dataset.rotated,
+                scenes=scenes,
             )
+
+
+def _levels(dataset: Dataset, truth: GroundTruth) -> Tensor:
+    """(M,) the level of each ground truth's class."""
+    return _on_device(dataset.levels, truth.labels.device)[truth.labels]
+
+
+@cache
+def _on_device(levels: tuple[int, ...], device: torch.device) -> Tensor:
+    """Once: a copy to a GPU waits for all work before it."""
+    return torch.tensor(levels, device=device)
 
 
 def classification_loss(

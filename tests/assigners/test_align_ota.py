@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sr3d.assigners import align_ota
+from sr3d.assigners import scenes
 from sr3d.assigners.align_ota import align_ota_assign
 from sr3d.geometry.iou import pairwise_iou
 from tests.assigners.test_simota import literal_near, literal_nearest, literal_ota, make_scene
@@ -70,9 +70,9 @@ def test_equals_the_literal_rule(options, seed, anchors, truths, trained):
     assert assigned.tolist() == literal_align_ota(scene, **options)
 
 
-@pytest.mark.parametrize("chunk", [1 << 14, 100])
-def test_the_defaults_are_the_rule_of_damo_yolo(monkeypatch, chunk):
-    monkeypatch.setattr(align_ota, "_CHUNK", chunk)
+@pytest.mark.parametrize("part", [1 << 20, 100])
+def test_the_defaults_are_the_rule_of_damo_yolo(monkeypatch, part):
+    monkeypatch.setattr(scenes, "_PART_CPU", part)
     scene = make_scene(3, 350, 6, rotated=True, trained=True)
     expected = literal_align_ota(
         scene, rotated=True, radius=2.5, top_n=10, cls_weight=1.0, reg_weight=3.0

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely import Polygon
 
-from sr3d.assigners import spota
+from sr3d.assigners import matches, scenes, spota
 from sr3d.assigners.spota import center_prior, spota_assign, spota_cost, vertex_distance
 from sr3d.geometry.boxes import Boxes
 from tests.assigners.scenes import make_case
@@ -130,9 +130,11 @@ def test_equals_algorithm_1(options, seed, anchors, truths, k, levels, trained):
 @pytest.mark.parametrize("rotated", [False, True])
 @pytest.mark.parametrize("trained", [False, True])
 @pytest.mark.parametrize("reg_cost", REG_COSTS)
-@pytest.mark.parametrize(("k", "chunk"), [(1, 1 << 20), (6, 9000), (40, 1)])
-def test_pruning_changes_nothing(monkeypatch, rotated, trained, reg_cost, k, chunk):
-    monkeypatch.setattr(spota, "_CHUNK", chunk)
+@pytest.mark.parametrize(("k", "part"), [(1, 1 << 20), (6, 9000), (40, 1)])
+def test_pruning_changes_nothing(monkeypatch, rotated, trained, reg_cost, k, part):
+    monkeypatch.setattr(scenes, "_PART_CPU", part)
+    monkeypatch.setattr(spota, "_PAIRS", max(part // 50, 70))
+    monkeypatch.setattr(matches, "pairs_at_a_time", lambda *_: max(part // 60, 100))
     case = make_case(k, 3000, 9, rotated=rotated, trained=trained)
     case32 = [t.float() if t.is_floating_point() else t for t in case.tensors]
     anchors, _, pred, gt, _ = case32

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from sr3d.losses.focal import class_targets, focal_loss
+from sr3d.losses.focal import class_targets, focal_loss, positive_rows
 
 
 def literal(logits, targets, alpha, gamma):
@@ -69,3 +69,10 @@ def test_class_targets():
         -1,
         -1,
     ]
+
+
+@pytest.mark.parametrize("assigned", [[-1, 2, -1, 0, 0], [-1, -1], [3], []])
+def test_positive_rows_are_those_of_nonzero(assigned):
+    assigned = torch.tensor(assigned, dtype=torch.int64)
+    expected = (assigned >= 0).nonzero()[:, 0]
+    assert torch.equal(positive_rows(assigned, len(expected)), expected)

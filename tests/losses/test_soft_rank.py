@@ -63,6 +63,14 @@ def test_large_groups_of_unequal_size():
     torch.testing.assert_close(soft_rank(scores, groups, 0.1), expected)
 
 
+def test_two_kinds_of_score_are_ranked_each_for_itself():
+    scores = torch.rand(2, 50, generator=torch.Generator().manual_seed(0))
+    groups = torch.arange(50) % 7
+    both = soft_rank(scores, groups, 0.1)
+    torch.testing.assert_close(both, torch.stack([soft_rank(s, groups, 0.1) for s in scores]))
+    assert soft_rank(torch.zeros(2, 0), groups[:0]).shape == (2, 0)
+
+
 def test_empty_and_without_gradient():
     empty = torch.zeros(0, requires_grad=True)
     assert soft_rank(empty, torch.zeros(0, dtype=torch.int64)).shape == (0,)

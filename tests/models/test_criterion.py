@@ -10,7 +10,7 @@ from sr3d.config import AssignerConfig, LossConfig
 from sr3d.data.datasets import SYNTHETIC, SYNTHETIC_ROTATED, Dataset
 from sr3d.models.criterion import assign, detection_loss
 from sr3d.models.outputs import GroundTruth, Predictions
-from sr3d.models.tr3d import decode_boxes
+from sr3d.models.tr3d_network import decode_boxes
 
 ASSIGNERS = ("spota", "tr3d", "simota", "align_ota", "fcaf3d")
 CASES = [  # anchors and ground truths of each scene
