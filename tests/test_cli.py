@@ -23,6 +23,7 @@ VERBS = [
     "train",
     "test",
     "benchmark",
+    "detect",
     "evaluate",
     "config",
     "summarise",

@@ -14,6 +14,7 @@ from sr3d._version import __version__
 from sr3d.cli.about import add_config, add_doctor
 from sr3d.cli.benchmark import add_benchmark
 from sr3d.cli.data import add_download, add_export, add_inspect, add_prepare
+from sr3d.cli.detect import add_detect
 from sr3d.cli.plan import add_plan
 from sr3d.cli.results import add_evaluate, add_report, add_summarise, add_track
 from sr3d.cli.runs import add_test, add_train
@@ -31,6 +32,7 @@ A benchmark is these verbs in this order, which `snakemake` runs for you:
   report     the paper's tables, ours beside theirs
   track      everything, into an MLflow store
 Besides:
+  detect     boxes in your own scans, of whichever kind of file
   plan       what an experiment will cost, before it runs
   benchmark  how fast a detector is, and where its time and memory go
   inspect    a prepared data set: counts, sizes, what looks wrong, pictures
@@ -98,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         add_summarise,
         add_report,
         add_track,
+        add_detect,
         add_plan,
         add_benchmark,
         add_doctor,

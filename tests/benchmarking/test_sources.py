@@ -126,16 +126,16 @@ def bad_file(folder: Path, name: str, content: np.ndarray | str | None) -> Path:
     [
         ("none.npy", None, "none.npy: no such file"),
         ("scan.xyz", "1 2 3", "'.xyz' is no kind of scan"),
-        ("scan.npy", "not an array", "scan.npy: cannot be read"),
-        ("scan.npz", "not an archive", "scan.npz: cannot be read"),
-        ("scan.ply", "ply?", "scan.ply: not a coloured triangle mesh"),
+        ("scan.npy", "not an array", "scan.npy: not a readable NPY file"),
+        ("scan.npz", "not an archive", "scan.npz: not a readable NPZ file"),
+        ("scan.ply", "ply?", "scan.ply: not a readable PLY file"),
         ("scan.bin", "odd", "scan.bin: 3 bytes"),
         ("scan.npz", np.zeros((4, 6)), "no array `points`"),
-        ("scan.npy", np.zeros((4, 3)), r"shape is \(4, 3\)"),
-        ("scan.npy", np.zeros((0, 6)), r"shape is \(0, 6\)"),
+        ("scan.npy", np.zeros((4, 2)), r"shape is \(4, 2\)"),
+        ("scan.npy", np.zeros((0, 6)), "has no points"),
         ("scan.npy", np.full((4, 6), np.nan), "NaN"),
-        ("scan.npy", np.full((4, 6), 255.0), "colours span 255 to 255; scale them"),
-        ("scan.npy", np.array([["text"]]), "scan.npy: cannot be read"),
+        ("scan.npy", np.full((4, 6), -1.0), "colours span -1 to -1; scale them"),
+        ("scan.npy", np.array([["text"]]), "scan.npy: holds <U4, not numbers"),
     ],
 )
 def test_a_bad_scan_is_told(

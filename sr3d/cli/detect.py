@@ -1,0 +1,217 @@
+"""The verb that finds boxes in scans of one's own: `detect`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sr3d.cli.arguments import Verbs
+from sr3d.config import DATASETS
+from sr3d.errors import InputError
+
+if TYPE_CHECKING:
+    from sr3d.data.scans import Reading
+    from sr3d.data.scene import Scene
+    from sr3d.detection import Found, ModelFacts, ScanDetector
+
+_NAME = "{scan}"
+_DEMO_ROOM, _DEMO_POINTS = 2026, 60_000  # a room that the model has not seen
+_BAR = 0.02  # metres, the thickness of a box's edges in a mesh
+
+
+def add_detect(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    about = (
+        "Find boxes in scans: .ply, .pcd, .npy, .npz, .bin, .obj, .gltf, .glb, .las, .laz, depth "
+        "images (.png), or folders of them."
+    )
+    verb = verbs.add_parser("detect", parents=[common], help=about, description=about)
+    verb.add_argument("scans", nargs="*", type=Path, metavar="SCAN", help="a file or a folder")
+    verb.add_argument("--demo", action="store_true", help="in a procedural room, made here")
+    verb.add_argument(
+        "--model", metavar="MODEL", help="a training's folder, or weights (.safetensors, .pth)"
+    )
+    verb.add_argument(
+        "--dataset", metavar="NAME",
+        help=f"whose classes the weights know: {', '.join(DATASETS)} (found from the weights)",
+    )  # fmt: skip
+    verb.add_argument("--device", default="cpu", metavar="NAME", help="cpu or cuda (cpu)")
+    verb.add_argument("--compile", action="store_true", help="with the detector's inference runner")
+    outputs = verb.add_argument_group("outputs")
+    outputs.add_argument(
+        "--out", type=Path, default=Path("detections"), metavar="DIR",
+        help="where each scan gets its JSON file (detections)",
+    )  # fmt: skip
+    outputs.add_argument(
+        "--score-thr", type=float, default=0.3, metavar="S", help="least score of a box (0.3)"
+    )
+    outputs.add_argument(
+        "--boxes", metavar="FILE",
+        help=f"also the boxes as a mesh, .ply or .obj; of several scans, with {_NAME} in its name",
+    )  # fmt: skip
+    outputs.add_argument("--view", metavar="FILE", help="also a page to look at, .html; likewise")
+    scan = verb.add_argument_group("what is told of the scans, instead of found")
+    scan.add_argument("--up", metavar="AXIS", help="x, y, z, -x, -y, -z or a direction X,Y,Z")
+    scan.add_argument("--unit", metavar="UNIT", help="m, cm, mm, ft or in")
+    scan.add_argument(
+        "--colors", metavar="RANGE", help="0-1, 0-255, 0-65535, or none to leave them out"
+    )
+    scan.add_argument("--columns", type=int, metavar="N", help="values of a point, of .bin files")
+    scan.add_argument(
+        "--intrinsics", nargs=4, type=float, metavar=("FX", "FY", "CX", "CY"),
+        help="of depth images, in pixels",
+    )  # fmt: skip
+    scan.add_argument(
+        "--depth-scale", type=float, metavar="N", help="a depth image's values of a metre (1000)"
+    )
+    scan.add_argument(
+        "--density", type=float, metavar="N", help="points a square metre of a mesh (500)"
+    )
+    # Else argparse takes the -y of `--up -y` for an option; -1 it knows as a value by itself.
+    verb._negative_number_matcher = re.compile(r"-[xyz]$|-\.?\d")
+    verb.set_defaults(verb=_detect)
+
+
+def _detect(args: argparse.Namespace) -> None:
+    _check(args)
+    from sr3d.gpu_lease import lease_gpu
+
+    # A GPU is leased before PyTorch looks for one.
+    with lease_gpu(args.device):
+        from sr3d.benchmarking.benchmark import check_device
+        from sr3d.cli.detecting_model import choose_model, runner_of
+        from sr3d.detection import detect_files
+
+        check_device(args.device)
+        reading = _reading(args)
+        scans = _scans(args)
+        detector, facts = choose_model(args)
+        runner = runner_of(detector, args.compile)
+        if args.demo:
+            _demo(args, runner, facts)
+            return
+
+        def write(found: Found) -> None:
+            _write(args, found, facts)
+
+        classes = detector.dataset.classes
+        detect_files(runner, classes, scans, reading, args.score_thr, write)
+
+
+def _check(args: argparse.Namespace) -> None:
+    if bool(args.scans) == args.demo:
+        raise InputError("SCAN: name scans or folders of them; or --demo alone, for a room")
+    if not 0 <= args.score_thr <= 1:
+        raise InputError(f"--score-thr {args.score_thr:g}: must lie in 0 to 1")
+    if args.columns is not None and args.columns < 3:
+        raise InputError(f"--columns {args.columns}: a point has x, y and z at least")
+    for option, name, kinds in (
+        ("--boxes", args.boxes, (".ply", ".obj")),
+        ("--view", args.view, (".html",)),
+    ):
+        if name and Path(name).suffix.lower() not in kinds:
+            raise InputError(f"{option} {name}: must end in {' or '.join(kinds)}")
+
+
+def _scans(args: argparse.Namespace) -> list[tuple[Path, Path]]:
+    """Files and their names; refused where an output would take the place of one."""
+    from sr3d.data.scans import find_scans
+
+    scans = find_scans(args.scans) if args.scans else []
+    for option, name in (("--boxes", args.boxes), ("--view", args.view)):
+        if name is None:
+            continue
+        if len(scans) > 1 and _NAME not in name:
+            raise InputError(f"{option} {name}: there are several scans; put {_NAME} into the name")
+        written = {_named(name, scan).resolve() for _, scan in scans}
+        if any(path.resolve() in written for path, _ in scans):
+            raise InputError(f"{option} {name}: is a scan itself; choose another name")
+    return scans
+
+
+def _named(pattern: str, scan: Path) -> Path:
+    return Path(pattern.replace(_NAME, str(scan)))
+
+
+def _reading(args: argparse.Namespace) -> Reading:
+    from sr3d.data.scans import Reading
+
+    told = {
+        name: getattr(args, name)
+        for name in ("up", "unit", "colors", "columns", "depth_scale", "density")
+    }
+    if args.intrinsics is not None:
+        told["intrinsics"] = tuple(args.intrinsics)
+    return Reading(**{name: value for name, value in told.items() if value is not None})
+
+
+def _demo(args: argparse.Namespace, runner: ScanDetector, facts: ModelFacts) -> None:
+    """A room with its true boxes beside what was found; always with a page to look at."""
+    from sr3d.data.datasets import get_dataset
+    from sr3d.data.rooms.generate import generate_room
+    from sr3d.data.scans import Fact, Frame, Scan
+    from sr3d.detection import Found, detect_in_scan
+
+    dataset = get_dataset(facts.dataset)
+    room = generate_room(_DEMO_ROOM, rotated=dataset.rotated, points=_DEMO_POINTS)
+    made = Fact("points", str(len(room)), "a procedural room, made here")
+    scan = Scan(room.points.numpy(), room.colors.numpy(), Frame(), (made,))
+    detections = detect_in_scan(runner, scan, args.score_thr)
+    args.view = args.view or str(args.out / "demo.html")
+    found = Found("a procedural room", Path("demo"), scan, detections, dataset.classes)
+    _write(args, found, facts, room)
+
+
+def _write(
+    args: argparse.Namespace, found: Found, facts: ModelFacts, truth: Scene | None = None
+) -> None:
+    """All outputs of one scan; and what was found is said."""
+    from sr3d.detection import describe
+    from sr3d.files import write_json
+
+    place = args.out / found.name.with_name(found.name.name + ".json")
+    write_json(place, describe(found, facts, args.score_thr))
+    written = [str(place)]
+    if args.boxes:
+        written.append(str(_write_boxes(_named(args.boxes, found.name), found)))
+    if args.view:
+        written.append(str(_write_view(_named(args.view, found.name), found, truth)))
+    print(f"{found.file}: {found.counts()}")
+    for fact in found.scan.facts:
+        print(f"  {fact}")
+    print(f"  written: {', '.join(written)}")
+
+
+def _write_boxes(path: Path, found: Found) -> Path:
+    import numpy as np
+
+    from sr3d.data.scans.wireframes import write_wireframes
+    from sr3d.geometry.boxes import Boxes
+    from sr3d.report.viewer.layers import class_color
+
+    detections, frame = found.detections, found.scan.frame
+    labels = detections.labels.tolist()
+    names = [
+        f"{found.classes[label]}_{i}_{score:.2f}"
+        for i, (label, score) in enumerate(zip(labels, detections.scores.tolist(), strict=True))
+    ]
+    colors = [list(bytes.fromhex(class_color(label)[1:])) for label in labels]
+    corners = frame.back(Boxes(detections.boxes)).corners
+    painted = np.array(colors, dtype=np.uint8).reshape(-1, 3)
+    write_wireframes(path, corners, _BAR / frame.scale, names, painted)
+    return path
+
+
+def _write_view(path: Path, found: Found, truth: Scene | None) -> Path:
+    from sr3d.data.datasets import SYNTHETIC
+    from sr3d.report.viewer import BoxLayer, write_viewer
+
+    boxes, scores, labels = found.detections
+    layers = [BoxLayer("detections", boxes, labels, scores, found.classes)]
+    if truth is not None:
+        layers.append(
+            BoxLayer("the room's", truth.boxes.tensor, truth.labels, None, SYNTHETIC.classes)
+        )
+    write_viewer(path, found.name.name, found.scan.points, found.scan.colors, layers)
+    return path

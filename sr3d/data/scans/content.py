@@ -1,0 +1,76 @@
+"""What the readers of the single kinds of file return, before anything is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+class Fact(NamedTuple):
+    """One thing that was found in a file or told by its owner, and why it is believed."""
+
+    name: str
+    value: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.value}: {self.why}"
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """points: (N, 3). colors: (N, 3) as the file has them, in any range; None without."""
+
+    points: Array
+    colors: Array | None = None
+
+
+# From faces (n,) and barycentric weights (n, 3) to the colours (n, 3) of those places.
+Paint = Callable[[Array, Array], Array]
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """vertices: (V, 3). faces: (F, 3) triangles. paint: None without colours.
+
+    vertex_colors: (V, 3) where the colours are the vertices'.
+    """
+
+    vertices: Array
+    faces: Array
+    paint: Paint | None = None
+    vertex_colors: Array | None = None
+
+
+def vertex_paint(faces: Array, colors: Array) -> Paint:
+    """Colours (V, 3) of vertices, interpolated."""
+    return lambda index, weights: np.einsum(
+        "nk,nkc->nc", weights, colors[faces[index]].astype(np.float64)
+    )
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything in one file. up: the axis that its format prescribes or that is usual.
+
+    sure: the format leaves no doubt about up. unit: where the format fixes it. color_range: what
+    the type of the colours says they range over, `0-255`, …; None where the values must tell.
+    """
+
+    parts: list[Cloud | Mesh]
+    up: str = "z"
+    sure: bool = False
+    unit: str | None = None
+    color_range: str | None = None
+    facts: list[Fact] = field(default_factory=list)
+
+
+def range_of_type(dtype: np.dtype) -> str | None:
+    """Bytes end at 255; other types do not tell."""
+    return "0-255" if dtype == np.uint8 else None

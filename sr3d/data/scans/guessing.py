@@ -1,0 +1,129 @@
+"""Which way is up in a scan, its unit, and the range of its colours: found where it is not told.
+
+All of it is conservative: what is usual stands unless the scan speaks clearly against it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sr3d.data.scans.content import Array, Fact
+from sr3d.data.scans.frame import UNITS, turn_upright
+from sr3d.errors import InputError
+
+ROOM = (2.0, 60.0)  # metres, the longest side of a room or a floor
+_HEIGHT = (1.0, 15.0)  # metres, of a scan in other units than metres
+_STOREY = 2.6
+
+_CELLS = 30  # along the middle extent, of the grid in which the surface is looked at
+_FEWEST = 5  # points of a cell that shows a surface
+_FLAT = 0.02  # thickness of a flat piece, against its second extent, both squared
+_ALONG = 0.95  # cosine between the normal of a piece and the axis that it is perpendicular to
+_ENOUGH = 0.15  # share of pieces that must face an axis before their places count in full
+_CLEAR = 0.5  # by which the best direction must lead
+
+_ROUNDING = 1e-6
+
+COLOR_RANGES = {"0-1": 1.0, "0-255": 255.0, "0-65535": 65535.0}
+
+
+def find_up(points: Array, usual: str) -> Fact:
+    """The axis, with its sign, of (N, 3) points; `usual` where none leads clearly.
+
+    In a room seen by a scanner, pieces of surface that face the vertical lie low: the floor, and
+    what stands on it; ceilings are seen seldom, and walls come in pairs. Besides, a room is less
+    high than it is long and wide.
+    """
+    low, high = np.percentile(points, 0.5, axis=0), np.percentile(points, 99.5, axis=0)
+    extent = np.maximum(high - low, 1e-12)
+    centers, normals = _pieces(points, float(np.median(extent)) / _CELLS)
+    scores = {}
+    for axis, name in enumerate("xyz"):
+        facing = np.abs(normals[:, axis]) > _ALONG
+        share = float(facing.mean()) if len(facing) else 0.0
+        height = (centers[facing, axis] - low[axis]) / extent[axis]
+        lower = 2 * float((height < 0.5).mean()) - 1 if len(height) else 0.0
+        spread = 2 * (2 * float(((points[:, axis] - low[axis]) / extent[axis] < 0.5).mean()) - 1)
+        sided = lower * min(share / _ENOUGH, 1) + spread / 2
+        score = abs(sided) + 2 * (1 - extent[axis] / extent.mean()) + share / 4
+        scores[name if sided >= 0 else f"-{name}"] = float(score)
+    best, second = sorted(scores, key=lambda name: -scores[name])[:2]
+    lead = scores[best] - scores[second]
+    if lead < _CLEAR and best != usual:
+        why = f"usual; the scan itself does not tell clearly ({best} leads by {lead:.2f}), see --up"
+        return Fact("up", usual, why)
+    if best != usual:
+        return Fact("up", best, f"floors and table tops face it (leads by {lead:.2f}); see --up")
+    return Fact(
+        "up", best, f"usual, and the scan agrees{'' if lead >= _CLEAR else ', not clearly'}"
+    )
+
+
+def _pieces(points: Array, cell: float) -> tuple[Array, Array]:
+    """Flat pieces of the surface in a grid: centres (M, 3) and normals (M, 3)."""
+    cells = np.floor((points - points.min(axis=0)) / max(cell, 1e-12)).astype(np.int64)
+    size = cells.max(axis=0) + 1
+    key = (cells[:, 0] * size[1] + cells[:, 1]) * size[2] + cells[:, 2]
+    _, own, count = np.unique(key, return_inverse=True, return_counts=True)
+    total = len(count)
+    center = np.stack([np.bincount(own, points[:, i], total) for i in range(3)], 1) / count[:, None]
+    offset = points - center[own]
+    spread = np.empty((total, 3, 3))
+    for i in range(3):
+        for j in range(3):
+            spread[:, i, j] = np.bincount(own, offset[:, i] * offset[:, j], total) / count
+    many = count >= _FEWEST
+    lengths, axes = np.linalg.eigh(spread[many])
+    flat = lengths[:, 0] < _FLAT * lengths[:, 1]
+    return center[many][flat], axes[flat][:, :, 0]
+
+
+def find_unit(points: Array, up: str) -> Fact:
+    """Metres, unless these make no room and centimetres or millimetres do."""
+    low, high = np.percentile(points, 0.5, axis=0), np.percentile(points, 99.5, axis=0)
+    longest = float((high - low).max())
+    heights = points @ turn_upright(up)[2]
+    height = float(np.subtract(*np.percentile(heights, [99.5, 0.5])))
+    fitting = [
+        unit
+        for unit in ("m", "cm", "mm")
+        if ROOM[0] <= longest * UNITS[unit] <= ROOM[1]
+        and (unit == "m" or _HEIGHT[0] <= height * UNITS[unit] <= _HEIGHT[1])
+    ]
+    if "m" in fitting:
+        return Fact("unit", "m", f"the scan is {longest:.3g} long, as rooms are in metres")
+    if not fitting:
+        why = f"usual; the scan is {longest:.3g} long, which no unit makes a room, see --unit"
+        return Fact("unit", "m", why)
+    unit = min(fitting, key=lambda unit: abs(np.log(height * UNITS[unit] / _STOREY)))
+    return Fact("unit", unit, f"the scan is {longest:.4g} long and {height:.4g} high; see --unit")
+
+
+def find_colors(
+    colors: Array | None, by_type: str | None, told: str | None, path: object
+) -> tuple[Array | None, Fact]:
+    """(N, 3) float32 in [0, 1], or None, and what the file's range was.
+
+    Raises:
+        InputError: values outside the range told, or outside any.
+    """
+    if told == "none":
+        return None, Fact("colours", "none", "as told")
+    if colors is None:
+        return None, Fact("colours", "none", "the file has none; grey is taken for them")
+    if not np.isfinite(colors).all():
+        raise InputError(f"{path}: colours: NaN or infinity; mend them, or give --colors none")
+    low, high = float(colors.min()), float(colors.max())
+    name, why = told or by_type, "as told" if told else "by the type of the values"
+    if name is None:
+        why = f"they span {low:.3g} to {high:.3g}; see --colors"
+        name = next(
+            (name for name, most in COLOR_RANGES.items() if high <= most * (1 + _ROUNDING)), None
+        )
+    most = COLOR_RANGES[name] if name else 0.0
+    if low < -_ROUNDING * most or high > most * (1 + _ROUNDING):
+        raise InputError(
+            f"{path}: colours span {low:.3g} to {high:.3g}; scale them to 0-1 or 0-255, or give "
+            "--colors none"
+        )
+    return (colors / most).clip(0, 1).astype(np.float32), Fact("colours", str(name), why)

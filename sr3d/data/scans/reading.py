@@ -1,0 +1,155 @@
+"""A scan from a file of whichever kind it comes in, upright and in metres."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sr3d.data.scans.content import Array, Content, Fact
+from sr3d.data.scans.frame import UNITS, Frame, up_vector
+from sr3d.data.scans.guessing import COLOR_RANGES, find_colors, find_unit, find_up
+from sr3d.data.scans.listing import KINDS
+from sr3d.data.scans.sampling import all_points, some_points
+from sr3d.errors import InputError
+
+GREY = 0.5
+DENSITY = 500.0  # about that of ScanNet's meshes, whose vertices detectors are trained on
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is told of scans; None where it shall be found.
+
+    up: `z`, `-y`, … or a direction such as `0.1,-0.9,0`. unit: m, cm, mm, ft or in. colors: `0-1`,
+    `0-255`, `0-65535`, or `none` to leave them out. columns: values of a point, of a BIN file.
+    intrinsics: fx, fy, cx, cy of a depth image; depth_scale: its pixel values of a metre.
+    density: points a square metre of a mesh.
+    """
+
+    up: str | None = None
+    unit: str | None = None
+    colors: str | None = None
+    columns: int | None = None
+    intrinsics: tuple[float, float, float, float] | None = None
+    depth_scale: float = 1000.0
+    density: float = DENSITY
+
+    def __post_init__(self) -> None:
+        if self.up is not None:
+            up_vector(self.up)
+        if self.unit is not None and self.unit not in UNITS:
+            raise InputError(f"--unit {self.unit}: take {', '.join(UNITS)}")
+        if self.colors is not None and self.colors not in (*COLOR_RANGES, "none"):
+            raise InputError(f"--colors {self.colors}: take {', '.join(COLOR_RANGES)} or none")
+        if not self.density > 0:
+            raise InputError(f"--density {self.density:g}: must be above 0")
+
+
+@dataclass(frozen=True)
+class Scan:
+    """points: (N, 3) float32 metres, z up. colors: (N, 3) float32 in [0, 1], None without.
+
+    frame: the way back to the file's own coordinates. facts: what was found, and why.
+    """
+
+    points: Array
+    colors: Array | None
+    frame: Frame
+    facts: Sequence[Fact]
+
+    def painted(self) -> Array:
+        """Colours (N, 3), grey where the scan has none."""
+        return np.full_like(self.points, GREY) if self.colors is None else self.colors
+
+
+def read_scan(path: Path, told: Reading = Reading()) -> Scan:  # frozen
+    """A scan from a file of any of `KINDS`; nothing in it is executed.
+
+    Raises:
+        InputError: names the file, what is wrong with it and what to do.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; pass a scan, {', '.join(KINDS)}")
+    content = _content(path, told)
+    few = _checked(some_points(content), path)
+    up = _up(content, few, told)
+    unit = _unit(content, few, told, up.value)
+    cloud, source = all_points(content, told.density, UNITS[unit.value])
+    frame = Frame.of(_checked(cloud.points, path), up.value, unit.value)
+    colors, color = find_colors(cloud.colors, content.color_range, told.colors, path)
+    facts = [Fact("points", str(len(cloud.points)), source), *content.facts, up, unit]
+    if frame.origin.any():
+        moved = ", ".join(f"{value:.0f}" for value in frame.origin)
+        facts.append(Fact("origin", moved, "the scan lies far from zero and is moved there"))
+    if not any(fact.name == color.name for fact in content.facts):
+        facts.append(color)
+    return Scan(frame.upright(cloud.points), colors, frame, tuple(facts))
+
+
+def _content(path: Path, told: Reading) -> Content:
+    kind = path.suffix.lower()
+    try:
+        match kind:
+            case ".ply":
+                from sr3d.data.scans.ply import read_ply
+
+                return read_ply(path)
+            case ".pcd":
+                from sr3d.data.scans.pcd import read_pcd
+
+                return read_pcd(path)
+            case ".npy" | ".npz":
+                from sr3d.data.scans.arrays import read_numpy
+
+                return read_numpy(path)
+            case ".bin":
+                from sr3d.data.scans.arrays import read_bin
+
+                return read_bin(path, told.columns)
+            case ".obj" | ".gltf" | ".glb":
+                from sr3d.data.scans.meshes import read_mesh_file
+
+                return read_mesh_file(path)
+            case ".las" | ".laz":
+                from sr3d.data.scans.las import read_las
+
+                return read_las(path)
+            case ".png":
+                from sr3d.data.scans.depth import read_depth_image
+
+                return read_depth_image(path, told.intrinsics, told.depth_scale)
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # damaged bytes make parsers raise almost anything
+        reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
+        raise InputError(
+            f"{path}: not a readable {kind[1:].upper()} file ({reason}); write it again"
+        ) from None
+    raise InputError(f"{path}: '{kind}' is no kind of scan; pass {', '.join(KINDS)}")
+
+
+def _checked(points: Array, path: Path) -> Array:
+    if len(points) == 0:
+        raise InputError(f"{path}: has no points; scan or export it again")
+    if not np.isfinite(points).all():
+        raise InputError(f"{path}: points: NaN or infinity; drop such points first")
+    return points
+
+
+def _up(content: Content, points: Array, told: Reading) -> Fact:
+    if told.up is not None:
+        return Fact("up", told.up, "as told")
+    if content.sure:
+        return Fact("up", content.up, "of a level camera; --up tells its tilt")
+    return find_up(points, content.up)
+
+
+def _unit(content: Content, points: Array, told: Reading, up: str) -> Fact:
+    if told.unit is not None:
+        return Fact("unit", told.unit, "as told")
+    if content.unit is not None:
+        return Fact("unit", content.unit, "of this kind of file")
+    return find_unit(points, up)

@@ -1,0 +1,140 @@
+"""From scans in files to boxes in files: the loop behind `sr3d detect`."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from sr3d.data.scans import Reading, Scan, read_scan
+from sr3d.errors import InputError
+from sr3d.geometry.boxes import Boxes
+from sr3d.models.outputs import Detections
+
+SCHEMA, VERSION = "sr3d/detections", 1
+
+_log = logging.getLogger(__name__)
+
+
+class ScanDetector(Protocol):
+    """A `Detector`, or what its `compile` returns."""
+
+    def detect(self, points: Any, colors: Any = None) -> Detections: ...
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a file of detections says of the model.
+
+    weights: the checkpoint's path, or `random`. configuration: digest of the whole of it.
+    """
+
+    name: str
+    dataset: str
+    weights: str
+    configuration: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """A scan with its detections, best first, in upright metres.
+
+    file: where the scan is from. name: of its outputs, a relative path. classes: of the labels.
+    """
+
+    file: str
+    name: Path
+    scan: Scan
+    detections: Detections
+    classes: Sequence[str]
+
+    def counts(self) -> str:
+        """`5 boxes (3 chair, 2 table)`."""
+        total = len(self.detections.labels)
+        names = Counter(self.classes[label] for label in self.detections.labels.tolist())
+        listed = ", ".join(f"{count} {name}" for name, count in names.most_common())
+        return f"{total} box{'' if total == 1 else 'es'}" + (f" ({listed})" if listed else "")
+
+
+def detect_in_scan(model: ScanDetector, scan: Scan, score_thr: float) -> Detections:
+    """Boxes that score at least `score_thr`, best first, on the CPU."""
+    found = Detections(*(part.cpu() for part in model.detect(scan.points, scan.painted())))
+    order = torch.sort(found.scores, descending=True, stable=True).indices
+    order = order[found.scores[order] >= score_thr]
+    return Detections(*(part[order] for part in found))
+
+
+def detect_files(
+    model: ScanDetector,
+    classes: Sequence[str],
+    scans: Sequence[tuple[Path, Path]],
+    reading: Reading,
+    score_thr: float,
+    each: Callable[[Found], None],
+) -> None:
+    """Detect in every scan, a file and its name, and hand what was found to `each`.
+
+    Raises:
+        InputError: after all other scans, if some failed; at once if there is only one.
+    """
+    failed = []
+    for path, name in scans:
+        try:
+            scan = read_scan(path, reading)
+            found = detect_in_scan(model, scan, score_thr)
+            each(Found(str(path), name, scan, found, classes))
+        except InputError as error:
+            if len(scans) == 1:
+                raise
+            _log.error("%s", error)
+            failed.append(str(path))
+    if failed:
+        raise InputError(
+            f"{len(failed)} of {len(scans)} scans failed, as told above: {', '.join(failed)}"
+        )
+
+
+def describe(found: Found, model: ModelFacts, score_thr: float) -> dict[str, Any]:
+    """The content of a JSON file of detections; docs/detect.md explains every field."""
+    scan, detections = found.scan, found.detections
+    frame, boxes = scan.frame, scan.frame.back(Boxes(detections.boxes))
+    rows = zip(
+        detections.labels.tolist(),
+        detections.scores.tolist(),
+        *(part.tolist() for part in boxes),
+        detections.boxes[:, 6].tolist(),
+        strict=True,
+    )
+    return {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "file": found.file,
+        "points": len(scan.points),
+        "frame": {
+            "up": frame.up,
+            "unit": frame.unit,
+            "metres_per_unit": frame.scale,
+            "origin": frame.origin.tolist(),
+            "rotation": frame.rotation.tolist(),
+        },
+        "facts": [fact._asdict() for fact in scan.facts],
+        "model": asdict(model),
+        "score_thr": score_thr,
+        "detections": [
+            {
+                "class": found.classes[label],
+                "score": score,
+                "center": center,
+                "size": size,
+                "yaw": yaw,
+                "rotation": rotation,
+                "corners": corners,
+            }
+            for label, score, center, size, rotation, corners, yaw in rows
+        ],
+    }

@@ -1,0 +1,280 @@
+"""`sr3d detect`: from scans to files of boxes, in the scan's own frame; and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from plyfile import PlyData
+from safetensors.torch import save_file
+
+import sr3d.cli.detecting_model as choosing
+from sr3d.cli import main
+from sr3d.data.scans import Reading, read_scan
+from sr3d.data.scans.frame import UNITS, turn_upright
+from sr3d.detection import SCHEMA, Found, ModelFacts, describe, detect_files, detect_in_scan
+from sr3d.errors import InputError
+from sr3d.models.detector import build_detector
+from sr3d.models.outputs import Detections
+from sr3d.models.tr3d import TR3D
+from tests.data.scans.making import room, write_any, write_ply
+from tests.models.thin import thin_model
+
+FACTS = ModelFacts("thin", "synthetic", "random", "0" * 16)
+
+
+@pytest.fixture(scope="module")
+def thin() -> TR3D:
+    return thin_model("synthetic_rotated")
+
+
+@pytest.fixture
+def thin_cli(thin: TR3D, monkeypatch: pytest.MonkeyPatch) -> TR3D:
+    """The command uses the thin model, whatever its --model is."""
+    monkeypatch.setattr(choosing, "choose_model", lambda args: (thin, FACTS))
+    return thin
+
+
+def outcome(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text())
+
+
+def test_a_scan_gives_json_boxes_and_a_page(
+    thin_cli: TR3D, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    points, colors = room()
+    write_any(tmp_path / "scan.npz", points, colors)
+    out, boxes, view = tmp_path / "out", tmp_path / "boxes.ply", tmp_path / "view.html"
+    words = [str(tmp_path / "scan.npz"), "--out", str(out), "--score-thr", "0.2"]
+    assert main(["detect", *words, "--boxes", str(boxes), "--view", str(view)]) == 0
+
+    found = outcome(out / "scan.npz.json")
+    assert (found["schema"], found["version"], found["score_thr"]) == (SCHEMA, 1, 0.2)
+    assert found["file"] == str(tmp_path / "scan.npz")
+    assert found["points"] == len(points)
+    assert found["model"]["weights"] == "random"
+    direct = thin_cli.detect(points, colors / np.float32(255))
+    scores = [box["score"] for box in found["detections"]]
+    assert scores == sorted(direct.scores[direct.scores >= 0.2].tolist(), reverse=True)
+    assert len(scores) > 1
+    best = found["detections"][0]
+    row = int(direct.scores.argmax())
+    assert best["class"] == thin_cli.dataset.classes[direct.labels[row]]
+    assert np.allclose([*best["center"], *best["size"], best["yaw"]], direct.boxes[row], atol=1e-5)
+    assert len(PlyData.read(boxes)["vertex"]) == 96 * len(scores)
+    assert "<html" in view.read_text()
+    said = capsys.readouterr().out
+    assert f"scan.npz: {len(scores)} boxes" in said
+    assert "up z: " in said
+    assert "unit m: " in said
+    assert "colours 0-255: " in said
+
+
+@pytest.mark.parametrize(("up", "unit"), [("y", "mm"), ("-x", "cm"), ("0.2,-0.9,0.1", "ft")])
+def test_boxes_come_back_in_the_frame_of_the_scan(
+    thin: TR3D, up: str, unit: str, tmp_path: Path
+) -> None:
+    points, colors = room()
+    turn = turn_upright(up)
+    in_file = points.astype(np.float64) @ turn / UNITS[unit]
+    np.savez(tmp_path / "a.npz", points=in_file, colors=colors)
+    scan = read_scan(tmp_path / "a.npz", Reading(up=up, unit=unit))
+    # The network sees what it would see upright, to rounding; one answer for both.
+    upright = detect_in_scan(thin, replace(scan, points=points), 0.2)
+    found = describe(Found("a", Path("a"), scan, upright, thin.dataset.classes), FACTS, 0.2)
+    assert found["frame"]["up"] == up
+    assert len(found["detections"]) == len(upright.scores) > 0
+    for box, row in zip(found["detections"], upright.boxes.double().numpy(), strict=True):
+        frame = found["frame"]
+        rotation, origin = np.array(frame["rotation"]), np.array(frame["origin"])
+        corners = (np.array(box["corners"]) - origin) @ rotation.T * frame["metres_per_unit"]
+        cos, sin = np.cos(row[6]), np.sin(row[6])
+        for i, corner in enumerate(corners):
+            x, y, z = [((i >> k & 1) - 0.5) * row[3 + k] for k in range(3)]
+            expected = row[:3] + np.array([x * cos - y * sin, x * sin + y * cos, z])
+            assert np.allclose(corner, expected, atol=1e-5)
+        assert np.allclose(np.mean(box["corners"], axis=0), box["center"])
+        edge = np.array(box["corners"][1]) - box["corners"][0]
+        assert np.linalg.norm(edge) == pytest.approx(box["size"][0])
+        assert np.allclose(edge / box["size"][0], np.array(box["rotation"])[:, 0], atol=1e-6)
+
+
+def test_a_folder_goes_on_past_bad_scans_and_names_them(
+    thin_cli: TR3D, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    points, colors = room(points=1500)
+    for name in ("a.ply", "c.pcd", "deep/d.npy"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_any(tmp_path / name, points, colors)
+    (tmp_path / "b.ply").write_text("no mesh")
+    command = ["detect", str(tmp_path), "--out", str(tmp_path / "out"), "--up", "z"]
+    command += ["--boxes", str(tmp_path / "boxes/{scan}.ply")]
+    for _ in range(2):  # its own boxes are no scans
+        assert main(command) == 2
+        said = capsys.readouterr().err
+        assert "b.ply: not a readable PLY file" in said
+        assert f"1 of 4 scans failed, as told above: {tmp_path / 'b.ply'}" in said
+        written = sorted(str(p.relative_to(tmp_path / "out")) for p in tmp_path.rglob("*.json"))
+        assert written == ["a.ply.json", "c.pcd.json", "deep/d.npy.json"]
+    assert (tmp_path / "boxes/deep/d.npy.ply").is_file()
+
+
+def test_the_first_of_equal_scans_is_not_changed_by_the_second(thin: TR3D, tmp_path: Path) -> None:
+    points, colors = room(points=1500)
+    for name in ("a.ply", "b.npz"):
+        write_any(tmp_path / name, points, colors)
+    found: list[Found] = []
+    scans = [(tmp_path / name, Path(name)) for name in ("a.ply", "b.npz")]
+    detect_files(thin, thin.dataset.classes, scans, Reading(), 0.2, found.append)
+    assert all(
+        torch.equal(one, other)
+        for one, other in zip(found[0].detections, found[1].detections, strict=True)
+    )
+
+
+@pytest.mark.parametrize("count", [1, 2, 30])
+def test_tiny_scans_are_no_trouble(thin: TR3D, count: int, tmp_path: Path) -> None:
+    write_ply(tmp_path / "a.ply", np.random.default_rng(0).random((count, 3)))
+    scan = read_scan(tmp_path / "a.ply")
+    assert isinstance(detect_in_scan(thin, scan, 0.3), Detections)
+
+
+def test_compiled_gives_the_same_boxes(thin_cli: TR3D, tmp_path: Path) -> None:
+    write_any(tmp_path / "a.ply", *room(points=1500))
+    found = []
+    for more in ([], ["--compile"]):
+        assert main(["detect", str(tmp_path / "a.ply"), "--out", str(tmp_path), *more]) == 0
+        found.append(outcome(tmp_path / "a.ply.json")["detections"])
+    assert len(found[0]) == len(found[1]) > 0
+    for one, other in zip(*found, strict=True):
+        assert one["class"] == other["class"]
+        assert np.allclose(one["corners"], other["corners"], atol=1e-3)
+
+
+def test_the_demo_shows_the_true_boxes_too(
+    thin_cli: TR3D, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sr3d.cli.detect._DEMO_POINTS", 2000)
+    assert main(["detect", "--demo", "--out", str(tmp_path)]) == 0
+    assert outcome(tmp_path / "demo.json")["file"] == "a procedural room"
+    assert "the room's" in (tmp_path / "demo.html").read_text()
+
+
+@pytest.mark.parametrize("up", ["-y", "-z", "-0.1,0.2,-.9", "-.1,0,1", "x", "0,0,1"])
+def test_up_may_begin_with_a_minus(up: str, tmp_path: Path) -> None:
+    args = arguments(tmp_path, "--up", up, "--intrinsics", "1", "1", "-2", "-.5")
+    assert (args.up, args.intrinsics, len(args.scans)) == (up, [1, 1, -2, -0.5], 1)
+
+
+def arguments(tmp_path: Path, *more: str) -> Any:
+    """What the command would hand to `choose_model`."""
+    from sr3d.cli import _parser
+
+    return _parser().parse_args(["detect", str(tmp_path / "a.ply"), *more])
+
+
+@pytest.mark.parametrize("network", ["tr3d", "fcaf3d"])
+@pytest.mark.parametrize("dataset", ["scannet", "sunrgbd", "s3dis", "synthetic_rotated"])
+def test_a_checkpoint_tells_its_network_and_classes(
+    network: str, dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = []
+
+    def load(name: str, dataset: str, checkpoint: Path, device: str) -> str:
+        loaded.append((name, dataset, checkpoint))
+        return "a model"
+
+    monkeypatch.setattr(choosing, "load", load)
+    with torch.device("meta"):
+        names = {
+            name: torch.zeros(tensor.shape)
+            for name, tensor in build_detector(
+                choosing.default_config(dataset).with_overrides([f"model={network}"])
+            )
+            .state_dict()
+            .items()
+            if name.startswith("bbox_head.conv_")
+        }
+    names = {name: torch.zeros(tensor.shape, device="cpu") for name, tensor in names.items()}
+    save_file(names, tmp_path / "w.safetensors")
+    _, facts = choosing.choose_model(
+        arguments(tmp_path, "--model", str(tmp_path / "w.safetensors"))
+    )
+    assert loaded == [(network, dataset, tmp_path / "w.safetensors")]
+    assert (facts.name, facts.dataset) == (network, dataset)
+
+
+def test_a_training_tells_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = choosing.default_config("sunrgbd")
+    record = SimpleNamespace(config=config.to_dict(), key="sunrgbd/sr3d/train0")
+    monkeypatch.setattr(choosing, "read_run", lambda folder: record)
+    monkeypatch.setattr(choosing, "load", lambda name, device: name)
+    (tmp_path / "run.json").touch()
+    model: Any
+    model, facts = choosing.choose_model(arguments(tmp_path, "--model", str(tmp_path)))
+    assert model == str(tmp_path)
+    weights = str(tmp_path / "model.safetensors")
+    assert facts == ModelFacts(record.key, "sunrgbd", weights, config.digest())
+    with pytest.raises(InputError, match="was trained on sunrgbd"):
+        choosing.choose_model(arguments(tmp_path, "--model", str(tmp_path), "--dataset", "scannet"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("a.ply --model sr3d", "has random weights, whose boxes mean nothing"),
+        ("a.ply --model nowhere", "no such file or folder"),
+        ("a.ply --model .", "has no run.json"),
+        ("none.ply --model sr3d", "none.ply: no such file"),
+        ("", "name scans or folders"),
+        ("a.ply --demo", "name scans or folders"),
+        ("a.ply --score-thr 2", "--score-thr 2"),
+        ("a.ply --columns 2", "--columns 2"),
+        ("a.ply --up q", "--up q: take x"),
+        ("a.ply --unit km", "--unit km: take m"),
+        ("a.ply --boxes b.stl", "must end in .ply or .obj"),
+        ("a.ply --view b.png", "must end in .html"),
+        ("a.ply --boxes a.ply", "is a scan itself"),
+        ("a.ply b.ply --view v.html", "put {scan} into the name"),
+        ("a.ply --device tpu", "--device tpu"),
+    ],
+)
+def test_bad_commands_are_told_before_anything_runs(
+    words: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.ply", "b.ply"):
+        write_ply(tmp_path / name, room(points=300)[0])
+    before = (tmp_path / "a.ply").read_bytes()
+    assert main(["detect", *words.split()]) == 2
+    assert message in capsys.readouterr().err
+    assert (tmp_path / "a.ply").read_bytes() == before
+    assert not (tmp_path / "detections").exists()
+
+
+def test_a_scan_alone_fails_at_once(thin: TR3D, tmp_path: Path) -> None:
+    (tmp_path / "a.npy").write_text("x")
+    with pytest.raises(InputError, match=r"a\.npy: not a readable NPY file"):
+        detect_files(thin, (), [(tmp_path / "a.npy", Path("a.npy"))], Reading(), 0.3, print)
+
+
+def test_the_python_of_the_documentation_runs(
+    thin: TR3D, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "detect.md").read_text()
+    block = text.split("## In Python")[1].split("##")[0]
+    write_any(tmp_path / "kitchen.ply", *room())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sr3d.api.load", lambda name: thin)
+    names: dict[str, Any] = {}
+    exec(textwrap.dedent(block), names)
+    assert names["scan"].frame.up == "y"
+    assert len(names["boxes"].corners) == len(names["found"].scores) > 0
