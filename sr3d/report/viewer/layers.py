@@ -1,0 +1,140 @@
+"""The boxes that a viewer shows: layers that can be compared, and one colour for each class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from sr3d.errors import InputError
+from sr3d.geometry.boxes import Boxes
+from sr3d.geometry.iou import pairwise_iou
+
+Array = npt.NDArray[Any]
+
+MOST_BOXES = 20_000  # of all layers; more is slow to draw and tells nothing
+# Those of `scene_pictures.class_style`, written out: that module needs matplotlib, this must not.
+_HUES = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#5a5a5a", "#f0e442")
+_SHADES = (0.0, -0.4, 0.4)  # below 0 towards black, above 0 towards white
+_SCORED, _TRUTH = ("solid", "dotted", "short-dashed"), ("dashed", "long-dashed")
+
+
+@dataclass(frozen=True, eq=False)
+class BoxLayer:
+    """Boxes that are shown and hidden together.
+
+    name: as people call it, "predictions". boxes: (K, 7) centre, full size (metres) and yaw, or
+    (K, 6). labels: (K,) into `classes`. scores: (K,), or None, which makes it the ground truth that
+    the scored layers are compared with.
+    """
+
+    name: str
+    boxes: Any
+    labels: Any
+    scores: Any
+    classes: Sequence[str]
+
+    @property
+    def is_truth(self) -> bool:
+        return self.scores is None
+
+
+def class_color(index: int) -> str:
+    """Colour of a class, "#rrggbb", by its index alone; the colours repeat after 24."""
+    turn, hue = divmod(index, len(_HUES))
+    shade = _SHADES[turn % len(_SHADES)]
+    parts = (int(_HUES[hue][i : i + 2], 16) / 255 for i in (1, 3, 5))
+    mixed = (part * (1 - abs(shade)) + max(shade, 0.0) for part in parts)
+    return "#" + "".join(f"{round(part * 255):02x}" for part in mixed)
+
+
+def describe_layers(layers: Sequence[BoxLayer]) -> dict[str, Any]:
+    """What the page needs to know of the layers, fit for JSON: `classes`, of all layers together,
+    with their colours, and `layers`, whose labels point into those.
+
+    Raises:
+        InputError: a layer whose fields do not fit together, or too many boxes.
+    """
+    checked = [_checked(layer) for layer in layers]
+    if (count := sum(len(layer.boxes) for layer in checked)) > MOST_BOXES:
+        raise InputError(
+            f"viewer: {count:,} boxes, but it shows {MOST_BOXES:,} at most; raise the least score"
+        )
+    names = list(dict.fromkeys(name for layer in checked for name in layer.classes))
+    truths = [i for i, layer in enumerate(checked) if layer.is_truth]
+    strokes = {True: iter(_TRUTH * len(checked)), False: iter(_SCORED * len(checked))}
+    described = [
+        {
+            "name": layer.name,
+            "truth": layer.is_truth,
+            "stroke": next(strokes[layer.is_truth]),
+            # A tenth of a millimetre, without the tail of digits that a float32 has.
+            "boxes": [[round(float(x), 4) for x in box] for box in layer.boxes],
+            "labels": [names.index(layer.classes[label]) for label in layer.labels],
+            "scores": None if layer.is_truth else [round(float(s), 4) for s in layer.scores],
+            "overlaps": [] if layer.is_truth else _overlaps(layer, checked, truths),
+        }
+        for layer in checked
+    ]
+    classes = [{"name": name, "color": class_color(i)} for i, name in enumerate(names)]
+    return {"classes": classes, "layers": described}
+
+
+def best_overlaps(iou: Array, same_class: Array) -> list[list[tuple[int, float]]]:
+    """For each box that it overlaps at all, the best ground truth of its class, and before it the
+    best of another class if that is the better one: (index, IoU).
+
+    iou: (N, M). same_class: (N, M) bool.
+    """
+    found = []
+    for row, same in zip(iou, same_class, strict=True):
+        both = [] if not len(row) else [int(row.argmax()), int(np.where(same, row, -1.0).argmax())]
+        kept = [i for n, i in enumerate(both) if row[i] > 0 and (n == 0 or same[i])]
+        found.append([(i, round(float(row[i]), 3)) for i in dict.fromkeys(kept)])
+    return found
+
+
+def _overlaps(
+    layer: BoxLayer, layers: Sequence[BoxLayer], truths: Sequence[int]
+) -> list[list[tuple[int, float]]]:
+    """`best_overlaps` with the first layer of ground truth; empty if there is none."""
+    if not truths:
+        return []
+    truth = layers[truths[0]]
+    ours, theirs = torch.as_tensor(layer.boxes), torch.as_tensor(truth.boxes)
+    rotated = bool(ours[:, 6].any() or theirs[:, 6].any())
+    iou = pairwise_iou(ours, theirs, rotated).numpy()
+    named = [np.array([one.classes[i] for i in one.labels], dtype=object) for one in (layer, truth)]
+    return best_overlaps(iou, named[0][:, None] == named[1][None])
+
+
+def _checked(layer: BoxLayer) -> BoxLayer:
+    """The same with arrays: boxes (K, 7) float32, labels (K,) int64, scores (K,) float32."""
+    where = f"viewer: layer '{layer.name}'"
+    try:
+        boxes = Boxes.from_array(_array(layer.boxes)).tensor.numpy()
+    except ValueError as error:
+        raise InputError(f"{where}: {error}; give centre, size and yaw") from None
+    labels = _array(layer.labels).astype(np.int64).reshape(-1)
+    scores = None if layer.scores is None else _array(layer.scores).astype(np.float32).reshape(-1)
+    for name, values in (("labels", labels), ("scores", scores)):
+        if values is not None and len(values) != len(boxes):
+            raise InputError(f"{where}: {len(boxes)} boxes but {len(values)} {name}")
+    if not np.isfinite(boxes).all() or (boxes[:, 3:6] < 0).any():
+        raise InputError(f"{where}: a box is not finite or has a negative size; leave it out")
+    if scores is not None and not np.isfinite(scores).all():
+        raise InputError(f"{where}: a score is not a number; leave that box out")
+    if len(labels) and not 0 <= labels.min() <= labels.max() < len(layer.classes):
+        raise InputError(
+            f"{where}: labels {labels.min()} to {labels.max()}, but {len(layer.classes)} classes"
+        )
+    return BoxLayer(layer.name, boxes, labels, scores, tuple(layer.classes))
+
+
+def _array(values: Any) -> Array:
+    """A copy on the processor, whether it was a tensor, an array or a list."""
+    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.array(values)
