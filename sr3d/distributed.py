@@ -80,26 +80,25 @@ def first_to_fail() -> bool:
 
 
 def backward(
-    terms: LossTerms, divisor: int, model: nn.Module, processes: Processes, stop: bool
+    terms: LossTerms, model: nn.Module, processes: Processes, stop: bool
 ) -> dict[str, Tensor]:
     """Gradients of the loss of the whole batch, and the values of its curves.
 
-    terms: of this process's scenes; times max(1, divisor) they are sums, which add up over the
-    processes. stop: this process was told to; as a value, whether any was.
+    terms: of this process's scenes. stop: this process was told to; as a value, whether any was.
     """
     total = terms.total
     losses = {"loss": total, **{f"loss_{name}": part for name, part in terms.parts.items()}}
     names = [*losses, "aic", "positives", STOP]
     # Filled on the device: a number copied there would have to be waited for.
-    numbers = [total.new_full((), number) for number in (terms.positives, stop, divisor)]
+    numbers = [total.new_full((), number) for number in (terms.positives, stop, terms.divisor)]
     values = torch.stack([*losses.values(), terms.aic, *numbers]).detach()
     if processes.count == 1:
         total.backward()
         return dict(zip(names, values[:-1], strict=True))
     loss, aic, positives = slice(0, len(losses)), len(losses), len(losses) + 1
-    values[loss] *= max(1, divisor)
+    values[loss] *= max(1, terms.divisor)
     values[aic] *= terms.positives
-    (total * max(1, divisor)).backward()
+    (total * max(1, terms.divisor)).backward()
     gradients, values = _sum_gradients(model.parameters(), values)
     gradients /= values[-1].clamp(min=1)
     values[loss] /= values[-1].clamp(min=1)

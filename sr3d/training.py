@@ -214,8 +214,7 @@ class _Training:
             group["lr"] = rate
         terms = batch_loss(self.model, scenes)
         self.optimizer.zero_grad(set_to_none=True)
-        divisor = _divisor(self.job.config, terms, scenes)
-        values = backward(terms, divisor, self.model, self.processes, stopped())
+        values = backward(terms, self.model, self.processes, stopped())
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         self.optimizer.step()
         self.step += 1
@@ -274,15 +273,6 @@ def batch_loss(model: Detector[Any], scenes: list[Scene]) -> LossTerms:
         *(on_device(value, device) for value in (truth.boxes, truth.labels, truth.scenes))
     )
     return model.loss(model(model.voxels(points, colors)), truth)
-
-
-def _divisor(config: Config, terms: LossTerms, scenes: list[Scene]) -> int:
-    """What the terms of some scenes were divided by (or 1), so that those of more scenes add up."""
-    match config.model.name:
-        case "tr3d":
-            return terms.positives
-        case "fcaf3d":
-            return len(scenes)
 
 
 @contextmanager

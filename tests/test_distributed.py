@@ -98,8 +98,7 @@ def gradients(scenes: list[Scene], processes: Processes, overrides: list[str]) -
             share_norms(model)
         share = processes.share(scenes)
         terms = batch_loss(model, share)
-        divisor = training._divisor(config(*overrides), terms, share)
-        values = backward(terms, divisor, model, processes, stop=processes.rank == 1)
+        values = backward(terms, model, processes, stop=processes.rank == 1)
     grads = {name: p.grad for name, p in model.named_parameters()}
     return {"grads": grads, "values": values, "positives": terms.positives}
 

@@ -43,7 +43,7 @@ def detection_loss(
         score = predictions.logits[positive, truth.labels[owner]].sigmoid()
         aic = average_inconsistency(score, ious)
     cls = classification_loss(predictions.logits, assigned, truth, ious, loss) / count
-    return LossTerms(cls, box, len(positive), aic)
+    return LossTerms(cls, box, len(positive), aic, divisor=len(positive))
 
 
 @torch.no_grad()

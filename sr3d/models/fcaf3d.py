@@ -199,7 +199,7 @@ def centred_loss(
     with torch.no_grad():
         score = found.scores.gather(1, truth.labels[owner, None]).squeeze(1)
         aic = average_inconsistency(score, iou.clamp(0, 1))
-    return LossTerms(cls, box, len(positive), aic, more={"center": center})
+    return LossTerms(cls, box, len(positive), aic, divisor=scenes, more={"center": center})
 
 
 def select_by_level(

@@ -88,13 +88,16 @@ class LossTerms:
     """Scalars whose sum is trained, and what else is worth a curve.
 
     more: further terms than `cls` and `box`, by name. positives: their number. aic: mean
-    difference between score and IoU over the positives, 0 without any.
+    difference between score and IoU over the positives, 0 without any. divisor: what the terms
+    were divided by, 0 where by 1 for want of it; times max(1, divisor) they are sums, which add up
+    over scenes.
     """
 
     cls: Tensor
     box: Tensor
     positives: int
     aic: Tensor
+    divisor: int
     more: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
