@@ -1,4 +1,4 @@
-"""What a training and a test share: opening the data they name, and telling what they were."""
+"""What runs share: the device and the data they name, and telling what they were."""
 
 from __future__ import annotations
 
@@ -9,15 +9,30 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
-from sr3d.config import Config
+from sr3d.config import Config, did_you_mean
 from sr3d.data.datasets import Dataset
 from sr3d.data.prepared import PreparedDataset
 from sr3d.errors import InputError
 from sr3d.files import sha256
 from sr3d.machine import code_version, machine_facts, peak_memory_mb, versions
 from sr3d.records import RunRecord, write_run
+
+DEVICES = ("cpu", "cuda")
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that is unknown, or not there.
+
+    Raises:
+        InputError: in either case.
+    """
+    if device not in DEVICES:
+        raise InputError(f"--device {device}: unknown{did_you_mean(device, DEVICES)}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: PyTorch sees no GPU; `sr3d doctor` tells why")
 
 
 def open_split(data: Path, split: str, dataset: Dataset) -> PreparedDataset:

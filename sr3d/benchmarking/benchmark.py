@@ -9,20 +9,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import torch
-
 from sr3d.benchmarking.detecting import measure_detection
 from sr3d.benchmarking.fresh import OutOfMemory, in_fresh_process
 from sr3d.benchmarking.results import Benchmark, Row
 from sr3d.benchmarking.sources import Floor, Source
 from sr3d.benchmarking.subject import Subject
 from sr3d.benchmarking.training import measure_training
-from sr3d.config import did_you_mean
 from sr3d.errors import InputError
 from sr3d.machine import code_version, machine_facts, versions
 from sr3d.models.detector import build_detector
+from sr3d.runs import check_device
 
-DEVICES = ("cpu", "cuda")
 _REPEATS_A_FLOOR = 3
 _BUSY = 0.25  # load average a core from which other work disturbs the times
 
@@ -65,18 +62,6 @@ def run(plan: Plan) -> Benchmark:
         )
     scaling = tuple(_row(subject, points, plan.repeats) for points in plan.points)
     return Benchmark(facts, detection, training, scaling)
-
-
-def check_device(device: str) -> None:
-    """Refuse a device that is unknown, or not there.
-
-    Raises:
-        InputError: in either case.
-    """
-    if device not in DEVICES:
-        raise InputError(f"--device {device}: unknown{did_you_mean(device, DEVICES)}")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: PyTorch sees no GPU; `sr3d doctor` tells why")
 
 
 def _row(subject: Subject, points: int, repeats: int) -> Row:

@@ -75,9 +75,10 @@ def _benchmark(args: argparse.Namespace) -> None:
 
     # A GPU is leased before PyTorch looks for one.
     with lease_gpu(args.device):
-        from sr3d.benchmarking.benchmark import check_device, run
+        from sr3d.benchmarking.benchmark import run
         from sr3d.benchmarking.text import describe
         from sr3d.files import write_json
+        from sr3d.runs import check_device
 
         check_device(args.device)
         found = run(_plan(args))

@@ -79,9 +79,9 @@ def _detect(args: argparse.Namespace) -> None:
 
     # A GPU is leased before PyTorch looks for one.
     with lease_gpu(args.device):
-        from sr3d.benchmarking.benchmark import check_device
         from sr3d.cli.detecting_model import choose_model, runner_of
         from sr3d.detection import detect_files
+        from sr3d.runs import check_device
 
         check_device(args.device)
         reading = _reading(args)
