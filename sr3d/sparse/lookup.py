@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -19,8 +19,13 @@ Bounds = tuple[Cell, Cell]  # lowest and highest coordinates
 
 def joined(a: Bounds, b: Bounds) -> Bounds:
     """The least bounds around both."""
-    lows, highs = zip(a[0], b[0], strict=True), zip(a[1], b[1], strict=True)
-    return tuple(map(min, lows)), tuple(map(max, highs))  # type: ignore[return-value]
+    return cell(map(min, a[0], b[0])), cell(map(max, a[1], b[1]))
+
+
+def cell(values: Iterable[int]) -> Cell:
+    """Three numbers, x, y and z."""
+    x, y, z = values
+    return x, y, z
 
 
 class Frame:
@@ -35,7 +40,8 @@ class Frame:
         self.batch_size = batch_size
         low, high = ([n // stride for n in corner] for corner in bounds)
         self.low = [n - reach for n in low]
-        x, y, z = (b - a + 1 + 2 * reach for a, b in zip(low, high, strict=True))
+        self.extent = [b - a + 1 + 2 * reach for a, b in zip(low, high, strict=True)]
+        x, y, z = self.extent
         self.weights = (x * y * z, y * z, z, 1)
         self.cells = batch_size * x * y * z
 
@@ -57,9 +63,15 @@ class Frame:
         for weight in self.weights:
             columns.append(torch.div(rest, weight, rounding_mode="floor"))
             rest = rest - columns[-1] * weight
-        scene, *cell = columns
-        cell = [(c + low) * self.stride for c, low in zip(cell, self.low, strict=True)]
-        return torch.stack([scene, *cell], dim=1).to(torch.int32)
+        scene, *xyz = columns
+        xyz = [(c + low) * self.stride for c, low in zip(xyz, self.low, strict=True)]
+        return torch.stack([scene, *xyz], dim=1).to(torch.int32)
+
+    @property
+    def bounds(self) -> Bounds:
+        """Of the coordinates that the box holds."""
+        last = (low + n - 1 for low, n in zip(self.low, self.extent, strict=True))
+        return cell(n * self.stride for n in self.low), cell(n * self.stride for n in last)
 
     def affordable(self, sites: int) -> bool:
         """Whether a table over the whole box is worth its memory for so many sites."""
@@ -80,13 +92,9 @@ class RowLookup:
 
     def find(self, queries: Tensor) -> tuple[Tensor, Tensor]:
         """Which queries hit, and the rows they hit: two int64 vectors of equal length."""
-        if self._table is not None:
-            rows = self._table[queries]
-            hit = (rows >= 0).nonzero().squeeze(1)
-            return hit, rows[hit].long()
-        rows = torch.searchsorted(self._numbers, queries).clamp_(max=len(self._numbers) - 1)
-        hit = (self._numbers[rows] == queries).nonzero().squeeze(1)
-        return hit, rows[hit]
+        rows = self.rows(queries)
+        hit = (rows >= 0).nonzero().squeeze(1)
+        return hit, rows[hit].long()
 
     def rows(self, queries: Tensor) -> Tensor:
         """The row of each query, int32, -1 where there is none; without waiting for a device."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sr3d.sparse.kernel_map import KernelMap
-from sr3d.sparse.lookup import Bounds, Frame, RowLookup, joined, unique_numbers
+from sr3d.sparse.lookup import Bounds, Frame, RowLookup, cell, joined, unique_numbers
 
 
 def kernel_offsets(kernel: int) -> list[tuple[int, int, int]]:
@@ -177,18 +177,13 @@ class Sites:
 
 def _sites(numbers: Tensor, frame: Frame) -> Sites:
     """Sites of a frame's cells, ascending."""
-    low = [n * frame.stride for n in frame.low]
-    _, wx, wy, _ = frame.weights
-    extent = frame.cells // (frame.batch_size * wx), wx // wy, wy
-    high = [start + (n - 1) * frame.stride for start, n in zip(low, extent, strict=True)]
-    bounds: Bounds = (tuple(low), tuple(high))  # type: ignore[assignment]
-    return Sites(frame.coords(numbers), frame.stride, frame.batch_size, bounds)
+    return Sites(frame.coords(numbers), frame.stride, frame.batch_size, frame.bounds)
 
 
 def _bounds_of(coords: Tensor) -> Bounds:
     """Lowest and highest coordinates of (N, 4), N > 0. Waits for the device."""
     low, high = torch.stack([coords[:, 1:].amin(dim=0), coords[:, 1:].amax(dim=0)]).tolist()
-    return tuple(low), tuple(high)
+    return cell(low), cell(high)
 
 
 def _whole_tables(device: torch.device) -> bool:

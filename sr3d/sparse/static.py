@@ -82,9 +82,6 @@ class NeighborTable:
     not real has no neighbours.
     """
 
-    identity = None
-    density = 1.0  # unknown: the engines take whole blocks of rows
-
     def __init__(self, table: Tensor, n_in: int) -> None:
         self.table, self.n_in = table, n_in
         self.n_out, self.volume = table.shape
