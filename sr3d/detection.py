@@ -31,7 +31,7 @@ class ScanDetector(Protocol):
 class ModelFacts:
     """What a file of detections says of the model.
 
-    weights: the checkpoint's path, or `random`. configuration: digest of the whole of it.
+    weights: the checkpoint's path. configuration: digest of the whole of it.
     """
 
     name: str
