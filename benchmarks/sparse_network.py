@@ -3,7 +3,9 @@
     python -m benchmarks.sparse_network --points SCAN.npz --threads 2 --out FILE.json
 
 Both run in one process, in turn, A B A B, on the same voxels and weights; each forward builds its
-kernel maps anew. MinkowskiEngine has an environment of its own: see benchmarks/README.md. Without
+kernel maps anew. `forward` and `forward_backward` are of training mode, `inference` of evaluation
+mode without gradients: ours compiled, in single precision and in bfloat16, and eager. `maps` is our
+kernel maps alone. MinkowskiEngine has an environment of its own: see benchmarks/README.md. Without
 it the script measures ours alone, and says so. SCAN.npz holds `points` (N, 6): metres, colours 0-1.
 """
 
@@ -33,8 +35,11 @@ def main() -> None:
     import torch
 
     import sr3d
+    from sr3d.benchmarking.roofline import counted_flop, dense_peak
     from sr3d.files import write_json
     from sr3d.machine import machine_facts, versions
+    from sr3d.models.folded import FoldedTR3D
+    from sr3d.models.maps import free_maps
     from sr3d.models.voxelize import voxelize
 
     torch.set_num_threads(args.threads)
@@ -44,49 +49,98 @@ def main() -> None:
     xyz, colors = points[:, :3], points[:, 3:]
     voxels = voxelize([xyz], [colors], ours.config.voxel_size)
 
-    def run_ours() -> Any:
+    def ours_now() -> Any:
         return [level[1:] for level in ours.levels(voxelize([xyz], [colors], 0.01))]
 
-    contenders: dict[str, Callable[[], Any]] = {"sr3d": run_ours}
+    folded = FoldedTR3D(ours.backbone, ours.neck, ours.bbox_head)
+    half = FoldedTR3D(ours.backbone, ours.neck, ours.bbox_head).to(torch.bfloat16)
+
+    def compiled(network: FoldedTR3D) -> Any:
+        fresh = voxelize([xyz], [colors], 0.01)
+        return network(fresh.features, free_maps(fresh.sites, ours.config))
+
+    training: dict[str, Callable[[], Any]] = {"sr3d": ours_now}
+    inference: dict[str, Callable[[], Any]] = {
+        "sr3d": ours_now,
+        "sr3d_compiled": lambda: compiled(folded),
+        "sr3d_compiled_bf16": lambda: compiled(half),
+    }
+    networks: list[torch.nn.Module] = [ours]
     if find_spec("MinkowskiEngine"):
         from benchmarks.minkowski_tr3d import MinkowskiTR3D
 
-        theirs = MinkowskiTR3D().train()
+        theirs = MinkowskiTR3D()
         theirs.load_state_dict(ours.state_dict())
         coords, features = voxels.sites.coords, voxels.features
-        contenders["minkowski"] = lambda: [level[1:] for level in theirs(coords, features)]
+        training["minkowski"] = lambda: [level[1:] for level in theirs(coords, features)]
+        inference["minkowski"] = training["minkowski"]
+        networks.append(theirs)
     else:
         print("MinkowskiEngine is not installed here: measuring ours alone")
 
-    times: dict[str, dict[str, list[float]]] = {
-        name: {"forward": [], "forward_backward": []} for name in contenders
-    }
+    times: dict[str, dict[str, list[float]]] = {}
     for measured in [False] + [True] * args.rounds:
-        for name, run in contenders.items():
+        seconds = []
+        for network in networks:
+            network.train()
+        for name, run in training.items():
             forward, both = _time(run)
-            if measured:
-                times[name]["forward"].append(forward)
-                times[name]["forward_backward"].append(both)
+            seconds += [(name, "forward", forward), (name, "forward_backward", both)]
+        for network in networks:
+            network.eval()
+        with torch.inference_mode():
+            for name, run in inference.items():
+                seconds.append((name, "inference", _seconds(run)))
+            fresh = voxelize([xyz], [colors], 0.01).sites
+            maps = _seconds(lambda sites=fresh: free_maps(sites, ours.config))
+            seconds.append(("sr3d", "maps", maps))
+        for name, what, value in seconds if measured else []:
+            times.setdefault(name, {}).setdefault(what, []).append(value)
 
+    with torch.no_grad(), counted_flop(ours) as flop:
+        ours_now()
     result: dict[str, Any] = {
         "benchmark": "sparse_network",
         "voxels": len(voxels.sites),
         "threads": args.threads,
         "seconds": times,
         "median": {n: {k: statistics.median(v) for k, v in t.items()} for n, t in times.items()},
+        "gflop": sum(flop) / 1e9,
+        "dense_gflop_per_s": {
+            str(dtype).removeprefix("torch."): dense_peak(torch.device("cpu"), dtype)
+            for dtype in (torch.float32, torch.bfloat16)
+        },
         "machine": machine_facts(),
         "versions": versions(),
         "command": f"benchmarks.sparse_network --points SCAN.npz --threads {args.threads}",
     }
     if "minkowski" in times:
         result["speedup"] = {
-            k: statistics.median(
-                m / s for m, s in zip(times["minkowski"][k], times["sr3d"][k], strict=True)
-            )
-            for k in ("forward", "forward_backward")
+            f"{name}.{what}": _ratio(times["minkowski"][what], seconds)
+            for name, own in times.items()
+            for what, seconds in own.items()
+            if name != "minkowski" and what in times["minkowski"]
         }
+    result["maps_share_of_inference"] = _ratio(times["sr3d"]["maps"], times["sr3d"]["inference"])
     write_json(args.out, result)
-    print({k: result[k] for k in ("voxels", "threads", "median", "speedup") if k in result})
+    print(
+        {
+            k: result[k]
+            for k in ("voxels", "threads", "median", "speedup", "maps_share_of_inference")
+            if k in result
+        }
+    )
+
+
+def _ratio(a: list[float], b: list[float]) -> float:
+    """Median of a over b, pair by pair."""
+    return statistics.median(x / y for x, y in zip(a, b, strict=True))
+
+
+def _seconds(run: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
 
 
 def _time(run: Callable[[], Any]) -> tuple[float, float]:

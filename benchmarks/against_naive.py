@@ -1,0 +1,140 @@
+"""Voxels to boxes: the plain way, our eager detector, and the compiled one.
+
+    python -m benchmarks.against_naive --device cuda --out FILE.json [--points SCAN.npz] [--run RUN]
+
+`naive` is what a first implementation does, with the same kernel maps and weights: one gather,
+product and scatter for each kernel offset, batch norm and ReLU apart, single precision, and NMS in
+a loop over the classes. Where the others are eager or single precision they must find the same
+boxes, before anything is timed. One process, in turn, A B A B; RUN is a training's folder (random
+weights otherwise, which give NMS more to do).
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import sr3d
+from benchmarks.nms import loop
+from sr3d.benchmarking.sources import Rooms
+from sr3d.data.scene import table
+from sr3d.files import write_json
+from sr3d.machine import code_version, machine_facts, versions
+from sr3d.models.outputs import Detections
+from sr3d.models.selection import kept
+from sr3d.models.tr3d import TR3D
+from sr3d.sparse import functional, torch_engine
+
+HALF = {"compiled_fp16": torch.float16, "compiled_bf16": torch.bfloat16}
+
+
+@contextmanager
+def offset_by_offset() -> Iterator[None]:
+    """The plain PyTorch engine, without its strategy for well-filled neighbourhoods."""
+    usual, torch_engine._DENSE = torch_engine._DENSE, 2.0
+    try:
+        with functional.engine("torch"):
+            yield
+    finally:
+        torch_engine._DENSE = usual
+
+
+def naive(model: TR3D, points: Tensor, colors: Tensor) -> Detections:
+    config = model.test_config
+    with offset_by_offset():
+        predictions = model(model.voxels([points], [colors]))
+    scores = predictions.logits.sigmoid()
+    top = torch.topk(scores.amax(dim=1), min(config.nms_pre, len(scores))).indices
+    boxes, scores = predictions.boxes[top], scores[top]
+    valid = scores > config.score_thr
+    keep = loop(boxes, scores, valid, config.iou_thr, model.dataset.rotated)
+    return kept(boxes, scores, keep)
+
+
+def check_same(name: str, found: Detections, truth: Detections) -> None:
+    same = len(found.boxes) == len(truth.boxes) and torch.equal(found.labels, truth.labels)
+    if not same or not torch.allclose(found.boxes, truth.boxes, atol=1e-3):
+        raise SystemExit(f"{name} finds {len(found.boxes)} boxes, the plain way {len(truth.boxes)}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cuda", choices=("cpu", "cuda"))
+    parser.add_argument("--points", type=Path, help="SCAN.npz with `points` (N, 6)")
+    parser.add_argument("--run", default="sr3d_rooms", help="as sr3d.load takes it; default small")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    model = sr3d.load(args.run, device=args.device)
+    assert isinstance(model, TR3D)
+    if args.points:
+        scan = torch.from_numpy(np.load(args.points)["points"]).float()
+    else:
+        scan = table(Rooms(model.dataset.name, 1).load()[0])
+    points, colors = scan[:, :3].to(args.device), scan[:, 3:].to(args.device)
+    compiled = model.compile()
+    contenders: dict[str, Callable[[], Detections]] = {
+        "naive": lambda: naive(model, points, colors),
+        "eager": lambda: model.select(model(model.voxels([points], [colors]))),
+        "compiled_fp32": lambda: compiled.detect_points(points, colors),
+    }
+    for name, dtype in HALF.items():
+        half = model.compile(dtype)
+        contenders[name] = lambda run=half: run.detect_points(points, colors)  # type: ignore[misc]
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    with torch.no_grad():
+        truth = contenders["naive"]()
+        for name in ("eager", "compiled_fp32"):
+            check_same(name, contenders[name](), truth)
+        for turn in range(-3, args.rounds):
+            for name, run in contenders.items():
+                value = milliseconds(run, args.device)
+                if turn >= 0:
+                    times[name].append(value)
+    ratios = {
+        name: statistics.median(a / b for a, b in zip(times["naive"], values, strict=True))
+        for name, values in times.items()
+    }
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    write_json(
+        args.out,
+        {
+            "benchmark": "against_naive",
+            "model": args.run,
+            "points": len(scan),
+            "boxes": len(truth.boxes),
+            "milliseconds": times,
+            "median": medians,
+            "naive_over": ratios,
+            "device": args.device,
+            "machine": machine_facts(),
+            "versions": versions(),
+            "code": code_version(),
+        },
+    )
+    for name, value in medians.items():
+        print(f"{name:14} {value:9.2f} ms   naive takes {ratios[name]:.1f} times as long")
+
+
+def milliseconds(run: Callable[[], object], device: str) -> float:
+    if device == "cuda":
+        torch.cuda.synchronize()
+    started = time.perf_counter()
+    run()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return (time.perf_counter() - started) * 1000
+
+
+if __name__ == "__main__":
+    main()

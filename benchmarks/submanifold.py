@@ -1,0 +1,192 @@
+"""One 3³ sub-manifold layer at each level of the network: our engines against spconv's.
+
+    python -m benchmarks.submanifold --device cuda --out FILE.json [--points SCAN.npz]
+
+spconv (`pip install spconv-cu126`) and spconv-triton (`pip install spconv-triton`) are measured
+where they are installed. All contenders have the same cells, features and weights, run in one
+process in turn, A B A B, and must agree with our plain PyTorch engine before they are timed.
+Pairs of cells are found before the clock starts, as within a network, where layers share them;
+`first` is a forward pass that must find them, `both` one with its backward pass. Without SCAN.npz
+the cells are those of a procedural room of ScanNet's size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sr3d.benchmarking.sources import Rooms
+from sr3d.config import ModelConfig, default_config
+from sr3d.data.scene import table
+from sr3d.files import write_json
+from sr3d.machine import machine_facts, versions
+from sr3d.models.maps import free_maps
+from sr3d.models.voxelize import voxelize
+from sr3d.sparse import Sites
+from sr3d.sparse.functional import engine, sparse_conv
+
+DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+TOLERANCE = {"fp16": 0.01, "bf16": 0.05, "fp32": 0.005}  # of the largest output; tf32 may be on
+PEERS = {"spconv": "spconv.pytorch", "spconv_triton": "spconv_triton.pytorch"}
+
+
+@dataclass(frozen=True)
+class Contender:
+    """fresh: finds the pairs anew and gives the layer. weight: what the gradient goes to."""
+
+    fresh: Callable[[], Callable[[Tensor], Tensor]]
+    weight: Tensor
+
+
+def ours(name: Any, sites: Sites, weight: Tensor) -> Contender:
+    own = weight.clone().requires_grad_()
+
+    def fresh() -> Callable[[Tensor], Tensor]:
+        copy = Sites(sites.coords, sites.stride, sites.batch_size, sites.bounds)
+        kernel_map = copy.kernel_map(copy, 3)
+
+        def layer(x: Tensor) -> Tensor:
+            with engine(name):
+                return sparse_conv(x, own, kernel_map)
+
+        return layer
+
+    return Contender(fresh, own)
+
+
+def peers(module: Any, sites: Sites, weight: Tensor) -> Contender:
+    """spconv's API: weights (Co, kx, ky, kz, Ci) where the cells are (batch, x, y, z)."""
+    _, channels, out_channels = weight.shape
+    cells = sites.coords[:, 1:] // sites.stride
+    cells = cells - cells.amin(dim=0)
+    indices = torch.cat([sites.coords[:, :1], cells], dim=1).int().contiguous()
+    shape = (cells.amax(dim=0) + 1).tolist()
+    conv = module.SubMConv3d(channels, out_channels, 3, padding=1, bias=False, indice_key="same")
+    conv = conv.to(weight.device, weight.dtype)
+    with torch.no_grad():
+        cube = weight.view(3, 3, 3, channels, out_channels)  # z, y, x: our kernels run x fastest
+        conv.weight.copy_(cube.permute(4, 2, 1, 0, 3))
+
+    def fresh() -> Callable[[Tensor], Tensor]:
+        found: dict[str, Any] = {}
+
+        def layer(x: Tensor) -> Tensor:
+            tensor = module.SparseConvTensor(x, indices, shape, sites.batch_size, indice_dict=found)
+            return conv(tensor).features
+
+        return layer
+
+    return Contender(fresh, conv.weight)
+
+
+def contenders(sites: Sites, weight: Tensor) -> dict[str, Contender]:
+    found = {"sr3d_torch": ours("torch", sites, weight)}
+    if weight.is_cuda:
+        found["sr3d_triton"] = ours("triton", sites, weight)
+    for name, module in PEERS.items():
+        if find_spec(name):
+            found[name] = peers(import_module(module), sites, weight)
+    return found
+
+
+def measure(sites: Sites, channels: int, dtype: str, rounds: int) -> dict[str, dict[str, Any]]:
+    """Milliseconds of every contender: median and all, of `first`, `forward`, `both`."""
+    device = sites.coords.device
+    generator = torch.Generator().manual_seed(0)
+    scale = (27 * channels) ** -0.5
+    weight = torch.randn(27, channels, channels, generator=generator) * scale
+    features = torch.randn(len(sites), channels, generator=generator)
+    x = features.to(device, DTYPES[dtype]).requires_grad_()
+    field = contenders(sites, weight.to(device, DTYPES[dtype]))
+    with torch.no_grad():
+        truth = ours("torch", sites, weight.to(device)).fresh()(features.to(device))
+        layers = {name: contender.fresh() for name, contender in field.items()}
+        for name, layer in layers.items():
+            error = float((layer(x).float() - truth).abs().max() / truth.abs().max())
+            if error > TOLERANCE[dtype]:
+                raise SystemExit(f"{name} in {dtype} is {error:.1%} off: nothing was compared")
+    times: dict[str, dict[str, list[float]]] = {name: {} for name in field}
+    for turn in range(-3, rounds):
+        for name, contender in field.items():
+            layer = layers[name]
+            with torch.no_grad():
+                first = milliseconds(lambda c=contender: c.fresh()(x), device)
+                forward = milliseconds(lambda run=layer: run(x), device)
+
+            def both(run: Callable[[Tensor], Tensor] = layer) -> None:
+                run(x).sum().backward()
+
+            values = {"first": first, "forward": forward, "both": milliseconds(both, device)}
+            x.grad = contender.weight.grad = None
+            for what, value in values.items() if turn >= 0 else ():
+                times[name].setdefault(what, []).append(value)
+    return {
+        name: {what: {"median": statistics.median(v), "runs": v} for what, v in own.items()}
+        for name, own in times.items()
+    }
+
+
+def milliseconds(run: Callable[[], Any], device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    started = time.perf_counter()
+    run()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return (time.perf_counter() - started) * 1000
+
+
+def levels(points: Tensor, config: ModelConfig, device: str) -> list[tuple[str, Sites, int]]:
+    """Name, cells and channels of every set of cells on which the network has 3³ layers."""
+    xyz, colors = points[:, :3].to(device), points[:, 3:].to(device)
+    maps = free_maps(voxelize([xyz], [colors], config.voxel_size).sites, config)
+    stages = maps.sites[-8:-4]
+    fine, coarse = maps.levels
+    numbered = enumerate(zip(stages, config.planes, strict=True), 1)
+    return [
+        *((f"stage {i}", sites, channels) for i, (sites, channels) in numbered),
+        ("coarse level", coarse, config.planes[2]),
+        ("fine level", fine, config.planes[1]),
+    ]  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cuda", choices=("cpu", "cuda"))
+    parser.add_argument("--points", type=Path, help="SCAN.npz with `points` (N, 6)")
+    parser.add_argument("--thin", action="store_true", help="the rooms' network, for a try")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--dtypes", nargs="+", default=list(DTYPES), choices=list(DTYPES))
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    dataset = "synthetic" if args.thin else "scannet"
+    config = default_config(dataset).model
+    if args.points:
+        points = torch.from_numpy(np.load(args.points)["points"]).float()
+    else:
+        points = table(Rooms(dataset, 1).load()[0])
+    rows = []
+    for name, sites, channels in levels(points, config, args.device):
+        for dtype in args.dtypes:
+            found = measure(sites, channels, dtype, args.rounds)
+            rows.append({"level": name, "cells": len(sites), "channels": channels, "dtype": dtype,
+                         "milliseconds": found})  # fmt: skip
+            shown = {n: {w: round(v["median"], 3) for w, v in t.items()} for n, t in found.items()}
+            print(f"{name}, {len(sites)} cells, {channels} channels, {dtype}: {shown}", flush=True)
+    write_json(args.out, {"benchmark": "submanifold", "rows": rows, "machine": machine_facts(),
+                          "versions": versions()})  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
