@@ -1,0 +1,106 @@
+"""The pass that a CUDA graph records runs on tensors without values: it never looks at a result.
+
+PyTorch's meta device has shapes and no values, so whatever a host would have to wait for (an item,
+a count of what is not zero) raises there. Triton's kernels do nothing in this test; what is around
+them is the real code. It needs no GPU, and is what can be shown of a recording without one.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from sr3d.models.fixed_pass import FixedPass
+from sr3d.models.folded import FoldedTR3D
+from sr3d.sparse import functional
+from tests.models.test_compiled import capacity_for, scan
+from tests.models.thin import thin_model
+from tests.sparse import triton_cases  # noqa: F401 (sets Triton up before it is imported)
+
+
+class NoKernel:
+    def __init__(self) -> None:
+        self.launches = 0
+
+    def __getitem__(self, grid: object) -> Callable[..., None]:
+        def launch(*args: object, **kwargs: object) -> None:
+            self.launches += 1
+
+        return launch
+
+
+class Uploads(TorchDispatchMode):
+    """Notes every operation that takes a tensor of the host's to the device: a graph has none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        devices = {t.device.type for t in tree_leaves((args, kwargs, result)) if is_tensor(t)}
+        if devices == {"cpu", "meta"}:
+            self.found.append(str(func))
+        return result
+
+
+def is_tensor(value: object) -> bool:
+    return isinstance(value, torch.Tensor)
+
+
+@pytest.fixture
+def kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[NoKernel]:
+    from sr3d.sparse.triton import convolution_kernels, engine, pooling_kernels, tables
+
+    kernel = NoKernel()
+    for module, names in (
+        (convolution_kernels, ("convolution", "sum_groups")),
+        (pooling_kernels, ("max_pool",)),
+        (tables, ("_fill_tiles", "_rank_rows")),
+    ):
+        for name in names:
+            monkeypatch.setattr(module, name, kernel)
+    monkeypatch.setattr(engine, "INTERPRETED", True)
+    # Autocast does not know the meta device.
+    monkeypatch.setattr(functional, "_autocast", lambda x, weight: (x, weight))
+    with functional.engine("triton"):
+        yield kernel
+
+
+@pytest.mark.parametrize(
+    ("dataset", "dtype"), [("scannet", torch.float16), ("sunrgbd", torch.float32)]
+)
+def test_it_never_waits_and_brings_nothing_along(
+    kernels: NoKernel, dataset: str, dtype: torch.dtype
+) -> None:
+    model, points = thin_model(dataset), scan()
+    capacity = capacity_for(model, points)
+    network = FoldedTR3D(model.backbone, model.neck, model.bbox_head).to(dtype).to("meta")
+    fixed = FixedPass(network, model.config, model.test_config, model.dataset.rotated, capacity)
+    cloud = torch.empty(2, capacity.points, 3, device="meta")
+    with Uploads() as uploads:
+        found = fixed(cloud[0], cloud[1], torch.empty((), dtype=torch.int64, device="meta"))
+    assert found.keep.shape == (model.test_config.nms_pre, len(model.dataset.classes))
+    assert found.overflow.device.type == "meta"
+    assert kernels.launches > 50
+    assert uploads.found == []
+
+
+def test_the_check_notices_a_wait_and_an_upload() -> None:
+    values = torch.empty(3, device="meta")
+    with pytest.raises((NotImplementedError, RuntimeError)):
+        values.nonzero()
+    with pytest.raises((NotImplementedError, RuntimeError)):
+        values.sum().item()
+    with Uploads() as uploads:
+        torch.ones(3).to("meta")
+    assert len(uploads.found) == 1
