@@ -12,8 +12,9 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from sr3d.config import Config, did_you_mean
+from sr3d.config import Config, OwnData, default_config, did_you_mean
 from sr3d.data.datasets import Dataset
+from sr3d.data.own.levels import coarse_classes
 from sr3d.data.prepared import PreparedDataset
 from sr3d.errors import InputError
 from sr3d.files import sha256
@@ -33,6 +34,31 @@ def check_device(device: str) -> None:
         raise InputError(f"--device {device}: unknown{did_you_mean(device, DEVICES)}")
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: PyTorch sees no GPU; `sr3d doctor` tells why")
+
+
+def starting_config(dataset: str, data: Path, split: str) -> Config:
+    """The default configuration of a data set; of one's own, with what the prepared folder says.
+
+    split: whose scenes will be trained on.
+
+    Raises:
+        InputError: an unknown data set, or data that are not prepared, or no one's own.
+    """
+    return default_config(dataset, own_data(data, split) if dataset == "own" else OwnData())
+
+
+def own_data(data: Path, split: str) -> OwnData:
+    """What a prepared folder of one's own scans holds.
+
+    Raises:
+        InputError: it is not prepared, of another data set, or has no such split.
+    """
+    scenes = PreparedDataset(data, split)
+    manifest = scenes.manifest
+    if manifest.dataset != "own":
+        raise InputError(f"{data}: holds '{manifest.dataset}'; pass --dataset {manifest.dataset}")
+    levels = coarse_classes(scenes.without_points(), len(manifest.classes))
+    return OwnData(tuple(manifest.classes), levels, manifest.rotated, len(scenes))
 
 
 def open_split(data: Path, split: str, dataset: Dataset) -> PreparedDataset:
@@ -103,7 +129,7 @@ def finish_run(
         },
         machine=machine_facts(),
         versions=versions(),
-        engine="native",
+        engine=config.model.engine,
         device=device,
         started=watch.started.isoformat(timespec="seconds"),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -20,12 +20,11 @@ from types import FrameType
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from sr3d.config import Config, TrainConfig
 from sr3d.curve import Curve, Line
-from sr3d.data.datasets import get_dataset
+from sr3d.data.datasets import dataset_of
 from sr3d.data.loader import Place, TrainingScenes, epoch_batches, load_batches, on_device
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.scene import Scene
@@ -34,6 +33,7 @@ from sr3d.errors import InputError
 from sr3d.files import atomic_path, exclusive
 from sr3d.models.detector import Detector, build_detector
 from sr3d.models.outputs import GroundTruth, LossTerms
+from sr3d.models.weights import write_model
 from sr3d.progress import Progress
 from sr3d.records import (
     METRICS_FILE,
@@ -77,7 +77,7 @@ def train(job: TrainingJob, processes: Processes = ALONE) -> RunRecord:
         InputError: unusable data, another process that trains in this folder, fewer scenes in a
             batch than processes, or a loss that stopped being a number.
     """
-    scenes = open_split(job.data, job.split, get_dataset(job.config.dataset))
+    scenes = open_split(job.data, job.split, dataset_of(job.config))
     with exclusive(job.out / RUN_FILE) if processes.first else nullcontext():
         watch, config = Stopwatch(), job.config
         seed = train_seed(config.seed, job.index)
@@ -93,8 +93,8 @@ def train(job: TrainingJob, processes: Processes = ALONE) -> RunRecord:
 
 def _finish(training: _Training, watch: Stopwatch) -> RunRecord:
     job, config, model = training.job, training.job.config, training.model
-    with atomic_path(job.out / MODEL_FILE) as temporary:
-        save_file(model.state_dict(), temporary)
+    source = {"dataset": config.dataset, "setting": job.setting, "train": str(job.index)}
+    write_model(job.out / MODEL_FILE, model, config, source)
     (job.out / CURVE_FILE).replace(job.out / METRICS_FILE)
     record = finish_run(
         job.out,

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sr3d.data.datasets import get_dataset
+from sr3d.data.datasets import dataset_of, get_dataset
 from sr3d.data.loader import generator_for
 from sr3d.data.rooms.generate import generate_room
 from sr3d.data.scans import Reading, read_scan
 from sr3d.data.scene import Scene
 from sr3d.data.transforms import sample_points
 from sr3d.geometry.boxes import Boxes
-from sr3d.runs import open_split
+from sr3d.runs import open_split, starting_config
 
 # Points of a room that stands in for a scene: vertices of ScanNet's meshes, prepared points of SUN
 # RGB-D's frames, part of S3DIS's million, of which tests draw 100,000.
@@ -38,7 +38,8 @@ class PreparedScenes:
     count: int
 
     def load(self) -> list[Scene]:
-        prepared = open_split(self.folder, self.split, get_dataset(self.dataset))
+        dataset = dataset_of(starting_config(self.dataset, self.folder, self.split))
+        prepared = open_split(self.folder, self.split, dataset)
         count = min(self.count, len(prepared))
         return [prepared[i * len(prepared) // count] for i in range(count)]
 

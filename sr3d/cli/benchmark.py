@@ -40,7 +40,7 @@ def add_benchmark(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     )
     verb.add_argument(
         "--set", action="append", nargs="+", default=[], metavar="KEY=VALUE",
-        help="change the configuration; of a --run, test.… alone",
+        help="change the configuration; of a --run, test.… and model.engine alone",
     )  # fmt: skip
     verb.add_argument(
         "--run", type=Path, metavar="DIR", help="a training, for its weights and configuration"
@@ -136,14 +136,18 @@ def _setting(args: argparse.Namespace) -> tuple[str, Config]:
     if name not in SETTINGS:
         known = ", ".join(SETTINGS)
         raise InputError(f"--setting {name}: take {known}, and --set for what differs from them")
-    config = default_config(args.dataset or _dataset_of(args.data))
-    return name, config.with_overrides([*SETTINGS[name], *overrides])
+    return name, _default(args).with_overrides([*SETTINGS[name], *overrides])
 
 
-def _dataset_of(data: Path | None) -> str:
+def _default(args: argparse.Namespace) -> Config:
+    """That of --dataset, or of --data, whose folder also tells what one's own data are."""
+    if not args.data:
+        return default_config(args.dataset or "scannet")
     from sr3d.data.prepared import read_manifest
+    from sr3d.runs import starting_config
 
-    return read_manifest(data).dataset if data else "scannet"
+    name = args.dataset or read_manifest(args.data).dataset
+    return starting_config(name, args.data, args.split)
 
 
 def _source(args: argparse.Namespace, dataset: str) -> Source:

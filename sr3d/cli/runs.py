@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from sr3d.cli.arguments import Verbs
-from sr3d.config import DATASETS, Config, default_config
+from sr3d.config import DATASETS
 from sr3d.errors import InputError
 
 
@@ -37,7 +37,9 @@ def add_train(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 def _train(args: argparse.Namespace) -> None:
     with _one_voice():
         overrides = _overrides(args)
-        config: Config = default_config(args.dataset).with_overrides(overrides)
+        from sr3d.runs import starting_config
+
+        config = starting_config(args.dataset, args.data, args.split).with_overrides(overrides)
         if args.seed is not None:
             config = config.with_overrides([f"seed={args.seed}"])
         with _device(args):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sr3d.config import did_you_mean
+from sr3d.config import Config, did_you_mean
 from sr3d.errors import InputError
 
 
@@ -57,12 +57,34 @@ SYNTHETIC_ROTATED = Dataset("synthetic_rotated", _ROOM_CLASSES, _ROOM_LEVELS, ro
 DATASETS = {d.name: d for d in (SCANNET, SUNRGBD, S3DIS, SYNTHETIC, SYNTHETIC_ROTATED)}
 
 
+def dataset_of(config: Config) -> Dataset:
+    """The data set of a configuration: one of those above, or what it says of one's own data.
+
+    Raises:
+        InputError: it says nothing of them.
+    """
+    if config.dataset != "own":
+        return get_dataset(config.dataset)
+    own = config.own
+    if not own.classes:
+        raise InputError(
+            "dataset=own: own.classes is empty; `sr3d train --data DIR` takes it from the prepared "
+            "folder, and a training's folder has it"
+        )
+    return Dataset("own", own.classes, own.levels, own.rotated)
+
+
 def get_dataset(name: str) -> Dataset:
     """The data set of that name.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or it is one's own, which no name tells.
     """
+    if name == "own":
+        raise InputError(
+            "data set 'own': its classes are those of a prepared folder or of a training; name "
+            "that folder"
+        )
     if name not in DATASETS:
         raise InputError(f"unknown data set '{name}'{did_you_mean(name, list(DATASETS))}")
     return DATASETS[name]

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from sr3d.checked import Checked
-from sr3d.config import DATASETS, Config, default_config
+from sr3d.config import DATASETS, Config
 from sr3d.errors import InputError
 from sr3d.files import read_json
+from sr3d.runs import starting_config
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,9 @@ class Experiment:
     def config(self, job: Job) -> Config:
         """The configuration that the job runs under."""
         trained = self.trained_by(job).overrides if job.tests_of else ()
-        return default_config(job.dataset).with_overrides([*trained, *job.overrides])
+        data = self.data[job.dataset]
+        config = starting_config(job.dataset, data.folder, data.split)
+        return config.with_overrides([*trained, *job.overrides])
 
 
 def read_experiment(path: str | Path) -> Experiment:

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from sr3d.config import Config
-from sr3d.data.datasets import get_dataset
+from sr3d.data.datasets import dataset_of
 from sr3d.data.loader import generator_for
 from sr3d.data.scene import Scene
 from sr3d.data.transforms import augment, sample_points
@@ -69,7 +69,7 @@ def time_training(
     torch.manual_seed(0)
     model = build_detector(config).to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.train.warmup_start_lr)
-    dataset, place, endless = get_dataset(config.dataset), count(), cycle(scenes)
+    dataset, place, endless = dataset_of(config), count(), cycle(scenes)
 
     def load(batch: int) -> list[Scene]:
         return [

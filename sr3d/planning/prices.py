@@ -11,8 +11,8 @@ from functools import cache, partial
 
 import torch
 
-from sr3d.config import Config, ModelConfig, default_config
-from sr3d.data.datasets import get_dataset
+from sr3d.config import Config, DatasetName, ModelConfig, OwnData
+from sr3d.data.datasets import dataset_of
 from sr3d.errors import InputError
 from sr3d.machine import machine_facts
 from sr3d.models.detector import build_detector
@@ -123,7 +123,7 @@ def _price(
     runs: Earlier,
 ) -> Price:
     config = experiment.config(job)
-    model_bytes, checkpoint_bytes = _weights(config.dataset, config.model)
+    model_bytes, checkpoint_bytes = _weights(config.dataset, config.own, config.model)
     guess = Known(
         _DETECTIONS_AN_ANCHOR * config.test.nms_pre * _DETECTION_BYTES,
         f"a guess: {_DETECTIONS_AN_ANCHOR} detections of {_DETECTION_BYTES} bytes for each of "
@@ -141,7 +141,7 @@ def _price(
 
 def _measure_training(experiment: Experiment, config: Config, limit: float) -> Known:
     data = experiment.data[config.dataset]
-    sample = sample_scenes(get_dataset(config.dataset), data, data.split)
+    sample = sample_scenes(dataset_of(config), data, data.split)
     timed = time_training(config, sample.scenes, limit, experiment.device, experiment.workers)
     size, full = timed.batch, config.train.batch_size
     scaled = f", times {full / size:g} for batches of {full}" if size < full else ""
@@ -151,7 +151,7 @@ def _measure_training(experiment: Experiment, config: Config, limit: float) -> K
 
 def _measure_test(experiment: Experiment, config: Config, limit: float) -> Known:
     data = experiment.data[config.dataset]
-    sample = sample_scenes(get_dataset(config.dataset), data, data.test_split)
+    sample = sample_scenes(dataset_of(config), data, data.test_split)
     timed = time_test(config, sample.scenes, limit, experiment.device)
     return _measured(timed, experiment, f"{timed.runs} tests of an untrained network", sample.what)
 
@@ -170,9 +170,9 @@ def _need(device: str) -> None:
 
 
 @cache
-def _weights(dataset: str, model: ModelConfig) -> tuple[int, int]:
+def _weights(dataset: DatasetName, own: OwnData, model: ModelConfig) -> tuple[int, int]:
     """Bytes of a model's file, and of a checkpoint: AdamW keeps two numbers a parameter."""
-    config = Config(dataset=default_config(dataset).dataset, model=model)
+    config = Config(dataset=dataset, own=own, model=model)
     network = build_detector(config)
     weights = sum(v.numel() * v.element_size() for v in network.state_dict().values())
     return weights, weights + 2 * sum(p.numel() * p.element_size() for p in network.parameters())

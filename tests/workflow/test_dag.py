@@ -46,6 +46,8 @@ def jobs(trainings: int, tests: int, datasets: int = 1, settings: int = 4) -> di
         ("demo", {"prepare_synthetic": 1, **jobs(5, 5, settings=2)}),
         ("full", {"prepare_synthetic": 1, **jobs(5, 5)}),
         ("rotated", {"prepare_synthetic_rotated": 1, **jobs(5, 5, settings=2)}),
+        ("own", {"prepare_own": 1, **jobs(5, 5)}),
+        ("own_small", {"prepare_own": 1, **jobs(5, 5, settings=2)}),
     ],
 )
 def test_a_tier_plans_its_whole_protocol(
@@ -158,8 +160,34 @@ def test_the_real_sunrgbd_tier_trains_on_the_frames_that_it_tests(checkout: Chec
     assert "train0/test0 --split val" in done.stdout
 
 
+def test_own_scans_are_prepared_as_told_and_trained_small_on_request(checkout: Checkout) -> None:
+    config = ("tier=own_small", "raw={own: my scans}", "prepare_own=[--up, y, --val, '0.3']")
+    done = checkout.snakemake("-n", "-p", "--config", *config)
+    assert done.returncode == 0, done.stdout
+    prepare = "sr3d prepare folder --raw 'my scans' --out data/own --workers 2 --up y --val 0.3"
+    assert prepare in done.stdout
+    train = (
+        "sr3d train --dataset own --data data/own --split train --setting sr3d --train 0 --seed 0"
+        " --out results/own_small/own/sr3d/train0 --threads 1 --device cpu  --set"
+        " model=small train=small augment=small >"
+    )
+    assert train in done.stdout
+    papers = checkout.snakemake("-n", "-p", "--config", "tier=own", "device=cuda")
+    assert papers.returncode == 0, papers.stdout
+    assert "--out results/own/own/sr3d/train4 --threads " in papers.stdout
+    assert "--device cuda --workers 4" in papers.stdout
+    assert "small" not in papers.stdout
+
+
+def test_any_setting_can_be_trained_on_own_scans(checkout: Checkout) -> None:
+    few = ("trainings=1", "tests=1")
+    planned = checkout.planned("--config", "tier=own", "tables=[table1, table5, open]", *few)
+    assert planned["prepare_own"] == 1
+    assert planned["train"] > 10
+
+
 def test_downloads_ask_for_what_the_configuration_says(checkout: Checkout, tmp_path: Path) -> None:
-    moved = ["tier=paper", "raw={scannet: elsewhere, sunrgbd: there, s3dis: x}"]
+    moved = ["tier=paper", "raw={scannet: elsewhere, sunrgbd: there}"]
     done = checkout.snakemake("-n", "-p", "--config", *moved)
     assert done.returncode == 0, done.stdout
     scannet = "sr3d download scannet --out elsewhere --url http://kaldir.vc.cit.tum.de/scannet/"

@@ -39,7 +39,7 @@ def planned_data(dataset: str) -> dict:
         "test_split": EXPERIMENT["test_split"],
         "scenes": PUBLISHED.get(dataset, own),
     }
-    return value if dataset in PUBLISHED else {**value, "points": rooms["points"]}
+    return {**value, "points": rooms["points"]} if dataset.startswith("synthetic") else value
 
 
 def experiment(wildcards, resources) -> str:

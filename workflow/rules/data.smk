@@ -140,6 +140,27 @@ rule prepare_s3dis:
         " --workers {threads} > {log:q} 2>&1"
 
 
+# Scans that are added and labels that are mended ask for it by `--forcerun prepare_own`: whatever
+# changes here trains everything again.
+rule prepare_own:
+    output:
+        manifest=f"{EXPERIMENT['data']['own']}/manifest.json",
+    log:
+        "<logs>/prepare/own.log",
+    conda:
+        "../../envs/gpu.yaml"
+    threads: 2
+    params:
+        folder=subpath(output.manifest, parent=True),
+        raw=raw("own"),
+        told=EXPERIMENT.get("prepare_own", []),
+    message:
+        "prepare your own scans"
+    shell:
+        "sr3d prepare folder --raw {params.raw:q} --out {params.folder:q}"
+        " --workers {threads} {params.told:q} > {log:q} 2>&1"
+
+
 rule prepare_real:
     output:
         manifest=f"{EXPERIMENT['data']['real']}/manifest.json",

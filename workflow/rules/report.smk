@@ -1,6 +1,8 @@
 # Summaries into the report and the MLflow store.
 
 
+# Beside what is declared lie the other formats, the figures and the 3D viewers of their scenes:
+# which there are depends on what ran, and `sr3d report` itself removes those of before.
 rule report:
     input:
         summaries=summaries,

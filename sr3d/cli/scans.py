@@ -1,0 +1,53 @@
+"""What is told of scans on the command line: options that `detect` and `prepare folder` share."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from sr3d.cli.arguments import VerbParser
+from sr3d.errors import InputError
+
+if TYPE_CHECKING:
+    from sr3d.data.scans import Reading
+
+
+def add_scan_options(verb: argparse.ArgumentParser) -> None:
+    scan = verb.add_argument_group("what is told of the scans, instead of found")
+    scan.add_argument("--up", metavar="AXIS", help="x, y, z, -x, -y, -z or a direction X,Y,Z")
+    scan.add_argument("--unit", metavar="UNIT", help="m, cm, mm, ft or in")
+    scan.add_argument(
+        "--colors", metavar="RANGE", help="0-1, 0-255, 0-65535, or none to leave them out"
+    )
+    scan.add_argument("--columns", type=int, metavar="N", help="values of a point, of .bin files")
+    scan.add_argument(
+        "--intrinsics", nargs=4, type=float, metavar=("FX", "FY", "CX", "CY"),
+        help="of depth images, in pixels",
+    )  # fmt: skip
+    scan.add_argument(
+        "--depth-scale", type=float, metavar="N", help="a depth image's values of a metre (1000)"
+    )
+    scan.add_argument(
+        "--density", type=float, metavar="N", help="points a square metre of a mesh (500)"
+    )
+    if isinstance(verb, VerbParser):
+        verb.signed = ("--up",)
+
+
+def reading_of(args: argparse.Namespace) -> Reading:
+    """What was told.
+
+    Raises:
+        InputError: an option that makes no sense.
+    """
+    from sr3d.data.scans import Reading
+
+    if args.columns is not None and args.columns < 3:
+        raise InputError(f"--columns {args.columns}: a point has x, y and z at least")
+    told = {
+        name: getattr(args, name)
+        for name in ("up", "unit", "colors", "columns", "depth_scale", "density")
+    }
+    if args.intrinsics is not None:
+        told["intrinsics"] = tuple(args.intrinsics)
+    return Reading(**{name: value for name, value in told.items() if value is not None})

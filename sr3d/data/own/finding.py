@@ -1,0 +1,246 @@
+"""Which file has the labels of which scan, and in which format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sr3d.checked import Checked
+from sr3d.data.own.coco import is_coco, read_coco
+from sr3d.data.own.labelcloud import in_degrees, is_labelcloud, read_labelcloud
+from sr3d.data.own.labels import Label
+from sr3d.data.own.ours import is_ours, read_all_ours, read_ours
+from sr3d.data.own.supervisely import is_supervisely, read_supervisely
+from sr3d.data.own.sustech import is_sustech, read_sustech
+from sr3d.errors import InputError
+from sr3d.files import read_json
+
+FORMATS = (
+    "sr3d", "coco", "labelcloud", "labelcloud-degrees", "labelcloud-radians", "sustech",
+    "supervisely",
+)  # fmt: skip
+"""What `--boxes` takes. Files of a format that is told are not looked at for another one."""
+
+ALL_IN_ONE = "boxes.json"
+_PLACES = ("labels", "label", "ann")  # folders beside the scans' own, as annotation tools have them
+_REMEDY = "docs/own_data.md shows every format"
+
+
+@dataclass(frozen=True)
+class LabelledScan:
+    """A scan, the file with its labels, and how to read these in the unit of the scan.
+
+    path: of the scan; name: relative to the folder. labels: the file, which may not exist.
+    """
+
+    path: Path
+    name: Path
+    labels: Path
+    read: Callable[[str | None], list[Label]] = field(repr=False)
+
+
+def find_labels(
+    raw: Path,
+    scans: Sequence[tuple[Path, Path]],
+    told: str | None = None,
+    folder: Path | None = None,
+) -> tuple[list[LabelledScan], str]:
+    """Every scan with its labels, and the name of the format.
+
+    scans: paths and names, see `find_scans`. told: one of `FORMATS`. folder: where labels are
+    looked for; by default beside each scan, or in a folder `labels`, `label` or `ann` there, beside
+    or above. A list for all scans is `boxes.json`, or the only JSON file in COCO's manner, in `raw`
+    or the folder.
+
+    Raises:
+        InputError: no labels at all, a file that is of no format, or entries that fit no scan.
+    """
+    if told is not None and told not in FORMATS:
+        raise InputError(f"--boxes {told}: take {', '.join(FORMATS)}")
+    if (whole := _list_of_all(folder or raw, told)) is not None:
+        return _from_list(whole, scans, told)
+    files = [_beside(raw, path, name, folder) for path, name in scans]
+    values = {path: _attempt(path, told) for path in files if path.is_file()}
+    if not values:
+        places = folder or raw
+        raise InputError(
+            f"{places}: no labels in it: neither {ALL_IN_ONE} nor, for example, "
+            f"{files[0].name} for {scans[0][1]}; name their folder with --labels; {_REMEDY}"
+        )
+    sound = [value for value in values.values() if not isinstance(value, InputError)]
+    # labelCloud writes degrees or radians, which only all files together tell.
+    clouds = [value for kind, value in sound if kind == "labelcloud"]
+    degrees = in_degrees(clouds) if clouds else told == "labelcloud-degrees"
+
+    def reader(path: Path) -> Callable[[str | None], list[Label]]:
+        def read(unit: str | None) -> list[Label]:
+            found = values[path]
+            if isinstance(found, InputError):
+                raise found
+            kind, value = found
+            return _read(value, kind, degrees, unit)
+
+        return read
+
+    found = [
+        LabelledScan(scan, name, path, reader(path))
+        for (scan, name), path in zip(scans, files, strict=True)
+    ]
+    names = sorted({kind for kind, _ in sound})
+    if clouds:
+        names[names.index("labelcloud")] = f"labelcloud-{'degrees' if degrees else 'radians'}"
+    return found, " and ".join(names)
+
+
+def _value(path: Path) -> Checked:
+    return Checked(read_json(path), f"{path}:")
+
+
+def _attempt(path: Path, told: str | None) -> tuple[str, Checked] | InputError:
+    """A file's format and content, or what is wrong with it, which may not matter."""
+    try:
+        value = _value(path)
+        return told or _kind(value), value
+    except InputError as error:
+        return error
+
+
+def _kind(value: Checked) -> str:
+    for kind, test in (
+        ("supervisely", is_supervisely),  # its files have `objects` too
+        ("labelcloud", is_labelcloud),
+        ("sustech", is_sustech),
+        ("sr3d", is_ours),
+    ):
+        if test(value.value):
+            return kind
+    raise InputError(f"{value.where} no labels of a known format; {_REMEDY}")
+
+
+def _read(value: Checked, kind: str, degrees: bool, unit: str | None) -> list[Label]:
+    match kind:
+        case "sr3d":
+            return read_ours(value, unit)
+        case "labelcloud" | "labelcloud-degrees" | "labelcloud-radians":
+            return read_labelcloud(value, degrees)
+        case "sustech":
+            return read_sustech(value)
+        case _:
+            return read_supervisely(value)
+
+
+def _list_of_all(folder: Path, told: str | None) -> Checked | None:
+    """The one file with the labels of all scans, if there is such a file."""
+    if (path := folder / ALL_IN_ONE).is_file():
+        return _value(path)
+    if told not in (None, "coco"):
+        return None
+    lists = [value for path in sorted(folder.glob("*.json")) if (value := _coco_list(path))]
+    if len(lists) > 1:
+        names = " and ".join(value.where.rstrip(":") for value in lists[:2])
+        raise InputError(f"{names}: both list boxes; make one {ALL_IN_ONE} of them")
+    if told == "coco" and not lists:
+        raise InputError(f"{folder}: no JSON file with images, categories and annotations in it")
+    return lists[0] if lists else None
+
+
+def _coco_list(path: Path) -> Checked | None:
+    """The file, if it is such a list; what else is wrong with it may not matter."""
+    try:
+        value = _value(path)
+    except InputError:
+        return None
+    return value if is_coco(value.value) else None
+
+
+def _from_list(
+    value: Checked, scans: Sequence[tuple[Path, Path]], told: str | None
+) -> tuple[list[LabelledScan], str]:
+    kind = told or ("coco" if is_coco(value.value) else "sr3d")
+    path = Path(value.where.rstrip(":"))
+    entries: Mapping[str, Checked | list[Label]]
+    if kind == "coco":
+        entries = read_coco(value)
+    elif kind == "sr3d":
+        entries = read_all_ours(value)
+    else:
+        raise InputError(f"--boxes {kind}: {path} is one file for all scans; take coco or sr3d")
+    owners = match_names(entries, [name for _, name in scans], str(path))
+
+    def reader(entry: Checked | list[Label]) -> Callable[[str | None], list[Label]]:
+        return lambda unit: entry if isinstance(entry, list) else read_ours(entry, unit)
+
+    found = [
+        LabelledScan(scan, name, path, reader(entries[owners[name]]))
+        if name in owners
+        else LabelledScan(scan, name, path, _unlisted(path, name))
+        for scan, name in scans
+    ]
+    return found, kind
+
+
+def _unlisted(path: Path, name: Path) -> Callable[[str | None], list[Label]]:
+    def read(unit: str | None) -> list[Label]:
+        raise InputError(
+            f"{path}: does not list {name}; add it, without boxes if it has none, or leave it out "
+            "with --keep-going"
+        )
+
+    return read
+
+
+def match_names(
+    listed: Sequence[str] | Mapping[str, object], scans: Sequence[Path], where: str
+) -> dict[Path, str]:
+    """To each scan that is listed the word that names it: its path in the folder, the end of that,
+    or a longer one, with or without the kind of file.
+
+    Raises:
+        InputError: a word that names no scan or several, or a scan that is named twice.
+    """
+    whole: dict[str, list[Path]] = {}
+    ends: dict[str, list[Path]] = {}
+    for scan in scans:
+        for name in {scan.as_posix(), scan.with_suffix("").as_posix()}:
+            whole.setdefault(name, []).append(scan)
+        for name in {scan.name, scan.stem}:
+            ends.setdefault(name, []).append(scan)
+    found: dict[Path, str] = {}
+    for word in listed:
+        parts = Path(word).parts
+        tails = ["/".join(parts[i:]) for i in range(len(parts))]
+        places = [own for tail in tails if (own := whole.get(tail) or ends.get(tail))]
+        owners = places[0] if places else []
+        if len(owners) != 1:
+            what = "no scan of the folder" if not owners else f"{len(owners)} scans of the folder"
+            raise InputError(f"{where}: '{word}' names {what}; name each by its path in the folder")
+        if owners[0] in found:
+            raise InputError(
+                f"{where}: '{word}' and '{found[owners[0]]}' are one scan; list it once"
+            )
+        found[owners[0]] = word
+    return found
+
+
+def _beside(raw: Path, scan: Path, name: Path, folder: Path | None) -> Path:
+    """The label file of a scan; the likeliest place where there is none."""
+    if folder is not None:
+        folders = [folder / name.parent, folder]
+    else:
+        around = [scan.parent, raw, *([scan.parent.parent] if scan.parent != raw else [])]
+        folders = [scan.parent, *(place / part for place in around for part in _PLACES)]
+    # Named after the whole file first: beside a depth image, NAME.json may be its camera's.
+    names = (f"{scan.name}.json", f"{scan.stem}.json")
+    places = [place / file for place in folders for file in names]
+    there = (path for path in places if path.is_file() and not _is_camera(scan, path))
+    return next(there, places[0])
+
+
+def _is_camera(scan: Path, path: Path) -> bool:
+    """Whether it is the file of a depth image's intrinsics."""
+    if scan.suffix.lower() != ".png":
+        return False
+    value = read_json(path)
+    return isinstance(value, dict) and bool({"fx", "K", "intrinsics", "intrinsic_matrix",
+                                             "camera_matrix"} & value.keys())  # fmt: skip

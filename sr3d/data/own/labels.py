@@ -1,0 +1,177 @@
+"""A labelled box as its file has it, and what becomes of it in an upright scene."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sr3d.checked import Checked
+from sr3d.data.scans.frame import Frame, turn_upright
+from sr3d.errors import InputError
+
+Array = npt.NDArray[Any]
+
+_LEAN = math.radians(1.0)  # of a box that counts as upright
+_EVEN = 1e-3  # radians between an edge and an axis that are parallel
+_FLAT = 0.01  # cosine between edges that are perpendicular; and of a size, what a corner may be off
+
+
+@dataclass(frozen=True)
+class Label:
+    """A box in the coordinates and the unit of its scan.
+
+    name: its class. center: (3,). size: (3,), full lengths along its own axes. turn: these axes, as
+    the columns of (3, 3); or a yaw in radians about the scan's up-axis, counter-clockwise seen from
+    above. where: the file and the field that it is from.
+    """
+
+    name: str
+    center: Array
+    size: Array
+    turn: Array | float
+    where: str
+
+    def placed(self, frame: Frame, *, upright: bool = False, aligned: bool = False) -> Array:
+        """(7,) centre, size and yaw in upright metres; a quarter turn is no yaw but another size.
+
+        upright: a box that leans becomes the smallest upright one of its heading around it.
+        aligned: a box with a yaw becomes the smallest axis-aligned one around it.
+
+        Raises:
+            InputError: the box leans, and `upright` is not asked for.
+        """
+        axes = yaw_axes(self.turn) if isinstance(self.turn, float) else frame.rotation @ self.turn
+        size, yaw, lean = _heading(axes, self.size)
+        if lean > _LEAN and not upright:
+            raise InputError(
+                f"{self.where}: leans by {math.degrees(lean):.1f}°, and detectors know upright "
+                "boxes alone; if the scan is not upright tell its --up, else mend the box, or give "
+                "--upright for upright boxes around such"
+            )
+        if aligned and yaw:
+            size, yaw = np.abs(yaw_axes(yaw)) @ size, 0.0
+        center = frame.scale * frame.rotation @ (self.center - frame.origin)
+        return np.concatenate([center, frame.scale * size, [yaw]])
+
+    def is_turned(self, up: str | None) -> bool:
+        """Whether it has a yaw; where `up` is not told, whether it is parallel to no axes."""
+        if isinstance(self.turn, float):
+            return _heading(yaw_axes(self.turn), self.size)[1] != 0
+        if up is not None:
+            return _heading(turn_upright(up) @ self.turn, self.size)[1] != 0
+        return bool((np.sort(np.abs(self.turn), axis=0)[:2] > _EVEN).any())
+
+
+def _heading(axes: Array, size: Array) -> tuple[Array, float, float]:
+    """Size (3,) along heading, side and height, yaw and lean (radians) of a box with these axes."""
+    up = int(np.abs(axes[2]).argmax())
+    first, second = (up + 1) % 3, (up + 2) % 3
+    yaw = math.atan2(axes[1, first], axes[0, first])
+    lean = math.acos(min(1.0, abs(float(axes[2, up]))))
+    upright = size[[first, second, up]]
+    if lean > _LEAN:
+        upright = np.abs(yaw_axes(yaw).T @ axes) @ size
+    quarters = round(yaw / (math.pi / 2))
+    if abs(yaw - quarters * math.pi / 2) < _EVEN:
+        return (upright[[1, 0, 2]] if quarters % 2 else upright), 0.0, lean
+    return upright, yaw, lean
+
+
+def yaw_axes(yaw: float) -> Array:
+    """(3, 3), the turn about z."""
+    cos, sin = math.cos(yaw), math.sin(yaw)
+    return np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+
+
+def euler_axes(angles: Array, order: str) -> Array:
+    """(3, 3), the product of the turns about x, y and z by `angles` (radians), in that order from
+    left to right: "xyz" is Rx · Ry · Rz.
+    """
+    product = np.eye(3)
+    for name in order:
+        i = "xyz".index(name)
+        cos, sin = math.cos(angles[i]), math.sin(angles[i])
+        turn, (j, k) = np.eye(3), ((i + 1) % 3, (i + 2) % 3)
+        turn[j, j], turn[j, k], turn[k, j], turn[k, k] = cos, -sin, sin, cos
+        product = product @ turn
+    return product
+
+
+def label_of(
+    name: Checked, center: Array, size: Array, turn: Array | float, whole: Checked
+) -> Label:
+    """A label, checked.
+
+    Raises:
+        InputError: no class, or a size that is not positive.
+    """
+    text = name.text()
+    if not text:
+        raise InputError(f"{name.where}: is empty; name the class of the box")
+    if not (size > 0).all():
+        shown = " × ".join(f"{edge:g}" for edge in size)
+        raise InputError(f"{whole.where}: the box has no extent ({shown}); remove it or mend it")
+    return Label(text, center, size, turn, whole.where)
+
+
+def label_of_corners(
+    name: Checked, corners: Array, along: tuple[int, int, int, int], whole: Checked
+) -> Label:
+    """A label from its corners (8, 3). along: a corner, and its neighbours along the three axes.
+
+    Raises:
+        InputError: the corners are no cuboid's.
+    """
+    origin, *ends = (corners[i] for i in along)
+    edges = np.stack(ends, axis=1) - origin[:, None]
+    size = np.linalg.norm(edges, axis=0)
+    axes = edges / np.maximum(size, 1e-12)
+    center = origin + edges.sum(axis=1) / 2
+    off = float(np.abs(corners.mean(axis=0) - center).max())
+    if np.abs(axes.T @ axes - np.diag(np.diag(axes.T @ axes))).max() > _FLAT or off > _FLAT * max(
+        size
+    ):
+        raise InputError(f"{whole.where}: its corners are no cuboid's, in their order; mend it")
+    return label_of(name, center, size, axes, whole)
+
+
+def numbers(value: Checked, count: int) -> Array:
+    """(count,) float64 of a list.
+
+    Raises:
+        InputError: of another length, or something in it is no finite number.
+    """
+    items = value.items()
+    if len(items) != count:
+        raise value.wrong(f"{count} numbers")
+    return np.array([number(item) for item in items])
+
+
+def rotation(value: Checked) -> Array:
+    """(3, 3), whose columns are perpendicular and of length 1.
+
+    Raises:
+        InputError: they are not.
+    """
+    rows = value.items()
+    found = np.array([numbers(row, 3) for row in rows])
+    if found.shape != (3, 3) or np.abs(found.T @ found - np.eye(3)).max() > _EVEN:
+        raise value.wrong("a 3 × 3 rotation")
+    return found
+
+
+def named_numbers(value: Checked, *names: str) -> Array:
+    """float64 of the entries of a mapping, in the order of the names."""
+    return np.array([number(value.get(name)) for name in names])
+
+
+def number(value: Checked) -> float:
+    """A finite number."""
+    found = value.real()
+    if not math.isfinite(found):
+        raise value.wrong("a finite number")
+    return found

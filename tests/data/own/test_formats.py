@@ -1,0 +1,273 @@
+"""Every format of label files: examples to the letter of the code or the page that defines it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sr3d.checked import Checked
+from sr3d.data.own.coco import read_coco
+from sr3d.data.own.labelcloud import in_degrees, read_labelcloud
+from sr3d.data.own.labels import Label
+from sr3d.data.own.ours import read_all_ours, read_ours
+from sr3d.data.own.supervisely import read_supervisely
+from sr3d.data.own.sustech import read_sustech
+from sr3d.data.scans.frame import Frame
+from sr3d.errors import InputError
+from tests.data.own.making import CHAIR, labelcloud_vertices, turn_x, turn_y, turn_z, xyz
+
+CENTER, SIZE = np.array([1.0, -2.0, 0.5]), np.array([2.0, 1.0, 0.75])
+
+
+def checked(value: Any) -> Checked:
+    return Checked(json.loads(json.dumps(value)), "a.json:")
+
+
+def boxes(labels: list[Label], frame: Frame | None = None) -> list[list[float]]:
+    return [label.placed(frame or Frame(), upright=True).round(4).tolist() for label in labels]
+
+
+# ---------------------------------------------------------------- ours
+
+
+def test_ours_is_what_detect_writes_and_scores_and_corners_count_for_nothing() -> None:
+    frame = Frame.of(np.zeros((1, 3)), "y", "m")
+    box = {
+        **CHAIR, "yaw": 0.3, "score": 0.1, "corners": [[9, 9, 9]] * 8,
+        "rotation": (frame.rotation.T @ turn_z(0.3)).tolist(),
+    }  # fmt: skip
+    told = {"up": "y", "unit": "m", "metres_per_unit": 1.0, "rotation": frame.rotation.tolist()}
+    whole = {"schema": "sr3d/detections", "frame": told, "detections": [box]}
+    for value in (whole, {"frame": told, "boxes": [{k: v for k, v in box.items() if k != "yaw"}]}):
+        (found,) = boxes(read_ours(checked(value)), frame)
+        center = frame.rotation @ np.array([0.5, 0.25, 0.5])
+        assert found == pytest.approx([*center, 0.5, 0.75, 1.0, 0.3])
+
+
+def test_a_yaw_that_was_mended_counts_and_the_rotation_beside_it_does_not() -> None:
+    box = {**CHAIR, "yaw": 0.5, "rotation": turn_z(0.1).tolist()}
+    told = {"up": "z", "unit": "m", "rotation": np.eye(3).tolist()}
+    (found,) = read_ours(checked({"frame": told, "detections": [box]}))
+    assert found.placed(Frame())[6] == pytest.approx(0.5)
+
+
+def test_without_a_frame_a_yaw_is_about_the_up_axis_of_the_scan_as_it_is_read() -> None:
+    frame = Frame.of(np.zeros((1, 3)), "y", "cm")
+    (found,) = read_ours(checked({"boxes": [{**CHAIR, "yaw": 0.3}]}))
+    assert found.placed(frame)[3:].tolist() == pytest.approx([0.005, 0.0075, 0.01, 0.3])
+
+
+def test_one_file_of_ours_has_a_list_or_a_whole_file_for_each_scan() -> None:
+    value = checked({"scans": {"a.ply": [CHAIR], "b.ply": {"detections": []}}})
+    entries = read_all_ours(value)
+    assert [len(read_ours(entry)) for entry in entries.values()] == [1, 0]
+
+
+def test_detections_that_were_found_in_another_unit_are_refused() -> None:
+    told = {"unit": "mm", "rotation": np.eye(3).tolist()}
+    value = checked({"frame": told, "detections": []})
+    assert read_ours(value, "mm") == []
+    with pytest.raises(InputError, match=r"a\.json: frame\.unit: detect took .* mm, .* m; tell"):
+        read_ours(value, "m")
+
+
+@pytest.mark.parametrize(
+    ("box", "told"),
+    [
+        ({**CHAIR, "class": 3}, r"\[0\]\.class: expected a text, got '3'"),
+        ({"class": "a", "size": [1, 1, 1]}, r"\[0\]: 'center' is missing"),
+        ({**CHAIR, "size": [1, 1]}, r"\[0\]\.size: expected 3 numbers"),
+        ({**CHAIR, "yaw": "30"}, r"\[0\]\.yaw: expected a number"),
+        (
+            {"class": "a", "center": [0, 0, 0], "size": [1, 1, 1], "rotation": []},
+            r"\[0\]\.rotation: exp",
+        ),
+        (
+            {"class": "a", "center": [0, 0, 0], "size": [1, 1, 1], "rotation": [[1, 0, 0]] * 3},
+            r"\[0\]\.rotation: expected a 3 × 3 rotation",
+        ),
+    ],
+)
+def test_a_wrong_box_of_ours_is_refused_by_field(box: dict[str, Any], told: str) -> None:
+    with pytest.raises(InputError, match=rf"^a\.json: detections{told}"):
+        read_ours(checked({"detections": [box]}))
+
+
+# ---------------------------------------------------------------- COCO-like lists
+
+LIST: dict[str, Any] = {
+    "images": [{"id": 7, "file_name": "a.ply"}, {"id": "x", "file_path": "sub/b.png"}],
+    "categories": [{"id": 3, "name": "chair", "supercategory": "seat"}],
+    "annotations": [
+        {"id": 1, "image_id": 7, "category_id": 3, "bbox_3d": [*CENTER, *SIZE, 0.3]},
+        {"id": 2, "image_id": 7, "category_id": 3, "bbox3D": [*CENTER, *SIZE]},
+    ],
+}
+
+
+def test_a_coco_like_list_has_centre_size_and_perhaps_a_yaw() -> None:
+    found = read_coco(checked(LIST))
+    assert boxes(found["a.ply"]) == [[*CENTER, *SIZE, 0.3], [*CENTER, *SIZE, 0.0]]
+    assert [label.name for label in found["a.ply"]] == ["chair", "chair"]
+    assert found["sub/b.png"] == []
+    as_scans = {"scans" if name == "images" else name: value for name, value in LIST.items()}
+    assert boxes(read_coco(checked(as_scans))["a.ply"]) == boxes(found["a.ply"])
+
+
+def test_six_numbers_lie_along_the_scans_axes_and_of_seven_the_last_size_is_the_height() -> None:
+    frame = Frame.of(np.zeros((1, 3)), "y", "m")
+    one, other = boxes(read_coco(checked(LIST))["a.ply"], frame)
+    assert one[3:] == [2.0, 1.0, 0.75, 0.3]
+    assert other[3:] == [2.0, 0.75, 1.0, 0.0]
+
+
+def omni3d_corners(center: np.ndarray, dimensions: np.ndarray, turn: np.ndarray) -> np.ndarray:
+    """(8, 3) in the order of Omni3D's drawing; dimensions: width, height, length."""
+    width, height, length = dimensions / 2
+    x = [-1, 1, 1, -1, -1, 1, 1, -1]
+    y = [-1, -1, 1, 1, -1, -1, 1, 1]
+    z = [-1, -1, -1, -1, 1, 1, 1, 1]
+    return np.array([x, y, z]).T * [length, height, width] @ turn.T + center
+
+
+def test_omni3ds_corners_and_its_centre_dimensions_and_rotation_are_one_box() -> None:
+    camera = Frame.of(np.zeros((1, 3)), "-y", "m")  # x right, y down, z forward
+    center, dimensions, turn = np.array([0.5, 0.25, 3]), np.array([0.6, 1.5, 2.0]), turn_y(0.4)
+    common = {"image_id": 7, "category_id": 3}
+    one = {**common, "bbox3D_cam": omni3d_corners(center, dimensions, turn).tolist()}
+    other = {**common, "center_cam": [*center], "dimensions": [*dimensions], "R_cam": turn.tolist()}
+    without = {**common, "valid3D": False, "bbox3D_cam": -1}
+    found = read_coco(checked({**LIST, "annotations": [one, {**other, "bbox3D_cam": -1}, without]}))
+    first, second = found["a.ply"]
+    assert boxes([first], camera) == boxes([second], camera)
+    box = first.placed(camera)
+    assert box[:3] == pytest.approx(camera.rotation @ center)
+    assert sorted(box[3:5]) == pytest.approx([0.6, 2.0])
+    assert box[5] == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda v: v["annotations"][0].update(image_id=8), r"annotations\[0\]\.image_id: no entry"),
+        (lambda v: v["annotations"][1].update(category_id=1), r"annotations\[1\]\.category_id: no"),
+        (
+            lambda v: v["annotations"][0].update(bbox_3d=[1] * 9),
+            r"annotations\[0\]\.bbox_3d: expected centre, size and perhaps a yaw, 6 or 7 numbers",
+        ),
+        (lambda v: v["annotations"][0].pop("bbox_3d"), r"annotations\[0\]: 'bbox_3d' is missing"),
+        (
+            lambda v: v["annotations"][0].update(bbox_3d=[0, 0, "1", 1, 1, 1]),
+            r"annotations\[0\]\.bbox_3d\[2\]: expected a number, got '1'",
+        ),
+        (
+            lambda v: v["annotations"][0].update(bbox_3d=[0, 0, 0, 1, 1, math.inf]),
+            r"annotations\[0\]\.bbox_3d\[5\]: expected a finite number",
+        ),
+        (lambda v: v["images"][0].pop("file_name"), r"images\[0\]: 'file_name' is missing"),
+    ],
+)
+def test_a_wrong_list_is_refused_by_field(change: Callable[[Any], Any], told: str) -> None:
+    value = json.loads(json.dumps(LIST))
+    change(value)
+    with pytest.raises(InputError, match=rf"^a\.json: {told}"):
+        read_coco(Checked(value, "a.json:"))
+
+
+# ---------------------------------------------------------------- labelCloud
+
+
+def centroid(degrees: list[float], relative: bool) -> dict[str, Any]:
+    """As `CentroidFormat.export_labels` writes an object; relative: `centroid_rel`."""
+    angles = np.array(degrees, dtype=float)
+    if relative:
+        angles = np.radians(angles)
+        angles[angles > np.pi] -= 2 * np.pi
+    return {
+        "name": "chair",
+        "centroid": xyz(CENTER),
+        "dimensions": dict(zip(("length", "width", "height"), SIZE.tolist(), strict=True)),
+        "rotations": xyz(angles.round(8)),
+    }
+
+
+@pytest.mark.parametrize("degrees", [[0, 0, 0], [0, 0, 300], [5, 350, 200]])
+def test_labelclouds_three_formats_are_one_box(degrees: list[float]) -> None:
+    vertices = {
+        "name": "chair",
+        "vertices": labelcloud_vertices(CENTER, SIZE, np.array(degrees, dtype=float)),
+    }
+    values = (centroid(degrees, False), centroid(degrees, True), vertices)
+    files = [checked({"objects": [value]}) for value in values]
+    found = [boxes(read_labelcloud(file, in_degrees([file]))) for file in files]
+    assert found[0] == found[1] == found[2]
+    rx, ry, rz = np.radians(degrees)
+    turn = turn_z(rz) @ turn_y(ry) @ turn_x(rx)
+    wanted = Label("chair", CENTER, SIZE, turn, "").placed(Frame(), upright=True)
+    assert found[0][0] == pytest.approx(wanted.tolist(), abs=2e-4)
+
+
+def test_labelclouds_own_example_of_vertices() -> None:
+    # Its test of the export: a unit cube turned by 90, 180 and 270 degrees.
+    vertices = labelcloud_vertices(np.zeros(3), np.ones(3), np.array([90.0, 180, 270]))
+    assert vertices[0] == [0.5, -0.5, 0.5]
+    assert vertices[6] == [-0.5, 0.5, -0.5]
+
+
+def test_whether_labelcloud_wrote_degrees_is_told_by_all_files_together() -> None:
+    ambiguous = checked({"objects": [centroid([0, 0, 1.5], False)]})
+    degrees = checked({"objects": [centroid([0, 0, 300], False)]})
+    radians = checked({"objects": [centroid([0, 0, 300], True)]})
+    assert in_degrees([ambiguous, degrees])
+    assert not in_degrees([ambiguous, radians])
+    assert not in_degrees([checked({"objects": []})])
+    with pytest.raises(InputError, match="may be degrees or radians; say --boxes labelcloud-deg"):
+        in_degrees([checked({"objects": []}), ambiguous])
+
+
+# ---------------------------------------------------------------- SUSTechPOINTS
+
+
+def test_sustechpoints_turns_as_three_js_does() -> None:
+    angles = [0.1, -0.2, 2.5]
+    psr = {"position": xyz(CENTER), "scale": xyz(SIZE), "rotation": xyz(angles)}
+    value = [{"psr": psr, "obj_type": "chair", "obj_id": "1", "obj_attr": ""}]
+    (found,) = read_sustech(checked(value))
+    turn = turn_x(0.1) @ turn_y(-0.2) @ turn_z(2.5)
+    assert found.turn == pytest.approx(turn)
+    assert (found.name, found.center.tolist(), found.size.tolist()) == (
+        "chair", CENTER.tolist(), SIZE.tolist(),
+    )  # fmt: skip
+
+
+# ---------------------------------------------------------------- Supervisely
+
+
+def supervisely(**rotation: float) -> dict[str, Any]:
+    geometry = {"position": xyz(CENTER), "dimensions": xyz(SIZE), "rotation": xyz([0, 0, 0])}
+    geometry["rotation"] |= rotation
+    return {
+        "description": "", "key": "e9", "tags": [],
+        "objects": [{"key": "ec", "classTitle": "chair", "tags": []}],
+        "figures": [
+            {"key": "ab", "objectKey": "ec", "geometryType": "cuboid_3d", "geometry": geometry},
+            {"key": "ac", "objectKey": "ec", "geometryType": "point_cloud", "geometry": {}},
+        ],
+    }  # fmt: skip
+
+
+def test_superviselys_cuboids_turn_about_z_alone() -> None:
+    found = read_supervisely(checked(supervisely(z=-1.25)))
+    assert boxes(found) == [[*CENTER, *SIZE, -1.25]]
+    assert found[0].name == "chair"
+    with pytest.raises(InputError, match=r"figures\[0\]\.geometry\.rotation: expected turns about"):
+        read_supervisely(checked(supervisely(x=0.1)))
+    lost = supervisely()
+    lost["objects"] = []
+    with pytest.raises(InputError, match=r"figures\[0\]\.objectKey: no object has the key 'ec'"):
+        read_supervisely(checked(lost))

@@ -1,0 +1,145 @@
+"""Torch's files are read whole and run nothing."""
+
+import pickle
+import sys
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from sr3d.data.torch_files import StandIn, StoredTensor, load_tensors, read_torch_file
+from sr3d.errors import InputError
+from tests.data.checkpoint_files import save_mmengine
+
+BOTH = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "stream"])
+
+
+def tensors() -> dict[str, Tensor]:
+    base = torch.arange(24.0)
+    return {
+        "whole": base,
+        "view": base[5:],  # of the same storage
+        "transposed": base.view(4, 6).t(),
+        "scalar": torch.tensor(7),
+        "empty": torch.empty(0, 3),
+        "half": torch.randn(3).half(),
+        "bf16": torch.randn(2, 2).bfloat16(),
+        "double": torch.randn(5, dtype=torch.float64),
+        "mask": torch.tensor([True, False]),
+        "bytes": torch.tensor([0, 255], dtype=torch.uint8),
+        "parameter": torch.nn.Parameter(torch.randn(2)),
+    }
+
+
+@BOTH
+def test_tensors_come_back_bit_for_bit(zipped: bool, tmp_path: Path) -> None:
+    path, state = tmp_path / "a.pth", tensors()
+    torch.save({"state": state, "epoch": 3}, path, _use_new_zipfile_serialization=zipped)
+    content = read_torch_file(path)
+    read = load_tensors(path, content["state"])
+    assert content["epoch"] == 3
+    assert list(read) == list(state)
+    for name, tensor in state.items():
+        assert (read[name].dtype, read[name].shape) == (tensor.dtype, tensor.shape)
+        assert torch.equal(read[name], tensor), name
+        assert read[name].is_contiguous()
+    read["whole"].zero_()  # no memory is shared, unlike in the file
+    assert read["view"][0] == 5
+
+
+@BOTH
+def test_an_mmengine_checkpoint_is_read_without_mmengine(zipped: bool, tmp_path: Path) -> None:
+    path, weight = tmp_path / "epoch_12.pth", torch.randn(3, 4)
+    save_mmengine(path, {"w": weight}, zipped, dataset_meta={"classes": ("bed", "sofa")})
+    with pytest.raises(pickle.UnpicklingError, match=r"mmengine|numpy"):
+        torch.load(path, weights_only=True)  # which is why there is a reader of our own
+    content = read_torch_file(path)
+    assert list(content) == ["meta", "state_dict", "message_hub", "optimizer", "param_schedulers"]
+    assert content["meta"]["dataset_meta"] == {"classes": ("bed", "sofa")}
+    assert isinstance(content["state_dict"], OrderedDict)
+    assert torch.equal(load_tensors(path, content["state_dict"])["w"], weight)
+    assert "mmengine" not in sys.modules
+
+
+class Runs:
+    """Unpickled, calls a function."""
+
+    def __init__(self, function: Any, *args: Any) -> None:
+        self.call = function, args
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+@BOTH
+@pytest.mark.parametrize("place", ["state_dict", "meta", "message_hub"])
+def test_a_file_that_would_run_a_command_is_refused(
+    zipped: bool, place: str, tmp_path: Path
+) -> None:
+    import os
+
+    path, proof = tmp_path / "evil.pth", tmp_path / "ran"
+    evil = {"state_dict": {}, place: {"x": Runs(os.system, f"touch {proof}")}}
+    torch.save(evil, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(InputError, match=r"it wants to call (posix|nt)\.system"):
+        read_torch_file(path)
+    assert not proof.exists()
+    torch.load(path, weights_only=False)
+    assert proof.exists()  # the file was loaded indeed
+
+
+@pytest.mark.parametrize("name", ["eval", "exec", "__import__", "open"])
+def test_builtins_that_do_things_are_refused(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "evil.pth"
+    torch.save({"x": Runs(__builtins__[name], "1")}, path)  # type: ignore[index]
+    with pytest.raises(InputError, match=rf"builtins\.{name}|io\.open"):
+        read_torch_file(path)
+
+
+def test_an_attribute_that_is_asked_for_is_not_looked_up(tmp_path: Path) -> None:
+    """mmengine's logs ask for methods of theirs."""
+    path = tmp_path / "a.pth"
+    torch.save({"x": Runs(getattr, torch.nn.Linear, "forward")}, path)
+    assert isinstance(read_torch_file(path)["x"], StandIn)
+
+
+def test_functions_of_known_packages_are_not_called_either(tmp_path: Path) -> None:
+    path, target = tmp_path / "evil.pth", tmp_path / "written"
+    torch.save({"x": Runs(torch.save, [1], str(target))}, path)
+    read_torch_file(path)  # a stand-in, which does nothing
+    assert not target.exists()
+
+
+@BOTH
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.9, 0.999])
+def test_truncated_files_get_one_sentence(zipped: bool, share: float, tmp_path: Path) -> None:
+    path = tmp_path / "cut.pth"
+    torch.save({"w": torch.randn(500)}, path, _use_new_zipfile_serialization=zipped)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(InputError, match="not a readable checkpoint"):
+        load_tensors(path, read_torch_file(path))
+
+
+def test_a_view_cannot_ask_for_more_than_there_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.pth"
+    torch.save({"w": torch.zeros(4)}, path)
+    stored = read_torch_file(path)["w"].storage
+    for size, stride, offset in [((10**6, 10**6), (0, 0), 0), ((4,), (1,), 1), ((2,), (9,), 0)]:
+        with pytest.raises(InputError, match="not a readable checkpoint"):
+            load_tensors(path, {"w": StoredTensor(stored, offset, size, stride)})
+
+
+def test_what_is_no_torch_file_gets_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such checkpoint"):
+        read_torch_file(tmp_path / "absent.pth")
+    (tmp_path / "plain.pth").write_bytes(pickle.dumps({"a": 1}))
+    with pytest.raises(InputError, match="neither a zip archive nor an older torch file"):
+        read_torch_file(tmp_path / "plain.pth")
+    script = torch.jit.script(torch.nn.Linear(2, 2))
+    script.save(str(tmp_path / "script.pth"))
+    with pytest.raises(InputError, match="__torch__"):
+        read_torch_file(tmp_path / "script.pth")
