@@ -1,20 +1,29 @@
-"""The Python entry point: `sr3d.load`."""
+"""The Python entry point: `sr3d.load`, and the types that what it returns has.
+
+model = sr3d.load("model.safetensors")             # a Detector
+boxes, scores, labels = model.detect(points, colors)  # Detections
+names = [model.classes[label] for label in labels]
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from sr3d.config import config_from_dict, default_config, did_you_mean
+from sr3d.config import Config, config_from_dict, default_config, did_you_mean
 from sr3d.errors import InputError
-from sr3d.models.detector import Detector, build_detector
-from sr3d.models.weights import load_weights
+from sr3d.models.detector import Detections, Detector, build_detector
+from sr3d.models.recognition import load_model, recognise
+from sr3d.models.weights import Checkpoint, read_checkpoint
 from sr3d.records import MODEL_FILE, RUN_FILE, read_run
 
-# The overrides of each network's configuration; SR3D is TR3D's network, trained differently.
-MODELS = {"sr3d": ["model=tr3d"], "tr3d": ["model=tr3d"], "fcaf3d": ["model=fcaf3d"]}
+__all__ = ["Detections", "Detector", "InputError", "Source", "find_source", "load"]
+
+# The network of each name; SR3D is TR3D's, trained differently.
+MODELS = {"sr3d": "tr3d", "tr3d": "tr3d", "fcaf3d": "fcaf3d"}
 
 # Trainings that come with the package, each in its folder with a card.
 PRETRAINED = Path(__file__).parent / "pretrained"
@@ -22,35 +31,77 @@ PRETRAINED_MODELS = ("sr3d_rooms",)
 
 
 def load(
-    name: str,
+    name: str | Path,
     dataset: str | None = None,
     checkpoint: str | Path | None = None,
     device: str = "cpu",
 ) -> Detector[Any]:
     """A detector in evaluation mode.
 
-    name: `sr3d` or `tr3d` (the same network, trained differently), `fcaf3d`; `sr3d_rooms`, a small
-    SR3D that comes with the package, trained on procedural rooms (see its card in
-    `sr3d/pretrained`); or the folder of a training, which knows its data set and weights.
-    dataset: whose classes and box coding; `scannet` by default.
-    checkpoint: weights, ours (`.safetensors`) or a `.pth` in mmdet3d's or SamsungLabs' naming;
-    without one they are random, from seed 0.
+    name: a file of weights (`.safetensors` of ours; `.pth` of mmdetection3d or SamsungLabs); the
+    folder of a training; `sr3d_rooms`, a small SR3D that comes with the package, trained on
+    procedural rooms (see its card in `sr3d/pretrained`); or a network, `sr3d` or `tr3d` (the same,
+    trained differently) or `fcaf3d`, with the weights of `checkpoint`, or random ones from seed 0.
+    dataset: whose classes and box coding, where nothing tells them; of random weights, `scannet`.
 
     Raises:
         InputError: unknown name or data set, or weights that do not fit.
     """
+    return find_source(name, dataset, checkpoint).detector().to(device).eval()
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a detector is from. checkpoint: None for random weights."""
+
+    name: str
+    config: Config
+    checkpoint: Checkpoint | None
+
+    def detector(self) -> Detector[Any]:
+        """Built, with its weights.
+
+        Raises:
+            InputError: they do not fit.
+        """
+        if self.checkpoint is not None:
+            return load_model(self.checkpoint, self.config)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return build_detector(self.config)
+
+
+def find_source(
+    name: str | Path,
+    dataset: str | None = None,
+    checkpoint: str | Path | None = None,
+    network: str | None = None,
+    overrides: list[str] | None = None,
+) -> Source:
+    """What `load` builds. network, overrides: of a file that does not tell; see `recognise`.
+
+    Raises:
+        InputError: unknown name or data set, a contradiction, or an unreadable file.
+    """
+    overrides = overrides or []
     folder = PRETRAINED / name if name in PRETRAINED_MODELS else Path(name)
     if (folder / RUN_FILE).is_file():
-        config = config_from_dict(read_run(folder).config)
-        checkpoint = checkpoint or folder / MODEL_FILE
+        run = read_run(folder)
+        if dataset not in (None, run.dataset):
+            raise InputError(f"--dataset {dataset}: {folder} was trained on {run.dataset}")
+        config = config_from_dict(run.config).with_overrides(overrides)
+        return Source(run.key, config, read_checkpoint(checkpoint or folder / MODEL_FILE))
+    if folder.is_file():
+        checkpoint = folder
     elif name in MODELS:
-        config = default_config(dataset or "scannet").with_overrides(MODELS[name])
+        network = MODELS[str(name)]
     else:
         known = [*MODELS, *PRETRAINED_MODELS]
-        raise InputError(f"unknown model '{name}'{did_you_mean(name, known)}, or a run's folder")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = build_detector(config)
-    if checkpoint is not None:
-        load_weights(model, checkpoint)
-    return model.to(device).eval()
+        hint = did_you_mean(str(name), known)
+        raise InputError(f"unknown model '{name}'{hint}, a file of weights, or a run's folder")
+    if checkpoint is None:
+        config = default_config(dataset or "scannet").with_overrides([f"model={network}"])
+        return Source(str(name), config.with_overrides(overrides), None)
+    read = read_checkpoint(checkpoint)
+    config = recognise(read, dataset, network, overrides)
+    return Source(config.model.name, config, read)

@@ -6,24 +6,24 @@ import json
 import textwrap
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from plyfile import PlyData
-from safetensors.torch import save_file
 
 import sr3d.cli.detecting_model as choosing
+from sr3d.api import PRETRAINED
 from sr3d.cli import main
+from sr3d.config import config_from_dict
 from sr3d.data.scans import Reading, read_scan
 from sr3d.data.scans.frame import UNITS, turn_upright
 from sr3d.detection import SCHEMA, Found, ModelFacts, describe, detect_files, detect_in_scan
 from sr3d.errors import InputError
-from sr3d.models.detector import build_detector
 from sr3d.models.outputs import Detections
 from sr3d.models.tr3d import TR3D
+from sr3d.records import read_run
 from tests.data.scans.making import room, write_any, write_ply
 from tests.models.thin import thin_model
 
@@ -180,50 +180,19 @@ def arguments(tmp_path: Path, *more: str) -> Any:
     return _parser().parse_args(["detect", str(tmp_path / "a.ply"), *more])
 
 
-@pytest.mark.parametrize("network", ["tr3d", "fcaf3d"])
-@pytest.mark.parametrize("dataset", ["scannet", "sunrgbd", "s3dis", "synthetic_rotated"])
-def test_a_checkpoint_tells_its_network_and_classes(
-    network: str, dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    loaded = []
-
-    def load(name: str, dataset: str, checkpoint: Path, device: str) -> str:
-        loaded.append((name, dataset, checkpoint))
-        return "a model"
-
-    monkeypatch.setattr(choosing, "load", load)
-    with torch.device("meta"):
-        names = {
-            name: torch.zeros(tensor.shape)
-            for name, tensor in build_detector(
-                choosing.default_config(dataset).with_overrides([f"model={network}"])
-            )
-            .state_dict()
-            .items()
-            if name.startswith("bbox_head.conv_")
-        }
-    names = {name: torch.zeros(tensor.shape, device="cpu") for name, tensor in names.items()}
-    save_file(names, tmp_path / "w.safetensors")
-    _, facts = choosing.choose_model(
-        arguments(tmp_path, "--model", str(tmp_path / "w.safetensors"))
-    )
-    assert loaded == [(network, dataset, tmp_path / "w.safetensors")]
-    assert (facts.name, facts.dataset) == (network, dataset)
-
-
-def test_a_training_tells_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = choosing.default_config("sunrgbd")
-    record = SimpleNamespace(config=config.to_dict(), key="sunrgbd/sr3d/train0")
-    monkeypatch.setattr(choosing, "read_run", lambda folder: record)
-    monkeypatch.setattr(choosing, "load", lambda name, device: name)
-    (tmp_path / "run.json").touch()
-    model: Any
-    model, facts = choosing.choose_model(arguments(tmp_path, "--model", str(tmp_path)))
-    assert model == str(tmp_path)
-    weights = str(tmp_path / "model.safetensors")
-    assert facts == ModelFacts(record.key, "sunrgbd", weights, config.digest())
-    with pytest.raises(InputError, match="was trained on sunrgbd"):
-        choosing.choose_model(arguments(tmp_path, "--model", str(tmp_path), "--dataset", "scannet"))
+def test_a_training_and_its_weights_tell_everything(tmp_path: Path) -> None:
+    run = PRETRAINED / "sr3d_rooms"
+    record, weights = read_run(run), str(run / "model.safetensors")
+    model, facts = choosing.choose_model(arguments(tmp_path, "--model", str(run)))
+    digest = config_from_dict(record.config).digest()
+    assert facts == ModelFacts(record.key, "synthetic", weights, digest)
+    assert not model.training
+    alone, facts = choosing.choose_model(arguments(tmp_path, "--model", weights))
+    assert (facts.name, facts.dataset, facts.weights) == ("tr3d", "synthetic", weights)
+    assert torch.equal(alone.state_dict()["neck.up_block_1.0.kernel"],
+                       model.state_dict()["neck.up_block_1.0.kernel"])  # fmt: skip
+    with pytest.raises(InputError, match="was trained on synthetic"):
+        choosing.choose_model(arguments(tmp_path, "--model", str(run), "--dataset", "scannet"))
 
 
 @pytest.mark.parametrize(

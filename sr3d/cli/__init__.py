@@ -12,10 +12,13 @@ from collections.abc import Sequence
 
 from sr3d._version import __version__
 from sr3d.cli.about import add_config, add_doctor
+from sr3d.cli.arguments import VerbParser
 from sr3d.cli.benchmark import add_benchmark
-from sr3d.cli.data import add_download, add_export, add_inspect, add_prepare
+from sr3d.cli.convert import add_convert
+from sr3d.cli.data import add_download, add_export, add_inspect
 from sr3d.cli.detect import add_detect
 from sr3d.cli.plan import add_plan
+from sr3d.cli.prepare import add_prepare
 from sr3d.cli.results import add_evaluate, add_report, add_summarise, add_track
 from sr3d.cli.runs import add_test, add_train
 from sr3d.errors import InputError
@@ -25,7 +28,7 @@ Indoor 3D object detection: SR3D and TR3D, trained and tested as the paper does.
 
 A benchmark is these verbs in this order, which `snakemake` runs for you:
   download   the original files of a data set
-  prepare    a data set, into the format that the others read
+  prepare    a data set, or your own scans, into the format that the others read
   train      one training of one setting
   test       one test of one training
   summarise  all runs of a setting, into one row
@@ -33,10 +36,11 @@ A benchmark is these verbs in this order, which `snakemake` runs for you:
   track      everything, into an MLflow store
 Besides:
   detect     boxes in your own scans, of whichever kind of file
+  convert    checkpoints of mmdet3d and SamsungLabs, to ours and back
   plan       what an experiment will cost, before it runs
   benchmark  how fast a detector is, and where its time and memory go
   inspect    a prepared data set: counts, sizes, what looks wrong, pictures
-  export     a prepared data set, for mmdet3d
+  export     a prepared data set, for mmdet3d or as scans with boxes
   evaluate   score any detector's boxes from files
   config     every setting there is, with its value
   doctor     what this machine has, and whether it works
@@ -87,7 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"sr3d {__version__}")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    verbs = parser.add_subparsers(
+        title="verbs", metavar="VERB", required=True, parser_class=VerbParser
+    )
     for add in (
         add_download,
         add_prepare,
@@ -101,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         add_report,
         add_track,
         add_detect,
+        add_convert,
         add_plan,
         add_benchmark,
         add_doctor,

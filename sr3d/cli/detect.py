@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sr3d.cli.arguments import Verbs
+from sr3d.cli.scans import add_scan_options, reading_of
 from sr3d.config import DATASETS
 from sr3d.errors import InputError
 
 if TYPE_CHECKING:
-    from sr3d.data.scans import Reading
+    from sr3d.data.datasets import Dataset
     from sr3d.data.scene import Scene
     from sr3d.detection import Found, ModelFacts, ScanDetector
 
@@ -51,25 +51,7 @@ def add_detect(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         help=f"also the boxes as a mesh, .ply or .obj; of several scans, with {_NAME} in its name",
     )  # fmt: skip
     outputs.add_argument("--view", metavar="FILE", help="also a page to look at, .html; likewise")
-    scan = verb.add_argument_group("what is told of the scans, instead of found")
-    scan.add_argument("--up", metavar="AXIS", help="x, y, z, -x, -y, -z or a direction X,Y,Z")
-    scan.add_argument("--unit", metavar="UNIT", help="m, cm, mm, ft or in")
-    scan.add_argument(
-        "--colors", metavar="RANGE", help="0-1, 0-255, 0-65535, or none to leave them out"
-    )
-    scan.add_argument("--columns", type=int, metavar="N", help="values of a point, of .bin files")
-    scan.add_argument(
-        "--intrinsics", nargs=4, type=float, metavar=("FX", "FY", "CX", "CY"),
-        help="of depth images, in pixels",
-    )  # fmt: skip
-    scan.add_argument(
-        "--depth-scale", type=float, metavar="N", help="a depth image's values of a metre (1000)"
-    )
-    scan.add_argument(
-        "--density", type=float, metavar="N", help="points a square metre of a mesh (500)"
-    )
-    # Else argparse takes the -y of `--up -y` for an option; -1 it knows as a value by itself.
-    verb._negative_number_matcher = re.compile(r"-[xyz]$|-\.?\d")
+    add_scan_options(verb)
     verb.set_defaults(verb=_detect)
 
 
@@ -84,12 +66,12 @@ def _detect(args: argparse.Namespace) -> None:
         from sr3d.runs import check_device
 
         check_device(args.device)
-        reading = _reading(args)
+        reading = reading_of(args)
         scans = _scans(args)
         detector, facts = choose_model(args)
         runner = runner_of(detector, args.compile)
         if args.demo:
-            _demo(args, runner, facts)
+            _demo(args, runner, detector.dataset, facts)
             return
 
         def write(found: Found) -> None:
@@ -104,8 +86,6 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError("SCAN: name scans or folders of them; or --demo alone, for a room")
     if not 0 <= args.score_thr <= 1:
         raise InputError(f"--score-thr {args.score_thr:g}: must lie in 0 to 1")
-    if args.columns is not None and args.columns < 3:
-        raise InputError(f"--columns {args.columns}: a point has x, y and z at least")
     for option, name, kinds in (
         ("--boxes", args.boxes, (".ply", ".obj")),
         ("--view", args.view, (".html",)),
@@ -134,26 +114,14 @@ def _named(pattern: str, scan: Path) -> Path:
     return Path(pattern.replace(_NAME, str(scan)))
 
 
-def _reading(args: argparse.Namespace) -> Reading:
-    from sr3d.data.scans import Reading
-
-    told = {
-        name: getattr(args, name)
-        for name in ("up", "unit", "colors", "columns", "depth_scale", "density")
-    }
-    if args.intrinsics is not None:
-        told["intrinsics"] = tuple(args.intrinsics)
-    return Reading(**{name: value for name, value in told.items() if value is not None})
-
-
-def _demo(args: argparse.Namespace, runner: ScanDetector, facts: ModelFacts) -> None:
+def _demo(
+    args: argparse.Namespace, runner: ScanDetector, dataset: Dataset, facts: ModelFacts
+) -> None:
     """A room with its true boxes beside what was found; always with a page to look at."""
-    from sr3d.data.datasets import get_dataset
     from sr3d.data.rooms.generate import generate_room
     from sr3d.data.scans import Fact, Frame, Scan
     from sr3d.detection import Found, detect_in_scan
 
-    dataset = get_dataset(facts.dataset)
     room = generate_room(_DEMO_ROOM, rotated=dataset.rotated, points=_DEMO_POINTS)
     made = Fact("points", str(len(room)), "a procedural room, made here")
     scan = Scan(room.points.numpy(), room.colors.numpy(), Frame(), (made,))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sr3d.config import Config
-from sr3d.data.datasets import get_dataset
+from sr3d.data.datasets import dataset_of
 from sr3d.models.outputs import Detections, GroundTruth, Level, LossTerms, Predictions
 from sr3d.models.scan import split_points
 from sr3d.models.voxelize import voxelize
@@ -28,7 +28,12 @@ class Detector(nn.Module, ABC, Generic[P]):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config, self.test_config = config.model, config.test
-        self.dataset = get_dataset(config.dataset)
+        self.dataset = dataset_of(config)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of what it finds; a detection's label is an index into them."""
+        return self.dataset.classes
 
     @abstractmethod
     def levels(self, x: SparseTensor) -> Sequence[tuple[Any, ...]]:
@@ -57,7 +62,7 @@ class Detector(nn.Module, ABC, Generic[P]):
         """A batch of clouds as `forward` takes it, on the detector's device; see `voxelize`."""
         device = next(self.parameters()).device
         points, colors = [p.to(device) for p in points], [c.to(device) for c in colors]
-        return voxelize(points, colors, self.config.voxel_size, generator)
+        return voxelize(points, colors, self.config.voxel_size, generator, self.config.engine)
 
     @torch.no_grad()
     def raw_outputs(self, points: Any) -> list[Level]:

@@ -145,7 +145,10 @@ def prune(x: SparseTensor, scores: SparseTensor, most: int) -> SparseTensor:
     """
     if max(x.sites.counts, default=0) <= most:
         return x
-    return x.pruned(best_cells(interpolate(scores, x.sites)[:, 0], x.sites.counts, most))
+    order, expected = x.sites.in_order, interpolate(scores, x.sites)[:, 0]
+    keep = torch.empty_like(expected, dtype=torch.bool)
+    keep[order] = best_cells(expected[order], x.sites.counts, most)
+    return x.pruned(keep)
 
 
 def decode_distances(anchors: Tensor, reg: Tensor) -> Tensor:

@@ -52,7 +52,9 @@ class TR3D(Detector[Predictions]):
         It takes the place of torch's own `compile`, which cannot see through sparse layers.
 
         Raises:
-            NotImplementedError: a stem with instance norm.
+            NotImplementedError: a stem with instance norm, or another engine than the native one.
         """
+        if self.config.engine != "native":
+            raise NotImplementedError(f"model.engine={self.config.engine} has no inference runner")
         network = FoldedTR3D(self.backbone, self.neck, self.bbox_head).to(dtype)
         return CompiledTR3D(network, self.config, self.test_config, self.dataset.rotated)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from sr3d.sparse import Sites, SparseTensor
+from sr3d.sparse.minkowski import MinkowskiSites
 
 
 def voxelize(
@@ -15,11 +17,16 @@ def voxelize(
     colors: Sequence[Tensor],
     voxel_size: float,
     generator: torch.Generator | None = None,
+    engine: Literal["native", "minkowski"] = "native",
 ) -> SparseTensor:
     """A batch of clouds to a sparse tensor whose features are the colours.
 
     points, colors: one (N, 3) each a scene, metres and [0, 1]; coordinates are floor(xyz / size).
     The first point of a voxel represents it or, with a generator, any of them with equal chance.
+    engine: whose sites the tensor has, and so what computes every layer that it passes.
+
+    Raises:
+        InputError: an engine that is not installed, or not for the points' device.
     """
     cells = torch.floor(torch.cat(list(points)) / voxel_size).to(torch.int32)
     scene = torch.cat([cells.new_full((len(p), 1), i) for i, p in enumerate(points)])
@@ -28,5 +35,6 @@ def voxelize(
     if generator is not None:
         order = torch.randperm(len(coords), generator=generator).to(coords.device)
         coords, features = coords[order], features[order]
-    sites, first = Sites.unique(coords, batch_size=len(points))
+    kind = MinkowskiSites if engine == "minkowski" else Sites
+    sites, first = kind.unique(coords, batch_size=len(points))
     return SparseTensor(features[first], sites)

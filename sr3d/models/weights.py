@@ -1,48 +1,86 @@
-"""Weights from files: our safetensors, TR3D checkpoints in both published namings, FCAF3D's.
+"""Weights in files: read in every naming there is, put into a network, and written.
 
-The networks' own names are mmdet3d's; SamsungLabs/tr3d differs in the names of the head, and
-mmdet3d before 1.1 in its prefix.
-Nothing in a file is executed: `weights_only`, and safetensors.
+A `.safetensors` of ours may hold the configuration and the classes as well, so that it needs
+nothing beside it. `.pth` are checkpoints of mmdetection3d and of SamsungLabs. Nothing in a file is
+executed (`sr3d.data.torch_files`).
 """
 
 from __future__ import annotations
 
+import json
+import re
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from sr3d.config import did_you_mean
+from sr3d._version import __version__
+from sr3d.config import Config, config_from_dict, did_you_mean
+from sr3d.data.torch_files import StoredTensor, load_tensors, read_torch_file
 from sr3d.errors import InputError
-
-_RENAMES = (
-    ("head.bbox_conv.", "bbox_head.conv_reg."),
-    ("head.cls_conv.", "bbox_head.conv_cls."),
-    ("head.", "bbox_head."),
+from sr3d.files import atomic_path
+from sr3d.models.checkpoint_names import (
+    Naming,
+    foreign_name,
+    naming_of,
+    own_name,
+    wrote_bytes,
 )
+from sr3d.models.detector import Detector
+
+FORMAT = "sr3d/model 1"
+_ABOUT = "sr3d"  # what says so in a safetensors' metadata
+_META = "sr3d_config"  # likewise in a checkpoint's `meta`
+_SHOWN = 3  # of each kind of misfit; the others are counted
+_UNUSED = "num_batches_tracked"  # of batch norms; older files lack it, and inference needs none
+_STEM, _COLOURS = "backbone.conv1.kernel", 255.0
 
 
-def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a `.safetensors` or `.pth` file, under the network's own names.
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file holds. weights: under our names. naming: whose they had, in words.
+
+    config: in what `sr3d convert` wrote. classes, voxel_size: what a file says of its training.
+    """
+
+    path: Path
+    weights: Mapping[str, Tensor]
+    naming: str
+    config: Config | None = None
+    classes: tuple[str, ...] | None = None
+    voxel_size: float | None = None
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """The weights of a `.safetensors` or torch file; optimiser state, logs and copies are left out.
+
+    SamsungLabs/fcaf3d divides colours by 255 in the network. Where the data's are in [0, 1]
+    already (SUN RGB-D), the stem's kernel takes that factor: ours are in [0, 1] everywhere.
 
     Raises:
-        InputError: missing, truncated, neither format, or holding more than tensors.
+        InputError: missing, truncated, neither format, or without a state_dict of tensors.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged bytes trip the unpickler in any way at all
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path}: not a readable checkpoint ({reason}); fetch it again") from None
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    content = read_torch_file(path)
     state = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not _are_tensors(state):
         raise InputError(f"{path}: holds no state_dict of tensors; pass a model checkpoint")
-    return {_own_name(name): tensor for name, tensor in state.items()}
+    weights = load_tensors(path, _renamed(state))
+    if wrote_bytes(state) and _is_sunrgbd(weights):
+        weights[_STEM] = weights[_STEM] / _COLOURS
+    meta = content.get("meta")
+    meta = meta if isinstance(meta, dict) else {}
+    return Checkpoint(path, weights, naming_of(state), _exported(path, meta), *_said(meta))
 
 
 def load_weights(model: nn.Module, path: str | Path) -> None:
@@ -51,27 +89,147 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     Raises:
         InputError: names what is missing, left over or of another shape.
     """
-    weights, own = read_weights(path), model.state_dict()
-    problems = [
+    put_weights(model, read_checkpoint(path))
+
+
+def put_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
+    """Put weights into a model, every one of them.
+
+    Raises:
+        InputError: names what is missing, left over, of another shape, or not a number.
+    """
+    weights, own = checkpoint.weights, model.state_dict()
+    absent = [name for name in own if name not in weights]
+    missing = [name for name in absent if not name.endswith(_UNUSED)]
+    unknown = [name for name in weights if name not in own]
+    shapes = [
         f"{name} is {tuple(weights[name].shape)}, the model's is {tuple(own[name].shape)}"
         for name in own
         if name in weights and weights[name].shape != own[name].shape
     ]
-    missing = [name for name in own if name not in weights]
-    unknown = [name for name in weights if name not in own]
+    problems = [_few(shapes, "of another shape")] if shapes else []
     if missing:
-        problems.append(f"{len(missing)} missing, first {missing[0]}")
+        problems.append(f"{len(missing)} missing: {_few(missing, 'more')}")
     if unknown:
-        hint = did_you_mean(unknown[0], missing) if missing else ""
-        problems.append(f"{len(unknown)} unknown, first {unknown[0]}{hint}")
+        hint = did_you_mean(unknown[0], missing) if 0 < len(missing) < 5 else ""
+        problems.append(f"{len(unknown)} unknown: {_few(unknown, 'more')}{hint}")
     if problems:
-        shown = "; ".join(problems[:3])
-        raise InputError(f"{path}: does not fit the model ({shown}); check dataset= and the file")
-    model.load_state_dict(weights)
+        raise InputError(
+            f"{checkpoint.path}: does not fit the model ({'; '.join(problems)}); check the data "
+            "set and the file"
+        )
+    for name, tensor in weights.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise InputError(f"{checkpoint.path}: {name} holds NaN or infinity; take another epoch")
+    model.load_state_dict({**{name: own[name] for name in absent}, **weights})
 
 
-def _own_name(name: str) -> str:
-    for theirs, ours in _RENAMES:
-        if name.startswith(theirs):
-            return ours + name.removeprefix(theirs)
-    return name
+def write_model(
+    path: str | Path, model: Detector[Any], config: Config, source: Mapping[str, str]
+) -> None:
+    """A `.safetensors` that needs nothing beside it; atomically, and always the same bytes.
+
+    config: the model's. source: words on where the weights are from.
+    """
+    about = {
+        "format": FORMAT,
+        "sr3d": __version__,
+        "config": config.to_dict(),
+        "classes": model.classes,
+        "source": dict(source),
+    }
+    weights = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
+    with atomic_path(path) as temporary:
+        # One entry, for the library writes several in an order that changes from run to run.
+        save_file(weights, temporary, {_ABOUT: json.dumps(about, sort_keys=True)})
+
+
+def write_foreign(path: str | Path, model: Detector[Any], config: Config, naming: Naming) -> None:
+    """A checkpoint as mmengine and mmcv load it; atomically, and always the same bytes.
+
+    For SamsungLabs/fcaf3d on SUN RGB-D the stem's kernel gets back the factor that
+    `read_checkpoint` took; that one tensor can differ in the last bit from what was read.
+    """
+    fcaf3d = config.model.name == "fcaf3d"
+    weights = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
+    if naming == "samsung" and fcaf3d and _is_sunrgbd(weights):
+        weights[_STEM] = weights[_STEM] * _COLOURS
+    state = OrderedDict((foreign_name(n, naming, fcaf3d), t) for n, t in weights.items())
+    # Without a version, or with one below 2, mmdetection3d's detector renames `head.` once more.
+    state._metadata = OrderedDict({"": {"version": 2}})  # type: ignore[attr-defined]
+    classes = model.classes
+    meta = {
+        "CLASSES": classes,
+        "dataset_meta": {"classes": classes},
+        "sr3d_version": __version__,
+        _META: json.dumps(config.to_dict(), sort_keys=True),
+    }
+    # To an open file, for torch writes the name of a path into the archive.
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        torch.save({"meta": meta, "state_dict": state}, file)
+
+
+def _read_safetensors(path: Path) -> Checkpoint:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except Exception as error:  # of a library in another language
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: not a readable checkpoint ({reason}); fetch it again") from None
+    weights, naming = _renamed(state), naming_of(state)
+    if _ABOUT not in metadata:
+        return Checkpoint(path, weights, naming)
+    try:
+        about = json.loads(metadata[_ABOUT])
+        if about["format"] != FORMAT:
+            raise ValueError(f"'{about['format']}', this sr3d reads '{FORMAT}'")
+        config, classes = config_from_dict(about["config"]), tuple(about["classes"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _of_another_version(path, error) from None
+    return Checkpoint(path, weights, naming, config, classes)
+
+
+def _of_another_version(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path}: its configuration is not readable ({error}); convert it again")
+
+
+def _exported(path: Path, meta: dict[Any, Any]) -> Config | None:
+    """The configuration that `write_foreign` has put into a file."""
+    if _META not in meta:
+        return None
+    try:
+        return config_from_dict(json.loads(meta[_META]))
+    except (AttributeError, TypeError, ValueError) as error:  # an InputError is one
+        raise _of_another_version(path, error) from None
+
+
+def _renamed(state: Mapping[str, Any]) -> dict[str, Any]:
+    named = ((own_name(name), value) for name, value in state.items())
+    return {name: value for name, value in named if name is not None}
+
+
+def _are_tensors(state: dict[Any, Any]) -> bool:
+    return all(isinstance(k, str) and isinstance(v, StoredTensor) for k, v in state.items())
+
+
+def _is_sunrgbd(weights: Mapping[str, Tensor]) -> bool:
+    heads = [weights.get(f"bbox_head.conv_{part}.kernel") for part in ("reg", "cls")]
+    return [None if head is None else head.shape[-1] for head in heads] == [8, 10]
+
+
+def _said(meta: dict[Any, Any]) -> tuple[tuple[str, ...] | None, float | None]:
+    """Classes and edge of a voxel, where mmcv (`CLASSES`, `config`) or mmengine wrote them."""
+    about = meta.get("dataset_meta")
+    classes = about.get("classes") if isinstance(about, dict) else meta.get("CLASSES")
+    text = str(meta.get("cfg") or meta.get("config") or "")
+    sizes = set(re.findall(r"\bvoxel_size ?= ?([0-9.]+)\b", text))
+    return (
+        tuple(map(str, classes)) if isinstance(classes, list | tuple) else None,
+        float(sizes.pop()) if len(sizes) == 1 else None,
+    )
+
+
+def _few(items: list[str], rest: str) -> str:
+    more = len(items) - _SHOWN
+    return ", ".join(items[:_SHOWN]) + (f" and {more} {rest}" if more > 0 else "")

@@ -1,0 +1,220 @@
+"""Files of `torch.save`, read without running what they contain.
+
+Such a file is a pickle, which is a program, and the tensors' bytes. What trains detectors elsewhere
+pickles its own objects beside the weights (mmengine its logs, which `weights_only=True` refuses).
+Here nothing is imported or called for them: containers, numbers and text come as they are, tensors
+as descriptions that `load_tensors` follows for those that are wanted, objects of the packages below
+as empty stand-ins. Whatever else a pickle asks for is refused.
+
+Both formats: zip archives, and the older stream (`_use_new_zipfile_serialization=False`).
+"""
+
+from __future__ import annotations
+
+import collections
+import math
+import pickle
+import struct
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from sr3d.errors import InputError
+
+# What checkpoints mention besides weights. A stand-in is empty whatever it is of.
+_STOOD_IN_FOR = {"mmengine", "mmcv", "mmdet", "mmdet3d", "numpy", "torch", "addict"}
+_PLAIN = {
+    ("_codecs", "encode"), ("collections", "defaultdict"), ("collections", "deque"),
+    ("pathlib", "PosixPath"), ("datetime", "datetime"),
+    ("builtins", "set"), ("builtins", "frozenset"), ("builtins", "complex"),
+    ("builtins", "bytes"), ("builtins", "bytearray"), ("builtins", "slice"),
+    ("collections", "Counter"),  # mmengine's schedules count their milestones
+    ("builtins", "getattr"),  # how a method is pickled; mmengine's logs have some
+}  # fmt: skip
+_DTYPES = {
+    "DoubleStorage": torch.float64, "FloatStorage": torch.float32, "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,
+    "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+}  # fmt: skip
+_MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # what the older stream begins with
+
+
+@dataclass
+class Storage:
+    """count values of dtype. offset: of their bytes, in the older format, where the file has it."""
+
+    key: str
+    dtype: torch.dtype
+    count: int
+    offset: int = -1
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A view of a storage, as `Tensor.as_strided` has it."""
+
+    storage: Storage
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+class StandIn:
+    """An object that was left out. It takes whatever a pickle gives it, and keeps none of it."""
+
+    def __new__(cls, *_: Any, **__: Any) -> StandIn:
+        return super().__new__(cls)
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __setstate__(self, _: Any) -> None:
+        pass
+
+    def __setitem__(self, _: Any, __: Any) -> None:
+        pass
+
+    def append(self, _: Any) -> None:
+        pass
+
+    extend = add = append
+
+
+def read_torch_file(path: str | Path) -> Any:
+    """What a file holds, its tensors as `StoredTensor`.
+
+    Raises:
+        InputError: missing, of neither format, truncated, or wanting to call what no checkpoint
+            needs; then the message names it.
+    """
+    try:
+        with open(path, "rb") as file:
+            if zipfile.is_zipfile(file):
+                with zipfile.ZipFile(file) as archive, archive.open(_entry(archive)) as pickled:
+                    return _Unpickler(pickled).load()
+            file.seek(0)
+            return _read_stream(file)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such checkpoint") from None
+    except Exception as error:  # damaged bytes trip an unpickler in any way at all
+        raise _unreadable(path, error) from None
+
+
+def load_tensors(path: str | Path, stored: Mapping[str, StoredTensor]) -> dict[str, Tensor]:
+    """Some tensors of a file, contiguous, each with memory of its own.
+
+    Raises:
+        InputError: the file ends before a tensor does, or a view leaves its storage.
+    """
+    try:
+        with open(path, "rb") as file:
+            archive = zipfile.ZipFile(file) if zipfile.is_zipfile(file) else None
+            storages = {item.storage.key: item.storage for item in stored.values()}
+            values = {key: _values(file, archive, storage) for key, storage in storages.items()}
+        return {name: _view(values[item.storage.key], item) for name, item in stored.items()}
+    except Exception as error:
+        raise _unreadable(path, error) from None
+
+
+class _Unpickler(pickle.Unpickler):
+    """Knows a few names by heart, and looks up none."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        # A pickle may set attributes on what it is given: functions and classes are throw-aways.
+        match module, name:
+            case "collections", "OrderedDict":
+                return collections.OrderedDict
+            case "torch._utils", "_rebuild_tensor_v2":
+                return lambda *args: _stored(*args[:4])
+            case "torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state":
+                return lambda *args: args[0]
+            case "torch", storage if storage in _DTYPES:
+                return storage
+        module = module.replace("__builtin__", "builtins")  # as Python 2 has it
+        if module.partition(".")[0] in _STOOD_IN_FOR or (module, name) in _PLAIN:
+            return type("StandIn", (StandIn,), {})
+        raise pickle.UnpicklingError(f"it wants to call {module}.{name}, which no weights need")
+
+    def persistent_load(self, pid: Any) -> Storage:
+        """("storage", its type, key, device, count), and in the older format None."""
+        kind, dtype, key, _, count, *views = pid
+        if kind != "storage" or any(view is not None for view in views):
+            raise ValueError("a storage of an unknown kind")
+        return Storage(str(key), _DTYPES[dtype], int(count))
+
+
+def _stored(storage: Any, offset: Any, size: Any, stride: Any) -> StoredTensor:
+    if not isinstance(storage, Storage):
+        raise ValueError("a tensor without a storage")
+    return StoredTensor(storage, int(offset), tuple(map(int, size)), tuple(map(int, stride)))
+
+
+def _read_stream(file: BinaryIO) -> Any:
+    """The older format: pickles, then each storage as its count and its bytes."""
+    if _Unpickler(file).load() != _MAGIC or _Unpickler(file).load() != _PROTOCOL:
+        raise ValueError("neither a zip archive nor an older torch file")
+    system = _Unpickler(file).load()
+    if not system.get("little_endian", True):
+        raise ValueError("written by a big-endian machine")
+    met: dict[str, list[Storage]] = {}
+    content = _StreamUnpickler(file, met).load()
+    for key in _Unpickler(file).load():
+        (count,) = struct.unpack("<q", file.read(8))
+        for storage in met[key]:
+            storage.offset = file.tell()
+        file.seek(count * met[key][0].dtype.itemsize, 1)
+    return content
+
+
+class _StreamUnpickler(_Unpickler):
+    """Notes every storage, for `_read_stream` to say where its bytes are."""
+
+    def __init__(self, file: BinaryIO, met: dict[str, list[Storage]]) -> None:
+        super().__init__(file)
+        self._met = met
+
+    def persistent_load(self, pid: Any) -> Storage:
+        storage = super().persistent_load(pid)
+        self._met.setdefault(storage.key, []).append(storage)
+        return storage
+
+
+def _entry(archive: zipfile.ZipFile, name: str = "data.pkl") -> str:
+    """An entry below the archive's one folder, whatever that is called."""
+    root = archive.namelist()[0].partition("/")[0]
+    return f"{root}/{name}"
+
+
+def _values(file: BinaryIO, archive: zipfile.ZipFile | None, storage: Storage) -> Tensor:
+    size = storage.count * storage.dtype.itemsize
+    if archive is not None:
+        data = archive.read(_entry(archive, f"data/{storage.key}"))
+    else:
+        file.seek(storage.offset)
+        data = file.read(size)
+    if len(data) != size:
+        raise ValueError(f"{len(data)} bytes where {size} belong; it may be truncated")
+    if not data:
+        return torch.empty(0, dtype=storage.dtype)
+    return torch.frombuffer(bytearray(data), dtype=storage.dtype)
+
+
+def _view(values: Tensor, item: StoredTensor) -> Tensor:
+    if math.prod(item.size) > len(values):  # so that a few bytes cannot ask for all the memory
+        raise ValueError(f"{item.size} values where {len(values)} are stored")
+    return values.as_strided(item.size, item.stride, item.offset).clone(
+        memory_format=torch.contiguous_format
+    )
+
+
+def _unreadable(path: str | Path, error: Exception) -> InputError:
+    reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+    return InputError(
+        f"{path}: not a readable checkpoint ({reason}); fetch it from its source again"
+    )

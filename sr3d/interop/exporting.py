@@ -1,0 +1,98 @@
+"""The whole of TR3D's network, from points to boxes, as a program of `torch.export`.
+
+Such a program holds weights and tensor operations alone: it runs without this package, and can be
+saved. That needs shapes which are known beforehand, so it is for scenes up to a capacity; what does
+not fit is told. Sparse convolutions are written as gathers and products (`GatheredConv`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from sr3d.errors import InputError
+from sr3d.models.detector import Detector
+from sr3d.models.fixed_pass import Capacity, FixedPass
+from sr3d.models.folded import FoldedConv, FoldedTR3D
+from sr3d.models.maps import coarsest_stride, free_maps
+from sr3d.models.tr3d import TR3D
+from sr3d.sparse.static import NeighborTable
+
+
+class GatheredConv(nn.Module):
+    """`FoldedConv` on a `NeighborTable`: all neighbours side by side, and one product.
+
+    It takes K · Ci values of memory a row, where the engines go by blocks of rows; in return a
+    layer is six operations whatever the scene's size.
+    """
+
+    def __init__(self, conv: FoldedConv) -> None:
+        super().__init__()
+        weight = cast(Tensor, conv.weight)
+        self.relu = conv.activation == "relu"
+        assert conv.activation in ("relu", "none")
+        self.register_buffer("weight", weight.flatten(0, 1).clone())
+        self.register_buffer("shift", cast(Tensor, conv.shift).clone())
+
+    def forward(self, x: Tensor, table: NeighborTable, residual: Tensor | None = None) -> Tensor:
+        # A missing neighbour is the row after the last, of zeros.
+        neighbors = torch.cat([x, x.new_zeros(1, x.shape[1])])[table.neighbors]
+        out = neighbors.flatten(1) @ cast(Tensor, self.weight) + cast(Tensor, self.shift)
+        if residual is not None:
+            out = out + residual
+        return out.relu() if self.relu else out
+
+
+class PortableDetector(nn.Module):
+    """TR3D on scenes of one capacity, one at a time; a copy of the trained weights at the time."""
+
+    def __init__(self, model: TR3D, capacity: Capacity) -> None:
+        super().__init__()
+        self.network = FoldedTR3D(model.backbone, model.neck, model.bbox_head)
+        for parent in list(self.network.modules()):
+            for name, child in list(parent.named_children()):
+                if isinstance(child, FoldedConv):
+                    setattr(parent, name, GatheredConv(child))
+        rotated = model.dataset.rotated
+        self.fixed = FixedPass(self.network, model.config, model.test_config, rotated, capacity)
+
+    def forward(
+        self, points: Tensor, colors: Tensor, count: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """points, colors: (capacity.points, 3), metres and [0, 1], of which the first `count`, ()
+        int64, are real.
+
+        Returns boxes (n, 7), scores (n, C), keep (n, C) bool: box i is detected as class c where
+        keep[i, c]; and overflow, () bool: the scene did not fit, and the rest means nothing.
+        """
+        found = self.fixed(points, colors, count)
+        return found.boxes, found.scores, found.keep, found.overflow
+
+
+def capacity_like(model: Detector[Any], points: Tensor, colors: Tensor) -> Capacity:
+    """Room for scenes a quarter larger than one, (N, 3) and (N, 3), in points, cells and extent.
+
+    `Capacity.joined` makes one that holds either of two.
+    """
+    x = model.voxels([points], [colors])
+    maps = free_maps(x.sites, model.config)
+    return Capacity.for_scenes_like(maps, len(points), coarsest_stride(model.config))
+
+
+def export_detector(model: Detector[Any], capacity: Capacity) -> ExportedProgram:
+    """`PortableDetector` as a program that `torch.export.save` writes.
+
+    Raises:
+        InputError: a network with another engine, another head or an instance norm, whose shapes
+            or statistics depend on the scene.
+    """
+    if not isinstance(model, TR3D) or model.config.stem_norm != "batch":
+        kind = f"{type(model).__name__} with {model.config.stem_norm} norm"
+        raise InputError(f"{kind} cannot be exported; TR3D's and SR3D's network can")
+    inputs = torch.zeros(capacity.points, 3), torch.zeros(capacity.points, 3), torch.tensor(1)
+    # Tracing must meet no switch of gradients on the way, which saved programs cannot hold.
+    with torch.no_grad():
+        return torch.export.export(PortableDetector(model, capacity).eval(), inputs, strict=False)
