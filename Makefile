@@ -3,11 +3,12 @@
 
 PYTHON ?= python3
 VENV := .venv
+OPENMMLAB := .venv-openmmlab
 CORES ?= all
 TIER ?= demo
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo test test-real lint clean
+.PHONY: demo test test-real test-openmmlab lint clean
 
 demo: $(VENV)/.pipeline
 	@echo "Table 2 on procedural rooms: 5 trainings x 5 tests of each row (logs: results/logs)"
@@ -22,6 +23,11 @@ test: $(VENV)/.test
 test-real: $(VENV)/.test
 	@pytest -q -m real
 
+# mmdet3d and MinkowskiEngine beside ours, in an environment of their own; both are compiled, once.
+test-openmmlab: $(OPENMMLAB)/.complete
+	@OMP_NUM_THREADS=1 $(OPENMMLAB)/bin/python -m pytest -q -m "not real and not slow" \
+		tests/interop/mmdet3d tests/sparse/conformance
+
 lint: $(VENV)/.lint $(VENV)/.test
 	@ruff check .
 	@ruff format --check .
@@ -32,8 +38,11 @@ lint: $(VENV)/.lint $(VENV)/.test
 
 # Results of runs, prepared data and the environment; not results/published.
 clean:
-	rm -rf $(VENV) .snakemake data .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(OPENMMLAB) .snakemake data .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
 	find results -mindepth 1 -maxdepth 1 ! -name published -exec rm -rf {} +
+
+$(OPENMMLAB)/.complete: envs/openmmlab.sh envs/openmmlab.txt
+	@PYTHON=$(PYTHON) envs/openmmlab.sh $(OPENMMLAB)
 
 # .venv/.EXTRA stands for an environment that has that extra of the package, as of these files.
 $(VENV)/.%: pyproject.toml constraints.txt

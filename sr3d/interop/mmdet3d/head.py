@@ -1,0 +1,94 @@
+"""SPOTA, RAS and their rivals as a head of mmdet3d: assign, lose, select, all of it ours.
+
+The two layers are TR3D's, under its names, so TR3D's checkpoints load. Levels are our sparse
+tensors or MinkowskiEngine's; with the latter the head stands in `MinkSingleStage3DDetector`, in the
+place of TR3D's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmdet3d.registry import MODELS
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from sr3d.data.datasets import dataset_of
+from sr3d.interop.mmdet3d.boxes import ground_truth, instances_of
+from sr3d.interop.mmdet3d.settings import Fields, settings
+from sr3d.models.criterion import detection_loss
+from sr3d.models.outputs import Predictions, anchors_of
+from sr3d.models.selection import select_detections
+from sr3d.models.tr3d_network import TR3DHead, decode_boxes
+from sr3d.sparse import SparseTensor
+
+
+@MODELS.register_module()
+class SR3DHead(TR3DHead):
+    """dataset: a name that we know, for classes, their levels and whether boxes turn; or `own`,
+    with the fields of `config.OwnData` in `own`. assigner, loss: fields of `AssignerConfig` and
+    `LossConfig`; by default SPOTA and RAS. test_cfg: fields of `TestConfig`. train_cfg: unused;
+    mmdet3d's detectors pass it.
+
+    Raises:
+        InputError: an unknown name (with the nearest known one), or an impossible value.
+    """
+
+    def __init__(
+        self,
+        dataset: str,
+        in_channels: int = 128,
+        voxel_size: float = 0.01,
+        own: Fields = None,
+        assigner: Fields = None,
+        loss: Fields = None,
+        test_cfg: Fields = None,
+        train_cfg: Any = None,
+    ) -> None:
+        config = settings(dataset, own=own, assigner=assigner, loss=loss, test=test_cfg)
+        kind = dataset_of(config)
+        super().__init__(in_channels, len(kind.classes), kind.rotated)
+        self.dataset, self.settings, self.voxel_size = kind, config, voxel_size
+
+    # TR3D's own head takes one level; mmdet3d's API wants all of them.
+    def forward(self, levels: Sequence[Any]) -> Predictions:  # type: ignore[override]
+        """The neck's levels, finest first, to what is predicted at every anchor of the batch."""
+        ours = [_ours(level) for level in levels]
+        reg, cls = zip(*(super(SR3DHead, self).forward(level) for level in ours), strict=True)
+        places = anchors_of([level.sites for level in ours], self.voxel_size)
+        return Predictions(*places, decode_boxes(places[0], torch.cat(reg)), torch.cat(cls))
+
+    def loss(
+        self, levels: Sequence[Any], batch_data_samples: Sequence[Any], **_: Any
+    ) -> dict[str, Tensor]:
+        """Terms whose names end in `loss` are trained; the others are curves."""
+        predictions = self(levels)
+        truth = ground_truth(batch_data_samples, predictions.logits.device)
+        terms = detection_loss(
+            predictions, truth, self.dataset, self.settings.assigner, self.settings.loss
+        )
+        positives = predictions.logits.new_tensor(float(terms.positives))
+        return {
+            "bbox_loss": terms.box,
+            "cls_loss": terms.cls,
+            "aic": terms.aic,
+            "positives": positives,
+        }
+
+    def predict(
+        self, levels: Sequence[Any], batch_data_samples: Sequence[Any], **_: Any
+    ) -> list[InstanceData]:
+        """Boxes, scores and labels of each scene. NMS is ours, and works on any device."""
+        predictions, rotated = self(levels), self.dataset.rotated
+        scenes = [predictions[predictions.scenes == i] for i in range(len(batch_data_samples))]
+        found = [select_detections(scene, self.settings.test, rotated) for scene in scenes]
+        return [instances_of(detections, rotated) for detections in found]
+
+
+def _ours(level: Any) -> SparseTensor:
+    """Our sparse tensor, of ours or of MinkowskiEngine's."""
+    if isinstance(level, SparseTensor):
+        return level
+    return SparseTensor.from_coords(level.C, level.F, level.tensor_stride[0])

@@ -1,0 +1,69 @@
+"""mmengine's dictionaries become our configuration, or one sentence that says what is wrong."""
+
+import pytest
+
+pytest.importorskip("mmdet3d", reason="needs the environment of envs/openmmlab.sh")
+
+from mmengine.config import ConfigDict
+
+from sr3d.config import default_config
+from sr3d.data.datasets import Dataset, dataset_of
+from sr3d.errors import InputError
+from sr3d.interop.mmdet3d.head import SR3DHead
+from sr3d.interop.mmdet3d.settings import settings
+from tests.interop.mmdet3d.samples import build_detector
+
+pytestmark = pytest.mark.openmmlab
+
+
+def test_nothing_said_is_the_paper() -> None:
+    assert settings("sunrgbd") == default_config("sunrgbd")
+
+
+def test_fields_are_those_of_the_command() -> None:
+    found = settings(
+        "scannet",
+        model=ConfigDict(planes=[8, 8, 8, 8]),
+        assigner=ConfigDict(name="tr3d", k=7),
+        loss=dict(cls="focal"),
+        test=dict(nms="3d"),
+    )
+    overrides = [
+        "model.planes=[8,8,8,8]",
+        "assigner.name=tr3d",
+        "assigner.k=7",
+        "loss.cls=focal",
+        "test.nms=3d",
+    ]
+    assert found == default_config("scannet").with_overrides(overrides)
+
+
+def test_own_data_say_their_classes() -> None:
+    own = dict(classes=["crate", "barrel"], levels=[1, 0], rotated=True)
+    assert dataset_of(settings("own", own=own)) == Dataset("own", ("crate", "barrel"), (1, 0), True)
+    assert build_detector("synthetic", own={}).bbox_head.dataset.name == "synthetic"
+    with pytest.raises(InputError, match="classes is empty"):
+        SR3DHead("own")
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ({"assigner": {"nam": "spota"}}, "unknown setting 'assigner.nam'; did you mean 'name'"),
+        ({"assigner": {"name": "spotta"}}, "assigner.name: 'spotta'; did you mean 'spota'"),
+        ({"loss": {"tau": "warm"}}, "loss.tau: expected a number"),
+        ({"assigner": {"k": 0}}, "assigner.k=0: must be at least 1"),
+        ({"test": {"score_th": 0.1}}, "test_cfg.score_th: unknown; did you mean 'score_thr'"),
+        ({"test": {"sample_count": 5}}, "test_cfg.sample_count: unknown"),
+        ({"model": {"name": "fcaf3d", "planes": [8]}}, "model.planes"),
+        ({"assigner": {"name": "fcaf3d"}}, "SR3D has TR3D's network"),
+    ],
+)
+def test_mistakes_are_named(groups: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        settings("scannet", **groups)
+
+
+def test_mistakes_reach_whoever_builds_a_detector() -> None:
+    with pytest.raises(InputError, match="did you mean 'beta'"):
+        build_detector("synthetic", loss=dict(betta=2.0))
