@@ -18,7 +18,9 @@ def add_evaluate(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     verb = verbs.add_parser("evaluate", parents=[common], help=about, description=about)
     verb.add_argument("--ground-truth", type=Path, required=True, metavar="FILE", help="npz or pkl")
     verb.add_argument("--detections", type=Path, required=True, metavar="FILE", help="npz or pkl")
-    verb.add_argument("--dataset", required=True, metavar="NAME", help="names the classes")
+    verb.add_argument(
+        "--dataset", required=True, metavar="NAME", help="names the classes; or a prepared folder"
+    )
     verb.add_argument("--json", action="store_true", help="print JSON, percent")
     verb.set_defaults(verb=_evaluate)
 
@@ -75,7 +77,7 @@ def add_report(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="DATASET=DIR",
-        help="prepared folders, for the points in pictures of scenes",
+        help="prepared folders, for the points in pictures of scenes and their 3D viewers",
     )
     verb.set_defaults(verb=_report)
 

@@ -1,8 +1,8 @@
-"""Writes the paper's tables with our results: Markdown, CSV and LaTeX, and an index of them."""
+"""Writes the paper's tables with our results: Markdown, CSV and LaTeX."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,10 @@ from sr3d.errors import InputError
 from sr3d.files import write_text
 from sr3d.report.filled import Entry, Results, collect
 from sr3d.report.findings import Findings
+from sr3d.report.index import TABLE_FORMATS, write_index
 from sr3d.report.layout import Printed, lay_out
 from sr3d.report.paper import DATASETS, STATISTICS, PaperTable, read_paper
 from sr3d.report.render import to_latex, to_markdown, to_text
-
-FORMATS = ("md", "csv", "tex")
-INDEX = "index.md"
 
 
 def write_tables(
@@ -28,7 +26,7 @@ def write_tables(
     names: Sequence[str] | None = None,
     datasets: Sequence[str] | None = None,
 ) -> list[Path]:
-    """Write `{table}_{dataset}.{md,csv,tex}` for each, and `index.md` of all that lie in `out`.
+    """Write `{table}_{dataset}.{md,csv,tex}` for each, and the index of what lies in `out`.
 
     names: by default all tables. datasets: by default those with results for the table, or else
     the paper's.
@@ -36,8 +34,8 @@ def write_tables(
     Raises:
         InputError: unknown table or data set, a bad paper file, or an unreadable record.
     """
-    tables = read_paper(paper_file).tables
-    out = Path(out)
+    paper = read_paper(paper_file)
+    tables, out = paper.tables, Path(out)
     found = {
         dataset: Findings(Path(results), dataset) for dataset in (*DATASETS, *(datasets or ()))
     }
@@ -47,7 +45,7 @@ def write_tables(
         for dataset in datasets or _with_results(table, found):
             filled = collect(found[dataset], table)
             written += write_table(filled, lay_out(filled), out)
-    return [*written, write_index(out, tables)]
+    return [*written, write_index(out, paper)]
 
 
 def write_table(filled: Results, printed: Printed, out: Path) -> list[Path]:
@@ -57,16 +55,10 @@ def write_table(filled: Results, printed: Printed, out: Path) -> list[Path]:
         "csv": raw_numbers(filled).to_csv(index=False),
         "tex": to_latex(printed),
     }
-    paths = [out / f"{printed.name}_{printed.dataset}.{ending}" for ending in FORMATS]
-    for path, ending in zip(paths, FORMATS, strict=True):
+    paths = [out / f"{printed.name}_{printed.dataset}.{ending}" for ending in TABLE_FORMATS]
+    for path, ending in zip(paths, TABLE_FORMATS, strict=True):
         write_text(path, texts[ending])
     return paths
-
-
-def write_index(out: Path, tables: Mapping[str, PaperTable]) -> Path:
-    """Write `index.md`, the list of all tables that lie in `out`."""
-    write_text(out / INDEX, _index(out, tables))
-    return out / INDEX
 
 
 def render_text(results: str | Path, paper_file: str | Path, name: str, dataset: str) -> str:
@@ -146,14 +138,3 @@ def _with_results(table: PaperTable, found: dict[str, Findings]) -> Sequence[str
         if any(found[dataset].summary(setting) is not None for setting in table.settings())
     ]
     return with_results or table.datasets
-
-
-def _index(out: Path, tables: Mapping[str, PaperTable]) -> str:
-    lines = ["# Tables", "", "| table | ours on | files |", "| --- | --- | --- |"]
-    for table in tables.values():
-        for dataset, printed in DATASETS.items():
-            names = [f"{table.name}_{dataset}.{ending}" for ending in FORMATS]
-            if (out / names[0]).is_file():
-                links = ", ".join(f"[{name}]({name})" for name in names)
-                lines.append(f"| {table.title} | {printed.label} | {links} |")
-    return "\n".join(lines) + "\n"

@@ -10,22 +10,28 @@ from pathlib import Path
 from sr3d.config import did_you_mean
 from sr3d.errors import InputError
 from sr3d.files import write_text
-from sr3d.report.figures import draw_figures
+from sr3d.report.figures import OWN, draw_figures
 from sr3d.report.filled import collect
 from sr3d.report.findings import Findings
+from sr3d.report.index import write_index
 from sr3d.report.layout import lay_out
 from sr3d.report.page import Part, Report, render_page
-from sr3d.report.page.content import OWN_FIGURES
 from sr3d.report.page.report import datasets_of, ran, settings_of, title_of
-from sr3d.report.paper import DATASETS, Paper, printed_dataset, read_paper
+from sr3d.report.paper import (
+    DATASETS,
+    Paper,
+    printed_dataset,
+    read_paper,
+    settings_of_claim,
+)
 from sr3d.report.render import escape_markdown
-from sr3d.report.tables import write_index, write_table
+from sr3d.report.tables import write_table
 from sr3d.report.verdicts import Judged, Verdict, count, judge
 
 PAGE, CLAIMS = "index.html", "claims"
 COLUMNS = (
     "dataset", "of", "claim", "says", "where", "verdict", "paper", "ours", "p_holm", "detectable",
-    "why", "footnote",
+    "why", "footnote", "settings",
 )  # fmt: skip
 
 
@@ -39,11 +45,12 @@ def write_report(
 ) -> list[Path]:
     """Write everything that the runs below `results` tell of the paper, and return the files.
 
-    These are the tables (`write_table`), the figures (`draw_figures`), `claims.{md,csv}` and
-    `index.html`. Where runs are missing, each says so.
+    These are the tables (`write_table`), the figures with the viewers of their scenes
+    (`draw_figures`), `index.md` of both, `claims.{md,csv}` and `index.html`. Where runs are
+    missing, each says so.
 
     names: tables and figures, by default all. datasets: by default those with results, or else the
-    paper's. data: data set -> prepared folder, for the points of figures.
+    paper's. data: data set -> prepared folder, for the points of scenes.
 
     Raises:
         InputError: unknown name or data set, a bad paper file, or an unreadable record.
@@ -59,8 +66,8 @@ def write_report(
         tables = [name for name in shown if name in paper.tables]
         figures = [name for name in shown if name in paper.figures]
         prepared = (data or {}).get(findings.dataset)
-        drawn = draw_figures(paper, findings, out, [*figures, *OWN_FIGURES], prepared)
-        written += [path for one in drawn for path in (one.svg, one.png) if path is not None]
+        drawn = draw_figures(paper, findings, out, [*figures, *OWN], prepared)
+        written += [path for one in drawn for path in one.files()]
         printed = []
         for name in tables:
             filled = collect(findings, paper.tables[name])
@@ -70,8 +77,7 @@ def write_report(
         judged = [one for one in every if _belongs(one, findings.dataset, found)]
         parts.append(Part(findings, tuple(printed), tuple(judged), tuple(drawn)))
         cited = [one for one in every if one.verdict is Verdict.CITED]  # the same on any data
-    if any(part.tables for part in parts):
-        written.append(write_index(out, paper.tables))
+    written.append(write_index(out, paper))
     report = Report(paper, tuple(names), tuple(parts), tuple(cited))
     for name, text in (
         (f"{CLAIMS}.md", claims_as_markdown(report)),
@@ -84,7 +90,10 @@ def write_report(
 
 
 def claims_as_csv(report: Report) -> str:
-    """One line for each claim and data set; a claim that no run can check has no data set."""
+    """One line for each claim and data set; a claim that no run can check has no data set.
+
+    The last column names its settings as the folders of their runs are named.
+    """
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -93,7 +102,7 @@ def claims_as_csv(report: Report) -> str:
         writer.writerow(
             (dataset, claim.of, claim.id, claim.says, claim.where, one.verdict.value,
              one.paper_says, one.ours, _plain(one.p), _plain(one.detectable), one.why,
-             claim.footnote)
+             claim.footnote, " ".join(settings_of_claim(claim)))
         )  # fmt: skip
     return lines.getvalue()
 

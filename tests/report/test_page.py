@@ -127,6 +127,12 @@ def test_every_claim_stands_there_with_its_numbers_and_its_reason(results):
         assert f"{one.claim.says} {one.claim.reason}" in text
 
 
+def test_beside_a_claims_numbers_its_runs_are_named(results):
+    titles = [list_["title"] for list_ in page_of(results).of("dl") if "title" in list_]
+    assert len(titles) == len(report_of(results).parts[0].judged)
+    assert "Runs: sr3d and baseline" in titles
+
+
 def test_claims_are_counted_by_verdict_and_those_not_run_are_folded(results):
     report = report_of(results)
     page = Page(render_page(report))

@@ -22,7 +22,6 @@ from sr3d.report.scene_pictures import class_style
 from sr3d.report.viewer import BoxLayer, write_scene_viewer, write_viewer
 from sr3d.report.viewer.cloud import MOST_POINTS, pack_cloud, rgb565, thin
 from sr3d.report.viewer.layers import MOST_BOXES, best_overlaps, class_color, describe_layers
-from sr3d.report.viewer.scenes import viewer_name
 
 CLASSES = ("chair", "table", "sofa")
 UNIT = [0, 0, 0, 1, 1, 1, 0]
@@ -292,20 +291,24 @@ def test_a_tested_scene_shows_its_truth_and_each_settings_boxes(tmp_path):
         Boxes(torch.tensor([UNIT], dtype=torch.float32)),
         torch.tensor([1]),
     )
+    nowhere = np.float32([np.inf, 0, 0, 1, 1, 1, 0])
     found = BoxSet(
-        np.array(["scene0", "scene1", "scene1"]),
-        np.array([0, 1, 2]),
-        np.tile(np.float32(UNIT), (3, 1)),
-        np.float32([0.9, 0.8, 0.01]),
+        np.array(["scene0", "scene1", "scene1", "scene1"]),
+        np.array([0, 1, 2, 1]),
+        np.stack([*np.tile(np.float32(UNIT), (3, 1)), nowhere]),
+        np.float32([0.9, 0.8, 0.01, 0.9]),
     )
-    path = tmp_path / viewer_name("fig5", "sun rgbd", "scene/1")
-    assert path.name == "viewer_fig5_sun-rgbd_scene-1.html"
+    path = tmp_path / "scene1.html"
     write_scene_viewer(path, "Fig. 5", scene, {"TR3D": found, "SR3D": found}, CLASSES)
     layers = read(path)[0]["layers"]
     assert [one["name"] for one in layers] == ["TR3D", "SR3D", "ground truth"]
-    # Of this scene alone, and none that is far below what anyone looks at.
+    # Of this scene alone, and none that is nowhere or far below what anyone looks at.
     assert [one["labels"] for one in layers] == [[1], [1], [1]]
     assert layers[0]["overlaps"] == [[[0, 1.0]]]
+    write_scene_viewer(path, "Fig. 5", scene, {}, CLASSES, most=20)
+    few, table = read(path)
+    assert len(table) == few["cloud"]["count"] <= 20
+    assert " of 50 points: one a voxel of " in few["cloud"]["note"]
 
 
 def test_layers_without_boxes_are_fine(tmp_path):

@@ -6,36 +6,16 @@ import numpy as np
 import pytest
 
 from sr3d.report.viewer import BoxLayer, write_viewer
-from tests.report.test_page_browser import colour, contrast
+from tests.report.browsers import SIZES, colour, contrast
 from tests.report.viewer_pages import (
     CLASSES,
     FOUND,
-    SIZES,
-    chromium,
-    pages,
     pixels,
     place,
     room,
     settled,
     state,
 )
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture
-def open_page(browser):
-    with pages(browser) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    return room(tmp_path_factory.mktemp("viewer") / "room.html")
 
 
 def drag(page, x, y, **options):
@@ -197,7 +177,7 @@ def test_light_and_dark_follow_the_system_until_one_is_chosen(open_page, address
     assert light.evaluate("document.documentElement.dataset.theme") == "light"
 
 
-@pytest.mark.parametrize("size", list(SIZES))
+@pytest.mark.parametrize("size", ["wide", "phone"])
 def test_nothing_lies_beside_the_page_and_the_panel_folds(open_page, address, size):
     page = open_page(address, size)
     settled(page)

@@ -13,35 +13,15 @@ from tests.report.viewer_pages import (
     FOUND,
     TRUTH,
     around,
-    chromium,
     corners,
-    pages,
     pixels,
     place,
-    room,
     settled,
     state,
 )
 
 VIEWS = ("free", "top", "front", "side")
 RED = np.array([230, 20, 20])
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture
-def open_page(browser):
-    with pages(browser) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    return room(tmp_path_factory.mktemp("viewer") / "a room.html")
 
 
 def test_the_page_opens_with_everything_drawn(open_page, address):

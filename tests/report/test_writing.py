@@ -9,7 +9,7 @@ import pytest
 from sr3d.cli import main
 from sr3d.errors import InputError
 from sr3d.report.findings import Findings
-from sr3d.report.paper import Cited, read_paper
+from sr3d.report.paper import Cited, read_paper, settings_of_claim
 from sr3d.report.verdicts import judge
 from sr3d.report.writing import write_report
 from tests.make_runs import SETTINGS, make_tree
@@ -59,6 +59,7 @@ def test_claims_are_those_of_the_judges(results, tmp_path):
     for row, one in zip(found, judged, strict=True):
         assert (row["verdict"], row["paper"]) == (one.verdict.value, one.paper_says)
         assert (row["ours"], row["why"]) == (one.ours, one.why)
+        assert row["settings"].split() == list(settings_of_claim(one.claim))
         assert row["p_holm"] == ("" if one.p is None else f"{one.p:.6g}")
     text = (tmp_path / "claims.md").read_text()
     assert "## Table 2 of the SR3D paper: ablation of each component (on procedural rooms)" in text

@@ -1,26 +1,13 @@
-"""Opens viewers in headless Chromium, whose WebGL is drawn by the processor."""
+"""A viewer to look at, and what its page tells of itself."""
 
 import io
-import shutil
 import time
-from contextlib import contextmanager
 
 import numpy as np
-import pytest
 from PIL import Image
-from playwright.sync_api import sync_playwright
 
 from sr3d.report.viewer import BoxLayer, write_viewer
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = (
-    "--no-sandbox",
-    "--disable-background-networking",
-    "--use-gl=angle",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-)
-SIZES = {"wide": (1000, 700), "phone": (390, 844)}
 CLASSES = ("chair", "table", "sofa", "lamp")
 FOUND = np.array(
     [
@@ -32,49 +19,6 @@ FOUND = np.array(
 )
 TRUTH = np.array([[1.2, 1, 0.5, 0.8, 0.8, 0.8, 0], [3.2, 1, 0.5, 1, 0.8, 0.8, 0.5]], np.float32)
 SCORES = (0.9, 0.5, 0.2)
-_EXPECTED = "GL Driver Message"  # that reading pixels back is slow
-
-
-@contextmanager
-def chromium():
-    program = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if program is None:
-        pytest.skip(f"needs an installed Chromium ({', '.join(BROWSERS)})")
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=program, args=FLAGS)
-        yield found
-        found.close()
-
-
-@contextmanager
-def pages(browser):
-    """A function that opens a file; at the end nothing may have gone wrong or over the network."""
-    contexts, wrong = [], []
-
-    def note(request):
-        if not request.url.startswith(("file:", "data:", "blob:")):
-            wrong.append(request.url)
-
-    def opened(path, size="wide", scheme="light", script=None, **options):
-        width, height = SIZES[size]
-        context = browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme=scheme, **options
-        )
-        context.set_offline(True)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda m: _EXPECTED in m.text or wrong.append(m.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", note)
-        if script is not None:
-            page.add_init_script(script)
-        page.goto(path.as_uri())
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert not wrong
 
 
 def room(path, count=4000, layers=None, **options):

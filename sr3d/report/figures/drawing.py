@@ -15,11 +15,13 @@ from sr3d.report.figures.scenes import before, number_of, same_as
 from sr3d.report.figures.style import save, styled
 from sr3d.report.figures.sweep import draw_sweep
 from sr3d.report.figures.tradeoff import draw_tradeoff
-from sr3d.report.figures.values import draw_curves, draw_strip
+from sr3d.report.figures.values import CURVES_TITLE, STRIP_TITLE, draw_curves, draw_strip
+from sr3d.report.figures.viewers import write_viewers
 from sr3d.report.findings import Findings
 from sr3d.report.paper import Consistency, Paper, Qualitative, Sweep, Tradeoff, printed_dataset
 
-OWN = ("strip", "curves")  # all values, and learning curves
+# Not the paper's: every test, and every training; with their titles.
+OWN = {"strip": STRIP_TITLE, "curves": CURVES_TITLE}
 
 
 def draw_figures(
@@ -29,9 +31,10 @@ def draw_figures(
     names: Sequence[str] | None = None,
     data: Path | None = None,
 ) -> list[Drawn]:
-    """Write `{name}_{dataset}.svg` and `.png` of each figure that has anything to show.
+    """Write `{name}_{dataset}.svg` and `.png` of each figure that has anything to show, and of a
+    figure of scenes whose points are at hand the viewers (`write_viewers`).
 
-    Where nothing can be drawn, files of an earlier drawing go. names: figures of the paper, and
+    What cannot be made now goes, if it lies there from before. names: figures of the paper, and
     "strip" (all values) and "curves" (learning curves); by default all of them. data: the prepared
     folder, for the points of scenes.
 
@@ -59,6 +62,7 @@ def _drawn(
         else:
             for suffix in ("svg", "png"):
                 (out / f"{file}.{suffix}").unlink(missing_ok=True)
+        viewers = write_viewers(canvas, out, file)
     return Drawn(
         name=name,
         dataset=findings.dataset,
@@ -67,6 +71,7 @@ def _drawn(
         svg=svg,
         png=png,
         missing=tuple(canvas.missing),
+        viewers=viewers,
     )
 
 
@@ -95,7 +100,7 @@ def _draw(
 def _same(figure: Qualitative, shown: Qualitative, dataset: str) -> Canvas:
     """Not drawn, as it would be another one once more."""
     place = printed_dataset(dataset).label
-    told = f"Not drawn: on {place} it would be {number_of(shown)} once more."
+    told = f"Not drawn: on {place} it would be {number_of(shown.title)} once more."
     return Canvas(figure.title, undrawn=told)
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sr3d.data.scene import Scene
 from sr3d.errors import InputError
+from sr3d.geometry.box_set import BoxSet
 from sr3d.metrics.scored_files import ScoredTest, read_scored
 from sr3d.records import DETECTIONS_FILE
 from sr3d.report.findings import Findings
@@ -15,10 +19,24 @@ from sr3d.report.summary import runs_of
 
 
 @dataclass(frozen=True)
+class Viewer:
+    """The viewer of a scene that a figure shows: its file, and where the scene's pictures stand.
+
+    top, bottom: their ends, as parts of the figure's height from its upper edge.
+    """
+
+    scene: str
+    path: Path
+    top: float
+    bottom: float
+
+
+@dataclass(frozen=True)
 class Drawn:
     """One figure on one data set; svg and png are None where nothing of it could be drawn.
 
-    missing: what is not in it, a sentence each.
+    missing: what is not in it, a sentence each. viewers: of its scenes, if it shows scenes and
+    their points are at hand.
     """
 
     name: str
@@ -28,13 +46,32 @@ class Drawn:
     svg: Path | None
     png: Path | None
     missing: tuple[str, ...]
+    viewers: tuple[Viewer, ...] = ()
+
+    def files(self) -> list[Path]:
+        """Everything that was written of it."""
+        drawings = [path for path in (self.svg, self.png) if path is not None]
+        return [*drawings, *(viewer.path for viewer in self.viewers)]
+
+
+@dataclass(frozen=True)
+class ShownScene:
+    """A scene of a figure, with all that a viewer of it needs.
+
+    found: detections, of any scenes, by the name of their setting in print. panels: its pictures.
+    """
+
+    scene: Scene
+    found: Mapping[str, BoxSet]
+    classes: Sequence[str]
+    panels: Sequence[Axes]
 
 
 @dataclass
 class Canvas:
     """A figure in the making: drawing functions fill it. picture stays None if nothing ran.
 
-    undrawn: what is said where it is None.
+    undrawn: what is said where it is None. scenes: those whose points are at hand.
     """
 
     title: str
@@ -42,6 +79,7 @@ class Canvas:
     undrawn: str = "Nothing to draw yet."
     picture: Figure | None = None
     missing: list[str] = field(default_factory=list)
+    scenes: list[ShownScene] = field(default_factory=list)
 
     def first_test(self, findings: Findings, setting: str, label: str) -> ScoredTest | None:
         """The first test of a setting's first training, if any; what makes it unreadable goes to

@@ -7,7 +7,7 @@ import textwrap
 from dataclasses import dataclass
 
 from sr3d.report.figures.style import Look, look
-from sr3d.report.paper import Paper, Sweep, settings_of_figure
+from sr3d.report.paper import Paper, labels_of
 
 
 @dataclass(frozen=True)
@@ -32,20 +32,5 @@ class Names:
 
 
 def names_of(paper: Paper) -> Names:
-    """As in the first table that has a setting, or by its value in a sweep.
-
-    Rows of our own tables mean little without their heading, and have it before them.
-    """
-    labels: dict[str, str] = {}
-    for table in paper.tables.values():
-        for row in table.rows:
-            heading = f"{row.group}: " if row.group and not table.datasets else ""
-            if row.setting:
-                labels.setdefault(row.setting, heading + row.label)
-    for figure in paper.figures.values():
-        for panel in figure.panels if isinstance(figure, Sweep) else ():
-            for value, setting in panel.points:
-                labels.setdefault(setting, f"{panel.parameter} = {value:g}")
-        for setting in settings_of_figure(figure):
-            labels.setdefault(setting, setting)
-    return Names(labels)
+    """As tables and sweeps of the paper print them (`labels_of`)."""
+    return Names(labels_of(paper))

@@ -13,12 +13,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from sr3d.data.datasets import get_dataset
+from sr3d.config import config_from_dict
+from sr3d.data.datasets import dataset_of
 from sr3d.data.prepared import PreparedDataset
+from sr3d.data.scene import Scene
 from sr3d.errors import InputError
 from sr3d.geometry.boxes import Boxes
 from sr3d.metrics.scored_files import ScoredTest
-from sr3d.report.figures.drawn import Canvas
+from sr3d.report.figures.drawn import Canvas, ShownScene
 from sr3d.report.figures.estimates import incomplete
 from sr3d.report.figures.names import Names
 from sr3d.report.figures.scenes import (
@@ -114,18 +116,28 @@ def draw_qualitative(
         if gains:
             canvas.undrawn = f"Not drawn: every scene that was tested is in {_numbers(before)}."
         return canvas
-    clouds = _clouds(canvas, findings, figure.settings[0], scenes, data)
+    there = _scenes(canvas, findings, figure.settings[0], scenes, data)
     panels = [_truth(tests[0]), *(confident(test) for test in tests)]
     rows = [
         Row(
-            clouds.get(scene),
+            sample(there[scene], _POINTS) if scene in there else None,
             tuple(panel.of(scene) for panel in panels),
             (scene, *(f"{x}: F1 {f1[scene]:.2f}" for x, f1 in zip(labels, scores, strict=True))),
         )
         for scene in scenes
     ]
-    canvas.picture = _draw(rows, get_dataset(findings.dataset).classes)
-    canvas.caption = _caption(labels, bool(clouds), before)
+    summary = findings.summary(figure.settings[0]) or {}
+    config = config_from_dict({"dataset": findings.dataset, **summary.get("config", {})})
+    classes = dataset_of(config).classes
+    canvas.picture, panels_of = _draw(rows, classes)
+    canvas.caption = _caption(labels, bool(there), before)
+    # The paper's method first, as the first layer of a viewer has solid edges.
+    found = {labels[i]: tests[i].detections for i in (1, 0)}
+    canvas.scenes = [
+        ShownScene(there[scene], found, classes, axes)
+        for scene, axes in zip(scenes, panels_of, strict=True)
+        if scene in there
+    ]
     return canvas
 
 
@@ -140,10 +152,10 @@ def _truth(test: ScoredTest) -> Confident:
     return Confident(test.truth, np.ones(len(test.truth), dtype=bool))
 
 
-def _clouds(
+def _scenes(
     canvas: Canvas, findings: Findings, setting: str, scenes: Sequence[str], data: Path | None
-) -> dict[str, tuple[Array, Array]]:
-    """Points and colours of scenes, of the data that were tested on; none if they are not there."""
+) -> dict[str, Scene]:
+    """Scenes with their points, of the data that were tested on; none if they are not there."""
     lacking = "the points of the scenes"
     if data is None:
         canvas.missing.append(f"{lacking}: the prepared data were not given")
@@ -154,7 +166,7 @@ def _clouds(
         if prepared.manifest.digest() != tested.get("digest"):
             canvas.missing.append(f"{lacking}: the prepared data are not those of the tests")
             return {}
-        return {scene: sample(prepared[prepared.ids.index(scene)], _POINTS) for scene in scenes}
+        return {scene: prepared[prepared.ids.index(scene)] for scene in scenes}
     except InputError as error:
         canvas.missing.append(f"{lacking}: {error}")
         return {}
@@ -163,9 +175,9 @@ def _clouds(
 def _caption(labels: Sequence[str], points: bool, before: Sequence[Qualitative]) -> str:
     if before:
         return (
-            f"Drawn as {number_of(before[0])} is, of the same tests. Shown are scenes at equal "
-            f"steps through those that are not in {_numbers(before)}, in order of their gain in "
-            "F1, from the largest to the smallest."
+            f"Drawn as {number_of(before[0].title)} is, of the same tests. Shown are scenes at "
+            f"equal steps through those that are not in {_numbers(before)}, in order of their gain "
+            "in F1, from the largest to the smallest."
         )
     drawn = "; of the points, ceiling and near walls are left out" if points else "; no points"
     return (
@@ -178,11 +190,14 @@ def _caption(labels: Sequence[str], points: bool, before: Sequence[Qualitative])
 
 
 def _numbers(figures: Sequence[Qualitative]) -> str:
-    return " and ".join(number_of(figure) for figure in figures)
+    return " and ".join(number_of(figure.title) for figure in figures)
 
 
-def _draw(rows: Sequence[Row], classes: Sequence[str]) -> Figure:
-    """Three panels for each view of a scene, and below them the names of the classes."""
+def _draw(rows: Sequence[Row], classes: Sequence[str]) -> tuple[Figure, list[list[Axes]]]:
+    """Three panels for each view of a scene, and below them the names of the classes.
+
+    Returns the figure, and the panels of each scene.
+    """
     frames = [(row, view, *row.limits(view)) for row in rows for view in VIEWS]
     # As high as a scene is where three of it fill the width.
     heights = [float(np.clip(_PANEL * np.divide(*(b - a)[::-1]), *_ROW)) for *_, a, b in frames]
@@ -213,7 +228,8 @@ def _draw(rows: Sequence[Row], classes: Sequence[str]) -> Figure:
     ]
     if handles:
         picture.legend(handles=handles, loc="outside lower center", ncols=_LEGEND)
-    return picture
+    of_scenes = np.reshape(np.array(lines, dtype=object), (len(rows), -1))
+    return picture, of_scenes.tolist()
 
 
 def _draw_metres(axes: Axes, view: View, low: Array, high: Array) -> None:

@@ -104,6 +104,6 @@ def before(figure: Qualitative, figures: Sequence[Qualitative], dataset: str) ->
     ]
 
 
-def number_of(figure: Qualitative) -> str:
+def number_of(title: str) -> str:
     """ "Fig. 5" of "Fig. 5 of the SR3D paper: …"; the whole title where it has another form."""
-    return figure.title.partition(" of the SR3D paper")[0]
+    return title.partition(" of the SR3D paper")[0]

@@ -17,13 +17,14 @@ from sr3d.report.paper import METRICS
 SHOWN = ("AP25", "AP50")
 CURVES = ("loss", "AIC")
 _ABREAST = 4  # settings in a row of curves
+STRIP_TITLE, CURVES_TITLE = "All values", "Learning curves"
 _DOT, _LINE = "#0072B2", "#000000"
 
 
 def draw_strip(findings: Findings, names: Names) -> Canvas:
     """AP25 and AP50 of all tests: a row for each setting, in it a line for each training."""
     canvas = Canvas(
-        "All values",
+        STRIP_TITLE,
         "Every test of every training. Within a setting each training has a line of its own, the "
         "first at the top: dots are its tests, the short bar is their mean. The long bar is the "
         "mean over all tests, the shading its 95 % interval over the trainings, where there are "
@@ -60,7 +61,7 @@ def ranked(findings: Findings) -> list[str]:
 def draw_curves(findings: Findings, names: Names) -> Canvas:
     """Loss and AIC by epoch, a thin line for each training, two panels for each setting."""
     canvas = Canvas(
-        "Learning curves",
+        CURVES_TITLE,
         "Mean of each epoch's steps, a line for each training; all settings have the same axes. "
         "AIC is the mean of |score − IoU| over the positives, which each assigner chooses for "
         "itself. Losses of different kinds do not compare in height.",

@@ -50,7 +50,7 @@ def _training(record: RunRecord) -> str:
 
 def _test(record: RunRecord, trained: Sequence[str] | None) -> str:
     """A record of a test has the overrides of its training, then its own."""
-    own = [item for item in record.overrides if item.startswith("test.")]
+    own = [item for item in record.overrides if item.startswith(("test.", "model.engine="))]
     if trained is not None and record.overrides[: len(trained)] == list(trained):
         own = record.overrides[len(trained) :]
     split = record.data.get("split", "val")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sr3d.config import Config, default_config
-from sr3d.report.figures import Drawn
+from sr3d.config import Config, flatten
+from sr3d.report.figures import OWN, Drawn
 from sr3d.report.figures.names import names_of
 from sr3d.report.page.claims import Verdicts, by_verdict
 from sr3d.report.page.gaps import Gaps, gaps_of
@@ -15,8 +15,6 @@ from sr3d.report.page.report import Part, Report, datasets_of, ran
 from sr3d.report.page.values import Values, values_of
 from sr3d.report.paper import Paper, printed_dataset
 from sr3d.report.verdicts.wording import listed
-
-OWN_FIGURES = ("strip", "curves")  # not the paper's: every test, and every training
 
 
 @dataclass(frozen=True)
@@ -34,12 +32,12 @@ class Shown:
     @property
     def figures(self) -> list[Drawn]:
         """The paper's."""
-        return [drawn for drawn in self.part.figures if drawn.name not in OWN_FIGURES]
+        return [drawn for drawn in self.part.figures if drawn.name not in OWN]
 
     @property
     def own_figures(self) -> list[Drawn]:
         """Ours."""
-        return [drawn for drawn in self.part.figures if drawn.name in OWN_FIGURES]
+        return [drawn for drawn in self.part.figures if drawn.name in OWN]
 
 
 def content_of(report: Report) -> list[Shown]:
@@ -78,7 +76,7 @@ def _shown(paper: Paper, part: Part) -> Shown:
 def _cautions(paper: Paper, part: Part, settings: Sequence[str]) -> list[str]:
     """What must be known before any number on this data set is read."""
     summaries = [s for name in settings if (s := part.findings.summary(name))]
-    cautions = []
+    cautions, full = [], Config().model.stem_channels
     if part.dataset not in datasets_of(paper):
         cautions.append(
             f"The paper has no results on {part.label}; it tests on "
@@ -86,7 +84,7 @@ def _cautions(paper: Paper, part: Part, settings: Sequence[str]) -> list[str]:
             "the paper's in absolute terms, and a verdict says no more than whether a claim also "
             "holds here."
         )
-    if summaries and default_config(part.dataset).model != Config().model:
+    if any(flatten(s["config"]).get("model.stem_channels", full) < full for s in summaries):
         sizes = sorted({summary["parameters"] for summary in summaries})
         ends = f"{sizes[0]:,}" + (f" to {sizes[-1]:,}" if len(sizes) > 1 else "")
         cautions.append(

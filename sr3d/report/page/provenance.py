@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sr3d.config import default_config, flatten
+from sr3d.config import config_from_dict, default_config, flatten
 from sr3d.records import RunRecord
 from sr3d.report.figures.names import Names
 from sr3d.report.findings import Findings
@@ -119,7 +119,8 @@ def _made(
 
 def _changes(dataset: str, config: dict[str, Any]) -> tuple[tuple[str, str, str], ...]:
     """What a configuration sets otherwise than its data set's default."""
-    default, ours = default_config(dataset).flat(), flatten(config)
+    own = config_from_dict({"dataset": dataset, "own": config.get("own", {})}).own
+    default, ours = default_config(dataset, own).flat(), flatten(config)
     names = dict.fromkeys([*default, *ours])
     return tuple(
         (name, _plain(default, name), _plain(ours, name))

@@ -12,6 +12,7 @@ from sr3d.report.figures import Drawn
 from sr3d.report.page.claims import by_verdict
 from sr3d.report.page.content import content_of, labels, untouched
 from sr3d.report.page.report import Report, datasets_of
+from sr3d.report.paper import Claim, settings_of_claim
 from sr3d.report.verdicts.wording import listed
 
 TEMPLATE, STYLE = "page.html.j2", "style.css"
@@ -20,6 +21,8 @@ MOST_SVG = 800_000  # bytes; a larger drawing is shown as pixels, if those are f
 
 def render_page(report: Report) -> str:
     """The page as HTML: one file, with style and figures inside, that loads nothing.
+
+    Of scenes that have viewers it links to those, as files beside it.
 
     Raises:
         InputError: an unreadable record.
@@ -38,6 +41,8 @@ def render_page(report: Report) -> str:
         "short": _short,
         "data_of": _data_of,
         "whole": _whole,
+        "percent": _percent,
+        "runs_of": _runs_of,
     }
     style, _, _ = loader.get_source(environment, STYLE)
     parts = content_of(report)
@@ -81,3 +86,12 @@ def _whole(text: str) -> str:
 def _data_of(heading: str, title: str) -> str:
     """What a table's heading adds to its title: the data."""
     return heading.removeprefix(title).strip(" ()")
+
+
+def _percent(part: float) -> str:
+    return f"{100 * part:.2f}%"
+
+
+def _runs_of(claim: Claim) -> str:
+    """The settings of a claim as the folders of their runs are named, for who looks them up."""
+    return f"Runs: {listed(settings_of_claim(claim))}"

@@ -20,6 +20,7 @@ from sr3d.report.paper.figures import (
     Tradeoff,
     settings_of_figure,
 )
+from sr3d.report.paper.labels import labels_in, labels_of
 from sr3d.report.paper.names import (
     DATASETS,
     METRICS,
@@ -59,6 +60,8 @@ __all__ = [
     "Sweep",
     "Tradeoff",
     "Trend",
+    "labels_in",
+    "labels_of",
     "number",
     "printed_dataset",
     "read_paper",

@@ -24,6 +24,7 @@ DATASETS = {
     "s3dis": PrintedDataset("S3DIS, Area 5"),
     "synthetic": PrintedDataset("procedural rooms"),
     "synthetic_rotated": PrintedDataset("procedural rooms with rotated boxes"),
+    "own": PrintedDataset("own scans"),
 }
 
 

@@ -10,7 +10,7 @@ Holm's rule: over the differences of a table or figure, or its trends, on one ki
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from sr3d.config import did_you_mean
 from sr3d.errors import InputError
@@ -25,6 +25,7 @@ from sr3d.report.paper import (
     Paper,
     RatioBelow,
     Trend,
+    labels_in,
 )
 from sr3d.report.verdicts.amounts import judge_equal, judge_ratio
 from sr3d.report.verdicts.differences import Tested, compare_differences, judge_difference
@@ -47,7 +48,7 @@ def judge(paper: Paper, findings: Findings, of: str | None = None) -> list[Judge
         raise InputError(f"no table or figure '{of}'{did_you_mean(of, known)}")
     claims = [claim for claim in paper.claims.values() if of in (None, claim.of)]
     tested, lines = compare_differences(claims, findings), fit_trends(claims, findings)
-    return [_judge(claim, findings, tested, lines) for claim in claims]
+    return [_judge(claim, findings, labels_in(paper, claim), tested, lines) for claim in claims]
 
 
 def count(judged: Iterable[Judged]) -> dict[Verdict, int]:
@@ -57,20 +58,24 @@ def count(judged: Iterable[Judged]) -> dict[Verdict, int]:
 
 
 def _judge(
-    claim: Claim, findings: Findings, tested: dict[str, Tested], lines: dict[str, Line]
+    claim: Claim,
+    findings: Findings,
+    labels: Mapping[str, str],
+    tested: Mapping[str, Tested],
+    lines: Mapping[str, Line],
 ) -> Judged:
     match claim:
         case Difference():
-            return judge_difference(claim, findings, tested.get(claim.id))
+            return judge_difference(claim, findings, labels, tested.get(claim.id))
         case Highest():
-            return judge_highest(claim, findings)
+            return judge_highest(claim, findings, labels)
         case Trend():
-            return judge_trend(claim, findings, lines.get(claim.id))
+            return judge_trend(claim, findings, labels, lines.get(claim.id))
         case CurveBelow():
-            return judge_curve(claim, findings)
+            return judge_curve(claim, findings, labels)
         case RatioBelow():
-            return judge_ratio(claim, findings)
+            return judge_ratio(claim, findings, labels)
         case Equal():
-            return judge_equal(claim, findings)
+            return judge_equal(claim, findings, labels)
         case Cited():
             return Judged(claim, Verdict.CITED, claim.says, NOTHING, None, None, claim.reason)

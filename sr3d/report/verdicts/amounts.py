@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sr3d.report.comparing import sides
 from sr3d.report.findings import Findings
 from sr3d.report.paper import Equal, RatioBelow
-from sr3d.report.verdicts.evidence import no_spread, not_run, one_training
+from sr3d.report.verdicts.evidence import Case, no_spread, without_values
 from sr3d.report.verdicts.judged import Judged, Verdict
-from sr3d.report.verdicts.wording import NOTHING, behind, called, place_of, printed_by
+from sr3d.report.verdicts.wording import behind, called, printed_by
 from sr3d.stats import has_spread, ratio
 
 
-def judge_ratio(claim: RatioBelow, findings: Findings) -> Judged:
+def judge_ratio(claim: RatioBelow, findings: Findings, labels: Mapping[str, str]) -> Judged:
     """Judge a limit by the 95 % interval of the ratio of two settings' training means."""
-    place = place_of(claim, findings.dataset)
-    printed = printed_by(claim.paper, findings.dataset, lambda value: f"×{value:.3f}")
-    says = f"below ×{claim.limit:g} in {called(claim.metric)}" + (f", {printed}" if printed else "")
-    means = {s: findings.means(s, claim.metric) for s in (claim.setting, claim.over)}
-    absent = [s for s, values in means.items() if not values]
-    if absent:
-        return not_run(claim, says, place, findings, claim.metric, *absent)
+    case = Case(claim, _below(claim, findings.dataset), findings, labels)
+    means = case.means(claim.setting, claim.over)
+    if absent := without_values(means):
+        return case.not_run(*absent)
     a, b, paired = sides(findings, claim.setting, claim.over, claim.metric)
     if min(*a, *b) <= 0:
-        why = place.sentence("a value is not above zero, so it has no ratio", Verdict.CANNOT_TELL)
-        return Judged(claim, Verdict.CANNOT_TELL, says, NOTHING, None, None, why)
+        return case.judged(Verdict.CANNOT_TELL, "a value is not above zero, so it has no ratio")
     found = ratio(a, b, paired)
     if found is None:
-        return one_training(claim, says, NOTHING, place, means)
+        return case.one_training(means)
     low, high = found.interval
     interval = f"[{low:.3f}, {high:.3f}]"
     if not has_spread(found.interval):
@@ -37,35 +35,27 @@ def judge_ratio(claim: RatioBelow, findings: Findings) -> Judged:
         verdict, text = Verdict.NOT_REPRODUCED, f"all of {interval} lies above {claim.limit:g}"
     else:
         verdict, text = Verdict.CANNOT_TELL, f"{claim.limit:g} lies within {interval}"
-    return Judged(
-        claim=claim,
-        verdict=verdict,
-        paper_says=says,
-        ours=f"×{found.ratio:.3f} {interval} in {called(claim.metric)}, {behind(found)}",
-        p=None,
-        detectable=None,
-        why=place.sentence(text, verdict),
-    )
+    ours = f"×{found.ratio:.3f} {interval} in {called(claim.metric)}, {behind(found)}"
+    return case.judged(verdict, text, ours)
 
 
-def judge_equal(claim: Equal, findings: Findings) -> Judged:
+def judge_equal(claim: Equal, findings: Findings, labels: Mapping[str, str]) -> Judged:
     """Judge whether a number of the settings' summaries, which has no spread, is the same."""
-    place = place_of(claim, findings.dataset)
-    says = f"equal {called(claim.metric)}"
+    metric = called(claim.metric)
+    case = Case(claim, f"equal {metric}", findings, labels)
     settings = (claim.setting, claim.over)
     found = {s: (findings.summary(s) or {}).get(claim.metric) for s in settings}
-    absent = [s for s, value in found.items() if value is None]
-    if absent:
-        return not_run(claim, says, place, findings, claim.metric, *absent)
+    if absent := [s for s, value in found.items() if value is None]:
+        return case.not_run(*absent)
     ours, theirs = found.values()
-    verdict = Verdict.REPRODUCED if ours == theirs else Verdict.NOT_REPRODUCED
-    text = f"{claim.setting} and {claim.over} have {'the same' if ours == theirs else 'different'}"
-    return Judged(
-        claim=claim,
-        verdict=verdict,
-        paper_says=says,
-        ours=f"{ours:,} and {theirs:,} {called(claim.metric)}",
-        p=None,
-        detectable=None,
-        why=place.sentence(f"{text} {called(claim.metric)}", verdict),
+    same = ours == theirs
+    return case.judged(
+        Verdict.REPRODUCED if same else Verdict.NOT_REPRODUCED,
+        f"{case.names(*settings)} have {'the same' if same else 'different'} {metric}",
+        f"{ours:,} and {theirs:,} {metric}",
     )
+
+
+def _below(claim: RatioBelow, dataset: str) -> str:
+    printed = printed_by(claim.paper, dataset, lambda value: f"×{value:.3f}")
+    return f"below ×{claim.limit:g} in {called(claim.metric)}" + (f", {printed}" if printed else "")

@@ -7,7 +7,7 @@ together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import NamedTuple
@@ -16,15 +16,13 @@ from sr3d.report.comparing import compare_settings
 from sr3d.report.families import adjust, family_of
 from sr3d.report.findings import Findings
 from sr3d.report.paper import Claim, Difference, signed
-from sr3d.report.verdicts.evidence import ALPHA, no_spread, not_run, one_training, p_of
+from sr3d.report.verdicts.evidence import ALPHA, Case, no_spread, p_of, without_values
 from sr3d.report.verdicts.judged import Judged, Verdict
 from sr3d.report.verdicts.wording import (
-    Place,
     called,
     estimate,
     missed,
     p_value,
-    place_of,
     printed_by,
     unit,
     versus,
@@ -62,25 +60,19 @@ def compare_differences(claims: Sequence[Claim], findings: Findings) -> dict[str
     return {claim.id: Tested(comparison, *adjusted[_what(claim)]) for claim, comparison in compared}
 
 
-def judge_difference(claim: Difference, findings: Findings, tested: Tested | None) -> Judged:
+def judge_difference(
+    claim: Difference, findings: Findings, labels: Mapping[str, str], tested: Tested | None
+) -> Judged:
     """Judge a difference; `tested` is its entry of `compare_differences`."""
-    place = place_of(claim, findings.dataset)
-    says = _paper_says(claim, findings.dataset)
+    case = Case(claim, _paper_says(claim, findings.dataset), findings, labels)
     if tested is None:
-        return _untested(claim, says, place, findings)
+        return _untested(claim, case)
     comparison = tested.comparison
-    verdict, text = _verdict(claim, findings.dataset, tested)
+    verdict, text = _verdict(claim, case, tested)
     if claim.statistic != "mean":
         text += f"; judged on means, not as the paper's on the {claim.statistic} of all tests"
-    return Judged(
-        claim=claim,
-        verdict=verdict,
-        paper_says=says,
-        ours=estimate(claim.metric, comparison),
-        p=tested.p,
-        detectable=comparison.detectable,
-        why=place.sentence(text, verdict),
-    )
+    ours = estimate(claim.metric, comparison)
+    return case.judged(verdict, text, ours, tested.p, comparison.detectable)
 
 
 class _What(NamedTuple):
@@ -95,14 +87,15 @@ def _what(claim: Difference) -> _What:
     return _What(claim.of, claim.metric, frozenset({claim.setting, claim.over}))
 
 
-def _verdict(claim: Difference, dataset: str, tested: Tested) -> tuple[Verdict, str]:
+def _verdict(claim: Difference, case: Case, tested: Tested) -> tuple[Verdict, str]:
     comparison, metric = tested.comparison, claim.metric
     low, high = comparison.interval
-    printed = claim.paper.get(dataset) if claim.statistic == "mean" else None
+    printed = claim.paper.get(case.findings.dataset) if claim.statistic == "mean" else None
     sign = 1 if claim.direction == "higher" else -1
     adjusted = f"{p_value(tested.p)} after Holm over {tested.family}"
     relation = "above" if comparison.difference > 0 else "below"
-    found = f"{claim.setting} lies {relation} {claim.over} in {called(metric)}, {adjusted}"
+    name, other = case.names(claim.setting), case.names(claim.over)
+    found = f"{name} lies {relation} {other} in {called(metric)}, {adjusted}"
     if not has_spread(comparison.interval):
         return Verdict.CANNOT_TELL, no_spread(comparison.paired)
     if tested.p < ALPHA:
@@ -131,12 +124,10 @@ def _paper_says(claim: Difference, dataset: str) -> str:
     return text + ("" if claim.statistic == "mean" else f" (of the {claim.statistic})")
 
 
-def _untested(claim: Difference, says: str, place: Place, findings: Findings) -> Judged:
-    means = {s: findings.means(s, claim.metric) for s in (claim.setting, claim.over)}
-    absent = [s for s, values in means.items() if not values]
-    if absent:
-        return not_run(claim, says, place, findings, claim.metric, *absent)
+def _untested(claim: Difference, case: Case) -> Judged:
+    means = case.means(claim.setting, claim.over)
+    if absent := without_values(means):
+        return case.not_run(*absent)
     a, b = means.values()
     difference = signed(claim.metric, fmean(a) - fmean(b))
-    ours = f"{difference} {unit(claim.metric)}, {versus(len(a), len(b))}"
-    return one_training(claim, says, ours, place, means)
+    return case.one_training(means, f"{difference} {unit(claim.metric)}, {versus(len(a), len(b))}")

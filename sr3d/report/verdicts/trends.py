@@ -15,16 +15,13 @@ from sr3d import stats
 from sr3d.report.families import adjust, family_of
 from sr3d.report.findings import Findings
 from sr3d.report.paper import Claim, CurveBelow, Trend, signed
-from sr3d.report.verdicts.evidence import ALPHA, not_run, one_training, p_of
+from sr3d.report.verdicts.evidence import ALPHA, Case, names_in_print, p_of, without_values
 from sr3d.report.verdicts.judged import Judged, Verdict
 from sr3d.report.verdicts.wording import (
-    NOTHING,
     called,
-    listed,
     missed,
     p_value,
     per_step,
-    place_of,
     versus,
 )
 from sr3d.stats import Comparison, compare, holm
@@ -59,24 +56,27 @@ def fit_trends(claims: Sequence[Claim], findings: Findings) -> dict[str, Line]:
     return {claim.id: Line(line, *adjusted[claim]) for claim, line in fitted.items()}
 
 
-def judge_trend(claim: Trend, findings: Findings, fitted: Line | None) -> Judged:
+def judge_trend(
+    claim: Trend, findings: Findings, labels: Mapping[str, str], fitted: Line | None
+) -> Judged:
     """Judge the slope of a straight line through the training means; with `log`, per doubling.
 
     Settings that have not run are left out, and said to be, as long as three are left. fitted: the
     claim's entry of `fit_trends`.
     """
-    place = place_of(claim, findings.dataset)
     metric = called(claim.metric)
     settings = [setting for _, setting in claim.along]
-    says = f"{metric} {claim.direction} from {settings[0]} to {settings[-1]}"
-    ran = [s for s in settings if findings.means(s, claim.metric)]
-    absent = [s for s in settings if s not in ran]
+    first, last = (names_in_print(labels, settings[i]) for i in (0, -1))
+    says = f"{metric} {claim.direction} from {first} to {last}"
+    case = Case(claim, says, findings, labels)
+    absent = without_values(case.means(*settings))
+    ran = [s for s in settings if s not in absent]
     if not ran:
-        return not_run(claim, says, place, findings, claim.metric, *absent)
+        return case.not_run(*absent)
     if fitted is None:
-        text = f"a trend needs {POINTS_OF_A_TREND} settings, and only {listed(ran)} ran"
-        why = place.sentence(text, Verdict.CANNOT_TELL)
-        return Judged(claim, Verdict.CANNOT_TELL, says, NOTHING, None, None, why)
+        only = case.names(*ran)
+        reason = f"a trend needs {POINTS_OF_A_TREND} settings, and only {only} ran"
+        return case.judged(Verdict.CANNOT_TELL, reason)
     line, p = fitted.line, f"{p_value(fitted.p)} after Holm over {fitted.family}"
     per = "a doubling" if claim.log else "a unit of the parameter"
     low, high = (per_step(end) for end in line.interval)
@@ -88,45 +88,35 @@ def judge_trend(claim: Trend, findings: Findings, fitted: Line | None) -> Judged
         other = "rises" if line.slope > 0 else "falls"
         verdict, text = Verdict.NOT_REPRODUCED, f"{metric} {other} instead, {p}"
     if absent:
-        text += f"; without {listed(absent)}"
-    return Judged(
-        claim=claim,
-        verdict=verdict,
-        paper_says=says,
-        ours=f"{per_step(line.slope)} [{low}, {high}] {metric} {per}, {len(ran)} settings",
-        p=fitted.p,
-        detectable=None,
-        why=place.sentence(text, verdict),
-    )
+        text += f"; without {case.names(*absent)}"
+    ours = f"{per_step(line.slope)} [{low}, {high}] {metric} {per}, {len(ran)} settings"
+    return case.judged(verdict, text, ours, fitted.p)
 
 
-def judge_curve(claim: CurveBelow, findings: Findings) -> Judged:
+def judge_curve(claim: CurveBelow, findings: Findings, labels: Mapping[str, str]) -> Judged:
     """Judge whether a curve lies below another in every epoch that both have.
 
     Welch's test in each epoch, Holm's rule over the epochs. An epoch with fewer than two trainings
     on a side leaves the claim open.
     """
-    place = place_of(claim, findings.dataset)
     metric = called(claim.metric)
-    says = f"lower {metric} in every epoch"
+    case = Case(claim, f"lower {metric} in every epoch", findings, labels)
     curves = {s: findings.curves(s, claim.metric) for s in (claim.setting, claim.over)}
-    absent = [s for s, rows in curves.items() if not any(rows)]
-    if absent:
-        return not_run(claim, says, place, findings, claim.metric, *absent)
+    if absent := [s for s, rows in curves.items() if not any(rows)]:
+        return case.not_run(*absent)
     a, b = curves.values()
     if min(len(a), len(b)) < 2:
-        return one_training(claim, says, NOTHING, place, curves)
+        return case.one_training(curves)
     epochs = _by_epoch(a, b)
     compared = [c for c in epochs if c is not None]
     if not compared:
-        why = place.sentence("no epoch has two trainings on both sides", Verdict.CANNOT_TELL)
-        return Judged(claim, Verdict.CANNOT_TELL, says, NOTHING, None, None, why)
+        return case.judged(Verdict.CANNOT_TELL, "no epoch has two trainings on both sides")
     ps = holm([p_of(c) for c in compared])
     below = [p for p, c in zip(ps, compared, strict=True) if p < ALPHA and c.difference < 0]
     above = [p for p, c in zip(ps, compared, strict=True) if p < ALPHA and c.difference > 0]
     detectable = max(c.detectable for c in compared)
     counted = f"below in {len(below)} and above in {len(above)} of {len(epochs)} epochs"
-    text = f"{claim.setting} lies significantly {counted}"
+    text = f"{case.names(claim.setting)} lies significantly {counted}"
     p = max(ps)
     if above:
         verdict, p = Verdict.NOT_REPRODUCED, min(above)
@@ -135,17 +125,10 @@ def judge_curve(claim: CurveBelow, findings: Findings) -> Judged:
     else:
         verdict = Verdict.CANNOT_TELL
         text += f", where {missed(claim.metric, detectable)}"
-    text += _fewer_epochs(curves, len(epochs))
-    return Judged(
-        claim=claim,
-        verdict=verdict,
-        paper_says=says,
-        ours=f"{signed(claim.metric, fmean(c.difference for c in compared))} {metric} over the "
-        f"epochs, {counted}, {versus(len(a), len(b))}",
-        p=p,
-        detectable=detectable,
-        why=place.sentence(text, verdict),
-    )
+    text += _fewer_epochs(case, curves, len(epochs))
+    difference = signed(claim.metric, fmean(c.difference for c in compared))
+    ours = f"{difference} {metric} over the epochs, {counted}, {versus(len(a), len(b))}"
+    return case.judged(verdict, text, ours, p, detectable)
 
 
 def _fit(claim: Trend, findings: Findings) -> stats.Trend | None:
@@ -172,9 +155,10 @@ def _values_at(rows: Sequence[Sequence[float]], epoch: int) -> list[float]:
     return [row[epoch] for row in rows if epoch < len(row) and math.isfinite(row[epoch])]
 
 
-def _fewer_epochs(curves: Mapping[str, Sequence[Sequence[float]]], common: int) -> str:
+def _fewer_epochs(case: Case, curves: Mapping[str, Sequence[Sequence[float]]], common: int) -> str:
     """Which curve has epochs that are left out, in words."""
     longer = {s: n for s, rows in curves.items() if (n := max(map(len, rows))) > common}
     return "".join(
-        f"; the last {n - common} epochs of {s} have no counterpart" for s, n in longer.items()
+        f"; the last {n - common} epochs of {case.names(s)} have no counterpart"
+        for s, n in longer.items()
     )

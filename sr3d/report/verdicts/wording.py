@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -88,6 +89,13 @@ def listed(names: Iterable[str]) -> str:
     """'a', 'a and b', 'a, b and c'; "" for none."""
     *first, last = list(names) or [""]
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def quoted(name: str) -> str:
+    """A name in print within a sentence: several words in quotation marks, as where it begins and
+    ends must be seen; a single word or "k = 7" as it is.
+    """
+    return name if re.fullmatch(r"\S+( = \S+)?", name) else f"“{name}”"
 
 
 def missed(metric: str, detectable: float) -> str:

@@ -16,7 +16,7 @@ import torch
 from sr3d._version import __version__
 from sr3d.errors import InputError
 from sr3d.files import write_text
-from sr3d.report.viewer.cloud import PackedCloud, pack_cloud
+from sr3d.report.viewer.cloud import MOST_POINTS, PackedCloud, pack_cloud
 from sr3d.report.viewer.layers import BoxLayer, describe_layers
 
 # In this order they are one script; what a file uses, an earlier one defines.
@@ -39,11 +39,12 @@ def write_viewer(
     layers: Sequence[BoxLayer],
     *,
     score: float = 0.0,
+    most: int = MOST_POINTS,
 ) -> None:
     """Write the page, below 15 MB whatever the cloud.
 
     points: (N, 3) metres, z up. colors: (N, 3) in [0, 1], or None. score: where the slider of the
-    least score stands at first.
+    least score stands at first. most: so many points are kept, of more one a voxel.
 
     Raises:
         InputError: arrays that do not fit together, too many boxes, or the file cannot be written.
@@ -58,7 +59,7 @@ def write_viewer(
     if colors is not None and np.shape(colors) != points.shape:
         raise InputError(f"{path}: colours are {np.shape(colors)}, points {points.shape}")
     described = describe_layers(layers)
-    cloud = pack_cloud(points, colors)
+    cloud = pack_cloud(points, colors, most)
     write_text(path, render_viewer(title, cloud, described, score))
 
 

@@ -1,0 +1,25 @@
+"""A browser, and pages in it."""
+
+import pytest
+
+from tests.report.browsers import chromium, pages
+from tests.report.viewer_pages import room
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def open_page(browser):
+    """Opens a file; at the end nothing may have gone wrong or over the network."""
+    with pages(browser) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """The file of a viewer, with a space in its name."""
+    return room(tmp_path_factory.mktemp("viewer") / "a room.html")

@@ -1,0 +1,101 @@
+"""Settings by their names in print: in general, and where a claim stands."""
+
+import re
+
+import pytest
+
+from sr3d.report.paper import Difference, labels_in, labels_of, read_paper, settings_of_claim
+from sr3d.report.verdicts import judge
+from sr3d.report.verdicts.wording import quoted
+from tests.report.made_up import MadeUp, around
+from tests.shared_data import ROOT
+
+PAPER = read_paper(ROOT / "workflow" / "tables.yaml")
+EVERY = labels_of(PAPER)
+
+
+def the_claim(of: str, *settings: str):
+    return next(
+        claim
+        for claim in PAPER.claims.values()
+        if claim.of == of and settings_of_claim(claim) == settings
+    )
+
+
+def test_every_setting_of_a_claim_has_a_name_in_print():
+    named = {setting for claim in PAPER.claims.values() for setting in settings_of_claim(claim)}
+    assert named <= EVERY.keys()
+    assert EVERY["baseline"] == "TR3D under SR3D's schedule"
+    assert EVERY["k7"] == "k = 7"
+    assert EVERY["rank_image"] == "Ranks: ranks over the whole image"  # a row of our own table
+
+
+@pytest.mark.parametrize(
+    ("of", "settings", "labels"),
+    [
+        ("table2", ("spota", "baseline"), ["+ SPOTA", "Baseline"]),
+        ("table5", ("sr3d", "qfl"), ["RAS", "QFL"]),
+        ("table4", ("sr3d", "simota"), ["SPOTA", "simOTA"]),
+        ("fig1", ("sr3d", "fcaf3d"), ["SR3D", "FCAF3D"]),  # as in the table that it draws
+        ("fig6", ("sr3d", "baseline"), ["SR3D", "TR3D under SR3D's schedule"]),
+        ("fig8", ("sr3d", "beta_2", "beta_4"), ["β = 1", "β = 2", "β = 4"]),
+        ("fig8", ("beta_0", "beta_0p5", "sr3d"), ["β = 0", "β = 0.5", "β = 1"]),
+        ("fig8", ("sr3d", "tau_0p01", "tau_1", "tau_10"), [f"τ = {x}" for x in (0.1, 0.01, 1, 10)]),
+    ],
+)  # fmt: skip
+def test_a_claim_calls_settings_as_its_table_or_figure_does(of, settings, labels):
+    claim = the_claim(of, *settings)
+    found = labels_in(PAPER, claim)
+    assert [found[setting] for setting in settings] == labels
+    assert found.keys() == EVERY.keys()
+
+
+def test_what_its_table_does_not_have_keeps_its_general_name():
+    claim = the_claim("table5", "qfl", "spota")
+    assert labels_in(PAPER, claim)["spota"] == EVERY["spota"] == "+ SPOTA"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("SR3D", "SR3D"),
+        ("k = 7", "k = 7"),
+        ("+ SPOTA", "“+ SPOTA”"),
+        ("as printed, τ = 1", "“as printed, τ = 1”"),
+        ("TR3D under SR3D's schedule", "“TR3D under SR3D's schedule”"),
+    ],
+)
+def test_a_name_of_several_words_is_set_off_from_its_sentence(name, shown):
+    assert quoted(name) == shown
+
+
+def test_verdicts_speak_of_names_in_print_and_never_of_folders():
+    settings = list(dict.fromkeys(s for c in PAPER.claims.values() for s in settings_of_claim(c)))
+    ran = MadeUp(
+        {
+            (name, metric): around(50 + i)
+            for i, name in enumerate(settings)
+            for metric in ("AP25", "AP50", "PCE", "latency_ms", "minutes_per_epoch")
+        },
+        {(name, "AIC"): [[0.5], [0.4 + 0.01 * i]] for i, name in enumerate(settings)},
+    )
+    folders = re.compile(rf"\b({'|'.join(settings)})\b(?! =)")
+    for findings in (ran, MadeUp()):
+        for one in judge(PAPER, findings):
+            for text in (one.paper_says, one.ours, one.why):
+                assert not folders.search(text), text
+
+
+def test_a_sentence_with_a_name_of_several_words():
+    about = ("fig6", "PCE", "baseline")
+    claim = next(
+        c
+        for c in PAPER.claims.values()
+        if isinstance(c, Difference) and (c.of, c.metric, c.over) == about
+    )
+    values = {("sr3d", "PCE"): around(0.2, 0.001), ("baseline", "PCE"): around(0.3, 0.001)}
+    judged = next(j for j in judge(PAPER, MadeUp(values)) if j.claim is claim)
+    assert judged.why == (
+        "On ScanNet V2: SR3D lies below “TR3D under SR3D's schedule” in PCE, p < 0.001 after Holm "
+        "over 1."
+    )
