@@ -19,7 +19,7 @@ from sr3d.errors import InputError
 from sr3d.files import digest
 from sr3d.presets import PRESETS, dataset_values, preset
 
-DatasetName = Literal["scannet", "sunrgbd", "s3dis", "synthetic", "synthetic_rotated"]
+DatasetName = Literal["scannet", "sunrgbd", "s3dis", "synthetic", "synthetic_rotated", "own"]
 DATASETS: tuple[str, ...] = typing.get_args(DatasetName)
 
 
@@ -29,15 +29,16 @@ class ModelConfig:
     neck, a shared head.
     """
 
-    name: Literal["tr3d", "fcaf3d"] = "tr3d"
+    name: Literal["tr3d", "fcaf3d"] = "tr3d"  # FCAF3D: by the preset model=fcaf3d
+    engine: Literal["native", "minkowski"] = "native"  # what computes sparse layers
     voxel_size: float = 0.01  # metres
-    stem_channels: int = 64
+    stem_channels: int = 64  # of the first convolution
     stem_stride: int = 2  # stride of the first convolution
-    stem_norm: Literal["batch", "instance"] = "batch"
+    stem_norm: Literal["batch", "instance"] = "batch"  # norm after it
     stem_pool: bool = True  # 2³ max pooling after it
     planes: tuple[int, ...] = (64, 128, 128, 128)  # channels of the stages; FCAF3D's are its levels
     blocks: tuple[int, ...] = (3, 4, 6, 3)  # residual blocks of the stages
-    neck_channels: int = 128
+    neck_channels: int = 128  # of the levels that the head sees
     pts_prune: int = 100_000  # FCAF3D: cells of a scene that each level keeps, at most
 
 
@@ -45,15 +46,16 @@ class ModelConfig:
 class AssignerConfig:
     """Which anchors are positive, and for which ground truth."""
 
+    # SPOTA is SR3D's. The others: TR3D's, the two of Table 4, FCAF3D's.
     name: Literal["spota", "tr3d", "simota", "align_ota", "fcaf3d"] = "spota"
     k: int = 6  # positives per ground truth, at most; simOTA, AlignOTA, FCAF3D have their own
     levels: Literal["all", "by_class"] = "all"  # SPOTA's candidates; "by_class" is TR3D's rule
-    mu: float = 1.0  # Eq. 4
+    mu: float = 1.0  # Eq. 4: how fast the centre prior rises with the distance
     reg_cost: Literal["iou", "log_iou", "diou"] = "iou"  # C_reg of Eq. 5
-    vertex_distance: bool = True  # R_VD of Eq. 5
+    vertex_distance: bool = True  # whether Eq. 5 has R_VD
     vertices: Literal["invariant", "literal"] = "invariant"  # Eq. 3 on rotated boxes
     cls_weight: float = 0.0  # λ of Eq. 2 within Eq. 5's bracket; SPOTA has none
-    tr3d_variant: Literal["mmdet3d", "samsung"] = "mmdet3d"
+    tr3d_variant: Literal["mmdet3d", "samsung"] = "mmdet3d"  # whose code TR3D's follows
     fcaf3d_limit: int = 27  # anchors in a box that make a level fit for it
     fcaf3d_top: int = 18  # positives per ground truth, at most
 
@@ -62,17 +64,17 @@ class AssignerConfig:
 class LossConfig:
     """Classification loss (RAS = Eq. 7, or one of its rivals) and box loss (DIoU)."""
 
-    cls: Literal["ras", "focal", "qfl", "vfl"] = "ras"
-    focal_alpha: float = 0.25
-    focal_gamma: float = 2.0
-    tau: float = 0.1  # Eq. 9
-    beta: float = 1.0  # Eq. 6
+    cls: Literal["ras", "focal", "qfl", "vfl"] = "ras"  # of classes; RAS is Eq. 7
+    focal_alpha: float = 0.25  # weight of positives; 1 - α of negatives
+    focal_gamma: float = 2.0  # the higher, the less easy anchors count
+    tau: float = 0.1  # Eq. 9: temperature of the soft ranks
+    beta: float = 1.0  # Eq. 6: exponent of the rank
     rdl_form: Literal["rank", "printed", "bracket"] = "rank"  # Eq. 6, see losses/ras.py
-    rank_scope: Literal["ground_truth", "image"] = "ground_truth"
-    qfl_beta: float = 2.0
-    vfl_alpha: float = 0.75
-    vfl_gamma: float = 2.0
-    rotated_diou: Literal["correct", "legacy"] = "correct"
+    rank_scope: Literal["ground_truth", "image"] = "ground_truth"  # ranks among whose
+    qfl_beta: float = 2.0  # QFL: exponent of |q - p|
+    vfl_alpha: float = 0.75  # VFL: weight of negatives
+    vfl_gamma: float = 2.0  # VFL: exponent of their scores
+    rotated_diou: Literal["correct", "legacy"] = "correct"  # legacy: x, y, w for x, y, z, as TR3D
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,10 @@ class AugmentConfig:
     sample_fraction: tuple[float, float] = (0.33, 1.0)  # share of points kept, uniform in between
     sample_count: int = 0  # if positive: so many points instead
     sample_replace: Literal["if_few", "always", "never"] = "if_few"  # draw a point twice
-    flip_x: float = 0.5  # probability
-    flip_y: float = 0.5
+    flip_x: float = 0.5  # probability that x is mirrored
+    flip_y: float = 0.5  # the same of y
     rotation: float = 5.0  # degrees, uniform in ±
-    scale: tuple[float, float] = (0.6, 1.4)
+    scale: tuple[float, float] = (0.6, 1.4)  # factor, uniform in between
     translation: float = 0.1  # metres, standard deviation per axis
 
 
@@ -93,15 +95,15 @@ class AugmentConfig:
 class TrainConfig:
     """The schedule. `repeat` is how often an epoch goes through the training scenes."""
 
-    epochs: int = 13
+    epochs: int = 13  # each goes through the scenes `repeat` times
     milestones: tuple[int, ...] = (8, 11, 12)  # epochs after which the rate drops tenfold
-    repeat: int = 15
-    batch_size: int = 16
-    lr: float = 1e-3
-    warmup_start_lr: float = 1e-5
-    warmup_iters: int = 300
-    weight_decay: float = 1e-4
-    clip_norm: float = 10.0
+    repeat: int = 15  # how often an epoch goes through the scenes
+    batch_size: int = 16  # scenes a step
+    lr: float = 1e-3  # of AdamW, after the warm-up
+    warmup_start_lr: float = 1e-5  # at the first step
+    warmup_iters: int = 300  # steps of the warm-up, linear
+    weight_decay: float = 1e-4  # of AdamW
+    clip_norm: float = 10.0  # norm of the gradient, at most
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"  # of the network's products; tf32: GPUs
 
 
@@ -113,19 +115,32 @@ class TestConfig:
 
     sample_count: int = 0  # points drawn from each scene; 0 keeps all
     voxel_pick: Literal["first", "random"] = "random"  # which point represents a voxel
-    nms: Literal["bev", "3d"] = "bev"
+    nms: Literal["bev", "3d"] = "bev"  # overlap seen from above, or of volumes
     nms_pre: int = 1000  # anchors looked at, of each scene; FCAF3D: of each level of each scene
-    score_thr: float = 0.01
-    iou_thr: float = 0.5
+    score_thr: float = 0.01  # detections score more
+    iou_thr: float = 0.5  # NMS: of two boxes that overlap more, the worse goes
     oracle: Literal["none", "centerness", "iou"] = "none"  # Table 6: what replaces scores
     foreground: Literal["assigned", "inside"] = "assigned"  # the anchors whose scores it replaces
+
+
+@dataclass(frozen=True)
+class OwnData:
+    """What `dataset=own` is, as other data sets are known by name. `sr3d train` reads it from the
+    prepared folder.
+    """
+
+    classes: tuple[str, ...] = ()  # names, in the order of the labels
+    levels: tuple[int, ...] = ()  # of each class, see `data.datasets.Dataset`
+    rotated: bool = False  # boxes have a yaw
+    scenes: int = 0  # to train on; with few, presets go through them more often an epoch
 
 
 @dataclass(frozen=True)
 class Config:
     """One setting on one data set."""
 
-    dataset: DatasetName = "scannet"
+    dataset: DatasetName = "scannet"  # its classes, and whose defaults these are
+    own: OwnData = field(default_factory=OwnData)
     seed: int = 0  # base seed; runs derive theirs from it and their indices
     model: ModelConfig = field(default_factory=ModelConfig)
     assigner: AssignerConfig = field(default_factory=AssignerConfig)
@@ -167,15 +182,19 @@ class Config:
         return digest(self.to_dict())
 
 
-def default_config(dataset: str) -> Config:
+def default_config(dataset: str, own: OwnData = OwnData()) -> Config:  # frozen
     """The paper's configuration for a data set; for procedural rooms, one that two cores can train.
+
+    own: where the data set is `own`, what it is.
 
     Raises:
         InputError: unknown data set.
     """
     if dataset not in DATASETS:
         raise InputError(f"unknown data set '{dataset}'{did_you_mean(dataset, DATASETS)}")
-    return _from_dict(Config, {"dataset": dataset, **dataset_values(dataset)}, "")
+    values = dataset_values(dataset, own.scenes)
+    config = _from_dict(Config, {"dataset": dataset, **values}, "")
+    return dataclasses.replace(config, own=own)
 
 
 def augment_preset(name: str, dataset: str) -> AugmentConfig:
@@ -200,7 +219,14 @@ def check(config: Config) -> None:
     stages = len(config.model.planes)
     possible, count = ((2, 3, 4), "two to four numbers") if fcaf3d else ((4,), "four numbers")
     own = "where model.name=fcaf3d; model=fcaf3d sets what belongs together"
+    native, minkowski = config.model.engine == "native", "where model.engine=minkowski"
+    classes, levels = config.own.classes, config.own.levels
     rules = [
+        ("own.classes", config.dataset == "own" or not classes, "empty unless dataset=own"),
+        ("own.classes", len(set(classes)) == len(classes), "different names"),
+        ("own.levels", len(levels) == len(classes), "as many numbers as own.classes"),
+        ("own.levels", {*levels} <= {0, 1}, "0 (fine) or 1 (coarse) each"),
+        ("own.scenes", config.own.scenes >= 0, "zero or more"),
         ("model.voxel_size", config.model.voxel_size > 0, "positive"),
         ("model.stem_stride", config.model.stem_stride in (1, 2), "1 or 2"),
         ("model.planes", stages in possible, count),
@@ -222,6 +248,7 @@ def check(config: Config) -> None:
         ("train.repeat", config.train.repeat >= 1, "at least 1"),
         ("train.batch_size", config.train.batch_size >= 1, "at least 1"),
         ("train.lr", config.train.lr > 0, "positive"),
+        ("train.precision", native or config.train.precision != "bf16", f"fp32 {minkowski}"),
         ("test.nms_pre", config.test.nms_pre >= 1, "at least 1"),
         ("test.iou_thr", 0 < config.test.iou_thr <= 1, "in (0, 1]"),
         ("test.oracle", not fcaf3d or config.test.oracle == "none", "none but on TR3D's network"),
@@ -250,7 +277,8 @@ def _with_preset(config: Config, group: str, name: str) -> Config:
         raise InputError(f"{group}: unknown preset '{name}'{did_you_mean(name, known)}")
     values = config.to_dict()
     values[group] = {}  # a preset says all of its own group, defaults included
-    for other, fields in preset(group, name, config.dataset).items():
+    own = config.own
+    for other, fields in preset(group, name, config.dataset, own.scenes, own.rotated).items():
         values[other] |= fields
     return _from_dict(Config, values, "")
 

@@ -18,6 +18,7 @@ _OPTIONAL = {
     "mlflow": "the run store: pip install 'sr3d[pipeline]'",
     "scipy": "summaries: pip install 'sr3d[pipeline]'",
     "pandas": "tables: pip install 'sr3d[pipeline]'",
+    "MinkowskiEngine": "model.engine=minkowski: envs/openmmlab.sh builds it",
 }
 
 
@@ -31,14 +32,16 @@ def examine(environment: Mapping[str, str]) -> dict[str, Any]:
     if "CUDA_VISIBLE_DEVICES" in environment:
         found["CUDA_VISIBLE_DEVICES"] = environment["CUDA_VISIBLE_DEVICES"]
     found["cpu works"] = _try("cpu")
+    if find_spec("MinkowskiEngine") is not None:
+        found["MinkowskiEngine works"] = _try("cpu", "model.engine=minkowski")
     found["gpu works"] = _try("cuda") if torch.cuda.is_available() else "no GPU seen by PyTorch"
     return found
 
 
-def _try(device: str) -> str:
+def _try(device: str, *overrides: str) -> str:
     generator = torch.Generator().manual_seed(0)
     points = torch.rand(2000, 6, generator=generator)
-    model = build_detector(default_config("synthetic")).to(device)
+    model = build_detector(default_config("synthetic").with_overrides(overrides)).to(device)
     started = time.perf_counter()
     model.detect(points)
     return f"yes, a small detection took {time.perf_counter() - started:.2f} s"

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from sr3d.config import Config, config_from_dict
-from sr3d.data.datasets import get_dataset
+from sr3d.data.datasets import dataset_of
 from sr3d.data.loader import generator_for
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.scene import Scene
@@ -37,8 +37,8 @@ from sr3d.runs import Stopwatch, finish_run, open_split
 class TestJob:
     """Which training is tested, on what, where to. index: which test of the training.
 
-    setting, overrides: another name and other `test.…` values than the training's, for a setting
-    that needs no training of its own.
+    setting, overrides: another name and other `test.…` values, or another `model.engine`, than the
+    training's, for a setting that needs no training of its own.
     """
 
     __test__ = False  # not a test class
@@ -63,7 +63,7 @@ def test(job: TestJob) -> RunRecord:
     watch = Stopwatch()
     training = read_run(job.run)
     config = test_config(config_from_dict(training.config), job.overrides)
-    dataset = get_dataset(config.dataset)
+    dataset = dataset_of(config)
     scenes = open_split(job.data, job.split, dataset)
     model = build_detector(config)
     load_weights(model, job.run / MODEL_FILE)
@@ -104,14 +104,17 @@ test.__test__ = False  # type: ignore[attr-defined]  # not a pytest function
 
 
 def test_config(config: Config, overrides: Sequence[str]) -> Config:
-    """The training's configuration with other values of its test part.
+    """The training's configuration with other values of its test part, or another engine.
 
     Raises:
         InputError: an override of anything else, which the weights have in them already.
     """
     for override in overrides:
-        if not override.startswith("test."):
-            raise InputError(f"--set {override}: a test can change test.… alone; train it instead")
+        if not override.startswith(("test.", "model.engine=")):
+            raise InputError(
+                f"--set {override}: a test can change test.… and model.engine alone; "
+                "train it instead"
+            )
     return config.with_overrides(overrides)
 
 

@@ -14,23 +14,33 @@ from typing import Any
 Values = dict[str, dict[str, Any]]
 
 PRESETS = {
-    "model": ("tr3d", "fcaf3d"),
-    "train": ("tr3d", "fcaf3d"),
-    "augment": ("sr3d", "tr3d", "fcaf3d", "paper"),
+    "model": ("tr3d", "fcaf3d", "small"),
+    "train": ("tr3d", "fcaf3d", "small"),
+    "augment": ("sr3d", "tr3d", "fcaf3d", "paper", "small"),
 }
 _PROCEDURAL = ("synthetic", "synthetic_rotated")
+_SINGLE_VIEW = ("sunrgbd", "synthetic_rotated")
 _REPEAT = {
-    "tr3d": {"scannet": 15, "sunrgbd": 5, "s3dis": 13},
-    "fcaf3d": {"scannet": 10, "sunrgbd": 3, "s3dis": 13},
+    "tr3d": {"scannet": 15, "sunrgbd": 5, "s3dis": 13, "own": 15},
+    "fcaf3d": {"scannet": 10, "sunrgbd": 3, "s3dis": 13, "own": 10},
 }
+# Scenes that an epoch goes through at least, where the data are one's own and few.
+_OWN_EPOCH, _SMALL_EPOCH = 1500, 160
 
 
-def dataset_values(dataset: str) -> Values:
-    """The paper's training on a data set; for procedural rooms, one that two cores can do."""
+def dataset_values(dataset: str, scenes: int = 0) -> Values:
+    """The paper's training on a data set; for procedural rooms, one that two cores can do.
+
+    scenes: how many there are of one's own, 0 where that is unknown. On these it is ScanNet's
+    training, but an epoch is at least 1500 scenes long, so that the schedule of 13 epochs has at
+    least 1200 steps.
+    """
     if dataset in _PROCEDURAL:
         return _rooms(rotated=dataset == "synthetic_rotated")
     if dataset == "scannet":
         return {}
+    if dataset == "own":
+        return {"train": {"repeat": _repeat("tr3d", dataset, scenes)}}
     return {
         "augment": _augment("sr3d", dataset),
         "train": {"repeat": _REPEAT["tr3d"][dataset]},
@@ -38,16 +48,19 @@ def dataset_values(dataset: str) -> Values:
     }
 
 
-def preset(group: str, name: str, dataset: str) -> Values:
+def preset(group: str, name: str, dataset: str, scenes: int = 0, rotated: bool = False) -> Values:
     """What `group=name` sets on a data set. The name must be one of `PRESETS[group]`.
 
-    On procedural rooms networks are thin and `train` is the rooms' own, whatever the name.
+    On procedural rooms networks are thin and `train` is the rooms' own, whatever the name. `small`
+    is what they use, for any data set. scenes, rotated: of one's own data, see `config.OwnData`.
     """
+    if name == "small":
+        return {group: _small(dataset, scenes, rotated)[group]}
     match group:
         case "model":
             return _fcaf3d(dataset) if name == "fcaf3d" else _tr3d(dataset)
         case "train":
-            return {"train": _train(name, dataset)}
+            return {"train": _train(name, dataset, scenes)}
         case "augment":
             return {"augment": _augment(name, dataset)}
     raise ValueError(f"no presets of '{group}'")
@@ -75,11 +88,29 @@ def _fcaf3d(dataset: str) -> Values:
     }
 
 
-def _train(name: str, dataset: str) -> dict[str, Any]:
+def _small(dataset: str, scenes: int, rotated: bool) -> Values:
+    """A network and a schedule for a laptop. Few scenes of one's own are gone through as often as
+    makes the steps of the rooms, 400 or, with a yaw to learn, 1200.
+    """
+    single_view = dataset in _SINGLE_VIEW
+    values = _rooms(rotated=single_view or rotated)
+    values["augment"]["flip_y"] = 0.0 if single_view else 0.5
+    if scenes:
+        values["train"]["repeat"] = -(-_SMALL_EPOCH // scenes)
+    return values
+
+
+def _repeat(name: str, dataset: str, scenes: int) -> int:
+    """How often an epoch goes through the scenes: as published, or more often if these are few."""
+    least = -(-_OWN_EPOCH // scenes) if scenes else 1
+    return max(_REPEAT[name][dataset], least)
+
+
+def _train(name: str, dataset: str, scenes: int) -> dict[str, Any]:
     """As published: 12 epochs without warm-up; the rest is common to the paper and to both."""
     if dataset in _PROCEDURAL:
         return dataset_values(dataset)["train"]
-    repeat = _REPEAT[name][dataset]
+    repeat = _repeat(name, dataset, scenes)
     return {"epochs": 12, "milestones": [8, 11], "repeat": repeat, "warmup_iters": 0}
 
 
@@ -102,7 +133,7 @@ def _augment(name: str, dataset: str) -> dict[str, Any]:
             return {"sample_count": 100_000, "rotation": 0.0, "scale": [0.95, 1.05]}
         case "tr3d", _:
             return {"rotation": 1.1459156, "scale": [0.9, 1.1]}  # 0.02 rad
-        case "fcaf3d", ("scannet" | "s3dis"):
+        case "fcaf3d", ("scannet" | "s3dis" | "own"):
             return {"sample_count": 100_000, "scale": [0.9, 1.1]}
         case "fcaf3d", _:
             return dataset_values(dataset)["augment"]

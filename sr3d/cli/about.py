@@ -39,5 +39,6 @@ def _doctor(args: argparse.Namespace) -> None:
     if args.json:
         print(json.dumps(findings, indent=2))
         return
+    width = max(map(len, findings))
     for name, finding in findings.items():
-        print(f"{name:<12}{finding}")
+        print(f"{name:<{width}}  {finding}")

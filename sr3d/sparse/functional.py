@@ -1,7 +1,8 @@
 """Convolution and pooling over kernel maps, as pure functions of tensors, differentiable.
 
 Two engines compute them: `torch_engine` anywhere, `triton` on a GPU. Both are deterministic and
-give each other's results up to rounding; `engine` forces one.
+give each other's results up to rounding; `engine` forces one. Where the map is MinkowskiEngine's,
+MinkowskiEngine computes.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from sr3d.sparse import torch_engine
 from sr3d.sparse.kernel_map import KernelMap
+from sr3d.sparse.minkowski import MinkowskiMap
 from sr3d.sparse.static import NeighborTable
 from sr3d.sparse.torch_engine import Activation
 
@@ -61,6 +63,8 @@ def sparse_conv(x: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
     transposed map; the kernel is not mirrored (MinkowskiEngine's rule). Under `torch.autocast` it
     computes in, and returns, autocast's data type; the gradients have those of x and weight.
     """
+    if isinstance(kernel_map, MinkowskiMap):
+        return kernel_map.convolve(x, weight)
     return _SparseConv.apply(x, weight, kernel_map)
 
 
@@ -111,6 +115,8 @@ def max_pool(x: Tensor, kernel_map: KernelMap | NeighborTable) -> Tensor:
     A row without any neighbour has no maximum; MinkowskiEngine leaves zero there. The gradient
     goes to one of equal maxima: the first in kernel order.
     """
+    if isinstance(kernel_map, MinkowskiMap):
+        return kernel_map.pool(x, "max")
     return _MaxPool.apply(x, kernel_map)
 
 
@@ -131,12 +137,16 @@ class _MaxPool(torch.autograd.Function):
 
 def sum_pool(x: Tensor, kernel_map: KernelMap) -> Tensor:
     """Channel-wise sum over the neighbours that exist; (n_in, C) to (n_out, C)."""
+    if isinstance(kernel_map, MinkowskiMap):
+        return kernel_map.pool(x, "sum")
     out = x.new_zeros(kernel_map.n_out, x.shape[1])
     return out.index_add(0, kernel_map.out_rows, x.index_select(0, kernel_map.in_rows))
 
 
 def average_pool(x: Tensor, kernel_map: KernelMap) -> Tensor:
     """Channel-wise mean over the neighbours that exist (not over the kernel's volume)."""
+    if isinstance(kernel_map, MinkowskiMap):
+        return kernel_map.pool(x, "average")
     count = torch.bincount(kernel_map.out_rows, minlength=kernel_map.n_out).clamp_(min=1)
     return sum_pool(x, kernel_map) / count[:, None].to(x.dtype)
 

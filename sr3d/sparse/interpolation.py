@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sr3d.sparse.lookup import Frame, RowLookup, joined
+from sr3d.sparse.minkowski import MinkowskiSites
 from sr3d.sparse.sites import Sites, kernel_offsets
 from sr3d.sparse.tensor import SparseTensor
 
@@ -17,6 +18,8 @@ def interpolate(x: SparseTensor, sites: Sites) -> Tensor:
     zero: the weights of the others are not scaled up (features_at_coordinates of MinkowskiEngine,
     src/coordinate_map_gpu.cu).
     """
+    if isinstance(x.sites, MinkowskiSites):
+        return x.sites.interpolated(x.features, sites.coords)
     result = x.features.new_zeros(len(sites), x.features.shape[1])
     if len(x.sites) == 0 or len(sites) == 0:
         return result

@@ -28,7 +28,7 @@ def kernel_offsets(kernel: int) -> list[tuple[int, int, int]]:
 
 
 class Sites:
-    """Distinct cells, ordered by (batch, x, y, z).
+    """Distinct cells, ordered by (batch, x, y, z); `MinkowskiSites` have another order.
 
     coords: (N, 4) int32, batch index and integer coordinates that are multiples of `stride`.
     bounds: what is known of their lowest and highest values; derived sites inherit it, so that a
@@ -47,14 +47,14 @@ class Sites:
         self._unions: WeakKeyDictionary[Sites, tuple[Sites, Tensor, Tensor]] = WeakKeyDictionary()
         self._maps: WeakKeyDictionary[Sites, dict[int, KernelMap]] = WeakKeyDictionary()
 
-    @staticmethod
-    def from_coords(coords: Tensor, stride: int = 1, batch_size: int | None = None) -> Sites:
+    @classmethod
+    def from_coords(cls, coords: Tensor, stride: int = 1, batch_size: int | None = None) -> Sites:
         """From (N, 4) integer coordinates in any order, without repetitions.
 
         Raises:
             ValueError: a cell occurs twice, or is no multiple of the stride.
         """
-        sites, order = Sites.unique(coords, stride, batch_size)
+        sites, order = cls.unique(coords, stride, batch_size)
         if len(order) != len(coords):
             raise ValueError(f"{len(coords) - len(order)} of {len(coords)} cells occur twice")
         if stride > 1 and (coords[:, 1:] % stride != 0).any():
@@ -83,8 +83,13 @@ class Sites:
 
     @cached_property
     def counts(self) -> list[int]:
-        """Number of sites of each scene; rows of a scene are contiguous."""
+        """Number of sites of each scene."""
         return torch.bincount(self.coords[:, 0].long(), minlength=self.batch_size).tolist()
+
+    @property
+    def in_order(self) -> Tensor | slice:
+        """Index of the rows by (batch, x, y, z), for what depends on their order."""
+        return slice(None)
 
     @property
     def bounds(self) -> Bounds:
@@ -133,6 +138,11 @@ class Sites:
             rows = torch.searchsorted(numbers, mine), torch.searchsorted(numbers, others)
             self._unions[other] = (union, *rows)
         return self._unions[other]
+
+    def pruned(self, features: Tensor, keep: Tensor) -> tuple[Tensor, Sites]:
+        """(N, C) features and their cells, where the (N,) mask `keep` holds."""
+        sites = Sites(self.coords[keep], self.stride, self.batch_size, self.bounds)
+        return features[keep], sites
 
     def kernel_map(self, out: Sites, kernel: int) -> KernelMap:
         """The map of a convolution from these sites to `out`: in = out + offset · this stride.

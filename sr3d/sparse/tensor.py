@@ -34,8 +34,8 @@ class SparseTensor:
         return SparseTensor(features, self.sites)
 
     def scenes(self) -> list[Tensor]:
-        """The features of each scene of the batch."""
-        return list(torch.split(self.features, self.sites.counts))
+        """The features of each scene of the batch, by cell."""
+        return list(torch.split(self.features[self.sites.in_order], self.sites.counts))
 
     def __add__(self, other: SparseTensor) -> SparseTensor:
         """Sum over the union of both sets of sites; a missing row counts as zero."""
@@ -47,7 +47,5 @@ class SparseTensor:
         return SparseTensor(total, union)
 
     def pruned(self, keep: Tensor) -> SparseTensor:
-        """Only the rows where the (N,) mask `keep` holds."""
-        old = self.sites
-        sites = Sites(old.coords[keep], old.stride, old.batch_size, old.bounds)
-        return SparseTensor(self.features[keep], sites)
+        """Only the cells where the (N,) mask `keep` holds."""
+        return SparseTensor(*self.sites.pruned(self.features, keep))

@@ -1,0 +1,231 @@
+"""MinkowskiEngine as a kind of sites: what derives from them is the engine's, gradients included.
+
+Layers ask sites for coarser, finer and joined ones and for the maps between them, and hand the maps
+to `sr3d.sparse.functional`. Sites of a coordinate manager answer with its keys, and their maps
+compute with its functions, so that a network runs on either engine with the same parameters. What
+happens within a cell (norms, activations, 1³ kernels) is PyTorch's in both.
+
+MinkowskiEngine 0.5.4 is imported here alone, when sites are first made.
+"""
+
+from __future__ import annotations
+
+import collections
+import collections.abc
+import warnings
+from functools import cache, cached_property
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from sr3d.errors import InputError
+from sr3d.sparse.kernel_map import KernelMap, Pairs
+from sr3d.sparse.lookup import Frame
+from sr3d.sparse.sites import Sites
+
+
+class MinkowskiSites(Sites):
+    """A coordinate map of MinkowskiEngine. Rows are in its order, in which scenes are mixed.
+
+    manager: holds this and all derived maps. key: the map's name there.
+    """
+
+    def __init__(self, manager: Any, key: Any, batch_size: int) -> None:
+        coords = manager.get_coordinates(key)
+        if len(coords) == 0:  # over which its convolutions crash
+            raise InputError(
+                "model.engine=minkowski: MinkowskiEngine cannot compute without any cell; "
+                "leave out empty scenes, or leave the engine native"
+            )
+        super().__init__(coords, key.get_tensor_stride()[0], batch_size)
+        self.manager, self.key = manager, key
+
+    @staticmethod
+    def unique(
+        coords: Tensor, stride: int = 1, batch_size: int | None = None
+    ) -> tuple[MinkowskiSites, Tensor]:
+        """As `Sites.unique`, in a manager of their own.
+
+        Raises:
+            InputError: MinkowskiEngine is not installed, not for this device, or given no cell.
+        """
+        engine = _library()
+        if coords.is_cuda and not engine.is_cuda_available():
+            raise InputError(
+                "model.engine=minkowski: the MinkowskiEngine that is installed computes on CPUs "
+                "alone; run it with --device cpu, or leave the engine native"
+            )
+        if batch_size is None:
+            batch_size = int(coords[:, 0].max()) + 1 if len(coords) else 0
+        kinds = engine.CoordinateMapType
+        manager = engine.CoordinateManager(
+            D=3,
+            num_threads=torch.get_num_threads(),
+            coordinate_map_type=kinds.CUDA if coords.is_cuda else kinds.CPU,
+        )
+        key, (first, _) = manager.insert_and_map(coords.int().contiguous(), [stride] * 3)
+        return MinkowskiSites(manager, key, batch_size), first.long()
+
+    @cached_property
+    def in_order(self) -> Tensor | slice:
+        frame = Frame(self.bounds, self.batch_size, self.stride, reach=0)
+        return torch.argsort(frame.number(self.coords))
+
+    def strided(self, factor: int) -> Sites:
+        if factor == 1:
+            return self
+        if factor not in self._strided:
+            # Under a name of its own: else it gives whatever map of that stride it already has.
+            _, name = self.key.get_key()
+            key = self.manager.stride(self.key, factor, f"{name}/{factor}")
+            self._strided[factor] = self._derived(key)
+        return self._strided[factor]
+
+    def generated(self, kernel: int, factor: int) -> Sites:
+        if (kernel, factor) not in self._generated:
+            # MinkowskiEngine makes such cells in a convolution alone. One channel of zeros will
+            # do; the kernel map that it leaves in the manager is the layer's.
+            key = _library().CoordinateMapKey(4)
+            zeros = torch.zeros(len(self), 1, device=self.coords.device)
+            weight = zeros.new_zeros(kernel**3, 1, 1)
+            _convolve(zeros, weight, _kernel(kernel, factor), self.manager, (self.key, key), True)
+            self._generated[kernel, factor] = self._derived(key)
+        return self._generated[kernel, factor]
+
+    def union(self, other: Sites) -> tuple[Sites, Tensor, Tensor]:
+        if other not in self._unions:
+            key = _library().CoordinateMapKey(4)
+            maps = self.manager.union_map([self.key, _of_engine(other).key], key)
+            mine, others = (rows[torch.argsort(own)] for own, rows in maps)
+            self._unions[other] = (self._derived(key), mine, others)
+        return self._unions[other]
+
+    def pruned(self, features: Tensor, keep: Tensor) -> tuple[Tensor, Sites]:
+        key = _library().CoordinateMapKey(4)
+        prune = _library().MinkowskiPruningFunction.apply
+        kept = prune(features, keep, self.key, key, self.manager)
+        return kept, self._derived(key)
+
+    def interpolated(self, features: Tensor, at: Tensor) -> Tensor:
+        """(N, C) features at (M, 4) coordinates: trilinear, a missing corner counting as zero."""
+        interpolate = _library().MinkowskiInterpolationFunction.apply
+        result: Tensor = interpolate(features, at.to(features.dtype), self.key, self.manager)[0]
+        return result
+
+    def _build_map(self, out: Sites, kernel: int) -> KernelMap:
+        keys = self.key, _of_engine(out).key
+        generator = _kernel(kernel, out.stride // self.stride)
+        return MinkowskiMap(self.manager, keys, (len(self), len(out)), generator)
+
+    def _derived(self, key: Any) -> MinkowskiSites:
+        return MinkowskiSites(self.manager, key, self.batch_size)
+
+
+class MinkowskiMap(KernelMap):
+    """A kernel map that MinkowskiEngine's manager holds, and what the engine computes over it.
+
+    keys, sizes: of input and output. generator: MinkowskiEngine's description of the kernel.
+    It knows keys rather than sites, which own it: nothing goes round in circles, so the manager and
+    all that it holds are freed with the last tensor.
+    """
+
+    def __init__(
+        self,
+        manager: Any,
+        keys: tuple[Any, Any],
+        sizes: tuple[int, int],
+        generator: Any,
+        transpose: bool = False,
+    ) -> None:
+        super().__init__(*sizes, generator.kernel_volume)
+        self._manager, self._keys, self._generator = manager, keys, generator
+        self._transpose = transpose
+
+    def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
+        """See `functional.sparse_conv`."""
+        return _convolve(x, weight, self._generator, self._manager, self._keys, self._transpose)
+
+    def pool(self, x: Tensor, mode: Literal["max", "sum", "average"]) -> Tensor:
+        """See `functional.max_pool` and its like; not for transposed maps."""
+        modes = _library().PoolingMode
+        kind = {
+            "max": modes.LOCAL_MAX_POOLING,
+            "sum": modes.LOCAL_SUM_POOLING,
+            "average": modes.LOCAL_AVG_POOLING,
+        }[mode]
+        pool = _library().MinkowskiLocalPoolingFunction.apply
+        result: Tensor = pool(x, kind, self._generator, *self._keys, self._manager)
+        return result
+
+    def transposed(self) -> KernelMap:
+        if self._transposed is None:
+            self._transposed = MinkowskiMap(
+                self._manager,
+                self._keys[::-1],
+                (self.n_out, self.n_in),
+                self._generator,
+                not self._transpose,
+            )
+        return self._transposed
+
+    @cached_property
+    def _pairs(self) -> Pairs:
+        """For those who count or look; the engine itself does without."""
+        found = self._manager.kernel_map(
+            *self._keys,
+            stride=self._generator.kernel_stride,
+            kernel_size=self._generator.kernel_size,
+            is_transpose=self._transpose,
+        )
+        none = torch.zeros(2, 0, dtype=torch.int64)
+        each = [found[k].long() if k in found else none for k in range(self.volume)]
+        in_rows, out_rows = torch.cat(each, dim=1)
+        return Pairs(in_rows, out_rows, tuple(pairs.shape[1] for pairs in each))
+
+
+def _convolve(
+    x: Tensor, weight: Tensor, generator: Any, manager: Any, keys: tuple[Any, Any], transpose: bool
+) -> Tensor:
+    engine = _library()
+    function = (
+        engine.MinkowskiConvolutionTransposeFunction
+        if transpose
+        else engine.MinkowskiConvolutionFunction
+    )
+    mode = import_module("MinkowskiEngineBackend._C").ConvolutionMode.DEFAULT
+    result: Tensor = function.apply(x, weight, generator, mode, *keys, manager)
+    return result
+
+
+def _kernel(kernel: int, stride: int) -> Any:
+    """A cubic kernel. `expand_coordinates`: where the output has no cells yet, those it reaches."""
+    return _library().KernelGenerator(
+        kernel_size=kernel, stride=stride, expand_coordinates=True, dimension=3
+    )
+
+
+def _of_engine(sites: Sites) -> MinkowskiSites:
+    assert isinstance(sites, MinkowskiSites), "sites of two engines meet"
+    return sites
+
+
+@cache
+def _library() -> Any:
+    """MinkowskiEngine.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    if find_spec("MinkowskiEngine") is None:
+        raise InputError(
+            "model.engine=minkowski: MinkowskiEngine is not installed; envs/openmmlab.sh builds "
+            "it, or leave the engine native"
+        )
+    # MinkowskiEngine 0.5.4 asks for a name that Python 3.10 dropped.
+    collections.Sequence = collections.abc.Sequence  # type: ignore[attr-defined]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns of having been built for CPUs alone
+        return import_module("MinkowskiEngine")
