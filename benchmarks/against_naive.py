@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from torch import Tensor
 
 import sr3d
 from benchmarks.nms import loop
+from benchmarks.timing import milliseconds
 from sr3d.benchmarking.sources import Rooms
 from sr3d.data.scene import table
 from sr3d.files import write_json
@@ -98,7 +98,7 @@ def main() -> None:
             check_same(name, contenders[name](), truth)
         for turn in range(-3, args.rounds):
             for name, run in contenders.items():
-                value = milliseconds(run, args.device)
+                value = milliseconds(run, torch.device(args.device))
                 if turn >= 0:
                     times[name].append(value)
     ratios = {
@@ -124,16 +124,6 @@ def main() -> None:
     )
     for name, value in medians.items():
         print(f"{name:14} {value:9.2f} ms   naive takes {ratios[name]:.1f} times as long")
-
-
-def milliseconds(run: Callable[[], object], device: str) -> float:
-    if device == "cuda":
-        torch.cuda.synchronize()
-    started = time.perf_counter()
-    run()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return (time.perf_counter() - started) * 1000
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -26,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.timing import milliseconds
 from sr3d.benchmarking.sources import Rooms
 from sr3d.config import ModelConfig, default_config
 from sr3d.data.scene import table
@@ -135,16 +135,6 @@ def measure(sites: Sites, channels: int, dtype: str, rounds: int) -> dict[str, d
         name: {what: {"median": statistics.median(v), "runs": v} for what, v in own.items()}
         for name, own in times.items()
     }
-
-
-def milliseconds(run: Callable[[], Any], device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    started = time.perf_counter()
-    run()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return (time.perf_counter() - started) * 1000
 
 
 def levels(points: Tensor, config: ModelConfig, device: str) -> list[tuple[str, Sites, int]]:
