@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import IO
 
-from snakemake.exceptions import WorkflowError  # type: ignore[import-untyped]
+from snakemake.exceptions import WorkflowError
 
 _held: list[IO[str]] = []  # open until this process ends
 

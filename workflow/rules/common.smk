@@ -6,21 +6,8 @@ from pathlib import Path
 
 import yaml
 from snakemake.exceptions import WorkflowError
-from snakemake.utils import validate
 
-
-def check(value: dict, schema: str, file: str) -> None:
-    """Validate, and tell what is wrong in one sentence instead of a page of schema."""
-    try:
-        validate(value, f"../schemas/{schema}.schema.yaml")
-    except WorkflowError as error:
-        # Snakemake raises while it handles jsonschema's error, which knows what and where.
-        wrong = error.__context__
-        where = "".join(f"[{key}]" for key in getattr(wrong, "absolute_path", []))
-        what = getattr(wrong, "message", error)
-        raise WorkflowError(
-            f"{file}{where}: {what}; workflow/schemas/{schema}.schema.yaml says what is allowed"
-        ) from None
+from workflow.checking import check
 
 
 def load(name: str) -> dict:

@@ -1,0 +1,43 @@
+"""The workflow's files, checked against workflow/schemas.
+
+Not by `snakemake.utils.validate`: that reads a schema's file again at every reference into it, a
+thousand times, which was most of what a dry run took.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator, ValidationError
+from referencing import Registry, Resource
+from snakemake.exceptions import WorkflowError
+
+SCHEMAS = Path(__file__).parent / "schemas"
+
+
+def check(value: dict[str, Any], schema: str, file: str) -> None:
+    """Refuse a value that does not follow workflow/schemas/{schema}.schema.yaml.
+
+    Raises:
+        WorkflowError: what is wrong and where in `file`, in one sentence.
+    """
+    name = f"{schema}.schema.yaml"
+    try:
+        Draft202012Validator({"$ref": name}, registry=_schemas()).validate(value)
+    except ValidationError as wrong:
+        where = "".join(f"[{key}]" for key in wrong.absolute_path)
+        raise WorkflowError(
+            f"{file}{where}: {wrong.message}; workflow/schemas/{name} says what is allowed"
+        ) from None
+
+
+@cache
+def _schemas() -> Registry[Any]:
+    """All of them, by the names under which they refer to each other."""
+    paths = sorted(SCHEMAS.glob("*.schema.yaml"))
+    contents = {path.name: yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths}
+    resources = {name: Resource.from_contents(value) for name, value in contents.items()}
+    return Registry().with_resources(resources.items())
