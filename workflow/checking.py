@@ -24,13 +24,14 @@ def check(value: dict[str, Any], schema: str, file: str) -> None:
     Raises:
         WorkflowError: what is wrong and where in `file`, in one sentence.
     """
-    name = f"{schema}.schema.yaml"
+    validator = Draft202012Validator({"$ref": f"{schema}.schema.yaml"}, registry=_schemas())
     try:
-        Draft202012Validator({"$ref": name}, registry=_schemas()).validate(value)
+        validator.validate(value)
     except ValidationError as wrong:
         where = "".join(f"[{key}]" for key in wrong.absolute_path)
         raise WorkflowError(
-            f"{file}{where}: {wrong.message}; workflow/schemas/{name} says what is allowed"
+            f"{file}{where}: {wrong.message}; "
+            f"workflow/schemas/{schema}.schema.yaml says what is allowed"
         ) from None
 
 
