@@ -42,9 +42,7 @@ for precision in fp32 bf16; do
 		--json "$out/train_$precision.json"
 done
 step growth "${bench[@]}" --points 1e4 1e5 1e6 1e7 --json "$out/growth.json"
-for boxes in 300 3000 10000; do
-	step "boxes_$boxes" "${bench[@]}" --set test.nms_pre=$boxes --json "$out/boxes_$boxes.json"
-done
+step boxes "${bench[@]}" --boxes 300 1000 3000 10000 --json "$out/boxes.json"
 step naive python -m benchmarks.against_naive --run tr3d "${points[@]}" --out "$out/naive.json"
 step submanifold python -m benchmarks.submanifold "${points[@]}" --out "$out/submanifold.json"
 step nms python -m benchmarks.nms --device cuda --out "$out/nms.json"

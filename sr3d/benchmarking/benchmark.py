@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,7 +29,8 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Plan:
     """What is asked for. setting: its name. batch: scenes a training step, None for no training.
-    points: of each floor that shows how latency and memory grow. command: that asked for it.
+    points: of each floor that shows how latency and memory grow. candidates: boxes kept for NMS,
+    to show the same. command: that asked for it.
     """
 
     subject: Subject
@@ -38,6 +39,7 @@ class Plan:
     repeats: int
     batch: int | None = None
     points: Sequence[int] = ()
+    candidates: Sequence[int] = ()
     command: str = ""
 
 
@@ -60,11 +62,12 @@ def run(plan: Plan) -> Benchmark:
         training = in_fresh_process(
             measure_training, subject, plan.source, plan.batch, plan.repeats
         )
-    scaling = tuple(_row(subject, points, plan.repeats) for points in plan.points)
-    return Benchmark(facts, detection, training, scaling)
+    scaling = tuple(_floor(subject, points, plan.repeats) for points in plan.points)
+    candidates = tuple(_candidates(plan, count) for count in plan.candidates)
+    return Benchmark(facts, detection, training, scaling, candidates)
 
 
-def _row(subject: Subject, points: int, repeats: int) -> Row:
+def _floor(subject: Subject, points: int, repeats: int) -> Row:
     source = Floor(subject.config.dataset, points)
     _log.info("detection on %s", source)
     repeats = min(repeats, _REPEATS_A_FLOOR)
@@ -76,6 +79,17 @@ def _row(subject: Subject, points: int, repeats: int) -> Row:
         _log.warning("%d points: %s", points, error)
         return Row(points, None, str(error))
     return Row(points, found)
+
+
+def _candidates(plan: Plan, count: int) -> Row:
+    _log.info("detection with the %d best boxes kept for NMS", count)
+    config = plan.subject.config.with_overrides([f"test.nms_pre={count}"])
+    subject = replace(plan.subject, config=config)
+    try:
+        return Row(count, in_fresh_process(measure_detection, subject, plan.source, plan.repeats))
+    except OutOfMemory as error:
+        _log.warning("%d boxes: %s", count, error)
+        return Row(count, None, str(error))
 
 
 def _facts(plan: Plan) -> dict[str, Any]:

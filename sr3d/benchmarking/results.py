@@ -155,25 +155,33 @@ class Training:
 
 @dataclass(frozen=True)
 class Row:
-    """A floor of so many points: what was measured or, where it did not fit, why not."""
+    """At one size: what was measured or, where it did not fit, why not.
 
-    points: int
+    size: the points of a floor, or the boxes kept for NMS.
+    """
+
+    size: int
     detection: Detection | None
     error: str | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self, size: str) -> dict[str, Any]:
+        """size: its name there."""
         measured = self.detection.to_dict() if self.detection else {"error": self.error}
-        return {"points": self.points, **measured}
+        return {size: self.size, **measured}
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Everything of one call. facts: plain values that say what, on which machine, and how."""
+    """Everything of one call. facts: plain values that say what, on which machine, and how.
+
+    scaling: by the points of a floor. candidates: by the boxes kept for NMS (`test.nms_pre`).
+    """
 
     facts: Mapping[str, Any]
     detection: Detection
     training: Training | None
-    scaling: tuple[Row, ...]
+    scaling: tuple[Row, ...] = ()
+    candidates: tuple[Row, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as docs/speed.md lists them."""
@@ -182,7 +190,8 @@ class Benchmark:
             **self.facts,
             "detection": self.detection.to_dict(),
             "training": self.training.to_dict() if self.training else None,
-            "scaling": [row.to_dict() for row in self.scaling],
+            "scaling": [row.to_dict("points") for row in self.scaling],
+            "candidates": [row.to_dict("nms_pre") for row in self.candidates],
         }
 
 

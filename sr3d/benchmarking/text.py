@@ -26,6 +26,9 @@ def _lines(found: Benchmark) -> Iterator[str]:
     if found.scaling:
         yield ""
         yield from _scaling(found.scaling)
+    if found.candidates:
+        yield ""
+        yield from _candidates(found.candidates)
     yield ""
     yield from _notes(found)
 
@@ -91,17 +94,36 @@ def _scaling(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         found = row.detection
         if found is None:
-            table.append((f"{row.points:,}", "–", "–", "out of memory", "–", "–"))
+            table.append((f"{row.size:,}", "–", "–", "out of memory", "–", "–"))
             continue
         (scene,) = found.scenes
         median = found.latency.median
         table.append(
             (
-                f"{row.points:,}",
+                f"{row.size:,}",
                 f"{scene.voxels:,}",
                 f"{scene.boxes:,}",
                 number(median),
                 f"{1000 * median / scene.voxels:.3g}",
+                f"{found.memory.peak:,.0f}",
+            )
+        )
+    return aligned(table)
+
+
+def _candidates(rows: Sequence[Row]) -> list[str]:
+    table = [("boxes kept for NMS", "boxes found", "median ms", "of it selection", "peak MB")]
+    for row in rows:
+        found = row.detection
+        if found is None:
+            table.append((f"{row.size:,}", "–", "out of memory", "–", "–"))
+            continue
+        table.append(
+            (
+                f"{row.size:,}",
+                f"{fmean(scene.boxes for scene in found.scenes):,.0f}",
+                number(found.latency.median),
+                number(found.stages["selection"]) if found.stages else "–",
                 f"{found.memory.peak:,.0f}",
             )
         )

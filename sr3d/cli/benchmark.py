@@ -32,7 +32,7 @@ _BATCH_ON_CPU = 2
 
 
 def add_benchmark(verbs: Verbs, common: argparse.ArgumentParser) -> None:
-    about = "Latency of a scene and its stages, memory, training steps, growth with the points."
+    about = "Latency of a scene, its stages, memory, training steps, growth with the size."
     verb = verbs.add_parser("benchmark", parents=[common], help=about, description=about)
     verb.add_argument("--setting", metavar="NAME", help=f"{', '.join(SETTINGS)} (sr3d)")
     verb.add_argument(
@@ -58,6 +58,10 @@ def add_benchmark(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--points", nargs="+", default=[], metavar="N",
         help="also floors of so many points, e.g. 1e4 1e5 1e6: rooms side by side",
+    )  # fmt: skip
+    verb.add_argument(
+        "--boxes", nargs="+", default=[], metavar="N",
+        help="also with the N best boxes kept for NMS, e.g. 300 1000 3000 (test.nms_pre)",
     )  # fmt: skip
     verb.add_argument(
         "--compile", nargs="?", const="fp32", choices=("fp32", "fp16", "bf16"),
@@ -118,7 +122,8 @@ def _plan(args: argparse.Namespace) -> Plan:
         source=_source(args, config.dataset),
         repeats=args.repeats or (5 if args.device == "cpu" else 25),
         batch=batch if args.train else None,
-        points=[_count(text) for text in args.points],
+        points=[_count("points", text) for text in args.points],
+        candidates=[_count("boxes", text) for text in args.boxes],
         command=shlex.join(["sr3d", *args.words]),
     )
 
@@ -160,11 +165,11 @@ def _source(args: argparse.Namespace, dataset: str) -> Source:
     return Rooms(dataset, args.scenes)
 
 
-def _count(text: str) -> int:
+def _count(name: str, text: str) -> int:
     try:
         count = float(text)
     except ValueError:
         count = 0
     if not 1 <= count <= 1e9:
-        raise InputError(f"--points {text}: give numbers of points such as 10000 or 1e6")
+        raise InputError(f"--{name} {text}: give numbers such as 10000 or 1e6")
     return int(count)

@@ -26,7 +26,8 @@ def planned(*words: str) -> benchmark.Plan:
 
 def test_a_whole_benchmark(rooms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["benchmark", "--data", str(rooms), "--scenes", "2", "--repeats", "2", "--train"]
-    words += ["--batch", "1", "--points", "2e3", "--set", *THIN, "--json", str(tmp_path / "b.json")]
+    words += ["--batch", "1", "--points", "2e3", "--boxes", "50", "--json"]
+    words += [str(tmp_path / "b.json"), "--set", *THIN]
     assert main(words) == 0
     text = capsys.readouterr().out
     value = json.loads((tmp_path / "b.json").read_text())
@@ -36,6 +37,7 @@ def test_a_whole_benchmark(rooms: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert value["detection"]["latency_ms"]["n"] == 4
     assert value["training"]["step_ms"]["n"] == 2
     assert [row["points"] for row in value["scaling"]] == [2000]
+    assert [row["nms_pre"] for row in value["candidates"]] == [50]
     assert "peak memory" in text
     assert f"{tmp_path / 'b.json'}: written" in text
     assert [path.name for path in tmp_path.iterdir()] == ["b.json"]
@@ -88,6 +90,7 @@ def test_a_run_knows_its_weights_and_configuration(rooms: Path, tmp_path: Path) 
         ("--points many", "--points many: give numbers"),
         ("--points nan", "--points nan: give numbers"),
         ("--points 0", "--points 0: give numbers"),
+        ("--boxes few", "--boxes few: give numbers"),
         ("--data a --scan b", "choose one"),
         ("--scan b --train", "no boxes to train on"),
         ("--run a --setting sr3d", "leave out --setting"),

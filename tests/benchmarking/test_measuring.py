@@ -166,7 +166,10 @@ def here(function: Any, *args: Any, **kwargs: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def found(rooms: Path) -> Benchmark:
-    plan = Plan(subject(), "sr3d", prepared(rooms), 2, batch=1, points=[500, 900], command="sr3d …")
+    plan = Plan(
+        subject(), "sr3d", prepared(rooms), 2, batch=1, points=[500, 900], candidates=[5, 40],
+        command="sr3d …",
+    )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(benchmark, "in_fresh_process", here)
         return run(plan)
@@ -186,6 +189,24 @@ def test_json_comes_back_as_it_was(found: Benchmark) -> None:
     assert value["training"]["batch"] == 1
     assert [row["points"] for row in value["scaling"]] == [500, 900]
     assert all("stages" not in row for row in value["scaling"])
+
+
+def test_rows_of_boxes_keep_so_many_for_nms(found: Benchmark) -> None:
+    few, more = found.candidates
+    assert (few.size, more.size) == (5, 40)
+    assert few.detection is not None
+    assert more.detection is not None
+    boxes = [[scene.boxes for scene in row.scenes] for row in (few.detection, more.detection)]
+    classes = len(subject().build().classes)
+    assert max(boxes[0]) <= 5 * classes
+    assert sum(boxes[0]) < sum(boxes[1])
+    assert few.detection.stages is not None
+    rows = found.to_dict()["candidates"]
+    assert [row["nms_pre"] for row in rows] == [5, 40]
+    assert rows[0]["stages"]["selection"]["ms"] > 0
+    text = describe(found)
+    (line,) = (line.split() for line in text.splitlines() if line.startswith("40 "))
+    assert line[-3] == number(more.detection.latency.median)
 
 
 def test_text_shows_what_was_measured(found: Benchmark) -> None:
@@ -210,16 +231,21 @@ def test_a_floor_that_does_not_fit_is_a_row_too(
     rooms: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def tight(function: Any, subject: Any, source: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(source, Floor) and source.points > 500:
+        large = isinstance(source, Floor) and source.points > 500
+        if large or subject.config.test.nms_pre > 5000:
             raise OutOfMemory("out of memory: no room")
         return function(subject, source, *args, **kwargs)
 
     monkeypatch.setattr(benchmark, "in_fresh_process", tight)
-    found = run(Plan(subject(), "sr3d", prepared(rooms, 1), 1, points=[400, 10_000]))
+    found = run(
+        Plan(subject(), "sr3d", prepared(rooms, 1), 1, points=[400, 10_000], candidates=[9000])
+    )
     assert [row.error for row in found.scaling] == [None, "out of memory: no room"]
     assert found.to_dict()["scaling"][1] == {"points": 10_000, "error": "out of memory: no room"}
-    assert "10,000" in describe(found)
-    assert "out of memory" in describe(found)
+    assert found.to_dict()["candidates"] == [{"nms_pre": 9000, "error": "out of memory: no room"}]
+    for size in ("10,000", "9,000"):
+        (line,) = (line for line in describe(found).splitlines() if line.startswith(size))
+        assert "out of memory" in line
 
 
 def test_a_busy_machine_is_told(
