@@ -137,7 +137,9 @@ def _blockwise(boxes: Tensor, scores: Tensor, groups: Tensor, rule: _Rule) -> Te
     order = line.order
     boxes = boxes[order]
     # By rows of the input, so that equal scores keep its order.
-    place = torch.empty_like(order).scatter_(0, order, torch.arange(len(order)).to(order))
+    place = torch.empty_like(order).scatter_(
+        0, order, torch.arange(len(order), device=order.device)
+    )
     best_first = place[torch.sort(scores, descending=True, stable=True).indices]
     keep = torch.zeros_like(order, dtype=torch.bool)
     waiting = torch.ones_like(keep)

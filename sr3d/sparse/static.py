@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeVar
 
 import torch
@@ -71,8 +72,10 @@ class Grid:
 
     def inside(self, coords: Tensor) -> Tensor:
         """Which coordinates, counted from the corner, keep the margin: (N,) bool."""
-        high = coords.new_tensor(self.extent) - self.coarsest
-        return ((coords >= self.coarsest) & (coords < high)).all(dim=1)
+        within = torch.ones_like(coords[:, 0], dtype=torch.bool)
+        for column, cells in zip(coords.unbind(dim=1), self.extent, strict=True):
+            within &= (column >= self.coarsest) & (column < cells - self.coarsest)
+        return within
 
 
 class NeighborTable:
@@ -200,7 +203,7 @@ class StaticSites:
         return NeighborTable(rows.view(len(out), volume).to(torch.int32), len(self))
 
     def _offsets(self, kernel: int, step: int) -> Tensor:
-        return self.numbers.new_tensor(kernel_offsets(kernel), dtype=torch.int32) * step
+        return _offsets_on(self.numbers.device, kernel) * step
 
     def _find(self, numbers: Tensor) -> Tensor:
         """Rows of cell numbers, -1 where there is none; the number of padding is none."""
@@ -212,6 +215,12 @@ class StaticSites:
             return self._rows[numbers]
         rows = torch.searchsorted(self.numbers, numbers).clamp_(max=len(self) - 1)
         return rows.where((self.numbers[rows] == numbers) & (numbers < none), -1)
+
+
+@cache
+def _offsets_on(device: torch.device, kernel: int) -> Tensor:
+    """(K, 3) int32. Copied there once, before anything is recorded: a graph takes no copy."""
+    return torch.tensor(kernel_offsets(kernel), dtype=torch.int32, device=device)
 
 
 def _distinct(

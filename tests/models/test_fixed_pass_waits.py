@@ -8,9 +8,10 @@ them is the real code. It needs no GPU, and is what can be shown of a recording 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from sr3d.models.fixed_pass import FixedPass
@@ -32,25 +33,40 @@ class NoKernel:
         return launch
 
 
-class Uploads(TorchDispatchMode):
-    """Notes every operation that takes a tensor of the host's to the device: a graph has none."""
+class Uploads(TorchFunctionMode):
+    """Notes every call that brings values of the host's to the device: a graph can record none.
+
+    Tensors made of Python's numbers are such, and so are lists that index; the meta device itself
+    passes both over, for want of values.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.found: list[str] = []
 
-    def __torch_dispatch__(
+    def __torch_function__(
         self,
         func: Any,
         types: Sequence[type],
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
         devices = {t.device.type for t in tree_leaves((args, kwargs, result)) if is_tensor(t)}
-        if devices == {"cpu", "meta"}:
+        from_numbers = func in MADE_OF_NUMBERS and devices == {"meta"}
+        if devices == {"cpu", "meta"} or from_numbers or (func in INDEXING and has_list(args[1])):
             self.found.append(str(func))
         return result
+
+
+MADE_OF_NUMBERS = {torch.tensor, torch.as_tensor, torch.asarray, torch.Tensor.new_tensor}
+INDEXING = {torch.Tensor.__getitem__, torch.Tensor.__setitem__}
+
+
+def has_list(index: object) -> bool:
+    parts = index if isinstance(index, tuple) else (index,)
+    return any(isinstance(part, list | np.ndarray) for part in parts)
 
 
 def is_tensor(value: object) -> bool:
@@ -87,8 +103,11 @@ def test_it_never_waits_and_brings_nothing_along(
     network = FoldedTR3D(model.backbone, model.neck, model.bbox_head).to(dtype).to("meta")
     fixed = FixedPass(network, model.config, model.test_config, model.dataset.rotated, capacity)
     cloud = torch.empty(2, capacity.points, 3, device="meta")
+    inputs = cloud[0], cloud[1], torch.empty((), dtype=torch.int64, device="meta")
+    fixed(*inputs)  # to warm up, as before a recording: constants are brought there once
+    kernels.launches = 0
     with Uploads() as uploads:
-        found = fixed(cloud[0], cloud[1], torch.empty((), dtype=torch.int64, device="meta"))
+        found = fixed(*inputs)
     assert found.keep.shape == (model.test_config.nms_pre, len(model.dataset.classes))
     assert found.overflow.device.type == "meta"
     assert kernels.launches > 50
@@ -101,6 +120,14 @@ def test_the_check_notices_a_wait_and_an_upload() -> None:
         values.nonzero()
     with pytest.raises((NotImplementedError, RuntimeError)):
         values.sum().item()
-    with Uploads() as uploads:
-        torch.ones(3).to("meta")
-    assert len(uploads.found) == 1
+    for upload in (
+        lambda: torch.ones(3).to("meta"),
+        lambda: values.new_tensor([1.0, 2.0]),
+        lambda: torch.tensor([1, 2], device="meta"),
+        lambda: torch.as_tensor([1, 2], device="meta"),
+        lambda: values[[0, 2]],
+        lambda: values.add(torch.ones(3, device="meta")[[0, 1, 2]]),
+    ):
+        with Uploads() as uploads:
+            upload()
+        assert len(uploads.found) == 1
