@@ -1,0 +1,162 @@
+"""Detection and training as on a GPU, with a GPU that is not there: see `tests.pretend_gpu`.
+
+Nothing here has met a real GPU. What is shown is that tensors never meet on two devices, that the
+ways which only a GPU takes give the numbers of a CPU, and when the host would wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from sr3d.config import default_config
+from sr3d.data.scene import Scene
+from sr3d.geometry.boxes import Boxes
+from sr3d.models.base import Detector
+from sr3d.models.detector import build_detector
+from sr3d.sparse import functional
+from sr3d.training import batch_loss
+from tests.pretend_gpu import OnHost, PretendGpu, pretend_gpu
+from tests.sparse import triton_cases  # noqa: F401 (sets Triton up before it is imported)
+
+SETTINGS = {
+    "sr3d": [],
+    "tr3d": ["assigner.name=tr3d", "loss.cls=focal"],
+    "simota, qfl": ["assigner.name=simota", "loss.cls=qfl"],
+    "align_ota, vfl": ["assigner.name=align_ota", "loss.cls=vfl"],
+    "spota by class, instance norm": ["assigner.levels=by_class", "model.stem_norm=instance"],
+    "fcaf3d": ["model=fcaf3d", "augment=fcaf3d", "train=fcaf3d", "assigner.fcaf3d_limit=1"],
+}
+THIN = ["model.stem_channels=8", "model.neck_channels=8"]
+
+
+def detector(setting: str, dataset: str = "scannet") -> Detector[Any]:
+    stages, voxel_size = (3, 0.04) if setting == "fcaf3d" else (4, 0.08)
+    shape = f"model.planes={[8] * stages}", f"model.blocks={[1] * stages}"
+    overrides = [*SETTINGS[setting], *THIN, *shape, f"model.voxel_size={voxel_size}"]
+    torch.manual_seed(0)
+    model = build_detector(default_config(dataset).with_overrides(overrides))
+    for name, value in model.named_parameters():
+        if "conv_cls.kernel" in name or "conv_reg.kernel" in name:
+            value.data.normal_(std=0.5)  # so that scores and boxes differ
+        elif "conv_cls.bias" in name:
+            value.data.zero_()
+    return model
+
+
+def scene(seed: int, points: int = 200) -> Scene:
+    generator = torch.Generator().manual_seed(seed)
+    xyz = torch.rand(points, 3, generator=generator) * torch.tensor([1.6, 1.2, 0.8])
+    boxes = torch.tensor([[0.5, 0.5, 0.4, 0.4, 0.4, 0.4, 0.0], [1.1, 0.6, 0.4, 0.5, 0.3, 0.4, 0.3]])
+    colors = torch.rand(points, 3, generator=generator)
+    return Scene(f"s{seed}", xyz, colors, Boxes(boxes), torch.tensor([3, 5]))
+
+
+def on_host(original: Scene) -> Scene:
+    def mark(value: Tensor) -> Tensor:
+        return value.as_subclass(OnHost)
+
+    return replace(
+        original,
+        points=mark(original.points),
+        colors=mark(original.colors),
+        boxes=Boxes(mark(original.boxes.tensor)),
+        labels=mark(original.labels),
+    )
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendGpu]:
+    with pretend_gpu(monkeypatch) as mode:
+        yield mode
+
+
+def test_what_meets_on_two_devices_is_refused(gpu: PretendGpu) -> None:
+    here, there = torch.ones(3), torch.ones(3, device="cuda")
+    assert (here.device.type, there.device.type, there.is_cuda) == ("cpu", "cuda", True)
+    assert (there + 1).device.type == (there + torch.tensor(1.0)).device.type == "cuda"
+    with pytest.raises(RuntimeError, match=r"add: tensors on both cuda:0 and cpu"):
+        _ = here + there
+    with pytest.raises(RuntimeError, match="cat"):
+        torch.cat([there, here])
+    assert torch.cat([there, here.to("cuda")]).is_cuda
+    assert (gpu.waits, len(gpu.uploads)) == ([], 1)
+
+
+def test_waits_and_copies_are_noticed(gpu: PretendGpu) -> None:
+    values = torch.arange(4, device="cuda")
+    assert int(values.sum()) == 6
+    assert [name.split()[0] for name in gpu.waits] == ["__int__"]
+    for wait in (
+        lambda: values.tolist(),
+        lambda: values[values > 1],
+        lambda: values.nonzero(),
+        lambda: values.cpu(),
+        lambda: values.to("cpu"),
+        lambda: bool(values[0] > 2),
+        lambda: torch.repeat_interleave(values, values),
+    ):
+        gpu.waits.clear()
+        wait()
+        assert len(gpu.waits) == 1
+    assert gpu.uploads == []
+    for upload in (
+        lambda: values[[0, 1]],
+        lambda: values[torch.arange(2)],
+        lambda: values.new_tensor([1, 2]),
+        lambda: torch.tensor([1, 2], device="cuda"),
+        lambda: values.copy_(torch.arange(4)),
+    ):
+        gpu.uploads.clear()
+        upload()
+        assert len(gpu.uploads) == 1
+    gpu.uploads.clear()
+    torch.arange(4).pin_memory().to("cuda", non_blocking=True)
+    assert (gpu.uploads, len(gpu.copies)) == ([], 1)
+
+
+@pytest.mark.parametrize("setting", ["sr3d", "fcaf3d"])
+def test_detection_by_the_kernels_is_that_of_a_cpu(
+    setting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, room = detector(setting).eval(), scene(1)
+    expected = model.detect(room.points, room.colors)
+    room = on_host(room)
+    with pretend_gpu(monkeypatch):
+        found = model.detect(room.points, room.colors)
+        assert found.boxes.is_cuda
+    assert len(found.labels) > 20
+    assert torch.equal(found.labels, expected.labels)
+    torch.testing.assert_close(found.scores, expected.scores)
+    torch.testing.assert_close(found.boxes, expected.boxes)
+
+
+@pytest.mark.parametrize("dataset", ["scannet", "sunrgbd"])
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_a_training_step_is_that_of_a_cpu(
+    setting: str, dataset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenes = [scene(1), scene(2)]
+    model = detector(setting, dataset).train()
+    expected = batch_loss(model, scenes)
+    expected.total.backward()
+    gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad(set_to_none=True)
+    # The kernels have tests of their own; one setting trains with them, the rest without.
+    kernels = (setting, dataset) == ("sr3d", "scannet")
+    with functional.engine("triton" if kernels else "torch"), pretend_gpu(monkeypatch):
+        found = batch_loss(model, [on_host(room) for room in scenes])
+        found.total.backward()
+        assert found.total.is_cuda
+    assert found.positives == expected.positives > 0
+    torch.testing.assert_close(found.total, expected.total)
+    for key, value in model.named_parameters():
+        if key in gradients:
+            assert value.grad is not None
+            error = (value.grad - gradients[key]).abs().max()
+            assert error <= 1e-3 * gradients[key].abs().max() + 1e-6, key
