@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -40,6 +40,14 @@ _PROPERTIES: dict[Any, Callable[[Tensor], Any]] = {
 _VALUES = {
     *("item", "tolist", "cpu", "numpy", "__bool__", "__int__", "__float__", "__index__"),
     *("nonzero", "masked_select", "unique", "bincount", "equal", "allclose", "__array__"),
+}
+_CUDA = {
+    "is_available": True,
+    "device_count": 1,
+    "get_device_name": "a GPU that is not there",
+    "synchronize": None,
+    "max_memory_allocated": 0,
+    "reset_peak_memory_stats": None,
 }
 _INDEXING = {Tensor.__getitem__, Tensor.__setitem__}
 _TO_HOST = {"cpu", "numpy"}
@@ -168,6 +176,21 @@ def _where(name: str) -> str:
     return f"{name} (a test)"
 
 
+def _module_to(module: nn.Module, device: torch.device | str, *_: Any, **__: Any) -> nn.Module:
+    """In place of `nn.Module.to`, which swaps what this mode would have to see."""
+    kind = Tensor if torch.device(device).type == "cuda" else OnHost
+    with torch._C.DisableTorchFunction():
+        for part in module.modules():
+            for name, value in part._parameters.items():
+                if value is not None:
+                    moved = value.detach().as_subclass(kind)
+                    part._parameters[name] = nn.Parameter(moved, value.requires_grad)
+            for name, buffer in part._buffers.items():
+                if buffer is not None:
+                    part._buffers[name] = buffer.as_subclass(kind)
+    return module
+
+
 @contextmanager
 def pretend_gpu(patch: pytest.MonkeyPatch) -> Iterator[PretendGpu]:
     """Within it, what exists already lies on the GPU, as do tensors that say so."""
@@ -182,7 +205,11 @@ def pretend_gpu(patch: pytest.MonkeyPatch) -> Iterator[PretendGpu]:
             return launch(self, *args, **kwargs)
 
     patch.setattr(GridExecutor, "__call__", unnoticed)
+    patch.setattr(nn.Module, "to", _module_to)
+    from_numpy = torch.from_numpy  # which modes do not see
+    patch.setattr(torch, "from_numpy", lambda array: from_numpy(array).as_subclass(OnHost))
     patch.setattr(engine, "_on", lambda device: nullcontext())
-    patch.setattr(torch.cuda, "get_device_name", lambda *_: "a GPU that is not there")
+    for name, value in _CUDA.items():
+        patch.setattr(torch.cuda, name, lambda *_, value=value: value)
     with PretendGpu() as gpu:
         yield gpu

@@ -6,8 +6,10 @@ ways which only a GPU takes give the numbers of a CPU, and when the host would w
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,11 +18,14 @@ from torch import Tensor
 
 from sr3d.config import default_config
 from sr3d.data.scene import Scene
+from sr3d.evaluation import TestJob
+from sr3d.evaluation import test as run_test
 from sr3d.geometry.boxes import Boxes
 from sr3d.models.base import Detector
 from sr3d.models.detector import build_detector
 from sr3d.sparse import functional
-from sr3d.training import batch_loss
+from sr3d.training import TrainingJob, batch_loss, train
+from tests.benchmarking.making import THIN, THIN_FCAF3D
 from tests.pretend_gpu import OnHost, PretendGpu, pretend_gpu
 from tests.sparse import triton_cases  # noqa: F401 (sets Triton up before it is imported)
 
@@ -32,13 +37,14 @@ SETTINGS = {
     "spota by class, instance norm": ["assigner.levels=by_class", "model.stem_norm=instance"],
     "fcaf3d": ["model=fcaf3d", "augment=fcaf3d", "train=fcaf3d", "assigner.fcaf3d_limit=1"],
 }
-THIN = ["model.stem_channels=8", "model.neck_channels=8"]
+PRESETS = ("model", "augment", "train")
+SLIM = ["model.stem_channels=8", "model.neck_channels=8"]
 
 
 def detector(setting: str, dataset: str = "scannet") -> Detector[Any]:
     stages, voxel_size = (3, 0.04) if setting == "fcaf3d" else (4, 0.08)
     shape = f"model.planes={[8] * stages}", f"model.blocks={[1] * stages}"
-    overrides = [*SETTINGS[setting], *THIN, *shape, f"model.voxel_size={voxel_size}"]
+    overrides = [*SETTINGS[setting], *SLIM, *shape, f"model.voxel_size={voxel_size}"]
     torch.manual_seed(0)
     model = build_detector(default_config(dataset).with_overrides(overrides))
     for name, value in model.named_parameters():
@@ -160,3 +166,30 @@ def test_a_training_step_is_that_of_a_cpu(
             assert value.grad is not None
             error = (value.grad - gradients[key]).abs().max()
             assert error <= 1e-3 * gradients[key].abs().max() + 1e-6, key
+
+
+@pytest.mark.parametrize("network", ["tr3d", "fcaf3d"])
+def test_a_training_and_its_test_from_end_to_end(
+    network: str, rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thin = THIN if network == "tr3d" else [f"{name}=fcaf3d" for name in PRESETS] + THIN_FCAF3D
+    overrides = [*thin, "train.epochs=2", "train.repeat=1"]
+    config = default_config("synthetic").with_overrides(overrides)
+
+    def run(device: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        out = tmp_path / device
+        train(TrainingJob(config, overrides, rooms, out, "mine", 0, device=device))
+        record = run_test(TestJob(out, rooms, out / "test0", index=0, device=device))
+        curve = (out / "metrics.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in curve], record.metrics
+
+    expected = run("cpu")
+    with functional.engine("torch"), pretend_gpu(monkeypatch) as gpu:
+        found = run("cuda")
+    steps, scenes = 6, 2
+    assert len(found[0]) == steps
+    assert len(gpu.copies) == steps * (2 * scenes + 3)  # points and colours; boxes of a batch
+    for ours, theirs in zip(found[0], expected[0], strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-3)
+        assert ours["positives"] == theirs["positives"]
+    assert found[1]["AP25"] == pytest.approx(expected[1]["AP25"], abs=0.5)
