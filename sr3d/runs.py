@@ -1,9 +1,11 @@
-"""What runs share: the device and the data they name, and telling what they were."""
+"""What runs share: device, data, how they compute, and telling what they were."""
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.utils import deterministic
 
 from sr3d.config import Config, OwnData, default_config, did_you_mean
 from sr3d.data.datasets import Dataset
@@ -34,6 +37,32 @@ def check_device(device: str) -> None:
         raise InputError(f"--device {device}: unknown{did_you_mean(device, DEVICES)}")
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: PyTorch sees no GPU; `sr3d doctor` tells why")
+
+
+@contextmanager
+def as_jobs_run(threads: int) -> Iterator[None]:
+    """How trainings and tests compute: the same bits from the same seed, if a device can give them.
+
+    threads: of the CPU; another number of them gives other bits.
+    """
+    # Read when cuBLAS is first used: it sums in one order only within a workspace of its own.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = (
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
+    )
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Nothing reads fresh memory, and filling it takes time.
+    deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1], warn_only=before[2])
+        deterministic.fill_uninitialized_memory = before[3]  # type: ignore[attr-defined]
 
 
 def starting_config(dataset: str, data: Path, split: str) -> Config:

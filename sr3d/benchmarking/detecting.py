@@ -22,7 +22,7 @@ from sr3d.data.scene import Scene
 from sr3d.data.transforms import sample_points
 from sr3d.evaluation import detect_scene
 from sr3d.models.detector import Detections
-from sr3d.planning.measuring import as_jobs_run
+from sr3d.runs import as_jobs_run
 from sr3d.sparse import SparseTensor
 
 T = TypeVar("T")

@@ -19,7 +19,7 @@ from sr3d.data.loader import generator_for
 from sr3d.data.scene import Scene
 from sr3d.data.transforms import augment
 from sr3d.errors import InputError
-from sr3d.planning.measuring import as_jobs_run
+from sr3d.runs import as_jobs_run
 from sr3d.training import batch_loss, network_precision
 
 _WARM_UP = 2  # steps, the one that memory is watched in included

@@ -140,10 +140,8 @@ def _device(args: argparse.Namespace) -> ExitStack:
         if 0 < gpus < wanted:
             raise InputError(f"{wanted} processes, but {gpus} GPUs; lower --nproc-per-node")
         stack.enter_context(lease_gpu())
-    import torch
+    from sr3d.runs import as_jobs_run, check_device
 
-    if args.device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: PyTorch sees no GPU; `sr3d doctor` tells why")
-    torch.set_num_threads(args.threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    check_device(args.device)
+    stack.enter_context(as_jobs_run(args.threads))
     return stack

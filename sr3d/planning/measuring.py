@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count, cycle
 from statistics import fmean
@@ -38,23 +37,6 @@ class Timed:
     seconds: float
     runs: int
     batch: int = 1
-
-
-@contextmanager
-def as_jobs_run(threads: int) -> Iterator[None]:
-    """With the CPU threads and the deterministic sums of `sr3d train` and `sr3d test`."""
-    before = (
-        torch.get_num_threads(),
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1], warn_only=before[2])
 
 
 def time_training(

@@ -20,9 +20,10 @@ from sr3d.planning import groups
 from sr3d.planning.budget import Budget, Known, Price, budget
 from sr3d.planning.earlier import Earlier, machine_name
 from sr3d.planning.experiment import Experiment, Job
-from sr3d.planning.measuring import Timed, as_jobs_run, time_test, time_training
+from sr3d.planning.measuring import Timed, time_test, time_training
 from sr3d.planning.scenes import sample_scenes, split_sizes
 from sr3d.progress import Progress
+from sr3d.runs import as_jobs_run
 
 # Seen of the thin network on procedural rooms: detections for each of the `nms_pre` anchors that
 # are looked at (an anchor can be detected as several classes), and bytes of each on disk.

@@ -18,10 +18,11 @@ from sr3d.models.detector import build_detector
 from sr3d.planning import measuring, prices
 from sr3d.planning.budget import Budget
 from sr3d.planning.experiment import DataPlan, Experiment
-from sr3d.planning.measuring import as_jobs_run, time_test, time_training
+from sr3d.planning.measuring import time_test, time_training
 from sr3d.planning.prices import Assumed, parse_assumed, plan
 from sr3d.planning.scenes import sample_scenes, split_sizes
 from sr3d.planning.text import hours
+from sr3d.runs import as_jobs_run
 from tests.make_runs import edit, make_tree
 from tests.planning.making import SMALL, content, experiment, job, only_tests, run, write
 
