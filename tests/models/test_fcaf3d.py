@@ -13,7 +13,8 @@ import sr3d
 from sr3d.config import default_config
 from sr3d.geometry.iou import paired_iou
 from sr3d.models.detector import build_detector
-from sr3d.models.fcaf3d import FCAF3D, best_cells, decode_distances, prune
+from sr3d.models.fcaf3d import FCAF3D
+from sr3d.models.fcaf3d_network import best_cells, decode_distances, prune
 from sr3d.sparse import Sites, SparseTensor
 from sr3d.sparse.interpolation import interpolate
 from sr3d.sparse.nn import SparseBatchNorm, SparseConv, SparseConvTranspose, SparseELU

@@ -1,0 +1,119 @@
+"""The parts of FCAF3D's network that are its own: a neck and head in one, and the coding of boxes.
+
+Everything as in open-mmlab/mmdetection3d (mmdet3d/models/dense_heads/fcaf3d_head.py), parameter
+names included. SamsungLabs/fcaf3d differs in names and in the scale of SUN RGB-D's colours.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from sr3d.config import ModelConfig
+from sr3d.sparse import SparseTensor
+from sr3d.sparse.interpolation import interpolate
+from sr3d.sparse.nn import SparseBatchNorm, SparseConv, SparseConvTranspose, SparseELU
+
+RawLevel = tuple[SparseTensor, Tensor, Tensor, Tensor]
+
+
+class FCAF3DHead(nn.Module):
+    """A neck over all stages and three 1³ convolutions, shared by its levels.
+
+    The neck's kernels keep MinkowskiEngine's default initialisation, as published.
+    """
+
+    def __init__(self, config: ModelConfig, classes: int, rotated: bool) -> None:
+        super().__init__()
+        channels, planes = config.neck_channels, config.planes
+        self.pts_prune = config.pts_prune
+        for i, own in enumerate(planes):
+            if i > 0:
+                self.add_module(f"up_block_{i}", _up(own, planes[i - 1]))
+            self.add_module(f"out_block_{i}", nn.Sequential(*_same(own, channels)))
+        self.conv_center = SparseConv(channels, 1, kernel=1)
+        self.conv_reg = SparseConv(channels, 8 if rotated else 6, kernel=1)
+        self.conv_cls = SparseConv(channels, classes, kernel=1, bias=True)
+        self.scales = nn.ModuleList(Scale() for _ in planes)
+        for conv in (self.conv_center, self.conv_reg, self.conv_cls):
+            nn.init.normal_(conv.kernel, std=0.01)
+        assert self.conv_cls.bias is not None
+        nn.init.constant_(self.conv_cls.bias, -math.log(0.99 / 0.01))  # every score starts at 0.01
+
+    def forward(self, stages: list[SparseTensor]) -> list[RawLevel]:
+        """Levels, finest first: neck's output, (N, 6 or 8), (N, C), (N, 1), all raw."""
+        levels = []
+        x, scores = stages[-1], None
+        for i in reversed(range(len(stages))):
+            if scores is not None:
+                x = stages[i] + self.get_submodule(f"up_block_{i + 1}")(x)
+                x = prune(x, scores, self.pts_prune)
+            out = self.get_submodule(f"out_block_{i}")(x)
+            cls = self.conv_cls(out).features
+            reg, center = self.conv_reg(out).features, self.conv_center(out).features
+            reg = torch.cat([self.scales[i](reg[:, :6]), reg[:, 6:]], dim=1)
+            levels.append((out, reg, cls, center))
+            scores = out.replace(cls.detach().amax(dim=1, keepdim=True))
+        return levels[::-1]
+
+
+class Scale(nn.Module):
+    """A learnable factor, 1 at first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale
+
+
+def _up(in_channels: int, channels: int) -> nn.Sequential:
+    conv = SparseConvTranspose(in_channels, channels, kernel=2, stride=2, generative=True)
+    grown = conv, SparseBatchNorm(channels), SparseELU()
+    return nn.Sequential(*grown, *_same(channels, channels))
+
+
+def _same(in_channels: int, channels: int) -> tuple[nn.Module, ...]:
+    return SparseConv(in_channels, channels), SparseBatchNorm(channels), SparseELU()
+
+
+@torch.no_grad()
+def best_cells(scores: Tensor, counts: list[int], most: int) -> Tensor:
+    """(N,) mask of the `most` best of each scene, the earlier of equals. counts: rows of each."""
+    keep = torch.ones_like(scores, dtype=torch.bool)
+    for score, kept in zip(scores.split(counts), keep.split(counts), strict=True):
+        kept[score.sort(descending=True, stable=True).indices[most:]] = False
+    return keep
+
+
+def prune(x: SparseTensor, scores: SparseTensor, most: int) -> SparseTensor:
+    """The `most` cells of each scene where the coarser `scores` (n, 1), interpolated, are best; x
+    itself where no scene has more.
+    """
+    if max(x.sites.counts, default=0) <= most:
+        return x
+    order, expected = x.sites.in_order, interpolate(scores, x.sites)[:, 0]
+    keep = torch.empty_like(expected, dtype=torch.bool)
+    keep[order] = best_cells(expected[order], x.sites.counts, most)
+    return x.pruned(keep)
+
+
+def decode_distances(anchors: Tensor, reg: Tensor) -> Tensor:
+    """Anchors (N, 3) in metres and raw outputs (N, 6 or 8) to boxes (N, 7), differentiable.
+
+    exp of the first six are distances to the faces: towards -x, +x, -y, +y, -z, +z. With 8 outputs
+    the sum of the four horizontal ones is x size + y size, and the last two say how it is shared
+    and turned, such that a box and the same box with its axes exchanged are one point.
+    """
+    distance = reg[:, :6].exp()
+    low, high = distance[:, ::2], distance[:, 1::2]
+    center, size = anchors + (high - low) / 2, low + high
+    if reg.shape[1] == 6:
+        return torch.cat([center, size, torch.zeros_like(size[:, :1])], dim=1)
+    ratio = torch.linalg.vector_norm(reg[:, 6:8], dim=1).exp()
+    width = (size[:, 0] + size[:, 1]) / (1 + ratio)
+    yaw = torch.atan2(reg[:, 6], reg[:, 7]) / 2
+    return torch.cat([center, torch.stack([width, width * ratio, size[:, 2], yaw], dim=1)], dim=1)
