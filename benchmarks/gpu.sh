@@ -37,6 +37,8 @@ step eager "${bench[@]}" --json "$out/eager.json"
 for dtype in fp32 fp16 bf16; do
 	step "compiled_$dtype" "${bench[@]}" --compile $dtype --json "$out/compiled_$dtype.json"
 done
+step eager_fcaf3d "${bench[@]}" --setting fcaf3d --json "$out/eager_fcaf3d.json"
+step compiled_fcaf3d "${bench[@]}" --setting fcaf3d --compile fp16 --json "$out/compiled_fcaf3d.json"
 for precision in fp32 bf16; do
 	step "train_$precision" "${bench[@]}" --train --batch 16 --set train.precision=$precision \
 		--json "$out/train_$precision.json"

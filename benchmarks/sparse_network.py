@@ -38,8 +38,9 @@ def main() -> None:
     from sr3d.benchmarking.roofline import counted_flop, dense_peak
     from sr3d.files import write_json
     from sr3d.machine import machine_facts, versions
-    from sr3d.models.folded import FoldedTR3D
-    from sr3d.models.maps import free_maps
+    from sr3d.models.folded import FoldedDetector
+    from sr3d.models.layouts import FreeLayout
+    from sr3d.models.maps import tr3d_maps
     from sr3d.models.voxelize import voxelize
 
     torch.set_num_threads(args.threads)
@@ -52,12 +53,11 @@ def main() -> None:
     def ours_now() -> Any:
         return [level[1:] for level in ours.levels(voxelize([xyz], [colors], 0.01))]
 
-    folded = FoldedTR3D(ours.backbone, ours.neck, ours.bbox_head)
-    half = FoldedTR3D(ours.backbone, ours.neck, ours.bbox_head).to(torch.bfloat16)
+    folded, half = ours.folded(), ours.folded().to(torch.bfloat16)
 
-    def compiled(network: FoldedTR3D) -> Any:
+    def compiled(network: FoldedDetector) -> Any:
         fresh = voxelize([xyz], [colors], 0.01)
-        return network(fresh.features, free_maps(fresh.sites, ours.config))
+        return network(fresh.features, fresh.sites, FreeLayout())
 
     training: dict[str, Callable[[], Any]] = {"sr3d": ours_now}
     inference: dict[str, Callable[[], Any]] = {
@@ -92,7 +92,7 @@ def main() -> None:
             for name, run in inference.items():
                 seconds.append((name, "inference", _seconds(run)))
             fresh = voxelize([xyz], [colors], 0.01).sites
-            maps = _seconds(lambda sites=fresh: free_maps(sites, ours.config))
+            maps = _seconds(lambda sites=fresh: tr3d_maps(sites, ours.config, FreeLayout()))
             seconds.append(("sr3d", "maps", maps))
         for name, what, value in seconds if measured else []:
             times.setdefault(name, {}).setdefault(what, []).append(value)

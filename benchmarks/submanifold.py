@@ -31,7 +31,8 @@ from sr3d.config import ModelConfig, default_config
 from sr3d.data.scene import table
 from sr3d.files import write_json
 from sr3d.machine import machine_facts, versions
-from sr3d.models.maps import free_maps
+from sr3d.models.layouts import FreeLayout
+from sr3d.models.maps import tr3d_maps
 from sr3d.models.voxelize import voxelize
 from sr3d.sparse import Sites
 from sr3d.sparse.functional import engine, sparse_conv
@@ -140,10 +141,10 @@ def measure(sites: Sites, channels: int, dtype: str, rounds: int) -> dict[str, d
 def levels(points: Tensor, config: ModelConfig, device: str) -> list[tuple[str, Sites, int]]:
     """Name, cells and channels of every set of cells on which the network has 3³ layers."""
     xyz, colors = points[:, :3].to(device), points[:, 3:].to(device)
-    maps = free_maps(voxelize([xyz], [colors], config.voxel_size).sites, config)
-    stages = maps.sites[-8:-4]
-    fine, coarse = maps.levels
-    numbered = enumerate(zip(stages, config.planes, strict=True), 1)
+    voxels = voxelize([xyz], [colors], config.voxel_size).sites
+    backbone, neck = tr3d_maps(voxels, config, FreeLayout())
+    fine, coarse = neck.levels
+    numbered = enumerate(zip(backbone.sites, config.planes, strict=True), 1)
     return [
         *((f"stage {i}", sites, channels) for i, (sites, channels) in numbered),
         ("coarse level", coarse, config.planes[2]),

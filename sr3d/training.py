@@ -44,7 +44,6 @@ from sr3d.records import (
     train_seed,
 )
 from sr3d.runs import Stopwatch, finish_run, open_split
-from sr3d.sparse import SparseTensor
 
 # Not among a run's declared results, so a workflow that clears those of a failed job keeps them.
 CHECKPOINT_FILE = "last.ckpt"
@@ -282,21 +281,14 @@ def network_precision(model: Detector[Any], precision: str) -> Iterator[None]:
     "tf32": what GPUs make of fp32, ten bits of mantissa. "bf16": autocast up to the raw outputs.
     Weights, statistics of batch norms, decoding, assigners and losses stay fp32 in any case.
     """
-    matmul, levels = torch.backends.cuda.matmul, model.levels
-    before, matmul.allow_tf32 = matmul.allow_tf32, precision == "tf32"
-
-    def in_bf16(x: SparseTensor) -> list[tuple[Any, ...]]:
-        with torch.autocast(x.features.device.type, torch.bfloat16):
-            found = levels(x)
-        return [(sites, *(output.float() for output in outputs)) for sites, *outputs in found]
-
-    if precision == "bf16":
-        vars(model)["levels"] = in_bf16  # shadows the method
+    matmul = torch.backends.cuda.matmul
+    before = matmul.allow_tf32, model.autocast
+    matmul.allow_tf32 = precision == "tf32"
+    model.autocast = torch.bfloat16 if precision == "bf16" else None
     try:
         yield
     finally:
-        matmul.allow_tf32 = before
-        vars(model).pop("levels", None)
+        matmul.allow_tf32, model.autocast = before
 
 
 def epoch_means(rows: Sequence[dict[str, Any]]) -> dict[str, list[float]]:

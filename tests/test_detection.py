@@ -149,13 +149,38 @@ def test_tiny_scans_are_no_trouble(thin: TR3D, count: int, tmp_path: Path) -> No
 def test_compiled_gives_the_same_boxes(thin_cli: TR3D, tmp_path: Path) -> None:
     write_any(tmp_path / "a.ply", *room(points=1500))
     found = []
-    for more in ([], ["--compile"]):
+    for more in ([], ["--compile"], ["--compile", "bf16"]):
         assert main(["detect", str(tmp_path / "a.ply"), "--out", str(tmp_path), *more]) == 0
         found.append(outcome(tmp_path / "a.ply.json")["detections"])
     assert len(found[0]) == len(found[1]) > 0
-    for one, other in zip(*found, strict=True):
+    assert found[2] not in found[:2]  # in half precision
+    for one, other in zip(*found[:2], strict=True):
         assert one["class"] == other["class"]
         assert np.allclose(one["corners"], other["corners"], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("words", "precision"),
+    [
+        (["a.ply"], None),
+        (["--compile", "a.ply"], "fp32"),
+        (["a.ply", "--compile"], "fp32"),
+        (["--compile", "--up", "-y", "a.ply"], "fp32"),
+        (["--compile", "fp16", "a.ply"], "fp16"),
+        (["a.ply", "--compile=bf16"], "bf16"),
+    ],
+)
+def test_a_scan_is_no_precision(words: list[str], precision: str | None) -> None:
+    from sr3d.cli import _parser
+
+    args = _parser().parse_args(["detect", *words])
+    assert (args.compile, args.scans) == (precision, [Path("a.ply")])
+
+
+def test_an_unknown_precision_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["detect", "a.ply", "--compile=fp8"])
+    assert "'fp8'" in capsys.readouterr().err
 
 
 def test_the_demo_shows_the_true_boxes_too(

@@ -7,7 +7,7 @@ ways which only a GPU takes give the numbers of a CPU, and when the host would w
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,14 @@ from sr3d.evaluation import test as run_test
 from sr3d.geometry.boxes import Boxes
 from sr3d.models.base import Detector
 from sr3d.models.detector import build_detector
+from sr3d.models.outputs import LossTerms
 from sr3d.sparse import functional
 from sr3d.training import TrainingJob, batch_loss, train
 from tests.benchmarking.making import THIN, THIN_FCAF3D
 from tests.pretend_gpu import OnHost, PretendGpu, pretend_gpu
 from tests.sparse import triton_cases  # noqa: F401 (sets Triton up before it is imported)
 
+Gradients = dict[str, Tensor]
 SETTINGS = {
     "sr3d": [],
     "tr3d": ["assigner.name=tr3d", "loss.cls=focal"],
@@ -142,6 +144,23 @@ def test_detection_by_the_kernels_is_that_of_a_cpu(
     torch.testing.assert_close(found.boxes, expected.boxes)
 
 
+def same(found: LossTerms, expected: LossTerms, model: Detector[Any], gradients: Gradients) -> None:
+    assert found.positives == expected.positives > 0
+    torch.testing.assert_close(found.total, expected.total)
+    for name, value in gradients.items():
+        grad = model.get_parameter(name).grad
+        assert grad is not None
+        assert (grad - value).abs().max() <= 1e-3 * value.abs().max() + 1e-6, name
+
+
+def step(model: Detector[Any], scenes: list[Scene]) -> tuple[LossTerms, Gradients]:
+    model.zero_grad(set_to_none=True)
+    terms = batch_loss(model, scenes)
+    terms.total.backward()
+    found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    return terms, found
+
+
 @pytest.mark.parametrize("dataset", ["scannet", "sunrgbd"])
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_a_training_step_is_that_of_a_cpu(
@@ -149,23 +168,39 @@ def test_a_training_step_is_that_of_a_cpu(
 ) -> None:
     scenes = [scene(1), scene(2)]
     model = detector(setting, dataset).train()
-    expected = batch_loss(model, scenes)
-    expected.total.backward()
-    gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
-    model.zero_grad(set_to_none=True)
-    # The kernels have tests of their own; one setting trains with them, the rest without.
-    kernels = (setting, dataset) == ("sr3d", "scannet")
-    with functional.engine("triton" if kernels else "torch"), pretend_gpu(monkeypatch):
-        found = batch_loss(model, [on_host(room) for room in scenes])
-        found.total.backward()
+    expected, gradients = step(model, scenes)
+    with functional.engine("torch"), pretend_gpu(monkeypatch):
+        found, _ = step(model, [on_host(room) for room in scenes])
         assert found.total.is_cuda
-    assert found.positives == expected.positives > 0
-    torch.testing.assert_close(found.total, expected.total)
-    for key, value in model.named_parameters():
-        if key in gradients:
-            assert value.grad is not None
-            error = (value.grad - gradients[key]).abs().max()
-            assert error <= 1e-3 * gradients[key].abs().max() + 1e-6, key
+    same(found, expected, model, gradients)
+
+
+def test_a_step_by_the_kernels_waits_for_sizes_and_positives_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scenes = [scene(1), scene(2)]
+    model = detector("sr3d").train()
+    expected, gradients = step(model, scenes)
+    with pretend_gpu(monkeypatch) as gpu:
+        seen: dict[str, int] = {}
+
+        def note(name: str) -> Callable[..., None]:
+            return lambda *_: seen.update({name: len(gpu.waits)})
+
+        hooks = [
+            model.get_submodule("backbone").register_forward_pre_hook(note("network begins")),
+            model.get_submodule("bbox_head").register_forward_hook(note("network ends")),
+        ]
+        found = batch_loss(model, [on_host(room) for room in scenes])
+        model.zero_grad(set_to_none=True)
+        note("backward begins")()
+        found.total.backward()
+        note("backward ends")()
+        for hook in hooks:
+            hook.remove()
+    assert seen["network begins"] == seen["network ends"] == 12, gpu.waits
+    assert seen["backward begins"] == seen["backward ends"] == 12 + 5, gpu.waits
+    same(found, expected, model, gradients)
 
 
 @pytest.mark.parametrize("network", ["tr3d", "fcaf3d"])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from sr3d.models.compiled import CompiledTR3D
+from sr3d.models.compiled import CompiledDetector
 from sr3d.records import read_run
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -41,7 +41,7 @@ def test_the_lines_find_named_boxes(after: dict[str, Any]) -> None:
 
 
 def test_the_compiled_model_is_the_same_detector(after: dict[str, Any]) -> None:
-    assert isinstance(after["fast"], CompiledTR3D)
+    assert isinstance(after["fast"], CompiledDetector)
     found = after["fast"].detect(after["points"])
     order, wanted = found.scores.argsort(), after["scores"].argsort()
     assert torch.allclose(found.scores[order], after["scores"][wanted], atol=1e-4)

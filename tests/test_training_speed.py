@@ -213,8 +213,20 @@ def test_bf16_is_the_network_s_alone(rooms: Path, overrides: list[str]) -> None:
     assert torch.cosine_similarity(gradient, near, dim=0) > 0.95
     again, _ = step("fp32")
     assert seen == {torch.float32, torch.bfloat16}
-    assert "levels" not in vars(model)
+    assert model.autocast is None
     assert float(again.total.detach()) == float(exact.total.detach())
+
+
+def test_raw_outputs_are_float32_in_any_precision() -> None:
+    model = build_detector(tiny())
+    points = torch.rand(500, 6, generator=torch.Generator().manual_seed(0))
+    exact = model.raw_outputs(points)
+    with network_precision(model, "bf16"):
+        rough = model.raw_outputs(points)
+    for ours, theirs in zip(exact, rough, strict=True):
+        assert ours.reg.dtype == theirs.reg.dtype == torch.float32
+        assert not torch.equal(ours.reg, theirs.reg)
+        assert torch.allclose(ours.reg, theirs.reg, atol=0.05)
 
 
 def test_tf32_is_switched_on_for_the_block_alone() -> None:

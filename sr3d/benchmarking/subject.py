@@ -9,13 +9,9 @@ from typing import Any
 import torch
 
 from sr3d.config import Config
-from sr3d.errors import InputError
-from sr3d.models.compiled import CompiledTR3D
+from sr3d.models.compiled import PRECISIONS, CompiledDetector
 from sr3d.models.detector import Detector, build_detector
-from sr3d.models.tr3d import TR3D
 from sr3d.models.weights import load_weights
-
-PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -43,21 +39,13 @@ class Subject:
             load_weights(model, self.weights)
         return model.to(self.device).eval()
 
-    def compile(self, model: Detector[Any]) -> CompiledTR3D | None:
+    def compile(self, model: Detector[Any]) -> CompiledDetector | None:
         """Its inference runner, where one is asked for.
 
         Raises:
-            InputError: a detector that has none.
+            InputError: an engine that has none.
         """
-        if self.compiled is None:
-            return None
-        remedy = "leave it out"
-        if not isinstance(model, TR3D):
-            raise InputError(f"--compile: {type(model).__name__} has no inference runner; {remedy}")
-        try:
-            return model.compile(self.dtype)
-        except NotImplementedError as error:
-            raise InputError(f"--compile: {error}; {remedy}") from None
+        return None if self.compiled is None else model.compile(self.dtype)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sr3d.cli.arguments import Verbs
+from sr3d.cli.arguments import Verbs, add_compile
 from sr3d.config import DATASETS, Config, config_from_dict, default_config
 from sr3d.errors import InputError
 
@@ -63,10 +63,7 @@ def add_benchmark(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         "--boxes", nargs="+", default=[], metavar="N",
         help="also with the N best boxes kept for NMS, e.g. 300 1000 3000 (test.nms_pre)",
     )  # fmt: skip
-    verb.add_argument(
-        "--compile", nargs="?", const="fp32", choices=("fp32", "fp16", "bf16"),
-        help="with the detector's inference runner, in that precision (fp32)",
-    )  # fmt: skip
+    add_compile(verb)
     verb.add_argument("--device", default="cpu", metavar="NAME", help="cpu or cuda (cpu)")
     verb.add_argument("--threads", type=int, default=1, metavar="N", help="CPU threads (1)")
     verb.add_argument("--json", type=Path, metavar="FILE", help="write all of it there")

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sr3d.cli.arguments import Verbs
+from sr3d.cli.arguments import Verbs, add_compile
 from sr3d.cli.scans import add_scan_options, reading_of
 from sr3d.config import DATASETS
 from sr3d.errors import InputError
@@ -37,7 +37,7 @@ def add_detect(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         help=f"whose classes the weights know: {', '.join(DATASETS)} (found from the weights)",
     )  # fmt: skip
     verb.add_argument("--device", default="cpu", metavar="NAME", help="cpu or cuda (cpu)")
-    verb.add_argument("--compile", action="store_true", help="with the detector's inference runner")
+    add_compile(verb)
     outputs = verb.add_argument_group("outputs")
     outputs.add_argument(
         "--out", type=Path, default=Path("detections"), metavar="DIR",
@@ -61,15 +61,16 @@ def _detect(args: argparse.Namespace) -> None:
 
     # A GPU is leased before PyTorch looks for one.
     with lease_gpu(args.device):
-        from sr3d.cli.detecting_model import choose_model, runner_of
+        from sr3d.cli.detecting_model import choose_model
         from sr3d.detection import detect_files
+        from sr3d.models.compiled import PRECISIONS
         from sr3d.runs import check_device
 
         check_device(args.device)
         reading = reading_of(args)
         scans = _scans(args)
         detector, facts = choose_model(args)
-        runner = runner_of(detector, args.compile)
+        runner = detector.compile(PRECISIONS[args.compile]) if args.compile else detector
         if args.demo:
             _demo(args, runner, detector.dataset, facts)
             return

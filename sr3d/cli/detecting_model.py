@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from sr3d.api import MODELS, PRETRAINED, PRETRAINED_MODELS, find_source
-from sr3d.detection import ModelFacts, ScanDetector
+from sr3d.detection import ModelFacts
 from sr3d.errors import InputError
 from sr3d.models.detector import Detector
-from sr3d.models.tr3d import TR3D
 from sr3d.records import RUN_FILE
 
 _REMEDY = "name a training's folder or a checkpoint (.safetensors, .pth)"
@@ -42,19 +41,3 @@ def choose_model(args: argparse.Namespace) -> tuple[Detector[Any], ModelFacts]:
     weights = str(source.checkpoint.path)
     facts = ModelFacts(source.name, source.config.dataset, weights, source.config.digest())
     return source.detector().to(args.device).eval(), facts
-
-
-def runner_of(model: Detector[Any], compiled: bool) -> ScanDetector:
-    """The detector itself, or its inference runner.
-
-    Raises:
-        InputError: a detector that has none.
-    """
-    if not compiled:
-        return model
-    if not isinstance(model, TR3D):
-        raise InputError(f"--compile: {type(model).__name__} has no inference runner; leave it out")
-    try:
-        return model.compile()
-    except NotImplementedError as error:
-        raise InputError(f"--compile: {error}; leave it out") from None

@@ -1,4 +1,4 @@
-"""The whole of TR3D's network, from points to boxes, as a program of `torch.export`.
+"""A whole detector, from points to boxes, as a program of `torch.export`.
 
 Such a program holds weights and tensor operations alone: it runs without this package, and can be
 saved. That needs shapes which are known beforehand, so it is for scenes up to a capacity; what does
@@ -13,13 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from sr3d.errors import InputError
 from sr3d.models.detector import Detector
 from sr3d.models.fixed_pass import Capacity, FixedPass
-from sr3d.models.folded import FoldedConv, FoldedTR3D
-from sr3d.models.maps import coarsest_stride, free_maps
-from sr3d.models.tr3d import TR3D
+from sr3d.models.folded import FoldedConv
 from sr3d.sparse.static import NeighborTable
+
+_ACTIVATIONS: dict[str, nn.Module] = {"none": nn.Identity(), "relu": nn.ReLU(), "elu": nn.ELU()}
 
 
 class GatheredConv(nn.Module):
@@ -32,8 +31,7 @@ class GatheredConv(nn.Module):
     def __init__(self, conv: FoldedConv) -> None:
         super().__init__()
         weight = cast(Tensor, conv.weight)
-        self.relu = conv.activation == "relu"
-        assert conv.activation in ("relu", "none")
+        self.activation = _ACTIVATIONS[conv.activation]
         self.register_buffer("weight", weight.flatten(0, 1).clone())
         self.register_buffer("shift", cast(Tensor, conv.shift).clone())
 
@@ -43,15 +41,15 @@ class GatheredConv(nn.Module):
         out = neighbors.flatten(1) @ cast(Tensor, self.weight) + cast(Tensor, self.shift)
         if residual is not None:
             out = out + residual
-        return out.relu() if self.relu else out
+        return self.activation(out)
 
 
 class PortableDetector(nn.Module):
-    """TR3D on scenes of one capacity, one at a time; a copy of the trained weights at the time."""
+    """Scenes of one capacity, one at a time; a copy of the trained weights at the time."""
 
-    def __init__(self, model: TR3D, capacity: Capacity) -> None:
+    def __init__(self, model: Detector[Any], capacity: Capacity) -> None:
         super().__init__()
-        self.network = FoldedTR3D(model.backbone, model.neck, model.bbox_head)
+        self.network = model.folded()
         for parent in list(self.network.modules()):
             for name, child in list(parent.named_children()):
                 if isinstance(child, FoldedConv):
@@ -73,26 +71,18 @@ class PortableDetector(nn.Module):
 
 
 def capacity_like(model: Detector[Any], points: Tensor, colors: Tensor) -> Capacity:
-    """Room for scenes a quarter larger than one, (N, 3) and (N, 3), in points, cells and extent.
+    """Room for scenes a quarter larger than one, (N, 3) and (N, 3), in points, cells and extent, with
+    up to twice as many boxes before NMS.
 
     `Capacity.joined` makes one that holds either of two.
     """
-    x = model.voxels([points], [colors])
-    maps = free_maps(x.sites, model.config)
-    return Capacity.for_scenes_like(maps, len(points), coarsest_stride(model.config))
+    return model.compile().capacity_like(points, colors)
 
 
 def export_detector(model: Detector[Any], capacity: Capacity) -> ExportedProgram:
-    """`PortableDetector` as a program that `torch.export.save` writes.
-
-    Raises:
-        InputError: a network with another engine, another head or an instance norm, whose shapes
-            or statistics depend on the scene.
-    """
-    if not isinstance(model, TR3D) or model.config.stem_norm != "batch":
-        kind = f"{type(model).__name__} with {model.config.stem_norm} norm"
-        raise InputError(f"{kind} cannot be exported; TR3D's and SR3D's network can")
+    """`PortableDetector` as a program that `torch.export.save` writes."""
+    portable = PortableDetector(model, capacity).eval()
     inputs = torch.zeros(capacity.points, 3), torch.zeros(capacity.points, 3), torch.tensor(1)
     # Tracing must meet no switch of gradients on the way, which saved programs cannot hold.
     with torch.no_grad():
-        return torch.export.export(PortableDetector(model, capacity).eval(), inputs, strict=False)
+        return torch.export.export(portable, inputs, strict=False)

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from sr3d.config import Config
 from sr3d.data.datasets import dataset_of
+from sr3d.errors import InputError
+from sr3d.models.compiled import CompiledDetector
+from sr3d.models.folded import FoldedDetector
 from sr3d.models.outputs import Detections, GroundTruth, Level, LossTerms, Predictions
 from sr3d.models.scan import split_points
 from sr3d.models.voxelize import voxelize
@@ -24,6 +27,8 @@ class Detector(nn.Module, ABC, Generic[P]):
 
     P: what it predicts; `Predictions`, or a subclass with more to say.
     """
+
+    autocast: torch.dtype | None = None  # in which `levels` computes; None: as everything else
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -41,9 +46,17 @@ class Detector(nn.Module, ABC, Generic[P]):
         outputs there, as `Level` has them after its coordinates.
         """
 
+    def run_network(self, x: SparseTensor) -> Sequence[tuple[Any, ...]]:
+        """`levels`, by `autocast` if it is set; then the outputs are made float32 again."""
+        if self.autocast is None:
+            return self.levels(x)
+        with torch.autocast(x.features.device.type, self.autocast):
+            found = self.levels(x)
+        return [(level, *(output.float() for output in outputs)) for level, *outputs in found]
+
     @abstractmethod
     def forward(self, x: SparseTensor) -> P:
-        """A voxelised batch to what is predicted in it."""
+        """A voxelised batch to what is predicted in it, from what `run_network` gives."""
 
     @abstractmethod
     def loss(self, predictions: P, truth: GroundTruth) -> LossTerms:
@@ -52,6 +65,28 @@ class Detector(nn.Module, ABC, Generic[P]):
     @abstractmethod
     def select(self, predictions: P) -> Detections:
         """One scene's predictions to detections, by the test configuration."""
+
+    def folded(self) -> FoldedDetector:
+        """The network for inference alone, with the weights of now, for `compile`.
+
+        Raises:
+            InputError: unless a detector says what that is.
+        """
+        raise InputError(f"{type(self).__name__} has no inference runner; run it without")
+
+    def compile(self, dtype: torch.dtype = torch.float32) -> CompiledDetector:  # type: ignore[override]
+        """The fastest inference with the weights of now; see `sr3d.models.compiled`.
+
+        It takes the place of torch's own `compile`, which cannot see through sparse layers.
+
+        Raises:
+            InputError: a detector or an engine that has none.
+        """
+        if self.config.engine != "native":
+            engine = self.config.engine
+            raise InputError(f"model.engine={engine} has no inference runner; take native")
+        network = self.folded().to(dtype)
+        return CompiledDetector(network, self.config, self.test_config, self.dataset.rotated)
 
     def voxels(
         self,
@@ -72,7 +107,7 @@ class Detector(nn.Module, ABC, Generic[P]):
         """
         self.eval()
         xyz, colors = split_points(points, None)
-        levels = self.levels(self.voxels([xyz], [colors]))
+        levels = self.run_network(self.voxels([xyz], [colors]))
         return [Level(level.sites.coords[:, 1:], *outputs) for level, *outputs in levels]
 
     @torch.no_grad()

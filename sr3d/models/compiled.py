@@ -15,22 +15,23 @@ from torch import Tensor
 
 from sr3d.config import ModelConfig, TestConfig
 from sr3d.models.fixed_pass import Candidates, Capacity, FixedPass
-from sr3d.models.folded import FoldedTR3D
-from sr3d.models.maps import coarsest_stride, free_maps
-from sr3d.models.outputs import Detections, Predictions, anchors_of
+from sr3d.models.folded import FoldedDetector
+from sr3d.models.layouts import FreeLayout
+from sr3d.models.maps import coarsest_stride
+from sr3d.models.outputs import Detections, anchors_of
 from sr3d.models.scan import split_points
-from sr3d.models.selection import select_detections
-from sr3d.models.tr3d_network import decode_boxes
+from sr3d.models.selection import suppress
 from sr3d.models.voxelize import voxelize
 
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _WARM_UPS = 3  # before recording, as CUDA graphs want: lazy initialisation must be over
 
 
-class CompiledTR3D:
-    """What `TR3D.compile` returns. Coordinates, boxes and scores are float32 in any case."""
+class CompiledDetector:
+    """What `Detector.compile` returns. Coordinates, boxes and scores are float32 in any case."""
 
     def __init__(
-        self, network: FoldedTR3D, config: ModelConfig, test: TestConfig, rotated: bool
+        self, network: FoldedDetector, config: ModelConfig, test: TestConfig, rotated: bool
     ) -> None:
         self.network, self.config, self.test, self.rotated = network, config, test, rotated
         self.device = network.device
@@ -57,17 +58,31 @@ class CompiledTR3D:
 
     def _free(self, points: Tensor, colors: Tensor) -> Detections:
         """Whatever the scan's size; on a GPU it makes room for scans like it."""
-        x = voxelize([points], [colors], self.config.voxel_size)
-        maps = free_maps(x.sites, self.config)
-        reg, logits = self.network(x.features, maps)
-        places = anchors_of(maps.levels, self.config.voxel_size)
-        predictions = Predictions(*places, decode_boxes(places[0], reg), logits)
+        detections, capacity = self._run(points, colors)
         if self.device.type == "cuda":
-            capacity = Capacity.for_scenes_like(maps, len(points), coarsest_stride(self.config))
             if self._recorded is not None:
                 capacity = capacity.joined(self._recorded.capacity)
             self._recorded = _Recorded(self.fixed_pass(capacity), self.device)
-        return select_detections(predictions, self.test, self.rotated)
+        return detections
+
+    @torch.no_grad()
+    def capacity_like(self, points: Tensor, colors: Tensor) -> Capacity:
+        """Room for scenes like one, (N, 3) and (N, 3), and larger; see `Capacity`."""
+        return self._run(points, colors)[1]
+
+    def _run(self, points: Tensor, colors: Tensor) -> tuple[Detections, Capacity]:
+        x, layout = voxelize([points], [colors], self.config.voxel_size), FreeLayout()
+        found = self.network(x.features, x.sites, layout)
+        best = found.scores.amax(dim=1)
+        top = self.network.best(found, best, self.test.nms_pre)
+        top = top[best[top] > self.test.score_thr]
+        anchors, *_ = anchors_of(found.levels, self.config.voxel_size)
+        boxes = self.network.decode(anchors[top], found.reg[top])
+        coarsest = coarsest_stride(self.config)
+        return (
+            suppress(boxes, found.scores[top], self.test, self.rotated),
+            Capacity.for_scenes_like(x.sites, layout, len(points), len(top), coarsest),
+        )
 
     def fixed_pass(self, capacity: Capacity) -> FixedPass:
         """The pass that a graph would record, on any device."""

@@ -20,6 +20,9 @@ from sr3d.models.backbone import MinkResNet
 from sr3d.models.base import Detector
 from sr3d.models.criterion import assign
 from sr3d.models.fcaf3d_network import FCAF3DHead, RawLevel, decode_distances
+from sr3d.models.folded_fcaf3d import FoldedFCAF3D
+from sr3d.models.layouts import FreeLayout
+from sr3d.models.maps import backbone_maps
 from sr3d.models.outputs import Detections, GroundTruth, LossTerms, Predictions, anchors_of
 from sr3d.models.selection import suppress
 from sr3d.sparse import SparseTensor
@@ -48,10 +51,12 @@ class FCAF3D(Detector[CentredPredictions]):
 
     def levels(self, x: SparseTensor) -> list[RawLevel]:
         """Per level the neck's output, raw box outputs, class logits and centerness logits."""
+        if self.config.engine == "native":
+            backbone_maps(x.sites, self.config, FreeLayout())  # first, as in TR3D
         return self.bbox_head(self.backbone(x))
 
     def forward(self, x: SparseTensor) -> CentredPredictions:
-        levels, reg, cls, center = zip(*self.levels(x), strict=True)
+        levels, reg, cls, center = zip(*self.run_network(x), strict=True)
         places = anchors_of([level.sites for level in levels], self.config.voxel_size)
         boxes = decode_distances(places[0], torch.cat(reg))
         return CentredPredictions(*places, boxes, torch.cat(cls), torch.cat(center).squeeze(1))
@@ -59,6 +64,9 @@ class FCAF3D(Detector[CentredPredictions]):
     def loss(self, predictions: CentredPredictions, truth: GroundTruth) -> LossTerms:
         assigned = assign(predictions, truth, self.dataset, self.assigner_config)
         return centred_loss(predictions, assigned, truth, self.dataset.rotated, self.loss_config)
+
+    def folded(self) -> FoldedFCAF3D:
+        return FoldedFCAF3D(self.config, self.backbone, self.bbox_head)
 
     def select(self, predictions: CentredPredictions) -> Detections:
         return select_by_level(predictions, self.test_config, self.dataset.rotated)

@@ -14,37 +14,46 @@ from torch import Tensor
 
 from sr3d.config import ModelConfig, TestConfig
 from sr3d.geometry.static_nms import static_nms
-from sr3d.models.folded import FoldedTR3D
-from sr3d.models.maps import Maps, coarsest_stride, fixed_maps
+from sr3d.models.folded import FoldedDetector, Outputs
+from sr3d.models.layouts import FixedLayout, FreeLayout
+from sr3d.models.maps import coarsest_stride
 from sr3d.models.outputs import Detections
 from sr3d.models.selection import kept
-from sr3d.models.tr3d_network import decode_boxes
 from sr3d.sparse import Sites
-from sr3d.sparse.kernel_map import KernelMap
 from sr3d.sparse.static import Grid, StaticSites
 
 _MARGIN = 1.25
 _SPARE = 1024  # rows: where a grid is laid matters most at coarse levels, which have few
-_STEP = 256  # rows and points are rounded up to multiples of it
+_STEP = 256  # sizes are rounded up to multiples of it
 _NMS_ROUNDS = 24  # chains of overlapping boxes are shorter; a longer one counts as overflow
 
 
 @dataclass(frozen=True)
 class Capacity:
-    """The largest scene that fits. points: before voxels. rows: of each of `Maps.sites`."""
+    """The largest scene that fits. points: before voxels. rows: of the voxels, and of each set of
+    cells that the network makes of them (`FreeLayout.made`). boxes: before NMS, which compares all
+    with all, so that it is spared what scores too little.
+    """
 
     points: int
     rows: tuple[int, ...]
+    boxes: int
     grid: Grid
 
     @staticmethod
-    def for_scenes_like(maps: Maps[KernelMap, Sites], points: int, coarsest: int) -> Capacity:
-        """For scenes a quarter larger than one that was seen."""
-        low, high = maps.sites[0].bounds
+    def for_scenes_like(
+        voxels: Sites, layout: FreeLayout, points: int, boxes: int, coarsest: int
+    ) -> Capacity:
+        """For scenes a quarter larger than one that was seen, with up to twice as many boxes.
+
+        coarsest: stride, in voxels.
+        """
+        low, high = voxels.bounds
         x, y, z = (int(_MARGIN * (b - a + 1)) for a, b in zip(low, high, strict=True))
         return Capacity(
             _roomy(points),
-            tuple(_roomy(len(sites)) for sites in maps.sites),
+            tuple(_roomy(len(sites)) for sites in (voxels, *layout.made)),
+            _rounded(2 * boxes + 1),
             Grid.holding((x, y, z), coarsest),
         )
 
@@ -54,13 +63,14 @@ class Capacity:
         return Capacity(
             max(self.points, other.points),
             tuple(map(max, zip(self.rows, other.rows, strict=True))),
+            max(self.boxes, other.boxes),
             Grid(cast(tuple[int, int, int], tuple(map(max, extents))), self.grid.coarsest),
         )
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """boxes: (n, 7), n at most `nms_pre`. scores, keep: (n, C), what is detected as which class.
+    """boxes: (n, 7) of the best anchors, n at most `Capacity.boxes`. scores, keep: (n, C), what is detected as which class.
 
     overflow: () bool, whether the scene did not fit, so that the rest means nothing.
     """
@@ -80,7 +90,7 @@ class FixedPass:
 
     def __init__(
         self,
-        network: FoldedTR3D,
+        network: FoldedDetector,
         config: ModelConfig,
         test: TestConfig,
         rotated: bool,
@@ -100,28 +110,31 @@ class FixedPass:
         rows = self.capacity.rows
         voxels, first = StaticSites.unique(cells - corner, valid, 1, grid, rows[0])
         features = torch.cat([colors, colors.new_zeros(1, 3)])[first]
-        maps = fixed_maps(voxels, config, rows)
-        reg, logits = self.network(features, maps)
-        return self._candidates(reg, logits, maps.levels, corner)
+        return self._candidates(self.network(features, voxels, FixedLayout(rows[1:])), corner)
 
-    def _candidates(
-        self, reg: Tensor, logits: Tensor, levels: tuple[StaticSites, StaticSites], corner: Tensor
-    ) -> Candidates:
-        test = self.test
+    def _candidates(self, found: Outputs[StaticSites], corner: Tensor) -> Candidates:
+        test, levels = self.test, found.levels
         real = torch.cat([level.valid for level in levels])
-        scores = logits.sigmoid()
-        best = scores.amax(dim=1).masked_fill(~real, -1)
-        top = torch.topk(best, min(test.nms_pre, len(best))).indices
+        best = found.scores.amax(dim=1).masked_fill(~real, -1)
+        top = self.network.best(found, best, test.nms_pre)
+        few = best[top].topk(min(self.capacity.boxes, len(top))).indices
+        left_out = (best[top] > test.score_thr).sum() > len(few)
+        top = top[torch.sort(few, stable=True).values]
         coords = torch.cat([level.coords for level in levels])[top] + corner
-        boxes = decode_boxes(coords * self.config.voxel_size, reg[top])
-        scores = scores[top]
+        boxes = self.network.decode(coords * self.config.voxel_size, found.reg[top])
+        scores = found.scores[top]
         valid = (scores > test.score_thr) & real[top, None]
         bev = test.nms == "bev"
         keep, settled = static_nms(
             boxes, scores, valid, test.iou_thr, self.rotated, bev, rounds=_NMS_ROUNDS
         )
-        return Candidates(boxes, scores, keep, levels[0].overflow | levels[1].overflow | ~settled)
+        overflow = torch.stack([level.overflow for level in levels]).any()
+        return Candidates(boxes, scores, keep, overflow | left_out | ~settled)
 
 
 def _roomy(rows: int) -> int:
-    return -(-int(_MARGIN * rows + _SPARE) // _STEP) * _STEP
+    return _rounded(int(_MARGIN * rows + _SPARE))
+
+
+def _rounded(size: int) -> int:
+    return -(-size // _STEP) * _STEP

@@ -1,24 +1,68 @@
-"""TR3D's network for inference alone: batch norm folded into the weights, layers fused.
+"""Networks for inference alone: batch norm folded into the weights, layers fused.
 
 The same function of the same input as the trained network in evaluation mode, in fewer steps: each
-convolution with its shift, residual and ReLU is one call, and one product gives both heads of both
-levels. It runs on maps of free or of fixed shapes (`sr3d.models.maps`).
+convolution with its shift, residual and activation is one call, and one product gives all heads.
+They run on coordinates of free or of fixed shapes (`sr3d.models.layouts`). Here is what detectors
+share; the rest of each is in a file beside this.
 """
 
 from __future__ import annotations
 
+import copy
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any, Generic, cast
 
 import torch
 from torch import Tensor, nn
 
 from sr3d.models.backbone import BasicBlock, MinkResNet
-from sr3d.models.maps import Maps, StageMaps, UpMaps
-from sr3d.models.tr3d_network import TR3DHead, TR3DNeck
+from sr3d.models.layouts import Layout, S
+from sr3d.models.maps import BackboneMaps, StageMaps
+from sr3d.models.selection import best_anchors
+from sr3d.sparse.epilogue import Activation, Epilogue
 from sr3d.sparse.functional import max_pool, sparse_conv_fused
 from sr3d.sparse.nn import SparseBatchNorm, SparseConv, SparseConvTranspose, SparseInstanceNorm
-from sr3d.sparse.torch_engine import Activation
+
+
+@dataclass(frozen=True)
+class Outputs(Generic[S]):
+    """Of all anchors, level after level, in float32.
+
+    levels: their cells, finest first. reg: (A, 6 or 8), raw. scores: (A, C).
+    """
+
+    levels: Sequence[S]
+    reg: Tensor
+    scores: Tensor
+
+
+class FoldedDetector(nn.Module, ABC):
+    """A copy of the trained weights at the time."""
+
+    by_level: bool  # whether it looks at so many anchors of each level, not of all together
+
+    @abstractmethod
+    def forward(self, colors: Tensor, voxels: S, layout: Layout[S, Any]) -> Outputs[S]:
+        """colors: (voxels, 3)."""
+
+    @abstractmethod
+    def decode(self, anchors: Tensor, reg: Tensor) -> Tensor:
+        """Anchors (N, 3) in metres and their `Outputs.reg` to boxes (N, 7)."""
+
+    def best(self, found: Outputs[S], scores: Tensor, most: int) -> Tensor:
+        """Rows of the anchors (A,) to look at: the `most` with the best scores (A,)."""
+        sizes = [len(level) for level in found.levels]
+        return best_anchors(scores, sizes if self.by_level else [sum(sizes)], most)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.buffers()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.buffers()).dtype
 
 
 class FoldedConv(nn.Module):
@@ -43,10 +87,9 @@ class FoldedConv(nn.Module):
         self.register_buffer("shift", shift.clone())
 
     def forward(self, x: Tensor, kernel_map: Any, residual: Tensor | None = None) -> Tensor:
-        weight, shift = cast(Tensor, self.weight), cast(Tensor, self.shift)
-        return sparse_conv_fused(
-            x, weight, kernel_map, shift=shift, residual=residual, activation=self.activation
-        )
+        shift = cast(Tensor, self.shift)
+        epilogue = Epilogue(shift=shift, residual=residual, activation=self.activation)
+        return sparse_conv_fused(x, cast(Tensor, self.weight), kernel_map, epilogue)
 
 
 class FoldedBlock(nn.Module):
@@ -72,17 +115,29 @@ class FoldedBackbone(nn.Module):
 
     def __init__(self, backbone: MinkResNet) -> None:
         super().__init__()
-        if isinstance(backbone.norm1, SparseInstanceNorm):
-            raise NotImplementedError("an instance norm depends on the scene: it cannot be folded")
-        self.stem = FoldedConv(backbone.conv1, backbone.norm1, "relu")
+        norm = backbone.norm1
+        # An instance norm depends on the scene: it stays as it is.
+        self.norm = None
+        if isinstance(norm, SparseInstanceNorm):
+            self.norm = copy.deepcopy(norm).requires_grad_(False)
+        self.stem = (
+            FoldedConv(backbone.conv1, norm, "relu")
+            if isinstance(norm, SparseBatchNorm)
+            else FoldedConv(backbone.conv1, None, "none")
+        )
         stages = [backbone.get_submodule(f"layer{i + 1}") for i in range(backbone.stages)]
         self.stages = nn.ModuleList(
             nn.ModuleList(FoldedBlock(cast(BasicBlock, block)) for block in stage.children())
             for stage in stages
         )
 
-    def forward(self, x: Tensor, maps: Maps[Any, Any]) -> list[Tensor]:
+    def forward(
+        self, x: Tensor, maps: BackboneMaps[Any, S], layout: Layout[S, Any]
+    ) -> list[Tensor]:
         x = self.stem(x, maps.stem)
+        if self.norm is not None:
+            normed = layout.normed(x, maps.stem_sites)
+            x = torch.relu(normed * self.norm.weight + self.norm.bias)
         if maps.pool is not None:
             x = max_pool(x, maps.pool)
         outputs = []
@@ -93,63 +148,26 @@ class FoldedBackbone(nn.Module):
         return outputs
 
 
-class FoldedNeck(nn.Module):
-    """`TR3DNeck`."""
+class FoldedHeads(nn.Module):
+    """1³ convolutions of the same features as one product, (N, sum of their outputs)."""
 
-    def __init__(self, neck: TR3DNeck) -> None:
+    def __init__(self, *convs: SparseConv) -> None:
         super().__init__()
+        self.channels = [conv.kernel.shape[1] for conv in convs]
+        weight = torch.cat([conv.kernel.detach() for conv in convs], dim=1)
+        bias = torch.zeros_like(weight[0])
+        for part, conv in zip(bias.split(self.channels), convs, strict=True):
+            if conv.bias is not None:
+                part.copy_(conv.bias.detach().flatten())
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", bias)
 
-        def folded(block: nn.Module) -> FoldedConv:
-            conv, norm, _ = block.children()
-            return FoldedConv(cast(SparseConv, conv), cast(SparseBatchNorm, norm), "relu")
-
-        self.up = nn.ModuleList([folded(neck.up_block_2), folded(neck.up_block_1)])
-        self.lateral = nn.ModuleList([folded(neck.lateral_block_1), folded(neck.lateral_block_0)])
-        self.out = nn.ModuleList([folded(neck.out_block_1), folded(neck.out_block_0)])
-
-    def forward(self, stages: list[Tensor], maps: Maps[Any, Any]) -> list[Tensor]:
-        *_, fine, middle, x = stages
-        levels = []
-        for i, (stage, up) in enumerate(((middle, maps.coarse), (fine, maps.fine))):
-            x = self.lateral[i](_sum(stage, self.up[i](x, up.up), up), up.same)
-            levels.append(self.out[i](x, up.same))
-        return levels[::-1]
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """One output a convolution, in float32."""
+        out = torch.addmm(cast(Tensor, self.bias), x, cast(Tensor, self.weight))
+        return out.float().split(self.channels, dim=1)
 
 
-class FoldedTR3D(nn.Module):
-    """Backbone, neck and head; a copy of the trained weights at the time."""
-
-    def __init__(self, backbone: MinkResNet, neck: TR3DNeck, head: TR3DHead) -> None:
-        super().__init__()
-        self.backbone = FoldedBackbone(backbone)
-        self.neck = FoldedNeck(neck)
-        heads = head.conv_reg, head.conv_cls
-        self.reg_channels = heads[0].kernel.shape[1]
-        weight = torch.cat([conv.kernel.detach() for conv in heads], dim=1)
-        bias = torch.cat([cast(Tensor, conv.bias).detach().flatten() for conv in heads])
-        self.register_buffer("head_weight", weight)
-        self.register_buffer("head_bias", bias)
-
-    @property
-    def device(self) -> torch.device:
-        return cast(Tensor, self.head_weight).device
-
-    def forward(self, colors: Tensor, maps: Maps[Any, Any]) -> tuple[Tensor, Tensor]:
-        """Features of the voxels to raw box outputs (A, 6 or 8) and logits (A, C), in float32.
-
-        The rows of the fine level come first.
-        """
-        weight, bias = cast(Tensor, self.head_weight), cast(Tensor, self.head_bias)
-        levels = self.neck(self.backbone(colors.to(weight.dtype), maps), maps)
-        out = torch.addmm(bias, torch.cat(levels), weight).float()
-        return out[:, : self.reg_channels], out[:, self.reg_channels :]
-
-
-def _sum(stage: Tensor, grown: Tensor, maps: UpMaps[Any]) -> Tensor:
-    """Sum over the union of two sets of sites; a missing row counts as zero."""
-    return _padded(stage)[maps.stage_rows] + _padded(grown)[maps.grown_rows]
-
-
-def _padded(x: Tensor) -> Tensor:
-    """With a last row of zeros, which is the row -1."""
-    return torch.cat([x, x.new_zeros(1, x.shape[1])])
+def rows_of(x: Tensor, rows: Tensor) -> Tensor:
+    """Rows of x; the row -1 is of zeros."""
+    return torch.cat([x, x.new_zeros(1, x.shape[1])])[rows]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -19,6 +21,15 @@ def suppress(boxes: Tensor, scores: Tensor, config: TestConfig, rotated: bool) -
     valid = scores > config.score_thr
     keep = class_nms(boxes, scores, valid, config.iou_thr, rotated, bev=config.nms == "bev")
     return kept(boxes, scores, keep)
+
+
+def best_anchors(scores: Tensor, levels: Sequence[int], most: int) -> Tensor:
+    """Rows of the `most` best of each level. scores: (A,). levels: how many each has, in turn."""
+    rows, start = [], 0
+    for own in scores.split(list(levels)):
+        rows.append(own.topk(min(most, len(own))).indices + start)
+        start += len(own)
+    return torch.cat(rows)
 
 
 def kept(boxes: Tensor, scores: Tensor, keep: Tensor) -> Detections:

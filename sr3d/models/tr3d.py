@@ -8,9 +8,10 @@ from torch import Tensor
 from sr3d.config import Config
 from sr3d.models.backbone import MinkResNet
 from sr3d.models.base import Detector
-from sr3d.models.compiled import CompiledTR3D
 from sr3d.models.criterion import detection_loss
-from sr3d.models.folded import FoldedTR3D
+from sr3d.models.folded_tr3d import FoldedTR3D
+from sr3d.models.layouts import FreeLayout
+from sr3d.models.maps import tr3d_maps
 from sr3d.models.outputs import Detections, GroundTruth, LossTerms, Predictions, anchors_of
 from sr3d.models.selection import select_detections
 from sr3d.models.tr3d_network import TR3DHead, TR3DNeck, decode_boxes
@@ -30,10 +31,14 @@ class TR3D(Detector[Predictions]):
 
     def levels(self, x: SparseTensor) -> list[tuple[SparseTensor, Tensor, Tensor]]:
         """Per level the neck's output (for its sites), raw box outputs and class logits."""
+        if self.config.engine == "native":
+            # Coordinates first, which layers then find on the sites: a GPU is waited for while it
+            # has nothing to do.
+            tr3d_maps(x.sites, self.config, FreeLayout())
         return [(level, *self.bbox_head(level)) for level in self.neck(self.backbone(x))]
 
     def forward(self, x: SparseTensor) -> Predictions:
-        levels, reg, cls = zip(*self.levels(x), strict=True)
+        levels, reg, cls = zip(*self.run_network(x), strict=True)
         places = anchors_of([level.sites for level in levels], self.config.voxel_size)
         boxes = decode_boxes(places[0], torch.cat(reg))
         return Predictions(*places, boxes, torch.cat(cls))
@@ -46,15 +51,5 @@ class TR3D(Detector[Predictions]):
     def select(self, predictions: Predictions) -> Detections:
         return select_detections(predictions, self.test_config, self.dataset.rotated)
 
-    def compile(self, dtype: torch.dtype = torch.float32) -> CompiledTR3D:  # type: ignore[override]
-        """The fastest inference with the weights of now; see `sr3d.models.compiled`.
-
-        It takes the place of torch's own `compile`, which cannot see through sparse layers.
-
-        Raises:
-            NotImplementedError: a stem with instance norm, or another engine than the native one.
-        """
-        if self.config.engine != "native":
-            raise NotImplementedError(f"model.engine={self.config.engine} has no inference runner")
-        network = FoldedTR3D(self.backbone, self.neck, self.bbox_head).to(dtype)
-        return CompiledTR3D(network, self.config, self.test_config, self.dataset.rotated)
+    def folded(self) -> FoldedTR3D:
+        return FoldedTR3D(self.config, self.backbone, self.neck, self.bbox_head)

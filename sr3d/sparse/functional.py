@@ -1,8 +1,11 @@
 """Convolution and pooling over kernel maps, as pure functions of tensors, differentiable.
 
-Two engines compute them: `torch_engine` anywhere, `triton` on a GPU. Both are deterministic and
-give each other's results up to rounding; `engine` forces one. Where the map is MinkowskiEngine's,
-MinkowskiEngine computes.
+Two engines compute them: `torch_engine` anywhere, `triton` on a GPU. They give each other's results
+up to rounding; `engine` forces one. Where the map is MinkowskiEngine's, MinkowskiEngine computes.
+
+Every sum has one order, on a GPU too, so the same input gives the same bits: where rows are added
+by index, no row occurs twice in one addition. Only the gradient of `torch_engine.max_pool` needs
+`torch.use_deterministic_algorithms` for that on a GPU.
 """
 
 from __future__ import annotations
@@ -19,11 +22,12 @@ import torch
 from torch import Tensor
 
 from sr3d.sparse import torch_engine
+from sr3d.sparse.epilogue import NOTHING, Epilogue
 from sr3d.sparse.kernel_map import KernelMap
 from sr3d.sparse.minkowski import MinkowskiMap
 from sr3d.sparse.static import NeighborTable
-from sr3d.sparse.torch_engine import Activation
 
+INSTANCE_NORM_EPS = 1e-8  # MinkowskiEngine's
 _forced: ContextVar[Literal["torch", "triton"] | None] = ContextVar("engine", default=None)
 
 
@@ -94,19 +98,15 @@ def sparse_conv_fused(
     x: Tensor,
     weight: Tensor,
     kernel_map: KernelMap | NeighborTable,
-    scale: Tensor | None = None,
-    shift: Tensor | None = None,
-    residual: Tensor | None = None,
-    activation: Activation = "none",
+    epilogue: Epilogue = NOTHING,
 ) -> Tensor:
-    """activation(sparse_conv(x, weight) · scale + shift + residual), for inference: no gradients.
+    """`sparse_conv` with what follows it, for inference: no gradients.
 
-    scale, shift: Co values, such as a folded batch norm or a bias. residual: (n_out, Co). The
-    result has x's data type, or autocast's.
+    The result has x's data type, or autocast's.
     """
     x, weight = _autocast(x, weight)
     with torch.no_grad():
-        return _engine(x).convolve_fused(x, weight, kernel_map, scale, shift, residual, activation)
+        return _engine(x).convolve_fused(x, weight, kernel_map, epilogue)
 
 
 def max_pool(x: Tensor, kernel_map: KernelMap | NeighborTable) -> Tensor:
@@ -140,7 +140,9 @@ def sum_pool(x: Tensor, kernel_map: KernelMap) -> Tensor:
     if isinstance(kernel_map, MinkowskiMap):
         return kernel_map.pool(x, "sum")
     out = x.new_zeros(kernel_map.n_out, x.shape[1])
-    return out.index_add(0, kernel_map.out_rows, x.index_select(0, kernel_map.in_rows))
+    for _, in_rows, out_rows in kernel_map.offsets():
+        out.index_add_(0, out_rows, x.index_select(0, in_rows))
+    return out
 
 
 def average_pool(x: Tensor, kernel_map: KernelMap) -> Tensor:
@@ -151,17 +153,16 @@ def average_pool(x: Tensor, kernel_map: KernelMap) -> Tensor:
     return sum_pool(x, kernel_map) / count[:, None].to(x.dtype)
 
 
-def instance_norm(x: Tensor, scene: Tensor, batch_size: int, eps: float = 1e-8) -> Tensor:
+def instance_norm(x: Tensor, counts: list[int]) -> Tensor:
     """Each scene's rows to zero mean and unit (biased) variance a channel, in fp32 at least.
 
-    x: (N, C). scene: (N,) index of the scene of each row. eps is MinkowskiEngine's.
+    x: (N, C), scene after scene. counts: rows of each.
     """
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))
-    count = torch.bincount(scene, minlength=batch_size).clamp_(min=1)[:, None].to(wide.dtype)
-    zeros = wide.new_zeros(batch_size, x.shape[1])
-    centred = wide - (zeros.index_add(0, scene, wide) / count)[scene]
-    variance = zeros.index_add(0, scene, centred * centred) / count
-    return (centred * (variance + eps).rsqrt()[scene]).to(x.dtype)
+    normed = []
+    for scene in x.to(torch.promote_types(x.dtype, torch.float32)).split(counts):
+        centred = scene - scene.mean(dim=0)
+        normed.append(centred * (centred.square().mean(dim=0) + INSTANCE_NORM_EPS).rsqrt())
+    return torch.cat(normed).to(x.dtype)
 
 
 def _autocast(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from sr3d.sparse.lookup import Frame, RowLookup, joined
 from sr3d.sparse.minkowski import MinkowskiSites
-from sr3d.sparse.sites import Sites, kernel_offsets
+from sr3d.sparse.sites import Sites, corner_weight, kernel_offsets
 from sr3d.sparse.tensor import SparseTensor
 
 
@@ -29,8 +28,7 @@ def interpolate(x: SparseTensor, sites: Sites) -> Tensor:
     corner = frame.number(sites.coords)  # of the cell that holds the coordinate
     share = (sites.coords[:, 1:] % stride).to(x.features.dtype) / stride  # of the way to the next
     for offset in kernel_offsets(2):
-        up = torch.tensor(offset, dtype=torch.bool, device=share.device)
-        weight = torch.where(up, share, 1 - share).prod(dim=1, keepdim=True)
+        weight = corner_weight(share, offset)[:, None]
         hit, rows = lookup.find(corner + frame.shift(offset))
         result = result.index_add(0, hit, weight[hit] * x.features[rows])
     return result

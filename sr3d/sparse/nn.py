@@ -129,8 +129,9 @@ class SparseInstanceNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1, channels))
 
     def forward(self, x: SparseTensor) -> SparseTensor:
-        scene = x.sites.coords[:, 0].long()
-        normed = functional.instance_norm(x.features, scene, x.sites.batch_size)
+        order = x.sites.in_order
+        normed = torch.empty_like(x.features)
+        normed[order] = functional.instance_norm(x.features[order], x.sites.counts)
         return x.replace(normed * self.weight + self.bias)
 
 

@@ -27,6 +27,15 @@ def kernel_offsets(kernel: int) -> list[tuple[int, int, int]]:
     return [(x, y, z) for z, y, x in itertools.product(steps, repeat=3)]
 
 
+def corner_weight(share: Tensor, offset: tuple[int, int, int]) -> Tensor:
+    """(N,) trilinear weights of a corner, of zeros and ones, of the cells that hold N points.
+
+    share: (N, 3) how far along each axis of its cell a point lies, in [0, 1).
+    """
+    parts = [share[:, axis] if up else 1 - share[:, axis] for axis, up in enumerate(offset)]
+    return torch.stack(parts, dim=1).prod(dim=1)
+
+
 class Sites:
     """Distinct cells, ordered by (batch, x, y, z); `MinkowskiSites` have another order.
 
@@ -84,6 +93,8 @@ class Sites:
     @cached_property
     def counts(self) -> list[int]:
         """Number of sites of each scene."""
+        if self.batch_size == 1:
+            return [len(self)]  # without waiting for a GPU
         return torch.bincount(self.coords[:, 0].long(), minlength=self.batch_size).tolist()
 
     @property

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from sr3d.sparse.sites import kernel_offsets
+from sr3d.sparse.sites import corner_weight, kernel_offsets
 
 T = TypeVar("T")
 
@@ -53,6 +53,12 @@ class Grid:
         """(N, 3) coordinates, counted from the grid's corner, to (N,) int64 in order (x, y, z)."""
         _, ny, nz = self.shape(stride)
         x, y, z = torch.div(coords, stride, rounding_mode="floor").long().unbind(dim=1)
+        return (x * ny + y) * nz + z
+
+    def shift(self, offset: tuple[int, int, int], stride: int) -> int:
+        """What moving by whole cells adds to a number."""
+        _, ny, nz = self.shape(stride)
+        x, y, z = offset
         return (x * ny + y) * nz + z
 
     def coords(self, numbers: Tensor, stride: int) -> Tensor:
@@ -180,6 +186,31 @@ class StaticSites:
     def rows_of(self, other: StaticSites) -> Tensor:
         """(len(other),) int64: this row of each of the other's cells, -1 where it has none."""
         return self._find(other.numbers)
+
+    def best(self, scores: Tensor, most: int) -> tuple[StaticSites, Tensor]:
+        """The `most` cells with the highest scores (capacity,), the earlier of equals, and their
+        rows here, -1 for padding.
+        """
+        most = min(most, len(self))
+        scores = scores.masked_fill(~self.valid, -torch.inf)
+        first = torch.sort(scores, descending=True, stable=True).indices[:most]
+        keep = torch.zeros_like(self.valid).scatter_(0, first, True) & self.valid
+        sites = _packed(self.numbers, keep, self.overflow, self.stride, self.grid, most)
+        every = torch.arange(len(self), device=scores.device)
+        return sites, _pack(every, keep, most, -1)
+
+    def interpolated(self, values: Tensor, out: StaticSites) -> Tensor:
+        """(len(out),) values (capacity,) of these cells at finer ones, as `interpolate`."""
+        share = (out.coords % self.stride).to(values.dtype) / self.stride
+        padded = torch.cat([values, values.new_zeros(1)])
+        corner = self.grid.number(out.coords, self.stride)  # of the cell that holds the other one
+        none = self.grid.cells(self.stride)
+        result = values.new_zeros(len(out))
+        for offset in kernel_offsets(2):
+            near = corner + self.grid.shift(offset, self.stride)
+            rows = self._find(near.masked_fill(~out.valid, none))
+            result = result + corner_weight(share, offset) * padded[rows]
+        return result
 
     def table(self, out: StaticSites, kernel: int) -> NeighborTable:
         """Neighbours in these sites of a convolution onto `out`, as `Sites.kernel_map`."""

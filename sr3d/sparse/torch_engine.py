@@ -9,15 +9,14 @@ Measured on a real scan: `benchmarks/sparse_network.py`.
 from __future__ import annotations
 
 import threading
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from sr3d.sparse.epilogue import Epilogue
 from sr3d.sparse.kernel_map import KernelMap
 from sr3d.sparse.static import NeighborTable
-
-Activation = Literal["none", "relu", "elu"]
 
 _DENSE = 0.85  # density from which the first strategy is faster
 _BLOCK = 256  # its rows at a time: the block and its neighbours stay in the cache
@@ -70,26 +69,20 @@ def input_gradient(grad: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tenso
 
 
 def convolve_fused(
-    x: Tensor,
-    weight: Tensor,
-    kernel_map: KernelMap | NeighborTable,
-    scale: Tensor | None = None,
-    shift: Tensor | None = None,
-    residual: Tensor | None = None,
-    activation: Activation = "none",
+    x: Tensor, weight: Tensor, kernel_map: KernelMap | NeighborTable, epilogue: Epilogue
 ) -> Tensor:
-    """activation(convolution · scale + shift + residual), in place; no gradients."""
+    """`convolve` with what follows it, in place; no gradients."""
     total = convolve(x, weight, kernel_map)
     total = total.to(torch.promote_types(x.dtype, torch.float32))
-    if scale is not None:
-        total *= scale
-    if shift is not None:
-        total += shift
-    if residual is not None:
-        total += residual
-    if activation == "relu":
+    if epilogue.scale is not None:
+        total *= epilogue.scale
+    if epilogue.shift is not None:
+        total += epilogue.shift
+    if epilogue.residual is not None:
+        total += epilogue.residual
+    if epilogue.activation == "relu":
         torch.relu_(total)
-    elif activation == "elu":
+    elif epilogue.activation == "elu":
         torch.nn.functional.elu_(total)
     return total.to(x.dtype)
 
@@ -158,7 +151,10 @@ def max_pool(x: Tensor, kernel_map: KernelMap | NeighborTable) -> tuple[Tensor, 
 
 
 def max_pool_gradient(grad: Tensor, winner: Tensor, kernel_map: KernelMap) -> Tensor:
-    """grad (n_out, C) to (n_in, C)."""
+    """grad (n_out, C) to (n_in, C).
+
+    On a GPU deterministic under `torch.use_deterministic_algorithms` alone, as in trainings.
+    """
     n_in = kernel_map.n_in
     result = grad.new_zeros(n_in + 1, grad.shape[1])  # the last row takes what has no winner
     result.scatter_add_(0, winner.where(winner >= 0, winner.new_tensor(n_in)), grad)

@@ -147,15 +147,17 @@ def not_called(*_: object) -> None:
     raise AssertionError("the eager network ran")
 
 
-@pytest.mark.parametrize(
-    ("about", "message"),
-    [
-        (fcaf3d(compiled="fp32"), "FCAF3D has no inference runner"),
-        (subject("model.stem_norm=instance", compiled="fp16"), "instance norm"),
-    ],
-)
-def test_a_detector_without_an_inference_runner_is_refused(about: Any, message: str) -> None:
-    with pytest.raises(InputError, match=message):
+def test_fcaf3d_has_an_inference_runner_too(rooms: Path) -> None:
+    found = measure_detection(fcaf3d(compiled="fp32"), prepared(rooms, 1), 1, details=False)
+    config = fcaf3d().config.with_overrides(["test.voxel_pick=first"])
+    eager = dataclasses.replace(fcaf3d(), config=config)
+    expected = measure_detection(eager, prepared(rooms, 1), 1, details=False)
+    assert found.scenes == expected.scenes
+
+
+def test_another_engine_has_no_inference_runner() -> None:
+    about = subject("model.engine=minkowski", compiled="fp32")
+    with pytest.raises(InputError, match="take native"):
         about.compile(about.build())
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,8 +19,7 @@ from sr3d.interop import onnx_files
 from sr3d.interop.exporting import PortableDetector, capacity_like, export_detector
 from sr3d.models.fixed_pass import Capacity
 from sr3d.models.outputs import Detections
-from tests.models.published import thin_detector
-from tests.models.thin import clouds, thin_model
+from tests.models.thin import clouds, thin_fcaf3d, thin_model
 
 ROOMS = [generate_room(seed, points=3000) for seed in (1, 2, 3)]
 
@@ -92,10 +92,18 @@ def test_gathered_layers_equal_the_inference_runners(dataset: str) -> None:
     assert_equal(expected.detections(), boxes, scores, keep)
 
 
-def test_other_networks_are_refused() -> None:
-    _, model = thin_detector("fcaf3d", "synthetic")
-    with pytest.raises(InputError, match="FCAF3D with instance norm cannot be exported"):
-        export_detector(model, capacity())
+@pytest.mark.slow
+def test_fcaf3d_exports_too(tmp_path: Path) -> None:
+    model, (points,), colors = thin_fcaf3d("sunrgbd"), clouds(400), torch.rand(400, 3)
+    model.test_config = replace(model.test_config, nms_pre=50)
+    room_for = capacity_like(model, points, colors)
+    torch.export.save(export_detector(model, room_for), tmp_path / "detector.pt2")
+    filler = torch.zeros(room_for.points - 400, 3)
+    inputs = torch.cat([points, filler]), torch.cat([colors, filler]), torch.tensor(400)
+    found = torch.export.load(tmp_path / "detector.pt2").module()(*inputs)
+    boxes, scores, keep, overflow = found
+    assert not overflow
+    assert_equal(model.detect(points, colors), boxes, scores, keep)
 
 
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

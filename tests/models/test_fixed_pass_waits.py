@@ -15,10 +15,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from sr3d.models.fixed_pass import FixedPass
-from sr3d.models.folded import FoldedTR3D
 from sr3d.sparse import functional
-from tests.models.test_compiled import capacity_for, scan
-from tests.models.thin import thin_model
+from tests.models.test_compiled import MODELS, Make, capacity_for, scan
 from tests.sparse import triton_cases  # noqa: F401 (sets Triton up before it is imported)
 
 
@@ -92,15 +90,16 @@ def kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[NoKernel]:
         yield kernel
 
 
+@MODELS
 @pytest.mark.parametrize(
     ("dataset", "dtype"), [("scannet", torch.float16), ("sunrgbd", torch.float32)]
 )
 def test_it_never_waits_and_brings_nothing_along(
-    kernels: NoKernel, dataset: str, dtype: torch.dtype
+    kernels: NoKernel, dataset: str, dtype: torch.dtype, make: Make
 ) -> None:
-    model, points = thin_model(dataset), scan()
+    model, points = make(dataset), scan()
     capacity = capacity_for(model, points)
-    network = FoldedTR3D(model.backbone, model.neck, model.bbox_head).to(dtype).to("meta")
+    network = model.folded().to(dtype).to("meta")
     fixed = FixedPass(network, model.config, model.test_config, model.dataset.rotated, capacity)
     cloud = torch.empty(2, capacity.points, 3, device="meta")
     inputs = cloud[0], cloud[1], torch.empty((), dtype=torch.int64, device="meta")
@@ -108,7 +107,7 @@ def test_it_never_waits_and_brings_nothing_along(
     kernels.launches = 0
     with Uploads() as uploads:
         found = fixed(*inputs)
-    assert found.keep.shape == (model.test_config.nms_pre, len(model.dataset.classes))
+    assert found.keep.shape == (len(found.boxes), len(model.dataset.classes))
     assert found.overflow.device.type == "meta"
     assert kernels.launches > 50
     assert uploads.found == []

@@ -1,23 +1,42 @@
-"""Small TR3D networks whose every statistic and weight matters, and clouds for them."""
+"""Small networks whose every statistic and weight matters, and clouds for them."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
-from sr3d.config import default_config
+from sr3d.config import Config, default_config
+from sr3d.models.base import Detector
+from sr3d.models.fcaf3d import FCAF3D
 from sr3d.models.tr3d import TR3D
 from sr3d.sparse.nn import SparseBatchNorm
 
+D = TypeVar("D", bound=Detector[Any])
+
 
 def thin_model(dataset: str, **changes: Any) -> TR3D:
-    config = default_config(dataset)
+    """TR3D's. changes: of `config.model`."""
+    detector = TR3D(_thin(default_config(dataset), **changes))
+    return _as_trained(detector)
+
+
+def thin_fcaf3d(dataset: str, **changes: Any) -> FCAF3D:
+    """FCAF3D's; unless changed, every level but the coarsest is pruned in a cloud of 1200."""
+    config = default_config(dataset).with_overrides(["model=fcaf3d"])
+    return _as_trained(FCAF3D(_thin(config, **{"pts_prune": 150, **changes})))
+
+
+def _thin(config: Config, **changes: Any) -> Config:
     model = replace(
         config.model, stem_channels=8, planes=(8, 8, 16, 16), blocks=(2, 1, 2, 1), neck_channels=16,
         voxel_size=0.05, **changes,
     )  # fmt: skip
     torch.manual_seed(0)
-    detector = TR3D(replace(config, model=model)).eval()
+    return replace(config, model=model)
+
+
+def _as_trained(detector: D) -> D:
+    detector.eval()
     for module in detector.modules():
         if isinstance(module, SparseBatchNorm):  # as after training: no statistic is trivial
             assert module.bn.running_mean is not None
@@ -26,8 +45,10 @@ def thin_model(dataset: str, **changes: Any) -> TR3D:
             module.bn.running_var.uniform_(0.3, 2)
             module.bn.weight.data.uniform_(0.5, 1.5)
             module.bn.bias.data.normal_(std=0.3)
-    detector.bbox_head.conv_reg.kernel.data.normal_(std=0.1)
-    detector.bbox_head.conv_cls.kernel.data.normal_(std=0.3)
+    head = detector.get_submodule("bbox_head")
+    for name, deviation in (("conv_reg", 0.1), ("conv_cls", 0.3), ("conv_center", 0.3)):
+        if hasattr(head, name):
+            head.get_parameter(f"{name}.kernel").data.normal_(std=deviation)
     return detector
 
 

@@ -61,9 +61,51 @@ def test_instance_norm_is_each_scene_by_itself() -> None:
         mean, var = before.mean(0), before.var(0, unbiased=False)
         expected = (before - mean) / (var + 1e-8).sqrt() * norm.weight + norm.bias
         assert torch.allclose(after, expected, atol=1e-10)
-    scene = x.sites.coords[:, 0].long()
     features = x.features[:, :1].clone().requires_grad_()
-    assert torch.autograd.gradcheck(lambda f: functional.instance_norm(f, scene, 2), (features,))
+    counts = x.sites.counts
+    assert torch.autograd.gradcheck(lambda f: functional.instance_norm(f, counts), (features,))
+
+
+class Shuffled(Sites):
+    """Rows in which scenes are mixed, as MinkowskiEngine has them."""
+
+    @property
+    def in_order(self) -> torch.Tensor:
+        return torch.argsort(self.coords[:, 0], stable=True)
+
+
+def test_instance_norm_finds_the_rows_of_a_scene_anywhere() -> None:
+    x, norm = sparse_tensor(6), SparseInstanceNorm(3).double()
+    order = torch.randperm(len(x.sites), generator=torch.Generator().manual_seed(0))
+    mixed = SparseTensor(
+        x.features[order].clone().requires_grad_(), Shuffled(x.sites.coords[order], 1, 2)
+    )
+    x.features.requires_grad_()
+    found, expected = norm(mixed).features, norm(x).features[order]
+    assert torch.allclose(found, expected)
+    for result in (found, expected):
+        (result**3).sum().backward()
+    assert x.features.grad is not None
+    assert mixed.features.grad is not None
+    assert torch.allclose(mixed.features.grad, x.features.grad[order])
+
+
+def test_instance_norm_passes_over_a_scene_without_rows() -> None:
+    x = torch.randn(30, 2, requires_grad=True)
+    y = functional.instance_norm(x, [0, 20, 0, 10])
+    assert torch.equal(y, torch.cat([functional.instance_norm(p, [len(p)]) for p in x.split(20)]))
+    y.square().sum().backward()
+    assert x.grad is not None
+    assert torch.isfinite(x.grad).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_instance_norm_of_many_rows_is_exact_to_rounding(dtype: torch.dtype) -> None:
+    x = (torch.randn(200_000, 2, generator=torch.Generator().manual_seed(0)) + 3).to(dtype)
+    exact = functional.instance_norm(x.double(), [len(x)])
+    found = functional.instance_norm(x, [len(x)])
+    assert found.dtype == dtype
+    assert ((found - exact).abs() <= torch.finfo(dtype).eps * exact.abs() + 4e-6).all()
 
 
 def test_batch_norm_survives_one_row() -> None:

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sr3d.sparse import Sites, static
+from sr3d.sparse import Sites, SparseTensor, static
+from sr3d.sparse.interpolation import interpolate
 from sr3d.sparse.static import Grid, StaticSites
 
 COARSEST = 8
@@ -148,3 +149,43 @@ def test_a_grid_holds_a_scene_of_its_size_wherever_it_lies():
     for shift in range(-9, 10):
         cells = corners + shift
         assert grid.inside(cells - grid.corner(cells, valid)).all()
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 10**6), stride=st.sampled_from([2, 8]))
+def test_generated_with_a_kernel_of_two(seed, stride):
+    free, fixed, corner = both(cloud(seed))
+    coarse, fixed_coarse = free.strided(stride), fixed.strided(stride, 512)
+    grown, fixed_grown = coarse.generated(2, 2), fixed_coarse.generated(2, 2, 8 * 512)
+    assert_same(grown, fixed_grown, corner)
+    up = grown.kernel_map(coarse, 2).transposed()
+    assert_same_map(up, fixed_coarse.transposed_table(fixed_grown, 2))
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=st.integers(0, 10**6), most=st.integers(1, 400), ties=st.booleans())
+def test_the_best_cells(seed, most, ties):
+    _, fixed, _ = both(cloud(seed))
+    scores = torch.randn(len(fixed), generator=torch.Generator().manual_seed(seed))
+    if ties:
+        scores = scores.round()
+    count = int(fixed.count)
+    order = sorted(range(count), key=lambda i: (-float(scores[i]), i))
+    expected = sorted(order[:most])
+    best, rows = fixed.best(scores, most)
+    assert int(best.count) == len(expected)
+    assert rows[: len(expected)].tolist() == expected
+    assert (rows[len(expected) :] == -1).all()
+    assert torch.equal(best.numbers[: len(expected)], fixed.numbers[expected])
+    assert not best.overflow
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=st.integers(0, 10**6), shift=st.sampled_from([(0, 0, 0), (-37, 1000, -3)]))
+def test_values_between_cells(seed, shift):
+    free, fixed, _ = both(cloud(seed, shift=shift))
+    coarse, coarse_fixed = free.strided(4), fixed.strided(4, 300)
+    values = torch.randn(len(coarse_fixed), generator=torch.Generator().manual_seed(seed))
+    x = SparseTensor(values[: len(coarse), None], coarse)
+    expected = interpolate(x, free)[:, 0]
+    assert torch.equal(coarse_fixed.interpolated(values, fixed)[: len(free)], expected)

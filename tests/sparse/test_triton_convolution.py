@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sr3d.sparse import Sites, torch_engine
+from sr3d.sparse.epilogue import Epilogue
 from sr3d.sparse.functional import engine, sparse_conv, sparse_conv_fused
 from sr3d.sparse.kernel_map import KernelMap
 from sr3d.sparse.triton.engine import run_convolution, run_weight_gradient
@@ -165,5 +166,5 @@ def test_strided_inputs_are_read_rightly() -> None:
     assert error(y, expected) < TOLERANCE[torch.float32]
     residual = random(6, m.n_out).t()
     with engine("triton"):
-        fused = sparse_conv_fused(x, weight, m, residual=residual)
+        fused = sparse_conv_fused(x, weight, m, Epilogue(residual=residual))
     assert error(fused, expected + residual) < TOLERANCE[torch.float32]

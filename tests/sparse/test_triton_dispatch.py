@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sr3d.sparse import torch_engine
+from sr3d.sparse.epilogue import Epilogue
 from sr3d.sparse.functional import engine, max_pool, sparse_conv, sparse_conv_fused
 from sr3d.sparse.triton import engine as triton_engine
 
@@ -71,7 +72,7 @@ def test_what_the_kernels_cannot_compute_is_refused() -> None:
         with pytest.raises(ValueError, match="do not fit"):
             sparse_conv(x[:-1], weight, m)
         with pytest.raises(ValueError, match="residual"):
-            sparse_conv_fused(x, weight, m, residual=x)
+            sparse_conv_fused(x, weight, m, Epilogue(residual=x))
 
 
 @pytest.mark.skipif(DEVICE.type == "cuda", reason="about a machine without a GPU")

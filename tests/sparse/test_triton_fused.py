@@ -9,57 +9,59 @@ from tests.sparse.triton_cases import (  # isort: skip
 
 import itertools
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from sr3d.sparse import torch_engine
+from sr3d.sparse.epilogue import Activation, Epilogue
 from sr3d.sparse.functional import engine, max_pool, sparse_conv, sparse_conv_fused
 from sr3d.sparse.kernel_map import KernelMap
 from sr3d.sparse.triton import engine as triton_engine
 from sr3d.sparse.triton.engine import INTERPRETED, run_convolution
 from sr3d.sparse.triton.tuning import Config
 
-EPILOGUES = [
-    dict(scale=s, shift=b, residual=r, activation=a)
-    for (s, b, r), a in zip(
-        itertools.product([True, False], repeat=3),
-        itertools.cycle(["relu", "elu", "none"]),
-        strict=False,
+WITH = list(itertools.product([True, False], repeat=3))  # scale, shift, residual
+ACTIVATIONS: tuple[Activation, ...] = ("relu", "elu", "none")
+KINDS = list(zip(WITH, itertools.cycle(ACTIVATIONS), strict=False))
+
+
+def epilogue(
+    parts: tuple[bool, bool, bool], activation: Activation, n_out: int, co: int, dtype: torch.dtype
+) -> Epilogue:
+    scale, shift, residual = parts
+    return Epilogue(
+        random(co, seed=5) if scale else None,
+        random(1, co, seed=6) if shift else None,
+        random(n_out, co, seed=7).to(dtype) if residual else None,
+        activation,
     )
-]
 
 
-def epilogue(kind: dict[str, Any], n_out: int, co: int, dtype: torch.dtype) -> dict[str, Any]:
-    return {
-        "scale": random(co, seed=5) if kind["scale"] else None,
-        "shift": random(1, co, seed=6) if kind["shift"] else None,
-        "residual": random(n_out, co, seed=7).to(dtype) if kind["residual"] else None,
-        "activation": kind["activation"],
-    }
-
-
-@pytest.mark.parametrize("kind", EPILOGUES)
+@pytest.mark.parametrize(("parts", "activation"), KINDS)
 @pytest.mark.parametrize("name", ["torch", "triton"])
-def test_fused_is_one_after_the_other(name: Any, kind: dict[str, Any]) -> None:
+def test_fused_is_one_after_the_other(
+    name: Any, parts: tuple[bool, bool, bool], activation: Activation
+) -> None:
     m = kernel_map("strided")
     x, weight = random(m.n_in, 12), random(27, 12, 20)
-    more = epilogue(kind, m.n_out, 20, torch.float32)
+    more = epilogue(parts, activation, m.n_out, 20, torch.float32)
     with engine(name):
-        y = sparse_conv_fused(x, weight, m, **more)
+        y = sparse_conv_fused(x, weight, m, more)
     expected = sparse_conv(x.double(), weight.double(), m)
-    if more["scale"] is not None:
-        expected = expected * more["scale"]
-    if more["shift"] is not None:
-        expected = expected + more["shift"]
-    if more["residual"] is not None:
-        expected = expected + more["residual"]
-    if kind["activation"] == "relu":
+    if more.scale is not None:
+        expected = expected * more.scale
+    if more.shift is not None:
+        expected = expected + more.shift
+    if more.residual is not None:
+        expected = expected + more.residual
+    if activation == "relu":
         expected = expected.clamp(min=0)
-    if kind["activation"] == "elu":
+    if activation == "elu":
         expected = torch.where(expected > 0, expected, expected.exp() - 1)
-    assert (expected < 0).any() == (kind["activation"] != "relu")
+    assert (expected < 0).any() == (activation != "relu")
     assert error(y, expected) < TOLERANCE[torch.float32]
 
 
@@ -68,11 +70,12 @@ def test_fused_is_one_after_the_other(name: Any, kind: dict[str, Any]) -> None:
 def test_half_precision_is_rounded_once(groups: int, dtype: torch.dtype) -> None:
     m = kernel_map("submanifold")
     x, weight = random(m.n_in, 16).to(dtype), random(27, 16, 24).to(dtype)
-    more = epilogue(EPILOGUES[0], m.n_out, 24, dtype)
-    y = run_convolution(Config(32, 32, 16, 4, 2, groups), x, weight, m, False, **more)
+    more = epilogue((True, True, True), "relu", m.n_out, 24, dtype)
+    y = run_convolution(Config(32, 32, 16, 4, 2, groups), x, weight, m, more)
     assert y.dtype == dtype
-    wide = dict(more, residual=more["residual"].float())
-    expected = torch_engine.convolve_fused(x.float(), weight.float(), m, **wide)
+    assert more.residual is not None
+    wide = replace(more, residual=more.residual.float())
+    expected = torch_engine.convolve_fused(x.float(), weight.float(), m, wide)
     unit = torch.finfo(dtype).eps
     if not (INTERPRETED and dtype == torch.bfloat16):  # the interpreter rounds bfloat16 down
         unit /= 2
@@ -82,16 +85,10 @@ def test_half_precision_is_rounded_once(groups: int, dtype: torch.dtype) -> None
 def test_rows_without_any_neighbour_still_have_their_epilogue() -> None:
     m = sites(0).kernel_map(sites(20), 3)
     shift, residual = random(8), random(20, 8, seed=1)[: m.n_out]
+    last = Epilogue(shift=shift, residual=residual, activation="relu")
     for groups in (1, 3):
-        y = run_convolution(
-            Config(16, 16, 16, 4, 2, groups),
-            random(0, 4),
-            random(27, 4, 8),
-            m,
-            shift=shift,
-            residual=residual,
-            activation="relu",
-        )
+        config = Config(16, 16, 16, 4, 2, groups)
+        y = run_convolution(config, random(0, 4), random(27, 4, 8), m, last)
         assert torch.equal(y, (shift + residual).clamp(min=0))
 
 
@@ -111,8 +108,9 @@ def test_a_table_with_spare_rows_will_do() -> None:
     m = kernel_map("strided")
     padded = Padded(m, capacity=m.n_out + 70)
     x, weight, shift = random(m.n_in, 8), random(27, 8, 8), random(8)
-    y = triton_engine.convolve_fused(x, weight, padded, shift=shift)
-    assert torch.equal(y[: m.n_out], triton_engine.convolve_fused(x, weight, m, shift=shift))
+    y = triton_engine.convolve_fused(x, weight, padded, Epilogue(shift=shift))
+    expected = triton_engine.convolve_fused(x, weight, m, Epilogue(shift=shift))
+    assert torch.equal(y[: m.n_out], expected)
     assert torch.equal(y[m.n_out :], shift.expand(70, 8))
     assert torch.equal(triton_engine.max_pool(x, padded)[0][: m.n_out], max_pool(x, m))
 
@@ -132,7 +130,7 @@ def test_autocast_computes_in_half_and_returns_each_gradient_in_its_own_type(nam
     weight = random(27, 12, 8).requires_grad_()
     with engine(name), torch.autocast(DEVICE.type, dtype=torch.bfloat16):
         y = sparse_conv(x, weight, m)
-        fused = sparse_conv_fused(x, weight, m, activation="relu")
+        fused = sparse_conv_fused(x, weight, m, Epilogue(activation="relu"))
     y.sum().backward()
     assert y.dtype == fused.dtype == torch.bfloat16
     assert torch.equal(fused, torch.relu(y.detach()))

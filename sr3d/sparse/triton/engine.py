@@ -12,8 +12,8 @@ import torch
 import triton
 from torch import Tensor
 
+from sr3d.sparse.epilogue import NOTHING, Epilogue
 from sr3d.sparse.kernel_map import KernelMap
-from sr3d.sparse.torch_engine import Activation
 from sr3d.sparse.triton import convolution_kernels, pooling_kernels, weight_kernels
 from sr3d.sparse.triton.tables import Neighbors, pairs, tiles
 from sr3d.sparse.triton.tuning import Config, arithmetic, choose, chunk_size, layer_of
@@ -28,45 +28,23 @@ _POOL_ROWS = 32  # of a pooling program, times up to 64 channels
 
 def convolve(x: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
     """x (n_in, Ci), weight (K, Ci, Co), to (n_out, Co) in x's data type."""
-    return convolve_fused(x, weight, kernel_map)
+    return convolve_fused(x, weight, kernel_map, NOTHING)
 
 
 def input_gradient(grad: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
     """grad (n_out, Co) to (n_in, Ci)."""
     if kernel_map.mirrored:  # the map is its own transpose, with the kernel the other way round
-        return _convolve(grad, weight.transpose(1, 2), kernel_map, mirrored=True)
-    return _convolve(grad, weight.transpose(1, 2), kernel_map.transposed())
+        return convolve_fused(grad, weight.transpose(1, 2), kernel_map, NOTHING, mirrored=True)
+    return convolve_fused(grad, weight.transpose(1, 2), kernel_map.transposed(), NOTHING)
 
 
 def convolve_fused(
-    x: Tensor,
-    weight: Tensor,
-    kernel_map: Neighbors,
-    scale: Tensor | None = None,
-    shift: Tensor | None = None,
-    residual: Tensor | None = None,
-    activation: Activation = "none",
+    x: Tensor, weight: Tensor, kernel_map: Neighbors, epilogue: Epilogue, mirrored: bool = False
 ) -> Tensor:
-    """activation(convolution · scale + shift + residual), rounded once, when it is stored."""
-    co = weight.shape[2]
-    scale, shift = (None if v is None else v.reshape(co).contiguous() for v in (scale, shift))
-    if residual is not None and residual.shape != (kernel_map.n_out, co):
-        raise ValueError(
-            f"the residual is {tuple(residual.shape)}, the result {(kernel_map.n_out, co)}"
-        )
-    return _convolve(x, weight, kernel_map, False, scale, shift, residual, activation)
+    """`convolve` with what follows it, rounded once, when it is stored.
 
-
-def _convolve(
-    x: Tensor,
-    weight: Tensor,
-    kernel_map: Neighbors,
-    mirrored: bool = False,
-    scale: Tensor | None = None,
-    shift: Tensor | None = None,
-    residual: Tensor | None = None,
-    activation: Activation = "none",
-) -> Tensor:
+    mirrored: with the kernel the other way round.
+    """
     _check(x, weight)
     volume, ci, co = weight.shape
     if (len(x), x.shape[1], volume) != (kernel_map.n_in, ci, kernel_map.volume):
@@ -76,9 +54,7 @@ def _convolve(
         )
     layer = layer_of("convolution", x.dtype, ci, co, volume, kernel_map.n_out)
     config = choose(layer, x.device)
-    return run_convolution(
-        config, x, weight, kernel_map, mirrored, scale, shift, residual, activation
-    )
+    return run_convolution(config, x, weight, kernel_map, epilogue, mirrored)
 
 
 def run_convolution(
@@ -86,11 +62,8 @@ def run_convolution(
     x: Tensor,
     weight: Tensor,
     kernel_map: Neighbors,
+    epilogue: Epilogue = NOTHING,
     mirrored: bool = False,
-    scale: Tensor | None = None,
-    shift: Tensor | None = None,
-    residual: Tensor | None = None,
-    activation: Activation = "none",
 ) -> Tensor:
     """The convolution with a given configuration.
 
@@ -99,15 +72,15 @@ def run_convolution(
     """
     volume, ci, co = weight.shape
     n_out = kernel_map.n_out
+    x, last = x.contiguous(), _laid_out(epilogue, n_out, co)
     out = x.new_empty(n_out, co)
     if n_out == 0:
         return out
-    x = x.contiguous()
-    residual = None if residual is None else residual.contiguous()
     with _on(x.device):
         table = tiles(kernel_map, config.block_m, config.groups)
         partial = config.groups > 1
         target = x.new_empty(config.groups, n_out, co, dtype=torch.float32) if partial else out
+        first = NOTHING if partial else last
         grid = (config.groups * table.per_column * triton.cdiv(co, config.block_n),)
         convolution_kernels.convolution[grid](
             x,
@@ -117,9 +90,9 @@ def run_convolution(
             table.lists,
             table.counts,
             table.sources,
-            None if partial else scale,
-            None if partial else shift,
-            None if partial else residual,
+            first.scale,
+            first.shift,
+            first.residual,
             n_out,
             table.padded,
             table.per_column,
@@ -130,7 +103,7 @@ def run_convolution(
             PER_GROUP=table.per_group,
             MIRRORED=mirrored,
             PARTIAL=partial,
-            ACTIVATION="none" if partial else activation,
+            ACTIVATION=first.activation,
             PRECISION=_precision(x),
             WIDEN=_widen(x),
             BLOCK_M=config.block_m,
@@ -143,13 +116,13 @@ def run_convolution(
             convolution_kernels.sum_groups[(triton.cdiv(n_out * co, _BLOCK),)](
                 target,
                 out,
-                scale,
-                shift,
-                residual,
+                last.scale,
+                last.shift,
+                last.residual,
                 n_out * co,
                 CO=co,
                 GROUPS=config.groups,
-                ACTIVATION=activation,
+                ACTIVATION=last.activation,
                 BLOCK=_BLOCK,
             )
     return out
@@ -260,6 +233,19 @@ def max_pool_gradient(grad: Tensor, winners: Tensor, kernel_map: KernelMap) -> T
 
 def _pool_grid(rows: int, channels: int, block_n: int) -> tuple[int, int]:
     return triton.cdiv(rows, _POOL_ROWS), triton.cdiv(channels, block_n)
+
+
+def _laid_out(epilogue: Epilogue, n_out: int, co: int) -> Epilogue:
+    """As the kernels read it: scale and shift (Co,), everything contiguous."""
+    scale, shift, residual = epilogue.scale, epilogue.shift, epilogue.residual
+    if residual is not None and residual.shape != (n_out, co):
+        raise ValueError(f"the residual is {tuple(residual.shape)}, the result {(n_out, co)}")
+    return Epilogue(
+        None if scale is None else scale.reshape(co).contiguous(),
+        None if shift is None else shift.reshape(co).contiguous(),
+        None if residual is None else residual.contiguous(),
+        epilogue.activation,
+    )
 
 
 def _check(x: Tensor, other: Tensor) -> None:

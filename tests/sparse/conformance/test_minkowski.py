@@ -164,7 +164,7 @@ def test_what_the_engine_cannot_do() -> None:
         tiny(ON_MINKOWSKI, "train.precision=bf16")
     model = build_detector(tiny(ON_MINKOWSKI))
     assert isinstance(model, TR3D)
-    with pytest.raises(NotImplementedError, match="engine=minkowski has no inference runner"):
+    with pytest.raises(InputError, match="engine=minkowski has no inference runner"):
         model.compile()
 
 
