@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sr3d.errors import InputError
+from sr3d.files import atomic_path
 
 STOP = "stop"  # the value that tells whether a process was told to stop; not written
 
@@ -43,8 +44,9 @@ class Curve:
         self._file = None
         if writes:
             lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-            self._file = open(path, "w", encoding="utf-8", buffering=1)  # noqa: SIM115
-            self._file.writelines(line + "\n" for line in lines[:steps])
+            with atomic_path(path) as temporary:  # the only copy: never without its lines
+                temporary.write_text("".join(line + "\n" for line in lines[:steps]), "utf-8")
+            self._file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115
             self.last = json.loads(lines[steps - 1]) if steps else {}
 
     def __enter__(self) -> Curve:

@@ -9,6 +9,7 @@ with them come the check of the loss, checkpoints and the wish to stop.
 
 from __future__ import annotations
 
+import shutil
 import signal
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -94,7 +95,8 @@ def _finish(training: _Training, watch: Stopwatch) -> RunRecord:
     job, config, model = training.job, training.job.config, training.model
     source = {"dataset": config.dataset, "setting": job.setting, "train": str(job.index)}
     write_model(job.out / MODEL_FILE, model, config, source)
-    (job.out / CURVE_FILE).replace(job.out / METRICS_FILE)
+    with atomic_path(job.out / METRICS_FILE) as temporary:
+        shutil.copyfile(job.out / CURVE_FILE, temporary)
     record = finish_run(
         job.out,
         kind="train",
@@ -116,7 +118,8 @@ def _finish(training: _Training, watch: Stopwatch) -> RunRecord:
         timings={"seconds_per_epoch": training.seconds / config.train.epochs},
         files=(MODEL_FILE, METRICS_FILE),
     )
-    (job.out / CHECKPOINT_FILE).unlink(missing_ok=True)
+    for name in (CHECKPOINT_FILE, CURVE_FILE):  # only now: until then the same command goes on
+        (job.out / name).unlink(missing_ok=True)
     return record
 
 
@@ -255,7 +258,8 @@ class _Training:
         curve = self.job.out / CURVE_FILE
         if path.exists() and curve.exists():
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-            if checkpoint["identity"] == self.identity:
+            whole = len(curve.read_bytes().splitlines()) >= checkpoint["step"]
+            if whole and checkpoint["identity"] == self.identity:
                 return checkpoint
         curve.unlink(missing_ok=True)  # of another configuration or other data: start anew
         return None

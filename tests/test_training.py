@@ -117,6 +117,42 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(
     assert (trained / "metrics.jsonl").read_text() == (tmp_path / "metrics.jsonl").read_text()
 
 
+def test_a_training_that_fails_in_the_end_takes_no_step_again(
+    trained: Path, rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise InputError("the disk is full")
+
+    monkeypatch.setattr(training, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(training, "finish_run", full)
+    with pytest.raises(InputError, match="full"):
+        train(job(rooms, tmp_path))
+    monkeypatch.undo()
+    monkeypatch.setattr(training._Training, "_take_step", full)
+    assert train(job(rooms, tmp_path)).metrics["step"] == 12
+    assert same_bits(trained, tmp_path)
+    assert (trained / "metrics.jsonl").read_text() == (tmp_path / "metrics.jsonl").read_text()
+    assert not (tmp_path / CHECKPOINT_FILE).exists()
+    assert not (tmp_path / CURVE_FILE).exists()
+
+
+def test_a_curve_that_lost_lines_starts_the_training_anew(
+    trained: Path, rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise RuntimeError("killed")
+
+    monkeypatch.setattr(training, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(training, "_finish", killed)
+    with pytest.raises(RuntimeError):
+        train(job(rooms, tmp_path))
+    monkeypatch.undo()
+    (tmp_path / CURVE_FILE).write_text('{"step": 1}\n')
+    train(job(rooms, tmp_path))
+    assert same_bits(trained, tmp_path)
+    assert len(read_metrics(tmp_path / "metrics.jsonl")) == 12
+
+
 def test_a_checkpoint_of_another_configuration_is_not_used(
     trained: Path, rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

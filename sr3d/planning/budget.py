@@ -146,7 +146,7 @@ def budget(
         slots=experiment.slots,
         disk=_disk(experiment, sizes, prices, lines),
         done_trainings=sum(job.done_trainings for job in experiment.jobs if not job.tests_of),
-        done_tests=sum(job.done_tests for job in experiment.jobs),
+        done_tests=sum(sum(job.done_tests) for job in experiment.jobs),
         start_seconds=max((price.start for price in prices), default=0.0),
         scenes=dict(sizes),
         sources=sources(experiment, prices),

@@ -4,7 +4,7 @@
      "data": {"scannet": {"folder": "data/scannet", "split": "train", "test_split": "val",
                           "scenes": {"train": 1201, "val": 312}}},
      "jobs": [{"dataset": "scannet", "setting": "sr3d", "overrides": [], "trainings": 5, "tests": 5,
-               "tests_of": null, "done_trainings": 0, "done_tests": 0}]}
+               "tests_of": null, "done_trainings": 0, "done_tests": []}]}
 
 Optional: `threads` (of the CPU, a job; 1) and `workers` (threads that load scenes ahead; 0) beside
 `slots`, and `points` (of a scene) beside `scenes`.
@@ -40,7 +40,8 @@ class DataPlan:
 
 @dataclass(frozen=True)
 class Job:
-    """One setting on one data set. tests: of each training; done_tests: of all trainings together.
+    """One setting on one data set. tests: of each training. done_tests: of each, in turn, how many
+    have ended; none where it says nothing.
 
     tests_of: the setting whose trainings it tests, for one that has none of its own. Its overrides
     come after that setting's.
@@ -53,7 +54,7 @@ class Job:
     tests: int
     tests_of: str | None = None
     done_trainings: int = 0
-    done_tests: int = 0
+    done_tests: tuple[int, ...] = ()
 
     @property
     def trainings_left(self) -> int:
@@ -61,12 +62,10 @@ class Job:
 
     @property
     def tests_left(self) -> int:
-        return self.trainings * self.tests - self.done_tests
+        return self.trainings * self.tests - sum(self.done_tests)
 
     def tests_left_of(self, training: int) -> int:
-        """Tests are done training by training, so the first ones have theirs."""
-        done = self.done_tests - training * self.tests
-        return self.tests - min(max(done, 0), self.tests)
+        return self.tests - (self.done_tests[training] if training < len(self.done_tests) else 0)
 
 
 @dataclass(frozen=True)
@@ -152,7 +151,7 @@ def _job(value: Checked, datasets: list[str]) -> Job:
         tests=_count(value.get("tests")),
         tests_of=_optional(value, "tests_of", Checked.text),
         done_trainings=_optional(value, "done_trainings", _count) or 0,
-        done_tests=_optional(value, "done_tests", _count) or 0,
+        done_tests=_optional(value, "done_tests", _counts) or (),
     )
 
 
@@ -168,8 +167,9 @@ def _check_job(experiment: Experiment, job: Job, where: Checked) -> None:
             raise where.get("trainings").wrong(f"at most the {trained.trainings} of {job.tests_of}")
     elif job.done_trainings > job.trainings:
         raise where.get("done_trainings").wrong(f"at most the {job.trainings} trainings")
-    if job.tests_left < 0:
-        raise where.get("done_tests").wrong(f"at most {job.trainings * job.tests} tests")
+    if len(job.done_tests) > job.trainings or max(job.done_tests, default=0) > job.tests:
+        most = f"at most {job.tests} tests of each of {job.trainings} trainings"
+        raise where.get("done_tests").wrong(most)
     try:
         experiment.config(job)
     except InputError as error:
@@ -181,6 +181,10 @@ T = TypeVar("T")
 
 def _optional(value: Checked, name: str, read: Callable[[Checked], T]) -> T | None:
     return read(value.get(name)) if value.has(name) and value.get(name).value is not None else None
+
+
+def _counts(value: Checked) -> tuple[int, ...]:
+    return tuple(_count(item) for item in value.items())
 
 
 def _count(value: Checked) -> int:

@@ -35,7 +35,7 @@ def job(setting: str = "sr3d", **changes: Any) -> dict[str, Any]:
         "tests": 3,
         "tests_of": None,
         "done_trainings": 0,
-        "done_tests": 0,
+        "done_tests": [],
     }
     return value | changes
 

@@ -68,7 +68,7 @@ def test_two_slots_halve_what_can_be_shared(tmp_path: Path) -> None:
 
 
 def test_what_is_done_is_not_counted(tmp_path: Path) -> None:
-    found = plan(tmp_path, job(done_trainings=1, done_tests=2), slots=2)
+    found = plan(tmp_path, job(done_trainings=1, done_tests=[2]), slots=2)
     (line,) = found.lines
     assert (line.trainings, line.tests) == (1, 4)
     assert seconds(line.hours) == 8 + 4 * 2
@@ -80,7 +80,7 @@ def test_what_is_done_is_not_counted(tmp_path: Path) -> None:
 
 
 def test_nothing_is_left_of_an_experiment_that_is_done(tmp_path: Path) -> None:
-    found = experiment(tmp_path, job(done_trainings=2, done_tests=6))
+    found = experiment(tmp_path, job(done_trainings=2, done_tests=[3, 3]))
     price = dataclasses.replace(PRICE, iteration=None, scene=None)
     done = budget(found, SIZES, [price])
     assert (done.compute_hours, done.wall_hours, done.disk.total) == (0, 0, 0)

@@ -14,7 +14,7 @@ from tests.planning.making import SMALL, content, experiment, job, only_tests, w
 
 def test_a_file_is_read_as_it_is_written(tmp_path: Path) -> None:
     found = experiment(
-        tmp_path, job(done_trainings=1, done_tests=4), only_tests(), slots=3, workers=4
+        tmp_path, job(done_trainings=1, done_tests=[3, 1]), only_tests(), slots=3, workers=4
     )
     assert (found.device, found.slots, found.threads, found.workers) == ("cpu", 3, 1, 4)
     data = found.data["synthetic"]
@@ -48,8 +48,8 @@ def without(value: dict[str, Any], name: str) -> dict[str, Any]:
         (content(job(dataset="scannet")), r"jobs\[0\]\.dataset: unknown 'scannet'"),
         (content(job(trainings="five")), r"jobs\[0\]\.trainings: expected a whole number"),
         (content(job(done_trainings=3)), r"jobs\[0\]\.done_trainings: .*at most the 2 trainings"),
-        (content(job(done_tests=7)), r"jobs\[0\]\.done_tests: .*at most 6 tests"),
-        (content(job(done_tests=-1)), r"jobs\[0\]\.done_tests: expected a whole number"),
+        (content(job(done_tests=[3, 4])), r"jobs\[0\]\.done_tests: .*at most 3 tests of each of 2"),
+        (content(job(done_tests=[-1])), r"jobs\[0\]\.done_tests\[0\]: expected a whole number"),
         (content(job(), job()), r"jobs\[1\]\.setting: .*new on synthetic"),
         (content(only_tests()), r"jobs\[0\]\.tests_of: .*trained on synthetic, got 'sr3d'"),
         (content(job(), only_tests(trainings=3)), r"jobs\[1\]\.trainings: .*at most the 2 of sr3d"),

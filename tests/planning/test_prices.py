@@ -180,7 +180,7 @@ def test_a_finished_experiment_is_planned_without_measuring(
 ) -> None:
     monkeypatch.setattr(prices, "time_training", no_measuring)
     monkeypatch.setattr(prices, "time_test", no_measuring)
-    found = plan(experiment(tmp_path, job(done_trainings=2, done_tests=6)), 1.0)
+    found = plan(experiment(tmp_path, job(done_trainings=2, done_tests=[3, 3])), 1.0)
     assert found.compute_hours == 0
 
 
@@ -224,7 +224,7 @@ def test_without_the_gpu_to_measure_on_the_error_names_the_way_out(tmp_path: Pat
 def test_json_and_table_have_the_same_numbers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = write(tmp_path, content(job(done_trainings=1, done_tests=3), only_tests(), slots=2))
+    path = write(tmp_path, content(job(done_trainings=1, done_tests=[3]), only_tests(), slots=2))
     words = (path, "--assume", "iteration=300,scene=7,start=2")
     run(*words)
     text = capsys.readouterr().out.splitlines()

@@ -44,10 +44,12 @@ def train() -> None:
                     sys.exit("the stub fails on purpose")
                 if wanted("STUB_HANG", out):
                     time.sleep(60)
-    (out / "metrics.partial.jsonl").rename(out / "metrics.jsonl")
+    partial = out / "metrics.partial.jsonl"
+    (out / "metrics.jsonl").write_bytes(partial.read_bytes())
     (out / "model.safetensors").write_text("whole")
     (out / "run.json").write_text(json.dumps({"resumed_at": first}))
     checkpoint.unlink(missing_ok=True)
+    partial.unlink()
 
 
 def test() -> None:

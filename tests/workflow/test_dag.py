@@ -131,6 +131,20 @@ def test_the_budget_is_told_before_anything_runs(checkout: Checkout) -> None:
     assert {job["done_trainings"] for job in told["jobs"]} == {0}
 
 
+def test_runs_of_a_wider_experiment_are_not_this_one_s(checkout: Checkout, tmp_path: Path) -> None:
+    """The budget counts the runs that it is about, not whatever lies in the folder."""
+    own = checkout.copy(tmp_path / "own")
+    for i, j in [(0, 0), (0, 1), (0, 7), (3, 0), (9, 0)]:
+        run = own.folder / f"results/scannet/baseline/train{i}"
+        for folder in (run, run / f"test{j}"):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "run.json").write_text("{}")
+    done = own.snakemake("plan", "--config", "tier=paper", "tables=[table6]")
+    assert done.returncode == 0, done.stdout
+    job = json.loads(own.calls()[-1][-1])["jobs"][0]
+    assert (job["done_trainings"], job["done_tests"]) == (2, [2, 0, 0, 1, 0])
+
+
 def test_the_real_tier_trains_sr3d_alone_on_two_kinds_of_scans(checkout: Checkout) -> None:
     done = checkout.snakemake("-n", "-p", "--config", "tier=real", "real_scans=elsewhere/scans")
     assert done.returncode == 0, done.stdout

@@ -8,8 +8,20 @@ PUBLISHED = {
 }
 
 
-def finished(dataset: str, setting: str, pattern: str) -> int:
-    return len([*Path(EXPERIMENT["results"], dataset, setting).glob(pattern)])
+def finished(dataset: str, setting: str) -> list[Path]:
+    """Folders of the trainings of this experiment that have ended; others' may lie beside them."""
+    folder = Path(EXPERIMENT["results"], dataset, setting)
+    trained = [folder / f"train{i}" for i in range(EXPERIMENT["trainings"])]
+    return [run for run in trained if (run / "run.json").exists()]
+
+
+def tested(dataset: str, setting: str, tests: int) -> list[int]:
+    """How many of each training's tests have ended."""
+    folder = Path(EXPERIMENT["results"], dataset, setting)
+    return [
+        sum((folder / f"train{i}" / f"test{j}" / "run.json").exists() for j in range(tests))
+        for i in range(EXPERIMENT["trainings"])
+    ]
 
 
 def planned_job(dataset: str, setting: str, tests: int) -> dict:
@@ -21,12 +33,8 @@ def planned_job(dataset: str, setting: str, tests: int) -> dict:
         "trainings": EXPERIMENT["trainings"],
         "tests": tests,
         "tests_of": SETTINGS[setting].get("tests_of"),
-        "done_trainings": min(
-            finished(dataset, setting, "train*/run.json"), EXPERIMENT["trainings"]
-        ),
-        "done_tests": min(
-            finished(dataset, setting, "train*/test*/run.json"), EXPERIMENT["trainings"] * tests
-        ),
+        "done_trainings": len(finished(dataset, setting)),
+        "done_tests": tested(dataset, setting, tests),
     }
 
 
