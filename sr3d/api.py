@@ -92,6 +92,8 @@ def find_source(
         config = config_from_dict(run.config).with_overrides(overrides)
         return Source(run.key, config, read_checkpoint(checkpoint or folder / MODEL_FILE))
     if folder.is_file():
+        if checkpoint is not None:
+            raise InputError(f"{checkpoint}: a second file of weights beside {folder}; name one")
         checkpoint = folder
     elif name in MODELS:
         network = MODELS[str(name)]

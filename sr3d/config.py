@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -130,7 +131,7 @@ class OwnData:
     """
 
     classes: tuple[str, ...] = ()  # names, in the order of the labels
-    levels: tuple[int, ...] = ()  # of each class, see `data.datasets.Dataset`
+    levels: tuple[int, ...] = ()  # of each class, see `data.datasets.Dataset`; empty: unknown
     rotated: bool = False  # boxes have a yaw
     scenes: int = 0  # to train on; with few, presets go through them more often an epoch
 
@@ -221,10 +222,15 @@ def check(config: Config) -> None:
     own = "where model.name=fcaf3d; model=fcaf3d sets what belongs together"
     native, minkowski = config.model.engine == "native", "where model.engine=minkowski"
     classes, levels = config.own.classes, config.own.levels
+    by_class = config.assigner.name == "tr3d" or (
+        config.assigner.name == "spota" and config.assigner.levels == "by_class"
+    )
+    told = "told where the assigner goes by them; `sr3d train` finds them in the prepared folder"
     rules = [
         ("own.classes", config.dataset == "own" or not classes, "empty unless dataset=own"),
         ("own.classes", len(set(classes)) == len(classes), "different names"),
-        ("own.levels", len(levels) == len(classes), "as many numbers as own.classes"),
+        ("own.levels", len(levels) in (0, len(classes)), "as many numbers as own.classes"),
+        ("own.levels", bool(levels) or not (classes and by_class), told),
         ("own.levels", {*levels} <= {0, 1}, "0 (fine) or 1 (coarse) each"),
         ("own.scenes", config.own.scenes >= 0, "zero or more"),
         ("model.voxel_size", config.model.voxel_size > 0, "positive"),
@@ -241,6 +247,8 @@ def check(config: Config) -> None:
         ("loss.cls", not fcaf3d or config.loss.cls == "focal", f"focal {own}"),
         ("loss.tau", config.loss.tau > 0, "positive"),
         ("loss.beta", config.loss.beta >= 0, "zero or more"),
+        ("augment.flip_x", 0 <= config.augment.flip_x <= 1, "in [0, 1]"),
+        ("augment.flip_y", 0 <= config.augment.flip_y <= 1, "in [0, 1]"),
         ("augment.sample_count", config.augment.sample_count >= 0, "zero or more"),
         ("augment.sample_fraction", _increasing(config.augment.sample_fraction, 1), "in (0, 1]"),
         ("augment.scale", _increasing(config.augment.scale), "two positive numbers, rising"),
@@ -248,6 +256,9 @@ def check(config: Config) -> None:
         ("train.repeat", config.train.repeat >= 1, "at least 1"),
         ("train.batch_size", config.train.batch_size >= 1, "at least 1"),
         ("train.lr", config.train.lr > 0, "positive"),
+        ("train.weight_decay", config.train.weight_decay >= 0, "zero or more"),
+        ("train.warmup_iters", config.train.warmup_iters >= 0, "zero or more"),
+        ("train.clip_norm", config.train.clip_norm > 0, "positive"),
         ("train.precision", native or config.train.precision != "bf16", f"fp32 {minkowski}"),
         ("test.nms_pre", config.test.nms_pre >= 1, "at least 1"),
         ("test.iou_thr", 0 < config.test.iou_thr <= 1, "in (0, 1]"),
@@ -305,7 +316,6 @@ def _assign(node: C, path: list[str], text: str, whole: str) -> C:
 def _coerce(value: Any, hint: Any, name: str) -> Any:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
-        # YAML reads 3d as text but on/off as truth values, so compare what was meant: the text.
         if value not in args:
             raise InputError(f"{name}: '{value}'{did_you_mean(str(value), args)}")
         return value
@@ -322,6 +332,8 @@ def _coerce(value: Any, hint: Any, name: str) -> Any:
         except ValueError:
             raise InputError(f"{name}: expected a number, got '{value}'") from None
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise InputError(f"{name}: expected a finite number, got '{value}'")
         return float(value)
     if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value

@@ -30,7 +30,7 @@ from sr3d.models.outputs import Detections
 from sr3d.models.weights import load_weights
 from sr3d.progress import Progress
 from sr3d.records import DETECTIONS_FILE, MODEL_FILE, RunRecord, read_run, test_seed
-from sr3d.runs import Stopwatch, finish_run, open_split
+from sr3d.runs import Stopwatch, finish_run, open_split, synchronise
 
 
 @dataclass(frozen=True)
@@ -161,14 +161,14 @@ def detect_scene(
     config = model.test_config
     device = next(model.parameters()).device
     points, colors = scene.points.to(device), scene.colors.to(device)
-    _wait(device)
+    synchronise(device)
     started = time.perf_counter()
     pick = generator if config.voxel_pick == "random" else None
     predictions = model(model.voxels([points], [colors], pick))
     if config.oracle != "none":
         predictions = with_oracle(predictions, scene, model.dataset, config)
     detections = model.select(predictions)
-    _wait(device)
+    synchronise(device)
     return detections, time.perf_counter() - started
 
 
@@ -178,11 +178,6 @@ def _consistency(detections: BoxSet, matching: Matching) -> dict[str, Any]:
     top = most_confident(detections.label, detections.score)
     found = prediction_consistency(detections.score[top], matching.iou[top])
     return {"PCE": found["mean"], "consistency": found}
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def ground_truth(scenes: PreparedDataset) -> BoxSet:

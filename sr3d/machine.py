@@ -18,9 +18,9 @@ from sr3d.files import code_digest
 # What of this package decides the numbers of a training or a test, data aside, which have a digest
 # of their own.
 _COMPUTING = (
-    "config.py", "training.py", "distributed.py", "evaluation.py", "data/loader.py",
-    "data/scene.py", "data/transforms.py", "geometry", "sparse", "models", "assigners", "losses",
-    "metrics",
+    "config.py", "training.py", "distributed.py", "evaluation.py", "runs.py", "data/loader.py",
+    "data/parallel.py", "data/scene.py", "data/transforms.py", "geometry", "sparse", "models",
+    "assigners", "losses", "metrics",
 )  # fmt: skip
 _PACKAGES = ("sr3d", "torch", "numpy", "snakemake", "mlflow", "MinkowskiEngine", "mmdet3d")
 

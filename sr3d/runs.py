@@ -65,6 +65,12 @@ def as_jobs_run(threads: int) -> Iterator[None]:
         deterministic.fill_uninitialized_memory = before[3]  # type: ignore[attr-defined]
 
 
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done all that was asked of it."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def starting_config(dataset: str, data: Path, split: str) -> Config:
     """The default configuration of a data set; of one's own, with what the prepared folder says.
 

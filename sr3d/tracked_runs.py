@@ -18,7 +18,7 @@ from sr3d.errors import InputError
 from sr3d.files import digest
 from sr3d.records import METRICS_FILE, RunRecord, read_metrics
 from sr3d.report.paper import Shown
-from sr3d.report.summary import METRICS, summarise_runs
+from sr3d.report.summary import METRICS, expected_counts, summarise_runs
 
 MAPPING = "2"  # change it when runs should look otherwise in the store: all are written anew then
 CURVE_POINTS = 1000  # a longer curve is thinned evenly; metrics.jsonl has all of it
@@ -74,9 +74,14 @@ def single_run(results: Path, record: RunRecord) -> TrackedRun:
     )
 
 
-def setting_run(records: Sequence[RunRecord], shown: Shown | None) -> TrackedRun:
-    """The parent of a setting's runs: what they share, and the statistics over its tests."""
+def setting_run(results: Path, records: Sequence[RunRecord], shown: Shown | None) -> TrackedRun:
+    """The parent of a setting's runs: what they share, and the statistics over its tests.
+
+    Raises:
+        InputError: a time or a summary that cannot be read.
+    """
     first = records[0]
+    expected = expected_counts(results / first.dataset / first.setting)
     flats = [flatten(r.config) for r in records]
     shared = {k: v for k, v in flats[0].items() if all(k in f and f[k] == v for f in flats)}
     origins = [_origin(r) for r in records]
@@ -86,13 +91,13 @@ def setting_run(records: Sequence[RunRecord], shown: Shown | None) -> TrackedRun
         tags |= {"sr3d.tables": ", ".join(shown.tables), "sr3d.label": shown.label}
     return TrackedRun(
         key=f"{first.dataset}/{first.setting}",
-        digest=digest([MAPPING, tags, [r.digest() for r in records]]),
+        digest=digest([MAPPING, tags, expected, [r.digest() for r in records]]),
         name=first.setting,
         started=min(_milliseconds(r, r.started) for r in records),
         finished=max(_milliseconds(r, r.finished) for r in records),
         tags=tags,
         params=shared,
-        points=lambda: _points(_statistics(records)),
+        points=lambda: _points(_statistics(records, *expected)),
     )
 
 
@@ -143,9 +148,11 @@ def _curves(path: Path) -> list[Point]:
         raise InputError(f"{path}: cannot be read ({error!r}); run the training again") from None
 
 
-def _statistics(records: Sequence[RunRecord]) -> dict[str, Any]:
-    """`AP25/mean` and so on: the numbers of the report, which come from the same summary."""
-    summary = summarise_runs(records)
+def _statistics(
+    records: Sequence[RunRecord], trainings: int | None, tests: int | None
+) -> dict[str, Any]:
+    """`AP25/mean` and so on: the numbers of the report, over the same runs."""
+    summary = summarise_runs(records, trainings, tests)
     found: dict[str, Any] = {"tests": summary["runs"]}
     for name, s in summary["metrics"].items():
         low, high = s["interval"] or (None, None)

@@ -93,7 +93,7 @@ def track(
         for (dataset, setting), members in groupby(runs, lambda r: (r.dataset, r.setting)):
             records = list(members)
             place = client, experiments[dataset], live, counts
-            parent = _bring(*place, setting_run(records, (shown or {}).get(setting)))
+            parent = _bring(*place, setting_run(Path(results), records, (shown or {}).get(setting)))
             for record in records:
                 _bring(*place, single_run(Path(results), record), parent)
                 done += 1

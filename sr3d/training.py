@@ -137,12 +137,7 @@ class _Training:
         self.job, self.model, self.scenes, self.seed = job, model, scenes, seed
         self.processes, self.device = processes, torch.device(job.device)
         self.config = job.config.train
-        self.optimizer = torch.optim.AdamW(
-            model.parameters(),
-            lr=self.config.lr,
-            weight_decay=self.config.weight_decay,
-            fused=self.device.type == "cuda" or None,
-        )
+        self.optimizer = optimizer_of(model, self.config)
         self.batches = [self._batches(epoch) for epoch in range(self.config.epochs)]
         self.total = sum(map(len, self.batches))
         self.step = 0
@@ -263,6 +258,17 @@ class _Training:
                 return checkpoint
         curve.unlink(missing_ok=True)  # of another configuration or other data: start anew
         return None
+
+
+def optimizer_of(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
+    """As trainings begin: at the rate of the first step."""
+    parameters = list(model.parameters())
+    return torch.optim.AdamW(
+        parameters,
+        lr=learning_rate(config, step=0, epoch=0),
+        weight_decay=config.weight_decay,
+        fused=parameters[0].device.type == "cuda" or None,
+    )
 
 
 def batch_loss(model: Detector[Any], scenes: list[Scene]) -> LossTerms:

@@ -161,6 +161,8 @@ def test_config_prints_what_set_accepts(capsys: pytest.CaptureFixture[str]) -> N
     assert "model.planes=[64, 128, 128, 128]" in lines
     assert main(["config", "--dataset", "sunrgbd", "--set", *lines]) == 0
     assert capsys.readouterr().out.splitlines() == lines
+    assert main(["config", "--set", "assigner.k=7", "--set", "loss.tau=1"]) == 0
+    assert {"assigner.k=7", "loss.tau=1.0"} <= {*capsys.readouterr().out.splitlines()}
 
 
 def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ from sr3d.config import default_config
 from sr3d.errors import InputError
 from sr3d.records import find_runs, read_run
 from sr3d.report.paper import Shown
+from sr3d.report.summary import find_summary, write_summary
 from sr3d.stats import summarise
 from sr3d.tracking import TrackReport, track
 from tests.make_runs import SETTINGS, STEPS, edit, make_tree
@@ -151,6 +152,16 @@ def test_a_parent_carries_the_statistics(tracked):
     assert run.data.tags["sr3d.label"] == "SR3D (Ours)"
     assert "sr3d.tables" not in runs["synthetic/baseline"].data.tags
     assert run.info.end_time == runs["synthetic/sr3d/train1/test1"].info.end_time
+
+
+def test_a_parent_counts_the_runs_of_its_summary_as_the_report_does(results):
+    folder = results / "synthetic/sr3d"
+    write_summary(folder, folder / "summary.json", 1, 2)
+    assert bring(results).updated == 1  # the parent alone
+    run = live(results)["synthetic/sr3d"]
+    assert run.data.metrics["tests"] == 2
+    assert run.data.metrics["AP25/mean"] == find_summary(folder)["metrics"]["AP25"]["mean"]
+    assert run.data.metrics["AP25/mean"] == pytest.approx(62.55)
 
 
 def test_a_second_call_changes_nothing(results):

@@ -15,14 +15,14 @@ from sr3d.benchmarking.memory import watched_memory
 from sr3d.benchmarking.results import Detection, MeasuredScene, Times, Work
 from sr3d.benchmarking.roofline import counted_flop, dense_peak
 from sr3d.benchmarking.sources import Source
-from sr3d.benchmarking.stages import STAGES, StageClock, detection_staged, synchronise
+from sr3d.benchmarking.stages import STAGES, StageClock, detection_staged
 from sr3d.benchmarking.subject import Subject
 from sr3d.data.loader import generator_for
 from sr3d.data.scene import Scene
 from sr3d.data.transforms import sample_points
 from sr3d.evaluation import detect_scene
 from sr3d.models.detector import Detections
-from sr3d.runs import as_jobs_run
+from sr3d.runs import as_jobs_run, synchronise
 from sr3d.sparse import SparseTensor
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sr3d.benchmarking.stages import synchronise
+from sr3d.runs import synchronise
 from sr3d.sparse.nn import SparseConv, SparseConvTranspose
 from sr3d.sparse.tensor import SparseTensor
 

@@ -12,17 +12,12 @@ import torch
 
 from sr3d.models.detector import Detector
 from sr3d.models.fcaf3d import FCAF3D
+from sr3d.runs import synchronise
 from sr3d.sparse import Sites
 
 STAGES = ("voxelise", "maps", "backbone", "neck", "head", "selection")
 TRAINING_STAGES = ("forward", "loss", "backward", "optimiser")
 _MAP_BUILDERS = ("strided", "generated", "union", "kernel_map")  # of Sites; they call all others
-
-
-def synchronise(device: torch.device) -> None:
-    """Wait until the device has done all that was asked of it."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 class StageClock:

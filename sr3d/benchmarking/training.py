@@ -7,20 +7,19 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import torch
 from torch import nn
 
 from sr3d.benchmarking.memory import watched_memory
 from sr3d.benchmarking.results import Times, Training
 from sr3d.benchmarking.sources import Source
-from sr3d.benchmarking.stages import TRAINING_STAGES, StageClock, replaced, synchronise
+from sr3d.benchmarking.stages import TRAINING_STAGES, StageClock, replaced
 from sr3d.benchmarking.subject import Subject
 from sr3d.data.loader import generator_for
 from sr3d.data.scene import Scene
 from sr3d.data.transforms import augment
 from sr3d.errors import InputError
-from sr3d.runs import as_jobs_run
-from sr3d.training import batch_loss, network_precision
+from sr3d.runs import as_jobs_run, synchronise
+from sr3d.training import batch_loss, network_precision, optimizer_of
 
 _WARM_UP = 2  # steps, the one that memory is watched in included
 
@@ -68,13 +67,7 @@ class _Steps:
         self.model = subject.build().train()
         self.device = next(self.model.parameters()).device
         self.config, self.scenes, self.batch = subject.config, scenes, batch
-        train = subject.config.train
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(),
-            lr=train.warmup_start_lr,
-            weight_decay=train.weight_decay,
-            fused=self.device.type == "cuda" or None,
-        )
+        self.optimizer = optimizer_of(self.model, subject.config.train)
         self.taken = 0
 
     def take(self, stage: Callable[[str], AbstractContextManager[Any]] = _no_stage) -> float:

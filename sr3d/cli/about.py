@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 
-from sr3d.cli.arguments import Verbs
+from sr3d.cli.arguments import Verbs, add_overrides, overrides_of
 from sr3d.config import DATASETS, default_config
 
 
@@ -14,14 +14,13 @@ def add_config(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     about = "Every key of the configuration with its value; the defaults are the paper's."
     verb = verbs.add_parser("config", parents=[common], help=about, description=about)
     verb.add_argument("--dataset", default="scannet", metavar="NAME", help=", ".join(DATASETS))
-    verb.add_argument(
-        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="with these changes"
-    )
+    add_overrides(verb, "with these changes")
     verb.set_defaults(verb=_config)
 
 
 def _config(args: argparse.Namespace) -> None:
-    for name, value in default_config(args.dataset).with_overrides(args.set).flat().items():
+    config = default_config(args.dataset).with_overrides(overrides_of(args))
+    for name, value in config.flat().items():
         print(f"{name}={json.dumps(value)}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 Verbs = argparse._SubParsersAction  # argparse has no public name for it
@@ -29,8 +30,7 @@ class VerbParser(argparse.ArgumentParser):
 
     def _completed(self, words: Iterable[str]) -> Iterator[str]:
         """The words, each optional value in its place."""
-        words = list(words)
-        for word, after in zip(words, [*words[1:], ""], strict=True):
+        for word, after in pairwise([*words, ""]):
             values = self.optional.get(word)
             yield f"{word}={values[0]}" if values and after not in values else word
 
@@ -45,6 +45,17 @@ class VerbParser(argparse.ArgumentParser):
                 yield f"{word}={value}"
             else:
                 yield from (word, value)
+
+
+def add_overrides(verb: argparse.ArgumentParser, about: str) -> None:
+    verb.add_argument(
+        "--set", action="append", nargs="+", default=[], metavar="KEY=VALUE", help=about
+    )
+
+
+def overrides_of(args: argparse.Namespace) -> list[str]:
+    """Of every `--set`, in their order."""
+    return [item for group in args.set for item in group]
 
 
 def add_compile(verb: argparse.ArgumentParser) -> None:

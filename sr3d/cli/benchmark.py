@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sr3d.cli.arguments import Verbs, add_compile
+from sr3d.cli.arguments import Verbs, add_compile, add_overrides, overrides_of
 from sr3d.config import DATASETS, Config, config_from_dict, default_config
 from sr3d.errors import InputError
 
@@ -38,10 +38,7 @@ def add_benchmark(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--dataset", metavar="NAME", help=f"{', '.join(DATASETS)} (that of --data, else scannet)"
     )
-    verb.add_argument(
-        "--set", action="append", nargs="+", default=[], metavar="KEY=VALUE",
-        help="change the configuration; of a --run, test.… and model.engine alone",
-    )  # fmt: skip
+    add_overrides(verb, "change the configuration; of a --run, test.… and model.engine alone")
     verb.add_argument(
         "--run", type=Path, metavar="DIR", help="a training, for its weights and configuration"
     )
@@ -127,7 +124,7 @@ def _plan(args: argparse.Namespace) -> Plan:
 
 def _setting(args: argparse.Namespace) -> tuple[str, Config]:
     """Its name, and the configuration with all overrides."""
-    overrides = [item for group in args.set for item in group]
+    overrides = overrides_of(args)
     if args.run:
         from sr3d.evaluation import test_config
         from sr3d.records import read_run

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sr3d.cli.arguments import Verbs
+from sr3d.cli.arguments import Verbs, add_overrides, overrides_of
 from sr3d.config import DATASETS
 from sr3d.errors import InputError
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from sr3d.api import Source
 
 _SUFFIX = {"sr3d": ".safetensors", "mmdet3d": ".pth", "samsung": ".pth"}
+_log = logging.getLogger(__name__)
 
 
 def add_convert(verbs: Verbs, common: argparse.ArgumentParser) -> None:
@@ -36,10 +38,7 @@ def add_convert(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         help=f"whose classes it knows: {', '.join(DATASETS)} (found from the file)",
     )  # fmt: skip
     verb.add_argument("--model", choices=["tr3d", "fcaf3d"], help="the network (found likewise)")
-    verb.add_argument(
-        "--set", action="append", nargs="+", default=[], metavar="KEY=VALUE",
-        help="what the file does not tell, e.g. model.voxel_size=0.02",
-    )  # fmt: skip
+    add_overrides(verb, "what the file does not tell, e.g. model.voxel_size=0.02")
     verb.set_defaults(verb=_convert)
 
 
@@ -51,7 +50,7 @@ def _convert(args: argparse.Namespace) -> None:
     from sr3d.models.weights import write_foreign, write_model
 
     # Weights are the same whatever computed them; and no file should need MinkowskiEngine.
-    overrides = ["model.engine=native", *(item for items in args.set for item in items)]
+    overrides = ["model.engine=native", *overrides_of(args)]
     source = find_source(args.source, args.dataset, network=args.model, overrides=overrides)
     checkpoint = source.checkpoint
     if checkpoint is None:
@@ -64,6 +63,12 @@ def _convert(args: argparse.Namespace) -> None:
         write_model(args.out, model, source.config, {**origin, "name": source.name})
     else:
         write_foreign(args.out, model, source.config, args.to)
+    own = source.config.own
+    if own.classes and not own.levels:
+        _log.warning(
+            "its classes are of no known data set, and which of them are large is unknown "
+            "(own.levels): it detects, but TR3D's assigner cannot train by it"
+        )
     print(_about(source))
     print(f"  written: {args.out} ({args.out.stat().st_size / 2**20:.1f} MB)")
 

@@ -37,7 +37,7 @@ def add_prepare(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     some.add_argument(
         "--keep-going",
         action="store_true",
-        help="leave out scenes that cannot be read, accept other counts than the published ones",
+        help="leave out scenes that cannot be read; of a published set, accept other counts",
     )
 
     about = "Read ScanNet V2's raw scans (mesh, segments, aggregation, alignment)."

@@ -26,9 +26,10 @@ def voxelize(
     engine: whose sites the tensor has, and so what computes every layer that it passes.
 
     Raises:
-        InputError: an engine that is not installed, or not for the points' device.
+        InputError: an engine that is not installed, or not for the points' device; points so far
+            apart that their voxels cannot be numbered.
     """
-    cells = torch.floor(torch.cat(list(points)) / voxel_size).to(torch.int32)
+    cells = torch.floor(torch.cat(list(points)) / voxel_size).long()
     scene = torch.cat([cells.new_full((len(p), 1), i) for i, p in enumerate(points)])
     coords = torch.cat([scene, cells], dim=1)
     features = torch.cat(list(colors))

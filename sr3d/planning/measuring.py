@@ -22,7 +22,8 @@ from sr3d.evaluation import detect_scene
 from sr3d.geometry.box_set import BoxSet
 from sr3d.metrics.matching import best_ground_truth
 from sr3d.models.detector import Detections, build_detector
-from sr3d.training import batch_loss, network_precision
+from sr3d.runs import synchronise
+from sr3d.training import batch_loss, network_precision, optimizer_of
 
 T = TypeVar("T")
 _ENOUGH = 20  # steps or scenes; more make the mean no better worth having
@@ -50,7 +51,7 @@ def time_training(
     """
     torch.manual_seed(0)
     model = build_detector(config).to(device).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.train.warmup_start_lr)
+    optimizer = optimizer_of(model, config.train)
     dataset, place, endless = dataset_of(config), count(), cycle(scenes)
 
     def load(batch: int) -> list[Scene]:
@@ -118,16 +119,11 @@ def _until(ends: float, run: Callable[[], T]) -> list[T]:
 
 def _clock(run: Callable[[], T], device: str) -> tuple[T, float]:
     """What it returns, and the seconds until the device had finished it."""
-    _finish(device)
+    synchronise(torch.device(device))
     started = time.perf_counter()
     result = run()
-    _finish(device)
+    synchronise(torch.device(device))
     return result, time.perf_counter() - started
-
-
-def _finish(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
 
 
 def _truth(scene: Scene) -> BoxSet:

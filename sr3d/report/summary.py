@@ -148,22 +148,35 @@ def find_summary(folder_of_setting: str | Path) -> dict[str, Any] | None:
     Raises:
         InputError: an unreadable record or summary.
     """
+    written = _written(folder_of_setting)
+    records = runs_of(folder_of_setting)
+    if not records:
+        return written
+    counts = expected_counts(folder_of_setting)
+    scenes = (written or {}).get("scenes")
+    if scenes is not None and scenes["tests"] != digest_of_tests(_tests(records, *counts)):
+        scenes = None
+    return summarise_runs(records, *counts) | {"scenes": scenes}
+
+
+def expected_counts(folder_of_setting: str | Path) -> tuple[int | None, int | None]:
+    """Trainings, and tests of each, that the setting's summary was made for; None if unknown.
+
+    Raises:
+        InputError: an unreadable summary.
+    """
+    expected = (_written(folder_of_setting) or {}).get("expected") or {}
+    return expected.get("trainings"), expected.get("tests")
+
+
+def _written(folder_of_setting: str | Path) -> dict[str, Any] | None:
     path = Path(folder_of_setting) / SUMMARY_FILE
-    written = read_json(path) if path.is_file() else None
+    written: dict[str, Any] | None = read_json(path) if path.is_file() else None
     if written is not None and (
         not isinstance(written, dict) or written.get("schema_version") != SCHEMA_VERSION
     ):
         raise InputError(f"{path}: of another version of sr3d; make it again with `sr3d summarise`")
-    records = runs_of(folder_of_setting)
-    if not records:
-        return written
-    written = written or {}
-    expected = written.get("expected") or {}
-    counts = expected.get("trainings"), expected.get("tests")
-    scenes = written.get("scenes")
-    if scenes is not None and scenes["tests"] != digest_of_tests(_tests(records, *counts)):
-        scenes = None
-    return summarise_runs(records, *counts) | {"scenes": scenes}
+    return written
 
 
 def runs_of(folder_of_setting: str | Path) -> list[RunRecord]:
@@ -311,7 +324,8 @@ def _warnings(trainings: Sequence[RunRecord], tests: Sequence[RunRecord]) -> lis
         found.append(f"{edited} of {len(records)} runs come from code with uncommitted changes")
     deviations = dict.fromkeys(d for r in records for d in r.data.get("deviations", ()))
     if deviations:
-        found.append(f"the data are not the published ones: {', '.join(deviations)}")
+        whole = "whole" if records[0].dataset == "own" else "the published ones"
+        found.append(f"the data are not {whole}: {', '.join(deviations)}")
     for name in METRICS:
         without = len(tests) - len(_having(tests, _OF_TESTS[name]))
         if without:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from sr3d.errors import InputError
+
 # A table of up to so many cells per site is faster to fill than a search is to run (on a CPU, over
 # the levels of a real scan), and the second bound keeps it below 256 MiB of int32.
 _CELLS_PER_SITE = 400
@@ -33,6 +35,9 @@ class Frame:
 
     Because of the padding, moving by (dx, dy, dz) cells, each at most `reach`, adds a constant to a
     cell's number and never leaves the box or wraps into another row.
+
+    Raises:
+        InputError: more cells than an int64 can number, or coordinates beyond int32.
     """
 
     def __init__(self, bounds: Bounds, batch_size: int, stride: int, reach: int) -> None:
@@ -44,6 +49,11 @@ class Frame:
         x, y, z = self.extent
         self.weights = (x * y * z, y * z, z, 1)
         self.cells = batch_size * x * y * z
+        if self.cells >= 1 << 63 or max(map(abs, (*bounds[0], *bounds[1]))) >= 1 << 31:
+            raise InputError(
+                f"the points span {x:,} × {y:,} × {z:,} voxels, more than can be numbered; drop "
+                "the stray ones, or give metres"
+            )
 
     def number(self, coords: Tensor) -> Tensor:
         """(N, 4) coordinates, multiples of the stride, to (N,) int64."""

@@ -83,6 +83,23 @@ def test_what_mmengine_saves_detects_the_same(
     assert all(torch.equal(a, b) for a, b in zip(expected, found(out), strict=True))
 
 
+def test_of_unknown_classes_it_is_said_that_their_levels_are_unknown(
+    convert: Convert, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    convert(ROOMS, "known.safetensors")
+    assert not caplog.messages
+    classes = tuple(f"thing{i}" for i in range(13))
+    state = renamed(dict(sr3d.load("sr3d_rooms").state_dict()), "mmdet3d-tr3d")
+    save_mmengine(tmp_path / "a.pth", state, True, dataset_meta={"classes": classes})
+    out = convert(tmp_path / "a.pth", "a.safetensors")
+    (warning,) = caplog.messages
+    assert "which of them are large is unknown (own.levels)" in warning
+    config = read_checkpoint(out).config
+    assert config is not None
+    assert (config.own.classes, config.own.levels) == (classes, ())
+    assert sr3d.load(out).classes == classes
+
+
 def test_the_golden_weights_convert_to_the_golden_network(
     convert: Convert, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,6 +16,7 @@ from sr3d.models.selection import select_detections
 from sr3d.models.tr3d_network import decode_boxes
 from sr3d.models.voxelize import voxelize
 from sr3d.models.weights import load_weights
+from tests.models.thin import thin_model
 
 
 def cloud(n: int = 3000, seed: int = 0) -> torch.Tensor:
@@ -140,6 +141,8 @@ def test_weights_in_every_naming(tmp_path) -> None:  # type: ignore[no-untyped-d
     expected = model.detect(points)
     for name in ("own.safetensors", "mmdet3d.pth", "samsung.pth"):
         loaded = sr3d.load("tr3d", dataset="synthetic", checkpoint=tmp_path / name)
+        with pytest.raises(InputError, match="a second file of weights beside"):
+            sr3d.load(str(tmp_path / name), checkpoint=tmp_path / "other.pth")
         assert torch.equal(loaded.detect(points).boxes, expected.boxes)
 
 
@@ -187,3 +190,13 @@ def test_load_names_what_it_knows() -> None:
         sr3d.load("sr3", dataset="synthetic")
     with pytest.raises(InputError, match="unknown data set"):
         sr3d.load("sr3d", dataset="kitti")
+
+
+@pytest.mark.parametrize("far", [(-5e7, -5.4e7, -300.0), (3e9, 0.0, 0.0)])
+def test_a_stray_point_that_voxels_cannot_reach_is_told(far: tuple[float, float, float]) -> None:
+    points = torch.rand(300, 6)
+    points[7, :3] = torch.tensor(far)
+    with pytest.raises(InputError, match=r"points span .* voxels, .* drop the stray ones"):
+        thin_model("scannet").detect(points)
+    found = thin_model("scannet").detect(torch.cat([points[:7], points[8:]]))
+    assert len(found.labels) > 0

@@ -40,13 +40,15 @@ class SR3DMetric(BaseMetric):
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
         for sample in data_samples:
             truth, found = sample["eval_ann_info"], sample["pred_instances_3d"]
+            labels = np.asarray(truth["gt_labels_3d"])
+            known = labels >= 0  # mmdet3d gives -1 to classes that are left out
             self.results.append(
                 {
                     "scene": _scene(sample),
                     "rotated": truth["gt_bboxes_3d"].with_yaw,
                     "truth": (
-                        from_mmdet3d(truth["gt_bboxes_3d"]).numpy(),
-                        np.asarray(truth["gt_labels_3d"]),
+                        from_mmdet3d(truth["gt_bboxes_3d"]).numpy()[known],
+                        labels[known],
                     ),
                     "found": (
                         from_mmdet3d(found["bboxes_3d"]).cpu().numpy(),

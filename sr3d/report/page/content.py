@@ -95,5 +95,6 @@ def _cautions(paper: Paper, part: Part, settings: Sequence[str]) -> list[str]:
         d for s in summaries for d in (s["test_data"] or {}).get("deviations", ())
     )
     if deviations:
-        cautions.append(f"The data are not the published ones: {listed(deviations)}.")
+        whole = "whole" if part.dataset == "own" else "the published ones"
+        cautions.append(f"The data are not {whole}: {listed(deviations)}.")
     return cautions

@@ -18,6 +18,7 @@ from sr3d.data.box_files import read_ground_truth
 from sr3d.data.datasets import SCANNET, SUNRGBD, Dataset
 from sr3d.geometry.box_set import BoxSet
 from sr3d.interop.mmdet3d.boxes import depth_boxes
+from sr3d.interop.mmdet3d.metric import SR3DMetric
 from sr3d.metrics.average_precision import average_precision
 from sr3d.metrics.matching import best_ground_truth
 from tests.shared_data import shared
@@ -116,3 +117,24 @@ def test_average_precision_is_indoor_eval(read, kind: Dataset) -> None:
         assert ours[key] / 100 == pytest.approx(theirs[f"mAP_{name}"], abs=1e-6)
         for label, values in ours["per_class"].items():
             assert values[key] / 100 == pytest.approx(theirs[f"{label}_AP_{name}"], abs=1e-6)
+
+
+def test_classes_that_mmdet3d_leaves_out_are_not_counted() -> None:
+    """Its data sets keep their boxes, with the label -1."""
+    boxes = torch.tensor([[0.0, 0, 0, 1, 1, 1, 0], [5.0, 0, 0, 1, 1, 1, 0]])
+    metric = SR3DMetric()
+    metric.dataset_meta = {"classes": ("chair", "table")}
+    sample = {
+        "lidar_points": {"lidar_path": "points/scene0000_00.bin"},
+        "eval_ann_info": {
+            "gt_bboxes_3d": depth_boxes(boxes, rotated=False),
+            "gt_labels_3d": np.array([1, -1]),
+        },
+        "pred_instances_3d": {
+            "bboxes_3d": depth_boxes(boxes[:1], rotated=False),
+            "labels_3d": torch.tensor([1]),
+            "scores_3d": torch.tensor([0.9]),
+        },
+    }
+    metric.process({}, [sample])
+    assert metric.compute_metrics(metric.results)["table_AP50"] == 100
