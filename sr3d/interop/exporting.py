@@ -71,8 +71,8 @@ class PortableDetector(nn.Module):
 
 
 def capacity_like(model: Detector[Any], points: Tensor, colors: Tensor) -> Capacity:
-    """Room for scenes a quarter larger than one, (N, 3) and (N, 3), in points, cells and extent, with
-    up to twice as many boxes before NMS.
+    """Room for scenes like one, (N, 3) and (N, 3): a quarter more points, cells and extent, and
+    twice as many boxes before NMS.
 
     `Capacity.joined` makes one that holds either of two.
     """

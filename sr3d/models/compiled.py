@@ -60,9 +60,11 @@ class CompiledDetector:
         """Whatever the scan's size; on a GPU it makes room for scans like it."""
         detections, capacity = self._run(points, colors)
         if self.device.type == "cuda":
-            if self._recorded is not None:
-                capacity = capacity.joined(self._recorded.capacity)
-            self._recorded = _Recorded(self.fixed_pass(capacity), self.device)
+            before = self._recorded and self._recorded.capacity
+            capacity = capacity.joined(before) if before else capacity
+            if capacity != before:  # else the scan was no larger: its NMS was not settled
+                self._recorded = None  # two graphs need the memory of both
+                self._recorded = _Recorded(self.fixed_pass(capacity), self.device)
         return detections
 
     @torch.no_grad()

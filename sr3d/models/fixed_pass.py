@@ -31,8 +31,8 @@ _NMS_ROUNDS = 24  # chains of overlapping boxes are shorter; a longer one counts
 @dataclass(frozen=True)
 class Capacity:
     """The largest scene that fits. points: before voxels. rows: of the voxels, and of each set of
-    cells that the network makes of them (`FreeLayout.made`). boxes: before NMS, which compares all
-    with all, so that it is spared what scores too little.
+    cells that the network makes of them (`FreeLayout.made`). boxes: those above the threshold,
+    which NMS compares, all with all.
     """
 
     points: int
@@ -70,7 +70,8 @@ class Capacity:
 
 @dataclass(frozen=True)
 class Candidates:
-    """boxes: (n, 7) of the best anchors, n at most `Capacity.boxes`. scores, keep: (n, C), what is detected as which class.
+    """boxes: (n, 7) of the best anchors, at most `Capacity.boxes`. scores, keep: (n, C), what is
+    detected as which class.
 
     overflow: () bool, whether the scene did not fit, so that the rest means nothing.
     """

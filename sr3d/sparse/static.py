@@ -234,7 +234,9 @@ class StaticSites:
         return NeighborTable(rows.view(len(out), volume).to(torch.int32), len(self))
 
     def _offsets(self, kernel: int, step: int) -> Tensor:
-        return _offsets_on(self.numbers.device, kernel) * step
+        # What an export traces is no tensor, and must not be kept.
+        offsets = _offsets_on.__wrapped__ if torch.compiler.is_exporting() else _offsets_on
+        return offsets(self.numbers.device, kernel) * step
 
     def _find(self, numbers: Tensor) -> Tensor:
         """Rows of cell numbers, -1 where there is none; the number of padding is none."""

@@ -9,11 +9,11 @@ import torch
 
 from sr3d.data.rooms.generate import generate_room
 from sr3d.data.scene import table
-from sr3d.models import compiled
+from sr3d.models import compiled, fixed_pass
 from sr3d.models.fixed_pass import Candidates, FixedPass
 from sr3d.models.outputs import Detections
 from tests.models.test_compiled import MODELS, Make, assert_same, capacity_for, run_fixed, scan
-from tests.models.thin import thin_fcaf3d
+from tests.models.thin import thin_fcaf3d, thin_model
 
 
 def room(seed: int, rotated: bool = False) -> torch.Tensor:
@@ -68,10 +68,10 @@ def assert_alike(ours: Detections, theirs: Detections) -> None:
     equal and come in either order.
     """
     assert len(theirs.labels) > 0
-    rows = [
+    a, b = (
         torch.cat([d.boxes, d.scores[:, None], d.labels[:, None]], dim=1) for d in (ours, theirs)
-    ]
-    distance, partner = torch.cdist(*rows, compute_mode="donot_use_mm_for_euclid_dist").min(dim=1)
+    )
+    distance, partner = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").min(dim=1)
     assert torch.equal(partner.sort().values, torch.arange(len(theirs.labels)))
     assert distance.max() < 1e-3
     torch.testing.assert_close(ours.scores, theirs.scores, rtol=1e-4, atol=1e-4)
@@ -121,3 +121,18 @@ def test_a_larger_scan_makes_room_for_those_to_come(
         assert (len(Replayed.made), Replayed.made[-1].calls) == after
         assert_same(found, model.detect(points))
     assert Replayed.made[1].calls == 2  # the far scan was tried there, and did not fit
+
+
+def test_a_scan_whose_nms_is_not_settled_records_nothing_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(compiled, "_Recorded", Replayed)
+    monkeypatch.setattr(Replayed, "made", [])
+    monkeypatch.setattr(fixed_pass, "_NMS_ROUNDS", 1)
+    model, points = thin_model("scannet"), scan()
+    runner = model.compile()
+    runner.device = SimpleNamespace(type="cuda")  # type: ignore[assignment]
+    for _ in range(3):
+        assert_same(runner.detect_points(points[:, :3], points[:, 3:]), model.detect(points))
+    (only,) = Replayed.made
+    assert only.calls == 2
