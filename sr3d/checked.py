@@ -32,7 +32,7 @@ class Checked:
         try:
             value = yaml.safe_load(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise InputError(f"{path}: no such file; pass workflow/tables.yaml") from None
+            raise InputError(f"{path}: no such file") from None
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
         return cls(value, f"{path}:")

@@ -156,13 +156,16 @@ class Config:
         `model=NAME`, `train=NAME` and `augment=NAME` apply a preset (see `presets`).
 
         Raises:
-            InputError: unknown name (with the nearest known one) or a value of the wrong type.
+            InputError: unknown name (with the nearest known one), a value of the wrong type, or
+                another data set.
         """
         config = self
         for override in overrides:
             name, equals, text = override.partition("=")
             if not equals:
                 raise InputError(f"override '{override}': write it as name=value")
+            if name.strip() == "dataset" and text.strip(" \"'") != config.dataset:
+                raise InputError(f"{override}: a data set brings values of its own; name it apart")
             if name.strip() in PRESETS:
                 config = _with_preset(config, name.strip(), text.strip())
             else:

@@ -77,12 +77,24 @@ def run_key(dataset: str, setting: str, train: int, test: int | None = None) -> 
 
 
 def train_seed(base: int, train: int) -> int:
-    """Seed of training `train`: initial weights, order and augmentation."""
+    """Seed of training `train`: initial weights, order and augmentation.
+
+    Raises:
+        InputError: a negative number, from which no generator starts.
+    """
+    if base < 0 or train < 0:
+        raise InputError(f"seed {base}, training {train}: must be zero or more")
     return 1_000_000 * base + 1_000 * train
 
 
 def test_seed(base: int, train: int, test: int) -> int:
-    """Seed of test `test` of training `train`: point sampling and voxel representatives."""
+    """Seed of test `test` of training `train`: point sampling and voxel representatives.
+
+    Raises:
+        InputError: as `train_seed`.
+    """
+    if test < 0:
+        raise InputError(f"test {test}: must be zero or more")
     return train_seed(base, train) + 1 + test
 
 

@@ -9,6 +9,7 @@ with them come the check of the loss, checkpoints and the wish to stop.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import signal
 import time
@@ -42,6 +43,7 @@ from sr3d.records import (
     RUN_FILE,
     RunRecord,
     read_metrics,
+    read_run,
     train_seed,
 )
 from sr3d.runs import Stopwatch, finish_run, open_split
@@ -50,6 +52,7 @@ from sr3d.runs import Stopwatch, finish_run, open_split
 CHECKPOINT_FILE = "last.ckpt"
 CURVE_FILE = "metrics.partial.jsonl"
 _SECONDS_BETWEEN_CHECKPOINTS = 60.0
+_log = logging.getLogger(__name__)
 _STEPS_BETWEEN_FETCHES = {"cpu": 1, "cuda": 10}  # a few seconds at most: who says stop waits
 
 
@@ -73,12 +76,18 @@ def train(job: TrainingJob, processes: Processes = ALONE) -> RunRecord:
 
     processes: which all call this with the same job, and get the same record.
 
+    A training that has ended is not repeated: its record is returned.
+
     Raises:
-        InputError: unusable data, another process that trains in this folder, fewer scenes in a
-            batch than processes, or a loss that stopped being a number.
+        InputError: unusable data, another process that trains in this folder, another training that
+            has ended there, fewer scenes in a batch than processes, or a loss that stopped being a
+            number.
     """
     scenes = open_split(job.data, job.split, dataset_of(job.config))
     with exclusive(job.out / RUN_FILE) if processes.first else nullcontext():
+        if (ended := _ended(job, scenes)) is not None:
+            _log.warning("%s: has ended already; delete the folder to train it anew", job.out)
+            return ended
         watch, config = Stopwatch(), job.config
         seed = train_seed(config.seed, job.index)
         torch.manual_seed(seed)
@@ -89,6 +98,22 @@ def train(job: TrainingJob, processes: Processes = ALONE) -> RunRecord:
         with network_precision(model, config.train.precision):
             training.run()
         return processes.from_first(lambda: _finish(training, watch))
+
+
+def _ended(job: TrainingJob, scenes: PreparedDataset) -> RunRecord | None:
+    """The record of this very training, if it has ended."""
+    if not (job.out / RUN_FILE).exists():
+        return None
+    record = read_run(job.out)
+    if not all((job.out / name).exists() for name in record.files):
+        return None
+    found = record.setting, record.train, record.config_digest, record.data.get("digest")
+    if found != (job.setting, job.index, job.config.digest(), scenes.manifest.digest()):
+        raise InputError(
+            f"{job.out}: {record.key} has ended there, with another configuration or other data; "
+            "name another folder, or delete this one"
+        )
+    return record
 
 
 def _finish(training: _Training, watch: Stopwatch) -> RunRecord:

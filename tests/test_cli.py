@@ -12,6 +12,7 @@ import pytest
 
 from sr3d.cli import main
 from sr3d.data.prepared import read_manifest
+from tests.shared_data import ROOT
 from tests.test_training import TINY
 
 VERBS = [
@@ -196,3 +197,21 @@ def test_prepare_look_and_export_by_hand(
     cloud.write_bytes(data)
     assert main(["inspect", "data", str(tmp_path / "back"), "--verify"]) == 2
     assert "room_000000.npy: missing or changed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("train --dataset synthetic --data {rooms} --out {out} --train -1", "must be zero or more"),
+        (
+            "report --results {out}/nowhere --tables {tables} --out {out}/r",
+            "no such folder of results",
+        ),
+    ],
+)
+def test_senseless_words_are_told(
+    words: str, sentence: str, rooms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = {"rooms": rooms, "out": tmp_path, "tables": ROOT / "workflow/tables.yaml"}
+    assert main(words.format(**places).split()) == 2
+    assert sentence in capsys.readouterr().err

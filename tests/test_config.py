@@ -72,6 +72,7 @@ def test_augment_presets() -> None:
         ("augment.scale=[1]", "expected 2 numbers, got 1"),
         ("augment=ours", "choose one of sr3d, tr3d, fcaf3d, paper"),
         ("loss.tau=0", "loss.tau=0.0: must be positive"),
+        ("dataset=sunrgbd", "brings values of its own"),
         ("loss.tau=nan", "loss.tau: expected a finite number"),
         ("test.score_thr=.inf", "expected a finite number"),
         ("train.clip_norm=-1", "must be positive"),

@@ -117,6 +117,21 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(
     assert (trained / "metrics.jsonl").read_text() == (tmp_path / "metrics.jsonl").read_text()
 
 
+def test_a_training_that_has_ended_is_not_repeated_and_not_replaced(
+    trained: Path, rooms: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = (trained / "run.json").read_bytes()
+    assert train(job(rooms, trained)) == read_run(trained)
+    assert "has ended already" in caplog.text
+    for other in (
+        job(rooms, trained, tiny("synthetic", "loss.tau=1")),
+        job(rooms, trained, index=1),
+    ):
+        with pytest.raises(InputError, match="synthetic/sr3d/train0 has ended there"):
+            train(other)
+    assert (trained / "run.json").read_bytes() == before
+
+
 def test_a_training_that_fails_in_the_end_takes_no_step_again(
     trained: Path, rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

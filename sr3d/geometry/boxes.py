@@ -7,7 +7,6 @@ counter-clockwise about z (up), and an axis-aligned box is one with yaw 0. Other
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,9 +135,3 @@ def centerness(points: Tensor, boxes: Tensor) -> Tensor:
     offset = rotate_z(points - boxes[..., :3], -boxes[..., 6]).abs()
     half = boxes[..., 3:6] / 2
     return ((half - offset).clamp(min=0) / (half + offset)).prod(dim=-1).sqrt()
-
-
-def normalize_yaw(yaw: Tensor) -> Tensor:
-    """The same angle in [-pi, pi)."""
-    turned = (yaw + math.pi) % (2 * math.pi) - math.pi
-    return torch.where(turned < math.pi, turned, -math.pi)  # just below -pi rounds to pi

@@ -100,13 +100,10 @@ class Detector(nn.Module, ABC, Generic[P]):
         return voxelize(points, colors, self.config.voxel_size, generator, self.config.engine)
 
     @torch.no_grad()
-    def raw_outputs(self, points: Any) -> list[Level]:
-        """Outputs before any decoding, per level, for one scan.
-
-        points: (N, 6) float32 array or tensor: metres, colours in [0, 1]. Evaluation mode.
-        """
+    def raw_outputs(self, points: Any, colors: Any = None) -> list[Level]:
+        """Outputs before any decoding, per level, for one scan; otherwise as `detect`."""
         self.eval()
-        xyz, colors = split_points(points, None)
+        xyz, colors = split_points(points, colors)
         levels = self.run_network(self.voxels([xyz], [colors]))
         return [Level(level.sites.coords[:, 1:], *outputs) for level, *outputs in levels]
 

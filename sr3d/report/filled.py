@@ -45,7 +45,8 @@ class Delta:
     """A row's mean less the reference row's.
 
     interval: 95 % interval over the trainings. p: of the t-test behind it, adjusted by Holm's rule
-    over the table's tests of the same kind of quantity (`families`). detectable: the true
+    over the table's tests of the same kind of quantity (`families`). p_permutation: of the exact
+    test over the trainings, by itself, for the CSV. detectable: the true
     difference that such a design finds four times in five. All three are None where a side has one
     training or nothing varies, so that there is nothing to judge by.
     paired: whether both rows are tests of the same trainings, which are then compared one by one;
@@ -57,6 +58,7 @@ class Delta:
     difference: float
     interval: tuple[float, float] | None = None
     p: float | None = None
+    p_permutation: float | None = None
     detectable: float | None = None
     paired: bool = False
     scenes: float | None = None
@@ -166,6 +168,7 @@ def _delta(findings: Findings, metric: str, entry: Entry, reference: Entry) -> D
         difference=tested.difference,
         interval=tested.interval,
         p=tested.p_t,
+        p_permutation=tested.p_permutation,
         detectable=tested.detectable,
         paired=tested.paired,
         scenes=scenes,

@@ -64,18 +64,6 @@ def to_latex(table: Printed) -> str:
     return "\n".join(lines) + "\n"
 
 
-def to_text(table: Printed) -> str:
-    """Aligned columns for a terminal."""
-    rows = [line for _, block in table.blocks for line in block if not isinstance(line, str)]
-    every = [table.columns, *rows]
-    widths = [max(len(line[i]) for line in every) for i in range(len(table.columns))]
-    lines = [table.heading, "", _aligned(table.columns, widths)]
-    for label, block in table.blocks:
-        lines += [f"{label} ".ljust(sum(widths) + 2 * len(widths) - 2, "─")]
-        lines += [x if isinstance(x, str) else _aligned(x, widths) for x in block]
-    return "\n".join([*lines, "", *(f"- {note}" for note in table.notes)]) + "\n"
-
-
 def tex(text: str) -> str:
     """Text that LaTeX prints with any engine and no further package; accents are dropped."""
     return "".join(_TEX.get(letter) or _ascii(letter) for letter in text)
@@ -131,7 +119,3 @@ def escape_markdown(text: str) -> str:
     for letter in "\\|*_[]<`":
         text = text.replace(letter, "\\" + letter)
     return text
-
-
-def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(c.ljust(w) for c, w in zip(cells, widths, strict=True)).rstrip()

@@ -1,51 +1,18 @@
-"""Writes the paper's tables with our results: Markdown, CSV and LaTeX."""
+"""Writes a table of the paper with our results: Markdown, CSV and LaTeX."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from sr3d.config import did_you_mean
-from sr3d.errors import InputError
 from sr3d.files import write_text
-from sr3d.report.filled import Entry, Results, collect
-from sr3d.report.findings import Findings
-from sr3d.report.index import TABLE_FORMATS, write_index
-from sr3d.report.layout import Printed, lay_out
-from sr3d.report.paper import DATASETS, STATISTICS, PaperTable, read_paper
-from sr3d.report.render import to_latex, to_markdown, to_text
-
-
-def write_tables(
-    results: str | Path,
-    paper_file: str | Path,
-    out: str | Path,
-    names: Sequence[str] | None = None,
-    datasets: Sequence[str] | None = None,
-) -> list[Path]:
-    """Write `{table}_{dataset}.{md,csv,tex}` for each, and the index of what lies in `out`.
-
-    names: by default all tables. datasets: by default those with results for the table, or else
-    the paper's.
-
-    Raises:
-        InputError: unknown table or data set, a bad paper file, or an unreadable record.
-    """
-    paper = read_paper(paper_file)
-    tables, out = paper.tables, Path(out)
-    found = {
-        dataset: Findings(Path(results), dataset) for dataset in (*DATASETS, *(datasets or ()))
-    }
-    written = []
-    for name in names or tables:
-        table = _table(tables, name)
-        for dataset in datasets or _with_results(table, found):
-            filled = collect(found[dataset], table)
-            written += write_table(filled, lay_out(filled), out)
-    return [*written, write_index(out, paper)]
+from sr3d.report.filled import Entry, Results
+from sr3d.report.index import TABLE_FORMATS
+from sr3d.report.layout import Printed
+from sr3d.report.paper import STATISTICS
+from sr3d.report.render import to_latex, to_markdown
 
 
 def write_table(filled: Results, printed: Printed, out: Path) -> list[Path]:
@@ -59,16 +26,6 @@ def write_table(filled: Results, printed: Printed, out: Path) -> list[Path]:
     for path, ending in zip(paths, TABLE_FORMATS, strict=True):
         write_text(path, texts[ending])
     return paths
-
-
-def render_text(results: str | Path, paper_file: str | Path, name: str, dataset: str) -> str:
-    """One table for a terminal.
-
-    Raises:
-        InputError: as `write_tables`.
-    """
-    table = _table(read_paper(paper_file).tables, name)
-    return to_text(lay_out(collect(Findings(Path(results), dataset), table)))
 
 
 def raw_numbers(results: Results) -> pd.DataFrame:
@@ -114,6 +71,7 @@ def _raw_row(results: Results, entry: Entry, metric: str) -> dict[str, Any]:
         "difference_scenes_half_width": delta and delta.scenes,
         "paired": delta and delta.paired,
         "p_holm": delta and delta.p,
+        "p_permutation": delta and delta.p_permutation,
         "detectable": delta and delta.detectable,
         "paper_dataset": results.paper_dataset,
     }
@@ -122,19 +80,3 @@ def _raw_row(results: Results, entry: Entry, metric: str) -> dict[str, Any]:
         f"paper_difference_{s}": results.paper_difference(entry, metric, s)
         for s in ("best", "mean")
     }
-
-
-def _table(tables: dict[str, PaperTable], name: str) -> PaperTable:
-    if name not in tables:
-        raise InputError(f"unknown table '{name}'{did_you_mean(name, list(tables))}")
-    return tables[name]
-
-
-def _with_results(table: PaperTable, found: dict[str, Findings]) -> Sequence[str]:
-    """The data sets on which a setting of the table has run, or else the paper's."""
-    with_results = [
-        dataset
-        for dataset in DATASETS
-        if any(found[dataset].summary(setting) is not None for setting in table.settings())
-    ]
-    return with_results or table.datasets

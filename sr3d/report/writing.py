@@ -53,10 +53,13 @@ def write_report(
     paper's. data: data set -> prepared folder, for the points of scenes.
 
     Raises:
-        InputError: unknown name or data set, a bad paper file, or an unreadable record.
+        InputError: no such folder, unknown name or data set, a bad paper file, or an unreadable
+            record.
     """
     paper, out = read_paper(paper_file), Path(out)
     names = _known(paper, names)
+    if not Path(results).is_dir():
+        raise InputError(f"{results}: no such folder of results")
     found = _findings(Path(results), paper, datasets)
     written: list[Path] = []
     parts: list[Part] = []

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sr3d.geometry.boxes import Boxes, corners, enclosing_boxes, normalize_yaw, rotate_z
+from sr3d.geometry.boxes import Boxes, corners, enclosing_boxes, rotate_z
 from tests.geometry.strategies import boxes
 
 UNIT = Boxes(torch.tensor([[1.0, 2.0, 3.0, 4.0, 2.0, 6.0, 0.0]]))
@@ -80,19 +80,6 @@ def test_contains_is_a_matter_of_how_far_towards_a_corner(
 def test_contains_counts_the_faces() -> None:
     points = torch.tensor([[3.0, 3.0, 6.0], [3.0, 2.0, 3.0], [3.001, 2.0, 3.0]])
     assert UNIT.contains(points)[:, 0].tolist() == [True, True, False]
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_normalized_yaw_is_the_same_direction_in_range(dtype: torch.dtype) -> None:
-    edges = [0, math.pi, -math.pi, 3 * math.pi, math.nextafter(-math.pi, -4), -math.pi - 3e-7]
-    yaw = torch.cat([torch.linspace(-20, 20, 999), torch.tensor(edges)]).to(dtype)
-    yaw = torch.cat([yaw, torch.tensor(edges, dtype=dtype)])
-    normal = normalize_yaw(yaw)
-    assert normal.dtype == dtype
-    assert (normal.double() >= torch.tensor(-math.pi, dtype=dtype).double()).all()
-    assert (normal < math.pi).all()
-    torch.testing.assert_close(torch.cos(normal), torch.cos(yaw), atol=1e-5, rtol=0)
-    torch.testing.assert_close(torch.sin(normal), torch.sin(yaw), atol=1e-5, rtol=0)
 
 
 def test_corners_are_differentiable() -> None:

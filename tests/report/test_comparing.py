@@ -11,10 +11,10 @@ from sr3d.report.comparing import compare_settings, sides
 from sr3d.report.families import Family, adjust, family_of
 from sr3d.report.findings import Findings
 from sr3d.report.paper import METRICS, Trend, read_paper
-from sr3d.report.tables import render_text, write_tables
 from sr3d.report.verdicts import Verdict, judge
 from sr3d.stats import compare, detectable_mean, holm
 from tests.make_runs import SETTINGS, edit, make_test, make_tree
+from tests.report.plain import render_text, write_tables
 from tests.report.test_tables import PAPER, row_of
 
 BASELINE = SETTINGS["baseline"]

@@ -256,6 +256,13 @@ def test_data_that_are_not_the_published_ones_are_said_so(tmp_path):
     assert "Caution. The data are not the published ones: no walls and old labels." in text
 
 
+def test_of_ones_own_data_nothing_is_published(tmp_path):
+    data = {"split": "val", "scenes": 3, "deviations": ["scenes left out: hall"]}
+    make_tree(tmp_path, dataset="own", trainings=1, tests=1, data=data)
+    text = page_of(tmp_path, dataset="own").words()
+    assert "Caution. The data are not whole: scenes left out: hall." in text
+
+
 def test_nothing_run_gives_a_page_that_says_so(tmp_path):
     page = page_of(tmp_path, dataset="scannet")
     text = page.words()

@@ -6,10 +6,10 @@ import subprocess
 import pytest
 
 from sr3d.report.layout import Printed
-from sr3d.report.render import tex, to_latex, to_markdown, to_text
+from sr3d.report.render import tex, to_latex, to_markdown
 from sr3d.report.summary import write_summary
-from sr3d.report.tables import write_tables
 from tests.make_runs import make_tree
+from tests.report.plain import to_text, write_tables
 from tests.report.test_tables import PAPER
 
 TABLE = Printed(

@@ -18,10 +18,10 @@ from sr3d.records import DETECTIONS_FILE, read_run, write_run
 from sr3d.report import scene_draws as module
 from sr3d.report.scene_draws import draw_scenes, over_scenes, paired_over_scenes
 from sr3d.report.summary import find_summary, runs_of, write_summary
-from sr3d.report.tables import render_text
 from tests.make_runs import SETTINGS, make_tree
 from tests.metrics.test_average_precision import random_case
 from tests.metrics.test_scene_bootstrap import CLASSES, SCENES, repeated
+from tests.report.plain import render_text
 from tests.report.test_tables import NONE, PAPER
 
 DRAWS = 40

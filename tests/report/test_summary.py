@@ -83,13 +83,14 @@ def test_what_does_not_belong_together_is_said(folder, change, words):
     assert words in warning
 
 
-def test_data_that_are_not_the_published_ones_are_said(folder):
-    found = {"digest": "d", "deviations": ["val has 311 scenes instead of 312"]}
-    for i in range(2):
-        for key in (f"train{i}", f"train{i}/test0", f"train{i}/test1"):
-            edit(folder.parents[1], f"synthetic/sr3d/{key}", data=found)
-    (warning,) = summarise_runs(runs_of(folder), 2, 2)["warnings"]
-    assert warning == "the data are not the published ones: val has 311 scenes instead of 312"
+@pytest.mark.parametrize(
+    ("dataset", "whole"), [("scannet", "the published ones"), ("own", "whole")]
+)
+def test_data_of_which_some_are_not_there_are_said(tmp_path, dataset, whole):
+    data = {"digest": "d", "deviations": ["one is not there"]}
+    make_tree(tmp_path, dataset, SR3D, data=data)
+    (warning,) = summarise_runs(runs_of(tmp_path / dataset / "sr3d"), 2, 2)["warnings"]
+    assert warning == f"the data are not {whole}: one is not there"
 
 
 def test_trainings_without_tests_have_no_metrics(folder):

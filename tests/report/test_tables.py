@@ -7,10 +7,10 @@ import pytest
 
 from sr3d.errors import InputError
 from sr3d.report.summary import write_summary
-from sr3d.report.tables import render_text, write_tables
 from sr3d.stats import compare, holm, summarise
 from tests import make_runs
 from tests.make_runs import SETTINGS, edit, make_tree
+from tests.report.plain import render_text, write_tables
 from tests.shared_data import ROOT
 
 PAPER = ROOT / "workflow" / "tables.yaml"

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 from sr3d.records import read_run, write_run
-from sr3d.report.tables import render_text, write_tables
 from sr3d.stats import compare
 from tests.make_runs import SETTINGS, make_tree
+from tests.report.plain import render_text, write_tables
 from tests.report.test_tables import NONE, PAPER, block, row_of
 
 LEVEL = {"tr3d": 61.0, "sr3d": 62.5, "bracket": 62.0}

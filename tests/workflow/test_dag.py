@@ -131,6 +131,24 @@ def test_the_budget_is_told_before_anything_runs(checkout: Checkout) -> None:
     assert {job["done_trainings"] for job in told["jobs"]} == {0}
 
 
+def test_overrides_that_no_training_takes_are_told_before_anything_runs(
+    checkout: Checkout,
+) -> None:
+    done = checkout.snakemake("-n", "--config", "tier=paper", "overrides=[train.epoch=6]")
+    assert done.returncode != 0
+    assert "unknown setting 'train.epoch'; did you mean 'train.epochs'" in done.stdout
+    assert "overrides in config.yaml or workflow/tiers.yaml" in done.stdout
+
+
+@pytest.mark.parametrize(("words", "slots"), [([], 1), (["--resources", "gpu=4"], 4)])
+def test_the_budget_of_a_gpu_box(checkout: Checkout, words: list[str], slots: int) -> None:
+    config = ("tier=paper", "tables=[table6]", "device=cuda")
+    done = checkout.snakemake("plan", "--config", *config, *words)
+    assert done.returncode == 0, done.stdout
+    told = json.loads(checkout.calls()[-1][-1])
+    assert (told["device"], told["slots"]) == ("cuda", slots)
+
+
 def test_runs_of_a_wider_experiment_are_not_this_one_s(checkout: Checkout, tmp_path: Path) -> None:
     """The budget counts the runs that it is about, not whatever lies in the folder."""
     own = checkout.copy(tmp_path / "own")

@@ -50,13 +50,19 @@ def planned_data(dataset: str) -> dict:
     return {**value, "points": rooms["points"]} if dataset.startswith("synthetic") else value
 
 
+def given_gpus() -> int:
+    """As `--resources gpu=N` says; else one."""
+    given = workflow.global_resources.get("gpu")
+    return int(getattr(given, "value", given) or 1)
+
+
 def experiment(wildcards, resources) -> str:
     """All that `sr3d plan` must know, as JSON."""
     pairs = {(dataset, setting): EXPERIMENT["tests"] for dataset, setting in work()}
     for dataset, setting in [*pairs]:
         if not trains(setting):
             pairs.setdefault((dataset, SETTINGS[setting]["tests_of"]), 0)
-    slots = workflow.global_resources.get("gpu", 1) if GPUS else workflow.cores // THREADS
+    slots = given_gpus() if GPUS else workflow.cores // THREADS
     return json.dumps(
         {
             "device": EXPERIMENT["device"],

@@ -7,6 +7,8 @@ from pathlib import Path
 import yaml
 from snakemake.exceptions import WorkflowError
 
+from sr3d.config import default_config
+from sr3d.errors import InputError
 from workflow.checking import check
 
 
@@ -129,6 +131,22 @@ def test_only(wildcards) -> list[str]:
     return ["--setting", wildcards.setting, "--set", *SETTINGS[wildcards.setting]["overrides"]]
 
 
+def check_overrides(dataset: str, setting: str) -> None:
+    """Refuse what no training or test would take, before anything is downloaded."""
+    trained = SETTINGS[setting].get("tests_of", setting)
+    given = {
+        "overrides in config.yaml or workflow/tiers.yaml": EXPERIMENT["overrides"],
+        f"workflow/settings.yaml, {trained}": SETTINGS[trained]["overrides"],
+        f"workflow/settings.yaml, {setting}": SETTINGS[setting]["overrides"],
+    }
+    settled = default_config(dataset)
+    for where, values in given.items():
+        try:
+            settled = settled.with_overrides(values)
+        except InputError as error:
+            raise WorkflowError(f"{where}: {error}")
+
+
 def trainings_of(wildcards) -> list[str]:
     """The records of a setting's own trainings."""
     if not trains(wildcards.setting):
@@ -201,6 +219,9 @@ if config["tier"].startswith("real") and "real_scans" not in config:
         f"tier {config['tier']}: give the scans with --config real_scans=DIR; docs/workflow.md says "
         "what DIR holds"
     )
+
+for dataset, name in work():
+    check_overrides(dataset, name)
 
 RAW = EXPERIMENT["raw"]
 REAL = config.get("real_scans", "")

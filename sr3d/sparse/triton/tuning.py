@@ -82,13 +82,9 @@ def arithmetic(dtype: torch.dtype) -> Arithmetic:
     return "float32" if torch.get_float32_matmul_precision() == "highest" else "tf32"
 
 
+@cache
 def choose(layer: Layer, device: torch.device) -> Config:
     """The configuration for a layer on a device, fitted to the layer's channels."""
-    return _nearest(layer, device)
-
-
-@cache
-def _nearest(layer: Layer, device: torch.device) -> Config:
     measured = read_table(user_table(device)) if device.type == "cuda" else ()
     entries = (*measured, *shipped_table())
     # An entry of the GPU at hand wins unless it is more than a doubling farther away.
