@@ -80,10 +80,12 @@ def find_source(
 ) -> Source:
     """What `load` builds. network, overrides: of a file that does not tell; see `recognise`.
 
+    The engine is the native one, whatever trained, for weights are the same with any.
+
     Raises:
         InputError: unknown name or data set, a contradiction, or an unreadable file.
     """
-    overrides = overrides or []
+    overrides = ["model.engine=native", *(overrides or [])]
     folder = PRETRAINED / name if name in PRETRAINED_MODELS else Path(name)
     if (folder / RUN_FILE).is_file():
         run = read_run(folder)

@@ -90,15 +90,17 @@ def backward(
     losses = {"loss": total, **{f"loss_{name}": part for name, part in terms.parts.items()}}
     names = [*losses, "aic", "positives", STOP]
     # Filled on the device: a number copied there would have to be waited for.
-    numbers = [total.new_full((), number) for number in (terms.positives, stop, terms.divisor)]
+    told = total.new_full((), stop)
+    numbers = [number.to(total.dtype) for number in (terms.positives, told, terms.divisor)]
     values = torch.stack([*losses.values(), terms.aic, *numbers]).detach()
     if processes.count == 1:
         total.backward()
         return dict(zip(names, values[:-1], strict=True))
     loss, aic, positives = slice(0, len(losses)), len(losses), len(losses) + 1
-    values[loss] *= max(1, terms.divisor)
+    divisor = terms.divisor.clamp(min=1)
+    values[loss] *= divisor
     values[aic] *= terms.positives
-    (total * max(1, terms.divisor)).backward()
+    (total * divisor).backward()
     gradients, values = _sum_gradients(model.parameters(), values)
     gradients /= values[-1].clamp(min=1)
     values[loss] /= values[-1].clamp(min=1)

@@ -1,24 +1,34 @@
-"""One GPU per job on a machine with several: Snakemake counts GPUs but assigns none.
+"""A GPU for each process on a machine with several: Snakemake counts GPUs but assigns none.
 
-A lease is a locked file per GPU, held for the life of the job and freed by the kernel with its
-process, however that ends. Jobs that a batch system started see only the GPU that they were given,
-and so lease it at once. This module must run before torch is imported, and so does not import it.
+A lease is a locked file per GPU, held for the life of the process and freed by the kernel with it,
+however that ends. Of processes that torchrun started, the first takes the GPUs of all and tells the
+others which is whose. It keeps those that it has while it waits for more, lest jobs of one GPU
+overtake it for ever; one job at a time may do so, or two could wait for each other.
+
+Jobs that a batch system started see only the GPUs that they were given, and so lease them at once.
+This module must run before torch is imported, and so does not import it.
 """
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TypeVar
+
+from sr3d.errors import InputError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 POLL_SECONDS = 0.5
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -27,7 +37,10 @@ def lease_gpu(device: str = "cuda", folder: Path | None = None) -> Iterator[str 
 
     Yields its name in CUDA_VISIBLE_DEVICES (an index, or an identifier where the variable holds
     those); None, and nothing is done, where `device` is not "cuda" or there is no GPU. folder: of
-    the lock files.
+    the lock files. Under torchrun all processes of the machine must call this.
+
+    Raises:
+        InputError: torchrun started more processes than there are GPUs.
     """
     gpus = visible_gpus() if device == "cuda" else []
     if not gpus:
@@ -35,21 +48,21 @@ def lease_gpu(device: str = "cuda", folder: Path | None = None) -> Iterator[str 
         return
     folder = folder or lock_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    gpu, lock = _wait_for_one(gpus, folder)
     before = {name: os.environ.get(name) for name in (VISIBLE, "CUDA_DEVICE_ORDER")}
-    if not before[VISIBLE]:
-        # nvidia-smi, which gave the index, counts along the bus; CUDA counts from the fastest.
-        os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-    os.environ[VISIBLE] = gpu
-    try:
-        yield gpu
-    finally:
-        os.close(lock)
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    with ExitStack() as held:
+        gpu = _lease(gpus, folder, held)
+        if not before[VISIBLE]:
+            # nvidia-smi, which gave the index, counts along the bus; CUDA from the fastest.
+            os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+        os.environ[VISIBLE] = gpu
+        try:
+            yield gpu
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
 
 
 def visible_gpus() -> list[str]:
@@ -73,18 +86,88 @@ def lock_folder() -> Path:
     return Path(tempfile.gettempdir()) / "-".join(["sr3d-gpus", str(os.getuid()), *step])
 
 
-def _wait_for_one(gpus: list[str], folder: Path) -> tuple[str, int]:
-    """The first GPU to be free, and the descriptor whose lock holds it."""
-    waiting = False
-    while True:
-        for gpu in gpus:
-            lock = os.open(folder / f"{gpu.replace('/', '_')}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return gpu, lock
-            except BlockingIOError:
-                os.close(lock)
-        if not waiting:
-            print(f"all GPUs are leased ({', '.join(gpus)}): waiting", file=sys.stderr, flush=True)
-            waiting = True
+def _lease(gpus: list[str], folder: Path, held: ExitStack) -> str:
+    """The GPU of this process, which keeps it until `held` is closed."""
+    rank = int(os.environ.get("LOCAL_RANK", "0"))  # as torchrun says
+    count = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if count > len(gpus):
+        raise InputError(f"{count} processes, but {len(gpus)} GPUs; lower --nproc-per-node")
+    if count == 1:
+        return _take_one(gpus, folder, held, fcntl.LOCK_EX)
+    job = folder / f"job-{os.environ.get('MASTER_PORT', '')}"  # no two that run have one port
+    if rank == 0:
+        taken = _take_several(count, gpus, folder, held)
+        _tell(job, taken, held)
+    else:
+        taken = _wait_for(lambda: _told(job))
+        # Beside the first process's lock: the GPU is free once both have ended.
+        _wait_for(lambda: _lock(_lock_file(taken[rank], folder), held, fcntl.LOCK_SH))
+    return taken[rank]
+
+
+def _take_several(count: int, gpus: list[str], folder: Path, held: ExitStack) -> list[str]:
+    """GPUs as they get free; meanwhile no other job takes several."""
+    taken: list[str] = []
+    with ExitStack() as gate:
+        _wait_for(
+            lambda: _lock(folder / "several.lock", gate, fcntl.LOCK_EX),
+            "another job is taking several GPUs: waiting",
+        )
+        while len(taken) < count:
+            left = [gpu for gpu in gpus if gpu not in taken]
+            # Tried for alone, and then shared with the process that is going to use it.
+            taken.append(_take_one(left, folder, held, fcntl.LOCK_EX, fcntl.LOCK_SH))
+    return sorted(taken, key=gpus.index)
+
+
+def _take_one(gpus: list[str], folder: Path, held: ExitStack, *kinds: int) -> str:
+    """The first GPU to be free, locked."""
+    return _wait_for(
+        lambda: next((g for g in gpus if _lock(_lock_file(g, folder), held, *kinds)), None),
+        f"all GPUs are leased ({', '.join(gpus)}): waiting",
+    )
+
+
+def _lock_file(gpu: str, folder: Path) -> Path:
+    return folder / f"{gpu.replace('/', '_')}.lock"
+
+
+def _lock(path: Path, held: ExitStack, *kinds: int) -> bool:
+    """Whether it could be locked, in each way after the other, until `held` is closed."""
+    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        for kind in kinds:
+            fcntl.flock(lock, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return False
+    held.callback(os.close, lock)
+    return True
+
+
+def _tell(job: Path, gpus: list[str], held: ExitStack) -> None:
+    """Leave each process's GPU in a file that is valid while this process keeps it locked."""
+    fresh = job.with_suffix(".new")
+    _lock(fresh, held, fcntl.LOCK_EX)
+    fresh.write_text(json.dumps(gpus), encoding="utf-8")
+    fresh.replace(job)
+    held.callback(job.unlink, missing_ok=True)
+
+
+def _told(job: Path) -> list[str] | None:
+    """What `_tell` left, unless it is of a process that has ended."""
+    with ExitStack() as probe:
+        if not job.exists() or _lock(job, probe, fcntl.LOCK_SH):
+            return None
+    return json.loads(job.read_text(encoding="utf-8"))
+
+
+def _wait_for(attempt: Callable[[], T | None], message: str = "") -> T:
+    """What the attempt gives once it is something; the message is told if that takes a while."""
+    told = not message
+    while not (got := attempt()):
+        if not told:
+            print(message, file=sys.stderr, flush=True)
+            told = True
         time.sleep(POLL_SECONDS)
+    return got

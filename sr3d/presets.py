@@ -14,7 +14,7 @@ from typing import Any
 Values = dict[str, dict[str, Any]]
 
 PRESETS = {
-    "model": ("tr3d", "fcaf3d", "small"),
+    "model": ("tr3d", "fcaf3d", "small", "fcaf3d_small"),
     "train": ("tr3d", "fcaf3d", "small"),
     "augment": ("sr3d", "tr3d", "fcaf3d", "paper", "small"),
 }
@@ -52,13 +52,16 @@ def preset(group: str, name: str, dataset: str, scenes: int = 0, rotated: bool =
     """What `group=name` sets on a data set. The name must be one of `PRESETS[group]`.
 
     On procedural rooms networks are thin and `train` is the rooms' own, whatever the name. `small`
-    is what they use, for any data set. scenes, rotated: of one's own data, see `config.OwnData`.
+    is what they use, for any data set; `fcaf3d_small` their FCAF3D. scenes, rotated: of one's own
+    data, see `config.OwnData`.
     """
     if name == "small":
         return {group: _small(dataset, scenes, rotated)[group]}
     match group:
         case "model":
-            return _fcaf3d(dataset) if name == "fcaf3d" else _tr3d(dataset)
+            if name == "tr3d":
+                return _tr3d(dataset)
+            return _fcaf3d(thin=name == "fcaf3d_small" or dataset in _PROCEDURAL)
         case "train":
             return {"train": _train(name, dataset, scenes)}
         case "augment":
@@ -70,15 +73,15 @@ def _tr3d(dataset: str) -> Values:
     return {"model": dict(_ROOMS_MODEL) if dataset in _PROCEDURAL else {}}
 
 
-def _fcaf3d(dataset: str) -> Values:
+def _fcaf3d(thin: bool) -> Values:
     """FCAF3D goes with an assigner and losses of its own, and is tested on 100,000 points.
 
-    On procedural rooms it has three levels, of 0.16, 0.32 and 0.64 m: no piece of furniture holds
-    the 27 cells of 1.28 m that its assigner asks for.
+    The thin one, of procedural rooms, has three levels, of 0.16, 0.32 and 0.64 m: no piece of
+    furniture holds the 27 cells of 1.28 m that its assigner asks for.
     """
     network: dict[str, Any] = {"planes": [64, 128, 256, 512]}
     test: dict[str, Any] = {"sample_count": 100_000}
-    if dataset in _PROCEDURAL:
+    if thin:
         network, test = {**_ROOMS_MODEL, "planes": [16, 24, 48], "blocks": [1, 1, 1]}, {}
     return {
         "model": {**network, "name": "fcaf3d", "stem_norm": "instance"},

@@ -1,62 +1,28 @@
-"""Leases among several processes, on GPUs that exist in name only."""
+"""A lease of one GPU, among several processes, on GPUs that exist in name only."""
 
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import pytest
 
 from sr3d import gpu_lease
 from sr3d.gpu_lease import lease_gpu, lock_folder, visible_gpus
-
-# Leases a GPU, says which, and holds it until its stdin closes.
-HOLDER = textwrap.dedent(
-    """
-    import os, sys
-    from pathlib import Path
-    from sr3d.gpu_lease import lease_gpu
-    with lease_gpu("cuda", Path(sys.argv[1])) as gpu:
-        assert os.environ["CUDA_VISIBLE_DEVICES"] == gpu
-        assert "torch" not in sys.modules
-        print(gpu, flush=True)
-        sys.stdin.read()
-    """
-)
-
-
-def holder(folder: Path, gpus: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(folder)],
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": gpus},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def told(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
+from tests.lease_holders import holder, kill, told, waits
 
 
 def test_each_process_gets_a_gpu_of_its_own_and_frees_it_however_it_ends(tmp_path: Path) -> None:
     first, second = holder(tmp_path, "2,5"), holder(tmp_path, "2,5")
-    assert {told(first), told(second)} == {"2", "5"}
+    gpu, other = told(first), told(second)
+    assert {gpu, other} == {"2", "5"}
     third = holder(tmp_path, "2,5")
-    assert third.stderr is not None
-    assert "all GPUs are leased (2, 5): waiting" in third.stderr.readline()
-    first.send_signal(signal.SIGKILL)
-    first.wait(timeout=30)
-    freed = told(third)
+    assert waits(third) == "all GPUs are leased (2, 5): waiting"
+    kill(first, tmp_path, gpu)
+    assert told(third) == gpu
     second.communicate(timeout=30)  # closes its stdin, and so ends it
     fourth = holder(tmp_path, "2,5")
-    assert {freed, told(fourth)} == {"2", "5"}
+    assert told(fourth) == other
     for process in (third, fourth):
         process.communicate(timeout=30)
         assert process.returncode == 0

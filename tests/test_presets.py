@@ -91,6 +91,20 @@ def test_rooms_keep_their_schedule_voxels_and_augmentation(dataset: str) -> None
     assert before.with_overrides(["train=tr3d", "model=tr3d"]) == before
 
 
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_a_small_fcaf3d_is_that_of_the_rooms_on_any_data(dataset: str) -> None:
+    rooms = default_config("synthetic").with_overrides(["model=fcaf3d"])
+    found = default_config(dataset).with_overrides(["model=fcaf3d_small"])
+    assert found.model == rooms.model
+    assert (found.assigner.name, found.loss.cls) == ("fcaf3d", "focal")
+    assert found.test == default_config(dataset).test
+    small = found.with_overrides(["train=small", "augment=small"])
+    assert (small.model, small.train) == (
+        found.model,
+        default_config(dataset).with_overrides(["train=small"]).train,
+    )
+
+
 def test_a_preset_replaces_its_group_and_later_overrides_win() -> None:
     before = default_config("scannet").with_overrides(["model.neck_channels=9", "train.lr=5"])
     after = before.with_overrides(["model=tr3d", "train=tr3d", "train.epochs=3"])

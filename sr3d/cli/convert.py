@@ -49,9 +49,9 @@ def _convert(args: argparse.Namespace) -> None:
     from sr3d.files import sha256
     from sr3d.models.weights import write_foreign, write_model
 
-    # Weights are the same whatever computed them; and no file should need MinkowskiEngine.
-    overrides = ["model.engine=native", *overrides_of(args)]
-    source = find_source(args.source, args.dataset, network=args.model, overrides=overrides)
+    source = find_source(
+        args.source, args.dataset, network=args.model, overrides=overrides_of(args)
+    )
     checkpoint = source.checkpoint
     if checkpoint is None:
         raise InputError(f"{args.source}: has random weights; name a checkpoint or a training")

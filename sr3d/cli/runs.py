@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from sr3d.cli.arguments import Verbs
+from sr3d.cli.arguments import Verbs, add_overrides, overrides_of
 from sr3d.config import DATASETS
-from sr3d.errors import InputError
 
 
 def add_train(verbs: Verbs, common: argparse.ArgumentParser) -> None:
@@ -25,7 +24,7 @@ def add_train(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     verb.add_argument("--setting", default="sr3d", metavar="NAME", help="its name in tables (sr3d)")
     verb.add_argument("--train", type=int, default=0, metavar="I", help="which training (0)")
     verb.add_argument("--split", default="train", help="whose scenes (train)")
-    _add_overrides(
+    add_overrides(
         verb, "change the configuration, e.g. assigner.k=7; `sr3d config` lists every key"
     )
     verb.add_argument("--seed", type=int, help="base seed; the run's own follows from it")
@@ -36,7 +35,7 @@ def add_train(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 
 def _train(args: argparse.Namespace) -> None:
     with _one_voice():
-        overrides = _overrides(args)
+        overrides = overrides_of(args)
         from sr3d.runs import starting_config
 
         config = starting_config(args.dataset, args.data, args.split).with_overrides(overrides)
@@ -87,7 +86,7 @@ def add_test(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     verb.add_argument("--test", type=int, default=0, metavar="J", help="which test (0)")
     verb.add_argument("--split", default="val", help="whose scenes (val)")
     verb.add_argument("--setting", metavar="NAME", help="its name in tables (the training's)")
-    _add_overrides(verb, "change how it is tested, e.g. test.nms=3d; nothing that was trained")
+    add_overrides(verb, "change how it is tested, e.g. test.nms=3d; nothing that was trained")
     _add_device(verb)
     verb.set_defaults(verb=_test)
 
@@ -104,20 +103,10 @@ def _test(args: argparse.Namespace) -> None:
             split=args.split,
             device=args.device,
             setting=args.setting,
-            overrides=_overrides(args),
+            overrides=overrides_of(args),
         )
         metrics = test(job).metrics
     print(f"{args.out}: AP25 {metrics['AP25']:.1f}, AP50 {metrics['AP50']:.1f}")
-
-
-def _add_overrides(verb: argparse.ArgumentParser, about: str) -> None:
-    verb.add_argument(
-        "--set", action="append", nargs="+", default=[], metavar="KEY=VALUE", help=about
-    )
-
-
-def _overrides(args: argparse.Namespace) -> list[str]:
-    return [item for group in args.set for item in group]
 
 
 def _add_device(verb: argparse.ArgumentParser) -> None:
@@ -134,11 +123,8 @@ def _device(args: argparse.Namespace) -> ExitStack:
     """Lease a GPU if one is asked for (before torch looks for it), and fix the threads."""
     stack = ExitStack()
     if args.device == "cuda":
-        from sr3d.gpu_lease import lease_gpu, visible_gpus
+        from sr3d.gpu_lease import lease_gpu
 
-        gpus, wanted = len(visible_gpus()), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        if 0 < gpus < wanted:
-            raise InputError(f"{wanted} processes, but {gpus} GPUs; lower --nproc-per-node")
         stack.enter_context(lease_gpu())
     from sr3d.runs import as_jobs_run, check_device
 

@@ -13,7 +13,7 @@ class Dataset:
     """classes: names, the label is the index. rotated: boxes have a yaw.
 
     levels: TR3D's `label2level`, 0 the fine level and 1 the coarse one: the larger half of the
-    classes by mean size is coarse (SamsungLabs/tr3d configs and issue 9).
+    classes by mean size is coarse (SamsungLabs/tr3d configs and issue 9). Empty where unknown.
     """
 
     name: str

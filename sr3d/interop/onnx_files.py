@@ -5,8 +5,8 @@ has. What else the program needs is translated by PyTorch's exporter, three oper
 translation of them is missing (a stable sort), loses digits (whole-number division goes through
 float32, exact to 2²⁴ only, and cells are counted far beyond) or compares all with all (a search).
 
-Needs the packages onnx and onnxscript (tested with 1.23 and 0.7, PyTorch 2.13); to run the file,
-onnxruntime, and none of this.
+Needs onnx and onnxscript, which come with the extra `export` (tested with 1.23 and 0.7, PyTorch
+2.13); to run the file, onnxruntime, and none of this.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def write_onnx(program: ExportedProgram, path: str | Path) -> None:
     """
     for package in ("onnx", "onnxscript"):
         if find_spec(package) is None:
-            raise InputError(f"{path}: writing ONNX needs {package}; pip install onnx onnxscript")
+            raise InputError(f"{path}: writing ONNX needs {package}; pip install 'sr3d[export]'")
     op: Any = getattr(import_module("onnxscript"), f"opset{_OPSET}")
     aten = torch.ops.aten
     table: dict[Any, Any] = {

@@ -87,10 +87,10 @@ def _dataset_of(checkpoint: Checkpoint, classes: int, rotated: bool) -> str:
 
 
 def _own(checkpoint: Checkpoint, rotated: bool) -> OwnData:
-    """Levels matter to training alone; a file does not tell them."""
+    """Without levels, which a file does not tell, and which only training goes by."""
     if checkpoint.classes is None:
         raise InputError(f"{checkpoint.path}: names no classes, so it cannot be of --dataset own")
-    return OwnData(checkpoint.classes, (0,) * len(checkpoint.classes), rotated)
+    return OwnData(checkpoint.classes, rotated=rotated)
 
 
 def _widths(checkpoint: Checkpoint) -> list[str]:

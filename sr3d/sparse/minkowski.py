@@ -103,9 +103,14 @@ class MinkowskiSites(Sites):
             self._unions[other] = (self._derived(key), mine, others)
         return self._unions[other]
 
-    def pruned(self, features: Tensor, keep: Tensor) -> tuple[Tensor, Sites]:
+    def pruned(
+        self, features: Tensor, rows: Tensor, counts: list[int] | None = None
+    ) -> tuple[Tensor, Sites]:
         key = _library().CoordinateMapKey(4)
         prune = _library().MinkowskiPruningFunction.apply
+        keep = torch.zeros(len(self), dtype=torch.bool, device=rows.device).index_fill_(
+            0, rows, True
+        )
         kept = prune(features, keep, self.key, key, self.manager)
         return kept, self._derived(key)
 
@@ -221,8 +226,8 @@ def _library() -> Any:
     """
     if find_spec("MinkowskiEngine") is None:
         raise InputError(
-            "model.engine=minkowski: MinkowskiEngine is not installed; envs/openmmlab.sh builds "
-            "it, or leave the engine native"
+            "model.engine=minkowski: MinkowskiEngine is not installed; --set model.engine=native "
+            "computes the same without it, or envs/openmmlab.sh builds it"
         )
     # MinkowskiEngine 0.5.4 asks for a name that Python 3.10 dropped.
     collections.Sequence = collections.abc.Sequence  # type: ignore[attr-defined]

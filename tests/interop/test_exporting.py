@@ -108,14 +108,14 @@ def test_fcaf3d_exports_too(tmp_path: Path) -> None:
 
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_files, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match="writing ONNX needs onnx; pip install"):
+    with pytest.raises(InputError, match=r"writing ONNX needs onnx; pip install 'sr3d\[export\]'"):
         onnx_files.write_onnx(None, tmp_path / "a.onnx")  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(
     not all(find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime")),
-    reason="needs onnx, onnxscript and onnxruntime",
+    reason="needs onnx, onnxscript and onnxruntime: pip install 'sr3d[export]'",
 )
 def test_onnx_runtime_finds_the_same_boxes(tmp_path: Path) -> None:
     import onnxruntime  # type: ignore[import-not-found]

@@ -21,7 +21,7 @@ class Manifest:
 
     splits: name to scene ids, in order. scenes: id to {"points": N, "boxes": K, "sha256": of its
     points file}. ground_truth: split to the sha256 of its file. left_out: scenes that could not be
-    read, and why. deviations: in which ways the set is not the published one, a sentence each.
+    read, and why. deviations: how the set is not the published one or not whole, in sentences.
     """
 
     dataset: str

@@ -89,8 +89,10 @@ def convert(
         raise InputError(f"{writer.folder}: none of {len(sources)} scenes could be read; see above")
     deviations = compare(writer.splits, writer.classes, published, left_out)
     _refuse(deviations, writer.folder, how.keep_going)
+    # Of one's own scans nothing is published, and all that can be said is that some are not there.
+    whole = "the published" if published != Published() else "the whole"
     for deviation in deviations:
-        _log.warning("not the published data set: %s", deviation)
+        _log.warning("not %s data set: %s", whole, deviation)
     return writer.finish(left_out, deviations)
 
 

@@ -69,12 +69,11 @@ class SR3DHead(TR3DHead):
         terms = detection_loss(
             predictions, truth, self.dataset, self.settings.assigner, self.settings.loss
         )
-        positives = predictions.logits.new_tensor(float(terms.positives))
         return {
             "bbox_loss": terms.box,
             "cls_loss": terms.cls,
             "aic": terms.aic,
-            "positives": positives,
+            "positives": terms.positives.to(terms.box.dtype),
         }
 
     def predict(

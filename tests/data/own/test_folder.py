@@ -144,6 +144,8 @@ def test_missing_labels_are_told_before_anything_is_written_or_left_out(
     assert sorted(scenes(out)) == ["scan0", "scan3"]
     assert sorted(read_manifest(out).left_out) == ["scan1", "scan2"]
     assert "scan2.ply.json: not valid JSON" in caplog.text
+    assert "not the whole data set: scenes left out: scan1, scan2" in caplog.messages
+    assert "published" not in caplog.text
 
 
 def test_an_interrupted_preparation_goes_on(
