@@ -12,6 +12,7 @@ import torch
 from sr3d.config import default_config
 from sr3d.machine import code_version, machine_facts, versions
 from sr3d.models.detector import build_detector
+from sr3d.runs import as_jobs_run
 
 _OPTIONAL = {
     "snakemake": "the workflow: pip install 'sr3d[pipeline]'",
@@ -43,5 +44,6 @@ def _try(device: str, *overrides: str) -> str:
     points = torch.rand(2000, 6, generator=generator)
     model = build_detector(default_config("synthetic").with_overrides(overrides)).to(device)
     started = time.perf_counter()
-    model.detect(points)
+    with as_jobs_run(threads=1):
+        model.detect(points)
     return f"yes, a small detection took {time.perf_counter() - started:.2f} s"
