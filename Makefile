@@ -11,11 +11,8 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 .PHONY: demo test test-real test-openmmlab lint clean
 
 demo: $(VENV)/.pipeline
-	@echo "Table 2 on procedural rooms: 5 trainings x 5 tests of each row (logs: results/logs)"
 	@snakemake --cores $(CORES) --quiet rules host reason --config tier=$(TIER)
-	@echo; cat results/report/table2_synthetic.md; echo
-	@echo "Report: results/report/index.html (and each table beside it as Markdown, CSV, LaTeX)"
-	@echo "MLflow: $(VENV)/bin/mlflow ui --backend-store-uri sqlite:///results/mlflow.db"
+	@case $(TIER) in demo | full) echo; cat results/report/table2_synthetic.md ;; esac
 
 test: $(VENV)/.test
 	@OMP_NUM_THREADS=1 pytest -q -n auto --dist loadfile

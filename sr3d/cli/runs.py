@@ -21,7 +21,12 @@ def add_train(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     verb.add_argument("--dataset", required=True, metavar="NAME", help=", ".join(DATASETS))
     verb.add_argument("--data", type=Path, required=True, metavar="DIR", help="prepared folder")
     verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="the run's folder")
-    verb.add_argument("--setting", default="sr3d", metavar="NAME", help="its name in tables (sr3d)")
+    verb.add_argument(
+        "--setting",
+        default="sr3d",
+        metavar="NAME",
+        help="what tables call it, which changes nothing of it (sr3d)",
+    )
     verb.add_argument("--train", type=int, default=0, metavar="I", help="which training (0)")
     verb.add_argument("--split", default="train", help="whose scenes (train)")
     add_overrides(

@@ -43,10 +43,25 @@ def notes_of(results: Results) -> list[str]:
         *_changed_configuration(results),
         *_of_rows(results),
         *_between_rows(_summaries(results)),
+        *_same_rows(results),
         *_of_machines(results),
         *_how_to_read(results),
         *(f"'{row.label}': {row.note}" for row in rows if row.note),
         *results.table.footnotes,
+    ]
+
+
+def _same_rows(results: Results) -> list[str]:
+    """A setting is a name alone: two rows may have been trained and tested alike."""
+    labels: dict[str, list[str]] = {}
+    for entry in results.entries:
+        if entry.summary:
+            config = str(flatten(entry.summary["config"]))
+            labels.setdefault(config, []).append(f"'{entry.row.label}'")
+    return [
+        f"{listed(same)} have one and the same configuration: not all are what their names say."
+        for same in labels.values()
+        if len(same) > 1
     ]
 
 

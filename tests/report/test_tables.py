@@ -195,3 +195,11 @@ def test_unknown_names_are_input_errors(tmp_path):
         write_tables(tmp_path, PAPER, tmp_path, None, ["scanet"])
     with pytest.raises(InputError, match="no such file"):
         write_tables(tmp_path, tmp_path / "tables.yaml", tmp_path)
+
+
+def test_rows_of_one_configuration_are_told(tmp_path):
+    make_tree(tmp_path, settings={"baseline": [], "sr3d": []})
+    text = render_text(tmp_path, PAPER, "table2", "synthetic")
+    assert "'Baseline' and 'SR3D' have one and the same configuration" in text
+    make_tree(tmp_path / "right")
+    assert "same configuration" not in render_text(tmp_path / "right", PAPER, "table2", "synthetic")
