@@ -160,6 +160,12 @@ def batch(dataset: Dataset, trained: bool) -> tuple[list[Tensor], list[Tensor]]:
     return [x[order] for x in fields], [*truth, torch.arange(SCENES).repeat_interleave(BOXES)]
 
 
+def counts_of(fields: list[Tensor]) -> list[list[int]]:
+    """`Predictions.counts`, which the cells of a network tell."""
+    _, levels, _, scenes, *_ = fields
+    return torch.stack([scenes[levels == i].bincount(minlength=SCENES) for i in range(2)]).tolist()
+
+
 def parts_of(package: str) -> tuple[ModuleType, ModuleType]:
     """A package's criterion and outputs."""
     criterion, outputs = (f"{package}.models.{name}" for name in ("criterion", "outputs"))
@@ -176,7 +182,8 @@ def compare(dataset: Dataset, code: dict[str, str], rounds: int) -> dict[str, An
         found = {}
         for when, package in code.items():
             criterion, outputs = parts_of(package)
-            given = outputs.Predictions(*fields), outputs.GroundTruth(*truth)
+            known = {} if when == "before" else {"counts": counts_of(fields)}
+            given = outputs.Predictions(*fields, **known), outputs.GroundTruth(*truth)
             assign = partial(criterion.assign, *given, dataset, config)
             found[when] = assign()
             row[when] = {"seconds": seconds(assign, rounds), **asked(assign)}

@@ -3,8 +3,8 @@
 Nothing it draws at random depends on what came before: batches and augmentation follow from
 (seed, epoch, position), so a resumed run takes the steps that an uninterrupted one would have.
 
-On a GPU no step waits for the device: the values of the curves are fetched every few steps, and
-with them come the check of the loss, checkpoints and the wish to stop.
+On a GPU this loop itself waits for nothing: the values of the curves are fetched every few steps,
+and with them come the check of the loss, checkpoints and the wish to stop.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import clip_grad
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -54,8 +55,8 @@ _TO_HOST = {"cpu", "numpy"}
 
 
 class PretendGpu(TorchFunctionMode):
-    """What the host did, each as "function file:line" of the package. waits: for a value. uploads:
-    copies to the GPU that it must wait for. copies: those that it need not.
+    """What the host did, each as "function file:line caller" of the package. waits: for a value.
+    uploads: copies to the GPU that it must wait for. copies: those that it need not.
     """
 
     def __init__(self) -> None:
@@ -172,7 +173,7 @@ def _where(name: str) -> str:
     for frame in reversed(traceback.extract_stack()):
         path = Path(frame.filename)
         if path.is_relative_to(ROOT / "sr3d"):
-            return f"{name} {path.relative_to(ROOT)}:{frame.lineno}"
+            return f"{name} {path.relative_to(ROOT)}:{frame.lineno} {frame.name}"
     return f"{name} (a test)"
 
 
@@ -209,6 +210,12 @@ def pretend_gpu(patch: pytest.MonkeyPatch) -> Iterator[PretendGpu]:
     from_numpy = torch.from_numpy  # which modes do not see
     patch.setattr(torch, "from_numpy", lambda array: from_numpy(array).as_subclass(OnHost))
     patch.setattr(engine, "_on", lambda device: nullcontext())
+    grouped = clip_grad._group_tensors_by_device_and_dtype  # asks the tensors past any mode
+    patch.setattr(
+        clip_grad,
+        "_group_tensors_by_device_and_dtype",
+        lambda tensors: {(GPU, dtype): group for (_, dtype), group in grouped(tensors).items()},
+    )
     for name, value in _CUDA.items():
         patch.setattr(torch.cuda, name, lambda *_, value=value: value)
     with PretendGpu() as gpu:

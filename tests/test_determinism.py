@@ -79,8 +79,9 @@ def convolved(x: SparseTensor) -> Tensor:
 
 
 def added(x: SparseTensor) -> Tensor:
-    even = x.pruned(x.sites.coords[:, 1] % 2 == 0)
-    return (even + x.pruned(x.sites.coords[:, 2] > 0)).features
+    even, upper = x.sites.coords[:, 1] % 2 == 0, x.sites.coords[:, 2] > 0
+    some, others = (x.pruned(mask.nonzero().squeeze(1)) for mask in (even, upper))
+    return (some + others).features
 
 
 def at_finer_cells(x: SparseTensor) -> Tensor:

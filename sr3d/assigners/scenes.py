@@ -3,13 +3,15 @@
 A batch is the anchors of all its scenes and the ground truths of all its scenes. An assigner
 compares each ground truth with the anchors of its scene alone: the rows of an (M, W) matrix, where
 W is the most anchors that a scene has. Shorter rows end in anchors at infinity. The matrix is made
-in parts, so memory does not grow with it; a GPU is waited for once, for its size.
+in parts, so memory does not grow with it. A GPU is waited for once, for its size, unless the host
+knows how many anchors there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -23,16 +25,27 @@ _SLACK = 1e-3  # relative: keeps what rounding moves within reach
 
 
 class Scenes(NamedTuple):
-    """The scene of each anchor, (N,) int64, and of each ground truth, (M,) int64, in any order."""
+    """The scene of each anchor, (N,) int64, and of each ground truth, (M,) int64, in any order.
+
+    counts: how many anchors each level has in each scene, where the host knows it.
+    """
 
     anchors: Tensor
     truths: Tensor
+    counts: Sequence[Sequence[int]] | None = None
 
     @staticmethod
     def one(anchors: Tensor, truths: Tensor) -> Scenes:
         """All anchors (N, …) and ground truths (M, …) are of one scene."""
         zero = torch.zeros((), dtype=torch.int64, device=anchors.device)
         return Scenes(zero.expand(len(anchors)), zero.expand(len(truths)))
+
+    def rows(self, by_level: bool) -> list[int] | None:
+        """Anchors of each scene, or of each level of each scene, that has some, if known."""
+        if self.counts is None:
+            return None
+        rows = chain(*self.counts) if by_level else map(sum, zip(*self.counts, strict=True))
+        return [count for count in rows if count]
 
 
 @dataclass(frozen=True)
@@ -54,7 +67,7 @@ class Rows:
     @staticmethod
     def make(anchors: Tensor, scenes: Scenes, levels: tuple[Tensor, Tensor] | None = None) -> Rows:
         """anchors: (N, 3), at least one. levels: (N,) and (M,) int64, where rows are by level."""
-        keys, truth_keys = (scene * MOST_LEVELS for scene in scenes)
+        keys, truth_keys = scenes.anchors * MOST_LEVELS, scenes.truths * MOST_LEVELS
         end = truth_keys + MOST_LEVELS
         if levels is not None:
             keys, truth_keys = keys + levels[0], truth_keys + levels[1]
@@ -68,7 +81,11 @@ class Rows:
         start = key.new_empty(count + 1)  # of each row; the last takes what starts none
         start.scatter_(0, torch.where(first, row, count), place)
         column = place - start[row]
-        height, width = (torch.stack([row[-1], column.max()]) + 1).tolist()
+        known = scenes.rows(by_level=levels is not None)
+        if known is None:
+            height, width = (torch.stack([row[-1], column.max()]) + 1).tolist()
+        else:
+            height, width = len(known), max(known)
 
         anchor = order.new_full((height + 1, width), -1)  # the last row has no anchors
         anchor[row, column] = order
@@ -105,7 +122,7 @@ class Rows:
 
     def pairs(self, part: slice, chosen: Tensor) -> tuple[Tensor, Tensor]:
         """Ground truths and anchors where an (m, W) mask of a part is set, by ground truth, then
-        anchor. It may not be set past the end of a row.
+        anchor. It may not be set past the end of a row. A GPU is waited for, to say how many.
         """
         row, column = chosen.nonzero().unbind(1)
         return row + part.start, self.anchor[self.of[part][row], column]

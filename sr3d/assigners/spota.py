@@ -234,7 +234,7 @@ def _cheap_pairs(pairs: _Pairs, rows: Rows, k: int) -> tuple[Tensor, Tensor, Ten
     for gt, anchor in zip(*(x.split(_PAIRS) for x in possible), strict=True):
         prior, rest = pairs.without_iou(gt, anchor)
         least = prior * (rest + _least(volume[anchor], gt_volume[gt]).clamp_(min=0))
-        cheap = (least <= bound[gt]).nonzero().squeeze(1)
+        cheap = (least <= bound[gt]).nonzero().squeeze(1)  # waits for a GPU, as for those above
         kept.append([x[cheap] for x in (gt, anchor, prior, rest)])
     gt, anchor, prior, rest = (torch.cat(x) for x in zip(*kept, strict=True))
     return gt, anchor, prior * (rest + pairs.of_iou(gt, anchor))

@@ -39,12 +39,16 @@ def class_targets(assigned: Tensor, gt_labels: Tensor) -> Tensor:
     return torch.cat([gt_labels, gt_labels.new_full((1,), -1)])[assigned]  # -1 takes the last
 
 
-def positive_rows(assigned: Tensor, count: int) -> Tensor:
-    """(count,) the rows of (N,) that are 0 or above, where their number is known.
+def positive_rows(assigned: Tensor, most: int | None = None) -> Tensor:
+    """(P,) the rows of (N,) that are 0 or above, ascending.
 
-    `nonzero` would wait for a GPU to say how many there are.
+    most: P, where there are no more than that; what fills up is -1. Without it a GPU is waited for,
+    to say how many there are.
     """
     positive = assigned >= 0
-    place = torch.where(positive, positive.cumsum(0) - 1, count)
+    if most is None:
+        return positive.nonzero().squeeze(1)
+    most = min(most, len(assigned))
+    place = torch.where(positive, positive.cumsum(0) - 1, most)
     row = torch.arange(len(assigned), device=assigned.device)
-    return row.new_empty(count + 1).scatter_(0, place, row)[:count]
+    return row.new_full((most + 1,), -1).scatter_(0, place, row)[:most]

@@ -16,14 +16,13 @@ from sr3d.losses.focal import positive_rows
 def quality_targets(logits: Tensor, assigned: Tensor, gt_labels: Tensor, ious: Tensor) -> Tensor:
     """(N, C) targets: q on the ground truth's class of every positive, 0 everywhere else.
 
-    assigned: (N,) index into gt_labels (M,), -1 for a negative. ious: (P,) of the positives in
-    their order.
+    assigned: (N,) index into gt_labels (M,), -1 for a negative. ious: (P,) of the `positive_rows`.
     """
-    targets = torch.zeros_like(logits)
+    targets = logits.new_zeros(len(logits) + 1, logits.shape[1])  # the last takes what fills up
     positive = positive_rows(assigned, len(ious))
     channel = gt_labels[assigned[positive]]
     targets[positive, channel] = ious.detach().clamp(0, 1).to(logits.dtype)
-    return targets
+    return targets[:-1]
 
 
 def quality_focal_loss(logits: Tensor, targets: Tensor, *, beta: float = 2.0) -> Tensor:

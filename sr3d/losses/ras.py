@@ -53,6 +53,7 @@ def ras_loss(
     beta: float = 1.0,
     form: str = "rank",
     rank_scope: str = "ground_truth",
+    most: int | None = None,
     alpha: float = 0.25,
     gamma: float = 2.0,
 ) -> Tensor:
@@ -67,9 +68,10 @@ def ras_loss(
         logits: (N, C) of the anchors of all scenes.
         assigned: (N,) index into the ground truth of all scenes, -1 for a negative.
         gt_labels: (M,) class indices.
-        ious: (P,) IoU of each positive's box with its ground truth, in the order of the anchors.
+        ious: (P,) IoU of the box of each of the `positive_rows` with its ground truth.
         gt_scenes: (M,) the scene of each ground truth; needed for rank_scope "image" alone.
         rank_scope: "ground_truth" or "image".
+        most: positives of one ground truth, if it is known that none has more.
 
     Returns:
         Scalar sum, for the caller to divide by max(1, P). Gradient flows to the logits only.
@@ -83,15 +85,17 @@ def ras_loss(
         case "ground_truth":
             group = owner
         case "image" if gt_scenes is not None:
-            group = gt_scenes[owner]
+            group, most = gt_scenes[owner], None
         case _:
             raise ValueError(f"rank_scope {rank_scope}: ground_truth, or image with gt_scenes")
 
+    # What fills up is alone in its group, so that it counts for nothing below.
+    group = group.where(positive >= 0, -1 - torch.arange(len(group), device=group.device))
     channel = targets[positive]
     logit = logits[positive, channel]
     quality = ious.detach().clamp(0, 1)
     scores = torch.stack([quality, logit.detach().sigmoid()])
-    rank_reg, rank_cls = soft_rank(scores, group, tau)
+    rank_reg, rank_cls = soft_rank(scores, group, tau, most)
     rank_cls = rank_cls.masked_fill(_lone(group), 0.0)
     distilled = rank_distillation_loss(logit, quality, rank_reg, beta=beta, form=form)
     # Eq. 7 rearranged: FL everywhere, plus r_cls (RDL - FL) on the positives.

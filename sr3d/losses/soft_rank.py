@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 @torch.no_grad()
-def soft_rank(scores: Tensor, groups: Tensor, tau: float = 0.1) -> Tensor:
+def soft_rank(scores: Tensor, groups: Tensor, tau: float = 0.1, most: int | None = None) -> Tensor:
     """Paper Eq. 9 and 10 (after Qin, Liu and Li 2010): r = exp(-R), near 1 for the highest score.
 
     R_i = 1/N_g · sum over the other members j of i's group of sigmoid((s_j - s_i) / tau), where
@@ -17,6 +17,7 @@ def soft_rank(scores: Tensor, groups: Tensor, tau: float = 0.1) -> Tensor:
         scores: (P,), or (S, P) for S kinds of score, each with its own ranks.
         groups: (P,) int64, equal for members of one group, in any order.
         tau: temperature, in the unit of the scores.
+        most: members of a group, if it is known that none has more; else a GPU is waited for.
 
     Returns:
         As scores, in (exp(-1), 1], without gradient: ranks are targets and weights.
@@ -26,14 +27,13 @@ def soft_rank(scores: Tensor, groups: Tensor, tau: float = 0.1) -> Tensor:
     group, order = groups.sort(stable=True)
     start = torch.searchsorted(group, group)
     count = torch.searchsorted(group, group, right=True) - start
-    column = torch.arange(len(group), device=group.device) - start
-    row = (column == 0).cumsum(0) - 1
-    height, width = (torch.stack([row[-1], column.max()]) + 1).tolist()  # waits for a GPU, once
+    place = torch.arange(len(group), device=group.device)
+    width = int(count.max()) if most is None else most
 
-    # One row a group, padded with -inf: no padding ranks higher than a member.
-    table = scores.new_full((*scores.shape[:-1], height, width), -torch.inf)
-    table[..., row, column] = scores[..., order]
-    above = torch.sigmoid((table[..., None, :] - table[..., :, None]) / tau)  # of member i: each j
-    above.diagonal(dim1=-2, dim2=-1).zero_()
-    rank = above.sum(dim=-1)[..., row, column] / count
+    # Each member beside all of its group, (P, width), which stand next to each other when sorted.
+    other = start[:, None] + torch.arange(width, device=group.device)
+    real = (other < (start + count)[:, None]) & (other != place[:, None])
+    score = scores[..., order]
+    above = torch.sigmoid((score[..., other.clamp(max=len(group) - 1)] - score[..., None]) / tau)
+    rank = above.where(real, 0).sum(dim=-1) / count
     return torch.empty_like(scores).index_copy_(-1, order, torch.exp(-rank))

@@ -16,7 +16,7 @@ from sr3d.assigners.tr3d import tr3d_assign
 from sr3d.config import AssignerConfig, LossConfig
 from sr3d.data.datasets import Dataset
 from sr3d.geometry.iou import paired_diou_loss, paired_iou
-from sr3d.losses.focal import class_targets, focal_loss
+from sr3d.losses.focal import class_targets, focal_loss, positive_rows
 from sr3d.losses.quality import quality_focal_loss, quality_targets, varifocal_loss
 from sr3d.losses.ras import ras_loss
 from sr3d.metrics.inconsistency import average_inconsistency
@@ -32,18 +32,30 @@ def detection_loss(
 ) -> LossTerms:
     """Eq. 8 over a batch; both terms are divided by its number of positives, as in TR3D."""
     assigned = assign(predictions, truth, dataset, assigner)
-    positive = (assigned >= 0).nonzero().squeeze(1)
-    owner = assigned[positive]
-    boxes, targets = predictions.boxes[positive], truth.boxes[owner]
-    legacy = loss.rotated_diou == "legacy"
-    count = max(1, len(positive))
+    most = most_of_each(assigner, assigned.device)
+    positive = positive_rows(assigned, None if most is None else most * len(truth.boxes))
+    real, owner = positive >= 0, assigned[positive]
+    targets = truth.boxes[owner]
+    # What fills up meets its own target: that is no loss, and has no gradient.
+    boxes = predictions.boxes[positive].where(real[:, None], targets)
+    legacy, positives = loss.rotated_diou == "legacy", real.sum()
+    count = positives.clamp(min=1)
     box = paired_diou_loss(boxes, targets, dataset.rotated, legacy).sum() / count
     with torch.no_grad():
         ious = paired_iou(boxes, targets, dataset.rotated).clamp(0, 1)
         score = predictions.logits[positive, truth.labels[owner]].sigmoid()
-        aic = average_inconsistency(score, ious)
-    cls = classification_loss(predictions.logits, assigned, truth, ious, loss) / count
-    return LossTerms(cls, box, len(positive), aic, divisor=len(positive))
+        aic = average_inconsistency(score, ious, real)
+    cls = classification_loss(predictions.logits, assigned, truth, ious, loss, most) / count
+    return LossTerms(cls, box, positives, aic, divisor=positives)
+
+
+def most_of_each(config: AssignerConfig, device: torch.device) -> int | None:
+    """How many anchors a ground truth gets at most, where a GPU would have to be waited for to say
+    how many there are; None on a CPU, and of assigners that do not bound it.
+    """
+    if device.type == "cpu":
+        return None
+    return {"spota": config.k, "tr3d": config.k, "fcaf3d": config.fcaf3d_top}.get(config.name)
 
 
 @torch.no_grad()
@@ -51,7 +63,7 @@ def assign(
     predictions: Predictions, truth: GroundTruth, dataset: Dataset, config: AssignerConfig
 ) -> Tensor:
     """(A,) index into the ground truth of the batch, -1 for a negative."""
-    scenes = Scenes(predictions.scenes, truth.scenes)
+    scenes = Scenes(predictions.scenes, truth.scenes, predictions.counts)
     match config.name:
         case "tr3d":
             return tr3d_assign(
@@ -106,7 +118,11 @@ def assign(
 
 
 def _levels(dataset: Dataset, truth: GroundTruth) -> Tensor:
-    """(M,) the level of each ground truth's class."""
+    """(M,) the level of each ground truth's class; where unknown, any: none is looked at then
+    (`config.check`).
+    """
+    if not dataset.levels:
+        return torch.zeros_like(truth.labels)
     return _on_device(dataset.levels, truth.labels.device)[truth.labels]
 
 
@@ -117,9 +133,16 @@ def _on_device(levels: tuple[int, ...], device: torch.device) -> Tensor:
 
 
 def classification_loss(
-    logits: Tensor, assigned: Tensor, truth: GroundTruth, ious: Tensor, config: LossConfig
+    logits: Tensor,
+    assigned: Tensor,
+    truth: GroundTruth,
+    ious: Tensor,
+    config: LossConfig,
+    most: int | None = None,
 ) -> Tensor:
-    """Scalar sum over all anchors and classes. ious: (P,) of the positives, in their order."""
+    """Scalar sum over all anchors and classes. ious: (P,) of the `positive_rows`. most: of one
+    ground truth, if known.
+    """
     match config.cls:
         case "focal":
             targets = class_targets(assigned, truth.labels)
@@ -143,6 +166,7 @@ def classification_loss(
                 beta=config.beta,
                 form=config.rdl_form,
                 rank_scope=config.rank_scope,
+                most=most,
                 alpha=config.focal_alpha,
                 gamma=config.focal_gamma,
             )

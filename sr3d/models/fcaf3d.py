@@ -14,11 +14,11 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from sr3d.config import Config, LossConfig, TestConfig
 from sr3d.geometry.boxes import centerness
 from sr3d.geometry.iou import paired_iou
-from sr3d.losses.focal import class_targets, focal_loss
+from sr3d.losses.focal import class_targets, focal_loss, positive_rows
 from sr3d.metrics.inconsistency import average_inconsistency
 from sr3d.models.backbone import MinkResNet
 from sr3d.models.base import Detector
-from sr3d.models.criterion import assign
+from sr3d.models.criterion import assign, most_of_each
 from sr3d.models.fcaf3d_network import FCAF3DHead, RawLevel, decode_distances
 from sr3d.models.folded_fcaf3d import FoldedFCAF3D
 from sr3d.models.layouts import FreeLayout
@@ -26,6 +26,7 @@ from sr3d.models.maps import backbone_maps
 from sr3d.models.outputs import Detections, GroundTruth, LossTerms, Predictions, anchors_of
 from sr3d.models.selection import suppress
 from sr3d.sparse import SparseTensor
+from sr3d.sparse.sites import count_scenes
 
 
 @dataclass(frozen=True)
@@ -52,18 +53,29 @@ class FCAF3D(Detector[CentredPredictions]):
     def levels(self, x: SparseTensor) -> list[RawLevel]:
         """Per level the neck's output, raw box outputs, class logits and centerness logits."""
         if self.config.engine == "native":
-            backbone_maps(x.sites, self.config, FreeLayout())  # first, as in TR3D
+            layout = FreeLayout()  # first, as in TR3D
+            backbone_maps(x.sites, self.config, layout)
+            count_scenes(layout.made)
         return self.bbox_head(self.backbone(x))
 
     def forward(self, x: SparseTensor) -> CentredPredictions:
         levels, reg, cls, center = zip(*self.run_network(x), strict=True)
         places = anchors_of([level.sites for level in levels], self.config.voxel_size)
         boxes = decode_distances(places[0], torch.cat(reg))
-        return CentredPredictions(*places, boxes, torch.cat(cls), torch.cat(center).squeeze(1))
+        return CentredPredictions(
+            *places,
+            boxes,
+            torch.cat(cls),
+            torch.cat(center).squeeze(1),
+            counts=[level.sites.counts for level in levels],
+        )
 
     def loss(self, predictions: CentredPredictions, truth: GroundTruth) -> LossTerms:
         assigned = assign(predictions, truth, self.dataset, self.assigner_config)
-        return centred_loss(predictions, assigned, truth, self.dataset.rotated, self.loss_config)
+        most = most_of_each(self.assigner_config, assigned.device)
+        return centred_loss(
+            predictions, assigned, truth, self.dataset.rotated, self.loss_config, most
+        )
 
     def folded(self) -> FoldedFCAF3D:
         return FoldedFCAF3D(self.config, self.backbone, self.bbox_head)
@@ -78,20 +90,25 @@ def centred_loss(
     truth: GroundTruth,
     rotated: bool,
     config: LossConfig,
+    most: int | None = None,
 ) -> LossTerms:
     """Focal, centerness and IoU loss of each scene by itself; the mean over the scenes.
 
-    assigned: (A,) index into the ground truth, -1 for a negative. A scene's classification and
-    centerness are divided by its positives, its IoU losses, weighted by true centerness, by the sum
-    of the weights. A scene without positives trains its classification alone.
+    assigned: (A,) index into the ground truth, -1 for a negative. most: see `most_of_each`. A
+    scene's classification and centerness are divided by its positives, its IoU losses, weighted by
+    true centerness, by the sum of the weights. A scene without positives trains its classification
+    alone.
     """
-    positive = (assigned >= 0).nonzero().squeeze(1)
-    owner, scene = assigned[positive], predictions.scenes[positive]
-    found, boxes = predictions[positive], truth.boxes[owner]
-    scenes = int(predictions.scenes.max()) + 1 if len(assigned) else 1
-    target = centerness(found.anchors, boxes)
-    count = torch.bincount(scene, minlength=scenes).clamp(min=1).to(target.dtype)
-    weights = target.new_zeros(scenes).index_add(0, scene, target).clamp(min=1e-6)
+    positive = positive_rows(assigned, None if most is None else most * len(truth.boxes))
+    real, owner = positive >= 0, assigned[positive]
+    scene, boxes = predictions.scenes[positive], truth.boxes[owner]
+    found = predictions[positive]
+    scenes = predictions.batch_size
+    # What fills the positives up has no part in any sum.
+    target = centerness(found.anchors, boxes).where(real, 0)
+    none = target.new_zeros(scenes)
+    count = none.index_add(0, scene, real.to(target.dtype)).clamp(min=1)
+    weights = none.index_add(0, scene, target).clamp(min=1e-6)
 
     targets = class_targets(assigned, truth.labels)
     focal = focal_loss(
@@ -99,13 +116,14 @@ def centred_loss(
     )
     cls = (focal.sum(dim=1) / count[predictions.scenes]).sum() / scenes
     entropy = binary_cross_entropy_with_logits(found.centerness, target, reduction="none")
-    center = (entropy / count[scene]).sum() / scenes
-    iou = paired_iou(found.boxes, boxes, rotated)
+    center = (entropy.where(real, 0) / count[scene]).sum() / scenes
+    iou = paired_iou(found.boxes.where(real[:, None], boxes), boxes, rotated)
     box = ((1 - iou) * target / weights[scene]).sum() / scenes
     with torch.no_grad():
         score = found.scores.gather(1, truth.labels[owner, None]).squeeze(1)
-        aic = average_inconsistency(score, iou.clamp(0, 1))
-    return LossTerms(cls, box, len(positive), aic, divisor=scenes, more={"center": center})
+        aic = average_inconsistency(score, iou.clamp(0, 1), real)
+    divisor = owner.new_full((), scenes)
+    return LossTerms(cls, box, real.sum(), aic, divisor, more={"center": center})
 
 
 def select_by_level(

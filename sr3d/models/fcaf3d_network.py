@@ -82,23 +82,29 @@ def _same(in_channels: int, channels: int) -> tuple[nn.Module, ...]:
 
 @torch.no_grad()
 def best_cells(scores: Tensor, counts: list[int], most: int) -> Tensor:
-    """(N,) mask of the `most` best of each scene, the earlier of equals. counts: rows of each."""
-    keep = torch.ones_like(scores, dtype=torch.bool)
-    for score, kept in zip(scores.split(counts), keep.split(counts), strict=True):
-        kept[score.sort(descending=True, stable=True).indices[most:]] = False
-    return keep
+    """Rows of the `most` best of each scene, ascending, of scores (N,); the earlier of equals.
+    counts: rows of each scene.
+    """
+    best, start = [], 0
+    for score in scores.split(counts):
+        order = score.sort(descending=True, stable=True).indices
+        best.append(order[:most].sort().values + start)
+        start += len(score)
+    return torch.cat(best)
 
 
 def prune(x: SparseTensor, scores: SparseTensor, most: int) -> SparseTensor:
     """The `most` cells of each scene where the coarser `scores` (n, 1), interpolated, are best; x
     itself where no scene has more.
     """
-    if max(x.sites.counts, default=0) <= most:
+    counts = x.sites.counts
+    if max(counts, default=0) <= most:
         return x
     order, expected = x.sites.in_order, interpolate(scores, x.sites)[:, 0]
-    keep = torch.empty_like(expected, dtype=torch.bool)
-    keep[order] = best_cells(expected[order], x.sites.counts, most)
-    return x.pruned(keep)
+    best = best_cells(expected[order], counts, most)
+    if isinstance(order, Tensor):
+        best = order[best].sort().values
+    return x.pruned(best, [min(count, most) for count in counts])
 
 
 def decode_distances(anchors: Tensor, reg: Tensor) -> Tensor:

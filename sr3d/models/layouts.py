@@ -69,12 +69,12 @@ class FreeLayout:
         return self._made(union), _inverse(mine, len(union)), _inverse(others, len(union))
 
     def pruned(self, x: Sites, scored: Sites, scores: Tensor, most: int) -> tuple[Sites, Tensor]:
-        rows = torch.arange(len(x), device=scores.device)
         if max(x.counts, default=0) <= most:
-            return x, rows
+            return x, torch.arange(len(x), device=scores.device)
         expected = interpolate(SparseTensor(scores[:, None], scored), x)[:, 0]
-        kept, sites = x.pruned(rows[:, None], best_cells(expected, x.counts, most))
-        return sites, kept[:, 0]
+        rows = best_cells(expected, x.counts, most)
+        _, sites = x.pruned(scores.new_empty(len(x), 0), rows)
+        return sites, rows
 
     def normed(self, features: Tensor, sites: Sites) -> Tensor:
         return instance_norm(features, sites.counts)

@@ -40,7 +40,8 @@ class Predictions:
 
     anchors: (A, 3) metres. levels, scenes: (A,) int64. strides: (A,) metres, the edge of an
     anchor's cell. boxes: (A, 7) decoded, differentiable. logits: (A, C). A detector that says more
-    adds fields of as many rows.
+    adds fields of as many rows. counts: how many anchors each level has in each scene, where the
+    host knows it; else a GPU is waited for.
     """
 
     anchors: Tensor
@@ -49,10 +50,19 @@ class Predictions:
     scenes: Tensor
     boxes: Tensor
     logits: Tensor
+    counts: Sequence[Sequence[int]] | None = field(default=None, kw_only=True)
 
     def __getitem__(self, rows: Tensor) -> Self:
         """Some rows, by index or mask."""
-        return type(self)(*(getattr(self, f.name)[rows] for f in dataclasses.fields(self)))
+        values = (getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "counts")
+        return type(self)(*(value[rows] for value in values))
+
+    @property
+    def batch_size(self) -> int:
+        """Number of scenes."""
+        if self.counts:
+            return len(self.counts[0])
+        return int(self.scenes.max()) + 1 if len(self.scenes) else 1
 
 
 def anchors_of(levels: Sequence[Sites], voxel_size: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -90,14 +100,14 @@ class LossTerms:
     more: further terms than `cls` and `box`, by name. positives: their number. aic: mean
     difference between score and IoU over the positives, 0 without any. divisor: what the terms
     were divided by, 0 where by 1 for want of it; times max(1, divisor) they are sums, which add up
-    over scenes.
+    over scenes. Both are int64 on the device, for nobody to wait.
     """
 
     cls: Tensor
     box: Tensor
-    positives: int
+    positives: Tensor
     aic: Tensor
-    divisor: int
+    divisor: Tensor
     more: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property

@@ -16,6 +16,7 @@ from sr3d.models.outputs import Detections, GroundTruth, LossTerms, Predictions,
 from sr3d.models.selection import select_detections
 from sr3d.models.tr3d_network import TR3DHead, TR3DNeck, decode_boxes
 from sr3d.sparse import SparseTensor
+from sr3d.sparse.sites import count_scenes
 
 
 class TR3D(Detector[Predictions]):
@@ -32,16 +33,19 @@ class TR3D(Detector[Predictions]):
     def levels(self, x: SparseTensor) -> list[tuple[SparseTensor, Tensor, Tensor]]:
         """Per level the neck's output (for its sites), raw box outputs and class logits."""
         if self.config.engine == "native":
-            # Coordinates first, which layers then find on the sites: a GPU is waited for while it
-            # has nothing to do.
-            tr3d_maps(x.sites, self.config, FreeLayout())
+            # Coordinates first, which layers then find on the sites, and the sizes of scenes, which
+            # instance norms and assigners ask for: a GPU is waited for while it has nothing to do.
+            layout = FreeLayout()
+            tr3d_maps(x.sites, self.config, layout)
+            count_scenes(layout.made)
         return [(level, *self.bbox_head(level)) for level in self.neck(self.backbone(x))]
 
     def forward(self, x: SparseTensor) -> Predictions:
         levels, reg, cls = zip(*self.run_network(x), strict=True)
         places = anchors_of([level.sites for level in levels], self.config.voxel_size)
         boxes = decode_boxes(places[0], torch.cat(reg))
-        return Predictions(*places, boxes, torch.cat(cls))
+        counts = [level.sites.counts for level in levels]
+        return Predictions(*places, boxes, torch.cat(cls), counts=counts)
 
     def loss(self, predictions: Predictions, truth: GroundTruth) -> LossTerms:
         return detection_loss(

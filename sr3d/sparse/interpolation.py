@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from sr3d.sparse.lookup import Frame, RowLookup, joined
@@ -27,8 +28,8 @@ def interpolate(x: SparseTensor, sites: Sites) -> Tensor:
     lookup = RowLookup(frame, frame.number(x.sites.coords))
     corner = frame.number(sites.coords)  # of the cell that holds the coordinate
     share = (sites.coords[:, 1:] % stride).to(x.features.dtype) / stride  # of the way to the next
+    padded = torch.cat([x.features, x.features.new_zeros(1, x.features.shape[1])])  # -1 is missing
     for offset in kernel_offsets(2):
-        weight = corner_weight(share, offset)[:, None]
-        hit, rows = lookup.find(corner + frame.shift(offset))
-        result = result.index_add(0, hit, weight[hit] * x.features[rows])
+        rows = lookup.rows(corner + frame.shift(offset))
+        result = result + corner_weight(share, offset)[:, None] * padded[rows]
     return result

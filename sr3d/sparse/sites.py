@@ -7,7 +7,8 @@ sites share its maps, and all of it goes when the tensors go.
 from __future__ import annotations
 
 import itertools
-from functools import cache, cached_property
+from collections.abc import Sequence
+from functools import cache
 from weakref import WeakKeyDictionary
 
 import torch
@@ -41,14 +42,19 @@ class Sites:
 
     coords: (N, 4) int32, batch index and integer coordinates that are multiples of `stride`.
     bounds: what is known of their lowest and highest values; derived sites inherit it, so that a
-    GPU has to be waited for only once.
+    GPU has to be waited for only once. counts: number of sites of each scene, where it is known.
     """
 
     def __init__(
-        self, coords: Tensor, stride: int, batch_size: int, bounds: Bounds | None = None
+        self,
+        coords: Tensor,
+        stride: int,
+        batch_size: int,
+        bounds: Bounds | None = None,
+        counts: list[int] | None = None,
     ) -> None:
         self.coords = coords
-        self._bounds = bounds
+        self._bounds, self._counts = bounds, counts
         self.stride = stride
         self.batch_size = batch_size
         self._strided: dict[int, Sites] = {}
@@ -90,12 +96,14 @@ class Sites:
     def __len__(self) -> int:
         return len(self.coords)
 
-    @cached_property
+    @property
     def counts(self) -> list[int]:
-        """Number of sites of each scene."""
-        if self.batch_size == 1:
-            return [len(self)]  # without waiting for a GPU
-        return torch.bincount(self.coords[:, 0].long(), minlength=self.batch_size).tolist()
+        """Number of sites of each scene. A GPU is waited for when they are first asked for, unless
+        `count_scenes` did before.
+        """
+        count_scenes([self])
+        assert self._counts is not None
+        return self._counts
 
     @property
     def in_order(self) -> Tensor | slice:
@@ -150,10 +158,14 @@ class Sites:
             self._unions[other] = (union, *rows)
         return self._unions[other]
 
-    def pruned(self, features: Tensor, keep: Tensor) -> tuple[Tensor, Sites]:
-        """(N, C) features and their cells, where the (N,) mask `keep` holds."""
-        sites = Sites(self.coords[keep], self.stride, self.batch_size, self.bounds)
-        return features[keep], sites
+    def pruned(
+        self, features: Tensor, rows: Tensor, counts: list[int] | None = None
+    ) -> tuple[Tensor, Sites]:
+        """(N, C) features and their cells at some rows, ascending. counts: how many of each scene,
+        where it is known.
+        """
+        sites = Sites(self.coords[rows], self.stride, self.batch_size, self.bounds, counts)
+        return features[rows], sites
 
     def kernel_map(self, out: Sites, kernel: int) -> KernelMap:
         """The map of a convolution from these sites to `out`: in = out + offset · this stride.
@@ -194,6 +206,21 @@ class Sites:
             out_rows.append(hit)
             in_rows.append(rows)
         return KernelMap.from_pairs(in_rows, out_rows, len(self), len(out), identity)
+
+
+def count_scenes(sets: Sequence[Sites]) -> None:
+    """Let sets of sites of one batch know their `counts`; one wait for a GPU serves them all."""
+    for sites in sets:
+        if sites.batch_size == 1:
+            sites._counts = [len(sites)]
+    unknown = [sites for sites in sets if sites._counts is None]
+    if not unknown:
+        return
+    scenes = [sites.coords[:, 0].long() for sites in unknown]
+    none = scenes[0].new_zeros(unknown[0].batch_size)
+    found = torch.stack([none.scatter_add(0, scene, torch.ones_like(scene)) for scene in scenes])
+    for sites, counts in zip(unknown, found.tolist(), strict=True):
+        sites._counts = counts
 
 
 def _sites(numbers: Tensor, frame: Frame) -> Sites:

@@ -46,6 +46,6 @@ class SparseTensor:
         total = total.index_add(0, mine, self.features).index_add(0, others, other.features)
         return SparseTensor(total, union)
 
-    def pruned(self, keep: Tensor) -> SparseTensor:
-        """Only the cells where the (N,) mask `keep` holds."""
-        return SparseTensor(*self.sites.pruned(self.features, keep))
+    def pruned(self, rows: Tensor, counts: list[int] | None = None) -> SparseTensor:
+        """Only the cells at some rows; see `Sites.pruned`."""
+        return SparseTensor(*self.sites.pruned(self.features, rows, counts))

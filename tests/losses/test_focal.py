@@ -75,4 +75,9 @@ def test_class_targets():
 def test_positive_rows_are_those_of_nonzero(assigned):
     assigned = torch.tensor(assigned, dtype=torch.int64)
     expected = (assigned >= 0).nonzero()[:, 0]
-    assert torch.equal(positive_rows(assigned, len(expected)), expected)
+    assert torch.equal(positive_rows(assigned), expected)
+    for most in range(len(expected), 8):
+        found = positive_rows(assigned, most)
+        assert len(found) == min(most, len(assigned))
+        assert torch.equal(found[: len(expected)], expected)
+        assert (found[len(expected) :] == -1).all()

@@ -61,6 +61,8 @@ def test_targets_hold_the_overlap_on_the_true_class_alone():
     targets = quality_targets(torch.zeros(4, 3), assigned, labels, ious)
     assert targets.tolist() == [[0.5, 0, 0], [0, 0, 0], [0, 0, 1.0], [0.25, 0, 0]]
     assert not targets.requires_grad
+    filled = quality_targets(torch.zeros(4, 3), assigned, labels, torch.cat([ious, ious[:1]]))
+    assert torch.equal(filled, targets)
 
 
 def test_a_positive_that_misses_is_a_negative_of_vfl():

@@ -133,6 +133,22 @@ def test_ras_equals_the_literal_transcription(form, scope):
         assert loss.item() == pytest.approx(expected, rel=1e-10)
 
 
+@pytest.mark.parametrize("scope", ["ground_truth", "image"])
+def test_what_fills_the_positives_up_counts_for_nothing(scope):
+    logits, assigned, labels, ious, scenes = batch(2)
+    assert len(ious) + 5 <= len(assigned)  # room for five more
+    most = int(assigned[assigned >= 0].bincount().max())
+
+    def loss_of(ious, most):
+        x = logits.clone().requires_grad_()
+        loss = ras_loss(x, assigned, labels, ious, scenes, rank_scope=scope, most=most)
+        return loss.detach(), torch.autograd.grad(loss, x)[0]
+
+    filled = torch.cat([ious, torch.full((5,), 0.7, dtype=DOUBLE)])
+    for known in (None, most, most + 3):
+        torch.testing.assert_close(loss_of(filled, known), loss_of(ious, None))
+
+
 def test_ras_by_hand():
     # Two positives of one ground truth (class 0 of 1), logits 0, q = 0.5 and 0.5: all ranks are
     # exp(-1/4) = r. Each: (1 - r) 0.0433217 + r (0.5 r + 0.25) ln 2.

@@ -17,6 +17,13 @@ def test_no_positive_is_no_inconsistency() -> None:
     assert average_inconsistency(torch.zeros(0), torch.zeros(0)).item() == 0
 
 
+def test_what_fills_the_positives_up_counts_for_nothing() -> None:
+    scores, ious = torch.tensor([0.9, 0.5, torch.nan]), torch.tensor([0.6, 0.4, 1.0])
+    value = average_inconsistency(scores, ious, torch.tensor([True, True, False]))
+    assert value.item() == pytest.approx((0.3 + 0.1) / 2)
+    assert average_inconsistency(scores, ious, torch.zeros(3, dtype=torch.bool)).item() == 0
+
+
 def test_refuses_what_would_broadcast() -> None:
     with pytest.raises(ValueError, match="scores"):
         average_inconsistency(torch.zeros(3), torch.zeros(3, 1))

@@ -112,6 +112,14 @@ def test_assignment_points_into_the_batch() -> None:
     assert torch.bincount(assigned[positive], minlength=8).max() <= 6
 
 
+@pytest.mark.parametrize("assigner", [name for name in ASSIGNERS if name != "tr3d"])
+def test_levels_that_nobody_knows_are_not_looked_at(assigner: str) -> None:
+    pred, gt = predictions([200, 150], SYNTHETIC), truth([3, 5], SYNTHETIC)
+    config = AssignerConfig(name=assigner)  # type: ignore[arg-type]
+    unknown = dataclasses.replace(SYNTHETIC, levels=())
+    assert torch.equal(assign(pred, gt, unknown, config), assign(pred, gt, SYNTHETIC, config))
+
+
 def test_identical_predictions_give_ranks_without_order() -> None:
     # All positives of a ground truth with equal scores and boxes: finite, and the same for each.
     n = 6

@@ -11,7 +11,8 @@ from torch import Tensor
 from sr3d.assigners import scenes
 from sr3d.config import AssignerConfig, LossConfig
 from sr3d.data.datasets import SYNTHETIC, SYNTHETIC_ROTATED, Dataset
-from sr3d.models.criterion import assign, detection_loss
+from sr3d.models import criterion
+from sr3d.models.criterion import assign, detection_loss, most_of_each
 from sr3d.models.outputs import GroundTruth, Predictions
 from sr3d.models.tr3d_network import decode_boxes
 from tests.assigners.waits import Waits
@@ -26,6 +27,7 @@ CONFIGS = {
     "align_ota": {},
     "fcaf3d": {"fcaf3d_limit": 4, "fcaf3d_top": 5},
 }
+UNBOUNDED = ("simota", "align_ota")  # where a ground truth may win more than it claims
 BOTH = (SYNTHETIC, SYNTHETIC_ROTATED)
 # Anchors of the fine and of the coarse level, and ground truths, of each scene.
 BATCHES = {
@@ -65,7 +67,8 @@ def batch(
     if m:
         boxes[::3] = gt[torch.randint(m, (len(boxes[::3]),), generator=g)]  # perfect, or far away
     logits = torch.randn(n, len(dataset.classes), generator=g).round()
-    pred = Predictions(anchors, levels, stride, of_anchor, boxes, logits)
+    counts = [fine.tolist(), coarse.tolist()]
+    pred = Predictions(anchors, levels, stride, of_anchor, boxes, logits, counts=counts)
     labels = torch.randint(len(dataset.classes), (m,), generator=g)
     truth = GroundTruth(gt, labels, of.repeat_interleave(truths))
     if shuffled:
@@ -120,8 +123,8 @@ def test_scenes_with_boxes_and_scenes_with_anchors_may_be_others(
     assert torch.equal(assigned, one_by_one(pred, truth, SYNTHETIC, config(name)))
 
 
-# Of an assignment: the sizes of the matrix, then each list of pairs.
-WAITS = {"spota": 3, "tr3d": 1, "fcaf3d": 2, "simota": 6, "align_ota": 6}
+# Of an assignment: each list of pairs; by overlaps also the candidates and their matrix.
+WAITS = {"spota": 2, "tr3d": 0, "fcaf3d": 1, "simota": 5, "align_ota": 5}
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -134,18 +137,66 @@ def test_a_gpu_is_waited_for_as_often_whatever_the_batch(name: str) -> None:
         assert waits.count == WAITS[name.split()[0]]
 
 
+def as_on_a_gpu(config: AssignerConfig, _: torch.device) -> int | None:
+    return most_of_each(config, torch.device("cuda"))
+
+
 @pytest.mark.parametrize("cls", ["focal", "qfl", "vfl", "ras"])
-def test_losses_wait_for_the_number_of_positives_and_the_size_of_groups(cls: str) -> None:
-    loss, counts = LossConfig(cls=cls), []  # type: ignore[arg-type]
-    for sizes in ([(60, 20, 2)], [(90, 40, 8)] * 7):
-        pred, truth = batch(sizes, SYNTHETIC, 0, shuffled=False)
-        with Waits() as waits:
-            detection_loss(pred, truth, SYNTHETIC, config("tr3d"), loss)
-        counts.append(waits.count)
-    assert counts[0] == counts[1]
-    with Waits() as boxes:
-        detection_loss(pred, truth, SYNTHETIC, config("tr3d"), LossConfig(cls="focal"))
-    assert counts[0] == boxes.count + (cls == "ras")
+def test_losses_wait_for_nothing_where_the_assigner_bounds_the_positives(
+    cls: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss = LossConfig(cls=cls)  # type: ignore[arg-type]
+    pred, truth = batch([(90, 40, 8)] * 7, SYNTHETIC, 0, shuffled=False)
+    with Waits() as waits:
+        detection_loss(pred, truth, SYNTHETIC, config("tr3d"), loss)
+    assert waits.count == 1 + (cls == "ras")  # on a CPU: the positives, the largest group
+    monkeypatch.setattr(criterion, "most_of_each", as_on_a_gpu)
+    with Waits() as waits:
+        detection_loss(pred, truth, SYNTHETIC, config("tr3d"), loss)
+    assert waits.count == 0
+
+
+@pytest.mark.parametrize("dataset", BOTH)
+@pytest.mark.parametrize("sizes", BATCHES.values(), ids=BATCHES)
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name not in UNBOUNDED])
+@pytest.mark.parametrize("cls", ["focal", "qfl", "ras"])
+def test_what_fills_the_positives_up_changes_nothing(
+    dataset: Dataset,
+    sizes: list[tuple[int, int, int]],
+    name: str,
+    cls: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pred, truth = batch(sizes, dataset, 0, shuffled=True)
+    if sizes in (BATCHES["alike"], BATCHES["one"]):  # whose last anchor is taken to fill up:
+        pred.anchors[-1], pred.boxes[-1, 3:6] = 100.0, torch.inf  # nobody's, with a senseless box
+
+    def found() -> list[Tensor]:
+        leaves = [pred.boxes.clone().requires_grad_(), pred.logits.clone().requires_grad_()]
+        given = dataclasses.replace(pred, boxes=leaves[0], logits=leaves[1])
+        loss = LossConfig(cls=cls)  # type: ignore[arg-type]
+        terms = detection_loss(given, truth, dataset, config(name), loss)
+        gradients = torch.autograd.grad(terms.total, leaves)
+        return [terms.cls, terms.box, terms.aic, terms.positives, *gradients]
+
+    expected = found()
+    monkeypatch.setattr(criterion, "most_of_each", as_on_a_gpu)
+    for one, other in zip(found(), expected, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_no_ground_truth_gets_more_than_is_promised(name: str) -> None:
+    promised = as_on_a_gpu(config(name), torch.device("cpu"))
+    if promised is None:
+        assert name in UNBOUNDED
+        return
+    most = 0
+    for sizes in BATCHES.values():
+        pred, truth = batch(sizes, SYNTHETIC, 0, shuffled=True)
+        assigned = assign(pred, truth, SYNTHETIC, config(name))
+        most = max(most, int(assigned[assigned >= 0].bincount().max()))
+    assert most == promised
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -154,7 +205,8 @@ def test_losses_wait_for_the_number_of_positives_and_the_size_of_groups(cls: str
 def test_a_gpu_finds_the_same(name: str, dataset: Dataset) -> None:
     device = torch.device("cuda")
     pred, truth = batch(BATCHES["alike"], dataset, 0, shuffled=True)
-    there = Predictions(*(value.to(device) for value in vars(pred).values()))
+    fields = {name: value.to(device) for name, value in vars(pred).items() if name != "counts"}
+    there = Predictions(**fields)
     expected = assign(pred, truth, dataset, config(name))
     found = assign(there, truth.to(device), dataset, config(name)).cpu()
     # Costs may differ in the last bit, which decides between near-equals.

@@ -229,9 +229,9 @@ def test_eight_outputs_against_a_literal_reference(seed: int) -> None:
 
 def test_best_cells_by_hand() -> None:
     scores = torch.tensor([3.0, 1, 2, 2, 9, 8, 7])
-    assert best_cells(scores, [4, 3], 2).tolist() == [True, False, True, False, True, True, False]
-    assert best_cells(scores, [4, 3], 3).tolist() == [True, False, True, True, True, True, True]
-    assert best_cells(scores, [4, 0, 3], 9).all()
+    assert best_cells(scores, [4, 3], 2).tolist() == [0, 2, 4, 5]
+    assert best_cells(scores, [4, 3], 3).tolist() == [0, 2, 3, 4, 5, 6]
+    assert best_cells(scores, [4, 0, 3], 9).tolist() == list(range(7))
 
 
 def two_scenes(seed: int, n: int, stride: int, channels: int) -> SparseTensor:
@@ -254,6 +254,8 @@ def test_pruning_keeps_exactly_the_best_cells_of_each_scene(seed: int, most: int
         expected = {tuple(x.sites.coords[i].tolist()) for i in best}
         assert {c for c in kept if c[0] == scene} == expected
     assert pruned.sites.stride == 2
+    assert pruned.sites.counts == [min(most, count) for count in x.sites.counts]
+    assert sum(pruned.sites.counts) == len(kept)
     if max(x.sites.counts) <= most:
         assert pruned is x
 

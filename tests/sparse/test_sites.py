@@ -160,7 +160,7 @@ def test_union() -> None:
     found = dict(zip(cells(total.sites.coords), total.features[:, 0].tolist(), strict=True))
     assert found == {(0, 1, 0, 0): 11, (0, -4, 2, 2): 2, (1, 0, 0, 0): 3, (0, 9, 9, 9): 20}
     # Where one side holds the other, its sites and so its maps are used on.
-    inside = a.pruned(torch.tensor([True, False, False]))
+    inside = a.pruned(torch.tensor([0]))
     assert (a + inside).sites is a.sites
     assert (inside + a).sites is a.sites
 
@@ -168,10 +168,13 @@ def test_union() -> None:
 def test_pruning_keeps_rows_in_order() -> None:
     coords = random_coords(40, 2, -4, 4, seed=1)
     x = SparseTensor.from_coords(coords, torch.arange(len(coords) * 2.0).view(-1, 2))
-    keep = x.features[:, 0] % 4 == 0
-    pruned = x.pruned(keep)
-    assert torch.equal(pruned.sites.coords, x.sites.coords[keep])
-    assert torch.equal(pruned.features, x.features[keep])
+    rows = (x.features[:, 0] % 4 == 0).nonzero().squeeze(1)
+    pruned = x.pruned(rows)
+    assert torch.equal(pruned.sites.coords, x.sites.coords[rows])
+    assert torch.equal(pruned.features, x.features[rows])
+    told = x.pruned(rows, pruned.sites.counts)
+    assert torch.equal(told.features, pruned.features)
+    assert told.sites.counts == pruned.sites.counts
 
 
 def test_unique_takes_the_first_point_of_a_cell() -> None:

@@ -122,8 +122,8 @@ def test_pooling(engine: Engine, mode: Any, kernel: int, factor: int) -> None:
 
 
 def unlike(coords: Tensor, rest: int) -> Tensor:
-    """(N,) mask: two thirds of the cells of stride 2, which two depends on `rest`."""
-    return coords[:, 1:].sum(dim=1) // 2 % 3 != rest
+    """Rows of two thirds of the cells of stride 2, which two depends on `rest`."""
+    return (coords[:, 1:].sum(dim=1) // 2 % 3 != rest).nonzero().squeeze(1)
 
 
 def cells_unlike(x: Rows, rest: int) -> Rows:

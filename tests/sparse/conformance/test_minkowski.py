@@ -154,7 +154,7 @@ def test_no_cell_at_all_is_refused() -> None:
 def test_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(minkowski, "find_spec", lambda name: None)
     minkowski._library.cache_clear()
-    with pytest.raises(InputError, match=r"not installed; envs/openmmlab\.sh builds it"):
+    with pytest.raises(InputError, match=r"not installed; --set model\.engine=native"):
         build_detector(tiny(ON_MINKOWSKI)).detect(torch.rand(50, 6))
     minkowski._library.cache_clear()
 

@@ -1,0 +1,74 @@
+"""What the host waits for in a training step on a GPU, place by place; see `tests.pretend_gpu`.
+
+Before the network begins a GPU has nothing to do but the last step's rest, so waiting there costs
+little. From then on it should have work queued up to the end of the step.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from torch import nn
+
+from sr3d.config import default_config
+from sr3d.distributed import ALONE, backward
+from sr3d.models.fcaf3d import FCAF3D
+from sr3d.sparse import functional
+from sr3d.training import batch_loss, optimizer_of
+from tests.pretend_gpu import pretend_gpu
+from tests.sparse import triton_cases  # noqa: F401 (sets Triton up before it is imported)
+from tests.test_pretend_gpu import detector, on_host, same, scene, step
+
+# Function: how often. The bounds of the points, their voxels, the number of cells of each further
+# set, and how many of them each scene has, for all sets at once.
+CELLS = {"_bounds_of": 1, "unique": 1, "unique_numbers": 10, "count_scenes": 1}
+CELLS_OF_FCAF3D = {**CELLS, "unique_numbers": 5}
+# Which pairs of a box and an anchor may be among the cheapest, by their distance and volume, and
+# which of them by all but their overlap: how many depends on what the network says.
+PAIRS_OF_SPOTA = {"pairs": 1, "_cheap_pairs": 1}
+# On each of two levels, which cells are there depends on scores: the number that grows, of the
+# union, and of each scene. Then the pairs of a box and an anchor inside.
+GROWN_LEVELS = {"unique_numbers": 2 * 2, "count_scenes": 2, "pairs": 1}
+CONSTANTS = {"_steps", "_significance", "_on_device"}  # copied to the GPU once, then kept
+
+STEPS = {
+    "sr3d": (CELLS, PAIRS_OF_SPOTA),
+    "tr3d": (CELLS, {}),
+    "fcaf3d": (CELLS_OF_FCAF3D, GROWN_LEVELS),
+}
+
+
+@pytest.mark.parametrize("setting", STEPS)
+def test_a_step_waits_for_sizes_that_the_host_cannot_know(
+    setting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenes = [scene(1), scene(2)]
+    model = detector(setting).train()
+    if isinstance(model, FCAF3D):
+        model.bbox_head.pts_prune = 60  # so that every level is pruned
+    expected, gradients = step(model, scenes)
+    begun: list[int] = []
+    with functional.engine("triton"), pretend_gpu(monkeypatch) as gpu:
+        model.get_submodule("backbone").register_forward_pre_hook(
+            lambda *_: begun.append(len(gpu.waits))
+        )
+        optimizer = optimizer_of(model, default_config("scannet").train)
+        optimizer.zero_grad(set_to_none=True)
+        found = batch_loss(model, [on_host(room) for room in scenes])
+        backward(found, model, ALONE, stop=False)
+        nn.utils.clip_grad_norm_(model.parameters(), 1e9)  # which clips nothing
+        optimizer.step()
+    callers = [wait.split()[-1] for wait in gpu.waits]
+    before, after = STEPS[setting]
+    assert Counter(callers[: begun[0]]) == before, gpu.waits
+    assert Counter(callers[begun[0] :]) == after, gpu.waits
+    assert {upload.split()[-1] for upload in gpu.uploads} <= CONSTANTS
+    same(found, expected, model, gradients)
+
+
+def test_an_instance_norm_finds_its_scenes_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, room = detector("spota by class, instance norm").train(), on_host(scene(1))
+    with functional.engine("torch"), pretend_gpu(monkeypatch) as gpu:
+        model(model.voxels([room.points, room.points], [room.colors, room.colors]))
+    assert sum("count_scenes" in wait for wait in gpu.waits) == 1
