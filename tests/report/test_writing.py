@@ -103,7 +103,8 @@ def test_chosen_data_sets_are_shown_even_without_results(results, tmp_path):
 
 
 def test_without_any_run_the_report_is_of_the_papers_data_and_says_not_run(tmp_path):
-    names = written(tmp_path / "nowhere", tmp_path / "out", ["table1", "fig8"])
+    (tmp_path / "empty").mkdir()
+    names = written(tmp_path / "empty", tmp_path / "out", ["table1", "fig8"])
     assert {"table1_scannet.md", "table1_sunrgbd.md", "index.html"} <= set(names)
     assert {row["verdict"] for row in claims(tmp_path / "out")} == {"not run", "not checkable here"}
     page = (tmp_path / "out" / "index.html").read_text()

@@ -59,12 +59,18 @@ def test_without_the_group_it_is_what_it_was(data: Path) -> None:
         (["own.classes=[a, a]", "own.levels=[0, 0]"], "must be different names"),
         (["own.levels=[0]"], "must be as many numbers as own.classes"),
         (["own.levels=[0, 2]"], r"must be 0 \(fine\) or 1 \(coarse\) each"),
-        (["dataset=scannet"], "must be empty unless dataset=own"),
+        (["dataset=scannet"], "brings values of its own"),
     ],
 )
 def test_a_group_that_makes_no_sense_is_refused(overrides: list[str], told: str) -> None:
     with pytest.raises(InputError, match=told):
         default_config("own", OWN).with_overrides(overrides)
+
+
+def test_the_classes_of_ones_own_data_belong_to_no_other_data_set() -> None:
+    value = default_config("own", OWN).to_dict() | {"dataset": "scannet"}
+    with pytest.raises(InputError, match="must be empty unless dataset=own"):
+        config_from_dict(value)
 
 
 def test_few_scenes_are_gone_through_more_often(data: Path) -> None:
