@@ -71,25 +71,23 @@ def _floor(subject: Subject, points: int, repeats: int) -> Row:
     source = Floor(subject.config.dataset, points)
     _log.info("detection on %s", source)
     repeats = min(repeats, _REPEATS_A_FLOOR)
-    try:
-        found = in_fresh_process(
-            measure_detection, subject, source, repeats, sample=False, details=False
-        )
-    except OutOfMemory as error:
-        _log.warning("%d points: %s", points, error)
-        return Row(points, None, str(error))
-    return Row(points, found)
+    return _row(points, subject, source, repeats, sample=False, details=False)
 
 
 def _candidates(plan: Plan, count: int) -> Row:
     _log.info("detection with the %d best boxes kept for NMS", count)
     config = plan.subject.config.with_overrides([f"test.nms_pre={count}"])
     subject = replace(plan.subject, config=config)
+    return _row(count, subject, plan.source, plan.repeats)
+
+
+def _row(size: int, subject: Subject, source: Source, repeats: int, **how: bool) -> Row:
+    """At one size; how: as `measure_detection` takes it."""
     try:
-        return Row(count, in_fresh_process(measure_detection, subject, plan.source, plan.repeats))
+        return Row(size, in_fresh_process(measure_detection, subject, source, repeats, **how))
     except OutOfMemory as error:
-        _log.warning("%d boxes: %s", count, error)
-        return Row(count, None, str(error))
+        _log.warning("%d: %s", size, error)
+        return Row(size, None, str(error))
 
 
 def _facts(plan: Plan) -> dict[str, Any]:

@@ -8,11 +8,10 @@ PUBLISHED = {
 }
 
 
-def finished(dataset: str, setting: str) -> list[Path]:
-    """Folders of the trainings of this experiment that have ended; others' may lie beside them."""
+def trained(dataset: str, setting: str) -> int:
+    """How many trainings of this experiment have ended; others' may lie beside them."""
     folder = Path(EXPERIMENT["results"], dataset, setting)
-    trained = [folder / f"train{i}" for i in range(EXPERIMENT["trainings"])]
-    return [run for run in trained if (run / "run.json").exists()]
+    return sum((folder / f"train{i}" / "run.json").exists() for i in range(EXPERIMENT["trainings"]))
 
 
 def tested(dataset: str, setting: str, tests: int) -> list[int]:
@@ -33,7 +32,7 @@ def planned_job(dataset: str, setting: str, tests: int) -> dict:
         "trainings": EXPERIMENT["trainings"],
         "tests": tests,
         "tests_of": SETTINGS[setting].get("tests_of"),
-        "done_trainings": len(finished(dataset, setting)),
+        "done_trainings": trained(dataset, setting),
         "done_tests": tested(dataset, setting, tests),
     }
 
