@@ -70,7 +70,7 @@ class LossConfig:
     focal_gamma: float = 2.0  # the higher, the less easy anchors count
     tau: float = 0.1  # Eq. 9: temperature of the soft ranks
     beta: float = 1.0  # Eq. 6: exponent of the rank
-    rdl_form: Literal["rank", "printed", "bracket"] = "rank"  # Eq. 6, see losses/ras.py
+    rdl_form: Literal["rank", "position", "printed", "bracket"] = "rank"  # Eq. 6: losses/ras.py
     rank_scope: Literal["ground_truth", "image"] = "ground_truth"  # ranks among whose
     qfl_beta: float = 2.0  # QFL: exponent of |q - p|
     vfl_alpha: float = 0.75  # VFL: weight of negatives

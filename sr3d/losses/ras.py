@@ -20,7 +20,9 @@ def rank_distillation_loss(
     - "bracket": -(1 - r)^beta [q log s + (1 - q) log(1 - s)], the weight on cross entropy with
       the target q and no q in front; least at s = q;
     - "rank": "printed" with a = r^beta: the better localised, the larger the pull upwards, as the
-      paper's text says of it. The default: what was measured is in docs/readings.md.
+      paper's text says of it. The default: docs/readings.md has the measurements;
+    - "position": "printed" with a = (1 - R)^beta, where R = -ln r is the rank of Eq. 9, 0 for the
+      best. The printed formula with the other of the paper's two ranks: it agrees with the text.
 
     Args:
         logits: (P,), s = sigmoid(logit) on the channel of the ground truth's class.
@@ -39,6 +41,9 @@ def rank_distillation_loss(
             return -((1 - r) ** beta) * (q * log_s + (1 - q) * log_not_s)
         case "rank":
             return -(r**beta * q * log_s + q * (1 - q) * log_not_s)
+        case "position":
+            share_not_above = (1 + r.log()).clamp(min=0)  # 1 - R; rounding may put r below 1/e
+            return -(share_not_above**beta * q * log_s + q * (1 - q) * log_not_s)
     raise ValueError(f"unknown form of Eq. 6: {form}")
 
 

@@ -7,7 +7,7 @@ from sr3d.losses.focal import focal_loss
 from sr3d.losses.ras import rank_distillation_loss, ras_loss
 from sr3d.losses.soft_rank import soft_rank
 
-FORMS = ("printed", "bracket", "rank")
+FORMS = ("printed", "bracket", "rank", "position")
 DOUBLE = torch.float64
 
 
@@ -19,7 +19,7 @@ def literal_rdl(x, q, r, beta, form):
     s = sigmoid(x)
     if form == "bracket":
         return -((1 - r) ** beta) * (q * math.log(s) + (1 - q) * math.log(1 - s))
-    weight = (1 - r if form == "printed" else r) ** beta
+    weight = {"printed": 1 - r, "rank": r, "position": 1 + math.log(r)}[form] ** beta
     return -(weight * q * math.log(s) + q * (1 - q) * math.log(1 - s))
 
 
@@ -64,9 +64,10 @@ def batch(seed=0, anchors=60, truths=8, classes=4):
 
 def test_rdl_by_hand():
     # s = 1/2, q = 0.6, r = 0.8, beta = 1, ln 2 = 0.6931472:
-    # printed (0.2·0.6 + 0.6·0.4) ln 2, bracket 0.2 (0.6 + 0.4) ln 2, rank (0.8·0.6 + 0.24) ln 2.
+    # printed (0.2·0.6 + 0.6·0.4) ln 2, bracket 0.2 (0.6 + 0.4) ln 2, rank (0.8·0.6 + 0.24) ln 2,
+    # position ((1 + ln 0.8)·0.6 + 0.24) ln 2 with ln 0.8 = -0.22314355.
     one = [torch.tensor([value], dtype=DOUBLE) for value in (0.0, 0.6, 0.8)]
-    for form, weight in zip(FORMS, (0.36, 0.2, 0.72), strict=True):
+    for form, weight in zip(FORMS, (0.36, 0.2, 0.72, 0.70611387), strict=True):
         loss = rank_distillation_loss(*one, form=form)
         torch.testing.assert_close(loss, torch.tensor([weight * math.log(2)], dtype=DOUBLE))
     # beta = 2, printed: (0.04·0.6 + 0.24) ln 2.
@@ -107,6 +108,8 @@ def test_rdl_is_least_where_the_notes_say(form, tau, beta, expected):
         ("bracket", (0.85, 0.35), [0.85, 0.76, 0.68, 0.61, 0.55, 0.50]),
         ("bracket", (0.30, 0.05), [0.46, 0.42, 0.39, 0.36, 0.34, 0.31]),
         ("rank", (0.85, 0.35), [0.86, 0.77, 0.68, 0.62, 0.57, 0.55]),
+        ("position", (0.85, 0.35), [0.86, 0.76, 0.67, 0.59, 0.53, 0.50]),
+        ("position", (0.30, 0.05), [0.58, 0.56, 0.55, 0.55, 0.55, 0.58]),
     ],
 )
 def test_training_on_ras_settles_where_the_notes_say(form, ious, expected):
