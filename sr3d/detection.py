@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import torch
 
-from sr3d.data.scans import Reading, Scan, read_scan
+from sr3d.data.scans import Scan
 from sr3d.errors import InputError
 from sr3d.geometry.boxes import Boxes
 from sr3d.models.outputs import Detections
@@ -42,7 +42,7 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class Found:
-    """A scan with its detections, best first, in upright metres.
+    """A scan with its detections, best first, in the frame of `scan.points`.
 
     file: where the scan is from. name: of its outputs, a relative path. classes: of the labels.
     """
@@ -73,11 +73,13 @@ def detect_files(
     model: ScanDetector,
     classes: Sequence[str],
     scans: Sequence[tuple[Path, Path]],
-    reading: Reading,
+    read: Callable[[Path], Scan],
     score_thr: float,
     each: Callable[[Found], None],
 ) -> None:
-    """Detect in every scan, a file and its name, and hand what was found to `each`.
+    """Detect in every scan, a file and its name, and pass the boxes to `each`.
+
+    read: from a file to a scan in the frame that the model takes.
 
     Raises:
         InputError: after all other scans, if some failed; at once if there is only one.
@@ -85,7 +87,7 @@ def detect_files(
     failed = []
     for path, name in scans:
         try:
-            scan = read_scan(path, reading)
+            scan = read(path)
             found = detect_in_scan(model, scan, score_thr)
             each(Found(str(path), name, scan, found, classes))
         except InputError as error:
@@ -107,7 +109,7 @@ def describe(found: Found, model: ModelFacts, score_thr: float) -> dict[str, Any
         detections.labels.tolist(),
         detections.scores.tolist(),
         *(part.tolist() for part in boxes),
-        detections.boxes[:, 6].tolist(),
+        (detections.boxes[:, 6] + frame.walls).tolist(),
         strict=True,
     )
     return {
@@ -121,6 +123,7 @@ def describe(found: Found, model: ModelFacts, score_thr: float) -> dict[str, Any
             "metres_per_unit": frame.scale,
             "origin": frame.origin.tolist(),
             "rotation": frame.rotation.tolist(),
+            "walls": frame.walls,
         },
         "facts": [fact._asdict() for fact in scan.facts],
         "model": asdict(model),

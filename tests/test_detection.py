@@ -132,7 +132,7 @@ def test_the_first_of_equal_scans_is_not_changed_by_the_second(thin: TR3D, tmp_p
         write_any(tmp_path / name, points, colors)
     found: list[Found] = []
     scans = [(tmp_path / name, Path(name)) for name in ("a.ply", "b.npz")]
-    detect_files(thin, thin.dataset.classes, scans, Reading(), 0.2, found.append)
+    detect_files(thin, thin.dataset.classes, scans, read_scan, 0.2, found.append)
     assert all(
         torch.equal(one, other)
         for one, other in zip(found[0].detections, found[1].detections, strict=True)
@@ -257,7 +257,7 @@ def test_bad_commands_are_told_before_anything_runs(
 def test_a_scan_alone_fails_at_once(thin: TR3D, tmp_path: Path) -> None:
     (tmp_path / "a.npy").write_text("x")
     with pytest.raises(InputError, match=r"a\.npy: not a readable NPY file"):
-        detect_files(thin, (), [(tmp_path / "a.npy", Path("a.npy"))], Reading(), 0.3, print)
+        detect_files(thin, (), [(tmp_path / "a.npy", Path("a.npy"))], read_scan, 0.3, print)
 
 
 def test_the_python_of_the_documentation_runs(

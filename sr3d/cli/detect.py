@@ -13,6 +13,7 @@ from sr3d.errors import InputError
 
 if TYPE_CHECKING:
     from sr3d.data.datasets import Dataset
+    from sr3d.data.scans import Scan
     from sr3d.data.scene import Scene
     from sr3d.detection import Found, ModelFacts, ScanDetector
 
@@ -52,6 +53,15 @@ def add_detect(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     outputs.add_argument("--view", metavar="FILE", help="also a page to look at, .html; likewise")
     add_scan_options(verb)
+    room = verb.add_argument_group("the room, found where it is not given")
+    room.add_argument(
+        "--walls", type=float, metavar="DEG",
+        help="degrees counter-clockwise from x to a wall; 0 does not turn the scan",
+    )  # fmt: skip
+    room.add_argument(
+        "--floor", type=float, metavar="Z",
+        help="height of the floor in upright metres; 0 does not move the scan",
+    )  # fmt: skip
     verb.set_defaults(verb=_detect)
 
 
@@ -62,12 +72,14 @@ def _detect(args: argparse.Namespace) -> None:
     # A GPU is leased before PyTorch looks for one.
     with lease_gpu(args.device):
         from sr3d.cli.detecting_model import choose_model
+        from sr3d.data.scans import read_scan
+        from sr3d.data.scans.room_frame import Room, into_room_frame
         from sr3d.detection import detect_files
         from sr3d.models.compiled import PRECISIONS
         from sr3d.runs import check_device
 
         check_device(args.device)
-        reading = reading_of(args)
+        reading, room = reading_of(args), Room(args.walls, args.floor)
         scans = _scans(args)
         detector, facts = choose_model(args)
         runner = detector.compile(PRECISIONS[args.compile]) if args.compile else detector
@@ -75,11 +87,14 @@ def _detect(args: argparse.Namespace) -> None:
             _demo(args, runner, detector.dataset, facts)
             return
 
+        def read(path: Path) -> Scan:
+            return into_room_frame(read_scan(path, reading), path, detector.dataset, room)
+
         def write(found: Found) -> None:
             _write(args, found, facts)
 
         classes = detector.dataset.classes
-        detect_files(runner, classes, scans, reading, args.score_thr, write)
+        detect_files(runner, classes, scans, read, args.score_thr, write)
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -10,7 +10,8 @@ from sr3d.errors import InputError
 
 @dataclass(frozen=True)
 class Dataset:
-    """classes: names, the label is the index. rotated: boxes have a yaw.
+    """classes: names, the label is the index. rotated: boxes have a yaw. floor_at_zero: the floor
+    of its scenes lies at z = 0; elsewhere the camera is the origin, or the height is unknown.
 
     levels: TR3D's `label2level`, 0 the fine level and 1 the coarse one: the larger half of the
     classes by mean size is coarse (SamsungLabs/tr3d configs and issue 9). Empty where unknown.
@@ -20,6 +21,7 @@ class Dataset:
     classes: tuple[str, ...]
     levels: tuple[int, ...]
     rotated: bool = False
+    floor_at_zero: bool = False
 
 
 SCANNET = Dataset(
@@ -30,6 +32,7 @@ SCANNET = Dataset(
         "bathtub", "garbagebin",
     ),
     levels=(0, 1, 0, 1, 1, 0, 1, 1, 0, 1, 1, 1, 0, 0, 0, 0, 1, 0),
+    floor_at_zero=True,
 )  # fmt: skip
 SUNRGBD = Dataset(
     name="sunrgbd",
@@ -44,6 +47,7 @@ S3DIS = Dataset(
     name="s3dis",
     classes=("table", "chair", "sofa", "bookcase", "board"),
     levels=(1, 0, 1, 1, 0),
+    floor_at_zero=True,
 )
 # Procedural rooms: ScanNet's names and levels for the classes that the generator builds.
 _ROOM_CLASSES = (
@@ -51,7 +55,7 @@ _ROOM_CLASSES = (
     "refrigerator", "toilet", "garbagebin",
 )  # fmt: skip
 _ROOM_LEVELS = tuple(SCANNET.levels[SCANNET.classes.index(name)] for name in _ROOM_CLASSES)
-SYNTHETIC = Dataset("synthetic", _ROOM_CLASSES, _ROOM_LEVELS)
+SYNTHETIC = Dataset("synthetic", _ROOM_CLASSES, _ROOM_LEVELS, floor_at_zero=True)
 SYNTHETIC_ROTATED = Dataset("synthetic_rotated", _ROOM_CLASSES, _ROOM_LEVELS, rotated=True)
 
 DATASETS = {d.name: d for d in (SCANNET, SUNRGBD, S3DIS, SYNTHETIC, SYNTHETIC_ROTATED)}

@@ -15,7 +15,7 @@ from sr3d.errors import InputError
 from sr3d.models.compiled import CompiledDetector
 from sr3d.models.folded import FoldedDetector
 from sr3d.models.outputs import Detections, GroundTruth, Level, LossTerms, Predictions
-from sr3d.models.scan import split_points
+from sr3d.models.scan import detect_on_floor, split_points
 from sr3d.models.voxelize import voxelize
 from sr3d.sparse import SparseTensor
 
@@ -86,7 +86,7 @@ class Detector(nn.Module, ABC, Generic[P]):
             engine = self.config.engine
             raise InputError(f"model.engine={engine} has no inference runner; take native")
         network = self.folded().to(dtype)
-        return CompiledDetector(network, self.config, self.test_config, self.dataset.rotated)
+        return CompiledDetector(network, self.config, self.test_config, self.dataset)
 
     def voxels(
         self,
@@ -108,14 +108,17 @@ class Detector(nn.Module, ABC, Generic[P]):
         return [Level(level.sites.coords[:, 1:], *outputs) for level, *outputs in levels]
 
     @torch.no_grad()
-    def detect(self, points: Any, colors: Any = None) -> Detections:
+    def detect(self, points: Any, colors: Any = None, floor: float | None = None) -> Detections:
         """Boxes of one scan, class by class, best score first. Deterministic.
 
-        points: (N, 6), or (N, 3) with `colors` (N, 3) in [0, 1]. Evaluation mode.
+        points: (N, 6), or (N, 3) with `colors` (N, 3): metres, z up, and [0, 1] or uint8. floor:
+        its height; None finds it, where the training scenes have theirs at zero. Evaluation mode.
 
         Raises:
-            InputError: empty or wrongly shaped input, or NaN.
+            InputError: empty or wrongly shaped input, NaN, or colours outside [0, 1].
         """
         self.eval()
-        xyz, colors = split_points(points, colors)
-        return self.select(self(self.voxels([xyz], [colors])))
+        return detect_on_floor(
+            lambda xyz, rgb: self.select(self(self.voxels([xyz], [rgb]))),
+            points, colors, floor, self.dataset,
+        )  # fmt: skip

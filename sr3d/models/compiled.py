@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from sr3d.config import ModelConfig, TestConfig
+from sr3d.data.datasets import Dataset
 from sr3d.models.fixed_pass import Candidates, Capacity, FixedPass
 from sr3d.models.folded import FoldedDetector
 from sr3d.models.layouts import FreeLayout
 from sr3d.models.maps import coarsest_stride
 from sr3d.models.outputs import Detections, anchors_of
-from sr3d.models.scan import split_points
+from sr3d.models.scan import detect_on_floor
 from sr3d.models.selection import suppress
 from sr3d.models.voxelize import voxelize
 
@@ -31,21 +32,23 @@ class CompiledDetector:
     """What `Detector.compile` returns. Coordinates, boxes and scores are float32 in any case."""
 
     def __init__(
-        self, network: FoldedDetector, config: ModelConfig, test: TestConfig, rotated: bool
+        self, network: FoldedDetector, config: ModelConfig, test: TestConfig, dataset: Dataset
     ) -> None:
-        self.network, self.config, self.test, self.rotated = network, config, test, rotated
+        self.network, self.config, self.test, self.dataset = network, config, test, dataset
         self.device = network.device
         self._recorded: _Recorded | None = None
 
     @torch.no_grad()
-    def detect(self, points: Any, colors: Any = None) -> Detections:
+    def detect(self, points: Any, colors: Any = None, floor: float | None = None) -> Detections:
         """As `Detector.detect`.
 
         Raises:
-            InputError: empty or wrongly shaped input, or NaN.
+            InputError: empty or wrongly shaped input, NaN, or colours outside [0, 1].
         """
-        xyz, rgb = (part.to(self.device) for part in split_points(points, colors))
-        return self.detect_points(xyz, rgb)
+        return detect_on_floor(
+            lambda xyz, rgb: self.detect_points(xyz.to(self.device), rgb.to(self.device)),
+            points, colors, floor, self.dataset,
+        )  # fmt: skip
 
     @torch.no_grad()
     def detect_points(self, points: Tensor, colors: Tensor) -> Detections:
@@ -82,13 +85,13 @@ class CompiledDetector:
         boxes = self.network.decode(anchors[top], found.reg[top])
         coarsest = coarsest_stride(self.config)
         return (
-            suppress(boxes, found.scores[top], self.test, self.rotated),
+            suppress(boxes, found.scores[top], self.test, self.dataset.rotated),
             Capacity.for_scenes_like(x.sites, layout, len(points), len(top), coarsest),
         )
 
     def fixed_pass(self, capacity: Capacity) -> FixedPass:
         """The pass that a graph would record, on any device."""
-        return FixedPass(self.network, self.config, self.test, self.rotated, capacity)
+        return FixedPass(self.network, self.config, self.test, self.dataset.rotated, capacity)
 
 
 class _Recorded:

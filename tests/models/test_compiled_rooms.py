@@ -56,10 +56,10 @@ def test_pruning_to_so_many_cells(most: int) -> None:
 def test_next_to_nothing(count: int, make: Make) -> None:
     model, points = make("scannet"), scan()
     capacity = capacity_for(model, points)
-    wanted = model.detect(points[:count])
+    wanted = model.detect(points[:count], floor=0)
     found = run_fixed(model, capacity, points[:count])
     assert not found.overflow
-    for ours in (found.detections(), model.compile().detect(points[:count])):
+    for ours in (found.detections(), model.compile().detect(points[:count], floor=0)):
         assert_alike(ours, wanted)
 
 
@@ -119,7 +119,7 @@ def test_a_larger_scan_makes_room_for_those_to_come(
     for points, after in steps:
         found = runner.detect_points(points[:, :3], points[:, 3:])
         assert (len(Replayed.made), Replayed.made[-1].calls) == after
-        assert_same(found, model.detect(points))
+        assert_same(found, model.detect(points, floor=0))
     assert Replayed.made[1].calls == 2  # the far scan was tried there, and did not fit
 
 
@@ -133,6 +133,8 @@ def test_a_scan_whose_nms_is_not_settled_records_nothing_anew(
     runner = model.compile()
     runner.device = SimpleNamespace(type="cuda")  # type: ignore[assignment]
     for _ in range(3):
-        assert_same(runner.detect_points(points[:, :3], points[:, 3:]), model.detect(points))
+        assert_same(
+            runner.detect_points(points[:, :3], points[:, 3:]), model.detect(points, floor=0)
+        )
     (only,) = Replayed.made
     assert only.calls == 2

@@ -232,17 +232,31 @@ def read_alignment(path: Path) -> Array:
 
     Only test scans lack it, and they have no objects either; so its absence is an error here.
     """
+    if not path.exists():
+        raise InputError(f"{path}: no such file; download the scan again")
+    matrix = find_alignment(path)
+    if matrix is None:
+        raise InputError(
+            f"{path}: no axisAlignment, which every train and val scan has; download it again"
+        )
+    return matrix
+
+
+def find_alignment(path: Path) -> Array | None:
+    """As `read_alignment`; None if there is no such file, or no such line in it.
+
+    Raises:
+        InputError: not a text file, or a matrix that does not turn about z and shift.
+    """
+    if not path.exists():
+        return None
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; download the scan again") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a text file ({error}); download the scan again") from None
     values = {key.strip(): value for key, _, value in (line.partition("=") for line in lines)}
     if "axisAlignment" not in values:
-        raise InputError(
-            f"{path}: no axisAlignment, which every train and val scan has; download it again"
-        )
+        return None
     return check_alignment(values["axisAlignment"].split(), f"{path}: axisAlignment")
 
 

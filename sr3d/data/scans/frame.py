@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,13 +38,15 @@ class FileBoxes(NamedTuple):
 class Frame:
     """Upright metres are `scale * rotation @ (x - origin)`.
 
-    rotation: (3, 3). origin: (3,) in the scan's unit. up: as `up_vector` takes it.
+    rotation: (3, 3). origin: (3,) in the scan's unit. up: as `up_vector` takes it. walls: radians
+    by which the rotation turns the upright scan clockwise, so that its walls lie along x and y.
     """
 
     up: str = "z"
     unit: str = "m"
     rotation: Array = field(default_factory=lambda: np.eye(3))
     origin: Array = field(default_factory=lambda: np.zeros(3))
+    walls: float = 0.0
 
     @staticmethod
     def of(points: Array, up: str, unit: str) -> Frame:
@@ -60,15 +62,19 @@ class Frame:
 
     def upright(self, points: Array) -> Array:
         """(N, 3) of the file to float32 metres, z up."""
-        if self.unit == "m" and self.up == "z" and not self.origin.any():
+        if self.unit == "m" and self.up == "z" and not self.origin.any() and self.walls == 0:
             return np.ascontiguousarray(points, dtype=np.float32)
         moved = (points.astype(np.float64) - self.origin) @ (self.rotation.T * self.scale)
         return np.ascontiguousarray(moved, dtype=np.float32)
 
+    def moved(self, walls: float, turn: Array, shift: Array) -> Frame:
+        """This frame followed by a turn (3, 3) by -walls about z, and a shift (3,) in metres."""
+        rotation = turn @ self.rotation
+        origin = self.origin - rotation.T @ shift / self.scale
+        return replace(self, rotation=rotation, origin=origin, walls=self.walls + walls)
+
     def back(self, boxes: Boxes) -> FileBoxes:
-        """Upright boxes in metres to where they lie in the file. Their yaw stays what it is: an
-        angle about the up-axis, counter-clockwise seen from above.
-        """
+        """Boxes in this frame to where they lie in the file."""
         box = boxes.tensor.detach().cpu().numpy().astype(np.float64)
         cos, sin, zero = np.cos(box[:, 6]), np.sin(box[:, 6]), np.zeros(len(box))
         own = np.stack(

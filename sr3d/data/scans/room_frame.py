@@ -1,0 +1,117 @@
+"""Scans into the frame that detectors are trained in: the floor at z = 0, walls along x and y."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sr3d.data.datasets import Dataset
+from sr3d.data.readers.scannet import find_alignment
+from sr3d.data.scans.content import Array, Fact
+from sr3d.data.scans.reading import Scan
+from sr3d.errors import InputError
+from sr3d.geometry.room import AT_ZERO, find_floor, find_walls
+
+_ALONG = math.radians(2)  # training turns scenes by more
+_SCANNET = re.compile(r"scene\d{4}_\d{2}")
+
+
+@dataclass(frozen=True)
+class Room:
+    """What the user says of a room; None where it is found.
+
+    walls: degrees counter-clockwise from x to a wall; 0 leaves the scan as it stands. floor: its
+    height in upright metres; 0 leaves it there.
+    """
+
+    walls: float | None = None
+    floor: float | None = None
+
+    def __post_init__(self) -> None:
+        for option, value in (("--walls", self.walls), ("--floor", self.floor)):
+            if value is not None and not math.isfinite(value):
+                raise InputError(f"{option} {value}: must be a finite number")
+
+
+FIND = Room()
+
+
+def into_room_frame(scan: Scan, path: Path, dataset: Dataset, room: Room = FIND) -> Scan:
+    """The scan turned and moved as the scenes of a data set lie; its `frame` leads back.
+
+    A detector of boxes with a yaw takes walls in any direction, and only `floor_at_zero` data sets
+    need the floor found. ScanNet's own alignment file beside a scan comes before what is found.
+
+    Raises:
+        InputError: an alignment file that cannot be read.
+    """
+    if not dataset.rotated and room == FIND:
+        aligned = _by_scannet(scan, path)
+        if aligned is not None:
+            return aligned
+    if not dataset.rotated:
+        scan = _turned_to_walls(scan, room.walls)
+    return _on_floor(scan, room.floor) if dataset.floor_at_zero else scan
+
+
+def _by_scannet(scan: Scan, path: Path) -> Scan | None:
+    """By `axisAlignment` of ScanNet's text file beside the scan, if there is one."""
+    scene = _SCANNET.match(path.name)
+    as_in_file = scan.frame.up == "z" and scan.frame.unit == "m" and not scan.frame.origin.any()
+    if scene is None or not as_in_file:
+        return None
+    file = path.with_name(f"{scene.group()}.txt")
+    matrix = find_alignment(file)
+    if matrix is None:
+        return None
+    angle = math.atan2(matrix[0, 1], matrix[0, 0])
+    fact = Fact("walls", _degrees(angle), f"axisAlignment of {file.name}; --walls 0 leaves it out")
+    return _moved(scan, angle, matrix[:3, 3], fact)
+
+
+def _turned_to_walls(scan: Scan, degrees: float | None) -> Scan:
+    if degrees is not None:
+        angle = math.radians(degrees)
+        return _moved(scan, angle, np.zeros(3), Fact("walls", _degrees(angle), "given"))
+    walls = find_walls(scan.points)
+    if not walls.clear:
+        why = "no direction stands out, so the scan is not turned; --walls sets it"
+        return _moved(scan, 0.0, np.zeros(3), Fact("walls", "unknown", why))
+    if abs(walls.angle) <= _ALONG:
+        fact = Fact("walls", _degrees(walls.angle), "along the axes, within two degrees")
+        return _moved(scan, 0.0, np.zeros(3), fact)
+    why = "the scan is turned for detection and the boxes are turned back; see --walls"
+    return _moved(scan, walls.angle, np.zeros(3), Fact("walls", _degrees(walls.angle), why))
+
+
+def _on_floor(scan: Scan, given: float | None) -> Scan:
+    height = find_floor(scan.points) if given is None else given
+    value = f"{height:.2f} m"
+    if given is not None:
+        return _moved(scan, 0.0, np.array([0, 0, -height]), Fact("floor", value, "given"))
+    if abs(height) <= AT_ZERO:
+        return _moved(scan, 0.0, np.zeros(3), Fact("floor", value, "at zero, within 10 cm"))
+    why = "moved to zero for detection, and the boxes are moved back; see --floor"
+    return _moved(scan, 0.0, np.array([0, 0, -height]), Fact("floor", value, why))
+
+
+def _moved(scan: Scan, angle: float, shift: Array, fact: Fact) -> Scan:
+    """The scan turned by -angle about z, then shifted (3,) metres; unchanged by zeros."""
+    facts = (*scan.facts, fact)
+    if angle == 0 and not shift.any():
+        return dataclasses.replace(scan, facts=facts)
+    cos, sin = math.cos(angle), math.sin(angle)
+    turn = np.array([[cos, sin, 0.0], [-sin, cos, 0.0], [0.0, 0.0, 1.0]])
+    points = np.ascontiguousarray(scan.points.astype(np.float64) @ turn.T + shift, dtype=np.float32)
+    return dataclasses.replace(
+        scan, points=points, frame=scan.frame.moved(angle, turn, shift), facts=facts
+    )
+
+
+def _degrees(angle: float) -> str:
+    return f"{math.degrees(angle):.1f}°"
