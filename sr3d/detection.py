@@ -14,6 +14,7 @@ import torch
 from sr3d.data.scans import Scan
 from sr3d.errors import InputError
 from sr3d.geometry.boxes import Boxes
+from sr3d.geometry.duplicates import without_duplicates
 from sr3d.models.outputs import Detections
 
 SCHEMA, VERSION = "sr3d/detections", 1
@@ -61,12 +62,18 @@ class Found:
         return f"{total} box{'' if total == 1 else 'es'}" + (f" ({listed})" if listed else "")
 
 
-def detect_in_scan(model: ScanDetector, scan: Scan, score_thr: float) -> Detections:
-    """Boxes that score at least `score_thr`, best first, on the CPU."""
+def detect_in_scan(
+    model: ScanDetector, scan: Scan, score_thr: float, duplicates: bool = False
+) -> Detections:
+    """Boxes that score at least `score_thr`, best first, on the CPU.
+
+    duplicates: keep boxes that `geometry.duplicates` takes for copies of a better one.
+    """
     found = Detections(*(part.cpu() for part in model.detect(scan.points, scan.painted())))
-    order = torch.sort(found.scores, descending=True, stable=True).indices
-    order = order[found.scores[order] >= score_thr]
-    return Detections(*(part[order] for part in found))
+    found = found.rows(found.scores >= score_thr)
+    if duplicates:
+        return found.rows(torch.sort(found.scores, descending=True, stable=True).indices)
+    return found.rows(without_duplicates(*found, rotated=bool(found.boxes[:, 6].any())))
 
 
 def detect_files(
@@ -76,10 +83,11 @@ def detect_files(
     read: Callable[[Path], Scan],
     score_thr: float,
     each: Callable[[Found], None],
+    duplicates: bool = False,
 ) -> None:
     """Detect in every scan, a file and its name, and pass the boxes to `each`.
 
-    read: from a file to a scan in the frame that the model takes.
+    read: from a file to a scan in the frame that the model takes. duplicates: as `detect_in_scan`.
 
     Raises:
         InputError: after all other scans, if some failed; at once if there is only one.
@@ -88,7 +96,7 @@ def detect_files(
     for path, name in scans:
         try:
             scan = read(path)
-            found = detect_in_scan(model, scan, score_thr)
+            found = detect_in_scan(model, scan, score_thr, duplicates)
             each(Found(str(path), name, scan, found, classes))
         except InputError as error:
             if len(scans) == 1:

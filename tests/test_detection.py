@@ -53,9 +53,15 @@ def test_a_scan_gives_json_boxes_and_a_page(
     write_any(tmp_path / "scan.npz", points, colors)
     out, boxes, view = tmp_path / "out", tmp_path / "boxes.ply", tmp_path / "view.html"
     words = [str(tmp_path / "scan.npz"), "--out", str(out), "--score-thr", "0.2"]
-    assert main(["detect", *words, "--boxes", str(boxes), "--view", str(view)]) == 0
+    assert main(["detect", *words]) == 0
+    distinct = outcome(out / "scan.npz.json")["detections"]
+    outputs = ["--boxes", str(boxes), "--view", str(view), "--keep-duplicates"]
+    assert main(["detect", *words, *outputs]) == 0
 
     found = outcome(out / "scan.npz.json")
+    assert len(distinct) < len(found["detections"])
+    assert all(box in found["detections"] for box in distinct)
+    assert distinct[0] == found["detections"][0]
     assert (found["schema"], found["version"], found["score_thr"]) == (SCHEMA, 1, 0.2)
     assert found["file"] == str(tmp_path / "scan.npz")
     assert found["points"] == len(points)

@@ -48,6 +48,10 @@ def add_detect(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         "--score-thr", type=float, default=0.3, metavar="S", help="least score of a box (0.3)"
     )
     outputs.add_argument(
+        "--keep-duplicates", action="store_true",
+        help="also boxes that overlap a better one by so much that both are of one object",
+    )  # fmt: skip
+    outputs.add_argument(
         "--boxes", metavar="FILE",
         help=f"also the boxes as a mesh, .ply or .obj; of several scans, with {_NAME} in its name",
     )  # fmt: skip
@@ -94,7 +98,8 @@ def _detect(args: argparse.Namespace) -> None:
             _write(args, found, facts)
 
         classes = detector.dataset.classes
-        detect_files(runner, classes, scans, read, args.score_thr, write)
+        keep = args.keep_duplicates
+        detect_files(runner, classes, scans, read, args.score_thr, write, keep)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -141,7 +146,7 @@ def _demo(
     room = generate_room(_DEMO_ROOM, rotated=dataset.rotated, points=_DEMO_POINTS)
     made = Fact("points", str(len(room)), "a procedural room, made here")
     scan = Scan(room.points.numpy(), room.colors.numpy(), Frame(), (made,))
-    detections = detect_in_scan(runner, scan, args.score_thr)
+    detections = detect_in_scan(runner, scan, args.score_thr, args.keep_duplicates)
     args.view = args.view or str(args.out / "demo.html")
     found = Found("a procedural room", Path("demo"), scan, detections, dataset.classes)
     _write(args, found, facts, room)

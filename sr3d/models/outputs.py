@@ -33,6 +33,10 @@ class Detections(NamedTuple):
     scores: Tensor
     labels: Tensor
 
+    def rows(self, index: Tensor) -> Detections:
+        """Some of them, by index or mask."""
+        return Detections(self.boxes[index], self.scores[index], self.labels[index])
+
 
 @dataclass(frozen=True)
 class Predictions:
