@@ -270,7 +270,8 @@ def test_the_python_of_the_documentation_runs(
     thin: TR3D, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = (Path(__file__).parents[1] / "docs" / "detect.md").read_text()
-    block = text.split("## In Python")[1].split("##")[0]
+    section = text.split("## In Python")[1].split("##")[0].splitlines()
+    block = "\n".join(line for line in section if line.startswith("    ") or not line)
     write_any(tmp_path / "kitchen.ply", *room())
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sr3d.api.load", lambda name: thin)
