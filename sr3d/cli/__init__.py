@@ -21,6 +21,7 @@ from sr3d.cli.plan import add_plan
 from sr3d.cli.prepare import add_prepare
 from sr3d.cli.results import add_evaluate, add_report, add_summarise, add_track
 from sr3d.cli.runs import add_test, add_train
+from sr3d.cli.workflow import add_workflow
 from sr3d.errors import InputError
 
 DESCRIPTION = """\
@@ -37,6 +38,7 @@ A benchmark is these verbs in this order, which `snakemake` runs for you:
 Besides:
   detect     boxes in your own scans, of whichever kind of file
   convert    checkpoints of mmdet3d and SamsungLabs, to ours and back
+  workflow   a copy of the Snakemake workflow, to run in a folder of your own
   plan       what an experiment will cost, before it runs
   benchmark  how fast a detector is, and where its time and memory go
   inspect    a prepared data set: counts, sizes, what looks wrong, pictures
@@ -109,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
         add_detect,
         add_convert,
         add_plan,
+        add_workflow,
         add_benchmark,
         add_doctor,
     ):

@@ -315,7 +315,7 @@ def test_profiles_agree_on_what_reruns(checkout: Checkout) -> None:
     # A workflow profile replaces the default one, so that each must say it.
     shared = ("rerun-triggers", "rerun-incomplete", "show-failed-logs")
     names = ("default", "slurm", "kubernetes")
-    profiles = [checkout.read(f"workflow/profiles/{name}/profile.yaml") for name in names]
+    profiles = [checkout.read(f"profiles/{name}/profile.yaml") for name in names]
     assert [[p[key] for key in shared] for p in profiles] == 3 * [
         [["mtime", "params", "input"], True, True]
     ]

@@ -1,0 +1,22 @@
+"""The verb that copies the Snakemake workflow out of the package: `workflow`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from sr3d.cli.arguments import Verbs
+
+
+def add_workflow(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    about = "Copy the Snakemake workflow and its configuration into a folder, to run it there."
+    verb = verbs.add_parser("workflow", parents=[common], help=about, description=about)
+    verb.add_argument("folder", type=Path, metavar="DIR", help="a new or an empty folder")
+    verb.set_defaults(verb=_workflow)
+
+
+def _workflow(args: argparse.Namespace) -> None:
+    from sr3d.workflow_files import copy_workflow
+
+    copy_workflow(args.folder)
+    print(f"{args.folder}: the workflow; run it with: cd {args.folder} && snakemake --cores all")
