@@ -6,19 +6,20 @@ VENV := .venv
 OPENMMLAB := .venv-openmmlab
 CORES ?= all
 TIER ?= demo
-export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# Commands are named by their path: GNU make 3.81, which macOS has, does not search an exported PATH.
+BIN := $(VENV)/bin
 
 .PHONY: demo test test-real test-openmmlab lint clean
 
 demo: $(VENV)/.pipeline
-	@snakemake --cores $(CORES) --quiet rules host reason --config tier=$(TIER)
+	@$(BIN)/snakemake --cores $(CORES) --quiet rules host reason --config tier=$(TIER)
 	@case $(TIER) in demo | full) echo; cat results/report/table2_synthetic.md ;; esac
 
 test: $(VENV)/.test
-	@OMP_NUM_THREADS=1 pytest -q -n auto --dist loadfile
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist loadfile
 
 test-real: $(VENV)/.test
-	@pytest -q -m real
+	@$(BIN)/pytest -q -m real
 
 # mmdet3d and MinkowskiEngine beside ours, in an environment of their own; both are compiled, once.
 test-openmmlab: $(OPENMMLAB)/.complete
@@ -26,12 +27,12 @@ test-openmmlab: $(OPENMMLAB)/.complete
 		tests/interop/mmdet3d tests/sparse/conformance
 
 lint: $(VENV)/.lint $(VENV)/.test
-	@ruff check .
-	@ruff format --check .
-	@snakefmt --check --line-length 100 Snakefile workflow/rules
-	@mypy -p sr3d -p workflow -p tests
-	@lint-imports
-	@snakemake --lint
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/snakefmt --check --line-length 100 Snakefile workflow/rules
+	@$(BIN)/mypy -p sr3d -p workflow -p tests
+	@$(BIN)/lint-imports
+	@$(BIN)/snakemake --lint
 
 # Results of runs, prepared data and the environment; not results/published.
 clean:

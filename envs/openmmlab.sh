@@ -52,7 +52,7 @@ wheel() { # NAME VERSION: compile aside, then move into the cache, unless it is 
         trap "rm -rf '$aside'" EXIT
         # Without a GPU in sight both build for processors alone. MinkowskiEngine's set-up calls
         # `pip uninstall MinkowskiEngine`: let it be this environment's pip.
-        CUDA_VISIBLE_DEVICES='' FORCE_CUDA=0 MMCV_WITH_OPS=1 MAX_JOBS=${MAX_JOBS:-$(nproc)} \
+        CUDA_VISIBLE_DEVICES='' FORCE_CUDA=0 MMCV_WITH_OPS=1 MAX_JOBS=${MAX_JOBS:-$(getconf _NPROCESSORS_ONLN)} \
             PATH=$venv/bin:$PATH pip wheel --no-deps --no-build-isolation --wheel-dir "$aside" \
             "$name==$version"
         mv "$aside"/*.whl "$wheels"
