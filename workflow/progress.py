@@ -21,6 +21,7 @@ from pathlib import Path
 
 RULES = {"train": "trainings", "test": "tests"}  # the jobs worth counting, and their plural
 CURVE = "metrics.partial.jsonl"
+_TOLD = 0.02  # share of a training from which its speed is believed
 TAIL = 20  # lines shown of a failed job's log
 
 
@@ -74,19 +75,16 @@ class Tally:
         """Wall time for what is owed, and whether that counts all of it.
 
         It does not while a kind of job has neither ended nor told how far it is. Jobs that wait
-        count with the mean over all data sets: which of them is of which is not known here.
+        count with the mean over all data sets: which of them is of which is not known here. The
+        latest jobs and the running ones count, so that the estimate follows the machine's load.
         """
         owed = [rule for rule in RULES if self.planned[rule] > self.done[rule]]
-        means = {rule: self._mean(rule) or self._extrapolate(rule, now) for rule in owed}
+        means = {rule: self._mean(rule, now) for rule in owed}
         work = 0.0
         for rule, mean in means.items():
             mine = [job for job in self.running.values() if job.rule == rule]
             work += (self.planned[rule] - self.done[rule] - len(mine)) * mean
-            for job in mine:
-                known = self.seconds.get(job.kind)
-                expected = sum(known) / len(known) if known else mean
-                ran = max(now - job.started, job.fraction() * expected)
-                work += max(expected - ran, 0.0)
+            work += sum(self._length(job, now, mean) - (now - job.started) for job in mine)
         return work / self.at_once, all(means.values())
 
     def _count(self, rule: str) -> str:
@@ -98,15 +96,25 @@ class Tally:
             return f"{count} (+ {len(shares)} running, {sum(shares) / len(shares):.0%} on average)"
         return f"{count} (+ {', '.join(f'{share:.0%}' for share in shares)})"
 
-    def _mean(self, rule: str) -> float:
-        times = [t for kind, all_ in self.seconds.items() if kind[0] == rule for t in all_]
-        return sum(times) / len(times) if times else 0.0
-
-    def _extrapolate(self, rule: str, now: float) -> float:
-        """How long the running jobs of a rule will take, if they go on as they do."""
+    def _mean(self, rule: str, now: float) -> float:
+        """Seconds a job of a rule: the latest that ended, and the running ones by their share."""
+        ended = [t for kind, times in self.seconds.items() if kind[0] == rule for t in times[-5:]]
         shares = [(now - j.started, j.fraction()) for j in self.running.values() if j.rule == rule]
-        whole = [ran / share for ran, share in shares if share > 0]
-        return sum(whole) / len(whole) if whole else 0.0
+        running = [ran / share for ran, share in shares if share > _TOLD]
+        seconds = ended + running
+        return sum(seconds) / len(seconds) if seconds else 0.0
+
+    def _length(self, job: Job, now: float, mean: float) -> float:
+        """Seconds that a running job takes in all: by its share, else as others of its kind.
+
+        One that already ran longer than these is taken to be at nine tenths.
+        """
+        ran, share = now - job.started, job.fraction()
+        if share > _TOLD:
+            return ran / share
+        known = self.seconds.get(job.kind, [])[-5:]
+        expected = sum(known) / len(known) if known else mean
+        return max(expected, ran / 0.9) if expected else ran
 
 
 class Progress(logging.Handler):

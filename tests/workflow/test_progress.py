@@ -65,6 +65,26 @@ def test_finished_jobs_give_the_means() -> None:
     assert work.line(110, 110).endswith("tests 1/4 · 2 min so far · about 88 s left")
 
 
+def test_the_estimate_follows_the_load(tmp_path: Path) -> None:
+    # Earlier trainings took 100 s. This one has run for 300 s and is half done: 300 s to go.
+    work = tally(train=2, test=1)
+    work.start(1, job("train", 0))
+    work.finish(1, 100)
+    curve = write_curve(tmp_path / "curve", 50, 100)
+    work.start(2, job("train", 100, curve))
+    seconds, _ = work.seconds_left(400)
+    assert seconds == pytest.approx(300)
+    # An evaluation that takes longer than those before never has nothing left.
+    work = tally(test=2)
+    work.start(1, job("test", 0))
+    work.finish(1, 10)
+    work.start(2, job("test", 10))
+    left = [work.seconds_left(now)[0] for now in (12, 40, 100, 400)]
+    assert left[0] == pytest.approx(8)
+    assert left[1:] == sorted(left[1:])
+    assert min(left) > 0
+
+
 def test_many_running_trainings_are_told_by_their_mean(tmp_path: Path) -> None:
     work = tally(train=9)
     for number in range(6):
