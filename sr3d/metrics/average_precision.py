@@ -72,7 +72,8 @@ def score_matches(
         if positives:
             mine = ranked[ranked_label == label]
             per_class[name] = {
-                key: 100 * _area(true_positives(mine, threshold), positives)
+                key: 100
+                * float(precision_at_hits(true_positives(mine, threshold)).sum() / positives)
                 for key, threshold in zip(names, thresholds, strict=True)
             }
     without = [name for name in classes if name not in per_class]
@@ -89,10 +90,15 @@ def score_matches(
     }
 
 
-def _area(right: NDArray[np.bool_], positives: int) -> float:
-    """VOC area under the precision-recall curve, made monotone from the right; 0 to 1."""
+def precision_at_hits(right: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Interpolated precision at each true positive of a ranking, best score first.
+
+    The i-th value, from 0, belongs to a recall of (i + 1) / positives. Their sum over the positives
+    is the VOC average precision.
+
+    right: (K,) which detections of a class are true positives. Returns a value for each, 0 to 1.
+    """
     found = np.cumsum(right)
     precision = found / np.arange(1, len(right) + 1)
     ceiling = np.maximum.accumulate(precision[::-1])[::-1]
-    # Recall rises by 1 / positives at each true positive and nowhere else.
-    return float(ceiling[right].sum() / positives)
+    return ceiling[right]

@@ -7,6 +7,12 @@ from pathlib import Path
 
 from sr3d.config import did_you_mean
 from sr3d.errors import InputError
+from sr3d.report.figures.classes import (
+    CLASSES_TITLE,
+    PRECISION_RECALL_TITLE,
+    draw_classes,
+    draw_precision_recall,
+)
 from sr3d.report.figures.consistency import draw_consistency
 from sr3d.report.figures.drawn import Canvas, Drawn
 from sr3d.report.figures.names import names_of
@@ -20,8 +26,19 @@ from sr3d.report.figures.viewers import write_viewers
 from sr3d.report.findings import Findings
 from sr3d.report.paper import Consistency, Paper, Qualitative, Sweep, Tradeoff, printed_dataset
 
-# Not the paper's: every test, and every training; with their titles.
-OWN = {"strip": STRIP_TITLE, "curves": CURVES_TITLE}
+# Not the paper's, with their titles: every evaluation, classes, and every training.
+OWN = {
+    "strip": STRIP_TITLE,
+    "classes": CLASSES_TITLE,
+    "precision_recall": PRECISION_RECALL_TITLE,
+    "curves": CURVES_TITLE,
+}
+_OWN_DRAWN = {
+    "strip": draw_strip,
+    "classes": draw_classes,
+    "precision_recall": draw_precision_recall,
+    "curves": draw_curves,
+}
 
 
 def draw_figures(
@@ -35,7 +52,7 @@ def draw_figures(
     figure of scenes whose points are at hand the viewers (`write_viewers`).
 
     What cannot be made now goes, if it lies there from before. names: figures of the paper, and
-    "strip" (all values) and "curves" (learning curves); by default all of them. data: the prepared
+    those of `OWN`; by default all of them. data: the prepared
     folder, for the points of scenes.
 
     Raises:
@@ -80,7 +97,7 @@ def _draw(
 ) -> Canvas:
     names = names_of(paper)
     if name not in paper.figures:
-        return draw_strip(findings, names) if name == "strip" else draw_curves(findings, names)
+        return _OWN_DRAWN[name](findings, names)
     match paper.figures[name]:
         case Tradeoff() as figure:
             return draw_tradeoff(figure, paper, findings, names)
