@@ -165,7 +165,9 @@ def _write(
     if args.boxes:
         written.append(str(_write_boxes(_named(args.boxes, found.name), found)))
     if args.view:
-        written.append(str(_write_view(_named(args.view, found.name), found, truth)))
+        written.append(
+            str(_write_view(_named(args.view, found.name), found, truth, args.score_thr))
+        )
     print(f"{found.file}: {found.counts()}")
     for fact in found.scan.facts:
         print(f"  {fact}")
@@ -192,7 +194,7 @@ def _write_boxes(path: Path, found: Found) -> Path:
     return path
 
 
-def _write_view(path: Path, found: Found, truth: Scene | None) -> Path:
+def _write_view(path: Path, found: Found, truth: Scene | None, score_thr: float) -> Path:
     from sr3d.data.datasets import SYNTHETIC
     from sr3d.report.viewer import BoxLayer, write_viewer
 
@@ -202,5 +204,6 @@ def _write_view(path: Path, found: Found, truth: Scene | None) -> Path:
         layers.append(
             BoxLayer("the room's", truth.boxes.tensor, truth.labels, None, SYNTHETIC.classes)
         )
-    write_viewer(path, found.name.name, found.scan.points, found.scan.colors, layers)
+    scan = found.scan
+    write_viewer(path, found.name.name, scan.points, scan.colors, layers, score=score_thr)
     return path
