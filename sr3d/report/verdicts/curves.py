@@ -46,7 +46,7 @@ def evidence_of_curve(case: Case, claim: CurveBelow) -> Evidence | Judgement:
     higher = [p_not_above(c.estimate) for c in compared]
     highest = max(compared, key=lambda c: c.difference)
     count = sum(c.difference < 0 for c in compared)
-    where = f"lower on average in {count} of {len(epochs)} epochs"
+    where = f"lower on average in {count} of {len(compared)} epochs"
     name, other = case.names(claim.setting), case.names(claim.over)
     return Evidence(
         question=("below", claim.metric, claim.setting, claim.over),
@@ -63,7 +63,7 @@ def evidence_of_curve(case: Case, claim: CurveBelow) -> Evidence | Judgement:
             refuted=f"{name} lies above {other} in an epoch or more; it is {where}",
             open=f"{name} is {where}",
         ),
-        remark=_fewer_epochs(case, curves, len(epochs)),
+        remark=_untested(case, curves, len(epochs), len(epochs) - len(compared)),
     )
 
 
@@ -87,10 +87,15 @@ def _values_at(rows: Sequence[Sequence[float]], epoch: int) -> list[float]:
     return [row[epoch] for row in rows if epoch < len(row) and math.isfinite(row[epoch])]
 
 
-def _fewer_epochs(case: Case, curves: Mapping[str, Sequence[Sequence[float]]], common: int) -> str:
-    """Which curve has epochs that are left out, in words."""
+def _untested(
+    case: Case, curves: Mapping[str, Sequence[Sequence[float]]], common: int, without: int
+) -> str:
+    """Which epochs are left out, in words: of `common` ones, and beyond them."""
     longer = {s: n for s, rows in curves.items() if (n := max(map(len, rows))) > common}
-    return "; ".join(
+    remarks = [
         f"the last {n - common} epochs of {case.names(s)} have no counterpart"
         for s, n in longer.items()
-    )
+    ]
+    if without:
+        remarks.append(f"epochs without two training runs on both sides: {without}")
+    return ", and ".join(remarks)
