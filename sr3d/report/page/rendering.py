@@ -14,7 +14,7 @@ from sr3d.report.page.content import content_of, labels, untouched
 from sr3d.report.page.report import Report, datasets_of
 from sr3d.report.paper import Claim, settings_of_claim
 from sr3d.report.verdicts import Judgement
-from sr3d.report.verdicts.wording import DIRECTIONS, SIZES, listed
+from sr3d.report.verdicts.wording import DIRECTIONS, SIZES, Words, listed
 
 TEMPLATE, STYLE = "page.html.j2", "style.css"
 MOST_SVG = 800_000  # bytes; a larger drawing is shown as pixels, if those are fewer
@@ -100,9 +100,9 @@ def _runs_of(claim: Claim) -> str:
     return f"Runs: {listed(settings_of_claim(claim))}"
 
 
-def _direction(one: Judgement) -> str:
-    """The direction's word."""
-    return DIRECTIONS[one.direction].word
+def _direction(one: Judgement) -> Words:
+    """The direction's word, and what it means."""
+    return DIRECTIONS[one.direction]
 
 
 def _size(one: Judgement) -> str:

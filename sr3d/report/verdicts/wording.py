@@ -24,8 +24,7 @@ class Words:
 # How a metric is called in a sentence, and its unit; of a score both are its name.
 _CALLED = {"latency_ms": ("latency", "ms"), "minutes_per_epoch": ("time an epoch", "minutes")}
 
-
-# The words of each code, and what it says on the data {}.
+# The words of each code. {} stands for the data, or for the paper's amount.
 VERDICTS = {
     Verdict.REPRODUCED: Words("reproduced", "the claim, as it is worded, also holds on {}"),
     Verdict.DIRECTION_ONLY: Words(
@@ -54,14 +53,14 @@ SIZES = {
     Size.INSIDE: Words("inside", "the paper's {} lies inside our interval"),
     Size.OUTSIDE: Words("outside", "the paper's {} lies outside our interval"),
     Size.OTHER_DATA: Words(
-        "not judged: other data", "the amount is not judged, as {} are not the paper's data"
+        "not judged: other data", "the amount is not judged on {}, where the paper has none"
     ),
     Size.OF_BESTS: Words(
         "not judged: of bests",
         "judged on means, so the amount is not judged: a best of many has no interval",
     ),
     Size.NO_AMOUNT: Words("not judged: no amount", "the paper states no amount"),
-    Size.NOT_TESTED: Words("not judged: not tested", "the amount could not be tested"),
+    Size.NOT_TESTED: Words("not judged", "the amount could not be tested"),
 }
 
 
@@ -139,7 +138,7 @@ def quoted(name: str) -> str:
 
 
 def missed(metric: str, detectable: float) -> str:
-    """What a design cannot tell."""
+    """What a design would miss."""
     return (
         f"a true difference below {number(metric, detectable)} {unit(metric)} would be missed "
         "more often than one time in five"
