@@ -13,6 +13,8 @@ from typing import NamedTuple, TypeVar
 from sr3d.report.paper import PARAMETERS
 from sr3d.stats import holm
 
+ALPHA = 0.05  # the level of every family
+
 Key = TypeVar("Key", bound=Hashable)
 
 

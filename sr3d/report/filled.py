@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sr3d.report.comparing import compare_settings
-from sr3d.report.families import adjust, family_of
+from sr3d.report.families import ALPHA, adjust, family_of
 from sr3d.report.findings import Findings
 from sr3d.report.paper import METRICS, PARAMETERS, PaperTable, Row, printed_dataset
 from sr3d.report.scene_draws import over_scenes, paired_over_scenes
-from sr3d.stats import has_spread
+from sr3d.stats import Interval, TEstimate, simultaneous
 
 
 @dataclass(frozen=True)
@@ -44,24 +44,39 @@ class Entry:
 class Delta:
     """A row's mean less the reference row's.
 
-    interval: 95 % interval over the trainings. p: of the t-test behind it, adjusted by Holm's rule
-    over the table's tests of the same kind of quantity (`families`). p_permutation: of the exact
-    test over the trainings, by itself, for the CSV. detectable: the true
-    difference that such a design finds four times in five. All three are None where a side has one
-    training or nothing varies, so that there is nothing to judge by.
-    paired: whether both rows are tests of the same trainings, which are then compared one by one;
+    estimate: the difference as an estimate over the training runs. p: of its t-test, adjusted by
+    Holm's rule over the table's tests of the same kind of quantity (`families`). simultaneous: the
+    95 % interval that holds together with those of the same tests (`stats.simultaneous`).
+    p_permutation: of the exact test over the training runs, by itself, for the CSV. detectable: the
+    true difference that such a design finds four times in five. All are None where a side has one
+    training run or nothing varies, so that there is nothing to judge by.
+    paired: whether both rows evaluate the same training runs, which are then compared one by one;
     otherwise interval and test are Welch's.
     scenes: half of the paired 95 % interval over the choice of scenes; None where it is unknown or
     the two were tested on different ones.
     """
 
     difference: float
-    interval: tuple[float, float] | None = None
+    estimate: TEstimate | None = None
     p: float | None = None
+    simultaneous: Interval | None = None
     p_permutation: float | None = None
     detectable: float | None = None
     paired: bool = False
     scenes: float | None = None
+
+    @property
+    def interval(self) -> Interval | None:
+        """The 95 % interval over the training runs, by itself."""
+        return None if self.estimate is None else self.estimate.interval()
+
+    @property
+    def sharper(self) -> bool:
+        """Whether Holm's rule shows the difference although the simultaneous interval has 0."""
+        if self.p is None or self.simultaneous is None:
+            return False
+        low, high = self.simultaneous
+        return self.p < ALPHA and low <= 0 <= high
 
 
 @dataclass(frozen=True)
@@ -146,14 +161,16 @@ def _deltas(
         if reference is not None and entry is not reference
         if (delta := _delta(findings, metric, entry, reference)) is not None
     }
-    raw = {key: delta.p for key, delta in found.items() if delta.p is not None}
+    estimates = {key: delta.estimate for key, delta in found.items() if delta.estimate is not None}
+    raw = {key: estimate.p_equal(0.0) for key, estimate in estimates.items()}
     for key, adjusted in adjust(raw, lambda key: family_of(key[1])).items():
-        found[key] = replace(found[key], p=adjusted.p)
+        interval = estimates[key].interval(simultaneous(adjusted.tests))
+        found[key] = replace(found[key], p=adjusted.p, simultaneous=interval)
     return found
 
 
 def _delta(findings: Findings, metric: str, entry: Entry, reference: Entry) -> Delta | None:
-    """The difference with the p-value of its test alone."""
+    """The difference, without what depends on the others of the table."""
     ours, theirs = entry.metric(metric), reference.metric(metric)
     setting, to = entry.row.setting, reference.row.setting
     if ours is None or theirs is None or setting is None or to is None:
@@ -162,12 +179,11 @@ def _delta(findings: Findings, metric: str, entry: Entry, reference: Entry) -> D
         return Delta(ours["mean"] - theirs["mean"])
     scenes = paired_over_scenes(entry.drawn, reference.drawn, metric)
     tested = compare_settings(findings, setting, to, metric)
-    if tested is None or not has_spread(tested.interval):
+    if tested is None or not tested.estimate.has_spread:
         return Delta(ours["mean"] - theirs["mean"], scenes=scenes)
     return Delta(
         difference=tested.difference,
-        interval=tested.interval,
-        p=tested.p_t,
+        estimate=tested.estimate,
         p_permutation=tested.p_permutation,
         detectable=tested.detectable,
         paired=tested.paired,

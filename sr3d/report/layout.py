@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sr3d.report.filled import Delta, Entry, Results
-from sr3d.report.notes import notes_of, paper_label, tested_on
+from sr3d.report.notes import SHARPER, notes_of, paper_label, tested_on
 from sr3d.report.paper import METRICS, PARAMETERS, number, signed
 
 TICK = "✓"
 NOT_RUN = "not run"
 CITED = "cited"
 NONE = "–"
+DELTA = "Δ [simultaneous 95 % CI]"
 SCENES, SCENES_OF_DELTA = "scenes", "Δ scenes"
 
 Line = str | tuple[str, ...]
@@ -46,7 +47,7 @@ def lay_out(results: Results) -> Printed:
         "95 % CI",
         *([SCENES] if drawn else []),
         "runs",
-        *(["Δ [95 % CI]", "p"] if compared else []),
+        *([DELTA, "p"] if compared else []),
         *([SCENES_OF_DELTA] if compared and drawn else []),
         *(["paper"] if printed else []),
         *(["paper's Δ"] if compared and printed else []),
@@ -97,8 +98,8 @@ def _cells(results: Results, entry: Entry, metric: str) -> dict[str, str]:
         "95 % CI": _confidence(entry, metric),
         SCENES: _half_width(metric, entry.scenes(metric)),
         "runs": _runs(results, entry, metric),
-        "Δ [95 % CI]": NONE if delta is None else _difference(delta, metric),
-        "p": NONE if delta is None or delta.p is None else _p(delta.p),
+        DELTA: NONE if delta is None else _difference(delta, metric),
+        "p": NONE if delta is None or delta.p is None else _p(delta.p) + SHARPER * delta.sharper,
         SCENES_OF_DELTA: _half_width(metric, delta.scenes if delta else None),
         "paper": _in_form(number, metric, *values),
         "paper's Δ": _in_form(signed, metric, *changes),
@@ -123,8 +124,8 @@ def _confidence(entry: Entry, metric: str) -> str:
 
 
 def _difference(delta: Delta, metric: str) -> str:
-    text = signed(metric, delta.difference)
-    return f"{text} {_interval(signed, metric, delta.interval)}" if delta.interval else text
+    text, interval = signed(metric, delta.difference), delta.simultaneous
+    return f"{text} {_interval(signed, metric, interval)}" if interval else text
 
 
 def _in_form(

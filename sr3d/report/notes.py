@@ -13,6 +13,7 @@ from sr3d.report.scene_draws import THRESHOLDS
 from sr3d.report.summary import code_of
 from sr3d.report.verdicts.wording import called, listed
 
+SHARPER = "*"  # marks a p-value that decides what the interval beside it leaves open
 _TIMES = ("latency_ms", "minutes_per_epoch")
 
 
@@ -177,12 +178,12 @@ def _of_differences(results: Results, reference: Entry) -> str:
         return f"{note}."
     pairs = {setting for (setting, _), delta in tested.items() if delta.paired}
     labels = [f"'{e.row.label}'" for e in results.entries if e.row.setting in pairs]
-    note += ", with Welch's interval on the training means"
+    note += ", with Welch's interval on the means of training runs"
     if labels:
         are = "is" if len(labels) == 1 else "are"
         note += (
-            f", but that of {listed(labels)}, which {are} tested on the same trainings, is paired: "
-            "Student's t on the differences of each training"
+            f", but that of {listed(labels)}, which {are} tested on the same training runs, is "
+            "paired: Student's t on the differences of each training run"
         )
     of_family = {f: [m for _, m in tested if family_of(m) is f] for f in Family}
     counts = [
@@ -191,7 +192,13 @@ def _of_differences(results: Results, reference: Entry) -> str:
         if metrics
     ]
     apart = ", each by themselves" if len(counts) > 1 else ""
-    note += f"; p: of its test, adjusted by Holm's rule over {listed(counts)} in this table{apart}"
+    note += (
+        f". p: of its test, adjusted by Holm's rule over {listed(counts)} in this table{apart}. "
+        "The intervals hold together for the same tests (Bonferroni). The CSV has those of single "
+        "differences, too"
+    )
+    if any(delta.sharper for delta in tested.values()):
+        note += f". {SHARPER}: Holm's rule shows what the more cautious interval leaves open"
     return f"{note}."
 
 

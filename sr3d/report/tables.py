@@ -44,6 +44,7 @@ def _raw_row(results: Results, entry: Entry, metric: str) -> dict[str, Any]:
     low, high = found.get("interval") or (None, None)
     delta = results.delta(entry, metric)
     delta_low, delta_high = (delta and delta.interval) or (None, None)
+    lowest, highest = (delta and delta.simultaneous) or (None, None)
     row: dict[str, Any] = {
         "table": results.table.name,
         "dataset": results.dataset,
@@ -68,6 +69,8 @@ def _raw_row(results: Results, entry: Entry, metric: str) -> dict[str, Any]:
         "difference": delta and delta.difference,
         "difference_low": delta_low,
         "difference_high": delta_high,
+        "difference_simultaneous_low": lowest,
+        "difference_simultaneous_high": highest,
         "difference_scenes_half_width": delta and delta.scenes,
         "paired": delta and delta.paired,
         "p_holm": delta and delta.p,

@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sr3d.config import did_you_mean
 from sr3d.errors import InputError
 from sr3d.files import write_text
+from sr3d.report.claim_files import claims_as_csv, claims_as_markdown
 from sr3d.report.figures import OWN, draw_figures
 from sr3d.report.filled import collect
 from sr3d.report.findings import Findings
 from sr3d.report.index import write_index
 from sr3d.report.layout import lay_out
 from sr3d.report.page import Part, Report, render_page
-from sr3d.report.page.report import datasets_of, ran, settings_of, title_of
+from sr3d.report.page.report import datasets_of, ran, settings_of
 from sr3d.report.paper import (
     DATASETS,
     Paper,
     printed_dataset,
     read_paper,
-    settings_of_claim,
 )
-from sr3d.report.render import escape_markdown
 from sr3d.report.tables import write_table
-from sr3d.report.verdicts import Judged, Verdict, count, judge
+from sr3d.report.verdicts import Judgement, Verdict, judge
 
 PAGE, CLAIMS = "index.html", "claims"
-COLUMNS = (
-    "dataset", "of", "claim", "says", "where", "verdict", "paper", "ours", "p_holm", "detectable",
-    "why", "footnote", "settings",
-)  # fmt: skip
 
 
 def write_report(
@@ -63,7 +56,7 @@ def write_report(
     found = _findings(Path(results), paper, datasets)
     written: list[Path] = []
     parts: list[Part] = []
-    cited: list[Judged] = []
+    cited: list[Judgement] = []
     for findings in found:
         shown = [name for name in names if findings in _shown_on(paper, name, found)]
         tables = [name for name in shown if name in paper.tables]
@@ -79,7 +72,8 @@ def write_report(
         every = [one for one in judge(paper, findings) if one.claim.of in names]
         judged = [one for one in every if _belongs(one, findings.dataset, found)]
         parts.append(Part(findings, tuple(printed), tuple(judged), tuple(drawn)))
-        cited = [one for one in every if one.verdict is Verdict.CITED]  # the same on any data
+        # The same on any data.
+        cited = [one for one in every if one.verdict is Verdict.NOT_CHECKABLE]
     written.append(write_index(out, paper))
     report = Report(paper, tuple(names), tuple(parts), tuple(cited))
     for name, text in (
@@ -90,46 +84,6 @@ def write_report(
         write_text(out / name, text)
         written.append(out / name)
     return list(dict.fromkeys(written))
-
-
-def claims_as_csv(report: Report) -> str:
-    """One line for each claim and data set; a claim that no run can check has no data set.
-
-    The last column names its settings as the folders of their runs are named.
-    """
-    lines = io.StringIO()
-    writer = csv.writer(lines, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for dataset, one in _every(report):
-        claim = one.claim
-        writer.writerow(
-            (dataset, claim.of, claim.id, claim.says, claim.where, one.verdict.value,
-             one.paper_says, one.ours, _plain(one.p), _plain(one.detectable), one.why,
-             claim.footnote, " ".join(settings_of_claim(claim)))
-        )  # fmt: skip
-    return lines.getvalue()
-
-
-def claims_as_markdown(report: Report) -> str:
-    """How often each verdict was given, then a table for each table or figure and data set."""
-    lines = ["# The paper's claims", ""]
-    for part in report.parts:
-        told = [f"{number} {verdict.value}" for verdict, number in count(part.judged).items()]
-        lines.append(f"- On {part.label}: {', '.join(told[:-1])}.")
-    heading = ""
-    for dataset, one in _every(report):
-        place = f"on {printed_dataset(dataset).label}" if dataset else "on any data"
-        if heading != (heading := f"## {title_of(report.paper, one.claim.of)} ({place})"):
-            lines += [
-                "",
-                heading,
-                "",
-                "| claim | verdict | paper | ours | why |",
-                "| --- " * 5 + "|",
-            ]
-        cells = (one.claim.says, one.verdict.value, one.paper_says, one.ours, one.why)
-        lines.append("| " + " | ".join(escape_markdown(cell) for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
 
 
 def _known(paper: Paper, names: Sequence[str] | None) -> list[str]:
@@ -164,20 +118,9 @@ def _shown_on(paper: Paper, name: str, found: Sequence[Findings]) -> list[Findin
     ]
 
 
-def _belongs(one: Judged, dataset: str, found: Sequence[Findings]) -> bool:
+def _belongs(one: Judgement, dataset: str, found: Sequence[Findings]) -> bool:
     """Whether a verdict is told on a data set: of a claim about another, only if it ran here."""
-    if one.verdict is Verdict.CITED:
+    if one.verdict is Verdict.NOT_CHECKABLE:
         return False  # told once, of no data set
     of_paper = any(findings.dataset in one.claim.datasets for findings in found)
     return dataset in one.claim.datasets or not of_paper or one.verdict is not Verdict.NOT_RUN
-
-
-def _every(report: Report) -> list[tuple[str, Judged]]:
-    """Each claim with its data set, "" for those that no run can check, by table and figure."""
-    every = [(part.dataset, one) for part in report.parts for one in part.judged]
-    every += [("", one) for one in report.cited]
-    return sorted(every, key=lambda pair: report.names.index(pair[1].claim.of))
-
-
-def _plain(value: float | None) -> str:
-    return "" if value is None else f"{value:.6g}"

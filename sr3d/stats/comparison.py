@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from sr3d.stats.design import detectable_difference, detectable_mean, welch_error
-from sr3d.stats.summary import CONFIDENCE
+from sr3d.stats.t_estimate import Interval, TEstimate
 
 # More splits of the pooled values than this are sampled, that many, instead of enumerated.
 MOST_SPLITS = 20_000
@@ -20,9 +20,8 @@ MOST_SPLITS = 20_000
 class Comparison:
     """What `compare` finds of settings a and b, in the unit of the values.
 
-    difference: mean of a's training means minus mean of b's.
-    interval: its 95 % interval; df: the degrees of freedom behind it.
-    p_t: two-sided p of the t-test: Welch's, which allows a and b spreads of their own, or of pairs.
+    estimate: mean of a's training means minus mean of b's. Its t-test is Welch's, which allows a
+        and b spreads of their own, or that of pairs.
     p_permutation: two-sided p of the permutation test. Of unpaired values it is 2/252 at least with
         5 against 5; it assumes no normality but equal spreads: where a spreads three times as much
         as b, 5 against 5 gives 7 % of false alarms and 5 against 10 gives 17 %. Welch's test stays
@@ -34,27 +33,61 @@ class Comparison:
     paired: whether a and b are tests of the same trainings, compared training by training.
     """
 
-    difference: float
-    interval: tuple[float, float]
-    df: float
-    p_t: float
+    estimate: TEstimate
     p_permutation: float
     n_a: int
     n_b: int
     detectable: float
     paired: bool
 
+    @property
+    def difference(self) -> float:
+        """The estimated difference."""
+        return self.estimate.value
+
+    @property
+    def interval(self) -> Interval:
+        """The 95 % interval of the difference, by itself."""
+        return self.estimate.interval()
+
+    @property
+    def df(self) -> float:
+        """The degrees of freedom of the t-test."""
+        return self.estimate.df
+
+    @property
+    def p_t(self) -> float:
+        """Two-sided p of the t-test, by itself."""
+        return self.estimate.p_equal(0.0)
+
 
 @dataclass(frozen=True)
 class Ratio:
-    """What `ratio` finds: geometric mean of a over that of b, 95 % interval, p of the t-test."""
+    """What `ratio` finds: geometric mean of a over that of b.
 
-    ratio: float
-    interval: tuple[float, float]
-    p_t: float
+    log: the logarithm of the ratio, as an estimate.
+    """
+
+    log: TEstimate
     n_a: int
     n_b: int
     paired: bool
+
+    @property
+    def ratio(self) -> float:
+        """The estimated ratio."""
+        return math.exp(self.log.value)
+
+    @property
+    def interval(self) -> Interval:
+        """The 95 % interval of the ratio, by itself."""
+        low, high = self.log.interval()
+        return math.exp(low), math.exp(high)
+
+    @property
+    def p_t(self) -> float:
+        """Two-sided p of the hypothesis that the ratio is 1."""
+        return self.log.p_equal(0.0)
 
 
 def compare(a: Sequence[float], b: Sequence[float], paired: bool = False) -> Comparison | None:
@@ -73,17 +106,13 @@ def compare(a: Sequence[float], b: Sequence[float], paired: bool = False) -> Com
     values_a, values_b = _sides(a, b, paired)
     if min(len(values_a), len(values_b)) < 2:
         return None
-    difference, interval, df, p = _t_test(values_a, values_b, paired)
     sizes = len(values_a), len(values_b)
     if paired:
         detectable = detectable_mean(_sd(values_a - values_b), sizes[0])
     else:
         detectable = detectable_difference(_sd(values_a), sizes[0], _sd(values_b), sizes[1])
     return Comparison(
-        difference=difference,
-        interval=interval,
-        df=df,
-        p_t=p,
+        estimate=_difference(values_a, values_b, paired),
         p_permutation=_permutation(values_a, values_b, paired),
         n_a=sizes[0],
         n_b=sizes[1],
@@ -105,21 +134,12 @@ def ratio(a: Sequence[float], b: Sequence[float], paired: bool = False) -> Ratio
         raise ValueError("a ratio needs values above 0")
     if min(len(values_a), len(values_b)) < 2:
         return None
-    difference, (low, high), _, p = _t_test(np.log(values_a), np.log(values_b), paired)
     return Ratio(
-        ratio=math.exp(difference),
-        interval=(math.exp(low), math.exp(high)),
-        p_t=p,
+        log=_difference(np.log(values_a), np.log(values_b), paired),
         n_a=len(values_a),
         n_b=len(values_b),
         paired=paired,
     )
-
-
-def has_spread(interval: tuple[float, float]) -> bool:
-    """Whether the values behind an interval differ by more than rounding."""
-    low, high = interval
-    return not math.isclose(low, high, rel_tol=1e-9, abs_tol=1e-9)
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -142,22 +162,13 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def _t_test(
-    a: np.ndarray, b: np.ndarray, paired: bool
-) -> tuple[float, tuple[float, float], float, float]:
-    """Difference of means, its interval, degrees of freedom and two-sided p."""
+def _difference(a: np.ndarray, b: np.ndarray, paired: bool) -> TEstimate:
+    """The difference of means."""
     if paired:
         pairs = a - b
-        difference, error, df = _mean(pairs), _sd(pairs) / math.sqrt(len(pairs)), len(pairs) - 1.0
-    else:
-        difference = _mean(a) - _mean(b)
-        error, df = welch_error(_sd(a), len(a), _sd(b), len(b))
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, df)) * error
-    if error == 0:
-        p = 1.0 if difference == 0 else 0.0
-    else:
-        p = 2 * float(stats.t.sf(abs(difference) / error, df))
-    return difference, (difference - half, difference + half), df, p
+        return TEstimate(_mean(pairs), _sd(pairs) / math.sqrt(len(pairs)), len(pairs) - 1.0)
+    error, df = welch_error(_sd(a), len(a), _sd(b), len(b))
+    return TEstimate(_mean(a) - _mean(b), error, df)
 
 
 def _permutation(a: np.ndarray, b: np.ndarray, paired: bool) -> float:

@@ -8,21 +8,33 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from sr3d.stats.summary import CONFIDENCE
+from sr3d.stats.t_estimate import Interval, TEstimate
 
 
 @dataclass(frozen=True)
 class Trend:
     """What `trend` finds.
 
-    slope: change of the value per unit of x; interval: its 95 % interval.
-    p: two-sided, against no slope; n: points (trainings over all settings).
+    estimate: change of the value per unit of x. n: points (trainings over all settings).
     """
 
-    slope: float
-    interval: tuple[float, float]
-    p: float
+    estimate: TEstimate
     n: int
+
+    @property
+    def slope(self) -> float:
+        """The estimated slope."""
+        return self.estimate.value
+
+    @property
+    def interval(self) -> Interval:
+        """The 95 % interval of the slope, by itself."""
+        return self.estimate.interval()
+
+    @property
+    def p(self) -> float:
+        """Two-sided p of the hypothesis that there is no slope, by itself."""
+        return self.estimate.p_equal(0.0)
 
 
 def trend(x: Sequence[float], groups: Sequence[Sequence[float]]) -> Trend | None:
@@ -46,8 +58,7 @@ def trend(x: Sequence[float], groups: Sequence[Sequence[float]]) -> Trend | None
     if not across.any():
         return None
     if not up.any():  # scipy leaves this case open
-        return Trend(slope=0.0, interval=(0.0, 0.0), p=1.0, n=len(points))
+        return Trend(TEstimate(0.0, 0.0, len(points) - 2.0), len(points))
     line = stats.linregress(across, up)
-    slope = float(line.slope)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(points) - 2) * line.stderr)
-    return Trend(slope, (slope - half, slope + half), float(line.pvalue), len(points))
+    estimate = TEstimate(float(line.slope), float(line.stderr), len(points) - 2.0)
+    return Trend(estimate, len(points))

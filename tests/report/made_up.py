@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from sr3d.report.paper import Claim, Difference, Paper
+from sr3d.report.paper import Amount, Claim, Difference, Paper
 
 ABOUT: dict[str, Any] = {
     "of": "table2",
@@ -70,8 +70,17 @@ def paper_of(*claims: Claim) -> Paper:
 
 
 def gain(setting: str, over: str, by: float | None = 1.0, **changes: Any) -> Difference:
-    """The claim that a setting's AP25 on ScanNet is higher (or lower), by so much."""
-    fields: dict[str, Any] = {
+    """The claim that a setting's AP25 on ScanNet is higher (or lower); in the paper by so much."""
+    return Difference(**(_fields(setting, over, by) | changes))
+
+
+def amount(setting: str, over: str, by: float, **changes: Any) -> Amount:
+    """The claim that a setting's AP25 on ScanNet is higher (or lower) by so much."""
+    return Amount(**(_fields(setting, over, by) | changes))
+
+
+def _fields(setting: str, over: str, by: float | None) -> dict[str, Any]:
+    return {
         **ABOUT,
         "id": f"{setting}_over_{over}",
         "metric": "AP25",
@@ -80,4 +89,3 @@ def gain(setting: str, over: str, by: float | None = 1.0, **changes: Any) -> Dif
         "direction": "lower" if by is not None and by < 0 else "higher",
         "paper": {} if by is None else {"scannet": by},
     }
-    return Difference(**(fields | changes))

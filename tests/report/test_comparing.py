@@ -10,16 +10,17 @@ from sr3d.records import read_run, train_seed, write_run
 from sr3d.report.comparing import compare_settings, sides
 from sr3d.report.families import Family, adjust, family_of
 from sr3d.report.findings import Findings
-from sr3d.report.paper import METRICS, Trend, read_paper
-from sr3d.report.verdicts import Verdict, judge
-from sr3d.stats import compare, detectable_mean, holm
+from sr3d.report.paper import METRICS, Trend, read_paper, signed
+from sr3d.report.verdicts import Direction, Size, Verdict, judge
+from sr3d.stats import compare, detectable_mean, holm, simultaneous
 from tests.make_runs import SETTINGS, edit, make_test, make_tree
 from tests.report.plain import render_text, write_tables
-from tests.report.test_tables import PAPER, row_of
+from tests.report.test_tables import DELTA, PAPER, row_of
 
 BASELINE = SETTINGS["baseline"]
 # Trainings a point apart, and what each oracle adds to every training: little, and never the same.
 GAIN = {"baseline_gt_ctr": (0.1, 0.12, 0.15), "baseline_gt_iou": (20.0, 21.0, 23.0)}
+IOU = "baseline_gt_iou"
 ORACLE = {"baseline_gt_ctr": "centerness", "baseline_gt_iou": "iou"}
 
 
@@ -121,14 +122,11 @@ def test_a_table_says_which_rows_are_paired(tmp_path):
              for name in GAIN]  # fmt: skip
     tested = [compare(*pair) for pair in pairs]
     adjusted = holm([one.p_t for one in tested])
-    low, high = tested[0].interval
     row = row_of(text, "with true centerness")
-    assert row["Δ [95 % CI]"] == f"+0.1 [+{low:.1f}, +{high:.1f}]"
-    assert row["p"] == f"{adjusted[0]:.3f}"
-    assert (
-        "but that of 'with true centerness' and 'with the true IoU as score', which are tested on "
-        "the same trainings, is paired: Student's t on the differences of each training; p:"
-    ) in text
+    low, high = tested[0].estimate.interval(simultaneous(4))
+    assert row[DELTA] == f"+0.1 [{signed('AP25', low)}, {signed('AP25', high)}]"
+    # Four raw p-values below 0.05, of which Bonferroni's intervals exclude fewer than Holm's rule.
+    assert row["p"].rstrip("*") == f"{adjusted[0]:.3f}"
     csv = (tmp_path / "out/table6_scannet.csv").read_text().splitlines()
     assert "paired" in csv[0].split(",")
     assert [line.split(",")[csv[0].split(",").index("paired")] for line in csv[1:4]] == [
@@ -141,17 +139,18 @@ def test_a_table_says_which_rows_are_paired(tmp_path):
 def test_small_claims_of_table_6_can_be_judged(tmp_path):
     judged = {j.claim.id: j for j in judge(read_paper(PAPER), tree(tmp_path), of="table6")}
     small = judged["true_centerness_ap25"]
-    assert small.verdict is Verdict.REPRODUCED
-    assert small.ours == "+0.1 [+0.1, +0.2] AP25, 3 trainings, paired"
-    spread = stdev(GAIN["baseline_gt_ctr"])
-    assert small.detectable == pytest.approx(detectable_mean(spread, 3))
-    assert all(j.verdict is Verdict.REPRODUCED for j in judged.values())
+    assert (small.verdict, small.direction) == (Verdict.REPRODUCED, Direction.ABSENT)
+    assert small.size is Size.INSIDE
+    assert small.ours.endswith("AP25, 3 training runs, paired")
+    gained = judged["true_iou_ap25"]
+    assert gained.numbers.detectable == pytest.approx(detectable_mean(stdev(GAIN[IOU]), 3))
+    assert all(j.verdict is Verdict.REPRODUCED for j in judged.values() if "50" not in j.claim.id)
     apart = {
         j.claim.id: j
         for j in judge(read_paper(PAPER), tree(tmp_path / "b", tests_of=None), of="table6")
     }
-    assert apart["true_centerness_ap25"].verdict is Verdict.CANNOT_TELL
-    assert apart["true_centerness_ap25"].ours.endswith("3 vs 3 trainings")
+    assert apart["true_centerness_ap25"].verdict is Verdict.INCONCLUSIVE
+    assert apart["true_centerness_ap25"].ours.endswith("3 vs 3 training runs")
 
 
 def test_families_are_accuracy_and_cost():

@@ -18,6 +18,7 @@ from sr3d.report.page import Part, Report, render_page
 from sr3d.report.page.rendering import MOST_SVG
 from sr3d.report.paper import read_paper
 from sr3d.report.verdicts import Verdict, judge
+from sr3d.report.verdicts.wording import DIRECTIONS, SIZES, VERDICTS
 from tests.make_runs import SETTINGS, edit, make_tree
 from tests.shared_data import ROOT
 
@@ -84,10 +85,10 @@ def report_of(results: Path, dataset="synthetic", paper=PAPER, names=None, figur
     part = Part(
         findings,
         tuple(tables),
-        tuple(one for one in judged if one.verdict is not Verdict.CITED),
+        tuple(one for one in judged if one.verdict is not Verdict.NOT_CHECKABLE),
         tuple(figures),
     )
-    cited = tuple(one for one in judged if one.verdict is Verdict.CITED)
+    cited = tuple(one for one in judged if one.verdict is Verdict.NOT_CHECKABLE)
     return Report(paper, tuple(names), (part,), cited)
 
 
@@ -123,8 +124,22 @@ def test_every_claim_stands_there_with_its_numbers_and_its_reason(results):
     for one in report.parts[0].judged:
         assert f"{one.claim.says} {one.why} {one.claim.where}" in text
         assert f"paper {one.paper_says} ours {one.ours}" in text
+        if one.numbers:
+            words = DIRECTIONS[one.direction].word, SIZES[one.size].word
+            assert "ours {} direction {} amount {}".format(one.ours, *words) in text
     for one in report.cited:
         assert f"{one.claim.says} {one.claim.reason}" in text
+
+
+def test_every_claim_has_its_codes_as_attributes(results):
+    report = report_of(results)
+    found = {a["data-claim"]: a for a in Page(render_page(report)).of("li") if "data-claim" in a}
+    every = (*report.parts[0].judged, *report.cited)
+    assert found.keys() == {one.claim.id for one in every}
+    for one in every:
+        codes = {"kind": one.claim.kind, "verdict": one.verdict.value}
+        codes |= {"direction": one.direction.value, "size": one.size.value}
+        assert {name: found[one.claim.id][f"data-{name}"] for name in codes} == codes
 
 
 def test_beside_a_claims_numbers_its_runs_are_named(results):
@@ -139,10 +154,10 @@ def test_claims_are_counted_by_verdict_and_those_not_run_are_folded(results):
     counts = Counter(one.verdict for one in report.parts[0].judged)
     assert len(counts) >= 2
     for verdict, number in counts.items():
-        assert f"{number} {verdict.value}" in page.words()
+        assert f"{number} {VERDICTS[verdict].word}" in page.words()
     folded = " ".join("".join(page.folded).split())
     for one in (*report.parts[0].judged, *report.cited):
-        hidden = one.verdict in (Verdict.NOT_RUN, Verdict.CITED)
+        hidden = one.verdict in (Verdict.NOT_RUN, Verdict.NOT_CHECKABLE)
         assert (f"{one.claim.says} {one.why}" in folded) == hidden
 
 
@@ -282,7 +297,7 @@ def test_few_runs_give_a_page(tmp_path, trainings, tests):
     text = page_of(tmp_path).words()
     wanted = trainings * tests
     assert f"baseline , {wanted} of 25 tests" in text.replace("baseline,", "baseline ,")
-    assert ("one training of" in text) == (trainings == 1)
+    assert ("one training run of" in text) == (trainings == 1)
 
 
 def test_one_setting_gives_a_page(tmp_path):

@@ -3,13 +3,15 @@
 import pytest
 
 from sr3d.report.paper import (
+    Amount,
+    AtMost,
     Cited,
     CurveBelow,
     Difference,
     Equal,
+    Equivalence,
     Highest,
     Panel,
-    RatioBelow,
     Trend,
     read_paper,
     settings_of_claim,
@@ -19,12 +21,18 @@ from tests.shared_data import ROOT
 
 PAPER = read_paper(ROOT / "workflow" / "tables.yaml")
 CLAIMS = list(PAPER.claims.values())
-NUMBERED = [claim for claim in CLAIMS if isinstance(claim, Difference) and claim.paper]
+NUMBERED = [
+    claim
+    for claim in CLAIMS
+    if isinstance(claim, Difference | Amount)
+    or (isinstance(claim, Equivalence) and claim.scale == "difference")
+    if claim.paper
+]
 SETTINGS = """
 sr3d tr3d fcaf3d baseline spota ras spota_with_cls spota_without_vd simota align_ota qfl vfl
 baseline_gt_ctr baseline_gt_iou k4 k5 k7 k8 k9 k10 mu_0p5 mu_2 mu_4 mu_8 beta_0 beta_0p5 beta_2
 beta_4 tau_0p01 tau_1 tau_10 printed printed_tau_0p01 printed_tau_1
-bracket bracket_tau_0p01 bracket_tau_1
+bracket bracket_tau_0p01 bracket_tau_1 position
 rank_image levels_by_class reg_log_iou reg_diou sr3d_augment_tr3d sr3d_augment_paper
 baseline_augment_tr3d nms_3d voxel_first boxes_v1 lr_literal
 """
@@ -69,6 +77,10 @@ baseline_gt_iou baseline_gt_ctr AP50 mean 31.8
 """
 
 
+def statistic_of(claim) -> str:
+    return claim.statistic if isinstance(claim, Amount) else "mean"
+
+
 def cell(setting: str, dataset: str, metric: str, statistic: str) -> float:
     """The number of a setting in the paper's tables, which must agree where several have it."""
     values = (
@@ -90,7 +102,7 @@ def test_every_difference_that_the_paper_states():
         wanted[setting, over, metric, statistic] = dict(on)
     found: dict = {}
     for claim in NUMBERED:
-        what = (claim.setting, claim.over, claim.metric, claim.statistic)
+        what = (claim.setting, claim.over, claim.metric, statistic_of(claim))
         assert found.setdefault(what, claim.paper).items() >= claim.paper.items()
     assert found == wanted
 
@@ -99,7 +111,7 @@ def test_every_difference_that_the_paper_states():
 def test_differences_agree_with_the_tables_or_say_that_they_do_not(claim):
     for dataset, stated in claim.paper.items():
         ours, theirs = (
-            cell(setting, dataset, claim.metric, claim.statistic)
+            cell(setting, dataset, claim.metric, statistic_of(claim))
             for setting in (claim.setting, claim.over)
         )
         agrees = abs(ours - theirs - stated) < 0.051
@@ -115,8 +127,8 @@ def test_one_stated_difference_disagrees_with_the_tables():
     assert disagreeing == ["ap50_best_over_tr3d"]
 
 
-def test_ratios_agree_with_the_tables_and_lie_below_their_limits():
-    ratios = [claim for claim in CLAIMS if isinstance(claim, RatioBelow)]
+def test_ratios_agree_with_the_tables_and_lie_within_their_bounds():
+    ratios = [c for c in CLAIMS if isinstance(c, AtMost) or getattr(c, "scale", "") == "ratio"]
     assert {claim.id for claim in ratios} == {
         "latency_unaffected", "components_latency", "training_time", "training_time_of_components",
     }  # fmt: skip
@@ -127,7 +139,38 @@ def test_ratios_agree_with_the_tables_and_lie_below_their_limits():
                 for setting in (claim.setting, claim.over)
             )
             assert ours / theirs == pytest.approx(stated, abs=0.0005)
-            assert stated < claim.limit
+            assert stated < (claim.limit if isinstance(claim, AtMost) else claim.margin)
+
+
+# What the paper says, by its text: the claims whose words state an amount, a bound or sameness.
+AMOUNTS = """
+ap25_best_over_tr3d ap50_best_over_tr3d ap50_mean_over_tr3d sr3d_ap25 cls_cost_ap25 cls_cost_ap50
+vertex_distance_ap25 vertex_distance_ap50 qfl_ap25 qfl_ap50 vfl_ap25 vfl_ap50 true_iou_ap25
+true_iou_ap50
+"""
+
+
+def test_every_claim_is_of_the_kind_that_its_wording_demands():
+    of_kind = {kind: {c.id for c in CLAIMS if c.kind == kind} for kind in {c.kind for c in CLAIMS}}
+    assert of_kind["amount"] == set(AMOUNTS.split())
+    assert of_kind["equivalence"] == {
+        "latency_unaffected", "true_centerness_ap25", "true_centerness_ap50",
+    }  # fmt: skip
+    assert of_kind["at_most"] == {
+        "components_latency", "training_time", "training_time_of_components",
+    }  # fmt: skip
+    bounding = ("only about", "virtually", "less than", "at most", "about the same", "do not slow")
+    for claim in CLAIMS:
+        if any(word in claim.says for word in bounding):
+            assert claim.kind in ("equivalence", "at_most", "cited")
+
+
+def test_margins_and_limits_say_why_they_are_so_large():
+    for claim in CLAIMS:
+        if isinstance(claim, Equivalence):
+            assert len(claim.margin_reason) > 20
+        if isinstance(claim, AtMost):
+            assert len(claim.limit_reason) > 20
 
 
 def test_the_papers_numbers_bear_out_its_highest_claims_on_table_1():
@@ -148,7 +191,9 @@ def test_the_papers_numbers_bear_out_its_highest_claims_on_table_1():
 
 def test_claims_of_every_kind_and_of_every_table_and_figure():
     kinds = {type(claim) for claim in CLAIMS}
-    assert kinds == {Difference, Highest, Trend, CurveBelow, RatioBelow, Equal, Cited}
+    assert kinds == {
+        Difference, Amount, Equivalence, AtMost, Highest, Trend, CurveBelow, Equal, Cited,
+    }  # fmt: skip
     assert {claim.of for claim in CLAIMS} == {
         *(f"table{i}" for i in range(1, 8)), "fig1", "fig5", "fig6", "fig8", "fig10",
     }  # fmt: skip

@@ -9,6 +9,7 @@ import yaml
 from sr3d.errors import InputError
 from sr3d.report.paper import (
     METRICS,
+    Amount,
     Consistency,
     CurveBelow,
     Difference,
@@ -67,7 +68,14 @@ FILE = {
         "drop": {"kind": "trend", **ABOUT, "metric": "AP25", "direction": "falls", "log": True,
                  "along": {0.5: "mu_0p5", 1: "sr3d", 2: "mu_2"}},
         "low": {"kind": "curve_below", **ABOUT, **(PAIR | {"metric": "AIC"})},
-        "fast": {"kind": "ratio_below", **ABOUT, **PAIR, "limit": 1.03},
+        "much": {"kind": "amount", **ABOUT, **PAIR, "direction": "lower",
+                 "paper": {"scannet": -2.4}, "statistic": "best"},
+        "fast": {"kind": "at_most", **ABOUT, **PAIR, "limit": 1.03, "limit_reason": "it\nsays so",
+                 "paper": {"scannet": 1.02}},
+        "only": {"kind": "equivalence", **ABOUT, **PAIR, "scale": "difference", "margin": 0.7,
+                 "margin_reason": "half of it", "paper": {"scannet": -0.1}},
+        "near": {"kind": "equivalence", **ABOUT, **PAIR, "scale": "ratio", "margin": 1.05,
+                 "margin_reason": "twice the rounding", "paper": {"scannet": 0.98}},
         "same": {"kind": "equal", **ABOUT, **PAIR},
         "seen": {"kind": "cited", **ABOUT, "reason": "a picture."},
     },
@@ -128,11 +136,18 @@ def test_claims_that_are_read(tmp_path):
         id="gain", of="table2", says="it is so", where="here", datasets=("scannet",),
         metric="AP25", setting="sr3d", over="baseline", direction="higher", paper={"scannet": 2.4},
     )  # fmt: skip
-    assert claims["gain"].statistic == "mean"
+    assert isinstance(claims["much"], Amount)
+    assert claims["much"].statistic == "best"
+    assert (claims["fast"].limit, claims["fast"].limit_reason) == (1.03, "it says so")
+    assert (claims["only"].margin, claims["only"].margin_reason) == (0.7, "half of it")
+    assert [claims[name].scale for name in ("only", "near")] == ["difference", "ratio"]
+    assert {name: claim.kind for name, claim in claims.items()} == {
+        name: value["kind"] for name, value in FILE["claims"].items()
+    }
     assert isinstance(claims["drop"], Trend)
     assert claims["drop"].along == ((0.5, "mu_0p5"), (1.0, "sr3d"), (2.0, "mu_2"))
     assert isinstance(claims["low"], CurveBelow)
-    assert (claims["best"].among, claims["fast"].limit) == (("baseline",), 1.03)
+    assert claims["best"].among == ("baseline",)
     assert (claims["same"].over, claims["seen"].reason) == ("baseline", "a picture.")
     assert len({*claims.values()}) == len(claims)  # can be keys
 
@@ -178,7 +193,20 @@ def test_claims_that_are_read(tmp_path):
         ("claims.gain.direction", "lower", "gain.paper: expected numbers of the direction 'lower'"),
         ("claims.gain.direction", None, "claims.gain: 'direction' is missing"),
         ("claims.gain.paper", {"sunrgbd": 1.0}, "claims.gain.paper: unknown 'sunrgbd'"),
-        ("claims.gain.statistic", "average", "claims.gain.statistic: unknown 'average'"),
+        ("claims.gain.statistic", "best", "claims.gain: unknown 'statistic'"),
+        ("claims.much.statistic", "average", "claims.much.statistic: unknown 'average'"),
+        ("claims.much.paper", None, "claims.much: 'paper' is missing"),
+        ("claims.much.direction", "higher", "much.paper: expected numbers of the direction 'hi"),
+        ("claims.only.margin", None, "claims.only: 'margin' is missing"),
+        ("claims.only.margin", 0, "claims.only.margin: expected a difference above 0, got '0'"),
+        ("claims.only.margin_reason", None, "claims.only: 'margin_reason' is missing"),
+        ("claims.only.paper", {"scannet": 0.8}, "claims.only.paper: expected numbers within"),
+        ("claims.only.scale", "log", "claims.only.scale: unknown 'log'"),
+        ("claims.near.margin", 0.9, "claims.near.margin: expected a ratio above 1, got '0.9'"),
+        ("claims.near.paper", {"scannet": 0.9}, "claims.near.paper: expected numbers within"),
+        ("claims.fast.limit", -1, "claims.fast.limit: expected a ratio above 0, got '-1'"),
+        ("claims.fast.limit_reason", None, "claims.fast: 'limit_reason' is missing"),
+        ("claims.fast.paper", {"scannet": 1.1}, "claims.fast.paper: expected ratios above 0 and"),
         ("claims.best.among", ["sr3d"], "claims.best.among: expected the other settings"),
         ("claims.best.over", "baseline", "claims.best: unknown 'over'"),
         ("claims.drop.along", {1: "a", 2: "b"}, "claims.drop.along: expected three settings"),

@@ -7,7 +7,7 @@ import pytest
 
 from sr3d.errors import InputError
 from sr3d.report.summary import write_summary
-from sr3d.stats import compare, holm, summarise
+from sr3d.stats import compare, holm, simultaneous, summarise
 from tests import make_runs
 from tests.make_runs import SETTINGS, edit, make_tree
 from tests.report.plain import render_text, write_tables
@@ -16,6 +16,7 @@ from tests.shared_data import ROOT
 PAPER = ROOT / "workflow" / "tables.yaml"
 NO_RAS = {name: SETTINGS[name] for name in ("baseline", "spota", "sr3d")}
 NONE = "–"
+DELTA = "Δ [simultaneous 95 % CI]"
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def test_markdown_prints_ours_beside_the_papers(out):
         "SPOTA": "", "RAS": "", "setting": "Baseline",
         "mean": "60.5",  # 60.55, which Python rounds to even
         "95 % CI": f"[{low:.1f}, {high:.1f}]", "scenes": "±0.0", "runs": "4",
-        "Δ [95 % CI]": NONE, "p": NONE, "Δ scenes": NONE, "paper": "70.8", "paper's Δ": NONE,
+        DELTA: NONE, "p": NONE, "Δ scenes": NONE, "paper": "70.8", "paper's Δ": NONE,
     }  # fmt: skip
     complete = row_of(text, "SR3D")
     assert (complete["SPOTA"], complete["RAS"]) == ("✓", "✓")
@@ -74,19 +75,37 @@ def test_differences_have_welchs_interval_and_holms_p_over_the_whole_table(out):
     spota = compare([61.55, 62.5], [60.05, 61.05])  # its second training lacks a test
     # Two settings against the baseline on two metrics, AP50 being AP25 less 20.
     adjusted = holm([spota.p_t, whole.p_t] * 2)
-    low, high = whole.interval
+    low, high = whole.estimate.interval(simultaneous(4))
     row = row_of(text, "SR3D")
-    assert row["Δ [95 % CI]"] == f"+2.5 [−{-low:.1f}, +{high:.1f}]"
+    assert row[DELTA] == f"+2.5 [−{-low:.1f}, +{high:.1f}]"
     assert row["p"] == f"{adjusted[1]:.3f}" != f"{whole.p_t:.3f}"
     assert row_of(text, "+ SPOTA")["p"] == f"{adjusted[0]:.3f}"
-    assert "adjusted by Holm's rule over the 4 of accuracy (AP25 and AP50) in this table." in text
+    assert "adjusted by Holm's rule over the 4 of accuracy (AP25 and AP50) in this table" in text
+
+
+def test_a_p_value_that_decides_what_its_interval_leaves_open_is_marked(tmp_path):
+    """Of four tests two are sure, and Holm's rule is sharper than Bonferroni's for the others."""
+    near = {"baseline": 60.0, "spota": 68.0, "sr3d": 60.3}
+
+    def score(setting, train, test):
+        return near[setting] + 0.1 * train
+
+    make_tree(tmp_path, settings=NO_RAS, trainings=5, score=score)
+    write_tables(tmp_path, PAPER, tmp_path / "out", ["table2"])
+    text = (tmp_path / "out/table2_synthetic.md").read_text()
+    row, sure = row_of(text, "SR3D"), row_of(text, "+ SPOTA")
+    p = compare([60.3 + 0.1 * i for i in range(5)], [60 + 0.1 * i for i in range(5)]).p_t
+    assert p < 0.05 / 2 < 0.05 < 4 * p  # of four, two are sure
+    assert row["p"] == f"{2 * p:.3f}*"
+    assert sure["p"] == "< 0.001"
+    assert "Holm's rule" in next(line for line in text.splitlines() if "*: " in line)
 
 
 def test_a_row_without_results_says_not_run_and_an_incomplete_one_is_marked(out):
     text = (out / "table2_synthetic.md").read_text()
     row = row_of(text, "+ RAS")
     assert row["mean"] == "not run"
-    assert {row[name] for name in ("95 % CI", "runs", "Δ [95 % CI]", "p")} == {NONE}
+    assert {row[name] for name in ("95 % CI", "runs", DELTA, "p")} == {NONE}
     assert (row["paper"], row["paper's Δ"]) == ("72.5", "+1.7")
     assert row_of(text, "+ SPOTA")["runs"] == "3 of 4"
     assert "- '+ SPOTA': incomplete, 3 of 4 runs." in text
@@ -136,6 +155,8 @@ def test_csv_has_the_raw_numbers(out):
     tested = compare([62.55, 63.55], [60.05, 61.05])
     assert sr3d["difference"] == pytest.approx(2.5)
     assert sr3d[["difference_low", "difference_high"]].tolist() == pytest.approx(tested.interval)
+    simultaneous_ = sr3d[["difference_simultaneous_low", "difference_simultaneous_high"]]
+    assert simultaneous_.tolist() == pytest.approx(tested.estimate.interval(simultaneous(4)))
     assert sr3d["detectable"] == pytest.approx(tested.detectable)
     assert (sr3d["paper_mean"], sr3d["paper_dataset"]) == (73.2, "scannet")
     assert sr3d["paper_difference_mean"] == pytest.approx(2.4)
@@ -152,14 +173,14 @@ def test_one_training_has_neither_interval_nor_p(tmp_path):
     write_tables(tmp_path, PAPER, tmp_path / "out", ["table2"])
     row = row_of((tmp_path / "out/table2_synthetic.md").read_text(), "SR3D")
     assert (row["mean"], row["95 % CI"], row["runs"]) == ("62.5", "one training", "2 of 25")
-    assert (row["Δ [95 % CI]"], row["p"]) == ("+2.5", NONE)
+    assert (row[DELTA], row["p"]) == ("+2.5", NONE)
 
 
 def test_trainings_that_do_not_differ_are_not_tested(tmp_path):
     make_tree(tmp_path, settings=NO_RAS, score=lambda setting, i, j: make_runs.LEVEL[setting])
     write_tables(tmp_path, PAPER, tmp_path / "out", ["table2"])
     row = row_of((tmp_path / "out/table2_synthetic.md").read_text(), "SR3D")
-    assert (row["Δ [95 % CI]"], row["p"]) == ("+2.5", NONE)
+    assert (row[DELTA], row["p"]) == ("+2.5", NONE)
 
 
 def test_scannet_as_the_paper_tests_it_has_no_comparison_note(tmp_path):

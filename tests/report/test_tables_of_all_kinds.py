@@ -9,7 +9,7 @@ from sr3d.records import read_run, write_run
 from sr3d.stats import compare
 from tests.make_runs import SETTINGS, make_tree
 from tests.report.plain import render_text, write_tables
-from tests.report.test_tables import NONE, PAPER, block, row_of
+from tests.report.test_tables import DELTA, NONE, PAPER, block, row_of
 
 LEVEL = {"tr3d": 61.0, "sr3d": 62.5, "bracket": 62.0}
 SLOWER = {"tr3d": 1.0, "sr3d": 1.02, "bracket": 1.5}
@@ -47,7 +47,7 @@ def test_best_and_mean_are_printed_as_the_paper_prints_them(out):
     row = row_of(text, "SR3D")
     assert (row["best (mean)"], row["paper"]) == ("63.6 (63.0)", "74.0 (73.2)")
     assert row["paper's Δ"] == "+1.1 (+1.2)"
-    assert row["Δ [95 % CI]"].startswith("+1.5 [")
+    assert row[DELTA].startswith("+1.5 [")
     latency = row_of(text, "SR3D", "latency (ms a scene)")
     assert (latency["best (mean)"], latency["paper"], latency["paper's Δ"]) == ("41", "42", "0")
     assert "A number alone is the mean: latency (ms a scene)." in text
@@ -82,7 +82,7 @@ def test_each_metric_has_its_own_digits(out):
     parameters = row_of(text, "SR3D", "parameters")
     assert (parameters["mean"], parameters["paper"]) == ("1.2M", "14.7M")
     assert (parameters["95 % CI"], parameters["runs"], parameters["p"]) == (NONE, NONE, NONE)
-    assert parameters["Δ [95 % CI]"] == "0"
+    assert parameters[DELTA] == "0"
     ours = row_of((out / "open_scannet.md").read_text(), "SR3D as read here", "PCE")
     assert ours["mean"] == "0.204"
 
@@ -104,8 +104,8 @@ def test_times_name_their_machines(out):
 def test_a_table_of_our_own_has_no_column_of_the_papers(out):
     text = (out / "open_scannet.md").read_text()
     row = row_of(text, "1 − r before the whole bracket, τ = 0.1")
-    assert list(row) == ["setting", "mean", "95 % CI", "runs", "Δ [95 % CI]", "p"]
-    assert row["Δ [95 % CI]"].startswith("−0.5 [")
+    assert list(row) == ["setting", "mean", "95 % CI", "runs", DELTA, "p"]
+    assert row[DELTA].startswith("−0.5 [")
     assert text.startswith("# What the paper leaves open (on ScanNet V2)")
     assert "Paper:" not in text
 
@@ -114,7 +114,7 @@ def test_accuracy_and_cost_are_adjusted_apart_and_the_note_says_so(out):
     text = (out / "table1_scannet.md").read_text()
     assert (
         "adjusted by Holm's rule over the 2 of accuracy (AP25 and AP50) and the 1 of cost "
-        "(latency) in this table, each by themselves."
+        "(latency) in this table, each by themselves"
     ) in text
     assert (
         "over the 8 of accuracy (AP25, AP50, PCE and AIC)" in (out / "open_scannet.md").read_text()

@@ -1,4 +1,4 @@
-"""Verdicts on differences, and what `judge` and `count` give as a whole."""
+"""Verdicts on directions and amounts, and what `judge` and `count` give as a whole."""
 
 import math
 from pathlib import Path
@@ -9,6 +9,7 @@ from scipy import stats as scipy_stats
 from sr3d.errors import InputError
 from sr3d.report.findings import Findings
 from sr3d.report.paper import (
+    Amount,
     Cited,
     Difference,
     Paper,
@@ -16,9 +17,9 @@ from sr3d.report.paper import (
     read_paper,
     settings_of_claim,
 )
-from sr3d.report.verdicts import Verdict, count, judge
+from sr3d.report.verdicts import Direction, Size, Verdict, count, judge
 from tests.make_runs import make_tree
-from tests.report.made_up import ABOUT, MadeUp, around, gain, once, paper_of
+from tests.report.made_up import ABOUT, MadeUp, amount, around, gain, once, paper_of
 
 # Welch by hand: means 12 and 9, variances 1 and 1 of three each, so se = √(2/3), df = 4,
 # t = 3.674235, p = 0.021312; t(0.975, 4 df) = 2.776445 times se = 2.266958.
@@ -30,28 +31,35 @@ def only(claim, findings):
     return judged
 
 
+def codes(judged):
+    return judged.verdict, judged.direction, judged.size
+
+
 def ap25(**settings):
     return MadeUp({(name, "AP25"): values for name, values in settings.items()})
 
 
 def test_a_difference_worked_by_hand():
     judged = only(gain("sr3d", "baseline", 2.4), ap25(sr3d=TWELVE, baseline=NINE))
-    assert judged.verdict is Verdict.REPRODUCED
+    assert codes(judged) == (Verdict.REPRODUCED, Direction.THERE, Size.INSIDE)
     assert judged.paper_says == "higher AP25, +2.4 on ScanNet V2"
-    assert judged.ours == "+3.0 [+0.7, +5.3] AP25, 3 vs 3 trainings"
-    assert judged.p == pytest.approx(0.021312, abs=1e-6)
-    assert judged.detectable is not None
-    assert judged.detectable > 2.266958  # more than what is significant, at 80 % power
-    assert judged.why == (
-        "On ScanNet V2: sr3d lies above baseline in AP25, p = 0.021 after Holm over 1."
-    )
+    assert judged.ours == "+3.0 [+0.7, +5.3] AP25, 3 vs 3 training runs"
+    numbers = judged.numbers
+    assert numbers.value == pytest.approx(3)
+    assert numbers.interval == pytest.approx((3 - 2.266958, 3 + 2.266958))
+    assert numbers.simultaneous == pytest.approx(numbers.interval)  # a family of one
+    assert numbers.p_for == numbers.p == pytest.approx(0.021312, abs=1e-6)
+    assert numbers.p_against == 1.0
+    assert numbers.p_amount == pytest.approx(2 * scipy_stats.t.sf(0.6 / math.sqrt(2 / 3), 4))
+    assert numbers.detectable > 2.266958  # more than what is significant, at 80 % power
 
 
 def test_a_drop_is_reproduced_as_a_drop():
-    judged = only(gain("baseline", "sr3d", -2.4), ap25(sr3d=TWELVE, baseline=NINE))
-    assert judged.verdict is Verdict.REPRODUCED
-    assert judged.paper_says == "lower AP25, −2.4 on ScanNet V2"
-    assert judged.ours == "−3.0 [−5.3, −0.7] AP25, 3 vs 3 trainings"
+    for kind in (gain, amount):
+        judged = only(kind("baseline", "sr3d", -2.4), ap25(sr3d=TWELVE, baseline=NINE))
+        assert codes(judged) == (Verdict.REPRODUCED, Direction.THERE, Size.INSIDE)
+        assert judged.paper_says == "lower AP25, −2.4 on ScanNet V2"
+        assert judged.ours.startswith("−3.0 [−5.3, −0.7] AP25")
 
 
 def test_a_difference_with_a_unit():
@@ -59,59 +67,67 @@ def test_a_difference_with_a_unit():
     tests = {("sr3d", "latency_ms"): around(42, 1), ("fcaf3d", "latency_ms"): around(64, 1)}
     judged = only(claim, MadeUp(tests))
     assert judged.paper_says == "lower latency, −22 ms on ScanNet V2"
-    assert judged.ours == "−22 [−24, −20] ms, 5 vs 5 trainings"
-    assert "sr3d lies below fcaf3d in latency" in judged.why
+    assert judged.ours.startswith("−22 [−24, −20] ms")
 
 
 @pytest.mark.parametrize(("p", "sure"), [(0.049, True), (0.051, False)])
 def test_the_level_is_five_per_cent(p, sure):
     shift = 0.1 * scipy_stats.t.isf(p / 2, 8)  # se = √(2 · 0.025 / 5) = 0.1
-    judged = only(gain("a", "b", 0.1), ap25(a=around(70 + shift), b=around(70)))
-    assert judged.p == pytest.approx(p)
-    assert (judged.verdict is Verdict.REPRODUCED) == sure
+    shown = only(gain("a", "b", 0.1), ap25(a=around(70 + shift), b=around(70)))
+    assert shown.numbers.p_for == pytest.approx(p)
+    assert (shown.direction is Direction.THERE) == sure
+    opposite = only(gain("b", "a", None), ap25(a=around(70 + shift), b=around(70)))
+    assert opposite.numbers.p_against == pytest.approx(p)
+    assert (opposite.direction is Direction.OPPOSITE) == sure
+    amounts = only(amount("a", "b", 1.0), ap25(a=around(71 + shift), b=around(70)))
+    assert amounts.numbers.p_amount == pytest.approx(p)
+    assert (amounts.size is Size.OUTSIDE) == sure
 
 
 @pytest.mark.parametrize("by", [0.3, None])
 def test_a_significant_difference_the_other_way_is_not_reproduced(by):
     judged = only(gain("baseline", "sr3d", by), ap25(sr3d=TWELVE, baseline=NINE))
     assert judged.verdict is Verdict.NOT_REPRODUCED
-    assert "baseline lies below sr3d" in judged.why
-    assert "against the claim" in judged.why
+    assert judged.direction is Direction.OPPOSITE
+    assert judged.size is (Size.OUTSIDE if by else Size.NO_AMOUNT)
 
 
-def test_a_reproduced_difference_of_another_size_says_so():
-    findings = ap25(sr3d=around(71), baseline=around(70))
-    assert "outside our interval" in only(gain("sr3d", "baseline", 2.4), findings).why
-    assert "outside our interval" not in only(gain("sr3d", "baseline", 1.0), findings).why
+# Half width 4.6: t(0.975, 8 df) = 2.306 times √(2 · 10 / 5) = 2.
+WIDE = {"sr3d": around(71, 2), "baseline": around(70, 2)}
+NARROW = {"sr3d": around(71), "baseline": around(70)}
 
 
-def test_without_significance_the_size_of_the_papers_difference_decides():
-    # Half width 4.6: t(0.975, 8 df) = 2.306 times √(2 · 10 / 5) = 2.
-    findings = ap25(sr3d=around(71, 2), baseline=around(70, 2))
-    open_ = only(gain("sr3d", "baseline", 2.4), findings)
-    assert open_.verdict is Verdict.CANNOT_TELL
-    assert open_.ours == "+1.0 [−3.6, +5.6] AP25, 5 vs 5 trainings"
-    assert open_.detectable is not None
-    assert f"a true difference below {open_.detectable:.1f} AP25 would be missed" in open_.why
-    assert only(gain("sr3d", "baseline", 5.6), findings).verdict is Verdict.CANNOT_TELL
-    large = only(gain("sr3d", "baseline", 5.7), findings)
-    assert large.verdict is Verdict.NOT_REPRODUCED
-    assert large.why == "On ScanNet V2: a difference as large as the paper's +5.7 is excluded."
-    assert only(gain("sr3d", "baseline", -3.7), findings).verdict is Verdict.NOT_REPRODUCED
-    assert only(gain("sr3d", "baseline", -3.6), findings).verdict is Verdict.CANNOT_TELL
+@pytest.mark.parametrize(
+    ("values", "by", "direction", "size", "of_direction", "of_amount"),
+    [
+        (NARROW, 1.0, "there", "inside", "reproduced", "reproduced"),
+        (NARROW, 2.4, "there", "outside", "reproduced", "not_reproduced"),
+        (NARROW, 0.2, "there", "outside", "reproduced", "not_reproduced"),
+        (WIDE, 5.6, "inconclusive", "inside", "inconclusive", "inconclusive"),
+        (WIDE, 5.7, "inconclusive", "outside", "inconclusive", "not_reproduced"),
+        (WIDE, -3.6, "inconclusive", "inside", "inconclusive", "inconclusive"),
+        (WIDE, -3.7, "inconclusive", "outside", "inconclusive", "not_reproduced"),
+    ],
+)
+def test_direction_and_amount_are_judged_apart(
+    values, by, direction, size, of_direction, of_amount
+):
+    """A claim of an amount needs both; one of a direction has its amount judged beside it."""
+    for kind, verdict in ((gain, of_direction), (amount, of_amount)):
+        judged = only(kind("sr3d", "baseline", by), ap25(**values))
+        found = tuple(code.value for code in codes(judged))
+        assert found == (verdict, direction, size)
 
 
-def test_a_difference_larger_than_the_papers_is_not_too_small_to_be_true():
-    """Adjusted p above 5 %, the paper's +0.1 below our interval: that is no refutation."""
-    pairs = {"a": TWELVE, "b": NINE, **{name: once(0, 1, 2) for name in "cdef"}}
-    claims = [gain("a", "b", 0.1), gain("c", "d"), gain("e", "f"), gain("c", "f")]
-    judged = judge(paper_of(*claims), ap25(**pairs))[0]
-    assert judged.p == pytest.approx(4 * 0.021312, abs=1e-5)
-    assert judged.ours.startswith("+3.0 [+0.7,")
-    assert judged.verdict is Verdict.CANNOT_TELL
+def test_a_large_effect_does_not_make_only_a_little_true():
+    """With +8 AP a claim of +0.1 has its direction, and not its amount."""
+    findings = ap25(a=around(78), b=around(70))
+    assert codes(only(amount("a", "b", 0.1), findings)) == (
+        Verdict.NOT_REPRODUCED, Direction.THERE, Size.OUTSIDE,
+    )  # fmt: skip
 
 
-def test_holm_is_over_the_differences_of_one_table():
+def test_holm_is_over_the_claims_of_one_table():
     """Three comparisons of table2 by hand and one of table4, which does not count among them."""
     values = {"base": [1.0, 2.0, 3.0], "a": [4.0, 5.0, 6.5], "b": [2.0, 4.0, 5.0], "c": [7, 8, 8.5]}
     claims = [gain("a", "base"), gain("b", "base"), gain("c", "base"), gain("b", "a", of="table4")]
@@ -124,9 +140,47 @@ def test_holm_is_over_the_differences_of_one_table():
     c = 3 * welch["c"]
     a = max(c, 2 * welch["a"])
     b = max(a, welch["b"])
-    assert [j.p for j in judged[:3]] == pytest.approx([a, b, c])
+    assert [j.numbers.p_for for j in judged[:3]] == pytest.approx([a, b, c])
+    assert [j.numbers.family for j in judged] == [3, 3, 3, 1]
+    # The other way, so that the claim's p is for its denial only.
     alone = scipy_stats.ttest_ind(values["b"], values["a"], equal_var=False).pvalue
-    assert judged[3].p == pytest.approx(alone)
+    assert judged[3].numbers.p_against == pytest.approx(alone)
+
+
+def test_refutations_are_adjusted_as_confirmations_are():
+    """Each p is 0.02 by itself, twice over: 0.04 in a family of two, and 0.08 in one of four."""
+    t = scipy_stats.t.isf(0.01, 8)
+    for names, p in (("ab", 0.04), ("abcd", 0.08)):
+        for number, kind in ((None, gain), (0.1 * t, amount)):
+            centre = 70 - 0.1 * t if number is None else 70 + 0.2 * t
+            of = {s: around(centre) for s in names} | {"base": around(70)}
+            judged = judge(paper_of(*(kind(s, "base", number) for s in names)), ap25(**of))
+            for one in judged:
+                found = one.numbers.p_against if number is None else one.numbers.p_amount
+                assert found == pytest.approx(p)
+                assert (one.verdict is Verdict.NOT_REPRODUCED) == (p < 0.05)
+
+
+def test_simultaneous_intervals_are_bonferronis():
+    claims = [gain(s, "b") for s in "acd"]
+    judged = judge(paper_of(*claims), ap25(**dict.fromkeys("abcd", around(70))))
+    half = 0.1 * scipy_stats.t.isf(0.025 / 3, 8)
+    for one in judged:
+        assert one.numbers.simultaneous == pytest.approx((-half, half), abs=1e-9)
+        assert one.numbers.interval == pytest.approx((-0.2306, 0.2306), abs=1e-4)
+        assert f"[{-half:.1f}".replace("-", "−") in one.ours
+
+
+def test_where_holm_is_sharper_than_the_interval_it_is_said():
+    """p 0.03 beside a sure one is 0.03 after Holm; Bonferroni's interval of two still holds 0."""
+    near = around(70 + 0.1 * scipy_stats.t.isf(0.015, 8))
+    claims = [gain("a", "base", None), gain("b", "base", None)]
+    findings = ap25(a=around(80), b=near, base=around(70))
+    sure, close = judge(paper_of(*claims), findings)
+    assert (close.direction, close.numbers.p_for) == (Direction.THERE, pytest.approx(0.03))
+    low, high = close.numbers.simultaneous
+    assert low < 0 < high
+    assert (sure.numbers.sharper, close.numbers.sharper) == (False, True)
 
 
 def test_accuracy_and_cost_are_families_of_their_own():
@@ -135,9 +189,8 @@ def test_accuracy_and_cost_are_families_of_their_own():
     findings = MadeUp({(s, m): pair[i] for m, pair in metrics.items() for i, s in enumerate("ab")})
     claims = [gain("a", "b", id=metric, metric=metric) for metric in metrics]
     judged = judge(paper_of(*claims), findings)
-    assert [j.p for j in judged] == pytest.approx([0.042624, 0.042624, 1.0], abs=1e-6)
-    assert "after Holm over 2" in judged[0].why
-    assert "after Holm over 1" in judged[2].why
+    assert [j.numbers.p_for for j in judged] == pytest.approx([0.042624, 0.042624, 1.0], abs=1e-6)
+    assert [j.numbers.family for j in judged] == [2, 2, 1]
 
 
 def test_tests_of_the_same_trainings_are_judged_in_pairs():
@@ -147,31 +200,39 @@ def test_tests_of_the_same_trainings_are_judged_in_pairs():
     paired = only(gain("a", "b"), MadeUp(values, tested={"a": ids, "b": ids}))
     expected = scipy_stats.ttest_rel([71.0, 72.1, 73.3], [70, 71, 72])
     assert paired.verdict is Verdict.REPRODUCED
-    assert paired.p == pytest.approx(expected.pvalue)
-    low, high = expected.confidence_interval()
-    assert paired.ours == f"+1.1 [+{low:.1f}, +{high:.1f}] AP25, 3 trainings, paired"
+    assert paired.numbers.p_for == pytest.approx(expected.pvalue)
+    assert paired.numbers.interval == pytest.approx(tuple(expected.confidence_interval()))
+    assert paired.ours.endswith("3 training runs, paired")
     apart = only(gain("a", "b"), MadeUp(values))
-    assert apart.verdict is Verdict.CANNOT_TELL
-    assert apart.ours.endswith("AP25, 3 vs 3 trainings")
-    assert apart.detectable is not None
-    assert paired.detectable is not None
-    assert apart.detectable > 5 * paired.detectable
+    assert apart.verdict is Verdict.INCONCLUSIVE
+    assert apart.ours.endswith("3 vs 3 training runs")
+    assert apart.numbers.detectable > 5 * paired.numbers.detectable
 
 
 def test_a_difference_that_is_the_same_in_all_trainings_cannot_be_tested():
     ids = ["x", "y", "z"]
     values = ap25(a=once(70.3, 71.3, 72.3), b=once(70, 71, 72)).tests
-    judged = only(gain("a", "b"), MadeUp(values, tested={"a": ids, "b": ids}))
-    assert (judged.verdict, judged.p) == (Verdict.CANNOT_TELL, 1.0)
-    assert "the difference is the same in all trainings" in judged.why
+    judged = only(amount("a", "b", 5.0), MadeUp(values, tested={"a": ids, "b": ids}))
+    assert codes(judged) == (Verdict.INCONCLUSIVE, Direction.INCONCLUSIVE, Size.NOT_TESTED)
+    assert (judged.numbers.p, judged.numbers.p_amount) == (1.0, None)
 
 
 def test_claims_of_one_comparison_count_once_in_either_direction():
     findings = ap25(a=TWELVE, b=NINE)
-    claims = [gain("a", "b"), gain("b", "a", -1.0), gain("a", "b", id="again", statistic="best")]
-    assert [j.p for j in judge(paper_of(*claims), findings)] == pytest.approx(
-        [0.021312] * 3, abs=1e-6
-    )
+    claims = [gain("a", "b"), gain("b", "a", -1.0), amount("a", "b", 1.0, id="again")]
+    judged = judge(paper_of(*claims[::2]), findings)
+    best = amount("a", "b", 0.4, id="best", statistic="best")
+    judged += judge(paper_of(*claims[::2], best), findings)
+    assert [j.numbers.p_for for j in judged] == pytest.approx([0.021312] * 5, abs=1e-6)
+    assert {j.numbers.family for j in judged} == {1}
+
+
+def test_two_amounts_of_one_comparison_are_two_hypotheses():
+    claims = [amount("a", "b", 3.0), amount("a", "b", 9.0, id="again")]
+    near, far = judge(paper_of(*claims), ap25(a=TWELVE, b=NINE))
+    assert near.numbers.family == far.numbers.family == 2
+    assert near.numbers.p_amount == 1.0
+    assert far.numbers.p_amount == pytest.approx(2 * 2 * scipy_stats.t.sf(6 / math.sqrt(2 / 3), 4))
 
 
 def test_another_metric_is_another_comparison():
@@ -179,82 +240,80 @@ def test_another_metric_is_another_comparison():
         {(s, m): v for m in ("AP25", "AP50") for s, v in (("a", TWELVE), ("b", NINE))}
     )
     claims = [gain("a", "b"), gain("a", "b", id="ap50", metric="AP50")]
-    assert [j.p for j in judge(paper_of(*claims), findings)] == pytest.approx(
-        [0.042624] * 2, abs=1e-6
-    )
+    judged = judge(paper_of(*claims), findings)
+    assert [j.numbers.p_for for j in judged] == pytest.approx([0.042624] * 2, abs=1e-6)
 
 
-def test_a_claim_on_best_tests_is_judged_on_means_and_says_so():
+def test_an_amount_of_best_tests_has_its_direction_judged_on_means():
     """One lucky test lifts the best of b above a's, and its mean hardly."""
     lucky = [[8.0, 8.0], [9.0, 9.0], [7.0, 13.5]]
-    claim = gain("a", "b", 0.3, statistic="best")
+    claim = amount("a", "b", 0.3, statistic="best")
     judged = only(claim, ap25(a=[[11.0, 11.0], [12.0, 12.0], [13.0, 13.0]], b=lucky))
-    assert judged.verdict is Verdict.REPRODUCED
+    assert codes(judged) == (Verdict.DIRECTION_ONLY, Direction.THERE, Size.OF_BESTS)
     assert judged.paper_says == "higher AP25, +0.3 on ScanNet V2 (of the best)"
-    assert "judged on means, not as the paper's on the best of all tests" in judged.why
-
-
-def test_the_size_of_a_difference_of_bests_refutes_nothing():
-    findings = ap25(a=around(71, 2), b=around(70, 2))
-    assert only(gain("a", "b", 9.0), findings).verdict is Verdict.NOT_REPRODUCED
-    assert only(gain("a", "b", 9.0, statistic="best"), findings).verdict is Verdict.CANNOT_TELL
+    wide = only(amount("sr3d", "baseline", 9.0, statistic="best"), ap25(**WIDE))
+    assert codes(wide) == (Verdict.INCONCLUSIVE, Direction.INCONCLUSIVE, Size.OF_BESTS)
 
 
 def test_on_other_data_only_the_direction_is_judged():
-    findings = ap25(a=around(71, 2), b=around(70, 2))
-    rooms = MadeUp(findings.tests, dataset="synthetic")
-    judged = only(gain("a", "b", 9.0), rooms)
-    assert judged.verdict is Verdict.CANNOT_TELL
+    wide = MadeUp(ap25(**WIDE).tests, dataset="synthetic")
+    judged = only(amount("sr3d", "baseline", 9.0), wide)
+    assert codes(judged) == (Verdict.INCONCLUSIVE, Direction.INCONCLUSIVE, Size.OTHER_DATA)
+    assert judged.numbers.p_amount is None
     assert judged.paper_says == "higher AP25, +9.0 on ScanNet V2"
-    assert judged.why.startswith("On procedural rooms, where the paper does not claim it: ")
-    sure = only(gain("a", "b"), MadeUp(ap25(a=TWELVE, b=NINE).tests, dataset="synthetic"))
-    assert sure.verdict is Verdict.REPRODUCED
-    assert sure.why.startswith("Also holds on procedural rooms, where the paper does not claim it")
+    sure = MadeUp(ap25(a=TWELVE, b=NINE).tests, dataset="synthetic")
+    for claim, verdict, size in (
+        (gain("a", "b", 9.0), Verdict.REPRODUCED, Size.OTHER_DATA),
+        (gain("a", "b", None), Verdict.REPRODUCED, Size.NO_AMOUNT),
+        (amount("a", "b", 9.0), Verdict.DIRECTION_ONLY, Size.OTHER_DATA),
+    ):
+        assert codes(only(claim, sure)) == (verdict, Direction.THERE, size)
+    assert only(amount("b", "a", 9.0), sure).verdict is Verdict.NOT_REPRODUCED
+    known, other = only(gain("a", "b"), ap25(a=TWELVE, b=NINE)), only(gain("a", "b"), sure)
+    assert "ScanNet V2" in known.why
+    assert "procedural rooms" in other.why
 
 
 def test_the_papers_number_of_the_data_at_hand_is_taken():
-    claim = gain("a", "b", datasets=("scannet", "sunrgbd"), paper={"scannet": 1.0, "sunrgbd": 9.0})
-    tests = ap25(a=around(71, 2), b=around(70, 2)).tests
-    assert only(claim, MadeUp(tests)).verdict is Verdict.CANNOT_TELL
-    on_sun = only(claim, MadeUp(tests, dataset="sunrgbd"))
-    assert on_sun.verdict is Verdict.NOT_REPRODUCED
-    assert on_sun.why.startswith("On SUN RGB-D: ")
+    about = {"datasets": ("scannet", "sunrgbd"), "paper": {"scannet": 1.0, "sunrgbd": 9.0}}
+    claim = amount("sr3d", "baseline", 1.0, **about)
+    tests = ap25(**WIDE).tests
+    assert only(claim, MadeUp(tests)).size is Size.INSIDE
+    assert only(claim, MadeUp(tests, dataset="sunrgbd")).size is Size.OUTSIDE
     elsewhere = only(claim, MadeUp(tests, dataset="synthetic"))
     assert elsewhere.paper_says == "higher AP25, +1.0 on ScanNet V2 and +9.0 on SUN RGB-D"
+    without = amount("sr3d", "baseline", 1.0, datasets=("scannet", "sunrgbd"))
+    assert only(without, MadeUp(tests, dataset="sunrgbd")).size is Size.NO_AMOUNT
 
 
 @pytest.mark.parametrize(
-    ("tests", "reason"),
+    ("tests", "named"),
     [
-        ({}, "sr3d and baseline have not run"),
-        ({("sr3d", "AP25"): TWELVE}, "baseline has not run"),
-        (
-            {("sr3d", "AP25"): TWELVE, ("baseline", "AP50"): NINE},
-            "the results of baseline lack AP25",
-        ),
+        ({}, ["sr3d", "baseline"]),
+        ({("sr3d", "AP25"): TWELVE}, ["baseline"]),
+        ({("sr3d", "AP25"): TWELVE, ("baseline", "AP50"): NINE}, ["baseline", "AP25"]),
     ],
 )
-def test_a_side_without_results_is_not_run(tests, reason):
+def test_a_side_without_results_is_not_run(tests, named):
     judged = only(gain("sr3d", "baseline"), MadeUp(tests))
-    assert judged.verdict is Verdict.NOT_RUN
-    assert judged.why == f"On ScanNet V2: {reason}."
-    assert (judged.ours, judged.p, judged.detectable) == ("–", None, None)
+    assert codes(judged) == (Verdict.NOT_RUN, Direction.NOT_JUDGED, Size.NOT_TESTED)
+    assert all(name in judged.why for name in named)
+    assert ("sr3d" in judged.why) == ("sr3d" in named)
+    assert (judged.ours, judged.numbers) == ("–", None)
 
 
 def test_one_training_on_a_side_cannot_tell():
     judged = only(gain("a", "b"), ap25(a=[[12.0, 14.0]], b=NINE))
-    assert judged.verdict is Verdict.CANNOT_TELL
-    assert judged.ours == "+4.0 AP25, 1 vs 3 trainings"
-    assert (judged.p, judged.detectable) == (None, None)
-    assert "one training of a does not show" in judged.why
+    assert codes(judged) == (Verdict.INCONCLUSIVE, Direction.INCONCLUSIVE, Size.NOT_TESTED)
+    assert judged.ours == "+4.0 AP25, 1 vs 3 training runs"
+    assert judged.numbers is None
 
 
 @pytest.mark.parametrize("of_b", [0.0, 5.1])
 def test_trainings_that_do_not_differ_tell_nothing(of_b):
     judged = only(gain("a", "b", 1.0), ap25(a=once(*[0.1 + 0.2] * 5), b=once(*[of_b] * 5)))
-    assert judged.verdict is Verdict.CANNOT_TELL
-    assert judged.p == 1.0
-    assert "do not differ at all" in judged.why
+    assert codes(judged) == (Verdict.INCONCLUSIVE, Direction.INCONCLUSIVE, Size.NOT_TESTED)
+    assert judged.numbers.p == 1.0
 
 
 def test_no_text_or_number_is_nan():
@@ -262,8 +321,9 @@ def test_no_text_or_number_is_nan():
     claims = [gain(a, b) for a in sides for b in sides if a != b]
     for judged in judge(paper_of(*claims), ap25(**sides)):
         assert "nan" not in f"{judged.ours} {judged.why}"
-        assert judged.p is None or math.isfinite(judged.p)
-        assert judged.detectable is None or math.isfinite(judged.detectable)
+        if judged.numbers is not None:
+            numbers = (judged.numbers.p, judged.numbers.detectable, *judged.numbers.simultaneous)
+            assert all(map(math.isfinite, numbers))
 
 
 def test_of_selects_a_table_and_unknown_ones_are_refused():
@@ -288,14 +348,12 @@ def test_an_unknown_data_set_is_refused():
 def test_cited_claims_and_the_count():
     cited = Cited(**ABOUT, id="dlla", reason="its code is not public")
     judged = judge(paper_of(gain("a", "b"), gain("c", "d"), cited), ap25(a=TWELVE, b=NINE))
-    assert judged[2].verdict is Verdict.CITED
+    assert codes(judged[2]) == (Verdict.NOT_CHECKABLE, Direction.NOT_JUDGED, Size.NOT_TESTED)
     assert (judged[2].why, judged[2].paper_says) == ("its code is not public", "it is so")
-    assert count(judged) == {
+    assert {v: n for v, n in count(judged).items() if n} == {
         Verdict.REPRODUCED: 1,
-        Verdict.NOT_REPRODUCED: 0,
-        Verdict.CANNOT_TELL: 0,
         Verdict.NOT_RUN: 1,
-        Verdict.CITED: 1,
+        Verdict.NOT_CHECKABLE: 1,
     }
     assert list(count([])) == list(Verdict)
 
@@ -306,18 +364,11 @@ def test_the_papers_claims_on_runs_that_lie_on_disk(tmp_path):
     paper = read_paper(Path(__file__).parents[2] / "workflow" / "tables.yaml")
     judged = {j.claim.id: j for j in judge(paper, Findings(tmp_path, "scannet"))}
     assert list(judged) == list(paper.claims)
-    gained = next(j for j in judged.values() if _is_gain(j.claim, "sr3d", "baseline"))
-    assert gained.ours == "+2.5 [+0.2, +4.8] AP25, 3 vs 3 trainings"
+    gained = judged["sr3d_ap25"]
+    assert gained.numbers.interval == pytest.approx((2.5 - 2.267, 2.5 + 2.267), abs=0.001)
+    assert gained.numbers.family == 10
     assert any(j.verdict is Verdict.NOT_RUN for j in judged.values())
     for j in judged.values():
         ran = {"baseline", "spota", "ras", "sr3d"}.issuperset(settings_of_claim(j.claim))
-        if isinstance(j.claim, Difference) and j.claim.metric == "AP25":
+        if isinstance(j.claim, Difference | Amount) and j.claim.metric == "AP25":
             assert (j.verdict is Verdict.NOT_RUN) == (not ran)
-
-
-def _is_gain(claim, setting, over):
-    return isinstance(claim, Difference) and (claim.setting, claim.over, claim.metric) == (
-        setting,
-        over,
-        "AP25",
-    )

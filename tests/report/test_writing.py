@@ -16,6 +16,10 @@ from tests.make_runs import SETTINGS, make_tree
 from tests.shared_data import ROOT
 
 TABLES = ROOT / "workflow" / "tables.yaml"
+NUMBERS = [
+    "estimate", "low", "high", "simultaneous_low", "simultaneous_high", "p_holm_for",
+    "p_holm_against", "family",
+]  # fmt: skip
 TWO = {name: SETTINGS[name] for name in ("baseline", "sr3d")}
 
 
@@ -57,10 +61,20 @@ def test_claims_are_those_of_the_judges(results, tmp_path):
     found = claims(tmp_path)
     assert [row["claim"] for row in found] == [one.claim.id for one in judged]
     for row, one in zip(found, judged, strict=True):
-        assert (row["verdict"], row["paper"]) == (one.verdict.value, one.paper_says)
-        assert (row["ours"], row["why"]) == (one.ours, one.why)
+        assert (row["kind"], row["verdict"]) == (one.claim.kind, one.verdict.value)
+        assert (row["direction"], row["size"]) == (one.direction.value, one.size.value)
+        assert (row["paper"], row["ours"], row["why"]) == (one.paper_says, one.ours, one.why)
         assert row["settings"].split() == list(settings_of_claim(one.claim))
-        assert row["p_holm"] == ("" if one.p is None else f"{one.p:.6g}")
+        if one.numbers is None:
+            assert {row[name] for name in NUMBERS} == {""}
+        else:
+            (low, high), (lowest, highest) = one.numbers.interval, one.numbers.simultaneous
+            values = [one.numbers.value, low, high, lowest, highest]
+            values += [one.numbers.p_for, one.numbers.p_against, one.numbers.family]
+            assert [float(row[name]) for name in NUMBERS] == pytest.approx(values, rel=1e-5)
+    bounds = {row["claim"]: (row["bound"], row["bound_reason"]) for row in found}
+    assert bounds["components_latency"] == ("1.05", paper.claims["components_latency"].limit_reason)
+    assert bounds["sr3d_ap25"] == ("", "")
     text = (tmp_path / "claims.md").read_text()
     assert "## Table 2 of the SR3D paper: ablation of each component (on procedural rooms)" in text
     assert text.count("\n| ") == len(judged) + 2  # and the head
@@ -72,7 +86,7 @@ def test_a_claim_that_no_run_checks_is_told_once(results, tmp_path):
     written(tmp_path / "runs", tmp_path / "out", ["table3"])
     paper = read_paper(TABLES)
     cited = [c for c in paper.claims.values() if c.of == "table3" and isinstance(c, Cited)]
-    rows = [row for row in claims(tmp_path / "out") if row["verdict"] == "not checkable here"]
+    rows = [row for row in claims(tmp_path / "out") if row["verdict"] == "not_checkable"]
     assert [(row["claim"], row["dataset"]) for row in rows] == [(c.id, "") for c in cited]
 
 
@@ -88,7 +102,7 @@ def test_tables_stand_where_the_paper_has_them_and_where_there_is_something(tmp_
     }  # fmt: skip
     where = {(row["dataset"], row["verdict"]) for row in claims(tmp_path / "out")}
     assert {dataset for dataset, _ in where} == {"scannet", "synthetic"}
-    assert ("synthetic", "not run") not in where
+    assert ("synthetic", "not_run") not in where
     page = (tmp_path / "out" / "index.html").read_text()
     assert "Table 2: ablation of each component on procedural rooms" in page
 
@@ -106,7 +120,7 @@ def test_without_any_run_the_report_is_of_the_papers_data_and_says_not_run(tmp_p
     (tmp_path / "empty").mkdir()
     names = written(tmp_path / "empty", tmp_path / "out", ["table1", "fig8"])
     assert {"table1_scannet.md", "table1_sunrgbd.md", "index.html"} <= set(names)
-    assert {row["verdict"] for row in claims(tmp_path / "out")} == {"not run", "not checkable here"}
+    assert {row["verdict"] for row in claims(tmp_path / "out")} == {"not_run", "not_checkable"}
     page = (tmp_path / "out" / "index.html").read_text()
     assert page.count("nothing has been run yet") == 2
 

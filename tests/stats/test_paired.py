@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from sr3d.stats import compare, detectable_mean, has_spread, ratio
+from sr3d.stats import TEstimate, compare, detectable_mean, ratio
 
 
 def test_pairs_worked_by_hand():
@@ -109,11 +109,11 @@ def test_a_constant_difference_has_no_spread_whatever_its_rounding():
     a = [70.1, 71.3, 70.7]
     found = compare([v + 0.3 for v in a], a, paired=True)
     assert found is not None
-    assert not has_spread(found.interval)
-    assert has_spread((0.0, 1e-6))
+    assert not found.estimate.has_spread
+    assert TEstimate(0.0, 1e-6, 4.0).has_spread
     apart = compare([v + 0.3 for v in a], a)
     assert apart is not None
-    assert has_spread(apart.interval)
+    assert apart.estimate.has_spread
 
 
 def test_refuses_pairs_that_lack_a_side_and_too_few():

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from sr3d.report.page.report import title_of
 from sr3d.report.paper import Paper
-from sr3d.report.verdicts import Judged, Verdict, count
+from sr3d.report.verdicts import Judgement, Verdict, count
+from sr3d.report.verdicts.wording import VERDICTS
 
 
 @dataclass(frozen=True)
@@ -20,17 +21,11 @@ class Mark:
 
 MARKS = {
     Verdict.REPRODUCED: Mark("✓", "yes"),
+    Verdict.DIRECTION_ONLY: Mark("↗", "part"),
     Verdict.NOT_REPRODUCED: Mark("✗", "no"),
-    Verdict.CANNOT_TELL: Mark("?", "open"),
+    Verdict.INCONCLUSIVE: Mark("?", "open"),
     Verdict.NOT_RUN: Mark("○", "absent"),
-    Verdict.CITED: Mark("–", "cited"),
-}
-MEANINGS = {
-    Verdict.REPRODUCED: "the trainings on {} show it, too",
-    Verdict.NOT_REPRODUCED: "the trainings on {} show the opposite, or rule it out",
-    Verdict.CANNOT_TELL: "the trainings on {} agree with the claim and with its denial",
-    Verdict.NOT_RUN: "nothing on {} that could decide it",
-    Verdict.CITED: "no run of ours could decide it; the reason stands below each",
+    Verdict.NOT_CHECKABLE: Mark("–", "cited"),
 }
 
 
@@ -40,7 +35,7 @@ class Group:
 
     of: str
     title: str
-    judged: tuple[Judged, ...]
+    judged: tuple[Judgement, ...]
 
 
 @dataclass(frozen=True)
@@ -49,6 +44,7 @@ class Verdicts:
 
     verdict: Verdict
     mark: Mark
+    word: str
     meaning: str
     count: int
     groups: tuple[Group, ...]
@@ -56,17 +52,18 @@ class Verdicts:
     @property
     def folded(self) -> bool:
         """Whether the page folds them away, as they say nothing of results."""
-        return self.verdict in (Verdict.NOT_RUN, Verdict.CITED)
+        return self.verdict in (Verdict.NOT_RUN, Verdict.NOT_CHECKABLE)
 
 
-def by_verdict(paper: Paper, judged: Sequence[Judged], place: str = "") -> tuple[Verdicts, ...]:
+def by_verdict(paper: Paper, judged: Sequence[Judgement], place: str = "") -> tuple[Verdicts, ...]:
     """All that were given, those that say most first. place: the data that were judged on."""
     counts = count(judged)
     return tuple(
         Verdicts(
             verdict=verdict,
             mark=mark,
-            meaning=MEANINGS[verdict].format(place),
+            word=VERDICTS[verdict].word,
+            meaning=VERDICTS[verdict].meaning.format(place),
             count=counts[verdict],
             groups=_groups(paper, judged, verdict),
         )
@@ -75,8 +72,8 @@ def by_verdict(paper: Paper, judged: Sequence[Judged], place: str = "") -> tuple
     )
 
 
-def _groups(paper: Paper, judged: Sequence[Judged], verdict: Verdict) -> tuple[Group, ...]:
-    groups: dict[str, list[Judged]] = {}
+def _groups(paper: Paper, judged: Sequence[Judgement], verdict: Verdict) -> tuple[Group, ...]:
+    groups: dict[str, list[Judgement]] = {}
     for one in judged:
         if one.verdict is verdict:
             groups.setdefault(one.claim.of, []).append(one)

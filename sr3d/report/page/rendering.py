@@ -13,7 +13,8 @@ from sr3d.report.page.claims import by_verdict
 from sr3d.report.page.content import content_of, labels, untouched
 from sr3d.report.page.report import Report, datasets_of
 from sr3d.report.paper import Claim, settings_of_claim
-from sr3d.report.verdicts.wording import listed
+from sr3d.report.verdicts import Judgement
+from sr3d.report.verdicts.wording import DIRECTIONS, SIZES, Words, listed
 
 TEMPLATE, STYLE = "page.html.j2", "style.css"
 MOST_SVG = 800_000  # bytes; a larger drawing is shown as pixels, if those are fewer
@@ -43,6 +44,8 @@ def render_page(report: Report) -> str:
         "whole": _whole,
         "percent": _percent,
         "runs_of": _runs_of,
+        "direction": _direction,
+        "size": _size,
     }
     style, _, _ = loader.get_source(environment, STYLE)
     parts = content_of(report)
@@ -95,3 +98,13 @@ def _percent(part: float) -> str:
 def _runs_of(claim: Claim) -> str:
     """The settings of a claim as the folders of their runs are named, for who looks them up."""
     return f"Runs: {listed(settings_of_claim(claim))}"
+
+
+def _direction(one: Judgement) -> Words:
+    """The direction's word, and what it means."""
+    return DIRECTIONS[one.direction]
+
+
+def _size(one: Judgement) -> str:
+    """The size's word."""
+    return SIZES[one.size].word

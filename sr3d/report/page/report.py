@@ -15,7 +15,7 @@ from sr3d.report.paper import (
     printed_dataset,
     settings_of_figure,
 )
-from sr3d.report.verdicts import Judged
+from sr3d.report.verdicts import Judgement
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Part:
 
     findings: Findings
     tables: tuple[Printed, ...]
-    judged: tuple[Judged, ...]
+    judged: tuple[Judgement, ...]
     figures: tuple[Drawn, ...]
 
     @property
@@ -49,7 +49,7 @@ class Report:
     paper: Paper
     names: tuple[str, ...]
     parts: tuple[Part, ...]
-    cited: tuple[Judged, ...]
+    cited: tuple[Judgement, ...]
 
 
 def settings_of(paper: Paper, name: str) -> tuple[str, ...]:

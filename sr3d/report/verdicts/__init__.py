@@ -1,10 +1,10 @@
 """Verdicts on the paper's claims from finished runs, with the rules that they follow.
 
-Every claim is judged on one data set. On the paper's, "reproduced" says that our trainings show the
-same; on another it says that the claim also holds there. Numbers are training means, never bests;
-two trainings a side are the least that can tell anything. 5 % is the level of every test, after
-Holm's rule: over the differences of a table or figure, or its trends, on one kind of quantity
-(`families`); over all that one claim compares where it has to hold for each (highest, curves).
+Every claim is judged on one data set, by what its wording demands: a direction, an amount, an upper
+bound or an equivalence. A judgement has three codes: the direction of the effect, whether the
+paper's amount lies inside our interval, and the verdict on the claim as it is worded. On data other
+than the paper's no amount is judged. Numbers are means of training runs, never bests; two training
+runs a side are the least that can decide anything. `ruling` says how errors are controlled.
 """
 
 from __future__ import annotations
@@ -16,28 +16,39 @@ from sr3d.config import did_you_mean
 from sr3d.errors import InputError
 from sr3d.report.findings import Findings
 from sr3d.report.paper import (
+    Amount,
+    AtMost,
     Cited,
     Claim,
     CurveBelow,
     Difference,
     Equal,
+    Equivalence,
     Highest,
     Paper,
-    RatioBelow,
     Trend,
     labels_in,
 )
-from sr3d.report.verdicts.amounts import judge_equal, judge_ratio
-from sr3d.report.verdicts.differences import Tested, compare_differences, judge_difference
-from sr3d.report.verdicts.highest import judge_highest
-from sr3d.report.verdicts.judged import Judged, Verdict
-from sr3d.report.verdicts.trends import Line, fit_trends, judge_curve, judge_trend
+from sr3d.report.verdicts.bounds import (
+    case_of_equivalence,
+    case_of_limit,
+    evidence_of_equivalence,
+    evidence_of_limit,
+)
+from sr3d.report.verdicts.curves import case_of_curve, evidence_of_curve
+from sr3d.report.verdicts.differences import case_of_difference, evidence_of_difference
+from sr3d.report.verdicts.equal import judge_equal
+from sr3d.report.verdicts.evidence import Case, Evidence
+from sr3d.report.verdicts.highest import case_of_highest, evidence_of_highest
+from sr3d.report.verdicts.judgement import Direction, Judgement, Numbers, Size, Verdict
+from sr3d.report.verdicts.ruling import rule_all
+from sr3d.report.verdicts.trends import case_of_trend, evidence_of_trend
 from sr3d.report.verdicts.wording import NOTHING
 
-__all__ = ["Judged", "Verdict", "count", "judge"]
+__all__ = ["Direction", "Judgement", "Numbers", "Size", "Verdict", "count", "judge"]
 
 
-def judge(paper: Paper, findings: Findings, of: str | None = None) -> list[Judged]:
+def judge(paper: Paper, findings: Findings, of: str | None = None) -> list[Judgement]:
     """Judge the paper's claims, in its order; with `of`, those of one table or figure alone.
 
     Raises:
@@ -47,35 +58,58 @@ def judge(paper: Paper, findings: Findings, of: str | None = None) -> list[Judge
     if of is not None and of not in known:
         raise InputError(f"no table or figure '{of}'{did_you_mean(of, known)}")
     claims = [claim for claim in paper.claims.values() if of in (None, claim.of)]
-    tested, lines = compare_differences(claims, findings), fit_trends(claims, findings)
-    return [_judge(claim, findings, labels_in(paper, claim), tested, lines) for claim in claims]
+    judged: dict[str, Judgement] = {}
+    tested: list[tuple[Case, Evidence]] = []
+    for claim in claims:
+        found = _examine(claim, findings, labels_in(paper, claim))
+        if isinstance(found, Judgement):
+            judged[claim.id] = found
+        else:
+            tested.append(found)
+    judged |= rule_all(tested)
+    return [judged[claim.id] for claim in claims]
 
 
-def count(judged: Iterable[Judged]) -> dict[Verdict, int]:
-    """How often each verdict was given, all five in their order."""
+def count(judged: Iterable[Judgement]) -> dict[Verdict, int]:
+    """How often each verdict was given, all of them in their order."""
     counts = Counter(one.verdict for one in judged)
     return {verdict: counts[verdict] for verdict in Verdict}
 
 
-def _judge(
-    claim: Claim,
-    findings: Findings,
-    labels: Mapping[str, str],
-    tested: Mapping[str, Tested],
-    lines: Mapping[str, Line],
-) -> Judged:
+def _examine(
+    claim: Claim, findings: Findings, labels: Mapping[str, str]
+) -> Judgement | tuple[Case, Evidence]:
+    """The evidence on a claim, or its judgement where there is nothing to test."""
     match claim:
-        case Difference():
-            return judge_difference(claim, findings, labels, tested.get(claim.id))
+        case Difference() | Amount():
+            about = case_of_difference(claim, findings, labels)
+            found = evidence_of_difference(about, claim)
+        case Equivalence():
+            about = case_of_equivalence(claim, findings, labels)
+            found = evidence_of_equivalence(about, claim)
+        case AtMost():
+            about = case_of_limit(claim, findings, labels)
+            found = evidence_of_limit(about, claim)
         case Highest():
-            return judge_highest(claim, findings, labels)
+            about = case_of_highest(claim, findings, labels)
+            found = evidence_of_highest(about, claim)
         case Trend():
-            return judge_trend(claim, findings, labels, lines.get(claim.id))
+            about = case_of_trend(claim, findings, labels)
+            found = evidence_of_trend(about, claim)
         case CurveBelow():
-            return judge_curve(claim, findings, labels)
-        case RatioBelow():
-            return judge_ratio(claim, findings, labels)
+            about = case_of_curve(claim, findings, labels)
+            found = evidence_of_curve(about, claim)
         case Equal():
             return judge_equal(claim, findings, labels)
         case Cited():
-            return Judged(claim, Verdict.CITED, claim.says, NOTHING, None, None, claim.reason)
+            return Judgement(
+                claim=claim,
+                verdict=Verdict.NOT_CHECKABLE,
+                direction=Direction.NOT_JUDGED,
+                size=Size.NOT_TESTED,
+                paper_says=claim.says,
+                ours=NOTHING,
+                numbers=None,
+                why=claim.reason,
+            )
+    return found if isinstance(found, Judgement) else (about, found)

@@ -6,14 +6,62 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sr3d.report.paper import Claim, number, printed_dataset, signed
-from sr3d.report.verdicts.judged import Verdict
+from sr3d.report.paper import Claim, number, printed_dataset
+from sr3d.report.verdicts.judgement import Direction, Size, Verdict
 from sr3d.stats import Comparison, Ratio
 
 NOTHING = "–"
 
+
+@dataclass(frozen=True)
+class Words:
+    """word: what is printed for a code. meaning: what it says, in a phrase."""
+
+    word: str
+    meaning: str
+
+
 # How a metric is called in a sentence, and its unit; of a score both are its name.
 _CALLED = {"latency_ms": ("latency", "ms"), "minutes_per_epoch": ("time an epoch", "minutes")}
+
+# The words of each code. {} stands for the data, or for the paper's amount.
+VERDICTS = {
+    Verdict.REPRODUCED: Words("reproduced", "the claim, as it is worded, also holds on {}"),
+    Verdict.DIRECTION_ONLY: Words(
+        "direction reproduced",
+        "the claim states an amount; on {} its direction holds, and its amount is not judged",
+    ),
+    Verdict.NOT_REPRODUCED: Words(
+        "not reproduced", "the training runs on {} contradict the claim as it is worded"
+    ),
+    Verdict.INCONCLUSIVE: Words(
+        "inconclusive", "the training runs on {} agree with the claim and with its denial"
+    ),
+    Verdict.NOT_RUN: Words("not run", "nothing on {} that could decide it"),
+    Verdict.NOT_CHECKABLE: Words(
+        "not checkable here", "no run of ours could decide it; the reason stands below each"
+    ),
+}
+DIRECTIONS = {
+    Direction.THERE: Words("there", "the effect is there"),
+    Direction.ABSENT: Words("absent", "an effect beyond the margin is excluded"),
+    Direction.OPPOSITE: Words("opposite", "the effect is opposite to the claim"),
+    Direction.INCONCLUSIVE: Words("inconclusive", "the direction is open"),
+    Direction.NOT_JUDGED: Words("not judged", "nothing to judge by"),
+}
+SIZES = {
+    Size.INSIDE: Words("inside", "the paper's {} lies inside our interval"),
+    Size.OUTSIDE: Words("outside", "the paper's {} lies outside our interval"),
+    Size.OTHER_DATA: Words(
+        "not judged: other data", "the amount is not judged on {}, where the paper has none"
+    ),
+    Size.OF_BESTS: Words(
+        "not judged: of bests",
+        "judged on means, so the amount is not judged: a best of many has no interval",
+    ),
+    Size.NO_AMOUNT: Words("not judged: no amount", "the paper states no amount"),
+    Size.NOT_TESTED: Words("not judged", "the amount could not be tested"),
+}
 
 
 @dataclass(frozen=True)
@@ -27,7 +75,7 @@ class Place:
         """The text as a sentence that says on which data it is true."""
         if self.known:
             return f"On {self.label}: {text}."
-        if verdict is Verdict.REPRODUCED:
+        if verdict in (Verdict.REPRODUCED, Verdict.DIRECTION_ONLY):
             return f"Also holds on {self.label}, where the paper does not claim it: {text}."
         return f"On {self.label}, where the paper does not claim it: {text}."
 
@@ -61,23 +109,14 @@ def per_step(slope: float) -> str:
     return f"{slope:+.3g}".replace("-", "−")
 
 
-def estimate(metric: str, comparison: Comparison) -> str:
-    """A difference with its interval and the trainings behind it."""
-    low, high = (signed(metric, end) for end in comparison.interval)
-    return (
-        f"{signed(metric, comparison.difference)} [{low}, {high}] {unit(metric)}, "
-        f"{behind(comparison)}"
-    )
-
-
 def behind(found: Comparison | Ratio) -> str:
-    """The trainings behind a comparison."""
-    return f"{found.n_a} trainings, paired" if found.paired else versus(found.n_a, found.n_b)
+    """The training runs behind a comparison."""
+    return f"{found.n_a} training runs, paired" if found.paired else versus(found.n_a, found.n_b)
 
 
 def versus(n_a: int, n_b: int) -> str:
-    """How many trainings stand on either side."""
-    return f"{n_a} vs {n_b} trainings"
+    """How many training runs stand on either side."""
+    return f"{n_a} vs {n_b} training runs"
 
 
 def p_value(p: float) -> str:
@@ -99,7 +138,7 @@ def quoted(name: str) -> str:
 
 
 def missed(metric: str, detectable: float) -> str:
-    """What a design cannot tell."""
+    """What a design would miss."""
     return (
         f"a true difference below {number(metric, detectable)} {unit(metric)} would be missed "
         "more often than one time in five"
