@@ -114,8 +114,11 @@ class Detector(nn.Module, ABC, Generic[P]):
         points: (N, 6), or (N, 3) with `colors` (N, 3) in [0, 1]. Evaluation mode.
 
         Raises:
-            InputError: empty or wrongly shaped input, or NaN.
+            InputError: empty or wrongly shaped input, or NaN; or weights that have diverged.
         """
         self.eval()
         xyz, colors = split_points(points, colors)
-        return self.select(self(self.voxels([xyz], [colors])))
+        predictions = self(self.voxels([xyz], [colors]))
+        found = self.select(predictions)
+        predictions.require_finite()
+        return found
