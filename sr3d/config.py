@@ -20,6 +20,18 @@ from sr3d.errors import InputError
 from sr3d.files import digest
 from sr3d.presets import PRESETS, dataset_values, preset
 
+F = TypeVar("F")
+_LATER = "later"  # metadata of a field: `Config.digest` leaves it out at its default
+
+
+def _later(default: F) -> F:
+    """A field that was added after runs were recorded. default: what those runs did.
+
+    At its default it does not change `Config.digest`, so those runs stay valid.
+    """
+    return typing.cast(F, field(default=default, metadata={_LATER: True}))
+
+
 DatasetName = Literal["scannet", "sunrgbd", "s3dis", "synthetic", "synthetic_rotated", "own"]
 DATASETS: tuple[str, ...] = typing.get_args(DatasetName)
 
@@ -106,6 +118,7 @@ class TrainConfig:
     weight_decay: float = 1e-4  # of AdamW
     clip_norm: float = 10.0  # norm of the gradient, at most
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"  # of the network's products; tf32: GPUs
+    filter_empty_gt: bool = _later(False)  # another takes the place of a scene without boxes
 
 
 @dataclass(frozen=True)
@@ -182,8 +195,8 @@ class Config:
         return flatten(self.to_dict())
 
     def digest(self) -> str:
-        """Short digest of the whole configuration."""
-        return digest(self.to_dict())
+        """Short digest of the whole configuration, but for `_later` fields at their default."""
+        return digest(_plain(_digested(self)))
 
 
 def default_config(dataset: str, own: OwnData = OwnData()) -> Config:  # frozen
@@ -356,6 +369,15 @@ def _from_dict(cls: type[C], value: dict[str, Any], prefix: str) -> C:
         for name, item in value.items()
     }
     return cls(**fields)
+
+
+def _digested(node: Any) -> dict[str, Any]:
+    values = {}
+    for item in dataclasses.fields(node):
+        value = getattr(node, item.name)
+        if not (item.metadata.get(_LATER) and value == item.default):
+            values[item.name] = _digested(value) if dataclasses.is_dataclass(value) else value
+    return values
 
 
 def _plain(value: Any) -> Any:

@@ -96,7 +96,10 @@ def detect_files(
     for path, name in scans:
         try:
             scan = read(path)
-            found = detect_in_scan(model, scan, score_thr, duplicates)
+            try:
+                found = detect_in_scan(model, scan, score_thr, duplicates)
+            except InputError as error:  # of the scan's points or the model, which know no file
+                raise InputError(f"{path}: {error}") from None
             each(Found(str(path), name, scan, found, classes))
         except InputError as error:
             if len(scans) == 1:

@@ -157,6 +157,9 @@ def detect_scene(
     """Detections in one scene under the test configuration, and the seconds that they took.
 
     The clock runs from points on the device to boxes after NMS: voxels, network, selection.
+
+    Raises:
+        InputError: NaN or infinity, which names the scene.
     """
     config = model.test_config
     device = next(model.parameters()).device
@@ -164,12 +167,14 @@ def detect_scene(
     synchronise(device)
     started = time.perf_counter()
     pick = generator if config.voxel_pick == "random" else None
-    predictions = model(model.voxels([points], [colors], pick))
+    found = predictions = model(model.voxels([points], [colors], pick))
     if config.oracle != "none":
         predictions = with_oracle(predictions, scene, model.dataset, config)
     detections = model.select(predictions)
     synchronise(device)
-    return detections, time.perf_counter() - started
+    seconds = time.perf_counter() - started
+    found.require_finite(f"scene {scene.id}")
+    return detections, seconds
 
 
 def _consistency(detections: BoxSet, matching: Matching) -> dict[str, Any]:

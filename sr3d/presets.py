@@ -110,11 +110,20 @@ def _repeat(name: str, dataset: str, scenes: int) -> int:
 
 
 def _train(name: str, dataset: str, scenes: int) -> dict[str, Any]:
-    """As published: 12 epochs without warm-up; the rest is common to the paper and to both."""
+    """As published: 12 epochs without warm-up; the rest is common to the paper and to both.
+
+    FCAF3D's configurations, of SamsungLabs and of mmdetection3d, replace scenes without boxes
+    (`filter_empty_gt=True`); TR3D's keep them, in both repositories and on every data set.
+    """
     if dataset in _PROCEDURAL:
         return dataset_values(dataset)["train"]
-    repeat = _repeat(name, dataset, scenes)
-    return {"epochs": 12, "milestones": [8, 11], "repeat": repeat, "warmup_iters": 0}
+    values = {
+        "epochs": 12,
+        "milestones": [8, 11],
+        "repeat": _repeat(name, dataset, scenes),
+        "warmup_iters": 0,
+    }
+    return values | ({"filter_empty_gt": True} if name == "fcaf3d" else {})
 
 
 def _augment(name: str, dataset: str) -> dict[str, Any]:

@@ -163,6 +163,7 @@ class _Training:
         self.processes, self.device = processes, torch.device(job.device)
         self.config = job.config.train
         self.optimizer = optimizer_of(model, self.config)
+        self.replaced = _replaced(scenes, self.config)
         self.batches = [self._batches(epoch) for epoch in range(self.config.epochs)]
         self.total = sum(map(len, self.batches))
         self.step = 0
@@ -208,7 +209,9 @@ class _Training:
 
     def _batches(self, epoch: int) -> list[list[Place]]:
         c, processes = self.config, self.processes.count
-        batches = epoch_batches(len(self.scenes), c.repeat, c.batch_size, self.seed, epoch)
+        batches = epoch_batches(
+            len(self.scenes), c.repeat, c.batch_size, self.seed, epoch, self.replaced
+        )
         if len(batches[0]) < processes:
             raise InputError(
                 f"train.batch_size={c.batch_size}: {processes} processes share batches of "
@@ -283,6 +286,17 @@ class _Training:
                 return checkpoint
         curve.unlink(missing_ok=True)  # of another configuration or other data: start anew
         return None
+
+
+def _replaced(scenes: PreparedDataset, config: TrainConfig) -> list[int]:
+    """Indices of the scenes whose places in an epoch go to others."""
+    empty = scenes.empty() if config.filter_empty_gt else []
+    if len(empty) == len(scenes):
+        raise InputError(
+            f"{scenes.folder}: no scene of the split '{scenes.split}' has a box to train on; "
+            "label some, or name another split"
+        )
+    return empty
 
 
 def optimizer_of(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:

@@ -11,6 +11,7 @@ from sr3d.config import (
     default_config,
 )
 from sr3d.errors import InputError
+from sr3d.files import digest
 
 
 def test_defaults_are_the_papers() -> None:
@@ -42,6 +43,16 @@ def test_overrides_apply_left_to_right_and_change_the_digest() -> None:
     assert c.with_overrides([]) == c
     assert c.with_overrides(["train.milestones=[1, 2]"]).train.milestones == (1, 2)
     assert c.with_overrides(["train.lr=1"]).train.lr == 1.0  # a whole number is a number
+
+
+def test_a_later_field_at_its_default_leaves_the_digest_of_earlier_runs() -> None:
+    config = default_config("scannet")
+    recorded = config.to_dict()
+    del recorded["train"]["filter_empty_gt"]  # as runs before that field had it
+    assert config_from_dict(recorded) == config
+    assert config.digest() == digest(recorded)
+    assert config.with_overrides(["train.filter_empty_gt=true"]).digest() != config.digest()
+    assert config.with_overrides(["train.precision=tf32"]).digest() != config.digest()
 
 
 def test_augment_presets() -> None:

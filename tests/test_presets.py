@@ -65,6 +65,17 @@ def test_schedules_are_the_published_ones(name: str, dataset: str, repeat: int) 
     assert (train.clip_norm, train.warmup_iters) == (10, 0)
 
 
+@pytest.mark.parametrize("dataset", REAL)
+def test_fcaf3d_alone_replaces_scenes_without_boxes(dataset: str) -> None:
+    default = default_config(dataset)
+    found = {
+        name: default.with_overrides([f"train={name}"]).train.filter_empty_gt
+        for name in ("tr3d", "fcaf3d")
+    }
+    assert found == {"tr3d": False, "fcaf3d": True}
+    assert not default.train.filter_empty_gt
+
+
 @pytest.mark.parametrize(
     ("dataset", "expected"),
     [

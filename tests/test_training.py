@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ import sr3d
 from sr3d import training
 from sr3d.config import Config, TrainConfig, default_config
 from sr3d.data.datasets import get_dataset
-from sr3d.data.prepared import PreparedWriter, read_manifest
+from sr3d.data.prepared import PreparedDataset, PreparedWriter, read_manifest
 from sr3d.data.scene import Scene
 from sr3d.errors import InputError
 from sr3d.evaluation import TestJob, test
@@ -328,6 +329,52 @@ def test_two_processes_never_train_in_one_folder(rooms: Path, tmp_path: Path) ->
     with exclusive(tmp_path / "run.json"), pytest.raises(InputError, match="another sr3d"):
         train(job(rooms, tmp_path))
     train(job(rooms, tmp_path))  # the lock went with its holder
+
+
+@pytest.fixture
+def half_empty(rooms: Path, tmp_path: Path) -> Path:
+    """Four rooms, the boxes of two of which are gone."""
+    source = PreparedDataset(rooms, "train")
+    kind = get_dataset("synthetic")
+    writer = PreparedWriter(
+        tmp_path / "data", dataset="synthetic", classes=kind.classes, rotated=False, source="a test"
+    )
+    for i in range(4):
+        scene = source[i]
+        count = i % 2 * len(scene.labels)  # of the first and the third none
+        boxes, labels = scene.boxes[:count], scene.labels[:count]
+        writer.add("train", dataclasses.replace(scene, boxes=boxes, labels=labels))
+    bare = source[4]
+    writer.add("empty", dataclasses.replace(bare, boxes=bare.boxes[:0], labels=bare.labels[:0]))
+    writer.finish()
+    return tmp_path / "data"
+
+
+@pytest.mark.parametrize("filtered", [False, True])
+def test_scenes_without_boxes_are_replaced_where_that_is_asked_for(
+    filtered: bool, half_empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compute, shown = training.batch_loss, []
+
+    def noted(model: Any, scenes: list[Scene]) -> Any:
+        shown.extend(scene.id for scene in scenes)
+        return compute(model, scenes)
+
+    monkeypatch.setattr(training, "batch_loss", noted)
+    config = tiny("synthetic", f"train.filter_empty_gt={filtered}")
+    train(job(half_empty, tmp_path / "out", config))
+    ids = PreparedDataset(half_empty, "train").ids
+    assert {*shown} == {ids[i] for i in ((1, 3) if filtered else range(4))}
+    assert len(shown) == 2 * 2 * 4  # epochs are as long as without
+
+
+def test_a_split_without_any_box_is_refused(half_empty: Path, tmp_path: Path) -> None:
+    config = tiny("synthetic", "train.filter_empty_gt=true")
+    bare = dataclasses.replace(job(half_empty, tmp_path / "out", config), split="empty")
+    with pytest.raises(InputError) as error:
+        train(bare)
+    assert str(half_empty) in str(error.value)
+    assert "'empty'" in str(error.value)
 
 
 def test_data_of_another_kind_is_refused(rooms: Path, trained: Path, tmp_path: Path) -> None:

@@ -98,7 +98,6 @@ def _box_set(
     score = None
     if scored:
         score = _column(path, content, "score", "fiu", "numbers").astype(np.float32)
-        _require(path, "score", np.isfinite(score), "NaN or infinity", "remove such rows")
     box = _boxes(path, content["box"])
     for name, column in (("label", label), ("box", box), ("score", score)):
         if column is not None and len(column) != len(scene):
@@ -106,10 +105,25 @@ def _box_set(
                 f"{path}: {name} has {len(column)} rows but scene has {len(scene)}; "
                 "each box needs one of each"
             )
-    _require(path, "label", label >= 0, "a negative label", "remove such rows")
+
+    def require(name: str, holds: NDArray[np.bool_], fault: str, remedy: str) -> None:
+        if not holds.all():
+            row = int(np.argmin(holds))
+            raise InputError(
+                f"{path}: {name} has {fault} in row {row} (scene '{scene[row]}'); {remedy}"
+            )
+
+    again = "correct it"
+    if score is not None:
+        again = "its detector has diverged, so detect again with another checkpoint"
+        require("score", np.isfinite(score), "NaN or infinity", again)
+    require("box", np.isfinite(box).all(axis=1), "NaN or infinity", again)
+    positive = (box[:, 3:6] > 0).all(axis=1)
+    require("box", positive, "a size that is not positive", "columns 3 to 5 are full sizes")
+    require("label", label >= 0, "a negative label", "remove such rows")
     if classes:
         top = f"labels must lie in 0 to {len(classes) - 1}, the index of the class"
-        _require(path, "label", label < len(classes), "an unknown label", top)
+        require("label", label < len(classes), "an unknown label", top)
     scenes = _column(path, content, "scenes", "US", "strings") if "scenes" in content else ()
     return BoxSet(scene, label, box, score, tuple(map(str, scenes)))
 
@@ -139,15 +153,7 @@ def _boxes(path: Path, value: Any) -> NDArray[np.float32]:
         return np.zeros((0, 7), dtype=np.float32)
     if box.ndim != 2 or box.shape[1] not in (6, 7):
         raise InputError(f"{path}: box has shape {box.shape}; expected (N, 7), or (N, 6) upright")
-    _require(path, "box", np.isfinite(box).all(-1), "NaN or infinity", "remove such rows")
-    flat = (box[:, 3:6] > 0).all(axis=1)
-    _require(path, "box", flat, "a size that is not positive", "columns 3 to 5 are full sizes")
     return np.pad(box, ((0, 0), (0, 7 - box.shape[1])))
-
-
-def _require(path: Path, name: str, holds: Any, fault: str, remedy: str) -> None:
-    if not holds.all():
-        raise InputError(f"{path}: {name} has {fault} in row {int(np.argmin(holds))}; {remedy}")
 
 
 def _from_infos(path: Path, content: Any, classes: Sequence[str]) -> dict[str, Any]:

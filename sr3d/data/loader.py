@@ -6,7 +6,7 @@ them changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -46,15 +46,27 @@ class TrainingScenes:
 
 
 def epoch_batches(
-    scenes: int, repeat: int, batch_size: int, seed: int, epoch: int
+    scenes: int,
+    repeat: int,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    replaced: Sequence[int] = (),
 ) -> list[list[Place]]:
     """The batches of one epoch over `repeat` copies of the set, shuffled; a short last one drops.
 
-    A set smaller than one batch gives one short batch.
+    A set smaller than one batch gives one short batch. replaced: indices of scenes that are not
+    shown, but not all of them. Another scene, drawn at random, takes each of their places, so an
+    epoch stays as long (mmdetection3d's `filter_empty_gt`).
     """
     generator = generator_for(seed, epoch)
-    order = torch.randperm(scenes * repeat, generator=generator).tolist()
-    places = [(epoch, position, index % scenes) for position, index in enumerate(order)]
+    order = torch.randperm(scenes * repeat, generator=generator) % scenes
+    if replaced:
+        gone = torch.isin(order, torch.tensor(replaced))
+        shown = torch.tensor(sorted({*range(scenes)} - {*replaced}))
+        drawn = torch.randint(len(shown), (int(gone.sum()),), generator=generator)
+        order[gone] = shown[drawn]
+    places = [(epoch, position, index) for position, index in enumerate(order.tolist())]
     size = min(batch_size, len(places))
     return [places[i : i + size] for i in range(0, len(places) - size + 1, size)]
 

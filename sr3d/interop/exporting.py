@@ -64,7 +64,8 @@ class PortableDetector(nn.Module):
         int64, are real.
 
         Returns boxes (n, 7), scores (n, C), keep (n, C) bool: box i is detected as class c where
-        keep[i, c]; and overflow, () bool: the scene did not fit, and the rest means nothing.
+        keep[i, c]; and overflow, () bool: the scene did not fit, or a score or box is NaN or
+        infinite, so the rest is invalid.
         """
         found = self.fixed(points, colors, count)
         return found.boxes, found.scores, found.keep, found.overflow

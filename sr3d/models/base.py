@@ -115,10 +115,15 @@ class Detector(nn.Module, ABC, Generic[P]):
         its height; None finds it, where the training scenes have theirs at zero. Evaluation mode.
 
         Raises:
-            InputError: empty or wrongly shaped input, NaN, or colours outside [0, 1].
+            InputError: empty or wrongly shaped input, NaN, or colours outside [0, 1]; or weights
+                that have diverged.
         """
         self.eval()
-        return detect_on_floor(
-            lambda xyz, rgb: self.select(self(self.voxels([xyz], [rgb]))),
-            points, colors, floor, self.dataset,
-        )  # fmt: skip
+
+        def detect(xyz: Tensor, rgb: Tensor) -> Detections:
+            predictions = self(self.voxels([xyz], [rgb]))
+            found = self.select(predictions)
+            predictions.require_finite()
+            return found
+
+        return detect_on_floor(detect, points, colors, floor, self.dataset)

@@ -63,11 +63,8 @@ def naming_of(names: Iterable[str]) -> str:
     return "mmdetection3d (and sr3d)"
 
 
-def wrote_bytes(names: Iterable[str]) -> bool:
-    """Whether the network divides colours by 255 itself, whatever the data set's scale.
-
-    So does SamsungLabs/fcaf3d (`single_stage_sparse.py`); the other repositories' data do it.
-    """
+def is_samsung_fcaf3d(names: Iterable[str]) -> bool:
+    """Whether SamsungLabs/fcaf3d wrote the file, whose values follow conventions of their own."""
     return any(_FIRST_FCAF3D in name for name in names)
 
 

@@ -19,12 +19,13 @@ from sr3d.models.fixed_pass import Candidates, Capacity, FixedPass
 from sr3d.models.folded import FoldedDetector
 from sr3d.models.layouts import FreeLayout
 from sr3d.models.maps import coarsest_stride
-from sr3d.models.outputs import Detections, anchors_of
+from sr3d.models.outputs import Detections, anchors_of, require_finite
 from sr3d.models.scan import detect_on_floor
 from sr3d.models.selection import suppress
 from sr3d.models.voxelize import voxelize
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+_REMEDY = "take another checkpoint or, if this one is right without compile(), another precision"
 _WARM_UPS = 3  # before recording, as CUDA graphs want: lazy initialisation must be over
 
 
@@ -43,7 +44,8 @@ class CompiledDetector:
         """As `Detector.detect`.
 
         Raises:
-            InputError: empty or wrongly shaped input, NaN, or colours outside [0, 1].
+            InputError: empty or wrongly shaped input, NaN, or colours outside [0, 1]; or weights
+                that have diverged.
         """
         return detect_on_floor(
             lambda xyz, rgb: self.detect_points(xyz.to(self.device), rgb.to(self.device)),
@@ -61,7 +63,8 @@ class CompiledDetector:
 
     def _free(self, points: Tensor, colors: Tensor) -> Detections:
         """Whatever the scan's size; on a GPU it makes room for scans like it."""
-        detections, capacity = self._run(points, colors)
+        detections, capacity, values = self._run(points, colors)
+        require_finite(values, remedy=_REMEDY)
         if self.device.type == "cuda":
             before = self._recorded and self._recorded.capacity
             capacity = capacity.joined(before) if before else capacity
@@ -75,7 +78,10 @@ class CompiledDetector:
         """Room for scenes like one, (N, 3) and (N, 3), and larger; see `Capacity`."""
         return self._run(points, colors)[1]
 
-    def _run(self, points: Tensor, colors: Tensor) -> tuple[Detections, Capacity]:
+    def _run(
+        self, points: Tensor, colors: Tensor
+    ) -> tuple[Detections, Capacity, tuple[Tensor, ...]]:
+        """Detections, room for scenes like this one, and the values that must be finite."""
         x, layout = voxelize([points], [colors], self.config.voxel_size), FreeLayout()
         found = self.network(x.features, x.sites, layout)
         best = found.scores.amax(dim=1)
@@ -87,6 +93,7 @@ class CompiledDetector:
         return (
             suppress(boxes, found.scores[top], self.test, self.dataset.rotated),
             Capacity.for_scenes_like(x.sites, layout, len(points), len(top), coarsest),
+            (found.scores, found.reg, boxes),
         )
 
     def fixed_pass(self, capacity: Capacity) -> FixedPass:

@@ -73,7 +73,8 @@ class Candidates:
     """boxes: (n, 7) of the best anchors, at most `Capacity.boxes`. scores, keep: (n, C), what is
     detected as which class.
 
-    overflow: () bool, whether the scene did not fit, so that the rest means nothing.
+    overflow: () bool. The scene did not fit, or a score or box is NaN or infinite, so the rest is
+    invalid; the free path says which.
     """
 
     boxes: Tensor
@@ -130,7 +131,9 @@ class FixedPass:
             boxes, scores, valid, test.iou_thr, self.rotated, bev, rounds=_NMS_ROUNDS
         )
         overflow = torch.stack([level.overflow for level in levels]).any()
-        return Candidates(boxes, scores, keep, overflow | left_out | ~settled)
+        finite = found.scores.isfinite().all(dim=1) & found.reg.isfinite().all(dim=1)
+        broken = (real & ~finite).any() | (real[top] & ~boxes.isfinite().all(dim=1)).any()
+        return Candidates(boxes, scores, keep, overflow | left_out | ~settled | broken)
 
 
 def _roomy(rows: int) -> int:

@@ -10,6 +10,7 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
+from sr3d.errors import InputError
 from sr3d.sparse import Sites
 
 
@@ -61,12 +62,36 @@ class Predictions:
         values = (getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "counts")
         return type(self)(*(value[rows] for value in values))
 
+    def require_finite(self, where: str = "") -> None:
+        """Of all values; see the function of this name."""
+        values = (getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "counts")
+        require_finite([value for value in values if value.is_floating_point()], where)
+
     @property
     def batch_size(self) -> int:
         """Number of scenes."""
         if self.counts:
             return len(self.counts[0])
         return int(self.scenes.max()) + 1 if len(self.scenes) else 1
+
+
+def require_finite(
+    values: Sequence[Tensor],
+    where: str = "",
+    remedy: str = "take another checkpoint, or train again with a lower train.lr",
+) -> None:
+    """Refuse NaN and infinity in what a network gives: a threshold and NMS would hide them.
+
+    It waits for the device, so call it after the results are fetched. where: names the scan.
+
+    Raises:
+        InputError: names the scan and the remedy.
+    """
+    if not torch.stack([value.isfinite().all() for value in values]).all():
+        raise InputError(
+            f"{where and where + ': '}the model gives NaN or infinite scores or boxes, so its "
+            f"weights have diverged; {remedy}"
+        )
 
 
 def anchors_of(levels: Sequence[Sites], voxel_size: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,23 +28,24 @@ from sr3d.files import atomic_path
 from sr3d.models.checkpoint_names import (
     Naming,
     foreign_name,
+    is_samsung_fcaf3d,
     naming_of,
     own_name,
-    wrote_bytes,
 )
 from sr3d.models.detector import Detector
+from sr3d.models.samsung_fcaf3d import from_samsung, to_samsung
 
 FORMAT = "sr3d/model 1"
 _ABOUT = "sr3d"  # what says so in a safetensors' metadata
 _META = "sr3d_config"  # likewise in a checkpoint's `meta`
 _SHOWN = 3  # of each kind of misfit; the others are counted
 _UNUSED = "num_batches_tracked"  # of batch norms; older files lack it, and inference needs none
-_STEM, _COLOURS = "backbone.conv1.kernel", 255.0
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file holds. weights: under our names. naming: whose they had, in words.
+    """What a file holds. weights: under our names and in our conventions. naming: whose names they
+    had, in words.
 
     config: in what `sr3d convert` wrote. classes, voxel_size: what a file says of its training.
     """
@@ -60,8 +61,7 @@ class Checkpoint:
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """The weights of a `.safetensors` or torch file; optimiser state, logs and copies are left out.
 
-    SamsungLabs/fcaf3d divides colours by 255 in the network. Where the data's are in [0, 1]
-    already (SUN RGB-D), the stem's kernel takes that factor: ours are in [0, 1] everywhere.
+    Weights of SamsungLabs/fcaf3d are brought to our conventions (`samsung_fcaf3d`).
 
     Raises:
         InputError: missing, truncated, neither format, or without a state_dict of tensors.
@@ -75,9 +75,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not _are_tensors(state):
         raise InputError(f"{path}: holds no state_dict of tensors; pass a model checkpoint")
-    weights = load_tensors(path, _renamed(state))
-    if wrote_bytes(state) and _is_sunrgbd(weights):
-        weights[_STEM] = weights[_STEM] / _COLOURS
+    weights = _in_our_conventions(state, load_tensors(path, _renamed(state)))
     meta = content.get("meta")
     meta = meta if isinstance(meta, dict) else {}
     return Checkpoint(path, weights, naming_of(state), _exported(path, meta), *_said(meta))
@@ -147,13 +145,12 @@ def write_model(
 def write_foreign(path: str | Path, model: Detector[Any], config: Config, naming: Naming) -> None:
     """A checkpoint as mmengine and mmcv load it; atomically, and always the same bytes.
 
-    For SamsungLabs/fcaf3d on SUN RGB-D the stem's kernel gets back the factor that
-    `read_checkpoint` took; that one tensor can differ in the last bit from what was read.
+    For SamsungLabs/fcaf3d the weights go back to its conventions (`samsung_fcaf3d`).
     """
     fcaf3d = config.model.name == "fcaf3d"
     weights = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
-    if naming == "samsung" and fcaf3d and _is_sunrgbd(weights):
-        weights[_STEM] = weights[_STEM] * _COLOURS
+    if naming == "samsung" and fcaf3d:
+        weights = to_samsung(weights)
     state = OrderedDict((foreign_name(n, naming, fcaf3d), t) for n, t in weights.items())
     # Without a version, or with one below 2, mmdetection3d's detector renames `head.` once more.
     state._metadata = OrderedDict({"": {"version": 2}})  # type: ignore[attr-defined]
@@ -177,7 +174,7 @@ def _read_safetensors(path: Path) -> Checkpoint:
     except Exception as error:  # of a library in another language
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: not a readable checkpoint ({reason}); fetch it again") from None
-    weights, naming = _renamed(state), naming_of(state)
+    weights, naming = _in_our_conventions(state, _renamed(state)), naming_of(state)
     if _ABOUT not in metadata:
         return Checkpoint(path, weights, naming)
     try:
@@ -209,13 +206,13 @@ def _renamed(state: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in named if name is not None}
 
 
+def _in_our_conventions(names: Iterable[str], weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """names: those in the file, which show whose convention it is."""
+    return from_samsung(weights) if is_samsung_fcaf3d(names) else weights
+
+
 def _are_tensors(state: dict[Any, Any]) -> bool:
     return all(isinstance(k, str) and isinstance(v, StoredTensor) for k, v in state.items())
-
-
-def _is_sunrgbd(weights: Mapping[str, Tensor]) -> bool:
-    heads = [weights.get(f"bbox_head.conv_{part}.kernel") for part in ("reg", "cls")]
-    return [None if head is None else head.shape[-1] for head in heads] == [8, 10]
 
 
 def _said(meta: dict[Any, Any]) -> tuple[tuple[str, ...] | None, float | None]:

@@ -109,6 +109,22 @@ def test_bad_entries(tmp_path: Path, suffix: str, changes: dict[str, Any], field
     assert "\n" not in str(error.value)
 
 
+def test_a_box_that_is_no_number_names_its_scene(tmp_path: Path) -> None:
+    for name, bad in (
+        ("score", np.array([0.5, 0.2, np.nan])),
+        ("box", np.where(BOX == 18, np.inf, BOX)),
+    ):
+        path = written(tmp_path / "bad.npz", **{name: bad})
+        with pytest.raises(InputError) as error:
+            read_detections(path, CLASSES)
+        assert "'b'" in str(error.value)
+        assert "checkpoint" in str(error.value)
+    path = written(tmp_path / "truth.npz", score=None, box=np.where(BOX == 18, np.inf, BOX))
+    with pytest.raises(InputError) as error:
+        read_ground_truth(path, CLASSES)
+    assert "checkpoint" not in str(error.value)
+
+
 def test_ragged_lists(tmp_path: Path) -> None:
     path = written(tmp_path / "ragged.pkl", box=[[1] * 7, [1] * 6, [1] * 7])
     with pytest.raises(InputError, match="box is not a table"):

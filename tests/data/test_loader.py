@@ -21,6 +21,23 @@ def test_a_short_last_batch_drops_and_a_tiny_set_gives_one() -> None:
     assert [len(b) for b in epoch_batches(2, 1, 16, 0, 0)] == [2]
 
 
+def test_other_scenes_take_the_places_of_replaced_ones() -> None:
+    def shown(replaced: list[int], epoch: int = 0) -> list[int]:
+        batches = epoch_batches(40, 5, 4, seed=1, epoch=epoch, replaced=replaced)
+        return [index for batch in batches for _, _, index in batch]
+
+    before, after = shown([]), shown([3, 17, 20])
+    assert len(after) == len(before) == 200
+    assert not {3, 17, 20} & {*after}
+    kept = [new for old, new in zip(before, after, strict=True) if old not in (3, 17, 20)]
+    assert kept == [old for old in before if old not in (3, 17, 20)]
+    drawn = [new for old, new in zip(before, after, strict=True) if old in (3, 17, 20)]
+    assert len(drawn) == 15
+    assert len({*drawn}) > 5  # not always the same one
+    assert shown([3, 17, 20]) == after
+    assert shown([3, 17, 20], epoch=1) != after
+
+
 def test_batches_do_not_depend_on_the_workers(rooms: Path) -> None:
     dataset = TrainingScenes(PreparedDataset(rooms, "train"), AugmentConfig(), seed=3)
     batches = epoch_batches(len(dataset.scenes), 1, 2, seed=3, epoch=0)

@@ -18,6 +18,7 @@ from sr3d.models.detector import build_detector
 from sr3d.models.recognition import load_model, recognise
 from sr3d.models.weights import put_weights, read_checkpoint, write_foreign, write_model
 from tests.models.published import NAMINGS, renamed, thin_config, thin_detector
+from tests.models.thin import thin_fcaf3d
 
 
 def equal(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
@@ -99,7 +100,7 @@ def test_exports_have_the_names_that_others_publish(network: str, tmp_path: Path
         assert content["meta"]["dataset_meta"]["classes"] == model.dataset.classes
 
 
-def test_the_first_fcaf3d_divided_sunrgbds_colours(tmp_path: Path) -> None:
+def test_samsung_fcaf3d_divided_sunrgbds_colours(tmp_path: Path) -> None:
     """Its network on colours c / 255 is ours on c: the stem norm hides all but rounding."""
     config, model = thin_detector("fcaf3d", "sunrgbd")
     torch.save(renamed(model.state_dict(), "samsung-fcaf3d"), tmp_path / "first.pth")
@@ -111,15 +112,63 @@ def test_the_first_fcaf3d_divided_sunrgbds_colours(tmp_path: Path) -> None:
     theirs = (x / 255) @ model.state_dict()[stem].reshape(81, -1)
     ours = x @ first.weights[stem].reshape(81, -1)
     assert torch.allclose(ours, theirs, rtol=1e-5)
-    assert {n for n in first.weights if not torch.equal(first.weights[n], later.weights[n])} == {
-        stem
-    }
     # Back into their naming, the factor is back too, but for the last bit.
     write_foreign(tmp_path / "back.pth", load_model(first, recognise(first)), config, "samsung")
     back = torch.load(tmp_path / "back.pth", weights_only=True)["state_dict"][
         "backbone.conv1.0.kernel"
     ]
     assert torch.allclose(back, model.state_dict()[stem], rtol=2e-7, atol=0)
+
+
+@pytest.mark.parametrize("dataset", ["sunrgbd", "synthetic_rotated"])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_samsung_fcaf3d_turns_clockwise(dataset: str, suffix: str, tmp_path: Path) -> None:
+    """The same tensors give every box, and with yaw of the other sign."""
+    model = thin_fcaf3d(dataset)
+    points = torch.rand(400, 6, generator=torch.Generator().manual_seed(0)) * 2
+    boxes = {}
+    for naming in ("samsung-fcaf3d", "mmdet3d-fcaf3d"):
+        path = tmp_path / (naming + suffix)
+        state = renamed(model.state_dict(), naming)
+        if suffix == ".pth":
+            torch.save({"state_dict": state}, path)
+        else:
+            save_file({name: tensor.clone() for name, tensor in state.items()}, path)
+        read = sr3d.load(path, dataset=dataset)
+        # Of the stem, the factor of SUN RGB-D's colours is tested above.
+        read.load_state_dict({**read.state_dict(), **_stem(model.state_dict())})
+        with torch.no_grad():
+            boxes[naming] = read(read.voxels([points[:, :3]], [points[:, 3:]])).boxes
+    theirs, ours = boxes.values()
+    assert torch.equal(theirs[:, :6], ours[:, :6])
+    assert torch.equal(theirs[:, 6], -ours[:, 6])
+    assert ours[:, 6].min() < -0.1
+    assert ours[:, 6].max() > 0.1
+
+
+def _stem(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in state.items() if name == "backbone.conv1.kernel"}
+
+
+@pytest.mark.parametrize("naming", [n for n in NAMINGS if n != "samsung-fcaf3d"])
+def test_all_other_repositories_turn_as_we_do(naming: str, tmp_path: Path) -> None:
+    _, model = thin_detector(NAMINGS[naming][0], "sunrgbd")
+    torch.save(renamed(model.state_dict(), naming), tmp_path / "a.pth")
+    assert equal(dict(read_checkpoint(tmp_path / "a.pth").weights), model.state_dict())
+
+
+@pytest.mark.parametrize("naming", ["mmdet3d", "samsung"])
+@pytest.mark.parametrize("network", ["tr3d", "fcaf3d"])
+def test_exports_turn_as_their_readers_do(naming: Any, network: str, tmp_path: Path) -> None:
+    config, model = thin_detector(network, "synthetic_rotated")
+    write_foreign(tmp_path / "a.pth", model, config, naming)
+    written = torch.load(tmp_path / "a.pth", weights_only=True)["state_dict"]
+    expected = renamed(model.state_dict(), f"{naming}-{network}")
+    if (naming, network) == ("samsung", "fcaf3d"):
+        name = "neck_with_head.reg_conv.kernel"
+        sign = torch.tensor([1.0] * 6 + [-1.0, 1.0])
+        expected[name] = expected[name] * sign
+    assert equal(written, expected)
 
 
 def saved(tmp_path: Path, state: dict[str, Tensor]) -> Any:

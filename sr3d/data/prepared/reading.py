@@ -64,6 +64,10 @@ class PreparedDataset:
     def __iter__(self) -> Iterator[Scene]:
         return (self[i] for i in range(len(self)))
 
+    def empty(self) -> list[int]:
+        """Indices of the scenes without boxes."""
+        return [index for index, labels in enumerate(self._labels) if len(labels) == 0]
+
     def without_points(self) -> list[Scene]:
         """The scenes with boxes and labels alone; no points file is opened."""
         return [self._scene(i, torch.zeros(0, 3), torch.zeros(0, 3)) for i in range(len(self))]

@@ -79,10 +79,15 @@ class SR3DHead(TR3DHead):
     def predict(
         self, levels: Sequence[Any], batch_data_samples: Sequence[Any], **_: Any
     ) -> list[InstanceData]:
-        """Boxes, scores and labels of each scene. NMS is ours, and works on any device."""
+        """Boxes, scores and labels of each scene. NMS is ours, and works on any device.
+
+        Raises:
+            InputError: NaN or infinite scores or boxes.
+        """
         predictions, rotated = self(levels), self.dataset.rotated
         scenes = [predictions[predictions.scenes == i] for i in range(len(batch_data_samples))]
         found = [select_detections(scene, self.settings.test, rotated) for scene in scenes]
+        predictions.require_finite("SR3DHead")
         return [instances_of(detections, rotated) for detections in found]
 
 

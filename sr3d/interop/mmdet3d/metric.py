@@ -19,6 +19,7 @@ from sr3d.files import atomic_path
 from sr3d.geometry.box_set import BoxSet
 from sr3d.interop.mmdet3d.boxes import from_mmdet3d
 from sr3d.metrics.average_precision import average_precision
+from sr3d.models.outputs import require_finite
 
 
 @METRICS.register_module()
@@ -42,9 +43,11 @@ class SR3DMetric(BaseMetric):
             truth, found = sample["eval_ann_info"], sample["pred_instances_3d"]
             labels = np.asarray(truth["gt_labels_3d"])
             known = labels >= 0  # mmdet3d gives -1 to classes that are left out
+            scene = _scene(sample)
+            require_finite([found["bboxes_3d"].tensor, found["scores_3d"]], f"scene {scene}")
             self.results.append(
                 {
-                    "scene": _scene(sample),
+                    "scene": scene,
                     "rotated": truth["gt_bboxes_3d"].with_yaw,
                     "truth": (
                         from_mmdet3d(truth["gt_bboxes_3d"]).numpy()[known],

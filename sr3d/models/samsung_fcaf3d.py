@@ -1,0 +1,57 @@
+"""Weights of SamsungLabs/fcaf3d in the conventions of our network, and back.
+
+Its network is ours (open-mmlab/mmdetection3d's), but two of its conventions are not:
+
+- Yaw turns clockwise, for so do its labels (`tools/data_converter/sunrgbd_data_utils.py`). With 8
+  outputs the yaw is atan2(r6, r7) / 2, and r6 is one column of the regression kernel, which has no
+  bias: the sign of that column turns every box exactly. SamsungLabs/tr3d and mmdetection3d from
+  1.0 on turn counter-clockwise, as we do.
+- The network divides colours by 255 (`single_stage_sparse.py`), also those of SUN RGB-D, which are
+  in [0, 1] already. Ours are in [0, 1] everywhere, so on SUN RGB-D the stem's kernel takes the
+  factor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+_STEM = "backbone.conv1.kernel"
+_BOXES, _CLASSES = "bbox_head.conv_reg.kernel", "bbox_head.conv_cls.kernel"
+_SINE = 6  # the output that the yaw's sign follows
+_COLOURS = 255.0
+
+
+def from_samsung(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """SamsungLabs/fcaf3d's weights, under our names, with the values of our conventions."""
+    ours = _turned(weights)
+    if _is_sunrgbd(weights):
+        ours[_STEM] = ours[_STEM] / _COLOURS
+    return ours
+
+
+def to_samsung(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of `from_samsung`; exact, but for the last bit of SUN RGB-D's stem."""
+    theirs = _turned(weights)
+    if _is_sunrgbd(weights):
+        theirs[_STEM] = theirs[_STEM] * _COLOURS
+    return theirs
+
+
+def _turned(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """With every yaw of the other sign; as they are if boxes have none."""
+    turned = dict(weights)
+    if _outputs(weights, _BOXES) == 8:
+        kernel = weights[_BOXES].clone()
+        kernel[..., _SINE] = -kernel[..., _SINE]
+        turned[_BOXES] = kernel
+    return turned
+
+
+def _is_sunrgbd(weights: Mapping[str, Tensor]) -> bool:
+    return (_outputs(weights, _BOXES), _outputs(weights, _CLASSES)) == (8, 10)
+
+
+def _outputs(weights: Mapping[str, Tensor], name: str) -> int | None:
+    return weights[name].shape[-1] if name in weights and weights[name].dim() else None
