@@ -29,7 +29,7 @@ def _later(default: F) -> F:
 
     At its default it does not change `Config.digest`, so those runs stay valid.
     """
-    return typing.cast(F, field(default=default, metadata={_LATER: True}))
+    return field(default=default, metadata={_LATER: True})
 
 
 DatasetName = Literal["scannet", "sunrgbd", "s3dis", "synthetic", "synthetic_rotated", "own"]

@@ -290,7 +290,9 @@ class _Training:
 
 def _replaced(scenes: PreparedDataset, config: TrainConfig) -> list[int]:
     """Indices of the scenes whose places in an epoch go to others."""
-    empty = scenes.empty() if config.filter_empty_gt else []
+    if not config.filter_empty_gt:
+        return []
+    empty = scenes.empty()
     if len(empty) == len(scenes):
         raise InputError(
             f"{scenes.folder}: no scene of the split '{scenes.split}' has a box to train on; "

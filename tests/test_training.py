@@ -354,7 +354,8 @@ def half_empty(rooms: Path, tmp_path: Path) -> Path:
 def test_scenes_without_boxes_are_replaced_where_that_is_asked_for(
     filtered: bool, half_empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compute, shown = training.batch_loss, []
+    compute = training.batch_loss
+    shown: list[str] = []
 
     def noted(model: Any, scenes: list[Scene]) -> Any:
         shown.extend(scene.id for scene in scenes)

@@ -106,7 +106,7 @@ def _box_set(
                 "each box needs one of each"
             )
 
-    def require(name: str, holds: NDArray[np.bool_], fault: str, remedy: str) -> None:
+    def require(name: str, holds: Any, fault: str, remedy: str) -> None:
         if not holds.all():
             row = int(np.argmin(holds))
             raise InputError(

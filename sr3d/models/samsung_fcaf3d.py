@@ -1,11 +1,11 @@
 """Weights of SamsungLabs/fcaf3d in the conventions of our network, and back.
 
-Its network is ours (open-mmlab/mmdetection3d's), but two of its conventions are not:
+The network is the same as ours, which follows open-mmlab/mmdetection3d. Two conventions differ:
 
-- Yaw turns clockwise, for so do its labels (`tools/data_converter/sunrgbd_data_utils.py`). With 8
-  outputs the yaw is atan2(r6, r7) / 2, and r6 is one column of the regression kernel, which has no
-  bias: the sign of that column turns every box exactly. SamsungLabs/tr3d and mmdetection3d from
-  1.0 on turn counter-clockwise, as we do.
+- Yaw turns clockwise, as in its labels (`tools/data_converter/sunrgbd_data_utils.py`). With 8
+  outputs the yaw is atan2(r6, r7) / 2. r6 is one column of the regression kernel, which has no
+  bias, so the sign of that column is the sign of every yaw. SamsungLabs/tr3d and mmdetection3d
+  from 1.0 on turn counter-clockwise, as we do.
 - The network divides colours by 255 (`single_stage_sparse.py`), also those of SUN RGB-D, which are
   in [0, 1] already. Ours are in [0, 1] everywhere, so on SUN RGB-D the stem's kernel takes the
   factor.
@@ -19,7 +19,7 @@ from torch import Tensor
 
 _STEM = "backbone.conv1.kernel"
 _BOXES, _CLASSES = "bbox_head.conv_reg.kernel", "bbox_head.conv_cls.kernel"
-_SINE = 6  # the output that the yaw's sign follows
+_SINE = 6  # the output whose sign is that of the yaw
 _COLOURS = 255.0
 
 
@@ -40,7 +40,7 @@ def to_samsung(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _turned(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """With every yaw of the other sign; as they are if boxes have none."""
+    """The weights with the opposite sign of yaw; unchanged if boxes have no yaw."""
     turned = dict(weights)
     if _outputs(weights, _BOXES) == 8:
         kernel = weights[_BOXES].clone()

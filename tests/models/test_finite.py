@@ -13,7 +13,7 @@ import torch
 from sr3d.data.loader import generator_for
 from sr3d.data.scans import Reading
 from sr3d.data.scene import Scene
-from sr3d.detection import detect_files
+from sr3d.detection import Found, detect_files
 from sr3d.errors import InputError
 from sr3d.evaluation import detect_scene
 from sr3d.geometry.boxes import Boxes
@@ -86,6 +86,8 @@ def test_detecting_in_files_names_the_file(tmp_path: Path) -> None:
     write_any(tmp_path / "kitchen.npz", *room())
     model = broken(thin_model, "conv_cls.bias", 3, torch.nan)
     scans = [(tmp_path / "kitchen.npz", Path("kitchen"))]
+    found: list[Found] = []
     with pytest.raises(InputError) as error:
-        detect_files(model, model.classes, scans, Reading(), 0.3, pytest.fail)
+        detect_files(model, model.classes, scans, Reading(), 0.3, found.append)
+    assert found == []
     assert str(tmp_path / "kitchen.npz") in str(error.value)
