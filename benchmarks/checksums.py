@@ -6,8 +6,9 @@ scene: the first use of a prepared scene by a training (open, check, augment) an
 that reads all points; files are in the page cache, where the check weighs most. A training pays it
 once a scene, not once an epoch. checkpoint: writing and reading one of the paper's network with
 AdamW's state. weights: reading its `model.safetensors` from a run's folder. run: a training and an
-evaluation of procedural rooms from beginning to end. Both sides of a pair run in turn. hashes: the
-milliseconds of other digests over one scene's file.
+evaluation of procedural rooms from beginning to end. Both sides of a pair run in turn. Seconds are
+of the processor, so other programs disturb little. hashes: the milliseconds of other digests over
+one scene's file.
 """
 
 from __future__ import annotations

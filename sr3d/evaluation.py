@@ -76,11 +76,10 @@ def test(job: TestJob) -> RunRecord:
     training = read_run(job.run)
     config = test_config(config_from_dict(training.config), job.overrides)
     scenes = open_split(job.data, job.split, dataset_of(config))
-    weights = run_file(job.run, training, MODEL_FILE)
     with exclusive(job.out / RUN_FILE):
         facts = _facts(job, training, config, scenes)
         finished = finished_run(job.out, facts, watch.code)
-        return finished or _evaluate(job, training, config, scenes, weights, watch)
+        return finished or _evaluate(job, training, config, scenes, watch)
 
 
 def _facts(
@@ -96,7 +95,7 @@ def _facts(
         "configuration": config.digest(),
         "data": scenes.manifest.digest(),
         "split": job.split,
-        "weights": training.files[MODEL_FILE],
+        "weights": training.files.get(MODEL_FILE),
     }
 
 
@@ -105,12 +104,11 @@ def _evaluate(
     training: RunRecord,
     config: Config,
     scenes: PreparedDataset,
-    weights: Path,
     watch: Stopwatch,
 ) -> RunRecord:
     dataset = dataset_of(config)
     model = build_detector(config)
-    load_weights(model, weights)
+    load_weights(model, run_file(job.run, training, MODEL_FILE))
     model = model.to(job.device).eval()
     seed = test_seed(config.seed, training.train, job.index)
 
