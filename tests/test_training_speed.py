@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sr3d import training
-from sr3d.checkpoint import CHECKPOINT_FILE
+from sr3d.checkpoint import read_state
 from sr3d.config import default_config
 from sr3d.curve import STOP, Curve, Line
 from sr3d.data.loader import on_device
@@ -68,9 +68,10 @@ def test_a_bad_loss_is_noticed_late_but_never_saved(
         InputError, match=r"the loss is nan at step 7 .scenes room_.*lower train\.lr"
     ):
         train(job(rooms, tmp_path))
-    checkpoint = torch.load(tmp_path / CHECKPOINT_FILE, weights_only=True)
-    assert checkpoint["step"] == 5
-    assert all(torch.isfinite(value).all() for value in checkpoint["model"].values())
+    state = read_state(tmp_path)
+    assert state is not None
+    assert state.step == 5
+    assert all(torch.isfinite(value).all() for value in state.model.values())
     assert len(read_metrics(tmp_path / CURVE_FILE)) == 6
 
 
@@ -86,7 +87,9 @@ def test_a_stop_waits_for_the_fetch_and_training_goes_on_to_the_same_bits(
     monkeypatch.setattr(training._Training, "_take_step", told_at_step_two)
     with pytest.raises(KeyboardInterrupt):
         train(job(rooms, tmp_path))
-    assert torch.load(tmp_path / CHECKPOINT_FILE, weights_only=True)["step"] == 5
+    state = read_state(tmp_path)
+    assert state is not None
+    assert state.step == 5
     monkeypatch.setattr(training._Training, "_take_step", take_step)
     train(job(rooms, tmp_path))
     assert same_bits(trained, tmp_path)
