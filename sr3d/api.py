@@ -18,7 +18,7 @@ from sr3d.errors import InputError
 from sr3d.models.detector import Detections, Detector, build_detector
 from sr3d.models.recognition import load_model, recognise
 from sr3d.models.weights import Checkpoint, read_checkpoint
-from sr3d.records import MODEL_FILE, RUN_FILE, read_run
+from sr3d.records import MODEL_FILE, RUN_FILE, read_run, run_file
 
 __all__ = ["Detections", "Detector", "InputError", "Source", "find_source", "load"]
 
@@ -92,7 +92,8 @@ def find_source(
         if dataset not in (None, run.dataset):
             raise InputError(f"--dataset {dataset}: {folder} was trained on {run.dataset}")
         config = config_from_dict(run.config).with_overrides(overrides)
-        return Source(run.key, config, read_checkpoint(checkpoint or folder / MODEL_FILE))
+        weights = checkpoint or run_file(folder, run, MODEL_FILE)
+        return Source(run.key, config, read_checkpoint(weights))
     if folder.is_file():
         if checkpoint is not None:
             raise InputError(f"{checkpoint}: a second file of weights beside {folder}; name one")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sr3d.errors import InputError
-from sr3d.files import atomic_path
+from sr3d.files import write_text, writing
 
 STOP = "stop"  # the value that tells whether a process was told to stop; not written
 
@@ -30,31 +30,39 @@ class Line:
 
 
 class Curve:
-    """A file of metrics so far, cut back to `steps` lines, open for more. A context manager.
+    """The metrics of a training so far, in memory and in a file, for more. A context manager.
 
-    last: the last line. stop: whether any process was told to. writes: false in a process that
-    only reads along.
+    text: the lines so far, which the file gets first. The file is for those who watch the training.
+    Nothing reads it back, so damage to it costs nothing. last: the last line. stop: whether any
+    process was told to. writes: false in a process that only reads along.
+
+    Raises:
+        InputError: the disk is full, or the folder cannot be written.
     """
 
-    def __init__(self, path: Path, steps: int, writes: bool = True) -> None:
+    def __init__(self, path: Path, text: str = "", writes: bool = True) -> None:
         self.path = path
         self.stop = False
-        self.last: dict[str, Any] = {}
+        self._lines = text.splitlines(keepends=True)
+        self.last: dict[str, Any] = json.loads(self._lines[-1]) if self._lines else {}
         self._waiting: list[tuple[Line, Tensor]] = []
         self._file = None
         if writes:
-            lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-            with atomic_path(path) as temporary:  # the only copy: never without its lines
-                temporary.write_text("".join(line + "\n" for line in lines[:steps]), "utf-8")
+            write_text(path, text)
             self._file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115
-            self.last = json.loads(lines[steps - 1]) if steps else {}
+
+    @property
+    def text(self) -> str:
+        """All lines whose values have been fetched, as in the file."""
+        return "".join(self._lines)
 
     def __enter__(self) -> Curve:
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
-            self._file.close()
+            with writing(self.path):
+                self._file.close()
 
     def add(self, line: Line) -> None:
         self._waiting.append((line, torch.stack(list(line.values.values())).detach()))
@@ -63,7 +71,7 @@ class Curve:
         """Wait for the values of the steps since the last time, and write them.
 
         Raises:
-            InputError: a loss or a gradient that is no finite number.
+            InputError: a loss or a gradient that is no finite number, or a full disk.
         """
         waiting, self._waiting = self._waiting, []
         found = torch.stack([values for _, values in waiting]).tolist() if waiting else []
@@ -72,8 +80,10 @@ class Curve:
             self._check(line, values)
             self.stop |= values.pop(STOP) > 0
             self.last = line.known | {name: _plain(name, value) for name, value in values.items()}
+            self._lines.append(json.dumps(self.last, allow_nan=False) + "\n")
             if self._file is not None:
-                self._file.write(json.dumps(self.last, allow_nan=False) + "\n")
+                with writing(self.path):
+                    self._file.write(self._lines[-1])
 
     def _check(self, line: Line, values: dict[str, float]) -> None:
         for name, what in (("loss", "loss"), ("grad_norm", "norm of the gradient")):

@@ -1,4 +1,4 @@
-"""The one error that a person can mend: bad input, told in one sentence."""
+"""Errors that a user can mend, each told in one sentence."""
 
 
 class InputError(ValueError):
@@ -6,3 +6,7 @@ class InputError(ValueError):
 
     The command line prints the message alone and exits with code 2.
     """
+
+
+class DamagedFile(InputError):
+    """A file of ours that is missing, cut off or changed. Whoever can make it again may do so."""

@@ -19,6 +19,7 @@ from sr3d.data.prepared import PreparedDataset
 from sr3d.data.scene import Scene
 from sr3d.data.transforms import sample_points
 from sr3d.errors import InputError
+from sr3d.files import exclusive
 from sr3d.geometry.box_set import BoxSet
 from sr3d.metrics.average_precision import score_matches
 from sr3d.metrics.consistency import most_confident, prediction_consistency
@@ -29,8 +30,16 @@ from sr3d.models.oracle import with_oracle
 from sr3d.models.outputs import Detections
 from sr3d.models.weights import load_weights
 from sr3d.progress import Progress
-from sr3d.records import DETECTIONS_FILE, MODEL_FILE, RunRecord, read_run, test_seed
-from sr3d.runs import Stopwatch, finish_run, open_split, synchronise
+from sr3d.records import (
+    DETECTIONS_FILE,
+    MODEL_FILE,
+    RUN_FILE,
+    RunRecord,
+    read_run,
+    run_file,
+    test_seed,
+)
+from sr3d.runs import Stopwatch, finish_run, finished_run, open_split, synchronise
 
 
 @dataclass(frozen=True)
@@ -56,17 +65,50 @@ class TestJob:
 def test(job: TestJob) -> RunRecord:
     """Detect in every scene of the split, score, and leave `detections.npz` and `run.json`.
 
+    A finished evaluation is not repeated: its record is returned.
+
     Raises:
-        InputError: an unfinished training, data that is missing or of another data set, or an
-            override of what was trained.
+        InputError: an unfinished or damaged training, data that is missing or of another data set,
+            an override of what was trained, another evaluation that has finished in this folder,
+            another process that evaluates there, or a full disk.
     """
     watch = Stopwatch()
     training = read_run(job.run)
     config = test_config(config_from_dict(training.config), job.overrides)
+    scenes = open_split(job.data, job.split, dataset_of(config))
+    with exclusive(job.out / RUN_FILE):
+        facts = _facts(job, training, config, scenes)
+        finished = finished_run(job.out, facts, watch.code)
+        return finished or _evaluate(job, training, config, scenes, watch)
+
+
+def _facts(
+    job: TestJob, training: RunRecord, config: Config, scenes: PreparedDataset
+) -> dict[str, Any]:
+    """As `runs.facts_of` the record."""
+    return {
+        "kind": "test",
+        "data set": config.dataset,
+        "setting": job.setting or training.setting,
+        "training": training.train,
+        "test": job.index,
+        "configuration": config.digest(),
+        "data": scenes.manifest.digest(),
+        "split": job.split,
+        "weights": training.files.get(MODEL_FILE),
+    }
+
+
+def _evaluate(
+    job: TestJob,
+    training: RunRecord,
+    config: Config,
+    scenes: PreparedDataset,
+    watch: Stopwatch,
+) -> RunRecord:
     dataset = dataset_of(config)
-    scenes = open_split(job.data, job.split, dataset)
     model = build_detector(config)
-    load_weights(model, job.run / MODEL_FILE)
+    load_weights(model, run_file(job.run, training, MODEL_FILE))
     model = model.to(job.device).eval()
     seed = test_seed(config.seed, training.train, job.index)
 
@@ -97,6 +139,7 @@ def test(job: TestJob) -> RunRecord:
         timings={"latency_ms": median(milliseconds)},
         files=(DETECTIONS_FILE,),
         tests_of=training.setting if job.setting not in (None, training.setting) else None,
+        weights=training.files[MODEL_FILE],
     )
 
 

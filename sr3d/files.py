@@ -7,14 +7,17 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sr3d.errors import InputError
+from sr3d.errors import DamagedFile, InputError
 
+_CHECKSUM = "checksum"
 _ROOM = "free some space, then give the same command again"
 _ELSEWHERE = "name a folder that you may write"
 _REMEDIES = {
@@ -25,7 +28,25 @@ _REMEDIES = {
     errno.EACCES: _ELSEWHERE,
     errno.EPERM: _ELSEWHERE,
     errno.ENOTDIR: _ELSEWHERE,
+    errno.EEXIST: _ELSEWHERE,
+    errno.EISDIR: _ELSEWHERE,
 }
+_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp(\.[^.]*)?")
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """For the block, which writes `path`, give an error of the disk its remedy.
+
+    Raises:
+        InputError: the disk is full, or the folder cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if remedy := _REMEDIES.get(error.errno or 0):
+            raise InputError(f"{path}: cannot be written ({error.strerror}); {remedy}") from error
+        raise
 
 
 @contextmanager
@@ -33,17 +54,20 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it onto `path` if the block succeeds.
 
     The temporary name keeps the suffix, because numpy and others append one that is missing.
+    The process locks the temporary file. So the first write of another process into the folder
+    can tell the files of killed processes, which it removes, from those of living ones.
+
+    Write with `file.write`. Native writers (safetensors, torch, Pillow, `ndarray.tofile`) hide a
+    full disk behind errors of their own: let them write to memory, and see `write_bytes`.
 
     Raises:
         InputError: the disk is full, or the folder cannot be written.
     """
     path = Path(path)
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            prefix=f".{path.stem[:100]}.", suffix=path.suffix, dir=path.parent
-        )
-        os.close(handle)
+        _remove_abandoned_once(path.parent.resolve())
+        handle, name = _locked_temporary(path)
         temporary = Path(name)
         try:
             yield temporary
@@ -51,10 +75,36 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-    except OSError as error:
-        if remedy := _REMEDIES.get(error.errno or 0):
-            raise InputError(f"{path}: cannot be written ({error.strerror}); {remedy}") from error
-        raise
+            os.close(handle)
+
+
+def _locked_temporary(path: Path) -> tuple[int, str]:
+    """An open temporary file beside `path`, locked, and its name."""
+    while True:
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.stem[:100]}.", suffix=f".tmp{path.suffix}", dir=path.parent
+        )
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(handle).st_nlink:  # else removed by another process before it was locked
+            return handle, name
+        os.close(handle)
+
+
+@cache
+def _remove_abandoned_once(folder: Path) -> None:
+    """Once per process, for a folder of many files is slow to list."""
+    remove_abandoned(folder)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files that killed processes left in a folder."""
+    with os.scandir(folder) as entries:
+        found = [entry.path for entry in entries if _TEMPORARY.fullmatch(entry.name)]
+    for name in found:
+        with suppress(OSError), open(name, "rb") as file:  # locked, removed, or without locks
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(name)
 
 
 def _umask() -> int:
@@ -73,11 +123,9 @@ def exclusive(path: str | Path) -> Iterator[None]:
         InputError: another process holds it, or the folder cannot be written.
     """
     path = Path(path)
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = open(path.parent / f".{path.name}.lock", "w")  # noqa: SIM115  # closed below
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); name another") from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -88,10 +136,15 @@ def exclusive(path: str | Path) -> Iterator[None]:
         yield
 
 
+def write_bytes(path: str | Path, *parts: bytes | memoryview) -> None:
+    """Write a file atomically, from one piece or several."""
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        file.writelines(parts)
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write a text file atomically."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -99,18 +152,46 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path: str | Path) -> Any:
+def read_json(path: str | Path, remedy: str = "write it again") -> Any:
     """Read JSON.
 
+    remedy: what the user can do about a file that is not JSON.
+
     Raises:
-        InputError: the file is missing or is not JSON.
+        InputError: the file is missing.
+        DamagedFile: it is not JSON.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid JSON ({error}); delete it and make it again") from None
+    except ValueError as error:
+        raise DamagedFile(f"{path}: not valid JSON ({error}); {remedy}") from None
+
+
+def with_checksum(value: dict[str, Any]) -> dict[str, Any]:
+    """The value with a digest of its own content."""
+    return {**value, _CHECKSUM: digest(value)}
+
+
+def without_checksum(value: dict[str, Any], where: str | Path, remedy: str) -> dict[str, Any]:
+    """The inverse of `with_checksum`. A value of an earlier version, which has none, passes.
+
+    where, remedy: for the message.
+
+    Raises:
+        DamagedFile: the content is not what was written.
+    """
+    rest = {name: item for name, item in value.items() if name != _CHECKSUM}
+    try:
+        changed = _CHECKSUM in value and digest(rest) != value[_CHECKSUM]
+    except ValueError:  # infinity, which was never written
+        changed = True
+    if changed:
+        raise DamagedFile(
+            f"{where}: damaged or edited, for its checksum does not match its content; {remedy}"
+        )
+    return rest
 
 
 def sha256(path: str | Path) -> str:

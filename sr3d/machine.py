@@ -15,12 +15,13 @@ import torch
 
 from sr3d.files import code_digest
 
-# What of this package decides the numbers of a training or a test, data aside, which have a digest
-# of their own.
+# The files of this package that decide the numbers of a training or a test. Prepared data have a
+# digest of their own. A test compares this list with what the two import.
 _COMPUTING = (
-    "config.py", "training.py", "distributed.py", "evaluation.py", "runs.py", "data/loader.py",
-    "data/parallel.py", "data/scene.py", "data/transforms.py", "geometry", "sparse", "models",
-    "assigners", "losses", "metrics",
+    "checkpoint.py", "config.py", "curve.py", "distributed.py", "evaluation.py", "records.py",
+    "runs.py", "training.py", "data/datasets.py", "data/loader.py", "data/parallel.py",
+    "data/prepared/reading.py", "data/scene.py", "data/transforms.py", "assigners", "geometry",
+    "losses", "metrics", "models", "sparse",
 )  # fmt: skip
 _PACKAGES = ("sr3d", "torch", "numpy", "snakemake", "mlflow", "MinkowskiEngine", "mmdet3d")
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,12 +20,13 @@ from sr3d.config import Config, OwnData, default_config, did_you_mean
 from sr3d.data.datasets import Dataset
 from sr3d.data.own.levels import coarse_classes
 from sr3d.data.prepared import PreparedDataset
-from sr3d.errors import InputError
+from sr3d.errors import DamagedFile, InputError
 from sr3d.files import sha256
 from sr3d.machine import code_version, machine_facts, peak_memory_mb, versions
-from sr3d.records import RunRecord, write_run
+from sr3d.records import RUN_FILE, RunRecord, read_run, verify_run, write_run
 
 DEVICES = ("cpu", "cuda")
+_log = logging.getLogger(__name__)
 
 
 def check_device(device: str) -> None:
@@ -115,14 +117,67 @@ def open_split(data: Path, split: str, dataset: Dataset) -> PreparedDataset:
 
 @dataclass
 class Stopwatch:
-    """When a run began, and how long it has lasted."""
+    """When a run began and by which code, and how long it has lasted.
+
+    The code is that of the beginning: whoever edits a file meanwhile changes the next run.
+    """
 
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     clock: float = field(default_factory=time.monotonic)
+    code: dict[str, Any] = field(default_factory=code_version)
 
     @property
     def seconds(self) -> float:
         return time.monotonic() - self.clock
+
+
+def facts_of(record: RunRecord) -> dict[str, Any]:
+    """What a run is of, by names for messages: two runs of one folder must agree in all of it."""
+    return {
+        "kind": record.kind,
+        "data set": record.dataset,
+        "setting": record.setting,
+        "training": record.train,
+        "test": record.test,
+        "configuration": record.config_digest,
+        "data": record.data.get("digest"),
+        "split": record.data.get("split"),
+        "weights": record.weights,
+    }
+
+
+def finished_run(
+    out: Path, expected: Mapping[str, Any], code: Mapping[str, Any]
+) -> RunRecord | None:
+    """The record of the finished run in a folder, or None if there is none that can be used.
+
+    A warning says that the run is not repeated. Another one names a damaged file, for which the
+    run is repeated. expected: as `facts_of`; what a record of an earlier version does not know is
+    not compared. code: of this process.
+
+    Raises:
+        InputError: the folder holds another finished run.
+    """
+    if not (out / RUN_FILE).exists():
+        return None
+    try:
+        record = read_run(out)
+        found = facts_of(record)
+        differing = [name for name in expected if found[name] not in (None, expected[name])]
+        if differing:
+            raise InputError(
+                f"{out}: {record.key} has finished there, and differs from this run in "
+                f"{', '.join(differing)}; name another folder with --out, or move this one away"
+            )
+        verify_run(out, record)
+    except DamagedFile as error:
+        _log.warning("%s. This command does so now", error)
+        return None
+    with_other = "" if record.code.get("digest") == code["digest"] else ", with other code than now"
+    _log.warning(
+        "%s: has finished already%s; to repeat it, name another folder with --out", out, with_other
+    )
+    return record
 
 
 def finish_run(
@@ -143,9 +198,14 @@ def finish_run(
     metrics: dict[str, Any],
     timings: dict[str, float],
     files: Sequence[str],
+    resumed: Sequence[Mapping[str, Any]] = (),
     tests_of: str | None = None,
+    weights: str | None = None,
 ) -> RunRecord:
-    """Collect the record of a run whose files lie in `out`, and write it there, last."""
+    """Collect the record of a run whose files lie in `out`, and write it there, last.
+
+    resumed: as in `RunRecord.code`, for a training that other code began.
+    """
     record = RunRecord(
         kind=kind,
         dataset=config.dataset,
@@ -156,7 +216,7 @@ def finish_run(
         config_digest=config.digest(),
         overrides=list(overrides),
         seeds=seeds,
-        code=code_version(),
+        code=watch.code | ({"resumed": list(resumed)} if len(resumed) > 1 else {}),
         data={
             **scenes.manifest.provenance(),
             "split": scenes.split,
@@ -175,6 +235,7 @@ def finish_run(
         files={name: sha256(out / name) for name in files},
         timings={name: round(value, 3) for name, value in timings.items()},
         tests_of=tests_of,
+        weights=weights,
     )
     write_run(out, record)
     return record

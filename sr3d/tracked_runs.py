@@ -16,7 +16,7 @@ from typing import Any
 from sr3d.config import flatten
 from sr3d.errors import InputError
 from sr3d.files import digest
-from sr3d.records import METRICS_FILE, RunRecord, read_metrics
+from sr3d.records import METRICS_FILE, RunRecord, read_metrics, run_file
 from sr3d.report.paper import Shown
 from sr3d.report.summary import METRICS, expected_counts, summarise_runs
 
@@ -122,7 +122,8 @@ def _origin(record: RunRecord) -> dict[str, str]:
 
 def _run_points(results: Path, record: RunRecord) -> list[Point]:
     """Curves of a training, and the record's numbers that are not the end of a curve."""
-    curves = _curves(results / record.key / METRICS_FILE) if record.test is None else []
+    folder = results / record.key
+    curves = _curves(run_file(folder, record, METRICS_FILE)) if record.test is None else []
     scores = dict(record.metrics)
     per_class = scores.pop("per_class", {})
     single = flatten({**scores, "peak_memory_mb": record.peak_memory_mb})

@@ -9,11 +9,9 @@ and with them come the check of the loss, checkpoints and the wish to stop.
 
 from __future__ import annotations
 
-import logging
-import shutil
 import signal
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sr3d.checkpoint import TrainingState, remove_states, resumable_state, write_state
 from sr3d.config import Config, TrainConfig
 from sr3d.curve import Curve, Line
 from sr3d.data.datasets import dataset_of
@@ -32,7 +31,7 @@ from sr3d.data.prepared import PreparedDataset
 from sr3d.data.scene import Scene
 from sr3d.distributed import ALONE, Processes, backward, share_norms
 from sr3d.errors import InputError
-from sr3d.files import atomic_path, exclusive
+from sr3d.files import exclusive, write_text
 from sr3d.models.detector import Detector, build_detector
 from sr3d.models.outputs import GroundTruth, LossTerms
 from sr3d.models.weights import write_model
@@ -43,22 +42,21 @@ from sr3d.records import (
     RUN_FILE,
     RunRecord,
     read_metrics,
-    read_run,
     train_seed,
 )
-from sr3d.runs import Stopwatch, finish_run, open_split
+from sr3d.runs import Stopwatch, finish_run, finished_run, open_split
 
-# Not among a run's declared results, so a workflow that clears those of a failed job keeps them.
-CHECKPOINT_FILE = "last.ckpt"
 CURVE_FILE = "metrics.partial.jsonl"
 _SECONDS_BETWEEN_CHECKPOINTS = 60.0
-_log = logging.getLogger(__name__)
 _STEPS_BETWEEN_FETCHES = {"cpu": 1, "cuda": 10}  # a few seconds at most: who says stop waits
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What is trained, where. index: which training of the setting. split: whose scenes."""
+    """What is trained, where. index: which training of the setting. split: whose scenes.
+
+    resume_anyway: resume a training that other code began. The record then lists both codes.
+    """
 
     config: Config
     overrides: Sequence[str]
@@ -69,6 +67,7 @@ class TrainingJob:
     split: str = "train"
     device: str = "cpu"
     workers: int = 0
+    resume_anyway: bool = False
 
 
 def train(job: TrainingJob, processes: Processes = ALONE) -> RunRecord:
@@ -76,52 +75,51 @@ def train(job: TrainingJob, processes: Processes = ALONE) -> RunRecord:
 
     processes: which all call this with the same job, and get the same record.
 
-    A training that has ended is not repeated: its record is returned.
+    A finished training is not repeated: its record is returned. An interrupted one resumes from
+    its newest checkpoint that is not damaged.
 
     Raises:
         InputError: unusable data, another process that trains in this folder, another training that
-            has ended there, fewer scenes in a batch than processes, or a loss that stopped being a
-            number.
+            has finished or was interrupted there, fewer scenes in a batch than processes, a full
+            disk, or a loss that stopped being a number.
     """
     scenes = open_split(job.data, job.split, dataset_of(job.config))
+    watch, config = Stopwatch(), job.config
     with exclusive(job.out / RUN_FILE) if processes.first else nullcontext():
-        if (ended := _ended(job, scenes)) is not None:
-            _log.warning("%s: has ended already; delete the folder to train it anew", job.out)
-            return ended
-        watch, config = Stopwatch(), job.config
+        finished = processes.from_first(
+            lambda: finished_run(job.out, _facts(job, scenes), watch.code)
+        )
+        if finished is not None:
+            return finished
         seed = train_seed(config.seed, job.index)
         torch.manual_seed(seed)
         model = build_detector(config).to(job.device)
         if processes.count > 1:
             share_norms(model)
-        training = _Training(job, model, scenes, seed, processes)
+        training = _Training(job, model, scenes, seed, watch.code, processes)
         with network_precision(model, config.train.precision):
             training.run()
         return processes.from_first(lambda: _finish(training, watch))
 
 
-def _ended(job: TrainingJob, scenes: PreparedDataset) -> RunRecord | None:
-    """The record of this very training, if it has ended."""
-    if not (job.out / RUN_FILE).exists():
-        return None
-    record = read_run(job.out)
-    if not all((job.out / name).exists() for name in record.files):
-        return None
-    found = record.setting, record.train, record.config_digest, record.data.get("digest")
-    if found != (job.setting, job.index, job.config.digest(), scenes.manifest.digest()):
-        raise InputError(
-            f"{job.out}: {record.key} has ended there, with another configuration or other data; "
-            "name another folder, or delete this one"
-        )
-    return record
+def _facts(job: TrainingJob, scenes: PreparedDataset) -> dict[str, Any]:
+    """As `runs.facts_of` the record."""
+    return {
+        "kind": "train",
+        "data set": job.config.dataset,
+        "setting": job.setting,
+        "training": job.index,
+        "configuration": job.config.digest(),
+        "data": scenes.manifest.digest(),
+        "split": job.split,
+    }
 
 
 def _finish(training: _Training, watch: Stopwatch) -> RunRecord:
     job, config, model = training.job, training.job.config, training.model
     source = {"dataset": config.dataset, "setting": job.setting, "train": str(job.index)}
     write_model(job.out / MODEL_FILE, model, config, source)
-    with atomic_path(job.out / METRICS_FILE) as temporary:
-        shutil.copyfile(job.out / CURVE_FILE, temporary)
+    write_text(job.out / METRICS_FILE, training.metrics)
     record = finish_run(
         job.out,
         kind="train",
@@ -142,9 +140,10 @@ def _finish(training: _Training, watch: Stopwatch) -> RunRecord:
         },
         timings={"seconds_per_epoch": training.seconds / config.train.epochs},
         files=(MODEL_FILE, METRICS_FILE),
+        resumed=training.code,
     )
-    for name in (CHECKPOINT_FILE, CURVE_FILE):  # only now: until then the same command goes on
-        (job.out / name).unlink(missing_ok=True)
+    remove_states(job.out)  # only now: until then the same command resumes
+    (job.out / CURVE_FILE).unlink(missing_ok=True)
     return record
 
 
@@ -157,6 +156,7 @@ class _Training:
         model: Detector[Any],
         scenes: PreparedDataset,
         seed: int,
+        code: Mapping[str, Any],
         processes: Processes = ALONE,
     ) -> None:
         self.job, self.model, self.scenes, self.seed = job, model, scenes, seed
@@ -170,13 +170,15 @@ class _Training:
         self.seconds_before = 0.0  # of the runs that were interrupted, up to their checkpoints
         self.seconds = 0.0
         self.last: dict[str, Any] = {}
+        self.metrics = ""
         # What must be equal for a checkpoint to be this training's.
         self.identity = {
-            "config": job.config.digest(),
+            "config": job.config.to_dict(),
             "data": scenes.manifest.digest(),
             "split": job.split,
             "seed": seed,
         }
+        self.code = [{"step": 0, "digest": code["digest"], "torch": str(torch.__version__)}]
 
     def run(self) -> None:
         """Train to the end, from the checkpoint if there is one."""
@@ -186,7 +188,7 @@ class _Training:
         self.model.train()
         with (
             Progress(label, self.total, self.step) if first else nullcontext() as progress,
-            Curve(self.job.out / CURVE_FILE, self.step, writes=first) as curve,
+            Curve(self.job.out / CURVE_FILE, self.metrics, writes=first) as curve,
             _stop_on_signal() as stopped,
             closing(self._left()) as left,
         ):
@@ -200,12 +202,12 @@ class _Training:
                     progress.update(self.step, f"loss {curve.last['loss']:.3f}")
                 now = time.monotonic()
                 if curve.stop or now - saved > _SECONDS_BETWEEN_CHECKPOINTS:
-                    self._save(self.seconds_before + now - started)
+                    self._save(self.seconds_before + now - started, curve.text)
                     saved = now
                 if curve.stop:
                     raise KeyboardInterrupt
             self.seconds = self.seconds_before + time.monotonic() - started
-            self.last = curve.last
+            self.last, self.metrics = curve.last, curve.text
 
     def _batches(self, epoch: int) -> list[list[Place]]:
         c, processes = self.config, self.processes.count
@@ -249,43 +251,34 @@ class _Training:
             {**values, "grad_norm": norm},
         )
 
-    def _save(self, seconds: float) -> None:
+    def _save(self, seconds: float, metrics: str) -> None:
         """For the first process to do, whenever the values of all steps have been seen."""
         if not self.processes.first:
             return
-        with atomic_path(self.job.out / CHECKPOINT_FILE) as temporary:
-            torch.save(
-                {
-                    "identity": self.identity,
-                    "step": self.step,
-                    "seconds": seconds,
-                    "model": self.model.state_dict(),
-                    "optimizer": self.optimizer.state_dict(),
-                },
-                temporary,
-            )
+        state = TrainingState(
+            identity=self.identity,
+            code=self.code,
+            step=self.step,
+            seconds=seconds,
+            metrics=metrics,
+            model=self.model.state_dict(),
+            optimizer=self.optimizer.state_dict(),
+        )
+        write_state(self.job.out, state)
 
     def _resume(self) -> None:
-        checkpoint = self.processes.from_first(self._checkpoint)
-        if checkpoint is None:
+        now, anyway = self.code[0], self.job.resume_anyway
+        state = self.processes.from_first(
+            lambda: resumable_state(self.job.out, self.identity, now, anyway)
+        )
+        if state is None:
             return
-        self.model.load_state_dict(checkpoint["model"])
+        self.model.load_state_dict(state.model)
         # Groups say how this device computes; what else they hold, the configuration says too.
         groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({**checkpoint["optimizer"], "param_groups": groups})
-        self.step, self.seconds_before = checkpoint["step"], checkpoint["seconds"]
-
-    def _checkpoint(self) -> dict[str, Any] | None:
-        """This training's checkpoint, if it has one; else its curve is none either."""
-        path = self.job.out / CHECKPOINT_FILE
-        curve = self.job.out / CURVE_FILE
-        if path.exists() and curve.exists():
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-            whole = len(curve.read_bytes().splitlines()) >= checkpoint["step"]
-            if whole and checkpoint["identity"] == self.identity:
-                return checkpoint
-        curve.unlink(missing_ok=True)  # of another configuration or other data: start anew
-        return None
+        self.optimizer.load_state_dict({**state.optimizer, "param_groups": groups})
+        self.step, self.seconds_before = state.step, state.seconds
+        self.metrics, self.code = state.metrics, state.code
 
 
 def _replaced(scenes: PreparedDataset, config: TrainConfig) -> list[int]:

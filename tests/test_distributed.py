@@ -18,6 +18,7 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 
 from sr3d import training
+from sr3d.checkpoint import CHECKPOINT_FILE
 from sr3d.cli import main
 from sr3d.config import Config, default_config
 from sr3d.data.prepared import PreparedDataset
@@ -29,7 +30,7 @@ from sr3d.models.detector import build_detector
 from sr3d.records import read_metrics
 from sr3d.sparse import SparseTensor
 from sr3d.sparse.nn import SparseBatchNorm
-from sr3d.training import CHECKPOINT_FILE, CURVE_FILE, TrainingJob, batch_loss, train
+from sr3d.training import CURVE_FILE, TrainingJob, batch_loss, train
 from tests.test_training import TINY
 
 STOP_AFTER = 4

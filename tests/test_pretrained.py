@@ -25,6 +25,7 @@ def test_every_folder_is_a_model_and_has_a_card() -> None:
 def test_weights_are_those_of_the_record_and_small(name: str) -> None:
     weights = PRETRAINED / name / "model.safetensors"
     assert weights.stat().st_size < 5 * 2**20
+    assert "checksum" in read_json(PRETRAINED / name / "run.json")
     assert read_run(PRETRAINED / name).files["model.safetensors"] == sha256(weights)
 
 

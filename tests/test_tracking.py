@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 from sr3d import tracked_runs, tracking
 from sr3d.config import default_config
 from sr3d.errors import InputError
+from sr3d.files import sha256
 from sr3d.records import find_runs, read_run
 from sr3d.report.paper import Shown
 from sr3d.report.summary import find_summary, write_summary
@@ -290,6 +291,7 @@ def test_long_curves_are_thinned_evenly_and_keep_their_end(tmp_path):
     rows = [{"step": s, "steps": 2501, "loss": float(s), "note": "x"} for s in range(2501)]
     path = tmp_path / record.key / "metrics.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    record = edit(tmp_path, record.key, files={"metrics.jsonl": sha256(path)})
     points = tracked_runs.single_run(tmp_path, record).points()
     curve = [point for point in points if point[0] == "loss"]
     assert curve == [("loss", float(s), s) for s in [*range(0, 2501, 3), 2500]]

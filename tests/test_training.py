@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 import sr3d
 from sr3d import training
+from sr3d.checkpoint import CHECKPOINT_FILES
 from sr3d.config import Config, TrainConfig, default_config
 from sr3d.data.datasets import get_dataset
 from sr3d.data.prepared import PreparedDataset, PreparedWriter, read_manifest
@@ -25,7 +26,7 @@ from sr3d.geometry.boxes import Boxes
 from sr3d.metrics.average_precision import average_precision
 from sr3d.metrics.scored_files import read_scored
 from sr3d.records import read_metrics, read_run
-from sr3d.training import CHECKPOINT_FILE, CURVE_FILE, TrainingJob, learning_rate, train
+from sr3d.training import CURVE_FILE, TrainingJob, learning_rate, train
 
 TINY = [
     "model.voxel_size=0.1",
@@ -74,8 +75,9 @@ def test_a_training_leaves_its_record_curve_and_weights(trained: Path, rooms: Pa
     aic = [[row["aic"] for row in curve if row["epoch"] == epoch] for epoch in range(2)]
     assert record.metrics["epochs"]["AIC"] == pytest.approx([np.mean(a) for a in aic], abs=1e-6)
     assert 0 < record.timings["seconds_per_epoch"] * 2 <= record.wall_seconds
-    assert not (trained / CHECKPOINT_FILE).exists()
-    assert not (trained / CURVE_FILE).exists()
+    left = {path.name for path in trained.iterdir()}
+    assert left.isdisjoint({*CHECKPOINT_FILES, CURVE_FILE})
+    assert "resumed" not in record.code
 
 
 def test_same_seed_same_bits_and_another_index_other_bits(
@@ -86,106 +88,6 @@ def test_same_seed_same_bits_and_another_index_other_bits(
     assert (trained / "metrics.jsonl").read_text() == (tmp_path / "again/metrics.jsonl").read_text()
     train(job(rooms, tmp_path / "other", index=1))
     assert not same_bits(trained, tmp_path / "other")
-
-
-@pytest.mark.parametrize("stop_at", [1, 6, 11])
-def test_an_interrupted_training_goes_on_to_the_same_bits(
-    trained: Path, rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
-) -> None:
-    take_step = training._Training._take_step
-
-    def interrupted(self: object, *args: object) -> object:
-        if self.step == stop_at:  # type: ignore[attr-defined]
-            import os
-            import signal
-
-            os.kill(os.getpid(), signal.SIGTERM)
-        return take_step(self, *args)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(training._Training, "_take_step", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        train(job(rooms, tmp_path))
-    assert (tmp_path / CHECKPOINT_FILE).exists()
-    assert not (tmp_path / "run.json").exists()
-    assert len(read_metrics(tmp_path / CURVE_FILE)) == stop_at + 1
-    # A kill may leave more of the curve than the checkpoint knows of.
-    with open(tmp_path / CURVE_FILE, "a") as file:
-        file.write('{"step": 99}\n')
-    monkeypatch.setattr(training._Training, "_take_step", take_step)
-    record = train(job(rooms, tmp_path))
-    assert record.metrics["step"] == 12  # also where nothing was left to do
-    assert same_bits(trained, tmp_path)
-    assert (trained / "metrics.jsonl").read_text() == (tmp_path / "metrics.jsonl").read_text()
-
-
-def test_a_training_that_has_ended_is_not_repeated_and_not_replaced(
-    trained: Path, rooms: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    before = (trained / "run.json").read_bytes()
-    assert train(job(rooms, trained)) == read_run(trained)
-    assert "has ended already" in caplog.text
-    for other in (
-        job(rooms, trained, tiny("synthetic", "loss.tau=1")),
-        job(rooms, trained, index=1),
-    ):
-        with pytest.raises(InputError, match="synthetic/sr3d/train0 has ended there"):
-            train(other)
-    assert (trained / "run.json").read_bytes() == before
-
-
-def test_a_training_that_fails_in_the_end_takes_no_step_again(
-    trained: Path, rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object, **__: object) -> None:
-        raise InputError("the disk is full")
-
-    monkeypatch.setattr(training, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    monkeypatch.setattr(training, "finish_run", full)
-    with pytest.raises(InputError, match="full"):
-        train(job(rooms, tmp_path))
-    monkeypatch.undo()
-    monkeypatch.setattr(training._Training, "_take_step", full)
-    assert train(job(rooms, tmp_path)).metrics["step"] == 12
-    assert same_bits(trained, tmp_path)
-    assert (trained / "metrics.jsonl").read_text() == (tmp_path / "metrics.jsonl").read_text()
-    assert not (tmp_path / CHECKPOINT_FILE).exists()
-    assert not (tmp_path / CURVE_FILE).exists()
-
-
-def test_a_curve_that_lost_lines_starts_the_training_anew(
-    trained: Path, rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def killed(*_: object, **__: object) -> None:
-        raise RuntimeError("killed")
-
-    monkeypatch.setattr(training, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    monkeypatch.setattr(training, "_finish", killed)
-    with pytest.raises(RuntimeError):
-        train(job(rooms, tmp_path))
-    monkeypatch.undo()
-    (tmp_path / CURVE_FILE).write_text('{"step": 1}\n')
-    train(job(rooms, tmp_path))
-    assert same_bits(trained, tmp_path)
-    assert len(read_metrics(tmp_path / "metrics.jsonl")) == 12
-
-
-def test_a_checkpoint_of_another_configuration_is_not_used(
-    trained: Path, rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(training, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    save = training._Training._save
-
-    def save_then_die(self: object, *args: object) -> None:
-        save(self, *args)  # type: ignore[arg-type]
-        if self.step == 3:  # type: ignore[attr-defined]
-            raise RuntimeError("killed")
-
-    monkeypatch.setattr(training._Training, "_save", save_then_die)
-    with pytest.raises(RuntimeError):
-        train(job(rooms, tmp_path, tiny("synthetic", "loss.tau=1")))
-    monkeypatch.setattr(training._Training, "_save", save)
-    train(job(rooms, tmp_path))
-    assert same_bits(trained, tmp_path)
 
 
 def test_a_test_is_seeded_by_its_index(trained: Path, rooms: Path, tmp_path: Path) -> None:

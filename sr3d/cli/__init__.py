@@ -9,6 +9,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from sr3d._version import __version__
 from sr3d.cli.about import add_config, add_doctor
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         place = f"{error.filename}: " if error.filename else ""
         return _fail(args, f"{place}{error.strerror or error}", 2)
     except KeyboardInterrupt:
-        return _fail(args, "interrupted; the same command goes on where it stopped", 130)
+        return _fail(args, "interrupted; repeat the command to resume", 130)
     return 0
 
 
@@ -82,7 +83,8 @@ class _Stderr(logging.Handler):
 def _fail(args: argparse.Namespace, message: str, code: int) -> int:
     if args.debug:
         raise
-    print(f"sr3d: {message}", file=sys.stderr)
+    with suppress(OSError):  # a log on a full disk; the exit code tells what it can
+        print(f"sr3d: {message}", file=sys.stderr)
     return code
 
 

@@ -104,10 +104,10 @@ def _check(args: argparse.Namespace) -> None:
 def _plan(args: argparse.Namespace) -> Plan:
     from sr3d.benchmarking.benchmark import Plan
     from sr3d.benchmarking.subject import Subject
-    from sr3d.records import MODEL_FILE
+    from sr3d.records import MODEL_FILE, read_run, run_file
 
     setting, config = _setting(args)
-    weights = args.run / MODEL_FILE if args.run else None
+    weights = run_file(args.run, read_run(args.run), MODEL_FILE) if args.run else None
     full = config.train.batch_size
     batch = args.batch or (min(full, _BATCH_ON_CPU) if args.device == "cpu" else full)
     return Plan(

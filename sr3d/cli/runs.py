@@ -14,7 +14,7 @@ from sr3d.config import DATASETS
 
 def add_train(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     about = (
-        "Train one setting once. Interrupted, the same command goes on where it stopped. On N "
+        "Train one setting once. To resume an interrupted training, repeat the command. On N "
         "GPUs, with the same batches: torchrun --nproc-per-node=N -m sr3d train …"
     )
     verb = verbs.add_parser("train", parents=[common], help=about, description=about)
@@ -33,6 +33,11 @@ def add_train(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         verb, "change the configuration, e.g. assigner.k=7; `sr3d config` lists every key"
     )
     verb.add_argument("--seed", type=int, help="base seed; the run's own follows from it")
+    verb.add_argument(
+        "--resume-anyway",
+        action="store_true",
+        help="resume a training that other code began; the record lists both codes",
+    )
     verb.add_argument("--workers", type=int, default=0, help="threads that load scenes ahead (0)")
     _add_device(verb)
     verb.set_defaults(verb=_train)
@@ -60,6 +65,7 @@ def _train(args: argparse.Namespace) -> None:
                 split=args.split,
                 device=args.device,
                 workers=args.workers,
+                resume_anyway=args.resume_anyway,
             )
             with torchrun_processes(args.device) as processes:
                 record = train(job, processes)

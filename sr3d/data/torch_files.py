@@ -12,6 +12,7 @@ Both formats: zip archives, and the older stream (`_use_new_zipfile_serializatio
 from __future__ import annotations
 
 import collections
+import io
 import math
 import pickle
 import struct
@@ -96,8 +97,9 @@ def read_torch_file(path: str | Path) -> Any:
     try:
         with open(path, "rb") as file:
             if zipfile.is_zipfile(file):
-                with zipfile.ZipFile(file) as archive, archive.open(_entry(archive)) as pickled:
-                    return _Unpickler(pickled).load()
+                with zipfile.ZipFile(file) as archive:
+                    pickled = archive.read(_entry(archive))  # whole, so that zipfile compares CRCs
+                return _Unpickler(io.BytesIO(pickled)).load()
             file.seek(0)
             return _read_stream(file)
     except FileNotFoundError:

@@ -7,14 +7,15 @@ It has the entries of a detections file (`sr3d.data.box_files`) and beside them 
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from sr3d.data.box_files import read_detections
+from sr3d.data.box_files import read_detections, read_npz
 from sr3d.errors import InputError
-from sr3d.files import atomic_path
+from sr3d.files import write_bytes
 from sr3d.geometry.box_set import BoxSet
 from sr3d.metrics.matching import Matching
 
@@ -32,37 +33,37 @@ def write_scored(path: str | Path, scored: ScoredTest) -> None:
     """Write the npz, whole or not at all."""
     found, truth = scored.detections, scored.truth
     assert found.score is not None
-    with atomic_path(path) as temporary:
-        np.savez_compressed(
-            temporary,
-            scene=found.scene,
-            label=found.label,
-            score=found.score,
-            box=found.box,
-            iou=scored.matching.iou,  # whole: AP asks whether it is strictly above a threshold
-            gt=scored.matching.index.astype(np.int32),
-            truth_scene=truth.scene,
-            truth_label=truth.label,
-            truth_box=truth.box,
-            scenes=np.array(truth.scenes),
-        )
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        scene=found.scene,
+        label=found.label,
+        score=found.score,
+        box=found.box,
+        iou=scored.matching.iou,  # whole: AP asks whether it is strictly above a threshold
+        gt=scored.matching.index.astype(np.int32),
+        truth_scene=truth.scene,
+        truth_label=truth.label,
+        truth_box=truth.box,
+        scenes=np.array(truth.scenes),
+    )
+    write_bytes(path, buffer.getbuffer())
 
 
 def read_scored(path: str | Path) -> ScoredTest:
-    """Read what `write_scored` wrote.
+    """Read what `write_scored` wrote. For a file of a run, take its path from `records.run_file`.
 
     Raises:
         InputError: missing, unreadable, or of a test before sr3d kept the ground truth with it.
     """
     detections = read_detections(path)
-    with np.load(path, allow_pickle=False) as file:
-        if "truth_scene" not in file or "iou" not in file:
-            raise InputError(f"{path}: holds no ground truth; test again with this version")
-        truth = BoxSet(
-            file["truth_scene"],
-            file["truth_label"],
-            file["truth_box"],
-            scenes=tuple(file["scenes"].tolist()),
-        )
-        matching = Matching(file["gt"].astype(np.int64), file["iou"])
-    return ScoredTest(truth, detections, matching)
+    content = read_npz(path)
+    if "truth_scene" not in content or "iou" not in content:
+        raise InputError(f"{path}: holds no ground truth; repeat `sr3d test` with this version")
+    truth = BoxSet(
+        content["truth_scene"],
+        content["truth_label"],
+        content["truth_box"],
+        scenes=tuple(content["scenes"].tolist()),
+    )
+    return ScoredTest(truth, detections, Matching(content["gt"].astype(np.int64), content["iou"]))

@@ -1,12 +1,14 @@
 """Weights in files: read in every naming there is, put into a network, and written.
 
-A `.safetensors` of ours may hold the configuration and the classes as well, so that it needs
-nothing beside it. `.pth` are checkpoints of mmdetection3d and of SamsungLabs. Nothing in a file is
-executed (`sr3d.data.torch_files`).
+A `.safetensors` of ours holds the configuration and the classes as well, so that it needs nothing
+beside it, and a checksum of all this. `.pth` are checkpoints of mmdetection3d and of SamsungLabs.
+Nothing in a file is executed (`sr3d.data.torch_files`).
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import re
 from collections import OrderedDict
@@ -17,14 +19,14 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from sr3d._version import __version__
 from sr3d.config import Config, config_from_dict, did_you_mean
 from sr3d.data.torch_files import StoredTensor, load_tensors, read_torch_file
-from sr3d.errors import InputError
-from sr3d.files import atomic_path
+from sr3d.errors import DamagedFile, InputError
+from sr3d.files import write_bytes
 from sr3d.models.checkpoint_names import (
     Naming,
     foreign_name,
@@ -37,6 +39,8 @@ from sr3d.models.samsung_fcaf3d import from_samsung, to_samsung
 
 FORMAT = "sr3d/model 1"
 _ABOUT = "sr3d"  # what says so in a safetensors' metadata
+_SHA256 = "sha256"  # in there: of the rest of it and of the tensors
+_OURS = '"format": "sr3d/model'  # stands in it, under whatever name damage has left it
 _META = "sr3d_config"  # likewise in a checkpoint's `meta`
 _SHOWN = 3  # of each kind of misfit; the others are counted
 _UNUSED = "num_batches_tracked"  # of batch norms; older files lack it, and inference needs none
@@ -65,6 +69,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
     Raises:
         InputError: missing, truncated, neither format, or without a state_dict of tensors.
+        DamagedFile: written by us and changed since.
     """
     path = Path(path)
     if not path.is_file():
@@ -137,9 +142,9 @@ def write_model(
         "source": dict(source),
     }
     weights = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
-    with atomic_path(path) as temporary:
-        # One entry, for the library writes several in an order that changes from run to run.
-        save_file(weights, temporary, {_ABOUT: json.dumps(about, sort_keys=True)})
+    about[_SHA256] = _digest(about, weights)
+    # One entry, for the library writes several in an order that changes from run to run.
+    write_bytes(path, save(weights, {_ABOUT: json.dumps(about, sort_keys=True)}))
 
 
 def write_foreign(path: str | Path, model: Detector[Any], config: Config, naming: Naming) -> None:
@@ -161,9 +166,9 @@ def write_foreign(path: str | Path, model: Detector[Any], config: Config, naming
         "sr3d_version": __version__,
         _META: json.dumps(config.to_dict(), sort_keys=True),
     }
-    # To an open file, for torch writes the name of a path into the archive.
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        torch.save({"meta": meta, "state_dict": state}, file)
+    buffer = io.BytesIO()  # for torch writes the name of a path into the archive
+    torch.save({"meta": meta, "state_dict": state}, buffer)
+    write_bytes(path, buffer.getbuffer())
 
 
 def _read_safetensors(path: Path) -> Checkpoint:
@@ -173,18 +178,43 @@ def _read_safetensors(path: Path) -> Checkpoint:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except Exception as error:  # of a library in another language
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path}: not a readable checkpoint ({reason}); fetch it again") from None
+        raise InputError(
+            f"{path}: not a readable checkpoint ({reason}); copy or download it again"
+        ) from None
     weights, naming = _in_our_conventions(state, _renamed(state)), naming_of(state)
     if _ABOUT not in metadata:
+        if any(_OURS in text for text in metadata.values()):
+            raise _changed(path)
         return Checkpoint(path, weights, naming)
     try:
         about = json.loads(metadata[_ABOUT])
+        expected = about.pop(_SHA256, None)  # files of earlier versions have none
+        if expected is not None and expected != _digest(about, state):
+            raise _changed(path)
         if about["format"] != FORMAT:
             raise ValueError(f"'{about['format']}', this sr3d reads '{FORMAT}'")
         config, classes = config_from_dict(about["config"]), tuple(about["classes"])
+    except DamagedFile:
+        raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _of_another_version(path, error) from None
     return Checkpoint(path, weights, naming, config, classes)
+
+
+def _digest(about: Mapping[str, Any], state: Mapping[str, Tensor]) -> str:
+    """sha256 of what a file of ours says, and of its tensors with their names and shapes."""
+    found = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name, tensor in sorted(state.items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def _changed(path: Path) -> DamagedFile:
+    return DamagedFile(
+        f"{path}: damaged or edited, for its checksum does not match its content; copy or convert "
+        "it again from where it came"
+    )
 
 
 def _of_another_version(path: Path, error: Exception) -> InputError:

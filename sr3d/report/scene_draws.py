@@ -20,7 +20,7 @@ from sr3d.files import digest
 from sr3d.geometry.box_set import BoxSet
 from sr3d.metrics.scene_bootstrap import ScoredScenes, half_width, resampled_ap, scene_draws
 from sr3d.metrics.scored_files import read_scored
-from sr3d.records import DETECTIONS_FILE, RunRecord
+from sr3d.records import DETECTIONS_FILE, RunRecord, run_file
 
 DRAWS, SEED = 500, 0  # so many tell an interval to 3 % of its width
 THRESHOLDS = {"AP25": 0.25, "AP50": 0.5}
@@ -42,7 +42,8 @@ def draw_scenes(folder_of_setting: Path, tests: Sequence[RunRecord]) -> dict[str
     scenes, weights = "", np.empty((0, 0), dtype=np.int64)
     found: dict[str, list[NDArray[np.float64]]] = {metric: [] for metric in THRESHOLDS}
     for record in tests:
-        path = folder_of_setting / f"train{record.train}" / f"test{record.test}" / DETECTIONS_FILE
+        folder = folder_of_setting / f"train{record.train}" / f"test{record.test}"
+        path = run_file(folder, record, DETECTIONS_FILE)
         test = read_scored(path)
         scored = ScoredScenes.from_boxes(test.truth, test.detections, test.matching)
         if not scenes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from matplotlib.patheffects import Normal, Stroke
 from sr3d.data.inspection import choose_scenes
 from sr3d.data.prepared import PreparedDataset, read_manifest
 from sr3d.data.scene import Scene
-from sr3d.files import atomic_path
+from sr3d.files import write_bytes
 from sr3d.geometry.boxes import Boxes
 
 Array = npt.NDArray[Any]
@@ -97,8 +98,9 @@ def draw_scene(
 ) -> None:
     """Write the picture as a PNG of 1400 × 900 pixels; see `scene_figure`."""
     figure = scene_figure(scene, classes, max_points=max_points)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", metadata={"Software": None})
+    pixels = io.BytesIO()
+    figure.savefig(pixels, format="png", metadata={"Software": None})
+    write_bytes(path, pixels.getbuffer())
 
 
 def draw_scenes(

@@ -16,13 +16,14 @@ from typing import Any
 
 from sr3d.config import config_from_dict
 from sr3d.errors import InputError
-from sr3d.files import digest, read_json, write_json
+from sr3d.files import digest, read_json, with_checksum, without_checksum, write_json
 from sr3d.records import RUN_FILE, RunRecord, read_run, run_key
 from sr3d.report.scene_draws import digest_of_tests, draw_scenes
 from sr3d.stats import group, summarise
 
 SCHEMA_VERSION = 1
 SUMMARY_FILE = "summary.json"
+_AGAIN = "repeat the `sr3d summarise` command"
 
 Read = Callable[[RunRecord], Any]
 METRICS = ("AP25", "AP50")  # percent; every test has them
@@ -134,7 +135,7 @@ def write_summary(
     except InputError as error:
         summary["scenes"] = None
         summary["warnings"].append(f"no intervals over scenes: {error}")
-    write_json(out, summary)
+    write_json(out, with_checksum(summary))
     return summary
 
 
@@ -171,12 +172,12 @@ def expected_counts(folder_of_setting: str | Path) -> tuple[int | None, int | No
 
 def _written(folder_of_setting: str | Path) -> dict[str, Any] | None:
     path = Path(folder_of_setting) / SUMMARY_FILE
-    written: dict[str, Any] | None = read_json(path) if path.is_file() else None
-    if written is not None and (
-        not isinstance(written, dict) or written.get("schema_version") != SCHEMA_VERSION
-    ):
-        raise InputError(f"{path}: of another version of sr3d; make it again with `sr3d summarise`")
-    return written
+    if not path.is_file():
+        return None
+    written = read_json(path, _AGAIN)
+    if not isinstance(written, dict) or written.get("schema_version") != SCHEMA_VERSION:
+        raise InputError(f"{path}: of another version of sr3d; {_AGAIN}")
+    return without_checksum(written, path, _AGAIN)
 
 
 def runs_of(folder_of_setting: str | Path) -> list[RunRecord]:
@@ -243,6 +244,8 @@ def _expected_keys(record: RunRecord, trainings: int | None, tests: int | None) 
 
 def code_of(code: Mapping[str, Any]) -> str | None:
     """What identifies the code of a run: the digest of all that computes, or else the commit."""
+    if resumed := code.get("resumed"):  # with other code, at such a step
+        return ", ".join(f"{one['digest']} from step {one['step']}" for one in resumed)
     return code.get("digest") or code.get("commit")
 
 

@@ -22,7 +22,8 @@ from sr3d.data.prepared import (
     writing,
 )
 from sr3d.data.scene import Scene
-from sr3d.errors import InputError
+from sr3d.errors import DamagedFile, InputError
+from sr3d.files import with_checksum, without_checksum
 from sr3d.geometry.boxes import Boxes
 
 CLASSES = ("chair", "table", "bed")
@@ -319,7 +320,7 @@ def test_append_refuses_a_damaged_ground_truth_and_mends_a_damaged_cloud(tmp_pat
     write(tmp_path, {"train": [A, B]}, append=True)
     verify(tmp_path)
     (tmp_path / "train.npz").write_bytes(b"")
-    with pytest.raises(InputError, match=r"train.npz: missing or changed"):
+    with pytest.raises(DamagedFile, match=r"train\.npz"):
         writer(tmp_path, append=True)
 
 
@@ -349,19 +350,37 @@ def test_damaged_points_are_named(tmp_path: Path, case: str) -> None:
     DAMAGED_POINTS[case](tmp_path / "points" / "b.npy")
     data = PreparedDataset(tmp_path, "train")
     assert same(data[0], A)
-    with pytest.raises(InputError, match=r"b\.npy: .*; prepare the data set again"):
-        data[1]
-    with pytest.raises(InputError, match=r"b\.npy: missing or changed"):
-        verify(tmp_path)
+    for read in (lambda: data[1], lambda: verify(tmp_path)):
+        with pytest.raises(DamagedFile, match=r"b\.npy.*sr3d prepare"):
+            read()
 
 
-def test_changed_values_are_found_by_verify(tmp_path: Path) -> None:
+def test_changed_values_are_found_at_the_first_use(tmp_path: Path) -> None:
     write(tmp_path, {"train": [A]})
+    data = PreparedDataset(tmp_path, "train")
+    assert same(data[0], A)
     path = tmp_path / "points" / "a.npy"
     save(path, np.load(path) + np.float32(1e-3))
-    PreparedDataset(tmp_path, "train")[0]
-    with pytest.raises(InputError, match=r"a\.npy: missing or changed"):
-        verify(tmp_path)
+    for read in (lambda: PreparedDataset(tmp_path, "train")[0], lambda: verify(tmp_path)):
+        with pytest.raises(DamagedFile, match=r"a\.npy.*sr3d prepare"):
+            read()
+    write(tmp_path, {"train": [A]})  # as the message says
+    assert same(PreparedDataset(tmp_path, "train")[0], A)
+
+
+def test_a_damaged_line_of_the_journal_costs_its_scene_alone(tmp_path: Path) -> None:
+    first = writer(tmp_path)
+    for scene in (A, B, C):
+        first.add("train", scene, stamp="s")
+    first.close()
+    path = tmp_path / writing.JOURNAL
+    lines = path.read_text().splitlines(keepends=True)
+    place = lines[2].index('"boxes": [[0.') + len('"boxes": [[0.')
+    digit = "3" if lines[2][place] != "3" else "4"
+    lines[2] = lines[2][:place] + digit + lines[2][place + 1 :]
+    path.write_text("".join(lines))
+    again = writer(tmp_path)
+    assert [again.journaled("train", name, "s") for name in "abc"] == [True, False, True]
 
 
 @pytest.mark.parametrize("spoil", [lambda p: p.unlink(), lambda p: p.write_bytes(b"PK\3\4")])
@@ -369,12 +388,42 @@ def test_damaged_ground_truth_is_named(tmp_path: Path, spoil: Callable[[Path], A
     write(tmp_path, {"train": [A]})
     spoil(tmp_path / "train.npz")
     for read in (lambda: PreparedDataset(tmp_path, "train"), lambda: verify(tmp_path)):
-        with pytest.raises(InputError, match=r"train\.npz: missing or changed; prepare"):
+        with pytest.raises(DamagedFile, match=r"train\.npz.*sr3d prepare"):
             read()
 
 
 def edited(**entries: Any) -> Callable[[Path], Any]:
-    return lambda p: p.write_text(json.dumps({**json.loads(p.read_text()), **entries}))
+    """As another version writes it, with a checksum that is right."""
+
+    def edit(path: Path) -> None:
+        value = without_checksum(json.loads(path.read_text()), path, "")
+        path.write_text(json.dumps(with_checksum({**value, **entries})))
+
+    return edit
+
+
+def without(name: str) -> Callable[[Path], Any]:
+    """Without an entry, and without a checksum."""
+
+    def edit(path: Path) -> None:
+        value = without_checksum(json.loads(path.read_text()), path, "")
+        path.write_text(json.dumps({k: v for k, v in value.items() if k != name}))
+
+    return edit
+
+
+def test_a_manifest_of_an_earlier_version_has_no_checksum(tmp_path: Path) -> None:
+    manifest = write(tmp_path, {"train": [A]})
+    without("")(tmp_path / MANIFEST)
+    assert read_manifest(tmp_path) == manifest
+
+
+def test_an_edited_manifest_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, {"train": [A]})
+    path = tmp_path / MANIFEST
+    path.write_text(path.read_text().replace('"source": "a test"', '"source": "the lab"'))
+    with pytest.raises(DamagedFile, match=r"manifest\.json.*sr3d prepare"):
+        read_manifest(tmp_path)
 
 
 BAD_MANIFESTS: dict[str, tuple[Callable[[Path], Any], str]] = {

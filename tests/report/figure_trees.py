@@ -10,9 +10,8 @@ import numpy as np
 
 from sr3d.geometry.box_set import BoxSet
 from sr3d.metrics.matching import best_ground_truth
-from sr3d.metrics.scored_files import ScoredTest, write_scored
-from sr3d.records import DETECTIONS_FILE
-from tests.make_runs import edit, make_tree
+from sr3d.metrics.scored_files import ScoredTest
+from tests.make_runs import edit, leave_detections, make_tree
 
 Placed = Mapping[str, Sequence[tuple[int, float, float]]]  # scene -> (label, x, score) of boxes
 
@@ -73,6 +72,4 @@ def make_full_tree(
             results, record.key, metrics={**record.metrics, "PCE": 0.2 + 0.01 * record.train},
             timings={"latency_ms": 40.0 + 10 * n + record.train},
         )  # fmt: skip
-        write_scored(
-            results / record.key / DETECTIONS_FILE, (tests or {}).get(record.setting, usual)
-        )
+        leave_detections(results / record.key, (tests or {}).get(record.setting, usual))

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from sr3d.errors import InputError
-from sr3d.files import read_json, sha256, write_json
+from sr3d.files import read_json, without_checksum, write_json
 from sr3d.geometry.box_set import BoxSet
 from sr3d.metrics.average_precision import average_precision
 from sr3d.metrics.matching import best_ground_truth
 from sr3d.metrics.scene_bootstrap import scene_draws
-from sr3d.metrics.scored_files import ScoredTest, write_scored
-from sr3d.records import DETECTIONS_FILE, read_run, write_run
+from sr3d.metrics.scored_files import ScoredTest
+from sr3d.records import DETECTIONS_FILE
 from sr3d.report import scene_draws as module
 from sr3d.report.scene_draws import draw_scenes, over_scenes, paired_over_scenes
 from sr3d.report.summary import find_summary, runs_of, write_summary
-from tests.make_runs import SETTINGS, make_tree
+from tests.make_runs import SETTINGS, leave_detections, make_tree
 from tests.metrics.test_average_precision import random_case
 from tests.metrics.test_scene_bootstrap import CLASSES, SCENES, repeated
 from tests.report.plain import render_text
@@ -40,10 +40,7 @@ def boxes():
 def leave(folder, truth: BoxSet, detections: BoxSet) -> None:
     """Replace what a test left, as if it had found these."""
     matching = best_ground_truth(truth, detections, rotated=False)
-    write_scored(folder / DETECTIONS_FILE, ScoredTest(truth, detections, matching))
-    record = read_run(folder)
-    files = {DETECTIONS_FILE: sha256(folder / DETECTIONS_FILE)}
-    write_run(folder, dataclasses.replace(record, files=files))
+    leave_detections(folder, ScoredTest(truth, detections, matching))
 
 
 def tree(results, share: dict[str, float], truth: BoxSet | None = None) -> None:
@@ -148,7 +145,8 @@ def test_draws_are_kept_for_these_very_tests(tmp_path):
     tree(tmp_path, {"sr3d": 0.9})
     folder = tmp_path / "synthetic" / "sr3d"
     written = write_summary(folder, folder / "summary.json", 2, 2)
-    assert read_json(folder / "summary.json") == json.loads(json.dumps(written))
+    read = without_checksum(read_json(folder / "summary.json"), folder, "")
+    assert read == json.loads(json.dumps(written))
     found = find_summary(folder)
     assert found is not None
     assert found["scenes"] == written["scenes"] is not None

@@ -19,7 +19,7 @@ from sr3d.data.mmdet3d.reader import AREAS, color_scale, info_file
 from sr3d.data.prepared import PreparedDataset, read_manifest
 from sr3d.data.scene import Scene
 from sr3d.errors import InputError
-from sr3d.files import atomic_path
+from sr3d.files import write_bytes
 
 INFO_VERSION = "1.1"
 
@@ -64,8 +64,7 @@ def export_mmdet3d(
     }
     written = []
     for name, entries in _files(manifest.dataset, rows).items():
-        with atomic_path(out / name) as temporary:
-            temporary.write_bytes(pickle.dumps({"metainfo": metainfo, "data_list": entries}, 4))
+        write_bytes(out / name, pickle.dumps({"metainfo": metainfo, "data_list": entries}, 4))
         written.append(out / name)
     return Export(total, tuple(written))
 
@@ -106,5 +105,4 @@ def _write_cloud(path: Path, scene: Scene, white: int) -> None:
     # A colour that was a byte divided by 255 becomes that byte again, so that nothing drifts.
     colors = np.rint(colors * np.float32(255)) if white == 255 else colors
     rows = np.concatenate([scene.points.numpy(), colors], axis=1)
-    with atomic_path(path) as temporary:
-        rows.astype("<f4").tofile(temporary)
+    write_bytes(path, rows.astype("<f4").tobytes())

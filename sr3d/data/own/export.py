@@ -10,6 +10,7 @@ Read with `--classes DIR/classes.txt` it gives the same scenes, but for colours 
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from plyfile import PlyData, PlyElement
 from sr3d.data.prepared import PreparedDataset, read_manifest
 from sr3d.data.scene import Scene
 from sr3d.errors import InputError
-from sr3d.files import atomic_path, write_json, write_text
+from sr3d.files import write_bytes, write_json, write_text
 
 
 def export_folder(
@@ -72,5 +73,6 @@ def _write_ply(path: Path, scene: Scene) -> None:
     for i in range(3):
         rows[places[i][0]] = scene.points[:, i].numpy()
         rows[shades[i][0]] = colors[:, i]
-    with atomic_path(path) as temporary:
-        PlyData([PlyElement.describe(rows, "vertex")], byte_order="<").write(temporary)
+    buffer = io.BytesIO()
+    PlyData([PlyElement.describe(rows, "vertex")], byte_order="<").write(buffer)
+    write_bytes(path, buffer.getbuffer())

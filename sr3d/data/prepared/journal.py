@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from sr3d.files import atomic_path
+from sr3d.data.prepared.manifest import AGAIN
+from sr3d.files import with_checksum, without_checksum, write_text, writing
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class Entry:
 class Journal:
     """One JSON line a scene, below a line that says what is being prepared and by which code.
 
-    Entries of another preparation count for nothing, and a line that was cut off neither.
+    Each line has a checksum. Entries of another preparation and damaged lines count for nothing:
+    their scenes are read anew.
     """
 
     def __init__(self, path: Path, head: dict[str, Any]) -> None:
@@ -39,26 +42,28 @@ class Journal:
             self._read(path.read_text(encoding="utf-8", errors="replace").splitlines())
 
     def _read(self, lines: list[str]) -> None:
-        try:
-            if not lines or json.loads(lines[0]) != self.head:
-                return
-            for line in lines[1:]:
-                entry = Entry(**json.loads(line))
+        if not lines or _value(self.path, lines[0]) != self.head:
+            return
+        for line in lines[1:]:
+            with suppress(TypeError):  # damaged: the line has no value, or a wrong name
+                entry = Entry(**_value(self.path, line))  # type: ignore[arg-type]
                 self.entries[entry.id] = entry
-        except (ValueError, TypeError):
-            return  # cut off where the preparation was
 
     def add(self, entry: Entry) -> None:
-        """Note a scene; it survives the process from here on."""
+        """Note a scene; it survives the process from here on.
+
+        Raises:
+            InputError: the disk is full, or the folder cannot be written.
+        """
         self.entries[entry.id] = entry
         if self._file is None:
-            with atomic_path(self.path) as temporary:
-                rows = [self.head, *map(asdict, self.entries.values())]
-                temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+            rows = [self.head, *map(asdict, self.entries.values())]
+            write_text(self.path, "".join(map(_line, rows)))
             self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115  # for many scenes
             return
-        self._file.write(json.dumps(asdict(entry)) + "\n")
-        self._file.flush()
+        with writing(self.path):
+            self._file.write(_line(asdict(entry)))
+            self._file.flush()
 
     def close(self) -> None:
         """Keep the file for the next time."""
@@ -70,3 +75,15 @@ class Journal:
         """The preparation is complete."""
         self.close()
         self.path.unlink(missing_ok=True)
+
+
+def _line(value: dict[str, Any]) -> str:
+    return json.dumps(with_checksum(value)) + "\n"
+
+
+def _value(path: Path, line: str) -> dict[str, Any] | None:
+    """The inverse of `_line`; None of a damaged line."""
+    try:
+        return without_checksum(json.loads(line), path, AGAIN)
+    except (ValueError, TypeError, AttributeError):
+        return None

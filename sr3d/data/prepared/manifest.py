@@ -6,13 +6,20 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sr3d.errors import InputError
-from sr3d.files import digest, read_json, sha256, write_json
+from sr3d.errors import DamagedFile, InputError
+from sr3d.files import (
+    digest,
+    read_json,
+    sha256,
+    with_checksum,
+    without_checksum,
+    write_json,
+)
 
 FORMAT = "sr3d-prepared"
 VERSION = 2
 MANIFEST = "manifest.json"
-AGAIN = "prepare the data set again"
+AGAIN = "repeat the `sr3d prepare` command, which writes again what differs"
 
 
 @dataclass(frozen=True)
@@ -55,23 +62,28 @@ class Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write it, whole or not at all: from then on the folder counts as prepared."""
+    """Write it, whole or not at all: from then on the folder counts as prepared.
+
+    Its digest is of the data alone, its checksum of the whole manifest.
+    """
     head = {"format": FORMAT, "version": VERSION, "digest": manifest.digest()}
-    write_json(folder / MANIFEST, {**head, **asdict(manifest)})
+    write_json(folder / MANIFEST, with_checksum({**head, **asdict(manifest)}))
 
 
 def read_manifest(folder: str | Path) -> Manifest:
     """The manifest of a prepared folder.
 
     Raises:
-        InputError: the folder is not prepared, or by another version, or the manifest was edited.
+        InputError: the folder is not prepared, or by another version.
+        DamagedFile: the manifest is damaged or was edited.
     """
     path = Path(folder) / MANIFEST
     if not path.is_file():
         raise InputError(f"{path}: no such file; make it with `sr3d prepare`")
-    value = read_json(path)
+    value = read_json(path, AGAIN)
     if not isinstance(value, dict):
-        raise InputError(f"{path}: not a manifest; {AGAIN}")
+        raise DamagedFile(f"{path}: not a manifest; {AGAIN}")
+    value = without_checksum(value, path, AGAIN)
     kind = value.pop("format", None), value.pop("version", None)
     if kind != (FORMAT, VERSION):
         raise InputError(f"{path}: format {kind[0]} version {kind[1]}; {AGAIN}")
@@ -81,20 +93,29 @@ def read_manifest(folder: str | Path) -> Manifest:
     except TypeError as error:
         raise InputError(f"{path}: {error}; {AGAIN}") from None
     if manifest.digest() != wanted:
-        raise InputError(f"{path}: its digest does not match; {AGAIN}")
+        raise DamagedFile(f"{path}: damaged or edited, for its digest does not match; {AGAIN}")
     return manifest
 
 
 def verify(folder: str | Path) -> None:
-    """Compare every file with its checksum.
+    """Compare every file with its sha256.
 
     Raises:
-        InputError: names the first file that differs.
+        DamagedFile: names the first file that differs.
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
     expected = {f"points/{s}.npy": facts["sha256"] for s, facts in manifest.scenes.items()}
     expected |= {f"{split}.npz": value for split, value in manifest.ground_truth.items()}
     for name, value in expected.items():
-        if not (folder / name).is_file() or sha256(folder / name) != value:
-            raise InputError(f"{folder / name}: missing or changed; {AGAIN}")
+        check_file(folder / name, value)
+
+
+def check_file(path: Path, expected: str) -> None:
+    """Compare a prepared file with its sha256.
+
+    Raises:
+        DamagedFile: the file is missing or changed.
+    """
+    if not path.is_file() or sha256(path) != expected:
+        raise DamagedFile(f"{path}: missing or changed since it was prepared; {AGAIN}")

@@ -9,10 +9,9 @@ import numpy as np
 import torch
 
 from sr3d.config import did_you_mean
-from sr3d.data.prepared.manifest import AGAIN, read_manifest
+from sr3d.data.prepared.manifest import AGAIN, check_file, read_manifest
 from sr3d.data.scene import Scene
-from sr3d.errors import InputError
-from sr3d.files import sha256
+from sr3d.errors import DamagedFile, InputError
 from sr3d.geometry.boxes import Boxes
 
 
@@ -20,9 +19,13 @@ class PreparedDataset:
     """One split of a prepared folder; indexing gives a Scene whose points are memory-mapped.
 
     Points may be changed in place: the mapping is private to the Scene and never written back.
+    The first use of a scene compares its file with the manifest's sha256. Against loading and
+    augmenting the scene once that takes little (`benchmarks/loading.py`), and a training does it
+    once in all epochs.
 
     Raises:
-        InputError: no such split, or a file that is not the one that the manifest describes.
+        InputError: no such split.
+        DamagedFile: a file is not the one that the manifest describes.
     """
 
     def __init__(self, folder: str | Path, split: str) -> None:
@@ -34,14 +37,14 @@ class PreparedDataset:
         self.split = split
         self.ids = self.manifest.splits[split]
         path = self.folder / f"{split}.npz"
-        if not path.is_file() or sha256(path) != self.manifest.ground_truth[split]:
-            raise InputError(f"{path}: missing or changed; {AGAIN}")
+        check_file(path, self.manifest.ground_truth[split])
         with np.load(path, allow_pickle=False) as file:
             truth = dict(file)
         order = {scene: i for i, scene in enumerate(self.ids)}
         owner = np.array([order[scene] for scene in truth["scene"].tolist()], dtype=np.int64)
         self._boxes = [truth["box"][owner == i] for i in range(len(self.ids))]
         self._labels = [truth["label"][owner == i] for i in range(len(self.ids))]
+        self._verified: set[str] = set()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -49,13 +52,17 @@ class PreparedDataset:
     def __getitem__(self, index: int) -> Scene:
         scene_id = self.ids[index]
         path = self.folder / "points" / f"{scene_id}.npy"
+        facts = self.manifest.scenes[scene_id]
+        if scene_id not in self._verified:
+            check_file(path, facts["sha256"])
+            self._verified.add(scene_id)
         try:
             rows = np.load(path, mmap_mode="c", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{path}: cannot be read ({error}); {AGAIN}") from None
-        expected = (self.manifest.scenes[scene_id]["points"], 6)
+            raise DamagedFile(f"{path}: cannot be read ({error}); {AGAIN}") from None
+        expected = (facts["points"], 6)
         if rows.shape != expected or rows.dtype != np.float32:
-            raise InputError(
+            raise DamagedFile(
                 f"{path}: {rows.dtype} {rows.shape}, the manifest says {expected}; {AGAIN}"
             )
         points = torch.from_numpy(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from plyfile import PlyData, PlyElement
 from sr3d.data.scans.content import Array
 from sr3d.data.scans.listing import BOXES_MARK
 from sr3d.errors import InputError
-from sr3d.files import atomic_path
+from sr3d.files import atomic_path, write_bytes
 
 # An edge is its lower corner and its axis: corners whose indices differ in one bit share it.
 _EDGES = [(i, k) for k in range(3) for i in range(8) if not i >> k & 1]
@@ -59,8 +60,9 @@ def write_wireframes(
     vertices, triangles = wireframes(corners, thickness)
     match path.suffix.lower():
         case ".ply":
-            with atomic_path(path) as temporary:
-                _ply(vertices, triangles, colors).write(temporary)
+            buffer = io.BytesIO()
+            _ply(vertices, triangles, colors).write(buffer)
+            write_bytes(path, buffer.getbuffer())
         case ".obj":
             with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as out:
                 out.write(f"# {BOXES_MARK}\n")

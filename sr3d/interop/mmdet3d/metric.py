@@ -6,6 +6,7 @@ mmdet3d's `IndoorMetric` needs mmcv's compiled operators; this needs none. Their
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,7 +16,7 @@ from mmdet3d.registry import METRICS
 from mmengine.evaluator import BaseMetric
 
 from sr3d.errors import InputError
-from sr3d.files import atomic_path
+from sr3d.files import write_bytes
 from sr3d.geometry.box_set import BoxSet
 from sr3d.interop.mmdet3d.boxes import from_mmdet3d
 from sr3d.metrics.average_precision import average_precision
@@ -105,5 +106,6 @@ def _write(path: Path, boxes: BoxSet) -> None:
     columns: dict[str, Any] = {"scene": boxes.scene, "label": boxes.label, "box": boxes.box}
     if boxes.score is not None:
         columns["score"] = boxes.score
-    with atomic_path(path) as temporary:
-        np.savez_compressed(temporary, **columns, scenes=np.array(boxes.scenes))
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **columns, scenes=np.array(boxes.scenes))
+    write_bytes(path, buffer.getbuffer())

@@ -13,7 +13,7 @@ from sr3d.data.scene import Scene
 from sr3d.errors import InputError
 from sr3d.geometry.box_set import BoxSet
 from sr3d.metrics.scored_files import ScoredTest, read_scored
-from sr3d.records import DETECTIONS_FILE
+from sr3d.records import DETECTIONS_FILE, run_file
 from sr3d.report.findings import Findings
 from sr3d.report.summary import runs_of
 
@@ -90,7 +90,7 @@ class Canvas:
         if first is None:
             return None
         try:
-            return read_scored(findings.results / first.key / DETECTIONS_FILE)
+            return read_scored(run_file(findings.results / first.key, first, DETECTIONS_FILE))
         except InputError as error:
             self.missing.append(f"{label}: {str(error).removeprefix(f'{findings.results}/')}")
             return None

@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageColor
 
-from sr3d.files import atomic_path
+from sr3d.files import atomic_path, write_bytes
 from sr3d.report.figures.estimates import Estimate
 
 WIDTH = 8.0  # inches of every figure, so that letters have one size on a page
@@ -136,10 +136,9 @@ def save(figure: Figure, out: Path, name: str) -> tuple[Path, Path]:
     pixels = io.BytesIO()
     figure.savefig(pixels, format="png", dpi=_DPI, pil_kwargs={"compress_level": 1})
     lines = {to_hex(line.get_color()) for line in figure.findobj(Line2D)}
-    with atomic_path(png) as temporary:
-        few_colors(Image.open(pixels).convert("RGB"), sorted(lines)).save(
-            temporary, format="png", optimize=True
-        )
+    picture, small = few_colors(Image.open(pixels).convert("RGB"), sorted(lines)), io.BytesIO()
+    picture.save(small, format="png", optimize=True)
+    write_bytes(png, small.getbuffer())
     return svg, png
 
 

@@ -175,6 +175,10 @@ def _code(record: RunRecord) -> str:
         f"digest {code['digest']}" if code.get("digest") else "",
         f"commit {code['commit']}" if code.get("commit") else "",
         "with uncommitted changes" if code.get("edited") else "",
+        *(
+            f"resumed with digest {one['digest']} and PyTorch {one['torch']} at step {one['step']}"
+            for one in code.get("resumed", [])[1:]
+        ),
     ]
     return ", ".join(part for part in parts if part) or "unknown"
 

@@ -1,0 +1,286 @@
+"""Every kind of file that sr3d reads back: damage is detected, or changes nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from operator import eq
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import sr3d
+from sr3d import evaluation
+from sr3d.checkpoint import CHECKPOINT_FILE, TrainingState, read_state, write_state
+from sr3d.config import config_from_dict
+from sr3d.data.prepared import PreparedDataset, read_manifest
+from sr3d.data.scene import Scene
+from sr3d.errors import DamagedFile, InputError
+from sr3d.evaluation import TestJob, test
+from sr3d.files import read_json, sha256, write_json
+from sr3d.metrics.scored_files import read_scored
+from sr3d.models.detector import Detector, build_detector
+from sr3d.models.weights import Checkpoint, read_checkpoint, write_model
+from sr3d.records import read_metrics, read_run, run_file, write_run
+from sr3d.report.summary import find_summary, write_summary
+from sr3d.training import train
+from tests.damage import assert_detected_or_harmless, cut_off, flipped_bits
+from tests.make_runs import make_tree
+from tests.test_training import job, tiny
+
+FLIPS, CUTS = 300, 12
+
+
+@pytest.fixture(scope="module")
+def run(rooms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training and its evaluation."""
+    out = tmp_path_factory.mktemp("results") / "synthetic/sr3d/train0"
+    train(job(rooms, out, tiny("synthetic", "train.repeat=1", "train.epochs=1")))
+    test(TestJob(out, rooms, out / "test0", index=0))
+    return out
+
+
+def same_tensors(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[n], other[n]) for n in one)
+
+
+def same_arrays(one: Any, other: Any) -> bool:
+    """Of two dataclasses, nested, with arrays among their values."""
+    if dataclasses.is_dataclass(one):
+        names = [field.name for field in dataclasses.fields(one)]
+        return all(same_arrays(getattr(one, n), getattr(other, n)) for n in names)
+    return np.array_equal(one, other) if isinstance(one, np.ndarray) else one == other
+
+
+def same_model(one: Detector[Any], other: Detector[Any]) -> bool:
+    return same_tensors(one.state_dict(), other.state_dict())
+
+
+def same_checkpoint(one: Checkpoint, other: Checkpoint) -> bool:
+    said = [(c.config, c.classes, c.naming, c.voxel_size) for c in (one, other)]
+    return said[0] == said[1] and same_tensors(dict(one.weights), dict(other.weights))
+
+
+def same_scene(one: Scene, other: Scene) -> bool:
+    return torch.equal(one.points, other.points) and torch.equal(one.colors, other.colors)
+
+
+READERS: dict[str, Callable[[Path, Path], tuple[Path, Callable[[], Any], Any]]] = {
+    "record of a training": lambda run, _: (run / "run.json", lambda: read_run(run), eq),
+    "record of a test": lambda run, _: (
+        run / "test0/run.json",
+        lambda: read_run(run / "test0"),
+        eq,
+    ),
+    "weights of a run": lambda run, _: (
+        run / "model.safetensors",
+        lambda: sr3d.load(run),
+        same_model,
+    ),
+    "weights alone": lambda run, _: (
+        run / "model.safetensors",
+        lambda: read_checkpoint(run / "model.safetensors"),
+        same_checkpoint,
+    ),
+    "metrics": lambda run, _: (
+        run / "metrics.jsonl",
+        lambda: read_metrics(run_file(run, read_run(run), "metrics.jsonl")),
+        eq,
+    ),
+    "detections of a run": lambda run, _: (
+        run / "test0/detections.npz",
+        lambda: read_scored(run_file(run / "test0", read_run(run / "test0"), "detections.npz")),
+        same_arrays,
+    ),
+    "detections alone": lambda run, _: (
+        run / "test0/detections.npz",
+        lambda: read_scored(run / "test0/detections.npz"),
+        same_arrays,
+    ),
+    "manifest": lambda _, data: (data / "manifest.json", lambda: read_manifest(data), eq),
+    "points": lambda _, data: (
+        data / "points" / f"{PreparedDataset(data, 'train').ids[0]}.npy",
+        lambda: PreparedDataset(data, "train")[0],
+        same_scene,
+    ),
+    "ground truth": lambda _, data: (
+        data / "train.npz",
+        lambda: [
+            (s.id, s.boxes.tensor.tolist(), s.labels.tolist())
+            for s in PreparedDataset(data, "train").without_points()
+        ],
+        eq,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_damage_is_detected_or_harmless(kind: str, run: Path, rooms: Path) -> None:
+    path, read, same = READERS[kind](run, rooms)
+    slow = kind == "weights of a run"  # builds a network each time
+    assert_detected_or_harmless(path, FLIPS // 6 if slow else FLIPS, CUTS, read, same)
+
+
+def state(folder: Path) -> TrainingState:
+    torch.manual_seed(0)
+    values = {"a": torch.randn(30, 20), "b": torch.arange(5)}
+    return TrainingState({"seed": 1}, [{"step": 0}], 3, 1.5, '{"step": 3}\n', values, {"x": 1.0})
+
+
+def test_damage_to_a_checkpoint_is_detected(tmp_path: Path, caplog: Any) -> None:
+    write_state(tmp_path, state(tmp_path))
+    path = tmp_path / CHECKPOINT_FILE
+    whole = path.read_bytes()
+    for damaged in [*flipped_bits(whole, FLIPS), *cut_off(whole, CUTS)]:
+        path.write_bytes(damaged)
+        caplog.clear()
+        assert read_state(tmp_path) is None
+        assert CHECKPOINT_FILE in caplog.text
+
+
+def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
+    write_state(tmp_path, state(tmp_path))
+    found = read_state(tmp_path)
+    assert found is not None
+    assert same_tensors(found.model, state(tmp_path).model)
+    assert dataclasses.replace(found, model={}) == dataclasses.replace(state(tmp_path), model={})
+
+
+def test_damage_to_a_summary_is_detected(tmp_path: Path) -> None:
+    make_tree(tmp_path, settings={"sr3d": []})
+    folder = tmp_path / "synthetic/sr3d"
+    write_summary(folder, folder / "summary.json", 2, 2)
+    assert_detected_or_harmless(
+        folder / "summary.json", FLIPS // 4, CUTS, lambda: find_summary(folder), eq
+    )
+
+
+@pytest.mark.parametrize("value", [99.0, 0])
+def test_an_edited_ap_is_refused(run: Path, tmp_path: Path, value: float) -> None:
+    edited = read_json(run / "test0/run.json")
+    edited["metrics"]["AP25"] = value
+    write_json(tmp_path / "run.json", edited)
+    with pytest.raises(DamagedFile, match=r"run\.json.*sr3d test"):
+        read_run(tmp_path)
+
+
+def test_a_record_of_an_earlier_version_has_no_checksum(run: Path, tmp_path: Path) -> None:
+    value = read_json(run / "run.json")
+    del value["checksum"]
+    del value["weights"]
+    write_json(tmp_path / "run.json", value)
+    assert read_run(tmp_path) == read_run(run)
+
+
+def test_weights_of_other_programs_and_earlier_versions_load(run: Path, tmp_path: Path) -> None:
+    ours = read_checkpoint(run / "model.safetensors")
+    save_file(dict(ours.weights), tmp_path / "plain.safetensors", {"format": "pt"})
+    assert same_tensors(
+        dict(read_checkpoint(tmp_path / "plain.safetensors").weights), dict(ours.weights)
+    )
+
+
+def test_a_converted_file_is_the_same_bytes_every_time(tmp_path: Path) -> None:
+    model = build_detector(tiny())
+    for name in ("a", "b"):
+        write_model(tmp_path / f"{name}.safetensors", model, tiny(), {"from": "a test"})
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+    changed = build_detector(tiny())
+    changed.load_state_dict({n: v + 1 for n, v in model.state_dict().items()})
+    write_model(tmp_path / "c.safetensors", changed, tiny(), {"from": "a test"})
+    assert (tmp_path / "a.safetensors").read_bytes() != (tmp_path / "c.safetensors").read_bytes()
+
+
+# ---------------------------------------------------------------- evaluations
+
+
+@pytest.fixture
+def evaluated(run: Path, tmp_path: Path) -> Path:
+    """A copy of the evaluation."""
+    for name in ("run.json", "detections.npz"):
+        (tmp_path / name).write_bytes((run / "test0" / name).read_bytes())
+    return tmp_path
+
+
+@pytest.fixture
+def detections_made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    made: list[int] = []
+    detect = evaluation.detect_scenes
+
+    def counted(*args: Any) -> Any:
+        made.append(1)
+        return detect(*args)
+
+    monkeypatch.setattr(evaluation, "detect_scenes", counted)
+    return made
+
+
+def test_a_finished_evaluation_is_returned_and_another_one_refused(
+    run: Path, rooms: Path, evaluated: Path, detections_made: list[int]
+) -> None:
+    record = read_run(evaluated)
+    assert test(TestJob(run, rooms, evaluated, index=0)) == record
+    others = {
+        "test": TestJob(run, rooms, evaluated, index=1),
+        "split": TestJob(run, rooms, evaluated, index=0, split="train"),
+        "configuration": TestJob(run, rooms, evaluated, 0, overrides=["test.nms=3d"]),
+        "setting": TestJob(run, rooms, evaluated, 0, setting="other"),
+    }
+    for difference, other in others.items():
+        with pytest.raises(InputError, match=rf"test0 .* {difference}.*--out"):
+            test(other)
+    assert detections_made == []
+    assert read_run(evaluated) == record
+
+
+def test_a_finished_evaluation_needs_the_weights_no_more(
+    run: Path, rooms: Path, evaluated: Path, tmp_path: Path
+) -> None:
+    training = tmp_path / "training"
+    training.mkdir()
+    (training / "run.json").write_bytes((run / "run.json").read_bytes())
+    assert test(TestJob(training, rooms, evaluated, index=0)) == read_run(evaluated)
+
+
+def test_an_evaluation_of_other_weights_is_refused(
+    run: Path, rooms: Path, evaluated: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    train(job(rooms, other, tiny("synthetic", "train.repeat=1", "train.epochs=1"), index=0))
+    record = read_run(other)
+    model = sr3d.load(other)
+    model.load_state_dict({n: v * 2 for n, v in model.state_dict().items()})
+
+    write_model(other / "model.safetensors", model, config_from_dict(record.config), {})
+    files = {**record.files, "model.safetensors": sha256(other / "model.safetensors")}
+    write_run(other, dataclasses.replace(record, files=files))
+    with pytest.raises(InputError, match=r"weights.*--out"):
+        test(TestJob(other, rooms, evaluated, index=0))
+
+
+@pytest.mark.parametrize("name", ["run.json", "detections.npz"])
+def test_a_finished_evaluation_with_a_damaged_file_is_repeated_with_a_warning(
+    run: Path, rooms: Path, evaluated: Path, caplog: Any, name: str
+) -> None:
+    before = read_run(evaluated)
+    (evaluated / name).write_bytes((evaluated / name).read_bytes()[:-3])
+    again = test(TestJob(run, rooms, evaluated, index=0))
+    assert (again.metrics, again.files) == (before.metrics, before.files)
+    assert name in caplog.text
+    assert read_run(evaluated) == again
+
+
+def test_an_evaluation_refuses_damaged_weights(run: Path, rooms: Path, tmp_path: Path) -> None:
+    path = run / "model.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    try:
+        with pytest.raises(DamagedFile, match=r"model\.safetensors.*sr3d train"):
+            test(TestJob(run, rooms, tmp_path, index=0))
+        assert not (tmp_path / "run.json").exists()
+    finally:
+        path.write_bytes(whole)

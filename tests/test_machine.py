@@ -1,0 +1,74 @@
+"""The digest of the code that decides a run's numbers covers all of that code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import sr3d
+from sr3d.files import code_digest
+from sr3d.machine import _COMPUTING, code_version
+
+PACKAGE = Path(sr3d.__file__).parent
+
+# What trainings and tests import without getting a number from it.
+WITHOUT_A_PART_IN_NUMBERS = {
+    "__init__.py": "names what the package offers",
+    "_version.py": "a name",
+    "data/__init__.py": "empty",
+    "data/alignment.py": "reads original scans",
+    "data/box_files.py": "reads boxes for `sr3d evaluate` and reports",
+    "data/mmdet3d": "reads another program's files",
+    "data/own/__init__.py": "empty",
+    "data/own/levels.py": "fills in the configuration, which has a digest",
+    "data/prepared/__init__.py": "names what it offers",
+    "data/prepared/journal.py": "belongs to the preparation",
+    "data/prepared/manifest.py": "the data have a digest",
+    "data/prepared/writing.py": "the data have a digest",
+    "data/safe_pickle.py": "reads boxes of other programs",
+    "data/torch_files.py": "reads weights of other programs",
+    "errors.py": "words",
+    "files.py": "carries bytes, with checksums",
+    "machine.py": "facts for the record",
+    "presets.py": "fills in the configuration, which has a digest",
+    "progress.py": "words",
+}
+
+
+def covered(name: str, places: object) -> bool:
+    return any(name == place or name.startswith(f"{place}/") for place in places)  # type: ignore[attr-defined]
+
+
+def test_every_imported_file_is_in_the_digest_or_has_a_reason_not_to_be() -> None:
+    script = (
+        "import json, sys, sr3d.training, sr3d.evaluation\n"
+        "named = [m for m in sys.modules if m.partition('.')[0] == 'sr3d']\n"
+        "print(json.dumps([sys.modules[m].__file__ for m in named]))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    imported = {Path(file).relative_to(PACKAGE).as_posix() for file in json.loads(done.stdout)}
+    assert len(imported) > 50
+    unknown = {name for name in imported if not covered(name, _COMPUTING)}
+    assert {name for name in unknown if not covered(name, WITHOUT_A_PART_IN_NUMBERS)} == set()
+    assert all((PACKAGE / place).exists() for place in [*_COMPUTING, *WITHOUT_A_PART_IN_NUMBERS])
+
+
+def test_the_digest_follows_a_file_of_the_list_and_no_other(tmp_path: Path) -> None:
+    for place in _COMPUTING:
+        source, copy = PACKAGE / place, tmp_path / place
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        files = [source] if source.is_file() else source.rglob("*.py")
+        for file in files:
+            target = tmp_path / file.relative_to(PACKAGE)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(file.read_bytes())
+    same = code_digest(tmp_path, _COMPUTING)
+    assert same == code_version()["digest"]
+    (tmp_path / "progress.py").write_text("words = 1")
+    assert code_digest(tmp_path, _COMPUTING) == same
+    for place in ("curve.py", "data/datasets.py", "losses/ras.py"):
+        (tmp_path / place).write_bytes((tmp_path / place).read_bytes() + b"\nx = 1\n")
+        assert code_digest(tmp_path, _COMPUTING) != same
+        same = code_digest(tmp_path, _COMPUTING)
