@@ -6,7 +6,9 @@ import errno
 import fcntl
 import hashlib
 import json
+import logging
 import os
+import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from sr3d.errors import InputError
+
+_log = logging.getLogger(__name__)
 
 _ROOM = "free some space, then give the same command again"
 _ELSEWHERE = "name a folder that you may write"
@@ -64,10 +68,11 @@ def _umask() -> int:
 
 
 @contextmanager
-def exclusive(path: str | Path) -> Iterator[None]:
+def exclusive(path: str | Path, wait: bool = False) -> Iterator[None]:
     """Hold `path` against other processes, by a lock that dies with this one.
 
-    The lock is on a hidden file beside it, which stays.
+    The lock is on a hidden file beside it, which stays and names the process that holds it.
+    wait: for the end of another process that holds it, and log which one that is.
 
     Raises:
         InputError: another process holds it, or the folder cannot be written.
@@ -75,17 +80,31 @@ def exclusive(path: str | Path) -> Iterator[None]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = open(path.parent / f".{path.name}.lock", "w")  # noqa: SIM115  # closed below
+        lock = open(path.parent / f".{path.name}.lock", "a+")  # noqa: SIM115  # closed below
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); name another") from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(
-                f"{path}: another sr3d is writing it; wait for its end, or stop it"
-            ) from None
+            lock.seek(0)
+            holder = lock.read().strip() or "process unknown"
+            if not wait:
+                raise InputError(
+                    f"{path}: another sr3d is writing it ({holder}); wait for its end, or stop "
+                    "that process"
+                ) from None
+            _log.warning("%s: %s is writing it; waiting for its end", path, holder)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.truncate(0)
+        lock.write(this_process())
+        lock.flush()
         yield
+
+
+def this_process() -> str:
+    """This process as a person can find it: `process 4711 on host`."""
+    return f"process {os.getpid()} on {socket.gethostname()}"
 
 
 def write_text(path: str | Path, text: str) -> None:
