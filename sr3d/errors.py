@@ -6,3 +6,7 @@ class InputError(ValueError):
 
     The command line prints the message alone and exits with code 2.
     """
+
+
+class OtherRun(InputError):
+    """The folder of a run holds another finished run."""

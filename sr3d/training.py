@@ -31,7 +31,7 @@ from sr3d.data.loader import Place, TrainingScenes, epoch_batches, load_batches,
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.scene import Scene
 from sr3d.distributed import ALONE, Processes, backward, share_norms
-from sr3d.errors import InputError
+from sr3d.errors import InputError, OtherRun
 from sr3d.files import atomic_path, exclusive
 from sr3d.models.detector import Detector, build_detector
 from sr3d.models.outputs import GroundTruth, LossTerms
@@ -109,7 +109,7 @@ def _ended(job: TrainingJob, scenes: PreparedDataset) -> RunRecord | None:
         return None
     found = record.setting, record.train, record.config_digest, record.data.get("digest")
     if found != (job.setting, job.index, job.config.digest(), scenes.manifest.digest()):
-        raise InputError(
+        raise OtherRun(
             f"{job.out}: {record.key} has ended there, with another configuration or other data; "
             "name another folder, or delete this one"
         )
