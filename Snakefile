@@ -2,6 +2,8 @@
 # How to run it, and what the tiers are: docs/workflow.md.
 from snakemake.utils import min_version
 
+from workflow.clock import refuse_future
+from workflow.forcing import set_forced_aside
 from workflow.lock import hold
 from workflow.progress import watch
 
@@ -27,7 +29,7 @@ include: "workflow/rules/plan.smk"
 rule all:
     input:
         rules.report.output.page,
-        rules.track.output.store,
+        rules.track.output.done,
 
 
 progress = watch()
@@ -35,6 +37,8 @@ progress = watch()
 
 onstart:
     hold(EXPERIMENT["results"])
+    refuse_future({file for job in workflow.dag.needrun_jobs() for file in job.input})
+    set_forced_aside(workflow, ("train", "test"))
     progress.start(workflow.output_settings.quiet)
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from sr3d.config import config_from_dict, flatten
-from sr3d.errors import DamagedFile, InputError
+from sr3d.errors import DamagedFile, InputError, OtherRun
 from sr3d.files import atomic_path
 
 # Not among a run's declared results, so a workflow that clears those of a failed job keeps them.
@@ -99,8 +99,8 @@ def resumable_state(
     state's list where it is new. anyway: accept a state that other code wrote.
 
     Raises:
-        InputError: the checkpoint is another training's, or of another version of sr3d, or other
-            code wrote it.
+        OtherRun: the checkpoint is another training's.
+        InputError: the checkpoint is of another version of sr3d, or other code wrote it.
     """
     state = read_state(folder)
     if state is None:
@@ -111,7 +111,7 @@ def resumable_state(
         "start from step 0"
     )
     if differing := _differing(state.identity, identity):
-        raise InputError(
+        raise OtherRun(
             f"{path}: another training was interrupted there at step {state.step}, and differs "
             f"from this one in {', '.join(differing)}; {anew}"
         )

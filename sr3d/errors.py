@@ -10,3 +10,7 @@ class InputError(ValueError):
 
 class DamagedFile(InputError):
     """A file of ours that is missing, cut off or changed. Whoever can make it again may do so."""
+
+
+class OtherRun(InputError):
+    """The folder of a run holds another run, finished or interrupted."""

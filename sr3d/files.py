@@ -6,8 +6,10 @@ import errno
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import re
+import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +20,8 @@ from typing import Any
 from sr3d.errors import DamagedFile, InputError
 
 _CHECKSUM = "checksum"
+_log = logging.getLogger(__name__)
+
 _ROOM = "free some space, then give the same command again"
 _ELSEWHERE = "name a folder that you may write"
 _REMEDIES = {
@@ -114,10 +118,11 @@ def _umask() -> int:
 
 
 @contextmanager
-def exclusive(path: str | Path) -> Iterator[None]:
+def exclusive(path: str | Path, wait: bool = False) -> Iterator[None]:
     """Hold `path` against other processes, by a lock that dies with this one.
 
-    The lock is on a hidden file beside it, which stays.
+    The lock is on a hidden file beside it, which stays and names the process that holds it.
+    wait: for the end of another process that holds it, and log which one that is.
 
     Raises:
         InputError: another process holds it, or the folder cannot be written.
@@ -125,14 +130,23 @@ def exclusive(path: str | Path) -> Iterator[None]:
     path = Path(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = open(path.parent / f".{path.name}.lock", "w")  # noqa: SIM115  # closed below
+        lock = open(path.parent / f".{path.name}.lock", "a+")  # noqa: SIM115  # closed below
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(
-                f"{path}: another sr3d is writing it; wait for its end, or stop it"
-            ) from None
+            lock.seek(0)
+            holder = lock.read().strip() or "process unknown"
+            if not wait:
+                raise InputError(
+                    f"{path}: another sr3d is writing it ({holder}); wait for its end, or stop "
+                    "that process"
+                ) from None
+            _log.warning("%s: %s is writing it; waiting for its end", path, holder)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.truncate(0)
+        lock.write(this_process())
+        lock.flush()
         yield
 
 
@@ -140,6 +154,11 @@ def write_bytes(path: str | Path, *parts: bytes | memoryview) -> None:
     """Write a file atomically, from one piece or several."""
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         file.writelines(parts)
+
+
+def this_process() -> str:
+    """This process as a person can find it: `process 4711 on host`."""
+    return f"process {os.getpid()} on {socket.gethostname()}"
 
 
 def write_text(path: str | Path, text: str) -> None:

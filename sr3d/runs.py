@@ -20,7 +20,7 @@ from sr3d.config import Config, OwnData, default_config, did_you_mean
 from sr3d.data.datasets import Dataset
 from sr3d.data.own.levels import coarse_classes
 from sr3d.data.prepared import PreparedDataset
-from sr3d.errors import DamagedFile, InputError
+from sr3d.errors import DamagedFile, InputError, OtherRun
 from sr3d.files import sha256
 from sr3d.machine import code_version, machine_facts, peak_memory_mb, versions
 from sr3d.records import RUN_FILE, RunRecord, read_run, verify_run, write_run
@@ -156,7 +156,7 @@ def finished_run(
     not compared. code: of this process.
 
     Raises:
-        InputError: the folder holds another finished run.
+        OtherRun: the folder holds another finished run.
     """
     if not (out / RUN_FILE).exists():
         return None
@@ -165,7 +165,7 @@ def finished_run(
         found = facts_of(record)
         differing = [name for name in expected if found[name] not in (None, expected[name])]
         if differing:
-            raise InputError(
+            raise OtherRun(
                 f"{out}: {record.key} has finished there, and differs from this run in "
                 f"{', '.join(differing)}; name another folder with --out, or move this one away"
             )

@@ -1,53 +1,44 @@
-"""Run records into an MLflow store; the only file that imports mlflow.
+"""Run records into an MLflow store.
 
 One experiment `sr3d/{dataset}` a data set; in it one parent run a setting, which carries the
 statistics over all its tests, with its trainings and tests as children. Parameters are the flat
 configuration, curves are metrics; models and detections are named by path and checksum, not copied.
 
 The store mirrors one results folder and holds nothing of its own: delete it, and the next call
-makes it again. A run is found by its tag `sr3d.key` and is up to date if its tag `sr3d.digest`,
-written last, fits the record. One that is not is deleted and made anew, since MLflow lets no
-parameter change, so no key ever has two live runs. Runs whose record has gone from the disk stay,
-with a tag `sr3d.missing`.
+makes it again. A run is found by its tag `sr3d.key`. It is up to date if its tag `sr3d.digest`,
+written last, fits the record and what the store says of the run. Any other run is deleted and made
+anew, since MLflow lets no parameter change, so no key ever has two live runs. Runs whose record has
+gone from the disk stay, with a tag `sr3d.missing`.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-import os
-import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import count, groupby
+from itertools import groupby
 from pathlib import Path
-from typing import Any
-
-# Before mlflow is imported, which would otherwise report its use to its makers.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-
-from alembic.util import CommandError
-from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
-from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
+from typing import TYPE_CHECKING, Any
 
 from sr3d.errors import InputError
-from sr3d.files import exclusive
+from sr3d.files import digest
+from sr3d.mlflow_store import open_store
 from sr3d.progress import Progress
 from sr3d.records import find_runs
 from sr3d.report.paper import Shown
 from sr3d.tracked_runs import TrackedRun, setting_run, single_run
 
+# After mlflow_store, which switches MLflow's telemetry off.
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run  # isort: skip
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
 KEY, DIGEST, MISSING = "sr3d.key", "sr3d.digest", "sr3d.missing"
 PARENT = "mlflow.parentRunId"
-SQLITE = "sqlite:///"
-LOCK_SECONDS = 20.0  # how long to wait for another user of the database
 _METRICS_A_BATCH, _PARAMS_A_BATCH = 1000, 100  # MLflow's limits
 _VALUE_LENGTH = 5000  # of a parameter or a tag; MLflow's limits are 6000 and 8000
-_spellings = count()
 
 
 @dataclass(frozen=True)
@@ -69,23 +60,23 @@ def track(
     store: str,
     artifacts: str | Path,
     shown: Mapping[str, Shown] | None = None,
+    wait: bool = False,
 ) -> TrackReport:
     """Bring an MLflow store up to date with all complete runs below `results`.
 
     store: e.g. `sqlite:///results/mlflow.db`, made with its folder where absent. artifacts: folder
     that MLflow's users may put artifacts in. shown: of settings that the paper's tables have, for
-    tags.
+    tags. wait: for another process that tracks into the store, instead of refusing.
 
     Raises:
-        InputError: an unreadable record, or a store that is locked, of another version or no
-            database.
+        InputError: an unreadable record, or a store that `open_store` refuses.
     """
     runs = find_runs(results)
     twice = [key for key, count in Counter(r.key for r in runs).items() if count > 1]
     if twice:
         raise InputError(f"{results}: two records say that they are {twice[0]}; delete the copy")
     counts = Counter({"created": 0, "updated": 0, "unchanged": 0, "deleted": 0})
-    with _open(store) as client, Progress("track", len(runs)) as progress:
+    with open_store(store, wait) as client, Progress("track", len(runs)) as progress:
         names = {r.dataset for r in runs}
         experiments = {name: _experiment(client, name, artifacts) for name in names}
         live = _live_runs(client)
@@ -116,7 +107,7 @@ def _bring(
     kill in between leaves is no run, which the next call makes.
     """
     found = live.pop(wanted.key, [])
-    good = [run for run in found if run.data.tags.get(DIGEST) == wanted.digest]
+    good = [run for run in found if run.data.tags.get(DIGEST) == _digest(wanted, run)]
     for run in found:
         if run not in good[:1]:
             client.delete_run(run.info.run_id)
@@ -148,8 +139,14 @@ def _write(client: MlflowClient, experiment: str, wanted: TrackedRun, parent: st
     if wanted.data is not None:
         client.log_inputs(run_id, [_dataset(wanted.data)])
     client.set_terminated(run_id, "FINISHED", wanted.finished)
-    client.set_tag(run_id, DIGEST, wanted.digest)
+    client.set_tag(run_id, DIGEST, _digest(wanted, client.get_run(run_id)))
     return run_id
+
+
+def _digest(wanted: TrackedRun, run: Run) -> str:
+    """Digest of a record, and of what the store says of its run but for tags that users add."""
+    tags = {name: run.data.tags.get(name) for name in wanted.tags}
+    return f"{wanted.digest}-{digest([tags, run.data.params, run.data.metrics])}"
 
 
 def _mark_missing(client: MlflowClient, live: dict[str, list[Run]]) -> int:
@@ -197,73 +194,3 @@ def _dataset(data: dict[str, Any]) -> DatasetInput:
     name, key = f"{data.get('dataset', 'data')}/{split}", str(data["digest"])[:36]
     dataset = Dataset(name, key, "sr3d", facts, profile=facts)
     return DatasetInput(dataset, [InputTag("mlflow.data.context", split)])
-
-
-@contextmanager
-def _open(store: str) -> Iterator[MlflowClient]:
-    """A client of the store, without MLflow's talk; no second `track` gets one meanwhile."""
-    if store.startswith("file:") or "://" not in store:
-        raise InputError(f"store '{store}': give a database, such as sqlite:///results/mlflow.db")
-    silenced = logging.root.manager.disable
-    logging.disable(logging.ERROR)  # what goes wrong arrives as an exception
-    try:
-        with _sole_user(store):
-            yield _client(store)
-    except MlflowException as error:
-        if error.error_code != "TEMPORARILY_UNAVAILABLE":
-            raise
-        raise InputError(f"{store}: {_first_line(error)}; try again when it is free") from None
-    finally:
-        logging.disable(silenced)
-
-
-def _client(store: str) -> MlflowClient:
-    address = store
-    if store.startswith(SQLITE):
-        # MLflow keeps connections by the text of the address as long as the process lives, also to
-        # a file that was deleted since. So every call spells the path anew, with more `/.` in it.
-        path = Path(store.removeprefix(SQLITE)).absolute()
-        address = f"{SQLITE}{path.parent}{'/.' * next(_spellings)}/{path.name}"
-    try:
-        client = MlflowClient(address)
-        client.search_experiments(max_results=1)
-    except (MlflowException, SQLAlchemyError, CommandError) as error:
-        raise InputError(
-            f"{store}: the installed MLflow cannot use it ({_first_line(error)}); delete it and "
-            "`sr3d track` makes it again, or upgrade it with `mlflow db upgrade`"
-        ) from None
-    return client
-
-
-@contextmanager
-def _sole_user(store: str) -> Iterator[None]:
-    """Hold a lock beside a SQLite file, and see that SQLite can write it."""
-    if not store.startswith(SQLITE):
-        yield
-        return
-    path = Path(store.removeprefix(SQLITE))
-    with exclusive(path):
-        if path.exists():
-            _try_writing(path)
-        yield
-        path.touch()  # Snakemake goes by the time, also where nothing changed
-
-
-def _try_writing(path: Path) -> None:
-    """Fail at once and clearly where MLflow would try again for minutes."""
-    connection = sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("ROLLBACK")
-    except sqlite3.OperationalError as error:
-        raise InputError(
-            f"{path}: {error}; stop what else is writing to this store, then try again"
-        ) from None
-    except sqlite3.DatabaseError as error:
-        raise InputError(f"{path}: {error}; delete it and `sr3d track` makes it again") from None
-    finally:
-        connection.close()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].split(". ")[0]

@@ -6,16 +6,23 @@ Making a store takes seconds, so the tests share one and change copies of it.
 import fcntl
 import itertools
 import json
+import resource
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import OperationalError
 
-from sr3d import tracked_runs, tracking
+from sr3d import mlflow_store, tracked_runs
 from sr3d.config import default_config
 from sr3d.errors import InputError
 from sr3d.files import sha256
+from sr3d.markers import marker_holds
 from sr3d.records import find_runs, read_run
 from sr3d.report.paper import Shown
 from sr3d.report.summary import find_summary, write_summary
@@ -62,6 +69,12 @@ def content(results):
         )
         for key, run in live(results).items()
     }
+
+
+def small_files():
+    """In a process to be: no file can grow to the size of a store's tables, as on a full disk."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (450_000, resource.RLIM_INFINITY))
 
 
 @pytest.fixture(scope="module")
@@ -238,12 +251,11 @@ def test_a_deleted_experiment_comes_back(results):
     [
         ("locked", "database is locked; stop what else"),
         ("newer", "the installed MLflow cannot use it"),
-        ("no database", "file is not a database; delete it"),
         ("second track", "another sr3d is writing"),
     ],
 )
 def test_an_unusable_store_is_told_in_one_sentence(results, monkeypatch, damage, words):
-    monkeypatch.setattr(tracking, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(mlflow_store, "LOCK_SECONDS", 0.1)
     path = results / "mlflow.db"
     connection = sqlite3.connect(path, isolation_level=None)
     with open(results / ".mlflow.db.lock", "w") as lock:
@@ -252,8 +264,6 @@ def test_an_unusable_store_is_told_in_one_sentence(results, monkeypatch, damage,
                 connection.execute("BEGIN EXCLUSIVE")
             case "newer":
                 connection.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
-            case "no database":
-                path.write_text("not a database" * 100)
             case "second track":
                 fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(InputError, match=words) as error:
@@ -261,6 +271,106 @@ def test_an_unusable_store_is_told_in_one_sentence(results, monkeypatch, damage,
     connection.close()
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("damage", ["no database", "empty", "cut off", "flipped", "half made"])
+def test_a_damaged_store_is_moved_aside_and_made_anew(results, caplog, damage):
+    before, path = content(results), results / "mlflow.db"
+    whole = path.read_bytes()
+    match damage:
+        case "no database":
+            path.write_text("not a database" * 100)
+        case "empty":
+            path.write_bytes(b"")
+        case "cut off":
+            path.write_bytes(whole[: len(whole) // 2])
+        case "flipped":  # the root page of every table and index
+            page = int.from_bytes(whole[16:18], "big")
+            with sqlite3.connect(path) as connection:
+                found = connection.execute("SELECT rootpage FROM sqlite_master WHERE rootpage > 1")
+                roots = [root for (root,) in found]
+            connection.close()
+            changed = bytearray(whole)
+            for root in roots:
+                changed[(root - 1) * page] ^= 0x40
+            path.write_bytes(changed)
+        case "half made":  # as a process leaves it that is killed while MLflow makes the tables
+            path.unlink()
+            code = "import sys, mlflow; mlflow.MlflowClient(sys.argv[1]).search_experiments()"
+            words = [sys.executable, "-c", code, store(results)]
+            failed = subprocess.run(words, preexec_fn=small_files, capture_output=True)
+            assert failed.returncode != 0
+    broken = path.read_bytes()
+    assert bring(results) == TrackReport(RUNS, 0, 0, 0, 0)
+    assert content(results) == before
+    aside = list(results.glob("mlflow.db.damaged*"))
+    assert [one.read_bytes() for one in aside] == ([] if damage == "empty" else [broken])
+    assert (str(path) in caplog.text) == (damage != "empty")
+    assert bring(results) == TrackReport(0, 0, RUNS, 0, 0)
+
+
+@pytest.mark.parametrize("table", ["params", "tags", "latest_metrics"])
+def test_a_run_that_was_changed_in_the_store_is_written_anew(results, table):
+    before, key = content(results), "synthetic/sr3d/train0/test1"
+    with sqlite3.connect(results / "mlflow.db") as connection:
+        value = "'sr3d.versions.torch'" if table == "tags" else "(SELECT max(key) FROM {0})"
+        connection.execute(
+            f"UPDATE {table} SET value = '7' WHERE run_uuid = ? AND key = "
+            + value.format(f"{table} WHERE run_uuid = '{ids(results)[key]}'"),
+            (ids(results)[key],),
+        )
+    connection.close()
+    assert content(results) != before
+    assert bring(results) == TrackReport(0, 1, RUNS - 1, 0, 0)
+    assert content(results) == before
+
+
+def test_tags_that_users_add_change_nothing(results):
+    run_id = ids(results)["synthetic/sr3d"]
+    MlflowClient(f"sqlite:///{results}{'/.' * next(SPELLINGS)}/mlflow.db").set_tag(
+        run_id, "mlflow.note.content", "my favourite"
+    )
+    assert bring(results) == TrackReport(0, 0, RUNS, 0, 0)
+
+
+def test_a_full_disk_is_named_and_nothing_is_advised_that_deletes(tmp_path):
+    make_tree(tmp_path / "results", settings={"sr3d": []}, trainings=1, tests=1)
+    words = [sys.executable, "-m", "sr3d", "track", "--results", str(tmp_path / "results")]
+    words += ["--store", store(tmp_path), "--done", str(tmp_path / "done.json")]
+    done = subprocess.run(words, preexec_fn=small_files, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "disk" in done.stderr
+    assert "delete" not in done.stderr
+    assert not (tmp_path / "mlflow.db").exists()  # whole or not at all
+    assert not (tmp_path / "done.json").exists()
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert marker_holds(tmp_path / "done.json")
+
+
+@pytest.mark.parametrize(
+    ("code", "word"),
+    [("SQLITE_FULL", "space"), ("SQLITE_IOERR_WRITE", "disk"), ("SQLITE_READONLY", "writable")],
+)
+def test_what_goes_wrong_on_the_disk_has_a_remedy(tmp_path, monkeypatch, code, word):
+    make_tree(tmp_path, settings={"sr3d": []}, trainings=1, tests=1)
+
+    def fail(*_):
+        cause = sqlite3.OperationalError("as SQLite says it")
+        cause.sqlite_errorcode = getattr(sqlite3, code)
+        raise MlflowException("wrapped") from OperationalError("SELECT", {}, cause)
+
+    monkeypatch.setattr(MlflowClient, "create_run", fail)
+    with pytest.raises(InputError, match=word) as error:
+        bring(tmp_path)
+    assert "as SQLite says it" in str(error.value)
+
+
+def test_a_password_is_not_printed(tmp_path):
+    with pytest.raises(InputError) as error:
+        track(tmp_path, "mysql+nodriver://me:secret@localhost/runs", tmp_path)
+    assert "secret" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["results/mlruns", "file:///elsewhere/mlruns"])

@@ -1,17 +1,18 @@
 """One run at a time in a results folder, by a lock that dies with the process that holds it.
 
 Snakemake's own lock stays behind when a run is killed and then wants `--unlock`; profiles turn it
-off in favour of this one, so that after any end the same command simply goes on.
+off in favour of this one. So after any end, the same command resumes.
 """
 
 from __future__ import annotations
 
 import fcntl
-import os
 from pathlib import Path
 from typing import IO
 
 from snakemake.exceptions import WorkflowError
+
+from sr3d.files import this_process
 
 _held: list[IO[str]] = []  # open until this process ends
 
@@ -30,10 +31,10 @@ def hold(folder: str | Path) -> None:
     except BlockingIOError:
         file.seek(0)
         raise WorkflowError(
-            f"{folder}: another run is writing here (process {file.read() or 'unknown'}); wait for "
-            "it, stop it, or take another folder with --config results=FOLDER"
+            f"{folder}: another run is writing here ({file.read() or 'process unknown'}). Wait for "
+            "its end, stop that process, or choose another folder: --config results=FOLDER"
         ) from None
     file.truncate(0)
-    file.write(str(os.getpid()))
+    file.write(this_process())
     file.flush()
     _held.append(file)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import sys
 import threading
 import time
@@ -23,6 +24,7 @@ RULES = {"train": "trainings", "test": "tests"}  # the jobs worth counting, and 
 CURVE = "metrics.partial.jsonl"
 _TOLD = 0.02  # share of a training from which its speed is believed
 TAIL = 20  # lines shown of a failed job's log
+FULL = 1_000_000  # bytes; on a disk with less, a job cannot even say in its log what went wrong
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ class Progress(logging.Handler):
         self._stop.set()
         for name in self.failed:
             say(f"failed: {name}")
-        say("mend the cause and give the same command again: finished work is kept")
+        say("fix the cause, then run the same command again. Finished work is kept")
 
     def _fail(self, record: logging.LogRecord) -> None:
         job = self.tally.running.pop(record.jobid, None)  # type: ignore[attr-defined]
@@ -217,14 +219,14 @@ def job_of(record: logging.LogRecord, now: float) -> Job:
     """The job that Snakemake announces."""
     fields = vars(record)
     rule, outputs = fields["rule_name"], [str(path) for path in fields["output"]]
-    # What will be metrics.jsonl is written under another name until the training is through.
-    curves = [Path(path).with_name(CURVE) for path in outputs if path.endswith("metrics.jsonl")]
+    # A training writes its curve beside its marker, under another name until it has ended.
+    curve = Path(outputs[0]).with_name(CURVE) if rule == "train" else None
     return Job(
         rule=rule,
         name=fields.get("rule_msg") or rule,
         kind=(rule, dict(fields["wildcards"]).get("dataset", "")),
         started=now,
-        curve=curves[0] if curves else None,
+        curve=curve,
     )
 
 
@@ -241,11 +243,15 @@ def steps_done(curve: Path) -> float:
 
 
 def tail(path: Path) -> list[str]:
-    """The last lines of a log."""
+    """The last lines of a log, or why it has none."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]
+        free = shutil.disk_usage(path.parent).free
     except OSError as error:
         return [f"({error.strerror})"]
+    if free < FULL:
+        lines.append(f"(the disk of {path.parent} is full: free some space)")
+    return lines or ["(empty)"]
 
 
 def duration(seconds: float) -> str:

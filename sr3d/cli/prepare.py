@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from sr3d.cli.arguments import Verbs
+from sr3d.cli.jobs import add_wait
 from sr3d.cli.scans import add_scan_options, reading_of
 from sr3d.config import DATASETS
 from sr3d.errors import InputError
+from sr3d.files import exclusive
 
 
 def add_prepare(verbs: Verbs, common: argparse.ArgumentParser) -> None:
@@ -21,6 +24,7 @@ def add_prepare(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     out = argparse.ArgumentParser(add_help=False, parents=[common])
     out.add_argument("--out", type=Path, required=True, metavar="DIR", help="prepared folder")
     out.add_argument("--workers", type=int, default=2, metavar="N", help="threads (2)")
+    add_wait(out)
 
     about = "Generate procedural rooms: no download, no licence."
     rooms = kinds.add_parser("synthetic", parents=[out], help=about, description=about)
@@ -141,7 +145,7 @@ def _prepare_rooms(args: argparse.Namespace) -> None:
     from sr3d.data.rooms.generate import prepare_rooms
     from sr3d.progress import Progress
 
-    with Progress("rooms", args.train + args.val) as progress:
+    with _alone(args), Progress("rooms", args.train + args.val) as progress:
         prepare_rooms(
             args.out,
             train=args.train,
@@ -216,10 +220,15 @@ def _read(args: argparse.Namespace, prepare: Callable[..., Any], **own: Any) -> 
 
     if args.workers < 1:
         raise InputError(f"--workers {args.workers}: must be 1 or more")
-    with Counter("scenes") as progress:
+    with _alone(args), Counter("scenes") as progress:
         how = HowTo(args.workers, args.keep_going, progress.update)
         prepare(out=args.out, scenes=args.scenes, append=args.append, how=how, **own)
     _say_prepared(args.out)
+
+
+def _alone(args: argparse.Namespace) -> AbstractContextManager[None]:
+    """Two processes that prepare into one folder would write into each other's files."""
+    return exclusive(args.out / "manifest.json", args.wait)
 
 
 def _say_prepared(out: Path) -> None:

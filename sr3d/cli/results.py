@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sr3d.cli.arguments import Verbs
+from sr3d.cli.jobs import add_done, add_wait
 from sr3d.config import DATASETS, did_you_mean
 from sr3d.errors import InputError
+from sr3d.markers import write_marker
 
 
 def add_evaluate(verbs: Verbs, common: argparse.ArgumentParser) -> None:
@@ -116,15 +118,21 @@ def add_track(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         help="where MLflow's users may put artefacts (results/mlartifacts)",
     )
     verb.add_argument("--tables", type=Path, metavar="FILE", help="tag settings with their tables")
+    add_wait(verb)
+    add_done(verb)
     verb.set_defaults(verb=_track)
 
 
 def _track(args: argparse.Namespace) -> None:
+    from sr3d.mlflow_store import store_path
     from sr3d.report.paper import shown_settings
     from sr3d.tracking import track
 
     shown = shown_settings(args.tables) if args.tables else None
-    report = track(args.results, args.store, args.artifacts, shown)
+    report = track(args.results, args.store, args.artifacts, shown, args.wait)
+    if args.done:
+        path = store_path(args.store)
+        write_marker(args.done, [path] if path else [])
     counts = ("created", "updated", "unchanged", "missing")
     told = [f"{getattr(report, name)} {name}" for name in counts if getattr(report, name)]
     print(f"{args.store}: runs {', '.join(told) or 'none'}")

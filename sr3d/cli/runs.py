@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from sr3d.cli.arguments import Verbs, add_overrides, overrides_of
+from sr3d.cli.jobs import add_run_options, mark_run, replacing, wait_for_others
 from sr3d.config import DATASETS
 
 
@@ -40,11 +41,13 @@ def add_train(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     )
     verb.add_argument("--workers", type=int, default=0, help="threads that load scenes ahead (0)")
     _add_device(verb)
+    add_run_options(verb)
     verb.set_defaults(verb=_train)
 
 
 def _train(args: argparse.Namespace) -> None:
     with _one_voice():
+        wait_for_others(args)
         overrides = overrides_of(args)
         from sr3d.runs import starting_config
 
@@ -68,8 +71,11 @@ def _train(args: argparse.Namespace) -> None:
                 resume_anyway=args.resume_anyway,
             )
             with torchrun_processes(args.device) as processes:
-                record = train(job, processes)
+                # Several processes cannot repeat a run that one of them refused.
+                alone = processes.count == 1
+                record = replacing(args, lambda: train(job)) if alone else train(job, processes)
         if processes.first:
+            mark_run(args, record)
             seconds, loss = record.wall_seconds, record.metrics["loss"]
             print(f"{args.out}: {seconds:.0f} s, last loss {loss:.3f}")
 
@@ -99,10 +105,12 @@ def add_test(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     verb.add_argument("--setting", metavar="NAME", help="its name in tables (the training's)")
     add_overrides(verb, "change how it is tested, e.g. test.nms=3d; nothing that was trained")
     _add_device(verb)
+    add_run_options(verb)
     verb.set_defaults(verb=_test)
 
 
 def _test(args: argparse.Namespace) -> None:
+    wait_for_others(args)
     with _device(args):
         from sr3d.evaluation import TestJob, test
 
@@ -116,7 +124,9 @@ def _test(args: argparse.Namespace) -> None:
             setting=args.setting,
             overrides=overrides_of(args),
         )
-        metrics = test(job).metrics
+        record = replacing(args, lambda: test(job))
+    mark_run(args, record)
+    metrics = record.metrics
     print(f"{args.out}: AP25 {metrics['AP25']:.1f}, AP50 {metrics['AP50']:.1f}")
 
 

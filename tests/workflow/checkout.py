@@ -67,7 +67,7 @@ class Checkout:
     def snakemake(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run snakemake; its stdout has stderr in it."""
         call = self.command(*arguments, **environment)
-        done = subprocess.run(**call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120)
+        done = subprocess.run(**call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600)
         assert isinstance(done, subprocess.CompletedProcess)
         return done
 

@@ -1,9 +1,11 @@
 """A stand-in for the `sr3d` command: writes what each verb declares, in milliseconds.
 
-Of `plan` it keeps what it is told on stdin.
+Runs are locked, recorded, marked and set aside by the package itself, so that a job finds a
+finished run as the real command does. Of `plan` it keeps what it is told on stdin.
 
-$STUB_CALLS is the file that its calls are appended to, one JSON list a line; $STUB_FAIL names a run
-(e.g. `sr3d/train1`) whose training fails half-way, and $STUB_HANG one that never ends.
+$STUB_CALLS is the file that its calls are appended to, one JSON list a line. $STUB_FAIL names a run
+(e.g. `sr3d/train1`) whose training fails half-way. $STUB_HANG names a training that stands still
+half-way, and ends as soon as the file `go` is in the working folder.
 """
 
 import itertools
@@ -12,6 +14,12 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
+
+from sr3d.files import digest, exclusive
+from sr3d.markers import write_marker
+from sr3d.records import SCHEMA_VERSION, RunRecord, read_run, write_run
+from sr3d.replaced import set_aside
 
 
 def option(name: str) -> str:
@@ -29,7 +37,16 @@ def wanted(variable: str, folder: Path) -> bool:
 
 def train() -> None:
     out = Path(option("--out"))
-    out.mkdir(parents=True, exist_ok=True)
+    with exclusive(out / "run.json", "--wait" in sys.argv):
+        other = (out / "run.json").exists() and read_run(out).config_digest != asked()
+        if other and "--replace" in sys.argv:
+            set_aside(out)
+        if not (out / "run.json").exists():
+            _train(out)
+    mark(out)
+
+
+def _train(out: Path) -> None:
     checkpoint = out / "last.ckpt"
     first = int(checkpoint.read_text()) if checkpoint.exists() else 0
     print(f"training from step {first}", flush=True)
@@ -42,12 +59,14 @@ def train() -> None:
                 (out / "model.safetensors").write_text("half")
                 if wanted("STUB_FAIL", out):
                     sys.exit("the stub fails on purpose")
-                if wanted("STUB_HANG", out):
-                    time.sleep(60)
+                end = time.monotonic() + 300
+                while wanted("STUB_HANG", out) and not Path("go").exists():
+                    assert time.monotonic() < end
+                    time.sleep(0.05)
     partial = out / "metrics.partial.jsonl"
     (out / "metrics.jsonl").write_bytes(partial.read_bytes())
     (out / "model.safetensors").write_text("whole")
-    (out / "run.json").write_text(json.dumps({"resumed_at": first}))
+    record(out, ("model.safetensors", "metrics.jsonl"), {"resumed_at": first})
     checkpoint.unlink(missing_ok=True)
     partial.unlink()
 
@@ -55,8 +74,35 @@ def train() -> None:
 def test() -> None:
     assert (Path(option("--run")) / "model.safetensors").read_text() == "whole"
     out = Path(option("--out"))
-    (out / "detections.npz").write_text("")
-    (out / "run.json").write_text("{}")
+    with exclusive(out / "detections.npz", "--wait" in sys.argv):
+        (out / "detections.npz").write_text("")
+        record(out, ("detections.npz",), {})
+    mark(out)
+
+
+def asked() -> str:
+    """What identifies a run: all that the command line says of its configuration."""
+    return digest(options("--set") if "--set" in sys.argv else [])
+
+
+def record(out: Path, files: tuple[str, ...], metrics: dict[str, int]) -> None:
+    facts: dict[str, Any] = dict.fromkeys(RunRecord.__dataclass_fields__, "")
+    facts |= {
+        "kind": sys.argv[1],
+        "setting": out.parts[-2],
+        "train": 0,
+        "config": {},
+        "config_digest": asked(),
+        "metrics": metrics,
+        "files": dict.fromkeys(files, ""),
+        "schema_version": SCHEMA_VERSION,
+    }
+    write_run(out, RunRecord(**facts))
+
+
+def mark(out: Path) -> None:
+    files = [out / name for name in read_run(out).files]
+    write_marker(Path(option("--done")), [out / "run.json"], files)
 
 
 def main() -> None:
@@ -86,7 +132,9 @@ def main() -> None:
             (out / "claims.md").write_text("")
             (out / "index.html").write_text("<p>a page</p>")
         case "track":
-            Path(option("--store").removeprefix("sqlite:///")).write_text("")
+            store = Path(option("--store").removeprefix("sqlite:///"))
+            store.write_text("tracked\n")
+            write_marker(Path(option("--done")), [store])
 
 
 main()

@@ -168,8 +168,8 @@ def test_the_real_tier_trains_sr3d_alone_on_two_kinds_of_scans(checkout: Checkou
     assert done.returncode == 0, done.stdout
     prepare = (
         "(sr3d prepare scannet --raw elsewhere/scans --meta elsewhere/scans/meta --out data/real"
-        " --scenes scene0000_00 && sr3d prepare mmdet3d --root elsewhere/scans --out data/real"
-        " --append --scenes scene0113_00)"
+        " --wait --scenes scene0000_00 && sr3d prepare mmdet3d --root elsewhere/scans"
+        " --out data/real --append --wait --scenes scene0113_00)"
     )
     assert prepare in done.stdout
     assert done.stdout.count("sr3d train ") == 1
@@ -183,9 +183,10 @@ def test_the_real_sunrgbd_tier_trains_on_the_frames_that_it_tests(checkout: Chec
     assert done.returncode == 0, done.stdout
     prepare = (
         "(sr3d prepare sunrgbd --raw elsewhere/frames --out data/real_sunrgbd"
-        " --scenes 000001 001712 && sr3d prepare mmdet3d --root elsewhere/frames --dataset sunrgbd"
+        " --wait --scenes 000001 001712"
+        " && sr3d prepare mmdet3d --root elsewhere/frames --dataset sunrgbd"
         " --infos val=elsewhere/frames/points/sunrgbd_000017_infos.pkl --out data/real_sunrgbd"
-        " --append --scenes 000017)"
+        " --append --wait --scenes 000017)"
     )
     assert prepare in done.stdout
     assert "--data data/real_sunrgbd --split val --setting sr3d --train 0" in done.stdout
@@ -196,12 +197,15 @@ def test_own_scans_are_prepared_as_told_and_trained_small_on_request(checkout: C
     config = ("tier=own_small", "raw={own: my scans}", "prepare_own=[--up, y, --val, '0.3']")
     done = checkout.snakemake("-n", "-p", "--config", *config)
     assert done.returncode == 0, done.stdout
-    prepare = "sr3d prepare folder --raw 'my scans' --out data/own --workers 2 --up y --val 0.3"
+    prepare = (
+        "sr3d prepare folder --raw 'my scans' --out data/own --workers 2 --wait --up y --val 0.3"
+    )
     assert prepare in done.stdout
     train = (
         "sr3d train --dataset own --data data/own --split train --setting sr3d --train 0 --seed 0"
         " --out results/own_small/own/sr3d/train0 --threads 1 --device cpu  --set"
-        " model=small train=small augment=small >"
+        " model=small train=small augment=small --replace --wait"
+        " --done results/own_small/own/sr3d/train0/done.json >"
     )
     assert train in done.stdout
     papers = checkout.snakemake("-n", "-p", "--config", "tier=own", "device=cuda")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from workflow.progress import Job, Progress, Tally, duration, steps_done, worth_reading
+from workflow.progress import Job, Progress, Tally, duration, steps_done, tail, worth_reading
 
 
 def write_curve(path: Path, step: int, steps: int) -> Path:
@@ -143,6 +144,17 @@ def test_it_follows_the_events_of_snakemake(
     assert "line 79" not in told
     progress.fail()
     assert f"failed: train a/b, training 1; its log: {log}" in capsys.readouterr().err
+
+
+def test_the_end_of_a_log_says_when_the_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "log"
+    log.write_text("")  # the job could not even write why it failed
+    assert tail(log) == ["(empty)"]
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, 0))
+    assert "full" in " ".join(tail(log))
+    assert tail(tmp_path / "absent") == ["(No such file or directory)"]
 
 
 def test_chatter_around_every_job_is_dropped() -> None:

@@ -13,8 +13,9 @@ from tests.workflow.checkout import Checkout
 SETTINGS = ("baseline", "sr3d")
 
 
-def run(folder: Path, cores: int) -> Path:
-    checkout = Checkout.make(folder, SETTINGS)
+def small(folder: Path, settings: tuple[str, ...]) -> Checkout:
+    """The workflow with the real command, one tiny training of each setting and one test."""
+    checkout = Checkout.make(folder, settings)
     (folder / "bin" / "sr3d").unlink()  # no stand-in: the command itself
     tiers = checkout.read("workflow/tiers.yaml")
     tiers["demo"] |= {
@@ -24,7 +25,12 @@ def run(folder: Path, cores: int) -> Path:
         "synthetic": {"train": 4, "val": 2, "points": 4000, "seed": 0},
     }
     checkout.edit("workflow/tiers.yaml", tiers)
-    targets = [f"results/synthetic/{name}/train0/test0/run.json" for name in SETTINGS]
+    return checkout
+
+
+def run(folder: Path, cores: int, settings: tuple[str, ...] = SETTINGS) -> Path:
+    checkout = small(folder, settings)
+    targets = [f"results/synthetic/{name}/train0/test0/done.json" for name in settings]
     done = checkout.snakemake("--cores", str(cores), *targets)
     assert done.returncode == 0, done.stdout
     return folder / "results" / "synthetic"

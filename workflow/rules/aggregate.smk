@@ -5,13 +5,7 @@ rule summarise:
     input:
         trainings=trainings_of,
         tests=collect(
-            rules.test.output.run,
-            train=range(EXPERIMENT["trainings"]),
-            test=range(EXPERIMENT["tests"]),
-            allow_missing=True,
-        ),
-        detections=collect(
-            rules.test.output.detections,
+            rules.test.output.done,
             train=range(EXPERIMENT["trainings"]),
             test=range(EXPERIMENT["tests"]),
             allow_missing=True,

@@ -10,6 +10,7 @@ from snakemake.exceptions import WorkflowError
 from sr3d.config import default_config
 from sr3d.errors import InputError
 from workflow.checking import check
+from workflow.markers import forget_stale
 
 
 def load(name: str) -> dict:
@@ -148,11 +149,11 @@ def check_overrides(dataset: str, setting: str) -> None:
 
 
 def trainings_of(wildcards) -> list[str]:
-    """The records of a setting's own trainings."""
+    """The markers of a setting's own trainings."""
     if not trains(wildcards.setting):
         return []
     folder = f"{EXPERIMENT['results']}/{wildcards.dataset}/{wildcards.setting}"
-    return [f"{folder}/train{train}/run.json" for train in range(EXPERIMENT["trainings"])]
+    return [f"{folder}/train{train}/done.json" for train in range(EXPERIMENT["trainings"])]
 
 
 def prepared_of(wildcards, input) -> list[str]:
@@ -222,6 +223,9 @@ if config["tier"].startswith("real") and "real_scans" not in config:
 
 for dataset, name in work():
     check_overrides(dataset, name)
+
+if workflow.is_main_process:
+    forget_stale(EXPERIMENT["results"])
 
 RAW = EXPERIMENT["raw"]
 REAL = config.get("real_scans", "")

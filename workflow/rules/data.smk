@@ -19,7 +19,7 @@ rule prepare_synthetic:
         "sr3d prepare synthetic --out {params.folder:q} {params.flavour}"
         " --train {params.rooms[train]} --val {params.rooms[val]}"
         " --points {params.rooms[points]} --seed {params.rooms[seed]}"
-        " --workers {threads} > {log:q} 2>&1"
+        " --workers {threads} --wait > {log:q} 2>&1"
 
 
 use rule prepare_synthetic as prepare_synthetic_rotated with:
@@ -87,7 +87,7 @@ rule prepare_scannet:
         "prepare ScanNet from its original scans"
     shell:
         "sr3d prepare scannet --raw {params.raw:q} --out {params.folder:q}"
-        " --workers {threads} > {log:q} 2>&1"
+        " --workers {threads} --wait > {log:q} 2>&1"
 
 
 rule prepare_sunrgbd:
@@ -108,7 +108,7 @@ rule prepare_sunrgbd:
         "prepare SUN RGB-D from its original files, boxes {params.labels}"
     shell:
         "sr3d prepare sunrgbd --raw {params.raw:q} --out {params.folder:q}"
-        " --labels {params.labels} --workers {threads} > {log:q} 2>&1"
+        " --labels {params.labels} --workers {threads} --wait > {log:q} 2>&1"
 
 
 use rule prepare_sunrgbd as prepare_sunrgbd_v1 with:
@@ -137,7 +137,7 @@ rule prepare_s3dis:
         "prepare S3DIS from its original rooms"
     shell:
         "sr3d prepare s3dis --raw {params.raw:q} --out {params.folder:q}"
-        " --workers {threads} > {log:q} 2>&1"
+        " --workers {threads} --wait > {log:q} 2>&1"
 
 
 # Scans that are added and labels that are mended ask for it by `--forcerun prepare_own`: whatever
@@ -158,7 +158,7 @@ rule prepare_own:
         "prepare your own scans"
     shell:
         "sr3d prepare folder --raw {params.raw:q} --out {params.folder:q}"
-        " --workers {threads} {params.told:q} > {log:q} 2>&1"
+        " --workers {threads} --wait {params.told:q} > {log:q} 2>&1"
 
 
 rule prepare_real:
@@ -177,9 +177,9 @@ rule prepare_real:
         "prepare a real scan, and append the clouds that mmdet3d prepared"
     shell:
         "(sr3d prepare scannet --raw {params.raw:q} --meta {params.raw:q}/meta"
-        " --out {params.folder:q} --scenes {params.scans:q}"
+        " --out {params.folder:q} --wait --scenes {params.scans:q}"
         " && sr3d prepare mmdet3d --root {params.raw:q}"
-        " --out {params.folder:q} --append --scenes {params.clouds:q}"
+        " --out {params.folder:q} --append --wait --scenes {params.clouds:q}"
         ") > {log:q} 2>&1"
 
 
@@ -199,7 +199,7 @@ rule prepare_real_sunrgbd:
     message:
         "prepare real frames, and append the clouds that mmdet3d prepared"
     shell:
-        "(sr3d prepare sunrgbd --raw {params.raw:q} --out {params.folder:q} --scenes {params.scans:q}"
+        "(sr3d prepare sunrgbd --raw {params.raw:q} --out {params.folder:q} --wait --scenes {params.scans:q}"
         " && sr3d prepare mmdet3d --root {params.raw:q} --dataset sunrgbd {params.infos:q}"
-        " --out {params.folder:q} --append --scenes {params.clouds:q}"
+        " --out {params.folder:q} --append --wait --scenes {params.clouds:q}"
         ") > {log:q} 2>&1"

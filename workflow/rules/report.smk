@@ -41,23 +41,24 @@ rule report:
         " > {log:q} 2>&1"
 
 
-# The one job that opens the store: SQLite does not survive parallel first writers. `update` keeps
-# the file while the job runs, because runs are updated in it and not written anew.
+# The one job that opens the store: SQLite does not survive parallel first writers. Runs are updated in
+# the store, so Snakemake must neither delete it nor bring an older one back: it knows the marker alone.
 rule track:
     input:
         summaries=summaries,
         tables="workflow/tables.yaml",
     output:
-        store=update("<results>/mlflow.db"),
+        done="<results>/mlflow.done.json",
     log:
         "<logs>/track.log",
     localrule: True
     conda:
         "../../envs/track.yaml"
     params:
-        results=subpath(output.store, parent=True),
+        results=subpath(output.done, parent=True),
     message:
         "write all runs to the MLflow store"
     shell:
-        "sr3d track --results {params.results:q} --store sqlite:///{output.store:q}"
-        " --tables {input.tables:q} --artifacts {params.results:q}/mlartifacts > {log:q} 2>&1"
+        "sr3d track --results {params.results:q} --store sqlite:///{params.results:q}/mlflow.db"
+        " --tables {input.tables:q} --artifacts {params.results:q}/mlartifacts"
+        " --wait --done {output.done:q} > {log:q} 2>&1"

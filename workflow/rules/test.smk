@@ -4,11 +4,9 @@
 rule test:
     input:
         data=manifest,
-        run=training("run.json"),
-        model=training("model.safetensors"),
+        training=training("done.json"),
     output:
-        run="<results>/{dataset}/{setting}/train{train}/test{test}/run.json",
-        detections="<results>/{dataset}/{setting}/train{train}/test{test}/detections.npz",
+        done="<results>/{dataset}/{setting}/train{train}/test{test}/done.json",
     log:
         "<logs>/{dataset}/{setting}/train{train}_test{test}.log",
     # Before the next training, so that a mistake shows after one training and not after all.
@@ -20,8 +18,8 @@ rule test:
         gpu=GPUS,
     params:
         data=subpath(input.data, parent=True),
-        training=subpath(input.run, parent=True),
-        folder=subpath(output.run, parent=True),
+        training=subpath(input.training, parent=True),
+        folder=subpath(output.done, parent=True),
         split=EXPERIMENT["test_split"],
         device=device,
         test_only=test_only,
@@ -30,4 +28,5 @@ rule test:
     shell:
         "sr3d test --run {params.training:q} --data {params.data:q} --test {wildcards.test}"
         " --out {params.folder:q} --split {params.split} --threads {threads}"
-        " --device {params.device} {params.test_only:q} > {log:q} 2>&1"
+        " --device {params.device} {params.test_only:q} --replace --wait --done {output.done:q}"
+        " > {log:q} 2>&1"

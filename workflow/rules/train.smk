@@ -1,14 +1,12 @@
-# One training. The checkpoint that an interrupted one resumes from lies beside these outputs and is
-# not declared, because Snakemake deletes the declared outputs of a failed job.
+# One training. Its results and its checkpoint lie beside the marker and are not declared, because
+# Snakemake deletes declared outputs: before a job starts, when it fails, after an interruption.
 
 
 rule train:
     input:
         data=manifest,
     output:
-        run="<results>/{dataset}/{setting}/train{train}/run.json",
-        metrics="<results>/{dataset}/{setting}/train{train}/metrics.jsonl",
-        model="<results>/{dataset}/{setting}/train{train}/model.safetensors",
+        done="<results>/{dataset}/{setting}/train{train}/done.json",
     log:
         "<logs>/{dataset}/{setting}/train{train}.log",
     conda:
@@ -18,7 +16,7 @@ rule train:
         gpu=GPUS,
     params:
         data=subpath(input.data, parent=True),
-        folder=subpath(output.run, parent=True),
+        folder=subpath(output.done, parent=True),
         split=EXPERIMENT["train_split"],
         seed=EXPERIMENT["seed"],
         overrides=overrides,
@@ -30,4 +28,5 @@ rule train:
         "sr3d train --dataset {wildcards.dataset} --data {params.data:q}"
         " --split {params.split} --setting {wildcards.setting} --train {wildcards.train}"
         " --seed {params.seed} --out {params.folder:q} --threads {threads}"
-        " --device {params.device} {params.loading:q} {params.overrides:q} > {log:q} 2>&1"
+        " --device {params.device} {params.loading:q} {params.overrides:q}"
+        " --replace --wait --done {output.done:q} > {log:q} 2>&1"

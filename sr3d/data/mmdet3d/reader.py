@@ -68,14 +68,14 @@ def prepare_mmdet3d(
         for scene in ids:
             cloud = root / "points" / known[scene].points
             read = partial(read_scene, cloud, known[scene], kind)
-            sources.append(Source(split, scene, (cloud,), read))
+            sources.append(Source(split, scene, (cloud, *files[split]), read))
     labels = "v2 unless mmdet3d was told otherwise" if kind.name == "sunrgbd" else "of the infos"
     writer = PreparedWriter(
         out,
         kind.name,
         kind.classes,
         kind.rotated,
-        f"{kind.name}, prepared by mmdet3d",
+        f"{kind.name}, prepared by mmdet3d" + (", yaw clockwise" if clockwise else ""),
         labels=labels,
         append=append,
     )

@@ -1,4 +1,4 @@
-"""What an interrupted preparation has done already, so that the same command goes on."""
+"""The scenes that a preparation wrote, so that the same command need not read them again."""
 
 from __future__ import annotations
 
@@ -70,11 +70,6 @@ class Journal:
         if self._file is not None:
             self._file.close()
             self._file = None
-
-    def remove(self) -> None:
-        """The preparation is complete."""
-        self.close()
-        self.path.unlink(missing_ok=True)
 
 
 def _line(value: dict[str, Any]) -> str:

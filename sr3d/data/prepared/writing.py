@@ -34,8 +34,9 @@ class PreparedWriter:
     replaced, the manifest that vouches for it goes. `append` keeps the scenes that the folder
     holds, and its manifest until `finish`; on a folder without one it changes nothing.
 
-    Scenes that are added with a stamp are noted in a journal: the writer of an interrupted
-    preparation, begun anew with the same arguments and the same code, can `adopt` them.
+    Scenes that are added with a stamp are noted in a journal, which stays. A later writer with the
+    same arguments and the same code can `adopt` them: after an interruption, and where a workflow
+    deleted the manifest of a whole set before it prepares the set again.
 
     Raises:
         InputError: `append` to a folder of another data set, or to one that was changed.
@@ -176,12 +177,12 @@ class PreparedWriter:
             code_version=f"{__version__} {code_version()['commit'] or ''}".strip(),
         )
         write_manifest(self.folder, manifest)
-        self._journal.remove()
+        self.close()
         self._clear(manifest)
         return manifest
 
     def close(self) -> None:
-        """Let go of the journal's file; an unfinished preparation can be gone on with."""
+        """Let go of the journal's file, which stays."""
         self._journal.close()
 
     def _clear(self, manifest: Manifest) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from sr3d.data.datasets import SYNTHETIC, SYNTHETIC_ROTATED
-from sr3d.data.parallel import one_torch_thread, threaded_map
 from sr3d.data.prepared import Manifest, PreparedWriter, read_manifest, verify
+from sr3d.data.readers.conversion import HowTo, Source, convert
+from sr3d.data.readers.published import Published
 from sr3d.data.rooms.furnish import Room, furnished_room
 from sr3d.data.rooms.scanner import Scan, View, scan
 from sr3d.data.rooms.shapes import rotation
@@ -153,28 +154,28 @@ def prepare_rooms(
     source = f"procedural rooms, seed {seed}, {points} points a room, generator {_generator()}"
     numbered = [("train", n) for n in range(train)]
     numbered += [("val", n) for n in range(VAL_FIRST, VAL_FIRST + val)]
-    manifest = _already_there(out, dataset.name, source, (train, val))
-    if manifest is None:
-        writer = PreparedWriter(out, dataset.name, dataset.classes, rotated, source, labels="exact")
-        rooms = threaded_map(
-            lambda item: numbered_room(item[1], seed, rotated, points), numbered, workers
-        )
-        with one_torch_thread(), closing(rooms):
-            for done, ((split, _), scene) in enumerate(zip(numbered, rooms, strict=True), start=1):
-                writer.add(split, scene)
-                if progress is not None:
-                    progress(done, len(numbered))
-        manifest = writer.finish()
-    elif progress is not None:
-        progress(len(numbered), len(numbered))
-    return manifest
+    if manifest := _already_there(out, dataset.name, source, (train, val)):
+        if progress is not None:
+            progress(len(numbered), len(numbered))
+        return manifest
+    writer = PreparedWriter(out, dataset.name, dataset.classes, rotated, source, labels="exact")
+    # A room comes from no file: what identifies it, the writer's `source` says.
+    rooms = [
+        Source(split, _room_id(n), (), partial(numbered_room, n, seed, rotated, points))
+        for split, n in numbered
+    ]
+    return convert(rooms, writer, Published(), "", HowTo(workers, progress=progress))
 
 
 def numbered_room(number: int, seed: int, rotated: bool, points: int) -> Scene:
     """Room `number` of the data set that `seed` begins."""
     state = np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)
     scene = generate_room(int(state[0]), rotated=rotated, points=points)
-    return replace(scene, id=f"room_{number:06d}")
+    return replace(scene, id=_room_id(number))
+
+
+def _room_id(number: int) -> str:
+    return f"room_{number:06d}"
 
 
 def _already_there(

@@ -130,6 +130,12 @@ def test_a_scene_without_boxes(root: Path) -> None:
     assert len(prepared(root).boxes) == 0
 
 
+def test_changed_infos_are_read_again_though_the_cloud_is_the_same(root: Path) -> None:
+    assert len(prepared(root).boxes) == 1
+    write_infos(root, "train", [{**info(), "instances": []}])
+    assert len(prepared(root).boxes) == 0
+
+
 def test_splits_order_and_progress(root: Path, tmp_path: Path) -> None:
     write_points(root, scene="b")
     write_points(root, scene="c")

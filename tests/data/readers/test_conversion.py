@@ -90,11 +90,37 @@ def test_what_was_read_before_a_failure_is_not_read_again(reader: Reader, out: P
     manifest = converted(reader, out)
     assert reader.read == ["d", "e", "f"]
     assert manifest.splits == {"train": list("abcdef")}
-    assert not (out / JOURNAL).exists()
     verify(out)
     at_once = converted(Reader(reader.folder, "abcefd"), out.with_name("at once"))
     assert [s.id for s in PreparedDataset(out, "train")] == list("abcdef")
     assert at_once.scenes["a"] == manifest.scenes["a"]
+
+
+def test_a_manifest_that_a_workflow_deleted_costs_no_reading(reader: Reader, out: Path) -> None:
+    converted(reader, out)
+    before = (out / MANIFEST).read_bytes()
+    (out / MANIFEST).unlink()
+    reader.read.clear()
+    converted(reader, out)
+    assert reader.read == []
+    assert (out / MANIFEST).read_bytes() == before
+    verify(out)
+
+
+def test_a_finished_set_is_brought_up_to_date_by_reading_what_changed(
+    reader: Reader, out: Path
+) -> None:
+    converted(reader, out)
+    (reader.folder / "c").write_text("3")
+    (reader.folder / "g").write_text("2")
+    reader.sources = [*reader.sources[1:], reader.source("g")]  # without a
+    reader.read.clear()
+    manifest = converted(reader, out)
+    assert reader.read == ["c", "g"]
+    assert manifest.splits == {"train": list("bcdefg")}
+    assert not (out / "points" / "a.npy").exists()
+    verify(out)
+    assert converted(reader, out.with_name("fresh")).digest() == manifest.digest()
 
 
 def test_the_result_is_that_of_an_uninterrupted_preparation(reader: Reader, out: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from sr3d.data.datasets import SYNTHETIC, SYNTHETIC_ROTATED
 from sr3d.data.prepared import PreparedDataset, verify
+from sr3d.data.rooms import generate
 from sr3d.data.rooms.generate import MIN_VISIBLE, build_room, generate_room, prepare_rooms
 from sr3d.data.scene import Scene, check_scene
 from sr3d.errors import InputError
@@ -129,6 +130,33 @@ def test_a_prepared_folder_is_reused_only_if_it_holds_the_same_set(tmp_path: Pat
     assert prepare_rooms(tmp_path, seed=1, **settings).digest() == first.digest()
     verify(tmp_path)
     assert prepare_rooms(tmp_path, seed=2, **settings).digest() != first.digest()
+
+
+def test_rooms_that_lie_in_the_folder_are_not_generated_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    make = generate.numbered_room
+
+    def counted(number: int, *rest: Any) -> Scene:
+        if len(made) == stop:
+            raise KeyboardInterrupt
+        made.append(number)
+        return make(number, *rest)
+
+    monkeypatch.setattr(generate, "numbered_room", counted)
+    settings: dict[str, Any] = {"train": 2, "val": 2, "seed": 1, "points": 1_000, "workers": 1}
+    stop = 3
+    with pytest.raises(KeyboardInterrupt):
+        prepare_rooms(tmp_path, **settings)
+    stop = 9
+    manifest = prepare_rooms(tmp_path, **settings)
+    assert len(made) <= 5  # the room that was being made when it stopped, at most, once more
+    before = len(made)
+    (tmp_path / "manifest.json").unlink()  # as a workflow does before it prepares again
+    assert prepare_rooms(tmp_path, **settings).digest() == manifest.digest()
+    assert len(made) == before
+    verify(tmp_path)
 
 
 def test_validation_rooms_do_not_change_with_the_number_of_training_rooms(tmp_path: Path) -> None:

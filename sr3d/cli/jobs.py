@@ -1,0 +1,72 @@
+"""Options for jobs of a workflow, which are started again after any kind of end."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from sr3d.errors import OtherRun
+from sr3d.files import exclusive
+from sr3d.markers import write_marker
+from sr3d.records import RUN_FILE, RunRecord
+from sr3d.replaced import set_aside
+
+
+def add_run_options(verb: argparse.ArgumentParser) -> None:
+    """`--replace`, `--wait` and `--done`."""
+    verb.add_argument(
+        "--replace",
+        action="store_true",
+        help="move a run with another configuration or other data to `replaced/`, beside the "
+        "folder, instead of refusing",
+    )
+    add_wait(verb)
+    add_done(verb)
+
+
+def add_wait(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--wait",
+        action="store_true",
+        help="if another process works there, wait for its end instead of refusing",
+    )
+
+
+def add_done(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--done",
+        type=Path,
+        metavar="FILE",
+        help="in the end, list there what was made; by it a workflow recognises a finished job",
+    )
+
+
+def wait_for_others(args: argparse.Namespace) -> None:
+    """With `--wait`, return when no other process works in `args.out`.
+
+    Call it before a GPU is leased: the other process may hold the last one. Of the processes that
+    torchrun starts, the first waits, and the others wait for the first.
+    """
+    if args.wait and os.environ.get("RANK", "0") == "0":
+        with exclusive(args.out / RUN_FILE, wait=True):
+            pass
+
+
+def replacing(args: argparse.Namespace, run: Callable[[], RunRecord]) -> RunRecord:
+    """The record that `run` returns. With `--replace`, another run is set aside."""
+    try:
+        return run()
+    except OtherRun:
+        if not args.replace:
+            raise
+        with exclusive(args.out / RUN_FILE, args.wait):
+            set_aside(args.out)
+        return run()
+
+
+def mark_run(args: argparse.Namespace, record: RunRecord) -> None:
+    """With `--done`, write the marker of a finished run."""
+    if args.done:
+        write_marker(args.done, [args.out / RUN_FILE], [args.out / name for name in record.files])

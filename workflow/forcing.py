@@ -1,0 +1,41 @@
+"""Runs that the user forces, by `--forcerun`, `--forceall` or `--force`.
+
+A job returns the finished run that it finds. So a run that is to be made again has to go first.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from snakemake.exceptions import WorkflowError
+
+from sr3d.errors import InputError
+from sr3d.files import exclusive
+from sr3d.records import RUN_FILE
+from sr3d.replaced import set_aside
+
+
+def set_forced_aside(workflow: Any, rules: tuple[str, ...]) -> None:
+    """Set the finished runs aside that the user forces to be made again.
+
+    rules: those whose jobs make a run, in the folder of their output, trainings first: their tests
+    go with them.
+
+    Raises:
+        WorkflowError: another process works in a run's folder.
+    """
+    if workflow.touch:  # no job will make a run again
+        return
+    settings = workflow.dag_settings
+    forced = set(settings.forcerun) | (set(settings.targets) if settings.forcetargets else set())
+    jobs = [job for job in workflow.dag.needrun_jobs() if job.rule.name in rules]
+    for job in sorted(jobs, key=lambda job: rules.index(job.rule.name)):
+        record = Path(job.output[0]).parent / RUN_FILE
+        chosen = settings.forceall or forced & {job.rule.name, *job.output}
+        if chosen and record.exists():
+            try:
+                with exclusive(record):
+                    set_aside(record.parent)
+            except InputError as error:
+                raise WorkflowError(str(error)) from None
