@@ -21,6 +21,7 @@ RUN_FILE = "run.json"
 METRICS_FILE = "metrics.jsonl"
 MODEL_FILE = "model.safetensors"
 DETECTIONS_FILE = "detections.npz"
+NO_RUNS = "name the folder above DATASET/SETTING/train0, or run `sr3d train` and `sr3d test` first"
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sr3d.errors import InputError
 from sr3d.files import exclusive
 from sr3d.progress import Progress
-from sr3d.records import find_runs
+from sr3d.records import NO_RUNS, find_runs
 from sr3d.report.paper import Shown
 from sr3d.tracked_runs import TrackedRun, setting_run, single_run
 
@@ -77,10 +77,13 @@ def track(
     tags.
 
     Raises:
-        InputError: an unreadable record, or a store that is locked, of another version or no
-            database.
+        InputError: no run, an unreadable record, or a store that is locked, of another version or
+            no database.
     """
+    _check_store(store)
     runs = find_runs(results)
+    if not runs:
+        raise InputError(f"{results}: holds no complete run; {NO_RUNS}")
     twice = [key for key, count in Counter(r.key for r in runs).items() if count > 1]
     if twice:
         raise InputError(f"{results}: two records say that they are {twice[0]}; delete the copy")
@@ -199,11 +202,14 @@ def _dataset(data: dict[str, Any]) -> DatasetInput:
     return DatasetInput(dataset, [InputTag("mlflow.data.context", split)])
 
 
+def _check_store(store: str) -> None:
+    if store.startswith("file:") or "://" not in store:
+        raise InputError(f"store '{store}': give a database, such as sqlite:///results/mlflow.db")
+
+
 @contextmanager
 def _open(store: str) -> Iterator[MlflowClient]:
     """A client of the store, without MLflow's talk; no second `track` gets one meanwhile."""
-    if store.startswith("file:") or "://" not in store:
-        raise InputError(f"store '{store}': give a database, such as sqlite:///results/mlflow.db")
     silenced = logging.root.manager.disable
     logging.disable(logging.ERROR)  # what goes wrong arrives as an exception
     try:
