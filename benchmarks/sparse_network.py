@@ -46,7 +46,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     points = torch.from_numpy(np.load(args.points)["points"]).float()
-    ours = sr3d.load("tr3d", dataset="scannet").train()
+    ours = sr3d.load("tr3d", dataset="scannet", untrained=True).train()
     xyz, colors = points[:, :3], points[:, 3:]
     voxels = voxelize([xyz], [colors], ours.config.voxel_size)
 

@@ -41,7 +41,7 @@ class Box(NamedTuple):
 
 BOXES = {
     "experiment": Box("experiment", "config.yaml", "file", (0.9, 5.6)),
-    "settings": Box("settings", "workflow/settings.yaml", "file", (2.8, 5.6)),
+    "settings": Box("settings", "sr3d/settings.yaml", "file", (2.8, 5.6)),
     "config": Box("configuration", "sr3d/config.py", "both", (4.7, 5.6)),
     "prepared": Box("prepared data", "sr3d/data/prepared", "file", (0.9, 4.2)),
     "scene": Box("scene", "sr3d/data/scene.py", "both", (2.8, 4.2)),

@@ -17,9 +17,10 @@ import tokenize
 import typing
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from sr3d.config import DATASETS, Config, default_config
+from sr3d.fields import range_of
 from sr3d.presets import PRESETS
 
 PAGE = Path(__file__).with_name("configuration.md")
@@ -32,11 +33,11 @@ _HEAD = """\
 
 Every key, its values, its default and what it means. Change one by its dotted name:
 
-    sr3d train … --set assigner.k=7 train.epochs=6
+    sr3d train … --set assigner.k=7 train.batch_size=8
     sr3d config --dataset sunrgbd --set augment=tr3d        # what a run would have
 
-A list is written `[8, 11]`. Values are checked for their type, names for being known, with the
-nearest known one in the message, and what no run can use is refused. Equations and tables are the
+A list is written `[8, 11]`. Every value is checked: its type, its range, and whether it goes with
+the others. A misspelt name is refused with the nearest known one. Equations and tables are the
 paper's; [readings](readings.md) says why a default is what it is. Folders, devices and threads are
 no configuration: `sr3d train --help`.
 
@@ -48,8 +49,9 @@ _PRESETS = """\
 ## Presets
 
 `--set model=NAME`, `train=NAME` and `augment=NAME` set the whole of their group, and what cannot go
-without. Later assignments win: `--set train=tr3d train.epochs=6`. Below is what each changes of the
-defaults of a data set.
+without. Presets come first, then what differs from them: `--set train=tr3d train.batch_size=8`. A
+preset after a value that it would replace is refused. Below is what each changes of the defaults
+of a data set.
 
 """
 
@@ -75,7 +77,7 @@ def _doc(group: type) -> str:
 
 
 def _table(prefix: str, group: type) -> str:
-    comments, hints = comments_of(group), typing.get_type_hints(group)
+    comments, hints = comments_of(group), typing.get_type_hints(group, include_extras=True)
     fields = [name for name, hint in hints.items() if not dataclasses.is_dataclass(hint)]
     rows = [["key", "values", "default", "elsewhere", "meaning"], ["---"] * 5]
     for field in fields:
@@ -105,12 +107,22 @@ def comments_of(group: type) -> dict[str, str]:
 
 def _values(hint: Any) -> str:
     """What may be written, in words."""
+    if (allowed := range_of(hint)) is not None:
+        return f"{_kind(hint)} {allowed}"
+    return _kind(hint)
+
+
+def _kind(hint: Any) -> str:
+    """The type of a field in words, without its range."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in args)
+    if origin is Annotated:
+        return _kind(args[0])
     kinds = {int: "whole number", float: "number", bool: "`true`, `false`", str: "text"}
     if origin is tuple:
-        several = {int: "whole numbers", float: "numbers", str: "names"}[args[0]]
+        item = typing.get_args(args[0])[0] if typing.get_origin(args[0]) is Annotated else args[0]
+        several = {int: "whole numbers", float: "numbers", str: "names"}[item]
         return several if args[-1] is Ellipsis else f"{len(args)} {several}"
     return kinds[hint]
 

@@ -35,19 +35,31 @@ def load(
     dataset: str | None = None,
     checkpoint: str | Path | None = None,
     device: str = "cpu",
+    untrained: bool = False,
 ) -> Detector[Any]:
     """A detector in evaluation mode.
 
     name: a file of weights (`.safetensors` of ours; `.pth` of mmdetection3d or SamsungLabs); the
     folder of a training; `sr3d_rooms`, a small SR3D that comes with the package, trained on
     procedural rooms (see its card in `sr3d/pretrained`); or a network, `sr3d` or `tr3d` (the same,
-    trained differently) or `fcaf3d`, with the weights of `checkpoint`, or random ones from seed 0.
-    dataset: whose classes and box coding, where nothing tells them; of random weights, `scannet`.
+    trained differently) or `fcaf3d`, with the weights of `checkpoint`.
+    dataset: whose classes and box coding, if the weights do not say; of an untrained network,
+    `scannet` by default.
+    untrained: give the network of that name with random weights, from seed 0. Its boxes mean
+    nothing.
 
     Raises:
-        InputError: unknown name or data set, or weights that do not fit.
+        InputError: unknown name or data set, no weights, or weights that do not fit.
     """
-    return find_source(name, dataset, checkpoint).detector().to(device).eval()
+    source = find_source(name, dataset, checkpoint)
+    if source.checkpoint is None and not untrained:
+        raise InputError(
+            f"{name}: is a network without weights; name a training's folder, a file of weights or "
+            f"{PRETRAINED_MODELS[0]}, or pass untrained=True for random weights"
+        )
+    if source.checkpoint is not None and untrained:
+        raise InputError(f"{name}: has weights; leave out untrained=True")
+    return source.detector().to(device).eval()
 
 
 @dataclass(frozen=True)

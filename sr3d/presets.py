@@ -104,9 +104,12 @@ def _small(dataset: str, scenes: int, rotated: bool) -> Values:
 
 
 def _repeat(name: str, dataset: str, scenes: int) -> int:
-    """How often an epoch goes through the scenes: as published, or more often if these are few."""
+    """How often an epoch goes through the scenes: as published, or more often if these are few.
+
+    A data set that no paper trains on takes ScanNet's number.
+    """
     least = -(-_OWN_EPOCH // scenes) if scenes else 1
-    return max(_REPEAT[name][dataset], least)
+    return max(_REPEAT[name].get(dataset, _REPEAT[name]["own"]), least)
 
 
 def _train(name: str, dataset: str, scenes: int) -> dict[str, Any]:
@@ -148,7 +151,7 @@ def _augment(name: str, dataset: str) -> dict[str, Any]:
         case "fcaf3d", ("scannet" | "s3dis" | "own"):
             return {"sample_count": 100_000, "scale": [0.9, 1.1]}
         case "fcaf3d", _:
-            return dataset_values(dataset)["augment"]
+            return dataset_values(dataset).get("augment", {})
     return {}
 
 

@@ -23,6 +23,7 @@ METRICS_FILE = "metrics.jsonl"
 MODEL_FILE = "model.safetensors"
 DETECTIONS_FILE = "detections.npz"
 _AGAIN = "repeat the run with its `sr3d train` or `sr3d test` command"
+NO_RUNS = "name the folder above DATASET/SETTING/train0, or run `sr3d train` and `sr3d test` first"
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from sr3d.errors import InputError
 from sr3d.files import digest
 from sr3d.mlflow_store import open_store
 from sr3d.progress import Progress
-from sr3d.records import find_runs
+from sr3d.records import NO_RUNS, find_runs
 from sr3d.report.paper import Shown
 from sr3d.tracked_runs import TrackedRun, setting_run, single_run
 
@@ -69,9 +69,11 @@ def track(
     tags. wait: for another process that tracks into the store, instead of refusing.
 
     Raises:
-        InputError: an unreadable record, or a store that `open_store` refuses.
+        InputError: no run, an unreadable record, or a store that `open_store` refuses.
     """
     runs = find_runs(results)
+    if not runs:
+        raise InputError(f"{results}: holds no complete run; {NO_RUNS}")
     twice = [key for key, count in Counter(r.key for r in runs).items() if count > 1]
     if twice:
         raise InputError(f"{results}: two records say that they are {twice[0]}; delete the copy")

@@ -80,7 +80,7 @@ def test_the_module_is_the_command() -> None:
         (["prepare", "s3dis", "--raw", "nowhere", "--out", "o"], "nowhere"),
         (["prepare", "mmdet3d", "--root", "nowhere", "--out", "o"], "--infos and --dataset"),
         (["prepare", "mmdet3d", "--root", ".", "--out", "o", "--infos", "x.pkl"], "SPLIT=FILE"),
-        (["prepare", "s3dis", "--raw", ".", "--out", "o", "--workers", "0"], "--workers 0"),
+        (["prepare", "s3dis", "--raw", ".", "--out", "o", "--workers", "0"], "--workers"),
         (["download", "scannet", "--out", "scans"], "ScanNet_TOS.pdf"),
         (["inspect", "data", "nowhere"], "nowhere/manifest.json: no such file"),
         (["export", "mmdet3d", "--data", "nowhere", "--out", "o"], "nowhere/manifest.json"),
@@ -131,7 +131,10 @@ def test_the_whole_chain_by_hand(
     for i in range(2):
         run = setting / f"train{i}"
         words = ["train", "--dataset", "synthetic", *common, "--out", str(run), "--train", str(i)]
-        assert main([*words, "--set", *TINY, "train.epochs=1", "--seed", "3"]) == 0
+        assert (
+            main([*words, "--set", *TINY, "train.epochs=1", "train.milestones=[]", "--seed", "3"])
+            == 0
+        )
         for j in range(2):
             out = str(run / f"test{j}")
             assert main(["test", "--run", str(run), *common, "--out", out, "--test", str(j)]) == 0
@@ -202,7 +205,7 @@ def test_prepare_look_and_export_by_hand(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("train --dataset synthetic --data {rooms} --out {out} --train -1", "must be zero or more"),
+        ("train --dataset synthetic --data {rooms} --out {out} --train -1", "--train"),
         (
             "report --results {out}/nowhere --tables {tables} --out {out}/r",
             "no such folder of results",

@@ -184,8 +184,7 @@ def test_a_scan_is_no_precision(words: list[str], precision: str | None) -> None
 
 
 def test_an_unknown_precision_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(["detect", "a.ply", "--compile=fp8"])
+    assert main(["detect", "a.ply", "--compile=fp8"]) == 2
     assert "'fp8'" in capsys.readouterr().err
 
 
@@ -235,8 +234,8 @@ def test_a_training_and_its_weights_tell_everything(tmp_path: Path) -> None:
         ("none.ply --model sr3d", "none.ply: no such file"),
         ("", "name scans or folders"),
         ("a.ply --demo", "name scans or folders"),
-        ("a.ply --score-thr 2", "--score-thr 2"),
-        ("a.ply --columns 2", "--columns 2"),
+        ("a.ply --score-thr 2", "--score-thr"),
+        ("a.ply --columns 2", "--columns"),
         ("a.ply --up q", "--up q: take x"),
         ("a.ply --unit km", "--unit km: take m"),
         ("a.ply --boxes b.stl", "must end in .ply or .obj"),

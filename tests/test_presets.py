@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Any
 
 import pytest
@@ -118,11 +119,36 @@ def test_a_small_fcaf3d_is_that_of_the_rooms_on_any_data(dataset: str) -> None:
 
 def test_a_preset_replaces_its_group_and_later_overrides_win() -> None:
     before = default_config("scannet").with_overrides(["model.neck_channels=9", "train.lr=5"])
-    after = before.with_overrides(["model=tr3d", "train=tr3d", "train.epochs=3"])
+    after = before.with_overrides(["model=tr3d", "train=tr3d", "train.epochs=30"])
     assert after.model == ModelConfig()
-    assert (after.train.lr, after.train.epochs) == (1e-3, 3)
-    there_and_back = default_config("scannet").with_overrides(["model=fcaf3d", "model=tr3d"])
-    assert there_and_back.model == ModelConfig()
+    assert (after.train.lr, after.train.epochs) == (1e-3, 30)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "replaced"),
+    [
+        (["model.voxel_size=0.02", "model=fcaf3d"], "model.voxel_size=0.02"),
+        (["assigner.name=tr3d", "model=fcaf3d"], "assigner.name=tr3d"),
+        (["test.sample_count=7", "model=fcaf3d"], "test.sample_count=7"),
+        (["train.lr=1", "augment=tr3d", "train=tr3d"], "train.lr=1"),
+        (["train=small", "train=tr3d"], "train=small"),
+        (["model=fcaf3d", "model=tr3d"], "model=fcaf3d"),
+    ],
+)
+def test_a_preset_replaces_nothing_that_was_given_before_it(
+    overrides: list[str], replaced: str
+) -> None:
+    with pytest.raises(InputError) as error:
+        default_config("scannet").with_overrides(overrides)
+    assert {overrides[-1], replaced} <= {*re.split(r"[ ,;:]+", str(error.value))}
+
+
+def test_a_preset_may_come_after_what_it_leaves_as_it_is() -> None:
+    config = default_config("scannet").with_overrides
+    same = ["model.voxel_size=0.01", "train.lr=2", "model=fcaf3d", "model=fcaf3d"]
+    assert config(same) == config(["model=fcaf3d", "train.lr=2"])
+    again = config(["train=tr3d", "train.lr=2"]).with_overrides(["train=tr3d"])
+    assert again == config(["train=tr3d"])  # it replaces what a configuration had
 
 
 @pytest.mark.parametrize(
@@ -137,8 +163,8 @@ def test_a_preset_replaces_its_group_and_later_overrides_win() -> None:
         (["model=fcaf3d", "model.planes=[8]"], "must be two to four numbers"),
         (["model=fcaf3d", "model.planes=[8, 8]"], "must be as many numbers as model.planes"),
         (["model.planes=[8, 8]"], "must be four numbers"),
-        (["model.pts_prune=0"], "must be at least 1"),
-        (["assigner.fcaf3d_top=0"], "must be at least 1"),
+        (["model.pts_prune=0"], "model.pts_prune=0: must be"),
+        (["assigner.fcaf3d_top=0"], "assigner.fcaf3d_top=0: must be"),
     ],
 )
 def test_what_does_not_go_together_gets_one_sentence(overrides: list[str], message: str) -> None:

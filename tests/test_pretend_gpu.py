@@ -180,7 +180,7 @@ def test_a_training_and_its_test_from_end_to_end(
     network: str, rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     thin = THIN if network == "tr3d" else [f"{name}=fcaf3d" for name in PRESETS] + THIN_FCAF3D
-    overrides = [*thin, "train.epochs=2", "train.repeat=1"]
+    overrides = [*thin, "train.epochs=2", "train.milestones=[]", "train.repeat=1"]
     config = default_config("synthetic").with_overrides(overrides)
 
     def run(device: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from sr3d.config import default_config
 from sr3d.records import RunRecord, train_seed
@@ -34,6 +33,7 @@ from sr3d.report.scene_draws import DRAWS, THRESHOLDS
 from sr3d.report.summary import summarise_runs
 from sr3d.report.tables import raw_numbers
 from sr3d.report.verdicts import Judgement, Verdict, judge
+from sr3d.settings import read_settings
 
 HERE = Path(__file__).parent
 WORKFLOW = HERE.parents[1] / "workflow"
@@ -120,10 +120,10 @@ def _is_told(one: Judgement) -> bool:
 
 def _records(rows: Sequence[Mapping[str, str]]) -> Iterator[RunRecord]:
     """The evaluation runs, and before those of a training run what is known of itself."""
-    settings = yaml.safe_load((WORKFLOW / "settings.yaml").read_text(encoding="utf-8"))
+    settings = read_settings()
     trained = set()
     for row in rows:
-        tests_of = settings[row["setting"]].get("tests_of")
+        tests_of = settings[row["setting"]].tests_of
         key = row["setting"], row["train"]
         if tests_of is None and key not in trained:
             trained.add(key)

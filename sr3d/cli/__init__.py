@@ -54,16 +54,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; 0 on success, 2 on bad input (told in one sentence), 130 when interrupted."""
     _say_what_is_logged()
     words = sys.argv[1:] if argv is None else list(argv)
-    args = _parser().parse_args(words, argparse.Namespace(words=words))
+    debug = "--debug" in words
     try:
+        args = _parser().parse_args(words, argparse.Namespace(words=words))
         args.verb(args)
     except InputError as error:
-        return _fail(args, str(error), 2)
+        return _fail(debug, str(error), 2)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        return _fail(args, f"{place}{error.strerror or error}", 2)
+        return _fail(debug, f"{place}{error.strerror or error}", 2)
     except KeyboardInterrupt:
-        return _fail(args, "interrupted; repeat the command to resume", 130)
+        return _fail(debug, "interrupted; repeat the command to resume", 130)
     return 0
 
 
@@ -80,8 +81,8 @@ class _Stderr(logging.Handler):
         print(f"sr3d: {record.getMessage()}", file=sys.stderr)
 
 
-def _fail(args: argparse.Namespace, message: str, code: int) -> int:
-    if args.debug:
+def _fail(debug: bool, message: str, code: int) -> int:
+    if debug:
         raise
     with suppress(OSError):  # a log on a full disk; the exit code tells what it can
         print(f"sr3d: {message}", file=sys.stderr)
@@ -89,7 +90,7 @@ def _fail(args: argparse.Namespace, message: str, code: int) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = VerbParser(
         prog="sr3d", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"sr3d {__version__}")

@@ -6,20 +6,27 @@ import argparse
 import json
 import os
 
-from sr3d.cli.arguments import Verbs, add_overrides, overrides_of
+from sr3d.cli.arguments import Verbs, add_overrides, add_setting, overrides_of
 from sr3d.config import DATASETS, default_config
+from sr3d.settings import configure, read_settings
 
 
 def add_config(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     about = "Every key of the configuration with its value; the defaults are the paper's."
     verb = verbs.add_parser("config", parents=[common], help=about, description=about)
     verb.add_argument("--dataset", default="scannet", metavar="NAME", help=", ".join(DATASETS))
+    add_setting(verb, "of this row of the paper's tables")
     add_overrides(verb, "with these changes")
     verb.set_defaults(verb=_config)
 
 
 def _config(args: argparse.Namespace) -> None:
-    config = default_config(args.dataset).with_overrides(overrides_of(args))
+    config, overrides = default_config(args.dataset), overrides_of(args)
+    if args.setting:
+        settings = read_settings(args.settings)
+        config = configure(settings, args.setting, config, overrides).config
+    else:
+        config = config.with_overrides(overrides)
     for name, value in config.flat().items():
         print(f"{name}={json.dumps(value)}")
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sr3d.errors import InputError
+from sr3d.ranges import Range
 
 Verbs = argparse._SubParsersAction  # argparse has no public name for it
 
@@ -21,6 +25,10 @@ class VerbParser(argparse.ArgumentParser):
 
     signed: tuple[str, ...] = ()
     optional: Mapping[str, tuple[str, ...]] = {}
+
+    def error(self, message: str) -> Any:
+        """Refuse wrong arguments in one sentence, as every other wrong input."""
+        raise InputError(f"{message}; `{self.prog} --help` lists the arguments")
 
     def parse_known_args(
         self, args: Iterable[str] | None = None, namespace: Any = None
@@ -45,6 +53,47 @@ class VerbParser(argparse.ArgumentParser):
                 yield f"{word}={value}"
             else:
                 yield from (word, value)
+
+
+N = TypeVar("N", int, float)
+
+
+def whole(low: int = 0, high: int = 1_000_000) -> Callable[[str], int]:
+    """The type of an argument that is a whole number from `low` to `high`, such as 1000 or 1e3."""
+    return _number(int, "a whole number", Range(low, high))
+
+
+def real(low: float, high: float, above: bool = False) -> Callable[[str], float]:
+    """The type of an argument that is a number from `low` to `high`. above: without `low`."""
+    return _number(float, "a number", Range(low, high, above))
+
+
+def _number(kind: type[N], name: str, allowed: Range) -> Callable[[str], N]:
+    def read(text: str) -> N:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not allowed.holds(value) or kind(value) != value:
+            raise argparse.ArgumentTypeError(f"expected {name} {allowed}, got '{text}'")
+        return kind(value)
+
+    return read
+
+
+# Seeds of training 999 and of evaluation 998 are the last before those of the next base seed begin.
+TRAINING, EVALUATION, SEED = whole(0, 999), whole(0, 998), whole(0, 2**32 - 1)
+THREADS, WORKERS, COUNT = whole(1, 1024), whole(0, 1024), whole(1, 1_000_000)
+
+
+def add_setting(verb: argparse.ArgumentParser, about: str) -> None:
+    verb.add_argument("--setting", metavar="NAME", help=about)
+    verb.add_argument(
+        "--settings",
+        type=Path,
+        metavar="FILE",
+        help="your own settings beside the package's (YAML)",
+    )
 
 
 def add_overrides(verb: argparse.ArgumentParser, about: str) -> None:

@@ -7,34 +7,31 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sr3d.cli.arguments import Verbs, add_compile, add_overrides, overrides_of
+from sr3d.cli.arguments import (
+    COUNT,
+    THREADS,
+    Verbs,
+    add_compile,
+    add_overrides,
+    add_setting,
+    overrides_of,
+    whole,
+)
 from sr3d.config import DATASETS, Config, config_from_dict, default_config
 from sr3d.errors import InputError
+from sr3d.settings import configure, read_settings, recognise
 
 if TYPE_CHECKING:
     from sr3d.benchmarking.benchmark import Plan
     from sr3d.benchmarking.sources import Source
 
-# The published detectors, as workflow/settings.yaml has them; any other setting is one of these
-# with --set.
-SETTINGS = {
-    "sr3d": [],
-    "tr3d": [
-        "assigner.name=tr3d",
-        "loss.cls=focal",
-        "loss.rotated_diou=legacy",
-        "augment=tr3d",
-        "train=tr3d",
-    ],
-    "fcaf3d": ["model=fcaf3d", "augment=fcaf3d", "train=fcaf3d"],
-}
 _BATCH_ON_CPU = 2
 
 
 def add_benchmark(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     about = "Latency of a scene, its stages, memory, training steps, growth with the size."
     verb = verbs.add_parser("benchmark", parents=[common], help=about, description=about)
-    verb.add_argument("--setting", metavar="NAME", help=f"{', '.join(SETTINGS)} (sr3d)")
+    add_setting(verb, "sr3d, tr3d, fcaf3d or another row of the paper's tables (what --set makes)")
     verb.add_argument(
         "--dataset", metavar="NAME", help=f"{', '.join(DATASETS)} (that of --data, else scannet)"
     )
@@ -45,24 +42,24 @@ def add_benchmark(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     verb.add_argument("--data", type=Path, metavar="DIR", help="prepared folder (rooms, made here)")
     verb.add_argument("--split", default="val", help="whose scenes, of --data (val)")
     verb.add_argument("--scan", type=Path, metavar="FILE", help="a scan: .npy, .npz, .bin or .ply")
-    verb.add_argument("--scenes", type=int, default=4, metavar="N", help="how many (4)")
-    verb.add_argument("--repeats", type=int, metavar="N", help="of each scene (5; 25 on a GPU)")
+    verb.add_argument("--scenes", type=COUNT, default=4, metavar="N", help="how many (4)")
+    verb.add_argument("--repeats", type=COUNT, metavar="N", help="of each scene (5; 25 on a GPU)")
     verb.add_argument("--train", action="store_true", help="measure training steps too")
     verb.add_argument(
-        "--batch", type=int, metavar="N",
+        "--batch", type=whole(1, 10_000), metavar="N",
         help=f"scenes a step (the configuration's, on a CPU at most {_BATCH_ON_CPU})",
     )  # fmt: skip
     verb.add_argument(
-        "--points", nargs="+", default=[], metavar="N",
+        "--points", nargs="+", type=whole(1, 1_000_000_000), default=[], metavar="N",
         help="also floors of so many points, e.g. 1e4 1e5 1e6: rooms side by side",
     )  # fmt: skip
     verb.add_argument(
-        "--boxes", nargs="+", default=[], metavar="N",
+        "--boxes", nargs="+", type=whole(1, 10_000_000), default=[], metavar="N",
         help="also with the N best boxes kept for NMS, e.g. 300 1000 3000 (test.nms_pre)",
     )  # fmt: skip
     add_compile(verb)
     verb.add_argument("--device", default="cpu", metavar="NAME", help="cpu or cuda (cpu)")
-    verb.add_argument("--threads", type=int, default=1, metavar="N", help="CPU threads (1)")
+    verb.add_argument("--threads", type=THREADS, default=1, metavar="N", help="CPU threads (1)")
     verb.add_argument("--json", type=Path, metavar="FILE", help="write all of it there")
     verb.set_defaults(verb=_benchmark)
 
@@ -87,10 +84,6 @@ def _benchmark(args: argparse.Namespace) -> None:
 
 
 def _check(args: argparse.Namespace) -> None:
-    for name in ("threads", "scenes", "repeats", "batch"):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            raise InputError(f"--{name} {value}: must be 1 or more")
     if args.run and (args.setting or args.dataset):
         raise InputError("--run: knows its setting and data set; leave out --setting and --dataset")
     if args.data and args.scan:
@@ -116,8 +109,8 @@ def _plan(args: argparse.Namespace) -> Plan:
         source=_source(args, config.dataset),
         repeats=args.repeats or (5 if args.device == "cpu" else 25),
         batch=batch if args.train else None,
-        points=[_count("points", text) for text in args.points],
-        candidates=[_count("boxes", text) for text in args.boxes],
+        points=args.points,
+        candidates=args.boxes,
         command=shlex.join(["sr3d", *args.words]),
     )
 
@@ -131,11 +124,13 @@ def _setting(args: argparse.Namespace) -> tuple[str, Config]:
 
         training = read_run(args.run)
         return training.setting, test_config(config_from_dict(training.config), overrides)
-    name = args.setting or "sr3d"
-    if name not in SETTINGS:
-        known = ", ".join(SETTINGS)
-        raise InputError(f"--setting {name}: take {known}, and --set for what differs from them")
-    return name, _default(args).with_overrides([*SETTINGS[name], *overrides])
+    settings, start = read_settings(args.settings), _default(args)
+    chosen = (
+        configure(settings, args.setting, start, overrides)
+        if args.setting
+        else recognise(settings, start, overrides)
+    )
+    return chosen.name, chosen.config
 
 
 def _default(args: argparse.Namespace) -> Config:
@@ -157,13 +152,3 @@ def _source(args: argparse.Namespace, dataset: str) -> Source:
     if args.data:
         return PreparedScenes(dataset, args.data, args.split, args.scenes)
     return Rooms(dataset, args.scenes)
-
-
-def _count(name: str, text: str) -> int:
-    try:
-        count = float(text)
-    except ValueError:
-        count = 0
-    if not 1 <= count <= 1e9:
-        raise InputError(f"--{name} {text}: give numbers such as 10000 or 1e6")
-    return int(count)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sr3d.cli.arguments import Verbs
+from sr3d.cli.arguments import Verbs, whole
 
 
 def add_download(verbs: Verbs, common: argparse.ArgumentParser) -> None:
@@ -29,7 +29,9 @@ def add_download(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         "--accept-terms", action="store_true", help="you have signed ScanNet's terms of use"
     )
     scannet.add_argument("--scenes", nargs="+", metavar="ID", help="only these; default all")
-    scannet.add_argument("--parallel", type=int, default=4, metavar="N", help="scans at a time (4)")
+    scannet.add_argument(
+        "--parallel", type=whole(1, 16), default=4, metavar="N", help="scans at a time (4)"
+    )
     scannet.set_defaults(verb=_download_scannet)
 
     about = "SUN RGB-D: images, boxes of both versions, split."

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sr3d.cli.arguments import Verbs, add_compile
+from sr3d.cli.arguments import Verbs, add_compile, real
 from sr3d.cli.scans import add_scan_options, reading_of
 from sr3d.config import DATASETS
 from sr3d.errors import InputError
@@ -45,7 +45,7 @@ def add_detect(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         help="where each scan gets its JSON file (detections)",
     )  # fmt: skip
     outputs.add_argument(
-        "--score-thr", type=float, default=0.3, metavar="S", help="least score of a box (0.3)"
+        "--score-thr", type=real(0, 1), default=0.3, metavar="S", help="least score of a box (0.3)"
     )
     outputs.add_argument(
         "--keep-duplicates", action="store_true",
@@ -105,8 +105,6 @@ def _detect(args: argparse.Namespace) -> None:
 def _check(args: argparse.Namespace) -> None:
     if bool(args.scans) == args.demo:
         raise InputError("SCAN: name scans or folders of them; or --demo alone, for a room")
-    if not 0 <= args.score_thr <= 1:
-        raise InputError(f"--score-thr {args.score_thr:g}: must lie in 0 to 1")
     for option, name, kinds in (
         ("--boxes", args.boxes, (".ply", ".obj")),
         ("--view", args.view, (".html",)),

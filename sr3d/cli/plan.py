@@ -6,8 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from sr3d.cli.arguments import Verbs
-from sr3d.errors import InputError
+from sr3d.cli.arguments import Verbs, real
 
 
 def add_plan(verbs: Verbs, common: argparse.ArgumentParser) -> None:
@@ -17,7 +16,7 @@ def add_plan(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     verb.add_argument("--json", action="store_true", help="print JSON")
     verb.add_argument(
         "--seconds",
-        type=float,
+        type=real(0, 1e6, above=True),
         default=30.0,
         metavar="S",
         help="for each measurement (30); one step or scene is always made",
@@ -34,8 +33,6 @@ def _plan(args: argparse.Namespace) -> None:
     from sr3d.gpu_lease import lease_gpu
     from sr3d.planning.experiment import read_experiment
 
-    if not args.seconds > 0:
-        raise InputError(f"--seconds {args.seconds}: must be positive")
     experiment = read_experiment(args.experiment)
     # A GPU is leased before PyTorch looks for one.
     with lease_gpu("cpu" if args.assume else experiment.device):

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from sr3d.cli.arguments import Verbs
+from sr3d.cli.arguments import COUNT, SEED, Verbs, real, whole
 from sr3d.cli.jobs import add_wait
 from sr3d.cli.scans import add_scan_options, reading_of
 from sr3d.config import DATASETS
@@ -23,15 +23,17 @@ def add_prepare(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     )
     out = argparse.ArgumentParser(add_help=False, parents=[common])
     out.add_argument("--out", type=Path, required=True, metavar="DIR", help="prepared folder")
-    out.add_argument("--workers", type=int, default=2, metavar="N", help="threads (2)")
+    out.add_argument("--workers", type=whole(1, 1024), default=2, metavar="N", help="threads (2)")
     add_wait(out)
 
     about = "Generate procedural rooms: no download, no licence."
     rooms = kinds.add_parser("synthetic", parents=[out], help=about, description=about)
-    rooms.add_argument("--train", type=int, default=160, metavar="N", help="training rooms (160)")
-    rooms.add_argument("--val", type=int, default=40, metavar="N", help="validation rooms (40)")
-    rooms.add_argument("--seed", type=int, default=0, help="other rooms for another seed (0)")
-    rooms.add_argument("--points", type=int, default=20_000, help="points a room (20000)")
+    rooms.add_argument("--train", type=COUNT, default=160, metavar="N", help="training rooms (160)")
+    rooms.add_argument("--val", type=COUNT, default=40, metavar="N", help="validation rooms (40)")
+    rooms.add_argument("--seed", type=SEED, default=0, help="other rooms for another seed (0)")
+    rooms.add_argument(
+        "--points", type=whole(1000, 10_000_000), default=20_000, help="points a room (20000)"
+    )
     rooms.add_argument("--rotated", action="store_true", help="one view, oriented boxes")
     rooms.set_defaults(verb=_prepare_rooms)
 
@@ -61,7 +63,7 @@ def add_prepare(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     )
     sunrgbd.add_argument(
         "--points",
-        type=int,
+        type=whole(0, 10_000_000),
         default=50_000,
         metavar="N",
         help="points drawn of a frame, once (50000); 0 keeps all",
@@ -119,7 +121,7 @@ def _add_folder(kinds: Verbs, some: argparse.ArgumentParser) -> None:
         "--ignore-unknown", action="store_true", help="pass over boxes of other classes"
     )
     labels.add_argument(
-        "--val", type=float, metavar="SHARE",
+        "--val", type=real(0, 1), metavar="SHARE",
         help="of scans to test on, chosen by name (train.txt and val.txt, else 0.2)",
     )  # fmt: skip
     yaw = labels.add_mutually_exclusive_group()
@@ -134,7 +136,7 @@ def _add_folder(kinds: Verbs, some: argparse.ArgumentParser) -> None:
         "--upright", action="store_true", help="take the upright boxes around those that lean"
     )
     labels.add_argument(
-        "--points", type=int, default=0, metavar="N",
+        "--points", type=whole(0, 10_000_000), default=0, metavar="N",
         help="draw so many points of a larger scan, once (0: keep all)",
     )  # fmt: skip
     add_scan_options(folder)
@@ -218,8 +220,6 @@ def _read(args: argparse.Namespace, prepare: Callable[..., Any], **own: Any) -> 
     from sr3d.data.readers.conversion import HowTo
     from sr3d.progress import Counter
 
-    if args.workers < 1:
-        raise InputError(f"--workers {args.workers}: must be 1 or more")
     with _alone(args), Counter("scenes") as progress:
         how = HowTo(args.workers, args.keep_going, progress.update)
         prepare(out=args.out, scenes=args.scenes, append=args.append, how=how, **own)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sr3d.cli.arguments import Verbs
+from sr3d.cli.arguments import Verbs, whole
 from sr3d.cli.jobs import add_done, add_wait
 from sr3d.config import DATASETS, did_you_mean
 from sr3d.errors import InputError
@@ -48,8 +48,10 @@ def add_summarise(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     verb = verbs.add_parser("summarise", parents=[common], help=about, description=about)
     verb.add_argument("setting", type=Path, metavar="DIR", help="results/DATASET/SETTING")
     verb.add_argument("--out", type=Path, required=True, metavar="FILE", help="summary.json")
-    verb.add_argument("--trainings", type=int, metavar="N", help="how many there should be")
-    verb.add_argument("--tests", type=int, metavar="N", help="how many of each training")
+    verb.add_argument(
+        "--trainings", type=whole(1, 1000), metavar="N", help="how many there should be"
+    )
+    verb.add_argument("--tests", type=whole(1, 999), metavar="N", help="how many of each training")
     verb.set_defaults(verb=_summarise)
 
 

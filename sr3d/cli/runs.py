@@ -8,9 +8,21 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from sr3d.cli.arguments import Verbs, add_overrides, overrides_of
+from sr3d.cli.arguments import (
+    EVALUATION,
+    SEED,
+    THREADS,
+    TRAINING,
+    WORKERS,
+    Verbs,
+    add_overrides,
+    add_setting,
+    overrides_of,
+)
 from sr3d.cli.jobs import add_run_options, mark_run, replacing, wait_for_others
-from sr3d.config import DATASETS
+from sr3d.config import DATASETS, Config
+from sr3d.errors import InputError
+from sr3d.settings import Configured, configure, find_setting, read_settings, recognise
 
 
 def add_train(verbs: Verbs, common: argparse.ArgumentParser) -> None:
@@ -22,24 +34,25 @@ def add_train(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     verb.add_argument("--dataset", required=True, metavar="NAME", help=", ".join(DATASETS))
     verb.add_argument("--data", type=Path, required=True, metavar="DIR", help="prepared folder")
     verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="the run's folder")
-    verb.add_argument(
-        "--setting",
-        default="sr3d",
-        metavar="NAME",
-        help="what tables call it, which changes nothing of it (sr3d)",
+    add_setting(
+        verb,
+        "the row of the paper's tables to train, such as sr3d or baseline; without it, the row "
+        "that --set makes (sr3d where it sets nothing), else 'custom'",
     )
-    verb.add_argument("--train", type=int, default=0, metavar="I", help="which training (0)")
+    verb.add_argument("--train", type=TRAINING, default=0, metavar="I", help="which training (0)")
     verb.add_argument("--split", default="train", help="whose scenes (train)")
     add_overrides(
-        verb, "change the configuration, e.g. assigner.k=7; `sr3d config` lists every key"
+        verb, "change the configuration, e.g. train.batch_size=8; `sr3d config` lists every key"
     )
-    verb.add_argument("--seed", type=int, help="base seed; the run's own follows from it")
+    verb.add_argument("--seed", type=SEED, help="base seed; the run's own follows from it")
+    verb.add_argument(
+        "--workers", type=WORKERS, default=0, help="threads that load scenes ahead (0)"
+    )
     verb.add_argument(
         "--resume-anyway",
         action="store_true",
         help="resume a training that other code began; the record lists both codes",
     )
-    verb.add_argument("--workers", type=int, default=0, help="threads that load scenes ahead (0)")
     _add_device(verb)
     add_run_options(verb)
     verb.set_defaults(verb=_train)
@@ -51,19 +64,20 @@ def _train(args: argparse.Namespace) -> None:
         overrides = overrides_of(args)
         from sr3d.runs import starting_config
 
-        config = starting_config(args.dataset, args.data, args.split).with_overrides(overrides)
+        start = starting_config(args.dataset, args.data, args.split)
         if args.seed is not None:
-            config = config.with_overrides([f"seed={args.seed}"])
+            start = start.with_overrides([f"seed={args.seed}"])
+        chosen = _chosen(args, start, overrides)
         with _device(args):
             from sr3d.distributed import torchrun_processes
             from sr3d.training import TrainingJob, train
 
             job = TrainingJob(
-                config=config,
-                overrides=overrides,
+                config=chosen.config,
+                overrides=chosen.overrides,
                 data=args.data,
                 out=args.out,
-                setting=args.setting,
+                setting=chosen.name,
                 index=args.train,
                 split=args.split,
                 device=args.device,
@@ -100,9 +114,11 @@ def add_test(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     verb.add_argument("--run", type=Path, required=True, metavar="DIR", help="a training's folder")
     verb.add_argument("--data", type=Path, required=True, metavar="DIR", help="prepared folder")
     verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="the test's folder")
-    verb.add_argument("--test", type=int, default=0, metavar="J", help="which test (0)")
+    verb.add_argument("--test", type=EVALUATION, default=0, metavar="J", help="which test (0)")
     verb.add_argument("--split", default="val", help="whose scenes (val)")
-    verb.add_argument("--setting", metavar="NAME", help="its name in tables (the training's)")
+    add_setting(
+        verb, "the row of the paper's tables: the training's, or one that evaluates its trainings"
+    )
     add_overrides(verb, "change how it is tested, e.g. test.nms=3d; nothing that was trained")
     _add_device(verb)
     add_run_options(verb)
@@ -110,6 +126,12 @@ def add_test(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 
 
 def _test(args: argparse.Namespace) -> None:
+    from sr3d.config import config_from_dict
+    from sr3d.records import read_run
+
+    training = read_run(args.run)
+    start = config_from_dict(training.config)
+    chosen = _chosen(args, start, overrides_of(args), training.setting)
     wait_for_others(args)
     with _device(args):
         from sr3d.evaluation import TestJob, test
@@ -121,8 +143,8 @@ def _test(args: argparse.Namespace) -> None:
             index=args.test,
             split=args.split,
             device=args.device,
-            setting=args.setting,
-            overrides=overrides_of(args),
+            setting=chosen.name,
+            overrides=chosen.overrides,
         )
         record = replacing(args, lambda: test(job))
     mark_run(args, record)
@@ -130,11 +152,43 @@ def _test(args: argparse.Namespace) -> None:
     print(f"{args.out}: AP25 {metrics['AP25']:.1f}, AP50 {metrics['AP50']:.1f}")
 
 
+def _chosen(
+    args: argparse.Namespace, start: Config, given: list[str], trained: str | None = None
+) -> Configured:
+    """The setting that --setting names or the overrides make, on the data of --data.
+
+    trained: the name of the training that is evaluated, whose configuration is `start`.
+    """
+    from sr3d.data.prepared import read_manifest
+
+    settings = read_settings(args.settings)
+    if args.setting is None:
+        start.with_overrides(given)  # refused before the data are looked at
+        return recognise(settings, start, given, trained, read_manifest(args.data).labels)
+    if trained is not None and args.setting == trained and trained not in settings:
+        # The name comes from a settings file that this call does not have.
+        return Configured(trained, start.with_overrides(given), tuple(given))
+    setting = find_setting(settings, args.setting)
+    if trained not in (None, setting.trained_as):
+        raise InputError(
+            f"--setting {setting.name}: evaluates trainings of {setting.trained_as}, and {args.run}"
+            f" is one of {trained}; leave --setting out, or pass a --run of {setting.trained_as}"
+        )
+    if trained is None and setting.tests_of:
+        raise InputError(
+            f"--setting {setting.name}: evaluates trainings of {setting.tests_of}; train that one, "
+            f"then pass --setting {setting.name} to `sr3d test`"
+        )
+    chosen = configure(settings, setting.name, start, given, trained is not None)
+    setting.check_data(start.dataset, read_manifest(args.data).labels, args.data)
+    return chosen
+
+
 def _add_device(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where to run (cpu)")
     verb.add_argument(
         "--threads",
-        type=int,
+        type=THREADS,
         default=1,
         help="CPU threads (1); results are the same bits only for the same number",
     )

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from sr3d.cli.arguments import VerbParser
-from sr3d.errors import InputError
+from sr3d.cli.arguments import VerbParser, real, whole
 
 if TYPE_CHECKING:
     from sr3d.data.scans import Reading
@@ -19,31 +18,33 @@ def add_scan_options(verb: argparse.ArgumentParser) -> None:
     scan.add_argument(
         "--colors", metavar="RANGE", help="0-1, 0-255, 0-65535, or none to leave them out"
     )
-    scan.add_argument("--columns", type=int, metavar="N", help="values of a point, of .bin files")
     scan.add_argument(
-        "--intrinsics", nargs=4, type=float, metavar=("FX", "FY", "CX", "CY"),
+        "--columns", type=whole(3, 1000), metavar="N", help="values of a point, of .bin files"
+    )
+    scan.add_argument(
+        "--intrinsics", nargs=4, type=real(-1e6, 1e6), metavar=("FX", "FY", "CX", "CY"),
         help="of depth images, in pixels",
     )  # fmt: skip
     scan.add_argument(
-        "--depth-scale", type=float, metavar="N", help="a depth image's values of a metre (1000)"
+        "--depth-scale",
+        type=real(0, 1e9, above=True),
+        metavar="N",
+        help="a depth image's values of a metre (1000)",
     )
     scan.add_argument(
-        "--density", type=float, metavar="N", help="points a square metre of a mesh (500)"
+        "--density",
+        type=real(0, 1e6, above=True),
+        metavar="N",
+        help="points a square metre of a mesh (500)",
     )
     if isinstance(verb, VerbParser):
         verb.signed = ("--up",)
 
 
 def reading_of(args: argparse.Namespace) -> Reading:
-    """What was told.
-
-    Raises:
-        InputError: an option that makes no sense.
-    """
+    """The options that were given."""
     from sr3d.data.scans import Reading
 
-    if args.columns is not None and args.columns < 3:
-        raise InputError(f"--columns {args.columns}: a point has x, y and z at least")
     told = {
         name: getattr(args, name)
         for name in ("up", "unit", "colors", "columns", "depth_scale", "density")

@@ -22,6 +22,7 @@ from sr3d.config import DATASETS, Config
 from sr3d.errors import InputError
 from sr3d.files import read_json
 from sr3d.runs import starting_config
+from sr3d.settings import configure, read_settings
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,9 @@ class Job:
     """One setting on one data set. tests: of each training. done_tests: of each, in turn, how many
     have ended; none where it says nothing.
 
-    tests_of: the setting whose trainings it tests, for one that has none of its own. Its overrides
-    come after that setting's.
+    overrides: beside those that the setting brings by its name, which may be repeated; all of them
+    where the name is no setting of the package. tests_of: the setting whose trainings it tests, for
+    one that has none of its own. Its overrides come after that setting's.
     """
 
     dataset: str
@@ -93,8 +95,10 @@ class Experiment:
         """The configuration that the job runs under."""
         trained = self.trained_by(job).overrides if job.tests_of else ()
         data = self.data[job.dataset]
-        config = starting_config(job.dataset, data.folder, data.split)
-        return config.with_overrides([*trained, *job.overrides])
+        config, overrides = starting_config(job.dataset, data.folder, data.split), job.overrides
+        if job.setting in (settings := read_settings()):
+            return configure(settings, job.setting, config, [*trained, *overrides]).config
+        return config.with_overrides([*trained, *overrides])
 
 
 def read_experiment(path: str | Path) -> Experiment:

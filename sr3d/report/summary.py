@@ -14,11 +14,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from sr3d.config import config_from_dict
+from sr3d.config import config_from_dict, default_config
 from sr3d.errors import InputError
 from sr3d.files import digest, read_json, with_checksum, without_checksum, write_json
 from sr3d.records import RUN_FILE, RunRecord, read_run, run_key
 from sr3d.report.scene_draws import digest_of_tests, draw_scenes
+from sr3d.settings import departures, read_settings
 from sr3d.stats import group, summarise
 
 SCHEMA_VERSION = 1
@@ -61,8 +62,9 @@ def summarise_runs(
     trainings they are of (`training_ids`), and what `stats.summarise` makes of them; `curves` each
     training's mean of every epoch; `per_class` the mean over the tests. With expected counts,
     `missing` names the tests that are not there, and runs beyond the counts are left out.
-    `warnings` says what a reader of the numbers must know: runs of different origin, left out, or
-    older than the training that they tested, and data that are not the published ones.
+    `warnings` says what a reader of the numbers must know: runs of different origin, not of the
+    setting whose name they bear, left out, or older than the training that they tested, and data
+    that are not the published ones.
 
     Raises:
         InputError: no record.
@@ -314,6 +316,24 @@ def _costs(records: Sequence[RunRecord]) -> dict[str, Any]:
     }
 
 
+def _not_the_setting(records: Sequence[RunRecord]) -> list[str]:
+    """What the runs' configurations have otherwise than the package's setting of their name."""
+    alike: dict[str, list[RunRecord]] = {}
+    for record in records:
+        alike.setdefault(record.config_digest, []).append(record)
+    found: Counter[str] = Counter()
+    for same in alike.values():
+        with suppress(InputError):  # a configuration that this version cannot read
+            config = config_from_dict(same[0].config)
+            start = default_config(config.dataset, config.own)
+            for departure in departures(read_settings(), same[0].setting, start, config):
+                found[departure] += len(same)
+    return [
+        f"{count} of {len(records)} runs are not the setting '{records[0].setting}': {departure}"
+        for departure, count in found.items()
+    ]
+
+
 def _warnings(trainings: Sequence[RunRecord], tests: Sequence[RunRecord]) -> list[str]:
     records = [*trainings, *tests]
     found = []
@@ -322,6 +342,7 @@ def _warnings(trainings: Sequence[RunRecord], tests: Sequence[RunRecord]) -> lis
         if len(counts) > 1:
             parts = ", ".join(f"{value[:10]} ({n})" for value, n in counts.most_common())
             found.append(f"runs of {len(counts)} different {what} are mixed: {parts}")
+    found += _not_the_setting(records)
     edited = sum(bool(r.code.get("edited")) for r in records)
     if edited:
         found.append(f"{edited} of {len(records)} runs come from code with uncommitted changes")

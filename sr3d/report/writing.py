@@ -8,6 +8,7 @@ from pathlib import Path
 from sr3d.config import did_you_mean
 from sr3d.errors import InputError
 from sr3d.files import write_text
+from sr3d.records import NO_RUNS, RUN_FILE
 from sr3d.report.claim_files import claims_as_csv, claims_as_markdown
 from sr3d.report.figures import OWN, draw_figures
 from sr3d.report.filled import collect
@@ -22,6 +23,7 @@ from sr3d.report.paper import (
     printed_dataset,
     read_paper,
 )
+from sr3d.report.summary import SUMMARY_FILE
 from sr3d.report.tables import write_table
 from sr3d.report.verdicts import Judgement, Verdict, judge
 
@@ -46,13 +48,16 @@ def write_report(
     paper's. data: data set -> prepared folder, for the points of scenes.
 
     Raises:
-        InputError: no such folder, unknown name or data set, a bad paper file, or an unreadable
-            record.
+        InputError: no such folder or no run in it, unknown name or data set, a bad paper file, or
+            an unreadable record.
     """
     paper, out = read_paper(paper_file), Path(out)
     names = _known(paper, names)
     if not Path(results).is_dir():
         raise InputError(f"{results}: no such folder of results")
+    marks = (SUMMARY_FILE, f"train*/{RUN_FILE}", f"train*/test*/{RUN_FILE}")
+    if not any(any(Path(results).glob(f"*/*/{mark}")) for mark in marks):
+        raise InputError(f"{results}: holds no complete run; {NO_RUNS}")
     found = _findings(Path(results), paper, datasets)
     written: list[Path] = []
     parts: list[Part] = []

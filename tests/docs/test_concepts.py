@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from sr3d.records import test_seed, train_seed
+from sr3d.settings import read_settings
 from tests.docs.pages import DOCS, ROOT
 
 CHOSEN = ("scannet", "sunrgbd")
@@ -65,7 +66,7 @@ def test_seeds_are_as_the_concepts_say() -> None:
 def trainings(names: list[str]) -> dict[str, int]:
     """How many trainings tables and figures need on each data set, by the workflow's rules."""
     paper = yaml.safe_load((ROOT / "workflow/tables.yaml").read_text(encoding="utf-8"))
-    settings = yaml.safe_load((ROOT / "workflow/settings.yaml").read_text(encoding="utf-8"))
+    settings = read_settings()
     shown: dict[str, Any] = paper["tables"] | paper["figures"]
 
     def rows(name: str) -> list[str]:
@@ -77,11 +78,11 @@ def trainings(names: list[str]) -> dict[str, int]:
         return [*shown[name].get("settings", []), *(s for panel in points for s in panel)]
 
     needed = {
-        (dataset, settings[setting].get("tests_of", setting))
+        (dataset, settings[setting].trained_as)
         for name in names
         for dataset in [d for d in CHOSEN if d in shown[name]["datasets"]] or CHOSEN
         for setting in rows(name)
-        if dataset in settings[setting].get("datasets", [dataset])
+        if dataset in settings[setting].datasets
     }
     return {dataset: 5 * sum(d == dataset for d, _ in needed) for dataset in CHOSEN}
 

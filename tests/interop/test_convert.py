@@ -128,7 +128,7 @@ def test_the_golden_weights_convert_to_the_golden_network(
         ("w.safetensors --out w.safetensors", "is the source itself"),
         ("w.safetensors --out m.safetensors --dataset scannet", "leave --dataset out"),
         ("w.safetensors --out m.safetensors --model fcaf3d", "leave --model out"),
-        ("w.safetensors --out m.safetensors --set model.widths=3", "unknown setting"),
+        ("w.safetensors --out m.safetensors --set model.widths=3", "model.widths"),
         ("w.safetensors --out m.safetensors --set model.planes=[1,2,3,4]", "does not fit"),
     ],
 )

@@ -44,6 +44,6 @@ def _rebuilt(name: str, shape: tuple[int, ...]) -> Tensor:
 
 @cache
 def golden_model() -> Detector:
-    model = sr3d.load("tr3d", dataset="scannet")
+    model = sr3d.load("tr3d", dataset="scannet", untrained=True)
     model.load_state_dict(rebuilt_weights(model))
     return model

@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -66,7 +67,7 @@ def test_random_representative_is_seeded_and_fair() -> None:
 
 @pytest.mark.parametrize("dataset", ["synthetic", "synthetic_rotated"])
 def test_detect_and_raw_outputs(dataset: str) -> None:
-    model = sr3d.load("sr3d", dataset=dataset)
+    model = sr3d.load("sr3d", dataset=dataset, untrained=True)
     points = cloud()
     levels = model.raw_outputs(points.numpy())
     assert [level.coords.shape[1] for level in levels] == [3, 3]
@@ -91,7 +92,7 @@ def test_detect_and_raw_outputs(dataset: str) -> None:
 )
 def test_bad_scans_get_one_sentence(points: np.ndarray, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        sr3d.load("sr3d", dataset="synthetic").detect(points)
+        sr3d.load("sr3d", dataset="synthetic", untrained=True).detect(points)
 
 
 def hand_made(logits: list[list[float]], centers: list[float]) -> Predictions:
@@ -159,7 +160,8 @@ def test_bad_checkpoints_get_one_sentence(tmp_path) -> None:  # type: ignore[no-
     torch.save({"state_dict": {"a": 1}}, tmp_path / "odd.pth")
     with pytest.raises(InputError, match="no state_dict of tensors"):
         load_weights(model, tmp_path / "odd.pth")
-    torch.save(sr3d.load("tr3d", dataset="synthetic_rotated").state_dict(), tmp_path / "other.pth")
+    other = sr3d.load("tr3d", dataset="synthetic_rotated", untrained=True)
+    torch.save(other.state_dict(), tmp_path / "other.pth")
     with pytest.raises(InputError, match=r"bbox_head.conv_reg.kernel is \(24, 8\)"):
         load_weights(model, tmp_path / "other.pth")
     state = model.state_dict()
@@ -190,6 +192,18 @@ def test_load_names_what_it_knows() -> None:
         sr3d.load("sr3", dataset="synthetic")
     with pytest.raises(InputError, match="unknown data set"):
         sr3d.load("sr3d", dataset="kitti")
+
+
+@pytest.mark.parametrize("name", ["sr3d", "tr3d", "fcaf3d"])
+def test_a_network_has_random_weights_only_on_request(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="untrained=True"):
+        sr3d.load(name, dataset="synthetic")
+    models = [sr3d.load(name, dataset="synthetic", untrained=True) for _ in range(2)]
+    states = [model.state_dict() for model in models]
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+    torch.save(states[0], tmp_path / "model.pth")
+    with pytest.raises(InputError, match="has weights"):
+        sr3d.load(name, "synthetic", tmp_path / "model.pth", untrained=True)
 
 
 @pytest.mark.parametrize("far", [(-5e7, -5.4e7, -300.0), (3e9, 0.0, 0.0)])

@@ -26,7 +26,7 @@ PLANES, BLOCKS = (64, 128, 256, 512), (3, 4, 6, 3)
 
 def load(dataset: str, checkpoint: Path | None = None) -> Any:
     """FCAF3D with the weights of seed 0; its parts are looked into by name."""
-    return sr3d.load("fcaf3d", dataset=dataset, checkpoint=checkpoint)
+    return sr3d.load("fcaf3d", dataset, checkpoint, untrained=checkpoint is None)
 
 
 def kernel_size(kernel: int, inputs: int, outputs: int) -> int:

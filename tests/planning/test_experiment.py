@@ -55,7 +55,7 @@ def without(value: dict[str, Any], name: str) -> dict[str, Any]:
         (content(job(), only_tests(trainings=3)), r"jobs\[1\]\.trainings: .*at most the 2 of sr3d"),
         (
             content(job(overrides=[*SMALL, "asigner.k=4"])),
-            r"jobs\[0\]\.overrides: unknown setting 'asigner\.k'; did you mean 'assigner\.k'",
+            r"jobs\[0\]\.overrides: unknown key 'asigner\.k'; did you mean 'assigner\.k'",
         ),
         ([], r"expected a mapping"),
     ],

@@ -4,7 +4,6 @@ import shutil
 from statistics import stdev
 
 import pytest
-import yaml
 
 from sr3d.records import read_run, train_seed, write_run
 from sr3d.report.comparing import compare_settings, sides
@@ -12,6 +11,7 @@ from sr3d.report.families import Family, adjust, family_of
 from sr3d.report.findings import Findings
 from sr3d.report.paper import METRICS, Trend, read_paper, signed
 from sr3d.report.verdicts import Direction, Size, Verdict, judge
+from sr3d.settings import read_settings
 from sr3d.stats import compare, detectable_mean, holm, simultaneous
 from tests.make_runs import SETTINGS, edit, make_test, make_tree
 from tests.report.plain import render_text, write_tables
@@ -175,8 +175,8 @@ def test_families_are_adjusted_by_themselves():
 
 def test_no_trend_of_the_paper_runs_along_tests_of_one_training():
     """`trend` takes the trainings of its settings for independent."""
-    settings = yaml.safe_load((PAPER.parent / "settings.yaml").read_text())
+    settings = read_settings()
     trends = [c for c in read_paper(PAPER).claims.values() if isinstance(c, Trend)]
     along = {name for claim in trends for _, name in claim.along}
     assert len(along) > 5
-    assert not [name for name in along if "tests_of" in settings[name]]
+    assert not [name for name in along if settings[name].tests_of]

@@ -17,7 +17,7 @@ def flat(setting, train, test) -> float:
 
 def executed(text: str) -> list[list[str]]:
     """The arguments of each call of sr3d that a shell makes of a printed command."""
-    script = f'sr3d() {{ printf "%s\\n" "$@" --end; }}\nDATA="/my data"\n{text}'
+    script = f'sr3d() {{ printf "%s\\n" "$@" --end; }}\nDATA="/my data" SETTINGS=mine.yaml\n{text}'
     done = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=True)
     return [call.splitlines() for call in done.stdout.split("--end\n")[:-1]]
 
@@ -40,11 +40,12 @@ def test_training_commands_are_those_of_the_records(tmp_path):
         assert str(parsed.out) == f"results/synthetic/short/train{index}"
         assert (parsed.device, parsed.threads) == ("cuda", 2)
         assert overrides(parsed) == settings["short"]
+        assert str(parsed.settings) == "mine.yaml"  # no setting of the package
     assert index == 2
 
 
 def test_test_commands_name_their_training_and_change_nothing(tmp_path):
-    settings = {"short": ["train.epochs=3"]}
+    settings = {"short": ["train.epochs=6"]}
     records = make_tree(tmp_path, settings=settings, trainings=2, tests=3, score=flat)
     command = commands_of(records, records)[1]
     assert (command.kind, command.runs) == ("test", 6)

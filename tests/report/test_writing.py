@@ -116,13 +116,31 @@ def test_chosen_data_sets_are_shown_even_without_results(results, tmp_path):
     assert "table2_synthetic_rotated.tex" in names
 
 
-def test_without_any_run_the_report_is_of_the_papers_data_and_says_not_run(tmp_path):
-    (tmp_path / "empty").mkdir()
-    names = written(tmp_path / "empty", tmp_path / "out", ["table1", "fig8"])
+def test_runs_of_other_data_leave_the_papers_tables_empty(results, tmp_path):
+    names = written(results, tmp_path, ["table1", "fig8"], ["scannet", "sunrgbd"])
     assert {"table1_scannet.md", "table1_sunrgbd.md", "index.html"} <= set(names)
-    assert {row["verdict"] for row in claims(tmp_path / "out")} == {"not_run", "not_checkable"}
-    page = (tmp_path / "out" / "index.html").read_text()
-    assert page.count("nothing has been run yet") == 2
+    assert {row["verdict"] for row in claims(tmp_path)} == {"not_run", "not_checkable"}
+    assert (tmp_path / "index.html").read_text().count("nothing has been run yet") == 2
+
+
+@pytest.mark.parametrize("folder", ["", "synthetic", "synthetic/sr3d", "nowhere"])
+@pytest.mark.parametrize("verb", ["report", "track", "summarise"])
+def test_a_folder_without_runs_is_refused_and_nothing_is_written(
+    results, tmp_path, folder, verb, monkeypatch, capsys
+):
+    """The folder is empty, missing, or one of those between the results and the runs."""
+    monkeypatch.chdir(tmp_path)
+    place = results / folder if folder else tmp_path
+    if (verb, folder) == ("summarise", "synthetic/sr3d"):
+        place = results  # a setting's folder is right for this verb
+    words = {
+        "report": f"report --results {place} --tables {TABLES} --out out",
+        "track": f"track --results {place} --store sqlite:///out/mlflow.db --artifacts out/files",
+        "summarise": f"summarise {place} --out out/summary.json",
+    }
+    assert main(words[verb].split()) == 2
+    assert str(place) in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_settings_beyond_the_papers_are_shown_too(tmp_path):

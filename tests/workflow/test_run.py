@@ -85,37 +85,38 @@ def test_downloading_again_or_from_elsewhere_reruns_nothing(tmp_path: Path) -> N
     assert set(checkout.planned(*config)) <= {"download_scannet"}
 
 
-def test_editing_a_setting_reruns_exactly_its_jobs(finished: Checkout, tmp_path: Path) -> None:
+def test_a_setting_of_ones_own_runs_alone_and_again_when_it_changes(
+    finished: Checkout, tmp_path: Path
+) -> None:
     checkout = finished.copy(tmp_path / "checkout")
-    settings = checkout.read("workflow/settings.yaml")
-    settings["sr3d"]["label"] = "SR3D (ours)"
-    settings["spota"]["overrides"].append("assigner.k=9")  # trained by no table here
-    checkout.edit("workflow/settings.yaml", settings)
-    assert checkout.planned(*CONFIG) == {}
-
-    settings["sr3d"]["overrides"].append("assigner.k=7")
-    checkout.edit("workflow/settings.yaml", settings)
-    before = len(checkout.calls())
-    done = checkout.snakemake("--cores", "2", *CONFIG)
-    assert done.returncode == 0, done.stdout
-    assert ": 2 trainings and 4 tests\n" in done.stdout
-    calls = checkout.calls()[before:]
-    assert verbs(calls) == {"train": 2, "test": 4, "summarise": 1, "report": 1, "track": 1}
-    assert {call[call.index("--setting") + 1] for call in calls if call[0] == "train"} == {"sr3d"}
-    trained = [" ".join(call) for call in calls if call[0] == "train"]
-    assert all(" --set assigner.k=7 --replace " in words for words in trained)
-
-
-def test_adding_a_setting_runs_that_one_alone(finished: Checkout, tmp_path: Path) -> None:
-    checkout = finished.copy(tmp_path / "checkout")
-    settings, paper = checkout.read("workflow/settings.yaml"), checkout.read("workflow/tables.yaml")
-    settings["mine"] = {"label": "mine", "overrides": ["assigner.k=3"]}
+    paper = checkout.read("workflow/tables.yaml")
     paper["tables"]["table2"]["rows"].append({"label": "mine", "setting": "mine"})
-    checkout.edit("workflow/settings.yaml", settings)
     checkout.edit("workflow/tables.yaml", paper)
+    settings = {"mine": {"label": "mine", "overrides": ["assigner.k=3"]}}
+    checkout.edit("mine.yaml", settings)
     expected = {"train": 2, "test": 4, "summarise": 1, "report": 1, "track": 1}
-    chosen = "settings=[baseline, sr3d, mine]"
-    assert checkout.planned(*CONFIG, chosen) == expected
+    config = (*CONFIG, "settings=[baseline, sr3d, mine]", "settings_file=mine.yaml")
+
+    def run(override: str) -> None:
+        before = len(checkout.calls())
+        done = checkout.snakemake("--cores", "2", *config)
+        assert done.returncode == 0, done.stdout
+        assert ": 2 trainings and 4 tests\n" in done.stdout
+        calls = checkout.calls()[before:]
+        assert verbs(calls) == expected
+        for call in calls:
+            if call[0] == "train":
+                assert call[call.index("--setting") + 1] == "mine"
+                assert call[-4:] == ["--settings", "mine.yaml", "--set", override]
+
+    run("assigner.k=3")
+    settings["mine"]["label"] = "my own"
+    settings["other"] = {"label": "trained by no table", "overrides": ["assigner.k=9"]}
+    checkout.edit("mine.yaml", settings)
+    assert checkout.planned(*config) == {}
+    settings["mine"]["overrides"] = ["assigner.k=2"]
+    checkout.edit("mine.yaml", settings)
+    run("assigner.k=2")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,7 @@ def test_adding_a_setting_runs_that_one_alone(finished: Checkout, tmp_path: Path
             ("tables=[table2, table5]", "settings=[baseline, sr3d, qfl, vfl]"),
             {"train": 4, "test": 8, "summarise": 2},
         ),
-        (("overrides=[train.epochs=2]",), {"train": 4, "test": 8, "summarise": 2}),
+        (("overrides=[train.epochs=6]",), {"train": 4, "test": 8, "summarise": 2}),
         (("test_split=train",), {"test": 8, "summarise": 2}),
         (("device=cuda", "raw={scannet: elsewhere}"), {}),
     ],

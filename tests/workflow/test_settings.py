@@ -7,26 +7,23 @@ import yaml
 
 from sr3d.config import DATASETS, default_config
 from sr3d.evaluation import test_config as config_of_test
+from sr3d.settings import configure, read_settings
 from tests.workflow.checkout import ROOT
 
-SETTINGS = yaml.safe_load((ROOT / "workflow" / "settings.yaml").read_text())
+SETTINGS = read_settings()
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_every_setting_is_a_configuration_of_its_own(dataset: str) -> None:
     digests: dict[str, list[str]] = {}
     for name, setting in SETTINGS.items():
-        if dataset not in setting.get("datasets", DATASETS):
+        if dataset not in setting.datasets:
             continue
-        trained = SETTINGS[setting.get("tests_of", name)]
-        config = default_config(dataset)
-        if "tests_of" in setting:
-            config = config_of_test(
-                config.with_overrides(trained["overrides"]), setting["overrides"]
-            )
-        else:
-            config = config.with_overrides(setting["overrides"])
-        if "prepared" not in setting:  # those differ in their data
+        config = configure(SETTINGS, name, default_config(dataset)).config
+        if setting.tests_of:
+            trained = configure(SETTINGS, setting.tests_of, default_config(dataset)).config
+            assert config == config_of_test(trained, setting.overrides)
+        if not setting.prepared:  # those differ in their data
             digests.setdefault(config.digest(), []).append(name)
     same = [names for names in digests.values() if len(names) > 1]
     if dataset == "synthetic":
@@ -39,7 +36,7 @@ def test_rows_name_the_data_sets_that_their_settings_are_for() -> None:
     tables = yaml.safe_load((ROOT / "workflow" / "tables.yaml").read_text())["tables"]
     rows = [row for table in tables.values() for row in table["rows"] if "setting" in row]
     assert {row["setting"]: row["only_on"] for row in rows if "only_on" in row} == {
-        name: setting["datasets"]
+        name: [*setting.datasets]
         for name, setting in SETTINGS.items()
-        if "datasets" in setting and name in {row["setting"] for row in rows}
+        if setting.datasets != DATASETS and name in {row["setting"] for row in rows}
     }

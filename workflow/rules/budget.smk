@@ -24,14 +24,15 @@ def tested(dataset: str, setting: str, tests: int) -> list[int]:
 
 
 def planned_job(dataset: str, setting: str, tests: int) -> dict:
-    own, common = SETTINGS[setting]["overrides"], EXPERIMENT["overrides"]
+    own = SETTINGS[setting].overrides
+    everything = configured(dataset, setting).overrides
     return {
         "dataset": dataset,
         "setting": setting,
-        "overrides": [*common, *own] if trains(setting) else own,
+        "overrides": everything if trains(setting) else own,
         "trainings": EXPERIMENT["trainings"],
         "tests": tests,
-        "tests_of": SETTINGS[setting].get("tests_of"),
+        "tests_of": SETTINGS[setting].tests_of,
         "done_trainings": trained(dataset, setting),
         "done_tests": tested(dataset, setting, tests),
     }
@@ -60,7 +61,7 @@ def experiment(wildcards, resources) -> str:
     pairs = {(dataset, setting): EXPERIMENT["tests"] for dataset, setting in work()}
     for dataset, setting in [*pairs]:
         if not trains(setting):
-            pairs.setdefault((dataset, SETTINGS[setting]["tests_of"]), 0)
+            pairs.setdefault((dataset, SETTINGS[setting].tests_of), 0)
     slots = given_gpus() if GPUS else workflow.cores // THREADS
     return json.dumps(
         {

@@ -7,8 +7,9 @@ from pathlib import Path
 import yaml
 from snakemake.exceptions import WorkflowError
 
-from sr3d.config import default_config
+from sr3d.config import apply_overrides, default_config
 from sr3d.errors import InputError
+from sr3d.settings import Configured, Setting, configure, read_settings
 from workflow.checking import check
 from workflow.markers import forget_stale
 
@@ -18,6 +19,14 @@ def load(name: str) -> dict:
     value = yaml.safe_load(Path(f"workflow/{name}.yaml").read_text(encoding="utf-8"))
     check(value, name, f"workflow/{name}.yaml")
     return value
+
+
+def load_settings() -> dict[str, Setting]:
+    """The package's settings, and those of the file that config.yaml names."""
+    try:
+        return read_settings(config.get("settings_file"))
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def require(names: list[str], known: dict, what: str, where: str) -> None:
@@ -51,11 +60,7 @@ def datasets_of(name: str) -> list[str]:
 def settings_of(name: str, dataset: str) -> list[str]:
     """The settings of a table or figure that this experiment runs on a data set."""
     chosen = EXPERIMENT.get("settings", SETTINGS)
-    return [
-        name
-        for name in rows_of(name)
-        if name in chosen and dataset in SETTINGS[name].get("datasets", [dataset])
-    ]
+    return [name for name in rows_of(name) if name in chosen and dataset in SETTINGS[name].datasets]
 
 
 def tables_shown() -> list[tuple[str, str]]:
@@ -92,14 +97,14 @@ def summaries(wildcards) -> list[str]:
 
 def trains(setting: str) -> bool:
     """Whether a setting has trainings of its own."""
-    return "tests_of" not in SETTINGS[setting]
+    return SETTINGS[setting].tests_of is None
 
 
 def training(file: str):
     """A file of the training that a test is of."""
 
     def find(wildcards) -> str:
-        setting = SETTINGS[wildcards.setting].get("tests_of", wildcards.setting)
+        setting = SETTINGS[wildcards.setting].trained_as
         return (
             f"{EXPERIMENT['results']}/{wildcards.dataset}/{setting}/train{wildcards.train}/{file}"
         )
@@ -109,8 +114,8 @@ def training(file: str):
 
 def source(dataset: str, setting: str = "") -> str:
     """Which prepared folder, a key of `data`, a data set is read from."""
-    own = SETTINGS[setting].get("prepared", {}) if setting else {}
-    return (EXPERIMENT.get("prepared", {}) | own).get(dataset, dataset)
+    own = SETTINGS[setting].prepared if setting else {}
+    return {**EXPERIMENT.get("prepared", {}), **own}.get(dataset, dataset)
 
 
 def manifest(wildcards) -> str:
@@ -119,9 +124,11 @@ def manifest(wildcards) -> str:
 
 
 def overrides(wildcards) -> list[str]:
-    """A setting's departures from the defaults, as arguments; a change of them reruns it."""
-    own = SETTINGS[wildcards.setting]["overrides"]
-    values = [*EXPERIMENT["overrides"], *own]
+    """All overrides of a setting's trainings, as arguments. A change of them reruns it.
+
+    The name alone brings the setting's own. They are repeated, so that Snakemake tracks them.
+    """
+    values = [*EXPERIMENT["overrides"], *SETTINGS[wildcards.setting].overrides]
     return ["--set", *values] if values else []
 
 
@@ -129,23 +136,19 @@ def test_only(wildcards) -> list[str]:
     """How a setting that trains nothing tests the trainings of another, as arguments."""
     if trains(wildcards.setting):
         return []
-    return ["--setting", wildcards.setting, "--set", *SETTINGS[wildcards.setting]["overrides"]]
+    return ["--setting", wildcards.setting, "--set", *SETTINGS[wildcards.setting].overrides]
 
 
-def check_overrides(dataset: str, setting: str) -> None:
-    """Refuse what no training or test would take, before anything is downloaded."""
-    trained = SETTINGS[setting].get("tests_of", setting)
-    given = {
-        "overrides in config.yaml or workflow/tiers.yaml": EXPERIMENT["overrides"],
-        f"workflow/settings.yaml, {trained}": SETTINGS[trained]["overrides"],
-        f"workflow/settings.yaml, {setting}": SETTINGS[setting]["overrides"],
-    }
-    settled = default_config(dataset)
-    for where, values in given.items():
-        try:
-            settled = settled.with_overrides(values)
-        except InputError as error:
-            raise WorkflowError(f"{where}: {error}")
+def configured(dataset: str, setting: str) -> Configured:
+    """A setting under the experiment's overrides; refused before anything is downloaded."""
+    start, common = default_config(dataset), EXPERIMENT["overrides"]
+    where = "overrides in config.yaml or workflow/tiers.yaml"
+    try:
+        apply_overrides(start, common)
+        where = f"setting {setting}" + (f", {where}" if common else "")
+        return configure(SETTINGS, setting, start, common)
+    except InputError as error:
+        raise WorkflowError(f"{where}: {error}") from None
 
 
 def trainings_of(wildcards) -> list[str]:
@@ -192,6 +195,11 @@ def server(dataset: str):
     return lambda wildcards, output: arguments
 
 
+def settings_file(wildcards, resources) -> list[str]:
+    """Where the user's own settings are, as arguments."""
+    return ["--settings", config["settings_file"]] if "settings_file" in config else []
+
+
 def device(wildcards, resources) -> str:
     return "cuda" if resources.gpu else "cpu"
 
@@ -202,19 +210,16 @@ def loading(wildcards, resources) -> list[str]:
 
 
 check(config, "config", "config.yaml")
-TIERS, SETTINGS, PAPER = load("tiers"), load("settings"), load("tables")
+TIERS, SETTINGS, PAPER = load("tiers"), load_settings(), load("tables")
 TABLES, FIGURES = PAPER["tables"], PAPER["figures"]
 require([config["tier"]], TIERS, "tier", "config.yaml")
 EXPERIMENT = TIERS[config["tier"]] | config
 require(EXPERIMENT["tables"], TABLES | FIGURES, "table or figure", "workflow/tables.yaml")
-require(EXPERIMENT.get("settings", []), SETTINGS, "setting", "workflow/settings.yaml")
+require(EXPERIMENT.get("settings", []), SETTINGS, "setting", "settings in config.yaml")
 for name in EXPERIMENT["tables"]:
-    require(rows_of(name), SETTINGS, "setting", "workflow/settings.yaml")
+    require(rows_of(name), SETTINGS, "setting", f"workflow/tables.yaml, {name}")
     if not any(settings_of(name, dataset) for dataset in datasets_of(name)):
         raise WorkflowError(f"workflow/tables.yaml: {name} shows none of the settings to run")
-for name, setting in SETTINGS.items():
-    if not trains(name):
-        require([setting["tests_of"]], SETTINGS, "setting", f"workflow/settings.yaml: {name}")
 if config["tier"].startswith("real") and "real_scans" not in config:
     raise WorkflowError(
         f"tier {config['tier']}: give the scans with --config real_scans=DIR; docs/workflow.md says "
@@ -222,7 +227,7 @@ if config["tier"].startswith("real") and "real_scans" not in config:
     )
 
 for dataset, name in work():
-    check_overrides(dataset, name)
+    configured(dataset, name)
 
 if workflow.is_main_process:
     forget_stale(EXPERIMENT["results"])

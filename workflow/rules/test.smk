@@ -23,10 +23,11 @@ rule test:
         split=EXPERIMENT["test_split"],
         device=device,
         test_only=test_only,
+        settings_file=settings_file,
     message:
         "test {wildcards.dataset}/{wildcards.setting}, training {wildcards.train}, test {wildcards.test}"
     shell:
         "sr3d test --run {params.training:q} --data {params.data:q} --test {wildcards.test}"
         " --out {params.folder:q} --split {params.split} --threads {threads}"
-        " --device {params.device} {params.test_only:q} --replace --wait --done {output.done:q}"
-        " > {log:q} 2>&1"
+        " --device {params.device} {params.settings_file:q} {params.test_only:q}"
+        " --replace --wait --done {output.done:q} > {log:q} 2>&1"

@@ -22,11 +22,12 @@ rule train:
         overrides=overrides,
         device=device,
         loading=loading,
+        settings_file=settings_file,
     message:
         "train {wildcards.dataset}/{wildcards.setting}, training {wildcards.train}"
     shell:
         "sr3d train --dataset {wildcards.dataset} --data {params.data:q}"
         " --split {params.split} --setting {wildcards.setting} --train {wildcards.train}"
         " --seed {params.seed} --out {params.folder:q} --threads {threads}"
-        " --device {params.device} {params.loading:q} {params.overrides:q}"
-        " --replace --wait --done {output.done:q} > {log:q} 2>&1"
+        " --device {params.device} {params.loading:q} {params.settings_file:q}"
+        " {params.overrides:q} --replace --wait --done {output.done:q} > {log:q} 2>&1"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sr3d.records import RunRecord, run_key
+from sr3d.settings import CUSTOM, read_settings
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,9 @@ class Command:
 def commands_of(records: Sequence[RunRecord], trained: Sequence[RunRecord]) -> list[Command]:
     """Trainings, then tests; several of a kind where the runs were made in different ways.
 
-    trained: the trainings that the tests are of. `$DATA` stands for the prepared folder, which no
-    record names; $i and $j are the indices of trainings and tests.
+    trained: the trainings that the tests are of. No record names the prepared folder or the user's
+    own settings file: `$DATA` and `$SETTINGS` stand for them. $i and $j are the indices of
+    trainings and tests.
     """
     trainings: dict[str, list[RunRecord]] = {}
     tests: dict[str, list[RunRecord]] = {}
@@ -42,7 +44,8 @@ def _training(record: RunRecord) -> str:
     split = record.data.get("split", "train")
     return _lines(
         f'sr3d train --dataset {record.dataset} --data "$DATA" --split {split}',
-        f"--setting {shlex.quote(record.setting)} --train $i --seed {record.config.get('seed', 0)}",
+        _setting(record.setting),
+        f"--train $i --seed {record.config.get('seed', 0)}",
         f"--out {_folder(record.dataset, record.setting)} {_runtime(record)}",
         _set(record.overrides),
     )
@@ -57,10 +60,18 @@ def _test(record: RunRecord, trained: Sequence[str] | None) -> str:
     training = _folder(record.dataset, record.tests_of or record.setting)
     return _lines(
         f'sr3d test --run {training} --data "$DATA" --split {split} --test $j',
-        f"--setting {shlex.quote(record.setting)}" if record.tests_of else "",
+        _setting(record.setting) if record.tests_of or own else "",
         f"--out {_folder(record.dataset, record.setting)}/test$j {_runtime(record)}",
         _set(own),
     )
+
+
+def _setting(name: str) -> str:
+    """The options that name a setting; none for a run that is no setting."""
+    if name == CUSTOM:
+        return ""
+    own = "" if name in read_settings() else ' --settings "$SETTINGS"'
+    return f"--setting {shlex.quote(name)}{own}"
 
 
 def _lines(*parts: str) -> str:

@@ -49,7 +49,7 @@ def test_own_data_say_their_classes() -> None:
 @pytest.mark.parametrize(
     ("groups", "message"),
     [
-        ({"assigner": {"nam": "spota"}}, "unknown setting 'assigner.nam'; did you mean 'name'"),
+        ({"assigner": {"nam": "spota"}}, "unknown key 'assigner.nam'; did you mean 'name'"),
         ({"assigner": {"name": "spotta"}}, "assigner.name: 'spotta'; did you mean 'spota'"),
         ({"loss": {"tau": "warm"}}, "loss.tau: expected a number"),
         ({"assigner": {"k": 0}}, "assigner.k=0: must be at least 1"),

@@ -1,0 +1,317 @@
+"""Settings: the rows of the paper's tables by name, each with the overrides that make it.
+
+`settings.yaml` beside this file holds those of the package. A file of the user adds others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sr3d.checked import Checked
+from sr3d.config import DATASETS, Config, apply_overrides, did_you_mean, split_override
+from sr3d.errors import InputError
+from sr3d.presets import PRESETS, preset
+
+FILE = Path(__file__).with_name("settings.yaml")
+CUSTOM = "custom"  # the name of a run that is no setting
+
+# A setting names a method: a detector, its assigner and loss, or an oracle. No override beside the
+# setting's own may change these fields.
+METHOD = ("model.name", "assigner.", "loss.", "test.oracle", "test.foreground")
+# What an evaluation may change of its training: weights depend on neither.
+OF_EVALUATION = ("test.", "model.engine=")
+_OWN_ROW = "for a row of your own, write a settings file (docs/workflow.md) and pass --settings"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row.
+
+    overrides: of the configuration. tests_of: the setting whose trainings it evaluates, for one
+    without trainings of its own. datasets: the only ones that it can run on. prepared: data set to
+    another prepared folder, a key of `data` in config.yaml. labels: data set to the version of the
+    ground truth that this folder must hold.
+    """
+
+    name: str
+    label: str
+    overrides: tuple[str, ...]
+    tests_of: str | None = None
+    datasets: tuple[str, ...] = DATASETS
+    prepared: Mapping[str, str] = field(default_factory=dict, hash=False)
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def trained_as(self) -> str:
+        """The setting whose trainings it evaluates: itself, as a rule."""
+        return self.tests_of or self.name
+
+    def check_data(self, dataset: str, labels: str, folder: str | Path) -> None:
+        """Refuse prepared data that are not the setting's. labels: of the manifest.
+
+        Raises:
+            InputError: names the folder and the version of the ground truth that it must hold.
+        """
+        if self.labels.get(dataset, labels) != labels:
+            raise InputError(
+                f"{folder}: holds ground truth '{labels}', and the setting {self.name} needs "
+                f"'{self.labels[dataset]}'; prepare it with --labels {self.labels[dataset]}"
+            )
+
+
+@dataclass(frozen=True)
+class Configured:
+    """A setting's name, its configuration, and all overrides that made it, the setting's last."""
+
+    name: str
+    config: Config
+    overrides: tuple[str, ...]
+
+
+def read_settings(own: str | Path | None = None) -> dict[str, Setting]:
+    """The package's settings by name, then those of the user's own file.
+
+    Raises:
+        InputError: the file cannot be read, says what no setting can be, or names a setting of the
+            package.
+    """
+    settings = dict(_packaged())
+    if own is not None:
+        for name, setting in _read(Path(own), settings).items():
+            if name in settings:
+                raise InputError(f"{own}: {name} is a setting of the package; choose another name")
+            settings[name] = setting
+    return settings
+
+
+def find_setting(settings: Mapping[str, Setting], name: str) -> Setting:
+    """The setting of that name.
+
+    Raises:
+        InputError: there is none. The message names the nearest and says how to add one.
+    """
+    if name not in settings:
+        near = did_you_mean(name, list(settings))
+        raise InputError(f"--setting {name}: unknown{near}; or leave --setting out; {_OWN_ROW}")
+    return settings[name]
+
+
+def configure(
+    settings: Mapping[str, Setting],
+    name: str,
+    start: Config,
+    given: Sequence[str] = (),
+    trained: bool = False,
+) -> Configured:
+    """What a setting is under other overrides, such as a shorter schedule.
+
+    start: the data set's configuration or, if `trained`, that of a finished training, which has the
+    overrides of its own setting. given: overrides beside the setting's, which it may repeat.
+
+    Presets come first and single values after them. Of equal kinds the setting's come last.
+
+    Raises:
+        InputError: an unknown setting, or one that is not for the data set; an override that
+            changes the method or contradicts the setting; an override that cannot be applied.
+    """
+    setting = find_setting(settings, name)
+    if start.dataset not in setting.datasets:
+        known = ", ".join(setting.datasets)
+        raise InputError(f"setting {name}: is for {known} alone, not for {start.dataset}")
+    own = _own_overrides(settings, setting, trained)
+    beside = [override for override in given if override not in own]
+    apply_overrides(start, beside)  # refuses what is wrong by itself, in the order as given
+    _check_presets(name, own, beside)
+    told = apply_overrides(start, _presets_first(beside)).flat()
+    config = start.with_overrides(_presets_first(beside, own))
+    fixed, values = _fixed(own, start), config.flat()
+    single = {split_override(override)[0] for override in beside}
+    for key, value in values.items():
+        if fixed.get(key, value) != value or (key in single and told[key] != value):
+            culprits = [override for override in beside if key in _stated(override, start)]
+            raise InputError(
+                f"{', '.join(culprits)}: makes {key}={told[key]}, and the setting {name} has "
+                f"{key}={fixed.get(key, value)}; leave it out, or name another setting; {_OWN_ROW}"
+            )
+    return Configured(name, config, (*beside, *own))
+
+
+def recognise(
+    settings: Mapping[str, Setting],
+    start: Config,
+    given: Sequence[str],
+    trained: str | None = None,
+    labels: str = "",
+) -> Configured:
+    """The same for a run without the name of a setting: the setting that the overrides make.
+
+    Of several it is the one with the most overrides of its own. A run that is none is `custom`. So
+    is an evaluation with other values than its training has, unless a setting names them.
+
+    trained: the name of the training that is evaluated, whose configuration is `start`. labels: the
+    version of the ground truth.
+
+    Raises:
+        InputError: an override that cannot be applied.
+    """
+    config = start.with_overrides(given)
+    fitting = [
+        setting
+        for setting in settings.values()
+        if setting.tests_of == trained
+        and start.dataset in setting.datasets
+        and setting.labels.get(start.dataset, labels) == labels
+        and _makes(setting, config)
+    ]
+    fitting.sort(key=lambda setting: (-len(setting.overrides), not setting.labels))
+    for setting in fitting:
+        try:
+            found = configure(settings, setting.name, start, given, trained is not None)
+        except InputError:
+            continue
+        if found.config == config:
+            return Configured(setting.name, config, tuple(given))
+    if trained and _but_engine(config) == _but_engine(start):
+        return Configured(trained, config, tuple(given))
+    return Configured(CUSTOM, config, tuple(given))
+
+
+def departures(
+    settings: Mapping[str, Setting], name: str, start: Config, config: Config
+) -> list[str]:
+    """The fields of a run's configuration that are not what its setting says, as "k=7, not 6".
+
+    start: the data set's configuration. A name that is no setting departs from nothing.
+
+    Raises:
+        InputError: a setting whose overrides cannot be applied.
+    """
+    if name not in settings:
+        return []
+    own, values = _own_overrides(settings, settings[name], trained=False), config.flat()
+    return [
+        f"{key}={values[key]}, not {value}"
+        for key, value in _fixed(own, start).items()
+        if values[key] != value
+    ]
+
+
+def _fixed(own: Sequence[str], start: Config) -> dict[str, Any]:
+    """What makes a setting: the fields of its method, and those that its overrides set otherwise
+    than the data set's configuration.
+    """
+    stated = {key for override in own for key in _stated(override, start)}
+    before, after = start.flat(), apply_overrides(start, own).flat()
+    return {
+        key: value
+        for key, value in after.items()
+        if key.startswith(METHOD) or (key in stated and value != before[key])
+    }
+
+
+def _own_overrides(
+    settings: Mapping[str, Setting], setting: Setting, trained: bool
+) -> tuple[str, ...]:
+    if trained:
+        return setting.overrides if setting.tests_of else ()
+    before = settings[setting.tests_of].overrides if setting.tests_of else ()
+    return (*before, *setting.overrides)
+
+
+def _presets_first(*lists: Iterable[str]) -> list[str]:
+    """The presets of all lists, then the single values of all lists."""
+    ordered = [override for overrides in lists for override in overrides]
+    return sorted(ordered, key=lambda override: split_override(override)[0] not in PRESETS)
+
+
+def _check_presets(name: str, own: Sequence[str], beside: Sequence[str]) -> None:
+    """Refuse a preset beside the setting's own preset of the same group."""
+    groups = {group: text for group, text in map(split_override, own) if group in PRESETS}
+    for override in beside:
+        group, _ = split_override(override)
+        if group in groups:
+            raise InputError(
+                f"{override}: contradicts {group}={groups[group]} of the setting {name}; leave it "
+                f"out, or name another setting; {_OWN_ROW}"
+            )
+
+
+def _stated(override: str, start: Config) -> set[str]:
+    """The fields that an override sets by name: one, or those that its preset lists."""
+    name, text = split_override(override)
+    if name not in PRESETS or text not in PRESETS[name]:
+        return {name}
+    own = start.own
+    values = preset(name, text, start.dataset, own.scenes, own.rotated)
+    return {f"{group}.{key}" for group, fields in values.items() for key in fields}
+
+
+def _makes(setting: Setting, config: Config) -> bool:
+    """Whether a setting's overrides change nothing of a configuration."""
+    try:
+        return apply_overrides(config, setting.overrides) == config
+    except InputError:
+        return False
+
+
+def _but_engine(config: Config) -> dict[str, object]:
+    return {key: value for key, value in config.flat().items() if key != "model.engine"}
+
+
+@cache
+def _packaged() -> dict[str, Setting]:
+    return _read(FILE)
+
+
+def _read(path: Path, known: Mapping[str, Setting] | None = None) -> dict[str, Setting]:
+    """known: settings that `tests_of` may name besides the file's own."""
+    entries = Checked.of_file(path).entries()
+    if not entries:
+        raise InputError(f"{path}: names no setting")
+    settings = {name: _setting(name, entry) for name, entry in entries.items()}
+    for name, setting in settings.items():
+        if setting.tests_of is None:
+            continue
+        trained = {**(known or {}), **settings}
+        trains = [other for other, one in trained.items() if one.tests_of is None]
+        entries[name].get("tests_of").name(trains)
+        for override in setting.overrides:
+            if not override.startswith(OF_EVALUATION):
+                raise InputError(
+                    f"{path}: {name}: {override} changes what was trained; with tests_of, set "
+                    "test.… and model.engine alone"
+                )
+    return settings
+
+
+def _setting(name: str, entry: Checked) -> Setting:
+    if not isinstance(name, str) or not re.fullmatch("[a-z0-9_]+", name) or name == CUSTOM:
+        raise InputError(
+            f"{entry.where}: a setting's name has small letters, digits and _, and is not {CUSTOM}"
+        )
+    entry.only(("label", "overrides", "tests_of", "datasets", "prepared", "labels"))
+    overrides = entry.get("overrides")
+    for item in overrides.items():
+        if not re.fullmatch(r"[a-z0-9_.]+=.+", item.text()):
+            raise item.wrong("name=value")
+    if not entry.get("label").text():
+        raise entry.get("label").wrong("a label")
+    texts = {
+        key: {Checked(k, one.where).name(DATASETS): one.text() for k, one in found.items()}
+        for key in ("prepared", "labels")
+        if entry.has(key) and (found := entry.get(key).entries())
+    }
+    return Setting(
+        name=name,
+        label=entry.get("label").text(),
+        overrides=overrides.texts(),
+        tests_of=entry.get("tests_of").text() if entry.has("tests_of") else None,
+        datasets=entry.get("datasets").names(DATASETS) if entry.has("datasets") else DATASETS,
+        prepared=texts.get("prepared", {}),
+        labels=texts.get("labels", {}),
+    )

@@ -1,0 +1,90 @@
+"""Numbers on the command line: one small set of types says what each verb takes."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sr3d.cli import _parser, main
+from sr3d.cli.arguments import real, whole
+
+NONSENSE = ["-1", "nan", "inf", "1e300", "2.5.", "", "9" * 400]
+
+
+def verbs(
+    parser: argparse.ArgumentParser, words: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], argparse.Action]]:
+    """Every option of every verb that takes a value, with the words of its verb."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, verb in action.choices.items():
+                yield from verbs(verb, (*words, name))
+        elif action.option_strings and action.nargs != 0:
+            yield words, action
+
+
+NUMBERS = [
+    pytest.param(words, action.option_strings[-1], id=" ".join([*words, action.option_strings[-1]]))
+    for words, action in verbs(_parser())
+    if getattr(action.type, "__qualname__", "").startswith("_number")
+]
+
+
+def test_no_number_is_read_without_a_range() -> None:
+    bare = [words for words, action in verbs(_parser()) if action.type in (int, float)]
+    assert bare == []
+    assert len(NUMBERS) > 25
+
+
+@pytest.mark.parametrize(("words", "option"), NUMBERS)
+def test_a_senseless_number_is_refused_by_its_option(
+    words: tuple[str, ...],
+    option: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    signed = option == "--intrinsics"  # the centre of a cut image may lie outside it
+    for text in NONSENSE[signed:]:
+        values = [text] * (4 if signed else 1)
+        assert main([*words, option, *values]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert f"argument {option}" in error
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(st.integers(-(10**12), 10**12), st.integers(-100, 100), st.integers(0, 1000))
+def test_whole_numbers_are_those_of_the_range(value: int, low: int, width: int) -> None:
+    read = whole(low, low + width)
+    if low <= value <= low + width:
+        assert read(str(value)) == value
+    else:
+        with pytest.raises(argparse.ArgumentTypeError):
+            read(str(value))
+
+
+def test_numbers_may_be_written_as_people_do() -> None:
+    assert whole(0, 2**32 - 1)(str(2**32 - 1)) == 2**32 - 1
+    assert whole()("1e4") == 10_000
+    assert real(0, 1)("1e-3") == 0.001
+    for text in ("0", "1.0000001"):
+        with pytest.raises(argparse.ArgumentTypeError):
+            real(0, 1, above=True)(text)
+    with pytest.raises(argparse.ArgumentTypeError):
+        whole()("2.5")
+
+
+def test_wrong_words_are_one_sentence_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["train"], ["trian"], ["train", "--what"], [], ["prepare", "kitti"]):
+        assert main(words) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("sr3d: ")
+        assert error.count("\n") == 1
+        assert "--help" in error
