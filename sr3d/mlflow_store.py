@@ -37,6 +37,16 @@ _spellings = count()
 _log = logging.getLogger(__name__)
 
 
+def require_database(store: str) -> None:
+    """Refuse what is no address of a database.
+
+    Raises:
+        InputError: says how such an address looks.
+    """
+    if store.startswith("file:") or "://" not in store:
+        raise InputError(f"store '{store}': give a database, such as sqlite:///results/mlflow.db")
+
+
 @contextmanager
 def open_store(store: str, wait: bool = False) -> Iterator[MlflowClient]:
     """A client of the store, which is made where absent. MLflow's own log is silent meanwhile.
@@ -48,8 +58,7 @@ def open_store(store: str, wait: bool = False) -> Iterator[MlflowClient]:
         InputError: a store that is no database, that another process has locked, that cannot be
             reached, or that another version of MLflow made.
     """
-    if store.startswith("file:") or "://" not in store:
-        raise InputError(f"store '{store}': give a database, such as sqlite:///results/mlflow.db")
+    require_database(store)
     path = store_path(store)
     shown = str(path) if path else make_url(store).render_as_string(hide_password=True)
     with exclusive(path, wait) if path else nullcontext():

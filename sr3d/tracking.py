@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from sr3d.errors import InputError
 from sr3d.files import digest
-from sr3d.mlflow_store import open_store
+from sr3d.mlflow_store import open_store, require_database
 from sr3d.progress import Progress
 from sr3d.records import NO_RUNS, find_runs
 from sr3d.report.paper import Shown
@@ -71,6 +71,7 @@ def track(
     Raises:
         InputError: no run, an unreadable record, or a store that `open_store` refuses.
     """
+    require_database(store)
     runs = find_runs(results)
     if not runs:
         raise InputError(f"{results}: holds no complete run; {NO_RUNS}")

@@ -59,11 +59,11 @@ def add_detect(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     add_scan_options(verb)
     room = verb.add_argument_group("the room, found where it is not given")
     room.add_argument(
-        "--walls", type=float, metavar="DEG",
+        "--walls", type=real(-360, 360), metavar="DEG",
         help="degrees counter-clockwise from x to a wall; 0 does not turn the scan",
     )  # fmt: skip
     room.add_argument(
-        "--floor", type=float, metavar="Z",
+        "--floor", type=real(-1000, 1000), metavar="Z",
         help="height of the floor in upright metres; 0 does not move the scan",
     )  # fmt: skip
     verb.set_defaults(verb=_detect)

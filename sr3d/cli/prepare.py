@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -226,9 +227,21 @@ def _read(args: argparse.Namespace, prepare: Callable[..., Any], **own: Any) -> 
     _say_prepared(args.out)
 
 
-def _alone(args: argparse.Namespace) -> AbstractContextManager[None]:
-    """Two processes that prepare into one folder would write into each other's files."""
-    return exclusive(args.out / "manifest.json", args.wait)
+@contextmanager
+def _alone(args: argparse.Namespace) -> Iterator[None]:
+    """Two processes that prepare into one folder would write into each other's files.
+
+    A folder that is new and still empty when the input is refused goes again.
+    """
+    new = not args.out.exists()
+    with exclusive(args.out / "manifest.json", args.wait):
+        try:
+            yield
+        except InputError:
+            left = [path for path in args.out.iterdir() if path.suffix != ".lock"]
+            if new and not left:
+                shutil.rmtree(args.out)
+            raise
 
 
 def _say_prepared(out: Path) -> None:
