@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
-from torch.utils import deterministic
 
 from sr3d.config import Config, OwnData, default_config, did_you_mean
 from sr3d.data.datasets import Dataset
@@ -41,28 +40,19 @@ def check_device(device: str) -> None:
 
 @contextmanager
 def as_jobs_run(threads: int) -> Iterator[None]:
-    """How trainings and tests compute: the same bits from the same seed, if a device can give them.
+    """How trainings and evaluations compute: bitwise identical from the same seed.
 
-    threads: of the CPU; another number of them gives other bits.
+    threads: of the CPU. Another number of threads gives other bits.
     """
-    # Read when cuBLAS is first used: it sums in one order only within a workspace of its own.
+    # cuBLAS reads this when it is first used: its sums have a fixed order only with workspaces of
+    # one size. What else needs care on a GPU is in `sr3d.determinism`.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    before = (
-        torch.get_num_threads(),
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-        deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
-    )
+    before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    # Nothing reads fresh memory, and filling it takes time.
-    deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1], warn_only=before[2])
-        deterministic.fill_uninitialized_memory = before[3]  # type: ignore[attr-defined]
+        torch.set_num_threads(before)
 
 
 def synchronise(device: torch.device) -> None:

@@ -3,9 +3,9 @@
 Two engines compute them: `torch_engine` anywhere, `triton` on a GPU. They give each other's results
 up to rounding; `engine` forces one. Where the map is MinkowskiEngine's, MinkowskiEngine computes.
 
-Every sum has one order, on a GPU too, so the same input gives the same bits: where rows are added
-by index, no row occurs twice in one addition. Only the gradient of `torch_engine.max_pool` needs
-`torch.use_deterministic_algorithms` for that on a GPU.
+Every sum has a fixed order, on a GPU too, so the same input gives the same bits: where rows are
+added by index, no row occurs twice in one addition. Only the gradient of `torch_engine.max_pool`
+needs deterministic algorithms for that, and switches them on.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from sr3d.determinism import deterministic_algorithms
 from sr3d.sparse import torch_engine
 from sr3d.sparse.epilogue import NOTHING, Epilogue
 from sr3d.sparse.kernel_map import KernelMap
@@ -87,10 +88,11 @@ class _SparseConv(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         grad = grad.contiguous()
         grad_x = grad_weight = None
-        if ctx.needs_input_grad[0]:
-            grad_x = ctx.engine.input_gradient(grad, weight, ctx.kernel_map).to(ctx.dtypes[0])
-        if ctx.needs_input_grad[1]:
-            grad_weight = ctx.engine.weight_gradient(x, grad, ctx.kernel_map, ctx.dtypes[1])
+        with deterministic_algorithms(False):  # both engines name no row twice in one write
+            if ctx.needs_input_grad[0]:
+                grad_x = ctx.engine.input_gradient(grad, weight, ctx.kernel_map).to(ctx.dtypes[0])
+            if ctx.needs_input_grad[1]:
+                grad_weight = ctx.engine.weight_gradient(x, grad, ctx.kernel_map, ctx.dtypes[1])
         return grad_x, grad_weight, None
 
 
@@ -132,7 +134,8 @@ class _MaxPool(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (winner,) = ctx.saved_tensors
-        return ctx.engine.max_pool_gradient(grad, winner, ctx.kernel_map), None
+        with deterministic_algorithms(False):  # but for what the torch engine switches on
+            return ctx.engine.max_pool_gradient(grad, winner, ctx.kernel_map), None
 
 
 def sum_pool(x: Tensor, kernel_map: KernelMap) -> Tensor:
