@@ -113,7 +113,9 @@ class PretendGpu(TorchFunctionMode):
             if on_gpu and target == CPU:
                 self.waits.append(_where(name))
             elif on_host and target == GPU:
-                without_waiting = on_host[0].pinned and kwargs.get("non_blocking")
+                # PyTorch copies a strided tensor to memory that is not pinned, and waits for that.
+                pinned = on_host[0].pinned and on_host[0].is_contiguous()
+                without_waiting = pinned and kwargs.get("non_blocking")
                 (self.copies if without_waiting else self.uploads).append(_where(name))
             return
         if on_gpu and any(x.ndim for x in on_host):

@@ -92,12 +92,12 @@ class Detector(nn.Module, ABC, Generic[P]):
         self,
         points: Sequence[Tensor],
         colors: Sequence[Tensor],
-        generator: torch.Generator | None = None,
+        order: Tensor | None = None,
     ) -> SparseTensor:
         """A batch of clouds as `forward` takes it, on the detector's device; see `voxelize`."""
         device = next(self.parameters()).device
         points, colors = [p.to(device) for p in points], [c.to(device) for c in colors]
-        return voxelize(points, colors, self.config.voxel_size, generator, self.config.engine)
+        return voxelize(points, colors, self.config.voxel_size, order, self.config.engine)
 
     @torch.no_grad()
     def raw_outputs(self, points: Any, colors: Any = None) -> list[Level]:

@@ -96,9 +96,11 @@ class _Recorded:
 
     def __init__(self, fixed: FixedPass, device: torch.device) -> None:
         self.capacity = fixed.capacity
-        self._points = torch.zeros(self.capacity.points, 3, device=device)
-        self._colors = torch.zeros_like(self._points)
-        self._count = torch.zeros((), dtype=torch.int64, device=device)
+        # Buffers made in inference mode could never be written outside it.
+        with torch.inference_mode(False):
+            self._points = torch.zeros(self.capacity.points, 3, device=device)
+            self._colors = torch.zeros_like(self._points)
+            self._count = torch.zeros((), dtype=torch.int64, device=device)
         inputs = self._points, self._colors, self._count
         stream = torch.cuda.Stream(device)
         stream.wait_stream(torch.cuda.current_stream(device))

@@ -126,6 +126,8 @@ class KernelMap:
     @cached_property
     def neighbors(self) -> Tensor:
         """(n_out, K) int64 input rows; a missing neighbour is n_in, one past the last row."""
+        if "table" in vars(self):
+            return self.table.long().where(self.table >= 0, self.n_in)
         table = self.in_rows.new_full((self.n_out, self.volume), self.n_in)
         table[self.out_rows, self._offset_of_pairs()] = self.in_rows
         return table
