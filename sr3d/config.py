@@ -22,6 +22,7 @@ from sr3d.presets import PRESETS, dataset_values, preset
 
 DatasetName = Literal["scannet", "sunrgbd", "s3dis", "synthetic", "synthetic_rotated", "own"]
 DATASETS: tuple[str, ...] = typing.get_args(DatasetName)
+EngineName = Literal["native", "torch", "triton", "minkowski"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class ModelConfig:
     """
 
     name: Literal["tr3d", "fcaf3d"] = "tr3d"  # FCAF3D: by the preset model=fcaf3d
-    engine: Literal["native", "minkowski"] = "native"  # what computes sparse layers
+    # What computes sparse layers. native: Triton on a GPU where it can run, else torch.
+    engine: EngineName = "native"
     voxel_size: float = 0.01  # metres
     stem_channels: int = 64  # of the first convolution
     stem_stride: int = 2  # stride of the first convolution
@@ -223,7 +225,7 @@ def check(config: Config) -> None:
     stages = len(config.model.planes)
     possible, count = ((2, 3, 4), "two to four numbers") if fcaf3d else ((4,), "four numbers")
     own = "where model.name=fcaf3d; model=fcaf3d sets what belongs together"
-    native, minkowski = config.model.engine == "native", "where model.engine=minkowski"
+    ours, minkowski = config.model.engine != "minkowski", "where model.engine=minkowski"
     classes, levels = config.own.classes, config.own.levels
     by_class = config.assigner.name == "tr3d" or (
         config.assigner.name == "spota" and config.assigner.levels == "by_class"
@@ -262,7 +264,7 @@ def check(config: Config) -> None:
         ("train.weight_decay", config.train.weight_decay >= 0, "zero or more"),
         ("train.warmup_iters", config.train.warmup_iters >= 0, "zero or more"),
         ("train.clip_norm", config.train.clip_norm > 0, "positive"),
-        ("train.precision", native or config.train.precision != "bf16", f"fp32 {minkowski}"),
+        ("train.precision", ours or config.train.precision != "bf16", f"fp32 {minkowski}"),
         ("test.nms_pre", config.test.nms_pre >= 1, "at least 1"),
         ("test.iou_thr", 0 < config.test.iou_thr <= 1, "in (0, 1]"),
         ("test.oracle", not fcaf3d or config.test.oracle == "none", "none but on TR3D's network"),

@@ -22,6 +22,7 @@ from sr3d.errors import InputError
 from sr3d.files import sha256
 from sr3d.machine import code_version, machine_facts, peak_memory_mb, versions
 from sr3d.records import RunRecord, write_run
+from sr3d.sparse.triton_check import native_engine
 
 DEVICES = ("cpu", "cuda")
 
@@ -154,7 +155,7 @@ def finish_run(
         },
         machine=machine_facts(),
         versions=versions(),
-        engine=config.model.engine,
+        engine=_engine_name(config, device),
         device=device,
         started=watch.started.isoformat(timespec="seconds"),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -168,3 +169,11 @@ def finish_run(
     )
     write_run(out, record)
     return record
+
+
+def _engine_name(config: Config, device: str) -> str:
+    """The configured engine and, where a GPU machine decides what native means, its decision."""
+    name = config.model.engine
+    if name != "native" or device == "cpu":
+        return name
+    return f"native ({native_engine(torch.device(device))})"

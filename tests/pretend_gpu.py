@@ -211,7 +211,7 @@ def pretend_gpu(patch: pytest.MonkeyPatch) -> Iterator[PretendGpu]:
     patch.setattr(nn.Module, "to", _module_to)
     from_numpy = torch.from_numpy  # which modes do not see
     patch.setattr(torch, "from_numpy", lambda array: from_numpy(array).as_subclass(OnHost))
-    patch.setattr(engine, "_on", lambda device: nullcontext())
+    patch.setattr(engine, "on", lambda device: nullcontext())
     grouped = clip_grad._group_tensors_by_device_and_dtype  # asks the tensors past any mode
     patch.setattr(
         clip_grad,

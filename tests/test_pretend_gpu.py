@@ -46,10 +46,11 @@ PRESETS = ("model", "augment", "train")
 SLIM = ["model.stem_channels=8", "model.neck_channels=8"]
 
 
-def detector(setting: str, dataset: str = "scannet") -> Detector[Any]:
+def detector(setting: str, dataset: str = "scannet", engine: str = "native") -> Detector[Any]:
     stages, voxel_size = (3, 0.04) if setting == "fcaf3d" else (4, 0.08)
     shape = f"model.planes={[8] * stages}", f"model.blocks={[1] * stages}"
     overrides = [*SETTINGS[setting], *SLIM, *shape, f"model.voxel_size={voxel_size}"]
+    overrides.append(f"model.engine={engine}")
     torch.manual_seed(0)
     model = build_detector(default_config(dataset).with_overrides(overrides))
     for name, value in model.named_parameters():

@@ -18,6 +18,7 @@ from sr3d.models.outputs import Detections, GroundTruth, Level, LossTerms, Predi
 from sr3d.models.scan import split_points
 from sr3d.models.voxelize import voxelize
 from sr3d.sparse import SparseTensor
+from sr3d.sparse.functional import engine
 
 P = TypeVar("P", bound=Predictions)
 
@@ -48,10 +49,11 @@ class Detector(nn.Module, ABC, Generic[P]):
 
     def run_network(self, x: SparseTensor) -> Sequence[tuple[Any, ...]]:
         """`levels`, by `autocast` if it is set; then the outputs are made float32 again."""
-        if self.autocast is None:
-            return self.levels(x)
-        with torch.autocast(x.features.device.type, self.autocast):
-            found = self.levels(x)
+        with engine(self.config.engine):
+            if self.autocast is None:
+                return self.levels(x)
+            with torch.autocast(x.features.device.type, self.autocast):
+                found = self.levels(x)
         return [(level, *(output.float() for output in outputs)) for level, *outputs in found]
 
     @abstractmethod
@@ -82,9 +84,8 @@ class Detector(nn.Module, ABC, Generic[P]):
         Raises:
             InputError: a detector or an engine that has none.
         """
-        if self.config.engine != "native":
-            engine = self.config.engine
-            raise InputError(f"model.engine={engine} has no inference runner; take native")
+        if self.config.engine == "minkowski":
+            raise InputError("model.engine=minkowski has no inference runner; take native")
         network = self.folded().to(dtype)
         return CompiledDetector(network, self.config, self.test_config, self.dataset.rotated)
 

@@ -53,7 +53,7 @@ class FCAF3D(Detector[CentredPredictions]):
 
     def levels(self, x: SparseTensor) -> list[RawLevel]:
         """Per level the neck's output, raw box outputs, class logits and centerness logits."""
-        if self.config.engine == "native":
+        if self.config.engine != "minkowski":
             layout = FreeLayout()  # first, as in TR3D
             backbone_maps(x.sites, self.config, layout)
             count_scenes(layout.made)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from sr3d.config import EngineName
 from sr3d.sparse import Sites, SparseTensor
 from sr3d.sparse.minkowski import MinkowskiSites
 
@@ -17,14 +17,15 @@ def voxelize(
     colors: Sequence[Tensor],
     voxel_size: float,
     order: Tensor | None = None,
-    engine: Literal["native", "minkowski"] = "native",
+    engine: EngineName = "native",
 ) -> SparseTensor:
     """A batch of clouds to a sparse tensor whose features are the colours.
 
     points, colors: one (N, 3) each a scene, metres and [0, 1]; coordinates are floor(xyz / size).
     The first point of a voxel represents it. order: a permutation of the points of all scenes, to
     take the first in this order. A random order gives each point of a voxel the same chance.
-    engine: whose sites the tensor has, and so what computes every layer that it passes.
+    engine: "minkowski" gives the tensor MinkowskiEngine's sites, so that MinkowskiEngine computes
+    every layer that it passes.
 
     Raises:
         InputError: an engine that is not installed, or not for the points' device; points so far
