@@ -32,8 +32,7 @@ class ModelConfig:
     """
 
     name: Literal["tr3d", "fcaf3d"] = "tr3d"  # FCAF3D: by the preset model=fcaf3d
-    # What computes sparse layers. native: Triton on a GPU where it can run, else torch.
-    engine: EngineName = "native"
+    engine: EngineName = "native"  # what computes sparse layers; native: triton on a GPU, or torch
     voxel_size: float = 0.01  # metres
     stem_channels: int = 64  # of the first convolution
     stem_stride: int = 2  # stride of the first convolution
