@@ -51,6 +51,7 @@ def test_the_probe_runs_a_kernel() -> None:
     assert native_engine(CPU) == "torch"
 
 
+@pytest.mark.skipif(triton_cases.DEVICE.type == "cuda", reason="pretends a GPU")
 @pytest.mark.usefixtures("no_compiler")
 def test_torch_takes_over_with_one_warning_where_triton_cannot_run(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -113,7 +114,7 @@ def test_the_configuration_chooses_before_the_environment(
 
     monkeypatch.setattr(module, "convolve", spy)
     model, room = detector("sr3d", engine=name).eval(), scene(1, points=40)
-    model.detect(room.points, room.colors)
+    model.to(triton_cases.DEVICE).detect(room.points, room.colors)
     assert len(calls) > 5
 
 
