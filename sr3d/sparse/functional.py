@@ -53,7 +53,7 @@ def engine(name: EngineName) -> Iterator[None]:
 
 
 def engine_on(device: torch.device) -> EngineName:
-    """ "torch" or "triton": what the block or, outside any, the device chooses.
+    """The engine, torch or triton, that an enclosing block of `engine` or else the device chooses.
 
     Raises:
         InputError: SR3D_ENGINE is unknown, or asks for Triton where it cannot run.

@@ -12,6 +12,7 @@ import torch
 import triton
 from torch import Tensor
 
+from sr3d.errors import InputError
 from sr3d.sparse.epilogue import NOTHING, Epilogue
 from sr3d.sparse.kernel_map import KernelMap
 from sr3d.sparse.triton import convolution_kernels, pooling_kernels, weight_kernels
@@ -255,9 +256,9 @@ def _check(x: Tensor, other: Tensor) -> None:
             f"{x.dtype} and {other.dtype}"
         )
     if not (x.is_cuda or INTERPRETED):
-        raise ValueError(
-            f"the Triton engine needs a GPU, and these tensors are on the {x.device.type}; to run "
-            "it there for a test, set TRITON_INTERPRET=1 before Triton is imported"
+        raise InputError(
+            f"model.engine=triton needs a GPU, and these tensors are on the {x.device.type}. Pass "
+            "--device cuda, or take model.engine=native"
         )
 
 
