@@ -1,11 +1,12 @@
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sr3d.sparse.packing import kept_first
 
 
+@settings(deadline=None)
 @given(st.lists(st.booleans(), max_size=40))
 def test_rows_to_keep_come_first_and_both_parts_ascend(keep: list[bool]) -> None:
     expected = [i for i, kept in enumerate(keep) if kept]

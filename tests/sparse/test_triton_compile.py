@@ -117,8 +117,9 @@ def rest(capability: int) -> dict[str, dict[str, Any]]:
     from sr3d.sparse.triton import tables as t
 
     half = dict(x="*bf16", weight="*bf16", out="*bf16", grad="*bf16")
-    stem = dict(VOLUME=27, PER_GROUP=27, MIRRORED=False, PARTIAL=False, WIDEN=False, CI=6, CO=64)
-    stem |= dict(BLOCK_M=64, BLOCK_N=64, BLOCK_K=16, PRECISION="ieee", stride_o=1)
+    stem: dict[str, Any] = dict(VOLUME=27, PER_GROUP=27, CI=6, CO=64, stride_o=1)
+    stem |= dict(MIRRORED=False, PARTIAL=False, WIDEN=False, PRECISION="ieee")
+    stem |= dict(BLOCK_M=64, BLOCK_N=64, BLOCK_K=16)
     total = dict(partials="*fp32", GROUPS=3, BLOCK=1024, CO=128)
     pool = dict(CHANNELS=64, VOLUME=8, BLOCK_M=32, BLOCK_N=64)
     rows = dict(VOLUME=27, PER_GROUP=9, BLOCK_M=64)
