@@ -228,7 +228,9 @@ def test_a_training_and_its_test_from_end_to_end(
         found = run("cuda")
     steps, scenes = 6, 2
     assert len(found[0]) == steps
-    assert len(gpu.copies) == steps * (2 * scenes + 3)  # points and colours; boxes of a batch
+    trained = steps * (2 * scenes + 3)  # points and colours; boxes, labels and scenes of a batch
+    tested = 3 * 3  # points, colours, and the order that picks points of voxels
+    assert len(gpu.copies) == trained + tested
     for ours, theirs in zip(found[0], expected[0], strict=True):
         assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-3)
         assert ours["positives"] == theirs["positives"]

@@ -142,7 +142,7 @@ def _build_tiles(kernel_map: Neighbors, block: int, groups: int) -> Tiles:
         count,
         VOLUME=volume,
         PER_GROUP=per_group,
-        WIDTH=triton.next_power_of_2(per_group),
+        WIDTH=triton.next_power_of_2(max(2, per_group)),  # Triton 3.3 interprets no sum of one
         BLOCK_M=block,
     )
     return Tiles(block, groups, per_group, padded, order, lists, counts, sources)
