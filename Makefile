@@ -4,12 +4,13 @@
 PYTHON ?= python3
 VENV := .venv
 OPENMMLAB := .venv-openmmlab
+LOWEST := .venv-lowest
 CORES ?= all
 TIER ?= demo
 # Commands are named by their path: GNU make 3.81, which macOS has, does not search an exported PATH.
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-real test-openmmlab lint clean
+.PHONY: demo test test-real test-openmmlab test-lowest lint clean
 
 demo: $(VENV)/.pipeline
 	@$(BIN)/snakemake --cores $(CORES) --quiet rules host reason --config tier=$(TIER)
@@ -26,6 +27,10 @@ test-openmmlab: $(OPENMMLAB)/.complete
 	@OMP_NUM_THREADS=1 $(OPENMMLAB)/bin/python -m pytest -q -m "not real and not slow" \
 		tests/interop/mmdet3d tests/sparse/conformance
 
+# With the lowest versions that pyproject.toml allows, in an environment of its own.
+test-lowest: $(LOWEST)/.complete
+	@OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -q -n auto --dist loadfile
+
 lint: $(VENV)/.lint $(VENV)/.test
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -36,11 +41,16 @@ lint: $(VENV)/.lint $(VENV)/.test
 
 # Results of runs, prepared data and the environment; not results/published.
 clean:
-	rm -rf $(VENV) $(OPENMMLAB) .snakemake data .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(OPENMMLAB) $(LOWEST) .snakemake data .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
 	find results -mindepth 1 -maxdepth 1 ! -name published -exec rm -rf {} +
 
 $(OPENMMLAB)/.complete: envs/openmmlab.sh envs/openmmlab.txt
 	@PYTHON=$(PYTHON) envs/openmmlab.sh $(OPENMMLAB)
+
+$(LOWEST)/.complete: pyproject.toml envs/lowest.txt
+	@test -x $(LOWEST)/bin/pip || $(PYTHON) -m venv $(LOWEST)
+	@$(LOWEST)/bin/python -m pip install --quiet -c envs/lowest.txt -e '.[test]'
+	@touch $@
 
 # .venv/.EXTRA stands for an environment that has that extra of the package, as of these files.
 $(VENV)/.%: pyproject.toml constraints.txt

@@ -21,6 +21,7 @@ import torch
 
 from sr3d.config import default_config
 from sr3d.data.datasets import SCANNET
+from sr3d.determinism import ordered_backward
 from sr3d.files import write_json
 from sr3d.machine import machine_facts, versions
 from sr3d.models.criterion import GroundTruth, assign, detection_loss
@@ -93,7 +94,7 @@ def _step(
     terms = detection_loss(predictions, truth, SCANNET, config.assigner, config.loss)
     marks.append(_now(points))
     optimizer.zero_grad(set_to_none=True)
-    terms.total.backward()
+    ordered_backward(terms.total)
     marks.append(_now(points))
     optimizer.step()
     marks.append(_now(points))

@@ -45,6 +45,7 @@ def _later(default: F) -> F:
 
 DatasetName = Literal["scannet", "sunrgbd", "s3dis", "synthetic", "synthetic_rotated", "own"]
 DATASETS: tuple[str, ...] = typing.get_args(DatasetName)
+EngineName = Literal["native", "torch", "triton", "minkowski"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class ModelConfig:
     """
 
     name: Literal["tr3d", "fcaf3d"] = "tr3d"  # FCAF3D: by the preset model=fcaf3d
-    engine: Literal["native", "minkowski"] = "native"  # what computes sparse layers
+    engine: EngineName = "native"  # what computes sparse layers; native: triton on a GPU, or torch
     voxel_size: Annotated[float, Range(0.001, 10)] = 0.01  # metres
     stem_channels: Count = 64  # of the first convolution
     stem_stride: int = 2  # stride of the first convolution
@@ -288,7 +289,7 @@ def problems(config: Config) -> dict[str, str]:
     stages = len(config.model.planes)
     possible, count = ((2, 3, 4), "two to four numbers") if fcaf3d else ((4,), "four numbers")
     own = "where model.name=fcaf3d; model=fcaf3d sets what belongs together"
-    native, minkowski = config.model.engine == "native", "where model.engine=minkowski"
+    ours, minkowski = config.model.engine != "minkowski", "where model.engine=minkowski"
     classes, levels = config.own.classes, config.own.levels
     by_class = config.assigner.name == "tr3d" or (
         config.assigner.name == "spota" and config.assigner.levels == "by_class"
@@ -310,7 +311,7 @@ def problems(config: Config) -> dict[str, str]:
         ("augment.sample_fraction", _rising(config.augment.sample_fraction), "two rising numbers"),
         ("augment.scale", _rising(config.augment.scale), "two rising numbers"),
         ("train.milestones", all(a < b for a, b in pairwise(rising)), below),
-        ("train.precision", native or config.train.precision != "bf16", f"fp32 {minkowski}"),
+        ("train.precision", ours or config.train.precision != "bf16", f"fp32 {minkowski}"),
         ("test.oracle", not fcaf3d or config.test.oracle == "none", "none but on TR3D's network"),
     ]
     found: dict[str, str] = {}

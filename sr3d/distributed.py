@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn.functional import batch_norm
 
 from sr3d.curve import STOP
+from sr3d.determinism import ordered_backward
 from sr3d.models.outputs import LossTerms
 from sr3d.sparse import SparseTensor
 from sr3d.sparse.nn import SparseBatchNorm
@@ -94,13 +95,13 @@ def backward(
     numbers = [number.to(total.dtype) for number in (terms.positives, told, terms.divisor)]
     values = torch.stack([*losses.values(), terms.aic, *numbers]).detach()
     if processes.count == 1:
-        total.backward()
+        ordered_backward(total)
         return dict(zip(names, values[:-1], strict=True))
     loss, aic, positives = slice(0, len(losses)), len(losses), len(losses) + 1
     divisor = terms.divisor.clamp(min=1)
     values[loss] *= divisor
     values[aic] *= terms.positives
-    (total * divisor).backward()
+    ordered_backward(total * divisor)
     gradients, values = _sum_gradients(model.parameters(), values)
     gradients /= values[-1].clamp(min=1)
     values[loss] /= values[-1].clamp(min=1)

@@ -14,7 +14,7 @@ import torch
 
 from sr3d.config import Config, config_from_dict
 from sr3d.data.datasets import dataset_of
-from sr3d.data.loader import generator_for
+from sr3d.data.loader import generator_for, on_device
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.scene import Scene
 from sr3d.data.transforms import sample_points
@@ -199,18 +199,19 @@ def detect_scene(
 ) -> tuple[Detections, float]:
     """Detections in one scene under the test configuration, and the seconds that they took.
 
-    The clock runs from points on the device to boxes after NMS: voxels, network, selection.
+    The clock runs from points on the device to boxes after NMS: voxels, network, selection. Which
+    point represents a voxel is drawn before.
 
     Raises:
         InputError: NaN or infinity, which names the scene.
     """
     config = model.test_config
     device = next(model.parameters()).device
-    points, colors = scene.points.to(device), scene.colors.to(device)
+    points, colors = on_device(scene.points, device), on_device(scene.colors, device)
+    order = voxel_order(model, scene, generator)
     synchronise(device)
     started = time.perf_counter()
-    pick = generator if config.voxel_pick == "random" else None
-    found = predictions = model(model.voxels([points], [colors], pick))
+    found = predictions = model(model.voxels([points], [colors], order))
     if config.oracle != "none":
         predictions = with_oracle(predictions, scene, model.dataset, config)
     detections = model.select(predictions)
@@ -218,6 +219,16 @@ def detect_scene(
     seconds = time.perf_counter() - started
     found.require_finite(f"scene {scene.id}")
     return detections, seconds
+
+
+def voxel_order(
+    model: Detector[Any], scene: Scene, generator: torch.Generator
+) -> torch.Tensor | None:
+    """The order of the scene's points by which `voxelize` picks, on the model's device."""
+    if model.test_config.voxel_pick == "first":
+        return None
+    order = torch.randperm(len(scene), generator=generator)
+    return on_device(order, next(model.parameters()).device)
 
 
 def _consistency(detections: BoxSet, matching: Matching) -> dict[str, Any]:

@@ -18,12 +18,14 @@ from sr3d.files import code_digest
 # The files of this package that decide the numbers of a training or a test. Prepared data have a
 # digest of their own. A test compares this list with what the two import.
 _COMPUTING = (
-    "checkpoint.py", "config.py", "curve.py", "distributed.py", "evaluation.py", "records.py",
+    "checkpoint.py", "config.py", "curve.py", "determinism.py", "distributed.py", "evaluation.py", "records.py",
     "runs.py", "training.py", "data/datasets.py", "data/loader.py", "data/parallel.py",
     "data/prepared/reading.py", "data/scene.py", "data/transforms.py", "assigners", "geometry",
     "losses", "metrics", "models", "sparse",
 )  # fmt: skip
-_PACKAGES = ("sr3d", "torch", "numpy", "snakemake", "mlflow", "MinkowskiEngine", "mmdet3d")
+_PACKAGES = (
+    "sr3d", "torch", "triton", "numpy", "snakemake", "mlflow", "MinkowskiEngine", "mmdet3d",
+)  # fmt: skip
 
 
 def machine_facts() -> dict[str, Any]:
@@ -35,7 +37,7 @@ def machine_facts() -> dict[str, Any]:
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
         "memory_gib": _memory_gib(),
-        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "gpus": _gpus(),
         "cuda": torch.version.cuda if torch.cuda.is_available() else None,
         "threads": torch.get_num_threads(),
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
@@ -85,6 +87,14 @@ def peak_memory_mb() -> dict[str, float]:
     if torch.cuda.is_available():
         peak["gpu"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
     return peak
+
+
+def _gpus() -> list[str]:
+    """Names of the GPUs that PyTorch sees; of a broken driver, its message."""
+    try:
+        return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    except (RuntimeError, AssertionError) as error:
+        return [f"not readable: {error}"]
 
 
 def _processor() -> str:

@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
-from torch.utils import deterministic
 
 from sr3d.config import Config, OwnData, default_config, did_you_mean
 from sr3d.data.datasets import Dataset
@@ -24,6 +23,7 @@ from sr3d.errors import DamagedFile, InputError, OtherRun
 from sr3d.files import sha256
 from sr3d.machine import code_version, machine_facts, peak_memory_mb, versions
 from sr3d.records import RUN_FILE, RunRecord, read_run, verify_run, write_run
+from sr3d.sparse.triton_check import native_engine
 
 DEVICES = ("cpu", "cuda")
 _log = logging.getLogger(__name__)
@@ -43,28 +43,19 @@ def check_device(device: str) -> None:
 
 @contextmanager
 def as_jobs_run(threads: int) -> Iterator[None]:
-    """How trainings and tests compute: the same bits from the same seed, if a device can give them.
+    """How trainings and evaluations compute: bitwise identical from the same seed.
 
-    threads: of the CPU; another number of them gives other bits.
+    threads: of the CPU. Another number of threads gives other bits.
     """
-    # Read when cuBLAS is first used: it sums in one order only within a workspace of its own.
+    # cuBLAS reads this when it is first used: its sums have a fixed order only with workspaces of
+    # one size. What else needs care on a GPU is in `sr3d.determinism`.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    before = (
-        torch.get_num_threads(),
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-        deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
-    )
+    before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    # Nothing reads fresh memory, and filling it takes time.
-    deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1], warn_only=before[2])
-        deterministic.fill_uninitialized_memory = before[3]  # type: ignore[attr-defined]
+        torch.set_num_threads(before)
 
 
 def synchronise(device: torch.device) -> None:
@@ -224,7 +215,7 @@ def finish_run(
         },
         machine=machine_facts(),
         versions=versions(),
-        engine=config.model.engine,
+        engine=_engine_name(config, device),
         device=device,
         started=watch.started.isoformat(timespec="seconds"),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -239,3 +230,11 @@ def finish_run(
     )
     write_run(out, record)
     return record
+
+
+def _engine_name(config: Config, device: str) -> str:
+    """The configured engine and, where a GPU machine decides what native means, its decision."""
+    name = config.model.engine
+    if name != "native" or device == "cpu":
+        return name
+    return f"native ({native_engine(torch.device(device))})"

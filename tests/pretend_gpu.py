@@ -113,7 +113,9 @@ class PretendGpu(TorchFunctionMode):
             if on_gpu and target == CPU:
                 self.waits.append(_where(name))
             elif on_host and target == GPU:
-                without_waiting = on_host[0].pinned and kwargs.get("non_blocking")
+                # PyTorch copies a strided tensor to memory that is not pinned, and waits for that.
+                pinned = on_host[0].pinned and on_host[0].is_contiguous()
+                without_waiting = pinned and kwargs.get("non_blocking")
                 (self.copies if without_waiting else self.uploads).append(_where(name))
             return
         if on_gpu and any(x.ndim for x in on_host):
@@ -209,7 +211,7 @@ def pretend_gpu(patch: pytest.MonkeyPatch) -> Iterator[PretendGpu]:
     patch.setattr(nn.Module, "to", _module_to)
     from_numpy = torch.from_numpy  # which modes do not see
     patch.setattr(torch, "from_numpy", lambda array: from_numpy(array).as_subclass(OnHost))
-    patch.setattr(engine, "_on", lambda device: nullcontext())
+    patch.setattr(engine, "on", lambda device: nullcontext())
     grouped = clip_grad._group_tensors_by_device_and_dtype  # asks the tensors past any mode
     patch.setattr(
         clip_grad,

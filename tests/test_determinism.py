@@ -1,14 +1,14 @@
-"""The same bits from the same seed on a GPU: what can be shown of it without one.
+"""Bitwise identical results from the same seed on a GPU: what can be shown without one.
 
-Trainings and tests ask PyTorch for deterministic algorithms. Detection does not ask, so it must
-not add in an order that a GPU chooses.
+The backward pass of a training uses PyTorch's deterministic algorithms. Nothing else does, so
+nothing else may sum in an order that a GPU chooses.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -16,13 +16,14 @@ from torch import Tensor
 from torch.utils import deterministic
 
 from sr3d.cli import main
+from sr3d.determinism import deterministic_algorithms, ordered_backward
 from sr3d.errors import InputError
 from sr3d.models.base import Detector
 from sr3d.sparse import SparseTensor, functional
 from sr3d.sparse.interpolation import interpolate
 from sr3d.sparse.nn import SparseInstanceNorm
+from tests.indexed_writes import IndexedWrites
 from tests.models.thin import clouds, thin_fcaf3d, thin_model
-from tests.ordered_sums import UnorderedSums
 from tests.sparse.brute_force import random_coords
 
 
@@ -33,22 +34,53 @@ from tests.sparse.brute_force import random_coords
         ("sr3d.evaluation.test", ["test", "--run", "r", "--data", "d", "--out", "o"]),
     ],
 )
-def test_trainings_and_tests_ask_for_deterministic_algorithms(
+def test_products_of_trainings_and_evaluations_have_workspaces_of_one_size(
     function: str, words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[tuple[bool, str | None]] = []
+    seen: list[str | None] = []
 
     def run(*_: object) -> None:
-        config = os.environ.get("CUBLAS_WORKSPACE_CONFIG")
-        seen.append((torch.are_deterministic_algorithms_enabled(), config))
-        assert not deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+        seen.append(os.environ.get("CUBLAS_WORKSPACE_CONFIG"))
         raise InputError("that will do")
 
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     monkeypatch.setattr(function, run)
     assert main(words) == 2
-    assert seen == [(True, ":4096:8")]
-    assert not torch.are_deterministic_algorithms_enabled()
+    assert seen == [":4096:8"]
+
+
+class _Flags(torch.autograd.Function):
+    """Notes the state of the flags when its gradient is asked for."""
+
+    seen: ClassVar[list[tuple[bool, bool]]] = []
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        _Flags.seen.append(flags())
+        return grad
+
+
+def flags() -> tuple[bool, bool]:
+    filled: bool = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    return torch.are_deterministic_algorithms_enabled(), filled
+
+
+def test_the_backward_pass_alone_uses_deterministic_algorithms() -> None:
+    before = flags()
+    ordered_backward(_Flags.apply(torch.ones(1, requires_grad=True)).sum())
+    assert _Flags.seen.pop() == (True, False)
+    assert flags() == before == (False, True)
+    with deterministic_algorithms(True):
+        with pytest.raises(InputError), deterministic_algorithms(False):
+            raise InputError("that will do")
+        assert flags()[0] is True
+        with deterministic_algorithms(False):
+            assert flags()[0] is False
+    assert flags() == before
 
 
 def test_a_sum_without_an_order_is_noticed() -> None:
@@ -62,9 +94,9 @@ def test_a_sum_without_an_order_is_noticed() -> None:
          False),
         (lambda: torch.zeros(3).long().index_add(0, twice, torch.ones(3).long()), False),
     ):  # fmt: skip
-        with UnorderedSums() as sums:
+        with IndexedWrites() as writes:
             add()
-        assert (sums.found != []) == unordered
+        assert [write.unordered for write in writes.found] == [unordered]
 
 
 def two_scenes() -> SparseTensor:
@@ -99,6 +131,7 @@ def pooled(pool: Callable[..., Tensor]) -> Callable[[SparseTensor], Tensor]:
         convolved,
         added,
         at_finer_cells,
+        pooled(functional.max_pool),
         pooled(functional.sum_pool),
         pooled(functional.average_pool),
         lambda x: SparseInstanceNorm(4)(x).features,
@@ -107,15 +140,9 @@ def pooled(pool: Callable[..., Tensor]) -> Callable[[SparseTensor], Tensor]:
 def test_sparse_operations_and_their_gradients_add_in_one_order(
     operation: Callable[[SparseTensor], Tensor],
 ) -> None:
-    with UnorderedSums() as sums:
+    with IndexedWrites() as writes:
         operation(two_scenes()).square().sum().backward()
-    assert sums.found == []
-
-
-def test_one_gradient_needs_the_deterministic_algorithms() -> None:
-    with UnorderedSums() as sums:
-        pooled(functional.max_pool)(two_scenes()).square().sum().backward()
-    assert [found.split(":")[0] for found in sums.found] == ["scatter_add_ torch_engine.py"]
+    assert [write for write in writes.found if write.unordered] == []
 
 
 @pytest.mark.parametrize("make", [thin_model, thin_fcaf3d])
@@ -124,7 +151,7 @@ def test_detection_adds_in_one_order(make: Callable[..., Detector[Any]], norm: s
     model = make("sunrgbd", stem_norm=norm)
     [xyz] = clouds(1200)
     for runner in (model, model.compile()):
-        with UnorderedSums() as sums:
+        with IndexedWrites() as writes:
             found = runner.detect(xyz, torch.full_like(xyz, 0.4))
         assert len(found.labels) > 0
-        assert sums.found == []
+        assert [write for write in writes.found if write.unordered or write.sorted] == []

@@ -16,9 +16,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from sr3d import evaluation
 from sr3d.config import default_config
+from sr3d.data.loader import TrainingScenes, generator_for, load_batches, on_device
+from sr3d.data.prepared import PreparedDataset
 from sr3d.data.scene import Scene
-from sr3d.evaluation import TestJob
+from sr3d.evaluation import TestJob, detect_scene
 from sr3d.evaluation import test as run_test
 from sr3d.geometry.boxes import Boxes
 from sr3d.models.base import Detector
@@ -27,7 +30,7 @@ from sr3d.models.outputs import LossTerms
 from sr3d.sparse import functional
 from sr3d.training import TrainingJob, batch_loss, train
 from tests.benchmarking.making import THIN, THIN_FCAF3D
-from tests.pretend_gpu import OnHost, PretendGpu, pretend_gpu
+from tests.pretend_gpu import GPU, OnHost, PretendGpu, pretend_gpu
 from tests.sparse import triton_cases  # noqa: F401 (sets Triton up before it is imported)
 
 Gradients = dict[str, Tensor]
@@ -43,10 +46,11 @@ PRESETS = ("model", "augment", "train")
 SLIM = ["model.stem_channels=8", "model.neck_channels=8"]
 
 
-def detector(setting: str, dataset: str = "scannet") -> Detector[Any]:
+def detector(setting: str, dataset: str = "scannet", engine: str = "native") -> Detector[Any]:
     stages, voxel_size = (3, 0.04) if setting == "fcaf3d" else (4, 0.08)
     shape = f"model.planes={[8] * stages}", f"model.blocks={[1] * stages}"
     overrides = [*SETTINGS[setting], *SLIM, *shape, f"model.voxel_size={voxel_size}"]
+    overrides.append(f"model.engine={engine}")
     torch.manual_seed(0)
     model = build_detector(default_config(dataset).with_overrides(overrides))
     for name, value in model.named_parameters():
@@ -126,6 +130,35 @@ def test_waits_and_copies_are_noticed(gpu: PretendGpu) -> None:
     gpu.uploads.clear()
     torch.arange(4).pin_memory().to("cuda", non_blocking=True)
     assert (gpu.uploads, len(gpu.copies)) == ([], 1)
+    torch.ones(4, 3)[:, :2].pin_memory().to("cuda", non_blocking=True)
+    assert (len(gpu.uploads), len(gpu.copies)) == (1, 1)
+
+
+def test_loaded_scenes_are_copied_without_waiting(rooms: Path, gpu: PretendGpu) -> None:
+    scenes = TrainingScenes(PreparedDataset(rooms, "train"), default_config("synthetic").augment, 0)
+    (batch,) = load_batches(scenes, [[(0, 0, 0), (0, 1, 1)]], workers=0, pin=True)
+    gpu.uploads.clear()
+    for loaded in batch:
+        for values in (loaded.points, loaded.colors):
+            assert on_device(values, GPU).is_cuda
+    assert (gpu.uploads, len(gpu.copies)) == ([], 4)
+
+
+def test_no_upload_falls_into_the_time_of_a_detection(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, room = detector("sr3d").eval(), scene(1)
+    expected, _ = detect_scene(model, room, generator_for(1))
+    done: list[tuple[int, int]] = []
+    with functional.engine("torch"), pretend_gpu(monkeypatch) as gpu:
+        monkeypatch.setattr(
+            evaluation, "synchronise", lambda _: done.append((len(gpu.uploads), len(gpu.copies)))
+        )
+        for _ in range(2):  # constants are copied to the GPU once
+            found, _ = detect_scene(model, on_host(room), generator_for(1))
+    started, ended = done[2:]
+    assert started == ended
+    assert started[1] == 2 * 3  # points, colours, and the order that picks points of voxels
+    assert torch.equal(found.labels, expected.labels)
+    torch.testing.assert_close(found.boxes, expected.boxes)
 
 
 @pytest.mark.parametrize("setting", ["sr3d", "fcaf3d"])
@@ -195,7 +228,9 @@ def test_a_training_and_its_test_from_end_to_end(
         found = run("cuda")
     steps, scenes = 6, 2
     assert len(found[0]) == steps
-    assert len(gpu.copies) == steps * (2 * scenes + 3)  # points and colours; boxes of a batch
+    trained = steps * (2 * scenes + 3)  # points and colours; boxes, labels and scenes of a batch
+    tested = 3 * 3  # points, colours, and the order that picks points of voxels
+    assert len(gpu.copies) == trained + tested
     for ours, theirs in zip(found[0], expected[0], strict=True):
         assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-3)
         assert ours["positives"] == theirs["positives"]

@@ -172,6 +172,16 @@ def test_a_training_on_a_gpu_is_that_on_the_cpu(
     assert loss == pytest.approx(exact, rel=0.01 if precision == "fp32" else 0.1)
 
 
+@gpu
+def test_the_same_seed_gives_the_same_bits_on_a_gpu(rooms: Path, tmp_path: Path) -> None:
+    weights = []
+    for name in ("one", "two"):
+        out = tmp_path / name
+        train(replace(job(rooms, out, tiny("synthetic")), device="cuda"))
+        weights.append((out / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1]
+
+
 def test_a_gradient_without_norm_stops_too_and_other_lines_go(tmp_path: Path) -> None:
     path = tmp_path / "curve.jsonl"
     path.write_text("what an interrupted training left")

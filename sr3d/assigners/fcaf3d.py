@@ -56,6 +56,7 @@ def fcaf3d_assign(
     central = torch.where(candidate, central, 0.0)
     place = places(gt, -central, truths)
     last = (rows.in_scene - 1).clamp(max=top)
-    least = central.new_zeros(truths).scatter_add_(0, gt, central * (place == last[gt]))
+    last_one = torch.where(place == last[gt], central, 0.0)
+    least = central.new_zeros(truths).scatter_reduce_(0, gt, last_one, "amax")
     volume = gt_boxes[:, 3:6].prod(dim=1)
     return settle(gt, anchor, volume[gt], central > least[gt], len(anchors))

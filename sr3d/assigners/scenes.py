@@ -78,9 +78,7 @@ class Rows:
         first = torch.ones_like(key, dtype=torch.bool)  # of its row
         first[1:] = key[1:] != key[:-1]
         row, place = first.cumsum(0) - 1, torch.arange(count, device=key.device)
-        start = key.new_empty(count + 1)  # of each row; the last takes what starts none
-        start.scatter_(0, torch.where(first, row, count), place)
-        column = place - start[row]
+        column = place - place.where(first, 0).cummax(dim=0).values  # less the start of its row
         known = scenes.rows(by_level=levels is not None)
         if known is None:
             height, width = (torch.stack([row[-1], column.max()]) + 1).tolist()

@@ -20,7 +20,7 @@ from sr3d.benchmarking.subject import Subject
 from sr3d.data.loader import generator_for
 from sr3d.data.scene import Scene
 from sr3d.data.transforms import sample_points
-from sr3d.evaluation import detect_scene
+from sr3d.evaluation import detect_scene, voxel_order
 from sr3d.models.detector import Detections
 from sr3d.runs import as_jobs_run, synchronise
 from sr3d.sparse import SparseTensor
@@ -97,8 +97,9 @@ class _Runner:
         return self._clock(partial(self.model, self.voxels(i)))[1]
 
     def voxels(self, i: int) -> SparseTensor:
-        pick = generator_for(0, i) if self.config.voxel_pick == "random" else None
-        return self.model.voxels([self.scenes[i].points], [self.scenes[i].colors], pick)
+        scene = self.scenes[i]
+        order = voxel_order(self.model, scene, generator_for(0, i))
+        return self.model.voxels([scene.points], [scene.colors], order)
 
     def _clock(self, run: Callable[[], T]) -> tuple[T, float]:
         synchronise(self.device)

@@ -17,6 +17,7 @@ from sr3d.benchmarking.subject import Subject
 from sr3d.data.loader import generator_for
 from sr3d.data.scene import Scene
 from sr3d.data.transforms import augment
+from sr3d.determinism import ordered_backward
 from sr3d.errors import InputError
 from sr3d.runs import as_jobs_run, synchronise
 from sr3d.training import batch_loss, network_precision, optimizer_of
@@ -80,7 +81,7 @@ class _Steps:
             value = batch_loss(self.model, batch).total
         with stage("backward"):
             self.optimizer.zero_grad(set_to_none=True)
-            value.backward()
+            ordered_backward(value)
         with stage("optimiser"):
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.train.clip_norm)
             self.optimizer.step()

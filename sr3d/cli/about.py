@@ -32,7 +32,7 @@ def _config(args: argparse.Namespace) -> None:
 
 
 def add_doctor(verbs: Verbs, common: argparse.ArgumentParser) -> None:
-    about = "What this machine has, and whether the detector runs on it."
+    about = "What this machine has, whether the detector runs on it, and whether its engines agree."
     verb = verbs.add_parser("doctor", parents=[common], help=about, description=about)
     verb.add_argument("--json", action="store_true", help="print JSON")
     verb.set_defaults(verb=_doctor)

@@ -97,12 +97,16 @@ def load_batches(
 
 def pinned(scene: Scene) -> Scene:
     """The same scene with its points and colours in pinned memory."""
-    points, colors = scene.points.pin_memory(), scene.colors.pin_memory()
-    return replace(scene, points=points, colors=colors)
+    return replace(scene, points=_pinned(scene.points), colors=_pinned(scene.colors))
 
 
 def on_device(tensor: Tensor, device: torch.device) -> Tensor:
     """A tensor on the device; from the processor to a GPU without waiting for the copy."""
     if device.type == "cuda" and tensor.device.type == "cpu":
-        tensor = tensor.pin_memory()
+        tensor = _pinned(tensor)
     return tensor.to(device, non_blocking=True)
+
+
+def _pinned(tensor: Tensor) -> Tensor:
+    """Contiguous: PyTorch first copies a strided tensor to memory that is not pinned."""
+    return tensor.contiguous().pin_memory()

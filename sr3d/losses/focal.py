@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from sr3d.sparse.packing import kept_first
+
 
 def focal_loss(
     logits: Tensor, targets: Tensor, *, alpha: float = 0.25, gamma: float = 2.0
@@ -42,13 +44,11 @@ def class_targets(assigned: Tensor, gt_labels: Tensor) -> Tensor:
 def positive_rows(assigned: Tensor, most: int | None = None) -> Tensor:
     """(P,) the rows of (N,) that are 0 or above, ascending.
 
-    most: P, where there are no more than that; what fills up is -1. Without it a GPU is waited for,
-    to say how many there are.
+    most: P, if no more rows can be positive. Padding follows the positive rows: the first rows that
+    are negative, each once, so that no gradient is summed there. Without `most` the host waits for
+    the number of positive rows.
     """
     positive = assigned >= 0
     if most is None:
         return positive.nonzero().squeeze(1)
-    most = min(most, len(assigned))
-    place = torch.where(positive, positive.cumsum(0) - 1, most)
-    row = torch.arange(len(assigned), device=assigned.device)
-    return row.new_full((most + 1,), -1).scatter_(0, place, row)[:most]
+    return kept_first(positive)[:most]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from sr3d.losses.focal import positive_rows
+from sr3d.losses.focal import class_targets
 
 
 def quality_targets(logits: Tensor, assigned: Tensor, gt_labels: Tensor, ious: Tensor) -> Tensor:
@@ -18,11 +18,11 @@ def quality_targets(logits: Tensor, assigned: Tensor, gt_labels: Tensor, ious: T
 
     assigned: (N,) index into gt_labels (M,), -1 for a negative. ious: (P,) of the `positive_rows`.
     """
-    targets = logits.new_zeros(len(logits) + 1, logits.shape[1])  # the last takes what fills up
-    positive = positive_rows(assigned, len(ious))
-    channel = gt_labels[assigned[positive]]
-    targets[positive, channel] = ious.detach().clamp(0, 1).to(logits.dtype)
-    return targets[:-1]
+    positive = assigned >= 0
+    padded = torch.cat([ious.detach().clamp(0, 1), ious.new_zeros(1)]).to(logits.dtype)
+    quality = padded[torch.where(positive, positive.cumsum(dim=0) - 1, -1)]  # -1 takes the last
+    channel = class_targets(assigned, gt_labels).clamp(min=0)
+    return torch.zeros_like(logits).scatter_(1, channel[:, None], quality[:, None])
 
 
 def quality_focal_loss(logits: Tensor, targets: Tensor, *, beta: float = 2.0) -> Tensor:

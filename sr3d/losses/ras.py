@@ -94,8 +94,8 @@ def ras_loss(
         case _:
             raise ValueError(f"rank_scope {rank_scope}: ground_truth, or image with gt_scenes")
 
-    # What fills up is alone in its group, so that it counts for nothing below.
-    group = group.where(positive >= 0, -1 - torch.arange(len(group), device=group.device))
+    # Padding is alone in its group, so that it does not affect the loss.
+    group = group.where(owner >= 0, -1 - torch.arange(len(group), device=group.device))
     channel = targets[positive]
     logit = logits[positive, channel]
     quality = ious.detach().clamp(0, 1)

@@ -18,6 +18,7 @@ from sr3d.models.outputs import Detections, GroundTruth, Level, LossTerms, Predi
 from sr3d.models.scan import detect_on_floor, split_points
 from sr3d.models.voxelize import voxelize
 from sr3d.sparse import SparseTensor
+from sr3d.sparse.functional import engine
 
 P = TypeVar("P", bound=Predictions)
 
@@ -48,10 +49,11 @@ class Detector(nn.Module, ABC, Generic[P]):
 
     def run_network(self, x: SparseTensor) -> Sequence[tuple[Any, ...]]:
         """`levels`, by `autocast` if it is set; then the outputs are made float32 again."""
-        if self.autocast is None:
-            return self.levels(x)
-        with torch.autocast(x.features.device.type, self.autocast):
-            found = self.levels(x)
+        with engine(self.config.engine):
+            if self.autocast is None:
+                return self.levels(x)
+            with torch.autocast(x.features.device.type, self.autocast):
+                found = self.levels(x)
         return [(level, *(output.float() for output in outputs)) for level, *outputs in found]
 
     @abstractmethod
@@ -82,9 +84,8 @@ class Detector(nn.Module, ABC, Generic[P]):
         Raises:
             InputError: a detector or an engine that has none.
         """
-        if self.config.engine != "native":
-            engine = self.config.engine
-            raise InputError(f"model.engine={engine} has no inference runner; take native")
+        if self.config.engine == "minkowski":
+            raise InputError("model.engine=minkowski has no inference runner; take native")
         network = self.folded().to(dtype)
         return CompiledDetector(network, self.config, self.test_config, self.dataset)
 
@@ -92,12 +93,12 @@ class Detector(nn.Module, ABC, Generic[P]):
         self,
         points: Sequence[Tensor],
         colors: Sequence[Tensor],
-        generator: torch.Generator | None = None,
+        order: Tensor | None = None,
     ) -> SparseTensor:
         """A batch of clouds as `forward` takes it, on the detector's device; see `voxelize`."""
         device = next(self.parameters()).device
         points, colors = [p.to(device) for p in points], [c.to(device) for c in colors]
-        return voxelize(points, colors, self.config.voxel_size, generator, self.config.engine)
+        return voxelize(points, colors, self.config.voxel_size, order, self.config.engine)
 
     @torch.no_grad()
     def raw_outputs(self, points: Any, colors: Any = None) -> list[Level]:

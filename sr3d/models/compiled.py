@@ -1,9 +1,10 @@
 """The fastest way from a scan to boxes: a folded network and, on a GPU, one graph for everything.
 
-On a CPU only the folding counts. On a GPU the first scans run on the free path, which measures how
-large they are; then the whole pass, voxels, network and NMS, is recorded as a CUDA graph for scans
-of about that size, and replayed. A scan that does not fit runs on the free path, correctly, and a
-larger graph is recorded for those to come.
+On a CPU only the folding counts, as it does on a GPU with the torch engine. With the Triton engine
+the first scans run on the free path, which measures how large they are. Then the whole pass,
+voxels, network and NMS, is recorded as a CUDA graph for scans of about that size, and replayed. A
+scan that does not fit runs on the free path, correctly, and a larger graph is recorded for those to
+come.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from sr3d.models.outputs import Detections, anchors_of, require_finite
 from sr3d.models.scan import detect_on_floor
 from sr3d.models.selection import suppress
 from sr3d.models.voxelize import voxelize
+from sr3d.sparse.functional import engine, engine_on
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _REMEDY = "take another checkpoint or, if this one is right without compile(), another precision"
@@ -65,13 +67,20 @@ class CompiledDetector:
         """Whatever the scan's size; on a GPU it makes room for scans like it."""
         detections, capacity, values = self._run(points, colors)
         require_finite(values, remedy=_REMEDY)
-        if self.device.type == "cuda":
+        if self._records():
             before = self._recorded and self._recorded.capacity
             capacity = capacity.joined(before) if before else capacity
             if capacity != before:  # else the scan was no larger: its NMS was not settled
                 self._recorded = None  # two graphs need the memory of both
                 self._recorded = _Recorded(self.fixed_pass(capacity), self.device)
         return detections
+
+    def _records(self) -> bool:
+        """Whether a graph can be recorded. The torch engine keeps scratch memory that an eager call
+        may free, and waits for the device.
+        """
+        with engine(self.config.engine):
+            return self.device.type == "cuda" and engine_on(self.device) == "triton"
 
     @torch.no_grad()
     def capacity_like(self, points: Tensor, colors: Tensor) -> Capacity:
@@ -83,7 +92,8 @@ class CompiledDetector:
     ) -> tuple[Detections, Capacity, tuple[Tensor, ...]]:
         """Detections, room for scenes like this one, and the values that must be finite."""
         x, layout = voxelize([points], [colors], self.config.voxel_size), FreeLayout()
-        found = self.network(x.features, x.sites, layout)
+        with engine(self.config.engine):
+            found = self.network(x.features, x.sites, layout)
         best = found.scores.amax(dim=1)
         top = self.network.best(found, best, self.test.nms_pre)
         top = top[best[top] > self.test.score_thr]
@@ -106,9 +116,11 @@ class _Recorded:
 
     def __init__(self, fixed: FixedPass, device: torch.device) -> None:
         self.capacity = fixed.capacity
-        self._points = torch.zeros(self.capacity.points, 3, device=device)
-        self._colors = torch.zeros_like(self._points)
-        self._count = torch.zeros((), dtype=torch.int64, device=device)
+        # Buffers made in inference mode could never be written outside it.
+        with torch.inference_mode(False):
+            self._points = torch.zeros(self.capacity.points, 3, device=device)
+            self._colors = torch.zeros_like(self._points)
+            self._count = torch.zeros((), dtype=torch.int64, device=device)
         inputs = self._points, self._colors, self._count
         stream = torch.cuda.Stream(device)
         stream.wait_stream(torch.cuda.current_stream(device))

@@ -34,9 +34,9 @@ def detection_loss(
     assigned = assign(predictions, truth, dataset, assigner)
     most = most_of_each(assigner, assigned.device)
     positive = positive_rows(assigned, None if most is None else most * len(truth.boxes))
-    real, owner = positive >= 0, assigned[positive]
-    targets = truth.boxes[owner]
-    # What fills up meets its own target: that is no loss, and has no gradient.
+    owner = assigned[positive]
+    real, targets = owner >= 0, truth.boxes[owner]
+    # Padding meets its own target: that is no loss, and has no gradient.
     boxes = predictions.boxes[positive].where(real[:, None], targets)
     legacy, positives = loss.rotated_diou == "legacy", real.sum()
     count = positives.clamp(min=1)

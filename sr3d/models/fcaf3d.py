@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from sr3d.config import Config, LossConfig, TestConfig
+from sr3d.determinism import deterministic_algorithms
 from sr3d.geometry.boxes import centerness
 from sr3d.geometry.iou import paired_iou
 from sr3d.losses.focal import class_targets, focal_loss, positive_rows
@@ -52,7 +53,7 @@ class FCAF3D(Detector[CentredPredictions]):
 
     def levels(self, x: SparseTensor) -> list[RawLevel]:
         """Per level the neck's output, raw box outputs, class logits and centerness logits."""
-        if self.config.engine == "native":
+        if self.config.engine != "minkowski":
             layout = FreeLayout()  # first, as in TR3D
             backbone_maps(x.sites, self.config, layout)
             count_scenes(layout.made)
@@ -100,15 +101,17 @@ def centred_loss(
     alone.
     """
     positive = positive_rows(assigned, None if most is None else most * len(truth.boxes))
-    real, owner = positive >= 0, assigned[positive]
+    owner = assigned[positive]
+    real = owner >= 0
     scene, boxes = predictions.scenes[positive], truth.boxes[owner]
     found = predictions[positive]
     scenes = predictions.batch_size
-    # What fills the positives up has no part in any sum.
+    # Padding has no part in any sum.
     target = centerness(found.anchors, boxes).where(real, 0)
     none = target.new_zeros(scenes)
-    count = none.index_add(0, scene, real.to(target.dtype)).clamp(min=1)
-    weights = none.index_add(0, scene, target).clamp(min=1e-6)
+    with deterministic_algorithms(True):
+        count = none.index_add(0, scene, real.to(target.dtype)).clamp(min=1)
+        weights = none.index_add(0, scene, target).clamp(min=1e-6)
 
     targets = class_targets(assigned, truth.labels)
     focal = focal_loss(

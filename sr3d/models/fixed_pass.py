@@ -20,6 +20,7 @@ from sr3d.models.maps import coarsest_stride
 from sr3d.models.outputs import Detections
 from sr3d.models.selection import kept
 from sr3d.sparse import Sites
+from sr3d.sparse.functional import engine
 from sr3d.sparse.static import Grid, StaticSites
 
 _MARGIN = 1.25
@@ -112,7 +113,9 @@ class FixedPass:
         rows = self.capacity.rows
         voxels, first = StaticSites.unique(cells - corner, valid, 1, grid, rows[0])
         features = torch.cat([colors, colors.new_zeros(1, 3)])[first]
-        return self._candidates(self.network(features, voxels, FixedLayout(rows[1:])), corner)
+        with engine(config.engine):
+            found = self.network(features, voxels, FixedLayout(rows[1:]))
+        return self._candidates(found, corner)
 
     def _candidates(self, found: Outputs[StaticSites], corner: Tensor) -> Candidates:
         test, levels = self.test, found.levels

@@ -32,7 +32,7 @@ class TR3D(Detector[Predictions]):
 
     def levels(self, x: SparseTensor) -> list[tuple[SparseTensor, Tensor, Tensor]]:
         """Per level the neck's output (for its sites), raw box outputs and class logits."""
-        if self.config.engine == "native":
+        if self.config.engine != "minkowski":
             # Coordinates first, which layers then find on the sites, and the sizes of scenes, which
             # instance norms and assigners ask for: a GPU is waited for while it has nothing to do.
             layout = FreeLayout()

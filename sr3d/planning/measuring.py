@@ -18,6 +18,7 @@ from sr3d.data.datasets import dataset_of
 from sr3d.data.loader import generator_for
 from sr3d.data.scene import Scene
 from sr3d.data.transforms import augment, sample_points
+from sr3d.determinism import ordered_backward
 from sr3d.evaluation import detect_scene
 from sr3d.geometry.box_set import BoxSet
 from sr3d.metrics.matching import best_ground_truth
@@ -63,7 +64,7 @@ def time_training(
     def step(loaded: list[Scene]) -> None:
         optimizer.zero_grad(set_to_none=True)
         with network_precision(model, config.train.precision):
-            batch_loss(model, loaded).total.backward()
+            ordered_backward(batch_loss(model, loaded).total)
         nn.utils.clip_grad_norm_(model.parameters(), config.train.clip_norm)
         optimizer.step()
 

@@ -1,11 +1,12 @@
 """Convolution and pooling over kernel maps, as pure functions of tensors, differentiable.
 
-Two engines compute them: `torch_engine` anywhere, `triton` on a GPU. They give each other's results
-up to rounding; `engine` forces one. Where the map is MinkowskiEngine's, MinkowskiEngine computes.
+Two engines compute them: `torch_engine` anywhere, `triton` on a GPU where Triton can run. Their
+results are equal up to rounding. `engine` forces one. Where the map is MinkowskiEngine's,
+MinkowskiEngine computes.
 
-Every sum has one order, on a GPU too, so the same input gives the same bits: where rows are added
-by index, no row occurs twice in one addition. Only the gradient of `torch_engine.max_pool` needs
-`torch.use_deterministic_algorithms` for that on a GPU.
+Every sum has a fixed order, on a GPU too, so the same input gives the same bits: where rows are
+added by index, no row occurs twice in one addition. Only the gradient of `torch_engine.max_pool`
+needs deterministic algorithms for that, and switches them on.
 """
 
 from __future__ import annotations
@@ -13,51 +14,61 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
-from importlib.util import find_spec
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from sr3d.config import EngineName
+from sr3d.determinism import deterministic_algorithms
 from sr3d.sparse import torch_engine
 from sr3d.sparse.epilogue import NOTHING, Epilogue
 from sr3d.sparse.kernel_map import KernelMap
 from sr3d.sparse.minkowski import MinkowskiMap
 from sr3d.sparse.static import NeighborTable
+from sr3d.sparse.triton_check import native_engine, require_triton
 
 INSTANCE_NORM_EPS = 1e-8  # MinkowskiEngine's
-_forced: ContextVar[Literal["torch", "triton"] | None] = ContextVar("engine", default=None)
+_forced: ContextVar[EngineName | None] = ContextVar("engine", default=None)
 
 
 @contextmanager
-def engine(name: Literal["torch", "triton"]) -> Iterator[None]:
-    """Let one engine compute whatever is called inside, with the gradients of it.
+def engine(name: EngineName) -> Iterator[None]:
+    """Let one engine compute what the block calls, and the gradients of it.
 
-    Triton's runs on CPU tensors only if TRITON_INTERPRET=1 was set before Triton was imported.
+    "native" and "minkowski" leave the choice as it is. "triton" runs on CPU tensors only if
+    TRITON_INTERPRET=1 was set before Triton was imported.
+
+    Raises:
+        InputError: Triton is asked for and cannot run.
     """
-    token = _forced.set(name)
+    if name == "triton":
+        require_triton("model.engine=triton")
+    token = _forced.set(name if name in ("torch", "triton") else _forced.get())
     try:
         yield
     finally:
         _forced.reset(token)
 
 
+def engine_on(device: torch.device) -> EngineName:
+    """The engine, torch or triton, that an enclosing block of `engine` or else the device chooses.
+
+    Raises:
+        InputError: SR3D_ENGINE is unknown, or asks for Triton where it cannot run.
+    """
+    return _forced.get() or native_engine(device)
+
+
 def _engine(x: Tensor) -> ModuleType:
-    """Triton's for what is on a GPU, if Triton is installed and computes in x's data type."""
-    forced = _forced.get()
-    wanted = forced == "triton" if forced else x.is_cuda and _has_triton()
-    if not wanted:
+    """The engine that is chosen, if it computes in x's data type."""
+    if engine_on(x.device) == "torch":
         return torch_engine
     from sr3d.sparse.triton import engine as triton_engine  # takes seconds: only where it is used
 
-    return triton_engine if forced or x.dtype in triton_engine.DTYPES else torch_engine
-
-
-@cache
-def _has_triton() -> bool:
-    return find_spec("triton") is not None
+    known = x.dtype in triton_engine.DTYPES
+    return triton_engine if known or _forced.get() else torch_engine
 
 
 def sparse_conv(x: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
@@ -87,10 +98,11 @@ class _SparseConv(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         grad = grad.contiguous()
         grad_x = grad_weight = None
-        if ctx.needs_input_grad[0]:
-            grad_x = ctx.engine.input_gradient(grad, weight, ctx.kernel_map).to(ctx.dtypes[0])
-        if ctx.needs_input_grad[1]:
-            grad_weight = ctx.engine.weight_gradient(x, grad, ctx.kernel_map, ctx.dtypes[1])
+        with deterministic_algorithms(False):  # both engines name no row twice in one write
+            if ctx.needs_input_grad[0]:
+                grad_x = ctx.engine.input_gradient(grad, weight, ctx.kernel_map).to(ctx.dtypes[0])
+            if ctx.needs_input_grad[1]:
+                grad_weight = ctx.engine.weight_gradient(x, grad, ctx.kernel_map, ctx.dtypes[1])
         return grad_x, grad_weight, None
 
 
@@ -132,7 +144,8 @@ class _MaxPool(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (winner,) = ctx.saved_tensors
-        return ctx.engine.max_pool_gradient(grad, winner, ctx.kernel_map), None
+        with deterministic_algorithms(False):  # but for what the torch engine switches on
+            return ctx.engine.max_pool_gradient(grad, winner, ctx.kernel_map), None
 
 
 def sum_pool(x: Tensor, kernel_map: KernelMap) -> Tensor:

@@ -96,11 +96,11 @@ class KernelMap:
 
     def _table_transposed(self) -> Tensor:
         table, n_in = self.table, self.n_in
-        rows = torch.arange(self.n_out, dtype=torch.int32, device=table.device)
-        # One row more takes what is missing.
-        result = table.new_full((n_in + 1, self.volume), -1)
-        target = table.long().where(table >= 0, n_in)
-        return result.scatter_(0, target, rows[:, None].expand_as(table))[:n_in]
+        rows = torch.arange(self.n_out, dtype=torch.int32, device=table.device)[:, None]
+        # A missing neighbour goes to a spare row of its own, so that no place is written twice.
+        result = table.new_full((n_in + self.n_out, self.volume), -1)
+        target = table.where(table >= 0, rows + n_in).long()
+        return result.scatter_(0, target, rows.expand_as(table))[:n_in].clone()
 
     def cached(self, key: Hashable, build: Callable[[], T]) -> T:
         """What an engine derives from this map: built when first asked for, kept with the map."""
@@ -126,6 +126,8 @@ class KernelMap:
     @cached_property
     def neighbors(self) -> Tensor:
         """(n_out, K) int64 input rows; a missing neighbour is n_in, one past the last row."""
+        if "table" in vars(self):
+            return self.table.long().where(self.table >= 0, self.n_in)
         table = self.in_rows.new_full((self.n_out, self.volume), self.n_in)
         table[self.out_rows, self._offset_of_pairs()] = self.in_rows
         return table

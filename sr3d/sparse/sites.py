@@ -216,10 +216,10 @@ def count_scenes(sets: Sequence[Sites]) -> None:
     unknown = [sites for sites in sets if sites._counts is None]
     if not unknown:
         return
-    scenes = [sites.coords[:, 0].long() for sites in unknown]
-    none = scenes[0].new_zeros(unknown[0].batch_size)
-    found = torch.stack([none.scatter_add(0, scene, torch.ones_like(scene)) for scene in scenes])
-    for sites, counts in zip(unknown, found.tolist(), strict=True):
+    scenes = [sites.coords[sites.in_order, 0].contiguous() for sites in unknown]
+    batch = torch.arange(unknown[0].batch_size + 1, device=scenes[0].device).to(torch.int32)
+    starts = [torch.searchsorted(scene, batch) for scene in scenes]
+    for sites, counts in zip(unknown, torch.stack(starts).diff(dim=1).tolist(), strict=True):
         sites._counts = counts
 
 

@@ -173,7 +173,7 @@ class StaticSites:
         stride = self.stride // factor
         steps = self._offsets(kernel, stride)
         reached = (self.coords[:, None] + steps).reshape(-1, 3)
-        hidden = ~self.valid.repeat_interleave(len(steps), output_size=len(reached))
+        hidden = ~self.valid.repeat_interleave(len(steps), dim=0, output_size=len(reached))
         numbers = self.grid.number(reached, stride).masked_fill(hidden, self.grid.cells(stride))
         return _distinct(numbers, self.overflow, stride, self.grid, capacity)
 
@@ -226,7 +226,7 @@ class StaticSites:
         self, out: StaticSites, near: Tensor, kernel: int, on_lattice: Tensor | None = None
     ) -> NeighborTable:
         volume = kernel**3
-        real = out.valid.repeat_interleave(volume, output_size=len(near))
+        real = out.valid.repeat_interleave(volume, dim=0, output_size=len(near))
         if on_lattice is not None:
             real = real & on_lattice
         none = self.grid.cells(self.stride)
@@ -243,8 +243,11 @@ class StaticSites:
         none = self.grid.cells(self.stride)
         if none <= _TABLE_CELLS:
             if self._rows is None:
-                rows = torch.arange(len(self), device=numbers.device).where(self.valid, -1)
-                self._rows = numbers.new_full((none + 1,), -1).scatter_(0, self.numbers, rows)
+                rows = torch.arange(len(self), device=numbers.device)
+                # Padding goes to a spare cell of its own, so that no place is written twice.
+                cells = self.numbers.where(self.valid, none + 1 + rows)
+                self._rows = numbers.new_full((none + 1 + len(self),), -1)
+                self._rows.scatter_(0, cells, rows.where(self.valid, -1))
             return self._rows[numbers]
         rows = torch.searchsorted(self.numbers, numbers).clamp_(max=len(self) - 1)
         return rows.where((self.numbers[rows] == numbers) & (numbers < none), -1)
@@ -285,6 +288,6 @@ def _packed(
 
 def _pack(values: Tensor, keep: Tensor, capacity: int, fill: int) -> Tensor:
     """The values to keep, in order, then `fill`: (capacity,)."""
-    place = keep.cumsum(dim=0) - 1
-    place = place.where(keep & (place < capacity), capacity)
-    return values.new_full((capacity + 1,), fill).scatter_(0, place, values)[:capacity]
+    wanted = torch.arange(1, capacity + 1, device=values.device)
+    rows = torch.searchsorted(keep.cumsum(dim=0), wanted)  # past the end where none is left
+    return values[rows.clamp(max=len(values) - 1)].where(rows < len(values), fill)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sr3d.determinism import deterministic_algorithms
 from sr3d.sparse.epilogue import Epilogue
 from sr3d.sparse.kernel_map import KernelMap
 from sr3d.sparse.static import NeighborTable
@@ -151,11 +152,8 @@ def max_pool(x: Tensor, kernel_map: KernelMap | NeighborTable) -> tuple[Tensor, 
 
 
 def max_pool_gradient(grad: Tensor, winner: Tensor, kernel_map: KernelMap) -> Tensor:
-    """grad (n_out, C) to (n_in, C).
-
-    On a GPU deterministic under `torch.use_deterministic_algorithms` alone, as in trainings.
-    """
-    n_in = kernel_map.n_in
-    result = grad.new_zeros(n_in + 1, grad.shape[1])  # the last row takes what has no winner
-    result.scatter_add_(0, winner.where(winner >= 0, winner.new_tensor(n_in)), grad)
+    """grad (n_out, C) to (n_in, C). An input row sums the gradients of every maximum it is."""
+    result = grad.new_zeros(kernel_map.n_in + 1, grad.shape[1])  # the last: what has no winner
+    with deterministic_algorithms(True):
+        result.scatter_add_(0, winner.where(winner >= 0, kernel_map.n_in), grad)
     return result[:-1]

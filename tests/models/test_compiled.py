@@ -1,7 +1,9 @@
 """The compiled detector, and the pass that a CUDA graph records, against the eager one."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import torch
 
 from sr3d.errors import InputError
 from sr3d.models.base import Detector
+from sr3d.models.compiled import _Recorded
 from sr3d.models.fixed_pass import Candidates, Capacity
 from sr3d.models.outputs import Detections
 from sr3d.sparse.static import Grid
@@ -102,6 +105,39 @@ def test_half_precision_keeps_boxes_in_single(make: Make) -> None:
 def test_bad_scans_are_refused() -> None:
     with pytest.raises(InputError, match="empty"):
         thin_model("scannet").compile().detect(torch.zeros(0, 6))
+
+
+class NoGraph:
+    """In place of a CUDA graph: records nothing, replays nothing."""
+
+    def replay(self) -> None: ...
+
+
+def test_a_graph_recorded_in_inference_mode_is_replayed_outside(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def nothing(*_: object) -> nullcontext[None]:
+        return nullcontext()
+
+    stream = SimpleNamespace(wait_stream=nothing)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda _: stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: stream)
+    monkeypatch.setattr(torch.cuda, "stream", nothing)
+    monkeypatch.setattr(torch.cuda, "graph", nothing)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", NoGraph)
+
+    class Fixed:
+        capacity = Capacity(8, (8,), 8, Grid((64, 64, 64), 64))
+
+        def __call__(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return inputs
+
+    with torch.inference_mode():
+        recorded: Any = _Recorded(Fixed(), torch.device("cpu"))  # type: ignore[arg-type]
+    cloud = torch.rand(2, 5, 3)
+    points, colors, count = recorded(*cloud)
+    assert torch.equal(torch.stack([points[:5], colors[:5]]), cloud)
+    assert int(count) == 5
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -10,6 +10,7 @@ from mmdet3d.models.detectors import Base3DDetector
 from mmdet3d.registry import MODELS
 from torch import Tensor
 
+from sr3d.data.loader import on_device
 from sr3d.errors import InputError
 from sr3d.interop.mmdet3d.settings import Fields, settings
 from sr3d.models.backbone import MinkResNet
@@ -61,9 +62,10 @@ class SR3D(Base3DDetector):
         points, colors = [c[:, :3] for c in clouds], [c[:, 3:] for c in clouds]
         # In training the pipeline's sampling has shuffled the points, so the first is any.
         at_random = not self.training and self.voxel_pick == "random"
-        generator = torch.default_generator if at_random else None
+        order = torch.randperm(sum(map(len, clouds))) if at_random else None
+        order = order if order is None else on_device(order, clouds[0].device)
         size, engine = self.network.voxel_size, self.network.engine
-        return self.neck(self.backbone(voxelize(points, colors, size, generator, engine)))
+        return self.neck(self.backbone(voxelize(points, colors, size, order, engine)))
 
     def loss(
         self, batch_inputs: Mapping[str, Any], batch_data_samples: Sequence[Any], **kwargs: Any

@@ -12,6 +12,7 @@ import torch
 import triton
 from torch import Tensor
 
+from sr3d.errors import InputError
 from sr3d.sparse.epilogue import NOTHING, Epilogue
 from sr3d.sparse.kernel_map import KernelMap
 from sr3d.sparse.triton import convolution_kernels, pooling_kernels, weight_kernels
@@ -76,7 +77,7 @@ def run_convolution(
     out = x.new_empty(n_out, co)
     if n_out == 0:
         return out
-    with _on(x.device):
+    with on(x.device):
         table = tiles(kernel_map, config.block_m, config.groups)
         partial = config.groups > 1
         target = x.new_empty(config.groups, n_out, co, dtype=torch.float32) if partial else out
@@ -152,7 +153,7 @@ def run_weight_gradient(
     chunks = max(1, triton.cdiv(n_out, chunk))  # of an offset at which every row has a neighbour
     x, grad = x.contiguous(), grad.contiguous()
     out = x.new_empty(volume, ci, co, dtype=dtype or x.dtype)
-    with _on(x.device):
+    with on(x.device):
         rows = pairs(kernel_map)
         partials = x.new_empty(chunks, volume, ci, co, dtype=torch.float32)
         blocks = triton.cdiv(ci, config.block_m) * triton.cdiv(co, config.block_n)
@@ -195,7 +196,7 @@ def max_pool(x: Tensor, kernel_map: Neighbors) -> tuple[Tensor, Tensor]:
     winners = torch.empty_like(out, dtype=torch.int32)
     if n_out:
         block_n = min(64, triton.next_power_of_2(channels))
-        with _on(x.device):
+        with on(x.device):
             pooling_kernels.max_pool[_pool_grid(n_out, channels, block_n)](
                 x.contiguous(),
                 kernel_map.table,
@@ -216,7 +217,7 @@ def max_pool_gradient(grad: Tensor, winners: Tensor, kernel_map: KernelMap) -> T
     out = grad.new_empty(n_in, channels)
     if n_in:
         block_n = min(64, triton.next_power_of_2(channels))
-        with _on(grad.device):
+        with on(grad.device):
             pooling_kernels.max_pool_gradient[_pool_grid(n_in, channels, block_n)](
                 grad.contiguous(),
                 winners,
@@ -255,9 +256,9 @@ def _check(x: Tensor, other: Tensor) -> None:
             f"{x.dtype} and {other.dtype}"
         )
     if not (x.is_cuda or INTERPRETED):
-        raise ValueError(
-            f"the Triton engine needs a GPU, and these tensors are on the {x.device.type}; to run "
-            "it there for a test, set TRITON_INTERPRET=1 before Triton is imported"
+        raise InputError(
+            f"model.engine=triton needs a GPU, and these tensors are on the {x.device.type}. Pass "
+            "--device cuda, or take model.engine=native"
         )
 
 
@@ -270,6 +271,6 @@ def _widen(x: Tensor) -> bool:
     return INTERPRETED and x.dtype == torch.bfloat16
 
 
-def _on(device: torch.device) -> AbstractContextManager[object]:
+def on(device: torch.device) -> AbstractContextManager[object]:
     """Triton launches on the current GPU, whichever holds the tensors."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

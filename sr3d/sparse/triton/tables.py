@@ -32,6 +32,7 @@ import triton.language as tl
 from torch import Tensor
 
 from sr3d.sparse.kernel_map import KernelMap
+from sr3d.sparse.packing import kept_first
 from sr3d.sparse.sites import kernel_offsets
 
 _MAX_BITS = 60  # beyond, offsets share bits: the rank only has to bring equal masks together
@@ -88,7 +89,7 @@ class Pairs:
     """Pairs of rows by offset, output rows ascending; offset k has [starts[k], starts[k + 1]).
 
     in_rows, out_rows: int32, as long as if every neighbour existed: the number of pairs is known
-    to the device alone.
+    to the device alone. The rows behind the last pair mean nothing.
     """
 
     in_rows: Tensor
@@ -112,15 +113,10 @@ def _build_pairs(table: Tensor) -> Pairs:
     n_out, volume = table.shape
     columns = table.t().reshape(-1)
     present = columns >= 0
-    place = torch.cumsum(present, 0)
-    ends = place.view(volume, n_out)[:, -1] if n_out else place.new_zeros(volume)
+    ends = present.view(volume, n_out).sum(dim=1).cumsum(dim=0)
     starts = torch.cat([ends.new_zeros(1), ends]).to(torch.int32)
-    slot = torch.where(present, place - 1, len(columns))  # one slot more takes what is missing
-    rows = torch.arange(n_out, dtype=torch.int32, device=table.device).repeat(volume)
-    in_rows, out_rows = (
-        columns.new_empty(len(columns) + 1).scatter_(0, slot, values) for values in (columns, rows)
-    )
-    return Pairs(in_rows, out_rows, starts)
+    order = kept_first(present)
+    return Pairs(columns[order], (order % max(1, n_out)).to(torch.int32), starts)
 
 
 def _build_tiles(kernel_map: Neighbors, block: int, groups: int) -> Tiles:
@@ -146,7 +142,7 @@ def _build_tiles(kernel_map: Neighbors, block: int, groups: int) -> Tiles:
         count,
         VOLUME=volume,
         PER_GROUP=per_group,
-        WIDTH=triton.next_power_of_2(per_group),
+        WIDTH=triton.next_power_of_2(max(2, per_group)),  # Triton 3.3 interprets no sum of one
         BLOCK_M=block,
     )
     return Tiles(block, groups, per_group, padded, order, lists, counts, sources)

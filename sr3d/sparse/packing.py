@@ -1,0 +1,14 @@
+"""Selections whose size is known beforehand: no host–device sync, and no place written twice."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def kept_first(keep: Tensor) -> Tensor:
+    """(N,) int64: the rows where `keep` (N,) holds, ascending, then the others, ascending."""
+    count = keep.cumsum(dim=0)
+    row = torch.arange(len(keep), device=keep.device)
+    place = torch.where(keep, count - 1, count[-1:] + row - count)
+    return torch.empty_like(row).scatter_(0, place, row)

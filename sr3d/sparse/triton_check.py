@@ -1,0 +1,100 @@
+"""Whether Triton can run on this machine, and which engine `model.engine=native` means on a device.
+
+Triton compiles a small launcher in C when a kernel first runs. It needs a C compiler and Python's
+headers for that, and slim container images have neither.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sysconfig
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from sr3d.errors import InputError
+
+VARIABLE = "SR3D_ENGINE"
+_CHOICES = ("native", "torch", "triton")
+_COMPILERS = ("gcc", "clang", "cc")
+_log = logging.getLogger(__name__)
+
+
+def native_engine(device: torch.device) -> Literal["torch", "triton"]:
+    """The engine that computes on a device where the configuration leaves the choice.
+
+    On a GPU: Triton, unless it cannot run or the environment variable SR3D_ENGINE names another.
+    If Triton cannot run, a warning says so, once per process.
+
+    Raises:
+        InputError: SR3D_ENGINE is unknown, or asks for Triton where it cannot run.
+    """
+    asked = os.environ.get(VARIABLE) or "native"
+    if asked not in _CHOICES:
+        raise InputError(f"{VARIABLE}={asked}: unknown; choose one of {', '.join(_CHOICES)}")
+    if device.type != "cuda" or asked == "torch":
+        return "torch"
+    if asked == "triton":
+        require_triton(f"{VARIABLE}=triton")
+    return "triton" if _triton_runs() else "torch"
+
+
+def require_triton(who: str) -> None:
+    """Check that Triton can run. who: what asked for it.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if (fault := triton_fault()) is not None:
+        raise InputError(f"{who}: {fault}. Or take the torch engine")
+
+
+@cache
+def triton_fault() -> str | None:
+    """Why Triton cannot run here and what to do about it; None if a kernel compiles and runs."""
+    if find_spec("triton") is None:
+        return "Triton is not installed. Run `pip install triton`"
+    try:
+        from sr3d.sparse.triton import probe
+
+        return probe.fault()
+    except Exception as error:  # a broken installation may raise anything
+        return _explained(error)
+
+
+@cache
+def _triton_runs() -> bool:
+    fault = triton_fault()
+    if fault is not None:
+        _log.warning(
+            "Triton cannot run: %s. The torch engine computes in its place, which is slower. "
+            "To choose it without this warning, set %s=torch",
+            fault,
+            VARIABLE,
+        )
+    return fault is None
+
+
+def _explained(error: Exception) -> str:
+    compilers = [os.environ["CC"]] if os.environ.get("CC") else _COMPILERS
+    if not any(shutil.which(name) for name in compilers):
+        return (
+            f"no C compiler ({' or '.join(compilers)}) is on the PATH. Install one "
+            "(`apt install gcc libc6-dev`, or `conda install c-compiler`)"
+        )
+    headers = Path(sysconfig.get_path("include"))
+    if not (headers / "Python.h").exists():
+        return (
+            f"{headers} has no Python.h. Install Python's headers (`apt install python3-dev`), or "
+            "take a Python that has them (conda's, or pyenv's)"
+        )
+    reason = str(error).strip().splitlines() or ["no message"]
+    return (
+        f"{type(error).__name__}: {reason[0]}. `sr3d doctor` prints the versions of driver, "
+        "PyTorch and Triton, which must fit each other"
+    )
