@@ -244,7 +244,10 @@ def test_every_process_needs_a_gpu_of_its_own(
     assert "2 processes, but 1 GPUs; lower --nproc-per-node" in capsys.readouterr().err
 
 
-def test_a_batch_has_a_scene_for_every_process(rooms: Path, tmp_path: Path) -> None:
+def test_a_batch_has_a_scene_for_every_process(
+    rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Processes, "from_first", lambda _, make: make())  # without the other three
     with pytest.raises(InputError, match="batch_size=3: 4 processes share batches of 3"):
         train(job(rooms, tmp_path), Processes(rank=0, count=4))
 

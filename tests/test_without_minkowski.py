@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,9 +14,9 @@ from sr3d.api import PRETRAINED
 from sr3d.cli import main
 from sr3d.config import config_from_dict
 from sr3d.data.rooms.generate import generate_room, prepare_rooms
-from sr3d.files import read_json, write_json
+from sr3d.files import sha256
 from sr3d.models.weights import read_checkpoint, write_model
-from sr3d.records import MODEL_FILE, RUN_FILE, read_run
+from sr3d.records import MODEL_FILE, RUN_FILE, read_run, write_run
 from sr3d.sparse import minkowski
 
 ROOMS = PRETRAINED / "sr3d_rooms"
@@ -27,13 +28,13 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A training that says that MinkowskiEngine computed it."""
     monkeypatch.setattr(minkowski, "find_spec", lambda name: None)
     minkowski._library.cache_clear()
-    record = read_json(ROOMS / RUN_FILE)
-    record["config"]["model"]["engine"] = record["engine"] = "minkowski"
+    record = read_run(ROOMS)
+    record.config["model"]["engine"] = "minkowski"
     folder = tmp_path / "run"
-    write_json(folder / RUN_FILE, record)
-    write_model(
-        folder / MODEL_FILE, sr3d.load("sr3d_rooms"), config_from_dict(record["config"]), {}
-    )
+    weights = folder / MODEL_FILE
+    write_model(weights, sr3d.load("sr3d_rooms"), config_from_dict(record.config), {})
+    files = {MODEL_FILE: sha256(weights)}
+    write_run(folder, replace(record, engine="minkowski", files=files))
     config = read_checkpoint(folder / MODEL_FILE).config
     assert config is not None
     assert config.model.engine == read_run(folder).engine == "minkowski"
