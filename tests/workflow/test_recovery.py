@@ -145,7 +145,7 @@ def test_a_failed_track_job_leaves_the_store_and_is_repeated(
     binary.write_text(f"#!/bin/sh\n[ $1 = track ] && echo half >> {STORE} && kill -9 $$\n")
     done = checkout.snakemake("--forcerun", "track", *CONFIG)
     assert done.returncode == 1
-    assert (checkout.folder / STORE).read_text() == "half\n"  # neither deleted nor an older one
+    assert (checkout.folder / STORE).read_text() == "tracked\nhalf\n"  # as the job left it
     binary.write_text(stub)
     assert checkout.planned(*CONFIG) == {"track": 1}
 
