@@ -18,7 +18,8 @@ from sr3d.files import code_digest
 # The files of this package that decide the numbers of a training or a test. Prepared data have a
 # digest of their own. A test compares this list with what the two import.
 _COMPUTING = (
-    "checkpoint.py", "config.py", "curve.py", "determinism.py", "distributed.py", "evaluation.py", "records.py",
+    "checkpoint.py", "config.py", "curve.py", "determinism.py", "distributed.py", "evaluation.py",
+    "records.py",
     "runs.py", "training.py", "data/datasets.py", "data/loader.py", "data/parallel.py",
     "data/prepared/reading.py", "data/scene.py", "data/transforms.py", "assigners", "geometry",
     "losses", "metrics", "models", "sparse",
