@@ -54,6 +54,7 @@ class Published:
 PUBLISHED = (
     Published("rooms", tuple(f"table{i}" for i in range(1, 7))),
     Published("rooms_seed1", ("table2",), tests=2),
+    Published("rooms_seed2", ("eq6",), tests=2),
     Published("synthetic", ("table2",), scenes=40),
 )
 CLAIMS_OF = ("table1", "table2", "table3", "table4", "table5", "table6", "fig5", "fig6")

@@ -107,7 +107,7 @@ def test_a_setting_of_ones_own_runs_alone_and_again_when_it_changes(
         for call in calls:
             if call[0] == "train":
                 assert call[call.index("--setting") + 1] == "mine"
-                assert call[-4:] == ["--settings", "mine.yaml", "--set", override]
+                assert " --settings mine.yaml --set " + override in " ".join(call)
 
     run("assigner.k=3")
     settings["mine"]["label"] = "my own"
