@@ -10,8 +10,8 @@ It names a file, and for each of the numbers before it, in their order, a value 
 through JSON, or a column of CSV, where `column=text` selects rows and several rows give their mean.
 Values may be multiplied and divided: `seconds.theirs / seconds.ours`, `1000 * seconds.ours`.
 
-`<!-- measured at COMMIT: COMMAND -->` marks numbers of which no file was kept. COMMIT is the one
-that printed them first.
+`<!-- published by NAME -->` marks numbers of others. `<!-- measured at COMMIT: COMMAND -->` marks
+numbers of which no file was kept. COMMIT is the one that printed them first.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def unmarked_scores(text: str) -> list[str]:
         if re.search(r"\bAP(25|50)\b", _COMMENT.sub("", block))
         and re.search(r"\d\d\.\d", _COMMENT.sub("", block))
         and not block.startswith("    ")
-        and not re.search(r"<!-- (from|measured at) ", block)
+        and not re.search(r"<!-- (from|measured at|published by) ", block)
     ]
 
 
