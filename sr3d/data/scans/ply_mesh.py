@@ -1,0 +1,174 @@
+"""The faces of a PLY file: polygons or strips, with textures or colours of faces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from plyfile import PlyData
+
+from sr3d.data.scans.content import (
+    Array,
+    Cloud,
+    Content,
+    Fact,
+    Mesh,
+    Paint,
+    range_of_type,
+    vertex_paint,
+)
+from sr3d.data.scans.faces import fans, strip
+from sr3d.data.scans.textures import find_texture, open_texture, paint_facts, texture_paint
+from sr3d.errors import InputError
+
+_LISTS = ("vertex_indices", "vertex_index")
+_PLACES = (("s", "t"), ("u", "v"), ("texture_u", "texture_v"), ("texture_s", "texture_t"))
+_SHADES = ("red", "green", "blue")
+_NO_COLORS = "the mesh has neither colours nor textures"
+
+
+def read_faces(file: PlyData, path: Path, points: Array, colors: Array | None) -> Content | None:
+    """The surface of a file whose vertices are `points` (V, 3), with `colors` (V, 3) or None.
+
+    None of a file without faces. Colours are those of its textures, else of its vertices, else of
+    its faces.
+
+    Raises:
+        InputError: a face names a vertex that is not there, or the strips end in nothing.
+    """
+    faces, rows = _triangles(file)
+    if faces is None or rows is None:
+        return _strips(file, path, points, colors)
+    _check(faces, path, len(points))
+    names = _texture_names(file)
+    corners = _texture_places(file, rows, faces) if names else None
+    if corners is None:
+        has_places = _texture_places(file, rows, faces) is not None
+        why = "it has texture coordinates and names no image" if has_places else _NO_COLORS
+        if names:
+            why = f"it names the texture {names[0]} and has no texture coordinates"
+        return _plain(file, points, faces, rows[:, 0], colors, why)
+    return _textured(file, path, points, faces, rows[:, 0], corners, names, colors)
+
+
+def _textured(
+    file: PlyData,
+    path: Path,
+    points: Array,
+    faces: Array,
+    own: Array,
+    corners: Array,
+    names: list[str],
+    colors: Array | None,
+) -> Content:
+    """A part of each texture. own: (F,) the face of each triangle. corners: (F, 3, 2)."""
+    data = file["face"].data
+    numbers = data["texnumber"][own] if "texnumber" in data.dtype.names else np.zeros(len(own))
+    numbers = np.where((numbers >= 0) & (numbers < len(names)), numbers, 0).astype(np.int64)
+    parts: list[Cloud | Mesh] = []
+    painted: list[str] = []
+    bare: list[str] = []
+    for number in np.unique(numbers):
+        here = numbers == number
+        paint, said = _paint(path, names[number], corners[here])
+        used, inside = np.unique(faces[here], return_inverse=True)
+        parts.append(Mesh(points[used], inside.reshape(-1, 3), paint))
+        (bare if paint is None else painted).append(said)
+    if not painted:
+        return _plain(file, points, faces, own, colors, bare[0])
+    return Content(parts, color_range="0-255", facts=paint_facts(painted, bare))
+
+
+def _paint(path: Path, name: str, corners: Array) -> tuple[Paint | None, str]:
+    place = find_texture(path.parent, name)
+    if place is None:
+        return None, f"the texture {name} was not found; put it beside the scan"
+    try:
+        pixels = open_texture(place)
+    except ValueError as error:
+        return None, f"the texture {name} {error}"
+    return texture_paint(pixels, corners, top_down=False), f"texture {place.name}"
+
+
+def _plain(
+    file: PlyData, points: Array, faces: Array, own: Array, colors: Array | None, why: str
+) -> Content:
+    """Without a texture, for the reason `why`: colours of the vertices, else of the faces."""
+    unused = [] if why == _NO_COLORS else [Fact("texture", "not used", why)]
+    if colors is not None:
+        told = range_of_type(colors.dtype)
+        mesh = Mesh(points, faces, vertex_paint(faces, colors), colors)
+        return Content([mesh], color_range=told, facts=unused)
+    data = file["face"].data if "face" in file else None
+    if data is not None and set(_SHADES) <= set(data.dtype.names):
+        shades = np.stack([data[name] for name in _SHADES], axis=1)[own]
+        told = range_of_type(shades.dtype)
+        mesh = Mesh(points, faces, lambda index, _: shades[index])
+        facts = [*paint_facts(["face colours"], []), *unused]
+        return Content([mesh], color_range=told, facts=facts)
+    return Content([Mesh(points, faces)], facts=paint_facts([], [why]))
+
+
+def _triangles(file: PlyData) -> tuple[Array | None, Array | None]:
+    """(F, 3), polygons cut into fans, and (F, 2), see `fans`; None without faces."""
+    if "face" not in file or len(file["face"].data) == 0:
+        return None, None
+    face = file["face"].data
+    name = next((name for name in _LISTS if name in face.dtype.names), None)
+    if name is None:
+        return None, None
+    rows = face[name]
+    if rows.dtype == object:
+        faces, origins = fans(rows)
+        return (faces, origins) if len(faces) else (None, None)
+    origins = np.stack([np.arange(len(rows)), np.ones(len(rows), np.int64)], axis=1)
+    return np.asarray(rows).astype(np.int64), origins
+
+
+def _strips(file: PlyData, path: Path, points: Array, colors: Array | None) -> Content | None:
+    """The surface of triangle strips, as Stanford's scans and VTK have them."""
+    if "tristrips" not in file or len(file["tristrips"].data) == 0:
+        return None
+    data = file["tristrips"].data
+    name = next((name for name in _LISTS if name in data.dtype.names), None)
+    if name is None:
+        return None
+    faces = np.concatenate([strip(np.asarray(row)) for row in data[name]])
+    if not len(faces):
+        raise InputError(f"{path}: its triangle strips have no triangle; export it as triangles")
+    _check(faces, path, len(points))
+    return _plain(file, points, faces, np.zeros(len(faces), np.int64), colors, _NO_COLORS)
+
+
+def _check(faces: Array, path: Path, vertices: int) -> None:
+    if faces.min() < 0 or faces.max() >= vertices:
+        raise InputError(f"{path}: a face names a vertex beyond the {vertices}; export it again")
+
+
+def _texture_names(file: PlyData) -> list[str]:
+    """The images that comments name, as MeshLab and others write them."""
+    lines = [line.split(None, 1) for line in [*file.comments, *file.obj_info] if line.strip()]
+    return [words[1].strip() for words in lines
+            if len(words) == 2 and words[0].lower() == "texturefile"]  # fmt: skip
+
+
+def _texture_places(file: PlyData, rows: Array, faces: Array) -> Array | None:
+    """(F, 3, 2) texture coordinates of the triangles' corners; None where there are none.
+
+    rows: (F, 2), of each triangle its face and the place of its second corner there.
+    """
+    data = file["face"].data
+    if "texcoord" in data.dtype.names:
+        lists = data["texcoord"]
+        lengths = np.array([len(row) for row in lists])
+        own, second = rows.T
+        if (lengths[own] >= 2 * (second + 2)).all():
+            flat = np.concatenate([np.asarray(row, dtype=np.float64) for row in lists])
+            start = (np.cumsum(lengths) - lengths)[own]
+            places = np.stack([0 * second, second, second + 1], axis=1)
+            return flat[start[:, None, None] + 2 * places[..., None] + np.arange(2)]
+    vertex = file["vertex"].data
+    pair = next((pair for pair in _PLACES if set(pair) <= set(vertex.dtype.names)), None)
+    if pair is None:
+        return None
+    return np.stack([vertex[name] for name in pair], axis=1).astype(np.float64)[faces]
