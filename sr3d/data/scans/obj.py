@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from sr3d.data.scans.textures import (
 )
 from sr3d.errors import InputError
 
+Rows = Array | list[list[Any]]
+"""Numbers of a row each: a table, or lists of differing lengths."""
+
 _NO_COLORS = "the mesh has neither vertex colours nor textures"
 _OPTIONS = {  # of map_Kd, and how many words follow each
     "-blendu": 1, "-blendv": 1, "-boost": 1, "-mm": 2, "-texres": 1, "-clamp": 1, "-bm": 1,
@@ -33,20 +36,15 @@ _OPTIONS = {  # of map_Kd, and how many words follow each
 _TRIPLES = ("-o", "-s", "-t")  # options that one to three numbers follow
 
 
-class _Face(NamedTuple):
-    """Indices of its corners' places and texture coordinates, from 0; -1 without the latter."""
-
-    vertices: list[int]
-    places: list[int]
-
-
 @dataclass
 class _Lines:
-    """What an OBJ file says. vertices, places: a row of numbers each. faces: by material."""
+    """What an OBJ file says. vertices, places, faces: what follows `v`, `vt` and `f`, and faces
+    by material, with indices from 1.
+    """
 
-    vertices: list[list[float]] = field(default_factory=list)
-    places: list[list[float]] = field(default_factory=list)
-    faces: dict[str | None, list[_Face]] = field(default_factory=dict)
+    vertices: list[str] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
+    faces: dict[str | None, list[str]] = field(default_factory=dict)
     libraries: list[str] = field(default_factory=list)
 
 
@@ -62,11 +60,11 @@ def read_obj(path: Path) -> Content:
     lines = _parse(path)
     if not lines.vertices:
         raise InputError(f"{path}: holds no mesh and no points; export it with its geometry")
-    vertices, colors, why = _vertices(path, lines.vertices)
+    vertices, colors, why = _vertices(path, _numbers(lines.vertices))
     parts: list[Cloud | Mesh] = []
     painted: list[str] = []
     bare: list[str] = []
-    places = np.array([row[:2] for row in lines.places], dtype=np.float64).reshape(-1, 2)
+    places = np.array([row[:2] for row in _numbers(lines.places)]).reshape(-1, 2)
     images, missing = _materials(path, lines.libraries)
     for material, faces in lines.faces.items():
         triangles, corners = _triangles(path, faces, vertices, places)
@@ -114,12 +112,13 @@ def _parse(path: Path) -> _Lines:
         kind, _, rest = line.partition(" ")
         match kind:
             case "v":
-                found.vertices.append([float(word) for word in rest.split()])
+                found.vertices.append(rest)
             case "vt":
-                found.places.append([float(word) for word in rest.split()])
+                found.places.append(rest)
             case "f":
-                face = _face(rest, len(found.vertices), len(found.places))
-                found.faces.setdefault(material, []).append(face)
+                if "-" in rest:
+                    rest = _absolute(rest, len(found.vertices), len(found.places))
+                found.faces.setdefault(material, []).append(rest)
             case "usemtl":
                 material = rest.strip() or None
             case "mtllib":
@@ -141,57 +140,93 @@ def _whole_lines(path: Path) -> Iterator[str]:
                 yield line
 
 
-def _face(rest: str, vertices: int, places: int) -> _Face:
-    """Indices count from 1, and negative ones from the end of what was said so far."""
-    corners = [word.split("/") for word in rest.split()]
-    own = [int(corner[0]) for corner in corners]
-    textured = [int(corner[1]) if len(corner) > 1 and corner[1] else 0 for corner in corners]
-    return _Face(
-        [i - 1 if i > 0 else vertices + i if i else -1 for i in own],
-        [i - 1 if i > 0 else places + i if i else -1 for i in textured],
+def _absolute(rest: str, vertices: int, places: int) -> str:
+    """Negative indices count from the end of what was said so far."""
+    ends = (vertices, places, 0)
+
+    def corner(words: list[str]) -> str:
+        pairs = zip(words, ends, strict=False)
+        return "/".join(str(int(w) + end + 1) if w.startswith("-") else w for w, end in pairs)
+
+    return " ".join(corner(word.split("/")[:2]) for word in rest.split())
+
+
+def _numbers(rows: list[str]) -> Rows:
+    """The numbers of each row; a table where all rows have as many."""
+    if not rows:
+        return []
+    try:
+        return np.loadtxt(rows, dtype=np.float64, comments=None, ndmin=2)
+    except ValueError:  # of rows that differ
+        return [[float(word) for word in row.split()] for row in rows]
+
+
+def _corners(rows: list[str]) -> tuple[Rows, Rows]:
+    """Of each face the indices of its vertices and of its texture coordinates, from 0; -1 where
+    it has none. Tables where all faces are written in the same way.
+    """
+    shapes = {tuple(map(bool, word.split("/"))) for word in rows[0].split()}
+    forms = {(row.count("/"), row.count("//")) for row in rows}
+    if len(shapes) == len(forms) == 1:
+        shape, plain = shapes.pop(), [row.replace("/", " ") for row in rows]
+        step = sum(shape)
+        try:
+            table = np.loadtxt(plain, dtype=np.int64, comments=None, ndmin=2) - 1
+        except ValueError:  # of faces with other numbers of corners
+            pass
+        else:
+            own = table[:, ::step]
+            return own, table[:, 1::step] if shape[1:] and shape[1] else np.full_like(own, -1)
+    words = [[[int(part or 0) - 1 for part in word.split("/")] for word in row.split()]
+             for row in rows]  # fmt: skip
+    return (
+        [[corner[0] for corner in face] for face in words],
+        [[corner[1] if len(corner) > 1 else -1 for corner in face] for face in words],
     )
 
 
-def _vertices(path: Path, rows: list[list[float]]) -> tuple[Array, Array | None, str]:
+def _vertices(path: Path, rows: Rows) -> tuple[Array, Array | None, str]:
     """Places (V, 3), colours (V, 3) from 0 to 255 or None, and why there are none."""
-    if min(map(len, rows)) < 3:
+    lengths = {rows.shape[1]} if isinstance(rows, np.ndarray) else set(map(len, rows))
+    if min(lengths) < 3:
         raise InputError(f"{path}: a vertex has fewer than three numbers; export it again")
-    vertices = np.array([row[:3] for row in rows], dtype=np.float64)
-    lengths = {len(row) for row in rows}
+    whole = rows if isinstance(rows, np.ndarray) else np.array([row[:3] for row in rows])
+    vertices = whole[:, :3].astype(np.float64)
     if max(lengths) < 6:
         return vertices, None, _NO_COLORS
     if lengths not in ({6}, {7}):
         few = sum(len(row) >= 6 for row in rows)
         return vertices, None, f"only {few} of {len(rows)} vertices have colours"
-    # Of seven numbers the last is an alpha.
-    colors = np.array([row[3:6] for row in rows], dtype=np.float64)
+    colors = whole[:, 3:6]  # of seven numbers the last is an alpha
     if not colors.any():
         return vertices, None, "all vertices are black, as where no colours were taken"
     return vertices, colors * 255 if colors.max() <= 1 else colors, ""
 
 
-def _triangles(
-    path: Path, faces: list[_Face], vertices: Array, places: Array
-) -> tuple[Array, Array]:
+def _triangles(path: Path, faces: list[str], vertices: Array, places: Array) -> tuple[Array, Array]:
     """Triangles (F, 3) and the texture coordinates (F, 3, 2) of their corners, NaN without."""
-    triangles, origins = fans([face.vertices for face in faces])
+    own, textured = _corners(faces)
+    triangles, origins = fans(own)
     if len(triangles) and not 0 <= triangles.min() <= triangles.max() < len(vertices):
         raise InputError(
             f"{path}: a face names a vertex beyond the {len(vertices)}; export it again"
         )
-    lengths = np.array([len(face.vertices) for face in faces], dtype=np.int64)
-    starts = np.cumsum(lengths) - lengths
-    flat = np.array(list(chain.from_iterable(face.places for face in faces)), dtype=np.int64)
+    if isinstance(textured, np.ndarray):
+        starts, flat = np.arange(len(textured)) * textured.shape[1], textured.ravel()
+    else:
+        lengths = np.array([len(face) for face in textured], dtype=np.int64)
+        starts = np.cumsum(lengths) - lengths
+        flat = np.array(list(chain.from_iterable(textured)), dtype=np.int64)
     first, second = starts[origins[:, 0]], origins[:, 1]
     corners = flat[np.stack([first, first + second, first + second + 1], axis=1)]
     if len(corners) and corners.max(initial=-1) >= len(places):
         raise InputError(
             f"{path}: a face names a texture coordinate beyond the {len(places)}; export it again"
         )
-    own = np.full((*corners.shape, 2), np.nan)
+    shown = np.full((*corners.shape, 2), np.nan)
     known = corners >= 0
-    own[known] = places[corners[known]]
-    return triangles, own
+    shown[known] = places[corners[known]]
+    return triangles, shown
 
 
 def _materials(path: Path, libraries: list[str]) -> tuple[dict[str, Path | str], str | None]:
