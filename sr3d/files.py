@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import fcntl
 import hashlib
@@ -15,6 +16,14 @@ from typing import Any
 
 from sr3d.errors import InputError
 
+# In this order, because UTF-32's mark begins with that of UTF-16.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 _ROOM = "free some space, then give the same command again"
 _ELSEWHERE = "name a folder that you may write"
 _REMEDIES = {
@@ -99,18 +108,38 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def read_text(path: str | Path) -> str:
+    """A text file in UTF-8, or in UTF-16 or UTF-32 with a byte order mark, as Windows writes it.
+
+    Raises:
+        InputError: the file is missing, or in another encoding.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not in UTF-8 ({error}); save it as UTF-8") from None
+
+
 def read_json(path: str | Path) -> Any:
     """Read JSON.
 
     Raises:
-        InputError: the file is missing or is not JSON.
+        InputError: the file is missing, empty, or not JSON.
     """
+    text = read_text(path)
+    if not text.strip():
+        raise InputError(f"{path}: is empty, so it is no JSON; write its content again")
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid JSON ({error}); delete it and make it again") from None
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{path}: not valid JSON ({error}); correct that place, or write the file again"
+        ) from None
 
 
 def sha256(path: str | Path) -> str:

@@ -34,7 +34,7 @@ class Reading:
     colors: str | None = None
     columns: int | None = None
     intrinsics: tuple[float, float, float, float] | None = None
-    depth_scale: float = 1000.0
+    depth_scale: float | None = None
     density: float = DENSITY
 
     def __post_init__(self) -> None:
