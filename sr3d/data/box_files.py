@@ -5,11 +5,15 @@ centre, full size in metres, yaw in radians; detections also `score` (N,). Groun
 its scene ids as `scenes`, so that scenes without a box are known too.
 
 pkl: a dictionary with the same entries, as arrays or lists; or, as ground truth, an info file of
-mmdet3d of either format, whose boxes follow the same convention.
+mmdet3d of either format, whose boxes follow the same convention; or, as detections, the results
+that mmdet3d dumped of a test.
+
+json, or a folder of such files: detections that `sr3d detect` wrote.
 """
 
 from __future__ import annotations
 
+import logging
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,10 +22,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sr3d.data.detect_files import detect_entries, is_detect_file, read_detect_folder
 from sr3d.data.mmdet3d.infos import is_infos, parse_infos
-from sr3d.data.safe_pickle import load_pickle
+from sr3d.data.mmdet3d.results import is_results, result_entries
+from sr3d.data.safe_pickle import load_pickle, load_results
+from sr3d.data.scene_names import match_scenes
 from sr3d.errors import InputError
+from sr3d.files import read_json
 from sr3d.geometry.box_set import BoxSet
+
+_PICKLES = (".pkl", ".pickle")
+_log = logging.getLogger(__name__)
 
 
 def read_ground_truth(path: str | Path, classes: Sequence[str]) -> BoxSet:
@@ -31,46 +42,83 @@ def read_ground_truth(path: str | Path, classes: Sequence[str]) -> BoxSet:
         InputError: the file cannot be read, or its content is wrong; names the field.
     """
     path = Path(path)
-    content = _load(path)
+    content = load_pickle(path) if path.suffix in _PICKLES else _arrays(path)
     if is_infos(content):
         content = _from_infos(path, content, classes)
-    return _box_set(path, content, classes, scored=False)
+    return _box_set(path, _mapping(path, content), classes, scored=False)
 
 
 def read_detections(
     path: str | Path, classes: Sequence[str] = (), truth: BoxSet | None = None
 ) -> BoxSet:
-    """Detections from npz or pkl. If given, labels must index `classes` and scenes be in `truth`.
+    """Detections from npz, pkl or json, or from a folder of `sr3d detect`.
+
+    classes: if given, labels must index them. truth: if given, the detections' scenes are named as
+    there, see `match_scenes`; mmdet3d's results of nameless scenes follow its order.
 
     Raises:
         InputError: the file cannot be read, or its content is wrong; names the field.
     """
     path = Path(path)
-    content = _load(path)
+    if path.is_dir():
+        content: Any = read_detect_folder(path, classes)
+    elif path.suffix == ".json":
+        content = _from_json(path, classes)
+    elif path.suffix in _PICKLES:
+        content = load_results(path)
+    else:
+        content = _arrays(path)
     if is_infos(content):
-        raise InputError(f"{path}: this is an info file of ground truth, not of detections")
-    detections = _box_set(path, content, classes, scored=True)
-    if truth is not None:
-        known = truth.known_scenes()
-        strange = [scene for scene in np.unique(detections.scene).tolist() if scene not in known]
-        if strange:
-            raise InputError(
-                f"{path}: scene: {len(strange)} of its scenes are not in the ground truth, e.g. "
-                f"'{strange[0]}'; evaluate on the split that they belong to, or remove them"
-            )
-    return detections
+        raise InputError(
+            f"{path}: this is an info file of ground truth, not of detections; pass the file that "
+            "the test wrote"
+        )
+    if is_results(content):
+        content = result_entries(path, content, truth.scenes if truth else ())
+    detections = _box_set(path, _mapping(path, content), classes, scored=True)
+    return detections if truth is None else _named_as(path, detections, truth)
 
 
-def _load(path: Path) -> Any:
-    if path.suffix in (".pkl", ".pickle"):
-        content = load_pickle(path)
-        if is_infos(content):
-            return content
-        if not isinstance(content, dict):
-            raise InputError(f"{path}: holds a {type(content).__name__}; expected a dictionary")
-        return content
+def _named_as(path: Path, detections: BoxSet, truth: BoxSet) -> BoxSet:
+    """The same detections with the ground truth's names of scenes."""
+    words = sorted(detections.known_scenes())
+    names = match_scenes(words, truth.known_scenes(), f"{path}: scene")
+    changed = [word for word in words if names[word] != word]
+    if not changed:
+        return detections
+    _log.warning(
+        "%s: %d scenes are named differently: '%s' is taken for the ground truth's '%s'",
+        path, len(changed), changed[0], names[changed[0]],
+    )  # fmt: skip
+    scene = np.array([names[word] for word in detections.scene.tolist()], dtype=str)
+    known = tuple(names[word] for word in detections.scenes)
+    return BoxSet(scene, detections.label, detections.box, detections.score, known)
+
+
+def _from_json(path: Path, classes: Sequence[str]) -> dict[str, Any]:
+    value = read_json(path)
+    if not is_detect_file(value):
+        raise InputError(
+            f"{path}: is no file that `sr3d detect` wrote (no list `detections`); "
+            "docs/file_formats.md shows what is read"
+        )
+    return detect_entries(path, value, classes)
+
+
+def _mapping(path: Path, content: Any) -> Mapping[str, Any]:
+    if not isinstance(content, Mapping):
+        raise InputError(
+            f"{path}: holds a {type(content).__name__}; expected a dictionary, or a list of "
+            "mmdet3d's results; docs/file_formats.md shows what is read"
+        )
+    return content
+
+
+def _arrays(path: Path) -> dict[str, Any]:
     if path.suffix != ".npz":
-        raise InputError(f"{path}: expected a file named .npz or .pkl")
+        raise InputError(
+            f"{path}: expected a file named .npz or .pkl, or of `sr3d detect` (.json, or a folder)"
+        )
     try:
         with np.load(path, allow_pickle=False) as file:
             return dict(file)

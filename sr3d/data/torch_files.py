@@ -12,6 +12,7 @@ Both formats: zip archives, and the older stream (`_use_new_zipfile_serializatio
 from __future__ import annotations
 
 import collections
+import io
 import math
 import pickle
 import struct
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -120,6 +122,19 @@ def load_tensors(path: str | Path, stored: Mapping[str, StoredTensor]) -> dict[s
         return {name: _view(values[item.storage.key], item) for name, item in stored.items()}
     except Exception as error:
         raise _unreadable(path, error) from None
+
+
+def stream_values(data: bytes) -> npt.NDArray[Any]:
+    """(N,) values of one storage that `torch.save` wrote in the older format.
+
+    Raises:
+        ValueError, and others that an unpickler raises: it is no such storage.
+    """
+    storage = _read_stream(io.BytesIO(data))
+    if not isinstance(storage, Storage):
+        raise ValueError("not a storage")
+    values = _values(io.BytesIO(data), None, storage)
+    return values.float().numpy() if storage.dtype == torch.bfloat16 else values.numpy()
 
 
 class _Unpickler(pickle.Unpickler):

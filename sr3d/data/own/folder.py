@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from sr3d.data.loader import generator_for
-from sr3d.data.own.classes import classes_of
-from sr3d.data.own.finding import LabelledScan, find_labels
+from sr3d.data.own.classes import classes_of, similar_names
+from sr3d.data.own.finding import LabelledScan, find_labels, is_label_place
 from sr3d.data.own.labels import Label
 from sr3d.data.own.splits import split_scans
 from sr3d.data.prepared import MANIFEST, Manifest, PreparedWriter, read_manifest
@@ -104,6 +104,12 @@ def prepare_folder(
         f"split: {decided}",
     ):
         _log.info("%s", fact)
+    for group in similar_names({label.written for label in every}):
+        _log.warning(
+            "the classes %s are probably one; spell it alike in the labels, or choose with "
+            "--classes and --ignore-unknown",
+            " and ".join(f"'{name}'" for name in group),
+        )
     notes = _Notes()
     read = partial(_read, _Set(unit, classes, rotated), told, reading, notes)
     sources = [
@@ -149,7 +155,7 @@ def _choose(
     """The scans in the order of their splits, the format of labels, and what decided the splits."""
     if not raw.is_dir():
         raise InputError(f"{raw}: no such folder; --raw names the one with the scans")
-    scans = find_scans([raw])
+    scans = [scan for scan in find_scans([raw]) if not is_label_place(scan[1])]
     ids = _ids(scans)
     labelled, form = find_labels(raw, scans, told.boxes, told.labels)
     own = dict(zip(ids, labelled, strict=True))
