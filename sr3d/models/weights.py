@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from sr3d._version import __version__
 from sr3d.config import Config, config_from_dict, did_you_mean
-from sr3d.data.torch_files import StoredTensor, load_tensors, read_torch_file
+from sr3d.data.torch_files import load_tensors, read_torch_file
 from sr3d.errors import InputError
 from sr3d.files import atomic_path
 from sr3d.models.checkpoint_names import (
@@ -33,6 +33,7 @@ from sr3d.models.checkpoint_names import (
     wrote_bytes,
 )
 from sr3d.models.detector import Detector
+from sr3d.models.state_dicts import find_state_dict
 
 FORMAT = "sr3d/model 1"
 _ABOUT = "sr3d"  # what says so in a safetensors' metadata
@@ -44,7 +45,8 @@ _STEM, _COLOURS = "backbone.conv1.kernel", 255.0
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file holds. weights: under our names. naming: whose they had, in words.
+    """What a file holds. weights: under our names. naming: whose they had, in words. place: where
+    in the file they were, in words, if it is unusual.
 
     config: in what `sr3d convert` wrote. classes, voxel_size: what a file says of its training.
     """
@@ -55,6 +57,7 @@ class Checkpoint:
     config: Config | None = None
     classes: tuple[str, ...] | None = None
     voxel_size: float | None = None
+    place: str = ""
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -69,18 +72,17 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint")
-    if path.suffix == ".safetensors":
+    if path.suffix == ".safetensors" or _begins_as_safetensors(path):
         return _read_safetensors(path)
     content = read_torch_file(path)
-    state = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not _are_tensors(state):
-        raise InputError(f"{path}: holds no state_dict of tensors; pass a model checkpoint")
-    weights = load_tensors(path, _renamed(state))
-    if wrote_bytes(state) and _is_sunrgbd(weights):
+    found = find_state_dict(content, path)
+    weights = load_tensors(path, _renamed(found.weights))
+    if wrote_bytes(found.weights) and _is_sunrgbd(weights):
         weights[_STEM] = weights[_STEM] / _COLOURS
     meta = content.get("meta")
     meta = meta if isinstance(meta, dict) else {}
-    return Checkpoint(path, weights, naming_of(state), _exported(path, meta), *_said(meta))
+    naming, config, said = naming_of(found.weights), _exported(path, meta), _said(meta)
+    return Checkpoint(path, weights, naming, config, *said, found.about())
 
 
 def load_weights(model: nn.Module, path: str | Path) -> None:
@@ -176,10 +178,18 @@ def _read_safetensors(path: Path) -> Checkpoint:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except Exception as error:  # of a library in another language
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path}: not a readable checkpoint ({reason}); fetch it again") from None
-    weights, naming = _renamed(state), naming_of(state)
+        with path.open("rb") as begin:
+            pointer = begin.read(32).startswith(b"version https://git-lfs")
+        remedy = (
+            "it is a pointer of Git LFS: get the file with `git lfs pull`"
+            if pointer
+            else "it may be cut off: compare its size with the original, and copy it again"
+        )
+        raise InputError(f"{path}: not a readable checkpoint ({reason}); {remedy}") from None
+    found = find_state_dict(state, path)
+    weights, naming = _renamed(found.weights), naming_of(found.weights)
     if _ABOUT not in metadata:
-        return Checkpoint(path, weights, naming)
+        return Checkpoint(path, weights, naming, place=found.about())
     try:
         about = json.loads(metadata[_ABOUT])
         if about["format"] != FORMAT:
@@ -209,8 +219,11 @@ def _renamed(state: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in named if name is not None}
 
 
-def _are_tensors(state: dict[Any, Any]) -> bool:
-    return all(isinstance(k, str) and isinstance(v, StoredTensor) for k, v in state.items())
+def _begins_as_safetensors(path: Path) -> bool:
+    """Whether a file of another name begins with the length of a JSON header, and that header."""
+    with path.open("rb") as file:
+        begin = file.read(10)
+    return begin[8:] in (b'{"', b"{}") and int.from_bytes(begin[:8], "little") < path.stat().st_size
 
 
 def _is_sunrgbd(weights: Mapping[str, Tensor]) -> bool:
