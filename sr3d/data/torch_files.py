@@ -38,7 +38,7 @@ _PLAIN = {
     ("builtins", "bytes"), ("builtins", "bytearray"), ("builtins", "slice"),
     ("builtins", "dict"), ("builtins", "list"), ("builtins", "tuple"), ("builtins", "range"),
     ("builtins", "int"), ("builtins", "float"), ("builtins", "str"), ("builtins", "bool"),
-    ("builtins", "type"),
+    ("builtins", "type"), ("builtins", "xrange"),  # what a range is called in older pickles
     ("builtins", "getattr"),  # how a method is pickled; mmengine's logs have some
 }  # fmt: skip
 _PLAIN_MODULES = {"collections", "datetime", "pathlib", "decimal", "fractions", "uuid", "enum"}
