@@ -8,7 +8,7 @@ pkl: a dictionary with the same entries, as arrays or lists; or, as ground truth
 mmdet3d of either format, whose boxes follow the same convention; or, as detections, the results
 that mmdet3d dumped of a test.
 
-json, or a folder of such files: detections that `sr3d detect` wrote.
+json, or a folder of such files: detections that `sr3d detect` or mmdet3d's inferencers wrote.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sr3d.data.detect_files import detect_entries, is_detect_file, read_detect_folder
+from sr3d.config import did_you_mean
+from sr3d.data.detect_files import detect_entries, read_detect_folder
 from sr3d.data.mmdet3d.infos import is_infos, parse_infos
 from sr3d.data.mmdet3d.results import is_results, result_entries
 from sr3d.data.safe_pickle import load_pickle, load_results
@@ -63,7 +64,7 @@ def read_detections(
     if path.is_dir():
         content: Any = read_detect_folder(path, classes)
     elif path.suffix == ".json":
-        content = _from_json(path, classes)
+        content = detect_entries(path, read_json(path), classes)
     elif path.suffix in _PICKLES:
         content = load_results(path)
     else:
@@ -93,16 +94,6 @@ def _named_as(path: Path, detections: BoxSet, truth: BoxSet) -> BoxSet:
     scene = np.array([names[word] for word in detections.scene.tolist()], dtype=str)
     known = tuple(names[word] for word in detections.scenes)
     return BoxSet(scene, detections.label, detections.box, detections.score, known)
-
-
-def _from_json(path: Path, classes: Sequence[str]) -> dict[str, Any]:
-    value = read_json(path)
-    if not is_detect_file(value):
-        raise InputError(
-            f"{path}: is no file that `sr3d detect` wrote (no list `detections`); "
-            "docs/file_formats.md shows what is read"
-        )
-    return detect_entries(path, value, classes)
 
 
 def _mapping(path: Path, content: Any) -> Mapping[str, Any]:
@@ -142,7 +133,7 @@ def _box_set(
             f"{', '.join(map(str, content)) or 'none'})"
         )
     scene = _column(path, content, "scene", "US", "strings").astype(str)
-    label = _column(path, content, "label", "iu", "integers").astype(np.int64)
+    label = _labels(path, content, classes)
     score = None
     if scored:
         score = _column(path, content, "score", "fiu", "numbers").astype(np.float32)
@@ -160,6 +151,20 @@ def _box_set(
         _require(path, "label", label < len(classes), "an unknown label", top)
     scenes = _column(path, content, "scenes", "US", "strings") if "scenes" in content else ()
     return BoxSet(scene, label, box, score, tuple(map(str, scenes)))
+
+
+def _labels(path: Path, content: Mapping[str, Any], classes: Sequence[str]) -> NDArray[np.int64]:
+    """Indices of classes; names of classes are read too."""
+    column = _column(path, content, "label", "iuUS" if classes else "iu", "integers")
+    if column.dtype.kind not in "US":
+        return column.astype(np.int64)
+    order = {name: index for index, name in enumerate(classes)}
+    names = column.astype(str).tolist()
+    if strange := next((name for name in names if name not in order), None):
+        raise InputError(
+            f"{path}: label: unknown class '{strange}'{did_you_mean(strange, list(classes))}"
+        )
+    return np.array([order[name] for name in names], dtype=np.int64)
 
 
 def _column(

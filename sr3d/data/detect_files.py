@@ -1,4 +1,7 @@
-"""Files of `sr3d detect` as the entries of a file of detections."""
+"""JSON files of one scan each as the entries of a file of detections.
+
+`sr3d detect` writes such files, and so do mmdetection3d's inferencers.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any
 
 from sr3d.checked import Checked
 from sr3d.config import did_you_mean
+from sr3d.data.mmdet3d.results import result_entries
 from sr3d.data.own.labels import numbers
 from sr3d.data.own.ours import read_ours
 from sr3d.data.scans.frame import UNITS, Frame, turn_upright
@@ -15,13 +19,8 @@ from sr3d.errors import InputError
 from sr3d.files import read_json
 
 
-def is_detect_file(value: Any) -> bool:
-    """Whether it is the content of a file of `sr3d detect`."""
-    return isinstance(value, dict) and isinstance(value.get("detections"), list)
-
-
 def read_detect_folder(folder: Path, classes: Sequence[str]) -> dict[str, Any]:
-    """The detections of all files of `sr3d detect` in a folder, at any depth.
+    """The detections of all such files in a folder, at any depth. Other JSON files are passed over.
 
     Raises:
         InputError: there is none, or one is wrong; names the field.
@@ -30,7 +29,7 @@ def read_detect_folder(folder: Path, classes: Sequence[str]) -> dict[str, Any]:
     parts = [
         detect_entries(path, value, classes)
         for path in files
-        if is_detect_file(value := read_json(path))
+        if _is_ours(value := read_json(path)) or _is_inferred(value)
     ]
     if not parts:
         raise InputError(
@@ -40,13 +39,28 @@ def read_detect_folder(folder: Path, classes: Sequence[str]) -> dict[str, Any]:
     return {name: [value for part in parts for value in part[name]] for name in parts[0]}
 
 
+def _is_ours(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("detections"), list)
+
+
+def _is_inferred(value: Any) -> bool:
+    return isinstance(value, dict) and {"bboxes_3d", "scores_3d", "labels_3d"} <= value.keys()
+
+
 def detect_entries(path: Path, value: Any, classes: Sequence[str]) -> dict[str, Any]:
     """`scene`, `label`, `score` and `box` of one file, the boxes in upright metres. `scenes` has
     the scan even where nothing was found in it.
 
     Raises:
-        InputError: a class that is not among `classes`, no score, or another wrong field.
+        InputError: no such file, a class that is not among `classes`, or another wrong field.
     """
+    if _is_inferred(value):
+        return _inferred(path, value)
+    if not _is_ours(value):
+        raise InputError(
+            f"{path}: is no file that `sr3d detect` wrote (no list `detections`); "
+            "docs/file_formats.md shows what is read"
+        )
     checked = Checked(value, f"{path}:")
     scene = checked.get("file").text() if checked.has("file") else path.stem
     frame = _frame(checked)
@@ -67,6 +81,18 @@ def detect_entries(path: Path, value: Any, classes: Sequence[str]) -> dict[str, 
         "box": [box.tolist() for box in boxes],
         "scenes": [scene],
     }
+
+
+def _inferred(path: Path, value: Any) -> dict[str, Any]:
+    """Of mmdetection3d's inferencers, whose boxes are tensors of mmdet3d, with the bottom's z."""
+    if str(value.get("box_type_3d", "Depth")) == "Camera":
+        raise InputError(
+            f"{path}: box_type_3d is Camera; convert the boxes with convert_to(Box3DMode.DEPTH)"
+        )
+    entries = result_entries(path, [{**value, "sample_idx": path.stem}])
+    for box in entries["box"]:
+        box[2] += box[5] / 2
+    return entries
 
 
 def _frame(checked: Checked) -> Frame:

@@ -151,6 +151,32 @@ def test_other_json_is_refused(truth: Path, tmp_path: Path) -> None:
         scored(truth, detect_file(tmp_path / "b.json", SCENES[0], row, **{"class": "chiar"}))
 
 
+def test_files_of_mmdet3ds_inferencers_have_the_bottoms_z(truth: Path, tmp_path: Path) -> None:
+    rows = boxes()
+    for scene in SCENES:
+        own = rows["scene"] == scene
+        box = rows["box"][own].copy()
+        box[:, 2] -= box[:, 5] / 2
+        content = {
+            "labels_3d": rows["label"][own].tolist(), "scores_3d": [0.9] * len(box),
+            "bboxes_3d": box.tolist(), "box_type_3d": "Depth",
+        }  # fmt: skip
+        (tmp_path / "preds").mkdir(exist_ok=True)
+        (tmp_path / "preds" / f"{scene}.json").write_text(json.dumps(content))
+    assert scored(truth, tmp_path / "preds").files[0].result["AP50"] > 99.9
+    (tmp_path / "a.json").write_text(json.dumps({**content, "box_type_3d": "Camera"}))
+    with pytest.raises(InputError, match="Camera"):
+        scored(truth, tmp_path / "a.json")
+
+
+def test_labels_may_be_names_of_classes(truth: Path, tmp_path: Path) -> None:
+    names = np.array([SCANNET.classes[label] for label in boxes()["label"]])
+    assert scored(truth, found(tmp_path / "a.npz", label=names)).files[0].result["AP50"] > 99.9
+    names[3] = "bedd"
+    with pytest.raises(InputError, match=r"unknown class 'bedd'.*'bed'"):
+        scored(truth, found(tmp_path / "b.npz", label=names))
+
+
 # ------------------------------------------------------------------ mmdet3d's results
 
 

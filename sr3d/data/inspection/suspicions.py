@@ -133,6 +133,10 @@ def suspicions(split: str, seen: list[Seen], rotated: bool) -> list[str]:
             say(odd, f"{sum(counts)} of {boxes} boxes {what}", remedy)
         elif most:
             say(most, f"most boxes {what}", remedy)
+    sunk = [s for s in seen if len(s.boxes) >= 2 and s.sunk.sum() > len(s.boxes) / 2]
+    if len(sunk) > len(seen) / 2:
+        what = "most boxes reach far below the points (centres of their bottom faces?)"
+        say(sunk, what, "give each box its geometric centre")
     # One real scene in ten looks so, because windows or cabinets share their upper edge.
     overturned = [s for s in seen if s.overturned]
     if len(overturned) > max(2, len(seen) / 2):

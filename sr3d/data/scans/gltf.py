@@ -22,6 +22,7 @@ from sr3d.data.scans.sampling import some_points
 from sr3d.data.scans.textures import (
     PLAIN,
     clamp,
+    default_colors,
     mirror,
     open_texture,
     paint_facts,
@@ -168,16 +169,15 @@ def _times(first: Paint, second: Paint) -> Paint:
 
 
 def _vertex_colors(file: GltfFile, attributes: dict[str, Any]) -> Array | None:
-    """(V, 3) from 0 to 255; None without, and where all are black, as where none were taken."""
+    """(V, 3) from 0 to 255; None without, and where all are what programs fill in."""
     if "COLOR_0" not in attributes:
         return None
     colors = file.accessor(attributes["COLOR_0"])[:, :3]
     if colors.dtype.kind == "u":  # of writers that forget `normalized`
         colors = colors / np.iinfo(colors.dtype).max
     colors = colors.astype(np.float64)
-    if not colors.any():
-        return None
-    return colors if colors.max() > 1.001 else colors * 255
+    colors = colors if colors.max(initial=0) > 1.001 else colors * 255
+    return None if default_colors(colors) else colors
 
 
 def _material(

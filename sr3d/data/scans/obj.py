@@ -18,6 +18,7 @@ from sr3d.data.scans.content import Array, Cloud, Content, Mesh, Paint, vertex_p
 from sr3d.data.scans.faces import fans
 from sr3d.data.scans.textures import (
     PLAIN,
+    default_colors,
     find_texture,
     open_texture,
     paint_facts,
@@ -64,7 +65,7 @@ def read_obj(path: Path) -> Content:
     parts: list[Cloud | Mesh] = []
     painted: list[str] = []
     bare: list[str] = []
-    places = np.array([row[:2] for row in _numbers(lines.places)]).reshape(-1, 2)
+    places = np.array([[*row, 0.0][:2] for row in _numbers(lines.places)]).reshape(-1, 2)
     images, missing = _materials(path, lines.libraries)
     for material, faces in lines.faces.items():
         triangles, corners = _triangles(path, faces, vertices, places)
@@ -198,9 +199,9 @@ def _vertices(path: Path, rows: Rows) -> tuple[Array, Array | None, str]:
         few = sum(len(row) >= 6 for row in rows)
         return vertices, None, f"only {few} of {len(rows)} vertices have colours"
     colors = whole[:, 3:6]  # of seven numbers the last is an alpha
-    if not colors.any():
-        return vertices, None, "all vertices are black, as where no colours were taken"
-    return vertices, colors * 255 if colors.max() <= 1 else colors, ""
+    if colors.max() <= 1:
+        colors = colors * 255
+    return (vertices, None, why) if (why := default_colors(colors)) else (vertices, colors, "")
 
 
 def _triangles(path: Path, faces: list[str], vertices: Array, places: Array) -> tuple[Array, Array]:

@@ -40,6 +40,9 @@ def open_texture(source: Any) -> Array:
     """
     try:
         with Image.open(source) as image:
+            if image.mode.startswith("I"):  # grey of 16 bits, which `convert` would cut to 8
+                grey = (np.asarray(image) / 257).clip(0, 255).astype(np.uint8)
+                return np.repeat(grey[..., None], 3, axis=2)
             return np.asarray(image.convert("RGB"))
     except UnidentifiedImageError:
         raise ValueError("is no image that is read here; save it as PNG or JPEG") from None
@@ -57,12 +60,28 @@ def find_texture(folder: Path, name: str) -> Path | None:
     whole = folder / PurePosixPath(name.replace("\\", "/"))
     if whole.is_file():
         return whole
-    folders = [folder, *sorted(place for place in folder.iterdir() if place.is_dir())]
+    folders = [folder, *(place for place in _inside(folder) if place.is_dir())]
     exact = [place / bare for place in folders if (place / bare).is_file()]
     if exact:
         return exact[0]
-    files = (file for place in folders for file in sorted(place.iterdir()) if file.is_file())
+    files = (file for place in folders for file in _inside(place) if file.is_file())
     return next((file for file in files if file.name.lower() == bare.lower()), None)
+
+
+def _inside(folder: Path) -> list[Path]:
+    """What is in a folder; nothing where it cannot be read."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def default_colors(colors: Array) -> str:
+    """Why colours (V, 3) of vertices, 0 to 255, are those that programs fill in; else empty."""
+    for shade, name in ((0, "black"), (255, "white")):
+        if (colors == shade).all():
+            return f"all vertices are {name}, as where no colours were taken"
+    return ""
 
 
 def texture_paint(

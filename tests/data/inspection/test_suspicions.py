@@ -48,6 +48,12 @@ def test_nothing_is_suspicious_in_one_room_alone(rooms: Path) -> None:
 # ---------------------------------------------------------------- what is wrong
 
 
+def at_the_bottom(scene: Scene) -> Scene:
+    boxes = scene.boxes.tensor.clone()
+    boxes[:, 2] -= boxes[:, 5] / 2
+    return replace(scene, boxes=Boxes(boxes))
+
+
 def with_sizes(box: int, size: float) -> Callable[[Scene], Scene]:
     def change(scene: Scene) -> Scene:
         boxes = scene.boxes.tensor.clone()
@@ -77,6 +83,7 @@ ALIGNED: dict[str, tuple[Callable[[Scene], Scene], str]] = {
         labels=torch.cat([s.labels, 1 - s.labels[:1].clamp(max=1)])), "the same box twice"),
     "a kilometre": (with_sizes(0, 1000.0), "a box much longer than the scene"),
     "a millimetre": (with_sizes(0, 0.001), "a box smaller than 1 cm"),
+    "centres of bottoms": (at_the_bottom, "most boxes reach far below the points"),
     "a little off": (shifted(0.0, 0.9), "boxes without a point inside"),
 }  # fmt: skip
 ROTATED: dict[str, tuple[Callable[[Scene], Scene], str]] = {

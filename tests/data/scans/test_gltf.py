@@ -242,10 +242,11 @@ def test_the_colour_of_a_material_is_none_of_the_scans(tmp_path: Path, factor: A
     assert facts(scan)["colours"] == "none"
 
 
-def test_black_vertex_colours_are_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shade", [0, 255])
+def test_vertex_colours_that_programs_fill_in_are_none(tmp_path: Path, shade: int) -> None:
     file = Gltf()
-    black = file.accessor(np.zeros((4, 4), dtype=np.uint8), normalized=True)
-    file.mesh({"POSITION": file.accessor(QUAD), "COLOR_0": black}, file.accessor(QUAD_FACES))
+    colors = file.accessor(np.full((4, 4), shade, dtype=np.uint8), normalized=True)
+    file.mesh({"POSITION": file.accessor(QUAD), "COLOR_0": colors}, file.accessor(QUAD_FACES))
     assert read_scan(file.write(tmp_path / "a.glb")).colors is None
 
 

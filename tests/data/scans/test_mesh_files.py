@@ -99,6 +99,12 @@ def test_what_has_no_texture_is_not_painted(
     assert told in why(scan)
 
 
+def test_a_grey_texture_of_16_bits_keeps_its_shades(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[100 * 257]], dtype=np.uint16)).save(tmp_path / "wall.png")
+    scan = read_scan(write_obj(tmp_path, TEXTURED, "map_Kd wall.png"), FLAT)
+    assert np.allclose(scan.painted(), 100 / 255)
+
+
 def test_a_damaged_texture_is_told(tmp_path: Path) -> None:
     content = image(tmp_path / "wall.png").read_bytes()
     (tmp_path / "wall.png").write_bytes(content[: len(content) // 2])
@@ -132,11 +138,13 @@ def test_vertex_colours_stand_in_for_a_missing_texture(tmp_path: Path) -> None:
     [
         ("v 0 0 0\n", "v 0 0 0 255 0 0\n", "only 1 of 4"),
         ("\nv", " 0 0 0\nv", "black"),
+        ("\nv", " 255 255 255\nv", "white"),
     ],
 )
 def test_vertex_colours_that_are_none(tmp_path: Path, old: str, new: str, told: str) -> None:
     text = (WALL + "f 1 2 3 4\n").replace(old, new)
-    text = text.replace("v 0 0 3\n", "v 0 0 3 0 0 0\n") if told == "black" else text
+    last = {"black": "0 0 0", "white": "255 255 255"}.get(told)
+    text = text.replace("v 0 0 3\n", f"v 0 0 3 {last}\n") if last else text
     scan = read_scan(write_obj(tmp_path, text, None), FLAT)
     assert scan.colors is None
     assert told in why(scan)
