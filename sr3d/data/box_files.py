@@ -77,7 +77,16 @@ def read_detections(
     if is_results(content):
         content = result_entries(path, content, truth.scenes if truth else ())
     detections = _box_set(path, _mapping(path, content), classes, scored=True)
-    return detections if truth is None else _named_as(path, detections, truth)
+    if truth is None:
+        return detections
+    detections = _named_as(path, detections, truth)
+    there, labelled = set(detections.scene.tolist()), set(truth.scene.tolist())
+    if len(there & labelled) < len(labelled) / 2:
+        _log.warning(
+            "%s: has detections in %d of the %d scenes with ground truth; the boxes of the other "
+            "scenes count as missed", path, len(there & labelled), len(labelled),
+        )  # fmt: skip
+    return detections
 
 
 def _named_as(path: Path, detections: BoxSet, truth: BoxSet) -> BoxSet:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from sr3d.data.own.ours import read_ours
 from sr3d.data.scans.frame import UNITS, Frame, turn_upright
 from sr3d.errors import InputError
 from sr3d.files import read_json
+
+_LOW = 0.05  # the least score that leaves average precision about what it is
+_log = logging.getLogger(__name__)
 
 
 def read_detect_folder(folder: Path, classes: Sequence[str]) -> dict[str, Any]:
@@ -74,6 +78,11 @@ def detect_entries(path: Path, value: Any, classes: Sequence[str]) -> dict[str, 
                 "knows with --dataset"
             )
     items = checked.get("detections").items()
+    if isinstance(least := value.get("score_thr"), int | float) and least > _LOW:
+        _log.warning(
+            "%s: has only boxes that score %g or more, which lowers average precision; detect with "
+            "--score-thr 0.01 for all of them", path, least,
+        )  # fmt: skip
     return {
         "scene": [scene] * len(labels),
         "label": [list(classes).index(label.name) for label in labels],

@@ -287,6 +287,6 @@ def _unreadable(path: str | Path, error: Exception) -> InputError:
     remedy = (
         "do not use it, or save the model's state_dict alone in the program that wrote it"
         if isinstance(error, pickle.UnpicklingError) and "wants to call" in reason
-        else "it may be cut off: compare its size with the original, and copy it again"
+        else "it is cut off (compare its size with the original), or no file of torch.save"
     )
     return InputError(f"{path}: not a readable checkpoint ({reason}); {remedy}")

@@ -139,6 +139,23 @@ def test_files_of_detect_are_scored_in_upright_metres(tmp_path: Path, up: str) -
     assert 0 < one.files[0].result["AP50"] < 99
 
 
+def test_scenes_and_scores_that_are_missing_are_told(
+    truth: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    scored(truth, found(tmp_path / "all.npz"))
+    assert caplog.text == ""
+    scored(truth, detect_file(tmp_path / "a.json", SCENES[0], boxes()["box"][:4]))
+    assert "1 of the 10 scenes" in caplog.text
+    content = json.loads((tmp_path / "a.json").read_text())
+    (tmp_path / "a.json").write_text(json.dumps({**content, "score_thr": 0.3}))
+    scored(truth, tmp_path / "a.json")
+    assert "--score-thr" in caplog.text
+    none = {name: boxes()[name][:0] for name in ("scene", "label", "box")}
+    file = saved(tmp_path / "none.npz", scenes=None, score=np.zeros(0), **none)
+    assert scored(truth, file).files[0].result["AP50"] == 0
+    assert "0 of the 10 scenes" in caplog.text
+
+
 def test_other_json_is_refused(truth: Path, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"a": 1}')
     with pytest.raises(InputError, match=r"a\.json"):

@@ -35,6 +35,7 @@ from sr3d.errors import InputError
 from sr3d.geometry.boxes import Boxes
 
 OWN = "own"
+_TINY, _LONGER = 0.01, 1.5  # metres, and times the extent of the scan: sizes of no object
 _BEYOND = 0.5  # metres that the centre of a box may lie outside its scan
 _REMEDY = "label them (a file without boxes is fine), or leave them out with --keep-going"
 
@@ -174,18 +175,22 @@ class _Notes:
     def __init__(self) -> None:
         self.ups: list[str] = []
         self.outside: list[str] = []
+        self.sizes: list[str] = []
 
     def tell(self) -> None:
         for up, count in Counter(self.ups).most_common():
             _log.info("up: %s in %d scans", up, count)
-        if self.outside:
-            names = ", ".join(sorted(self.outside)[:5]) + (", …" if len(self.outside) > 5 else "")
-            _log.warning(
-                "more than half of the boxes lie outside the points of %d scans (%s): look at them "
-                "with `sr3d inspect data --pictures`; see --up and --unit",
-                len(self.outside),
-                names,
-            )
+        for what, scans in (
+            ("more than half of the boxes lie outside the points", self.outside),
+            ("boxes are smaller than 1 cm or much longer than the scan", self.sizes),
+        ):
+            if scans:
+                names = ", ".join(sorted(scans)[:5]) + (", …" if len(scans) > 5 else "")
+                _log.warning(
+                    "%s in %d scans (%s): look at them with `sr3d inspect data --pictures`; boxes "
+                    "must be in the frame and the unit of their scan, see --up and --unit",
+                    what, len(scans), names,
+                )  # fmt: skip
 
 
 def _read(
@@ -223,6 +228,9 @@ def _read(
     centers = scene.boxes.centers
     if 2 * int(((centers < low) | (centers > high)).any(dim=1).sum()) > len(boxes):
         notes.outside.append(one.id)
+    longest, extent = scene.boxes.sizes.amax(dim=1), float((high - low).max())
+    if bool(((longest < _TINY) | (longest > _LONGER * extent)).any()):
+        notes.sizes.append(one.id)
     if told.points and told.points < len(scene):
         seed = int.from_bytes(hashlib.sha256(one.id.encode()).digest()[:4])
         return sample_points(scene, told.points, generator_for(seed), "never")

@@ -29,7 +29,7 @@ _CAMERA_FOLDERS = (
 )  # fmt: skip
 _SCALE = 1000.0  # pixel values of a metre where nobody says another
 _INVALID = 65535  # what cameras write for a pixel without depth, if not 0
-_NEAR, _FAR = 0.2, 10.0  # metres, of the middle distance in a room
+_NEAR, _FAR = 0.2, 6.0  # metres, of the middle distance in a room
 
 
 def read_depth_image(

@@ -13,7 +13,7 @@ from sr3d.errors import InputError
 _REMEDY = "transform it to a projected system in one unit, or give --unit"
 _CLOSE = 1e-4  # by which the survey feet of several countries differ from the foot
 _MODEL, _GEOGRAPHIC = 1024, 2  # GTModelTypeGeoKey, and its value of longitude and latitude
-_LINEAR, _LINEAR_SIZE, _VERTICAL, _SYSTEM = 3076, 3077, 4099, 3072
+_LINEAR, _VERTICAL, _SYSTEM = 3076, 4099, 3072  # keys of units, and of the whole system
 _EPSG = {9001: 1.0, 9002: 0.3048, 9003: 0.3048006096, 1025: 0.001, 1033: 0.01, 9005: 0.3047972654}
 _UNIT = re.compile(r'(?<![A-Z])(?:LENGTH)?UNIT\s*[\[(]\s*"[^"]*"\s*,\s*([-+.\deE]+)')
 _HEAD = re.compile(r"\s*(?:(?:COMPD_CS|COMPOUNDCRS|BOUNDCRS)\s*[\[(].*?)?"

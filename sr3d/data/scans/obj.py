@@ -111,6 +111,8 @@ def _parse(path: Path) -> _Lines:
     found, material = _Lines(), None
     for line in _whole_lines(path):
         kind, _, rest = line.partition(" ")
+        if "#" in rest and kind in ("v", "vt", "f"):
+            rest = rest.partition("#")[0]
         match kind:
             case "v":
                 found.vertices.append(rest)

@@ -223,3 +223,17 @@ def test_other_exports_of_cvat_are_known(
     text(raw / name, content)
     assert main(["prepare", "folder", "--raw", str(raw), "--out", str(tmp_path / "out")]) == 2
     assert "Sly Point Cloud Format" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", [[0.0005, 0.0006, 0.0009], [0.5, 1000.0, 1.0]])
+def test_boxes_in_another_unit_than_their_scan_are_told(
+    tmp_path: Path, size: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    raw = tmp_path / "raw"
+    write_scan(raw / "a.ply")
+    text(raw / "a.json", {"detections": [CHAIR]})
+    prepared(raw, val=0.0)
+    assert "smaller than 1 cm" not in caplog.text
+    text(raw / "a.json", {"detections": [CHAIR, {**CHAIR, "size": size}]})
+    prepare_folder(raw, tmp_path / "other", told=Telling(val=0.0))
+    assert "smaller than 1 cm or much longer than the scan in 1 scans (a)" in caplog.text

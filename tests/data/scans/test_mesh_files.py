@@ -169,6 +169,7 @@ def test_a_part_of_each_material(tmp_path: Path) -> None:
         "f 1//1 2//1 3//1 4//1",
         "f 1 2 3 \\\n4",
         "  f\t1 2 3\nf 1 3 4",
+        "f 1 2 3 4 # a wall",
     ],
 )
 def test_every_way_to_write_a_face(tmp_path: Path, faces: str) -> None:
