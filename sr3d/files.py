@@ -108,6 +108,14 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def is_lfs_pointer(content: bytes) -> bool:
+    """Whether a file that begins so is a pointer of Git LFS, which stands for the file itself."""
+    return content.startswith(b"version https://git-lfs.github.com/spec/")
+
+
+LFS_REMEDY = "is a pointer of Git LFS, not the file; get the file with `git lfs pull`"
+
+
 def read_text(path: str | Path) -> str:
     """A text file in UTF-8, or in UTF-16 or UTF-32 with a byte order mark, as Windows writes it.
 
@@ -118,6 +126,8 @@ def read_text(path: str | Path) -> str:
         content = Path(path).read_bytes()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
+    if is_lfs_pointer(content):
+        raise InputError(f"{path}: {LFS_REMEDY}")
     encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
     try:
         return content.decode(encoding)

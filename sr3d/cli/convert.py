@@ -79,10 +79,9 @@ def _about(source: Source) -> str:
     assert source.checkpoint is not None
     dataset, model = dataset_of(source.config), source.config.model
     boxes = "rotated" if dataset.rotated else "axis-aligned"
-    place = f"  {source.checkpoint.place}\n" if source.checkpoint.place else ""
     return (
         f"{source.checkpoint.path}: {model.name} as {source.checkpoint.naming} names it, "
-        f"{len(source.checkpoint.weights)} tensors\n{place}"
+        f"{len(source.checkpoint.weights)} tensors\n"
         f"  {source.config.dataset}: {len(dataset.classes)} classes, {boxes} boxes; "
         f"voxels of {model.voxel_size:g} m, widths {', '.join(map(str, model.planes))}"
     )

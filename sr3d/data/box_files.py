@@ -29,7 +29,7 @@ from sr3d.data.mmdet3d.results import is_results, result_entries
 from sr3d.data.safe_pickle import load_pickle, load_results
 from sr3d.data.scene_names import match_scenes
 from sr3d.errors import InputError
-from sr3d.files import read_json
+from sr3d.files import LFS_REMEDY, is_lfs_pointer, read_json
 from sr3d.geometry.box_set import BoxSet
 
 _PICKLES = (".pkl", ".pickle")
@@ -120,10 +120,15 @@ def _arrays(path: Path) -> dict[str, Any]:
             f"{path}: expected a file named .npz or .pkl, or of `sr3d detect` (.json, or a folder)"
         )
     try:
+        with path.open("rb") as begin:
+            if is_lfs_pointer(begin.read(64)):
+                raise InputError(f"{path}: {LFS_REMEDY}")
         with np.load(path, allow_pickle=False) as file:
             return dict(file)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
+    except InputError:
+        raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(
             f"{path}: not a readable npz of plain arrays ({error}); make it again"

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from sr3d.errors import InputError
+from sr3d.files import LFS_REMEDY, is_lfs_pointer
 
-_POINTER = b"version https://git-lfs"
 _OPENMMLAB = ("mmdet3d", "mmdet", "mmcv", "mmengine")
 _PLAIN_DTYPE = re.compile(r"[<>|=]?[biufcSU?]\d*")
 
@@ -70,10 +70,8 @@ class Foreign:
 def _load(path: Path, unpickler: type[_Unpickler]) -> Any:
     try:
         with open(path, "rb") as file:
-            if file.peek(len(_POINTER)).startswith(_POINTER):
-                raise InputError(
-                    f"{path}: is a pointer of Git LFS, not the file; get it with `git lfs pull`"
-                )
+            if is_lfs_pointer(file.peek(64)):
+                raise InputError(f"{path}: {LFS_REMEDY}")
             return unpickler(file, path).load()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from sr3d.errors import InputError
+from sr3d.files import LFS_REMEDY, is_lfs_pointer
 
 # What checkpoints mention of the standard library besides weights. None of it is run: a stand-in
 # takes its place. Anything else of the standard library is refused, for no weights need it.
@@ -132,8 +133,8 @@ def _no_torch_file(file: BinaryIO) -> str:
     """What a file is instead, and what to do; empty if it may be a torch file."""
     begin = file.read(64)
     file.seek(0)
-    if begin.startswith(b"version https://git-lfs"):
-        return "is a pointer of Git LFS, not the file; get it with `git lfs pull`"
+    if is_lfs_pointer(begin):
+        return LFS_REMEDY
     if begin.lstrip()[:1] == b"<":
         return "is a web page; download the checkpoint itself, in a browser if it asks to log in"
     return ""

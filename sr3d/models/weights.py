@@ -8,6 +8,7 @@ executed (`sr3d.data.torch_files`).
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ from sr3d._version import __version__
 from sr3d.config import Config, config_from_dict, did_you_mean
 from sr3d.data.torch_files import load_tensors, read_torch_file
 from sr3d.errors import InputError
-from sr3d.files import atomic_path
+from sr3d.files import LFS_REMEDY, atomic_path, is_lfs_pointer
 from sr3d.models.checkpoint_names import (
     Naming,
     foreign_name,
@@ -34,6 +35,8 @@ from sr3d.models.checkpoint_names import (
 )
 from sr3d.models.detector import Detector
 from sr3d.models.state_dicts import find_state_dict
+
+_log = logging.getLogger(__name__)
 
 FORMAT = "sr3d/model 1"
 _ABOUT = "sr3d"  # what says so in a safetensors' metadata
@@ -72,8 +75,12 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint")
-    if path.suffix == ".safetensors" or _begins_as_safetensors(path):
-        return _read_safetensors(path)
+    with path.open("rb") as file:
+        begin = file.read(64)
+    if is_lfs_pointer(begin):
+        raise InputError(f"{path}: {LFS_REMEDY}")
+    if path.suffix == ".safetensors" or _is_safetensors(begin, path.stat().st_size):
+        return _said_where(_read_safetensors(path))
     content = read_torch_file(path)
     found = find_state_dict(content, path)
     weights = load_tensors(path, _renamed(found.weights))
@@ -82,7 +89,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     meta = content.get("meta")
     meta = meta if isinstance(meta, dict) else {}
     naming, config, said = naming_of(found.weights), _exported(path, meta), _said(meta)
-    return Checkpoint(path, weights, naming, config, *said, found.about())
+    return _said_where(Checkpoint(path, weights, naming, config, *said, found.about()))
 
 
 def load_weights(model: nn.Module, path: str | Path) -> None:
@@ -178,14 +185,10 @@ def _read_safetensors(path: Path) -> Checkpoint:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except Exception as error:  # of a library in another language
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        with path.open("rb") as begin:
-            pointer = begin.read(32).startswith(b"version https://git-lfs")
-        remedy = (
-            "it is a pointer of Git LFS: get the file with `git lfs pull`"
-            if pointer
-            else "it may be cut off: compare its size with the original, and copy it again"
-        )
-        raise InputError(f"{path}: not a readable checkpoint ({reason}); {remedy}") from None
+        raise InputError(
+            f"{path}: not a readable checkpoint ({reason}); it is cut off (compare its size with "
+            "the original), or no safetensors file"
+        ) from None
     found = find_state_dict(state, path)
     weights, naming = _renamed(found.weights), naming_of(found.weights)
     if _ABOUT not in metadata:
@@ -219,11 +222,16 @@ def _renamed(state: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in named if name is not None}
 
 
-def _begins_as_safetensors(path: Path) -> bool:
+def _is_safetensors(begin: bytes, size: int) -> bool:
     """Whether a file of another name begins with the length of a JSON header, and that header."""
-    with path.open("rb") as file:
-        begin = file.read(10)
-    return begin[8:] in (b'{"', b"{}") and int.from_bytes(begin[:8], "little") < path.stat().st_size
+    return begin[8:10] in (b'{"', b"{}") and int.from_bytes(begin[:8], "little") < size
+
+
+def _said_where(checkpoint: Checkpoint) -> Checkpoint:
+    """The same, after a line on where the weights were, if that is unusual."""
+    if checkpoint.place:
+        _log.info("%s: %s", checkpoint.path, checkpoint.place)
+    return checkpoint
 
 
 def _is_sunrgbd(weights: Mapping[str, Tensor]) -> bool:

@@ -304,6 +304,13 @@ def test_results_are_read_without_running_them(truth: Path, tmp_path: Path) -> N
     assert not (tmp_path / "touched").exists()
 
 
+@pytest.mark.parametrize("name", ["a.npz", "a.pkl", "a.json"])
+def test_a_pointer_is_not_the_file(truth: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\nsize 9\n")
+    with pytest.raises(InputError, match="git lfs pull"):
+        scored(truth, tmp_path / name)
+
+
 # ------------------------------------------------------------------ why a score is low
 
 

@@ -10,6 +10,7 @@ here, and the boxes are `boxes_3d`.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,6 +20,7 @@ import numpy as np
 from sr3d.data.safe_pickle import Foreign
 from sr3d.errors import InputError
 
+_log = logging.getLogger(__name__)
 _BOXES = ("bboxes_3d", "boxes_3d")
 _UPRIGHT = ("DepthInstance3DBoxes", "LiDARInstance3DBoxes")
 _PATHS = ("lidar_path", "pts_filename", "img_path")
@@ -107,6 +109,11 @@ def _scene(
     if isinstance(index, str):
         return index
     if len(order) == count and 0 <= int(index) < count:
+        if number == 0:
+            _log.warning(
+                "%s: names its scenes by their index alone; they are taken in the order of the "
+                "ground truth, the first one for '%s'", where, order[int(index)],
+            )  # fmt: skip
         return order[int(index)]
     raise InputError(
         f"{where}: names its scene by the index {index} alone, and the ground truth does not list "

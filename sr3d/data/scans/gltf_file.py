@@ -16,6 +16,7 @@ import numpy as np
 from sr3d.data.scans.content import Array
 from sr3d.data.scans.textures import find_texture
 from sr3d.errors import InputError
+from sr3d.files import LFS_REMEDY, is_lfs_pointer
 
 _MAGIC, _JSON, _BIN = b"glTF", 0x4E4F534A, 0x004E4942
 _TYPES = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
@@ -172,7 +173,10 @@ class GltfFile:
                 f"{self.path}: its data are in {unquote(uri)}, which is not there; put that file "
                 "beside it, or export as .glb"
             )
-        return place.read_bytes()
+        content = place.read_bytes()
+        if is_lfs_pointer(content):
+            raise InputError(f"{place}: {LFS_REMEDY}")
+        return content
 
     def _compressed(self, name: str) -> InputError:
         what, remedy = _REMEDIES[name]

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from sr3d.data.scans.content import Array, Fact, Paint
+from sr3d.files import LFS_REMEDY, is_lfs_pointer
 
 PLAIN = "its materials have plain colours, which no scanner measured"
 """Why a mesh has no colours that has those of its materials."""
@@ -45,7 +46,9 @@ def open_texture(source: Any) -> Array:
                 return np.repeat(grey[..., None], 3, axis=2)
             return np.asarray(image.convert("RGB"))
     except UnidentifiedImageError:
-        raise ValueError("is no image that is read here; save it as PNG or JPEG") from None
+        pointer = isinstance(source, Path) and is_lfs_pointer(source.read_bytes()[:64])
+        reason = "is no image that is read here; save it as PNG or JPEG"
+        raise ValueError(LFS_REMEDY if pointer else reason) from None
     except (OSError, SyntaxError) as error:
         raise ValueError(f"cannot be read ({error}); save it as PNG or JPEG") from None
 
