@@ -45,7 +45,7 @@ class StateDict:
         if self.where not in ("", "state_dict"):
             words.append(f"the weights are under '{self.where}'")
         if self.prefix not in ("", "module."):
-            words.append(f"their names begin with '{self.prefix}'")
+            words.append(f"the names of the weights begin with '{self.prefix}'")
         if self.others:
             words.append(f"other copies of the network are left out ({', '.join(self.others)})")
         if self.left_out:

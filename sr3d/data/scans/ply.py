@@ -36,6 +36,4 @@ def read_ply(path: Path) -> Content:
     named = next((some for some in _COLORS if set(some) <= set(names)), None)
     colors = None if named is None else np.stack([vertex[name] for name in named], axis=1)
     told = None if colors is None else range_of_type(colors.dtype)
-    return read_faces(file, path, points, colors) or Content(
-        [Cloud(points, colors)], color_range=told
-    )
+    return read_faces(file, path, Content([Cloud(points, colors)], color_range=told))

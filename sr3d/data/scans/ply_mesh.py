@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,42 +25,44 @@ from sr3d.errors import InputError
 _LISTS = ("vertex_indices", "vertex_index")
 _PLACES = (("s", "t"), ("u", "v"), ("texture_u", "texture_v"), ("texture_s", "texture_t"))
 _SHADES = ("red", "green", "blue")
-_NO_COLORS = "the mesh has neither colours nor textures"
 
 
-def read_faces(file: PlyData, path: Path, points: Array, colors: Array | None) -> Content | None:
-    """The surface of a file whose vertices are `points` (V, 3), with `colors` (V, 3) or None.
+def read_faces(file: PlyData, path: Path, plain: Content) -> Content:
+    """The surface of a file; `plain`, the cloud of its vertices, where it has no faces.
 
-    None of a file without faces. Colours are those of its textures, else of its vertices, else of
-    its faces.
+    Colours are those of its textures, else of its vertices, else of its faces.
 
     Raises:
         InputError: a face names a vertex that is not there, or the strips end in nothing.
     """
+    (cloud,) = plain.parts
+    assert isinstance(cloud, Cloud)
     faces, rows = _triangles(file)
     if faces is None or rows is None:
-        return _strips(file, path, points, colors)
-    _check(faces, path, len(points))
-    names = _texture_names(file)
-    corners = _texture_places(file, rows, faces) if names else None
-    if corners is None:
-        has_places = _texture_places(file, rows, faces) is not None
-        why = "it has texture coordinates and names no image" if has_places else _NO_COLORS
-        if names:
-            why = f"it names the texture {names[0]} and has no texture coordinates"
-        return _plain(file, points, faces, rows[:, 0], colors, why)
-    return _textured(file, path, points, faces, rows[:, 0], corners, names, colors)
+        faces = _strips(file, path)
+        if faces is None:
+            return plain
+        _check(faces, path, len(cloud.points))
+        return _untextured(file, plain, cloud, faces, None, "")
+    _check(faces, path, len(cloud.points))
+    names, corners = _texture_names(file), _texture_places(file, rows, faces)
+    if names and corners is not None:
+        return _textured(file, path, plain, cloud, faces, rows[:, 0], corners, names)
+    why = f"it names the texture {names[0]} and has no texture coordinates" if names else ""
+    if corners is not None:
+        why = "it has texture coordinates and names no image"
+    return _untextured(file, plain, cloud, faces, rows[:, 0], why)
 
 
 def _textured(
     file: PlyData,
     path: Path,
-    points: Array,
+    plain: Content,
+    cloud: Cloud,
     faces: Array,
     own: Array,
     corners: Array,
     names: list[str],
-    colors: Array | None,
 ) -> Content:
     """A part of each texture. own: (F,) the face of each triangle. corners: (F, 3, 2)."""
     data = file["face"].data
@@ -72,11 +75,12 @@ def _textured(
         here = numbers == number
         paint, said = _paint(path, names[number], corners[here])
         used, inside = np.unique(faces[here], return_inverse=True)
-        parts.append(Mesh(points[used], inside.reshape(-1, 3), paint))
+        parts.append(Mesh(cloud.points[used], inside.reshape(-1, 3), paint))
         (bare if paint is None else painted).append(said)
     if not painted:
-        return _plain(file, points, faces, own, colors, bare[0])
-    return Content(parts, color_range="0-255", facts=paint_facts(painted, bare))
+        return _untextured(file, plain, cloud, faces, own, bare[0])
+    facts = [*plain.facts, *paint_facts(painted, bare)]
+    return replace(plain, parts=parts, color_range="0-255", facts=facts)
 
 
 def _paint(path: Path, name: str, corners: Array) -> tuple[Paint | None, str]:
@@ -90,23 +94,26 @@ def _paint(path: Path, name: str, corners: Array) -> tuple[Paint | None, str]:
     return texture_paint(pixels, corners, top_down=False), f"texture {place.name}"
 
 
-def _plain(
-    file: PlyData, points: Array, faces: Array, own: Array, colors: Array | None, why: str
+def _untextured(
+    file: PlyData, plain: Content, cloud: Cloud, faces: Array, own: Array | None, why: str
 ) -> Content:
-    """Without a texture, for the reason `why`: colours of the vertices, else of the faces."""
-    unused = [] if why == _NO_COLORS else [Fact("texture", "not used", why)]
+    """Colours of the vertices, else of the faces. own: (F,) the face of each triangle, None for
+    strips. why: why there is no texture, empty where there is nothing of one.
+    """
+    colors, facts = cloud.colors, list(plain.facts)
     if colors is not None:
-        told = range_of_type(colors.dtype)
-        mesh = Mesh(points, faces, vertex_paint(faces, colors), colors)
-        return Content([mesh], color_range=told, facts=unused)
-    data = file["face"].data if "face" in file else None
-    if data is not None and set(_SHADES) <= set(data.dtype.names):
+        mesh = Mesh(cloud.points, faces, vertex_paint(faces, colors), colors)
+        facts += [Fact("texture", "not used", why)] if why else []
+        return replace(plain, parts=[mesh], facts=facts)
+    if own is not None and set(_SHADES) <= set(file["face"].data.dtype.names):
+        data = file["face"].data
         shades = np.stack([data[name] for name in _SHADES], axis=1)[own]
-        told = range_of_type(shades.dtype)
-        mesh = Mesh(points, faces, lambda index, _: shades[index])
-        facts = [*paint_facts(["face colours"], []), *unused]
-        return Content([mesh], color_range=told, facts=facts)
-    return Content([Mesh(points, faces)], facts=paint_facts([], [why]))
+        mesh = Mesh(cloud.points, faces, lambda index, _: shades[index])
+        facts += paint_facts(["face colours"], [])
+        facts += [Fact("texture", "not used", why)] if why else []
+        return replace(plain, parts=[mesh], color_range=range_of_type(shades.dtype), facts=facts)
+    facts += paint_facts([], [why]) if why else []
+    return replace(plain, parts=[Mesh(cloud.points, faces)], facts=facts)
 
 
 def _triangles(file: PlyData) -> tuple[Array | None, Array | None]:
@@ -117,16 +124,12 @@ def _triangles(file: PlyData) -> tuple[Array | None, Array | None]:
     name = next((name for name in _LISTS if name in face.dtype.names), None)
     if name is None:
         return None, None
-    rows = face[name]
-    if rows.dtype == object:
-        faces, origins = fans(rows)
-        return (faces, origins) if len(faces) else (None, None)
-    origins = np.stack([np.arange(len(rows)), np.ones(len(rows), np.int64)], axis=1)
-    return np.asarray(rows).astype(np.int64), origins
+    faces, origins = fans(face[name])
+    return (faces, origins) if len(faces) else (None, None)
 
 
-def _strips(file: PlyData, path: Path, points: Array, colors: Array | None) -> Content | None:
-    """The surface of triangle strips, as Stanford's scans and VTK have them."""
+def _strips(file: PlyData, path: Path) -> Array | None:
+    """(F, 3) triangles of strips, as Stanford's scans and VTK have them; None without."""
     if "tristrips" not in file or len(file["tristrips"].data) == 0:
         return None
     data = file["tristrips"].data
@@ -136,8 +139,7 @@ def _strips(file: PlyData, path: Path, points: Array, colors: Array | None) -> C
     faces = np.concatenate([strip(np.asarray(row)) for row in data[name]])
     if not len(faces):
         raise InputError(f"{path}: its triangle strips have no triangle; export it as triangles")
-    _check(faces, path, len(points))
-    return _plain(file, points, faces, np.zeros(len(faces), np.int64), colors, _NO_COLORS)
+    return faces
 
 
 def _check(faces: Array, path: Path, vertices: int) -> None:
