@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from sr3d.errors import InputError
 
 _LISTS = ("vertex_indices", "vertex_index")
 _PLACES = (("s", "t"), ("u", "v"), ("texture_u", "texture_v"), ("texture_s", "texture_t"))
+_LONGEST = 1 << 20  # bytes of a header
 _SHADES = ("red", "green", "blue")
 
 
@@ -45,7 +47,7 @@ def read_faces(file: PlyData, path: Path, plain: Content) -> Content:
         _check(faces, path, len(cloud.points))
         return _untextured(file, plain, cloud, faces, None, "")
     _check(faces, path, len(cloud.points))
-    names, corners = _texture_names(file), _texture_places(file, rows, faces)
+    names, corners = _texture_names(path), _texture_places(file, rows, faces)
     if names and corners is not None:
         return _textured(file, path, plain, cloud, faces, rows[:, 0], corners, names)
     why = f"it names the texture {names[0]} and has no texture coordinates" if names else ""
@@ -147,11 +149,13 @@ def _check(faces: Array, path: Path, vertices: int) -> None:
         raise InputError(f"{path}: a face names a vertex beyond the {vertices}; export it again")
 
 
-def _texture_names(file: PlyData) -> list[str]:
-    """The images that comments name, as MeshLab and others write them."""
-    lines = [line.split(None, 1) for line in [*file.comments, *file.obj_info] if line.strip()]
-    return [words[1].strip() for words in lines
-            if len(words) == 2 and words[0].lower() == "texturefile"]  # fmt: skip
+def _texture_names(path: Path) -> list[str]:
+    """The images that comments of the header name, as MeshLab and others write them."""
+    with path.open("rb") as file:
+        header = file.read(_LONGEST).partition(b"end_header")[0].decode("latin-1")
+    named = re.findall(r"^[ \t]*(?:comment|obj_info)[ \t]+TextureFile[ \t]+(\S.*?)\s*$", header,
+                       re.MULTILINE | re.IGNORECASE)  # fmt: skip
+    return [name.strip() for name in named]
 
 
 def _texture_places(file: PlyData, rows: Array, faces: Array) -> Array | None:

@@ -224,10 +224,12 @@ def test_the_second_texture_coordinates(tmp_path: Path) -> None:
 def test_vertex_colours(tmp_path: Path, kind: Any, mode: int) -> None:
     file = Gltf()
     most = 1 if kind is np.float32 else np.iinfo(kind).max
-    colors = (np.array([[0.2, 0.4, 0.6, 1.0]] * 4) * most).astype(kind)
-    own = {"POSITION": file.accessor(QUAD), "COLOR_0": file.accessor(colors, most != 1)}
+    places = np.tile(QUAD, (50, 1))
+    colors = (np.array([[0.2, 0.4, 0.6, 1.0]] * len(places)) * most).astype(kind)
+    own = {"POSITION": file.accessor(places), "COLOR_0": file.accessor(colors, most != 1)}
     file.document["materials"] = [{"pbrMetallicRoughness": {"baseColorFactor": [1, 0.5, 1, 1]}}]
-    file.mesh(own, file.accessor(QUAD_FACES), mode=mode, material=0)
+    order = np.tile(QUAD_FACES, 40)
+    file.mesh(own, file.accessor(order), mode=mode, material=0)
     scan = read_scan(file.write(tmp_path / "a.glb"), Reading(unit="m"))
     assert np.allclose(scan.painted(), [0.2, 0.2, 0.6], atol=3e-3)
 
