@@ -130,9 +130,9 @@ def test_a_real_frame_gives_the_points_of_the_official_tools() -> None:
 
 
 INSIDE = Reading(intrinsics=(FX, FY, CX, CY))
-MATRIX = [[FX, 0, CX], [0, FY, CY], [0, 0, 1]]
+MATRIX: list[list[float]] = [[FX, 0, CX], [0, FY, CY], [0, 0, 1]]
 LARGE = np.array([FX, FY, CX, CY]) * 4  # of an image four times as large, 240 x 160
-WIDE = [[LARGE[0], 0, LARGE[2]], [0, LARGE[1], LARGE[3]], [0, 0, 1]]
+WIDE: list[list[float]] = [[LARGE[0], 0, LARGE[2]], [0, LARGE[1], LARGE[3]], [0, 0, 1]]
 
 
 def four(matrix: list[list[float]]) -> list[list[float]]:

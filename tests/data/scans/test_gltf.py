@@ -80,7 +80,7 @@ def test_nodes_place_their_meshes_as_trimesh_has_it(tmp_path: Path) -> None:
         scene.add_geometry(box, node_name=f"n{i}", parent_node_name=above, transform=matrix)
     scene.export(tmp_path / "scene.glb")
     points = in_file(read_scan(tmp_path / "scene.glb", Reading(unit="m", density=3000)))
-    reference = trimesh.load_scene(tmp_path / "scene.glb").to_geometry()
+    reference: Any = trimesh.load_scene(tmp_path / "scene.glb").to_geometry()
     assert len(points) == round(3000 * reference.area)
     nearest = trimesh.proximity.closest_point_naive(reference, points[::50])[1]
     assert nearest.max() < 1e-5

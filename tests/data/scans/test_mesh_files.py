@@ -194,7 +194,7 @@ def test_an_obj_has_the_surface_that_trimesh_finds(tmp_path: Path) -> None:
     scene = trimesh.Scene(boxes)
     scene.export(tmp_path / "a.obj")
     found = read_scan(tmp_path / "a.obj", FLAT).points
-    reference = scene.to_geometry()
+    reference: Any = scene.to_geometry()
     assert abs(len(found) - 500 * reference.area) < 3
     nearest = trimesh.proximity.closest_point_naive(reference, found[::50].astype(float))[1]
     assert nearest.max() < 1e-5
@@ -308,6 +308,6 @@ def test_strips_and_fans_by_brute_force() -> None:
     polygons = [[0, 1], [5, 6, 7], [1, 2, 3, 4], [9, 8, 7]]
     triangles, origins = fans(polygons)
     for face, (own, second) in zip(triangles.tolist(), origins.tolist(), strict=True):
-        row = polygons[own]
-        assert face == [row[0], row[second], row[second + 1]]
+        corners = polygons[own]
+        assert face == [corners[0], corners[second], corners[second + 1]]
     assert len(triangles) == 4
