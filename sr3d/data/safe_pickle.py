@@ -19,7 +19,7 @@ import numpy as np
 from sr3d.errors import InputError
 from sr3d.files import LFS_REMEDY, is_lfs_pointer
 
-_OPENMMLAB = ("mmdet3d", "mmdet", "mmcv", "mmengine")
+_OPENMMLAB = ("mmdet3d", "mmdet", "mmcv", "mmengine", "torch")
 _PLAIN_DTYPE = re.compile(r"[<>|=]?[biufcSU?]\d*")
 
 
@@ -109,6 +109,8 @@ class _ResultsUnpickler(_Unpickler):
                 return _storage
             case "torch", "Size":
                 return tuple
+            case "builtins" | "__builtin__", "getattr":  # how some versions pickle an enumeration
+                return lambda *_: Foreign()
         if module.partition(".")[0] in _OPENMMLAB:
             return type("Foreign", (Foreign,), {"kind": name})
         return super().find_class(module, name)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sr3d.geometry.box_set import BoxSet
 from sr3d.metrics.average_precision import average_precision
 
-_MOST = 20_000  # detections that are looked at, the best ones
+_MOST = 200_000  # detections that are looked at, the best ones
 _TURN = 2 * np.pi + 1e-3  # radians, of a whole turn
 _GAIN, _TIMES = 10.0, 1.5  # by which the mean of AP25 and AP50 must rise, in points and as a ratio
 

@@ -252,6 +252,39 @@ def test_results_that_mmengine_dumped(
     assert scored(truth, file).files[0].result["AP50"] > 99.9
 
 
+class Det3DDataSample:
+    """Whose instances are objects too."""
+
+    def __init__(self, entry: dict[str, Any]) -> None:
+        self._metainfo_fields = {"lidar_path"}
+        self._lidar_path = entry["lidar_path"]
+        self._pred_instances_3d = Mode(entry["pred_instances_3d"])
+
+
+class Mode:
+    """Pickled as some versions pickle an enumeration, or as an object of attributes."""
+
+    def __init__(self, values: dict[str, Any] | None = None) -> None:
+        self.__dict__.update(values or {})
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if not self.__dict__:
+            return getattr, (DepthInstance3DBoxes, "DEPTH")
+        return super().__reduce_ex__(protocol)
+
+
+def test_samples_that_were_pickled_whole(truth: Path, tmp_path: Path) -> None:
+    rows = results(DepthInstance3DBoxes, lidar_path=lambda scene, _: f"points/{scene}.bin")
+    for row in rows:
+        row["box_mode_3d"], row["dtype"] = Mode(), torch.float32
+    file = dump(tmp_path / "a.pkl", DepthInstance3DBoxes, rows)
+    assert scored(truth, file).files[0].result["AP50"] > 99.9
+    with pretending(Mode, "mmengine.structures"), pretending(Det3DDataSample, "mmdet.samples"):
+        samples = [Det3DDataSample(row) for row in rows]
+        file = dump(tmp_path / "b.pkl", DepthInstance3DBoxes, samples)
+    assert scored(truth, file).files[0].result["AP50"] > 99.9
+
+
 def test_results_of_older_versions(truth: Path, tmp_path: Path) -> None:
     content = [
         {

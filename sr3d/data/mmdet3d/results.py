@@ -35,7 +35,7 @@ def is_results(content: Any) -> bool:
     return (
         isinstance(content, list)
         and bool(content)
-        and all(isinstance(entry, Mapping) and _prediction(entry) is not None for entry in content)
+        and all(_prediction(_mapping(entry)) is not None for entry in content)
     )
 
 
@@ -48,7 +48,8 @@ def result_entries(path: Path, content: Any, order: Sequence[str] = ()) -> dict[
         InputError: boxes of a camera's coordinates, rows that do not fit, or nameless scenes.
     """
     entries: dict[str, Any] = {"scene": [], "label": [], "score": [], "box": [], "scenes": []}
-    for i, entry in enumerate(content):
+    for i, whole in enumerate(content):
+        entry = _mapping(whole)
         where = f"{path}: [{i}]"
         scene = _scene(where, i, entry, order, len(content))
         found = _prediction(entry)
@@ -68,10 +69,16 @@ def result_entries(path: Path, content: Any, order: Sequence[str] = ()) -> dict[
     return entries
 
 
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """A dictionary, or an object's attributes, as samples and instances have them."""
+    if isinstance(value, Foreign):
+        return {name.lstrip("_"): item for name, item in value.state.items()}
+    return value if isinstance(value, Mapping) else {}
+
+
 def _prediction(entry: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    inner = entry.get("pred_instances_3d", entry)
-    names = {"scores_3d", "labels_3d"}
-    known = isinstance(inner, Mapping) and names <= inner.keys() and set(_BOXES) & inner.keys()
+    inner = _mapping(entry.get("pred_instances_3d", entry))
+    known = {"scores_3d", "labels_3d"} <= inner.keys() and set(_BOXES) & inner.keys()
     return inner if known else None
 
 

@@ -27,6 +27,11 @@ FORMATS = (
 ALL_IN_ONE = "boxes.json"
 # Folders beside the scans' own, as annotation tools have them.
 _PLACES = ("labels", "label", "ann", "result")
+# What says that a JSON file beside a depth image describes its camera.
+_CAMERA = {
+    "fx", "fl_x", "K", "k", "intrinsics", "intrinsic_matrix", "camera_matrix", "depth_intrinsics",
+    "depth",
+}  # fmt: skip
 _TEXT_LISTS = ("train.txt", "val.txt", "classes.txt")
 _REMEDY = "docs/own_data.md shows every format"
 _FOLDER = "name their folder with --labels"
@@ -280,5 +285,4 @@ def _is_camera(scan: Path, path: Path) -> bool:
     if scan.suffix.lower() != ".png":
         return False
     value = read_json(path)
-    return isinstance(value, dict) and bool({"fx", "K", "intrinsics", "intrinsic_matrix",
-                                             "camera_matrix"} & value.keys())  # fmt: skip
+    return isinstance(value, dict) and bool(_CAMERA & value.keys())

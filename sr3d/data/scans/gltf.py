@@ -189,19 +189,21 @@ def _material(
     material = file.list("materials")[primitive["material"]]
     basic = material.get("pbrMetallicRoughness", {})
     older = material.get("extensions", {}).get("KHR_materials_pbrSpecularGlossiness", {})
-    for values, texture, factor in (
-        (basic, "baseColorTexture", "baseColorFactor"),
-        (older, "diffuseTexture", "diffuseFactor"),
-        (material, "emissiveTexture", "emissiveFactor"),
+    for values, texture, factor, usual in (
+        (basic, "baseColorTexture", "baseColorFactor", 1.0),
+        (older, "diffuseTexture", "diffuseFactor", 1.0),
+        (material, "emissiveTexture", "emissiveFactor", 0.0),
     ):
-        if texture in values:
-            return _rgb(values.get(factor)), values[texture], ""
-    plain = _rgb(basic.get("baseColorFactor"))
-    return plain, None, _NO_COLORS if (plain == plain[0]).all() else PLAIN
+        shade = _rgb(values.get(factor), usual)
+        if texture in values and shade.any():  # a factor of 0 hides it
+            return shade, values[texture], ""
+    plain = _rgb(basic.get("baseColorFactor"), 1.0)
+    why = _NO_COLORS if (plain == plain[0]).all() else PLAIN
+    return plain if plain.any() else np.ones(3), None, why
 
 
-def _rgb(factor: list[float] | None) -> Array:
-    return np.array((factor or [1.0, 1.0, 1.0])[:3], dtype=np.float64)
+def _rgb(factor: list[float] | None, usual: float) -> Array:
+    return np.array((factor or [usual] * 3)[:3], dtype=np.float64)
 
 
 def _texture(

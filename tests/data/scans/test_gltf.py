@@ -175,6 +175,26 @@ def test_textures_of_other_materials(tmp_path: Path, extension: str) -> None:
     assert_painted(scan, own_places(scan))
 
 
+def test_a_factor_of_zero_hides_a_texture(tmp_path: Path) -> None:
+    """Then the one that shines shows, and vertex colours do."""
+    file = Gltf()
+    file.texture(PIXELS, baseColorFactor=[0, 0, 0, 1])
+    dark = read_scan(textured(file, file.accessor(QUAD_PLACES)).write(tmp_path / "a.glb"))
+    assert dark.colors is None
+    file.document["materials"][0]["emissiveTexture"] = {"index": 0}
+    assert read_scan(file.write(tmp_path / "b.glb")).colors is None  # its factor is 0 by default
+    file.document["materials"][0]["emissiveFactor"] = [1, 1, 1]
+    scan = read_scan(file.write(tmp_path / "c.glb"))
+    assert_painted(scan, own_places(scan))
+    file = Gltf()
+    colors = file.accessor(np.array([[51, 102, 204, 255]] * 4, dtype=np.uint8), normalized=True)
+    file.document["materials"] = [{"pbrMetallicRoughness": {"baseColorFactor": [0, 0, 0, 1]}}]
+    own = {"POSITION": file.accessor(QUAD), "COLOR_0": colors}
+    file.mesh(own, file.accessor(QUAD_FACES), material=0)
+    shown = read_scan(file.write(tmp_path / "d.glb")).painted()
+    assert np.allclose(shown, [0.2, 0.4, 0.8], atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("mode", "wrapped"),
     [
