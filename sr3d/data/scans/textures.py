@@ -125,6 +125,6 @@ def paint_facts(painted: Sequence[str], bare: Sequence[str]) -> list[Fact]:
         return [Fact("colours", "none", f"{why}; grey is taken for them")]
     names = ", ".join(sources[:3]) + (", …" if len(sources) > 3 else "")
     if not bare:
-        return [Fact("painted by", names, "of the file")]
+        return [Fact("colour source", names, "in the file")]
     total = len(painted) + len(bare)
-    return [Fact("painted by", names, f"{len(bare)} of {total} parts are grey: {why}")]
+    return [Fact("colour source", names, f"{len(bare)} of {total} parts are grey: {why}")]

@@ -299,7 +299,7 @@ def test_a_part_without_a_texture_among_others_is_told(tmp_path: Path) -> None:
     textured(file, file.accessor(QUAD_PLACES))
     file.mesh({"POSITION": file.accessor(QUAD + 5)}, file.accessor(QUAD_FACES))
     scan = read_scan(file.write(tmp_path / "a.glb"))
-    assert "1 of 2 parts" in next(fact.why for fact in scan.facts if fact.name == "painted by")
+    assert "1 of 2 parts" in next(fact.why for fact in scan.facts if fact.name == "colour source")
     bare = in_file(scan)[:, 2] > 4
     assert np.allclose(scan.painted()[bare], 0.5, atol=0.01)
 

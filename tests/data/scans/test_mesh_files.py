@@ -159,7 +159,7 @@ def test_a_part_of_each_material(tmp_path: Path) -> None:
     image(tmp_path / "wall.png")
     text = TEXTURED + "usemtl other\n" + WALL.replace("v ", "v 9") + "f 5 6 7 8\n"
     scan = read_scan(write_obj(tmp_path, text, "map_Kd wall.png"), FLAT)
-    assert "1 of 2 parts" in why(scan, "painted by")
+    assert "1 of 2 parts" in why(scan, "colour source")
     wall = scan.points[:, 0] < 5
     assert wall.sum() == 6000
     assert np.allclose(scan.painted()[~wall], 0.5, atol=0.01)
@@ -259,7 +259,7 @@ def test_a_ply_of_two_textures(tmp_path: Path) -> None:
     assert np.allclose(scan.painted()[below], [1, 0, 0])
     assert np.allclose(scan.painted()[~below], [0, 0, 1])
     (tmp_path / "b.png").unlink()
-    assert "b.png was not found" in why(read_scan(path, FLAT), "painted by")
+    assert "b.png was not found" in why(read_scan(path, FLAT), "colour source")
 
 
 def test_a_ply_without_its_texture_takes_other_colours(tmp_path: Path) -> None:
