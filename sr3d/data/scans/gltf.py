@@ -154,12 +154,16 @@ def _part(
     painted, source, why = None, None, plain
     if texture is not None:
         painted, source, why = _texture(file, texture, attributes, faces, factor)
-    if painted is not None and colors is not None:
-        painted = _times(painted, vertex_paint(faces, colors / 255))
+    # Primitives may share their vertices, and then each has its own of them.
+    used, inside = np.unique(faces, return_inverse=True)
+    faces, vertices = inside.reshape(-1, 3), vertices[used]
+    shades = None if colors is None else colors[used]
+    if painted is not None and shades is not None:
+        painted = _times(painted, vertex_paint(faces, shades / 255))
     if painted is not None:
         return Mesh(vertices, faces, painted), source, ""
-    if colors is not None:
-        shades = colors * factor
+    if shades is not None:
+        shades = shades * factor
         return Mesh(vertices, faces, vertex_paint(faces, shades), shades), "vertex colours", ""
     return Mesh(vertices, faces), None, why
 

@@ -132,6 +132,23 @@ def test_triangles_strips_and_fans(
     assert len(scan.points) == 6000
 
 
+@pytest.mark.parametrize("colored", [True, False])
+def test_primitives_that_share_their_vertices_have_each_its_own(
+    tmp_path: Path, colored: bool
+) -> None:
+    """As exporters write one mesh of several materials; the vertices lie densely enough."""
+    file, draw = Gltf(), np.random.default_rng(0)
+    places = np.concatenate([draw.uniform(0, 1, (2000, 3)), [[5, 5, 0], [6, 5, 0], [5, 6, 0]]])
+    attributes = {"POSITION": file.accessor(places.astype(np.float32))}
+    if colored:
+        attributes["COLOR_0"] = file.accessor(draw.random((2003, 3)).astype(np.float32))
+    dense = np.arange(1998, dtype=np.uint16)
+    file.mesh(attributes, file.accessor(dense))
+    file.mesh(attributes, file.accessor(np.array([2000, 2001, 2002], dtype=np.uint16)))
+    points = in_file(read_scan(file.write(tmp_path / "a.glb"), Reading(unit="m", density=10)))
+    assert ((points[:, 0] > 4).sum(), (points[:, 0] < 1.01).sum()) == (5, 1998)
+
+
 def test_lines_are_no_surface(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no mesh and no points"):
         read_scan(quad(mode=1).write(tmp_path / "a.glb"))
