@@ -36,24 +36,29 @@ def read_las(path: Path, colors: str | None = None, unit: str | None = None) -> 
     if not shades.any():
         black = Fact("colours", "none", "all of them are black, as where none were taken")
         return Content([Cloud(points)], facts=[*notes, black], **how)
-    if colors is not None:
+    if colors not in (None, "0-255"):
         return Content([Cloud(points, shades)], facts=notes, **how)
-    shades, most, facts = _bits(shades, path)
+    shades, most, facts = _cut(shades) if colors else _bits(shades, path)
     return Content([Cloud(points, shades)], color_range=most, facts=[*notes, *facts], **how)
 
 
 def _bits(shades: Array, path: Path) -> tuple[Array, str, list[Fact]]:
-    """Colours with what they range over; few beyond 8 bits are cut to these, and that is told."""
+    """Colours with what they range over. A few beyond 8 bits are cut to these."""
     brightest = shades.max(axis=1)
     beyond = int((brightest > 255).sum())
-    if not beyond:
-        return shades, "0-255", []
     if beyond <= max(1, _FEW * len(shades)) and beyond < len(shades) / 2:
-        why = f"{beyond} of {len(shades)} points are brighter than 255, the others have 8 bits"
-        return shades.clip(0, 255), "0-255", [Fact("cut to 255", f"{beyond} colours", why)]
+        return _cut(shades)
     if np.quantile(brightest, 0.99) < _FULL:
         raise InputError(
             f"{path}: colours reach {int(brightest.max())}, so they have neither 8 bits nor 16; "
             "give --colors 0-255 or 0-65535 for what they range over, or none"
         )
     return shades, "0-65535", []
+
+
+def _cut(shades: Array) -> tuple[Array, str, list[Fact]]:
+    """Colours of 8 bits, and a fact where some are brighter."""
+    beyond = int((shades > 255).any(axis=1).sum())
+    why = f"{beyond} of {len(shades)} points are brighter than 255, the others have 8 bits"
+    facts = [Fact("cut to 255", f"{beyond} colours", why)] if beyond else []
+    return shades.clip(0, 255), "0-255", facts

@@ -136,4 +136,6 @@ def test_colours_of_neither_are_asked_about(tmp_path: Path) -> None:
         read_scan(path)
     told = read_scan(path, Reading(colors="0-65535"))
     assert np.allclose(told.painted(), own.astype(float) * 4 / 65535, atol=1e-3)
+    cut = read_scan(path, Reading(colors="0-255")).painted()
+    assert np.allclose(cut, (own.astype(float) * 4).clip(0, 255) / 255, atol=1e-3)
     assert read_scan(path, Reading(colors="none")).colors is None
