@@ -19,6 +19,7 @@ from sr3d.errors import InputError
 from sr3d.files import LFS_REMEDY, is_lfs_pointer
 
 _MAGIC, _JSON, _BIN = b"glTF", 0x4E4F534A, 0x004E4942
+_MOST = 10_000_000  # values of an accessor without data, which are all 0
 _TYPES = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
 _REMEDIES = {
@@ -96,6 +97,8 @@ class GltfFile:
         count = int(about["count"])
         if "bufferView" in about:
             rows = self._rows(about["bufferView"], about.get("byteOffset", 0), kind, count, width)
+        elif count > _MOST:
+            raise ValueError(f"accessors[{index}] has {count} values and no data")
         else:
             rows = np.zeros((count, width), dtype=kind)
         if sparse := about.get("sparse"):

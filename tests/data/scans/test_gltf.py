@@ -404,6 +404,16 @@ def test_a_damaged_image_is_told(tmp_path: Path) -> None:
     assert facts(scan)["colours"] == "none"
 
 
+def test_a_few_bytes_cannot_ask_for_all_the_memory(tmp_path: Path) -> None:
+    for change in ({"count": 10**12}, {"count": 10**12, "bufferView": None}):
+        file = quad()
+        file.document["accessors"][0].update(change)
+        if "bufferView" in change:
+            del file.document["accessors"][0]["bufferView"]
+        with pytest.raises(InputError, match="not a readable GLB"):
+            read_scan(file.write(tmp_path / "a.glb"))
+
+
 def test_other_versions_and_loops(tmp_path: Path) -> None:
     file = quad()
     file.document["asset"]["version"] = "1.0"
