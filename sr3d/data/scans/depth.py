@@ -68,8 +68,8 @@ def read_depth_image(
     middle = float(np.median(z))
     if depth_scale is None and not _NEAR <= middle <= _FAR:
         raise InputError(
-            f"{path}: with {scale:g} values a metre ({why}) half of the image is "
-            f"{'nearer' if middle < _NEAR else 'farther'} than {middle:.3g} m, which is no room; "
+            f"{path}: with {scale:g} values a metre ({why}) the median distance is {middle:.3g} m, "
+            "as in no room; "
             "give --depth-scale, the values of a metre (1000, 4000 in Matterport3D, 5000 in TUM, "
             "6553.5 in Replica, 8000 in SUN RGB-D)"
         )
