@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import fcntl
 import hashlib
@@ -22,6 +23,14 @@ from sr3d.errors import DamagedFile, InputError
 _CHECKSUM = "checksum"
 _log = logging.getLogger(__name__)
 
+# In this order, because UTF-32's mark begins with that of UTF-16.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 _ROOM = "free some space, then give the same command again"
 _ELSEWHERE = "name a folder that you may write"
 _REMEDIES = {
@@ -171,19 +180,47 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path: str | Path, remedy: str = "write it again") -> Any:
+def is_lfs_pointer(content: bytes) -> bool:
+    """Whether a file that begins so is a pointer of Git LFS, which stands for the file itself."""
+    return content.startswith(b"version https://git-lfs.github.com/spec/")
+
+
+LFS_REMEDY = "is a pointer of Git LFS, not the file; get the file with `git lfs pull`"
+
+
+def read_text(path: str | Path) -> str:
+    """A text file in UTF-8, or in UTF-16 or UTF-32 with a byte order mark, as Windows writes it.
+
+    Raises:
+        InputError: the file is missing, or in another encoding.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    if is_lfs_pointer(content):
+        raise InputError(f"{path}: {LFS_REMEDY}")
+    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not in UTF-8 ({error}); save it as UTF-8") from None
+
+
+def read_json(path: str | Path, remedy: str = "correct that place, or write the file again") -> Any:
     """Read JSON.
 
     remedy: what the user can do about a file that is not JSON.
 
     Raises:
-        InputError: the file is missing.
-        DamagedFile: it is not JSON.
+        InputError: the file is missing, or in another encoding.
+        DamagedFile: it is empty, or not JSON.
     """
+    text = read_text(path)
+    if not text.strip():
+        raise DamagedFile(f"{path}: is empty, so it is no JSON; {remedy}")
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        return json.loads(text)
     except ValueError as error:
         raise DamagedFile(f"{path}: not valid JSON ({error}); {remedy}") from None
 

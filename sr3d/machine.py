@@ -19,9 +19,9 @@ from sr3d.files import code_digest
 # digest of their own. A test compares this list with what the two import.
 _COMPUTING = (
     "checkpoint.py", "config.py", "curve.py", "determinism.py", "distributed.py", "evaluation.py",
-    "records.py", "runs.py", "training.py", "data/datasets.py", "data/loader.py", "data/parallel.py",
-    "data/prepared/reading.py", "data/scene.py", "data/transforms.py", "assigners", "geometry",
-    "losses", "metrics", "models", "sparse",
+    "records.py", "runs.py", "training.py", "data/datasets.py", "data/loader.py",
+    "data/parallel.py", "data/prepared/reading.py", "data/scene.py", "data/transforms.py",
+    "assigners", "geometry", "losses", "metrics", "models", "sparse",
 )  # fmt: skip
 _PACKAGES = (
     "sr3d", "torch", "triton", "numpy", "snakemake", "mlflow", "MinkowskiEngine", "mmdet3d",

@@ -103,8 +103,9 @@ def add_prepare(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 
 def _add_folder(kinds: Verbs, some: argparse.ArgumentParser) -> None:
     about = (
-        "Read a folder of your own scans, of any kind that `detect` reads, with boxes from JSON "
-        "files: ours, COCO-like, labelCloud's, SUSTechPOINTS', Supervisely's (docs/own_data.md)."
+        "Read a folder of your own scans, of any kind that `detect` reads, with boxes from files: "
+        "ours, COCO-like, labelCloud's, SUSTechPOINTS', Supervisely's, Xtreme1's, OpenPCDet's "
+        "(docs/own_data.md)."
     )
     folder = kinds.add_parser("folder", parents=[some], help=about, description=about)
     folder.add_argument("--raw", type=Path, required=True, metavar="DIR", help="folder of scans")

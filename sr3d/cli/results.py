@@ -16,10 +16,24 @@ from sr3d.markers import write_marker
 
 
 def add_evaluate(verbs: Verbs, common: argparse.ArgumentParser) -> None:
-    about = "Average precision of any detector's boxes; docs/file_formats.md has the formats."
+    about = (
+        "Average precision of any detector's boxes, with intervals over several trainings and the "
+        "difference between two detectors; docs/file_formats.md shows the formats."
+    )
     verb = verbs.add_parser("evaluate", parents=[common], help=about, description=about)
-    verb.add_argument("--ground-truth", type=Path, required=True, metavar="FILE", help="npz or pkl")
-    verb.add_argument("--detections", type=Path, required=True, metavar="FILE", help="npz or pkl")
+    verb.add_argument(
+        "--ground-truth", type=Path, required=True, metavar="FILE",
+        help="npz, pkl, or an info file of mmdet3d",
+    )  # fmt: skip
+    verb.add_argument(
+        "--detections", type=Path, nargs="+", required=True, metavar="FILE",
+        help="npz, pkl, a dump of mmdet3d's results, or what `sr3d detect` wrote (.json, or a "
+        "folder); of several trainings of one detector, a file each",
+    )  # fmt: skip
+    verb.add_argument(
+        "--against", type=Path, nargs="+", default=[], metavar="FILE",
+        help="files of another detector, to print the difference",
+    )  # fmt: skip
     verb.add_argument(
         "--dataset", required=True, metavar="NAME", help="names the classes; or a prepared folder"
     )
@@ -28,19 +42,16 @@ def add_evaluate(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
+    from sr3d.cli.evaluation_text import describe
     from sr3d.metrics.box_files import evaluate_files
 
-    result = evaluate_files(args.ground_truth, args.detections, args.dataset)
+    found = evaluate_files(args.ground_truth, args.detections, args.dataset, args.against)
+    print(json.dumps(found.to_dict(), allow_nan=False) if args.json else describe(found), end="")
     if args.json:
-        print(json.dumps(result, allow_nan=False))
-        return
-    rows = [(name, value["AP25"], value["AP50"]) for name, value in result["per_class"].items()]
-    rows.append(("mean", result["AP25"], result["AP50"]))
-    print(f"{'class':<16}{'AP25':>8}{'AP50':>8}")
-    for name, ap25, ap50 in rows:
-        print(f"{name:<16}{ap25:>8.2f}{ap50:>8.2f}")
-    if result["without_ground_truth"]:
-        print("left out, no ground truth: " + ", ".join(result["without_ground_truth"]))
+        print()
+    for file in (*found.files, *found.against):
+        if file.diagnosis is not None:
+            print(f"sr3d: {file.path}: {file.diagnosis}", file=sys.stderr)
 
 
 def add_summarise(verbs: Verbs, common: argparse.ArgumentParser) -> None:

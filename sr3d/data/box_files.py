@@ -5,12 +5,16 @@ centre, full size in metres, yaw in radians; detections also `score` (N,). Groun
 its scene ids as `scenes`, so that scenes without a box are known too.
 
 pkl: a dictionary with the same entries, as arrays or lists; or, as ground truth, an info file of
-mmdet3d of either format, whose boxes follow the same convention.
+mmdet3d of either format, whose boxes follow the same convention; or, as detections, the results
+that mmdet3d dumped of a test.
+
+json, or a folder of such files: detections that `sr3d detect` or mmdet3d's inferencers wrote.
 """
 
 from __future__ import annotations
 
 import io
+import logging
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,10 +23,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sr3d.config import did_you_mean
+from sr3d.data.detect_files import detect_entries, read_detect_folder
 from sr3d.data.mmdet3d.infos import is_infos, parse_infos
-from sr3d.data.safe_pickle import load_pickle
+from sr3d.data.mmdet3d.results import is_results, result_entries
+from sr3d.data.safe_pickle import load_pickle, load_results
+from sr3d.data.scene_names import match_scenes
 from sr3d.errors import InputError
+from sr3d.files import LFS_REMEDY, is_lfs_pointer, read_json
 from sr3d.geometry.box_set import BoxSet
+
+_PICKLES = (".pkl", ".pickle")
+_log = logging.getLogger(__name__)
 
 
 def read_ground_truth(path: str | Path, classes: Sequence[str]) -> BoxSet:
@@ -32,46 +44,82 @@ def read_ground_truth(path: str | Path, classes: Sequence[str]) -> BoxSet:
         InputError: the file cannot be read, or its content is wrong; names the field.
     """
     path = Path(path)
-    content = _load(path)
+    content = load_pickle(path) if path.suffix in _PICKLES else _arrays(path)
     if is_infos(content):
         content = _from_infos(path, content, classes)
-    return _box_set(path, content, classes, scored=False)
+    return _box_set(path, _mapping(path, content), classes, scored=False)
 
 
 def read_detections(
     path: str | Path, classes: Sequence[str] = (), truth: BoxSet | None = None
 ) -> BoxSet:
-    """Detections from npz or pkl. If given, labels must index `classes` and scenes be in `truth`.
+    """Detections from npz, pkl or json, or from a folder of `sr3d detect`.
+
+    classes: if given, labels must index them. truth: if given, the detections' scenes are named as
+    there, see `match_scenes`; mmdet3d's results of nameless scenes follow its order.
 
     Raises:
         InputError: the file cannot be read, or its content is wrong; names the field.
     """
     path = Path(path)
-    content = _load(path)
+    if path.is_dir():
+        content: Any = read_detect_folder(path, classes)
+    elif path.suffix == ".json":
+        content = detect_entries(path, read_json(path), classes)
+    elif path.suffix in _PICKLES:
+        content = load_results(path)
+    else:
+        content = _arrays(path)
     if is_infos(content):
-        raise InputError(f"{path}: this is an info file of ground truth, not of detections")
-    detections = _box_set(path, content, classes, scored=True)
-    if truth is not None:
-        known = truth.known_scenes()
-        strange = [scene for scene in np.unique(detections.scene).tolist() if scene not in known]
-        if strange:
-            raise InputError(
-                f"{path}: scene: {len(strange)} of its scenes are not in the ground truth, e.g. "
-                f"'{strange[0]}'; evaluate on the split that they belong to, or remove them"
-            )
+        raise InputError(
+            f"{path}: this is an info file of ground truth, not of detections; pass the file that "
+            "the test wrote"
+        )
+    if is_results(content):
+        content = result_entries(path, content, truth.scenes if truth else ())
+    detections = _box_set(path, _mapping(path, content), classes, scored=True)
+    if truth is None:
+        return detections
+    detections = _named_as(path, detections, truth)
+    there, labelled = set(detections.scene.tolist()), set(truth.scene.tolist())
+    if len(there & labelled) < len(labelled) / 2:
+        _log.warning(
+            "%s: has detections in %d of the %d scenes with ground truth; the boxes of the other "
+            "scenes count as missed", path, len(there & labelled), len(labelled),
+        )  # fmt: skip
     return detections
 
 
-def _load(path: Path) -> Any:
-    if path.suffix in (".pkl", ".pickle"):
-        content = load_pickle(path)
-        if is_infos(content):
-            return content
-        if not isinstance(content, dict):
-            raise InputError(f"{path}: holds a {type(content).__name__}; expected a dictionary")
-        return content
+def _named_as(path: Path, detections: BoxSet, truth: BoxSet) -> BoxSet:
+    """The same detections with the ground truth's names of scenes."""
+    words = sorted(detections.known_scenes())
+    names = match_scenes(words, truth.known_scenes(), f"{path}: scene")
+    changed = [word for word in words if names[word] != word]
+    if not changed:
+        return detections
+    _log.warning(
+        "%s: %d scenes are named differently: '%s' is taken for the ground truth's '%s'",
+        path, len(changed), changed[0], names[changed[0]],
+    )  # fmt: skip
+    scene = np.array([names[word] for word in detections.scene.tolist()], dtype=str)
+    known = tuple(names[word] for word in detections.scenes)
+    return BoxSet(scene, detections.label, detections.box, detections.score, known)
+
+
+def _mapping(path: Path, content: Any) -> Mapping[str, Any]:
+    if not isinstance(content, Mapping):
+        raise InputError(
+            f"{path}: holds a {type(content).__name__}; expected a dictionary, or a list of "
+            "mmdet3d's results; docs/file_formats.md shows what is read"
+        )
+    return content
+
+
+def _arrays(path: Path) -> dict[str, Any]:
     if path.suffix != ".npz":
-        raise InputError(f"{path}: expected a file named .npz or .pkl")
+        raise InputError(
+            f"{path}: expected a file named .npz or .pkl, or of `sr3d detect` (.json, or a folder)"
+        )
     return read_npz(path)
 
 
@@ -81,9 +129,13 @@ def read_npz(path: str | Path) -> dict[str, NDArray[Any]]:
     numpy compares it only where its reader happens to reach the end of an array.
 
     Raises:
-        InputError: missing, damaged, or not an npz of plain arrays.
+        InputError: missing, damaged, a pointer of Git LFS, or not an npz of plain arrays.
     """
+    path = Path(path)
     try:
+        with path.open("rb") as begin:
+            if is_lfs_pointer(begin.read(64)):
+                raise InputError(f"{path}: {LFS_REMEDY}")
         with zipfile.ZipFile(path) as archive:
             return {
                 name.removesuffix(".npy"): np.lib.format.read_array(
@@ -93,6 +145,8 @@ def read_npz(path: str | Path) -> dict[str, NDArray[Any]]:
             }
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
+    except InputError:
+        raise
     except Exception as error:  # damaged bytes trip zipfile, zlib and numpy in any way at all
         raise InputError(
             f"{path}: not a readable npz of plain arrays ({error}); make it again"
@@ -111,7 +165,7 @@ def _box_set(
             f"{', '.join(map(str, content)) or 'none'})"
         )
     scene = _column(path, content, "scene", "US", "strings").astype(str)
-    label = _column(path, content, "label", "iu", "integers").astype(np.int64)
+    label = _labels(path, content, classes)
     score = None
     if scored:
         score = _column(path, content, "score", "fiu", "numbers").astype(np.float32)
@@ -143,6 +197,20 @@ def _box_set(
         require("label", label < len(classes), "an unknown label", top)
     scenes = _column(path, content, "scenes", "US", "strings") if "scenes" in content else ()
     return BoxSet(scene, label, box, score, tuple(map(str, scenes)))
+
+
+def _labels(path: Path, content: Mapping[str, Any], classes: Sequence[str]) -> NDArray[np.int64]:
+    """Indices of classes; names of classes are read too."""
+    column = _column(path, content, "label", "iuUS" if classes else "iu", "integers")
+    if column.dtype.kind not in "US":
+        return column.astype(np.int64)
+    order = {name: index for index, name in enumerate(classes)}
+    names = column.astype(str).tolist()
+    if strange := next((name for name in names if name not in order), None):
+        raise InputError(
+            f"{path}: label: unknown class '{strange}'{did_you_mean(strange, list(classes))}"
+        )
+    return np.array([order[name] for name in names], dtype=np.int64)
 
 
 def _column(

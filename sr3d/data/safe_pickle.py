@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 
 from sr3d.errors import InputError
+from sr3d.files import LFS_REMEDY, is_lfs_pointer
 
+_OPENMMLAB = ("mmdet3d", "mmdet", "mmcv", "mmengine", "torch")
 _PLAIN_DTYPE = re.compile(r"[<>|=]?[biufcSU?]\d*")
 
 
@@ -30,10 +32,47 @@ def load_pickle(path: str | Path) -> Any:
         InputError: the file is missing, is not a (whole) pickle, or asks for anything else; then
             the message names what it asked for.
     """
-    path = Path(path)
+    return _load(Path(path), _Unpickler)
+
+
+def load_results(path: str | Path) -> Any:
+    """What `load_pickle` returns, of a file that OpenMMLab's programs wrote of a test: tensors come
+    as arrays, and objects of mmdet3d, mmdet, mmcv and mmengine as `Foreign`.
+
+    Raises:
+        InputError: as `load_pickle`.
+    """
+    return _load(Path(path), _ResultsUnpickler)
+
+
+class Foreign:
+    """An object of OpenMMLab's packages, of which only the state is kept.
+
+    kind: the name of its class. state: its attributes.
+    """
+
+    kind = ""
+    state: dict[str, Any]
+
+    def __new__(cls, *_: Any, **__: Any) -> Foreign:
+        made = super().__new__(cls)
+        made.state = {}
+        return made
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        if isinstance(state, dict):
+            self.state.update(state)
+
+
+def _load(path: Path, unpickler: type[_Unpickler]) -> Any:
     try:
         with open(path, "rb") as file:
-            return _Unpickler(file, path).load()
+            if is_lfs_pointer(file.peek(64)):
+                raise InputError(f"{path}: {LFS_REMEDY}")
+            return unpickler(file, path).load()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except InputError:
@@ -41,7 +80,7 @@ def load_pickle(path: str | Path) -> Any:
     except Exception as error:  # a damaged pickle can raise almost anything
         reason = str(error) or type(error).__name__
         raise InputError(
-            f"{path}: not a readable pickle ({reason}); it may be truncated, fetch it again"
+            f"{path}: not a readable pickle ({reason}); it may be truncated, copy or write it again"
         ) from None
 
 
@@ -59,6 +98,41 @@ class _Unpickler(pickle.Unpickler):
                 "plain data does not need; save it again as plain lists and numpy arrays, or as npz"
             )
         return _ALLOWED[module, name]()
+
+
+class _ResultsUnpickler(_Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        match module, name:
+            case "torch._utils", "_rebuild_tensor_v2":
+                return _tensor
+            case "torch.storage", "_load_from_bytes":
+                return _storage
+            case "torch", "Size":
+                return tuple
+            case "builtins" | "__builtin__", "getattr":  # how some versions pickle an enumeration
+                return lambda *_: Foreign()
+        if module.partition(".")[0] in _OPENMMLAB:
+            return type("Foreign", (Foreign,), {"kind": name})
+        return super().find_class(module, name)
+
+
+def _storage(data: bytes) -> _Array:
+    """The values of a tensor's storage, which a pickle holds as a file of `torch.save`."""
+    from sr3d.data.torch_files import stream_values
+
+    return stream_values(data).view(_Array)
+
+
+def _tensor(values: _Array, offset: int, size: Any, stride: Any, *_: Any) -> _Array:
+    size, stride = tuple(map(int, size)), tuple(map(int, stride))
+    last = int(offset) + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    if 0 in size:
+        return np.empty(size, values.dtype).view(_Array)
+    if int(offset) < 0 or min(stride, default=0) < 0 or last >= len(values):
+        raise ValueError("a tensor leaves its storage")
+    steps = tuple(step * values.itemsize for step in stride)
+    view = np.lib.stride_tricks.as_strided(values[int(offset) :], size, steps)
+    return view.copy().view(_Array)
 
 
 class _Dtype:

@@ -3,8 +3,8 @@
 Such a file is a pickle, which is a program, and the tensors' bytes. What trains detectors elsewhere
 pickles its own objects beside the weights (mmengine its logs, which `weights_only=True` refuses).
 Here nothing is imported or called for them: containers, numbers and text come as they are, tensors
-as descriptions that `load_tensors` follows for those that are wanted, objects of the packages below
-as empty stand-ins. Whatever else a pickle asks for is refused.
+as descriptions that `load_tensors` follows for those that are wanted, objects as empty stand-ins.
+What a pickle asks for of the standard library beyond plain values is refused.
 
 Both formats: zip archives, and the older stream (`_use_new_zipfile_serialization=False`).
 """
@@ -16,33 +16,40 @@ import io
 import math
 import pickle
 import struct
+import sys
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from sr3d.errors import InputError
+from sr3d.files import LFS_REMEDY, is_lfs_pointer
 
-# What checkpoints mention besides weights. A stand-in is empty whatever it is of.
-_STOOD_IN_FOR = {"mmengine", "mmcv", "mmdet", "mmdet3d", "numpy", "torch", "addict"}
+# What checkpoints mention of the standard library besides weights. None of it is run: a stand-in
+# takes its place. Anything else of the standard library is refused, for no weights need it.
 _PLAIN = {
-    ("_codecs", "encode"), ("collections", "defaultdict"), ("collections", "deque"),
-    ("pathlib", "PosixPath"), ("datetime", "datetime"),
+    ("_codecs", "encode"), ("argparse", "Namespace"), ("types", "SimpleNamespace"),
+    ("functools", "partial"), ("copyreg", "_reconstructor"), ("builtins", "object"),
     ("builtins", "set"), ("builtins", "frozenset"), ("builtins", "complex"),
     ("builtins", "bytes"), ("builtins", "bytearray"), ("builtins", "slice"),
-    ("collections", "Counter"),  # mmengine's schedules count their milestones
+    ("builtins", "dict"), ("builtins", "list"), ("builtins", "tuple"), ("builtins", "range"),
+    ("builtins", "int"), ("builtins", "float"), ("builtins", "str"), ("builtins", "bool"),
+    ("builtins", "type"), ("builtins", "xrange"),  # what a range is called in older pickles
     ("builtins", "getattr"),  # how a method is pickled; mmengine's logs have some
 }  # fmt: skip
+_PLAIN_MODULES = {"collections", "datetime", "pathlib", "decimal", "fractions", "uuid", "enum"}
 _DTYPES = {
     "DoubleStorage": torch.float64, "FloatStorage": torch.float32, "HalfStorage": torch.float16,
     "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,
     "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }  # fmt: skip
+_STANDARD = sys.stdlib_module_names
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # what the older stream begins with
 
 
@@ -67,7 +74,12 @@ class StoredTensor:
 
 
 class StandIn:
-    """An object that was left out. It takes whatever a pickle gives it, and keeps none of it."""
+    """An object that was left out. It takes whatever a pickle gives it, and keeps none of it.
+
+    origin: the module and the name of its class.
+    """
+
+    origin = ""
 
     def __new__(cls, *_: Any, **__: Any) -> StandIn:
         return super().__new__(cls)
@@ -81,6 +93,9 @@ class StandIn:
     def __setitem__(self, _: Any, __: Any) -> None:
         pass
 
+    def __call__(self, *_: Any, **__: Any) -> StandIn:
+        return self
+
     def append(self, _: Any) -> None:
         pass
 
@@ -91,21 +106,57 @@ def read_torch_file(path: str | Path) -> Any:
     """What a file holds, its tensors as `StoredTensor`.
 
     Raises:
-        InputError: missing, of neither format, truncated, or wanting to call what no checkpoint
-            needs; then the message names it.
+        InputError: missing, a program (TorchScript, torch.export), of neither format, truncated, or
+            wanting to call what no checkpoint needs; then the message names it.
     """
     try:
         with open(path, "rb") as file:
+            if reason := _no_torch_file(file):
+                raise InputError(f"{path}: {reason}")
             if zipfile.is_zipfile(file):
                 with zipfile.ZipFile(file) as archive:
+                    if reason := _no_checkpoint(archive):
+                        raise InputError(f"{path}: {reason}")
                     pickled = archive.read(_entry(archive))  # whole, so that zipfile compares CRCs
                 return _Unpickler(io.BytesIO(pickled)).load()
             file.seek(0)
             return _read_stream(file)
     except FileNotFoundError:
         raise InputError(f"{path}: no such checkpoint") from None
+    except InputError:
+        raise
     except Exception as error:  # damaged bytes trip an unpickler in any way at all
         raise _unreadable(path, error) from None
+
+
+def _no_torch_file(file: BinaryIO) -> str:
+    """What a file is instead, and what to do; empty if it may be a torch file."""
+    begin = file.read(64)
+    file.seek(0)
+    if is_lfs_pointer(begin):
+        return LFS_REMEDY
+    if begin.lstrip()[:1] == b"<":
+        return "is a web page; download the checkpoint itself, in a browser if it asks to log in"
+    return ""
+
+
+def _no_checkpoint(archive: zipfile.ZipFile) -> str:
+    """What an archive is instead, and what to do; empty if it may be a checkpoint."""
+    names = archive.namelist()
+    if any(name.endswith("/constants.pkl") or "/code/" in name for name in names):
+        return (
+            "is TorchScript, a program with its weights, and no code is run here; write its "
+            "weights in Python, torch.save(torch.jit.load(FILE).state_dict(), OUT), and pass OUT"
+        )
+    if any(name.endswith(("archive_format", "serialized_exported_program.json")) for name in names):
+        return (
+            "is a program of torch.export, and no code is run here; pass the checkpoint that it "
+            "was exported from, or save `torch.export.load(FILE).state_dict`"
+        )
+    if _entry(archive) not in names:
+        few = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+        return f"is a zip archive of other files ({few}); unpack it and pass the checkpoint in it"
+    return ""
 
 
 def load_tensors(path: str | Path, stored: Mapping[str, StoredTensor]) -> dict[str, Tensor]:
@@ -124,6 +175,19 @@ def load_tensors(path: str | Path, stored: Mapping[str, StoredTensor]) -> dict[s
         raise _unreadable(path, error) from None
 
 
+def stream_values(data: bytes) -> npt.NDArray[Any]:
+    """(N,) values of one storage that `torch.save` wrote in the older format.
+
+    Raises:
+        ValueError, and others that an unpickler raises: it is no such storage.
+    """
+    storage = _read_stream(io.BytesIO(data))
+    if not isinstance(storage, Storage):
+        raise ValueError("not a storage")
+    values = _values(io.BytesIO(data), None, storage)
+    return values.float().numpy() if storage.dtype == torch.bfloat16 else values.numpy()
+
+
 class _Unpickler(pickle.Unpickler):
     """Knows a few names by heart, and looks up none."""
 
@@ -136,11 +200,15 @@ class _Unpickler(pickle.Unpickler):
                 return lambda *args: _stored(*args[:4])
             case "torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state":
                 return lambda *args: args[0]
+            case "torch._tensor", "_rebuild_from_type_v2":
+                return lambda rebuild, _, args, *__: rebuild(*args)
             case "torch", storage if storage in _DTYPES:
                 return storage
         module = module.replace("__builtin__", "builtins")  # as Python 2 has it
-        if module.partition(".")[0] in _STOOD_IN_FOR or (module, name) in _PLAIN:
-            return type("StandIn", (StandIn,), {})
+        package = module.partition(".")[0]
+        known = module in _PLAIN_MODULES or (module, name) in _PLAIN
+        if known or package not in _STANDARD:
+            return type("StandIn", (StandIn,), {"origin": f"{module}.{name}"})
         raise pickle.UnpicklingError(f"it wants to call {module}.{name}, which no weights need")
 
     def persistent_load(self, pid: Any) -> Storage:
@@ -217,6 +285,9 @@ def _view(values: Tensor, item: StoredTensor) -> Tensor:
 
 def _unreadable(path: str | Path, error: Exception) -> InputError:
     reason = (str(error).splitlines() or [""])[0] or type(error).__name__
-    return InputError(
-        f"{path}: not a readable checkpoint ({reason}); fetch it from its source again"
+    remedy = (
+        "do not use it, or save the model's state_dict alone in the program that wrote it"
+        if isinstance(error, pickle.UnpicklingError) and "wants to call" in reason
+        else "it is cut off (compare its size with the original), or no file of torch.save"
     )
+    return InputError(f"{path}: not a readable checkpoint ({reason}); {remedy}")

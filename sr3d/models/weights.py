@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
 import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
@@ -24,9 +25,9 @@ from torch import Tensor, nn
 
 from sr3d._version import __version__
 from sr3d.config import Config, config_from_dict, did_you_mean
-from sr3d.data.torch_files import StoredTensor, load_tensors, read_torch_file
+from sr3d.data.torch_files import load_tensors, read_torch_file
 from sr3d.errors import DamagedFile, InputError
-from sr3d.files import write_bytes
+from sr3d.files import LFS_REMEDY, is_lfs_pointer, write_bytes
 from sr3d.models.checkpoint_names import (
     Naming,
     foreign_name,
@@ -36,6 +37,9 @@ from sr3d.models.checkpoint_names import (
 )
 from sr3d.models.detector import Detector
 from sr3d.models.samsung_fcaf3d import from_samsung, to_samsung
+from sr3d.models.state_dicts import find_state_dict
+
+_log = logging.getLogger(__name__)
 
 FORMAT = "sr3d/model 1"
 _ABOUT = "sr3d"  # what says so in a safetensors' metadata
@@ -49,7 +53,7 @@ _UNUSED = "num_batches_tracked"  # of batch norms; older files lack it, and infe
 @dataclass(frozen=True)
 class Checkpoint:
     """What a file holds. weights: under our names and in our conventions. naming: whose names they
-    had, in words.
+    had, in words. place: where in the file they were, in words, if it is unusual.
 
     config: in what `sr3d convert` wrote. classes, voxel_size: what a file says of its training.
     """
@@ -60,6 +64,7 @@ class Checkpoint:
     config: Config | None = None
     classes: tuple[str, ...] | None = None
     voxel_size: float | None = None
+    place: str = ""
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -74,16 +79,19 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint")
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
+    with path.open("rb") as file:
+        begin = file.read(64)
+    if is_lfs_pointer(begin):
+        raise InputError(f"{path}: {LFS_REMEDY}")
+    if path.suffix == ".safetensors" or _is_safetensors(begin, path.stat().st_size):
+        return _said_where(_read_safetensors(path))
     content = read_torch_file(path)
-    state = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not _are_tensors(state):
-        raise InputError(f"{path}: holds no state_dict of tensors; pass a model checkpoint")
-    weights = _in_our_conventions(state, load_tensors(path, _renamed(state)))
+    found = find_state_dict(content, path)
+    weights = _in_our_conventions(found.weights, load_tensors(path, _renamed(found.weights)))
     meta = content.get("meta")
     meta = meta if isinstance(meta, dict) else {}
-    return Checkpoint(path, weights, naming_of(state), _exported(path, meta), *_said(meta))
+    naming, config, said = naming_of(found.weights), _exported(path, meta), _said(meta)
+    return _said_where(Checkpoint(path, weights, naming, config, *said, found.about()))
 
 
 def load_weights(model: nn.Module, path: str | Path) -> None:
@@ -179,13 +187,16 @@ def _read_safetensors(path: Path) -> Checkpoint:
     except Exception as error:  # of a library in another language
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"{path}: not a readable checkpoint ({reason}); copy or download it again"
+            f"{path}: not a readable checkpoint ({reason}); it is cut off (compare its size with "
+            "the original), or no safetensors file"
         ) from None
-    weights, naming = _in_our_conventions(state, _renamed(state)), naming_of(state)
+    found = find_state_dict(state, path)
+    weights = _in_our_conventions(found.weights, _renamed(found.weights))
+    naming = naming_of(found.weights)
     if _ABOUT not in metadata:
         if any(_OURS in text for text in metadata.values()):
             raise _changed(path)
-        return Checkpoint(path, weights, naming)
+        return Checkpoint(path, weights, naming, place=found.about())
     try:
         about = json.loads(metadata[_ABOUT])
         expected = about.pop(_SHA256, None)  # files of earlier versions have none
@@ -241,8 +252,16 @@ def _in_our_conventions(names: Iterable[str], weights: dict[str, Tensor]) -> dic
     return from_samsung(weights) if is_samsung_fcaf3d(names) else weights
 
 
-def _are_tensors(state: dict[Any, Any]) -> bool:
-    return all(isinstance(k, str) and isinstance(v, StoredTensor) for k, v in state.items())
+def _is_safetensors(begin: bytes, size: int) -> bool:
+    """Whether a file of another name begins with the length of a JSON header, and that header."""
+    return begin[8:10] in (b'{"', b"{}") and int.from_bytes(begin[:8], "little") < size
+
+
+def _said_where(checkpoint: Checkpoint) -> Checkpoint:
+    """The same, after a line on where the weights were, if that is unusual."""
+    if checkpoint.place:
+        _log.info("%s: %s", checkpoint.path, checkpoint.place)
+    return checkpoint
 
 
 def _said(meta: dict[Any, Any]) -> tuple[tuple[str, ...] | None, float | None]:

@@ -1,7 +1,13 @@
 """Torch's files are read whole and run nothing."""
 
+import argparse
+import collections
+import datetime
+import functools
 import pickle
 import sys
+import types
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -12,7 +18,7 @@ from torch import Tensor
 
 from sr3d.data.torch_files import StandIn, StoredTensor, load_tensors, read_torch_file
 from sr3d.errors import InputError
-from tests.data.checkpoint_files import save_mmengine
+from tests.data.checkpoint_files import pretending, save_mmengine
 
 BOTH = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "stream"])
 
@@ -139,7 +145,57 @@ def test_what_is_no_torch_file_gets_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "plain.pth").write_bytes(pickle.dumps({"a": 1}))
     with pytest.raises(InputError, match="neither a zip archive nor an older torch file"):
         read_torch_file(tmp_path / "plain.pth")
-    script = torch.jit.script(torch.nn.Linear(2, 2))
-    script.save(str(tmp_path / "script.pth"))
-    with pytest.raises(InputError, match="__torch__"):
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "git lfs pull"),
+        (b"<!DOCTYPE html>\n<html><body>Sign in</body></html>", "web page"),
+        (b"\n<html>", "web page"),
+    ],
+)
+def test_what_a_download_left_instead_is_named(content: bytes, told: str, tmp_path: Path) -> None:
+    (tmp_path / "a.pth").write_bytes(content)
+    with pytest.raises(InputError, match=told):
+        read_torch_file(tmp_path / "a.pth")
+
+
+def test_programs_are_no_checkpoints(tmp_path: Path) -> None:
+    torch.jit.script(torch.nn.Linear(2, 2)).save(str(tmp_path / "script.pth"))
+    with pytest.raises(InputError, match=r"TorchScript.*state_dict"):
         read_torch_file(tmp_path / "script.pth")
+    exported = torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),))
+    torch.export.save(exported, tmp_path / "program.pt2")
+    with pytest.raises(InputError, match=r"torch\.export.*state_dict"):
+        read_torch_file(tmp_path / "program.pt2")
+    with zipfile.ZipFile(tmp_path / "other.pth", "w") as archive:
+        archive.writestr("weights/model.pth", b"")
+    with pytest.raises(InputError, match=r"weights/model\.pth"):
+        read_torch_file(tmp_path / "other.pth")
+
+
+class Settings:
+    """Of a training program that is not installed here."""
+
+    def __init__(self) -> None:
+        self.lr = 0.1
+
+
+@BOTH
+def test_objects_of_programs_are_left_out(zipped: bool, tmp_path: Path) -> None:
+    weight = torch.randn(3)
+    with pretending(Settings, "their.training.settings"):
+        content = {
+            "args": argparse.Namespace(lr=0.1, path=Path("a"), nested=types.SimpleNamespace(b=1)),
+            "settings": Settings(), "partial": functools.partial(dict, a=1), "w": weight,
+            "date": datetime.datetime(2024, 1, 1), "counts": collections.Counter("ab"),
+            "wrapped": torch.nn.Parameter(weight), "range": range(3), "type": float,
+        }  # fmt: skip
+        torch.save(content, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
+    read = read_torch_file(tmp_path / "a.pth")
+    assert isinstance(read["args"], StandIn)
+    assert read["settings"].origin == "their.training.settings.Settings"
+    stored = {name: read[name] for name in ("w", "wrapped")}
+    assert all(torch.equal(t, weight) for t in load_tensors(tmp_path / "a.pth", stored).values())
+    assert "their" not in sys.modules

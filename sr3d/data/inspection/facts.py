@@ -55,7 +55,10 @@ class SplitFacts:
 
 @dataclass(frozen=True)
 class Inspection:
-    """labels, left_out, deviations: as the manifest has them; empty where it has none."""
+    """labels, left_out, deviations: as the manifest has them; empty where it has none.
+
+    like_classes: groups of class names that differ by case, blanks, hyphens or underscores alone.
+    """
 
     folder: str
     dataset: str
@@ -65,12 +68,18 @@ class Inspection:
     labels: str
     left_out: dict[str, str]
     deviations: list[str]
+    like_classes: tuple[tuple[str, ...], ...]
     splits: tuple[SplitFacts, ...]
 
     @property
     def suspicions(self) -> list[str]:
-        """Of all splits, as sentences."""
-        return [sentence for split in self.splits for sentence in split.suspicions]
+        """Of the classes and of all splits, as sentences."""
+        classes = [
+            f"classes: {' and '.join(map(repr, group))} are probably one; spell it alike in the "
+            "labels and prepare again."
+            for group in self.like_classes
+        ]
+        return classes + [sentence for split in self.splits for sentence in split.suspicions]
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON."""

@@ -13,6 +13,7 @@ from sr3d.config import did_you_mean
 from sr3d.data.inspection.facts import BoxPlace, ClassFacts, Inspection, SplitFacts, Triple
 from sr3d.data.inspection.scenes import Seen, look
 from sr3d.data.inspection.suspicions import suspicions
+from sr3d.data.own.classes import similar_names
 from sr3d.data.prepared import Manifest, PreparedDataset, read_manifest
 from sr3d.errors import InputError
 
@@ -51,6 +52,7 @@ def inspect(
         labels=manifest.labels,
         left_out=manifest.left_out,
         deviations=manifest.deviations,
+        like_classes=tuple(tuple(group) for group in similar_names(manifest.classes)),
         splits=tuple(found),
     )
 

@@ -19,6 +19,7 @@ from sr3d.geometry.boxes import Boxes
 Array = npt.NDArray[Any]
 
 SLABS = 100  # in the largest extent: each 5 cm thick in a room of 5 m
+SUNK = 0.25  # of a box's height; the floor under a box may lie a little above its bottom
 OUTSIDE = 0.5  # metres; amodal boxes may reach a little beyond what the camera saw
 
 
@@ -28,7 +29,8 @@ class Seen:
 
     known: finite points. finite: all of them and all boxes. up: an axis, or -1 if unclear.
     overturned: its furniture shares tops rather than bottoms along it. boxes: (K, 7). labels,
-    empty (no point inside), outside (centre far beyond the points): (K,).
+    empty (no point inside), outside (centre far beyond the points), sunk (a good part of it below
+    all points): (K,).
     """
 
     id: str
@@ -44,6 +46,7 @@ class Seen:
     labels: Array
     empty: Array
     outside: Array
+    sunk: Array
 
 
 def look(scene: Scene) -> Seen:
@@ -52,7 +55,7 @@ def look(scene: Scene) -> Seen:
     boxes = scene.boxes.tensor.numpy()
     whole = np.isfinite(boxes).all(axis=1)
     extents, shades, up, overturned = np.zeros(3), np.zeros((3, 3)), -1, False
-    outside = np.zeros(len(boxes), dtype=bool)
+    outside, sunk = np.zeros((2, len(boxes)), dtype=bool)
     if len(points):
         low, high = points.amin(0).numpy() - OUTSIDE, points.amax(0).numpy() + OUTSIDE
         outside |= ((boxes[:, :3] < low) | (boxes[:, :3] > high)).any(axis=1)
@@ -61,6 +64,7 @@ def look(scene: Scene) -> Seen:
         low, high = np.percentile(sample, [1, 99], axis=0)
         extents = high - low
         up, overturned = _up(sample, low, extents, boxes[whole])
+        sunk = boxes[:, 2] - (0.5 - SUNK) * boxes[:, 5] < low[2]
     return Seen(
         id=scene.id,
         points=len(scene),
@@ -75,6 +79,7 @@ def look(scene: Scene) -> Seen:
         labels=scene.labels.numpy(),
         empty=without_points(points, scene.boxes) & whole,
         outside=outside,
+        sunk=sunk,
     )
 
 

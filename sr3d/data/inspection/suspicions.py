@@ -7,10 +7,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from sr3d.data.inspection.scenes import OUTSIDE, Seen
+from sr3d.data.inspection.scenes import OUTSIDE, Array, Seen
 
 FEW = 0.05  # of a split's boxes may be odd
 LARGE, SMALL = 100.0, 1.2  # metres, the largest extent of a room; a unit cube is too small
+LONGER = 1.5  # times the extent of its scene, and a metre: longer than any box of something seen
+TINY = 0.01  # metres, the longest edge of a box
+SAME = 1e-3  # metres and radians, between two boxes that are one
 DARK = 1.01 / 255  # colours that end here were divided by 255 twice
 
 
@@ -19,6 +22,20 @@ def _one_color(seen: Seen) -> bool:
 
 
 _LOOK = "look at a picture of one, and turn the data where it is read so that"
+
+
+def repeated(boxes: Array) -> bool:
+    """Whether two of (K, 7) boxes are one; classes do not matter."""
+    order = boxes[np.argsort(boxes[:, 0], kind="stable")]
+    for step in range(1, len(order)):
+        near = np.abs(order[step:, 0] - order[:-step, 0]) <= SAME
+        if not near.any():  # neighbours along x are farther apart, and so are all others
+            return False
+        if (np.abs(order[step:][near] - order[:-step][near]) <= SAME).all(axis=1).any():
+            return True
+    return False
+
+
 # What makes a scene odd, the share of the scenes above which it is told, what to say, what to do.
 _RULES: tuple[tuple[Callable[[Seen], bool], float, str, str], ...] = (
     (lambda s: not s.finite, 0, "NaN or infinite points or boxes", "mend or remove these scenes"),
@@ -37,10 +54,28 @@ _RULES: tuple[tuple[Callable[[Seen], bool], float, str, str], ...] = (
         "scale points and boxes to metres",
     ),
     (
-        lambda s: bool((np.abs(s.boxes[:, 6]) > math.pi + 1e-4).any()),
+        lambda s: bool((np.abs(s.boxes[:, 6]) > 2 * math.pi + 1e-4).any()),
         0,
-        "a yaw beyond ±π (degrees?)",
+        "a yaw beyond a whole turn (degrees?)",
         "give yaw in radians from −π to π",
+    ),
+    (
+        lambda s: bool((s.boxes[:, 3:6] > LONGER * s.extents.max() + 1).any()),
+        0,
+        "a box much longer than the scene (another unit than the points'?)",
+        "correct the box, or scale all boxes to metres",
+    ),
+    (
+        lambda s: bool((s.boxes[:, 3:6].max(axis=1, initial=0) < TINY).any()),
+        0,
+        f"a box smaller than {100 * TINY:g} cm (another unit than the points'?)",
+        "remove or correct the box, or scale all boxes to metres",
+    ),
+    (
+        lambda s: repeated(s.boxes),
+        0,
+        "the same box twice",
+        "remove one of the two, for a detector can find only one",
     ),
     (
         lambda s: s.known > 0 and bool(s.colors[2].max() <= DARK) and not _one_color(s),
@@ -98,6 +133,10 @@ def suspicions(split: str, seen: list[Seen], rotated: bool) -> list[str]:
             say(odd, f"{sum(counts)} of {boxes} boxes {what}", remedy)
         elif most:
             say(most, f"most boxes {what}", remedy)
+    sunk = [s for s in seen if len(s.boxes) >= 2 and s.sunk.sum() > len(s.boxes) / 2]
+    if len(sunk) > len(seen) / 2:
+        what = "most boxes reach far below the points (centres of their bottom faces?)"
+        say(sunk, what, "give each box its geometric centre")
     # One real scene in ten looks so, because windows or cabinets share their upper edge.
     overturned = [s for s in seen if s.overturned]
     if len(overturned) > max(2, len(seen) / 2):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from sr3d.config import did_you_mean
 from sr3d.data.own.labels import Label
 from sr3d.errors import InputError
+from sr3d.files import read_text
 
 
 def parse_classes(text: str) -> tuple[str, ...]:
@@ -18,7 +20,7 @@ def parse_classes(text: str) -> tuple[str, ...]:
     """
     path = Path(text)
     if path.is_file():
-        parts = path.read_text(encoding="utf-8").splitlines()
+        parts = read_text(path).splitlines()
     elif text.endswith(".txt"):
         raise InputError(f"--classes {text}: no such file; write it, or name the classes a,b,c")
     else:
@@ -50,3 +52,11 @@ def classes_of(labels: Iterable[Label], told: Sequence[str], ignore: bool) -> tu
                 "--ignore-unknown to pass over such boxes"
             )
     return tuple(told)
+
+
+def similar_names(names: Iterable[str]) -> list[list[str]]:
+    """Groups of names that differ by case, blanks, hyphens or underscores alone."""
+    groups: dict[str, set[str]] = {}
+    for name in names:
+        groups.setdefault(re.sub(r"[\s_-]+", "", name).casefold(), set()).add(name)
+    return [sorted(group) for group in groups.values() if len(group) > 1]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from sr3d.checked import Checked
-from sr3d.data.own.labels import Label, label_of, label_of_corners, numbers, rotation
+from sr3d.data.own.labels import Label, label_of, label_of_corners, numbers, radians, rotation
 from sr3d.errors import InputError
 
 _BOXES = ("bbox_3d", "bbox3D", "bbox3d")
@@ -77,7 +77,7 @@ def _label(item: Checked, name: Checked) -> Label:
             raise box.wrong("centre, size and perhaps a yaw, 6 or 7 numbers (the order of more "
                             "angles differs between tools)")  # fmt: skip
         values = numbers(box, len(box.items()))
-        turn = float(values[6]) if len(values) == 7 else np.eye(3)
+        turn = float(radians(box, values[6])) if len(values) == 7 else np.eye(3)
         return label_of(name, values[:3], values[3:6], turn, box)
     if item.has("bbox3D_cam") and isinstance(item.get("bbox3D_cam").value, list):
         rows = item.get("bbox3D_cam")

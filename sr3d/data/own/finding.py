@@ -8,23 +8,34 @@ from pathlib import Path
 
 from sr3d.checked import Checked
 from sr3d.data.own.coco import is_coco, read_coco
-from sr3d.data.own.labelcloud import in_degrees, is_labelcloud, read_labelcloud
+from sr3d.data.own.labelcloud import in_degrees, is_labelcloud, read_labelcloud, said_degrees
 from sr3d.data.own.labels import Label
+from sr3d.data.own.openpcdet import read_openpcdet
 from sr3d.data.own.ours import is_ours, read_all_ours, read_ours
 from sr3d.data.own.supervisely import is_supervisely, read_supervisely
 from sr3d.data.own.sustech import is_sustech, read_sustech
+from sr3d.data.own.xtreme1 import is_xtreme1, read_xtreme1
 from sr3d.errors import InputError
-from sr3d.files import read_json
+from sr3d.files import read_json, read_text
 
 FORMATS = (
     "sr3d", "coco", "labelcloud", "labelcloud-degrees", "labelcloud-radians", "sustech",
-    "supervisely",
+    "supervisely", "xtreme1", "openpcdet",
 )  # fmt: skip
-"""What `--boxes` takes. Files of a format that is told are not looked at for another one."""
+"""What `--boxes` takes. A file is not searched for another format than the one that was given."""
 
 ALL_IN_ONE = "boxes.json"
-_PLACES = ("labels", "label", "ann")  # folders beside the scans' own, as annotation tools have them
+# Folders beside the scans' own, as annotation tools have them.
+_PLACES = ("labels", "label", "ann", "result")
+# What says that a JSON file beside a depth image describes its camera.
+_CAMERA = {
+    "fx", "fl_x", "K", "k", "intrinsics", "intrinsic_matrix", "camera_matrix", "depth_intrinsics",
+    "depth",
+}  # fmt: skip
+_TEXT_LISTS = ("train.txt", "val.txt", "classes.txt")
 _REMEDY = "docs/own_data.md shows every format"
+_FOLDER = "name their folder with --labels"
+_SLY = "in CVAT, export as 'Sly Point Cloud Format', which is read"
 
 
 @dataclass(frozen=True)
@@ -66,12 +77,15 @@ def find_labels(
         places = folder or raw
         raise InputError(
             f"{places}: no labels in it: neither {ALL_IN_ONE} nor, for example, "
-            f"{files[0].name} for {scans[0][1]}; name their folder with --labels; {_REMEDY}"
+            f"{files[0].name} for {scans[0][1]}; {_other_labels(places) or _FOLDER}; {_REMEDY}"
         )
     sound = [value for value in values.values() if not isinstance(value, InputError)]
-    # labelCloud writes degrees or radians, which only all files together tell.
+    # labelCloud writes degrees or radians: its list of classes says which, else all files together.
     clouds = [value for kind, value in sound if kind == "labelcloud"]
-    degrees = in_degrees(clouds) if clouds else told == "labelcloud-degrees"
+    degrees = told == "labelcloud-degrees"
+    if clouds:
+        said = said_degrees({path.parent for path in values})
+        degrees = in_degrees(clouds) if said is None else said
 
     def reader(path: Path) -> Callable[[str | None], list[Label]]:
         def read(unit: str | None) -> list[Label]:
@@ -97,9 +111,22 @@ def _value(path: Path) -> Checked:
     return Checked(read_json(path), f"{path}:")
 
 
+def _other_labels(folder: Path) -> str:
+    """What to do about labels of a kind that is not read."""
+    found = next(folder.rglob("tracklet_labels.xml"), None)
+    return f"{found} has KITTI's tracklets: {_SLY}" if found else ""
+
+
 def _attempt(path: Path, told: str | None) -> tuple[str, Checked] | InputError:
     """A file's format and content, or what is wrong with it, which may not matter."""
     try:
+        if path.suffix.lower() == ".txt":
+            return "openpcdet", Checked(read_text(path), str(path))
+        if not read_text(path).strip():
+            raise InputError(
+                f"{path}: is empty, so it says nothing of its scan; write "
+                '{"detections": []} into it if the scan has no box, else label the scan'
+            )
         value = _value(path)
         return told or _kind(value), value
     except InputError as error:
@@ -109,12 +136,15 @@ def _attempt(path: Path, told: str | None) -> tuple[str, Checked] | InputError:
 def _kind(value: Checked) -> str:
     for kind, test in (
         ("supervisely", is_supervisely),  # its files have `objects` too
+        ("xtreme1", is_xtreme1),  # and so may its files
         ("labelcloud", is_labelcloud),
         ("sustech", is_sustech),
         ("sr3d", is_ours),
     ):
         if test(value.value):
             return kind
+    if isinstance(value.value, dict) and {"items", "categories"} <= value.value.keys():
+        raise InputError(f"{value.where} is Datumaro's format, which is not read; {_SLY}")
     raise InputError(f"{value.where} no labels of a known format; {_REMEDY}")
 
 
@@ -126,6 +156,10 @@ def _read(value: Checked, kind: str, degrees: bool, unit: str | None) -> list[La
             return read_labelcloud(value, degrees)
         case "sustech":
             return read_sustech(value)
+        case "xtreme1":
+            return read_xtreme1(value)
+        case "openpcdet":
+            return read_openpcdet(value.value, value.where)
         case _:
             return read_supervisely(value)
 
@@ -223,6 +257,13 @@ def match_names(
     return found
 
 
+def is_label_place(name: Path) -> bool:
+    """Whether a file of the folder, by its path there, is a label or a list, and no scan."""
+    return name.suffix.lower() == ".txt" and (
+        name.parent.name in (*_PLACES, "ImageSets") or name.as_posix() in _TEXT_LISTS
+    )
+
+
 def _beside(raw: Path, scan: Path, name: Path, folder: Path | None) -> Path:
     """The label file of a scan; the likeliest place where there is none."""
     if folder is not None:
@@ -233,6 +274,8 @@ def _beside(raw: Path, scan: Path, name: Path, folder: Path | None) -> Path:
     # Named after the whole file first: beside a depth image, NAME.json may be its camera's.
     names = (f"{scan.name}.json", f"{scan.stem}.json")
     places = [place / file for place in folders for file in names]
+    # A text file beside a scan is a scan or a camera.
+    places += [place / f"{scan.stem}.txt" for place in folders if place != scan.parent]
     there = (path for path in places if path.is_file() and not _is_camera(scan, path))
     return next(there, places[0])
 
@@ -242,5 +285,4 @@ def _is_camera(scan: Path, path: Path) -> bool:
     if scan.suffix.lower() != ".png":
         return False
     value = read_json(path)
-    return isinstance(value, dict) and bool({"fx", "K", "intrinsics", "intrinsic_matrix",
-                                             "camera_matrix"} & value.keys())  # fmt: skip
+    return isinstance(value, dict) and bool(_CAMERA & value.keys())

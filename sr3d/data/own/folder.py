@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from sr3d.data.loader import generator_for
-from sr3d.data.own.classes import classes_of
-from sr3d.data.own.finding import LabelledScan, find_labels
+from sr3d.data.own.classes import classes_of, similar_names
+from sr3d.data.own.finding import LabelledScan, find_labels, is_label_place
 from sr3d.data.own.labels import Label
 from sr3d.data.own.splits import split_scans
 from sr3d.data.prepared import MANIFEST, Manifest, PreparedWriter, read_manifest
@@ -35,6 +35,7 @@ from sr3d.errors import InputError
 from sr3d.geometry.boxes import Boxes
 
 OWN = "own"
+_TINY, _LONGER = 0.01, 1.5  # metres, and times the extent of the scan: sizes of no object
 _BEYOND = 0.5  # metres that the centre of a box may lie outside its scan
 _REMEDY = "label them (a file without boxes is fine), or leave them out with --keep-going"
 
@@ -104,6 +105,12 @@ def prepare_folder(
         f"split: {decided}",
     ):
         _log.info("%s", fact)
+    for group in similar_names({label.written for label in every}):
+        _log.warning(
+            "the classes %s are probably one; spell it alike in the labels, or choose with "
+            "--classes and --ignore-unknown",
+            " and ".join(f"'{name}'" for name in group),
+        )
     notes = _Notes()
     read = partial(_read, _Set(unit, classes, rotated), told, reading, notes)
     sources = [
@@ -149,7 +156,7 @@ def _choose(
     """The scans in the order of their splits, the format of labels, and what decided the splits."""
     if not raw.is_dir():
         raise InputError(f"{raw}: no such folder; --raw names the one with the scans")
-    scans = find_scans([raw])
+    scans = [scan for scan in find_scans([raw]) if not is_label_place(scan[1])]
     ids = _ids(scans)
     labelled, form = find_labels(raw, scans, told.boxes, told.labels)
     own = dict(zip(ids, labelled, strict=True))
@@ -168,18 +175,22 @@ class _Notes:
     def __init__(self) -> None:
         self.ups: list[str] = []
         self.outside: list[str] = []
+        self.sizes: list[str] = []
 
     def tell(self) -> None:
         for up, count in Counter(self.ups).most_common():
             _log.info("up: %s in %d scans", up, count)
-        if self.outside:
-            names = ", ".join(sorted(self.outside)[:5]) + (", …" if len(self.outside) > 5 else "")
-            _log.warning(
-                "more than half of the boxes lie outside the points of %d scans (%s): look at them "
-                "with `sr3d inspect data --pictures`; see --up and --unit",
-                len(self.outside),
-                names,
-            )
+        for what, scans in (
+            ("more than half of the boxes lie outside the points", self.outside),
+            ("boxes are smaller than 1 cm or much longer than the scan", self.sizes),
+        ):
+            if scans:
+                names = ", ".join(sorted(scans)[:5]) + (", …" if len(scans) > 5 else "")
+                _log.warning(
+                    "%s in %d scans (%s): look at them with `sr3d inspect data --pictures`; boxes "
+                    "must be in the frame and the unit of their scan, see --up and --unit",
+                    what, len(scans), names,
+                )  # fmt: skip
 
 
 def _read(
@@ -217,6 +228,9 @@ def _read(
     centers = scene.boxes.centers
     if 2 * int(((centers < low) | (centers > high)).any(dim=1).sum()) > len(boxes):
         notes.outside.append(one.id)
+    longest, extent = scene.boxes.sizes.amax(dim=1), float((high - low).max())
+    if bool(((longest < _TINY) | (longest > _LONGER * extent)).any()):
+        notes.sizes.append(one.id)
     if told.points and told.points < len(scene):
         seed = int.from_bytes(hashlib.sha256(one.id.encode()).digest()[:4])
         return sample_points(scene, told.points, generator_for(seed), "never")

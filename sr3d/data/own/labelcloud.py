@@ -8,14 +8,15 @@
 As its code has it (ch-sa/labelCloud, `io/labels/centroid.py`, `io/labels/vertices.py`,
 `model/bbox.py`, `utils/math3d.py`): length, width and height are along x, y and z of the box; the
 rotation is Rz · Ry · Rx; vertex 0 is the lower corner, 3, 1 and 4 are its neighbours along x, y and
-z. Rotations are degrees from 0 to 360 in `centroid_abs` and radians from −π to π in `centroid_rel`,
-and nothing in a file says which it is.
+z. Rotations are degrees from 0 to 360 in `centroid_abs` and radians from −π to π in `centroid_rel`.
+No label file says which it is; `_classes.json`, which newer versions write beside them, does.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -30,8 +31,11 @@ from sr3d.data.own.labels import (
     numbers,
 )
 from sr3d.errors import InputError
+from sr3d.files import read_json
 
 _CORNERS = (0, 3, 1, 4)
+_CLASSES = "_classes.json"
+_FORMATS = {"centroid_abs": True, "centroid_rel": False}
 
 
 def is_labelcloud(value: object) -> bool:
@@ -46,6 +50,26 @@ def read_labelcloud(value: Checked, degrees: bool) -> list[Label]:
         InputError: names the field.
     """
     return [_label(item, degrees) for item in value.get("objects").items()]
+
+
+def said_degrees(folders: Iterable[Path]) -> bool | None:
+    """Whether rotations are degrees, as `_classes.json` in a folder of labels says; None without.
+
+    Raises:
+        InputError: the folders contradict one another.
+    """
+    found = {}
+    for path in sorted(folder / _CLASSES for folder in folders):
+        if path.is_file():
+            value = read_json(path)
+            name = value.get("format") if isinstance(value, dict) else None
+            if name in _FORMATS:
+                found[_FORMATS[name]] = path
+    if len(found) > 1:
+        raise InputError(
+            f"{found[True]} says degrees and {found[False]} radians; prepare the folders one by one"
+        )
+    return next(iter(found), None)
 
 
 def in_degrees(files: Sequence[Checked]) -> bool:

@@ -16,6 +16,7 @@ from sr3d.errors import InputError
 Array = npt.NDArray[Any]
 
 _LEAN = math.radians(1.0)  # of a box that counts as upright
+_TURN = 2 * math.pi + 1e-3
 _EVEN = 1e-3  # radians between an edge and an axis that are parallel
 _FLAT = 0.01  # cosine between edges that are perpendicular; and of a size, what a corner may be off
 
@@ -26,7 +27,8 @@ class Label:
 
     name: its class. center: (3,). size: (3,), full lengths along its own axes. turn: these axes, as
     the columns of (3, 3); or a yaw in radians about the scan's up-axis, counter-clockwise seen from
-    above. where: the file and the field that it is from.
+    above. where: the file and the field that it is from. written: its class as the file spells it,
+    with blanks.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Label:
     size: Array
     turn: Array | float
     where: str
+    written: str = ""
 
     def placed(self, frame: Frame, *, upright: bool = False, aligned: bool = False) -> Array:
         """(7,) centre, size and yaw in upright metres; a quarter turn is no yaw but another size.
@@ -115,7 +118,7 @@ def label_of(
     if not (size > 0).all():
         shown = " × ".join(f"{edge:g}" for edge in size)
         raise InputError(f"{whole.where}: the box has no extent ({shown}); remove it or mend it")
-    return Label(text, center, size, turn, whole.where)
+    return Label(text, center, size, turn, whole.where, str(name.value))
 
 
 def label_of_corners(
@@ -137,6 +140,21 @@ def label_of_corners(
     ):
         raise InputError(f"{whole.where}: its corners are no cuboid's, in their order; mend it")
     return label_of(name, center, size, axes, whole)
+
+
+def radians(value: Checked, angles: Array | float) -> Array | float:
+    """The angles of a field, which are radians.
+
+    Raises:
+        InputError: one is more than a whole turn, as degrees are.
+    """
+    most = float(np.abs(angles).max())
+    if most > _TURN:
+        raise InputError(
+            f"{value.where}: {most:g} radians are more than a whole turn, so these seem to be "
+            "degrees; write radians (degrees times 0.0174533)"
+        )
+    return angles
 
 
 def numbers(value: Checked, count: int) -> Array:

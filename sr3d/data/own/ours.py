@@ -14,7 +14,16 @@ content of such a file.
 from __future__ import annotations
 
 from sr3d.checked import Checked
-from sr3d.data.own.labels import Array, Label, label_of, number, numbers, rotation, yaw_axes
+from sr3d.data.own.labels import (
+    Array,
+    Label,
+    label_of,
+    number,
+    numbers,
+    radians,
+    rotation,
+    yaw_axes,
+)
 from sr3d.data.scans.frame import UNITS
 from sr3d.errors import InputError
 
@@ -57,7 +66,7 @@ def _label(value: Checked, upright: Array | None) -> Label:
     """upright: the rotation of the frame that a yaw is told in, if it is."""
     turn: Array | float = 0.0
     if value.has("yaw"):
-        turn = number(value.get("yaw"))
+        turn = float(radians(value.get("yaw"), number(value.get("yaw"))))
         turn = turn if upright is None else upright.T @ yaw_axes(turn)
     elif value.has("rotation"):
         turn = rotation(value.get("rotation"))

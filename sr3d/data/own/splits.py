@@ -8,9 +8,11 @@ from pathlib import Path
 
 from sr3d.data.own.finding import match_names
 from sr3d.errors import InputError
+from sr3d.files import read_text
 
 SHARE = 0.2
 _LISTS = ("train", "val")
+_FOLDER = "ImageSets"  # of KITTI, OpenPCDet and mmdetection3d
 
 
 def split_scans(
@@ -19,13 +21,16 @@ def split_scans(
     """Ids of each split, and what decided.
 
     scans: id to name in the folder. share: of val, by the names' hash; by default as `train.txt`
-    and `val.txt` in the folder say, else 0.2.
+    and `val.txt` in the folder, or in `ImageSets` there, say; else 0.2.
 
     Raises:
         InputError: lists and a share, one list alone, a list that names something else, or a share
             outside 0 to 1.
     """
-    lists = {split: raw / f"{split}.txt" for split in _LISTS}
+    folder = raw
+    if not any((raw / f"{split}.txt").is_file() for split in _LISTS):
+        folder = raw / _FOLDER
+    lists = {split: folder / f"{split}.txt" for split in _LISTS}
     there = [split for split in _LISTS if lists[split].is_file()]
     if not there:
         return _by_hash(scans, SHARE if share is None else share)
@@ -44,7 +49,7 @@ def split_scans(
 
 
 def _listed(path: Path, scans: Mapping[str, Path]) -> list[str]:
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = read_text(path).splitlines()
     words = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     ids = {name: scan for scan, name in scans.items()}
     return [ids[name] for name in match_names(words, list(scans.values()), str(path))]

@@ -7,14 +7,19 @@
 As its documentation and its SDK have it (docs.supervisely.com, "Pointclouds"; `geometry/cuboid_3d`,
 `pointcloud_annotation`): the position is the centre, dimensions are full sizes along the box's own
 axes, rotations are radians. In which order turns about several axes apply is not documented, so
-only turns about z are read. Figures of other kinds are passed over.
+only turns about z are read. Turns about x and y that are no more than rounding count as none.
+Figures of other kinds are passed over.
 """
 
 from __future__ import annotations
 
+import numpy as np
+
 from sr3d.checked import Checked
-from sr3d.data.own.labels import Label, euler_axes, label_of, named_numbers
+from sr3d.data.own.labels import Label, euler_axes, label_of, named_numbers, radians
 from sr3d.errors import InputError
+
+_ROUNDING = 1e-4  # radians; turns as small may be applied in any order
 
 
 def is_supervisely(value: object) -> bool:
@@ -44,8 +49,9 @@ def _label(figure: Checked, names: dict[str, Checked]) -> Label:
         named_numbers(geometry.get(name), "x", "y", "z")
         for name in ("position", "dimensions", "rotation")
     )
-    if angles[:2].any():
+    radians(geometry.get("rotation"), angles)
+    if (np.abs(angles[:2]) > _ROUNDING).any():
         raise geometry.get("rotation").wrong(
-            "turns about z alone (the order of more is undocumented)"
+            "turns about z alone (the order of turns about several axes is undocumented)"
         )
     return label_of(names[key.text()], center, size, euler_axes(angles, "xyz"), figure)

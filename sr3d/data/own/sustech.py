@@ -11,7 +11,7 @@ radians, Rx · Ry · Rz, as three.js' order XYZ.
 from __future__ import annotations
 
 from sr3d.checked import Checked
-from sr3d.data.own.labels import Label, euler_axes, label_of, named_numbers
+from sr3d.data.own.labels import Label, euler_axes, label_of, named_numbers, radians
 
 
 def is_sustech(value: object) -> bool:
@@ -33,4 +33,5 @@ def _label(item: Checked) -> Label:
     center, size, angles = (
         named_numbers(psr.get(name), "x", "y", "z") for name in ("position", "scale", "rotation")
     )
+    radians(psr.get("rotation"), angles)
     return label_of(item.get("obj_type"), center, size, euler_axes(angles, "xyz"), item)

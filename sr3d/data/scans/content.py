@@ -59,8 +59,9 @@ def vertex_paint(faces: Array, colors: Array) -> Paint:
 class Content:
     """Everything in one file. up: the axis that its format prescribes or that is usual.
 
-    sure: the format leaves no doubt about up. unit: where the format fixes it. color_range: what
-    the type of the colours says they range over, `0-255`, …; None where the values must tell.
+    sure: the format leaves no doubt about up, for the reason `why_up`. unit: where the format or
+    the file fixes it, for the reason `why_unit`. color_range: what the type of the colours says
+    they range over, `0-255`, …; None where the values must tell.
     """
 
     parts: list[Cloud | Mesh]
@@ -69,6 +70,8 @@ class Content:
     unit: str | None = None
     color_range: str | None = None
     facts: list[Fact] = field(default_factory=list)
+    why_up: str = "of a level camera; --up tells its tilt"
+    why_unit: str = "of this kind of file"
 
 
 def range_of_type(dtype: np.dtype) -> str | None:

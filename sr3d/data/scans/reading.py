@@ -34,7 +34,7 @@ class Reading:
     colors: str | None = None
     columns: int | None = None
     intrinsics: tuple[float, float, float, float] | None = None
-    depth_scale: float = 1000.0
+    depth_scale: float | None = None
     density: float = DENSITY
 
     def __post_init__(self) -> None:
@@ -109,14 +109,18 @@ def _content(path: Path, told: Reading) -> Content:
                 from sr3d.data.scans.arrays import read_bin
 
                 return read_bin(path, told.columns)
-            case ".obj" | ".gltf" | ".glb":
-                from sr3d.data.scans.meshes import read_mesh_file
+            case ".obj":
+                from sr3d.data.scans.obj import read_obj
 
-                return read_mesh_file(path)
+                return read_obj(path)
+            case ".gltf" | ".glb":
+                from sr3d.data.scans.gltf import read_gltf
+
+                return read_gltf(path)
             case ".las" | ".laz":
                 from sr3d.data.scans.las import read_las
 
-                return read_las(path)
+                return read_las(path, told.colors, told.unit)
             case ".png":
                 from sr3d.data.scans.depth import read_depth_image
 
@@ -143,7 +147,7 @@ def _up(content: Content, points: Array, told: Reading) -> Fact:
     if told.up is not None:
         return Fact("up", told.up, "as told")
     if content.sure:
-        return Fact("up", content.up, "of a level camera; --up tells its tilt")
+        return Fact("up", content.up, content.why_up)
     return find_up(points, content.up)
 
 
@@ -151,5 +155,5 @@ def _unit(content: Content, points: Array, told: Reading, up: str) -> Fact:
     if told.unit is not None:
         return Fact("unit", told.unit, "as told")
     if content.unit is not None:
-        return Fact("unit", content.unit, "of this kind of file")
+        return Fact("unit", content.unit, content.why_unit)
     return find_unit(points, up)

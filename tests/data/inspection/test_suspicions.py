@@ -9,12 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from sr3d.data.inspection import BoxPlace, describe, inspect
-from sr3d.data.prepared import read_manifest
+from sr3d.data.inspection.suspicions import repeated
+from sr3d.data.prepared import PreparedDataset, PreparedWriter, read_manifest
 from sr3d.data.prepared.manifest import write_manifest
 from sr3d.data.scene import Scene
 from sr3d.files import sha256
+from sr3d.geometry.boxes import Boxes
 from tests.data.inspection.making import (
     STANDING,
     in_degrees,
@@ -45,7 +48,24 @@ def test_nothing_is_suspicious_in_one_room_alone(rooms: Path) -> None:
 
 # ---------------------------------------------------------------- what is wrong
 
+
+def at_the_bottom(scene: Scene) -> Scene:
+    boxes = scene.boxes.tensor.clone()
+    boxes[:, 2] -= boxes[:, 5] / 2
+    return replace(scene, boxes=Boxes(boxes))
+
+
+def with_sizes(box: int, size: float) -> Callable[[Scene], Scene]:
+    def change(scene: Scene) -> Scene:
+        boxes = scene.boxes.tensor.clone()
+        boxes[box, 3:6] = size
+        return replace(scene, boxes=Boxes(boxes))
+
+    return change
+
+
 UP = "looks like the up axis"
+NEARLY = torch.tensor([1e-4] * 6 + [0.0])
 SPOILED: dict[str, tuple[Callable[[Scene], Scene], str]] = {
     "x up": (swapped((2, 1, 0)), f"x {UP}"),
     "y up": (swapped((0, 2, 1)), f"y {UP}"),
@@ -59,11 +79,17 @@ SPOILED: dict[str, tuple[Callable[[Scene], Scene], str]] = {
 ALIGNED: dict[str, tuple[Callable[[Scene], Scene], str]] = {
     "no boxes": (lambda s: replace(s, boxes=s.boxes[:0], labels=s.labels[:0]), "no box in"),
     "other frame": (shifted(9.0, 0.0), "with their centre more than 0.5 m outside"),
+    "twice": (lambda s: replace(
+        s, boxes=Boxes(torch.cat([s.boxes.tensor, s.boxes.tensor[:1] + NEARLY])),
+        labels=torch.cat([s.labels, 1 - s.labels[:1].clamp(max=1)])), "the same box twice"),
+    "a kilometre": (with_sizes(0, 1000.0), "a box much longer than the scene"),
+    "a millimetre": (with_sizes(0, 0.001), "a box smaller than 1 cm"),
+    "centres of bottoms": (at_the_bottom, "most boxes reach far below the points"),
     "a little off": (shifted(0.0, 0.9), "boxes without a point inside"),
 }  # fmt: skip
 ROTATED: dict[str, tuple[Callable[[Scene], Scene], str]] = {
     "no yaw": (lambda s: replace(s, boxes=s.boxes.enclosing()), "every yaw is 0"),
-    "degrees": (in_degrees, "a yaw beyond ±π (degrees?)"),
+    "degrees": (in_degrees, "a yaw beyond a whole turn (degrees?)"),
 }  # fmt: skip
 
 
@@ -197,3 +223,27 @@ def test_boxes_that_the_writer_would_refuse(small: Path, tmp_path: Path) -> None
     told = " ".join(val.suspicions)
     assert "NaN or infinite" in told
     assert "boxes with a yaw though the data set has none in 1 of 1 scenes (c)" in told
+
+
+def test_classes_that_differ_by_case_are_suspicious(rooms: Path, tmp_path: Path) -> None:
+    old = read_manifest(rooms)
+    names = [*old.classes[:-2], "Night Stand", "night_stand"]
+    writer = PreparedWriter(tmp_path, "own", names, old.rotated, old.source)
+    for split in old.splits:
+        for scene in PreparedDataset(rooms, split):
+            writer.add(split, scene)
+    writer.finish()
+    found = inspect(tmp_path)
+    assert found.like_classes == (("Night Stand", "night_stand"),)
+    assert len(found.suspicions) == 1
+    assert inspect(rooms).like_classes == ()
+
+
+def test_repeated_boxes_by_brute_force() -> None:
+    draw = np.random.default_rng(0)
+    for _ in range(200):
+        # On a grid, so that some differ in one number alone.
+        boxes = draw.integers(0, 3, (draw.integers(0, 30), 7)).astype(float)
+        boxes += draw.uniform(-2e-4, 2e-4, boxes.shape)
+        slow = any((abs(a - b) < 1e-3).all() for i, a in enumerate(boxes) for b in boxes[i + 1 :])
+        assert repeated(boxes) == slow

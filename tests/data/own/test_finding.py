@@ -35,6 +35,18 @@ def found(
     return find_labels(raw, find_scans([raw]), told, folder)
 
 
+XTREME1 = [
+    {
+        "version": "1.0", "dataId": 1, "sourceName": "Ground Truth",
+        "objects": [
+            {"id": "a", "type": "3D_BOX", "className": "lamp", "contour": {
+                name: {"x": 1, "y": 1, "z": 1} for name in ("center3D", "size3D", "rotation3D")}},
+            {"id": "b", "type": "2D_RECT", "className": "lamp", "contour": {"points": []}},
+        ],
+    }
+]  # fmt: skip
+
+
 def write(path: Path, value: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value))
@@ -47,6 +59,8 @@ def write(path: Path, value: Any) -> None:
         ("labelcloud-degrees", {"folder": "x", "objects": [LABELCLOUD]}),
         ("sustech", SUSTECH),
         ("supervisely", SUPERVISELY),
+        ("xtreme1", XTREME1),
+        ("xtreme1", XTREME1[0]),
     ],
 )
 def test_the_format_is_found_by_the_content(tmp_path: Path, form: str, content: Any) -> None:

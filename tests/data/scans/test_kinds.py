@@ -125,7 +125,8 @@ def test_a_mesh_has_its_texture(tmp_path: Path, kind: str) -> None:
     picture[:, :4, 0], picture[:, 4:, 2] = 255, 255
     corners = np.array([[0, 0, 0], [4, 0, 0], [4, 0, 3], [0, 0, 3]], dtype=float)
     places = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], dtype=float) * 0.98 + 0.01
-    visual = trimesh.visual.TextureVisuals(uv=places, image=Image.fromarray(picture))
+    material = trimesh.visual.material.PBRMaterial(baseColorTexture=Image.fromarray(picture))
+    visual = trimesh.visual.TextureVisuals(uv=places, material=material)
     wall = trimesh.Trimesh(corners, [[0, 1, 2], [0, 2, 3]], visual=visual, process=False)
     wall.export(tmp_path / f"wall{kind}")
     scan = read_scan(tmp_path / f"wall{kind}", Reading(up="z"))

@@ -144,7 +144,8 @@ def test_metric_and_files_agree(tmp_path: Path) -> None:
     assert found["sr3d/table_AP50"] == pytest.approx(100)
     assert found["sr3d/AP25"] == pytest.approx(62.5)
     files = [tmp_path / name for name in ("ground_truth.npz", "detections.npz")]
-    assert evaluate_files(files[0], files[1], "synthetic")["AP25"] == pytest.approx(62.5)
+    scored = evaluate_files(files[0], [files[1]], "synthetic").files[0].result
+    assert scored["AP25"] == pytest.approx(62.5)
     with np.load(files[0]) as truth:
         assert truth["scenes"].tolist() == ["a", "b", "c"]
 

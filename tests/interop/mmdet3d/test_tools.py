@@ -71,9 +71,8 @@ def train_and_test(folder: Path, config: str, dataset: str, epochs: int, *option
     boxes = "test_evaluator.1.out=boxes"
     tested = tool("test", folder, file, checkpoint, "--cfg-options", boxes, *options)
     (printed,) = [row for row in tested["rows"] if "mAP_0.25" in row]
-    scored = evaluate_files(
-        folder / "boxes" / "ground_truth.npz", folder / "boxes" / "detections.npz", dataset
-    )
+    truth, found = (folder / "boxes" / name for name in ("ground_truth.npz", "detections.npz"))
+    scored = evaluate_files(truth, [found], dataset).files[0].result
     assert scored["AP25"] > 0
     for ours, theirs in (("AP25", "0.25"), ("AP50", "0.50")):
         by_class = {label: values[ours] for label, values in scored["per_class"].items()}

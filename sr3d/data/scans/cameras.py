@@ -1,0 +1,236 @@
+"""The intrinsics of a depth camera, as cameras, phones and data sets write them.
+
+Read are JSON, YAML and text: Open3D, RealSense, Azure Kinect, ROS `camera_info`, OpenCV, nerfstudio
+and Polycam, Record3D, ARKitScenes' `.pincam`, Matterport3D, ScanNet's matrices and its `_info.txt`,
+SUN RGB-D, TUM.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from sr3d.errors import InputError
+from sr3d.files import read_text
+
+_OFF = 0.25  # of a side, that a principal point lies off the middle
+_SKEW = 1e-3  # of the focal length
+_SAME_SHAPE = 0.01  # by which the sides of two images may differ in ratio
+# Parts of a file that hold the intrinsics; of several cameras the depth camera's comes first.
+_DEPTH_PARTS = ("depth_intrinsics", "depthIntrinsics", "depth_camera", "depthCamera", "depth")
+_PARTS = (
+    "intrinsics", "intrinsic", "camera_intrinsics", "cameraIntrinsics", "camera", "parameters",
+    "calibration",
+)  # fmt: skip
+_FOCAL = (("fx", "fy"), ("fl_x", "fl_y"), ("focal_x", "focal_y"), ("fx_depth", "fy_depth"))
+_MIDDLE = (("cx", "cy"), ("ppx", "ppy"), ("mx_depth", "my_depth"), ("px", "py"))
+_MATRICES = (
+    "K", "k", "intrinsic_matrix", "intrinsicMatrix", "intrinsics_matrix", "camera_matrix",
+    "cameraMatrix", "intrinsics", "intrinsic", "matrix", "m_calibrationDepthIntrinsic",
+    "calibrationDepthIntrinsic", "depth_intrinsic",
+)  # fmt: skip
+_SIZES = (
+    ("width", "height"), ("w", "h"), ("image_width", "image_height"), ("imageWidth", "imageHeight"),
+    ("depthWidth", "depthHeight"), ("m_depthWidth", "m_depthHeight"),
+)  # fmt: skip
+_PAIRS = ("resolution", "image_size", "imageSize", "size")
+_SCALES = ("depth_scale", "depthScale", "depth_unit_scale_factor", "m_depthShift", "depthShift")
+_DISTORTIONS = (
+    "distortion_coefficients", "distortion", "coeffs", "dist_coeffs", "distCoeffs", "D", "d",
+    "distortion_params",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera. fx, fy, cx, cy: pixels of an image of width x height, which are None where
+    that is not said. depth_scale: pixel values of a metre, None likewise. distorted: whether its
+    lens has a distortion.
+    """
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    width: float | None = None
+    height: float | None = None
+    depth_scale: float | None = None
+    distorted: bool = False
+
+    def of_size(self, width: int, height: int, where: str, told: bool) -> Camera:
+        """The same camera's intrinsics for an image of another resolution.
+
+        where: the source. told: whether a person gave them for this very image.
+
+        Raises:
+            InputError: the image has another shape than the camera's, or the camera does not say
+                the size of its image and its principal point is far from the middle of this one.
+        """
+        if self.width is None or self.height is None:
+            off = max(abs(self.cx / width - 0.5), abs(self.cy / height - 0.5))
+            if off < (0.5 if told else _OFF):
+                return self
+            raise InputError(
+                f"{where}: the principal point ({self.cx:g}, {self.cy:g}) is far from the middle "
+                f"of the depth image of {width} x {height}, so these seem to be the intrinsics of "
+                "another image; give those of the depth image with --intrinsics FX FY CX CY"
+            )
+        across, down = width / self.width, height / self.height
+        if not math.isclose(across, down, rel_tol=_SAME_SHAPE):
+            turned = math.isclose(width / self.height, height / self.width, rel_tol=_SAME_SHAPE)
+            raise InputError(
+                f"{where}: these are the intrinsics of an image of {self.width:g} x "
+                f"{self.height:g}, and the depth image has {width} x {height}, which "
+                f"{'lies on its side' if turned else 'is no scaled one'}; give those of the depth "
+                "image with --intrinsics FX FY CX CY"
+            )
+        return replace(
+            self, fx=self.fx * across, fy=self.fy * down, cx=self.cx * across, cy=self.cy * down,
+            width=width, height=height,
+        )  # fmt: skip
+
+
+def read_camera(path: Path) -> Camera:
+    """The depth camera of a file.
+
+    Raises:
+        InputError: the file has no intrinsics that are known here.
+    """
+    text = read_text(path)
+    try:
+        found = _from_values(_parsed(text, path.suffix.lower()))
+    except (KeyError, TypeError, ValueError, IndexError, yaml.YAMLError):
+        found = None
+    if found is None or not np.isfinite([found.fx, found.fy, found.cx, found.cy]).all():
+        raise InputError(
+            f"{path}: expected fx, fy, cx, cy or a 3 × 3 matrix of intrinsics; correct the file or "
+            "give --intrinsics FX FY CX CY"
+        )
+    if not (found.fx > 0 and found.fy > 0):
+        raise InputError(f"{path}: fx and fy must be above 0, got {found.fx:g} and {found.fy:g}")
+    return found
+
+
+def _parsed(text: str, kind: str) -> Any:
+    """What the file holds: a mapping, or a list of numbers."""
+    if text.lstrip().startswith("{") or kind == ".json":
+        return json.loads(text)
+    if kind in (".yaml", ".yml"):
+        # OpenCV's YAML has a header and tags that are its own.
+        plain = re.sub(r"^%YAML[: ].*\n", "", text).replace("!!opencv-matrix", "")
+        return yaml.safe_load(plain)
+    pairs = re.findall(r"^\s*([A-Za-z_]\w*)\s*[=:]\s*(.+?)\s*$", text, re.MULTILINE)
+    if pairs:
+        return {name: _number_or_list(value) for name, value in pairs}
+    return [float(word) for word in re.sub(r"[\[\](),;]", " ", text).split()]
+
+
+def _number_or_list(text: str) -> Any:
+    words = re.sub(r"[\[\](),;]", " ", text).split()
+    try:
+        numbers = [float(word) for word in words]
+    except ValueError:
+        return text
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def _from_values(value: Any) -> Camera | None:
+    if not isinstance(value, Mapping):
+        return _from_numbers(np.asarray(value, dtype=np.float64))
+    found = _inside(value, _DEPTH_PARTS) or _named(value) or _matrix(value)
+    found = found or _inside(value, _PARTS)
+    if found is None:
+        return None
+    size = _size(value)
+    scale = next((value[name] for name in _SCALES if name in value), None)
+    bent = next((value[name] for name in _DISTORTIONS if name in value), 0)
+    bent = bent.get("data", 0) if isinstance(bent, Mapping) else bent
+    return replace(
+        found,
+        width=found.width or size[0],
+        height=found.height or size[1],
+        depth_scale=found.depth_scale or _values_of_metre(scale),
+        distorted=found.distorted or _is_bent(bent),
+    )
+
+
+def _inside(value: Mapping[str, Any], names: tuple[str, ...]) -> Camera | None:
+    parts = (value[name] for name in names if isinstance(value.get(name), Mapping))
+    return next((camera for part in parts if (camera := _from_values(part))), None)
+
+
+def _named(value: Mapping[str, Any]) -> Camera | None:
+    focal = next((pair for pair in _FOCAL if set(pair) <= value.keys()), None)
+    middle = next((pair for pair in _MIDDLE if set(pair) <= value.keys()), None)
+    if focal is None or middle is None:
+        return None
+    fx, fy, cx, cy = (float(value[name]) for name in (*focal, *middle))
+    return Camera(fx, fy, cx, cy)
+
+
+def _matrix(value: Mapping[str, Any]) -> Camera | None:
+    for name in _MATRICES:
+        numbers = value.get(name)
+        if isinstance(numbers, Mapping):
+            numbers = numbers.get("data")
+        if isinstance(numbers, list):
+            return _from_numbers(np.asarray(numbers, dtype=np.float64))
+    return None
+
+
+def _from_numbers(numbers: np.ndarray) -> Camera | None:
+    """fx, fy, cx, cy; with width and height before them, as ARKitScenes and Matterport3D have it;
+    or a matrix of 3 × 3, 3 × 4 or 4 × 4, by rows or, as Apple and Open3D have it, by columns.
+    """
+    flat = numbers.ravel()
+    match flat.size:
+        case 4:
+            return Camera(*flat.tolist())
+        case 6 | 11:
+            width, height, fx, fy, cx, cy = flat[:6].tolist()
+            return Camera(fx, fy, cx, cy, width, height, distorted=_is_bent(flat[6:]))
+        case 9:
+            matrix = flat.reshape(3, 3)
+        case 12:
+            matrix = flat.reshape(3, 4)[:, :3]
+        case 16:
+            matrix = flat.reshape(4, 4)[:3, :3]
+        case _:
+            return None
+    if matrix[0, 2] == 0 and matrix[2, 0] != 0:
+        matrix = matrix.T
+    skewed = abs(matrix[0, 1]) > _SKEW * abs(matrix[0, 0])
+    if matrix[2, 2] != 1 or matrix[1, 0] or matrix[2, :2].any() or skewed:
+        return None
+    return Camera(matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2])
+
+
+def _size(value: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    if pair := next((pair for pair in _SIZES if set(pair) <= value.keys()), None):
+        return float(value[pair[0]]), float(value[pair[1]])
+    for name in _PAIRS:
+        if isinstance(value.get(name), list) and len(value[name]) == 2:
+            return float(value[name][0]), float(value[name][1])
+    return None, None
+
+
+def _values_of_metre(scale: Any) -> float | None:
+    """Tools say the metres of a value (0.001) or the values of a metre (1000)."""
+    if scale is None or not float(scale) > 0 or float(scale) == 1:
+        return None
+    return float(scale) if float(scale) > 1 else 1 / float(scale)
+
+
+def _is_bent(coefficients: Any) -> bool:
+    try:
+        return bool(np.asarray(coefficients, dtype=np.float64).any())
+    except (TypeError, ValueError):
+        return False

@@ -1,0 +1,130 @@
+"""Texture images, and the colours that they give to places on a mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from sr3d.data.scans.content import Array, Fact, Paint
+from sr3d.files import LFS_REMEDY, is_lfs_pointer
+
+PLAIN = "its materials have plain colours, which no scanner measured"
+"""Why a mesh has no colours that has those of its materials."""
+
+Wrap = Callable[[Array], Array]
+
+
+def repeat(places: Array) -> Array:
+    """Texture coordinates brought into [0, 1) as a repeated image has them."""
+    return places % 1.0
+
+
+def clamp(places: Array) -> Array:
+    """Texture coordinates brought into [0, 1] as an image with stretched edges has them."""
+    return places.clip(0.0, 1.0)
+
+
+def mirror(places: Array) -> Array:
+    """Texture coordinates brought into [0, 1] as an image that is mirrored in turn has them."""
+    return 1.0 - abs(places % 2.0 - 1.0)
+
+
+def open_texture(source: Any) -> Array:
+    """(H, W, 3) uint8 pixels of an image file or of a binary stream.
+
+    Raises:
+        ValueError: the image is of a kind that is not read, or it is damaged.
+    """
+    try:
+        with Image.open(source) as image:
+            if image.mode.startswith("I"):  # grey of 16 bits, which `convert` would cut to 8
+                grey = (np.asarray(image) / 257).clip(0, 255).astype(np.uint8)
+                return np.repeat(grey[..., None], 3, axis=2)
+            return np.asarray(image.convert("RGB"))
+    except UnidentifiedImageError:
+        pointer = isinstance(source, Path) and is_lfs_pointer(source.read_bytes()[:64])
+        reason = "is no image that is read here; save it as PNG or JPEG"
+        raise ValueError(LFS_REMEDY if pointer else reason) from None
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"cannot be read ({error}); save it as PNG or JPEG") from None
+
+
+def find_texture(folder: Path, name: str) -> Path | None:
+    """The image that a mesh file names, which may be a path of another machine or system.
+
+    The file is looked for under the whole path below `folder`, then by its name alone in `folder`
+    and its direct subfolders. Upper and lower case count as the same where nothing fits exactly.
+    """
+    bare = PureWindowsPath(name).name  # takes both kinds of slashes
+    whole = folder / PurePosixPath(name.replace("\\", "/"))
+    if whole.is_file():
+        return whole
+    folders = [folder, *(place for place in _inside(folder) if place.is_dir())]
+    exact = [place / bare for place in folders if (place / bare).is_file()]
+    if exact:
+        return exact[0]
+    files = (file for place in folders for file in _inside(place) if file.is_file())
+    return next((file for file in files if file.name.lower() == bare.lower()), None)
+
+
+def _inside(folder: Path) -> list[Path]:
+    """What is in a folder; nothing where it cannot be read."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def default_colors(colors: Array) -> str:
+    """Why colours (V, 3) of vertices, 0 to 255, are those that programs fill in; else empty."""
+    for shade, name in ((0, "black"), (255, "white")):
+        if (colors == shade).all():
+            return f"all vertices are {name}, as where no colours were taken"
+    return ""
+
+
+def texture_paint(
+    pixels: Array,
+    corners: Array,
+    *,
+    top_down: bool,
+    wrap: tuple[Wrap, Wrap] = (repeat, repeat),
+    factor: Array | None = None,
+) -> Paint:
+    """Colours of a texture, 0 to 255.
+
+    pixels: (H, W, 3). corners: (F, 3, 2), the texture coordinates of each face's corners.
+    top_down: whether v begins at the image's first row (glTF) or at its last one (OBJ, PLY).
+    factor: (3,), what colours are multiplied by.
+    """
+    height, width = pixels.shape[:2]
+
+    def paint(index: Array, weights: Array) -> Array:
+        u, v = np.einsum("nk,nkc->nc", weights, corners[index]).T
+        u, v = wrap[0](u), wrap[1](v)
+        v = v if top_down else 1 - v
+        row = (v * height).astype(np.int64).clip(0, height - 1)
+        column = (u * width).astype(np.int64).clip(0, width - 1)
+        colors = pixels[row, column]
+        return colors if factor is None else colors * factor
+
+    return paint
+
+
+def paint_facts(painted: Sequence[str], bare: Sequence[str]) -> list[Fact]:
+    """What a mesh file has for colours. painted, bare: of each of its parts, the source of its
+    colours or the reason why it has none.
+    """
+    sources, reasons = list(dict.fromkeys(painted)), list(dict.fromkeys(bare))
+    why = "; ".join(reasons[:3]) + ("; …" if len(reasons) > 3 else "")
+    if not painted:
+        return [Fact("colours", "none", f"{why}; grey is taken for them")]
+    names = ", ".join(sources[:3]) + (", …" if len(sources) > 3 else "")
+    if not bare:
+        return [Fact("colour source", names, "in the file")]
+    total = len(painted) + len(bare)
+    return [Fact("colour source", names, f"{len(bare)} of {total} parts are grey: {why}")]
