@@ -139,13 +139,14 @@ def exclusive(path: str | Path, wait: bool = False) -> Iterator[None]:
     path = Path(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = open(path.parent / f".{path.name}.lock", "a+")  # noqa: SIM115  # closed below
+        # Unbuffered: what a full disk refuses must not be written once more when the file closes.
+        lock = open(path.parent / f".{path.name}.lock", "ab+", buffering=0)  # noqa: SIM115
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            holder = lock.read().strip() or "process unknown"
+            holder = lock.read().decode("utf-8", "replace").strip() or "process unknown"
             if not wait:
                 raise InputError(
                     f"{path}: another sr3d is writing it ({holder}); wait for its end, or stop "
@@ -153,9 +154,9 @@ def exclusive(path: str | Path, wait: bool = False) -> Iterator[None]:
                 ) from None
             _log.warning("%s: %s is writing it; waiting for its end", path, holder)
             fcntl.flock(lock, fcntl.LOCK_EX)
-        lock.truncate(0)
-        lock.write(this_process())
-        lock.flush()
+        with suppress(OSError):  # a full disk; the name is for messages alone
+            lock.truncate(0)
+            lock.write(this_process().encode())
         yield
 
 

@@ -36,7 +36,7 @@ def ours(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def built(dataset: str, weights: dict[str, Tensor]) -> FCAF3D:
-    model = sr3d.load("fcaf3d", dataset=dataset)
+    model = sr3d.load("fcaf3d", dataset=dataset, untrained=True)
     assert isinstance(model, FCAF3D)
     model.load_state_dict(weights)
     return model
