@@ -6,7 +6,6 @@ import argparse
 from typing import TYPE_CHECKING
 
 from sr3d.cli.arguments import VerbParser
-from sr3d.errors import InputError
 
 if TYPE_CHECKING:
     from sr3d.data.scans import Reading
@@ -19,7 +18,12 @@ def add_scan_options(verb: argparse.ArgumentParser) -> None:
     scan.add_argument(
         "--colors", metavar="RANGE", help="0-1, 0-255, 0-65535, or none to leave them out"
     )
-    scan.add_argument("--columns", type=int, metavar="N", help="values of a point, of .bin files")
+    scan.add_argument(
+        "--columns", metavar="COLUMNS",
+        help="of .bin, .npy and text files, a letter a column, such as xyz_rgb (_ is left out); or "
+        "how many values a point of a .bin file has",
+    )  # fmt: skip
+    scan.add_argument("--dtype", metavar="TYPE", help="of .bin files, float32 or float64")
     scan.add_argument(
         "--intrinsics", nargs=4, type=float, metavar=("FX", "FY", "CX", "CY"),
         help="of depth images, in pixels",
@@ -42,11 +46,9 @@ def reading_of(args: argparse.Namespace) -> Reading:
     """
     from sr3d.data.scans import Reading
 
-    if args.columns is not None and args.columns < 3:
-        raise InputError(f"--columns {args.columns}: a point has x, y and z at least")
     told = {
         name: getattr(args, name)
-        for name in ("up", "unit", "colors", "columns", "depth_scale", "density")
+        for name in ("up", "unit", "colors", "columns", "dtype", "depth_scale", "density")
     }
     if args.intrinsics is not None:
         told["intrinsics"] = tuple(args.intrinsics)

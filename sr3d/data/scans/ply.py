@@ -5,41 +5,35 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from plyfile import PlyData, PlyParseError
+from plyfile import PlyData
 
-from sr3d.data.scans.content import Array, Cloud, Content, Mesh, range_of_type, vertex_paint
+from sr3d.data.scans.content import Array, Content, Mesh, vertex_paint
+from sr3d.data.scans.naming import read_named
+from sr3d.data.scans.ply_files import FACES, open_ply
 from sr3d.errors import InputError
-
-_COLORS = (
-    ("red", "green", "blue"),
-    ("r", "g", "b"),
-    ("diffuse_red", "diffuse_green", "diffuse_blue"),
-)
-_FACES = ("vertex_indices", "vertex_index")
 
 
 def read_ply(path: Path) -> Content:
-    """Raises `InputError` where the vertices have no x, y, z; the parser's own errors else."""
-    try:
-        # Triangles known in advance let plyfile map the faces instead of walking through them.
-        file = PlyData.read(path, known_list_len={"face": dict.fromkeys(_FACES, 3)})
-    except PlyParseError:
-        file = PlyData.read(path)
+    """The points, or the triangles if there are some.
+
+    Raises:
+        InputError: the vertices have no x, y, z. PlyParseError and others: a damaged file.
+    """
+    file = open_ply(path)
     if "vertex" not in file:
-        raise InputError(f"{path}: has no element 'vertex'; export it with its points")
+        have = ", ".join(element.name for element in file.elements) or "none"
+        raise InputError(
+            f"{path}: has no element 'vertex' (it has {have}); export it with its points"
+        )
     vertex = file["vertex"].data
-    names = vertex.dtype.names
-    if not {"x", "y", "z"} <= set(names):
-        raise InputError(f"{path}: vertex has {', '.join(names)}; it needs x, y and z")
-    points = np.stack([vertex[name] for name in "xyz"], axis=1)
-    named = next((some for some in _COLORS if set(some) <= set(names)), None)
-    colors = None if named is None else np.stack([vertex[name] for name in named], axis=1)
-    told = None if colors is None else range_of_type(colors.dtype)
+    found = read_named({name: vertex[name] for name in vertex.dtype.names}, path, "vertex")
+    points, colors = found.points, found.colors
     faces = _triangles(file, path, len(points))
     if faces is None:
-        return Content([Cloud(points, colors)], color_range=told)
+        return found.content()
     paint = None if colors is None else vertex_paint(faces, colors)
-    return Content([Mesh(points, faces, paint, colors)], color_range=told)
+    mesh = Mesh(points, faces, paint, colors)
+    return Content([mesh], color_range=found.color_range, color_source=found.color_source)
 
 
 def _triangles(file: PlyData, path: Path, vertices: int) -> Array | None:
@@ -47,7 +41,7 @@ def _triangles(file: PlyData, path: Path, vertices: int) -> Array | None:
     if "face" not in file or len(file["face"].data) == 0:
         return None
     face = file["face"].data
-    name = next((name for name in _FACES if name in face.dtype.names), None)
+    name = next((name for name in FACES if name in face.dtype.names), None)
     if name is None:
         return None
     rows = face[name]
@@ -57,8 +51,11 @@ def _triangles(file: PlyData, path: Path, vertices: int) -> Array | None:
             return None
         fans = [np.stack([np.full(len(r) - 2, r[0]), r[1:-1], r[2:]], axis=1) for r in rows]
         triangles = np.concatenate(fans)
+    elif rows.shape[1] < 3:
+        return None
     else:
-        triangles = np.asarray(rows)
+        corners = range(1, rows.shape[1] - 1)
+        triangles = np.concatenate([rows[:, [0, i, i + 1]] for i in corners])
     triangles = triangles.astype(np.int64)
     if triangles.min() < 0 or triangles.max() >= vertices:
         raise InputError(f"{path}: a face names a vertex beyond the {vertices}; export it again")
