@@ -25,7 +25,7 @@ _POINTS_OF_A_ROOM = 20_000
 _ROOMS_OF_A_FLOOR = 8  # different ones, in turn
 _WALL = 0.2  # metres between the rooms of a floor
 # Scans that are measured on lie as data sets have them; nothing is guessed.
-_TOLD = Reading(up="z", unit="m", columns=6)
+_TOLD = Reading(up="z", unit="m", columns="6")
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ _BAR = 0.02  # metres, the thickness of a box's edges in a mesh
 
 def add_detect(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     about = (
-        "Find boxes in scans: .ply, .pcd, .npy, .npz, .bin, .obj, .gltf, .glb, .las, .laz, depth "
-        "images (.png), or folders of them."
+        "Find boxes in scans: .ply, .pcd, .npy, .npz, .bin, .txt, .xyz, .csv, .obj, .gltf, .glb, "
+        ".las, .laz, depth images (.png), or folders of them."
     )
     verb = verbs.add_parser("detect", parents=[common], help=about, description=about)
     verb.add_argument("scans", nargs="*", type=Path, metavar="SCAN", help="a file or a folder")
@@ -117,7 +117,7 @@ def _scans(args: argparse.Namespace) -> list[tuple[Path, Path]]:
     """Files and their names; refused where an output would take the place of one."""
     from sr3d.data.scans import find_scans
 
-    scans = find_scans(args.scans) if args.scans else []
+    scans = find_scans(args.scans, without=args.out) if args.scans else []
     for option, name in (("--boxes", args.boxes), ("--view", args.view)):
         if name is None:
             continue

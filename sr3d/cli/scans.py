@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from sr3d.cli.arguments import VerbParser, real, whole
+from sr3d.cli.arguments import VerbParser, real
 
 if TYPE_CHECKING:
     from sr3d.data.scans import Reading
@@ -19,8 +19,11 @@ def add_scan_options(verb: argparse.ArgumentParser) -> None:
         "--colors", metavar="RANGE", help="0-1, 0-255, 0-65535, or none to leave them out"
     )
     scan.add_argument(
-        "--columns", type=whole(3, 1000), metavar="N", help="values of a point, of .bin files"
-    )
+        "--columns", metavar="COLUMNS",
+        help="of .bin, .npy and text files, a letter a column, such as xyz_rgb (_ is left out); or "
+        "how many values a point of a .bin file has",
+    )  # fmt: skip
+    scan.add_argument("--dtype", metavar="TYPE", help="of .bin files, float32 or float64")
     scan.add_argument(
         "--intrinsics", nargs=4, type=real(-1e6, 1e6), metavar=("FX", "FY", "CX", "CY"),
         help="of depth images, in pixels",
@@ -47,7 +50,7 @@ def reading_of(args: argparse.Namespace) -> Reading:
 
     told = {
         name: getattr(args, name)
-        for name in ("up", "unit", "colors", "columns", "depth_scale", "density")
+        for name in ("up", "unit", "colors", "columns", "dtype", "depth_scale", "density")
     }
     if args.intrinsics is not None:
         told["intrinsics"] = tuple(args.intrinsics)

@@ -79,8 +79,8 @@ def test_prepared_scenes_are_spread_over_the_split(rooms: Path) -> None:
 
 def rows() -> np.ndarray:
     draw = np.random.default_rng(0)
-    colors = draw.integers(0, 256, (50, 3)) / 255
-    return np.concatenate([draw.normal(size=(50, 3)), colors], axis=1).astype(np.float32)
+    colors = draw.integers(0, 256, (200, 3)) / 255
+    return np.concatenate([draw.normal(size=(200, 3)), colors], axis=1).astype(np.float32)
 
 
 def write_ply(path: Path, values: np.ndarray) -> None:
@@ -125,16 +125,17 @@ def bad_file(folder: Path, name: str, content: np.ndarray | str | None) -> Path:
     ("name", "content", "message"),
     [
         ("none.npy", None, "none.npy: no such file"),
-        ("scan.xyz", "1 2 3", "'.xyz' is no kind of scan"),
+        ("scan.doc", "1 2 3", "'.doc' is no kind of scan"),
+        ("scan.xyz", "1 2 3", "scan.xyz: has 1 points"),
         ("scan.npy", "not an array", "scan.npy: not a readable NPY file"),
         ("scan.npz", "not an archive", "scan.npz: not a readable NPZ file"),
         ("scan.ply", "ply?", "scan.ply: not a readable PLY file"),
         ("scan.bin", "odd", "scan.bin: 3 bytes"),
-        ("scan.npz", np.zeros((4, 6)), "no array `points`"),
+        ("scan.npz", np.zeros((4, 2, 2)), r"shape is \(4, 2, 2\)"),
         ("scan.npy", np.zeros((4, 2)), r"shape is \(4, 2\)"),
         ("scan.npy", np.zeros((0, 6)), "has no points"),
         ("scan.npy", np.full((4, 6), np.nan), "NaN"),
-        ("scan.npy", np.full((4, 6), -1.0), "colours span -1 to -1; scale them"),
+        ("scan.npy", np.full((4, 6), -1.0), "all points lie in one place"),
         ("scan.npy", np.array([["text"]]), "scan.npy: holds <U4, not numbers"),
     ],
 )

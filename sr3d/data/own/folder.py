@@ -87,7 +87,7 @@ def prepare_folder(
         InputError: scans or labels that are missing or unsound, or do not fit what `out` holds.
     """
     reading = reading or Reading()
-    chosen, form, decided = _choose(raw, told, scenes)
+    chosen, form, decided = _choose(raw, out, told, scenes)
     unit = reading.unit or _unit([one.scan.path for one in chosen], reading, how.keep_going)
     labels = {one.id: _labels(one.scan, unit, how.keep_going) for one in chosen}
     every = [
@@ -151,12 +151,16 @@ class _Set(NamedTuple):
 
 
 def _choose(
-    raw: Path, told: Telling, scenes: Sequence[str] | None
+    raw: Path, out: Path, told: Telling, scenes: Sequence[str] | None
 ) -> tuple[list[_Chosen], str, str]:
     """The scans in the order of their splits, the format of labels, and what decided the splits."""
     if not raw.is_dir():
         raise InputError(f"{raw}: no such folder; --raw names the one with the scans")
-    scans = [scan for scan in find_scans([raw]) if not is_label_place(scan[1])]
+    if out.resolve() == raw.resolve():
+        raise InputError(
+            f"--out {out}: is the folder of the scans; name another, such as {raw / 'prepared'}"
+        )
+    scans = [scan for scan in find_scans([raw], without=out) if not is_label_place(scan[1])]
     ids = _ids(scans)
     labelled, form = find_labels(raw, scans, told.boxes, told.labels)
     own = dict(zip(ids, labelled, strict=True))

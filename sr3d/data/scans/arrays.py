@@ -1,102 +1,128 @@
-"""Bare numbers: NPY and NPZ, and BIN, which has float32 values and nothing that says how many make
-a point.
-"""
+"""NumPy's files: NPY and NPZ."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from sr3d.data.scans.companions import POINT_WORDS, colors_beside
 from sr3d.data.scans.content import Array, Cloud, Content, Fact, range_of_type
+from sr3d.data.scans.naming import read_named
+from sr3d.data.scans.signatures import check_signature
+from sr3d.data.scans.table import read_table
 from sr3d.errors import InputError
 
-_COLORS = ("colors", "colours", "rgb")
-_WIDTHS = (3, 4, 6)
-_BETTER = 0.97  # of the spread of fewer columns, where more columns are believed
-_ROWS = 120_000  # values judged; divisible by all widths
+_COLORS = ("colors", "colours", "color", "colour", "rgb", "rgbs", "point_colors")
+_TRANSPOSED = 16  # rows that may be columns
 
 
-def read_numpy(path: Path) -> Content:
-    """(N, 3) points, or (N, 6) with colours; of an NPZ, `points` and, apart, `colors`.
-
-    Raises:
-        InputError: no array `points`, or another shape.
-    """
-    value = np.load(path, allow_pickle=False)
-    if isinstance(value, np.ndarray):
-        return _table(value, path)
-    with value:
-        names = value.files
-        if "points" not in names:
-            have = ", ".join(names) or "nothing"
-            raise InputError(f"{path}: has no array `points` (it has {have}); name it so")
-        points = value["points"]
-        named = next((name for name in _COLORS if name in names), None)
-        colors = None if named is None else value[named]
-    if colors is None:
-        return _table(points, path)
-    if points.ndim != 2 or points.shape[1] < 3 or colors.shape != (len(points), 3):
-        raise InputError(
-            f"{path}: points {points.shape} and {named} {colors.shape} do not fit; both need (N, 3)"
-        )
-    return Content([Cloud(points[:, :3], colors)], color_range=range_of_type(colors.dtype))
-
-
-def read_bin(path: Path, columns: int | None) -> Content:
-    """float32 rows of x, y, z; with an intensity; or with r, g, b.
-
-    columns: how many values make a point; None to find out.
+def read_numpy(path: Path, columns: str | None = None) -> Content:
+    """(N, 3) points or (N, C) points with other columns; fields of a structured array; of an NPZ,
+    `points` and, apart, `colors`. Colours may also lie in a file beside, see `colors_beside`.
 
     Raises:
-        InputError: the values are no whole number of such points.
+        InputError: no points in it, or columns that may be several things.
     """
-    size = path.stat().st_size
-    values = np.fromfile(path, dtype="<f4")
-    fitting = [width for width in _WIDTHS if size and size % (4 * width) == 0]
-    if columns is not None:
-        if columns < 3 or size == 0 or size % (4 * columns):
+    value = load(path)
+    if isinstance(value, Mapping):
+        return _named_arrays(value, path, columns)
+    if value.dtype.names:
+        return _structured(value, path)
+    content = _array(value, path, columns)
+    beside = colors_beside(path)
+    if beside is None:
+        return content
+    check_signature(beside)
+    return _with_colors(content, load(beside), f"in {beside.name} beside it", beside)
+
+
+def load(path: Path) -> Array | dict[str, Array]:
+    """An array, or the arrays of an NPZ by name; nothing in the file is executed."""
+    try:
+        value = np.load(path, allow_pickle=False, mmap_mode="r" if path.suffix == ".npy" else None)
+        if isinstance(value, np.ndarray):
+            return value
+        with value:
+            return {name: value[name] for name in value.files}
+    except ValueError as error:
+        kind = path.suffix[1:].upper()
+        with path.open("rb") as file:
+            head = file.read(8)
+        if head.startswith((b"\x93NUMPY", b"PK", b"\x80")) and "allow_pickle" in str(error):
             raise InputError(
-                f"{path}: {size} bytes are no whole number of points of {columns} float32 values; "
-                "give another --columns"
-            )
-        width, why = columns, "as told"
-    elif not fitting:
+                f"{path}: not a readable {kind} file: it holds Python objects (a pickle), which "
+                "are not read; save the points alone, as an array of float32"
+            ) from None
+        if "allow_pickle" in str(error):
+            raise InputError(
+                f"{path}: not a readable {kind} file: it does not begin as numpy's files do; save "
+                "it with numpy.save, or name it after the kind of file that it is"
+            ) from None
+        raise
+
+
+def _named_arrays(arrays: Mapping[str, Array], path: Path, columns: str | None) -> Content:
+    have = ", ".join(f"{name} {value.shape}" for name, value in arrays.items()) or "nothing"
+    lower = {key.lower(): key for key in reversed(list(arrays))}
+    name = next((lower[word] for word in POINT_WORDS if word in lower), None)
+    if name is None and len(arrays) == 1:
+        name = next(iter(arrays))
+    if name is None:
+        if {"x", "y", "z"} <= lower.keys():
+            return read_named(arrays, path, "arrays").content()
+        raise InputError(f"{path}: has no array `points` (it has {have}); name it so")
+    points = arrays[name]
+    content = _structured(points, path) if points.dtype.names else _array(points, path, columns)
+    color = next((lower[word] for word in _COLORS if word in lower), None)
+    if color is None:
+        return content
+    return _with_colors(content, arrays[color], f"array {color}", path)
+
+
+def _with_colors(
+    content: Content, colors: Array | dict[str, Array], source: str, path: Path
+) -> Content:
+    """The content, with colours from another array if it has none itself."""
+    (part,) = content.parts
+    if not isinstance(part, Cloud) or part.colors is not None:
+        return content
+    shape = colors.shape if isinstance(colors, np.ndarray) else None
+    fitting = [(len(part.points), count) for count in (3, 4)]
+    if not isinstance(colors, np.ndarray) or shape not in fitting:
         raise InputError(
-            f"{path}: {size} bytes are no whole number of points of 3, 4 or 6 float32 values; "
-            "give --columns"
+            f"{path}: points {part.points.shape} and colours {shape} do not fit; both need (N, 3)"
         )
-    else:
-        width, why = _likely_width(values, fitting)
-    content = _table(values.reshape(-1, width), path)
-    content.facts[:] = [Fact("columns", str(width), why)]
+    return replace(
+        content,
+        parts=[Cloud(part.points, colors[:, :3])],
+        color_range=range_of_type(colors.dtype),
+        color_source=source,
+    )
+
+
+def _structured(rows: Array, path: Path) -> Content:
+    flat = rows.reshape(-1)
+    return read_named(
+        {name: flat[name] for name in rows.dtype.names or ()}, path, "fields"
+    ).content()
+
+
+def _array(rows: Array, path: Path, columns: str | None) -> Content:
+    """A table, turned if it lies on its side."""
+    facts = []
+    if rows.ndim == 3 and rows.shape[0] == 1:
+        rows = rows[0]
+    if rows.ndim == 2 and 3 <= rows.shape[0] <= _TRANSPOSED and rows.shape[1] > 2 * _TRANSPOSED:
+        facts.append(Fact("shape", f"{rows.shape}", "turned, so that each row is a point"))
+        rows = np.ascontiguousarray(rows.T)
+    if rows.ndim == 3 and rows.shape[2] >= 3:
+        raise InputError(
+            f"{path}: the shape is {rows.shape}; save one cloud a file, (N, {rows.shape[2]}) "
+            "each, or reshape the rows of an organised cloud into one list"
+        )
+    content = read_table(rows, path, columns)
+    content.facts[:0] = facts
     return content
-
-
-def _table(rows: Array, path: Path) -> Content:
-    if rows.dtype.kind not in "fiu":
-        raise InputError(f"{path}: holds {rows.dtype}, not numbers; save it as float32")
-    if rows.ndim != 2 or rows.shape[1] < 3:
-        raise InputError(f"{path}: the shape is {rows.shape}; make it (N, 3) or (N, 6)")
-    facts, columns = [], rows.shape[1]
-    if columns not in (3, 6):
-        used = 3 if columns < 6 else 6
-        facts.append(Fact("columns", f"{used} of {columns}", "x, y, z, then perhaps r, g, b"))
-    colors = rows[:, 3:6] if columns >= 6 else None
-    told = None if colors is None else range_of_type(colors.dtype)
-    return Content([Cloud(rows[:, :3], colors)], color_range=told, facts=facts)
-
-
-def _likely_width(values: Array, fitting: list[int]) -> tuple[int, str]:
-    """Rows cut rightly have columns of one kind each, which spread less than mixed ones."""
-    if len(fitting) == 1:
-        return fitting[0], f"no other of {_WIDTHS} divides the file"
-    # A logarithmic scale, so that a bright colour does not outweigh everything.
-    some = np.arcsinh(np.nan_to_num(values[:_ROWS]).astype(np.float64))
-    spreads = {w: float(some[: len(some) // w * w].reshape(-1, w).var(0).mean()) for w in fitting}
-    best = fitting[0]
-    for width in fitting[1:]:
-        if spreads[width] < _BETTER * spreads[best]:
-            best = width
-    told = ", ".join(f"{width}: {spread:.3g}" for width, spread in spreads.items())
-    return best, f"columns are most alike within (spread of {told}); --columns overrules"

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from sr3d.data.scans.content import bounds
 from sr3d.errors import InputError
 from sr3d.geometry.boxes import Boxes
 
@@ -51,7 +52,8 @@ class Frame:
     @staticmethod
     def of(points: Array, up: str, unit: str) -> Frame:
         """The frame of (N, 3) points. Those of a survey, far from zero, are moved near it."""
-        middle = (points.min(axis=0) + points.max(axis=0)) / 2
+        low, high = bounds(points)
+        middle = (low + high) / 2
         far = np.abs(middle).max() * UNITS[unit] > _FAR
         return Frame(up, unit, turn_upright(up), np.round(middle) if far else np.zeros(3))
 
@@ -63,7 +65,8 @@ class Frame:
     def upright(self, points: Array) -> Array:
         """(N, 3) of the file to float32 metres, z up."""
         if self.unit == "m" and self.up == "z" and not self.origin.any() and self.walls == 0:
-            return np.ascontiguousarray(points, dtype=np.float32)
+            # A copy of what is mapped from a file, which may change and must not be written to.
+            return np.array(points, dtype=np.float32, order="C")
         moved = (points.astype(np.float64) - self.origin) @ (self.rotation.T * self.scale)
         return np.ascontiguousarray(moved, dtype=np.float32)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sr3d.data.scans.content import Array, Fact
+from sr3d.data.scans.content import Array, Fact, bounds
 from sr3d.data.scans.frame import UNITS, turn_upright
 from sr3d.errors import InputError
 
@@ -100,9 +100,12 @@ def find_unit(points: Array, up: str) -> Fact:
 
 
 def find_colors(
-    colors: Array | None, by_type: str | None, told: str | None, path: object
+    colors: Array | None, by_type: str | None, told: str | None, path: object, source: str = ""
 ) -> tuple[Array | None, Fact]:
     """(N, 3) float32 in [0, 1], or None, and what the file's range was.
+
+    source: where the colours are from, or what the file has instead. Grey, black or white at all
+    points is no colour that was taken: programs fill it in.
 
     Raises:
         InputError: values outside the range told, or outside any.
@@ -110,10 +113,14 @@ def find_colors(
     if told == "none":
         return None, Fact("colours", "none", "as told")
     if colors is None:
-        return None, Fact("colours", "none", "the file has none; grey is taken for them")
-    if not np.isfinite(colors).all():
+        return None, Fact("colours", "none", f"{source or 'the file has none'}; grey is taken")
+    lows, highs = bounds(colors)
+    low, high = float(lows.min()), float(highs.max())
+    if not np.isfinite([low, high]).all():
         raise InputError(f"{path}: colours: NaN or infinity; mend them, or give --colors none")
-    low, high = float(colors.min()), float(colors.max())
+    if len(colors) > 1 and (same := _alike(lows, highs, by_type)):
+        of = f" ({source})" if source else ""
+        return None, Fact("colours", "none", f"{same}{of}; grey is taken")
     name, why = told or by_type, "as told" if told else "by the type of the values"
     if name is None:
         why = f"they span {low:.3g} to {high:.3g}; see --colors"
@@ -126,4 +133,27 @@ def find_colors(
             f"{path}: colours span {low:.3g} to {high:.3g}; scale them to 0-1 or 0-255, or give "
             "--colors none"
         )
-    return (colors / most).clip(0, 1).astype(np.float32), Fact("colours", str(name), why)
+    if source:
+        why = f"{source}; {why}"
+    scaled = _scaled(colors, most)
+    # Rounding may put a value a little outside.
+    inside = scaled if low >= 0 and high <= most else scaled.clip(0, 1)
+    return inside, Fact("colours", str(name), why)
+
+
+def _alike(lows: Array, highs: Array, by_type: str | None) -> str:
+    """Why colours with this least and greatest are none; empty if they are some."""
+    if not highs.any() and not lows.any():
+        return "all points are black, as where no colours were taken or they were lost"
+    if np.array_equal(lows, highs) and highs.min() == highs.max():
+        return f"all points have the grey {highs[0]:g}, as where a program fills one in"
+    if by_type == "0-255" and highs.max() <= 1:
+        return "all bytes are 0 or 1, as where a program cut off the digits of colours from 0 to 1"
+    return ""
+
+
+def _scaled(colors: Array, most: float) -> Array:
+    """(N, 3) float32 of colours up to `most`."""
+    if colors.dtype == np.uint8:
+        return (np.arange(256) / most).astype(np.float32)[colors]
+    return (colors / most).astype(np.float32, copy=False)

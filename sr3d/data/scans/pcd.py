@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 
-from sr3d.data.scans.content import Array, Cloud, Content, Fact, range_of_type
+from sr3d.data.scans.content import Array, Content, Fact
 from sr3d.data.scans.lzf import decompress
+from sr3d.data.scans.naming import different, read_named
+from sr3d.data.scans.words import read_numbers
 from sr3d.errors import InputError
+
+_BOM = b"\xef\xbb\xbf"
+_KINDS = {"F": "f", "I": "i", "U": "u"}
+# Names of one word, which stand between names that have spaces.
+_SINGLE = {
+    "x", "y", "z", "rgb", "rgba", "r", "g", "b", "a", "red", "green", "blue", "intensity", "label",
+    "ring", "curvature", "normal_x", "normal_y", "normal_z", "nx", "ny", "nz", "_",
+}  # fmt: skip
+_AT_REST = (0, 0, 0, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -19,130 +29,138 @@ class _Header:
     dtype: np.dtype
     points: int
     data: str
+    facts: tuple[Fact, ...]
 
 
 def read_pcd(path: Path) -> Content:
-    """Points with NaN, which organised clouds have where nothing was measured, are left out.
+    """The points of a PCD file; organised clouds have NaN where nothing was measured.
 
     Raises:
         InputError: a header that is no PCD header, or data that do not fit it.
     """
     content = path.read_bytes()
     header, start = _header(content, path)
-    rows = _rows(header, content[start:], path)
-    names = rows.dtype.names or ()
-    if not {"x", "y", "z"} <= set(names):
-        raise InputError(f"{path}: FIELDS are {', '.join(names)}; x, y and z are needed")
-    points = np.stack([rows[name] for name in "xyz"], axis=1)
-    colors = _colors(rows)
-    measured = np.isfinite(points).all(axis=1)
-    facts = []
-    if not measured.all():
-        missing = int((~measured).sum())
-        facts.append(Fact("left out", f"{missing} points", "NaN, as PCD marks what is unmeasured"))
-        points, colors = points[measured], None if colors is None else colors[measured]
-    told = None if colors is None else range_of_type(colors.dtype)
-    return Content([Cloud(points, colors)], color_range=told, facts=facts)
+    fields = _fields(header, content[start:], path)
+    text = header.data == "ascii"
+    return read_named(fields, path, "FIELDS", text).content(*header.facts)
 
 
 def _header(content: bytes, path: Path) -> tuple[_Header, int]:
-    """And where the data begin."""
-    fields: dict[str, list[str]] = {}
-    at = 0
-    while "DATA" not in fields:
+    """The header, and where the data begin."""
+    lines: dict[str, list[str]] = {}
+    at = len(_BOM) if content.startswith(_BOM) else 0
+    while "DATA" not in lines:
         end = content.find(b"\n", at)
         if end < 0 or end > 65536:
-            raise InputError(f"{path}: not a PCD file, its header has no DATA; write it again")
+            raise InputError(
+                f"{path}: not a readable PCD file: its header has no line DATA; export it again"
+            )
         words = content[at:end].decode("latin-1").split("#")[0].split()
         at = end + 1
         if words:
-            fields[words[0].upper()] = words[1:]
+            lines[words[0].upper()] = words[1:]
     try:
-        names, sizes, types = (fields[key] for key in ("FIELDS", "SIZE", "TYPE"))
-        counts = fields.get("COUNT", ["1"] * len(names))
-        kinds = {"F": "f", "I": "i", "U": "u"}
+        # Files of version 0.5 have COLUMNS.
+        words, sizes = lines.get("FIELDS") or lines["COLUMNS"], lines["SIZE"]
+        names = _names(words, len(sizes), path)
+        counts = [int(count) for count in lines.get("COUNT") or ["1"] * len(names)]
         dtype = np.dtype(
             [
-                # Padding is called _, as often as there is some.
-                (f"_{i}" if name == "_" else name, f"<{kinds[kind]}{size}", (int(count),))
-                if int(count) != 1
-                else (f"_{i}" if name == "_" else name, f"<{kinds[kind]}{size}")
-                for i, (name, size, kind, count) in enumerate(
-                    zip(names, sizes, types, counts, strict=True)
-                )
+                (name, f"<{_KINDS[kind]}{size}", (count,))
+                if count != 1
+                else (name, f"<{_KINDS[kind]}{size}")
+                for name, size, kind, count in zip(names, sizes, lines["TYPE"], counts, strict=True)
             ]
         )
-        points = fields.get("POINTS")
-        count = int(points[0]) if points else int(fields["WIDTH"][0]) * int(fields["HEIGHT"][0])
-        return _Header(dtype, count, fields["DATA"][0].lower()), at
+        points = lines.get("POINTS")
+        count = int(points[0]) if points else int(lines["WIDTH"][0]) * int(lines["HEIGHT"][0])
+        return _Header(dtype, count, lines["DATA"][0].lower(), _pose(lines)), at
     except (KeyError, ValueError, IndexError, TypeError) as error:
         raise InputError(
-            f"{path}: the PCD header is incomplete ({error}); write it again"
+            f"{path}: the PCD header is incomplete ({error}); export it again"
         ) from None
 
 
-def _rows(header: _Header, data: bytes, path: Path) -> Array:
+def _names(words: list[str], count: int, path: Path) -> list[str]:
+    """`count` different names. Some writers put names with spaces into FIELDS; padding is called
+    `_` as often as there is some; and CloudCompare writes some names twice.
+    """
+    names: list[str] = []
+    for i, word in enumerate(words):
+        if i and len(words) > count and not {word.lower(), words[i - 1].lower()} & _SINGLE:
+            names[-1] += f" {word}"
+        else:
+            names.append(word)
+    if len(names) != count:
+        raise InputError(
+            f"{path}: FIELDS has {len(words)} names ({' '.join(words)}) and SIZE has {count} "
+            "values; rename fields that have a space in their name and export it again"
+        )
+    return different(names)
+
+
+def _pose(lines: dict[str, list[str]]) -> tuple[Fact, ...]:
+    pose = [float(word) for word in lines.get("VIEWPOINT", [])]
+    if len(pose) != 7 or np.array_equal(pose, _AT_REST):
+        return ()
+    shown = " ".join(lines["VIEWPOINT"])
+    return (Fact("viewpoint", shown, "the pose of the sensor; the points are left as they are"),)
+
+
+def _fields(header: _Header, data: bytes, path: Path) -> dict[str, Array]:
+    """The values of each field, (N,) or (N, count)."""
     size = header.dtype.itemsize * header.points
     match header.data:
         case "ascii":
-            return _ascii(header, data, path)
+            return _from_text(header, data, path)
         case "binary":
-            packed = data
+            if len(data) < size:
+                raise InputError(
+                    f"{path}: DATA has {len(data)} bytes, and {header.points} points need {size}; "
+                    "copy or export it again"
+                )
+            rows = np.frombuffer(data, dtype=header.dtype, count=header.points)
+            return {name: rows[name] for name in rows.dtype.names or ()}
         case "binary_compressed":
-            compressed, whole = struct.unpack_from("<II", data)
-            if whole != size or compressed > len(data) - 8:
-                raise InputError(f"{path}: DATA is cut off or does not fit POINTS; write it again")
-            return _by_field(header, decompress(data[8 : 8 + compressed], whole))
+            packed, whole = struct.unpack_from("<II", data)
+            if whole != size or packed > len(data) - 8:
+                raise InputError(
+                    f"{path}: DATA is cut off or does not fit POINTS; copy or export it again"
+                )
+            return _by_field(header, decompress(data[8 : 8 + packed], whole))
         case kind:
-            raise InputError(f"{path}: DATA {kind} is unknown; write it as ascii or binary")
-    if len(packed) < size:
-        raise InputError(
-            f"{path}: DATA has {len(packed)} bytes, {header.points} points need {size}; "
-            "write it again"
-        )
-    return np.frombuffer(packed, dtype=header.dtype, count=header.points)
+            raise InputError(f"{path}: DATA {kind} is unknown; export it as ascii or binary")
 
 
-def _ascii(header: _Header, data: bytes, path: Path) -> Array:
+def _from_text(header: _Header, data: bytes, path: Path) -> dict[str, Array]:
+    """Every value keeps the digits of its text: a float of 32 bits would round a packed colour."""
     names = header.dtype.names or ()
     counts = [int(np.prod(header.dtype[name].shape)) for name in names]
-    table = np.loadtxt(BytesIO(data), dtype=np.float64, ndmin=2, max_rows=header.points)
-    if table.shape != (header.points, sum(counts)):
+    numbers, width = read_numbers(data, path), sum(counts)
+    if numbers.size < header.points * width:
         raise InputError(
-            f"{path}: DATA is {table.shape}, POINTS and FIELDS say "
-            f"({header.points}, {sum(counts)}); write it again"
+            f"{path}: DATA has {numbers.size // width} points, and POINTS says {header.points}; "
+            "copy or export it again"
         )
-    rows = np.empty(header.points, dtype=header.dtype)
-    at = 0
-    for name, count in zip(names, counts, strict=True):
-        rows[name] = table[:, at : at + count].reshape(rows[name].shape)
-        at += count
-    return rows
+    if numbers.size > header.points * width:
+        raise InputError(
+            f"{path}: DATA has {numbers.size} numbers, and {header.points} points of {width} "
+            "values need fewer: FIELDS, COUNT and POINTS do not fit them; export it again"
+        )
+    table, ends = numbers.reshape(-1, width), np.cumsum(counts)
+    return {
+        name: table[:, end - 1] if count == 1 else table[:, end - count : end]
+        for name, count, end in zip(names, counts, ends, strict=True)
+    }
 
 
-def _by_field(header: _Header, data: bytes) -> Array:
+def _by_field(header: _Header, data: bytes) -> dict[str, Array]:
     """Compressed clouds are stored field after field."""
-    rows = np.empty(header.points, dtype=header.dtype)
-    at = 0
+    fields, at = {}, 0
     for name in header.dtype.names or ():
         kind = header.dtype[name]
-        values = np.frombuffer(data, dtype=kind.base, offset=at, count=rows[name].size)
-        rows[name] = values.reshape(rows[name].shape)
+        size = header.points * int(np.prod(kind.shape))
+        values = np.frombuffer(data, dtype=kind.base, offset=at, count=size)
+        fields[name] = values.reshape(header.points, *kind.shape)
         at += values.nbytes
-    return rows
-
-
-def _colors(rows: Array) -> Array | None:
-    """`rgb` and `rgba` are 0xAARRGGBB, `rgb` often in the bits of a float."""
-    names = rows.dtype.names or ()
-    for name in ("rgb", "rgba"):
-        if name in names:
-            bits = rows[name]
-            if bits.dtype.kind == "f":
-                bits = np.ascontiguousarray(bits, dtype="<f4").view("<u4")
-            bits = bits.astype(np.uint32)
-            return np.stack([bits >> shift & 255 for shift in (16, 8, 0)], axis=1).astype(np.uint8)
-    for some in (("r", "g", "b"), ("red", "green", "blue")):
-        if set(some) <= set(names):
-            return np.stack([rows[name] for name in some], axis=1)
-    return None
+    return fields

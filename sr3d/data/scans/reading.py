@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from sr3d.data.scans.bare import TYPES
 from sr3d.data.scans.content import Array, Content, Fact
 from sr3d.data.scans.frame import UNITS, Frame, up_vector
 from sr3d.data.scans.guessing import COLOR_RANGES, find_colors, find_unit, find_up
 from sr3d.data.scans.listing import KINDS
 from sr3d.data.scans.sampling import all_points, some_points
+from sr3d.data.scans.sanity import check_count, check_extent, check_grid, measured
+from sr3d.data.scans.signatures import UNREAD, check_signature
 from sr3d.errors import InputError
 
 GREY = 0.5
@@ -24,7 +27,9 @@ class Reading:
     """What is told of scans; None where it shall be found.
 
     up: `z`, `-y`, … or a direction such as `0.1,-0.9,0`. unit: m, cm, mm, ft or in. colors: `0-1`,
-    `0-255`, `0-65535`, or `none` to leave them out. columns: values of a point, of a BIN file.
+    `0-255`, `0-65535`, or `none` to leave them out. columns: of files without names, one letter
+    each: x, y, z, r, g, b, and any other for what is left out, as in `xyz_rgb`; or a number, the
+    values of a point in BIN files. dtype: of BIN files, float32 or float64.
     intrinsics: fx, fy, cx, cy of a depth image; depth_scale: its pixel values of a metre.
     density: points a square metre of a mesh.
     """
@@ -32,7 +37,8 @@ class Reading:
     up: str | None = None
     unit: str | None = None
     colors: str | None = None
-    columns: int | None = None
+    columns: str | None = None
+    dtype: str | None = None
     intrinsics: tuple[float, float, float, float] | None = None
     depth_scale: float | None = None
     density: float = DENSITY
@@ -44,8 +50,25 @@ class Reading:
             raise InputError(f"--unit {self.unit}: take {', '.join(UNITS)}")
         if self.colors is not None and self.colors not in (*COLOR_RANGES, "none"):
             raise InputError(f"--colors {self.colors}: take {', '.join(COLOR_RANGES)} or none")
+        if self.columns is not None:
+            _check_columns(self.columns)
+        if self.dtype is not None and self.dtype not in TYPES:
+            raise InputError(f"--dtype {self.dtype}: take {' or '.join(TYPES)}")
         if not self.density > 0:
             raise InputError(f"--density {self.density:g}: must be above 0")
+
+
+def _check_columns(columns: str) -> None:
+    if columns.isdecimal():
+        if int(columns) < 3:
+            raise InputError(f"--columns {columns}: a point has x, y and z at least")
+        return
+    counts = [columns.count(name) for name in "xyzrgb"]
+    if counts not in ([1] * 6, [1, 1, 1, 0, 0, 0]):
+        raise InputError(
+            f"--columns {columns}: give x, y and z once each, and r, g and b once each or not at "
+            "all, such as xyz_rgb; _ stands for a column that is left out"
+        )
 
 
 @dataclass(frozen=True)
@@ -73,24 +96,36 @@ def read_scan(path: Path, told: Reading = Reading()) -> Scan:  # frozen
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file; pass a scan, {', '.join(KINDS)}")
-    content = _content(path, told)
-    few = _checked(some_points(content), path)
+    content, dropped = measured(_content(path, told), path, colored=told.colors != "none")
+    few = some_points(content)
     up = _up(content, few, told)
     unit = _unit(content, few, told, up.value)
-    cloud, source = all_points(content, told.density, UNITS[unit.value])
-    frame = Frame.of(_checked(cloud.points, path), up.value, unit.value)
-    colors, color = find_colors(cloud.colors, content.color_range, told.colors, path)
-    facts = [Fact("points", str(len(cloud.points)), source), *content.facts, up, unit]
+    scale = UNITS[unit.value]
+    cloud, source = all_points(content, told.density, scale)
+    check_count(cloud.points, path)
+    size = check_extent(few, unit.value, scale, told.unit is not None, path)
+    grid = check_grid(cloud.points, scale, path)
+    frame = Frame.of(cloud.points, up.value, unit.value)
+    colors, color = find_colors(
+        cloud.colors, content.color_range, told.colors, path, content.color_source
+    )
+    facts = [Fact("points", f"{len(cloud.points)}", source), *content.facts, *dropped, up, unit]
+    facts += [fact for fact in (size, grid) if fact is not None]
     if frame.origin.any():
         moved = ", ".join(f"{value:.0f}" for value in frame.origin)
         facts.append(Fact("origin", moved, "the scan lies far from zero and is moved there"))
-    if not any(fact.name == color.name for fact in content.facts):
+    if not any(fact.name == color.name for fact in facts):
         facts.append(color)
     return Scan(frame.upright(cloud.points), colors, frame, tuple(facts))
 
 
 def _content(path: Path, told: Reading) -> Content:
     kind = path.suffix.lower()
+    if kind in UNREAD:
+        raise InputError(f"{path}: '{kind}' files are not read; {UNREAD[kind]}")
+    if kind not in KINDS:
+        raise InputError(f"{path}: '{kind}' is no kind of scan; pass {', '.join(KINDS)}")
+    check_signature(path)
     try:
         match kind:
             case ".ply":
@@ -104,11 +139,11 @@ def _content(path: Path, told: Reading) -> Content:
             case ".npy" | ".npz":
                 from sr3d.data.scans.arrays import read_numpy
 
-                return read_numpy(path)
+                return read_numpy(path, told.columns)
             case ".bin":
-                from sr3d.data.scans.arrays import read_bin
+                from sr3d.data.scans.bare import read_bin
 
-                return read_bin(path, told.columns)
+                return read_bin(path, told.columns, told.dtype)
             case ".obj":
                 from sr3d.data.scans.obj import read_obj
 
@@ -125,22 +160,18 @@ def _content(path: Path, told: Reading) -> Content:
                 from sr3d.data.scans.depth import read_depth_image
 
                 return read_depth_image(path, told.intrinsics, told.depth_scale)
+            case _:
+                from sr3d.data.scans.text import read_text
+
+                return read_text(path, told.columns)
     except (InputError, MemoryError):
         raise
     except Exception as error:  # damaged bytes make parsers raise almost anything
         reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
         raise InputError(
-            f"{path}: not a readable {kind[1:].upper()} file ({reason}); write it again"
+            f"{path}: not a readable {kind[1:].upper()} file ({reason}); copy it again if it is "
+            "cut off, or export it again"
         ) from None
-    raise InputError(f"{path}: '{kind}' is no kind of scan; pass {', '.join(KINDS)}")
-
-
-def _checked(points: Array, path: Path) -> Array:
-    if len(points) == 0:
-        raise InputError(f"{path}: has no points; scan or export it again")
-    if not np.isfinite(points).all():
-        raise InputError(f"{path}: points: NaN or infinity; drop such points first")
-    return points
 
 
 def _up(content: Content, points: Array, told: Reading) -> Fact:

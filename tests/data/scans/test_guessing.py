@@ -68,7 +68,7 @@ def test_real_scans_are_upright_metres(name: str, colors: str) -> None:
     scan = read_scan(shared(name))
     facts = {fact.name: fact.value for fact in scan.facts}
     assert (facts["up"], facts["unit"], facts["colours"]) == ("z", "m", colors)
-    assert facts.get("columns", "6") == "6"
+    assert facts.get("columns", "x y z r g b") == "x y z r g b"
 
 
 @pytest.mark.parametrize(

@@ -73,20 +73,20 @@ def test_pcd_in_every_encoding(tmp_path: Path, data: str) -> None:
     kept = np.delete(np.arange(300), 7)
     assert np.allclose(scan.points, points[kept])
     assert np.allclose(scan.painted(), colors[kept] / 255)
-    assert ("left out", "1 points") in [(fact.name, fact.value) for fact in scan.facts]
+    assert ("left out", "1 of 300 points") in [(fact.name, fact.value) for fact in scan.facts]
 
 
 def test_pcd_with_padding_and_repeated_fields(tmp_path: Path) -> None:
-    points, colors = room(points=50)
+    points, colors = room(points=100)
     dtype = np.dtype([("n", "<f4", (3,)), ("x", "<f8"), ("_0", "u1", (4,)), ("y", "<f8"),
                       ("z", "<f8"), ("_1", "u1", (2,)), ("rgba", "<u4")])  # fmt: skip
-    rows = np.zeros(50, dtype=dtype)
+    rows = np.zeros(100, dtype=dtype)
     for i, name in enumerate("xyz"):
         rows[name] = points[:, i]
     rows["rgba"] = colors.astype(np.uint32) @ np.array([65536, 256, 1], dtype=np.uint32)
     header = (
         "FIELDS n x _ y z _ rgba\nSIZE 4 8 1 8 8 1 4\nTYPE F F U F F U U\nCOUNT 3 1 4 1 1 2 1\n"
-        "WIDTH 10\nHEIGHT 5\nDATA binary\n"
+        "WIDTH 20\nHEIGHT 5\nDATA binary\n"
     )
     (tmp_path / "a.pcd").write_bytes(header.encode() + rows.tobytes())
     scan = read_scan(tmp_path / "a.pcd", Reading(up="z", unit="m"))
@@ -158,18 +158,18 @@ def test_the_columns_of_bare_floats_are_found(tmp_path: Path, columns: int, brig
         rows.tofile(tmp_path / "scan.bin")
         scan = read_scan(tmp_path / "scan.bin")
         told = [fact.value for fact in scan.facts if fact.name == "columns"]
-        assert told[0] == str(columns)
+        assert told == ["x y z r g b" if columns == 6 else "x y z" + " _" * (columns - 3)]
         assert np.allclose(scan.points, points)
         assert (scan.colors is None) == (columns < 6)
 
 
 def test_columns_can_be_overruled(tmp_path: Path) -> None:
-    rows = np.random.default_rng(0).random((60, 5)).astype("<f4")
+    rows = np.random.default_rng(0).random((120, 5)).astype("<f4")
     rows.tofile(tmp_path / "scan.bin")
-    scan = read_scan(tmp_path / "scan.bin", Reading(columns=5, up="z", unit="m"))
+    scan = read_scan(tmp_path / "scan.bin", Reading(columns="5", up="z", unit="m"))
     assert np.array_equal(scan.points, rows[:, :3])
-    with pytest.raises(InputError, match="1200 bytes are no whole number of points of 7"):
-        read_scan(tmp_path / "scan.bin", Reading(columns=7))
+    with pytest.raises(InputError, match="2400 bytes are no whole number of points of 7"):
+        read_scan(tmp_path / "scan.bin", Reading(columns="7"))
 
 
 def test_a_pickle_is_never_read(tmp_path: Path) -> None:
@@ -185,13 +185,12 @@ def test_bad_content_is_told(tmp_path: Path) -> None:
     bad = points.copy()
     bad[3, 1] = np.inf
     np.save(tmp_path / "a.npy", bad)
-    with pytest.raises(InputError, match="points: NaN or infinity"):
-        read_scan(tmp_path / "a.npy")
+    assert len(read_scan(tmp_path / "a.npy").points) == 299
     write_ply(tmp_path / "a.ply", points, faces=[[0, 1, 300]])
     with pytest.raises(InputError, match="a face names a vertex beyond the 300"):
         read_scan(tmp_path / "a.ply")
-    np.savez(tmp_path / "a.npz", cloud=points)
-    with pytest.raises(InputError, match=r"no array `points` \(it has cloud\)"):
+    np.savez(tmp_path / "a.npz", one=points, other=points)
+    with pytest.raises(InputError, match="no array `points`"):
         read_scan(tmp_path / "a.npz")
     np.savez(tmp_path / "b.npz", points=points, colors=colors[:5])
     with pytest.raises(InputError, match="do not fit"):

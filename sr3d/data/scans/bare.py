@@ -1,0 +1,155 @@
+"""BIN: rows of numbers, with nothing that says of which type they are or how many make a point."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from sr3d.data.scans.content import Array, Content, Fact
+from sr3d.data.scans.table import read_table
+from sr3d.errors import InputError
+
+TYPES = {"float32": "<f4", "float64": "<f8"}
+
+_WIDEST = 16  # values of a point
+_JUDGED = 240_000  # values that are judged, in a few runs over the file
+_RUNS = 8
+_SANE = (1e-20, 1e8)  # absolute values of coordinates, colours and times, but for zero
+_PLACEHOLDERS = (float(np.finfo(np.float32).max), 1e10)
+_MOSTLY, _NEARLY_ALL = 0.99, 0.999  # shares of sensible values
+_BINS = 64
+_FEWEST = 30  # values of a bin, on average
+_SAME = 0.95  # of the information of more columns, where fewer are believed
+_CLEAR = 0.85  # of the information of the best, which no other may reach
+_LEAST = 0.05  # bits that the columns tell of a value, where there are columns at all
+
+
+def read_bin(path: Path, columns: str | None, dtype: str | None) -> Content:
+    """Points, and colours if there are some, of a file without a header.
+
+    columns: see `Reading`. dtype: a key of `TYPES`; None to find out.
+
+    Raises:
+        InputError: the type or the number of columns is not clear, or these are no points.
+    """
+    size = path.stat().st_size
+    if size == 0:
+        raise InputError(f"{path}: is empty; copy or export it again")
+    name, why = (dtype, "as given by --dtype") if dtype else _find_type(path, size)
+    step = np.dtype(TYPES[name]).itemsize
+    told = None if columns is None else int(columns) if columns.isdecimal() else len(columns)
+    if size % (step * (told or 1)):
+        raise InputError(
+            f"{path}: {size} bytes are no whole number of points"
+            + (f" of {told} {name} values; give other --columns" if told else f" of {name}")
+            + "; if the file is cut off, copy it again"
+        )
+    values = np.memmap(path, dtype=TYPES[name], mode="r")
+    width, reason = (told, "as given by --columns") if told else _find_width(values, path)
+    content = read_table(values.reshape(-1, width), path, columns)
+    content.facts[:0] = [Fact("width", f"{width} {name} values a point", f"{why}; {reason}")]
+    return content
+
+
+def _find_type(path: Path, size: int) -> tuple[str, str]:
+    """float32 or float64, whichever gives sensible numbers."""
+    if size % 4:
+        raise InputError(
+            f"{path}: {size} bytes are no whole number of float32 values; the file is cut off, or "
+            "holds bytes such as labels: pass the file with the points"
+        )
+    words = _some(np.memmap(path, dtype="<u4", mode="r"))
+    if _whole_numbers(words):
+        raise InputError(
+            f"{path}: holds whole numbers (int32 or int64), as labels and masks do, not points; "
+            "pass the file with the points"
+        )
+    singles = _sanity(words.view("<f4"))
+    if size % 8 == 0:
+        halves = words[: len(words) // 2 * 2].reshape(-1, 2)
+        doubles = _sanity(halves.view("<f8"))
+        # A double that was a float before has 29 zeros at its end.
+        widened = bool(halves.any() and (halves[:, 0] & 0x1FFFFFFF == 0).all())
+        if doubles > _NEARLY_ALL and (widened or singles < _MOSTLY):
+            return "float64", f"{singles:.0%} of the values are sensible float32, all are float64"
+    if singles < _MOSTLY:
+        raise InputError(
+            f"{path}: only {singles:.0%} of the values are sensible float32; give --dtype float64 "
+            "if they are doubles, or save the points as float32"
+        )
+    return "float32", f"{singles:.0%} of the values are sensible"
+
+
+def _whole_numbers(words: Array) -> bool:
+    """Whether 32-bit words are small integers, or the halves of some of 64 bits."""
+    signed = words.view("<i4")
+    small = (signed >= -1_000_000) & (signed < 10_000_000)
+    return bool(small.mean() > _MOSTLY and (signed > 0).any())
+
+
+def _sanity(values: Array) -> float:
+    """The share of numbers of sensible size, and of those that mark what was not measured."""
+    with np.errstate(invalid="ignore"):
+        size = np.abs(values)
+        marks = (size == 0) | ~np.isfinite(size) | np.isin(size, _PLACEHOLDERS)
+        sane = marks | ((size > _SANE[0]) & (size < _SANE[1]))
+    return float(sane.mean())
+
+
+def _some(words: Array) -> Array:
+    """Values from a few runs over the file, which begin at multiples of every width."""
+    length = _JUDGED // _RUNS
+    if len(words) <= _JUDGED:
+        return np.array(words)
+    starts = [i * (len(words) - length) // (_RUNS - 1) // 720_720 * 720_720 for i in range(_RUNS)]
+    return np.concatenate([words[start : start + length] for start in dict.fromkeys(starts)])
+
+
+def _find_width(values: Array, path: Path) -> tuple[int, str]:
+    """How many values make a point: rows that are cut rightly have columns of one kind each.
+
+    Measured by the mutual information of a value and its column, in bits. Multiples of the right
+    width have as much of it, and all other widths have less.
+
+    Raises:
+        InputError: the width does not divide the file, or none is clearly the right one.
+    """
+    ranks = _ranks(np.nan_to_num(_some(values)))
+    bits = {width: _information(ranks, width) for width in range(1, _WIDEST + 1)}
+    most = max(bits.values())
+    best = next(width for width, value in bits.items() if value >= _SAME * most)
+    rivals = {w: value for w, value in bits.items() if w % best}
+    second = max(rivals, key=lambda width: rivals[width], default=best)
+    if best < 3 or most < _LEAST or (rivals and rivals[second] >= _CLEAR * most):
+        raise InputError(
+            f"{path}: it is not clear how many values make a point; give --columns, as a number or "
+            "as one letter a column, such as xyzrgb"
+        )
+    if len(values) % best:
+        raise InputError(
+            f"{path}: {best} values seem to make a point, but {len(values)} values are no whole "
+            "number of points; copy the file again if it is cut off, or give --columns"
+        )
+    return best, f"{most:.2f} bits tell columns apart, and {rivals[second]:.2f} at any other width"
+
+
+def _ranks(values: Array) -> Array:
+    """Which of some bins, equally full if values differ, each value is in."""
+    bins = int(min(_BINS, max(4, len(values) // (_FEWEST * _WIDEST))))
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1]))
+    return np.searchsorted(edges, values, side="right")
+
+
+def _information(ranks: Array, width: int) -> float:
+    """Bits that the place in a row tells of a value, without the bias of few samples."""
+    ranks = ranks[: len(ranks) // width * width]
+    bins = int(ranks.max()) + 1
+    column = np.arange(len(ranks)) % width
+    table = np.bincount(column * bins + ranks, minlength=width * bins)
+    joint = table.reshape(width, bins) / len(ranks)
+    expected = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
+    seen = joint > 0
+    bits = float((joint[seen] * np.log2(joint[seen] / expected[seen])).sum())
+    used = int((joint.sum(axis=0) > 0).sum())
+    return bits - (width - 1) * (used - 1) / (2 * len(ranks) * np.log(2))

@@ -1,0 +1,254 @@
+"""Points that are no measurements are left out and counted; a scan without sense is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from sr3d.data.scans.content import Array, Cloud, Content, Fact, Mesh, Paint, bounds
+from sr3d.errors import InputError
+
+FEWEST = 100  # points of a scan
+SMALLEST, LARGEST = 0.1, 200.0  # metres, the longest side of a scan
+
+_PLACEHOLDER = 1e10  # no coordinate on Earth reaches it, not even in millimetres
+_KEPT = 0.05  # share of the points that must be left
+_FEW = 0.01  # share of the points that may lie far outside
+_FEW_VALUES = 3  # different places that placeholders have
+_FAR = 25.0  # times the length of the middle half of the points
+_ZEROS = 10  # points at exactly 0, 0, 0 that are no chance
+_LINE = 1e-4  # the second width of points on a line, against the first
+_UNCOLORED = 0.05  # share of the points that may lack a colour
+_COARSE, _TOO_COARSE = 0.02, 0.1  # metres, the step of a grid that all points lie on
+_STEPS = 4  # different values that show a grid
+_MANY, _SOME = 1000, 100_000  # points that show a grid, and that are looked at
+
+
+class Measured(NamedTuple):
+    """content: without what is no measurement. facts: what was left out, and why."""
+
+    content: Content
+    facts: list[Fact]
+
+
+def measured(content: Content, path: Path, *, colored: bool = True) -> Measured:
+    """Leave out points that are NaN, infinite, a placeholder, or far from all others.
+
+    colored: whether colours are going to be used; points without one are left out then, and the
+    colours are if they are missing at many points.
+
+    Raises:
+        InputError: hardly a point is left, or there was none.
+    """
+    parts, facts = list(content.parts), list[Fact]()
+    total = sum(len(_places(part)) for part in parts)
+    if total == 0:
+        raise InputError(f"{path}: has no points; scan or export it again")
+
+    def drop(bad: Callable[[Cloud | Mesh], Array | None], why: str) -> None:
+        count = 0
+        for i, part in enumerate(parts):
+            out = bad(part)
+            if out is not None and out.any():
+                count += int(out.sum())
+                parts[i] = _without(part, out)
+        if count:
+            facts.append(Fact("left out", f"{count:,} of {total:,} points", why))
+        left = sum(len(_places(part)) for part in parts)
+        if count and left < max(_KEPT * total, 1):
+            raise InputError(
+                f"{path}: {total - left:,} of {total:,} points are no measurements ({why}); scan "
+                "or export it again"
+            )
+
+    drop(_unmeasured, "NaN, infinity or a placeholder beyond 1e10")
+    drop(_zeros, "at exactly 0, 0, 0, as where nothing was measured")
+    if (outside := _far_outside(parts)) is not None:
+        low, high = outside
+        drop(lambda part: _beyond(part, low, high), "far from all others")
+    if colored:
+        missing = [_uncolored(part) for part in parts]
+        count = sum(int(out.sum()) for out in missing if out is not None)
+        if count > _UNCOLORED * total:
+            parts = [_bare(part) for part in parts]
+            why = f"{count:,} of {total:,} points have NaN ({content.color_source})"
+            facts.append(Fact("colours", "none", f"{why}, so the colours are lost"))
+        elif count:
+            drop(_uncolored, "NaN for a colour")
+    return Measured(replace(content, parts=parts), facts)
+
+
+def check_extent(points: Array, unit: str, scale: float, told: bool, path: Path) -> Fact | None:
+    """Refuse a scan that is no room in its unit. With a unit that was given, it is a fact.
+
+    points: (N, 3), some of the scan's. scale: metres of one unit.
+
+    Raises:
+        InputError: shorter than 10 cm, longer than 200 m, or all on one line.
+    """
+    low, high = np.percentile(points, 0.5, axis=0), np.percentile(points, 99.5, axis=0)
+    longest = float((high - low).max()) * scale
+    widths = np.sqrt(np.maximum(np.linalg.eigvalsh(np.cov(points.T)), 0)) * scale
+    if widths[1] < _LINE * widths[2]:
+        raise InputError(f"{path}: all points lie on a line or in one place; export it again")
+    if SMALLEST <= longest <= LARGEST:
+        return None
+    size = f"{longest:.3g} m long in {unit}"
+    if told:
+        return Fact("size", size, "as no room is; the unit is as given")
+    remedy = "give --unit if it is not in metres"
+    if longest > LARGEST:
+        remedy += ", else cut out the rooms"
+    raise InputError(f"{path}: the scan is {size}, as no room is; {remedy}")
+
+
+def check_grid(points: Array, scale: float, path: Path) -> Fact | None:
+    """Refuse points that lie on a grid of 10 cm or more; a grid of 2 cm or more is a fact.
+
+    Survey coordinates, which lie millions of metres from zero, lose their digits in float32.
+
+    Raises:
+        InputError: the grid is too coarse for any object.
+    """
+    points = points[:: max(1, len(points) // _SOME)].astype(np.float64)
+    if len(points) < _MANY:
+        return None
+    steps = [_step(points[:, axis]) * scale for axis in range(3)]
+    step, axis = max(steps), "xyz"[int(np.argmax(steps))]
+    if step < _COARSE:
+        return None
+    if step < _TOO_COARSE:
+        return Fact("grid", f"{step:.3g} m", f"along {axis}; smaller objects are lost")
+    far = np.abs(points).max() * scale > 10_000
+    cause = "large coordinates lose their digits in float32: " if far else ""
+    raise InputError(
+        f"{path}: all points lie on a grid of {step:.3g} m along {axis}; {cause}export them as "
+        "double, or subtract an offset first (a global shift in CloudCompare)"
+    )
+
+
+def check_count(points: Array, path: Path) -> None:
+    """Refuse a handful of points.
+
+    Raises:
+        InputError: fewer than `FEWEST`.
+    """
+    if len(points) < FEWEST:
+        raise InputError(
+            f"{path}: has {len(points) or 'no'} points, and a scan has {FEWEST} or more; scan or "
+            "export it again"
+        )
+
+
+def _places(part: Cloud | Mesh) -> Array:
+    return part.points if isinstance(part, Cloud) else part.vertices
+
+
+def _unmeasured(part: Cloud | Mesh) -> Array | None:
+    places = _places(part)
+    if len(places) == 0 or np.issubdtype(places.dtype, np.integer):
+        return None
+    limit = min(_PLACEHOLDER, float(np.finfo(places.dtype).max))
+    if (np.abs(bounds(places)) < limit).all():
+        return None
+    with np.errstate(invalid="ignore"):
+        return np.logical_not(np.all(np.abs(places) < limit, axis=1))
+
+
+def _zeros(part: Cloud | Mesh) -> Array | None:
+    if isinstance(part, Mesh):
+        return None
+    places = part.points
+    some = np.flatnonzero(places[:, 0] == 0)
+    some = some[(places[some, 1] == 0) & (places[some, 2] == 0)]
+    if len(some) < _ZEROS or len(some) == len(places):
+        return None
+    out = np.zeros(len(places), dtype=bool)
+    out[some] = True
+    return out
+
+
+def _far_outside(parts: list[Cloud | Mesh]) -> tuple[Array, Array] | None:
+    """A box that only a few stray points lie outside of; None if there is none."""
+    places = [_places(part) for part in parts if len(_places(part))]
+    if not places:
+        return None
+    every = sum(map(len, places))
+    some = np.concatenate([each[:: max(1, every // _SOME)] for each in places]).astype(np.float64)
+    starts, lengths = zip(*(_middle_half(some[:, axis]) for axis in range(3)), strict=True)
+    middle, reach = np.array(starts) + np.array(lengths) / 2, _FAR * max(lengths)
+    low, high = middle - reach, middle + reach
+    limits = [bounds(each) for each in places]
+    inside = all((least >= low).all() and (most <= high).all() for least, most in limits)
+    if inside or reach == 0:
+        return None
+    stray = np.concatenate([each[_outside(each, low, high)] for each in places])
+    if len(stray) <= _FEW * every or len(np.unique(stray, axis=0)) <= _FEW_VALUES:
+        return low, high
+    return None
+
+
+def _middle_half(values: Array) -> tuple[float, float]:
+    """The start and the length of the shortest interval that holds half of the values."""
+    ordered = np.sort(values)
+    half = (len(ordered) + 1) // 2
+    lengths = ordered[half - 1 :] - ordered[: len(ordered) - half + 1]
+    best = int(np.argmin(lengths))
+    return float(ordered[best]), float(lengths[best])
+
+
+def _beyond(part: Cloud | Mesh, low: Array, high: Array) -> Array:
+    return _outside(_places(part), low, high)
+
+
+def _outside(places: Array, low: Array, high: Array) -> Array:
+    """(N,), which of (N, 3) lie outside a box; NaN does."""
+    return np.logical_not(np.all((places >= low) & (places <= high), axis=1))
+
+
+def _uncolored(part: Cloud | Mesh) -> Array | None:
+    if isinstance(part, Mesh) or part.colors is None or part.colors.dtype.kind != "f":
+        return None
+    if np.isfinite(part.colors.sum()):
+        return None
+    return np.logical_not(np.all(np.isfinite(part.colors), axis=1))
+
+
+def _bare(part: Cloud | Mesh) -> Cloud | Mesh:
+    return replace(part, colors=None) if isinstance(part, Cloud) else part
+
+
+def _without(part: Cloud | Mesh, out: Array) -> Cloud | Mesh:
+    """A part without some of its points or vertices, and without faces that need them."""
+    kept = ~out
+    if isinstance(part, Cloud):
+        return Cloud(part.points[kept], None if part.colors is None else part.colors[kept])
+    faces = np.flatnonzero(kept[part.faces].all(axis=1))
+    moved = np.cumsum(kept) - 1
+    colors = part.vertex_colors
+    return Mesh(
+        part.vertices[kept],
+        moved[part.faces[faces]],
+        None if part.paint is None else _of_faces(part.paint, faces),
+        None if colors is None else colors[kept],
+    )
+
+
+def _of_faces(paint: Paint, faces: Array) -> Paint:
+    """The paint of some faces of a mesh."""
+    return lambda index, weights: paint(faces[index], weights)
+
+
+def _step(values: Array) -> float:
+    """The step of the grid that values lie on; 0 if they lie on none."""
+    places = np.unique(values)
+    gaps = np.diff(places)
+    if len(places) <= _STEPS:
+        return 0.0
+    least = float(gaps.min())
+    multiples = gaps / least
+    return least if np.abs(multiples - np.round(multiples)).max() < 0.01 else 0.0

@@ -1,0 +1,173 @@
+"""Text files of points: .txt, .xyz, .asc, .csv and .pts, with or without a line of names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from sr3d.data.scans.content import Content, Fact
+from sr3d.data.scans.naming import different, read_named
+from sr3d.data.scans.table import read_table
+from sr3d.data.scans.words import plain_numbers
+from sr3d.errors import InputError
+
+TEXT_KINDS = (".txt", ".xyz", ".asc", ".csv", ".pts", ".xyzrgb", ".xyzn")
+
+_HEAD = 65536  # bytes in which the first row is looked for
+_FEWEST = 100  # rows of a file that counts as a scan in a folder
+_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
+_COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?")  # a number with a decimal comma
+_LEICA = "xyz_rgb"  # .pts files of seven columns have an intensity before the colours
+
+
+class _Form(NamedTuple):
+    """delimiter: None for spaces and tabs. comma: whether it is the decimal sign."""
+
+    delimiter: str | None
+    comma: bool
+
+    def split(self, line: str) -> list[str]:
+        words = [word.strip().strip('"') for word in line.strip().split(self.delimiter)]
+        if self.delimiter and words and not words[-1]:
+            words.pop()  # a line may end with the delimiter
+        return [word.replace(",", ".") for word in words] if self.comma else words
+
+
+_FORMS = (
+    _Form(";", False), _Form(";", True), _Form(",", False), _Form(None, False), _Form(None, True),
+)  # fmt: skip
+
+
+class _Layout(NamedTuple):
+    """form: of the rows. names: of the columns, none without a line of names. skip: lines before
+    the first row.
+    """
+
+    form: _Form
+    names: Sequence[str]
+    width: int
+    skip: int
+
+
+def read_text(path: Path, columns: str | None = None) -> Content:
+    """Points, and colours if there are some, of a table in text.
+
+    columns: see `Reading`; it overrules a line of names.
+
+    Raises:
+        InputError: rows that are no numbers or differ in length, or columns without a clear sense.
+    """
+    text = _decode(path.read_bytes())
+    layout = _layout(text[:_HEAD], whole=len(text) <= _HEAD)
+    if layout is None:
+        raise InputError(
+            f"{path}: has no rows of three or more numbers; export the points as x y z r g b"
+        )
+    _check_skipped(text.split("\n", layout.skip)[: layout.skip], path)
+    body = text.encode("ascii")
+    if layout.form.comma:
+        body = body.replace(b",", b".")
+    if mark := layout.form.delimiter:
+        body = re.sub(rb"%s[ \t]*$" % mark.encode(), b"", body, flags=re.MULTILINE)
+    try:
+        table = np.loadtxt(
+            BytesIO(body), delimiter=mark, skiprows=layout.skip, ndmin=2, quotechar='"'
+        )
+    except ValueError as error:
+        reason = str(error).split(";")[0]
+        raise InputError(
+            f"{path}: {reason} (rows count from the first after line {layout.skip}); mend or "
+            "delete that line, or export it again"
+        ) from None
+    if layout.names and (columns is None or columns.isdecimal()):
+        fields = dict(zip(different(layout.names), table.T, strict=True))
+        return read_named(fields, path, "columns", text=True).content(
+            Fact("columns", " ".join(layout.names), f"named in line {layout.skip}")
+        )
+    if columns is None and path.suffix.lower() == ".pts" and table.shape[1] == len(_LEICA):
+        columns = _LEICA
+    return read_table(table, path, columns)
+
+
+def _check_skipped(lines: list[str], path: Path) -> None:
+    """Refuse rows before the first good one that have a word among their numbers."""
+    for number, line in enumerate(lines, 1):
+        words = re.split(r"[\s,;]+", line.strip())
+        odd = [word for word in words if not _is_number(word)]
+        if len(words) >= 3 and 2 * len(odd) < len(words):
+            raise InputError(
+                f"{path}: line {number} has '{odd[0]}' among its numbers; mend or delete that line"
+            )
+
+
+def is_text_scan(path: Path) -> bool:
+    """Whether a text file of a folder is a scan: a hundred rows or more of three or more numbers,
+    and names of coordinates if there are names at all.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    text = _decode(head)
+    layout = _layout(text, whole=len(head) < _HEAD)
+    if layout is None or text.count("\n") - layout.skip < _FEWEST:
+        return False
+    some = np.zeros(1)
+    try:
+        if layout.names:
+            read_named(dict.fromkeys(layout.names, some), path, "columns")
+    except InputError:
+        return False
+    return True
+
+
+def _decode(data: bytes) -> str:
+    form = next((name for mark, name in _MARKS.items() if data.startswith(mark)), "latin-1")
+    lines = data.decode(form, "replace").replace("\r\n", "\n").replace("\r", "\n")
+    return plain_numbers(lines.encode("ascii", "replace")).decode("ascii")
+
+
+def _layout(text: str, whole: bool) -> _Layout | None:
+    """Where the first row of three or more numbers is, and what it looks like."""
+    lines = text.split("\n")
+    if not whole and lines:
+        lines.pop()  # it is cut off
+    for skip, line in enumerate(lines):
+        if line.lstrip().startswith(("#", "//")):
+            continue
+        for form in _FORMS:
+            words = form.split(line)
+            if len(words) >= 3 and all(map(_is_number, words)) and _fits(form, line):
+                names = _names(lines[:skip], form, len(words))
+                return _Layout(form, names, len(words), skip)
+    return None
+
+
+def _fits(form: _Form, line: str) -> bool:
+    """A decimal comma stands between digits of each number that is no whole number."""
+    if not form.comma:
+        return True
+    words = line.strip().split(form.delimiter)
+    return any(_COMMA.fullmatch(word.strip()) for word in words)
+
+
+def _names(before: list[str], form: _Form, width: int) -> list[str]:
+    """The names of the columns, in the last line before the rows that has as many words."""
+    for line in reversed(before):
+        bare = line.strip().lstrip("#/ \t")
+        for split in (form, _Form(None, False), _Form(",", False)):
+            words = split.split(bare)
+            if len(words) == width and not any(map(_is_number, words)):
+                return words
+    return []
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,39 @@
+"""What is right for an odd file: a scan, or a refusal that names the remedy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sr3d.data.scans import Reading
+from tests.data.scans.odd_files import COLORS
+
+FOUND = Reading()
+
+
+@dataclass(frozen=True)
+class Read:
+    """colors: whether the room's colours are found. dropped: rows that are left out. told: the
+    options. places: metres that a point may be off; from 1 on, places are not compared.
+    """
+
+    colors: bool = True
+    dropped: tuple[int, ...] = ()
+    told: Reading = FOUND
+    places: float = 1e-4
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Words of the message, besides the file."""
+
+    words: tuple[str, ...]
+
+    def __init__(self, *words: str) -> None:
+        object.__setattr__(self, "words", words)
+
+
+Case = tuple[str, bytes, Read | Refused]
+NONE = Read(colors=False)
+SOME = tuple(range(0, 600, 2))  # rows that are not measured
+FEW = (7, 70)
+BRIGHT = (COLORS / 255).astype("f4")
