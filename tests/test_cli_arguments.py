@@ -50,9 +50,10 @@ def test_a_senseless_number_is_refused_by_its_option(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    signed = option == "--intrinsics"  # the centre of a cut image may lie outside it
+    # The centre of a cut image may lie outside it. Angles and heights may be negative.
+    signed = option in ("--intrinsics", "--walls", "--floor")
     for text in NONSENSE[signed:]:
-        values = [text] * (4 if signed else 1)
+        values = [text] * (4 if option == "--intrinsics" else 1)
         assert main([*words, option, *values]) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1

@@ -239,8 +239,8 @@ def _alone(args: argparse.Namespace) -> Iterator[None]:
         try:
             yield
         except InputError:
-            left = [path for path in args.out.iterdir() if path.suffix != ".lock"]
-            if new and not left:
+            files = (path for path in args.out.rglob("*") if path.is_file())
+            if new and all(path.suffix == ".lock" for path in files):
                 shutil.rmtree(args.out)
             raise
 

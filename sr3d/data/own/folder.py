@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,13 +25,14 @@ from sr3d.data.own.finding import LabelledScan, find_labels, is_label_place
 from sr3d.data.own.labels import Label
 from sr3d.data.own.splits import split_scans
 from sr3d.data.prepared import MANIFEST, Manifest, PreparedWriter, read_manifest
-from sr3d.data.readers.conversion import HowTo, Source, convert
+from sr3d.data.readers.conversion import HowTo, Source, convert, folder_stamp
 from sr3d.data.readers.published import Published
 from sr3d.data.readers.selection import select_scenes
 from sr3d.data.scans import Reading, find_scans, read_scan
 from sr3d.data.scene import Scene, check_scene
 from sr3d.data.transforms import sample_points
 from sr3d.errors import InputError
+from sr3d.files import digest
 from sr3d.geometry.boxes import Boxes
 
 OWN = "own"
@@ -113,8 +114,16 @@ def prepare_folder(
         )
     notes = _Notes()
     read = partial(_read, _Set(unit, classes, rotated), told, reading, notes)
+    around = _Around(out)
     sources = [
-        Source(one.split, one.id, one.files, partial(read, one, labels[one.id])) for one in chosen
+        Source(
+            one.split,
+            one.id,
+            one.files,
+            partial(read, one, labels[one.id]),
+            context=around(one.scan.path),
+        )
+        for one in chosen
     ]
     writer = PreparedWriter(
         out,
@@ -140,6 +149,23 @@ class _Chosen(NamedTuple):
     @property
     def files(self) -> tuple[Path, Path]:
         return self.scan.path, self.scan.labels
+
+
+class _Around:
+    """What a scan of some kinds depends on besides itself: cameras, textures, arrays of colours."""
+
+    KINDS = (".png", ".obj", ".gltf", ".ply", ".npy")
+
+    def __init__(self, out: Path) -> None:
+        self._out, self._stamp = out.resolve(), cache(folder_stamp)
+
+    def __call__(self, scan: Path) -> str:
+        """A digest of the files in the scan's folder, in the one above and in those beside it."""
+        if scan.suffix.lower() not in self.KINDS:
+            return ""
+        above = scan.resolve().parent.parent
+        beside = sorted(path for path in above.iterdir() if path.is_dir())
+        return digest([self._stamp(place) for place in (above, *beside) if place != self._out])
 
 
 class _Set(NamedTuple):

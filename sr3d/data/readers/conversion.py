@@ -23,17 +23,32 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Source:
-    """One scene to be: its split and id, the files it comes from, and what reads them."""
+    """One scene to be: its split and id, the files it comes from, and what reads them.
+
+    context: a digest of what else the scene depends on, such as textures beside a mesh.
+    """
 
     split: str
     id: str
     files: tuple[Path, ...]
     read: Callable[[], Scene]
+    context: str = ""
 
     def stamp(self) -> str:
         """Tells these files from changed ones, without reading them."""
-        facts = [(str(p), s.st_size, s.st_mtime_ns) for p in self.files for s in [p.stat()]]
-        return digest(facts)
+        return digest([self.context, *map(_file_facts, self.files)])
+
+
+def folder_stamp(folder: Path) -> str:
+    """Tells the files of a folder from changed ones, without reading them; not those below it."""
+    if not folder.is_dir():
+        return ""
+    return digest([_file_facts(path) for path in sorted(folder.iterdir()) if path.is_file()])
+
+
+def _file_facts(path: Path) -> tuple[str, int, int]:
+    found = path.stat()
+    return str(path), found.st_size, found.st_mtime_ns
 
 
 @dataclass(frozen=True)

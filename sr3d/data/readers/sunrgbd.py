@@ -28,7 +28,7 @@ import torch
 from sr3d.data.datasets import SUNRGBD
 from sr3d.data.prepared import Manifest, PreparedWriter
 from sr3d.data.readers import published
-from sr3d.data.readers.conversion import HowTo, Source, convert
+from sr3d.data.readers.conversion import HowTo, Source, convert, folder_stamp
 from sr3d.data.readers.matlab import AGAIN, load_mat, struct_rows, texts
 from sr3d.data.readers.rgbd import (
     check_rotation,
@@ -109,7 +109,8 @@ def prepare_sunrgbd(
             if isinstance(frame, Frame):
                 images = root / folder / frame.depth, root / folder / frame.color
                 read = partial(read_frame, root, frame, scene, points)
-                sources.append(Source(split, scene, (*images, meta), read))
+                camera = folder_stamp(root / folder) + folder_stamp(root / folder / "extrinsics")
+                sources.append(Source(split, scene, (*images, meta), read, camera))
             else:
                 sources.append(Source(split, scene, (meta,), partial(_fail, frame)))
     sampled = f"{points} points a frame" if points else "all points"

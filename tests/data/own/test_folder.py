@@ -172,6 +172,32 @@ def test_an_interrupted_preparation_goes_on(
     assert read_manifest(out).digest() == read_manifest(whole).digest()
 
 
+def test_a_changed_texture_or_camera_file_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scene is taken over from an earlier preparation if nothing that it depends on changed."""
+    raw, out = write_folder(tmp_path / "set/raw", 3), tmp_path / "out"
+    prepare(raw, out)
+    added: list[str] = []
+    add = PreparedWriter.add
+
+    def counted(self: PreparedWriter, split: str, scene: Any, stamp: str | None = None) -> None:
+        added.append(scene.id)
+        add(self, split, scene, stamp)
+
+    monkeypatch.setattr(PreparedWriter, "add", counted)
+    scans = sorted({path.parent for path in raw.rglob("*.ply")})
+    for companion in (scans[0] / "room.mtl", scans[0].parent / "intrinsics.json"):
+        (out / "manifest.json").unlink()  # as a workflow does before it prepares again
+        prepare(raw, out)
+        assert added == []
+        companion.write_text("{}")
+        (out / "manifest.json").unlink()
+        prepare(raw, out)
+        assert added
+        added.clear()
+
+
 def test_other_options_do_not_go_on_with_what_was_begun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

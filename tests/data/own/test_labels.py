@@ -56,7 +56,8 @@ def test_a_box_that_was_put_into_a_file_comes_out_as_the_same_cuboid(
     there = frame.back(Boxes(box))  # tested by itself
     found = Label("chair", there.centers[0], there.sizes[0], there.rotations[0], "").placed(frame)
     # Yaws within 0.001 of a quarter turn are none.
-    assert np.abs(corners(found) - corners(box[0].numpy())).max() < 0.01
+    apart = np.linalg.norm(corners(found)[:, None] - corners(box[0].numpy()), axis=2)
+    assert max(apart.min(axis=0).max(), apart.min(axis=1).max()) < 0.02
     assert found[5] == pytest.approx(size[2])
 
 
@@ -64,7 +65,8 @@ def test_a_box_that_was_put_into_a_file_comes_out_as_the_same_cuboid(
 def test_a_yaw_is_about_the_up_axis_of_the_scan(yaw: float, up: str) -> None:
     frame = frame_of(up, "m")
     turned = label(frame.rotation.T @ turn_z(yaw)).placed(frame)
-    assert label(yaw).placed(frame) == pytest.approx(turned)
+    # Yaws within 0.001 of a quarter turn are none, so that rounding decides at that limit.
+    assert label(yaw).placed(frame) == pytest.approx(turned, abs=2e-3)
 
 
 @pytest.mark.parametrize(("quarters", "size"), [(0, (1, 2, 3)), (1, (2, 1, 3)), (-2, (1, 2, 3))])
