@@ -44,14 +44,20 @@ _FORMS = (
 
 
 class _Layout(NamedTuple):
-    """form: of the rows. names: of the columns, none without a line of names. skip: lines before
-    the first row.
+    """form: of the rows. names: of the columns, none without a line of names. numbers: the columns
+    that hold numbers, which are all without names. width: columns. skip: lines before the first
+    row.
     """
 
     form: _Form
     names: Sequence[str]
+    numbers: Sequence[int]
     width: int
     skip: int
+
+    def words(self) -> list[str]:
+        """Columns that hold no numbers."""
+        return [name for i, name in enumerate(self.names) if i not in self.numbers]
 
 
 def read_text(path: Path, columns: str | None = None) -> Content:
@@ -76,7 +82,12 @@ def read_text(path: Path, columns: str | None = None) -> Content:
         body = re.sub(rb"%s[ \t]*$" % mark.encode(), b"", body, flags=re.MULTILINE)
     try:
         table = np.loadtxt(
-            BytesIO(body), delimiter=mark, skiprows=layout.skip, ndmin=2, quotechar='"'
+            BytesIO(body),
+            delimiter=mark,
+            skiprows=layout.skip,
+            ndmin=2,
+            quotechar='"',
+            usecols=layout.numbers if layout.words() else None,
         )
     except ValueError as error:
         reason = str(error).split(";")[0]
@@ -85,10 +96,13 @@ def read_text(path: Path, columns: str | None = None) -> Content:
             "delete that line, or export it again"
         ) from None
     if layout.names and (columns is None or columns.isdecimal()):
-        fields = dict(zip(different(layout.names), table.T, strict=True))
-        return read_named(fields, path, "columns", text=True).content(
-            Fact("columns", " ".join(layout.names), f"named in line {layout.skip}")
-        )
+        names = [layout.names[i] for i in layout.numbers]
+        fields = dict(zip(different(names), table.T, strict=True))
+        why = f"named before line {layout.skip + 1}"
+        if words := layout.words():
+            why += f"; {', '.join(words)} hold no numbers and are left out"
+        fact = Fact("columns", " ".join(names), why)
+        return read_named(fields, path, "columns", text=True).content(fact)
     if columns is None and path.suffix.lower() == ".pts" and table.shape[1] == len(_LEICA):
         columns = _LEICA
     return read_table(table, path, columns)
@@ -138,12 +152,22 @@ def _layout(text: str, whole: bool) -> _Layout | None:
     for skip, line in enumerate(lines):
         if line.lstrip().startswith(("#", "//")):
             continue
-        for form in _FORMS:
-            words = form.split(line)
-            if len(words) >= 3 and all(map(_is_number, words)) and _fits(form, line):
-                names = _names(lines[:skip], form, len(words))
-                return _Layout(form, names, len(words), skip)
+        rows = [row for form in _FORMS if (row := _as_row(line, form, lines[:skip]))]
+        if rows:
+            return max(rows, key=lambda row: len(row.numbers) / row.width)
     return None
+
+
+def _as_row(line: str, form: _Form, before: list[str]) -> _Layout | None:
+    """A line as the first row, if it has three or more numbers and, without names, no words."""
+    words = form.split(line)
+    numbers = [i for i, word in enumerate(words) if _is_number(word)]
+    if len(numbers) < 3 or not _fits(form, line):
+        return None
+    names = _names(before, form, len(words))
+    if not names and len(numbers) < len(words):
+        return None
+    return _Layout(form, names, numbers, len(words), len(before))
 
 
 def _fits(form: _Form, line: str) -> bool:

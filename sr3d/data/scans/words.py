@@ -24,6 +24,8 @@ def read_numbers(text: bytes, path: Path) -> Array:
     numbers = _all(text)
     if numbers is None:
         numbers = _all(plain_numbers(text))
+    if numbers is None and b"," in text and b"." not in text:  # decimal commas
+        numbers = _all(text.replace(b",", b"."))
     if numbers is None:
         raise InputError(f"{path}: {_first_odd(text)}; export it again")
     return numbers

@@ -89,6 +89,7 @@ PLY: list[Case] = [
     ("all-on-one-line", odd.ply_text(FULL, ASCII, end=" "), Read()),
     ("blank-rows", odd.ply_text(FULL, ASCII, end="\n\n"), Read()),
     ("tabs-and-crlf", odd.ply_text(FULL, ASCII, row="\t", end=" \r\n"), Read()),
+    ("decimal-commas", odd.ply_text(FULL).replace(b"1.0\n", b"1,0\n").replace(b".", b","), Read()),
     ("bytes-as-floats", odd.ply_text([*XYZ, *named("red green blue", BRIGHT)], ASCII), Read()),
     ("nan", odd.ply([*places(odd.changed(SOME, np.nan)), *RGB]), Read(dropped=SOME)),
     ("nan-text", odd.ply_text([*places(odd.changed(SOME, np.nan)), *RGB]), Read(dropped=SOME)),
