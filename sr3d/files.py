@@ -20,7 +20,7 @@ from typing import Any
 
 from sr3d.errors import DamagedFile, InputError
 
-_CHECKSUM = "checksum"
+CHECKSUM = "checksum"
 _log = logging.getLogger(__name__)
 
 # In this order, because UTF-32's mark begins with that of UTF-16.
@@ -228,7 +228,7 @@ def read_json(path: str | Path, remedy: str = "correct that place, or write the 
 
 def with_checksum(value: dict[str, Any]) -> dict[str, Any]:
     """The value with a digest of its own content."""
-    return {**value, _CHECKSUM: digest(value)}
+    return {**value, CHECKSUM: digest(value)}
 
 
 def without_checksum(value: dict[str, Any], where: str | Path, remedy: str) -> dict[str, Any]:
@@ -239,9 +239,9 @@ def without_checksum(value: dict[str, Any], where: str | Path, remedy: str) -> d
     Raises:
         DamagedFile: the content is not what was written.
     """
-    rest = {name: item for name, item in value.items() if name != _CHECKSUM}
+    rest = {name: item for name, item in value.items() if name != CHECKSUM}
     try:
-        changed = _CHECKSUM in value and digest(rest) != value[_CHECKSUM]
+        changed = CHECKSUM in value and digest(rest) != value[CHECKSUM]
     except ValueError:  # infinity, which was never written
         changed = True
     if changed:

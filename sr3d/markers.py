@@ -14,6 +14,13 @@ from pathlib import Path
 from sr3d.errors import InputError
 from sr3d.files import read_json, sha256, write_json
 
+MARKER = "done.json"  # beside a run's record, where a workflow made the run
+
+
+def forget_marker(folder: Path) -> None:
+    """Remove the marker of a run whose files are damaged, so that a workflow makes them again."""
+    (folder / MARKER).unlink(missing_ok=True)
+
 
 def write_marker(path: Path, contents: Sequence[Path], sizes: Sequence[Path] = ()) -> None:
     """Write the marker of a finished job, atomically; call it last.

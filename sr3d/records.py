@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sr3d.errors import DamagedFile, InputError
-from sr3d.files import digest, read_json, sha256, with_checksum, without_checksum, write_json
+from sr3d.files import (
+    CHECKSUM,
+    digest,
+    read_json,
+    sha256,
+    with_checksum,
+    without_checksum,
+    write_json,
+)
 
 SCHEMA_VERSION = 1
 RUN_FILE = "run.json"
@@ -130,7 +138,9 @@ def read_run(path: str | Path) -> RunRecord:
     value = read_json(path, _AGAIN)
     if not isinstance(value, dict):
         raise DamagedFile(f"{path}: not a run record; {_AGAIN}")
-    value = without_checksum(value, path, _AGAIN)
+    has_checksum, value = CHECKSUM in value, without_checksum(value, path, _AGAIN)
+    if "weights" in value and not has_checksum:  # earlier versions wrote neither
+        raise DamagedFile(f"{path}: damaged or edited, because its checksum is missing; {_AGAIN}")
     if value.get("schema_version") != SCHEMA_VERSION:
         raise InputError(
             f"{path}: schema_version {value.get('schema_version')}, this sr3d reads "

@@ -34,12 +34,14 @@ from tests.test_training import job, tiny
 
 FLIPS, CUTS = 300, 12
 
+SHORT = ["train.repeat=1", "train.epochs=1", "train.milestones=[]"]
+
 
 @pytest.fixture(scope="module")
 def run(rooms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training and its evaluation."""
     out = tmp_path_factory.mktemp("results") / "synthetic/sr3d/train0"
-    train(job(rooms, out, tiny("synthetic", "train.repeat=1", "train.epochs=1")))
+    train(job(rooms, out, tiny("synthetic", *SHORT)))
     test(TestJob(out, rooms, out / "test0", index=0))
     return out
 
@@ -250,7 +252,14 @@ def test_an_evaluation_of_other_weights_is_refused(
     run: Path, rooms: Path, evaluated: Path, tmp_path: Path
 ) -> None:
     other = tmp_path / "other"
-    train(job(rooms, other, tiny("synthetic", "train.repeat=1", "train.epochs=1"), index=0))
+    train(
+        job(
+            rooms,
+            other,
+            tiny("synthetic", *SHORT),
+            index=0,
+        )
+    )
     record = read_run(other)
     model = sr3d.load(other)
     model.load_state_dict({n: v * 2 for n, v in model.state_dict().items()})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils import deterministic
 
+from sr3d.api import PRETRAINED
 from sr3d.cli import main
 from sr3d.determinism import deterministic_algorithms, ordered_backward
 from sr3d.errors import InputError
@@ -30,13 +32,18 @@ from tests.sparse.brute_force import random_coords
 @pytest.mark.parametrize(
     ("function", "words"),
     [
-        ("sr3d.training.train", ["train", "--dataset", "scannet", "--data", "d", "--out", "o"]),
-        ("sr3d.evaluation.test", ["test", "--run", "r", "--data", "d", "--out", "o"]),
+        ("sr3d.training.train", ["train", "--dataset", "synthetic", "--out", "o"]),
+        ("sr3d.evaluation.test", ["test", "--run", str(PRETRAINED / "sr3d_rooms"), "--out", "o"]),
     ],
 )
 def test_products_of_trainings_and_evaluations_have_workspaces_of_one_size(
-    function: str, words: list[str], monkeypatch: pytest.MonkeyPatch
+    function: str,
+    words: list[str],
+    rooms: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     seen: list[str | None] = []
 
     def run(*_: object) -> None:
@@ -45,7 +52,7 @@ def test_products_of_trainings_and_evaluations_have_workspaces_of_one_size(
 
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     monkeypatch.setattr(function, run)
-    assert main(words) == 2
+    assert main([*words, "--data", str(rooms)]) == 2
     assert seen == [":4096:8"]
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from sr3d import training
 from sr3d.checkpoint import CHECKPOINT_FILE
 from sr3d.cli import main
-from sr3d.config import Config, default_config
+from sr3d.config import Config
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.scene import Scene
 from sr3d.distributed import ALONE, Processes, SharedBatchNorm, backward, share_norms
@@ -31,7 +31,7 @@ from sr3d.records import read_metrics
 from sr3d.sparse import SparseTensor
 from sr3d.sparse.nn import SparseBatchNorm
 from sr3d.training import CURVE_FILE, TrainingJob, batch_loss, train
-from tests.test_training import TINY
+from tests.test_training import TINY, tiny
 
 STOP_AFTER = 4
 # A steady rate: Adam magnifies rounding, and the larger the rate, the sooner it shows.
@@ -42,7 +42,7 @@ ROWS = ([27, 13], [1, 2], [1, 0])
 
 
 def config(*overrides: str) -> Config:
-    return default_config("synthetic").with_overrides([*TINY, *overrides])
+    return tiny("synthetic", *overrides)
 
 
 def job(data: Path, out: Path) -> TrainingJob:
@@ -235,12 +235,12 @@ def test_an_error_in_one_process_ends_all_with_one_message(rooms: Path, tmp_path
 
 
 def test_every_process_needs_a_gpu_of_its_own(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    rooms: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    words = ["train", "--dataset", "synthetic", "--data", "x", "--out", "y", "--device", "cuda"]
-    assert main(words) == 2
+    words = ["train", "--dataset", "synthetic", "--data", str(rooms), "--out", "y"]
+    assert main([*words, "--device", "cuda"]) == 2
     assert "2 processes, but 1 GPUs; lower --nproc-per-node" in capsys.readouterr().err
 
 

@@ -25,6 +25,7 @@ from sr3d.files import exclusive
 from sr3d.geometry.boxes import Boxes
 from sr3d.metrics.average_precision import average_precision
 from sr3d.metrics.scored_files import read_scored
+from sr3d.presets import PRESETS
 from sr3d.records import read_metrics, read_run
 from sr3d.training import CURVE_FILE, TrainingJob, learning_rate, train
 
@@ -42,7 +43,9 @@ TINY = [
 
 
 def tiny(dataset: str = "synthetic", *overrides: str) -> Config:
-    return default_config(dataset).with_overrides([*TINY, *overrides])
+    """Presets among the overrides come first, as they must."""
+    ordered = sorted([*TINY, *overrides], key=lambda one: one.partition("=")[0] not in PRESETS)
+    return default_config(dataset).with_overrides(ordered)
 
 
 def job(data: Path, out: Path, config: Config | None = None, index: int = 0) -> TrainingJob:

@@ -21,7 +21,8 @@ from sr3d.cli.arguments import (
 )
 from sr3d.cli.jobs import add_run_options, mark_run, replacing, wait_for_others
 from sr3d.config import DATASETS, Config
-from sr3d.errors import InputError
+from sr3d.errors import DamagedFile, InputError
+from sr3d.markers import forget_marker
 from sr3d.settings import Configured, configure, find_setting, read_settings, recognise
 
 
@@ -146,7 +147,11 @@ def _test(args: argparse.Namespace) -> None:
             setting=chosen.name,
             overrides=chosen.overrides,
         )
-        record = replacing(args, lambda: test(job))
+        try:
+            record = replacing(args, lambda: test(job))
+        except DamagedFile:
+            forget_marker(args.run)
+            raise
     mark_run(args, record)
     metrics = record.metrics
     print(f"{args.out}: AP25 {metrics['AP25']:.1f}, AP50 {metrics['AP50']:.1f}")

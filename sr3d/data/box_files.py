@@ -24,7 +24,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sr3d.config import did_you_mean
-from sr3d.data.detect_files import detect_entries, read_detect_folder
 from sr3d.data.mmdet3d.infos import is_infos, parse_infos
 from sr3d.data.mmdet3d.results import is_results, result_entries
 from sr3d.data.safe_pickle import load_pickle, load_results
@@ -63,8 +62,12 @@ def read_detections(
     """
     path = Path(path)
     if path.is_dir():
+        from sr3d.data.detect_files import read_detect_folder
+
         content: Any = read_detect_folder(path, classes)
     elif path.suffix == ".json":
+        from sr3d.data.detect_files import detect_entries
+
         content = detect_entries(path, read_json(path), classes)
     elif path.suffix in _PICKLES:
         content = load_results(path)

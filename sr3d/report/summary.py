@@ -15,9 +15,10 @@ from statistics import fmean
 from typing import Any
 
 from sr3d.config import config_from_dict, default_config
-from sr3d.errors import InputError
+from sr3d.errors import DamagedFile, InputError
 from sr3d.files import digest, read_json, with_checksum, without_checksum, write_json
-from sr3d.records import RUN_FILE, RunRecord, read_run, run_key
+from sr3d.markers import forget_marker
+from sr3d.records import MODEL_FILE, RUN_FILE, RunRecord, read_run, run_key, verify_run
 from sr3d.report.scene_draws import digest_of_tests, draw_scenes
 from sr3d.settings import departures, read_settings
 from sr3d.stats import group, summarise
@@ -137,8 +138,19 @@ def write_summary(
     except InputError as error:
         summary["scenes"] = None
         summary["warnings"].append(f"no intervals over scenes: {error}")
+        _forget_damaged(Path(folder_of_setting), tests)
     write_json(out, with_checksum(summary))
     return summary
+
+
+def _forget_damaged(folder: Path, tests: Sequence[RunRecord]) -> None:
+    """Let a workflow repeat the evaluations whose files are damaged."""
+    for record in tests:
+        place = folder.parent.parent / record.key
+        try:
+            verify_run(place, record)
+        except DamagedFile:
+            forget_marker(place)
 
 
 def find_summary(folder_of_setting: str | Path) -> dict[str, Any] | None:
@@ -355,8 +367,14 @@ def _warnings(trainings: Sequence[RunRecord], tests: Sequence[RunRecord]) -> lis
         if without:
             found.append(f"{without} of {len(tests)} tests have no {name}")
     # Times are ISO 8601 in UTC, which sort as text.
-    trained = {r.train: r.finished for r in trainings}
-    stale = [r for r in tests if r.started < trained.get(r.train, "")]
+    trained = {r.train: r for r in trainings}
+    stale = [r for r in tests if r.train in trained and _is_older(r, trained[r.train])]
     if stale:
         found.append(f"{len(stale)} of {len(tests)} tests are older than their training")
     return found
+
+
+def _is_older(test: RunRecord, training: RunRecord) -> bool:
+    """Whether a training was repeated after its evaluation, with other weights as a result."""
+    same = test.weights is not None and test.weights == training.files.get(MODEL_FILE)
+    return not same and test.started < training.finished

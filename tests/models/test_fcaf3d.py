@@ -273,7 +273,7 @@ def test_every_level_but_the_coarsest_is_pruned_in_training_and_test() -> None:
         )
 
     for training in (True, False):
-        whole, cut = outputs(10**9, training), outputs(100, training)
+        whole, cut = outputs(10**6, training), outputs(100, training)
         for one, other in zip(whole[:-1], cut[:-1], strict=True):
             assert other[0].sites.counts == [min(100, c) for c in one[0].sites.counts]
             assert max(one[0].sites.counts) > 100

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from sr3d.data.loader import generator_for
-from sr3d.data.scans import Reading
+from sr3d.data.scans import read_scan
 from sr3d.data.scene import Scene
 from sr3d.detection import Found, detect_files
 from sr3d.errors import InputError
@@ -88,6 +88,6 @@ def test_detecting_in_files_names_the_file(tmp_path: Path) -> None:
     scans = [(tmp_path / "kitchen.npz", Path("kitchen"))]
     found: list[Found] = []
     with pytest.raises(InputError) as error:
-        detect_files(model, model.classes, scans, Reading(), 0.3, found.append)
+        detect_files(model, model.classes, scans, read_scan, 0.3, found.append)
     assert found == []
     assert str(tmp_path / "kitchen.npz") in str(error.value)

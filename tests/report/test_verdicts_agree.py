@@ -46,7 +46,7 @@ def test_intervals_decide_as_the_adjusted_tests_do_or_it_is_said(family):
         if isinstance(one.claim, Equivalence):
             inside = low > -1.2 and high < 1.2
             outside = low > 1.2 or high < -1.2
-            by_interval = Direction.ABSENT if inside else Direction.THERE
+            by_interval = Direction.ABSENT if inside else Direction.BEYOND
             decided = inside or outside
         else:
             sign = 1 if one.claim.direction == "higher" else -1
@@ -68,7 +68,7 @@ def test_codes_do_not_contradict_each_other(family):
     for one in family:
         numbers = one.numbers
         opposite = one.direction is Direction.OPPOSITE
-        beyond = isinstance(one.claim, Equivalence) and one.direction is Direction.THERE
+        beyond = isinstance(one.claim, Equivalence) and one.direction is Direction.BEYOND
         if opposite or beyond:  # the amount lies in the region that is rejected
             assert one.size is Size.OUTSIDE
             assert numbers.p_amount <= numbers.p_against < ALPHA

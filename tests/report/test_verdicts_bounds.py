@@ -44,9 +44,9 @@ def having(metric, **settings):
         (0.5, 0.1, "inconclusive", "inconclusive", "outside"),
         (0.1, 1.0, "inconclusive", "inconclusive", "inside"),
         (0.7, 0.1, "inconclusive", "inconclusive", "outside"),
-        (1.0, 0.1, "not_reproduced", "there", "outside"),
-        (8.0, 0.1, "not_reproduced", "there", "outside"),
-        (-35.0, 3.0, "not_reproduced", "there", "outside"),
+        (1.0, 0.1, "not_reproduced", "beyond_margin", "outside"),
+        (8.0, 0.1, "not_reproduced", "beyond_margin", "outside"),
+        (-35.0, 3.0, "not_reproduced", "beyond_margin", "outside"),
     ],
 )
 def test_only_about_is_judged_by_its_margin(gain, spread, verdict, direction, size):
@@ -112,7 +112,7 @@ def test_a_ratio_is_about_one_on_either_side(ours, verdict):
     [
         ((9.0, 9.05, 9.1), Verdict.REPRODUCED, Direction.ABSENT),  # faster is fine for a limit
         ((10.05, 10.1, 10.15), Verdict.REPRODUCED, Direction.ABSENT),
-        ((10.9, 11.0, 11.1), Verdict.NOT_REPRODUCED, Direction.THERE),
+        ((10.9, 11.0, 11.1), Verdict.NOT_REPRODUCED, Direction.BEYOND),
         ((10.25, 10.3, 10.35), Verdict.INCONCLUSIVE, Direction.INCONCLUSIVE),
     ],
 )

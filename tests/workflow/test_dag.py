@@ -333,7 +333,7 @@ def test_existing_results_stay_valid_because_the_same_values_are_passed(
     assert done.returncode == 0, done.stdout
     words = " ".join(done.stdout.split())
     own = " ".join(ALL_SETTINGS["baseline"].overrides)
-    assert f"--device cpu --set train.batch_size=4 {own} > results/logs/synthetic/base" in words
+    assert f"--device cpu --set train.batch_size=4 {own} --replace" in words
     assert "--settings" not in words
 
 

@@ -27,6 +27,7 @@ class Direction(Enum):
     """Whether the effect is there; of a bound or an equivalence, one beyond the margin."""
 
     THERE = "there"
+    BEYOND = "beyond_margin"
     ABSENT = "absent"
     OPPOSITE = "opposite"
     INCONCLUSIVE = "inconclusive"

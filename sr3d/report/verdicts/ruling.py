@@ -115,7 +115,7 @@ def _direction(case: Case, numbers: Numbers) -> Direction:
     if numbers.p_for < ALPHA:
         return Direction.ABSENT if of_margin else Direction.THERE
     if numbers.p_against < ALPHA:
-        return Direction.THERE if of_margin else Direction.OPPOSITE
+        return Direction.BEYOND if of_margin else Direction.OPPOSITE
     return Direction.INCONCLUSIVE
 
 

@@ -45,6 +45,7 @@ VERDICTS = {
 DIRECTIONS = {
     Direction.THERE: Words("there", "the effect is there"),
     Direction.ABSENT: Words("absent", "an effect beyond the margin is excluded"),
+    Direction.BEYOND: Words("beyond the margin", "an effect beyond the margin is there"),
     Direction.OPPOSITE: Words("opposite", "the effect is opposite to the claim"),
     Direction.INCONCLUSIVE: Words("inconclusive", "the direction is open"),
     Direction.NOT_JUDGED: Words("not judged", "nothing to judge by"),
