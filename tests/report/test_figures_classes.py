@@ -34,7 +34,7 @@ def scored(seed: int) -> ScoredTest:
          for k in label]
     )  # fmt: skip
     iou = np.where(index < 0, 0.0, rng.random(80))
-    score = rng.permutation(80).astype(np.float32) / 80
+    score = (rng.permutation(80) / 80).astype(np.float32)
     return ScoredTest(
         BoxSet(np.array(["a"] * 25), truth_label, box[:25]),
         BoxSet(np.array(["a"] * 80), label, box, score),

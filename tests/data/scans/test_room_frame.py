@@ -33,8 +33,8 @@ def about_z(degrees: float) -> np.ndarray:
     return np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
 
 
-def read(path: Path, dataset: Dataset, room: Room = FIND, **told: str) -> Scan:
-    return into_room_frame(read_scan(path, Reading(**told)), path, dataset, room)
+def read(path: Path, dataset: Dataset, room: Room = FIND, unit: str | None = None) -> Scan:
+    return into_room_frame(read_scan(path, Reading(unit=unit)), path, dataset, room)
 
 
 def facts(scan: Scan) -> dict[str, str]:
