@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Callable
 from operator import eq
 from pathlib import Path
@@ -16,12 +17,14 @@ from safetensors.torch import save_file
 import sr3d
 from sr3d import evaluation
 from sr3d.checkpoint import CHECKPOINT_FILE, TrainingState, read_state, write_state
+from sr3d.cli import main
 from sr3d.config import config_from_dict
 from sr3d.data.prepared import PreparedDataset, read_manifest
 from sr3d.data.scene import Scene
 from sr3d.errors import DamagedFile, InputError
 from sr3d.evaluation import TestJob, test
 from sr3d.files import read_json, sha256, write_json
+from sr3d.markers import MARKER, marker_holds, write_marker
 from sr3d.metrics.scored_files import read_scored
 from sr3d.models.detector import Detector, build_detector
 from sr3d.models.weights import Checkpoint, read_checkpoint, write_model
@@ -293,3 +296,40 @@ def test_an_evaluation_refuses_damaged_weights(run: Path, rooms: Path, tmp_path:
         assert not (tmp_path / "run.json").exists()
     finally:
         path.write_bytes(whole)
+
+
+def test_a_damaged_run_loses_its_marker_so_that_a_workflow_makes_it_again(
+    run: Path, rooms: Path, tmp_path: Path
+) -> None:
+    """Markers hold sizes of large files, so a flipped bit is found by what reads the file."""
+    setting = tmp_path / "results/synthetic/sr3d"
+    shutil.copytree(run, setting / "train0")
+    trained, tested = setting / "train0", setting / "train0/test0"
+    for folder, name in ((trained, "model.safetensors"), (tested, "detections.npz")):
+        write_marker(folder / MARKER, [folder / "run.json"], [folder / name])
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+        assert marker_holds(folder / MARKER)
+    words = ["--run", str(trained), "--data", str(rooms), "--test", "1", "--out"]
+    assert main(["test", *words, str(trained / "test1")]) == 2
+    assert not (trained / MARKER).exists()
+    assert (tested / MARKER).exists()
+    assert main(["summarise", str(setting), "--out", str(setting / "summary.json")]) == 0
+    assert not (tested / MARKER).exists()
+
+
+def test_a_record_that_lost_its_checksum_is_refused(run: Path, tmp_path: Path) -> None:
+    text = (run / "run.json").read_text()
+    for changed in (
+        text.replace('"checksum"', '"chdcksum"'),
+        text.replace('"weights"', '"weight"'),
+    ):
+        assert changed != text
+        (tmp_path / "run.json").write_text(changed)
+        with pytest.raises(DamagedFile):
+            read_run(tmp_path)
+    value = read_json(run / "run.json")
+    del value["checksum"]
+    write_json(tmp_path / "run.json", value)
+    with pytest.raises(DamagedFile):
+        read_run(tmp_path)
