@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 KEY, DIGEST, MISSING = "sr3d.key", "sr3d.digest", "sr3d.missing"
 PARENT = "mlflow.parentRunId"
+_KIND = ("mlflow.experimentKind", "custom_model_development")  # else the page shows LLM traces
+_DEFAULT = "0"  # the experiment that MLflow makes by itself
 _METRICS_A_BATCH, _PARAMS_A_BATCH = 1000, 100  # MLflow's limits
 _VALUE_LENGTH = 5000  # of a parameter or a tag; MLflow's limits are 6000 and 8000
 
@@ -82,6 +84,7 @@ def track(
     with open_store(store, wait) as client, Progress("track", len(runs)) as progress:
         names = {r.dataset for r in runs}
         experiments = {name: _experiment(client, name, artifacts) for name in names}
+        _hide_default(client)
         live = _live_runs(client)
         done = 0
         for (dataset, setting), members in groupby(runs, lambda r: (r.dataset, r.setting)):
@@ -167,11 +170,23 @@ def _experiment(client: MlflowClient, dataset: str, artifacts: str | Path) -> st
     if found is None:
         location = (Path(artifacts).absolute() / dataset).as_uri()
         made: str = client.create_experiment(name, artifact_location=location)
+        client.set_experiment_tag(made, *_KIND)
         return made
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
     known: str = found.experiment_id
+    if found.tags.get(_KIND[0]) != _KIND[1]:
+        client.set_experiment_tag(known, *_KIND)
     return known
+
+
+def _hide_default(client: MlflowClient) -> None:
+    """Delete MLflow's own experiment while it is empty: it would be the first one on the page."""
+    everything = client.search_experiments()
+    if any(experiment.experiment_id == _DEFAULT for experiment in everything) and not (
+        client.search_runs([_DEFAULT], max_results=1)
+    ):
+        client.delete_experiment(_DEFAULT)
 
 
 def _live_runs(client: MlflowClient) -> dict[str, list[Run]]:

@@ -55,6 +55,11 @@ def test_help_of_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(verb in text for verb in VERBS)
 
 
+def test_a_verb_that_is_unknown_is_told_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["detekt", "--demo"]) == 2
+    assert "'detect'" in capsys.readouterr().err
+
+
 def test_the_module_is_the_command() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "sr3d", "--version"], capture_output=True, text=True, check=True

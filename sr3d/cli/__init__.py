@@ -23,6 +23,7 @@ from sr3d.cli.prepare import add_prepare
 from sr3d.cli.results import add_evaluate, add_report, add_summarise, add_track
 from sr3d.cli.runs import add_test, add_train
 from sr3d.cli.workflow import add_workflow
+from sr3d.config import did_you_mean
 from sr3d.errors import InputError
 
 DESCRIPTION = """\
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     debug = "--debug" in words
     try:
-        args = _parser().parse_args(words, argparse.Namespace(words=words))
+        args = _parser(words).parse_args(words, argparse.Namespace(words=words))
         args.verb(args)
     except InputError as error:
         return _fail(debug, str(error), 2)
@@ -89,7 +90,7 @@ def _fail(debug: bool, message: str, code: int) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     parser = VerbParser(
         prog="sr3d", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -119,4 +120,8 @@ def _parser() -> argparse.ArgumentParser:
         add_doctor,
     ):
         add(verbs, common)
+    first = next((word for word in words if not word.startswith("-")), None)
+    if first is not None and first not in verbs.choices:
+        near = did_you_mean(first, list(verbs.choices))
+        raise InputError(f"unknown verb '{first}'{near}; `sr3d --help` lists the verbs")
     return parser
