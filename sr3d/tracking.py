@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 KEY, DIGEST, MISSING = "sr3d.key", "sr3d.digest", "sr3d.missing"
 PARENT = "mlflow.parentRunId"
-_KIND = ("mlflow.experimentKind", "custom_model_development")  # else the page shows LLM traces
 _DEFAULT = "0"  # the experiment that MLflow makes by itself
 _METRICS_A_BATCH, _PARAMS_A_BATCH = 1000, 100  # MLflow's limits
 _VALUE_LENGTH = 5000  # of a parameter or a tag; MLflow's limits are 6000 and 8000
@@ -170,13 +169,10 @@ def _experiment(client: MlflowClient, dataset: str, artifacts: str | Path) -> st
     if found is None:
         location = (Path(artifacts).absolute() / dataset).as_uri()
         made: str = client.create_experiment(name, artifact_location=location)
-        client.set_experiment_tag(made, *_KIND)
         return made
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
     known: str = found.experiment_id
-    if found.tags.get(_KIND[0]) != _KIND[1]:
-        client.set_experiment_tag(known, *_KIND)
     return known
 
 

@@ -95,7 +95,6 @@ def results(tracked, tmp_path):
 def test_one_experiment_and_a_parent_a_setting(tracked):
     (experiment,) = MlflowClient(store(tracked)).search_experiments()  # no empty Default beside it
     assert experiment.name == "sr3d/synthetic"
-    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
     assert experiment.artifact_location == (tracked / "mlartifacts" / "synthetic").as_uri()
     runs = live(tracked)
     assert len(runs) == RUNS
