@@ -159,7 +159,7 @@ def test_bad_checkpoints_get_one_sentence(tmp_path) -> None:  # type: ignore[no-
     with pytest.raises(InputError, match="not a readable checkpoint"):
         load_weights(model, tmp_path / "cut.safetensors")
     torch.save({"state_dict": {"a": 1}}, tmp_path / "odd.pth")
-    with pytest.raises(InputError, match="no state_dict of tensors"):
+    with pytest.raises(InputError, match=r"odd\.pth: holds no weights"):
         load_weights(model, tmp_path / "odd.pth")
     other = sr3d.load("tr3d", dataset="synthetic_rotated", untrained=True)
     torch.save(other.state_dict(), tmp_path / "other.pth")
