@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 class ScanDetector(Protocol):
     """A `Detector`, or what its `compile` returns."""
 
-    def detect(self, points: Any, colors: Any = None) -> Detections: ...
+    def detect(self, points: Any, colors: Any = None, floor: float | None = None) -> Detections: ...
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,11 @@ def detect_in_scan(
 ) -> Detections:
     """Boxes that score at least `score_thr`, best first, on the CPU.
 
-    duplicates: keep boxes that `geometry.duplicates` takes for copies of a better one.
+    The scan is taken as it lies: `into_room_frame` has found its floor, or the user said to leave
+    it. duplicates: keep boxes that `geometry.duplicates` takes for copies of a better one.
     """
-    found = Detections(*(part.cpu() for part in model.detect(scan.points, scan.painted())))
+    found = model.detect(scan.points, scan.painted(), floor=0.0)
+    found = Detections(*(part.cpu() for part in found))
     found = found.rows(found.scores >= score_thr)
     if duplicates:
         return found.rows(torch.sort(found.scores, descending=True, stable=True).indices)
