@@ -46,8 +46,8 @@ def _convert(args: argparse.Namespace) -> None:
     if args.out.suffix != _SUFFIX[args.to]:
         raise InputError(f"--out {args.out}: must end in {_SUFFIX[args.to]} for --to {args.to}")
     from sr3d.api import find_source
-    from sr3d.files import sha256
-    from sr3d.models.weights import write_foreign, write_model
+    from sr3d.detectors.weights import write_foreign, write_model
+    from sr3d.runs.files import sha256
 
     source = find_source(
         args.source, args.dataset, network=args.model, overrides=overrides_of(args)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from sr3d.api import MODELS, PRETRAINED, PRETRAINED_MODELS, find_source
-from sr3d.detection import ModelFacts
+from sr3d.deploy.detection import ModelFacts
+from sr3d.detectors import Detector
 from sr3d.errors import InputError
-from sr3d.models.detector import Detector
-from sr3d.records import RUN_FILE
+from sr3d.runs.record import RUN_FILE
 
 _REMEDY = "name a training's folder or a checkpoint (.safetensors, .pth)"
 _log = logging.getLogger(__name__)
