@@ -10,7 +10,7 @@ TIER ?= demo
 # Commands are named by their path: GNU make 3.81, which macOS has, does not search an exported PATH.
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-real test-openmmlab test-lowest lint clean
+.PHONY: demo test test-real test-openmmlab test-lowest lint docs clean
 
 demo: $(VENV)/.pipeline
 	@$(BIN)/snakemake --cores $(CORES) --quiet rules host reason --config tier=$(TIER)
@@ -39,9 +39,14 @@ lint: $(VENV)/.lint $(VENV)/.test
 	@$(BIN)/lint-imports
 	@$(BIN)/snakemake --lint
 
+# The documentation as a searchable site that opens from disk: site/index.html.
+docs: $(VENV)/.docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "site/index.html"
+
 # Results of runs, prepared data and the environment; not results/published.
 clean:
-	rm -rf $(VENV) $(OPENMMLAB) $(LOWEST) .snakemake data .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(OPENMMLAB) $(LOWEST) .snakemake data site .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
 	find results -mindepth 1 -maxdepth 1 ! -name published -exec rm -rf {} +
 
 $(OPENMMLAB)/.complete: envs/openmmlab.sh envs/openmmlab.txt

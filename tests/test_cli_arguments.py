@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sr3d.cli import _parser, main
+from sr3d.cli import build_parser, main
 from sr3d.cli.arguments import real, whole
 
 NONSENSE = ["-1", "nan", "inf", "1e300", "2.5.", "", "9" * 400]
@@ -30,13 +30,13 @@ def verbs(
 
 NUMBERS = [
     pytest.param(words, action.option_strings[-1], id=" ".join([*words, action.option_strings[-1]]))
-    for words, action in verbs(_parser())
+    for words, action in verbs(build_parser())
     if getattr(action.type, "__qualname__", "").startswith("_number")
 ]
 
 
 def test_no_number_is_read_without_a_range() -> None:
-    bare = [words for words, action in verbs(_parser()) if action.type in (int, float)]
+    bare = [words for words, action in verbs(build_parser()) if action.type in (int, float)]
     assert bare == []
     assert len(NUMBERS) > 25
 

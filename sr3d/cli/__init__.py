@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     debug = "--debug" in words
     try:
-        args = _parser(words).parse_args(words, argparse.Namespace(words=words))
+        args = build_parser(words).parse_args(words, argparse.Namespace(words=words))
         args.verb(args)
     except InputError as error:
         return _fail(debug, str(error), 2)
@@ -90,7 +90,8 @@ def _fail(debug: bool, message: str, code: int) -> int:
     return code
 
 
-def _parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
+def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """The parser of all verbs. words: the command line, to suggest a verb for a misspelt one."""
     parser = VerbParser(
         prog="sr3d", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sr3d.cli import _parser, main
+from sr3d.cli import build_parser, main
 from sr3d.cli.benchmark import _plan
 from sr3d.config import default_config
 from sr3d.settings import read_settings
@@ -20,7 +20,7 @@ from tests.benchmarking.making import THIN
 
 def planned(*words: str) -> benchmark.Plan:
     words = ("benchmark", *words)
-    return _plan(_parser().parse_args(words, argparse.Namespace(words=list(words))))
+    return _plan(build_parser().parse_args(words, argparse.Namespace(words=list(words))))
 
 
 def test_a_whole_benchmark(rooms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

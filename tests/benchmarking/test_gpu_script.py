@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sr3d.cli import _parser
+from sr3d.cli import build_parser
 
 ROOT = Path(__file__).resolve().parents[2]
 _STAND_IN = """#!{python}
@@ -57,7 +57,7 @@ def test_every_command_of_the_script_exists(
     for flag, module, *words in commands:
         assert flag == "-m"
         if module == "sr3d":
-            _parser().parse_args(words)
+            build_parser().parse_args(words)
         elif module == "pytest":
             assert all((ROOT / word).exists() for word in words if word.startswith("tests/"))
         else:

@@ -2,7 +2,7 @@
 
 import subprocess
 
-from sr3d.cli import _parser
+from sr3d.cli import build_parser
 from sr3d.study.report.figures.names import Names
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.page.commands import commands_of
@@ -34,7 +34,7 @@ def test_training_commands_are_those_of_the_records(tmp_path):
     (command,) = commands_of(records, records)
     assert (command.kind, command.runs) == ("training", 3)
     for index, call in enumerate(executed(command.text)):
-        parsed = _parser().parse_args(call)
+        parsed = build_parser().parse_args(call)
         assert (parsed.dataset, parsed.setting, parsed.train) == ("synthetic", "short", index)
         assert (str(parsed.data), parsed.split, parsed.seed) == ("/my data", "train", 0)
         assert str(parsed.out) == f"results/synthetic/short/train{index}"
@@ -49,7 +49,7 @@ def test_test_commands_name_their_training_and_change_nothing(tmp_path):
     records = make_tree(tmp_path, settings=settings, trainings=2, tests=3, score=flat)
     command = commands_of(records, records)[1]
     assert (command.kind, command.runs) == ("test", 6)
-    calls = [_parser().parse_args(call) for call in executed(command.text)]
+    calls = [build_parser().parse_args(call) for call in executed(command.text)]
     assert [str(c.out) for c in calls] == [
         f"results/synthetic/short/train{i}/test{j}" for i in range(2) for j in range(3)
     ]
@@ -66,7 +66,7 @@ def test_a_setting_that_only_tests_names_whose_trainings_and_what_it_changes(tmp
     record = make_test(tmp_path, "synthetic", "with_iou", oracle, 0, 0, 90.0, tests_of="baseline")
     (command,) = commands_of([record], trained)
     (call,) = executed(command.text)
-    parsed = _parser().parse_args(call)
+    parsed = build_parser().parse_args(call)
     assert (str(parsed.run), parsed.setting) == ("results/synthetic/baseline/train0", "with_iou")
     assert overrides(parsed) == ["test.oracle=iou"]
     made = {
@@ -89,7 +89,7 @@ def test_runs_made_in_different_ways_have_commands_of_their_own(tmp_path):
     assert (first.runs, second.runs, tests.runs) == (2, 1, 7)
     assert first.text.startswith("for i in 0 2; do")
     assert "--device cuda" in second.text
-    places = [str(_parser().parse_args(call).out)[-12:] for call in executed(tests.text)]
+    places = [str(build_parser().parse_args(call).out)[-12:] for call in executed(tests.text)]
     assert places == [
         "train0/test0", "train0/test1", "train1/test0", "train1/test1",
         "train2/test0", "train2/test1", "train2/test5",

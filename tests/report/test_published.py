@@ -53,19 +53,19 @@ def test_the_published_files_are_those_that_the_script_writes(rebuilt):
                 assert all(same(ours[key], theirs[key]) for key in ours), (name, ours)
 
 
-def test_the_readme_counts_the_published_verdicts():
+def test_the_results_page_counts_the_published_verdicts():
     judged = [row for row in rows(PUBLISHED / "claims_rooms.csv") if row["dataset"]]
     counts = Counter(Verdict(row["verdict"]) for row in judged)
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     told = dict(re.findall(r"^\| (\w[\w ]+?) \| (\d+) \|", text, re.MULTILINE))
     assert {VERDICTS[verdict].word: str(n) for verdict, n in counts.items()} == told
     claims = read_paper(ROOT / "workflow" / "tables.yaml").claims
     assert f"Of the paper's {len(claims)} claims, {len(judged)} could be judged" in text
 
 
-def test_the_readme_quotes_the_published_intervals():
+def test_the_results_page_quotes_the_published_intervals():
     found = {row["claim"]: row for row in rows(PUBLISHED / "claims_rooms.csv")}
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     for claim, metric in (("sr3d_ap25", "AP25"), ("sr3d_ap50", "AP50")):
         numbers = [float(found[claim][n]) for n in ("estimate", *_ENDS)]
         assert "+{:.1f} [{:.1f}, {:.1f}] ".format(*numbers) + metric in text
