@@ -213,7 +213,7 @@ def test_an_error_in_one_process_ends_all_with_one_message(rooms: Path, tmp_path
     script = tmp_path / "one_fails.py"
     script.write_text(
         "import os, sys\n"
-        "from sr3d import training\n"
+        "from sr3d.train import loop as training\n"
         "from sr3d.cli import main\n"
         "from sr3d.errors import InputError\n"
         "compute = training.batch_loss\n"

@@ -18,10 +18,10 @@ from sr3d.runs.files import code_digest
 # The files of this package that decide the numbers of a training or a test. Prepared data have a
 # digest of their own. A test compares this list with what the two import.
 _COMPUTING = (
-    "checkpoint.py", "config.py", "curve.py", "determinism.py", "distributed.py", "evaluation.py",
-    "records.py", "runs.py", "training.py", "data/datasets.py", "data/loader.py",
-    "data/parallel.py", "data/prepared/reading.py", "data/scene.py", "data/transforms.py",
-    "assigners", "geometry", "losses", "metrics", "models", "sparse",
+    "config.py", "data/datasets.py", "data/loader.py", "data/parallel.py",
+    "data/prepared/reading.py", "data/scene.py", "data/transforms.py", "runs/folder.py",
+    "runs/record.py", "deploy", "detectors", "evaluate", "geometry", "losses", "matching",
+    "sparse", "train",
 )  # fmt: skip
 _PACKAGES = (
     "sr3d", "torch", "triton", "numpy", "snakemake", "mlflow", "MinkowskiEngine", "mmdet3d",
@@ -61,7 +61,7 @@ def code_version() -> dict[str, Any]:
 
     The first two are None where the package was installed without its repository.
     """
-    folder = Path(__file__).resolve().parent
+    folder = Path(__file__).resolve().parents[1]  # the package
 
     def git(*args: str) -> str | None:
         try:
