@@ -15,19 +15,22 @@ import torch
 
 from sr3d.config import Config, config_from_dict, default_config, did_you_mean
 from sr3d.errors import InputError
+from sr3d.model_names import MODELS, PRETRAINED, PRETRAINED_MODELS
 from sr3d.models.detector import Detections, Detector, build_detector
 from sr3d.models.recognition import load_model, recognise
 from sr3d.models.weights import Checkpoint, read_checkpoint
 from sr3d.records import MODEL_FILE, RUN_FILE, read_run, run_file
 
-__all__ = ["Detections", "Detector", "InputError", "Source", "find_source", "load"]
-
-# The network of each name; SR3D is TR3D's, trained differently.
-MODELS = {"sr3d": "tr3d", "tr3d": "tr3d", "fcaf3d": "fcaf3d"}
-
-# Trainings that come with the package, each in its folder with a card.
-PRETRAINED = Path(__file__).parent / "pretrained"
-PRETRAINED_MODELS = ("sr3d_rooms",)
+__all__ = [
+    "PRETRAINED",
+    "PRETRAINED_MODELS",
+    "Detections",
+    "Detector",
+    "InputError",
+    "Source",
+    "find_source",
+    "load",
+]
 
 
 def load(

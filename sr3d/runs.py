@@ -22,10 +22,10 @@ from sr3d.data.prepared import PreparedDataset
 from sr3d.errors import DamagedFile, InputError, OtherRun
 from sr3d.files import sha256
 from sr3d.machine import code_version, machine_facts, peak_memory_mb, versions
+from sr3d.model_names import DEVICES
 from sr3d.records import RUN_FILE, RunRecord, read_run, verify_run, write_run
 from sr3d.sparse.triton_check import native_engine
 
-DEVICES = ("cpu", "cuda")
 _log = logging.getLogger(__name__)
 
 
