@@ -35,6 +35,7 @@ WITHOUT_A_PART_IN_NUMBERS = {
     "fields.py": "fills in the configuration, which has a digest",
     "files.py": "carries bytes, with checksums",
     "machine.py": "facts for the record",
+    "model_names.py": "names",
     "presets.py": "fills in the configuration, which has a digest",
     "progress.py": "words",
     "ranges.py": "checks the configuration, which has a digest",

@@ -111,7 +111,7 @@ def check_output_folder(path: Path, option: str = "--out") -> None:
     """
     nearest = next(place for place in (path, *path.absolute().parents) if place.exists())
     if not nearest.is_dir():
-        problem = f"cannot be a folder, because {nearest} is a file"
+        problem = f"cannot be written, because {nearest} is a file"
     elif not os.access(nearest, os.W_OK | os.X_OK):
         problem = f"cannot be written, because {nearest} is write-protected"
     else:
