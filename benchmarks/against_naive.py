@@ -24,14 +24,14 @@ from torch import Tensor
 import sr3d
 from benchmarks.nms import loop
 from benchmarks.timing import milliseconds
-from sr3d.benchmarking.sources import Rooms
 from sr3d.data.scene import table
-from sr3d.files import write_json
-from sr3d.machine import code_version, machine_facts, versions
-from sr3d.models.outputs import Detections
-from sr3d.models.selection import kept
-from sr3d.models.tr3d import TR3D
+from sr3d.detectors.common.selection import kept
+from sr3d.detectors.outputs import Detections
+from sr3d.detectors.tr3d.detector import TR3D
+from sr3d.runs.files import write_json
+from sr3d.runs.machine import code_version, machine_facts, versions
 from sr3d.sparse import functional, torch_engine
+from sr3d.study.benchmarking.sources import Rooms
 
 HALF = {"compiled_fp16": torch.float16, "compiled_bf16": torch.bfloat16}
 

@@ -33,14 +33,15 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from sr3d.assigners import matches, scenes
-from sr3d.assigners.spota import spota_cost
 from sr3d.config import AssignerConfig, LossConfig
 from sr3d.data.datasets import SCANNET, SUNRGBD, Dataset
-from sr3d.files import write_json
 from sr3d.geometry.iou import paired_iou, pairs_at_a_time
-from sr3d.machine import code_version, machine_facts, versions
-from tests.assigners.waits import Waits
+from sr3d.matching import batching as scenes
+from sr3d.matching import matches
+from sr3d.matching.spota import spota_cost
+from sr3d.runs.files import write_json
+from sr3d.runs.machine import code_version, machine_facts, versions
+from tests.matching.waits import Waits
 
 BEFORE = "51a41ea"  # the last commit that assigned scene by scene
 SCENES, BOXES = 16, 15

@@ -17,10 +17,10 @@ import numpy as np
 
 from sr3d.data.box_files import read_ground_truth
 from sr3d.data.datasets import SCANNET
-from sr3d.files import write_json
+from sr3d.evaluate.average_precision import average_precision
 from sr3d.geometry.box_set import BoxSet
-from sr3d.machine import code_version, machine_facts, versions
-from sr3d.metrics.average_precision import average_precision
+from sr3d.runs.files import write_json
+from sr3d.runs.machine import code_version, machine_facts, versions
 
 
 def jittered(truth: BoxSet, copies: int, seed: int) -> BoxSet:

@@ -28,20 +28,21 @@ from unittest import mock
 import torch
 
 from benchmarks.loading import CONFIG, write_scenes
-from sr3d import checkpoint, evaluation, records
-from sr3d.checkpoint import TrainingState, read_state, write_state
 from sr3d.config import default_config
 from sr3d.data.loader import TrainingScenes
 from sr3d.data.prepared import PreparedDataset, reading
 from sr3d.data.rooms.generate import prepare_rooms
-from sr3d.evaluation import TestJob
-from sr3d.files import sha256, write_json
-from sr3d.machine import machine_facts, versions
-from sr3d.models import weights
-from sr3d.models.detector import build_detector
-from sr3d.models.weights import read_checkpoint, write_model
-from sr3d.runs import as_jobs_run
-from sr3d.training import TrainingJob, optimizer_of, train
+from sr3d.detectors import build_detector, weights
+from sr3d.detectors.weights import read_checkpoint, write_model
+from sr3d.evaluate import loop as evaluation
+from sr3d.evaluate.loop import TestJob
+from sr3d.runs import record as records
+from sr3d.runs.files import sha256, write_json
+from sr3d.runs.folder import as_jobs_run
+from sr3d.runs.machine import machine_facts, versions
+from sr3d.train import checkpoint
+from sr3d.train.checkpoint import TrainingState, read_state, write_state
+from sr3d.train.loop import TrainingJob, optimizer_of, train
 
 NO_HASH = hashlib.sha256(b"")
 

@@ -19,15 +19,15 @@ import torch
 
 import sr3d
 from sr3d.data.prepared import PreparedDataset
-from sr3d.evaluation import ground_truth
-from sr3d.files import write_json
+from sr3d.detectors.outputs import Detections
+from sr3d.detectors.tr3d.detector import TR3D
+from sr3d.evaluate.average_precision import score_matches
+from sr3d.evaluate.detection_matches import best_ground_truth
+from sr3d.evaluate.loop import ground_truth
 from sr3d.geometry.box_set import BoxSet
-from sr3d.machine import code_version, machine_facts, versions
-from sr3d.metrics.average_precision import score_matches
-from sr3d.metrics.matching import best_ground_truth
-from sr3d.models.outputs import Detections
-from sr3d.models.tr3d import TR3D
-from sr3d.runs import open_split
+from sr3d.runs.files import write_json
+from sr3d.runs.folder import open_split
+from sr3d.runs.machine import code_version, machine_facts, versions
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 

@@ -17,9 +17,9 @@ import torch
 import sr3d
 from sr3d.data.rooms.generate import generate_room
 from sr3d.data.scans import Frame, Scan
-from sr3d.detection import detect_in_scan
+from sr3d.deploy.detection import detect_in_scan
 from sr3d.geometry.iou import pairwise_iou
-from sr3d.machine import code_version, machine_facts, versions
+from sr3d.runs.machine import code_version, machine_facts, versions
 
 _FIRST = 710_000  # the thresholds were chosen on other rooms
 

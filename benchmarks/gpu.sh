@@ -51,7 +51,7 @@ kernels=(tests/sparse/test_triton_{convolution,fused,pooling,tables}.py)
 # Right?
 step 60 doctor python -m sr3d doctor
 step 120 kernels python -m pytest -q -p no:cacheprovider "${kernels[@]}"
-step 90 graph python -m pytest -q -p no:cacheprovider tests/models/test_compiled.py
+step 90 graph python -m pytest -q -p no:cacheprovider tests/detectors/test_compiled.py
 step 90 bits python -m pytest -q -p no:cacheprovider tests/test_training_speed.py -k on_a_gpu
 
 # How fast? The paper's figure, the runner, a training step.
@@ -78,7 +78,7 @@ if ((${#points[@]})); then
 	step 60 training_step python -m benchmarks.training_step "${points[@]}" --device cuda \
 		--precision bf16 --out "$out/training_step.json"
 fi
-step 600 tests python -m pytest -q tests/sparse tests/models tests/geometry tests/assigners tests/losses
+step 600 tests python -m pytest -q tests/sparse tests/detectors tests/geometry tests/matching tests/losses
 step 600 tune python -m sr3d.sparse.triton.tune --out "$out/tuned.json"
 
 if ((${#failed[@]})); then

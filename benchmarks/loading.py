@@ -30,9 +30,9 @@ from sr3d.data.datasets import SCANNET
 from sr3d.data.loader import TrainingScenes, epoch_batches, load_batches
 from sr3d.data.prepared import PreparedDataset, PreparedWriter
 from sr3d.data.scene import Scene
-from sr3d.files import write_json
 from sr3d.geometry.boxes import Boxes
-from sr3d.machine import machine_facts, versions
+from sr3d.runs.files import write_json
+from sr3d.runs.machine import machine_facts, versions
 
 BATCH = 16
 CONFIG = default_config("scannet").augment

@@ -27,11 +27,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sr3d.files import write_json
 from sr3d.geometry.iou import pairwise_iou
 from sr3d.geometry.nms import class_nms
 from sr3d.geometry.static_nms import static_nms
-from sr3d.machine import code_version, machine_facts, versions
+from sr3d.runs.files import write_json
+from sr3d.runs.machine import code_version, machine_facts, versions
 
 CLASSES = 18
 Contender = Callable[[Tensor, Tensor, Tensor, float, bool], Tensor]

@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sr3d.files import write_json
-from sr3d.records import RunRecord, read_run
+from sr3d.runs.files import write_json
+from sr3d.runs.record import RunRecord, read_run
 
 COMMANDS = (
     "sr3d prepare synthetic --out data/ten --train 8 --val 2",

@@ -20,8 +20,8 @@ import numpy as np
 import scipy.io
 
 from sr3d.data.readers.sunrgbd import LABEL_FILES, SPLIT_FILE
-from sr3d.files import write_json
-from sr3d.machine import machine_facts, versions
+from sr3d.runs.files import write_json
+from sr3d.runs.machine import machine_facts, versions
 
 TEST = 5050  # the rest is the training set
 

@@ -21,9 +21,9 @@ import sr3d
 from sr3d.data.rooms.generate import generate_room
 from sr3d.data.scans import Frame, Scan
 from sr3d.data.scans.room_frame import FIND, Room, into_room_frame
+from sr3d.evaluate.detection_matches import best_ground_truth
 from sr3d.geometry.box_set import BoxSet
-from sr3d.machine import code_version, machine_facts, versions
-from sr3d.metrics.matching import best_ground_truth
+from sr3d.runs.machine import code_version, machine_facts, versions
 
 AS_IT_IS = Room(walls=0, floor=0)
 CASES = [(0, 0.0), (0, -0.64), (0, 0.5), (0, 1.3), (5, 0.0), (15, 0.0), (30, 0.0), (45, 0.0)]

@@ -35,13 +35,13 @@ def main() -> None:
     import torch
 
     import sr3d
-    from sr3d.benchmarking.roofline import counted_flop, dense_peak
-    from sr3d.files import write_json
-    from sr3d.machine import machine_facts, versions
-    from sr3d.models.folded import FoldedDetector
-    from sr3d.models.layouts import FreeLayout
-    from sr3d.models.maps import tr3d_maps
-    from sr3d.models.voxelize import voxelize
+    from sr3d.deploy.folded import FoldedDetector
+    from sr3d.deploy.layouts import FreeLayout
+    from sr3d.deploy.maps import tr3d_maps
+    from sr3d.detectors.common.voxelize import voxelize
+    from sr3d.runs.files import write_json
+    from sr3d.runs.machine import machine_facts, versions
+    from sr3d.study.benchmarking.roofline import counted_flop, dense_peak
 
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)

@@ -26,16 +26,16 @@ import torch
 from torch import Tensor
 
 from benchmarks.timing import milliseconds
-from sr3d.benchmarking.sources import Rooms
 from sr3d.config import ModelConfig, default_config
 from sr3d.data.scene import table
-from sr3d.files import write_json
-from sr3d.machine import machine_facts, versions
-from sr3d.models.layouts import FreeLayout
-from sr3d.models.maps import tr3d_maps
-from sr3d.models.voxelize import voxelize
+from sr3d.deploy.layouts import FreeLayout
+from sr3d.deploy.maps import tr3d_maps
+from sr3d.detectors.common.voxelize import voxelize
+from sr3d.runs.files import write_json
+from sr3d.runs.machine import machine_facts, versions
 from sr3d.sparse import Sites
 from sr3d.sparse.functional import engine, sparse_conv
+from sr3d.study.benchmarking.sources import Rooms
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 TOLERANCE = {"fp16": 0.01, "bf16": 0.05, "fp32": 0.005}  # of the largest output; tf32 may be on

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from sr3d.benchmarking.stages import synchronise
+from sr3d.study.benchmarking.stages import synchronise
 
 
 def milliseconds(run: Callable[[], object], device: torch.device) -> float:

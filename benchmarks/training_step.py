@@ -21,13 +21,13 @@ import torch
 
 from sr3d.config import default_config
 from sr3d.data.datasets import SCANNET
-from sr3d.determinism import ordered_backward
-from sr3d.files import write_json
-from sr3d.machine import machine_facts, versions
-from sr3d.models.criterion import GroundTruth, assign, detection_loss
-from sr3d.models.detector import build_detector
-from sr3d.models.voxelize import voxelize
-from sr3d.training import network_precision
+from sr3d.detectors import build_detector
+from sr3d.detectors.common.voxelize import voxelize
+from sr3d.detectors.tr3d.loss import GroundTruth, assign, detection_loss
+from sr3d.runs.files import write_json
+from sr3d.runs.machine import machine_facts, versions
+from sr3d.sparse.determinism import ordered_backward
+from sr3d.train.loop import network_precision
 
 
 def main() -> None:

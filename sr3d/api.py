@@ -14,12 +14,12 @@ from typing import Any
 import torch
 
 from sr3d.config import Config, config_from_dict, default_config, did_you_mean
+from sr3d.detectors import Detections, Detector, build_detector
+from sr3d.detectors.infer_config import load_model, recognise
+from sr3d.detectors.weights import Checkpoint, read_checkpoint
 from sr3d.errors import InputError
 from sr3d.model_names import MODELS, PRETRAINED, PRETRAINED_MODELS
-from sr3d.models.detector import Detections, Detector, build_detector
-from sr3d.models.recognition import load_model, recognise
-from sr3d.models.weights import Checkpoint, read_checkpoint
-from sr3d.records import MODEL_FILE, RUN_FILE, read_run, run_file
+from sr3d.runs.record import MODEL_FILE, RUN_FILE, read_run, run_file
 
 __all__ = [
     "PRETRAINED",

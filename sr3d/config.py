@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from sr3d.errors import InputError
 from sr3d.fields import assign, did_you_mean, flatten, from_dict, plain, ranges
-from sr3d.files import digest
 from sr3d.presets import PRESETS, dataset_values, preset
 from sr3d.ranges import (
     Count,
@@ -30,6 +29,7 @@ from sr3d.ranges import (
     Share,
     Weight,
 )
+from sr3d.runs.files import digest
 
 F = TypeVar("F")
 _LATER = "later"  # metadata of a field: `Config.digest` leaves it out at its default

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from sr3d.config import default_config
-from sr3d.machine import code_version, machine_facts, versions
-from sr3d.models.detector import build_detector
-from sr3d.runs import as_jobs_run
+from sr3d.detectors import build_detector
+from sr3d.runs.folder import as_jobs_run
+from sr3d.runs.machine import code_version, machine_facts, versions
 from sr3d.sparse.agreement import compare_engines
 from sr3d.sparse.functional import engine_on
 from sr3d.sparse.triton_check import VARIABLE, triton_fault

@@ -13,11 +13,11 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from sr3d.config import default_config
-from sr3d.files import atomic_path, sha256, write_text
+from sr3d.evaluate.detection_matches import Matching
+from sr3d.evaluate.scored_files import ScoredTest, write_scored
 from sr3d.geometry.box_set import BoxSet
-from sr3d.metrics.matching import Matching
-from sr3d.metrics.scored_files import ScoredTest, write_scored
-from sr3d.records import (
+from sr3d.runs.files import atomic_path, sha256, write_text
+from sr3d.runs.record import (
     DETECTIONS_FILE,
     METRICS_FILE,
     MODEL_FILE,

@@ -11,7 +11,7 @@ from sr3d.config import (
     default_config,
 )
 from sr3d.errors import InputError
-from sr3d.files import digest
+from sr3d.runs.files import digest
 
 
 def test_defaults_are_the_papers() -> None:

@@ -18,12 +18,12 @@ from sr3d.config import Config, config_from_dict, default_config
 from sr3d.data.loader import generator_for
 from sr3d.data.rooms.generate import generate_room
 from sr3d.data.transforms import augment, sample_points
+from sr3d.detectors import build_detector
 from sr3d.errors import InputError
-from sr3d.evaluation import detect_scene
+from sr3d.evaluate.loop import detect_scene
 from sr3d.fields import range_of
-from sr3d.models.detector import build_detector
 from sr3d.ranges import Range
-from sr3d.training import batch_loss, optimizer_of
+from sr3d.train.loop import batch_loss, optimizer_of
 
 ROOM = generate_room(seed=3, points=1500)
 THIN = [

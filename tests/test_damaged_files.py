@@ -15,22 +15,22 @@ import torch
 from safetensors.torch import save_file
 
 import sr3d
-from sr3d import evaluation
-from sr3d.checkpoint import CHECKPOINT_FILE, TrainingState, read_state, write_state
 from sr3d.cli import main
 from sr3d.config import config_from_dict
 from sr3d.data.prepared import PreparedDataset, read_manifest
 from sr3d.data.scene import Scene
+from sr3d.detectors import Detector, build_detector
+from sr3d.detectors.weights import Checkpoint, read_checkpoint, write_model
 from sr3d.errors import DamagedFile, InputError
-from sr3d.evaluation import TestJob, test
-from sr3d.files import read_json, sha256, write_json
-from sr3d.markers import MARKER, marker_holds, write_marker
-from sr3d.metrics.scored_files import read_scored
-from sr3d.models.detector import Detector, build_detector
-from sr3d.models.weights import Checkpoint, read_checkpoint, write_model
-from sr3d.records import read_metrics, read_run, run_file, write_run
-from sr3d.report.summary import find_summary, write_summary
-from sr3d.training import train
+from sr3d.evaluate import loop as evaluation
+from sr3d.evaluate.loop import TestJob, test
+from sr3d.evaluate.scored_files import read_scored
+from sr3d.runs.files import read_json, sha256, write_json
+from sr3d.runs.markers import MARKER, marker_holds, write_marker
+from sr3d.runs.record import read_metrics, read_run, run_file, write_run
+from sr3d.study.report.summary import find_summary, write_summary
+from sr3d.train.checkpoint import CHECKPOINT_FILE, TrainingState, read_state, write_state
+from sr3d.train.loop import train
 from tests.damage import assert_detected_or_harmless, cut_off, flipped_bits
 from tests.make_runs import make_tree
 from tests.test_training import job, tiny

@@ -19,13 +19,13 @@ from sr3d.cli import main
 from sr3d.config import config_from_dict
 from sr3d.data.scans import Frame, Reading, Scan, read_scan
 from sr3d.data.scans.frame import UNITS, turn_upright
-from sr3d.detection import SCHEMA, Found, ModelFacts, describe, detect_files, detect_in_scan
+from sr3d.deploy.detection import SCHEMA, Found, ModelFacts, describe, detect_files, detect_in_scan
+from sr3d.detectors.outputs import Detections
+from sr3d.detectors.tr3d.detector import TR3D
 from sr3d.errors import InputError
-from sr3d.models.outputs import Detections
-from sr3d.models.tr3d import TR3D
-from sr3d.records import read_run
+from sr3d.runs.record import read_run
 from tests.data.scans.making import room, write_any, write_ply
-from tests.models.thin import thin_model
+from tests.detectors.thin import thin_model
 from tests.refusals import refused
 
 FACTS = ModelFacts("thin", "synthetic", "random", "0" * 16)

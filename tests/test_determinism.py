@@ -18,22 +18,25 @@ from torch.utils import deterministic
 
 from sr3d.api import PRETRAINED
 from sr3d.cli import main
-from sr3d.determinism import deterministic_algorithms, ordered_backward
+from sr3d.detectors.base import Detector
 from sr3d.errors import InputError
-from sr3d.models.base import Detector
 from sr3d.sparse import SparseTensor, functional
+from sr3d.sparse.determinism import deterministic_algorithms, ordered_backward
 from sr3d.sparse.interpolation import interpolate
 from sr3d.sparse.nn import SparseInstanceNorm
+from tests.detectors.thin import clouds, thin_fcaf3d, thin_model
 from tests.indexed_writes import IndexedWrites
-from tests.models.thin import clouds, thin_fcaf3d, thin_model
 from tests.sparse.brute_force import random_coords
 
 
 @pytest.mark.parametrize(
     ("function", "words"),
     [
-        ("sr3d.training.train", ["train", "--dataset", "synthetic", "--out", "o"]),
-        ("sr3d.evaluation.test", ["test", "--run", str(PRETRAINED / "sr3d_rooms"), "--out", "o"]),
+        ("sr3d.train.loop.train", ["train", "--dataset", "synthetic", "--out", "o"]),
+        (
+            "sr3d.evaluate.loop.test",
+            ["test", "--run", str(PRETRAINED / "sr3d_rooms"), "--out", "o"],
+        ),
     ],
 )
 def test_products_of_trainings_and_evaluations_have_workspaces_of_one_size(

@@ -17,20 +17,20 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor, nn
 
-from sr3d import training
-from sr3d.checkpoint import CHECKPOINT_FILE
 from sr3d.cli import main
 from sr3d.config import Config
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.scene import Scene
-from sr3d.distributed import ALONE, Processes, SharedBatchNorm, backward, share_norms
+from sr3d.detectors import build_detector
 from sr3d.errors import InputError
 from sr3d.geometry.boxes import Boxes
-from sr3d.models.detector import build_detector
-from sr3d.records import read_metrics
+from sr3d.runs.record import read_metrics
 from sr3d.sparse import SparseTensor
 from sr3d.sparse.nn import SparseBatchNorm
-from sr3d.training import CURVE_FILE, TrainingJob, batch_loss, train
+from sr3d.train import loop as training
+from sr3d.train.checkpoint import CHECKPOINT_FILE
+from sr3d.train.distributed import ALONE, Processes, SharedBatchNorm, backward, share_norms
+from sr3d.train.loop import CURVE_FILE, TrainingJob, batch_loss, train
 from tests.test_training import TINY, tiny
 
 STOP_AFTER = 4

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from sr3d.errors import InputError
-from sr3d.files import exclusive
+from sr3d.runs.files import exclusive
 
 HOLDER = """
 import sys
-from sr3d.files import exclusive
+from sr3d.runs.files import exclusive
 with exclusive(sys.argv[1]):
     print(flush=True)
     sys.stdin.read()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from sr3d.errors import InputError
-from sr3d.files import (
+from sr3d.runs.files import (
     atomic_path,
     exclusive,
     remove_abandoned,
@@ -27,7 +27,7 @@ from tests.test_training import TINY
 
 WRITER = """
 import sys, time
-from sr3d.files import atomic_path
+from sr3d.runs.files import atomic_path
 with atomic_path(sys.argv[1]) as temporary:
     temporary.write_text("half")
     print(temporary, flush=True)
@@ -53,7 +53,7 @@ def test_temporary_files_of_killed_writers_go_and_those_of_living_ones_stay(tmp_
         killed.send_signal(signal.SIGKILL)
         killed.wait()
         assert left.exists()
-        write = "import sys; from sr3d.files import write_text; write_text(sys.argv[1], 'x')"
+        write = "import sys; from sr3d.runs.files import write_text; write_text(sys.argv[1], 'x')"
         subprocess.run([sys.executable, "-c", write, str(tmp_path / "run.json")], check=True)
         assert not left.exists()
         assert kept.exists()
@@ -117,17 +117,17 @@ import resource, sys
 from pathlib import Path
 import torch
 from matplotlib.figure import Figure
-from sr3d.checkpoint import TrainingState, write_state
-from sr3d.curve import STOP, Curve, Line
+from sr3d.train.checkpoint import TrainingState, write_state
+from sr3d.train.metrics_log import STOP, Curve, Line
 from sr3d.data.prepared.journal import Entry, Journal
 from sr3d.data.rooms.generate import generate_room
 from sr3d.errors import InputError
-from sr3d.files import write_json
-from sr3d.metrics.scored_files import write_scored
-from sr3d.models.detector import build_detector
-from sr3d.models.weights import write_foreign, write_model
-from sr3d.report.figures.style import save
-from sr3d.report.scene_pictures import draw_scene
+from sr3d.runs.files import write_json
+from sr3d.evaluate.scored_files import write_scored
+from sr3d.detectors import build_detector
+from sr3d.detectors.weights import write_foreign, write_model
+from sr3d.study.report.figures.style import save
+from sr3d.study.report.scene_pictures import draw_scene
 from tests.make_runs import two_detections
 from tests.test_training import tiny
 

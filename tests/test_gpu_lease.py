@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sr3d import gpu_lease
-from sr3d.gpu_lease import lease_gpu, lock_folder, visible_gpus
+from sr3d.runs import gpu_lease
+from sr3d.runs.gpu_lease import lease_gpu, lock_folder, visible_gpus
 from tests.lease_holders import holder, kill, told, waits
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sr3d.errors import InputError
-from sr3d.gpu_lease import lease_gpu
+from sr3d.runs.gpu_lease import lease_gpu
 from tests.lease_holders import holder, kill, told, waits
 
 GPUS = "2,5"

@@ -11,13 +11,13 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from sr3d.determinism import deterministic_algorithms, ordered_backward
-from sr3d.distributed import ALONE, backward
-from sr3d.models.fcaf3d import FCAF3D
+from sr3d.detectors.fcaf3d.detector import FCAF3D
 from sr3d.sparse import functional
-from sr3d.training import batch_loss
+from sr3d.sparse.determinism import deterministic_algorithms, ordered_backward
+from sr3d.train.distributed import ALONE, backward
+from sr3d.train.loop import batch_loss
+from tests.detectors.test_compiled import MODELS, Make, capacity_for, run_fixed, scan
 from tests.indexed_writes import IndexedWrites, Write
-from tests.models.test_compiled import MODELS, Make, capacity_for, run_fixed, scan
 from tests.pretend_gpu import pretend_gpu
 from tests.sparse import triton_cases  # noqa: F401 (sets Triton up before it is imported)
 from tests.test_pretend_gpu import SETTINGS, detector, on_host, scene

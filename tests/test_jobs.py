@@ -9,10 +9,10 @@ import pytest
 
 from sr3d.cli.jobs import mark_run, replacing
 from sr3d.errors import InputError, OtherRun
-from sr3d.files import exclusive
-from sr3d.markers import marker_holds
-from sr3d.records import RunRecord, read_run
-from sr3d.replaced import set_aside
+from sr3d.runs.files import exclusive
+from sr3d.runs.markers import marker_holds
+from sr3d.runs.record import RunRecord, read_run
+from sr3d.train.replacing import set_aside
 from tests.make_runs import make_test, make_training
 
 

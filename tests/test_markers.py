@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sr3d.markers import marker_holds, write_marker
+from sr3d.runs.markers import marker_holds, write_marker
 
 
 @pytest.fixture

@@ -16,19 +16,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from sr3d import evaluation
 from sr3d.config import default_config
 from sr3d.data.loader import TrainingScenes, generator_for, load_batches, on_device
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.scene import Scene
-from sr3d.evaluation import TestJob, detect_scene
-from sr3d.evaluation import test as run_test
+from sr3d.detectors import build_detector
+from sr3d.detectors.base import Detector
+from sr3d.detectors.outputs import LossTerms
+from sr3d.evaluate import loop as evaluation
+from sr3d.evaluate.loop import TestJob, detect_scene
+from sr3d.evaluate.loop import test as run_test
 from sr3d.geometry.boxes import Boxes
-from sr3d.models.base import Detector
-from sr3d.models.detector import build_detector
-from sr3d.models.outputs import LossTerms
 from sr3d.sparse import functional
-from sr3d.training import TrainingJob, batch_loss, train
+from sr3d.train.loop import TrainingJob, batch_loss, train
 from tests.benchmarking.making import THIN, THIN_FCAF3D
 from tests.pretend_gpu import GPU, OnHost, PretendGpu, pretend_gpu
 from tests.sparse import triton_cases  # noqa: F401 (sets Triton up before it is imported)

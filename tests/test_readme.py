@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from sr3d.models.compiled import CompiledDetector
-from sr3d.records import read_run
+from sr3d.deploy.compiled import CompiledDetector
+from sr3d.runs.record import read_run
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 VERBS = sorted(set(re.findall(r"^    sr3d (\w+)", README, re.MULTILINE)))

@@ -12,13 +12,21 @@ from typing import Any
 import pytest
 import torch
 
-from sr3d import checkpoint, machine, training
-from sr3d.checkpoint import CHECKPOINT_FILE, CHECKPOINT_FILES, EARLIER_FILE, read_state, write_state
 from sr3d.errors import InputError
-from sr3d.records import RunRecord, read_metrics, read_run
-from sr3d.report.page.provenance import _code
-from sr3d.report.summary import code_of
-from sr3d.training import CURVE_FILE, TrainingJob, train
+from sr3d.runs import machine
+from sr3d.runs.record import RunRecord, read_metrics, read_run
+from sr3d.study.report.page.provenance import _code
+from sr3d.study.report.summary import code_of
+from sr3d.train import checkpoint
+from sr3d.train import loop as training
+from sr3d.train.checkpoint import (
+    CHECKPOINT_FILE,
+    CHECKPOINT_FILES,
+    EARLIER_FILE,
+    read_state,
+    write_state,
+)
+from sr3d.train.loop import CURVE_FILE, TrainingJob, train
 from tests.test_training import job, same_bits, tiny
 
 STEPS = 12  # of the training of `job`

@@ -16,9 +16,9 @@ from sr3d.data.prepared import PreparedWriter
 from sr3d.data.scene import Scene
 from sr3d.errors import InputError
 from sr3d.geometry.boxes import Boxes
-from sr3d.records import RunRecord, read_run
-from sr3d.report.summary import runs_of, summarise_runs
+from sr3d.runs.record import RunRecord, read_run
 from sr3d.settings import CUSTOM, configure, departures, read_settings, recognise
+from sr3d.study.report.summary import runs_of, summarise_runs
 from tests.make_runs import make_tree
 from tests.test_training import TINY
 

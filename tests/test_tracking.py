@@ -18,16 +18,16 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import OperationalError
 
-from sr3d import mlflow_store, tracked_runs
 from sr3d.config import default_config
 from sr3d.errors import InputError
-from sr3d.files import sha256
-from sr3d.markers import marker_holds
-from sr3d.records import find_runs, read_run
-from sr3d.report.paper import Shown
-from sr3d.report.summary import find_summary, write_summary
-from sr3d.stats import summarise
-from sr3d.tracking import TrackReport, track
+from sr3d.runs.files import sha256
+from sr3d.runs.markers import marker_holds
+from sr3d.runs.record import find_runs, read_run
+from sr3d.study.report.paper import Shown
+from sr3d.study.report.summary import find_summary, write_summary
+from sr3d.study.statistics import summarise
+from sr3d.study.tracking import mlflow_store, tracked_runs
+from sr3d.study.tracking.tracking import TrackReport, track
 from tests.make_runs import SETTINGS, STEPS, edit, make_tree
 
 SPELLINGS = itertools.count(1000)  # MLflow holds on to a deleted file by its address

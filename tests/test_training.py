@@ -13,21 +13,21 @@ import torch
 from safetensors.torch import load_file
 
 import sr3d
-from sr3d import training
-from sr3d.checkpoint import CHECKPOINT_FILES
 from sr3d.config import Config, TrainConfig, default_config
 from sr3d.data.datasets import get_dataset
 from sr3d.data.prepared import PreparedDataset, PreparedWriter, read_manifest
 from sr3d.data.scene import Scene
 from sr3d.errors import InputError
-from sr3d.evaluation import TestJob, test
-from sr3d.files import exclusive
+from sr3d.evaluate.average_precision import average_precision
+from sr3d.evaluate.loop import TestJob, test
+from sr3d.evaluate.scored_files import read_scored
 from sr3d.geometry.boxes import Boxes
-from sr3d.metrics.average_precision import average_precision
-from sr3d.metrics.scored_files import read_scored
 from sr3d.presets import PRESETS
-from sr3d.records import read_metrics, read_run
-from sr3d.training import CURVE_FILE, TrainingJob, learning_rate, train
+from sr3d.runs.files import exclusive
+from sr3d.runs.record import read_metrics, read_run
+from sr3d.train import loop as training
+from sr3d.train.checkpoint import CHECKPOINT_FILES
+from sr3d.train.loop import CURVE_FILE, TrainingJob, learning_rate, train
 
 TINY = [
     "model.voxel_size=0.1",

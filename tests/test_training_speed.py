@@ -11,17 +11,17 @@ import torch
 from safetensors.torch import load_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sr3d import training
-from sr3d.checkpoint import read_state
 from sr3d.config import default_config
-from sr3d.curve import STOP, Curve, Line
 from sr3d.data.loader import on_device
 from sr3d.data.prepared import PreparedDataset
+from sr3d.detectors import build_detector
+from sr3d.detectors.outputs import LossTerms
 from sr3d.errors import InputError
-from sr3d.models.detector import build_detector
-from sr3d.models.outputs import LossTerms
-from sr3d.records import read_metrics
-from sr3d.training import CURVE_FILE, batch_loss, network_precision, train
+from sr3d.runs.record import read_metrics
+from sr3d.train import loop as training
+from sr3d.train.checkpoint import read_state
+from sr3d.train.loop import CURVE_FILE, batch_loss, network_precision, train
+from sr3d.train.metrics_log import STOP, Curve, Line
 from tests.test_training import job, same_bits, tiny
 
 FCAF3D = ["model=fcaf3d", "model.planes=[8,8,8]", "model.stem_channels=8", "model.neck_channels=8"]

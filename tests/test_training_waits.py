@@ -12,10 +12,10 @@ import pytest
 from torch import nn
 
 from sr3d.config import default_config
-from sr3d.distributed import ALONE, backward
-from sr3d.models.fcaf3d import FCAF3D
+from sr3d.detectors.fcaf3d.detector import FCAF3D
 from sr3d.sparse import functional
-from sr3d.training import batch_loss, optimizer_of
+from sr3d.train.distributed import ALONE, backward
+from sr3d.train.loop import batch_loss, optimizer_of
 from tests.pretend_gpu import pretend_gpu
 from tests.sparse import triton_cases  # noqa: F401 (sets Triton up before it is imported)
 from tests.test_pretend_gpu import detector, on_host, same, scene, step

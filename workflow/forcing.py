@@ -11,9 +11,9 @@ from typing import Any
 from snakemake.exceptions import WorkflowError
 
 from sr3d.errors import InputError
-from sr3d.files import exclusive
-from sr3d.records import RUN_FILE
-from sr3d.replaced import set_aside
+from sr3d.runs.files import exclusive
+from sr3d.runs.record import RUN_FILE
+from sr3d.train.replacing import set_aside
 
 
 def set_forced_aside(workflow: Any, rules: tuple[str, ...]) -> None:

@@ -12,7 +12,7 @@ from typing import IO
 
 from snakemake.exceptions import WorkflowError
 
-from sr3d.files import this_process
+from sr3d.runs.files import this_process
 
 _held: list[IO[str]] = []  # open until this process ends
 

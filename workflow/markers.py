@@ -1,4 +1,4 @@
-"""Markers of finished jobs (sr3d/markers.py), compared with the results on the disk.
+"""Markers of finished jobs (sr3d/runs/markers.py), compared with the results on the disk.
 
 Snakemake sees that a marker exists. It does not see that the results beside it are gone, cut off or
 replaced, and would then call the job finished.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sr3d.markers import marker_holds
+from sr3d.runs.markers import marker_holds
 
 _PLACES = ("mlflow.done.json", "*/*/train*/done.json", "*/*/train*/test*/done.json")
 

@@ -18,20 +18,20 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-
-from sr3d.config import default_config
 from sr3d.records import RunRecord, train_seed
 from sr3d.report.claim_files import claims_as_csv, claims_as_markdown
 from sr3d.report.families import Family, family_of
 from sr3d.report.filled import Delta, Entry, Results, collect
 from sr3d.report.findings import Findings
 from sr3d.report.layout import lay_out
-from sr3d.report.page import Part, Report
-from sr3d.report.paper import Cited, Paper, read_paper
 from sr3d.report.render import to_markdown
 from sr3d.report.scene_draws import DRAWS, THRESHOLDS
 from sr3d.report.summary import summarise_runs
 from sr3d.report.tables import raw_numbers
+
+from sr3d.config import default_config
+from sr3d.report.page import Part, Report
+from sr3d.report.paper import Cited, Paper, read_paper
 from sr3d.report.verdicts import Judgement, Verdict, judge
 from sr3d.settings import read_settings
 

@@ -24,8 +24,8 @@ from sr3d.errors import InputError, Kind
 from sr3d.settings import configure, read_settings, recognise
 
 if TYPE_CHECKING:
-    from sr3d.benchmarking.benchmark import Plan
-    from sr3d.benchmarking.sources import Source
+    from sr3d.study.benchmarking.benchmark import Plan
+    from sr3d.study.benchmarking.sources import Source
 
 _BATCH_ON_CPU = 2
 
@@ -96,14 +96,14 @@ def add_benchmark(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 
 def _benchmark(args: argparse.Namespace) -> None:
     _check(args)
-    from sr3d.gpu_lease import lease_gpu
+    from sr3d.runs.gpu_lease import lease_gpu
 
     # A GPU is leased before PyTorch looks for one.
     with lease_gpu(args.device):
-        from sr3d.benchmarking.benchmark import run
-        from sr3d.benchmarking.text import describe
-        from sr3d.files import write_json
-        from sr3d.runs import check_device
+        from sr3d.runs.files import write_json
+        from sr3d.runs.folder import check_device
+        from sr3d.study.benchmarking.benchmark import run
+        from sr3d.study.benchmarking.text import describe
 
         check_device(args.device)
         found = run(_plan(args))
@@ -151,9 +151,9 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _plan(args: argparse.Namespace) -> Plan:
-    from sr3d.benchmarking.benchmark import Plan
-    from sr3d.benchmarking.subject import Subject
-    from sr3d.records import MODEL_FILE, read_run, run_file
+    from sr3d.runs.record import MODEL_FILE, read_run, run_file
+    from sr3d.study.benchmarking.benchmark import Plan
+    from sr3d.study.benchmarking.subject import Subject
 
     setting, config = _setting(args)
     weights = run_file(args.run, read_run(args.run), MODEL_FILE) if args.run else None
@@ -175,8 +175,8 @@ def _setting(args: argparse.Namespace) -> tuple[str, Config]:
     """Its name, and the configuration with all overrides."""
     overrides = overrides_of(args)
     if args.run:
-        from sr3d.evaluation import test_config
-        from sr3d.records import read_run
+        from sr3d.evaluate.loop import test_config
+        from sr3d.runs.record import read_run
 
         training = read_run(args.run)
         return training.setting, test_config(config_from_dict(training.config), overrides)
@@ -194,14 +194,14 @@ def _default(args: argparse.Namespace) -> Config:
     if not args.data:
         return default_config(args.dataset or "scannet")
     from sr3d.data.prepared import read_manifest
-    from sr3d.runs import starting_config
+    from sr3d.runs.folder import starting_config
 
     name = args.dataset or read_manifest(args.data).dataset
     return starting_config(name, args.data, args.split)
 
 
 def _source(args: argparse.Namespace, dataset: str) -> Source:
-    from sr3d.benchmarking.sources import PreparedScenes, Rooms, ScanFile
+    from sr3d.study.benchmarking.sources import PreparedScenes, Rooms, ScanFile
 
     if args.scan:
         return ScanFile(dataset, args.scan)

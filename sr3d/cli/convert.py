@@ -68,8 +68,8 @@ def _convert(args: argparse.Namespace) -> None:
     find_model(args.source, "SOURCE")
     check_output_file(args.out, "--out")
     from sr3d.api import find_source
-    from sr3d.files import sha256
-    from sr3d.models.weights import write_foreign, write_model
+    from sr3d.detectors.weights import write_foreign, write_model
+    from sr3d.runs.files import sha256
 
     source = find_source(
         args.source, args.dataset, network=args.model, overrides=overrides_of(args)

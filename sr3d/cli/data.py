@@ -94,8 +94,8 @@ def _download_sunrgbd(args: argparse.Namespace) -> None:
 
 
 def _say_downloaded(args: argparse.Namespace, download: Callable[[Any], Any]) -> None:
-    from sr3d.files import write_json
-    from sr3d.progress import Counter
+    from sr3d.runs.files import write_json
+    from sr3d.runs.progress import Counter
 
     with Counter() as progress:
         result = download(progress.update_as)
@@ -138,7 +138,7 @@ def _inspect_data(args: argparse.Namespace) -> None:
     check_prepared(args.folder, "DIR")
     from sr3d.data.inspection import choose_scenes, describe, inspect
     from sr3d.data.prepared import read_manifest, verify
-    from sr3d.progress import Counter
+    from sr3d.runs.progress import Counter
 
     if args.verify:
         verify(args.folder)
@@ -146,7 +146,7 @@ def _inspect_data(args: argparse.Namespace) -> None:
         found = inspect(args.folder, args.split, args.scenes, progress=progress.update)
     print(json.dumps(found.to_dict(), indent=2) if args.json else describe(found))
     if args.pictures:
-        from sr3d.report.scene_pictures import draw_scenes
+        from sr3d.study.report.scene_pictures import draw_scenes
 
         chosen = choose_scenes(args.folder, read_manifest(args.folder), args.split, args.scenes)
         for split, scenes in chosen.items():
@@ -196,7 +196,7 @@ def _check_export(args: argparse.Namespace) -> None:
 def _export_mmdet3d(args: argparse.Namespace) -> None:
     _check_export(args)
     from sr3d.data.mmdet3d.export import export_mmdet3d
-    from sr3d.progress import Counter
+    from sr3d.runs.progress import Counter
 
     with Counter("scenes") as progress:
         done = export_mmdet3d(args.data, args.out, progress=progress.update)
@@ -206,7 +206,7 @@ def _export_mmdet3d(args: argparse.Namespace) -> None:
 def _export_folder(args: argparse.Namespace) -> None:
     _check_export(args)
     from sr3d.data.own.export import export_folder
-    from sr3d.progress import Counter
+    from sr3d.runs.progress import Counter
 
     with Counter("scenes") as progress:
         count = export_folder(args.data, args.out, progress=progress.update)

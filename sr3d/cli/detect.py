@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sr3d.data.datasets import Dataset
     from sr3d.data.scans import Scan
     from sr3d.data.scene import Scene
-    from sr3d.detection import Found, ModelFacts, ScanDetector
+    from sr3d.deploy.detection import Found, ModelFacts, ScanDetector
 
 _NAME = "{scan}"
 _DEMO_ROOM, _DEMO_POINTS = 2026, 60_000  # a room that the model has not seen
@@ -99,16 +99,16 @@ def _detect(args: argparse.Namespace) -> None:
     reading, scans = reading_of(args), _scans(args)
     if args.model is not None:
         find_model(args.model, "--model")
-    from sr3d.gpu_lease import lease_gpu
+    from sr3d.runs.gpu_lease import lease_gpu
 
     # A GPU is leased before PyTorch looks for one.
     with lease_gpu(args.device):
         from sr3d.cli.detecting_model import choose_model
         from sr3d.data.scans import read_scan
         from sr3d.data.scans.room_frame import Room, into_room_frame
-        from sr3d.detection import detect_files
-        from sr3d.models.compiled import PRECISIONS
-        from sr3d.runs import check_device
+        from sr3d.deploy.compiled import PRECISIONS
+        from sr3d.deploy.detection import detect_files
+        from sr3d.runs.folder import check_device
 
         check_device(args.device)
         room = Room(args.walls, args.floor)
@@ -203,7 +203,7 @@ def _demo(
     """A room with its true boxes beside what was found; always with a page to look at."""
     from sr3d.data.rooms.generate import generate_room
     from sr3d.data.scans import Fact, Frame, Scan
-    from sr3d.detection import Found, detect_in_scan
+    from sr3d.deploy.detection import Found, detect_in_scan
 
     room = generate_room(_DEMO_ROOM, rotated=dataset.rotated, points=_DEMO_POINTS)
     made = Fact("points", str(len(room)), "a procedural room, made here")
@@ -218,8 +218,8 @@ def _write(
     args: argparse.Namespace, found: Found, facts: ModelFacts, truth: Scene | None = None
 ) -> None:
     """All outputs of one scan; and what was found is said."""
-    from sr3d.detection import describe
-    from sr3d.files import write_json
+    from sr3d.deploy.detection import describe
+    from sr3d.runs.files import write_json
 
     place = args.out / found.name.with_name(found.name.name + ".json")
     write_json(place, describe(found, facts, args.score_thr))
@@ -241,7 +241,7 @@ def _write_boxes(path: Path, found: Found) -> Path:
 
     from sr3d.data.scans.wireframes import write_wireframes
     from sr3d.geometry.boxes import Boxes
-    from sr3d.report.viewer.layers import class_color
+    from sr3d.study.report.viewer.layers import class_color
 
     detections, frame = found.detections, found.scan.frame
     labels = detections.labels.tolist()
@@ -258,7 +258,7 @@ def _write_boxes(path: Path, found: Found) -> Path:
 
 def _write_view(path: Path, found: Found, truth: Scene | None, score_thr: float) -> Path:
     from sr3d.data.datasets import SYNTHETIC
-    from sr3d.report.viewer import BoxLayer, write_viewer
+    from sr3d.study.report.viewer import BoxLayer, write_viewer
 
     boxes, scores, labels = found.detections
     layers = [BoxLayer("detections", boxes, labels, scores, found.classes)]

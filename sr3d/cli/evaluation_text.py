@@ -7,14 +7,14 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sr3d.metrics.box_files import Evaluation, ScoredFile
+    from sr3d.study.external_boxes import Evaluation, ScoredFile
 
 
 def describe(found: Evaluation) -> str:
     """A table of classes, means over the files; then intervals and the difference, if there are
     several files.
     """
-    from sr3d.metrics.box_files import METRICS
+    from sr3d.study.external_boxes import METRICS
 
     lines = [f"{'class':<16}" + "".join(f"{metric:>8}" for metric in METRICS)]
     names = list(found.files[0].result["per_class"])

@@ -9,7 +9,7 @@ from pathlib import Path
 from sr3d.config import DATASETS, did_you_mean
 from sr3d.errors import InputError, Kind
 from sr3d.model_names import MODELS, PRETRAINED, PRETRAINED_MODELS
-from sr3d.records import RUN_FILE
+from sr3d.runs.record import RUN_FILE
 
 _WEIGHTS = (".safetensors", ".pth", ".pt", ".ckpt")
 _MODEL_REMEDY = "Name the folder of a training run or a checkpoint (.safetensors, .pth)."

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sr3d.errors import OtherRun
-from sr3d.files import exclusive
-from sr3d.markers import write_marker
-from sr3d.records import RUN_FILE, RunRecord
+from sr3d.runs.files import exclusive
+from sr3d.runs.markers import write_marker
+from sr3d.runs.record import RUN_FILE, RunRecord
 
 
 def add_run_options(verb: argparse.ArgumentParser) -> None:
@@ -60,7 +60,7 @@ def replacing(args: argparse.Namespace, run: Callable[[], RunRecord]) -> RunReco
     except OtherRun:
         if not args.replace:
             raise
-        from sr3d.replaced import set_aside
+        from sr3d.train.replacing import set_aside
 
         with exclusive(args.out / RUN_FILE, args.wait):
             set_aside(args.out)

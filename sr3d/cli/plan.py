@@ -37,14 +37,14 @@ def add_plan(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 
 
 def _plan(args: argparse.Namespace) -> None:
-    from sr3d.gpu_lease import lease_gpu
-    from sr3d.planning.experiment import read_experiment
+    from sr3d.runs.gpu_lease import lease_gpu
+    from sr3d.study.planning.experiment import read_experiment
 
     experiment = read_experiment(args.experiment)
     # A GPU is leased before PyTorch looks for one.
     with lease_gpu("cpu" if args.assume else experiment.device):
-        from sr3d.planning.prices import parse_assumed, plan
-        from sr3d.planning.text import describe
+        from sr3d.study.planning.prices import parse_assumed, plan
+        from sr3d.study.planning.text import describe
 
         assumed = parse_assumed(args.assume) if args.assume else None
         found = plan(experiment, args.seconds, assumed)

@@ -15,7 +15,7 @@ from sr3d.cli.jobs import add_wait
 from sr3d.cli.scans import add_scan_options, reading_of
 from sr3d.config import DATASETS
 from sr3d.errors import InputError, Kind
-from sr3d.files import exclusive
+from sr3d.runs.files import exclusive
 
 
 def add_prepare(verbs: Verbs, common: argparse.ArgumentParser) -> None:
@@ -202,7 +202,7 @@ def _add_folder(kinds: Verbs, some: argparse.ArgumentParser) -> None:
 def _prepare_rooms(args: argparse.Namespace) -> None:
     check_output_folder(args.out)
     from sr3d.data.rooms.generate import prepare_rooms
-    from sr3d.progress import Progress
+    from sr3d.runs.progress import Progress
 
     with _alone(args), Progress("rooms", args.train + args.val) as progress:
         prepare_rooms(
@@ -293,7 +293,7 @@ def _check(args: argparse.Namespace, *folders: str) -> None:
 def _read(args: argparse.Namespace, prepare: Callable[..., Any], **own: Any) -> None:
     """Call a reader with what all of them take, and what is its `own`."""
     from sr3d.data.readers.conversion import HowTo
-    from sr3d.progress import Counter
+    from sr3d.runs.progress import Counter
 
     with _alone(args), Counter("scenes") as progress:
         how = HowTo(args.workers, args.keep_going, progress.update)

@@ -19,7 +19,7 @@ from sr3d.cli.inputs import (
 from sr3d.cli.jobs import add_done, add_wait
 from sr3d.config import DATASETS, did_you_mean
 from sr3d.errors import InputError, Kind
-from sr3d.markers import write_marker
+from sr3d.runs.markers import write_marker
 
 _BOX_FILES = (".npz", ".pkl", ".pickle")
 
@@ -70,7 +70,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     if not Path(args.dataset).is_dir():
         check_dataset(args.dataset)
     from sr3d.cli.evaluation_text import describe
-    from sr3d.metrics.box_files import evaluate_files
+    from sr3d.study.external_boxes import evaluate_files
 
     found = evaluate_files(args.ground_truth, args.detections, args.dataset, args.against)
     print(json.dumps(found.to_dict(), allow_nan=False) if args.json else describe(found), end="")
@@ -109,7 +109,7 @@ def add_summarise(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 def _summarise(args: argparse.Namespace) -> None:
     check_folder(args.setting, "DIR", "Run `sr3d train` and `sr3d test` first.")
     check_output_file(args.out, "--out")
-    from sr3d.report.summary import write_summary
+    from sr3d.study.report.summary import write_summary
 
     summary = write_summary(
         args.setting, args.out, expected_trainings=args.trainings, expected_tests=args.tests
@@ -150,7 +150,7 @@ def _report(args: argparse.Namespace) -> None:
     check_file(args.tables, "--tables", "Pass `workflow/tables.yaml`.")
     check_folder(args.results, "--results", "Name the folder that the runs were written to.")
     check_output_folder(args.out)
-    from sr3d.report.writing import write_report
+    from sr3d.study.report.writing import write_report
 
     for path in write_report(
         args.results, args.tables, args.out, args.table, args.dataset, _folders(args.data)
@@ -206,9 +206,9 @@ def add_track(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 
 
 def _track(args: argparse.Namespace) -> None:
-    from sr3d.mlflow_store import store_path
-    from sr3d.report.paper import shown_settings
-    from sr3d.tracking import track
+    from sr3d.study.report.paper import shown_settings
+    from sr3d.study.tracking.mlflow_store import store_path
+    from sr3d.study.tracking.tracking import track
 
     shown = shown_settings(args.tables) if args.tables else None
     report = track(args.results, args.store, args.artifacts, shown, args.wait)

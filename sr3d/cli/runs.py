@@ -24,7 +24,7 @@ from sr3d.cli.inputs import check_dataset, check_output_folder, check_prepared, 
 from sr3d.cli.jobs import add_run_options, mark_run, replacing, wait_for_others
 from sr3d.config import DATASETS, Config
 from sr3d.errors import DamagedFile, InputError
-from sr3d.markers import forget_marker
+from sr3d.runs.markers import forget_marker
 from sr3d.settings import Configured, configure, find_setting, read_settings, recognise
 
 
@@ -86,15 +86,15 @@ def _train(args: argparse.Namespace) -> None:
         check_output_folder(args.out)
         wait_for_others(args)
         overrides = overrides_of(args)
-        from sr3d.runs import starting_config
+        from sr3d.runs.folder import starting_config
 
         start = starting_config(args.dataset, args.data, args.split)
         if args.seed is not None:
             start = start.with_overrides([f"seed={args.seed}"])
         chosen = _chosen(args, start, overrides)
         with _device(args):
-            from sr3d.distributed import torchrun_processes
-            from sr3d.training import TrainingJob, train
+            from sr3d.train.distributed import torchrun_processes
+            from sr3d.train.loop import TrainingJob, train
 
             job = TrainingJob(
                 config=chosen.config,
@@ -125,7 +125,7 @@ def _one_voice() -> Iterator[None]:
         yield
     except BaseException:
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            from sr3d.distributed import first_to_fail
+            from sr3d.train.distributed import first_to_fail
 
             if not first_to_fail():
                 raise SystemExit(1) from None
@@ -171,14 +171,14 @@ def _test(args: argparse.Namespace) -> None:
     check_prepared(args.data)
     check_output_folder(args.out)
     from sr3d.config import config_from_dict
-    from sr3d.records import read_run
+    from sr3d.runs.record import read_run
 
     training = read_run(args.run)
     start = config_from_dict(training.config)
     chosen = _chosen(args, start, overrides_of(args), training.setting)
     wait_for_others(args)
     with _device(args):
-        from sr3d.evaluation import TestJob, test
+        from sr3d.evaluate.loop import TestJob, test
 
         job = TestJob(
             run=args.run,
@@ -244,10 +244,10 @@ def _device(args: argparse.Namespace) -> ExitStack:
     """Lease a GPU if one is asked for (before torch looks for it), and fix the threads."""
     stack = ExitStack()
     if args.device == "cuda":
-        from sr3d.gpu_lease import lease_gpu
+        from sr3d.runs.gpu_lease import lease_gpu
 
         stack.enter_context(lease_gpu())
-    from sr3d.runs import as_jobs_run, check_device
+    from sr3d.runs.folder import as_jobs_run, check_device
 
     check_device(args.device)
     stack.enter_context(as_jobs_run(args.threads))

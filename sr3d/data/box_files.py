@@ -29,8 +29,8 @@ from sr3d.data.mmdet3d.results import is_results, result_entries
 from sr3d.data.safe_pickle import load_pickle, load_results
 from sr3d.data.scene_names import match_scenes
 from sr3d.errors import InputError
-from sr3d.files import LFS_REMEDY, is_lfs_pointer, read_json
 from sr3d.geometry.box_set import BoxSet
+from sr3d.runs.files import LFS_REMEDY, is_lfs_pointer, read_json
 
 _PICKLES = (".pkl", ".pickle")
 _log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from sr3d.data.own.labels import numbers
 from sr3d.data.own.ours import read_ours
 from sr3d.data.scans.frame import UNITS, Frame, turn_upright
 from sr3d.errors import InputError
-from sr3d.files import read_json
+from sr3d.runs.files import read_json
 
 _LOW = 0.05  # the least score that leaves average precision about what it is
 _log = logging.getLogger(__name__)

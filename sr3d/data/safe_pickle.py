@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from sr3d.errors import InputError
-from sr3d.files import LFS_REMEDY, is_lfs_pointer
+from sr3d.runs.files import LFS_REMEDY, is_lfs_pointer
 
 _OPENMMLAB = ("mmdet3d", "mmdet", "mmcv", "mmengine", "torch")
 _PLAIN_DTYPE = re.compile(r"[<>|=]?[biufcSU?]\d*")

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from sr3d.errors import InputError
-from sr3d.files import LFS_REMEDY, is_lfs_pointer
+from sr3d.runs.files import LFS_REMEDY, is_lfs_pointer
 
 # What checkpoints mention of the standard library besides weights. None of it is run: a stand-in
 # takes its place. Anything else of the standard library is refused, for no weights need it.

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from sr3d.models.detector import Detector
-from sr3d.models.fixed_pass import Capacity, FixedPass
-from sr3d.models.folded import FoldedConv
+from sr3d.deploy.folded import FoldedConv
+from sr3d.deploy.static_pass import Capacity, FixedPass
+from sr3d.detectors import Detector
 from sr3d.sparse.static import NeighborTable
 
 _ACTIVATIONS: dict[str, nn.Module] = {"none": nn.Identity(), "relu": nn.ReLU(), "elu": nn.ELU()}

@@ -20,7 +20,7 @@ import torch
 from torch.export import ExportedProgram
 
 from sr3d.errors import InputError
-from sr3d.files import atomic_path
+from sr3d.runs.files import atomic_path
 
 _OPSET = 18
 

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from sr3d.config import EngineName
-from sr3d.determinism import deterministic_algorithms
 from sr3d.sparse import torch_engine
+from sr3d.sparse.determinism import deterministic_algorithms
 from sr3d.sparse.epilogue import NOTHING, Epilogue
 from sr3d.sparse.kernel_map import KernelMap
 from sr3d.sparse.minkowski import MinkowskiMap

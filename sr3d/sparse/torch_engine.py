@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sr3d.determinism import deterministic_algorithms
+from sr3d.sparse.determinism import deterministic_algorithms
 from sr3d.sparse.epilogue import Epilogue
 from sr3d.sparse.kernel_map import KernelMap
 from sr3d.sparse.static import NeighborTable

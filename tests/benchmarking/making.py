@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sr3d.benchmarking.subject import Subject
 from sr3d.config import default_config
+from sr3d.study.benchmarking.subject import Subject
 
 THIN = [
     "model.voxel_size=0.1",

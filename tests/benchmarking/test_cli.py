@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from sr3d.benchmarking import benchmark
 from sr3d.cli import _parser, main
 from sr3d.cli.benchmark import _plan
 from sr3d.config import default_config
 from sr3d.settings import read_settings
-from sr3d.training import TrainingJob, train
+from sr3d.study.benchmarking import benchmark
+from sr3d.train.loop import TrainingJob, train
 from tests.benchmarking.making import THIN
 
 

@@ -8,8 +8,8 @@ import signal
 import pytest
 import torch
 
-from sr3d.benchmarking.fresh import OutOfMemory, in_fresh_process
 from sr3d.errors import InputError
+from sr3d.study.benchmarking.fresh import OutOfMemory, in_fresh_process
 
 
 def fail(how: str) -> int:

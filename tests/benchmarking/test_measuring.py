@@ -12,22 +12,22 @@ import numpy as np
 import pytest
 import torch
 
-from sr3d.benchmarking import benchmark
-from sr3d.benchmarking.benchmark import Plan, run
-from sr3d.benchmarking.detecting import measure_detection
-from sr3d.benchmarking.fresh import OutOfMemory
-from sr3d.benchmarking.results import Benchmark, Detection, MeasuredScene, Memory, Row, Times
-from sr3d.benchmarking.sources import Floor, PreparedScenes, ScanFile, Source
-from sr3d.benchmarking.stages import STAGES, TRAINING_STAGES
-from sr3d.benchmarking.text import describe, number
-from sr3d.benchmarking.training import measure_training
 from sr3d.config import default_config
 from sr3d.data.loader import generator_for
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.transforms import sample_points
+from sr3d.detectors.tr3d.detector import TR3D
 from sr3d.errors import InputError
-from sr3d.evaluation import detect_scene
-from sr3d.models.tr3d import TR3D
+from sr3d.evaluate.loop import detect_scene
+from sr3d.study.benchmarking import benchmark
+from sr3d.study.benchmarking.benchmark import Plan, run
+from sr3d.study.benchmarking.detecting import measure_detection
+from sr3d.study.benchmarking.fresh import OutOfMemory
+from sr3d.study.benchmarking.results import Benchmark, Detection, MeasuredScene, Memory, Row, Times
+from sr3d.study.benchmarking.sources import Floor, PreparedScenes, ScanFile, Source
+from sr3d.study.benchmarking.stages import STAGES, TRAINING_STAGES
+from sr3d.study.benchmarking.text import describe, number
+from sr3d.study.benchmarking.training import measure_training
 from tests.benchmarking.making import fcaf3d, subject
 
 

@@ -14,7 +14,7 @@ _WATCH = """
 import json
 import torch
 from torch import nn
-from sr3d.benchmarking.memory import watched_memory
+from sr3d.study.benchmarking.memory import watched_memory
 
 {before}
 with watched_memory({model}, torch.device("cpu")) as found:

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from sr3d.benchmarking.results import Work
-from sr3d.benchmarking.roofline import counted_flop, dense_peak
-from sr3d.benchmarking.subject import Subject
 from sr3d.config import default_config
 from sr3d.sparse import SparseTensor
 from sr3d.sparse.nn import SparseConv, SparseConvTranspose, SparseReLU
+from sr3d.study.benchmarking.results import Work
+from sr3d.study.benchmarking.roofline import counted_flop, dense_peak
+from sr3d.study.benchmarking.subject import Subject
 from tests.shared_data import shared
 
 Cell = tuple[int, int, int]

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from sr3d.benchmarking import stages
-from sr3d.benchmarking.stages import STAGES, StageClock, detection_staged
-from sr3d.benchmarking.subject import Subject
 from sr3d.data.loader import generator_for
 from sr3d.data.prepared import PreparedDataset
-from sr3d.evaluation import detect_scene
+from sr3d.evaluate.loop import detect_scene
 from sr3d.sparse import Sites
+from sr3d.study.benchmarking import stages
+from sr3d.study.benchmarking.stages import STAGES, StageClock, detection_staged
+from sr3d.study.benchmarking.subject import Subject
 from tests.benchmarking.making import fcaf3d, subject
 
 CPU = torch.device("cpu")

@@ -12,7 +12,7 @@ import pytest
 from sr3d.data.box_files import read_detections, read_ground_truth
 from sr3d.data.datasets import SCANNET, SUNRGBD
 from sr3d.errors import InputError
-from sr3d.metrics.box_files import evaluate_files
+from sr3d.study.external_boxes import evaluate_files
 from tests.shared_data import shared
 
 CLASSES = ("chair", "table")

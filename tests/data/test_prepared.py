@@ -23,8 +23,8 @@ from sr3d.data.prepared import (
 )
 from sr3d.data.scene import Scene
 from sr3d.errors import DamagedFile, InputError
-from sr3d.files import with_checksum, without_checksum
 from sr3d.geometry.boxes import Boxes
+from sr3d.runs.files import with_checksum, without_checksum
 
 CLASSES = ("chair", "table", "bed")
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sr3d.records import test_seed, train_seed
+from sr3d.runs.record import test_seed, train_seed
 from sr3d.settings import read_settings
 from tests.docs.pages import DOCS, ROOT
 

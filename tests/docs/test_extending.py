@@ -14,7 +14,7 @@ import pytest
 
 from sr3d.data.datasets import SYNTHETIC
 from sr3d.data.rooms.generate import generate_room
-from sr3d.records import read_metrics
+from sr3d.runs.record import read_metrics
 from tests.docs.pages import DOCS, ROOT, Page, read_page
 
 NAMES = ("assigner", "loss", "detector", "data_set")

@@ -12,11 +12,11 @@ from sr3d.api import PRETRAINED, Detections
 from sr3d.cli import main
 from sr3d.config import default_config
 from sr3d.data.rooms.generate import generate_room
-from sr3d.files import read_json, sha256
-from sr3d.models.weights import read_checkpoint
+from sr3d.detectors.weights import read_checkpoint
+from sr3d.runs.files import read_json, sha256
 from tests.data.checkpoint_files import save_mmengine
-from tests.models.golden import golden_model
-from tests.models.published import renamed
+from tests.detectors.golden import golden_model
+from tests.detectors.published import renamed
 
 ROOMS = PRETRAINED / "sr3d_rooms"
 Convert = Callable[..., Path]
@@ -103,7 +103,7 @@ def test_of_unknown_classes_it_is_said_that_their_levels_are_unknown(
 def test_the_golden_weights_convert_to_the_golden_network(
     convert: Convert, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whose outputs `tests/models/test_golden.py` holds against MinkowskiEngine and mmdet3d."""
+    """Whose outputs `tests/detectors/test_golden.py` holds against MinkowskiEngine and mmdet3d."""
     state = golden_model().state_dict()
     torch.save({"state_dict": renamed(dict(state), "samsung-tr3d")}, tmp_path / "tr3d_scannet.pth")
     out = convert(tmp_path / "tr3d_scannet.pth", "model.safetensors")

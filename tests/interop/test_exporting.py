@@ -14,12 +14,12 @@ from torch import Tensor
 import sr3d
 from sr3d.data.rooms.generate import generate_room
 from sr3d.data.scene import Scene
+from sr3d.deploy.static_pass import Capacity
+from sr3d.detectors.outputs import Detections
 from sr3d.errors import InputError
 from sr3d.interop import onnx_files
 from sr3d.interop.exporting import PortableDetector, capacity_like, export_detector
-from sr3d.models.fixed_pass import Capacity
-from sr3d.models.outputs import Detections
-from tests.models.thin import clouds, thin_fcaf3d, thin_model
+from tests.detectors.thin import clouds, thin_fcaf3d, thin_model
 
 ROOMS = [generate_room(seed, points=3000) for seed in (1, 2, 3)]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sr3d.cli.plan import add_plan
-from sr3d.planning.budget import Known, Price
-from sr3d.planning.experiment import Experiment, read_experiment
+from sr3d.study.planning.budget import Known, Price
+from sr3d.study.planning.experiment import Experiment, read_experiment
 
 SMALL = [
     "model.voxel_size=0.1",

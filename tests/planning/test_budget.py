@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sr3d.config import TrainConfig
 from sr3d.data.loader import epoch_batches
-from sr3d.planning.budget import (
+from sr3d.study.planning.budget import (
     CURVE_BYTES,
     Budget,
     Chain,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sr3d.errors import InputError
-from sr3d.planning.experiment import read_experiment
+from sr3d.study.planning.experiment import read_experiment
 from tests.planning.making import SMALL, content, experiment, job, only_tests, write
 
 

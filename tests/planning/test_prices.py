@@ -13,16 +13,16 @@ from safetensors.torch import save_file
 
 from sr3d.config import default_config
 from sr3d.data.datasets import SYNTHETIC
+from sr3d.detectors import build_detector
 from sr3d.errors import InputError
-from sr3d.models.detector import build_detector
-from sr3d.planning import measuring, prices
-from sr3d.planning.budget import Budget
-from sr3d.planning.experiment import DataPlan, Experiment
-from sr3d.planning.measuring import time_test, time_training
-from sr3d.planning.prices import Assumed, parse_assumed, plan
-from sr3d.planning.scenes import sample_scenes, split_sizes
-from sr3d.planning.text import hours
-from sr3d.runs import as_jobs_run
+from sr3d.runs.folder import as_jobs_run
+from sr3d.study.planning import measuring, prices
+from sr3d.study.planning.budget import Budget
+from sr3d.study.planning.experiment import DataPlan, Experiment
+from sr3d.study.planning.measuring import time_test, time_training
+from sr3d.study.planning.prices import Assumed, parse_assumed, plan
+from sr3d.study.planning.scenes import sample_scenes, split_sizes
+from sr3d.study.planning.text import hours
 from tests.make_runs import edit, make_tree
 from tests.planning.making import SMALL, content, experiment, job, only_tests, run, write
 

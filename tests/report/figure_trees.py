@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from sr3d.evaluate.detection_matches import best_ground_truth
+from sr3d.evaluate.scored_files import ScoredTest
 from sr3d.geometry.box_set import BoxSet
-from sr3d.metrics.matching import best_ground_truth
-from sr3d.metrics.scored_files import ScoredTest
 from tests.make_runs import edit, leave_detections, make_tree
 
 Placed = Mapping[str, Sequence[tuple[int, float, float]]]  # scene -> (label, x, score) of boxes

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from sr3d.report.paper import Amount, Claim, Difference, Paper
+from sr3d.study.report.paper import Amount, Claim, Difference, Paper
 
 ABOUT: dict[str, Any] = {
     "of": "table2",

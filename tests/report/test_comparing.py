@@ -5,14 +5,14 @@ from statistics import stdev
 
 import pytest
 
-from sr3d.records import read_run, train_seed, write_run
-from sr3d.report.comparing import compare_settings, sides
-from sr3d.report.families import Family, adjust, family_of
-from sr3d.report.findings import Findings
-from sr3d.report.paper import METRICS, Trend, read_paper, signed
-from sr3d.report.verdicts import Direction, Size, Verdict, judge
+from sr3d.runs.record import read_run, train_seed, write_run
 from sr3d.settings import read_settings
-from sr3d.stats import compare, detectable_mean, holm, simultaneous
+from sr3d.study.report.comparing import compare_settings, sides
+from sr3d.study.report.families import Family, adjust, family_of
+from sr3d.study.report.findings import Findings
+from sr3d.study.report.paper import METRICS, Trend, read_paper, signed
+from sr3d.study.report.verdicts import Direction, Size, Verdict, judge
+from sr3d.study.statistics import compare, detectable_mean, holm, simultaneous
 from tests.make_runs import SETTINGS, edit, make_test, make_tree
 from tests.report.plain import render_text, write_tables
 from tests.report.test_tables import DELTA, PAPER, row_of

@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sr3d.evaluate.average_precision import score_matches
+from sr3d.evaluate.detection_matches import Matching
+from sr3d.evaluate.scored_files import ScoredTest
 from sr3d.geometry.box_set import BoxSet
-from sr3d.metrics.average_precision import score_matches
-from sr3d.metrics.matching import Matching
-from sr3d.metrics.scored_files import ScoredTest
-from sr3d.report.figures.classes import (
+from sr3d.study.report.figures.classes import (
     class_curves,
     draw_classes,
     draw_precision_recall,
     mean_curve,
 )
-from sr3d.report.figures.names import Names
-from sr3d.report.findings import Findings
+from sr3d.study.report.figures.names import Names
+from sr3d.study.report.findings import Findings
 from tests.report.figure_trees import make_full_tree
 
 CLASSES = ("chair", "table", "bed", "lamp")

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from sr3d.data.prepared import PreparedDataset, read_manifest
-from sr3d.metrics.scored_files import ScoredTest
-from sr3d.report.figures.drawing import draw_figures
-from sr3d.report.figures.names import names_of
-from sr3d.report.figures.qualitative import VIEWS, draw_qualitative
-from sr3d.report.figures.scenes import (
+from sr3d.evaluate.scored_files import ScoredTest
+from sr3d.study.report.figures.drawing import draw_figures
+from sr3d.study.report.figures.names import names_of
+from sr3d.study.report.figures.qualitative import VIEWS, draw_qualitative
+from sr3d.study.report.figures.scenes import (
     IOU,
     SCORE,
     before,
@@ -20,8 +20,8 @@ from sr3d.report.figures.scenes import (
     f1_scores,
     same_as,
 )
-from sr3d.report.findings import Findings
-from sr3d.report.paper import read_paper
+from sr3d.study.report.findings import Findings
+from sr3d.study.report.paper import read_paper
 from tests.report.figure_trees import make_full_tree, scored_test
 from tests.shared_data import ROOT
 

@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 
 from sr3d.geometry.box_set import BoxSet
 from sr3d.geometry.boxes import Boxes
-from sr3d.report.figures.placing import place_apart
-from sr3d.report.figures.scenes import Confident
-from sr3d.report.figures.views import ABOVE, OBLIQUE, View, oblique
-from sr3d.report.figures.wireframes import draw_boxes
-from sr3d.report.scene_pictures import outlines
+from sr3d.study.report.figures.placing import place_apart
+from sr3d.study.report.figures.scenes import Confident
+from sr3d.study.report.figures.views import ABOVE, OBLIQUE, View, oblique
+from sr3d.study.report.figures.wireframes import draw_boxes
+from sr3d.study.report.scene_pictures import outlines
 
 NO_BOXES = BoxSet(np.zeros(0, dtype=str), np.zeros(0, np.int64), np.zeros((0, 7), np.float32))
 number = st.floats(-3, 3, width=32)

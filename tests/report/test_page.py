@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sr3d.report.figures import Drawn
-from sr3d.report.filled import collect
-from sr3d.report.findings import Findings
-from sr3d.report.layout import lay_out
-from sr3d.report.page import Part, Report, render_page
-from sr3d.report.page.rendering import MOST_SVG
-from sr3d.report.paper import read_paper
-from sr3d.report.verdicts import Verdict, judge
-from sr3d.report.verdicts.wording import DIRECTIONS, SIZES, VERDICTS
+from sr3d.study.report.figures import Drawn
+from sr3d.study.report.filled import collect
+from sr3d.study.report.findings import Findings
+from sr3d.study.report.layout import lay_out
+from sr3d.study.report.page import Part, Report, render_page
+from sr3d.study.report.page.rendering import MOST_SVG
+from sr3d.study.report.paper import read_paper
+from sr3d.study.report.verdicts import Verdict, judge
+from sr3d.study.report.verdicts.wording import DIRECTIONS, SIZES, VERDICTS
 from tests.make_runs import SETTINGS, edit, make_tree
 from tests.shared_data import ROOT
 
@@ -212,7 +212,7 @@ def test_the_page_loads_nothing_and_its_links_lead_somewhere(results, tmp_path):
         for name in ("aria-labelledby", "for"):
             assert attributes.get(name, identities[0]) in identities
     assert "script" not in {tag for tag, _ in page.elements}
-    style = (ROOT / "sr3d/report/page/style.css").read_text()
+    style = (ROOT / "sr3d/study/report/page/style.css").read_text()
     assert "url(" not in style
     assert "@import" not in style
 

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from sr3d.report.writing import write_report
+from sr3d.study.report.writing import write_report
 from tests.make_runs import make_tree
 from tests.report.browsers import SIZES, colour, contrast
 from tests.shared_data import ROOT

@@ -3,11 +3,11 @@
 import subprocess
 
 from sr3d.cli import _parser
-from sr3d.report.figures.names import Names
-from sr3d.report.findings import Findings
-from sr3d.report.page.commands import commands_of
-from sr3d.report.page.provenance import origin_of
-from sr3d.report.summary import runs_of, write_summary
+from sr3d.study.report.figures.names import Names
+from sr3d.study.report.findings import Findings
+from sr3d.study.report.page.commands import commands_of
+from sr3d.study.report.page.provenance import origin_of
+from sr3d.study.report.summary import runs_of, write_summary
 from tests.make_runs import edit, make_test, make_training, make_tree
 
 

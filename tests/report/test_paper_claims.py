@@ -2,7 +2,7 @@
 
 import pytest
 
-from sr3d.report.paper import (
+from sr3d.study.report.paper import (
     Amount,
     AtMost,
     Cited,

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from sr3d.report.paper import read_paper
+from sr3d.study.report.paper import read_paper
 from tests.shared_data import ROOT
 
 PAPER = read_paper(ROOT / "workflow" / "tables.yaml")

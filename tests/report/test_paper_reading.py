@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from sr3d.errors import InputError
-from sr3d.report.paper import (
+from sr3d.study.report.paper import (
     METRICS,
     Amount,
     Consistency,

@@ -8,9 +8,9 @@ from collections import Counter
 
 import pytest
 
-from sr3d.report.paper import read_paper
-from sr3d.report.verdicts import Verdict
-from sr3d.report.verdicts.wording import VERDICTS
+from sr3d.study.report.paper import read_paper
+from sr3d.study.report.verdicts import Verdict
+from sr3d.study.report.verdicts.wording import VERDICTS
 from tests.shared_data import ROOT
 
 PUBLISHED = ROOT / "results" / "published"

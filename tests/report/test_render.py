@@ -5,10 +5,10 @@ import subprocess
 
 import pytest
 
-from sr3d.report.layout import Printed
-from sr3d.report.paper import read_paper
-from sr3d.report.render import tex, to_latex, to_markdown
-from sr3d.report.summary import write_summary
+from sr3d.study.report.layout import Printed
+from sr3d.study.report.paper import read_paper
+from sr3d.study.report.render import tex, to_latex, to_markdown
+from sr3d.study.report.summary import write_summary
 from tests.make_runs import make_tree
 from tests.report.plain import to_text, write_tables
 from tests.report.test_tables import PAPER

@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 
 from sr3d.errors import InputError
-from sr3d.files import read_json, without_checksum, write_json
+from sr3d.evaluate.average_precision import average_precision
+from sr3d.evaluate.detection_matches import best_ground_truth
+from sr3d.evaluate.scene_bootstrap import scene_draws
+from sr3d.evaluate.scored_files import ScoredTest
 from sr3d.geometry.box_set import BoxSet
-from sr3d.metrics.average_precision import average_precision
-from sr3d.metrics.matching import best_ground_truth
-from sr3d.metrics.scene_bootstrap import scene_draws
-from sr3d.metrics.scored_files import ScoredTest
-from sr3d.records import DETECTIONS_FILE
-from sr3d.report import scene_draws as module
-from sr3d.report.scene_draws import draw_scenes, over_scenes, paired_over_scenes
-from sr3d.report.summary import find_summary, runs_of, write_summary
+from sr3d.runs.files import read_json, without_checksum, write_json
+from sr3d.runs.record import DETECTIONS_FILE
+from sr3d.study.report import scene_draws as module
+from sr3d.study.report.scene_draws import draw_scenes, over_scenes, paired_over_scenes
+from sr3d.study.report.summary import find_summary, runs_of, write_summary
+from tests.evaluate.test_average_precision import random_case
+from tests.evaluate.test_scene_bootstrap import CLASSES, SCENES, repeated
 from tests.make_runs import SETTINGS, leave_detections, make_tree
-from tests.metrics.test_average_precision import random_case
-from tests.metrics.test_scene_bootstrap import CLASSES, SCENES, repeated
 from tests.report.plain import render_text
 from tests.report.test_tables import NONE, PAPER
 

@@ -20,7 +20,7 @@ from sr3d.data.prepared import PreparedDataset
 from sr3d.data.scene import Scene
 from sr3d.errors import InputError
 from sr3d.geometry.boxes import Boxes
-from sr3d.report.scene_pictures import class_style, draw_scene, draw_scenes, scene_figure
+from sr3d.study.report.scene_pictures import class_style, draw_scene, draw_scenes, scene_figure
 
 CLASSES = ("chair", "table", "_$bed", "lamp")
 

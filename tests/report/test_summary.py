@@ -6,9 +6,9 @@ import shutil
 import pytest
 
 from sr3d.errors import InputError
-from sr3d.files import read_json, without_checksum
-from sr3d.report.summary import find_summary, runs_of, summarise_runs, write_summary
-from sr3d.stats import summarise
+from sr3d.runs.files import read_json, without_checksum
+from sr3d.study.report.summary import find_summary, runs_of, summarise_runs, write_summary
+from sr3d.study.statistics import summarise
 from tests.make_runs import SETTINGS, edit, make_tree
 
 SR3D = {"sr3d": SETTINGS["sr3d"]}

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from sr3d.errors import InputError
-from sr3d.report.summary import write_summary
-from sr3d.stats import compare, holm, simultaneous, summarise
+from sr3d.study.report.summary import write_summary
+from sr3d.study.statistics import compare, holm, simultaneous, summarise
 from tests import make_runs
 from tests.make_runs import SETTINGS, edit, make_tree
 from tests.report.plain import render_text, write_tables

@@ -5,8 +5,8 @@ import dataclasses
 import pandas as pd
 import pytest
 
-from sr3d.records import read_run, write_run
-from sr3d.stats import compare
+from sr3d.runs.record import read_run, write_run
+from sr3d.study.statistics import compare
 from tests.make_runs import SETTINGS, make_tree
 from tests.report.plain import render_text, write_tables
 from tests.report.test_tables import DELTA, NONE, PAPER, block, row_of

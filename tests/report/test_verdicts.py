@@ -7,8 +7,8 @@ import pytest
 from scipy import stats as scipy_stats
 
 from sr3d.errors import InputError
-from sr3d.report.findings import Findings
-from sr3d.report.paper import (
+from sr3d.study.report.findings import Findings
+from sr3d.study.report.paper import (
     Amount,
     Cited,
     Difference,
@@ -17,7 +17,7 @@ from sr3d.report.paper import (
     read_paper,
     settings_of_claim,
 )
-from sr3d.report.verdicts import Direction, Size, Verdict, count, judge
+from sr3d.study.report.verdicts import Direction, Size, Verdict, count, judge
 from tests.make_runs import make_tree
 from tests.report.made_up import ABOUT, MadeUp, amount, around, gain, once, paper_of
 

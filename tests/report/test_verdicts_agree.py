@@ -3,8 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sr3d.report.paper import Amount, Equivalence
-from sr3d.report.verdicts import Direction, Size, Verdict, judge
+from sr3d.study.report.paper import Amount, Equivalence
+from sr3d.study.report.verdicts import Direction, Size, Verdict, judge
 from tests.report.made_up import ABOUT, MadeUp, amount, gain, paper_of
 
 ALPHA = 0.05

@@ -5,8 +5,8 @@ import math
 import pytest
 from scipy import stats as scipy_stats
 
-from sr3d.report.paper import AtMost, Equivalence, read_paper
-from sr3d.report.verdicts import Direction, Size, Verdict, judge
+from sr3d.study.report.paper import AtMost, Equivalence, read_paper
+from sr3d.study.report.verdicts import Direction, Size, Verdict, judge
 from tests.report.made_up import ABOUT, MadeUp, around, once, paper_of
 from tests.shared_data import ROOT
 

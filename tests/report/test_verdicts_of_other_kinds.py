@@ -5,8 +5,8 @@ import math
 import pytest
 from scipy import stats as scipy_stats
 
-from sr3d.report.paper import CurveBelow, Equal, Highest, Trend
-from sr3d.report.verdicts import Direction, Verdict, judge
+from sr3d.study.report.paper import CurveBelow, Equal, Highest, Trend
+from sr3d.study.report.verdicts import Direction, Verdict, judge
 from tests.report.made_up import ABOUT, MadeUp, around, gain, once, paper_of
 
 HIGHEST = Highest(**ABOUT, id="k", metric="AP25", setting="sr3d", among=("k5", "k7"))

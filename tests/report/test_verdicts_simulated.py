@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from sr3d.report.paper import Amount, Difference, Equivalence, Highest, read_paper
-from sr3d.report.verdicts import Direction, Size, Verdict, judge
-from sr3d.stats import comparison
+from sr3d.study.report.paper import Amount, Difference, Equivalence, Highest, read_paper
+from sr3d.study.report.verdicts import Direction, Size, Verdict, judge
+from sr3d.study.statistics import comparison
 from tests.report.made_up import ABOUT, MadeUp, amount, gain, paper_of
 from tests.shared_data import ROOT
 

@@ -18,10 +18,10 @@ from sr3d.data.scene import Scene
 from sr3d.errors import InputError
 from sr3d.geometry.box_set import BoxSet
 from sr3d.geometry.boxes import Boxes
-from sr3d.report.scene_pictures import class_style
-from sr3d.report.viewer import BoxLayer, write_scene_viewer, write_viewer
-from sr3d.report.viewer.cloud import MOST_POINTS, pack_cloud, rgb565, thin
-from sr3d.report.viewer.layers import MOST_BOXES, best_overlaps, class_color, describe_layers
+from sr3d.study.report.scene_pictures import class_style
+from sr3d.study.report.viewer import BoxLayer, write_scene_viewer, write_viewer
+from sr3d.study.report.viewer.cloud import MOST_POINTS, pack_cloud, rgb565, thin
+from sr3d.study.report.viewer.layers import MOST_BOXES, best_overlaps, class_color, describe_layers
 
 CLASSES = ("chair", "table", "sofa")
 UNIT = [0, 0, 0, 1, 1, 1, 0]
@@ -323,7 +323,7 @@ def test_layers_without_boxes_are_fine(tmp_path):
 
 def test_it_needs_nothing_that_a_bare_installation_lacks():
     program = (
-        "import sys, sr3d.report.viewer;"
+        "import sys, sr3d.study.report.viewer;"
         "print(sorted({'matplotlib', 'jinja2', 'scipy', 'pandas', 'mlflow'} & set(sys.modules)))"
     )
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

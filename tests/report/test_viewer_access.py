@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from sr3d.report.viewer import BoxLayer, write_viewer
+from sr3d.study.report.viewer import BoxLayer, write_viewer
 from tests.report.browsers import SIZES, colour, contrast
 from tests.report.viewer_pages import (
     CLASSES,

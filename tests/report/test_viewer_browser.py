@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from sr3d.report.viewer import BoxLayer, write_viewer
-from sr3d.report.viewer.layers import class_color
+from sr3d.study.report.viewer import BoxLayer, write_viewer
+from sr3d.study.report.viewer.layers import class_color
 from tests.report.viewer_pages import (
     CLASSES,
     FOUND,

@@ -6,7 +6,7 @@ import time
 import numpy as np
 from PIL import Image
 
-from sr3d.report.viewer import BoxLayer, write_viewer
+from sr3d.study.report.viewer import BoxLayer, write_viewer
 
 CLASSES = ("chair", "table", "sofa", "lamp")
 FOUND = np.array(

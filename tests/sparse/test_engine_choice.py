@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from sr3d import doctor, runs
+from sr3d import doctor
 from sr3d.config import config_from_dict, default_config
 from sr3d.errors import InputError
+from sr3d.runs import folder as runs
 from sr3d.sparse import functional, torch_engine, triton_check
 from sr3d.sparse.agreement import compare_engines
 from sr3d.sparse.triton import engine as triton_engine

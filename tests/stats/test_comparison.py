@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from sr3d.stats import compare, detectable_difference, holm, ratio
+from sr3d.study.statistics import compare, detectable_difference, holm, ratio
 
 
 def test_comparison_worked_by_hand():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from sr3d.stats import detectable_difference, detectable_mean, expected_best
-from sr3d.stats.design import welch_error
+from sr3d.study.statistics import detectable_difference, detectable_mean, expected_best
+from sr3d.study.statistics.design import welch_error
 
 
 def test_welch_error_worked_by_hand():

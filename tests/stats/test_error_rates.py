@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from sr3d.stats import compare, comparison, detectable_mean, holm, ratio, summarise, t_interval
+from sr3d.study.statistics import (
+    compare,
+    comparison,
+    detectable_mean,
+    holm,
+    ratio,
+    summarise,
+    t_interval,
+)
 
 DESIGNS = 20_000  # standard error of a rate of 5 %: 0.15 points
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from sr3d.stats import TEstimate, compare, detectable_mean, ratio
+from sr3d.study.statistics import TEstimate, compare, detectable_mean, ratio
 
 
 def test_pairs_worked_by_hand():

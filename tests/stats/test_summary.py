@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from sr3d.stats import group, summarise, t_interval, variance_components
+from sr3d.study.statistics import group, summarise, t_interval, variance_components
 
 # Three trainings of two tests. Means 11, 14, 17; grand mean 14.
 # SS_within = 2 + 2 + 2 = 6 on 3 df, so MS_within = 2.

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from sr3d.stats import TEstimate, holm, simultaneous
+from sr3d.study.statistics import TEstimate, holm, simultaneous
 
 numbers = st.floats(-50, 50)
 estimates = st.builds(TEstimate, numbers, st.floats(0.01, 20), st.floats(1.5, 60))

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from sr3d.stats import trend
+from sr3d.study.statistics import trend
 
 
 def test_trend_worked_by_hand():

@@ -16,10 +16,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sr3d.files import digest, exclusive
-from sr3d.markers import write_marker
-from sr3d.records import SCHEMA_VERSION, RunRecord, read_run, write_run
-from sr3d.replaced import set_aside
+from sr3d.runs.files import digest, exclusive
+from sr3d.runs.markers import write_marker
+from sr3d.runs.record import SCHEMA_VERSION, RunRecord, read_run, write_run
+from sr3d.train.replacing import set_aside
 
 
 def option(name: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sr3d.records import read_run
+from sr3d.runs.record import read_run
 from tests.workflow.checkout import Checkout
 from tests.workflow.test_run import CONFIG, ONE, TRAINING, hanging
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sr3d.records import read_run
+from sr3d.runs.record import read_run
 from tests.workflow.test_same_bits import run, small
 
 TARGET = "results/synthetic/sr3d/train0/test0/done.json"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sr3d.records import read_run
+from sr3d.runs.record import read_run
 from tests.workflow.checkout import Checkout
 
 CONFIG = ("--config", "trainings=2", "tests=2")

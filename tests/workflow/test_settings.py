@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from sr3d.config import DATASETS, default_config
-from sr3d.evaluation import test_config as config_of_test
+from sr3d.evaluate.loop import test_config as config_of_test
 from sr3d.settings import configure, read_settings
 from tests.workflow.checkout import ROOT
 

@@ -14,7 +14,7 @@ from sr3d.data.download.scannet_checks import check_file, check_label_map, check
 from sr3d.data.download.transfer import DiskError, Session
 from sr3d.data.scannet_files import LABEL_MAP, SPLITS, SUFFIXES
 from sr3d.errors import InputError
-from sr3d.files import exclusive, write_text
+from sr3d.runs.files import exclusive, write_text
 
 URL = "http://kaldir.vc.cit.tum.de/scannet/"
 LISTS_URL = "https://raw.githubusercontent.com/ScanNet/ScanNet/master/Tasks/Benchmark/"

@@ -18,7 +18,7 @@ from sr3d.data.download.archive import check_zip, unpack
 from sr3d.data.download.fetch import Download, fetch
 from sr3d.data.download.transfer import DiskError
 from sr3d.errors import InputError
-from sr3d.files import exclusive, read_json, sha256, write_json
+from sr3d.runs.files import exclusive, read_json, sha256, write_json
 
 URL = "https://rgbd.cs.princeton.edu/data/"
 RECORD = "archives.json"

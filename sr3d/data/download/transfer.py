@@ -19,7 +19,7 @@ from pathlib import Path
 import requests
 
 from sr3d.errors import InputError
-from sr3d.files import write_json
+from sr3d.runs.files import write_json
 
 CHUNK = 1 << 16  # bytes at a time: a cut loses fewer than that
 TIMEOUT = (20.0, 30.0)  # seconds to connect, and without a byte

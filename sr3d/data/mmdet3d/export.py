@@ -19,7 +19,7 @@ from sr3d.data.mmdet3d.reader import AREAS, color_scale, info_file
 from sr3d.data.prepared import PreparedDataset, read_manifest
 from sr3d.data.scene import Scene
 from sr3d.errors import InputError
-from sr3d.files import write_bytes
+from sr3d.runs.files import write_bytes
 
 INFO_VERSION = "1.1"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from sr3d.config import did_you_mean
 from sr3d.data.own.labels import Label
 from sr3d.errors import InputError
-from sr3d.files import read_text
+from sr3d.runs.files import read_text
 
 
 def parse_classes(text: str) -> tuple[str, ...]:

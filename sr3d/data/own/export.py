@@ -21,7 +21,7 @@ from plyfile import PlyData, PlyElement
 from sr3d.data.prepared import PreparedDataset, read_manifest
 from sr3d.data.scene import Scene
 from sr3d.errors import InputError
-from sr3d.files import write_bytes, write_json, write_text
+from sr3d.runs.files import write_bytes, write_json, write_text
 
 
 def export_folder(

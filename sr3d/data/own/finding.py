@@ -16,7 +16,7 @@ from sr3d.data.own.supervisely import is_supervisely, read_supervisely
 from sr3d.data.own.sustech import is_sustech, read_sustech
 from sr3d.data.own.xtreme1 import is_xtreme1, read_xtreme1
 from sr3d.errors import InputError
-from sr3d.files import read_json, read_text
+from sr3d.runs.files import read_json, read_text
 
 FORMATS = (
     "sr3d", "coco", "labelcloud", "labelcloud-degrees", "labelcloud-radians", "sustech",

@@ -32,8 +32,8 @@ from sr3d.data.scans import Reading, find_scans, read_scan
 from sr3d.data.scene import Scene, check_scene
 from sr3d.data.transforms import sample_points
 from sr3d.errors import InputError
-from sr3d.files import digest
 from sr3d.geometry.boxes import Boxes
+from sr3d.runs.files import digest
 
 OWN = "own"
 _TINY, _LONGER = 0.01, 1.5  # metres, and times the extent of the scan: sizes of no object

@@ -31,7 +31,7 @@ from sr3d.data.own.labels import (
     numbers,
 )
 from sr3d.errors import InputError
-from sr3d.files import read_json
+from sr3d.runs.files import read_json
 
 _CORNERS = (0, 3, 1, 4)
 _CLASSES = "_classes.json"

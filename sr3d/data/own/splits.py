@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sr3d.data.own.finding import match_names
 from sr3d.errors import InputError
-from sr3d.files import read_text
+from sr3d.runs.files import read_text
 
 SHARE = 0.2
 _LISTS = ("train", "val")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from sr3d.data.prepared.manifest import AGAIN
-from sr3d.files import with_checksum, without_checksum, write_text, writing
+from sr3d.runs.files import with_checksum, without_checksum, write_text, writing
 
 
 @dataclass(frozen=True)

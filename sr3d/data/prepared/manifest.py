@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sr3d.errors import DamagedFile, InputError
-from sr3d.files import (
+from sr3d.runs.files import (
     digest,
     read_json,
     sha256,

@@ -19,9 +19,9 @@ from sr3d.data.prepared.manifest import MANIFEST, Manifest, read_manifest, write
 from sr3d.data.prepared.reading import PreparedDataset
 from sr3d.data.scene import Scene, check_scene, table
 from sr3d.errors import InputError
-from sr3d.files import atomic_path, code_digest, sha256
 from sr3d.geometry.boxes import Boxes
-from sr3d.machine import code_version
+from sr3d.runs.files import atomic_path, code_digest, sha256
+from sr3d.runs.machine import code_version
 
 JOURNAL = ".preparation.jsonl"
 _READING = Path(__file__).parents[1]  # the code that reads data

@@ -13,7 +13,7 @@ from sr3d.data.prepared import Manifest, PreparedWriter
 from sr3d.data.readers.published import Published, compare, compare_scenes
 from sr3d.data.scene import Scene
 from sr3d.errors import InputError
-from sr3d.files import digest
+from sr3d.runs.files import digest
 
 Progress = Callable[[int, int], None]
 """Called with the scenes done and the scenes in all."""

@@ -36,8 +36,8 @@ from sr3d.data.readers.selection import select_scenes
 from sr3d.data.scannet_files import LABEL_MAP, SPLITS, SUFFIXES
 from sr3d.data.scene import Scene, check_scene
 from sr3d.errors import InputError
-from sr3d.files import read_json, sha256
 from sr3d.geometry.boxes import Boxes
+from sr3d.runs.files import read_json, sha256
 
 Array = npt.NDArray[Any]
 

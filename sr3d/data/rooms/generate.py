@@ -20,8 +20,8 @@ from sr3d.data.rooms.scanner import Scan, View, scan
 from sr3d.data.rooms.shapes import rotation
 from sr3d.data.scene import Scene
 from sr3d.errors import InputError
-from sr3d.files import code_digest
 from sr3d.geometry.boxes import Boxes
+from sr3d.runs.files import code_digest
 
 MIN_VISIBLE = 30  # points; an object that shows fewer is not labelled
 VAL_FIRST = 500_000  # number of the first validation room, so that neither split moves the other

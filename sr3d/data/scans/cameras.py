@@ -19,7 +19,7 @@ import numpy as np
 import yaml
 
 from sr3d.errors import InputError
-from sr3d.files import read_text
+from sr3d.runs.files import read_text
 
 _OFF = 0.25  # of a side, that a principal point lies off the middle
 _SKEW = 1e-3  # of the focal length

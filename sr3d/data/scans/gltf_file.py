@@ -16,7 +16,7 @@ import numpy as np
 from sr3d.data.scans.content import Array
 from sr3d.data.scans.textures import find_texture
 from sr3d.errors import InputError
-from sr3d.files import LFS_REMEDY, is_lfs_pointer
+from sr3d.runs.files import LFS_REMEDY, is_lfs_pointer
 
 _MAGIC, _JSON, _BIN = b"glTF", 0x4E4F534A, 0x004E4942
 _MOST = 10_000_000  # values of an accessor without data, which are all 0

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from sr3d.data.scans.content import Array, Fact, Paint
-from sr3d.files import LFS_REMEDY, is_lfs_pointer
+from sr3d.runs.files import LFS_REMEDY, is_lfs_pointer
 
 PLAIN = "its materials have plain colours, which no scanner measured"
 """Why a mesh has no colours that has those of its materials."""

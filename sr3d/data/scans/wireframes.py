@@ -12,7 +12,7 @@ from plyfile import PlyData, PlyElement
 from sr3d.data.scans.content import Array
 from sr3d.data.scans.listing import BOXES_MARK
 from sr3d.errors import InputError
-from sr3d.files import atomic_path, write_bytes
+from sr3d.runs.files import atomic_path, write_bytes
 
 # An edge is its lower corner and its axis: corners whose indices differ in one bit share it.
 _EDGES = [(i, k) for k in range(3) for i in range(8) if not i >> k & 1]

@@ -11,12 +11,12 @@ from mmdet3d.registry import MODELS
 from torch import Tensor
 
 from sr3d.data.loader import on_device
+from sr3d.detectors.common.mink_resnet import MinkResNet
+from sr3d.detectors.common.voxelize import voxelize
+from sr3d.detectors.outputs import Predictions
+from sr3d.detectors.tr3d.network import TR3DNeck
 from sr3d.errors import InputError
 from sr3d.interop.mmdet3d.settings import Fields, settings
-from sr3d.models.backbone import MinkResNet
-from sr3d.models.outputs import Predictions
-from sr3d.models.tr3d_network import TR3DNeck
-from sr3d.models.voxelize import voxelize
 from sr3d.sparse import SparseTensor
 
 

@@ -16,12 +16,12 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from sr3d.data.datasets import dataset_of
+from sr3d.detectors.common.selection import select_detections
+from sr3d.detectors.outputs import Predictions, anchors_of
+from sr3d.detectors.tr3d.loss import detection_loss
+from sr3d.detectors.tr3d.network import TR3DHead, decode_boxes
 from sr3d.interop.mmdet3d.boxes import ground_truth, instances_of
 from sr3d.interop.mmdet3d.settings import Fields, settings
-from sr3d.models.criterion import detection_loss
-from sr3d.models.outputs import Predictions, anchors_of
-from sr3d.models.selection import select_detections
-from sr3d.models.tr3d_network import TR3DHead, decode_boxes
 from sr3d.sparse import SparseTensor
 
 

@@ -15,12 +15,12 @@ import numpy as np
 from mmdet3d.registry import METRICS
 from mmengine.evaluator import BaseMetric
 
+from sr3d.detectors.outputs import require_finite
 from sr3d.errors import InputError
-from sr3d.files import write_bytes
+from sr3d.evaluate.average_precision import average_precision
 from sr3d.geometry.box_set import BoxSet
 from sr3d.interop.mmdet3d.boxes import from_mmdet3d
-from sr3d.metrics.average_precision import average_precision
-from sr3d.models.outputs import require_finite
+from sr3d.runs.files import write_bytes
 
 
 @METRICS.register_module()

@@ -17,7 +17,7 @@ import torch
 import triton
 from torch import Tensor
 
-from sr3d.files import exclusive, write_json
+from sr3d.runs.files import exclusive, write_json
 from sr3d.sparse.kernel_map import KernelMap
 from sr3d.sparse.sites import Sites
 from sr3d.sparse.triton.engine import run_convolution, run_weight_gradient

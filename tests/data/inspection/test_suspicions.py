@@ -16,8 +16,8 @@ from sr3d.data.inspection.suspicions import repeated
 from sr3d.data.prepared import PreparedDataset, PreparedWriter, read_manifest
 from sr3d.data.prepared.manifest import write_manifest
 from sr3d.data.scene import Scene
-from sr3d.files import sha256
 from sr3d.geometry.boxes import Boxes
+from sr3d.runs.files import sha256
 from tests.data.inspection.making import (
     STANDING,
     in_degrees,

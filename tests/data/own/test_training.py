@@ -13,9 +13,9 @@ from sr3d.config import Config, OwnData, config_from_dict, default_config
 from sr3d.data.datasets import DATASETS, dataset_of, get_dataset
 from sr3d.data.own.folder import Telling, prepare_folder
 from sr3d.errors import InputError
-from sr3d.planning.experiment import read_experiment
-from sr3d.records import read_run
-from sr3d.runs import own_data, starting_config
+from sr3d.runs.folder import own_data, starting_config
+from sr3d.runs.record import read_run
+from sr3d.study.planning.experiment import read_experiment
 from tests.data.own.making import write_folder
 
 OWN = OwnData(("chair", "table"), (0, 1), scenes=8)

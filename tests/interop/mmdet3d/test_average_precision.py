@@ -16,11 +16,11 @@ from numpy.testing import assert_allclose
 
 from sr3d.data.box_files import read_ground_truth
 from sr3d.data.datasets import SCANNET, SUNRGBD, Dataset
+from sr3d.evaluate.average_precision import average_precision
+from sr3d.evaluate.detection_matches import best_ground_truth
 from sr3d.geometry.box_set import BoxSet
 from sr3d.interop.mmdet3d.boxes import depth_boxes
 from sr3d.interop.mmdet3d.metric import SR3DMetric
-from sr3d.metrics.average_precision import average_precision
-from sr3d.metrics.matching import best_ground_truth
 from tests.shared_data import shared
 
 pytestmark = pytest.mark.openmmlab

@@ -15,8 +15,8 @@ from mmengine.optim import MultiStepLR
 from mmengine.runner.checkpoint import load_checkpoint, save_checkpoint
 
 import sr3d.interop.mmdet3d  # noqa: F401
-from sr3d.models.weights import read_checkpoint
-from tests.models.golden import golden_model
+from sr3d.detectors.weights import read_checkpoint
+from tests.detectors.golden import golden_model
 
 pytestmark = pytest.mark.openmmlab
 

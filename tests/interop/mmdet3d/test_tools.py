@@ -17,7 +17,7 @@ pytest.importorskip("mmdet3d", reason="needs the environment of envs/openmmlab.s
 import mmdet3d
 
 from sr3d.data.mmdet3d.export import export_mmdet3d
-from sr3d.metrics.box_files import evaluate_files
+from sr3d.study.external_boxes import evaluate_files
 from tests.interop.mmdet3d.samples import CONFIGS
 from tests.shared_data import ROOT, shared
 

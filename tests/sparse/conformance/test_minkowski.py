@@ -13,15 +13,15 @@ from safetensors.torch import load_file
 
 from sr3d.api import PRETRAINED
 from sr3d.config import Config, default_config
+from sr3d.detectors import build_detector
+from sr3d.detectors.tr3d.detector import TR3D
 from sr3d.doctor import examine
 from sr3d.errors import InputError
-from sr3d.evaluation import TestJob, test
-from sr3d.models.detector import build_detector
-from sr3d.models.tr3d import TR3D
-from sr3d.records import RunRecord, read_metrics
+from sr3d.evaluate.loop import TestJob, test
+from sr3d.runs.record import RunRecord, read_metrics
 from sr3d.sparse import Sites, SparseTensor, minkowski
 from sr3d.sparse.minkowski import MinkowskiSites
-from sr3d.training import TrainingJob, train
+from sr3d.train.loop import TrainingJob, train
 from tests.sparse.brute_force import random_coords
 from tests.sparse.conformance.engines import needs_minkowski
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from sr3d.config import Config, default_config
-from sr3d.models.detector import Detector, build_detector
-from sr3d.models.outputs import GroundTruth
-from tests.models.golden import golden, golden_model
-from tests.models.thin import clouds
+from sr3d.detectors import Detector, build_detector
+from sr3d.detectors.outputs import GroundTruth
+from tests.detectors.golden import golden, golden_model
+from tests.detectors.thin import clouds
 from tests.sparse.conformance.engines import assert_close, by_cell, needs_minkowski
 
 THIN = [

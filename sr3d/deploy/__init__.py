@@ -1,0 +1,1 @@
+"""Fast inference: the fused network, static shapes, CUDA graphs, and the loop over scans."""

@@ -1,0 +1,158 @@
+"""From scans in files to boxes in files: the loop behind `sr3d detect`."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from sr3d.data.scans import Scan
+from sr3d.detectors.outputs import Detections
+from sr3d.errors import InputError, Kind
+from sr3d.geometry.boxes import Boxes
+from sr3d.geometry.duplicates import without_duplicates
+
+SCHEMA, VERSION = "sr3d/detections", 1
+
+_log = logging.getLogger(__name__)
+
+
+class ScanDetector(Protocol):
+    """A `Detector`, or what its `compile` returns."""
+
+    def detect(self, points: Any, colors: Any = None, floor: float | None = None) -> Detections: ...
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a file of detections says of the model.
+
+    weights: the checkpoint's path. configuration: digest of the whole of it.
+    """
+
+    name: str
+    dataset: str
+    weights: str
+    configuration: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """A scan with its detections, best first, in the frame of `scan.points`.
+
+    file: where the scan is from. name: of its outputs, a relative path. classes: of the labels.
+    """
+
+    file: str
+    name: Path
+    scan: Scan
+    detections: Detections
+    classes: Sequence[str]
+
+    def counts(self) -> str:
+        """`5 boxes (3 chair, 2 table)`."""
+        total = len(self.detections.labels)
+        names = Counter(self.classes[label] for label in self.detections.labels.tolist())
+        listed = ", ".join(f"{count} {name}" for name, count in names.most_common())
+        return f"{total} box{'' if total == 1 else 'es'}" + (f" ({listed})" if listed else "")
+
+
+def detect_in_scan(
+    model: ScanDetector, scan: Scan, score_thr: float, duplicates: bool = False
+) -> Detections:
+    """Boxes that score at least `score_thr`, best first, on the CPU.
+
+    The scan is taken as it lies: `into_room_frame` has found its floor, or the user said to leave
+    it. duplicates: keep boxes that `geometry.duplicates` takes for copies of a better one.
+    """
+    found = model.detect(scan.points, scan.painted(), floor=0.0)
+    found = Detections(*(part.cpu() for part in found))
+    found = found.rows(found.scores >= score_thr)
+    if duplicates:
+        return found.rows(torch.sort(found.scores, descending=True, stable=True).indices)
+    return found.rows(without_duplicates(*found, rotated=bool(found.boxes[:, 6].any())))
+
+
+def detect_files(
+    model: ScanDetector,
+    classes: Sequence[str],
+    scans: Sequence[tuple[Path, Path]],
+    read: Callable[[Path], Scan],
+    score_thr: float,
+    each: Callable[[Found], None],
+    duplicates: bool = False,
+) -> None:
+    """Detect in every scan, a file and its name, and pass the boxes to `each`.
+
+    read: from a file to a scan in the frame that the model takes. duplicates: as `detect_in_scan`.
+
+    Raises:
+        InputError: after all other scans, if some failed; at once if there is only one.
+    """
+    failed = []
+    for path, name in scans:
+        try:
+            scan = read(path)
+            try:
+                found = detect_in_scan(model, scan, score_thr, duplicates)
+            except InputError as error:  # of the scan's points or the model, which know no file
+                raise error.inside(path) from None
+            each(Found(str(path), name, scan, found, classes))
+        except InputError as error:
+            if len(scans) == 1:
+                raise
+            _log.error("%s", error)
+            failed.append(str(path))
+    if failed:
+        raise InputError(
+            f"{len(failed)} of {len(scans)} scans failed: {', '.join(failed)}",
+            kind=Kind.UNREADABLE,
+            remedy="The messages above say why.",
+        )
+
+
+def describe(found: Found, model: ModelFacts, score_thr: float) -> dict[str, Any]:
+    """The content of a JSON file of detections; docs/detect.md explains every field."""
+    scan, detections = found.scan, found.detections
+    frame, boxes = scan.frame, scan.frame.back(Boxes(detections.boxes))
+    rows = zip(
+        detections.labels.tolist(),
+        detections.scores.tolist(),
+        *(part.tolist() for part in boxes),
+        (detections.boxes[:, 6] + frame.walls).tolist(),
+        strict=True,
+    )
+    return {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "file": found.file,
+        "points": len(scan.points),
+        "frame": {
+            "up": frame.up,
+            "unit": frame.unit,
+            "metres_per_unit": frame.scale,
+            "origin": frame.origin.tolist(),
+            "rotation": frame.rotation.tolist(),
+            "walls": frame.walls,
+        },
+        "facts": [fact._asdict() for fact in scan.facts],
+        "model": asdict(model),
+        "score_thr": score_thr,
+        "detections": [
+            {
+                "class": found.classes[label],
+                "score": score,
+                "center": center,
+                "size": size,
+                "yaw": yaw,
+                "rotation": rotation,
+                "corners": corners,
+            }
+            for label, score, center, size, rotation, corners, yaw in rows
+        ],
+    }

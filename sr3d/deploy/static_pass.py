@@ -1,0 +1,147 @@
+"""From points to boxes in fixed shapes: what a CUDA graph records, and what it is recorded for.
+
+Every tensor here has a size known beforehand, so the pass runs without the host looking at a
+result. What did not fit shows in `Candidates.overflow`; the caller then takes the free path.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from sr3d.config import ModelConfig, TestConfig
+from sr3d.deploy.folded import FoldedDetector, Outputs
+from sr3d.deploy.layouts import FixedLayout, FreeLayout
+from sr3d.deploy.maps import coarsest_stride
+from sr3d.detectors.common.selection import kept
+from sr3d.detectors.outputs import Detections
+from sr3d.geometry.static_nms import static_nms
+from sr3d.sparse import Sites
+from sr3d.sparse.functional import engine
+from sr3d.sparse.static import Grid, StaticSites
+
+_MARGIN = 1.25
+_SPARE = 1024  # rows: where a grid is laid matters most at coarse levels, which have few
+_STEP = 256  # sizes are rounded up to multiples of it
+_NMS_ROUNDS = 24  # chains of overlapping boxes are shorter; a longer one counts as overflow
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """The largest scene that fits. points: before voxels. rows: of the voxels, and of each set of
+    cells that the network makes of them (`FreeLayout.made`). boxes: those above the threshold,
+    which NMS compares, all with all.
+    """
+
+    points: int
+    rows: tuple[int, ...]
+    boxes: int
+    grid: Grid
+
+    @staticmethod
+    def for_scenes_like(
+        voxels: Sites, layout: FreeLayout, points: int, boxes: int, coarsest: int
+    ) -> Capacity:
+        """For scenes a quarter larger than one that was seen, with up to twice as many boxes.
+
+        coarsest: stride, in voxels.
+        """
+        low, high = voxels.bounds
+        x, y, z = (int(_MARGIN * (b - a + 1)) for a, b in zip(low, high, strict=True))
+        return Capacity(
+            _roomy(points),
+            tuple(_roomy(len(sites)) for sites in (voxels, *layout.made)),
+            _rounded(2 * boxes + 1),
+            Grid.holding((x, y, z), coarsest),
+        )
+
+    def joined(self, other: Capacity) -> Capacity:
+        """For scenes that fit either."""
+        extents = zip(self.grid.extent, other.grid.extent, strict=True)
+        return Capacity(
+            max(self.points, other.points),
+            tuple(map(max, zip(self.rows, other.rows, strict=True))),
+            max(self.boxes, other.boxes),
+            Grid(cast(tuple[int, int, int], tuple(map(max, extents))), self.grid.coarsest),
+        )
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """boxes: (n, 7) of the best anchors, at most `Capacity.boxes`. scores, keep: (n, C), what is
+    detected as which class.
+
+    overflow: () bool. The scene did not fit, or a score or box is NaN or infinite, so the rest is
+    invalid; the free path says which.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    keep: Tensor
+    overflow: Tensor
+
+    def detections(self) -> Detections:
+        """As `select_detections` has them. Waits for the device."""
+        return kept(self.boxes, self.scores, self.keep)
+
+
+class FixedPass:
+    """Scenes of one capacity, one at a time."""
+
+    def __init__(
+        self,
+        network: FoldedDetector,
+        config: ModelConfig,
+        test: TestConfig,
+        rotated: bool,
+        capacity: Capacity,
+    ) -> None:
+        self.network, self.config, self.test, self.rotated = network, config, test, rotated
+        self.capacity = capacity
+        assert capacity.grid.coarsest == coarsest_stride(config)
+
+    @torch.no_grad()
+    def __call__(self, points: Tensor, colors: Tensor, count: Tensor) -> Candidates:
+        """points, colors: (capacity.points, 3), of which the first `count`, () int64, are real."""
+        config, grid = self.config, self.capacity.grid
+        valid = torch.arange(len(points), device=points.device) < count
+        cells = torch.floor(points / config.voxel_size).to(torch.int32)
+        corner = grid.corner(cells, valid)
+        rows = self.capacity.rows
+        voxels, first = StaticSites.unique(cells - corner, valid, 1, grid, rows[0])
+        features = torch.cat([colors, colors.new_zeros(1, 3)])[first]
+        with engine(config.engine):
+            found = self.network(features, voxels, FixedLayout(rows[1:]))
+        return self._candidates(found, corner)
+
+    def _candidates(self, found: Outputs[StaticSites], corner: Tensor) -> Candidates:
+        test, levels = self.test, found.levels
+        real = torch.cat([level.valid for level in levels])
+        best = found.scores.amax(dim=1).masked_fill(~real, -1)
+        top = self.network.best(found, best, test.nms_pre)
+        few = best[top].topk(min(self.capacity.boxes, len(top))).indices
+        left_out = (best[top] > test.score_thr).sum() > len(few)
+        top = top[torch.sort(few, stable=True).values]
+        coords = torch.cat([level.coords for level in levels])[top] + corner
+        boxes = self.network.decode(coords * self.config.voxel_size, found.reg[top])
+        scores = found.scores[top]
+        valid = (scores > test.score_thr) & real[top, None]
+        bev = test.nms == "bev"
+        keep, settled = static_nms(
+            boxes, scores, valid, test.iou_thr, self.rotated, bev, rounds=_NMS_ROUNDS
+        )
+        overflow = torch.stack([level.overflow for level in levels]).any()
+        finite = found.scores.isfinite().all(dim=1) & found.reg.isfinite().all(dim=1)
+        broken = (real & ~finite).any() | (real[top] & ~boxes.isfinite().all(dim=1)).any()
+        return Candidates(boxes, scores, keep, overflow | left_out | ~settled | broken)
+
+
+def _roomy(rows: int) -> int:
+    return _rounded(int(_MARGIN * rows + _SPARE))
+
+
+def _rounded(size: int) -> int:
+    return -(-size // _STEP) * _STEP

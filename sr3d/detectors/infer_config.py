@@ -1,0 +1,126 @@
+"""Which network a checkpoint is of: its configuration from the weights' shapes and what it says."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from sr3d.config import Config, OwnData, default_config
+from sr3d.data.datasets import DATASETS
+from sr3d.detectors import Detector, build_detector
+from sr3d.detectors.weights import Checkpoint, put_weights
+from sr3d.errors import InputError
+
+_log = logging.getLogger(__name__)
+_BLOCK = re.compile(r"backbone\.layer(\d+)\.(\d+)\.conv1\.kernel")
+
+
+def recognise(
+    checkpoint: Checkpoint,
+    dataset: str | None = None,
+    network: str | None = None,
+    overrides: Sequence[str] = (),
+) -> Config:
+    """The configuration that a checkpoint's network was built from.
+
+    dataset, network: what the caller knows. overrides: applied last. A file of ours has all of it.
+    Else the network's kind and widths follow from names and shapes, the data set from the file's
+    classes or their number, and the edge of a voxel from the training's configuration, if the file
+    has it; the rest is the data set's default.
+
+    Raises:
+        InputError: no TR3D or FCAF3D, a contradiction, or classes of no known data set.
+    """
+    found = "fcaf3d" if "bbox_head.conv_center.kernel" in checkpoint.weights else "tr3d"
+    _agree(checkpoint, "model", network, found)
+    if checkpoint.config is not None:
+        _agree(checkpoint, "dataset", dataset, checkpoint.config.dataset)
+        return checkpoint.config.with_overrides(overrides)
+    boxes = _shape(checkpoint, "bbox_head.conv_reg.kernel")
+    classes = _shape(checkpoint, "bbox_head.conv_cls.kernel")[-1]
+    rotated = boxes[-1] == 8
+    name = dataset or _dataset_of(checkpoint, classes, rotated)
+    config = default_config(name, _own(checkpoint, rotated) if name == "own" else OwnData())
+    return config.with_overrides([f"model={found}", *_widths(checkpoint), *overrides])
+
+
+def load_model(checkpoint: Checkpoint, config: Config) -> Detector[Any]:
+    """The network with its weights.
+
+    Raises:
+        InputError: they do not fit.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = build_detector(config)
+    put_weights(model, checkpoint)
+    said, known = checkpoint.classes, model.classes
+    if said is not None and said != tuple(known):
+        _log.warning(
+            "%s: was trained on the classes %s; labels are told as those of %s: %s",
+            checkpoint.path, ", ".join(said), config.dataset, ", ".join(known),
+        )  # fmt: skip
+    return model
+
+
+def _dataset_of(checkpoint: Checkpoint, classes: int, rotated: bool) -> str:
+    """The one whose classes the file names, else the one of as many, and as many box values."""
+    for dataset in DATASETS.values():
+        same = (
+            len(dataset.classes) == classes
+            if checkpoint.classes is None
+            else dataset.classes == checkpoint.classes
+        )
+        if same and dataset.rotated == rotated:
+            return dataset.name
+    if checkpoint.classes is not None:
+        return "own"
+    turned = "rotated" if rotated else "axis-aligned"
+    raise InputError(
+        f"{checkpoint.path}: its {classes} classes and {turned} boxes are those of no data set; "
+        "name one with --dataset"
+    )
+
+
+def _own(checkpoint: Checkpoint, rotated: bool) -> OwnData:
+    """Without levels, which a file does not tell, and which only training goes by."""
+    if checkpoint.classes is None:
+        raise InputError(f"{checkpoint.path}: names no classes, so it cannot be of --dataset own")
+    return OwnData(checkpoint.classes, rotated=rotated)
+
+
+def _widths(checkpoint: Checkpoint) -> list[str]:
+    weights = checkpoint.weights
+    blocks: dict[int, int] = {}
+    for stage, _ in (match.groups() for match in map(_BLOCK.fullmatch, weights) if match):
+        blocks[int(stage)] = blocks.get(int(stage), 0) + 1
+    planes = [_shape(checkpoint, f"backbone.layer{i}.0.conv1.kernel")[-1] for i in sorted(blocks)]
+    norm = "batch" if "backbone.norm1.bn.weight" in weights else "instance"
+    widths = [
+        f"model.stem_channels={_shape(checkpoint, 'backbone.conv1.kernel')[-1]}",
+        f"model.stem_norm={norm}",
+        f"model.planes={planes}",
+        f"model.blocks={[blocks[i] for i in sorted(blocks)]}",
+        f"model.neck_channels={_shape(checkpoint, 'bbox_head.conv_reg.kernel')[0]}",
+    ]
+    if checkpoint.voxel_size is not None:
+        widths.append(f"model.voxel_size={checkpoint.voxel_size}")
+    return widths
+
+
+def _shape(checkpoint: Checkpoint, name: str) -> tuple[int, ...]:
+    if name not in checkpoint.weights or checkpoint.weights[name].dim() < 2:
+        raise InputError(
+            f"{checkpoint.path}: has no {name}, so it is no TR3D and no FCAF3D; its first weight "
+            f"is {next(iter(checkpoint.weights), 'none')}"
+        )
+    return tuple(checkpoint.weights[name].shape)
+
+
+def _agree(checkpoint: Checkpoint, what: str, said: str | None, found: str) -> None:
+    if said not in (None, found):
+        raise InputError(f"--{what} {said}: {checkpoint.path} is of {found}; leave --{what} out")

@@ -1,0 +1,83 @@
+"""A scan as people have it: checked, split into coordinates and colours, and put on the floor."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sr3d.data.datasets import Dataset
+from sr3d.detectors.outputs import Detections
+from sr3d.errors import InputError
+from sr3d.geometry.room import AT_ZERO, find_floor
+
+_EXTENT = (0.5, 200.0)  # metres, the longest side of a plausible scan
+_TOLERANCE = 1e-4  # of colours, above 1 and below 0: rounding
+_log = logging.getLogger(__name__)
+
+
+def split_points(points: Any, colors: Any) -> tuple[Tensor, Tensor]:
+    """A scan as (N, 3) metres and (N, 3) colours in [0, 1], float32.
+
+    points: (N, 6), or (N, 3) with `colors`; arrays or tensors. Colours of type uint8 are divided
+    by 255. Logs a warning if the scan is not of a room's size.
+
+    Raises:
+        InputError: empty or wrongly shaped input, NaN, or colours outside [0, 1].
+    """
+    points = torch.as_tensor(points, dtype=torch.float32)
+    if colors is not None:
+        colors = torch.as_tensor(colors)
+        scale = 255 if colors.dtype == torch.uint8 else 1
+        points = torch.cat([points, colors.to(torch.float32) / scale], dim=1)
+    if points.ndim != 2 or points.shape[1] != 6:
+        raise InputError(f"points: expected (N, 6) of x, y, z, r, g, b, got {tuple(points.shape)}")
+    if len(points) == 0:
+        raise InputError("points: the scan is empty")
+    low, high = torch.stack([points.amin(dim=0), points.amax(dim=0)]).tolist()
+    if not np.isfinite([low, high]).all():
+        raise InputError("points: NaN or infinity; drop such points first")
+    darkest, brightest = min(low[3:]), max(high[3:])
+    if darkest < -_TOLERANCE or brightest > 1 + _TOLERANCE:
+        raise InputError(
+            f"colors: values span {darkest:.3g} to {brightest:.3g}, expected 0 to 1; divide "
+            "colours of 0 to 255 by 255, or pass them as uint8"
+        )
+    longest = max(b - a for a, b in zip(low[:3], high[:3], strict=True))
+    if not _EXTENT[0] <= longest <= _EXTENT[1]:
+        _log.warning(
+            "points: the scan is %.3g m long, which no room is; pass coordinates in metres and "
+            "remove stray points",
+            longest,
+        )
+    return points[:, :3], points[:, 3:]
+
+
+def detect_on_floor(
+    detect: Callable[[Tensor, Tensor], Detections],
+    points: Any,
+    colors: Any,
+    floor: float | None,
+    dataset: Dataset,
+) -> Detections:
+    """Detect in a scan whose floor is moved to z = 0, if the data set's scenes have it there.
+
+    detect: from (N, 3) points and (N, 3) colours. floor: its height in metres, None to find it. The
+    boxes are those of the scan as it was. A floor within 0.1 m of zero stays where it is.
+
+    Raises:
+        InputError: as `split_points`.
+    """
+    xyz, colors = split_points(points, colors)
+    if floor is None:
+        found = find_floor(xyz.cpu().numpy()) if dataset.floor_at_zero else 0.0
+        floor = found if abs(found) > AT_ZERO else 0.0
+    if floor == 0:
+        return detect(xyz, colors)
+    boxes, scores, labels = detect(xyz - xyz.new_tensor([0, 0, floor]), colors)
+    raised = boxes + boxes.new_tensor([0, 0, floor, 0, 0, 0, 0])
+    return Detections(raised, scores, labels)

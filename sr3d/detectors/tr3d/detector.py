@@ -1,0 +1,59 @@
+"""TR3D: a light neck and head on MinkResNet34. SR3D is this network, trained otherwise."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sr3d.config import Config
+from sr3d.deploy.folded_tr3d import FoldedTR3D
+from sr3d.deploy.layouts import FreeLayout
+from sr3d.deploy.maps import tr3d_maps
+from sr3d.detectors.base import Detector
+from sr3d.detectors.common.mink_resnet import MinkResNet
+from sr3d.detectors.common.selection import select_detections
+from sr3d.detectors.outputs import Detections, GroundTruth, LossTerms, Predictions, anchors_of
+from sr3d.detectors.tr3d.loss import detection_loss
+from sr3d.detectors.tr3d.network import TR3DHead, TR3DNeck, decode_boxes
+from sr3d.sparse import SparseTensor
+from sr3d.sparse.sites import count_scenes
+
+
+class TR3D(Detector[Predictions]):
+    """Backbone, neck and head; trained with any assigner and classification loss."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.assigner_config, self.loss_config = config.assigner, config.loss
+        classes, rotated = self.dataset.classes, self.dataset.rotated
+        self.backbone = MinkResNet(config.model)
+        self.neck = TR3DNeck(config.model)
+        self.bbox_head = TR3DHead(config.model.neck_channels, len(classes), rotated)
+
+    def levels(self, x: SparseTensor) -> list[tuple[SparseTensor, Tensor, Tensor]]:
+        """Per level the neck's output (for its sites), raw box outputs and class logits."""
+        if self.config.engine != "minkowski":
+            # Coordinates first, which layers then find on the sites, and the sizes of scenes, which
+            # instance norms and assigners ask for: a GPU is waited for while it has nothing to do.
+            layout = FreeLayout()
+            tr3d_maps(x.sites, self.config, layout)
+            count_scenes(layout.made)
+        return [(level, *self.bbox_head(level)) for level in self.neck(self.backbone(x))]
+
+    def forward(self, x: SparseTensor) -> Predictions:
+        levels, reg, cls = zip(*self.run_network(x), strict=True)
+        places = anchors_of([level.sites for level in levels], self.config.voxel_size)
+        boxes = decode_boxes(places[0], torch.cat(reg))
+        counts = [level.sites.counts for level in levels]
+        return Predictions(*places, boxes, torch.cat(cls), counts=counts)
+
+    def loss(self, predictions: Predictions, truth: GroundTruth) -> LossTerms:
+        return detection_loss(
+            predictions, truth, self.dataset, self.assigner_config, self.loss_config
+        )
+
+    def select(self, predictions: Predictions) -> Detections:
+        return select_detections(predictions, self.test_config, self.dataset.rotated)
+
+    def folded(self) -> FoldedTR3D:
+        return FoldedTR3D(self.config, self.backbone, self.neck, self.bbox_head)

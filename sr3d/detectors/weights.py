@@ -1,0 +1,281 @@
+"""Weights in files: read in every naming there is, put into a network, and written.
+
+A `.safetensors` of ours holds the configuration and the classes as well, so that it needs nothing
+beside it, and a checksum of all this. `.pth` are checkpoints of mmdetection3d and of SamsungLabs.
+Nothing in a file is executed (`sr3d.data.torch_files`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import re
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from sr3d._version import __version__
+from sr3d.config import Config, config_from_dict, did_you_mean
+from sr3d.data.torch_files import load_tensors, read_torch_file
+from sr3d.detectors import Detector
+from sr3d.detectors.common.checkpoint_names import (
+    Naming,
+    foreign_name,
+    is_samsung_fcaf3d,
+    naming_of,
+    own_name,
+)
+from sr3d.detectors.fcaf3d.samsung import from_samsung, to_samsung
+from sr3d.detectors.state_dicts import find_state_dict
+from sr3d.errors import DamagedFile, InputError
+from sr3d.runs.files import LFS_REMEDY, is_lfs_pointer, write_bytes
+
+_log = logging.getLogger(__name__)
+
+FORMAT = "sr3d/model 1"
+_ABOUT = "sr3d"  # what says so in a safetensors' metadata
+_SHA256 = "sha256"  # in there: of the rest of it and of the tensors
+_OURS = '"format": "sr3d/model'  # stands in it, under whatever name damage has left it
+_META = "sr3d_config"  # likewise in a checkpoint's `meta`
+_SHOWN = 3  # of each kind of misfit; the others are counted
+_UNUSED = "num_batches_tracked"  # of batch norms; older files lack it, and inference needs none
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file holds. weights: under our names and in our conventions. naming: whose names they
+    had, in words. place: where in the file they were, in words, if it is unusual.
+
+    config: in what `sr3d convert` wrote. classes, voxel_size: what a file says of its training.
+    """
+
+    path: Path
+    weights: Mapping[str, Tensor]
+    naming: str
+    config: Config | None = None
+    classes: tuple[str, ...] | None = None
+    voxel_size: float | None = None
+    place: str = ""
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """The weights of a `.safetensors` or torch file; optimiser state, logs and copies are left out.
+
+    Weights of SamsungLabs/fcaf3d are brought to our conventions (`samsung_fcaf3d`).
+
+    Raises:
+        InputError: missing, truncated, neither format, or without a state_dict of tensors.
+        DamagedFile: written by us and changed since.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such checkpoint")
+    with path.open("rb") as file:
+        begin = file.read(64)
+    if is_lfs_pointer(begin):
+        raise InputError(f"{path}: {LFS_REMEDY}")
+    if path.suffix == ".safetensors" or _is_safetensors(begin, path.stat().st_size):
+        return _said_where(_read_safetensors(path))
+    content = read_torch_file(path)
+    found = find_state_dict(content, path)
+    weights = _in_our_conventions(found.weights, load_tensors(path, _renamed(found.weights)))
+    meta = content.get("meta")
+    meta = meta if isinstance(meta, dict) else {}
+    naming, config, said = naming_of(found.weights), _exported(path, meta), _said(meta)
+    return _said_where(Checkpoint(path, weights, naming, config, *said, found.about()))
+
+
+def load_weights(model: nn.Module, path: str | Path) -> None:
+    """Put a file's weights into a model, every one of them.
+
+    Raises:
+        InputError: names what is missing, left over or of another shape.
+    """
+    put_weights(model, read_checkpoint(path))
+
+
+def put_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
+    """Put weights into a model, every one of them.
+
+    Raises:
+        InputError: names what is missing, left over, of another shape, or not a number.
+    """
+    weights, own = checkpoint.weights, model.state_dict()
+    absent = [name for name in own if name not in weights]
+    missing = [name for name in absent if not name.endswith(_UNUSED)]
+    unknown = [name for name in weights if name not in own]
+    shapes = [
+        f"{name} is {tuple(weights[name].shape)}, the model's is {tuple(own[name].shape)}"
+        for name in own
+        if name in weights and weights[name].shape != own[name].shape
+    ]
+    problems = [_few(shapes, "of another shape")] if shapes else []
+    if missing:
+        problems.append(f"{len(missing)} missing: {_few(missing, 'more')}")
+    if unknown:
+        hint = did_you_mean(unknown[0], missing) if 0 < len(missing) < 5 else ""
+        problems.append(f"{len(unknown)} unknown: {_few(unknown, 'more')}{hint}")
+    if problems:
+        raise InputError(
+            f"{checkpoint.path}: does not fit the model ({'; '.join(problems)}); check the data "
+            "set and the file"
+        )
+    for name, tensor in weights.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise InputError(f"{checkpoint.path}: {name} holds NaN or infinity; take another epoch")
+    model.load_state_dict({**{name: own[name] for name in absent}, **weights})
+
+
+def write_model(
+    path: str | Path, model: Detector[Any], config: Config, source: Mapping[str, str]
+) -> None:
+    """A `.safetensors` that needs nothing beside it; atomically, and always the same bytes.
+
+    config: the model's. source: words on where the weights are from.
+    """
+    about = {
+        "format": FORMAT,
+        "sr3d": __version__,
+        "config": config.to_dict(),
+        "classes": model.classes,
+        "source": dict(source),
+    }
+    weights = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
+    about[_SHA256] = _digest(about, weights)
+    # One entry, for the library writes several in an order that changes from run to run.
+    write_bytes(path, save(weights, {_ABOUT: json.dumps(about, sort_keys=True)}))
+
+
+def write_foreign(path: str | Path, model: Detector[Any], config: Config, naming: Naming) -> None:
+    """A checkpoint as mmengine and mmcv load it; atomically, and always the same bytes.
+
+    For SamsungLabs/fcaf3d the weights go back to its conventions (`samsung_fcaf3d`).
+    """
+    fcaf3d = config.model.name == "fcaf3d"
+    weights = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
+    if naming == "samsung" and fcaf3d:
+        weights = to_samsung(weights)
+    state = OrderedDict((foreign_name(n, naming, fcaf3d), t) for n, t in weights.items())
+    # Without a version, or with one below 2, mmdetection3d's detector renames `head.` once more.
+    state._metadata = OrderedDict({"": {"version": 2}})  # type: ignore[attr-defined]
+    classes = model.classes
+    meta = {
+        "CLASSES": classes,
+        "dataset_meta": {"classes": classes},
+        "sr3d_version": __version__,
+        _META: json.dumps(config.to_dict(), sort_keys=True),
+    }
+    buffer = io.BytesIO()  # for torch writes the name of a path into the archive
+    torch.save({"meta": meta, "state_dict": state}, buffer)
+    write_bytes(path, buffer.getbuffer())
+
+
+def _read_safetensors(path: Path) -> Checkpoint:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except Exception as error:  # of a library in another language
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"{path}: not a readable checkpoint ({reason}); it is cut off (compare its size with "
+            "the original), or no safetensors file"
+        ) from None
+    found = find_state_dict(state, path)
+    weights = _in_our_conventions(found.weights, _renamed(found.weights))
+    naming = naming_of(found.weights)
+    if _ABOUT not in metadata:
+        if any(_OURS in text for text in metadata.values()):
+            raise _changed(path)
+        return Checkpoint(path, weights, naming, place=found.about())
+    try:
+        about = json.loads(metadata[_ABOUT])
+        expected = about.pop(_SHA256, None)  # files of earlier versions have none
+        if expected is not None and expected != _digest(about, state):
+            raise _changed(path)
+        if about["format"] != FORMAT:
+            raise ValueError(f"'{about['format']}', this sr3d reads '{FORMAT}'")
+        config, classes = config_from_dict(about["config"]), tuple(about["classes"])
+    except DamagedFile:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _of_another_version(path, error) from None
+    return Checkpoint(path, weights, naming, config, classes)
+
+
+def _digest(about: Mapping[str, Any], state: Mapping[str, Tensor]) -> str:
+    """sha256 of what a file of ours says, and of its tensors with their names and shapes."""
+    found = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name, tensor in sorted(state.items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def _changed(path: Path) -> DamagedFile:
+    return DamagedFile(
+        f"{path}: damaged or edited, for its checksum does not match its content; copy or convert "
+        "it again from where it came"
+    )
+
+
+def _of_another_version(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path}: its configuration is not readable ({error}); convert it again")
+
+
+def _exported(path: Path, meta: dict[Any, Any]) -> Config | None:
+    """The configuration that `write_foreign` has put into a file."""
+    if _META not in meta:
+        return None
+    try:
+        return config_from_dict(json.loads(meta[_META]))
+    except (AttributeError, TypeError, ValueError) as error:  # an InputError is one
+        raise _of_another_version(path, error) from None
+
+
+def _renamed(state: Mapping[str, Any]) -> dict[str, Any]:
+    named = ((own_name(name), value) for name, value in state.items())
+    return {name: value for name, value in named if name is not None}
+
+
+def _in_our_conventions(names: Iterable[str], weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """names: those in the file, which show whose convention it is."""
+    return from_samsung(weights) if is_samsung_fcaf3d(names) else weights
+
+
+def _is_safetensors(begin: bytes, size: int) -> bool:
+    """Whether a file of another name begins with the length of a JSON header, and that header."""
+    return begin[8:10] in (b'{"', b"{}") and int.from_bytes(begin[:8], "little") < size
+
+
+def _said_where(checkpoint: Checkpoint) -> Checkpoint:
+    """The same, after a line on where the weights were, if that is unusual."""
+    if checkpoint.place:
+        _log.info("%s: %s", checkpoint.path, checkpoint.place)
+    return checkpoint
+
+
+def _said(meta: dict[Any, Any]) -> tuple[tuple[str, ...] | None, float | None]:
+    """Classes and edge of a voxel, where mmcv (`CLASSES`, `config`) or mmengine wrote them."""
+    about = meta.get("dataset_meta")
+    classes = about.get("classes") if isinstance(about, dict) else meta.get("CLASSES")
+    text = str(meta.get("cfg") or meta.get("config") or "")
+    sizes = set(re.findall(r"\bvoxel_size ?= ?([0-9.]+)\b", text))
+    return (
+        tuple(map(str, classes)) if isinstance(classes, list | tuple) else None,
+        float(sizes.pop()) if len(sizes) == 1 else None,
+    )
+
+
+def _few(items: list[str], rest: str) -> str:
+    more = len(items) - _SHOWN
+    return ", ".join(items[:_SHOWN]) + (f" and {more} {rest}" if more > 0 else "")

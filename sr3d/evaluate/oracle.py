@@ -1,0 +1,42 @@
+"""Predictions with scores that know the ground truth (the paper's Table 6), before NMS.
+
+What better scores would be worth: boxes and everything after them stay as they are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from sr3d.config import AssignerConfig, TestConfig
+from sr3d.data.datasets import Dataset
+from sr3d.data.scene import Scene
+from sr3d.detectors.outputs import GroundTruth, Predictions
+from sr3d.detectors.tr3d.loss import assign
+from sr3d.evaluate.oracle_scores import inside_smallest, with_scores
+from sr3d.geometry.boxes import centerness
+from sr3d.geometry.iou import paired_iou
+
+
+def with_oracle(
+    predictions: Predictions, scene: Scene, dataset: Dataset, config: TestConfig
+) -> Predictions:
+    """One scene's predictions with other scores of the foreground's true classes.
+
+    The foreground is TR3D's positives (`foreground` "assigned"), or every anchor inside a ground
+    truth ("inside"). The oracle "iou" replaces the score by the overlap of the predicted box;
+    "centerness" multiplies it by the anchor's centerness.
+    """
+    truth = GroundTruth.collate([scene.boxes.tensor], [scene.labels]).to(predictions.anchors.device)
+    if config.foreground == "inside":
+        assigned = inside_smallest(predictions.anchors, truth.boxes)
+    else:
+        assigned = assign(predictions, truth, dataset, AssignerConfig(name="tr3d"))
+    rows = (assigned >= 0).nonzero().squeeze(1)
+    boxes, labels = truth.boxes[assigned[rows]], truth.labels[assigned[rows]]
+    if config.oracle == "iou":
+        scores = paired_iou(predictions.boxes[rows], boxes, dataset.rotated)
+    else:
+        scores = predictions.logits[rows, labels].sigmoid()
+        scores = scores * centerness(predictions.anchors[rows], boxes)
+    logits = with_scores(predictions.logits, assigned, truth.labels, scores)
+    return dataclasses.replace(predictions, logits=logits)

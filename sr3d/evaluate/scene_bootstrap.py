@@ -1,0 +1,150 @@
+"""How far average precision hangs on the scenes it was measured on, from stored detections.
+
+Scenes are drawn anew with replacement (a bootstrap over scenes) and AP is computed for each draw.
+Detections are matched only within their scene, so which are right is the same in every draw: they
+are sorted once, and a draw only changes how often each one counts. The same seed draws the same
+scenes for all detectors, so the difference of two in each draw is free of what makes a scene hard
+for both: a paired bootstrap.
+
+This tells the uncertainty from the choice of scenes alone. That from training is another one, see
+`sr3d.study.statistics`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sr3d.evaluate.detection_matches import Floats, Indices, Matching, true_positives
+from sr3d.geometry.box_set import BoxSet
+
+CONFIDENCE = 0.95
+_NORMAL = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+_CHUNK = 1 << 22  # detections times draws at a time: bounds memory to a few times 32 MB
+
+
+@dataclass(frozen=True)
+class ScoredScenes:
+    """One test: K detections and M ground truths in S scenes, without their boxes.
+
+    scenes: ids, sorted, of all scenes known, those without any box included.
+    scene: (K,) int64 into `scenes`. label: (K,) int64. score: (K,).
+    matching: the best ground truth of each detection, and the IoU with it.
+    truth_scene: (M,) int64 into `scenes`. truth_label: (M,) int64.
+    """
+
+    scenes: tuple[str, ...]
+    scene: Indices
+    label: Indices
+    score: NDArray[np.floating]
+    matching: Matching
+    truth_scene: Indices
+    truth_label: Indices
+
+    @classmethod
+    def from_boxes(cls, truth: BoxSet, detections: BoxSet, matching: Matching) -> ScoredScenes:
+        """matching: `best_ground_truth(truth, detections, …)`. A scene that holds no ground truth
+        is drawn like any other if `truth.scenes` or the detections know of it.
+
+        Raises:
+            ValueError: detections without scores, or a matching of other detections.
+        """
+        if detections.score is None:
+            raise ValueError("detections need scores")
+        if len(matching) != len(detections):
+            raise ValueError(f"a matching of {len(matching)} for {len(detections)} detections")
+        scenes = sorted(truth.known_scenes() | detections.known_scenes())
+        ids = np.array(scenes, dtype=str)
+        return cls(
+            scenes=tuple(scenes),
+            scene=np.searchsorted(ids, detections.scene),
+            label=detections.label,
+            score=detections.score,
+            matching=matching,
+            truth_scene=np.searchsorted(ids, truth.scene),
+            truth_label=truth.label,
+        )
+
+
+def scene_draws(n_scenes: int, replicates: int, seed: int) -> Indices:
+    """How often each scene is drawn, `(replicates, n_scenes)`; each row sums to `n_scenes`."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(n_scenes, np.full(n_scenes, 1 / n_scenes), size=replicates)
+
+
+def resampled_ap(
+    scored: ScoredScenes, n_classes: int, threshold: float, weights: NDArray[np.integer]
+) -> Floats:
+    """Mean AP in percent, `(B,)`, of the data sets in which scene s occurs `weights[b, s]` times.
+
+    A class without ground truth in a draw is left out of that draw's mean, which is 0 if there is
+    none at all; with weights of one this is `average_precision`. The copies of a detection follow
+    each other in the ranking; equal scores otherwise keep the order of the input.
+
+    weights: (B, S) counts.
+
+    Raises:
+        ValueError: weights of another number of scenes.
+    """
+    if weights.ndim != 2 or weights.shape[1] != len(scored.scenes):
+        raise ValueError(f"weights {weights.shape} for {len(scored.scenes)} scenes")
+    best_first = np.argsort(-scored.score, kind="stable")
+    right = true_positives(scored.matching[best_first], threshold)
+    scene, label = scored.scene[best_first], scored.label[best_first]
+    counts = np.ascontiguousarray(weights.T, dtype=np.float64)
+
+    total, known = np.zeros(len(weights)), np.zeros(len(weights))
+    for c in range(n_classes):
+        mine = label == c
+        truths = scored.truth_scene[scored.truth_label == c]
+        positives = np.bincount(truths, minlength=len(scored.scenes)) @ counts
+        total += _area(scene[mine], right[mine], counts) / np.maximum(positives, 1)
+        known += positives > 0
+    return 100 * total / np.maximum(known, 1)
+
+
+def half_width(draws: Sequence[float] | Floats) -> float:
+    """Half of the 95 % interval over the choice of scenes: 1.96 standard deviations of the draws.
+
+    draws: the mean AP in each, or the difference of two detectors in the same draws. The interval
+    goes about the estimate itself, not by the draws' percentiles: where scenes occur twice, AP is
+    on average a little higher (in our rooms by 0.4 AP25 and 0.8 AP50), and so are percentiles.
+    In simulations it held what the whole population gives in 90, 93 and 97 % of samples of 40, 80
+    and 312 scenes, and the difference of two detectors in 92, 94 and 96 %.
+
+    Raises:
+        ValueError: fewer than two draws.
+    """
+    if len(draws) < 2:
+        raise ValueError("an interval needs two draws")
+    return _NORMAL * float(np.std(np.asarray(draws, dtype=np.float64), ddof=1))
+
+
+def _area(scene: Indices, right: NDArray[np.bool_], counts: Floats) -> Floats:
+    """Area under the precision-recall curve times the ground truths, `(B,)`, of one class.
+
+    scene, right: (n,) of its detections, best score first. counts: (S, B).
+    """
+    n_draws = counts.shape[1]
+    area = np.zeros(n_draws)
+    hits = np.flatnonzero(right)
+    if not len(hits):
+        return area
+    # Between two true positives only the number of wrong detections matters. Of the copies of one
+    # true positive the last has the highest precision, so interpolation gives it to all of them.
+    scene = scene[: hits[-1] + 1]
+    segment = np.concatenate([[0], hits[:-1] + 1])
+    step = max(1, _CHUNK // len(scene))
+    for start in range(0, n_draws, step):
+        part = np.ascontiguousarray(counts[:, start : start + step])
+        new = part[scene[hits]]
+        found = np.cumsum(new, axis=0)
+        seen = np.cumsum(np.add.reduceat(part[scene], segment, axis=0), axis=0)
+        precision = found / np.maximum(seen, 1)  # nothing seen: 0 / 1
+        ceiling = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
+        area[start : start + step] = (new * ceiling).sum(axis=0)
+    return area

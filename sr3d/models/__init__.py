@@ -1,1 +1,0 @@
-"""Detectors: one family a file, and plain functions that build them from a configuration."""

@@ -1,6 +1,0 @@
-"""The report as one HTML page that needs nothing but a browser."""
-
-from sr3d.report.page.rendering import render_page
-from sr3d.report.page.report import Part, Report
-
-__all__ = ["Part", "Report", "render_page"]

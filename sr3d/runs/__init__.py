@@ -1,0 +1,1 @@
+"""Runs on disk: records, folders, markers, locks, and the facts of a machine."""

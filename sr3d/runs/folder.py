@@ -1,0 +1,240 @@
+"""What runs share: device, data, how they compute, and telling what they were."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from sr3d.config import Config, OwnData, default_config, did_you_mean
+from sr3d.data.datasets import Dataset
+from sr3d.data.own.levels import coarse_classes
+from sr3d.data.prepared import PreparedDataset
+from sr3d.errors import DamagedFile, InputError, OtherRun
+from sr3d.model_names import DEVICES
+from sr3d.runs.files import sha256
+from sr3d.runs.machine import code_version, machine_facts, peak_memory_mb, versions
+from sr3d.runs.record import RUN_FILE, RunRecord, read_run, verify_run, write_run
+from sr3d.sparse.triton_check import native_engine
+
+_log = logging.getLogger(__name__)
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that is unknown, or not there.
+
+    Raises:
+        InputError: in either case.
+    """
+    if device not in DEVICES:
+        raise InputError(f"--device {device}: unknown{did_you_mean(device, DEVICES)}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: PyTorch sees no GPU; `sr3d doctor` tells why")
+
+
+@contextmanager
+def as_jobs_run(threads: int) -> Iterator[None]:
+    """How trainings and evaluations compute: bitwise identical from the same seed.
+
+    threads: of the CPU. Another number of threads gives other bits.
+    """
+    # cuBLAS reads this when it is first used: its sums have a fixed order only with workspaces of
+    # one size. What else needs care on a GPU is in `sr3d.sparse.determinism`.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done all that was asked of it."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def starting_config(dataset: str, data: Path, split: str) -> Config:
+    """The default configuration of a data set; of one's own, with what the prepared folder says.
+
+    split: whose scenes will be trained on.
+
+    Raises:
+        InputError: an unknown data set, or data that are not prepared, or no one's own.
+    """
+    return default_config(dataset, own_data(data, split) if dataset == "own" else OwnData())
+
+
+def own_data(data: Path, split: str) -> OwnData:
+    """What a prepared folder of one's own scans holds.
+
+    Raises:
+        InputError: it is not prepared, of another data set, or has no such split.
+    """
+    scenes = PreparedDataset(data, split)
+    manifest = scenes.manifest
+    if manifest.dataset != "own":
+        raise InputError(f"{data}: holds '{manifest.dataset}'; pass --dataset {manifest.dataset}")
+    levels = coarse_classes(scenes.without_points(), len(manifest.classes))
+    return OwnData(tuple(manifest.classes), levels, manifest.rotated, len(scenes))
+
+
+def open_split(data: Path, split: str, dataset: Dataset) -> PreparedDataset:
+    """A split of prepared data, which must be of the data set that the configuration names.
+
+    Raises:
+        InputError: other classes, other box coding, or an empty split.
+    """
+    scenes = PreparedDataset(data, split)
+    manifest = scenes.manifest
+    if tuple(manifest.classes) != dataset.classes or manifest.rotated != dataset.rotated:
+        raise InputError(
+            f"{data}: holds '{manifest.dataset}', not '{dataset.name}'; pass another --data"
+        )
+    if len(scenes) == 0:
+        raise InputError(f"{data}: its split '{split}' has no scenes; prepare some")
+    return scenes
+
+
+@dataclass
+class Stopwatch:
+    """When a run began and by which code, and how long it has lasted.
+
+    The code is that of the beginning: whoever edits a file meanwhile changes the next run.
+    """
+
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    clock: float = field(default_factory=time.monotonic)
+    code: dict[str, Any] = field(default_factory=code_version)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.clock
+
+
+def facts_of(record: RunRecord) -> dict[str, Any]:
+    """What a run is of, by names for messages: two runs of one folder must agree in all of it."""
+    return {
+        "kind": record.kind,
+        "data set": record.dataset,
+        "setting": record.setting,
+        "training": record.train,
+        "test": record.test,
+        "configuration": record.config_digest,
+        "data": record.data.get("digest"),
+        "split": record.data.get("split"),
+        "weights": record.weights,
+    }
+
+
+def finished_run(
+    out: Path, expected: Mapping[str, Any], code: Mapping[str, Any]
+) -> RunRecord | None:
+    """The record of the finished run in a folder, or None if there is none that can be used.
+
+    A warning says that the run is not repeated. Another one names a damaged file, for which the
+    run is repeated. expected: as `facts_of`; what a record of an earlier version does not know is
+    not compared. code: of this process.
+
+    Raises:
+        OtherRun: the folder holds another finished run.
+    """
+    if not (out / RUN_FILE).exists():
+        return None
+    try:
+        record = read_run(out)
+        found = facts_of(record)
+        differing = [name for name in expected if found[name] not in (None, expected[name])]
+        if differing:
+            raise OtherRun(
+                f"{out}: {record.key} has finished there, and differs from this run in "
+                f"{', '.join(differing)}; name another folder with --out, or move this one away"
+            )
+        verify_run(out, record)
+    except DamagedFile as error:
+        _log.warning("%s. This command does so now", error)
+        return None
+    with_other = "" if record.code.get("digest") == code["digest"] else ", with other code than now"
+    _log.warning(
+        "%s: has finished already%s; to repeat it, name another folder with --out", out, with_other
+    )
+    return record
+
+
+def finish_run(
+    out: Path,
+    *,
+    kind: Literal["train", "test"],
+    config: Config,
+    overrides: Sequence[str],
+    setting: str,
+    train: int,
+    test: int | None,
+    seeds: dict[str, int],
+    scenes: PreparedDataset,
+    model: nn.Module,
+    device: str,
+    watch: Stopwatch,
+    earlier_seconds: float,
+    metrics: dict[str, Any],
+    timings: dict[str, float],
+    files: Sequence[str],
+    resumed: Sequence[Mapping[str, Any]] = (),
+    tests_of: str | None = None,
+    weights: str | None = None,
+) -> RunRecord:
+    """Collect the record of a run whose files lie in `out`, and write it there, last.
+
+    resumed: as in `RunRecord.code`, for a training that other code began.
+    """
+    record = RunRecord(
+        kind=kind,
+        dataset=config.dataset,
+        setting=setting,
+        train=train,
+        test=test,
+        config=config.to_dict(),
+        config_digest=config.digest(),
+        overrides=list(overrides),
+        seeds=seeds,
+        code=watch.code | ({"resumed": list(resumed)} if len(resumed) > 1 else {}),
+        data={
+            **scenes.manifest.provenance(),
+            "split": scenes.split,
+            "scenes": len(scenes),
+        },
+        machine=machine_facts(),
+        versions=versions(),
+        engine=_engine_name(config, device),
+        device=device,
+        started=watch.started.isoformat(timespec="seconds"),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        wall_seconds=round(earlier_seconds + watch.seconds, 3),
+        peak_memory_mb=peak_memory_mb(),
+        metrics=metrics,
+        parameters=sum(p.numel() for p in model.parameters()),
+        files={name: sha256(out / name) for name in files},
+        timings={name: round(value, 3) for name, value in timings.items()},
+        tests_of=tests_of,
+        weights=weights,
+    )
+    write_run(out, record)
+    return record
+
+
+def _engine_name(config: Config, device: str) -> str:
+    """The configured engine and, where a GPU machine decides what native means, its decision."""
+    name = config.model.engine
+    if name != "native" or device == "cpu":
+        return name
+    return f"native ({native_engine(torch.device(device))})"

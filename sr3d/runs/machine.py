@@ -1,0 +1,114 @@
+"""The facts of the machine that a result was made on, kept with every result."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sr3d.runs.files import code_digest
+
+# The files of this package that decide the numbers of a training or a test. Prepared data have a
+# digest of their own. A test compares this list with what the two import.
+_COMPUTING = (
+    "checkpoint.py", "config.py", "curve.py", "determinism.py", "distributed.py", "evaluation.py",
+    "records.py", "runs.py", "training.py", "data/datasets.py", "data/loader.py",
+    "data/parallel.py", "data/prepared/reading.py", "data/scene.py", "data/transforms.py",
+    "assigners", "geometry", "losses", "metrics", "models", "sparse",
+)  # fmt: skip
+_PACKAGES = (
+    "sr3d", "torch", "triton", "numpy", "snakemake", "mlflow", "MinkowskiEngine", "mmdet3d",
+)  # fmt: skip
+
+
+def machine_facts() -> dict[str, Any]:
+    """Processor, memory, accelerators, operating system; threads, and processes of torchrun."""
+    return {
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "memory_gib": _memory_gib(),
+        "gpus": _gpus(),
+        "cuda": torch.version.cuda if torch.cuda.is_available() else None,
+        "threads": torch.get_num_threads(),
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide a result, where installed."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def code_version() -> dict[str, Any]:
+    """The git commit of the checkout that this package runs from, whether it was edited, and a
+    digest of the files that decide a run's numbers.
+
+    The first two are None where the package was installed without its repository.
+    """
+    folder = Path(__file__).resolve().parent
+
+    def git(*args: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(folder), *args], capture_output=True, text=True, timeout=20
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    status = git("status", "--porcelain", "--", str(folder))
+    return {
+        "commit": git("rev-parse", "HEAD"),
+        "edited": None if status is None else bool(status),
+        "digest": code_digest(folder, _COMPUTING),
+    }
+
+
+def peak_memory_mb() -> dict[str, float]:
+    """Peak resident memory of this process and, where there is a GPU, PyTorch's peak on it."""
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = {"cpu": round(resident / (2**20 if sys.platform == "darwin" else 2**10), 1)}
+    if torch.cuda.is_available():
+        peak["gpu"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    return peak
+
+
+def _gpus() -> list[str]:
+    """Names of the GPUs that PyTorch sees; of a broken driver, its message."""
+    try:
+        return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    except (RuntimeError, AssertionError) as error:
+        return [f"not readable: {error}"]
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _memory_gib() -> float | None:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (ValueError, OSError):
+        return None

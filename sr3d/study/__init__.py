@@ -1,0 +1,1 @@
+"""What is made of runs: statistics, reports, plans, tracking and benchmarks."""

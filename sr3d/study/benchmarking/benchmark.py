@@ -1,0 +1,123 @@
+"""All that one call of `sr3d benchmark` measures, in order."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from sr3d.detectors import build_detector
+from sr3d.errors import InputError
+from sr3d.runs.folder import check_device
+from sr3d.runs.machine import code_version, machine_facts, versions
+from sr3d.study.benchmarking.detecting import measure_detection
+from sr3d.study.benchmarking.fresh import OutOfMemory, in_fresh_process
+from sr3d.study.benchmarking.results import Benchmark, Row
+from sr3d.study.benchmarking.sources import Floor, Source
+from sr3d.study.benchmarking.subject import Subject
+from sr3d.study.benchmarking.training import measure_training
+
+_REPEATS_A_FLOOR = 3
+_BUSY = 0.25  # load average a core from which other work disturbs the times
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is asked for. setting: its name. batch: scenes a training step, None for no training.
+    points: of each floor that shows how latency and memory grow. candidates: boxes kept for NMS,
+    to show the same. command: that asked for it.
+    """
+
+    subject: Subject
+    setting: str
+    source: Source
+    repeats: int
+    batch: int | None = None
+    points: Sequence[int] = ()
+    candidates: Sequence[int] = ()
+    command: str = ""
+
+
+def run(plan: Plan) -> Benchmark:
+    """Measure, one process after the other.
+
+    Raises:
+        InputError: no such device, an oracle, unusable scenes or weights, or too little memory.
+    """
+    subject = plan.subject
+    check_device(subject.device)
+    if subject.config.test.oracle != "none":
+        raise InputError("test.oracle: an oracle is no detector; leave it out to measure latency")
+    facts = _facts(plan)
+    _log.info("detection in %s", plan.source)
+    detection = in_fresh_process(measure_detection, subject, plan.source, plan.repeats)
+    training = None
+    if plan.batch:
+        _log.info("training steps of %d scenes", plan.batch)
+        training = in_fresh_process(
+            measure_training, subject, plan.source, plan.batch, plan.repeats
+        )
+    scaling = tuple(_floor(subject, points, plan.repeats) for points in plan.points)
+    candidates = tuple(_candidates(plan, count) for count in plan.candidates)
+    return Benchmark(facts, detection, training, scaling, candidates)
+
+
+def _floor(subject: Subject, points: int, repeats: int) -> Row:
+    source = Floor(subject.config.dataset, points)
+    _log.info("detection on %s", source)
+    repeats = min(repeats, _REPEATS_A_FLOOR)
+    return _row(points, subject, source, repeats, sample=False, details=False)
+
+
+def _candidates(plan: Plan, count: int) -> Row:
+    _log.info("detection with the %d best boxes kept for NMS", count)
+    config = plan.subject.config.with_overrides([f"test.nms_pre={count}"])
+    subject = replace(plan.subject, config=config)
+    return _row(count, subject, plan.source, plan.repeats)
+
+
+def _row(size: int, subject: Subject, source: Source, repeats: int, **how: bool) -> Row:
+    """At one size; how: as `measure_detection` takes it."""
+    try:
+        return Row(size, in_fresh_process(measure_detection, subject, source, repeats, **how))
+    except OutOfMemory as error:
+        _log.warning("%d: %s", size, error)
+        return Row(size, None, str(error))
+
+
+def _facts(plan: Plan) -> dict[str, Any]:
+    subject = plan.subject
+    load = os.getloadavg()[0]
+    machine = machine_facts()
+    busy = load > _BUSY * (machine["cores"] or 1)
+    if busy:
+        _log.warning(
+            "the machine is busy (load average %.1f on %s cores): times will be too long, and "
+            "shares more trustworthy than milliseconds", load, machine["cores"],
+        )  # fmt: skip
+    parameters = sum(p.numel() for p in build_detector(subject.config).parameters())
+    return {
+        "command": plan.command,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "setting": plan.setting,
+        "dataset": subject.config.dataset,
+        "config": subject.config.to_dict(),
+        "config_digest": subject.config.digest(),
+        "weights": str(subject.weights) if subject.weights else "random, seed 0",
+        "parameters": parameters,
+        "precision": subject.compiled or "fp32",
+        "source": str(plan.source),
+        "device": subject.device,
+        "threads": subject.threads,
+        "compiled": subject.compiled is not None,
+        "load_average": round(load, 2),
+        "busy": busy,
+        "machine": {**machine, "threads": subject.threads},
+        "versions": versions(),
+        "code": code_version(),
+    }

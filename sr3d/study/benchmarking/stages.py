@@ -1,0 +1,102 @@
+"""Where time goes: the seconds during which each stage was the innermost one."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+
+from sr3d.detectors import Detector
+from sr3d.detectors.fcaf3d.detector import FCAF3D
+from sr3d.runs.folder import synchronise
+from sr3d.sparse import Sites
+
+STAGES = ("voxelise", "maps", "backbone", "neck", "head", "selection")
+TRAINING_STAGES = ("forward", "loss", "backward", "optimiser")
+_MAP_BUILDERS = ("strided", "generated", "union", "kernel_map")  # of Sites; they call all others
+
+
+class StageClock:
+    """Seconds by stage. Stages nest; time counts for the innermost one alone, so that the sum is
+    the whole. Every change of stage waits for the device.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.seconds: dict[str, float] = {}
+        self._open: list[str] = []
+        self._since = 0.0
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        self._charge()
+        self._open.append(name)
+        try:
+            yield
+        finally:
+            self._charge()
+            self._open.pop()
+
+    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, with its calls as that stage."""
+
+        @functools.wraps(function)
+        def staged(*args: Any, **kwargs: Any) -> Any:
+            with self.stage(name):
+                return function(*args, **kwargs)
+
+        return staged
+
+    def _charge(self) -> None:
+        synchronise(self.device)
+        now = time.perf_counter()
+        if self._open:
+            name = self._open[-1]
+            self.seconds[name] = self.seconds.get(name, 0.0) + now - self._since
+        self._since = now
+
+
+@contextmanager
+def detection_staged(model: Detector[Any], clock: StageClock) -> Iterator[None]:
+    """While it lasts, detecting fills the clock with `STAGES`.
+
+    Decoding boxes counts as head; maps are what `Sites` derives, whoever asks for it.
+    """
+    with ExitStack() as stack:
+        for owner, name, stage in (
+            (model, "voxels", "voxelise"),
+            (model, "forward", "head"),
+            (model, "select", "selection"),
+            *((model.get_submodule(name), "forward", s) for name, s in _parts(model).items()),
+            *((Sites, builder, "maps") for builder in _MAP_BUILDERS),
+        ):
+            timed = clock.timed(stage, getattr(owner, name))
+            stack.enter_context(replaced(owner, name, timed))
+        yield
+
+
+def _parts(model: Detector[Any]) -> dict[str, str]:
+    """Submodule to stage. FCAF3D's head holds its neck."""
+    if isinstance(model, FCAF3D):
+        convs = {f"bbox_head.conv_{kind}": "head" for kind in ("center", "reg", "cls")}
+        return {"backbone": "backbone", "bbox_head": "neck", **convs}
+    return {"backbone": "backbone", "neck": "neck", "bbox_head": "head"}
+
+
+@contextmanager
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Another attribute while it lasts: of the class, or of this very module."""
+    own = name in vars(owner)
+    before = vars(owner).get(name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        if own:
+            setattr(owner, name, before)
+        else:
+            delattr(owner, name)

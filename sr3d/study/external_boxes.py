@@ -1,0 +1,162 @@
+"""Scores of any detector's boxes, from files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sr3d.data.box_files import read_detections, read_ground_truth
+from sr3d.data.datasets import get_dataset
+from sr3d.data.prepared import MANIFEST, read_manifest
+from sr3d.errors import InputError
+from sr3d.evaluate.average_precision import score_matches
+from sr3d.evaluate.detection_matches import best_ground_truth
+from sr3d.evaluate.diagnosis import Diagnosis, diagnose
+from sr3d.evaluate.scene_bootstrap import ScoredScenes, half_width, resampled_ap, scene_draws
+from sr3d.geometry.box_set import BoxSet
+from sr3d.study.statistics import Comparison, Summary, compare, summarise
+
+METRICS = {"AP25": 0.25, "AP50": 0.5}
+_DRAWS, _SEED = 500, 0
+
+
+@dataclass(frozen=True)
+class ScoredFile:
+    """A file of detections and what it scores. result: as `average_precision` returns it.
+
+    diagnosis: a mistake that explains a low score, None where no known one does.
+    """
+
+    path: Path
+    result: dict[str, Any]
+    diagnosis: Diagnosis | None
+    matched: ScoredScenes
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Files of detections, one a training of a detector, against one ground truth."""
+
+    classes: tuple[str, ...]
+    files: tuple[ScoredFile, ...]
+    against: tuple[ScoredFile, ...] = ()
+
+    def summary(self, metric: str) -> Summary:
+        """Over the files, each of which counts as a training."""
+        return summarise([[file.result[metric]] for file in self.files])
+
+    def comparison(self, metric: str) -> Comparison | None:
+        """The files minus those they are set against; None where either are fewer than two."""
+        ours, theirs = ([f.result[metric] for f in side] for side in (self.files, self.against))
+        return compare(ours, theirs)
+
+    def scene_half_width(self, metric: str) -> float | None:
+        """Half of the 95 % interval over the choice of scenes: of the mean over the files, or of
+        the difference to those they are set against, in the same draws of scenes. None with fewer
+        than two scenes.
+        """
+        scenes = self.files[0].matched.scenes
+        if len(scenes) < 2:
+            return None
+        draws = scene_draws(len(scenes), _DRAWS, _SEED)
+
+        def mean(side: Sequence[ScoredFile]) -> Any:
+            return np.mean(
+                [resampled_ap(f.matched, len(self.classes), METRICS[metric], draws) for f in side],
+                axis=0,
+            )
+
+        if not self.against:
+            return half_width(mean(self.files))
+        return half_width(mean(self.files) - mean(self.against))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, ready for JSON; of one file alone its own scores are at the top."""
+        told: dict[str, Any] = {}
+        if len(self.files) == 1:
+            told |= self.files[0].result
+        for name, side in (("files", self.files), ("against", self.against)):
+            told[name] = [
+                {
+                    "file": str(file.path),
+                    **file.result,
+                    "diagnosis": None if file.diagnosis is None else asdict(file.diagnosis),
+                }
+                for file in side
+            ]
+        told["summary"] = {
+            metric: asdict(self.summary(metric))
+            | {"scene_half_width": None if self.against else self.scene_half_width(metric)}
+            for metric in METRICS
+        }
+        if self.against:
+            told["difference"] = {metric: self._difference(metric) for metric in METRICS}
+        return told
+
+    def difference(self, metric: str) -> float:
+        """Mean of the files minus mean of those they are set against."""
+        ours, theirs = ([f.result[metric] for f in side] for side in (self.files, self.against))
+        return float(np.mean(ours) - np.mean(theirs))
+
+    def _difference(self, metric: str) -> dict[str, Any]:
+        found = self.comparison(metric)
+        told = {"difference": self.difference(metric)} if found is None else asdict(found)
+        return told | {"scene_half_width": self.scene_half_width(metric)}
+
+
+def evaluate_files(
+    ground_truth: Path,
+    detections: Sequence[Path],
+    dataset: str,
+    against: Sequence[Path] = (),
+) -> Evaluation:
+    """Average precision of files of detections, each of one training of a detector.
+
+    dataset: names the classes, or is a prepared folder, which has them. against: files of another
+    detector. Boxes are compared with their yaw if the data set has rotated boxes or any file has
+    any yaw.
+
+    Raises:
+        InputError: unknown data set, an unreadable file, wrong content, or a ground truth without
+            a box; names file and field.
+    """
+    if (Path(dataset) / MANIFEST).is_file():
+        manifest = read_manifest(dataset)
+        classes, turned = tuple(manifest.classes), manifest.rotated
+    else:
+        kind = get_dataset(dataset)
+        classes, turned = kind.classes, kind.rotated
+    truth = read_ground_truth(ground_truth, classes)
+    if not len(truth):
+        raise InputError(
+            f"{ground_truth}: has no ground truth: not one box in {len(truth.known_scenes())} "
+            "scenes; pass the file of a split that is labelled"
+        )
+    sides = [[read_detections(path, classes, truth) for path in side]
+             for side in (detections, against)]  # fmt: skip
+    every = [truth, *sides[0], *sides[1]]
+    rotated = turned or any(bool(some.box[:, 6].any()) for some in every)
+    scored = [
+        tuple(
+            _scored(path, truth, found, classes, rotated)
+            for path, found in zip(paths, side, strict=True)
+        )
+        for paths, side in zip((detections, against), sides, strict=True)
+    ]
+    return Evaluation(classes, *scored)
+
+
+def _scored(
+    path: Path, truth: BoxSet, found: BoxSet, classes: Sequence[str], rotated: bool
+) -> ScoredFile:
+    matching = best_ground_truth(truth, found, rotated)
+    return ScoredFile(
+        path,
+        score_matches(truth, found, matching, classes),
+        diagnose(truth, found, classes, rotated=rotated),
+        ScoredScenes.from_boxes(truth, found, matching),
+    )

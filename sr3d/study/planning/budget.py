@@ -1,0 +1,261 @@
+"""The arithmetic of a plan: from what one step, one scene and one file cost to hours and bytes.
+
+Nothing here measures, reads a file or needs PyTorch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sr3d.config import TrainConfig
+from sr3d.study.planning.experiment import Experiment, Job
+
+CURVE_BYTES = 180  # a line of metrics.jsonl, one an iteration
+
+
+@dataclass(frozen=True)
+class Known:
+    """A number, and where it comes from in a few words."""
+
+    value: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a job's runs cost: seconds of an iteration, of a tested scene, and until a command
+    computes anything; bytes of a scene's detections, of a model's file and of a checkpoint.
+
+    iteration, scene: None where nothing is left to train, to test.
+    """
+
+    iteration: Known | None
+    scene: Known | None
+    scene_bytes: Known
+    start: float
+    model_bytes: int
+    checkpoint_bytes: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """One number that the plan rests on, and the settings of a data set that it is for.
+
+    what: "iteration" and "scene" in seconds, "detections" of a scene in bytes.
+    """
+
+    dataset: str
+    settings: tuple[str, ...]
+    what: str
+    value: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """One setting on one data set: what is left to do. iterations, hours_a_training: of one
+    training, 0 where none is left. hours: of all trainings and tests together.
+    """
+
+    dataset: str
+    setting: str
+    trainings: int
+    tests: int
+    iterations: int
+    hours_a_training: float
+    hours: float
+
+
+@dataclass(frozen=True)
+class Disk:
+    """Bytes. checkpoints: at the worst moment; they go when their trainings end."""
+
+    models: float
+    detections: float
+    curves: float
+    checkpoints: float
+
+    @property
+    def total(self) -> float:
+        return self.models + self.detections + self.curves + self.checkpoints
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What an experiment costs. What is done already counts in `done_…` alone.
+
+    start_seconds: what each run waits before it computes. scenes: of each data set, to train on and
+    to test.
+    """
+
+    lines: tuple[Line, ...]
+    trainings: int
+    tests: int
+    compute_hours: float
+    wall_hours: float
+    slots: int
+    disk: Disk
+    done_trainings: int
+    done_tests: int
+    start_seconds: float
+    scenes: dict[str, tuple[int, int]]
+    sources: tuple[Source, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, JSON-able."""
+        value = dataclasses.asdict(self)
+        value["disk"]["total"] = self.disk.total
+        return value
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One training and the tests that wait for it, in seconds; 0 if it is done."""
+
+    training: float
+    tests: tuple[float, ...]
+
+
+def iterations_per_epoch(scenes: int, config: TrainConfig) -> int:
+    """As many as `sr3d.data.loader.epoch_batches` makes batches: a short last one drops, and a set
+    smaller than one batch gives one short batch.
+    """
+    places = scenes * config.repeat
+    return places // min(config.batch_size, places)
+
+
+def budget(
+    experiment: Experiment, sizes: Mapping[str, tuple[int, int]], prices: Sequence[Price]
+) -> Budget:
+    """sizes: data set to its scenes to train on and to test. prices: of each job, in order."""
+    lines = [
+        _line(experiment, job, sizes[job.dataset], price)
+        for job, price in zip(experiment.jobs, prices, strict=True)
+    ]
+    return Budget(
+        lines=tuple(lines),
+        trainings=sum(line.trainings for line in lines),
+        tests=sum(line.tests for line in lines),
+        compute_hours=sum(line.hours for line in lines),
+        wall_hours=makespan(chains(experiment, sizes, prices), experiment.slots) / 3600,
+        slots=experiment.slots,
+        disk=_disk(experiment, sizes, prices, lines),
+        done_trainings=sum(job.done_trainings for job in experiment.jobs if not job.tests_of),
+        done_tests=sum(sum(job.done_tests) for job in experiment.jobs),
+        start_seconds=max((price.start for price in prices), default=0.0),
+        scenes=dict(sizes),
+        sources=sources(experiment, prices),
+    )
+
+
+def sources(experiment: Experiment, prices: Sequence[Price]) -> tuple[Source, ...]:
+    """Where the numbers come from, settings with the same ones together."""
+    found: dict[tuple[str, str, Known], list[str]] = {}
+    for job, price in zip(experiment.jobs, prices, strict=True):
+        known = {"iteration": price.iteration, "scene": price.scene}
+        if price.scene:
+            known["detections"] = price.scene_bytes
+        for what, number in known.items():
+            if number is not None:
+                found.setdefault((job.dataset, what, number), []).append(job.setting)
+    return tuple(
+        Source(dataset, tuple(settings), what, number.value, number.source)
+        for (dataset, what, number), settings in found.items()
+    )
+
+
+def chains(
+    experiment: Experiment, sizes: Mapping[str, tuple[int, int]], prices: Sequence[Price]
+) -> list[Chain]:
+    """Every training with whatever tests it, in the order of the jobs."""
+    found = []
+    priced = list(zip(experiment.jobs, prices, strict=True))
+    for job, price in priced:
+        if job.tests_of:
+            continue
+        testers = [pair for pair in priced if experiment.trained_by(pair[0]) is job]
+        seconds = _training_seconds(price, _iterations(experiment, job, sizes[job.dataset][0]))
+        for i in range(job.trainings):
+            tests: list[float] = []
+            for tester, its_price in testers:
+                if i < tester.trainings:
+                    test = _test_seconds(its_price, sizes[job.dataset][1])
+                    tests += [test] * tester.tests_left_of(i)
+            found.append(Chain(0.0 if i < job.done_trainings else seconds, tuple(tests)))
+    return found
+
+
+def makespan(work: Sequence[Chain], slots: int) -> float:
+    """Seconds until all is done if every free slot takes a test that can run, else the next
+    training: the order in which the workflow runs jobs.
+    """
+    free = [0.0] * slots  # when each slot is free again
+    ready = [(0.0, test) for chain in work if not chain.training for test in chain.tests]
+    trainings = deque(chain for chain in work if chain.training)
+    heapq.heapify(ready)
+    while ready or trainings:
+        now = heapq.heappop(free)
+        if ready and (ready[0][0] <= now or not trainings):
+            since, seconds = heapq.heappop(ready)
+            heapq.heappush(free, max(now, since) + seconds)
+        else:
+            chain = trainings.popleft()
+            ended = now + chain.training
+            heapq.heappush(free, ended)
+            for test in chain.tests:
+                heapq.heappush(ready, (ended, test))
+    return max(free)
+
+
+def _line(experiment: Experiment, job: Job, scenes: tuple[int, int], price: Price) -> Line:
+    iterations = _iterations(experiment, job, scenes[0])
+    training = _training_seconds(price, iterations)
+    seconds = job.trainings_left * training + job.tests_left * _test_seconds(price, scenes[1])
+    return Line(
+        dataset=job.dataset,
+        setting=job.setting,
+        trainings=job.trainings_left,
+        tests=job.tests_left,
+        iterations=iterations,
+        hours_a_training=training / 3600,
+        hours=seconds / 3600,
+    )
+
+
+def _disk(
+    experiment: Experiment,
+    sizes: Mapping[str, tuple[int, int]],
+    prices: Sequence[Price],
+    lines: Sequence[Line],
+) -> Disk:
+    models = detections = curves = 0.0
+    checkpoints: list[int] = []  # of every training
+    for job, price, line in zip(experiment.jobs, prices, lines, strict=True):
+        models += line.trainings * price.model_bytes
+        detections += line.tests * sizes[job.dataset][1] * price.scene_bytes.value
+        curves += line.trainings * line.iterations * CURVE_BYTES
+        checkpoints += [price.checkpoint_bytes] * line.trainings
+    side_by_side = sorted(checkpoints, reverse=True)[: experiment.slots]
+    # Twice, because a checkpoint is whole before the one before it goes.
+    return Disk(models, detections, curves, 2 * sum(side_by_side))
+
+
+def _iterations(experiment: Experiment, job: Job, scenes: int) -> int:
+    """Of one training; 0 where none is left."""
+    if not job.trainings_left:
+        return 0
+    config = experiment.config(job).train
+    return config.epochs * iterations_per_epoch(scenes, config)
+
+
+def _training_seconds(price: Price, iterations: int) -> float:
+    return price.start + iterations * price.iteration.value if price.iteration else 0.0
+
+
+def _test_seconds(price: Price, scenes: int) -> float:
+    return price.start + scenes * price.scene.value if price.scene else 0.0

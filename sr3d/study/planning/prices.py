@@ -1,0 +1,186 @@
+"""What the runs of each job cost: as finished runs took, else as measured here, else as assumed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from functools import cache, partial
+
+import torch
+
+from sr3d.config import Config, DatasetName, ModelConfig, OwnData
+from sr3d.data.datasets import dataset_of
+from sr3d.detectors import build_detector
+from sr3d.errors import InputError
+from sr3d.runs.folder import as_jobs_run
+from sr3d.runs.machine import machine_facts
+from sr3d.runs.progress import Progress
+from sr3d.study.planning import groups
+from sr3d.study.planning.budget import Budget, Known, Price, budget
+from sr3d.study.planning.earlier import Earlier, machine_name
+from sr3d.study.planning.experiment import Experiment, Job
+from sr3d.study.planning.measuring import Timed, time_test, time_training
+from sr3d.study.planning.scenes import sample_scenes, split_sizes
+
+# Seen of the thin network on procedural rooms: detections for each of the `nms_pre` anchors that
+# are looked at (an anchor can be detected as several classes), and bytes of each on disk.
+_DETECTIONS_AN_ANCHOR = 2.5
+_DETECTION_BYTES = 15
+
+
+@dataclass(frozen=True)
+class Assumed:
+    """Numbers from elsewhere, in seconds, for all settings: an iteration, a tested scene, and what
+    a run waits before it computes.
+    """
+
+    iteration: float
+    scene: float
+    start: float = 0.0
+
+
+def parse_assumed(text: str) -> Assumed:
+    """Read `iteration=0.65,scene=0.042`, with `start=…` if wanted.
+
+    Raises:
+        InputError: another name, a number that is none or negative, or one that is missing.
+    """
+    shape = "write it as iteration=SECONDS,scene=SECONDS, with ,start=SECONDS if you like"
+    values = {}
+    for item in text.split(","):
+        name, _, number = item.strip().partition("=")
+        try:
+            values[name] = float(number)
+        except ValueError:
+            raise InputError(f"--assume {text}: '{number}' is no number; {shape}") from None
+    names = set(values)
+    if not {"iteration", "scene"} <= names <= {"iteration", "scene", "start"}:
+        raise InputError(f"--assume {text}: {shape}")
+    if not all(0 <= value < float("inf") for value in values.values()):
+        raise InputError(f"--assume {text}: seconds cannot be negative or endless")
+    return Assumed(**values)
+
+
+def plan(experiment: Experiment, limit: float, assumed: Assumed | None = None) -> Budget:
+    """The whole way from an experiment to its budget. limit: seconds for each measurement.
+
+    Raises:
+        InputError: data that cannot be read, or nothing to measure on.
+    """
+    sizes = {name: split_sizes(data) for name, data in experiment.data.items()}
+    prices = price_assumed(experiment, assumed) if assumed else price_jobs(experiment, limit)
+    return budget(experiment, sizes, prices)
+
+
+def price_assumed(experiment: Experiment, assumed: Assumed) -> list[Price]:
+    """Every job at the same price."""
+    runs = Earlier(experiment.results, experiment.device)
+    iteration, scene = Known(assumed.iteration, "assumed"), Known(assumed.scene, "assumed")
+    return [
+        _price(experiment, job, iteration, scene, assumed.start, runs) for job in experiment.jobs
+    ]
+
+
+def price_jobs(experiment: Experiment, limit: float) -> list[Price]:
+    """Every job as finished runs of its like took or, where there are none, as measured now."""
+    runs = Earlier(experiment.results, experiment.device)
+    known: dict[Hashable, Known | None] = {}
+    measure: dict[Hashable, Callable[[], Known]] = {}
+    for job in experiment.jobs:
+        config = experiment.config(job)
+        if job.trainings_left:
+            key = groups.training(config)
+            known[key] = runs.iteration_seconds(config)
+            measure[key] = partial(_measure_training, experiment, config, limit)
+        if job.tests_left:
+            key = groups.testing(config)
+            known[key] = runs.scene_seconds(config)
+            measure[key] = partial(_measure_test, experiment, config, limit)
+    missing = [key for key, number in known.items() if number is None]
+    if missing:
+        _need(experiment.device)
+        with as_jobs_run(experiment.threads), Progress("measurements", len(missing)) as progress:
+            for done, key in enumerate(missing, start=1):
+                known[key] = measure[key]()
+                progress.update(done)
+    start = _start_seconds()
+    prices = []
+    for job in experiment.jobs:
+        config = experiment.config(job)
+        iteration, scene = known.get(groups.training(config)), known.get(groups.testing(config))
+        prices.append(_price(experiment, job, iteration, scene, start, runs))
+    return prices
+
+
+def _price(
+    experiment: Experiment,
+    job: Job,
+    iteration: Known | None,
+    scene: Known | None,
+    start: float,
+    runs: Earlier,
+) -> Price:
+    config = experiment.config(job)
+    model_bytes, checkpoint_bytes = _weights(config.dataset, config.own, config.model)
+    guess = Known(
+        _DETECTIONS_AN_ANCHOR * config.test.nms_pre * _DETECTION_BYTES,
+        f"a guess: {_DETECTIONS_AN_ANCHOR} detections of {_DETECTION_BYTES} bytes for each of "
+        f"test.nms_pre={config.test.nms_pre}",
+    )
+    return Price(
+        iteration=iteration if job.trainings_left else None,
+        scene=scene if job.tests_left else None,
+        scene_bytes=runs.scene_bytes(config) or guess,
+        start=start,
+        model_bytes=model_bytes,
+        checkpoint_bytes=checkpoint_bytes,
+    )
+
+
+def _measure_training(experiment: Experiment, config: Config, limit: float) -> Known:
+    data = experiment.data[config.dataset]
+    sample = sample_scenes(dataset_of(config), data, data.split)
+    timed = time_training(config, sample.scenes, limit, experiment.device, experiment.workers)
+    size, full = timed.batch, config.train.batch_size
+    scaled = f", times {full / size:g} for batches of {full}" if size < full else ""
+    steps = f"{timed.runs} steps with batches of {size}{scaled}"
+    return _measured(timed, experiment, steps, sample.what)
+
+
+def _measure_test(experiment: Experiment, config: Config, limit: float) -> Known:
+    data = experiment.data[config.dataset]
+    sample = sample_scenes(dataset_of(config), data, data.test_split)
+    timed = time_test(config, sample.scenes, limit, experiment.device)
+    return _measured(timed, experiment, f"{timed.runs} tests of an untrained network", sample.what)
+
+
+def _measured(timed: Timed, experiment: Experiment, how: str, scenes: str) -> Known:
+    machine = machine_name(machine_facts(), experiment.device)
+    return Known(timed.seconds, f"measured on {machine}: {how}, on {scenes}")
+
+
+def _need(device: str) -> None:
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            "device cuda: PyTorch sees no GPU here to measure on; plan on the machine that has it, "
+            "or give seconds from elsewhere with --assume iteration=SECONDS,scene=SECONDS"
+        )
+
+
+@cache
+def _weights(dataset: DatasetName, own: OwnData, model: ModelConfig) -> tuple[int, int]:
+    """Bytes of a model's file, and of a checkpoint: AdamW keeps two numbers a parameter."""
+    config = Config(dataset=dataset, own=own, model=model)
+    network = build_detector(config)
+    weights = sum(v.numel() * v.element_size() for v in network.state_dict().values())
+    return weights, weights + 2 * sum(p.numel() * p.element_size() for p in network.parameters())
+
+
+def _start_seconds() -> float:
+    """Until Python has loaded what a run needs, by doing it."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import sr3d.train.loop, sr3d.evaluate.loop"], check=True)
+    return time.perf_counter() - started

@@ -1,0 +1,143 @@
+"""Draws the figures that are asked for, each with what it has, and says what it lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sr3d.config import did_you_mean
+from sr3d.errors import InputError
+from sr3d.study.report.figures.classes import (
+    CLASSES_TITLE,
+    PRECISION_RECALL_TITLE,
+    draw_classes,
+    draw_precision_recall,
+)
+from sr3d.study.report.figures.consistency import draw_consistency
+from sr3d.study.report.figures.drawn import Canvas, Drawn
+from sr3d.study.report.figures.names import names_of
+from sr3d.study.report.figures.qualitative import draw_qualitative
+from sr3d.study.report.figures.scenes import before, number_of, same_as
+from sr3d.study.report.figures.style import save, styled
+from sr3d.study.report.figures.sweep import draw_sweep
+from sr3d.study.report.figures.tradeoff import draw_tradeoff
+from sr3d.study.report.figures.values import CURVES_TITLE, STRIP_TITLE, draw_curves, draw_strip
+from sr3d.study.report.figures.viewers import write_viewers
+from sr3d.study.report.findings import Findings
+from sr3d.study.report.paper import (
+    Consistency,
+    Paper,
+    Qualitative,
+    Sweep,
+    Tradeoff,
+    printed_dataset,
+)
+
+# Not the paper's, with their titles: every evaluation, classes, and every training.
+OWN = {
+    "strip": STRIP_TITLE,
+    "classes": CLASSES_TITLE,
+    "precision_recall": PRECISION_RECALL_TITLE,
+    "curves": CURVES_TITLE,
+}
+_OWN_DRAWN = {
+    "strip": draw_strip,
+    "classes": draw_classes,
+    "precision_recall": draw_precision_recall,
+    "curves": draw_curves,
+}
+
+
+def draw_figures(
+    paper: Paper,
+    findings: Findings,
+    out: Path,
+    names: Sequence[str] | None = None,
+    data: Path | None = None,
+) -> list[Drawn]:
+    """Write `{name}_{dataset}.svg` and `.png` of each figure that has anything to show, and of a
+    figure of scenes whose points are at hand the viewers (`write_viewers`).
+
+    What cannot be made now goes, if it lies there from before. names: figures of the paper, and
+    those of `OWN`; by default all of them. data: the prepared
+    folder, for the points of scenes.
+
+    Raises:
+        InputError: an unknown name, or an unreadable record.
+    """
+    known = [*paper.figures, *OWN]
+    for name in names or ():
+        if name not in known:
+            raise InputError(f"unknown figure '{name}'{did_you_mean(name, known)}")
+    asked = list(known if names is None else dict.fromkeys(names))
+    return [_drawn(paper, findings, Path(out), name, asked, data) for name in asked]
+
+
+def _drawn(
+    paper: Paper, findings: Findings, out: Path, name: str, asked: Sequence[str], data: Path | None
+) -> Drawn:
+    file = f"{name}_{findings.dataset}"
+    svg: Path | None = None
+    png: Path | None = None
+    with styled():
+        canvas = _draw(paper, findings, name, asked, data)
+        if canvas.picture is not None:
+            svg, png = save(canvas.picture, out, file)
+        else:
+            for suffix in ("svg", "png"):
+                (out / f"{file}.{suffix}").unlink(missing_ok=True)
+        viewers = write_viewers(canvas, out, file)
+    return Drawn(
+        name=name,
+        dataset=findings.dataset,
+        title=canvas.title,
+        caption=_caption(paper, findings, name, canvas),
+        svg=svg,
+        png=png,
+        missing=tuple(canvas.missing),
+        viewers=viewers,
+    )
+
+
+def _draw(
+    paper: Paper, findings: Findings, name: str, asked: Sequence[str], data: Path | None
+) -> Canvas:
+    names = names_of(paper)
+    if name not in paper.figures:
+        return _OWN_DRAWN[name](findings, names)
+    match paper.figures[name]:
+        case Tradeoff() as figure:
+            return draw_tradeoff(figure, paper, findings, names)
+        case Consistency() as figure:
+            return draw_consistency(figure, findings, names)
+        case Sweep() as figure:
+            return draw_sweep(figure, findings)
+        case Qualitative() as figure:
+            every = [one for key, one in paper.figures.items() if key in asked]
+            scenes = [one for one in every if isinstance(one, Qualitative)]
+            if (shown := same_as(figure, scenes, findings.dataset)) is not None:
+                return _same(figure, shown, findings.dataset)
+            earlier = before(figure, scenes, findings.dataset)
+            return draw_qualitative(figure, findings, names, data, earlier)
+
+
+def _same(figure: Qualitative, shown: Qualitative, dataset: str) -> Canvas:
+    """Not drawn, as it would be another one once more."""
+    place = printed_dataset(dataset).label
+    told = f"Not drawn: on {place} it would be {number_of(shown.title)} once more."
+    return Canvas(figure.title, undrawn=told)
+
+
+def _caption(paper: Paper, findings: Findings, name: str, canvas: Canvas) -> str:
+    """What is drawn, on other data than the paper's if so, and the figure's footnotes."""
+    if canvas.picture is None:
+        return canvas.undrawn
+    parts = [canvas.caption]
+    figure = paper.figures.get(name)
+    if figure is not None:
+        theirs = [printed_dataset(dataset).label for dataset in figure.datasets]
+        if findings.dataset not in figure.datasets:
+            ours = printed_dataset(findings.dataset).label
+            parts.append(f"Here on {ours}; the paper's figure is on {' and '.join(theirs)}.")
+        parts += figure.footnotes
+    return " ".join(" ".join(parts).split())

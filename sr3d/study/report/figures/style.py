@@ -1,0 +1,158 @@
+"""How figures look: readable in grey and without colour vision, the same bytes every time."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from PIL import Image, ImageColor
+
+from sr3d.runs.files import atomic_path, write_bytes
+from sr3d.study.report.figures.estimates import Estimate
+
+WIDTH = 8.0  # inches of every figure, so that letters have one size on a page
+SMALL = 8  # points, the smallest letters
+GREY = "#6b6b6b"
+_DPI = 160  # of PNGs, and of clouds of dots inside SVGs
+_EXACT = 64  # colours of a PNG, at most, that stay as they are
+# Okabe and Ito's colours without the yellow, which white swallows; never the only difference.
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
+_LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 4)))
+_RC: Any = {
+    "font.size": 9,
+    # A family with alternatives: whoever opens the SVG may not have the first.
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica", "sans-serif"],
+    "axes.titlesize": 9,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "legend.fontsize": SMALL,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e4e4e4",
+    "lines.markersize": 5,
+    "text.parse_math": False,  # a dollar in a name is a dollar
+    "svg.fonttype": "none",
+    "svg.hashsalt": "sr3d",
+}
+
+
+class Look(NamedTuple):
+    """What sets one setting apart from the others."""
+
+    color: str
+    marker: str
+    line: Any
+
+
+def look(index: int) -> Look:
+    """The look of the index-th setting; marker and line together are its own up to 55."""
+    # 11 markers and 5 lines have no common factor, so that both can turn together.
+    return Look(
+        _COLORS[index % len(_COLORS)],
+        _MARKERS[index % len(_MARKERS)],
+        _LINES[index % len(_LINES)],
+    )
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Within it, figures are made and written in this style."""
+    with matplotlib.rc_context(_RC):
+        yield
+
+
+def new_figure(height: float) -> Figure:
+    """An empty figure, `height` inches high."""
+    return Figure(figsize=(WIDTH, height), layout="constrained", facecolor="white")
+
+
+def grid(figure: Figure, rows: int, columns: int, **options: Any) -> list[list[Axes]]:
+    """Equal panels."""
+    return [list(row) for row in figure.subplots(rows, columns, squeeze=False, **options)]
+
+
+def draw_estimate(
+    axes: Axes, x: float, estimate: Estimate, look: Look, upright: bool = True
+) -> None:
+    """A mean at `x` with its interval as a bar; hollow where there is none.
+
+    upright: values go up; False: they go across, and `x` is the height.
+    """
+    places = [x], [estimate.mean]
+    ends: tuple[Any, Any] = ([x, x], estimate.interval)
+    if not upright:
+        places, ends = places[::-1], ends[::-1]
+    if estimate.interval is not None:
+        axes.plot(*ends, color=look.color, linewidth=1.4, marker="_" if upright else "|")
+    axes.plot(
+        *places, look.marker, color=look.color, zorder=3,
+        markerfacecolor="white" if estimate.interval is None else look.color,
+    )  # fmt: skip
+
+
+def epoch_ticks(axes: Axes) -> None:
+    """Whole numbers across."""
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+
+
+def spans_decades(values: list[float]) -> bool:
+    """Whether an axis of these, all above zero, is better a logarithmic one."""
+    return min(values) > 0 and max(values) > 10 * min(values)
+
+
+def number_ticks(axes: Axes, ticks: list[float]) -> None:
+    """Exactly these ticks across, written as they are spoken."""
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_xticks([], minor=True)
+
+
+def round_ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of ten within a range above zero, at least its two ends' worth."""
+    every = [m * 10.0**e for e, m in product(range(-4, 8), (1, 2, 5))]
+    return [tick for tick in every if low <= tick <= high]
+
+
+def save(figure: Figure, out: Path, name: str) -> tuple[Path, Path]:
+    """Write `{name}.svg` and `{name}.png`, each whole or not at all."""
+    svg, png = out / f"{name}.svg", out / f"{name}.png"
+    with atomic_path(svg) as temporary:
+        figure.savefig(temporary, format="svg", dpi=_DPI, metadata={"Date": None, "Creator": None})
+    pixels = io.BytesIO()
+    figure.savefig(pixels, format="png", dpi=_DPI, pil_kwargs={"compress_level": 1})
+    lines = {to_hex(line.get_color()) for line in figure.findobj(Line2D)}
+    picture, small = few_colors(Image.open(pixels).convert("RGB"), sorted(lines)), io.BytesIO()
+    picture.save(small, format="png", optimize=True)
+    write_bytes(png, small.getbuffer())
+    return svg, png
+
+
+def few_colors(picture: Image.Image, exact: Sequence[str]) -> Image.Image:
+    """An RGB picture in 256 colours, a quarter of the bytes where points are drawn.
+
+    exact: colours, as "#rrggbb", that stay as they are: those that a legend explains.
+    """
+    kept = [ImageColor.getrgb(color) for color in exact[:_EXACT]]
+    rest = picture.quantize(256 - len(kept))
+    index = np.asarray(rest) + np.uint8(len(kept))
+    colors = np.asarray(picture)
+    for i, color in enumerate(kept):
+        index[(colors == color).all(axis=2)] = i
+    few = Image.fromarray(index, "P")
+    few.putpalette([value for color in kept for value in color] + (rest.getpalette() or []))
+    return few

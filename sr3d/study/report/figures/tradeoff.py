@@ -1,0 +1,186 @@
+"""Accuracy against latency (the paper's Fig. 1): ours, and beside it the paper's own numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from sr3d.study.report.figures.drawn import Canvas
+from sr3d.study.report.figures.estimates import Estimate, estimate, incomplete
+from sr3d.study.report.figures.names import Names
+from sr3d.study.report.figures.placing import place_names
+from sr3d.study.report.figures.style import (
+    GREY,
+    SMALL,
+    grid,
+    new_figure,
+    number_ticks,
+    round_ticks,
+    spans_decades,
+)
+from sr3d.study.report.findings import Findings
+from sr3d.study.report.paper import METRICS, Paper, PaperTable, Tradeoff, printed_dataset
+
+
+@dataclass(frozen=True)
+class Ours:
+    """A setting that ran, as a point."""
+
+    setting: str
+    label: str
+    x: Estimate
+    y: Estimate
+
+
+@dataclass(frozen=True)
+class Theirs:
+    """A row of the paper's table, as a point; mean: None where the paper prints one number."""
+
+    label: str
+    x: float
+    best: float
+    mean: float | None
+
+
+def draw_tradeoff(figure: Tradeoff, paper: Paper, findings: Findings, names: Names) -> Canvas:
+    """Two panels, since latencies of different machines share no axis."""
+    canvas = Canvas(figure.title)
+    table = paper.tables[figure.table]
+    ours, canvas.missing = our_points(figure, table, findings)
+    if not ours:
+        return canvas
+    same = findings.dataset in table.datasets
+    dataset = findings.dataset if same else figure.datasets[0]
+    theirs = paper_points(figure, table, dataset)
+    canvas.caption = _caption(findings, ours, bool(theirs), same)
+    canvas.picture = new_figure(3.7)
+    columns = 2 if theirs else 1
+    # Heights compare where the data are the same; latencies never do.
+    panels = grid(canvas.picture, 1, columns, sharey=same)[0]
+    _draw_ours(panels[0], ours, names)
+    if theirs:
+        _draw_theirs(panels[1], theirs)
+        panels[0].set_title("measured here")
+        panels[1].set_title(f"printed in the paper: {printed_dataset(dataset).label}")
+    for axes in panels:
+        axes.set_xlabel(METRICS[figure.x].label)
+        axes.set_ylabel(METRICS[figure.y].label)
+    canvas.picture.legend(loc="outside lower left", ncols=4)
+    if theirs:
+        place_names(
+            panels[1],
+            [(p.x, p.best) for p in theirs],
+            [p.label for p in theirs],
+            [(p.x, p.mean) for p in theirs if p.mean is not None],
+            size=SMALL,
+            color="0.25",
+        )
+    return canvas
+
+
+def our_points(
+    figure: Tradeoff, table: PaperTable, findings: Findings
+) -> tuple[list[Ours], list[str]]:
+    """The rows that have both metrics, and what the others lack."""
+    points, missing = [], []
+    for row in table.rows:
+        if row.setting is None:
+            continue
+        lacking = incomplete(findings, row.setting, row.label)
+        x, y = (estimate(findings, row.setting, metric) for metric in (figure.x, figure.y))
+        if x is not None and y is not None:
+            points.append(Ours(row.setting, row.label, x, y))
+        elif findings.metric(row.setting, figure.x) or findings.metric(row.setting, figure.y):
+            absent = figure.x if x is None else figure.y
+            lacking = [*lacking, f"{row.label}: no {METRICS[absent].label}"]
+        missing += lacking
+    return points, missing
+
+
+def paper_points(figure: Tradeoff, table: PaperTable, dataset: str) -> list[Theirs]:
+    """The rows for which the paper prints both metrics on this data set."""
+    points = []
+    for row in table.rows:
+        x, best, mean = (
+            row.value(dataset, metric, statistic)
+            for metric, statistic in ((figure.x, "mean"), (figure.y, "best"), (figure.y, "mean"))
+        )
+        if x is not None and best is not None:
+            points.append(Theirs(row.label, x, best, mean))
+    return points
+
+
+def machine_of(summary: dict[str, Any]) -> str:
+    """What computed: the GPU, or the processor with its threads."""
+    facts = summary.get("machine") or {}
+    if str(summary.get("device")).startswith("cuda"):
+        return ", ".join(dict.fromkeys(facts.get("gpus") or ())) or "an unnamed GPU"
+    threads = facts.get("threads")
+    processor = facts.get("processor") or "an unnamed processor"
+    return processor + (f" with {threads} thread{'s' if threads > 1 else ''}" if threads else "")
+
+
+def _draw_ours(axes: Axes, points: Sequence[Ours], names: Names) -> None:
+    for point in points:
+        color, marker, _ = names.look(point.setting)
+        x, y = point.x, point.y
+        if x.interval:
+            axes.plot(x.interval, [y.mean] * 2, color=color, linewidth=1.2, marker="|")
+        if y.interval:
+            axes.plot([x.mean] * 2, y.interval, color=color, linewidth=1.2, marker="_")
+        axes.plot(
+            x.mean, y.mean, marker, color=color, markersize=7, label=point.label, zorder=3,
+            markerfacecolor=color if y.interval else "white",
+        )  # fmt: skip
+    ends = [end for p in points for end in p.x.interval or (p.x.mean,)]
+    _scale(axes, [p.x.mean for p in points], max(ends))
+    axes.margins(y=0.15)
+
+
+def _draw_theirs(axes: Axes, points: Sequence[Theirs]) -> None:
+    for point in points:
+        if point.mean is not None:
+            axes.plot([point.x] * 2, [point.mean, point.best], color=GREY, linewidth=1, zorder=1)
+            axes.plot(point.x, point.mean, "_", color=GREY)
+        axes.plot(point.x, point.best, "o", color=GREY, markerfacecolor="white", zorder=3)
+    values = [p.x for p in points]
+    _scale(axes, values, max(values))
+    axes.margins(y=0.1)
+
+
+def _scale(axes: Axes, values: Sequence[float], end: float) -> None:
+    """From zero, or on a logarithmic scale where the values span more than a factor of ten."""
+    if spans_decades(list(values)):
+        low, high = min(values) / 1.5, end * 1.7
+        axes.set_xscale("log")
+        axes.set_xlim(low, high)
+        number_ticks(axes, round_ticks(low, high))
+    else:
+        axes.set_xlim(0, max(1.3 * max(values), 1.05 * end))
+
+
+def _caption(findings: Findings, ours: Sequence[Ours], beside: bool, same: bool) -> str:
+    machines: dict[str, list[str]] = {}
+    for point in ours:
+        where = machine_of(findings.summary(point.setting) or {})
+        machines.setdefault(where, []).append(point.label)
+    if len(machines) == 1:
+        measured = f"measured on {next(iter(machines))}"
+    else:
+        parts = [f"{where} ({', '.join(labels)})" for where, labels in machines.items()]
+        measured = f"measured on different machines, which do not compare: {'; '.join(parts)}"
+    text = (
+        f"{'Left: means' if beside else 'Means'} over all tests, with 95 % intervals over the "
+        "trainings as bars; hollow: one training, no interval. Latency is a test's median from "
+        f"points to boxes, {measured}."
+    )
+    if beside:
+        text += (
+            " Right: the paper's numbers, best (circle) and mean (dash, where it prints one). "
+            f"{'Heights compare between the panels, latencies' if same else 'The two panels'} "
+            "do not" + (" compare." if not same else ".")
+        )
+    return text

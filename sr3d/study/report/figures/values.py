@@ -1,0 +1,135 @@
+"""Every value of every setting, and the curves of every training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+
+from matplotlib.axes import Axes
+
+from sr3d.study.report.figures.drawn import Canvas
+from sr3d.study.report.figures.estimates import estimate
+from sr3d.study.report.figures.names import Names
+from sr3d.study.report.figures.style import (
+    GREY,
+    SMALL,
+    epoch_ticks,
+    grid,
+    new_figure,
+    spans_decades,
+)
+from sr3d.study.report.findings import Findings
+from sr3d.study.report.paper import METRICS
+
+SHOWN = ("AP25", "AP50")
+CURVES = ("loss", "AIC")
+_ABREAST = 4  # settings in a row of curves
+STRIP_TITLE, CURVES_TITLE = "All values", "Learning curves"
+_DOT, _LINE = "#0072B2", "#000000"
+
+
+def draw_strip(findings: Findings, names: Names) -> Canvas:
+    """AP25 and AP50 of all tests: a row for each setting, in it a line for each training."""
+    canvas = Canvas(
+        STRIP_TITLE,
+        "Every test of every training. Within a setting each training has a line of its own, the "
+        "first at the top: dots are its tests, the short bar is their mean. The long bar is the "
+        "mean over all tests, the shading its 95 % interval over the trainings, where there are "
+        "two or more. Settings stand in the order of their mean AP25.",
+    )
+    settings = ranked(findings)
+    if not settings:
+        canvas.missing.append("nothing has been tested")
+        return canvas
+    most = max(len(findings.values(s, SHOWN[0])) for s in settings)
+    height = max(0.34, 0.075 * most)  # of a setting, inches
+    canvas.picture = new_figure(0.6 + height * len(settings))
+    panels = grid(canvas.picture, 1, 2, sharey=True)[0]
+    for axes, metric in zip(panels, SHOWN, strict=True):
+        for row, setting in enumerate(settings):
+            _draw_values(axes, findings, setting, metric, row)
+        axes.set_xlabel(METRICS[metric].label)
+        axes.grid(visible=False, axis="y")
+    for line in range(1, len(settings)):
+        for axes in panels:
+            axes.axhline(line - 0.5, color="#e4e4e4", linewidth=0.8, zorder=0)
+    panels[0].set_yticks(range(len(settings)), [names.lines(s, 34) for s in settings])
+    panels[0].set_ylim(len(settings) - 0.5, -0.5)
+    return canvas
+
+
+def ranked(findings: Findings) -> list[str]:
+    """The settings that have been tested, from the highest mean AP25 down; of equals by name."""
+    found = {name: estimate(findings, name, SHOWN[0]) for name in findings.settings()}
+    tested = [(-mark.mean, name) for name, mark in found.items() if mark is not None]
+    return [name for _, name in sorted(tested)]
+
+
+def draw_curves(findings: Findings, names: Names) -> Canvas:
+    """Loss and AIC by epoch, a thin line for each training, two panels for each setting."""
+    canvas = Canvas(
+        CURVES_TITLE,
+        "Mean of each epoch's steps, a line for each training; all settings have the same axes. "
+        "AIC is the mean of |score − IoU| over the positives, which each assigner chooses for "
+        "itself. Losses of different kinds do not compare in height.",
+    )
+    settings = [s for s in names.labels if any(findings.curves(s, c) for c in CURVES)]
+    settings += [
+        s
+        for s in findings.settings()
+        if s not in names.labels and any(findings.curves(s, c) for c in CURVES)
+    ]
+    if not settings:
+        canvas.missing.append("nothing has been trained")
+        return canvas
+    columns = max(2, min(_ABREAST, len(settings)))
+    blocks = -(-len(settings) // columns)
+    canvas.picture = new_figure(0.2 + 2.5 * blocks)
+    panels = grid(canvas.picture, 2 * blocks, columns, sharex=True)
+    for metric, rows in ((CURVES[0], panels[::2]), (CURVES[1], panels[1::2])):
+        _draw_curves(list(chain(*rows)), findings, settings, metric, columns)
+    for i, setting in enumerate(settings):
+        top, bottom = (panels[2 * (i // columns) + k][i % columns] for k in (0, 1))
+        top.set_title(names.lines(setting, 26), fontsize=SMALL)
+        bottom.set_xlabel("epoch", fontsize=SMALL)
+        bottom.tick_params(labelbottom=True)
+    return canvas
+
+
+def _draw_values(axes: Axes, findings: Findings, setting: str, metric: str, row: int) -> None:
+    values, found = findings.values(setting, metric), estimate(findings, setting, metric)
+    if found is None:
+        return
+    for i, tests in enumerate(values):
+        place = row + 0.7 * ((i + 0.5) / len(values) - 0.5)
+        axes.plot(tests, [place] * len(tests), "o", color=_DOT, markersize=2.4, markeredgewidth=0)
+        mean = sum(tests) / len(tests)
+        axes.plot(mean, place, "|", color=_LINE, markersize=4, markeredgewidth=1.2)
+    if found.interval:
+        axes.fill_betweenx(
+            [row - 0.4, row + 0.4], *found.interval, color=GREY, alpha=0.18, linewidth=0
+        )
+    axes.plot([found.mean] * 2, [row - 0.4, row + 0.4], color=_LINE, linewidth=0.9)
+
+
+def _draw_curves(
+    every: Sequence[Axes], findings: Findings, settings: Sequence[str], metric: str, columns: int
+) -> None:
+    """One metric of all settings, each in its panel, on the same scale."""
+    for axes in every[len(settings) :]:
+        axes.set_visible(False)
+    drawn = []
+    for i, (axes, setting) in enumerate(zip(every, settings, strict=False)):
+        for values in findings.curves(setting, metric):
+            axes.plot(range(1, len(values) + 1), values, color=_DOT, linewidth=0.8, alpha=0.8)
+            drawn += values
+        epoch_ticks(axes)
+        axes.set_ylabel(metric, fontsize=SMALL) if i % columns == 0 else axes.tick_params(
+            labelleft=False
+        )
+    if not drawn:
+        return
+    wide = spans_decades(drawn)
+    for axes in every[: len(settings)]:
+        axes.set_yscale("log" if wide else "linear")
+        axes.set_ylim(min(drawn) / 1.2 if wide else 0, 1.05 * max(drawn) or 1.0)

@@ -1,0 +1,191 @@
+"""A table of the paper filled with our results on one data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sr3d.study.report.comparing import compare_settings
+from sr3d.study.report.families import ALPHA, adjust, family_of
+from sr3d.study.report.findings import Findings
+from sr3d.study.report.paper import METRICS, PARAMETERS, PaperTable, Row, printed_dataset
+from sr3d.study.report.scene_draws import over_scenes, paired_over_scenes
+from sr3d.study.statistics import Interval, TEstimate, simultaneous
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of a table with what we found: its summary, or None where nothing ran."""
+
+    row: Row
+    summary: dict[str, Any] | None
+
+    def metric(self, name: str) -> dict[str, Any] | None:
+        """The summary of one metric, if a run has it; of parameters, their number as the mean."""
+        summary = self.summary or {}
+        if name == PARAMETERS:
+            count = summary.get(PARAMETERS)
+            return None if count is None else {"mean": count}
+        found: dict[str, Any] | None = summary.get("metrics", {}).get(name)
+        return found
+
+    def scenes(self, metric: str) -> float | None:
+        """Half of the mean's 95 % interval over the choice of scenes, where the summary tells."""
+        return over_scenes(self.drawn, metric)
+
+    @property
+    def drawn(self) -> dict[str, Any] | None:
+        """What the summary keeps of draws of its scenes (`report.scene_draws`)."""
+        return (self.summary or {}).get("scenes")
+
+
+@dataclass(frozen=True)
+class Delta:
+    """A row's mean less the reference row's.
+
+    estimate: the difference as an estimate over the training runs. p: of its t-test, adjusted by
+    Holm's rule over the table's tests of the same kind of quantity (`families`). simultaneous: the
+    95 % interval that holds together with those of the same tests (`stats.simultaneous`).
+    p_permutation: of the exact test over the training runs, by itself, for the CSV. detectable: the
+    true difference that such a design finds four times in five. All are None where a side has one
+    training run or nothing varies, so that there is nothing to judge by.
+    paired: whether both rows evaluate the same training runs, which are then compared one by one;
+    otherwise interval and test are Welch's.
+    scenes: half of the paired 95 % interval over the choice of scenes; None where it is unknown or
+    the two were tested on different ones.
+    """
+
+    difference: float
+    estimate: TEstimate | None = None
+    p: float | None = None
+    simultaneous: Interval | None = None
+    p_permutation: float | None = None
+    detectable: float | None = None
+    paired: bool = False
+    scenes: float | None = None
+
+    @property
+    def interval(self) -> Interval | None:
+        """The 95 % interval over the training runs, by itself."""
+        return None if self.estimate is None else self.estimate.interval()
+
+    @property
+    def sharper(self) -> bool:
+        """Whether Holm's rule shows the difference although the simultaneous interval has 0."""
+        if self.p is None or self.simultaneous is None:
+            return False
+        low, high = self.simultaneous
+        return self.p < ALPHA and low <= 0 <= high
+
+
+@dataclass(frozen=True)
+class Results:
+    """A table filled with our results.
+
+    paper_dataset: where the paper's values beside them come from; another one than `dataset` where
+    the paper has none on it; None for a table of our own. reference: the row that differences are
+    taken to, if the table has one. deltas: by setting and metric.
+    """
+
+    table: PaperTable
+    dataset: str
+    paper_dataset: str | None
+    entries: tuple[Entry, ...]
+    reference: Entry | None
+    deltas: dict[tuple[str | None, str], Delta]
+
+    def delta(self, entry: Entry, metric: str) -> Delta | None:
+        """The row's difference to the reference; None for that row or where one has not run."""
+        return self.deltas.get((entry.row.setting, metric))
+
+    def paper_value(self, entry: Entry, metric: str, statistic: str) -> float | None:
+        """The paper's number of a row."""
+        if self.paper_dataset is None:
+            return None
+        return entry.row.value(self.paper_dataset, metric, statistic)
+
+    def paper_difference(self, entry: Entry, metric: str, statistic: str) -> float | None:
+        """The paper's number less that of the reference row."""
+        if self.reference is None or entry is self.reference:
+            return None
+        theirs = self.paper_value(entry, metric, statistic)
+        to = self.paper_value(self.reference, metric, statistic)
+        return None if theirs is None or to is None else theirs - to
+
+    def runs(self, entry: Entry, metric: str) -> tuple[int, int]:
+        """Runs that the row has and should have: tests, or trainings where the metric is theirs."""
+        of_trainings = METRICS[metric].of_trainings
+        expected = (entry.summary or {}).get("expected") or {}
+        wanted = self.table.trainings * (1 if of_trainings else self.table.tests)
+        counted, kind = ("n_trainings", "trainings") if of_trainings else ("n_tests", "runs")
+        return (entry.metric(metric) or {}).get(counted, 0), expected.get(kind, wanted)
+
+
+def collect(findings: Findings, table: PaperTable) -> Results:
+    """Fill a table with the results on one data set.
+
+    Rows that are only cited are left out where the paper has no numbers of that data set.
+
+    Raises:
+        InputError: unknown data set, or an unreadable record.
+    """
+    printed_dataset(findings.dataset)
+    known = findings.dataset in table.datasets
+    entries = tuple(
+        Entry(row, summary)
+        for row in table.rows
+        if (summary := findings.summary(row.setting) if row.setting else None)
+        or (row.belongs_on(findings.dataset) if row.setting else known)
+    )
+    wanted = table.reference
+    reference = next((e for e in entries if wanted and e.row.setting == wanted), None)
+    return Results(
+        table=table,
+        dataset=findings.dataset,
+        paper_dataset=findings.dataset if known else next(iter(table.datasets), None),
+        entries=entries,
+        reference=reference,
+        deltas=_deltas(findings, table.metrics, entries, reference),
+    )
+
+
+def _deltas(
+    findings: Findings, metrics: Sequence[str], entries: Sequence[Entry], reference: Entry | None
+) -> dict[tuple[str | None, str], Delta]:
+    """All differences to the reference row, their p-values adjusted by family."""
+    found = {
+        (entry.row.setting, metric): delta
+        for metric in metrics
+        for entry in entries
+        if reference is not None and entry is not reference
+        if (delta := _delta(findings, metric, entry, reference)) is not None
+    }
+    estimates = {key: delta.estimate for key, delta in found.items() if delta.estimate is not None}
+    raw = {key: estimate.p_equal(0.0) for key, estimate in estimates.items()}
+    for key, adjusted in adjust(raw, lambda key: family_of(key[1])).items():
+        interval = estimates[key].interval(simultaneous(adjusted.tests))
+        found[key] = replace(found[key], p=adjusted.p, simultaneous=interval)
+    return found
+
+
+def _delta(findings: Findings, metric: str, entry: Entry, reference: Entry) -> Delta | None:
+    """The difference, without what depends on the others of the table."""
+    ours, theirs = entry.metric(metric), reference.metric(metric)
+    setting, to = entry.row.setting, reference.row.setting
+    if ours is None or theirs is None or setting is None or to is None:
+        return None
+    if metric == PARAMETERS:
+        return Delta(ours["mean"] - theirs["mean"])
+    scenes = paired_over_scenes(entry.drawn, reference.drawn, metric)
+    tested = compare_settings(findings, setting, to, metric)
+    if tested is None or not tested.estimate.has_spread:
+        return Delta(ours["mean"] - theirs["mean"], scenes=scenes)
+    return Delta(
+        difference=tested.difference,
+        estimate=tested.estimate,
+        p_permutation=tested.p_permutation,
+        detectable=tested.detectable,
+        paired=tested.paired,
+        scenes=scenes,
+    )

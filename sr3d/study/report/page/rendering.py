@@ -1,0 +1,110 @@
+"""Fills the template: everything is text that Jinja escapes, except the figures' own bytes."""
+
+from __future__ import annotations
+
+import base64
+import re
+
+import jinja2
+
+from sr3d._version import __version__
+from sr3d.study.report.figures import Drawn
+from sr3d.study.report.page.claims import by_verdict
+from sr3d.study.report.page.content import content_of, labels, untouched
+from sr3d.study.report.page.report import Report, datasets_of
+from sr3d.study.report.paper import Claim, settings_of_claim
+from sr3d.study.report.verdicts import Judgement
+from sr3d.study.report.verdicts.wording import DIRECTIONS, SIZES, Words, listed
+
+TEMPLATE, STYLE = "page.html.j2", "style.css"
+MOST_SVG = 800_000  # bytes; a larger drawing is shown as pixels, if those are fewer
+
+
+def render_page(report: Report) -> str:
+    """The page as HTML: one file, with style and figures inside, that loads nothing.
+
+    Of scenes that have viewers it links to those, as files beside it.
+
+    Raises:
+        InputError: an unreadable record.
+    """
+    loader = jinja2.PackageLoader("sr3d.study.report.page", ".")
+    environment = jinja2.Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "listed": listed,
+        "image": image,
+        "short": _short,
+        "data_of": _data_of,
+        "whole": _whole,
+        "percent": _percent,
+        "runs_of": _runs_of,
+        "direction": _direction,
+        "size": _size,
+    }
+    style, _, _ = loader.get_source(environment, STYLE)
+    parts = content_of(report)
+    return environment.get_template(TEMPLATE).render(
+        report=report,
+        parts=parts,
+        several=len(parts) > 1,
+        cited=by_verdict(report.paper, report.cited),
+        of_paper=labels(datasets_of(report.paper)),
+        untouched=untouched(report),
+        style=style,
+        version=__version__,
+    )
+
+
+def image(drawn: Drawn) -> str | None:
+    """A figure as a `data:` address; None where nothing could be drawn.
+
+    Not as an element of the page: matplotlib gives parts of all figures the same names.
+    """
+    there = [path for path in (drawn.svg, drawn.png) if path is not None]
+    if not there:
+        return None
+    path = there[0]
+    if path.stat().st_size > MOST_SVG:
+        path = min(there, key=lambda p: p.stat().st_size)
+    kind = {".svg": "image/svg+xml", ".png": "image/png"}[path.suffix]
+    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+
+
+def _short(title: str) -> str:
+    """A title without what the whole page is about."""
+    return title.replace(" of the SR3D paper", "")
+
+
+def _whole(text: str) -> str:
+    """A text in which "p = 0.04" and "k = 6" stay on one line."""
+    return re.sub(r" ([=<>≤≥]) ", "\u00a0\\1\u00a0", text)
+
+
+def _data_of(heading: str, title: str) -> str:
+    """What a table's heading adds to its title: the data."""
+    return heading.removeprefix(title).strip(" ()")
+
+
+def _percent(part: float) -> str:
+    return f"{100 * part:.2f}%"
+
+
+def _runs_of(claim: Claim) -> str:
+    """The settings of a claim as the folders of their runs are named, for who looks them up."""
+    return f"Runs: {listed(settings_of_claim(claim))}"
+
+
+def _direction(one: Judgement) -> Words:
+    """The direction's word, and what it means."""
+    return DIRECTIONS[one.direction]
+
+
+def _size(one: Judgement) -> str:
+    """The size's word."""
+    return SIZES[one.size].word

@@ -1,0 +1,380 @@
+"""The runs of one setting on one data set, told in one dictionary: `summary.json`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from sr3d.config import config_from_dict, default_config
+from sr3d.errors import DamagedFile, InputError
+from sr3d.runs.files import digest, read_json, with_checksum, without_checksum, write_json
+from sr3d.runs.markers import forget_marker
+from sr3d.runs.record import MODEL_FILE, RUN_FILE, RunRecord, read_run, run_key, verify_run
+from sr3d.settings import departures, read_settings
+from sr3d.study.report.scene_draws import digest_of_tests, draw_scenes
+from sr3d.study.statistics import group, summarise
+
+SCHEMA_VERSION = 1
+SUMMARY_FILE = "summary.json"
+_AGAIN = "repeat the `sr3d summarise` command"
+
+Read = Callable[[RunRecord], Any]
+METRICS = ("AP25", "AP50")  # percent; every test has them
+# What else is summarised where the records have it, and where they have it.
+_OF_TESTS: dict[str, Read] = {
+    "AP25": lambda r: r.metrics.get("AP25"),
+    "AP50": lambda r: r.metrics.get("AP50"),
+    "PCE": lambda r: r.metrics.get("PCE"),
+    "latency_ms": lambda r: r.timings.get("latency_ms"),
+}
+_OF_TRAININGS: dict[str, Read] = {
+    "AIC": lambda r: (r.metrics.get("epochs", {}).get("AIC") or [None])[-1],  # of the last epoch
+    "minutes_per_epoch": lambda r: _minutes(r.timings.get("seconds_per_epoch")),
+}
+
+# What must be the same in all runs of a setting, and how to read it.
+_ORIGINS: tuple[tuple[str, Read], ...] = (
+    ("code versions", lambda r: code_of(r.code)),
+    ("data digests", lambda r: r.data.get("digest")),
+    ("configurations", lambda r: r.config_digest),
+    ("engines", lambda r: r.engine),
+    ("devices", lambda r: r.device),
+)
+
+
+def summarise_runs(
+    records: Sequence[RunRecord],
+    expected_trainings: int | None = None,
+    expected_tests: int | None = None,
+) -> dict[str, Any]:
+    """Summarise the trainings and tests of one setting on one data set.
+
+    `metrics` holds, for AP25 and AP50 (percent), PCE and latency_ms of the tests, AIC (of the last
+    epoch) and minutes_per_epoch of the trainings, every value (`values[training][test]`), which
+    trainings they are of (`training_ids`), and what `stats.summarise` makes of them; `curves` each
+    training's mean of every epoch; `per_class` the mean over the tests. With expected counts,
+    `missing` names the tests that are not there, and runs beyond the counts are left out.
+    `warnings` says what a reader of the numbers must know: runs of different origin, not of the
+    setting whose name they bear, left out, or older than the training that they tested, and data
+    that are not the published ones.
+
+    Raises:
+        InputError: no record.
+    """
+    if not records:
+        raise InputError("no complete run to summarise; run `sr3d train` and `sr3d test` first")
+    first = records[0]
+    if {(r.dataset, r.setting) for r in records} != {(first.dataset, first.setting)}:
+        raise ValueError("records of more than one setting or data set")
+    kept = [r for r in records if _is_expected(r, expected_trainings, expected_tests)]
+    trainings = [r for r in kept if r.test is None]
+    tests = _tests(records, expected_trainings, expected_tests)
+    warnings = _warnings(trainings, tests)
+    if len(kept) < len(records):
+        warnings.append(f"{len(records) - len(kept)} runs beyond the expected ones are left out")
+    source = (kept or list(records))[0]
+    wanted = _expected_keys(source, expected_trainings, expected_tests)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "dataset": source.dataset,
+        "setting": source.setting,
+        "tests_of": source.tests_of,
+        "overrides": source.overrides,
+        "config_digest": source.config_digest,
+        "config": source.config,
+        "data_digest": source.data.get("digest"),
+        "test_data": tests[0].data if tests else None,
+        "code": source.code,
+        "engine": source.engine,
+        "device": source.device,
+        "machine": source.machine,
+        "versions": source.versions,
+        "runs": len(tests),
+        "expected": _expected(expected_trainings, expected_tests),
+        "missing": [key for key in wanted if key not in {r.key for r in tests}],
+        "trainings": sorted({r.train for r in tests}),
+        "metrics": _metrics(tests, _OF_TESTS) | _metrics(trainings, _OF_TRAININGS),
+        "curves": _curves(trainings),
+        "parameters": source.parameters,
+        "per_class": _per_class(tests),
+        "train": _costs(trainings),
+        "test": _costs(tests),
+        "warnings": warnings,
+    }
+
+
+def write_summary(
+    folder_of_setting: str | Path,
+    out: str | Path,
+    expected_trainings: int | None = None,
+    expected_tests: int | None = None,
+) -> dict[str, Any]:
+    """Summarise `results/{dataset}/{setting}/` into a JSON file, and return what it says.
+
+    Beside what `summarise_runs` gives it has `scenes` (`scene_draws.draw_scenes`), from the tests'
+    detections. Where these lack, `scenes` is None and a warning says so.
+
+    Raises:
+        InputError: no complete run there, an unreadable record, or one of another folder.
+    """
+    records = runs_of(folder_of_setting)
+    if not records:
+        raise InputError(
+            f"{folder_of_setting}: no complete run there; run `sr3d train` and `sr3d test` first"
+        )
+    summary = summarise_runs(records, expected_trainings, expected_tests)
+    tests = _tests(records, expected_trainings, expected_tests)
+    try:
+        summary["scenes"] = draw_scenes(Path(folder_of_setting), tests)
+    except InputError as error:
+        summary["scenes"] = None
+        summary["warnings"].append(f"no intervals over scenes: {error}")
+        _forget_damaged(Path(folder_of_setting), tests)
+    write_json(out, with_checksum(summary))
+    return summary
+
+
+def _forget_damaged(folder: Path, tests: Sequence[RunRecord]) -> None:
+    """Let a workflow repeat the evaluations whose files are damaged."""
+    for record in tests:
+        place = folder.parent.parent / record.key
+        try:
+            verify_run(place, record)
+        except DamagedFile:
+            forget_marker(place)
+
+
+def find_summary(folder_of_setting: str | Path) -> dict[str, Any] | None:
+    """The summary of a setting's folder, or None where there is nothing.
+
+    The numbers always come from the run records, where any are left; `summary.json` then says only
+    how many runs were expected and, if it was made of these very tests, how they hang on the
+    scenes. So a table is never older than the runs below it.
+
+    Raises:
+        InputError: an unreadable record or summary.
+    """
+    written = _written(folder_of_setting)
+    records = runs_of(folder_of_setting)
+    if not records:
+        return written
+    counts = expected_counts(folder_of_setting)
+    scenes = (written or {}).get("scenes")
+    if scenes is not None and scenes["tests"] != digest_of_tests(_tests(records, *counts)):
+        scenes = None
+    return summarise_runs(records, *counts) | {"scenes": scenes}
+
+
+def expected_counts(folder_of_setting: str | Path) -> tuple[int | None, int | None]:
+    """Trainings, and tests of each, that the setting's summary was made for; None if unknown.
+
+    Raises:
+        InputError: an unreadable summary.
+    """
+    expected = (_written(folder_of_setting) or {}).get("expected") or {}
+    return expected.get("trainings"), expected.get("tests")
+
+
+def _written(folder_of_setting: str | Path) -> dict[str, Any] | None:
+    path = Path(folder_of_setting) / SUMMARY_FILE
+    if not path.is_file():
+        return None
+    written = read_json(path, _AGAIN)
+    if not isinstance(written, dict) or written.get("schema_version") != SCHEMA_VERSION:
+        raise InputError(f"{path}: of another version of sr3d; {_AGAIN}")
+    return without_checksum(written, path, _AGAIN)
+
+
+def runs_of(folder_of_setting: str | Path) -> list[RunRecord]:
+    """The complete runs of one setting, ordered by training and test.
+
+    Raises:
+        InputError: an unreadable record, or one that belongs to another folder.
+    """
+    folder = Path(folder_of_setting)
+    paths = [*folder.glob(f"train*/{RUN_FILE}"), *folder.glob(f"train*/test*/{RUN_FILE}")]
+    records = []
+    for path in paths:
+        record = read_run(path)
+        if not os.path.abspath(path.parent).endswith(os.sep + os.path.normpath(record.key)):
+            raise InputError(f"{path}: is the record of {record.key}; move it there or delete it")
+        records.append(record)
+    return sorted(records, key=lambda r: (r.train, -1 if r.test is None else r.test))
+
+
+def training_id(record: RunRecord) -> str:
+    """What identifies the training that a record is of or that it tested: who trained it, its index
+    and seed, its configuration but for what only tests read, and the data.
+    """
+    config = _trained_as(json.dumps(record.config, sort_keys=True))
+    trained_by = record.tests_of or record.setting
+    seed, data = record.seeds.get("train"), record.data.get("digest")
+    return digest([record.dataset, trained_by, record.train, seed, config, data])
+
+
+@lru_cache
+def _trained_as(config: str) -> str:
+    """Digest of a configuration without what only tests read. A field that a record is too old to
+    have counts with its default, which is what it was trained with.
+    """
+    value = json.loads(config)
+    with suppress(InputError):  # of a version that this one cannot read: then taken as it is
+        value = config_from_dict(value).to_dict()
+    return digest({name: part for name, part in value.items() if name != "test"})
+
+
+def _tests(records: Sequence[RunRecord], *expected: int | None) -> list[RunRecord]:
+    return [r for r in records if r.test is not None and _is_expected(r, *expected)]
+
+
+def _is_expected(record: RunRecord, trainings: int | None, tests: int | None) -> bool:
+    return (trainings is None or record.train < trainings) and (
+        tests is None or record.test is None or record.test < tests
+    )
+
+
+def _expected(trainings: int | None, tests: int | None) -> dict[str, int] | None:
+    if trainings is None or tests is None:
+        return None
+    return {"trainings": trainings, "tests": tests, "runs": trainings * tests}
+
+
+def _expected_keys(record: RunRecord, trainings: int | None, tests: int | None) -> list[str]:
+    return [
+        run_key(record.dataset, record.setting, i, j)
+        for i in range(trainings or 0)
+        for j in range(tests or 0)
+    ]
+
+
+def code_of(code: Mapping[str, Any]) -> str | None:
+    """What identifies the code of a run: the digest of all that computes, or else the commit."""
+    if resumed := code.get("resumed"):  # with other code, at such a step
+        return ", ".join(f"{one['digest']} from step {one['step']}" for one in resumed)
+    return code.get("digest") or code.get("commit")
+
+
+def _having(records: Sequence[RunRecord], read: Read) -> list[RunRecord]:
+    return [r for r in records if _is_number(read(r))]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _minutes(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds / 60
+
+
+def _metrics(records: Sequence[RunRecord], reads: Mapping[str, Read]) -> dict[str, Any]:
+    found = {}
+    for name, read in reads.items():
+        scored = _having(records, read)
+        if scored:
+            values = group([r.train for r in scored], [float(read(r)) for r in scored])
+            found[name] = dataclasses.asdict(summarise(values)) | {
+                "values": values,
+                "training_ids": _training_ids(scored),
+            }
+    return found
+
+
+def _training_ids(records: Sequence[RunRecord]) -> list[str]:
+    """In the order of `group`. One whose tests disagree is like no other training."""
+    ids: dict[int, set[str]] = {}
+    for record in records:
+        ids.setdefault(record.train, set()).add(training_id(record))
+    return ["+".join(sorted(ids[train])) for train in sorted(ids)]
+
+
+def _curves(trainings: Sequence[RunRecord]) -> dict[str, list[list[float]]]:
+    curves = [r.metrics.get("epochs", {}) for r in trainings]
+    return {name: [c[name] for c in curves if name in c] for name in ("AIC", "loss")}
+
+
+def _per_class(tests: Sequence[RunRecord]) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, list[float]]] = {}
+    for record in tests:
+        for name, scores in record.metrics.get("per_class", {}).items():
+            for metric in METRICS:
+                if _is_number(scores.get(metric)):
+                    found.setdefault(name, {}).setdefault(metric, []).append(scores[metric])
+    return {
+        name: {metric: fmean(values) for metric, values in metrics.items()}
+        for name, metrics in found.items()
+    }
+
+
+def _costs(records: Sequence[RunRecord]) -> dict[str, Any]:
+    if not records:
+        return {"runs": 0}
+    places = {place for r in records for place in r.peak_memory_mb}
+    return {
+        "runs": len(records),
+        "mean_wall_seconds": fmean(r.wall_seconds for r in records),
+        "peak_memory_mb": {
+            place: max(r.peak_memory_mb.get(place, 0.0) for r in records)
+            for place in sorted(places)
+        },
+    }
+
+
+def _not_the_setting(records: Sequence[RunRecord]) -> list[str]:
+    """What the runs' configurations have otherwise than the package's setting of their name."""
+    alike: dict[str, list[RunRecord]] = {}
+    for record in records:
+        alike.setdefault(record.config_digest, []).append(record)
+    found: Counter[str] = Counter()
+    for same in alike.values():
+        with suppress(InputError):  # a configuration that this version cannot read
+            config = config_from_dict(same[0].config)
+            start = default_config(config.dataset, config.own)
+            for departure in departures(read_settings(), same[0].setting, start, config):
+                found[departure] += len(same)
+    return [
+        f"{count} of {len(records)} runs are not the setting '{records[0].setting}': {departure}"
+        for departure, count in found.items()
+    ]
+
+
+def _warnings(trainings: Sequence[RunRecord], tests: Sequence[RunRecord]) -> list[str]:
+    records = [*trainings, *tests]
+    found = []
+    for what, value_of in _ORIGINS:
+        counts = Counter("unknown" if value_of(r) is None else str(value_of(r)) for r in records)
+        if len(counts) > 1:
+            parts = ", ".join(f"{value[:10]} ({n})" for value, n in counts.most_common())
+            found.append(f"runs of {len(counts)} different {what} are mixed: {parts}")
+    found += _not_the_setting(records)
+    edited = sum(bool(r.code.get("edited")) for r in records)
+    if edited:
+        found.append(f"{edited} of {len(records)} runs come from code with uncommitted changes")
+    deviations = dict.fromkeys(d for r in records for d in r.data.get("deviations", ()))
+    if deviations:
+        whole = "whole" if records[0].dataset == "own" else "the published ones"
+        found.append(f"the data are not {whole}: {', '.join(deviations)}")
+    for name in METRICS:
+        without = len(tests) - len(_having(tests, _OF_TESTS[name]))
+        if without:
+            found.append(f"{without} of {len(tests)} tests have no {name}")
+    # Times are ISO 8601 in UTC, which sort as text.
+    trained = {r.train: r for r in trainings}
+    stale = [r for r in tests if r.train in trained and _is_older(r, trained[r.train])]
+    if stale:
+        found.append(f"{len(stale)} of {len(tests)} tests are older than their training")
+    return found
+
+
+def _is_older(test: RunRecord, training: RunRecord) -> bool:
+    """Whether a training was repeated after its evaluation, with other weights as a result."""
+    same = test.weights is not None and test.weights == training.files.get(MODEL_FILE)
+    return not same and test.started < training.finished

@@ -1,0 +1,115 @@
+"""Verdicts on the paper's claims from finished runs, with the rules that they follow.
+
+Every claim is judged on one data set, by what its wording demands: a direction, an amount, an upper
+bound or an equivalence. A judgement has three codes: the direction of the effect, whether the
+paper's amount lies inside our interval, and the verdict on the claim as it is worded. On data other
+than the paper's no amount is judged. Numbers are means of training runs, never bests; two training
+runs a side are the least that can decide anything. `ruling` says how errors are controlled.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from sr3d.config import did_you_mean
+from sr3d.errors import InputError
+from sr3d.study.report.findings import Findings
+from sr3d.study.report.paper import (
+    Amount,
+    AtMost,
+    Cited,
+    Claim,
+    CurveBelow,
+    Difference,
+    Equal,
+    Equivalence,
+    Highest,
+    Paper,
+    Trend,
+    labels_in,
+)
+from sr3d.study.report.verdicts.bounds import (
+    case_of_equivalence,
+    case_of_limit,
+    evidence_of_equivalence,
+    evidence_of_limit,
+)
+from sr3d.study.report.verdicts.curves import case_of_curve, evidence_of_curve
+from sr3d.study.report.verdicts.differences import case_of_difference, evidence_of_difference
+from sr3d.study.report.verdicts.equal import judge_equal
+from sr3d.study.report.verdicts.evidence import Case, Evidence
+from sr3d.study.report.verdicts.highest import case_of_highest, evidence_of_highest
+from sr3d.study.report.verdicts.judgement import Direction, Judgement, Numbers, Size, Verdict
+from sr3d.study.report.verdicts.ruling import rule_all
+from sr3d.study.report.verdicts.trends import case_of_trend, evidence_of_trend
+from sr3d.study.report.verdicts.wording import NOTHING
+
+__all__ = ["Direction", "Judgement", "Numbers", "Size", "Verdict", "count", "judge"]
+
+
+def judge(paper: Paper, findings: Findings, of: str | None = None) -> list[Judgement]:
+    """Judge the paper's claims, in its order; with `of`, those of one table or figure alone.
+
+    Raises:
+        InputError: no table or figure of that name, an unknown data set, or unreadable results.
+    """
+    known = [*paper.tables, *paper.figures]
+    if of is not None and of not in known:
+        raise InputError(f"no table or figure '{of}'{did_you_mean(of, known)}")
+    claims = [claim for claim in paper.claims.values() if of in (None, claim.of)]
+    judged: dict[str, Judgement] = {}
+    tested: list[tuple[Case, Evidence]] = []
+    for claim in claims:
+        found = _examine(claim, findings, labels_in(paper, claim))
+        if isinstance(found, Judgement):
+            judged[claim.id] = found
+        else:
+            tested.append(found)
+    judged |= rule_all(tested)
+    return [judged[claim.id] for claim in claims]
+
+
+def count(judged: Iterable[Judgement]) -> dict[Verdict, int]:
+    """How often each verdict was given, all of them in their order."""
+    counts = Counter(one.verdict for one in judged)
+    return {verdict: counts[verdict] for verdict in Verdict}
+
+
+def _examine(
+    claim: Claim, findings: Findings, labels: Mapping[str, str]
+) -> Judgement | tuple[Case, Evidence]:
+    """The evidence on a claim, or its judgement where there is nothing to test."""
+    match claim:
+        case Difference() | Amount():
+            about = case_of_difference(claim, findings, labels)
+            found = evidence_of_difference(about, claim)
+        case Equivalence():
+            about = case_of_equivalence(claim, findings, labels)
+            found = evidence_of_equivalence(about, claim)
+        case AtMost():
+            about = case_of_limit(claim, findings, labels)
+            found = evidence_of_limit(about, claim)
+        case Highest():
+            about = case_of_highest(claim, findings, labels)
+            found = evidence_of_highest(about, claim)
+        case Trend():
+            about = case_of_trend(claim, findings, labels)
+            found = evidence_of_trend(about, claim)
+        case CurveBelow():
+            about = case_of_curve(claim, findings, labels)
+            found = evidence_of_curve(about, claim)
+        case Equal():
+            return judge_equal(claim, findings, labels)
+        case Cited():
+            return Judgement(
+                claim=claim,
+                verdict=Verdict.NOT_CHECKABLE,
+                direction=Direction.NOT_JUDGED,
+                size=Size.NOT_TESTED,
+                paper_says=claim.says,
+                ours=NOTHING,
+                numbers=None,
+                why=claim.reason,
+            )
+    return found if isinstance(found, Judgement) else (about, found)

@@ -1,0 +1,1 @@
+"""Run records in an MLflow store."""

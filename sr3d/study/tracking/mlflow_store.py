@@ -1,0 +1,209 @@
+"""Opens an MLflow store: alone, and only if it is sound. An error has one sentence."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
+from itertools import count
+from pathlib import Path
+
+# Before mlflow is imported, which would otherwise report its use to its makers.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+from alembic.util import CommandError
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from sr3d.errors import InputError
+from sr3d.runs.files import atomic_path, exclusive
+
+SQLITE = "sqlite:///"
+LOCK_SECONDS = 20.0  # how long to wait for another user of the database
+_DAMAGED = "the store is damaged: move it away, and `sr3d track` makes it again"
+_REMEDIES = {
+    sqlite3.SQLITE_BUSY: "stop what else is writing to this store, then try again",
+    sqlite3.SQLITE_LOCKED: "stop what else is writing to this store, then try again",
+    sqlite3.SQLITE_FULL: "free some space, then try again",
+    sqlite3.SQLITE_IOERR: "check the disk and its free space, then try again",
+    sqlite3.SQLITE_READONLY: "make the file and its folder writable, then try again",
+    sqlite3.SQLITE_CANTOPEN: "make the file and its folder writable, then try again",
+}
+_spellings = count()
+_log = logging.getLogger(__name__)
+
+
+def require_database(store: str) -> None:
+    """Refuse what is no address of a database.
+
+    Raises:
+        InputError: says how such an address looks.
+    """
+    if store.startswith("file:") or "://" not in store:
+        raise InputError(f"store '{store}': give a database, such as sqlite:///results/mlflow.db")
+
+
+@contextmanager
+def open_store(store: str, wait: bool = False) -> Iterator[MlflowClient]:
+    """A client of the store, which is made where absent. MLflow's own log is silent meanwhile.
+
+    A damaged SQLite file is moved aside and made anew; a warning says so. wait: for another sr3d
+    that has the store open, instead of refusing.
+
+    Raises:
+        InputError: a store that is no database, that another process has locked, that cannot be
+            reached, or that another version of MLflow made.
+    """
+    require_database(store)
+    path = store_path(store)
+    shown = str(path) if path else make_url(store).render_as_string(hide_password=True)
+    with exclusive(path, wait) if path else nullcontext():
+        try:
+            client = _sqlite(path) if path else _client(store)
+        except (MlflowException, SQLAlchemyError, CommandError, sqlite3.DatabaseError) as error:
+            fault = _fault(error)
+            if fault is None:
+                raise InputError(
+                    f"{shown}: the installed MLflow cannot use it ({_first_line(error)}). Upgrade "
+                    "the store with `mlflow db upgrade`, or move it away: `sr3d track` makes it "
+                    "again from the run records"
+                ) from error
+            raise InputError(f"{shown}: {fault}") from error
+        try:
+            with _silent_mlflow():
+                yield client
+        except (MlflowException, SQLAlchemyError) as error:
+            if fault := _fault(error):
+                raise InputError(f"{shown}: {fault}") from error
+            raise
+
+
+def store_path(store: str) -> Path | None:
+    """The file of a SQLite store; None of a store elsewhere."""
+    return Path(store.removeprefix(SQLITE)) if store.startswith(SQLITE) else None
+
+
+def _sqlite(path: Path) -> MlflowClient:
+    """A client of the file, which is made anew where absent or damaged."""
+    client = _opened(path) if path.exists() and _is_sound(path) else None
+    if client is None:
+        with atomic_path(path) as temporary:  # a store without some of its tables is of no use
+            _client(_address(temporary))
+        client = _client(_address(path))
+    return client
+
+
+def _is_sound(path: Path) -> bool:
+    """Whether SQLite can write the file and finds no damage. A damaged file is moved aside.
+
+    Fails at once where MLflow would try again for minutes.
+    """
+    with closing(sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+            [found] = connection.execute("PRAGMA integrity_check(1)").fetchone()
+        except sqlite3.DatabaseError as error:
+            if _code(error) in _REMEDIES:
+                raise
+            found = str(error)
+    if found != "ok":
+        _move_aside(path, found)
+    return found == "ok"
+
+
+def _opened(path: Path) -> MlflowClient | None:
+    """A client of an existing file. A file without all tables is moved aside, and there is none.
+
+    Earlier versions left such a file when they were killed while MLflow made the tables. MLflow can
+    neither use nor complete it.
+    """
+    try:
+        return _client(_address(path))
+    except DBAPIError as error:
+        if _code(error.orig) != sqlite3.SQLITE_ERROR:
+            raise
+        _move_aside(path, _first_line(error))
+        return None
+
+
+def _move_aside(path: Path, reason: str) -> None:
+    """Move a damaged store away with the files that SQLite keeps beside it."""
+    number = next(n for n in count(1) if not path.with_name(f"{path.name}.damaged{n}").exists())
+    place = path.with_name(f"{path.name}.damaged{number}")
+    for suffix in ("-journal", "-wal", "-shm"):
+        beside = path.with_name(path.name + suffix)
+        if beside.exists():
+            beside.rename(place.with_name(place.name + suffix))
+    path.rename(place)
+    _log.warning(
+        "%s: damaged (%s); moved to %s and made anew from the run records",
+        path,
+        reason.splitlines()[0],
+        place.name,
+    )
+
+
+def _address(path: Path) -> str:
+    """The path as an address that this process has not used yet.
+
+    MLflow keeps connections by the text of the address as long as the process lives, also to a file
+    that was deleted since. So every call spells the path anew, with more `/.` in it.
+    """
+    absolute = path.absolute()
+    return f"{SQLITE}{absolute.parent}{'/.' * next(_spellings)}/{absolute.name}"
+
+
+def _client(address: str) -> MlflowClient:
+    """A client that has reached its store."""
+    with _silent_mlflow():
+        client = MlflowClient(address)
+        client.search_experiments(max_results=1)
+    return client
+
+
+@contextmanager
+def _silent_mlflow() -> Iterator[None]:
+    """Switch logging off; what goes wrong in MLflow arrives as an exception."""
+    silenced = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.disable(silenced)
+
+
+def _fault(error: Exception) -> str | None:
+    """What is wrong with the database or its disk, and what to do; None where it is neither."""
+    causes = list(_causes(error))
+    for cause in causes:
+        original = getattr(cause, "orig", cause)
+        if remedy := _REMEDIES.get(_code(original) or -1):
+            return f"{original}; {remedy}"
+    if any(_code(getattr(cause, "orig", cause)) is not None for cause in causes):
+        return f"{_first_line(error)}; {_DAMAGED}"
+    if any(isinstance(cause, DBAPIError) for cause in causes):
+        return f"cannot be used ({_first_line(error)}); check the address and that its server runs"
+    if getattr(error, "error_code", None) == "TEMPORARILY_UNAVAILABLE":
+        return f"{_first_line(error)}; try again when it is free"
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _code(error: BaseException | None) -> int | None:
+    """SQLite's primary result code."""
+    extended = getattr(error, "sqlite_errorcode", None)
+    return None if extended is None else extended & 0xFF
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].split(". ")[0]

@@ -1,0 +1,190 @@
+"""What each run in a tracking store should say, from run records alone.
+
+One `TrackedRun` for a training or a test, and one for their setting, which carries the statistics.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sr3d.config import flatten
+from sr3d.errors import InputError
+from sr3d.runs.files import digest
+from sr3d.runs.record import METRICS_FILE, RunRecord, read_metrics, run_file
+from sr3d.study.report.paper import Shown
+from sr3d.study.report.summary import METRICS, expected_counts, summarise_runs
+
+MAPPING = "2"  # change it when runs should look otherwise in the store: all are written anew then
+CURVE_POINTS = 1000  # a longer curve is thinned evenly; metrics.jsonl has all of it
+
+Point = tuple[str, float, int]  # name of a metric, value, step
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """One run. key names it for ever, digest changes with its content.
+
+    started, finished: milliseconds since 1970. points reads the curves, so it is called only when
+    the run is written. data: of what it saw, or None if unknown.
+    """
+
+    key: str
+    digest: str
+    name: str
+    started: int
+    finished: int
+    tags: dict[str, str]
+    params: dict[str, Any]
+    points: Callable[[], list[Point]]
+    data: dict[str, Any] | None = None
+
+
+def single_run(results: Path, record: RunRecord) -> TrackedRun:
+    """A training or a test.
+
+    Raises:
+        InputError: a time or a curve that cannot be read; the latter when `points` is called.
+    """
+    return TrackedRun(
+        key=record.key,
+        digest=digest([MAPPING, record.digest()]),
+        name=record.key.split("/", 2)[2],
+        started=_milliseconds(record, record.started),
+        finished=_milliseconds(record, record.finished),
+        tags=_origin(record)
+        | {
+            "sr3d.kind": record.kind,
+            "sr3d.train": str(record.train),
+            **({} if record.test is None else {"sr3d.test": str(record.test)}),
+            "mlflow.source.name": f"sr3d {record.kind}",
+        }
+        | {
+            f"sr3d.file.{name}": f"{record.key}/{name} sha256:{value}"
+            for name, value in record.files.items()
+        },
+        params=flatten({**record.config, "seeds": record.seeds}),
+        points=lambda: _run_points(results, record),
+        data=record.data if record.data.get("digest") else None,
+    )
+
+
+def setting_run(results: Path, records: Sequence[RunRecord], shown: Shown | None) -> TrackedRun:
+    """The parent of a setting's runs: what they share, and the statistics over its tests.
+
+    Raises:
+        InputError: a time or a summary that cannot be read.
+    """
+    first = records[0]
+    expected = expected_counts(results / first.dataset / first.setting)
+    flats = [flatten(r.config) for r in records]
+    shared = {k: v for k, v in flats[0].items() if all(k in f and f[k] == v for f in flats)}
+    origins = [_origin(r) for r in records]
+    tags = {k: v for k, v in origins[0].items() if all(o.get(k) == v for o in origins)}
+    tags |= {"sr3d.kind": "setting"}
+    if shown is not None:
+        tags |= {"sr3d.tables": ", ".join(shown.tables), "sr3d.label": shown.label}
+    return TrackedRun(
+        key=f"{first.dataset}/{first.setting}",
+        digest=digest([MAPPING, tags, expected, [r.digest() for r in records]]),
+        name=first.setting,
+        started=min(_milliseconds(r, r.started) for r in records),
+        finished=max(_milliseconds(r, r.finished) for r in records),
+        tags=tags,
+        params=shared,
+        points=lambda: _points(_statistics(records, *expected)),
+    )
+
+
+def _origin(record: RunRecord) -> dict[str, str]:
+    """Where a run comes from, as tags."""
+    facts = {
+        "dataset": record.dataset,
+        "setting": record.setting,
+        "overrides": " ".join(record.overrides),
+        "config_digest": record.config_digest,
+        "data_digest": record.data.get("digest"),
+        "engine": record.engine,
+        "device": record.device,
+        "code": record.code,
+        "machine": record.machine,
+        "versions": record.versions,
+    }
+    tags = {f"sr3d.{name}": str(v) for name, v in flatten(facts).items() if v not in (None, "", [])}
+    commit = record.code.get("commit")
+    return tags | ({"mlflow.source.git.commit": commit} if commit else {})
+
+
+def _run_points(results: Path, record: RunRecord) -> list[Point]:
+    """Curves of a training, and the record's numbers that are not the end of a curve."""
+    folder = results / record.key
+    curves = _curves(run_file(folder, record, METRICS_FILE)) if record.test is None else []
+    scores = dict(record.metrics)
+    per_class = scores.pop("per_class", {})
+    single = flatten({**scores, "peak_memory_mb": record.peak_memory_mb})
+    single |= {f"{metric}/{name}": v for name, s in per_class.items() for metric, v in s.items()}
+    single |= {"wall_seconds": record.wall_seconds, "parameters": record.parameters}
+    single |= record.timings
+    drawn = {name for name, _, _ in curves} | {"step", "steps"}
+    return curves + [point for point in _points(single) if point[0] not in drawn]
+
+
+def _curves(path: Path) -> list[Point]:
+    try:
+        rows = read_metrics(path)
+        stride = max(1, math.ceil(len(rows) / CURVE_POINTS))
+        thinned = rows[::stride] + ([] if (len(rows) - 1) % stride == 0 else rows[-1:])
+        return [
+            point
+            for row in thinned
+            for point in _points(row, row["step"])
+            if point[0] not in ("step", "steps")
+        ]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(f"{path}: cannot be read ({error!r}); run the training again") from None
+
+
+def _statistics(
+    records: Sequence[RunRecord], trainings: int | None, tests: int | None
+) -> dict[str, Any]:
+    """`AP25/mean` and so on: the numbers of the report, over the same runs."""
+    summary = summarise_runs(records, trainings, tests)
+    found: dict[str, Any] = {"tests": summary["runs"]}
+    for name, s in summary["metrics"].items():
+        low, high = s["interval"] or (None, None)
+        found |= {
+            f"{name}/mean": s["mean"],
+            f"{name}/median": s["median"],
+            f"{name}/interval_low": low,
+            f"{name}/interval_high": high,
+            f"{name}/sd_between": s["sd_between"],
+            f"{name}/sd_within": s["sd_within"],
+        }
+        if name in METRICS:
+            found[f"{name}/best"] = s["best"]
+    return found
+
+
+def _points(values: Mapping[str, Any], step: int = 0) -> list[Point]:
+    """The numbers among the values, under names that every store takes."""
+    return [
+        (re.sub(r"[^\w./: -]", "_", name, flags=re.ASCII), float(value), step)
+        for name, value in values.items()
+        if _is_number(value)
+    ]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _milliseconds(record: RunRecord, text: str) -> int:
+    try:
+        return round(datetime.fromisoformat(text).timestamp() * 1000)
+    except (TypeError, ValueError):
+        raise InputError(f"{record.key}/run.json: '{text}' is no time; run it again") from None

@@ -1,0 +1,99 @@
+"""The curve of a training while it runs: a line a step, written when the device has its values."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sr3d.errors import InputError
+from sr3d.runs.files import write_text, writing
+
+STOP = "stop"  # the value that tells whether a process was told to stop; not written
+
+
+@dataclass(frozen=True)
+class Line:
+    """A step: what is known of it at once, the scenes of its batch, and scalars by name that the
+    device may still be computing: "loss", "grad_norm", STOP and others.
+    """
+
+    known: dict[str, Any]
+    scenes: Sequence[str]
+    values: dict[str, Tensor]
+
+
+class Curve:
+    """The metrics of a training so far, in memory and in a file, for more. A context manager.
+
+    text: the lines so far, which the file gets first. The file is for those who watch the training.
+    Nothing reads it back, so damage to it costs nothing. last: the last line. stop: whether any
+    process was told to. writes: false in a process that only reads along.
+
+    Raises:
+        InputError: the disk is full, or the folder cannot be written.
+    """
+
+    def __init__(self, path: Path, text: str = "", writes: bool = True) -> None:
+        self.path = path
+        self.stop = False
+        self._lines = text.splitlines(keepends=True)
+        self.last: dict[str, Any] = json.loads(self._lines[-1]) if self._lines else {}
+        self._waiting: list[tuple[Line, Tensor]] = []
+        self._file = None
+        if writes:
+            write_text(path, text)
+            self._file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115
+
+    @property
+    def text(self) -> str:
+        """All lines whose values have been fetched, as in the file."""
+        return "".join(self._lines)
+
+    def __enter__(self) -> Curve:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            with writing(self.path):
+                self._file.close()
+
+    def add(self, line: Line) -> None:
+        self._waiting.append((line, torch.stack(list(line.values.values())).detach()))
+
+    def fetch(self) -> None:
+        """Wait for the values of the steps since the last time, and write them.
+
+        Raises:
+            InputError: a loss or a gradient that is no finite number, or a full disk.
+        """
+        waiting, self._waiting = self._waiting, []
+        found = torch.stack([values for _, values in waiting]).tolist() if waiting else []
+        for (line, _), numbers in zip(waiting, found, strict=True):
+            values = dict(zip(line.values, numbers, strict=True))
+            self._check(line, values)
+            self.stop |= values.pop(STOP) > 0
+            self.last = line.known | {name: _plain(name, value) for name, value in values.items()}
+            self._lines.append(json.dumps(self.last, allow_nan=False) + "\n")
+            if self._file is not None:
+                with writing(self.path):
+                    self._file.write(self._lines[-1])
+
+    def _check(self, line: Line, values: dict[str, float]) -> None:
+        for name, what in (("loss", "loss"), ("grad_norm", "norm of the gradient")):
+            if not math.isfinite(values[name]):
+                raise InputError(
+                    f"{self.path.parent}: the {what} is {values[name]} at step "
+                    f"{line.known['step']} (scenes {', '.join(line.scenes)}); lower train.lr, or "
+                    "look at these scenes"
+                )
+
+
+def _plain(name: str, value: float) -> float:
+    return int(value) if name == "positives" else round(value, 6)

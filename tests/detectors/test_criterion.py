@@ -1,0 +1,139 @@
+"""The loss of a batch in the cases that break detectors, for every assigner and loss."""
+
+import dataclasses
+import itertools
+
+import pytest
+import torch
+
+from sr3d.config import AssignerConfig, LossConfig
+from sr3d.data.datasets import SYNTHETIC, SYNTHETIC_ROTATED, Dataset
+from sr3d.detectors.outputs import GroundTruth, Predictions
+from sr3d.detectors.tr3d.loss import assign, detection_loss
+from sr3d.detectors.tr3d.network import decode_boxes
+
+ASSIGNERS = ("spota", "tr3d", "simota", "align_ota", "fcaf3d")
+CASES = [  # anchors and ground truths of each scene
+    ([300, 200], [4, 3]),
+    ([300, 200], [0, 3]),  # a scene with no box
+    ([300], [0]),  # a batch with no positive at all
+    ([300], [1]),
+    ([5], [30]),  # more boxes than anchors
+    ([1], [1]),  # a single positive (TR3D's rule leaves none)
+    ([7, 7], [1, 1]),
+]
+KINDS = [
+    *itertools.product(ASSIGNERS, ("ras", "focal"), (SYNTHETIC, SYNTHETIC_ROTATED)),
+    *itertools.product(("spota",), ("qfl", "vfl"), (SYNTHETIC, SYNTHETIC_ROTATED)),
+]
+
+
+def predictions(counts: list[int], dataset: Dataset, seed: int = 0) -> Predictions:
+    g = torch.Generator().manual_seed(seed)
+    n = sum(counts)
+    outputs = 8 if dataset.rotated else 6
+    anchors = torch.rand(n, 3, generator=g) * 4
+    levels = torch.randint(2, (n,), generator=g)
+    reg = torch.randn(n, outputs, generator=g).mul(0.3)
+    return Predictions(
+        anchors=anchors,
+        levels=levels,
+        strides=torch.full((n,), 0.5),
+        scenes=torch.arange(len(counts)).repeat_interleave(torch.tensor(counts)),
+        boxes=decode_boxes(anchors, reg).requires_grad_(),
+        logits=torch.randn(n, len(dataset.classes), generator=g).requires_grad_(),
+    )
+
+
+def boxes(n: int, dataset: Dataset, seed: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+    g = torch.Generator().manual_seed(seed)
+    box = torch.rand(n, 7, generator=g) * 2 + 0.3
+    if not dataset.rotated:
+        box[:, 6] = 0
+    return box, torch.randint(len(dataset.classes), (n,), generator=g)
+
+
+def truth(counts: list[int], dataset: Dataset) -> GroundTruth:
+    pairs = [boxes(n, dataset, seed=i) for i, n in enumerate(counts)]
+    return GroundTruth.collate([b for b, _ in pairs], [label for _, label in pairs])
+
+
+@pytest.mark.parametrize(("assigner", "cls", "dataset"), KINDS)
+@pytest.mark.parametrize(("anchors", "gts"), CASES)
+def test_loss_and_gradients_stay_finite(
+    assigner: str, cls: str, dataset: Dataset, anchors: list[int], gts: list[int]
+) -> None:
+    pred = predictions(anchors, dataset)
+    config = AssignerConfig(name=assigner)  # type: ignore[arg-type]
+    loss = LossConfig(cls=cls)  # type: ignore[arg-type]
+    terms = detection_loss(pred, truth(gts, dataset), dataset, config, loss)
+    terms.total.backward()
+    assert torch.isfinite(terms.total)
+    assert pred.logits.grad is not None
+    assert torch.isfinite(pred.logits.grad).all()
+    assert pred.logits.grad.abs().sum() > 0  # negatives are trained even without a positive
+    assert pred.boxes.grad is not None
+    assert torch.isfinite(pred.boxes.grad).all()
+    if sum(gts) == 0:
+        assert terms.positives == 0
+        assert float(terms.box.detach()) == 0
+        assert float(terms.aic) == 0
+    if terms.positives:
+        assert pred.boxes.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(("assigner", "cls", "dataset"), KINDS)
+def test_a_batch_is_normalised_by_all_its_positives(
+    assigner: str, cls: str, dataset: Dataset
+) -> None:
+    config = AssignerConfig(name=assigner)  # type: ignore[arg-type]
+    loss = LossConfig(cls=cls)  # type: ignore[arg-type]
+    pred, gt = predictions([200, 150], dataset), truth([3, 5], dataset)
+    both = detection_loss(pred, gt, dataset, config, loss)
+    alone = []
+    for i in range(2):
+        rows = gt.scenes == i
+        part = GroundTruth(gt.boxes[rows], gt.labels[rows], gt.scenes[rows] * 0)
+        scene = pred[pred.scenes == i]
+        moved = dataclasses.replace(scene, scenes=scene.scenes * 0)
+        alone.append(detection_loss(moved, part, dataset, config, loss))
+    count = sum(t.positives for t in alone)
+    assert both.positives == count
+    for name in ("cls", "box"):
+        total = sum(getattr(t, name) * t.positives for t in alone) / count
+        assert torch.allclose(getattr(both, name), total, rtol=1e-4)
+
+
+def test_assignment_points_into_the_batch() -> None:
+    pred, gt = predictions([200, 150], SYNTHETIC), truth([3, 5], SYNTHETIC)
+    assigned = assign(pred, gt, SYNTHETIC, AssignerConfig())
+    positive = assigned >= 0
+    assert torch.equal(gt.scenes[assigned[positive]], pred.scenes[positive])
+    assert torch.bincount(assigned[positive], minlength=8).max() <= 6
+
+
+@pytest.mark.parametrize("assigner", [name for name in ASSIGNERS if name != "tr3d"])
+def test_levels_that_nobody_knows_are_not_looked_at(assigner: str) -> None:
+    pred, gt = predictions([200, 150], SYNTHETIC), truth([3, 5], SYNTHETIC)
+    config = AssignerConfig(name=assigner)  # type: ignore[arg-type]
+    unknown = dataclasses.replace(SYNTHETIC, levels=())
+    assert torch.equal(assign(pred, gt, unknown, config), assign(pred, gt, SYNTHETIC, config))
+
+
+def test_identical_predictions_give_ranks_without_order() -> None:
+    # All positives of a ground truth with equal scores and boxes: finite, and the same for each.
+    n = 6
+    pred = Predictions(
+        anchors=torch.zeros(n, 3),
+        levels=torch.zeros(n, dtype=torch.int64),
+        strides=torch.full((n,), 0.5),
+        scenes=torch.zeros(n, dtype=torch.int64),
+        boxes=torch.tensor([[0.0, 0, 0, 1, 1, 1, 0]]).repeat(n, 1).requires_grad_(),
+        logits=torch.zeros(n, len(SYNTHETIC.classes), requires_grad=True),
+    )
+    gt = GroundTruth.collate([torch.tensor([[0.1, 0, 0, 1, 1, 1, 0]])], [torch.tensor([2])])
+    terms = detection_loss(pred, gt, SYNTHETIC, AssignerConfig(), LossConfig())
+    terms.total.backward()
+    assert terms.positives == n
+    assert pred.logits.grad is not None
+    assert torch.allclose(pred.logits.grad, pred.logits.grad[0].expand(n, -1))
