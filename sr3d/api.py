@@ -18,16 +18,19 @@ from sr3d.detectors import Detections, Detector, build_detector
 from sr3d.detectors.infer_config import load_model, recognise
 from sr3d.detectors.weights import Checkpoint, read_checkpoint
 from sr3d.errors import InputError
+from sr3d.model_names import MODELS, PRETRAINED, PRETRAINED_MODELS
 from sr3d.runs.record import MODEL_FILE, RUN_FILE, read_run, run_file
 
-__all__ = ["Detections", "Detector", "InputError", "Source", "find_source", "load"]
-
-# The network of each name; SR3D is TR3D's, trained differently.
-MODELS = {"sr3d": "tr3d", "tr3d": "tr3d", "fcaf3d": "fcaf3d"}
-
-# Trainings that come with the package, each in its folder with a card.
-PRETRAINED = Path(__file__).parent / "pretrained"
-PRETRAINED_MODELS = ("sr3d_rooms",)
+__all__ = [
+    "PRETRAINED",
+    "PRETRAINED_MODELS",
+    "Detections",
+    "Detector",
+    "InputError",
+    "Source",
+    "find_source",
+    "load",
+]
 
 
 def load(

@@ -1,15 +1,56 @@
-"""Errors that a user can mend, each told in one sentence."""
+"""Errors that a user can fix, with the place, the problem and the remedy as fields."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+
+
+class Kind(StrEnum):
+    """What is wrong, for code and tests that must not depend on the wording."""
+
+    MISSING = "missing"  # a file, a folder, an argument or a field is absent
+    UNREADABLE = "unreadable"  # a file of an unknown format, or not readable in its format
+    EMPTY = "empty"  # a folder or a file without the content that is needed
+    UNKNOWN = "unknown"  # a name that is not among the known names
+    VALUE = "value"  # a value of the wrong type, or outside its range
+    CONFLICT = "conflict"  # arguments or files that contradict each other
+    UNWRITABLE = "unwritable"  # an output that cannot be written
 
 
 class InputError(ValueError):
-    """Bad input. The message names the file, the field and the remedy.
+    """Bad input. The command line prints the message alone and exits with code 2.
 
-    The command line prints the message alone and exits with code 2.
+    The message is `file: field: problem. Remedy.` Parts that are None are left out.
+
+    problem: what is wrong, without a full stop. file: the file or folder. field: the option, key or
+    column. kind: the kind of problem. remedy: what to do, one or more whole sentences.
     """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        file: str | Path | None = None,
+        field: str | None = None,
+        kind: Kind | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        self.problem, self.field, self.kind, self.remedy = problem, field, kind, remedy
+        self.file = None if file is None else Path(file)
+        place = "".join(f"{part}: " for part in (file, field) if part is not None)
+        super().__init__(f"{place}{problem}" + (f". {remedy}" if remedy else ""))
+
+    def inside(self, file: str | Path) -> Self:
+        """The same error with the file that its raiser did not know."""
+        return type(self)(
+            self.problem, file=file, field=self.field, kind=self.kind, remedy=self.remedy
+        )
 
 
 class DamagedFile(InputError):
-    """A file of ours that is missing, cut off or changed. Whoever can make it again may do so."""
+    """A file of ours that is missing, truncated or changed. Code that can make it again may."""
 
 
 class OtherRun(InputError):

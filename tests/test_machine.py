@@ -36,6 +36,7 @@ WITHOUT_A_PART_IN_NUMBERS = {
     "runs/__init__.py": "empty",
     "runs/files.py": "carries bytes, with checksums",
     "runs/machine.py": "facts for the record",
+    "model_names.py": "names",
     "presets.py": "fills in the configuration, which has a digest",
     "runs/progress.py": "words",
     "ranges.py": "checks the configuration, which has a digest",

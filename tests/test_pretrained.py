@@ -54,5 +54,5 @@ def test_detect_takes_it_by_default_and_says_what_it_has_seen(
     room = generate_room(10**6)
     np.save(tmp_path / "room.npy", torch.cat([room.points, room.colors], dim=1).numpy())
     assert main(["detect", str(tmp_path / "room.npy"), "--out", str(tmp_path)]) == 0
-    assert "has seen procedural rooms alone" in caplog.text
+    assert "was trained on procedural rooms only" in caplog.text
     assert read_json(tmp_path / "room.npy.json")["detections"]

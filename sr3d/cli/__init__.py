@@ -15,6 +15,7 @@ from sr3d._version import __version__
 from sr3d.cli.about import add_config, add_doctor
 from sr3d.cli.arguments import VerbParser
 from sr3d.cli.benchmark import add_benchmark
+from sr3d.cli.completion import add_completion
 from sr3d.cli.convert import add_convert
 from sr3d.cli.data import add_download, add_export, add_inspect
 from sr3d.cli.detect import add_detect
@@ -24,35 +25,20 @@ from sr3d.cli.results import add_evaluate, add_report, add_summarise, add_track
 from sr3d.cli.runs import add_test, add_train
 from sr3d.cli.workflow import add_workflow
 from sr3d.config import did_you_mean
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 DESCRIPTION = """\
-Indoor 3D object detection: SR3D and TR3D, trained and tested as the paper does.
+Indoor 3D object detection: SR3D and TR3D, trained and evaluated as in the paper.
 
-A benchmark is these verbs in this order, which `snakemake` runs for you:
-  download   the original files of a data set
-  prepare    a data set, or your own scans, into the format that the others read
-  train      one training of one setting
-  test       one test of one training
-  summarise  all runs of a setting, into one row
-  report     the paper's tables, ours beside theirs
-  track      everything, into an MLflow store
-Besides:
-  detect     boxes in your own scans, of whichever kind of file
-  convert    checkpoints of mmdet3d and SamsungLabs, to ours and back
-  workflow   a copy of the Snakemake workflow, to run in a folder of your own
-  plan       what an experiment will cost, before it runs
-  benchmark  how fast a detector is, and where its time and memory go
-  inspect    a prepared data set: counts, sizes, what looks wrong, pictures
-  export     a prepared data set, for mmdet3d or as scans with boxes
-  evaluate   score any detector's boxes from files
-  config     every setting there is, with its value
-  doctor     what this machine has, and whether it works
+The benchmark runs these verbs in this order. `snakemake` runs them for you:
+  download, prepare, train, test, summarise, report, track
+
+To detect objects in your own scans, run `sr3d detect SCAN`. `sr3d VERB --help` explains a verb.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; 0 on success, 2 on bad input (told in one sentence), 130 when interrupted."""
+    """Run one verb. Returns 0 on success, 2 on bad input, 130 when interrupted."""
     _say_what_is_logged()
     words = sys.argv[1:] if argv is None else list(argv)
     debug = "--debug" in words
@@ -93,9 +79,13 @@ def _fail(debug: bool, message: str, code: int) -> int:
 def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     """The parser of all verbs. words: the command line, to suggest a verb for a misspelt one."""
     parser = VerbParser(
-        prog="sr3d", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="sr3d",
+        description=DESCRIPTION,
+        examples=("sr3d detect --demo", "sr3d detect scan.ply", "sr3d doctor"),
     )
-    parser.add_argument("--version", action="version", version=f"sr3d {__version__}")
+    parser.add_argument(
+        "--version", action="version", version=f"sr3d {__version__}", help="print the version"
+    )
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
     verbs = parser.add_subparsers(
@@ -121,8 +111,14 @@ def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
         add_doctor,
     ):
         add(verbs, common)
+    add_completion(verbs, common, parser)
     first = next((word for word in words if not word.startswith("-")), None)
     if first is not None and first not in verbs.choices:
         near = did_you_mean(first, list(verbs.choices))
-        raise InputError(f"unknown verb '{first}'{near}; `sr3d --help` lists the verbs")
+        raise InputError(
+            f"unknown verb '{first}'{near}",
+            field="VERB",
+            kind=Kind.UNKNOWN,
+            remedy="`sr3d --help` lists the verbs.",
+        )
     return parser

@@ -12,11 +12,19 @@ from sr3d.settings import configure, read_settings
 
 
 def add_config(verbs: Verbs, common: argparse.ArgumentParser) -> None:
-    about = "Every key of the configuration with its value; the defaults are the paper's."
-    verb = verbs.add_parser("config", parents=[common], help=about, description=about)
-    verb.add_argument("--dataset", default="scannet", metavar="NAME", help=", ".join(DATASETS))
-    add_setting(verb, "of this row of the paper's tables")
-    add_overrides(verb, "with these changes")
+    about = "Print every configuration key with its value."
+    verb = verbs.add_parser(
+        "config",
+        parents=[common],
+        help=about,
+        description=f"{about} The defaults are the paper's.",
+        examples=("sr3d config", "sr3d config --dataset sunrgbd --set assigner.k=7"),
+    )
+    verb.add_argument(
+        "--dataset", default="scannet", metavar="NAME", help=f"data set: {', '.join(DATASETS)}"
+    )
+    add_setting(verb, "row of the paper's tables, such as sr3d or baseline")
+    add_overrides(verb, "override configuration values")
     verb.set_defaults(verb=_config)
 
 
@@ -32,9 +40,11 @@ def _config(args: argparse.Namespace) -> None:
 
 
 def add_doctor(verbs: Verbs, common: argparse.ArgumentParser) -> None:
-    about = "What this machine has, whether the detector runs on it, and whether its engines agree."
-    verb = verbs.add_parser("doctor", parents=[common], help=about, description=about)
-    verb.add_argument("--json", action="store_true", help="print JSON")
+    about = "Check this machine: hardware, versions, and whether the engines agree."
+    verb = verbs.add_parser(
+        "doctor", parents=[common], help=about, description=about, examples=("sr3d doctor",)
+    )
+    verb.add_argument("--json", action="store_true", help="print JSON instead of text")
     verb.set_defaults(verb=_doctor)
 
 

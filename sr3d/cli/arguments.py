@@ -9,10 +9,30 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
+from sr3d.model_names import DEVICES
 from sr3d.ranges import Range
 
 Verbs = argparse._SubParsersAction  # argparse has no public name for it
+
+
+class _HelpText(argparse.RawDescriptionHelpFormatter):
+    """Help that marks required arguments and adds defaults, so that no help text repeats them."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ""
+        if action.required and action.nargs != "*":  # argparse marks every "*" as required
+            return f"{text} (required)"
+        nothing = any(action.default is none for none in (None, False, argparse.SUPPRESS))
+        if nothing or action.default == [] or "default:" in text:
+            return text
+        return f"{text} (default: %(default)s)"
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Wrap a description; leave lines as they are where the text has several."""
+        if "\n" in text:
+            return super()._fill_text(text, width, indent)
+        return argparse.HelpFormatter._fill_text(self, text, width, indent)
 
 
 class VerbParser(argparse.ArgumentParser):
@@ -26,9 +46,24 @@ class VerbParser(argparse.ArgumentParser):
     signed: tuple[str, ...] = ()
     optional: Mapping[str, tuple[str, ...]] = {}
 
+    def __init__(self, *args: Any, examples: tuple[str, ...] = (), **kwargs: Any) -> None:
+        """examples: command lines that the help shows; tests parse each of them."""
+        self.examples = examples
+        if examples:
+            kwargs["epilog"] = "\n  ".join(("examples:", *examples))
+        super().__init__(*args, **{**kwargs, "formatter_class": _HelpText})
+
     def error(self, message: str) -> Any:
-        """Refuse wrong arguments in one sentence, as every other wrong input."""
-        raise InputError(f"{message}; `{self.prog} --help` lists the arguments")
+        """Refuse wrong arguments as every other wrong input."""
+        cause, field = sys.exception(), None
+        if isinstance(cause, argparse.ArgumentError):
+            message, field = cause.message, cause.argument_name
+        raise InputError(
+            message,
+            field=field,
+            kind=Kind.VALUE if field else Kind.MISSING,
+            remedy=f"`{self.prog} --help` explains the arguments.",
+        )
 
     def parse_known_args(
         self, args: Iterable[str] | None = None, namespace: Any = None
@@ -86,13 +121,17 @@ TRAINING, EVALUATION, SEED = whole(0, 999), whole(0, 998), whole(0, 2**32 - 1)
 THREADS, WORKERS, COUNT = whole(1, 1024), whole(0, 1024), whole(1, 1_000_000)
 
 
+def add_device(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--device", default="cpu", choices=DEVICES, help="device to compute on")
+
+
 def add_setting(verb: argparse.ArgumentParser, about: str) -> None:
     verb.add_argument("--setting", metavar="NAME", help=about)
     verb.add_argument(
         "--settings",
         type=Path,
         metavar="FILE",
-        help="your own settings beside the package's (YAML)",
+        help="YAML file with settings of your own, beside the packaged settings",
     )
 
 
@@ -103,7 +142,7 @@ def add_overrides(verb: argparse.ArgumentParser, about: str) -> None:
 
 
 def overrides_of(args: argparse.Namespace) -> list[str]:
-    """Of every `--set`, in their order."""
+    """The values of every `--set`, in their order."""
     return [item for group in args.set for item in group]
 
 
@@ -111,8 +150,8 @@ def add_compile(verb: argparse.ArgumentParser) -> None:
     precisions = ("fp32", "fp16", "bf16")
     verb.add_argument(
         "--compile", nargs="?", const=precisions[0], choices=precisions,
-        help="with the detector's inference runner, in that precision (fp32); a processor gains "
-        "from bf16 alone, if it has instructions for it",
+        help="use the inference-only network in this precision; without a value, fp32. On a CPU, "
+        "only bf16 is faster, and only if the CPU has bf16 instructions (default: not compiled)",
     )  # fmt: skip
     if isinstance(verb, VerbParser):
         verb.optional = {"--compile": precisions}

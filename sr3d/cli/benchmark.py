@@ -12,13 +12,15 @@ from sr3d.cli.arguments import (
     THREADS,
     Verbs,
     add_compile,
+    add_device,
     add_overrides,
     add_setting,
     overrides_of,
     whole,
 )
+from sr3d.cli.inputs import check_file, check_output_file, check_prepared, check_run
 from sr3d.config import DATASETS, Config, config_from_dict, default_config
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.settings import configure, read_settings, recognise
 
 if TYPE_CHECKING:
@@ -29,38 +31,66 @@ _BATCH_ON_CPU = 2
 
 
 def add_benchmark(verbs: Verbs, common: argparse.ArgumentParser) -> None:
-    about = "Latency of a scene, its stages, memory, training steps, growth with the size."
-    verb = verbs.add_parser("benchmark", parents=[common], help=about, description=about)
-    add_setting(verb, "sr3d, tr3d, fcaf3d or another row of the paper's tables (what --set makes)")
-    verb.add_argument(
-        "--dataset", metavar="NAME", help=f"{', '.join(DATASETS)} (that of --data, else scannet)"
+    about = "Measure latency per scene, stages, memory and training steps."
+    verb = verbs.add_parser(
+        "benchmark",
+        parents=[common],
+        help=about,
+        description=about,
+        examples=(
+            "sr3d benchmark",
+            "sr3d benchmark --setting fcaf3d --train --points 1e4 1e5",
+            "sr3d benchmark --run results/scannet/sr3d/train0 --data data/scannet --device cuda",
+        ),
     )
-    add_overrides(verb, "change the configuration; of a --run, test.… and model.engine alone")
-    verb.add_argument(
-        "--run", type=Path, metavar="DIR", help="a training, for its weights and configuration"
+    add_setting(
+        verb,
+        "row of the paper's tables, such as sr3d, tr3d or fcaf3d (default: the row that --set "
+        "describes)",
     )
-    verb.add_argument("--data", type=Path, metavar="DIR", help="prepared folder (rooms, made here)")
-    verb.add_argument("--split", default="val", help="whose scenes, of --data (val)")
-    verb.add_argument("--scan", type=Path, metavar="FILE", help="a scan: .npy, .npz, .bin or .ply")
-    verb.add_argument("--scenes", type=COUNT, default=4, metavar="N", help="how many (4)")
-    verb.add_argument("--repeats", type=COUNT, metavar="N", help="of each scene (5; 25 on a GPU)")
-    verb.add_argument("--train", action="store_true", help="measure training steps too")
+    verb.add_argument(
+        "--dataset", metavar="NAME",
+        help=f"data set: {', '.join(DATASETS)} (default: the data set of --data, else scannet)",
+    )  # fmt: skip
+    add_overrides(verb, "override configuration values; with --run, only test.… and model.engine")
+    verb.add_argument(
+        "--run", type=Path, metavar="DIR",
+        help="folder of a training run, for its weights and configuration",
+    )  # fmt: skip
+    verb.add_argument(
+        "--data", type=Path, metavar="DIR",
+        help="prepared data set (default: generated rooms)",
+    )  # fmt: skip
+    verb.add_argument("--split", default="val", metavar="NAME", help="split of --data to use")
+    verb.add_argument(
+        "--scan", type=Path, metavar="FILE", help="scan to use instead of --data, e.g. scan.ply"
+    )
+    verb.add_argument("--scenes", type=COUNT, default=4, metavar="N", help="number of scenes")
+    verb.add_argument(
+        "--repeats", type=COUNT, metavar="N",
+        help="measurements per scene (default: 5 on a CPU, 25 on a GPU)",
+    )  # fmt: skip
+    verb.add_argument("--train", action="store_true", help="also measure training steps")
     verb.add_argument(
         "--batch", type=whole(1, 10_000), metavar="N",
-        help=f"scenes a step (the configuration's, on a CPU at most {_BATCH_ON_CPU})",
+        help="scenes per training step (default: the configuration's, on a CPU at most "
+        f"{_BATCH_ON_CPU})",
     )  # fmt: skip
     verb.add_argument(
         "--points", nargs="+", type=whole(1, 1_000_000_000), default=[], metavar="N",
-        help="also floors of so many points, e.g. 1e4 1e5 1e6: rooms side by side",
+        help="also measure generated floors with these numbers of points, e.g. 1e4 1e5 1e6",
     )  # fmt: skip
     verb.add_argument(
         "--boxes", nargs="+", type=whole(1, 10_000_000), default=[], metavar="N",
-        help="also with the N best boxes kept for NMS, e.g. 300 1000 3000 (test.nms_pre)",
+        help="also measure with these numbers of candidate boxes before NMS (test.nms_pre), e.g. "
+        "300 1000 3000",
     )  # fmt: skip
     add_compile(verb)
-    verb.add_argument("--device", default="cpu", metavar="NAME", help="cpu or cuda (cpu)")
-    verb.add_argument("--threads", type=THREADS, default=1, metavar="N", help="CPU threads (1)")
-    verb.add_argument("--json", type=Path, metavar="FILE", help="write all of it there")
+    add_device(verb)
+    verb.add_argument(
+        "--threads", type=THREADS, default=1, metavar="N", help="number of CPU threads"
+    )
+    verb.add_argument("--json", type=Path, metavar="FILE", help="also write the results as JSON")
     verb.set_defaults(verb=_benchmark)
 
 
@@ -84,14 +114,40 @@ def _benchmark(args: argparse.Namespace) -> None:
 
 
 def _check(args: argparse.Namespace) -> None:
-    if args.run and (args.setting or args.dataset):
-        raise InputError("--run: knows its setting and data set; leave out --setting and --dataset")
-    if args.data and args.scan:
-        raise InputError("--data and --scan: choose one")
-    if args.scan and args.train:
-        raise InputError("--train: a scan has no boxes to train on; use --data, or the rooms")
-    if args.batch and not args.train:
-        raise InputError("--batch: is of training steps; add --train")
+    for wrong, field, problem, remedy in (
+        (
+            args.run and (args.setting or args.dataset),
+            "--run",
+            "already names the setting and the data set",
+            "Leave out --setting and --dataset.",
+        ),
+        (args.data and args.scan, "--scan", "contradicts --data", "Choose one."),
+        (
+            args.scan and args.train,
+            "--train",
+            "a scan has no boxes to train on",
+            "Use --data, or the generated rooms.",
+        ),
+        (
+            args.batch and not args.train,
+            "--batch",
+            "applies to training steps only",
+            "Add --train.",
+        ),
+    ):
+        if wrong:
+            raise InputError(problem, field=field, kind=Kind.CONFLICT, remedy=remedy)
+    if args.run:
+        check_run(args.run, "--run")
+    if args.data:
+        check_prepared(args.data)
+    if args.scan:
+        from sr3d.data.scans import check_kind
+
+        check_file(args.scan, "--scan", "Pass a scan.")
+        check_kind(args.scan)
+    if args.json:
+        check_output_file(args.json, "--json")
 
 
 def _plan(args: argparse.Namespace) -> Plan:

@@ -1,4 +1,4 @@
-"""The verb that turns checkpoints into one another: `convert`."""
+"""The verb `convert`: checkpoints from and to other frameworks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sr3d.cli.arguments import Verbs, add_overrides, overrides_of
+from sr3d.cli.inputs import check_output_file, find_model
 from sr3d.config import DATASETS
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 if TYPE_CHECKING:
     from sr3d.api import Source
@@ -19,32 +20,53 @@ _log = logging.getLogger(__name__)
 
 
 def add_convert(verbs: Verbs, common: argparse.ArgumentParser) -> None:
-    about = (
-        "Turn a TR3D or FCAF3D checkpoint of mmdetection3d or SamsungLabs, or a training of ours, "
-        "into one file that `sr3d detect` and `sr3d.load` take as it is; or back into theirs."
+    about = "Convert checkpoints from and to mmdetection3d and SamsungLabs."
+    verb = verbs.add_parser(
+        "convert",
+        parents=[common],
+        help=about,
+        description=f"{about} The source is a TR3D or FCAF3D checkpoint, or a training run of "
+        "ours. `sr3d detect` and `sr3d.load` read the result directly.",
+        examples=(
+            "sr3d convert tr3d_scannet.pth --out model.safetensors",
+            "sr3d convert results/scannet/sr3d/train0 --to mmdet3d --out model.pth",
+        ),
     )
-    verb = verbs.add_parser("convert", parents=[common], help=about, description=about)
     verb.add_argument(
-        "source", metavar="SOURCE", help="a checkpoint (.pth, .safetensors) or a training's folder"
-    )
+        "source", metavar="SOURCE",
+        help="checkpoint (.pth, .safetensors) or folder of a training run",
+    )  # fmt: skip
     verb.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="model.safetensors, model.pth"
-    )
-    verb.add_argument(
-        "--to", choices=[*_SUFFIX], default="sr3d", help="whose checkpoint to write (sr3d)"
-    )
+        "--out", type=Path, required=True, metavar="FILE",
+        help="checkpoint to write: .safetensors for --to sr3d, else .pth",
+    )  # fmt: skip
+    verb.add_argument("--to", choices=[*_SUFFIX], default="sr3d", help="format to write")
     verb.add_argument(
         "--dataset", metavar="NAME",
-        help=f"whose classes it knows: {', '.join(DATASETS)} (found from the file)",
+        help=f"data set of the checkpoint's classes: {', '.join(DATASETS)} (default: found from "
+        "the checkpoint)",
     )  # fmt: skip
-    verb.add_argument("--model", choices=["tr3d", "fcaf3d"], help="the network (found likewise)")
-    add_overrides(verb, "what the file does not tell, e.g. model.voxel_size=0.02")
+    verb.add_argument(
+        "--model", choices=["tr3d", "fcaf3d"],
+        help="network (default: found from the checkpoint)",
+    )  # fmt: skip
+    add_overrides(
+        verb, "configuration values that the checkpoint does not hold, e.g. model.voxel_size=0.02"
+    )
     verb.set_defaults(verb=_convert)
 
 
 def _convert(args: argparse.Namespace) -> None:
     if args.out.suffix != _SUFFIX[args.to]:
-        raise InputError(f"--out {args.out}: must end in {_SUFFIX[args.to]} for --to {args.to}")
+        raise InputError(
+            f"'{args.out.suffix}' is not the suffix of --to {args.to}",
+            file=args.out,
+            field="--out",
+            kind=Kind.VALUE,
+            remedy=f"Choose a name that ends in {_SUFFIX[args.to]}.",
+        )
+    find_model(args.source, "SOURCE")
+    check_output_file(args.out, "--out")
     from sr3d.api import find_source
     from sr3d.detectors.weights import write_foreign, write_model
     from sr3d.runs.files import sha256
@@ -54,9 +76,21 @@ def _convert(args: argparse.Namespace) -> None:
     )
     checkpoint = source.checkpoint
     if checkpoint is None:
-        raise InputError(f"{args.source}: has random weights; name a checkpoint or a training")
+        raise InputError(
+            "has random weights",
+            file=args.source,
+            field="SOURCE",
+            kind=Kind.EMPTY,
+            remedy="Name a checkpoint or a training run.",
+        )
     if args.out.exists() and args.out.samefile(checkpoint.path):
-        raise InputError(f"--out {args.out}: is the source itself; name another file")
+        raise InputError(
+            "is the source",
+            file=args.out,
+            field="--out",
+            kind=Kind.CONFLICT,
+            remedy="Name another file.",
+        )
     model = source.detector()
     if args.to == "sr3d":
         origin = {"file": checkpoint.path.name, "sha256": sha256(checkpoint.path)}

@@ -9,33 +9,55 @@ from pathlib import Path
 from typing import Any
 
 from sr3d.cli.arguments import Verbs, whole
+from sr3d.cli.inputs import check_output_folder, check_prepared
 
 
 def add_download(verbs: Verbs, common: argparse.ArgumentParser) -> None:
-    about = "Fetch the original files of a data set; what is there already is taken as it is."
-    kinds = verbs.add_parser("download", help=about, description=about).add_subparsers(
-        title="data sets", metavar="DATASET", required=True
-    )
+    about = "Download the original files of a data set. Existing files are kept."
+    kinds = verbs.add_parser(
+        "download",
+        help=about,
+        description=about,
+        examples=("sr3d download sunrgbd --out raw/sunrgbd",),
+    ).add_subparsers(title="data sets", metavar="DATASET", required=True)
     some = argparse.ArgumentParser(add_help=False, parents=[common])
-    some.add_argument("--out", type=Path, required=True, metavar="DIR", help="where they go")
-    some.add_argument("--url", help="another server")
     some.add_argument(
-        "--done", type=Path, metavar="FILE", help="note there, in the end, that nothing is missing"
+        "--out", type=Path, required=True, metavar="DIR", help="folder for the downloaded files"
     )
+    some.add_argument("--url", metavar="URL", help="base URL of another server")
+    some.add_argument(
+        "--done", type=Path, metavar="FILE",
+        help="write this marker file when the download is complete",
+    )  # fmt: skip
 
-    about = "ScanNet V2: the four files a scan that detection needs, label map and split lists."
-    scannet = kinds.add_parser("scannet", parents=[some], help=about, description=about)
-    scannet.add_argument(
-        "--accept-terms", action="store_true", help="you have signed ScanNet's terms of use"
+    about = "Download ScanNet V2: four files per scan, label map and split lists."
+    scannet = kinds.add_parser(
+        "scannet",
+        parents=[some],
+        help=about,
+        description=about,
+        examples=("sr3d download scannet --out raw/scannet --accept-terms",),
     )
-    scannet.add_argument("--scenes", nargs="+", metavar="ID", help="only these; default all")
     scannet.add_argument(
-        "--parallel", type=whole(1, 16), default=4, metavar="N", help="scans at a time (4)"
+        "--accept-terms", action="store_true",
+        help="confirm that you have signed ScanNet's terms of use",
+    )  # fmt: skip
+    scannet.add_argument(
+        "--scenes", nargs="+", metavar="ID", help="scans to download (default: all)"
+    )
+    scannet.add_argument(
+        "--parallel", type=whole(1, 16), default=4, metavar="N", help="number of parallel downloads"
     )
     scannet.set_defaults(verb=_download_scannet)
 
-    about = "SUN RGB-D: images, boxes of both versions, split."
-    sunrgbd = kinds.add_parser("sunrgbd", parents=[some], help=about, description=about)
+    about = "Download SUN RGB-D: images, both versions of the boxes, split."
+    sunrgbd = kinds.add_parser(
+        "sunrgbd",
+        parents=[some],
+        help=about,
+        description=about,
+        examples=("sr3d download sunrgbd --out raw/sunrgbd",),
+    )
     sunrgbd.add_argument(
         "--keep-archives", action="store_true", help="keep the zip files after unpacking"
     )
@@ -83,29 +105,37 @@ def _say_downloaded(args: argparse.Namespace, download: Callable[[Any], Any]) ->
 
 
 def add_inspect(verbs: Verbs, common: argparse.ArgumentParser) -> None:
-    about = "Look at data, to see whether they are right."
-    kinds = verbs.add_parser("inspect", help=about, description=about).add_subparsers(
-        title="what", metavar="WHAT", required=True
+    about = "Check data before training."
+    kinds = verbs.add_parser(
+        "inspect", help=about, description=about, examples=("sr3d inspect data data/scannet",)
+    ).add_subparsers(title="what", metavar="WHAT", required=True)
+    about = "Report counts, sizes and suspicious values of a prepared data set."
+    data = kinds.add_parser(
+        "data",
+        parents=[common],
+        help=about,
+        description=about,
+        examples=(
+            "sr3d inspect data data/scannet",
+            "sr3d inspect data data/own --split val --pictures pictures",
+        ),
     )
-    about = "Counts, sizes and suspicions of a prepared folder; pictures on request."
-    data = kinds.add_parser("data", parents=[common], help=about, description=about)
-    data.add_argument("folder", type=Path, metavar="DIR", help="prepared folder")
-    data.add_argument("--split", nargs="+", metavar="NAME", help="only these; default all")
-    data.add_argument("--scenes", nargs="+", metavar="ID", help="only these; default all")
-    data.add_argument("--json", action="store_true", help="print JSON")
+    data.add_argument("folder", type=Path, metavar="DIR", help="prepared data set")
+    data.add_argument("--split", nargs="+", metavar="NAME", help="splits to inspect (default: all)")
+    data.add_argument("--scenes", nargs="+", metavar="ID", help="scenes to inspect (default: all)")
+    data.add_argument("--json", action="store_true", help="print JSON instead of text")
     data.add_argument(
         "--verify", action="store_true", help="first compare every file with its checksum"
     )
     data.add_argument(
-        "--pictures",
-        type=Path,
-        metavar="DIR",
-        help="write a PNG for each of these scenes: from above and from two sides, with boxes",
-    )
+        "--pictures", type=Path, metavar="DIR",
+        help="also write a PNG per scene: top view and two side views with boxes",
+    )  # fmt: skip
     data.set_defaults(verb=_inspect_data)
 
 
 def _inspect_data(args: argparse.Namespace) -> None:
+    check_prepared(args.folder, "DIR")
     from sr3d.data.inspection import choose_scenes, describe, inspect
     from sr3d.data.prepared import read_manifest, verify
     from sr3d.runs.progress import Counter
@@ -126,24 +156,45 @@ def _inspect_data(args: argparse.Namespace) -> None:
 
 
 def add_export(verbs: Verbs, common: argparse.ArgumentParser) -> None:
-    about = "Write a prepared data set for another framework, or as scans with boxes."
-    kinds = verbs.add_parser("export", help=about, description=about).add_subparsers(
-        title="forms", metavar="FORM", required=True
-    )
+    about = "Export a prepared data set to mmdet3d, or as scans with boxes."
+    kinds = verbs.add_parser(
+        "export",
+        help=about,
+        description=about,
+        examples=("sr3d export mmdet3d --data data/scannet --out mmdet3d/scannet",),
+    ).add_subparsers(title="formats", metavar="FORMAT", required=True)
     some = argparse.ArgumentParser(add_help=False, parents=[common])
-    some.add_argument("--data", type=Path, required=True, metavar="DIR", help="prepared folder")
-    some.add_argument("--out", type=Path, required=True, metavar="DIR", help="where files go")
+    some.add_argument("--data", type=Path, required=True, metavar="DIR", help="prepared data set")
+    some.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
 
-    about = "Clouds and info files as mmdet3d 1.1 and later reads them."
-    mmdet3d = kinds.add_parser("mmdet3d", parents=[some], help=about, description=about)
+    about = "Export clouds and info files for mmdet3d 1.1 or later."
+    mmdet3d = kinds.add_parser(
+        "mmdet3d",
+        parents=[some],
+        help=about,
+        description=about,
+        examples=("sr3d export mmdet3d --data data/scannet --out mmdet3d/scannet",),
+    )
     mmdet3d.set_defaults(verb=_export_mmdet3d)
 
-    about = "A PLY file and a JSON file of boxes for each scene, as `prepare folder` reads them."
-    folder = kinds.add_parser("folder", parents=[some], help=about, description=about)
+    about = "Export a PLY file and a JSON file of boxes per scene, for `prepare folder`."
+    folder = kinds.add_parser(
+        "folder",
+        parents=[some],
+        help=about,
+        description=about,
+        examples=("sr3d export folder --data data/synthetic --out scans",),
+    )
     folder.set_defaults(verb=_export_folder)
 
 
+def _check_export(args: argparse.Namespace) -> None:
+    check_prepared(args.data)
+    check_output_folder(args.out)
+
+
 def _export_mmdet3d(args: argparse.Namespace) -> None:
+    _check_export(args)
     from sr3d.data.mmdet3d.export import export_mmdet3d
     from sr3d.runs.progress import Counter
 
@@ -153,6 +204,7 @@ def _export_mmdet3d(args: argparse.Namespace) -> None:
 
 
 def _export_folder(args: argparse.Namespace) -> None:
+    _check_export(args)
     from sr3d.data.own.export import export_folder
     from sr3d.runs.progress import Counter
 

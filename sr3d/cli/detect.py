@@ -6,10 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sr3d.cli.arguments import Verbs, add_compile, real
+from sr3d.cli.arguments import Verbs, add_compile, add_device, real
+from sr3d.cli.inputs import check_dataset, check_output_folder, find_model
 from sr3d.cli.scans import add_scan_options, reading_of
 from sr3d.config import DATASETS
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 if TYPE_CHECKING:
     from sr3d.data.datasets import Dataset
@@ -23,54 +24,81 @@ _BAR = 0.02  # metres, the thickness of a box's edges in a mesh
 
 
 def add_detect(verbs: Verbs, common: argparse.ArgumentParser) -> None:
-    about = (
-        "Find boxes in scans: .ply, .pcd, .npy, .npz, .bin, .txt, .xyz, .csv, .obj, .gltf, .glb, "
-        ".las, .laz, depth images (.png), or folders of them."
+    about = "Detect objects in your own scans."
+    verb = verbs.add_parser(
+        "detect",
+        parents=[common],
+        help=about,
+        description=f"{about} Formats: .ply, .pcd, .npy, .npz, .bin, .txt, .xyz, .csv, .obj, "
+        ".gltf, .glb, .las, .laz, depth images (.png), and folders of scans.",
+        examples=(
+            "sr3d detect --demo",
+            "sr3d detect scan.ply --view scan.html",
+            "sr3d detect scans/ --model results/scannet/sr3d/train0 --boxes 'boxes/{scan}.ply'",
+            "sr3d detect phone.obj --up y --unit cm --score-thr 0.5",
+        ),
     )
-    verb = verbs.add_parser("detect", parents=[common], help=about, description=about)
-    verb.add_argument("scans", nargs="*", type=Path, metavar="SCAN", help="a file or a folder")
-    verb.add_argument("--demo", action="store_true", help="in a procedural room, made here")
     verb.add_argument(
-        "--model", metavar="MODEL", help="a training's folder, or weights (.safetensors, .pth)"
+        "scans", nargs="*", type=Path, metavar="SCAN",
+        help="scan file or folder of scans; required unless --demo is given",
+    )  # fmt: skip
+    verb.add_argument(
+        "--demo", action="store_true", help="detect in a generated room instead of a scan"
     )
+    verb.add_argument(
+        "--model", metavar="MODEL",
+        help="folder of a training run, or checkpoint (.safetensors, .pth) (default: the packaged "
+        "model, trained on generated rooms)",
+    )  # fmt: skip
     verb.add_argument(
         "--dataset", metavar="NAME",
-        help=f"whose classes the weights know: {', '.join(DATASETS)} (found from the weights)",
+        help=f"data set of the checkpoint's classes: {', '.join(DATASETS)} (default: found from "
+        "the checkpoint)",
     )  # fmt: skip
-    verb.add_argument("--device", default="cpu", metavar="NAME", help="cpu or cuda (cpu)")
+    add_device(verb)
     add_compile(verb)
     outputs = verb.add_argument_group("outputs")
     outputs.add_argument(
         "--out", type=Path, default=Path("detections"), metavar="DIR",
-        help="where each scan gets its JSON file (detections)",
+        help="folder for one JSON file of detections per scan",
     )  # fmt: skip
     outputs.add_argument(
-        "--score-thr", type=real(0, 1), default=0.3, metavar="S", help="least score of a box (0.3)"
-    )
+        "--score-thr", type=real(0, 1), default=0.3, metavar="S",
+        help="minimum score of a box, from 0 to 1",
+    )  # fmt: skip
     outputs.add_argument(
         "--keep-duplicates", action="store_true",
-        help="also boxes that overlap a better one by so much that both are of one object",
+        help="keep near-duplicate boxes, which are removed by default",
     )  # fmt: skip
     outputs.add_argument(
         "--boxes", metavar="FILE",
-        help=f"also the boxes as a mesh, .ply or .obj; of several scans, with {_NAME} in its name",
+        help=f"also write the boxes as a mesh, .ply or .obj; for several scans, put {_NAME} into "
+        "the name",
     )  # fmt: skip
-    outputs.add_argument("--view", metavar="FILE", help="also a page to look at, .html; likewise")
+    outputs.add_argument(
+        "--view", metavar="FILE",
+        help=f"also write an interactive 3D viewer, .html; for several scans, put {_NAME} into the "
+        "name",
+    )  # fmt: skip
     add_scan_options(verb)
-    room = verb.add_argument_group("the room, found where it is not given")
+    room = verb.add_argument_group("pose of the room (found from the scan by default)")
     room.add_argument(
         "--walls", type=real(-360, 360), metavar="DEG",
-        help="degrees counter-clockwise from x to a wall; 0 does not turn the scan",
+        help="angle from the x axis to a wall, in degrees counter-clockwise; 0 does not rotate the "
+        "scan",
     )  # fmt: skip
     room.add_argument(
         "--floor", type=real(-1000, 1000), metavar="Z",
-        help="height of the floor in upright metres; 0 does not move the scan",
+        help="height of the floor in metres, with z up; 0 does not move the scan",
     )  # fmt: skip
     verb.set_defaults(verb=_detect)
 
 
 def _detect(args: argparse.Namespace) -> None:
     _check(args)
+    reading, scans = reading_of(args), _scans(args)
+    if args.model is not None:
+        find_model(args.model, "--model")
     from sr3d.runs.gpu_lease import lease_gpu
 
     # A GPU is leased before PyTorch looks for one.
@@ -83,8 +111,7 @@ def _detect(args: argparse.Namespace) -> None:
         from sr3d.runs.folder import check_device
 
         check_device(args.device)
-        reading, room = reading_of(args), Room(args.walls, args.floor)
-        scans = _scans(args)
+        room = Room(args.walls, args.floor)
         detector, facts = choose_model(args)
         runner = detector.compile(PRECISIONS[args.compile]) if args.compile else detector
         if args.demo:
@@ -103,29 +130,66 @@ def _detect(args: argparse.Namespace) -> None:
 
 
 def _check(args: argparse.Namespace) -> None:
-    if bool(args.scans) == args.demo:
-        raise InputError("SCAN: name scans or folders of them; or --demo alone, for a room")
+    if args.scans and args.demo:
+        raise InputError(
+            "takes no scan", field="--demo", kind=Kind.CONFLICT, remedy="Leave out one of the two."
+        )
+    if not (args.scans or args.demo):
+        raise InputError(
+            "no scan was given",
+            field="SCAN",
+            kind=Kind.MISSING,
+            remedy="Name scans or folders of scans, or pass --demo.",
+        )
+    if args.dataset is not None:
+        check_dataset(args.dataset)
+    check_output_folder(args.out)
     for option, name, kinds in (
         ("--boxes", args.boxes, (".ply", ".obj")),
         ("--view", args.view, (".html",)),
     ):
-        if name and Path(name).suffix.lower() not in kinds:
-            raise InputError(f"{option} {name}: must end in {' or '.join(kinds)}")
+        if name is None:
+            continue
+        if Path(name).suffix.lower() not in kinds:
+            remedy = f"Choose a name that ends in {' or '.join(kinds)}."
+            raise InputError(
+                "unknown format", file=name, field=option, kind=Kind.VALUE, remedy=remedy
+            )
+        check_output_folder(Path(name.partition(_NAME)[0] + "x").parent, option)
 
 
 def _scans(args: argparse.Namespace) -> list[tuple[Path, Path]]:
-    """Files and their names; refused where an output would take the place of one."""
-    from sr3d.data.scans import find_scans
+    """Files and their names.
+
+    Raises:
+        InputError: a scan is absent or of an unknown format, or an output would replace a scan.
+    """
+    from sr3d.data.scans import check_kind, find_scans
 
     scans = find_scans(args.scans, without=args.out) if args.scans else []
+    for path in args.scans:
+        if path.is_file():
+            check_kind(path)
     for option, name in (("--boxes", args.boxes), ("--view", args.view)):
         if name is None:
             continue
         if len(scans) > 1 and _NAME not in name:
-            raise InputError(f"{option} {name}: there are several scans; put {_NAME} into the name")
+            raise InputError(
+                f"one file cannot hold the outputs of {len(scans)} scans",
+                file=name,
+                field=option,
+                kind=Kind.CONFLICT,
+                remedy=f"Put {_NAME} into the name.",
+            )
         written = {_named(name, scan).resolve() for _, scan in scans}
         if any(path.resolve() in written for path, _ in scans):
-            raise InputError(f"{option} {name}: is a scan itself; choose another name")
+            raise InputError(
+                "is one of the scans",
+                file=name,
+                field=option,
+                kind=Kind.CONFLICT,
+                remedy="Choose another name.",
+            )
     return scans
 
 

@@ -11,7 +11,6 @@ from sr3d.errors import OtherRun
 from sr3d.runs.files import exclusive
 from sr3d.runs.markers import write_marker
 from sr3d.runs.record import RUN_FILE, RunRecord
-from sr3d.train.replacing import set_aside
 
 
 def add_run_options(verb: argparse.ArgumentParser) -> None:
@@ -19,8 +18,8 @@ def add_run_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--replace",
         action="store_true",
-        help="move a run with another configuration or other data to `replaced/`, beside the "
-        "folder, instead of refusing",
+        help="if --out holds a run with another configuration or other data, move that run to "
+        "`replaced/` beside the folder",
     )
     add_wait(verb)
     add_done(verb)
@@ -30,7 +29,7 @@ def add_wait(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--wait",
         action="store_true",
-        help="if another process works there, wait for its end instead of refusing",
+        help="if another process writes to --out, wait for its end instead of failing",
     )
 
 
@@ -39,7 +38,7 @@ def add_done(verb: argparse.ArgumentParser) -> None:
         "--done",
         type=Path,
         metavar="FILE",
-        help="in the end, list there what was made; by it a workflow recognises a finished job",
+        help="write this marker file at the end; a workflow recognises a finished job by it",
     )
 
 
@@ -61,6 +60,8 @@ def replacing(args: argparse.Namespace, run: Callable[[], RunRecord]) -> RunReco
     except OtherRun:
         if not args.replace:
             raise
+        from sr3d.train.replacing import set_aside
+
         with exclusive(args.out / RUN_FILE, args.wait):
             set_aside(args.out)
         return run()

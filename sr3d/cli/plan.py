@@ -1,4 +1,4 @@
-"""The verb that tells the price before anything runs: `plan`."""
+"""The verb `plan`: the cost of an experiment."""
 
 from __future__ import annotations
 
@@ -10,22 +10,29 @@ from sr3d.cli.arguments import Verbs, real
 
 
 def add_plan(verbs: Verbs, common: argparse.ArgumentParser) -> None:
-    about = "What an experiment costs, before it runs: hours a setting, wall clock, disk."
-    verb = verbs.add_parser("plan", parents=[common], help=about, description=about)
-    verb.add_argument("experiment", type=Path, metavar="FILE", help="JSON, as the workflow writes")
-    verb.add_argument("--json", action="store_true", help="print JSON")
-    verb.add_argument(
-        "--seconds",
-        type=real(0, 1e6, above=True),
-        default=30.0,
-        metavar="S",
-        help="for each measurement (30); one step or scene is always made",
+    about = "Estimate the cost of an experiment: hours per setting, wall-clock time, disk space."
+    verb = verbs.add_parser(
+        "plan",
+        parents=[common],
+        help=about,
+        description=about,
+        examples=(
+            "sr3d plan results/experiment.json",
+            "sr3d plan results/experiment.json --assume iteration=0.5,scene=0.1",
+        ),
     )
     verb.add_argument(
-        "--assume",
-        metavar="iteration=S,scene=S",
-        help="take these seconds for all settings and measure nothing",
+        "experiment", type=Path, metavar="FILE", help="JSON file that the workflow writes"
     )
+    verb.add_argument("--json", action="store_true", help="print JSON instead of text")
+    verb.add_argument(
+        "--seconds", type=real(0, 1e6, above=True), default=30.0, metavar="S",
+        help="maximum seconds per measurement; at least one step or scene is measured",
+    )  # fmt: skip
+    verb.add_argument(
+        "--assume", metavar="iteration=S,scene=S",
+        help="seconds per iteration and per scene for all settings, instead of measuring",
+    )  # fmt: skip
     verb.set_defaults(verb=_plan)
 
 

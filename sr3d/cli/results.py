@@ -9,39 +9,66 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sr3d.cli.arguments import Verbs, whole
+from sr3d.cli.inputs import (
+    check_dataset,
+    check_file,
+    check_folder,
+    check_output_file,
+    check_output_folder,
+)
 from sr3d.cli.jobs import add_done, add_wait
 from sr3d.config import DATASETS, did_you_mean
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.markers import write_marker
+
+_BOX_FILES = (".npz", ".pkl", ".pickle")
 
 
 def add_evaluate(verbs: Verbs, common: argparse.ArgumentParser) -> None:
-    about = (
-        "Average precision of any detector's boxes, with intervals over several trainings and the "
-        "difference between two detectors; docs/file_formats.md shows the formats."
+    about = "Compute the average precision of any detector's boxes from files."
+    verb = verbs.add_parser(
+        "evaluate",
+        parents=[common],
+        help=about,
+        description=f"{about} Several files of one detector add confidence intervals. --against "
+        "adds the difference between two detectors. docs/file_formats.md describes the formats.",
+        examples=(
+            "sr3d evaluate --ground-truth data/scannet/val.npz --detections boxes.npz "
+            "--dataset scannet",
+            "sr3d evaluate --ground-truth gt.pkl --detections a0.pkl a1.pkl --against b0.pkl "
+            "b1.pkl --dataset sunrgbd --json",
+        ),
     )
-    verb = verbs.add_parser("evaluate", parents=[common], help=about, description=about)
     verb.add_argument(
         "--ground-truth", type=Path, required=True, metavar="FILE",
-        help="npz, pkl, or an info file of mmdet3d",
+        help="ground-truth boxes: .npz, .pkl or an info file of mmdet3d",
     )  # fmt: skip
     verb.add_argument(
         "--detections", type=Path, nargs="+", required=True, metavar="FILE",
-        help="npz, pkl, a dump of mmdet3d's results, or what `sr3d detect` wrote (.json, or a "
-        "folder); of several trainings of one detector, a file each",
+        help="detections, one file per training run: .npz, .pkl, results dumped by mmdet3d, or "
+        "the JSON file or folder that `sr3d detect` wrote",
     )  # fmt: skip
     verb.add_argument(
         "--against", type=Path, nargs="+", default=[], metavar="FILE",
-        help="files of another detector, to print the difference",
+        help="detections of another detector to compare with",
     )  # fmt: skip
     verb.add_argument(
-        "--dataset", required=True, metavar="NAME", help="names the classes; or a prepared folder"
-    )
-    verb.add_argument("--json", action="store_true", help="print JSON, percent")
+        "--dataset", required=True, metavar="NAME",
+        help="data set that names the classes, or a prepared folder",
+    )  # fmt: skip
+    verb.add_argument("--json", action="store_true", help="print JSON instead of text, in percent")
     verb.set_defaults(verb=_evaluate)
 
 
 def _evaluate(args: argparse.Namespace) -> None:
+    remedy = "Pass a file of ground-truth boxes."
+    check_file(args.ground_truth, "--ground-truth", remedy, _BOX_FILES)
+    for option, paths in (("--detections", args.detections), ("--against", args.against)):
+        for path in paths:
+            if not path.is_dir():
+                check_file(path, option, "Pass a file of detections.", (*_BOX_FILES, ".json"))
+    if not Path(args.dataset).is_dir():
+        check_dataset(args.dataset)
     from sr3d.cli.evaluation_text import describe
     from sr3d.study.external_boxes import evaluate_files
 
@@ -55,18 +82,33 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 
 def add_summarise(verbs: Verbs, common: argparse.ArgumentParser) -> None:
-    about = "All runs of a setting in one row: best, mean, median, interval, variance components."
-    verb = verbs.add_parser("summarise", parents=[common], help=about, description=about)
-    verb.add_argument("setting", type=Path, metavar="DIR", help="results/DATASET/SETTING")
-    verb.add_argument("--out", type=Path, required=True, metavar="FILE", help="summary.json")
-    verb.add_argument(
-        "--trainings", type=whole(1, 1000), metavar="N", help="how many there should be"
+    about = "Summarise all runs of a setting: best, mean, median, confidence interval."
+    verb = verbs.add_parser(
+        "summarise",
+        parents=[common],
+        help=about,
+        description=about,
+        examples=("sr3d summarise results/scannet/sr3d --out results/scannet/sr3d/summary.json",),
     )
-    verb.add_argument("--tests", type=whole(1, 999), metavar="N", help="how many of each training")
+    verb.add_argument(
+        "setting", type=Path, metavar="DIR", help="folder of a setting: results/DATASET/SETTING"
+    )
+    verb.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="JSON file to write: summary.json"
+    )
+    verb.add_argument(
+        "--trainings", type=whole(1, 1000), metavar="N", help="expected number of training runs"
+    )
+    verb.add_argument(
+        "--tests", type=whole(1, 999), metavar="N",
+        help="expected number of evaluation runs per training run",
+    )  # fmt: skip
     verb.set_defaults(verb=_summarise)
 
 
 def _summarise(args: argparse.Namespace) -> None:
+    check_folder(args.setting, "DIR", "Run `sr3d train` and `sr3d test` first.")
+    check_output_file(args.out, "--out")
     from sr3d.study.report.summary import write_summary
 
     summary = write_summary(
@@ -78,26 +120,36 @@ def _summarise(args: argparse.Namespace) -> None:
 
 
 def add_report(verbs: Verbs, common: argparse.ArgumentParser) -> None:
-    about = "The paper beside our runs: its tables, its figures, a verdict on each claim, one page."
-    verb = verbs.add_parser("report", parents=[common], help=about, description=about)
+    about = "Write the report: the paper's tables, figures and claims beside our results."
+    verb = verbs.add_parser(
+        "report",
+        parents=[common],
+        help=about,
+        description=about,
+        examples=("sr3d report --tables workflow/tables.yaml --out results/report",),
+    )
     _add_results(verb)
     verb.add_argument(
-        "--tables", type=Path, required=True, metavar="FILE", help="the paper as data"
+        "--tables", type=Path, required=True, metavar="FILE", help="YAML file with the paper's data"
     )
-    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="where files go")
-    verb.add_argument("--table", nargs="+", metavar="NAME", help="only these tables and figures")
-    verb.add_argument("--dataset", nargs="+", metavar="NAME", help="only these data sets")
+    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
     verb.add_argument(
-        "--data",
-        nargs="+",
-        default=[],
-        metavar="DATASET=DIR",
-        help="prepared folders, for the points in pictures of scenes and their 3D viewers",
+        "--table", nargs="+", metavar="NAME", help="tables and figures to write (default: all)"
     )
+    verb.add_argument(
+        "--dataset", nargs="+", metavar="NAME", help="data sets to report (default: all)"
+    )
+    verb.add_argument(
+        "--data", nargs="+", default=[], metavar="DATASET=DIR",
+        help="prepared folders, for the points in scene figures and 3D viewers",
+    )  # fmt: skip
     verb.set_defaults(verb=_report)
 
 
 def _report(args: argparse.Namespace) -> None:
+    check_file(args.tables, "--tables", "Pass `workflow/tables.yaml`.")
+    check_folder(args.results, "--results", "Name the folder that the runs were written to.")
+    check_output_folder(args.out)
     from sr3d.study.report.writing import write_report
 
     for path in write_report(
@@ -111,26 +163,43 @@ def _folders(values: Sequence[str]) -> dict[str, Path]:
     for value in values:
         dataset, equals, folder = value.partition("=")
         if not (equals and folder):
-            raise InputError(f"--data {value}: write it as DATASET=DIR")
+            raise InputError(
+                f"'{value}' is not a pair",
+                field="--data",
+                kind=Kind.VALUE,
+                remedy="Write it as DATASET=DIR.",
+            )
         if dataset not in DATASETS:
-            raise InputError(f"--data {value}: no data set{did_you_mean(dataset, DATASETS)}")
+            raise InputError(
+                f"unknown data set '{dataset}'{did_you_mean(dataset, DATASETS)}",
+                field="--data",
+                kind=Kind.UNKNOWN,
+            )
         folders[dataset] = Path(folder)
     return folders
 
 
 def add_track(verbs: Verbs, common: argparse.ArgumentParser) -> None:
-    about = "Put every run into an MLflow store; again changes nothing, a lost store comes back."
-    verb = verbs.add_parser("track", parents=[common], help=about, description=about)
-    _add_results(verb)
-    verb.add_argument("--store", default="sqlite:///results/mlflow.db", help="MLflow tracking URI")
-    verb.add_argument(
-        "--artifacts",
-        type=Path,
-        default=Path("results/mlartifacts"),
-        metavar="DIR",
-        help="where MLflow's users may put artefacts (results/mlartifacts)",
+    about = "Record every run in an MLflow store. A repeated call updates the store."
+    verb = verbs.add_parser(
+        "track",
+        parents=[common],
+        help=about,
+        description=about,
+        examples=("sr3d track --results results --store sqlite:///results/mlflow.db",),
     )
-    verb.add_argument("--tables", type=Path, metavar="FILE", help="tag settings with their tables")
+    _add_results(verb)
+    verb.add_argument(
+        "--store", default="sqlite:///results/mlflow.db", metavar="URI", help="MLflow tracking URI"
+    )
+    verb.add_argument(
+        "--artifacts", type=Path, default=Path("results/mlartifacts"), metavar="DIR",
+        help="folder for MLflow artefacts",
+    )  # fmt: skip
+    verb.add_argument(
+        "--tables", type=Path, metavar="FILE",
+        help="YAML file with the paper's data, to tag settings with their tables",
+    )  # fmt: skip
     add_wait(verb)
     add_done(verb)
     verb.set_defaults(verb=_track)
@@ -152,4 +221,6 @@ def _track(args: argparse.Namespace) -> None:
 
 
 def _add_results(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    verb.add_argument(
+        "--results", type=Path, default=Path("results"), metavar="DIR", help="folder of results"
+    )

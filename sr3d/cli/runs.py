@@ -15,10 +15,12 @@ from sr3d.cli.arguments import (
     TRAINING,
     WORKERS,
     Verbs,
+    add_device,
     add_overrides,
     add_setting,
     overrides_of,
 )
+from sr3d.cli.inputs import check_dataset, check_output_folder, check_prepared, check_run
 from sr3d.cli.jobs import add_run_options, mark_run, replacing, wait_for_others
 from sr3d.config import DATASETS, Config
 from sr3d.errors import DamagedFile, InputError
@@ -27,33 +29,51 @@ from sr3d.settings import Configured, configure, find_setting, read_settings, re
 
 
 def add_train(verbs: Verbs, common: argparse.ArgumentParser) -> None:
-    about = (
-        "Train one setting once. To resume an interrupted training, repeat the command. On N "
-        "GPUs, with the same batches: torchrun --nproc-per-node=N -m sr3d train …"
+    about = "Train a detector for one setting."
+    verb = verbs.add_parser(
+        "train",
+        parents=[common],
+        help=about,
+        description=f"{about} To resume an interrupted run, run the same command again. For "
+        "multi-GPU training with the same batch size, run: torchrun --nproc-per-node=N -m sr3d "
+        "train …",
+        examples=(
+            "sr3d train --dataset scannet --data data/scannet --out results/scannet/sr3d/train0",
+            "sr3d train --dataset scannet --data data/scannet --out run --setting baseline "
+            "--device cuda --set train.batch_size=8",
+        ),
     )
-    verb = verbs.add_parser("train", parents=[common], help=about, description=about)
-    verb.add_argument("--dataset", required=True, metavar="NAME", help=", ".join(DATASETS))
-    verb.add_argument("--data", type=Path, required=True, metavar="DIR", help="prepared folder")
-    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="the run's folder")
+    verb.add_argument(
+        "--dataset", required=True, metavar="NAME", help=f"data set: {', '.join(DATASETS)}"
+    )
+    verb.add_argument("--data", type=Path, required=True, metavar="DIR", help="prepared data set")
+    verb.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder of the training run"
+    )
     add_setting(
         verb,
-        "the row of the paper's tables to train, such as sr3d or baseline; without it, the row "
-        "that --set makes (sr3d where it sets nothing), else 'custom'",
+        "row of the paper's tables to train, such as sr3d or baseline (default: the row that --set "
+        "describes, else 'custom')",
     )
-    verb.add_argument("--train", type=TRAINING, default=0, metavar="I", help="which training (0)")
-    verb.add_argument("--split", default="train", help="whose scenes (train)")
+    verb.add_argument(
+        "--train", type=TRAINING, default=0, metavar="I", help="index of the training run"
+    )
+    verb.add_argument("--split", default="train", metavar="NAME", help="split to train on")
     add_overrides(
-        verb, "change the configuration, e.g. train.batch_size=8; `sr3d config` lists every key"
-    )
-    verb.add_argument("--seed", type=SEED, help="base seed; the run's own follows from it")
-    verb.add_argument(
-        "--workers", type=WORKERS, default=0, help="threads that load scenes ahead (0)"
+        verb, "override configuration values, e.g. train.batch_size=8; `sr3d config` lists the keys"
     )
     verb.add_argument(
-        "--resume-anyway",
-        action="store_true",
-        help="resume a training that other code began; the record lists both codes",
-    )
+        "--seed", type=SEED, metavar="N",
+        help="base seed, from which the seed of the run follows (default: the configuration's)",
+    )  # fmt: skip
+    verb.add_argument(
+        "--workers", type=WORKERS, default=0, metavar="N",
+        help="number of threads that load scenes ahead",
+    )  # fmt: skip
+    verb.add_argument(
+        "--resume-anyway", action="store_true",
+        help="resume a training run that another code version began; the record lists both",
+    )  # fmt: skip
     _add_device(verb)
     add_run_options(verb)
     verb.set_defaults(verb=_train)
@@ -61,6 +81,9 @@ def add_train(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 
 def _train(args: argparse.Namespace) -> None:
     with _one_voice():
+        check_dataset(args.dataset)
+        check_prepared(args.data)
+        check_output_folder(args.out)
         wait_for_others(args)
         overrides = overrides_of(args)
         from sr3d.runs.folder import starting_config
@@ -110,23 +133,43 @@ def _one_voice() -> Iterator[None]:
 
 
 def add_test(verbs: Verbs, common: argparse.ArgumentParser) -> None:
-    about = "Test one training once, with the seeded randomness of that test."
-    verb = verbs.add_parser("test", parents=[common], help=about, description=about)
-    verb.add_argument("--run", type=Path, required=True, metavar="DIR", help="a training's folder")
-    verb.add_argument("--data", type=Path, required=True, metavar="DIR", help="prepared folder")
-    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="the test's folder")
-    verb.add_argument("--test", type=EVALUATION, default=0, metavar="J", help="which test (0)")
-    verb.add_argument("--split", default="val", help="whose scenes (val)")
-    add_setting(
-        verb, "the row of the paper's tables: the training's, or one that evaluates its trainings"
+    about = "Evaluate a training run once, with a fixed seed."
+    verb = verbs.add_parser(
+        "test",
+        parents=[common],
+        help=about,
+        description=about,
+        examples=(
+            "sr3d test --run results/scannet/sr3d/train0 --data data/scannet "
+            "--out results/scannet/sr3d/train0/test0",
+        ),
     )
-    add_overrides(verb, "change how it is tested, e.g. test.nms=3d; nothing that was trained")
+    verb.add_argument(
+        "--run", type=Path, required=True, metavar="DIR", help="folder of the training run"
+    )
+    verb.add_argument("--data", type=Path, required=True, metavar="DIR", help="prepared data set")
+    verb.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder of the evaluation run"
+    )
+    verb.add_argument(
+        "--test", type=EVALUATION, default=0, metavar="J", help="index of the evaluation run"
+    )
+    verb.add_argument("--split", default="val", metavar="NAME", help="split to evaluate on")
+    add_setting(
+        verb,
+        "row of the paper's tables that evaluates these training runs (default: the row of the "
+        "training run)",
+    )
+    add_overrides(verb, "override evaluation settings, e.g. test.nms=3d")
     _add_device(verb)
     add_run_options(verb)
     verb.set_defaults(verb=_test)
 
 
 def _test(args: argparse.Namespace) -> None:
+    check_run(args.run, "--run")
+    check_prepared(args.data)
+    check_output_folder(args.out)
     from sr3d.config import config_from_dict
     from sr3d.runs.record import read_run
 
@@ -190,13 +233,11 @@ def _chosen(
 
 
 def _add_device(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where to run (cpu)")
+    add_device(verb)
     verb.add_argument(
-        "--threads",
-        type=THREADS,
-        default=1,
-        help="CPU threads (1); results are the same bits only for the same number",
-    )
+        "--threads", type=THREADS, default=1, metavar="N",
+        help="number of CPU threads; results are bitwise identical only for the same number",
+    )  # fmt: skip
 
 
 def _device(args: argparse.Namespace) -> ExitStack:

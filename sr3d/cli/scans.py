@@ -1,4 +1,4 @@
-"""What is told of scans on the command line: options that `detect` and `prepare folder` share."""
+"""Options that describe scans, shared by `detect` and `prepare folder`."""
 
 from __future__ import annotations
 
@@ -12,34 +12,35 @@ if TYPE_CHECKING:
 
 
 def add_scan_options(verb: argparse.ArgumentParser) -> None:
-    scan = verb.add_argument_group("what is told of the scans, instead of found")
-    scan.add_argument("--up", metavar="AXIS", help="x, y, z, -x, -y, -z or a direction X,Y,Z")
-    scan.add_argument("--unit", metavar="UNIT", help="m, cm, mm, ft or in")
+    scan = verb.add_argument_group("properties of the scans (found from the files by default)")
     scan.add_argument(
-        "--colors", metavar="RANGE", help="0-1, 0-255, 0-65535, or none to leave them out"
+        "--up", metavar="AXIS", help="up axis: x, y, z, -x, -y, -z or a direction X,Y,Z"
     )
+    scan.add_argument("--unit", metavar="UNIT", help="length unit: m, cm, mm, ft or in")
+    scan.add_argument(
+        "--colors", metavar="RANGE",
+        help="range of the colours: 0-1, 0-255 or 0-65535; none ignores the colours",
+    )  # fmt: skip
     scan.add_argument(
         "--columns", metavar="COLUMNS",
-        help="of .bin, .npy and text files, a letter a column, such as xyz_rgb (_ is left out); or "
-        "how many values a point of a .bin file has",
+        help="columns of .bin, .npy and text files, one letter each, such as xyz_rgb (_ skips a "
+        "column); or the number of values per point in a .bin file",
     )  # fmt: skip
-    scan.add_argument("--dtype", metavar="TYPE", help="of .bin files, float32 or float64")
+    scan.add_argument(
+        "--dtype", metavar="TYPE", help="number type of .bin files: float32 or float64"
+    )
     scan.add_argument(
         "--intrinsics", nargs=4, type=real(-1e6, 1e6), metavar=("FX", "FY", "CX", "CY"),
-        help="of depth images, in pixels",
+        help="camera intrinsics of depth images, in pixels",
     )  # fmt: skip
     scan.add_argument(
-        "--depth-scale",
-        type=real(0, 1e9, above=True),
-        metavar="N",
-        help="a depth image's values of a metre (1000)",
-    )
+        "--depth-scale", type=real(0, 1e9, above=True), metavar="N",
+        help="depth values per metre in depth images (default: 1000)",
+    )  # fmt: skip
     scan.add_argument(
-        "--density",
-        type=real(0, 1e6, above=True),
-        metavar="N",
-        help="points a square metre of a mesh (500)",
-    )
+        "--density", type=real(0, 1e6, above=True), metavar="N",
+        help="points sampled per square metre of a mesh (default: 500)",
+    )  # fmt: skip
     if isinstance(verb, VerbParser):
         verb.signed = ("--up",)
 

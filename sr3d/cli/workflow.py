@@ -9,9 +9,15 @@ from sr3d.cli.arguments import Verbs
 
 
 def add_workflow(verbs: Verbs, common: argparse.ArgumentParser) -> None:
-    about = "Copy the Snakemake workflow and its configuration into a folder, to run it there."
-    verb = verbs.add_parser("workflow", parents=[common], help=about, description=about)
-    verb.add_argument("folder", type=Path, metavar="DIR", help="a new or an empty folder")
+    about = "Copy the Snakemake workflow and its configuration into a folder."
+    verb = verbs.add_parser(
+        "workflow",
+        parents=[common],
+        help=about,
+        description=f"{about} Run `snakemake` there.",
+        examples=("sr3d workflow my-benchmark",),
+    )
+    verb.add_argument("folder", type=Path, metavar="DIR", help="new or empty folder")
     verb.set_defaults(verb=_workflow)
 
 

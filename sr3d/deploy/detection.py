@@ -13,7 +13,7 @@ import torch
 
 from sr3d.data.scans import Scan
 from sr3d.detectors.outputs import Detections
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.geometry.boxes import Boxes
 from sr3d.geometry.duplicates import without_duplicates
 
@@ -101,7 +101,7 @@ def detect_files(
             try:
                 found = detect_in_scan(model, scan, score_thr, duplicates)
             except InputError as error:  # of the scan's points or the model, which know no file
-                raise InputError(f"{path}: {error}") from None
+                raise error.inside(path) from None
             each(Found(str(path), name, scan, found, classes))
         except InputError as error:
             if len(scans) == 1:
@@ -110,7 +110,9 @@ def detect_files(
             failed.append(str(path))
     if failed:
         raise InputError(
-            f"{len(failed)} of {len(scans)} scans failed, as told above: {', '.join(failed)}"
+            f"{len(failed)} of {len(scans)} scans failed: {', '.join(failed)}",
+            kind=Kind.UNREADABLE,
+            remedy="The messages above say why.",
         )
 
 

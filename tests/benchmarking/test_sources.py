@@ -125,7 +125,7 @@ def bad_file(folder: Path, name: str, content: np.ndarray | str | None) -> Path:
     ("name", "content", "message"),
     [
         ("none.npy", None, "none.npy: no such file"),
-        ("scan.doc", "1 2 3", "'.doc' is no kind of scan"),
+        ("scan.doc", "1 2 3", "'.doc' is no format of a scan"),
         ("scan.xyz", "1 2 3", "scan.xyz: has 1 points"),
         ("scan.npy", "not an array", "scan.npy: not a readable NPY file"),
         ("scan.npz", "not an archive", "scan.npz: not a readable NPZ file"),

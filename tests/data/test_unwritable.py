@@ -94,7 +94,7 @@ def test_a_folder_that_may_not_be_written(raw: Path, tmp_path: Path, dataset: st
     else:
         locked.chmod(0o555)
         done = run(words)
-    one_sentence(done, "name a folder that you may write")
+    one_sentence(done, "ame a folder that you may write")
     assert list(locked.iterdir()) == []
 
 
@@ -102,5 +102,5 @@ def test_a_folder_that_may_not_be_written(raw: Path, tmp_path: Path, dataset: st
 def test_a_file_in_the_place_of_a_folder(raw: Path, tmp_path: Path, dataset: str) -> None:
     (tmp_path / "file").write_text("in the way")
     done = run(command(dataset, raw, tmp_path / "file" / "out"))
-    one_sentence(done, "name a folder that you may write")
+    one_sentence(done, "ame a folder that you may write")
     assert (tmp_path / "file").read_text() == "in the way"

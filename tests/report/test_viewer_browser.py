@@ -16,6 +16,7 @@ from tests.report.viewer_pages import (
     corners,
     pixels,
     place,
+    room,
     settled,
     state,
 )
@@ -31,6 +32,19 @@ def test_the_page_opens_with_everything_drawn(open_page, address):
     assert page.title() == "A room"
     view = pixels(page)[:, :680]
     assert len(np.unique(view.reshape(-1, 3), axis=0)) > 50
+
+
+def test_the_page_opens_at_the_whole_scene(open_page, tmp_path):
+    """Every corner of every box is in sight, even of a box outside the points."""
+    far = np.array([[6.5, 2, 0.5, 1, 1, 1, 0.3], [2, 2, 1.9, 1, 1, 0.4, 0]], np.float32)
+    layers = [BoxLayer("found", far, [0, 1], (0.9, 0.8), CLASSES)]
+    page = open_page(room(tmp_path / "far.html", layers=layers))
+    settled(page)
+    size = page.evaluate("(({ width, height }) => [width, height])(canvas.getBoundingClientRect())")
+    ends = [place(page, end) for box in far for end in corners(box)]
+    ends += [place(page, end) for end in ([0, 0, 0], [4, 0, 0], [0, 4, 0], [4, 4, 0])]
+    assert (np.array(ends) > 0).all()
+    assert (np.array(ends) < size).all()
 
 
 @pytest.mark.parametrize("view", VIEWS)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from sr3d.data.scans.content import bounds
 from sr3d.errors import InputError
-from sr3d.geometry.boxes import Boxes
+
+if TYPE_CHECKING:
+    from sr3d.geometry.boxes import Boxes
 
 Array = npt.NDArray[Any]
 

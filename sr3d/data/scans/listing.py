@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from sr3d.data.scans.companions import role
 from sr3d.data.scans.signatures import UNREAD
 from sr3d.data.scans.text import TEXT_KINDS, is_text_scan
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 KINDS = (
     ".ply", ".pcd", ".npy", ".npz", ".bin", ".obj", ".gltf", ".glb", ".las", ".laz", ".png",
@@ -47,12 +47,19 @@ def find_scans(places: Sequence[Path], without: Path | None = None) -> list[tupl
         elif place.is_file():
             named = [(place, Path(place.name))]
         else:
-            raise InputError(f"{place}: no such file; pass a scan, or a folder of scans")
+            raise InputError(
+                "no such file",
+                file=place,
+                kind=Kind.MISSING,
+                remedy="Pass a scan, or a folder of scans.",
+            )
         for path, name in named:
             if found.setdefault(name, path).resolve() != path.resolve():
                 raise InputError(
-                    f"{path}: has the name of {found[name]}, so their results would too; "
-                    "give them one at a time, each with its own --out"
+                    f"has the same name as {found[name]}, so one result would replace the other",
+                    file=path,
+                    kind=Kind.CONFLICT,
+                    remedy="Pass the scans one at a time, each with its own --out.",
                 )
     return [(path, name) for name, path in found.items()]
 
@@ -69,7 +76,8 @@ def _inside(place: Path, without: Path | None) -> list[Path]:
             scans.append(path)
     said = f"{len(others)} files are no scans: {', '.join(others[:3])}" + ", …" * (len(others) > 3)
     if not scans:
-        raise InputError(f"{place}: has no scan in it{_remedy(place)}{f'; {said}' * bool(others)}")
+        problem = f"has no scan in it{f' ({said})' * bool(others)}"
+        raise InputError(problem, file=place, kind=Kind.EMPTY, remedy=_remedy(place))
     if others:
         _log.info("%s: %s", place, said)
     return scans
@@ -107,9 +115,9 @@ def _remedy(place: Path) -> str:
         path.suffix.lower() for path in _files(place, None) if path.suffix.lower() in UNREAD
     )
     if not kinds:
-        return f"; pass files {', '.join(KINDS)}"
+        return f"Pass files {', '.join(KINDS)}."
     kind, count = kinds.most_common(1)[0]
-    return f", but {count} '{kind}' files, which are not read: {UNREAD[kind]}"
+    return f"It has {count} '{kind}' files, which are not read: {UNREAD[kind]}."
 
 
 def is_depth_image(path: Path) -> bool:

@@ -16,7 +16,7 @@ from sr3d.data.scans.listing import KINDS
 from sr3d.data.scans.sampling import all_points, some_points
 from sr3d.data.scans.sanity import check_count, check_extent, check_grid, measured
 from sr3d.data.scans.signatures import UNREAD, check_signature
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 GREY = 0.5
 DENSITY = 500.0  # about that of ScanNet's meshes, whose vertices detectors are trained on
@@ -119,13 +119,31 @@ def read_scan(path: Path, told: Reading = Reading()) -> Scan:  # frozen
     return Scan(frame.upright(cloud.points), colors, frame, tuple(facts))
 
 
-def _content(path: Path, told: Reading) -> Content:
+def check_kind(path: Path) -> None:
+    """Refuse a file that is no scan by its suffix or its first bytes.
+
+    Raises:
+        InputError: says which format it has, and how to get a scan from it.
+    """
     kind = path.suffix.lower()
     if kind in UNREAD:
-        raise InputError(f"{path}: '{kind}' files are not read; {UNREAD[kind]}")
+        remedy = f"{UNREAD[kind][:1].upper()}{UNREAD[kind][1:]}."
+        raise InputError(
+            f"'{kind}' files are not read", file=path, kind=Kind.UNREADABLE, remedy=remedy
+        )
     if kind not in KINDS:
-        raise InputError(f"{path}: '{kind}' is no kind of scan; pass {', '.join(KINDS)}")
+        raise InputError(
+            f"'{kind}' is no format of a scan",
+            file=path,
+            kind=Kind.UNREADABLE,
+            remedy=f"Pass {', '.join(KINDS)}.",
+        )
     check_signature(path)
+
+
+def _content(path: Path, told: Reading) -> Content:
+    check_kind(path)
+    kind = path.suffix.lower()
     try:
         match kind:
             case ".ply":

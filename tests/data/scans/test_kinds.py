@@ -195,7 +195,7 @@ def test_bad_content_is_told(tmp_path: Path) -> None:
     np.savez(tmp_path / "b.npz", points=points, colors=colors[:5])
     with pytest.raises(InputError, match="do not fit"):
         read_scan(tmp_path / "b.npz")
-    with pytest.raises(InputError, match="no kind of scan"):
+    with pytest.raises(InputError, match="no format of a scan"):
         read_scan(Path(__file__))
     with pytest.raises(InputError, match="no such file"):
         read_scan(tmp_path / "none.ply")

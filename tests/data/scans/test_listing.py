@@ -43,5 +43,5 @@ def test_absent_empty_and_clashing_places_are_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="empty: has no scan in it"):
         find_scans([tmp_path / "empty"])
     touch(tmp_path / "a" / "x.ply", tmp_path / "b" / "x.ply")
-    with pytest.raises(InputError, match=r"b/x\.ply: has the name of .*a/x\.ply"):
+    with pytest.raises(InputError, match=r"b/x\.ply: has the same name as .*a/x\.ply"):
         find_scans([tmp_path / "a", tmp_path / "b"])

@@ -15,13 +15,15 @@ const add = (a, b, factor = 1) => a.map((x, i) => x + factor * b[i]);
 const mix = (a, b) => a.map((x, i) => (x + b[i]) / 2);
 
 class Camera {
-  // low, high: corners of what matters; sample: places in it; reach: half the diagonal of all.
-  constructor(low, high, sample, reach) {
+  // low, high: corners of the room; sample: points; boxes: corners of boxes, which may lie outside;
+  // reach: half the diagonal of the scene.
+  constructor(low, high, sample, boxes, reach) {
     Object.assign(this, { low, high, reach, width: 1, height: 1, inset: 0 });
     const corners = [0, 1, 2, 3, 4, 5, 6, 7].map((i) =>
       [0, 1, 2].map((axis) => (i >> axis & 1 ? high : low)[axis]));
     const inside = sample.filter((p) => p.every((x, axis) => x >= low[axis] && x <= high[axis]));
-    this.all = inside.length ? inside : corners;
+    this.all = [...(inside.length ? inside : corners), ...boxes];
+    this.boxes = boxes;
     this.view("free");
   }
 
@@ -34,7 +36,8 @@ class Camera {
   view(name) {
     Object.assign(this, VIEWS[name], { name });
     const ceiling = this.high[2] - CEILING * (this.high[2] - this.low[2]); // as a rule it is left out
-    this.fit(this.flat ? this.all : this.all.map(([x, y, z]) => [x, y, Math.min(z, ceiling)]));
+    const below = this.all.map(([x, y, z]) => [x, y, Math.min(z, ceiling)]);
+    this.fit(this.flat ? this.all : [...below, ...this.boxes]);
   }
 
   // Fills the view with these places, whichever way it looks.

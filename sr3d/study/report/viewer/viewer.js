@@ -13,7 +13,6 @@ class Viewer {
     const [low, high] = cloud.frame.map((corner) => add(corner, cloud.low, -1));
     const spread = add(high, low, -1);
     const reach = Math.hypot(...cloud.extent, ...spread) / 2;
-    this.camera = new Camera(low, high, beginning(packed, cloud), reach);
     this.boxes = scene.layers.flatMap((layer, i) =>
       layer.boxes.map((box, index) => ({
         box, index, layer: i, label: layer.labels[index],
@@ -21,6 +20,8 @@ class Viewer {
         local: [...add(box.slice(0, 3), cloud.low, -1), ...box.slice(3)],
         color: rgb(scene.classes[layer.labels[index]].color),
       })));
+    const sample = beginning(packed, cloud);
+    this.camera = new Camera(low, high, sample, this.boxes.flatMap(({ local }) => ends(local)), reach);
     this.state = {
       score: scene.score, layers: scene.layers.map(() => true), classes: scene.classes.map(() => true),
     };
@@ -292,6 +293,15 @@ function unpacked(text) {
 }
 
 // The first points, in metres: an even sample of all.
+// Corners of a box: x, y, z, its size, its yaw.
+function ends([x, y, z, dx, dy, dz, yaw]) {
+  const [cos, sin] = [Math.cos(yaw), Math.sin(yaw)];
+  return [0, 1, 2, 3, 4, 5, 6, 7].map((i) => {
+    const [u, v, w] = [dx, dy, dz].map((size, axis) => ((i >> axis & 1) - 0.5) * size);
+    return [x + cos * u - sin * v, y + sin * u + cos * v, z + w];
+  });
+}
+
 function beginning(packed, { count, extent }) {
   const steps = new Uint16Array(packed.buffer, 0, 4 * Math.min(count, 3000));
   return Array.from({ length: steps.length / 4 }, (_, i) =>
