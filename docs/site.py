@@ -1,7 +1,7 @@
 """A hook of mkdocs: links that lead out of docs/ become links to the repository's files.
 
-Pages are read on a code host too, where `../README.md` or `../workflow/tables.yaml` is a file beside
-the page. In the built site those files are not there, so the path is shown as code instead.
+Pages are read on a code host too, where `../README.md` is a file beside the page. The built site
+has no such file, so it shows the path as code instead.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sr3d.cli import _parser, main
+from sr3d.cli import build_parser, main
 from sr3d.cli.arguments import VerbParser
 from sr3d.cli.completion import SHELLS
 
@@ -26,7 +26,7 @@ def verbs(parser: argparse.ArgumentParser) -> Iterator[tuple[VerbParser, str]]:
                 yield from verbs(verb)
 
 
-VERBS = [pytest.param(verb, about, id=verb.prog) for verb, about in verbs(_parser())]
+VERBS = [pytest.param(verb, about, id=verb.prog) for verb, about in verbs(build_parser())]
 
 
 @pytest.mark.parametrize(("verb", "about"), VERBS)
@@ -40,7 +40,7 @@ def test_a_verb_has_a_summary_of_one_line_and_explains_every_option(
             continue
         name = action.option_strings or action.dest
         assert len(action.help or "") > 8, name
-        shown = verb.formatter_class(verb.prog)._get_help_string(action)
+        shown = str(verb._get_formatter()._get_help_string(action))  # type: ignore[attr-defined]
         assert shown.endswith("(required)") == (action.required and action.nargs != "*"), name
         number = action.type is not None and isinstance(action.default, int | float)
         assert not number or "default:" in shown, name
@@ -56,7 +56,7 @@ def test_the_examples_of_a_verb_parse(verb: VerbParser, about: str) -> None:
         program, *words = shlex.split(example)
         assert program == "sr3d"
         assert example.startswith(f"{verb.prog} ") or example == verb.prog
-        assert callable(_parser(words).parse_args(words).verb)
+        assert callable(build_parser(words).parse_args(words).verb)
 
 
 @pytest.mark.parametrize("shell", SHELLS)

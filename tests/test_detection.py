@@ -185,9 +185,9 @@ def test_compiled_gives_the_same_boxes(thin_cli: TR3D, tmp_path: Path) -> None:
     ],
 )
 def test_a_scan_is_no_precision(words: list[str], precision: str | None) -> None:
-    from sr3d.cli import _parser
+    from sr3d.cli import build_parser
 
-    args = _parser().parse_args(["detect", *words])
+    args = build_parser().parse_args(["detect", *words])
     assert (args.compile, args.scans) == (precision, [Path("a.ply")])
 
 
@@ -213,9 +213,9 @@ def test_up_may_begin_with_a_minus(up: str, tmp_path: Path) -> None:
 
 def arguments(tmp_path: Path, *more: str) -> Any:
     """What the command would hand to `choose_model`."""
-    from sr3d.cli import _parser
+    from sr3d.cli import build_parser
 
-    return _parser().parse_args(["detect", str(tmp_path / "a.ply"), *more])
+    return build_parser().parse_args(["detect", str(tmp_path / "a.ply"), *more])
 
 
 def test_a_training_and_its_weights_tell_everything(tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def test_floor_zero_hands_the_model_the_scan_as_it_lies(
 ) -> None:
     """A scan far from the floor stays there: neither the command nor the model moves it."""
     points, colors = room()
-    lifted = points + np.float32([0, 0, -0.64])
+    lifted = points + np.array([0, 0, -0.64], np.float32)
     write_any(tmp_path / "a.npz", lifted, colors)
     words = [str(tmp_path / "a.npz"), "--up", "z", "--unit", "m", "--walls", "0", "--floor", "0"]
     assert main(["detect", *words, "--out", str(tmp_path), "--keep-duplicates"]) == 0
