@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import sr3d
 from sr3d.runs.files import code_digest
 from sr3d.runs.machine import _COMPUTING, code_version
@@ -79,3 +81,9 @@ def test_the_digest_follows_a_file_of_the_list_and_no_other(tmp_path: Path) -> N
         (tmp_path / place).write_bytes((tmp_path / place).read_bytes() + b"\nx = 1\n")
         assert code_digest(tmp_path, _COMPUTING) != same
         same = code_digest(tmp_path, _COMPUTING)
+
+
+def test_a_part_that_is_missing_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("x = 1")
+    with pytest.raises(FileNotFoundError):
+        code_digest(tmp_path, ("a.py", "b.py"))

@@ -258,8 +258,14 @@ def sha256(path: str | Path) -> str:
 
 
 def code_digest(folder: Path, parts: Sequence[str] = (".",)) -> str:
-    """Short digest of all Python files below a folder, or of some of its files and folders."""
+    """Short digest of all Python files below a folder, or of some of its files and folders.
+
+    Raises:
+        FileNotFoundError: a part does not exist, so the digest would not cover it.
+    """
     places = [folder / part for part in parts]
+    if missing := [str(place) for place in places if not place.exists()]:
+        raise FileNotFoundError(f"no such part of the code: {', '.join(missing)}")
     files = sorted(f for p in places for f in ([p] if p.is_file() else p.rglob("*.py")))
     return digest({str(p.relative_to(folder)): p.read_text("utf-8") for p in files})
 
