@@ -190,7 +190,7 @@ def _chosen(
 
 
 def _add_device(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where to run (cpu)")
+    verb.add_argument("--device", default="cpu", metavar="NAME", help="cpu or cuda (cpu)")
     verb.add_argument(
         "--threads",
         type=THREADS,

@@ -35,10 +35,21 @@ def check_device(device: str) -> None:
     Raises:
         InputError: in either case.
     """
+    refuse_apple_gpu(device)
     if device not in DEVICES:
         raise InputError(f"--device {device}: unknown{did_you_mean(device, DEVICES)}")
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: PyTorch sees no GPU; `sr3d doctor` tells why")
+
+
+def refuse_apple_gpu(device: object) -> None:
+    """Refuse PyTorch's device `mps`.
+
+    Raises:
+        InputError: it is `mps`.
+    """
+    if str(device).partition(":")[0] == "mps":
+        raise InputError("device mps: sr3d does not run on Apple GPUs; use device cpu")
 
 
 @contextmanager
