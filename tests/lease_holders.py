@@ -13,7 +13,7 @@ _HOLDER = textwrap.dedent(
     """
     import os, sys
     from pathlib import Path
-    from sr3d import gpu_lease
+    from sr3d.runs import gpu_lease
     gpu_lease.POLL_SECONDS = 0.05
     folder = Path(sys.argv[1])
     with gpu_lease.lease_gpu("cuda", folder) as gpu:
