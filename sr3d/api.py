@@ -18,7 +18,7 @@ from sr3d.detectors import Detections, Detector, build_detector
 from sr3d.detectors.infer_config import load_model, recognise
 from sr3d.detectors.weights import Checkpoint, read_checkpoint
 from sr3d.errors import InputError
-from sr3d.model_names import MODELS, PRETRAINED, PRETRAINED_MODELS
+from sr3d.model_names import MODELS, PRETRAINED, PRETRAINED_MODELS, refuse_apple_gpu
 from sr3d.runs.record import MODEL_FILE, RUN_FILE, read_run, run_file
 
 __all__ = [
@@ -52,8 +52,9 @@ def load(
     nothing.
 
     Raises:
-        InputError: unknown name or data set, no weights, or weights that do not fit.
+        InputError: unknown name or data set, no weights, weights that do not fit, or device `mps`.
     """
+    refuse_apple_gpu(device)
     source = find_source(name, dataset, checkpoint)
     if source.checkpoint is None and not untrained:
         raise InputError(

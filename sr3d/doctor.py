@@ -5,6 +5,7 @@ It is for machines on which something is broken, so a check that fails is a find
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
@@ -27,6 +28,13 @@ _OPTIONAL = {
     "pandas": "tables: pip install 'sr3d[pipeline]'",
     "MinkowskiEngine": "model.engine=minkowski: envs/openmmlab.sh builds it",
 }
+# docs/deploy.md says the same.
+SUPPORT = {
+    "Linux": "tested",
+    "Darwin": "not tested: everything is expected to work on the CPU; Apple GPUs are not used",
+    "Windows": "not tested: detection and own data are expected to work; GPUs are not leased; "
+    "run the workflow under WSL",
+}
 _VARIABLES = ("CUDA_VISIBLE_DEVICES", VARIABLE, "CC", "TRITON_CACHE_DIR", "TRITON_INTERPRET")
 _NO_GPU = "not checked: PyTorch sees no GPU"
 _ON_A_GPU = ("engine on a GPU", "gpu works", "triton equals torch")
@@ -36,6 +44,7 @@ def examine(environment: Mapping[str, str]) -> dict[str, Any]:
     """Name of each finding to its value; the values are plain. Never raises."""
     facts = _attempt(machine_facts)
     found: dict[str, Any] = dict(facts) if isinstance(facts, dict) else {"machine": facts}
+    found["support"] = SUPPORT.get(platform.system(), "unknown: sr3d is tested on Linux only")
     found |= {f"{name} is": version for name, version in versions().items()}
     found["code"] = code_version()["commit"] or "installed package"
     for name, purpose in _OPTIONAL.items():

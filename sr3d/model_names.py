@@ -1,6 +1,10 @@
 """The names that stand for a model, without the models: this module does not import torch."""
 
+from __future__ import annotations
+
 from pathlib import Path
+
+from sr3d.errors import InputError
 
 # The network of each name; SR3D is TR3D's, trained differently.
 MODELS = {"sr3d": "tr3d", "tr3d": "tr3d", "fcaf3d": "fcaf3d"}
@@ -10,3 +14,15 @@ PRETRAINED = Path(__file__).parent / "pretrained"
 PRETRAINED_MODELS = ("sr3d_rooms",)
 
 DEVICES = ("cpu", "cuda")
+
+
+def refuse_apple_gpu(device: object) -> None:
+    """Refuse PyTorch's device `mps`.
+
+    Raises:
+        InputError: it is `mps`.
+    """
+    if str(device).partition(":")[0] == "mps":
+        raise InputError(
+            "device mps: sr3d does not run on Apple GPUs; use device cpu", field="device"
+        )

@@ -6,15 +6,15 @@ off in favour of this one. So after any end, the same command resumes.
 
 from __future__ import annotations
 
-import fcntl
 from pathlib import Path
 from typing import IO
 
+from filelock import lock_descriptor
 from snakemake.exceptions import WorkflowError
 
-from sr3d.runs.files import this_process
+from sr3d.runs.files import read_holder, write_holder
 
-_held: list[IO[str]] = []  # open until this process ends
+_held: list[IO[bytes]] = []  # open until this process ends
 
 
 def hold(folder: str | Path) -> None:
@@ -25,16 +25,11 @@ def hold(folder: str | Path) -> None:
     """
     path = Path(folder) / ".lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
+    file = path.open("ab+", buffering=0)
+    if not lock_descriptor(file.fileno(), blocking=False):
         raise WorkflowError(
-            f"{folder}: another run is writing here ({file.read() or 'process unknown'}). Wait for "
+            f"{folder}: another run is writing here ({read_holder(file)}). Wait for "
             "its end, stop that process, or choose another folder: --config results=FOLDER"
-        ) from None
-    file.truncate(0)
-    file.write(this_process())
-    file.flush()
+        )
+    write_holder(file)
     _held.append(file)

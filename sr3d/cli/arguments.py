@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sr3d.errors import InputError, Kind
-from sr3d.model_names import DEVICES
+from sr3d.model_names import DEVICES, refuse_apple_gpu
 from sr3d.ranges import Range
 
 Verbs = argparse._SubParsersAction  # argparse has no public name for it
@@ -122,7 +122,17 @@ THREADS, WORKERS, COUNT = whole(1, 1024), whole(0, 1024), whole(1, 1_000_000)
 
 
 def add_device(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--device", default="cpu", choices=DEVICES, help="device to compute on")
+    verb.add_argument(
+        "--device", type=_device, default="cpu", choices=DEVICES, help="device to compute on"
+    )
+
+
+def _device(text: str) -> str:
+    try:
+        refuse_apple_gpu(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(error.problem) from None
+    return text
 
 
 def add_setting(verb: argparse.ArgumentParser, about: str) -> None:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import codecs
 import errno
-import fcntl
 import hashlib
 import json
 import logging
 import os
 import re
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from filelock import lock_descriptor
 
 from sr3d.errors import DamagedFile, InputError
 
@@ -44,6 +46,7 @@ _REMEDIES = {
     errno.EEXIST: _ELSEWHERE,
     errno.EISDIR: _ELSEWHERE,
 }
+_LOCKS_TEMPORARY_FILES = sys.platform != "win32"
 _TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp(\.[^.]*)?")
 
 
@@ -68,7 +71,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
     The temporary name keeps the suffix, because numpy and others append one that is missing.
     The process locks the temporary file. So the first write of another process into the folder
-    can tell the files of killed processes, which it removes, from those of living ones.
+    can tell the files of killed processes, which it removes, from those of living ones. Windows
+    neither writes nor renames a file that is locked. There, nothing is locked or removed.
 
     Write with `file.write`. Native writers (safetensors, torch, Pillow, `ndarray.tofile`) hide a
     full disk behind errors of their own: let them write to memory, and see `write_bytes`.
@@ -79,8 +83,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned_once(path.parent.resolve())
-        handle, name = _locked_temporary(path)
+        if _LOCKS_TEMPORARY_FILES:
+            _remove_abandoned_once(path.parent.resolve())
+        handle, name = _temporary_file(path)
         temporary = Path(name)
         try:
             yield temporary
@@ -88,17 +93,21 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-            os.close(handle)
+            if handle is not None:
+                os.close(handle)
 
 
-def _locked_temporary(path: Path) -> tuple[int, str]:
-    """An open temporary file beside `path`, locked, and its name."""
+def _temporary_file(path: Path) -> tuple[int | None, str]:
+    """The handle that locks a new temporary file beside `path` (None on Windows), and its name."""
     while True:
         handle, name = tempfile.mkstemp(
             prefix=f".{path.stem[:100]}.", suffix=f".tmp{path.suffix}", dir=path.parent
         )
+        if not _LOCKS_TEMPORARY_FILES:
+            os.close(handle)
+            return None, name
         with suppress(OSError):  # a file system without locks
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_descriptor(handle, blocking=False)
         if os.fstat(handle).st_nlink:  # else removed by another process before it was locked
             return handle, name
         os.close(handle)
@@ -115,9 +124,9 @@ def remove_abandoned(folder: Path) -> None:
     with os.scandir(folder) as entries:
         found = [entry.path for entry in entries if _TEMPORARY.fullmatch(entry.name)]
     for name in found:
-        with suppress(OSError), open(name, "rb") as file:  # locked, removed, or without locks
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.unlink(name)
+        with suppress(OSError), open(name, "rb") as file:  # removed, or without locks
+            if lock_descriptor(file.fileno(), blocking=False):
+                os.unlink(name)
 
 
 def _umask() -> int:
@@ -142,22 +151,33 @@ def exclusive(path: str | Path, wait: bool = False) -> Iterator[None]:
         # Unbuffered: what a full disk refuses must not be written once more when the file closes.
         lock = open(path.parent / f".{path.name}.lock", "ab+", buffering=0)  # noqa: SIM115
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            holder = lock.read().decode("utf-8", "replace").strip() or "process unknown"
+        if not lock_descriptor(lock.fileno(), blocking=False):
+            holder = read_holder(lock)
             if not wait:
                 raise InputError(
                     f"{path}: another sr3d is writing it ({holder}); wait for its end, or stop "
                     "that process"
                 ) from None
             _log.warning("%s: %s is writing it; waiting for its end", path, holder)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        with suppress(OSError):  # a full disk; the name is for messages alone
-            lock.truncate(0)
-            lock.write(this_process().encode())
+            lock_descriptor(lock.fileno())
+        write_holder(lock)
         yield
+
+
+def write_holder(lock: IO[bytes]) -> None:
+    """Write the name of this process into a lock file that it holds, for `read_holder`.
+
+    lock: unbuffered. Its first byte stays empty, because Windows locks it against readers.
+    """
+    with suppress(OSError):  # a full disk; the name is for messages alone
+        lock.truncate(0)
+        lock.write(b"\n" + this_process().encode())
+
+
+def read_holder(lock: IO[bytes]) -> str:
+    """The name of the process that holds a lock file, as far as it is known."""
+    lock.seek(1)
+    return lock.read().decode("utf-8", "replace").strip() or "process unknown"
 
 
 def write_bytes(path: str | Path, *parts: bytes | memoryview) -> None:

@@ -20,7 +20,7 @@ from sr3d.data.datasets import Dataset
 from sr3d.data.own.levels import coarse_classes
 from sr3d.data.prepared import PreparedDataset
 from sr3d.errors import DamagedFile, InputError, OtherRun
-from sr3d.model_names import DEVICES
+from sr3d.model_names import DEVICES, refuse_apple_gpu
 from sr3d.runs.files import sha256
 from sr3d.runs.machine import code_version, machine_facts, peak_memory_mb, versions
 from sr3d.runs.record import RUN_FILE, RunRecord, read_run, verify_run, write_run
@@ -35,6 +35,7 @@ def check_device(device: str) -> None:
     Raises:
         InputError: in either case.
     """
+    refuse_apple_gpu(device)
     if device not in DEVICES:
         raise InputError(f"--device {device}: unknown{did_you_mean(device, DEVICES)}")
     if device == "cuda" and not torch.cuda.is_available():

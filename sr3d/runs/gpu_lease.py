@@ -7,11 +7,13 @@ overtake it for ever; one job at a time may do so, or two could wait for each ot
 
 Jobs that a batch system started see only the GPUs that they were given, and so lease them at once.
 This module must run before torch is imported, and so does not import it.
+
+Processes share the lock of a GPU. `filelock` has no such lock, and Windows has no `fcntl`. So GPUs
+are not leased on Windows: each process sees all of them.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import subprocess
@@ -21,7 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from sr3d.errors import InputError
 
@@ -29,6 +31,7 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 POLL_SECONDS = 0.5
 
 T = TypeVar("T")
+Kind = Literal["exclusive", "shared"]
 
 
 @contextmanager
@@ -36,13 +39,16 @@ def lease_gpu(device: str = "cuda", folder: Path | None = None) -> Iterator[str 
     """Wait for a GPU that no other lease holds, and make it the only one that CUDA shows.
 
     Yields its name in CUDA_VISIBLE_DEVICES (an index, or an identifier where the variable holds
-    those); None, and nothing is done, where `device` is not "cuda" or there is no GPU. folder: of
-    the lock files. Under torchrun all processes of the machine must call this.
+    those). Yields None and does nothing if `device` is not "cuda", without a GPU, and on Windows.
+    folder: of the lock files. Under torchrun all processes of the machine must call this.
 
     Raises:
         InputError: torchrun started more processes than there are GPUs.
     """
     gpus = visible_gpus() if device == "cuda" else []
+    if gpus and sys.platform == "win32":
+        print("GPUs are not leased on Windows: start one job at a time", file=sys.stderr)
+        gpus = []
     if not gpus:
         yield None
         return
@@ -93,7 +99,7 @@ def _lease(gpus: list[str], folder: Path, held: ExitStack) -> str:
     if count > len(gpus):
         raise InputError(f"{count} processes, but {len(gpus)} GPUs; lower --nproc-per-node")
     if count == 1:
-        return _take_one(gpus, folder, held, fcntl.LOCK_EX)
+        return _take_one(gpus, folder, held, "exclusive")
     job = folder / f"job-{os.environ.get('MASTER_PORT', '')}"  # no two that run have one port
     if rank == 0:
         taken = _take_several(count, gpus, folder, held)
@@ -101,7 +107,7 @@ def _lease(gpus: list[str], folder: Path, held: ExitStack) -> str:
     else:
         taken = _wait_for(lambda: _told(job))
         # Beside the first process's lock: the GPU is free once both have ended.
-        _wait_for(lambda: _lock(_lock_file(taken[rank], folder), held, fcntl.LOCK_SH))
+        _wait_for(lambda: _lock(_lock_file(taken[rank], folder), held, "shared"))
     return taken[rank]
 
 
@@ -110,17 +116,17 @@ def _take_several(count: int, gpus: list[str], folder: Path, held: ExitStack) ->
     taken: list[str] = []
     with ExitStack() as gate:
         _wait_for(
-            lambda: _lock(folder / "several.lock", gate, fcntl.LOCK_EX),
+            lambda: _lock(folder / "several.lock", gate, "exclusive"),
             "another job is taking several GPUs: waiting",
         )
         while len(taken) < count:
             left = [gpu for gpu in gpus if gpu not in taken]
             # Tried for alone, and then shared with the process that is going to use it.
-            taken.append(_take_one(left, folder, held, fcntl.LOCK_EX, fcntl.LOCK_SH))
+            taken.append(_take_one(left, folder, held, "exclusive", "shared"))
     return sorted(taken, key=gpus.index)
 
 
-def _take_one(gpus: list[str], folder: Path, held: ExitStack, *kinds: int) -> str:
+def _take_one(gpus: list[str], folder: Path, held: ExitStack, *kinds: Kind) -> str:
     """The first GPU to be free, locked."""
     return _wait_for(
         lambda: next((g for g in gpus if _lock(_lock_file(g, folder), held, *kinds)), None),
@@ -132,12 +138,15 @@ def _lock_file(gpu: str, folder: Path) -> Path:
     return folder / f"{gpu.replace('/', '_')}.lock"
 
 
-def _lock(path: Path, held: ExitStack, *kinds: int) -> bool:
+def _lock(path: Path, held: ExitStack, *kinds: Kind) -> bool:
     """Whether it could be locked, in each way after the other, until `held` is closed."""
+    import fcntl  # Windows lacks it, and leases nothing
+
+    flags = {"exclusive": fcntl.LOCK_EX, "shared": fcntl.LOCK_SH}
     lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         for kind in kinds:
-            fcntl.flock(lock, kind | fcntl.LOCK_NB)
+            fcntl.flock(lock, flags[kind] | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
         return False
@@ -148,7 +157,7 @@ def _lock(path: Path, held: ExitStack, *kinds: int) -> bool:
 def _tell(job: Path, gpus: list[str], held: ExitStack) -> None:
     """Leave each process's GPU in a file that is valid while this process keeps it locked."""
     fresh = job.with_suffix(".new")
-    _lock(fresh, held, fcntl.LOCK_EX)
+    _lock(fresh, held, "exclusive")
     fresh.write_text(json.dumps(gpus), encoding="utf-8")
     fresh.replace(job)
     held.callback(job.unlink, missing_ok=True)
@@ -157,7 +166,7 @@ def _tell(job: Path, gpus: list[str], held: ExitStack) -> None:
 def _told(job: Path) -> list[str] | None:
     """What `_tell` left, unless it is of a process that has ended."""
     with ExitStack() as probe:
-        if not job.exists() or _lock(job, probe, fcntl.LOCK_SH):
+        if not job.exists() or _lock(job, probe, "shared"):
             return None
     return json.loads(job.read_text(encoding="utf-8"))
 

@@ -180,3 +180,21 @@ def test_a_finished_run_survives_a_wrong_clock(tmp_path: Path) -> None:
     os.utime(manifest)
     complete(checkout, *ONE)
     assert state(training) == before
+
+
+@pytest.mark.parametrize("profile", [(), ("--workflow-profile", "none")])
+@pytest.mark.parametrize("damage", ["no folder", "another environment", "no script"])
+def test_environment_files_do_not_rerun_what_is_finished(
+    finished: Checkout, tmp_path: Path, damage: str, profile: tuple[str, ...]
+) -> None:
+    """With the profile of this folder and without any."""
+    checkout = finished.copy(tmp_path / "checkout")
+    envs = checkout.folder / "envs"
+    match damage:
+        case "no folder":
+            envs.rename(checkout.folder / "elsewhere")
+        case "another environment":
+            (envs / "gpu.yaml").write_text("dependencies: [python=3.12]\n")
+        case "no script":
+            (envs / "gpu.post-deploy.sh").unlink()
+    assert checkout.planned(*CONFIG, *profile) == {}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import resource
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,11 +11,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from sr3d.runs.machine import peak_resident_mib, process_status_mib
 from sr3d.study.benchmarking.results import Memory
 
 ON_GPU = "most that PyTorch had allocated on the GPU, weights included"
 ON_CPU = "growth of the process's resident memory to its peak, in a fresh process's first passes"
-_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_CLEAR = Path("/proc/self/clear_refs")
 
 
 @contextmanager
@@ -39,13 +38,13 @@ def watched_memory(model: nn.Module, device: torch.device) -> Iterator[list[Memo
     _give_back()
     before = _resident()
     yield found
-    found.append(Memory(_peak() - before, weights, ON_CPU))
+    found.append(Memory(peak_resident_mib() - before, weights, ON_CPU))
 
 
 def _give_back() -> None:
     """Free memory that Python or the C library holds goes to the system, so that it counts anew."""
     gc.collect()
-    with suppress(AttributeError, OSError):  # another C library than GNU's
+    with suppress(AttributeError, OSError, TypeError):  # another C library than GNU's
         ctypes.CDLL(None).malloc_trim(0)
 
 
@@ -57,18 +56,6 @@ def _resident() -> float:
     """
     try:
         _CLEAR.write_text("5")
-        return _status("VmRSS")
+        return process_status_mib("VmRSS")
     except OSError:
-        return _peak()
-
-
-def _peak() -> float:
-    if _STATUS.exists():
-        return _status("VmHWM")  # of this program; getrusage's may be that of who started it
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-
-
-def _status(name: str) -> float:
-    lines = _STATUS.read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) / 2**10
+        return peak_resident_mib()
