@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from sr3d.cli.arguments import VerbParser
 from sr3d.cli.plan import add_plan
 from sr3d.study.planning.budget import Known, Price
 from sr3d.study.planning.experiment import Experiment, read_experiment
@@ -77,6 +78,6 @@ def experiment(folder: Path, *jobs: dict[str, Any], **changes: Any) -> Experimen
 def run(*words: str | Path) -> None:
     """`sr3d plan WORDS`, with errors raised."""
     parser = argparse.ArgumentParser()
-    add_plan(parser.add_subparsers(), argparse.ArgumentParser(add_help=False))
+    add_plan(parser.add_subparsers(parser_class=VerbParser), argparse.ArgumentParser(add_help=False))
     args = parser.parse_args(["plan", *map(str, words)])
     args.verb(args)

@@ -13,6 +13,7 @@ from sr3d.study.report.paper import Cited, read_paper, settings_of_claim
 from sr3d.study.report.verdicts import judge
 from sr3d.study.report.writing import write_report
 from tests.make_runs import SETTINGS, make_tree
+from tests.refusals import refused
 from tests.shared_data import ROOT
 
 TABLES = ROOT / "workflow" / "tables.yaml"
@@ -175,15 +176,8 @@ def test_the_verb_writes_and_prints(results, tmp_path, capsys):
     assert len(printed) == len(list((tmp_path / "out").iterdir()))
 
 
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        ("rooms", "--data rooms: write it as DATASET=DIR"),
-        ("synthetic=", "--data synthetic=: write it as DATASET=DIR"),
-        ("syntetic=rooms", "did you mean 'synthetic'?"),
-    ],
-)
-def test_the_verb_refuses_data_that_it_cannot_read(results, tmp_path, capsys, value, message):
+@pytest.mark.parametrize("value", ["rooms", "synthetic=", "syntetic=rooms"])
+def test_the_verb_refuses_data_that_it_cannot_read(results, tmp_path, value):
     command = f"report --results {results} --tables {TABLES} --out {tmp_path} --data {value}"
-    assert main(command.split()) == 2
-    assert message in capsys.readouterr().err
+    error = refused(command.split())
+    assert error.field == "--data"
