@@ -78,6 +78,7 @@ def experiment(folder: Path, *jobs: dict[str, Any], **changes: Any) -> Experimen
 def run(*words: str | Path) -> None:
     """`sr3d plan WORDS`, with errors raised."""
     parser = argparse.ArgumentParser()
-    add_plan(parser.add_subparsers(parser_class=VerbParser), argparse.ArgumentParser(add_help=False))
+    verbs = parser.add_subparsers(parser_class=VerbParser)
+    add_plan(verbs, argparse.ArgumentParser(add_help=False))
     args = parser.parse_args(["plan", *map(str, words)])
     args.verb(args)

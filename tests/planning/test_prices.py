@@ -248,9 +248,9 @@ def test_json_and_table_have_the_same_numbers(
 
 
 def test_seconds_must_be_positive(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit) as stop:
+    with pytest.raises(InputError) as refused:
         run(write(tmp_path, content()), "--seconds", "0")
-    assert stop.value.code == 2
+    assert refused.value.field == "--seconds"
 
 
 def test_hours_keep_three_digits() -> None:
