@@ -7,12 +7,17 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sr3d.cli.arguments import Verbs, whole
+from sr3d.cli.arguments import Verbs, real, whole
 from sr3d.cli.jobs import add_done, add_wait
 from sr3d.config import DATASETS, did_you_mean
 from sr3d.errors import InputError
 from sr3d.runs.markers import write_marker
+from sr3d.runs.record import DETECTIONS_FILE, RUN_FILE
+
+if TYPE_CHECKING:
+    from sr3d.study.external_boxes import Evaluation
 
 
 def add_evaluate(verbs: Verbs, common: argparse.ArgumentParser) -> None:
@@ -23,7 +28,7 @@ def add_evaluate(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     verb = verbs.add_parser("evaluate", parents=[common], help=about, description=about)
     verb.add_argument(
         "--ground-truth", type=Path, required=True, metavar="FILE",
-        help="npz, pkl, or an info file of mmdet3d",
+        help="npz, pkl, an info file of mmdet3d, or a prepared folder",
     )  # fmt: skip
     verb.add_argument(
         "--detections", type=Path, nargs="+", required=True, metavar="FILE",
@@ -35,9 +40,32 @@ def add_evaluate(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         help="files of another detector, to print the difference",
     )  # fmt: skip
     verb.add_argument(
-        "--dataset", required=True, metavar="NAME", help="names the classes; or a prepared folder"
-    )
+        "--dataset", metavar="NAME",
+        help="names the classes; or a prepared folder (by default that of the ground truth)",
+    )  # fmt: skip
+    verb.add_argument("--split", default="val", help="whose scenes, of a prepared folder (val)")
     verb.add_argument("--json", action="store_true", help="print JSON, percent")
+    row = verb.add_argument_group(
+        "a row of the report",
+        "Write run records, so that `sr3d summarise`, `report` and `track` have the detector as a "
+        "setting. The ground truth must be a prepared folder. docs/external_detector.md shows how.",
+    )
+    row.add_argument("--as", dest="name", metavar="NAME", help="name of the setting")
+    row.add_argument("--label", help="its name in print (by default the name of the setting)")
+    _add_results(row)
+    row.add_argument(
+        "--tests", type=whole(1, 999), default=1, metavar="N",
+        help="evaluation runs, so files, of each training run (1)",
+    )  # fmt: skip
+    row.add_argument(
+        "--latency-ms", type=real(0, 1e9), metavar="MS", help="per scene, as you measured it"
+    )
+    row.add_argument(
+        "--allow-missing", action="store_true",
+        help="count the objects of scenes that a file does not name as missed, instead of refusing",
+    )  # fmt: skip
+    add_wait(row)
+    add_done(row)
     verb.set_defaults(verb=_evaluate)
 
 
@@ -45,13 +73,46 @@ def _evaluate(args: argparse.Namespace) -> None:
     from sr3d.cli.evaluation_text import describe
     from sr3d.study.external_boxes import evaluate_files
 
-    found = evaluate_files(args.ground_truth, args.detections, args.dataset, args.against)
+    folders: list[Path] = []
+    if args.name is None:
+        found = evaluate_files(
+            args.ground_truth, args.detections, args.dataset, args.against, args.split
+        )
+    else:
+        found, folders = _write_row(args)
     print(json.dumps(found.to_dict(), allow_nan=False) if args.json else describe(found), end="")
     if args.json:
         print()
     for file in (*found.files, *found.against):
         if file.diagnosis is not None:
             print(f"sr3d: {file.path}: {file.diagnosis}", file=sys.stderr)
+    if folders:
+        print(f"sr3d: {folders[0].parent.parent}: {len(folders)} run records", file=sys.stderr)
+
+
+def _write_row(args: argparse.Namespace) -> tuple[Evaluation, list[Path]]:
+    """With `--as`, the scores and the folders of the run records."""
+    from sr3d.data.prepared import MANIFEST
+    from sr3d.study.external_rows import ExternalRow, write_row
+
+    if args.against:
+        raise InputError("--against: the report has the differences; leave it out beside --as")
+    if args.dataset:
+        raise InputError("--dataset: the prepared folder names it; leave it out beside --as")
+    if not (args.ground_truth / MANIFEST).is_file():
+        raise InputError(
+            f"--ground-truth {args.ground_truth}: is not a prepared folder, which --as needs, so "
+            "that all rows are evaluated on the same scenes; pass the folder of `sr3d prepare`"
+        )
+    row = ExternalRow(
+        args.name, args.label or args.name, args.ground_truth, args.split, tuple(args.detections),
+        args.tests, args.latency_ms, args.allow_missing,
+    )  # fmt: skip
+    found, folders = write_row(row, args.results, args.wait)
+    if args.done:
+        files = [folder / name for folder in folders for name in (RUN_FILE, DETECTIONS_FILE)]
+        write_marker(args.done, files)
+    return found, folders
 
 
 def add_summarise(verbs: Verbs, common: argparse.ArgumentParser) -> None:
@@ -151,5 +212,5 @@ def _track(args: argparse.Namespace) -> None:
     print(f"{args.store}: runs {', '.join(told) or 'none'}")
 
 
-def _add_results(verb: argparse.ArgumentParser) -> None:
+def _add_results(verb: argparse._ActionsContainer) -> None:
     verb.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
