@@ -23,7 +23,8 @@ def test_every_command_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     run(prepare)
     exec(files, {})
     run(by_hand)
-    rows = list(csv.DictReader(Path("results/report/external_synthetic.csv").open()))
+    table = Path("results/report/external_synthetic.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(table.splitlines()))
     assert {row["label"] for row in rows} == {"My detector"}
     assert all(row["interval_low"] for row in rows)
     assert Path("results/mlflow.db").is_file()

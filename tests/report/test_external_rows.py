@@ -104,7 +104,9 @@ def test_the_report_has_the_row_with_interval_and_differences(
     ours = records(results)
     findings = Findings(results, "synthetic")
     for other in beside:
-        rows = list(csv.DictReader((out / f"external_{other}_synthetic.csv").open()))
+        rows = list(
+            csv.DictReader((out / f"external_{other}_synthetic.csv").read_text().splitlines())
+        )
         mine = {row["metric"]: row for row in rows if row["setting"] == NAME}
         for metric, row in mine.items():
             values = [r.metrics[metric] for r in ours]
@@ -149,7 +151,7 @@ def test_a_row_in_a_table_of_the_paper_if_asked(
     assert evaluate(rooms, results, files[:2]) == 0
     assert main(["report", "--results", str(results), "--tables", str(tables), "--out", str(out),
                  "--table", "table2", "--dataset", "synthetic"]) == 0  # fmt: skip
-    rows = list(csv.DictReader((out / "table2_synthetic.csv").open()))
+    rows = list(csv.DictReader((out / "table2_synthetic.csv").read_text().splitlines()))
     mine = {row["metric"]: row["trainings"] for row in rows if row["setting"] == NAME}
     assert (mine["AP25"], mine["AP50"]) == ("2", "2")
 
