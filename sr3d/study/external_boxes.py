@@ -151,7 +151,7 @@ def evaluate_files(
     truth = (
         _prepared_truth(ground_truth, split, classes)
         if prepared
-        else (read_ground_truth(ground_truth, classes))
+        else read_ground_truth(ground_truth, classes)
     )
     if not len(truth):
         raise InputError(

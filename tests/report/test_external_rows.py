@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,20 @@ def test_files_become_evaluation_runs(
         own = average_precision(truth, scored.detections, classes, rotated=False)
         assert (record.metrics["AP25"], record.metrics["AP50"]) == (own["AP25"], own["AP50"])
         assert not (folder.parent / METRICS_FILE).exists()
+
+
+def test_a_prepared_folder_is_a_ground_truth(
+    rooms: Path, tmp_path: Path, files: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(rooms, tmp_path / "results", files[:1]) == 0
+    (record,) = records(tmp_path / "results")
+    capsys.readouterr()
+    plain = ["evaluate", "--ground-truth", str(rooms), "--detections", str(files[0]), "--json"]
+    assert main(plain) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert (scores["AP25"], scores["AP50"]) == (record.metrics["AP25"], record.metrics["AP50"])
+    assert main([*plain, "--split", "none"]) == 2
+    assert "'none'" in capsys.readouterr().err
 
 
 def test_no_latency_unless_given(rooms: Path, tmp_path: Path, files: list[Path]) -> None:

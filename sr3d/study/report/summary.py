@@ -238,13 +238,10 @@ def _trained_as(config: str) -> str:
 def _external(tests: Sequence[RunRecord]) -> dict[str, Any] | None:
     """What the records of boxes from files say of their detector and its files."""
     found = [record.external for record in tests if record.external]
+    files = [{"file": one["file"], "sha256": one["sha256"]} for one in found]
     if not found:
         return None
-    return {
-        "label": found[0]["label"],
-        "classes": found[0]["classes"],
-        "files": [{"file": one["file"], "sha256": one["sha256"]} for one in found],
-    }
+    return {"label": found[0]["label"], "classes": found[0]["classes"], "files": files}
 
 
 def _tests(records: Sequence[RunRecord], *expected: int | None) -> list[RunRecord]:
@@ -377,12 +374,11 @@ def _warnings(trainings: Sequence[RunRecord], tests: Sequence[RunRecord]) -> lis
     if deviations:
         whole = "whole" if records[0].dataset == "own" else "the published ones"
         found.append(f"the data are not {whole}: {', '.join(deviations)}")
-    partial = [r for r in tests if (r.external or {}).get("missing_scenes")]
-    if partial:
-        most = max(r.external["missing_scenes"] for r in partial if r.external)
+    lacking = [n for r in tests if (n := (r.external or {}).get("missing_scenes"))]
+    if lacking:
         found.append(
-            f"{len(partial)} of {len(tests)} files lack scenes, up to {most} of "
-            f"{partial[0].data.get('scenes')}, whose objects count as missed"
+            f"{len(lacking)} of {len(tests)} files lack scenes, up to {max(lacking)} of "
+            f"{tests[0].data.get('scenes')}, whose objects count as missed"
         )
     for name in METRICS:
         without = len(tests) - len(_having(tests, _OF_TESTS[name]))
