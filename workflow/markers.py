@@ -10,7 +10,12 @@ from pathlib import Path
 
 from sr3d.runs.markers import marker_holds
 
-_PLACES = ("mlflow.done.json", "*/*/train*/done.json", "*/*/train*/test*/done.json")
+_PLACES = (
+    "mlflow.done.json",
+    "*/*/boxes.done.json",
+    "*/*/train*/done.json",
+    "*/*/train*/test*/done.json",
+)
 
 
 def forget_stale(results: str | Path) -> None:

@@ -25,7 +25,7 @@ def add_run_options(verb: argparse.ArgumentParser) -> None:
     add_done(verb)
 
 
-def add_wait(verb: argparse.ArgumentParser) -> None:
+def add_wait(verb: argparse._ActionsContainer) -> None:
     verb.add_argument(
         "--wait",
         action="store_true",
@@ -33,7 +33,7 @@ def add_wait(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def add_done(verb: argparse.ArgumentParser) -> None:
+def add_done(verb: argparse._ActionsContainer) -> None:
     verb.add_argument(
         "--done",
         type=Path,

@@ -7,8 +7,9 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sr3d.cli.arguments import Verbs, whole
+from sr3d.cli.arguments import Verbs, real, whole
 from sr3d.cli.inputs import (
     check_dataset,
     check_file,
@@ -20,6 +21,10 @@ from sr3d.cli.jobs import add_done, add_wait
 from sr3d.config import DATASETS, did_you_mean
 from sr3d.errors import InputError, Kind
 from sr3d.runs.markers import write_marker
+from sr3d.runs.record import DETECTIONS_FILE, RUN_FILE
+
+if TYPE_CHECKING:
+    from sr3d.study.external_boxes import Evaluation
 
 _BOX_FILES = (".npz", ".pkl", ".pickle")
 
@@ -37,11 +42,12 @@ def add_evaluate(verbs: Verbs, common: argparse.ArgumentParser) -> None:
             "--dataset scannet",
             "sr3d evaluate --ground-truth gt.pkl --detections a0.pkl a1.pkl --against b0.pkl "
             "b1.pkl --dataset sunrgbd --json",
+            "sr3d evaluate --ground-truth data/scannet --detections a0.json a1.json --as mine",
         ),
     )
     verb.add_argument(
         "--ground-truth", type=Path, required=True, metavar="FILE",
-        help="ground-truth boxes: .npz, .pkl or an info file of mmdet3d",
+        help="ground-truth boxes: .npz, .pkl, an info file of mmdet3d, or a prepared folder",
     )  # fmt: skip
     verb.add_argument(
         "--detections", type=Path, nargs="+", required=True, metavar="FILE",
@@ -53,10 +59,38 @@ def add_evaluate(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         help="detections of another detector to compare with",
     )  # fmt: skip
     verb.add_argument(
-        "--dataset", required=True, metavar="NAME",
-        help="data set that names the classes, or a prepared folder",
+        "--dataset", metavar="NAME",
+        help="data set that names the classes, or a prepared folder; by default that of the ground "
+        "truth",
     )  # fmt: skip
+    verb.add_argument(
+        "--split", default="val", metavar="NAME", help="split of a prepared folder to score"
+    )
     verb.add_argument("--json", action="store_true", help="print JSON instead of text, in percent")
+    row = verb.add_argument_group(
+        "a row of the report",
+        "Write run records, so that `sr3d summarise`, `report` and `track` have the detector as a "
+        "setting. The ground truth must be a prepared folder. docs/external_detector.md shows how.",
+    )
+    row.add_argument("--as", dest="name", metavar="NAME", help="name of the setting")
+    row.add_argument(
+        "--label", metavar="TEXT", help="its name in print; by default the name of the setting"
+    )
+    _add_results(row)
+    row.add_argument(
+        "--tests", type=whole(1, 999), default=1, metavar="N",
+        help="evaluation runs of each training run, one file each",
+    )  # fmt: skip
+    row.add_argument(
+        "--latency-ms", type=real(0, 1e9), metavar="MS",
+        help="milliseconds per scene, as you measured them",
+    )  # fmt: skip
+    row.add_argument(
+        "--allow-missing", action="store_true",
+        help="count the objects of scenes that a file does not name as missed, instead of refusing",
+    )  # fmt: skip
+    add_wait(row)
+    add_done(row)
     verb.set_defaults(verb=_evaluate)
 
 
@@ -72,13 +106,46 @@ def _evaluate(args: argparse.Namespace) -> None:
     from sr3d.cli.evaluation_text import describe
     from sr3d.study.external_boxes import evaluate_files
 
-    found = evaluate_files(args.ground_truth, args.detections, args.dataset, args.against)
+    folders: list[Path] = []
+    if args.name is None:
+        found = evaluate_files(
+            args.ground_truth, args.detections, args.dataset, args.against, args.split
+        )
+    else:
+        found, folders = _write_row(args)
     print(json.dumps(found.to_dict(), allow_nan=False) if args.json else describe(found), end="")
     if args.json:
         print()
     for file in (*found.files, *found.against):
         if file.diagnosis is not None:
             print(f"sr3d: {file.path}: {file.diagnosis}", file=sys.stderr)
+    if folders:
+        print(f"sr3d: {folders[0].parent.parent}: {len(folders)} run records", file=sys.stderr)
+
+
+def _write_row(args: argparse.Namespace) -> tuple[Evaluation, list[Path]]:
+    """With `--as`, the scores and the folders of the run records."""
+    from sr3d.data.prepared import MANIFEST
+    from sr3d.study.external_rows import ExternalRow, write_row
+
+    if args.against:
+        raise InputError("--against: the report has the differences; leave it out beside --as")
+    if args.dataset:
+        raise InputError("--dataset: the prepared folder names it; leave it out beside --as")
+    if not (args.ground_truth / MANIFEST).is_file():
+        raise InputError(
+            f"--ground-truth {args.ground_truth}: is not a prepared folder, which --as needs, so "
+            "that all rows are evaluated on the same scenes; pass the folder of `sr3d prepare`"
+        )
+    row = ExternalRow(
+        args.name, args.label or args.name, args.ground_truth, args.split, tuple(args.detections),
+        args.tests, args.latency_ms, args.allow_missing,
+    )  # fmt: skip
+    found, folders = write_row(row, args.results, args.wait)
+    if args.done:
+        files = [folder / name for folder in folders for name in (RUN_FILE, DETECTIONS_FILE)]
+        write_marker(args.done, files)
+    return found, folders
 
 
 def add_summarise(verbs: Verbs, common: argparse.ArgumentParser) -> None:
@@ -220,7 +287,7 @@ def _track(args: argparse.Namespace) -> None:
     print(f"{args.store}: runs {', '.join(told) or 'none'}")
 
 
-def _add_results(verb: argparse.ArgumentParser) -> None:
+def _add_results(verb: argparse._ActionsContainer) -> None:
     verb.add_argument(
         "--results", type=Path, default=Path("results"), metavar="DIR", help="folder of results"
     )

@@ -48,6 +48,11 @@ class RunRecord:
     code: `commit`, `edited` and `digest` of `machine.code_version`. A training that was resumed
     with other code has `resumed` as well: `{"step", "digest", "torch"}` of each code, in order,
     with the number of steps that were done when it took over.
+
+    external: of boxes that another program detected, `{"label", "file", "sha256", "boxes",
+    "classes", "missing_scenes", "latency"}`; None of our own runs. boxes: digest of the boxes in
+    the file. latency: who measured it, None if nobody did. Such a record has no configuration, no
+    training record, and no number of parameters.
     """
 
     kind: Literal["train", "test"]
@@ -70,11 +75,12 @@ class RunRecord:
     wall_seconds: float
     peak_memory_mb: dict[str, float]
     metrics: dict[str, Any]
-    parameters: int
+    parameters: int | None
     files: dict[str, str] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     tests_of: str | None = None
     weights: str | None = None
+    external: dict[str, Any] | None = None
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -163,7 +169,9 @@ def run_file(folder: str | Path, record: RunRecord, name: str) -> Path:
         DamagedFile: the file is missing or changed, or the record does not list it.
     """
     path = Path(folder) / name
-    again = f"repeat the run with its `sr3d {record.kind}` command"
+    again = (
+        f"repeat the run with its `sr3d {'evaluate' if record.external else record.kind}` command"
+    )
     if name not in record.files:
         raise DamagedFile(f"{path}: {RUN_FILE} does not list this file; {again}")
     if not path.is_file():

@@ -11,12 +11,14 @@ import numpy as np
 
 from sr3d.data.box_files import read_detections, read_ground_truth
 from sr3d.data.datasets import get_dataset
-from sr3d.data.prepared import MANIFEST, read_manifest
+from sr3d.data.prepared import MANIFEST, PreparedDataset, read_manifest
 from sr3d.errors import InputError
 from sr3d.evaluate.average_precision import score_matches
 from sr3d.evaluate.detection_matches import best_ground_truth
 from sr3d.evaluate.diagnosis import Diagnosis, diagnose
+from sr3d.evaluate.loop import ground_truth as truth_of
 from sr3d.evaluate.scene_bootstrap import ScoredScenes, half_width, resampled_ap, scene_draws
+from sr3d.evaluate.scored_files import ScoredTest
 from sr3d.geometry.box_set import BoxSet
 from sr3d.study.statistics import Comparison, Summary, compare, summarise
 
@@ -28,13 +30,21 @@ _DRAWS, _SEED = 500, 0
 class ScoredFile:
     """A file of detections and what it scores. result: as `average_precision` returns it.
 
-    diagnosis: a mistake that explains a low score, None where no known one does.
+    diagnosis: a mistake that explains a low score, None where no known one does. test: the ground
+    truth, the detections, and the match of each.
     """
 
     path: Path
     result: dict[str, Any]
     diagnosis: Diagnosis | None
     matched: ScoredScenes
+    test: ScoredTest
+
+    @property
+    def missing_scenes(self) -> list[str]:
+        """Scenes of the ground truth that the file does not name, in order."""
+        there = self.test.detections.known_scenes()
+        return [scene for scene in self.test.truth.scenes if scene not in there]
 
 
 @dataclass(frozen=True)
@@ -111,26 +121,38 @@ class Evaluation:
 def evaluate_files(
     ground_truth: Path,
     detections: Sequence[Path],
-    dataset: str,
+    dataset: str | None = None,
     against: Sequence[Path] = (),
+    split: str = "val",
 ) -> Evaluation:
     """Average precision of files of detections, each of one training of a detector.
 
-    dataset: names the classes, or is a prepared folder, which has them. against: files of another
-    detector. Boxes are compared with their yaw if the data set has rotated boxes or any file has
-    any yaw.
+    ground_truth: a file, or a prepared folder, of which `split` is taken. dataset: names the
+    classes, or is a prepared folder, which has them; by default that of the ground truth. against:
+    files of another detector. Boxes are compared with their yaw if the data set has rotated boxes
+    or any file has any yaw.
 
     Raises:
         InputError: unknown data set, an unreadable file, wrong content, or a ground truth without
             a box; names file and field.
     """
-    if (Path(dataset) / MANIFEST).is_file():
-        manifest = read_manifest(dataset)
+    prepared = (ground_truth / MANIFEST).is_file()
+    if dataset is None and not prepared:
+        raise InputError(
+            f"--ground-truth {ground_truth}: names no classes; pass --dataset, or a prepared folder"
+        )
+    named = dataset or str(ground_truth)
+    if (Path(named) / MANIFEST).is_file():
+        manifest = read_manifest(named)
         classes, turned = tuple(manifest.classes), manifest.rotated
     else:
-        kind = get_dataset(dataset)
+        kind = get_dataset(named)
         classes, turned = kind.classes, kind.rotated
-    truth = read_ground_truth(ground_truth, classes)
+    truth = (
+        _prepared_truth(ground_truth, split, classes)
+        if prepared
+        else read_ground_truth(ground_truth, classes)
+    )
     if not len(truth):
         raise InputError(
             f"{ground_truth}: has no ground truth: not one box in {len(truth.known_scenes())} "
@@ -159,4 +181,12 @@ def _scored(
         score_matches(truth, found, matching, classes),
         diagnose(truth, found, classes, rotated=rotated),
         ScoredScenes.from_boxes(truth, found, matching),
+        ScoredTest(truth, found, matching),
     )
+
+
+def _prepared_truth(folder: Path, split: str, classes: Sequence[str]) -> BoxSet:
+    scenes = PreparedDataset(folder, split)
+    if tuple(scenes.manifest.classes) != tuple(classes):
+        raise InputError(f"{folder}: has other classes than --dataset; leave --dataset out")
+    return truth_of(scenes)

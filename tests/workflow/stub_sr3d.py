@@ -121,6 +121,8 @@ def main() -> None:
             train()
         case "test":
             test()
+        case "evaluate":
+            write_marker(Path(option("--done")), [Path(file) for file in options("--detections")])
         case "summarise":
             Path(option("--out")).write_text("{}")
         case "report":

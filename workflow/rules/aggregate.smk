@@ -14,6 +14,8 @@ rule summarise:
         summary="<results>/{dataset}/{setting}/summary.json",
     log:
         "<logs>/{dataset}/{setting}/summary.log",
+    wildcard_constraints:
+        setting="|".join(SETTINGS),
     localrule: True
     conda:
         "../../envs/track.yaml"

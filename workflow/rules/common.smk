@@ -89,10 +89,44 @@ def work() -> list[tuple[str, str]]:
     )
 
 
+def rows_of_files() -> list[tuple[str, str]]:
+    """Pairs of a data set and an external detector, whose boxes come from files."""
+    return [(row["dataset"], name) for name, row in EXTERNAL.items()]
+
+
 def summaries(wildcards) -> list[str]:
     return [
-        f"{EXPERIMENT['results']}/{dataset}/{setting}/summary.json" for dataset, setting in work()
+        f"{EXPERIMENT['results']}/{dataset}/{setting}/summary.json"
+        for dataset, setting in [*work(), *rows_of_files()]
     ]
+
+
+def check_external(name: str) -> None:
+    """Refuse an external detector that config.yaml describes wrongly."""
+    row, where = EXTERNAL[name], f"config.yaml: external: {name}"
+    if name in SETTINGS:
+        raise WorkflowError(f"{where}: is a setting; choose another name")
+    require([row["dataset"]], dict.fromkeys(EXPERIMENT["datasets"]), "data set", where)
+    if len(row["files"]) % row.get("tests", 1):
+        raise WorkflowError(
+            f"{where}: {len(row['files'])} files are no multiple of tests: {row['tests']}; give every "
+            "training run the same number of files"
+        )
+
+
+def external_counts(setting: str) -> tuple[int, int]:
+    """Training runs of an external detector, and evaluation runs of each."""
+    tests = EXTERNAL[setting].get("tests", 1)
+    return len(EXTERNAL[setting]["files"]) // tests, tests
+
+
+def external_options(wildcards) -> list[str]:
+    """What config.yaml says of an external detector, as arguments."""
+    row = EXTERNAL[wildcards.setting]
+    options = ["--label", row.get("label", wildcards.setting)]
+    options += ["--tests", str(row["tests"])] if "tests" in row else []
+    options += ["--latency-ms", str(row["latency_ms"])] if "latency_ms" in row else []
+    return [*options, *(["--allow-missing"] if row.get("allow_missing") else [])]
 
 
 def trains(setting: str) -> bool:
@@ -120,7 +154,8 @@ def source(dataset: str, setting: str = "") -> str:
 
 def manifest(wildcards) -> str:
     """What `sr3d prepare` leaves of a data set."""
-    return f"{EXPERIMENT['data'][source(wildcards.dataset, wildcards.setting)]}/manifest.json"
+    setting = "" if wildcards.setting in EXTERNAL else wildcards.setting
+    return f"{EXPERIMENT['data'][source(wildcards.dataset, setting)]}/manifest.json"
 
 
 def overrides(wildcards) -> list[str]:
@@ -211,6 +246,7 @@ def loading(wildcards, resources) -> list[str]:
 
 check(config, "config", "config.yaml")
 TIERS, SETTINGS, PAPER = load("tiers"), load_settings(), load("tables")
+EXTERNAL = config.get("external", {})
 TABLES, FIGURES = PAPER["tables"], PAPER["figures"]
 require([config["tier"]], TIERS, "tier", "config.yaml")
 EXPERIMENT = TIERS[config["tier"]] | config
@@ -228,6 +264,8 @@ if config["tier"].startswith("real") and "real_scans" not in config:
 
 for dataset, name in work():
     configured(dataset, name)
+for name in EXTERNAL:
+    check_external(name)
 
 if workflow.is_main_process:
     forget_stale(EXPERIMENT["results"])

@@ -57,6 +57,8 @@ def _same_rows(results: Results) -> list[str]:
     labels: dict[str, list[str]] = {}
     for entry in results.entries:
         if entry.summary:
+            if entry.summary.get("external"):
+                continue
             config = str(flatten(entry.summary["config"]))
             labels.setdefault(config, []).append(f"'{entry.row.label}'")
     return [
@@ -68,6 +70,11 @@ def _same_rows(results: Results) -> list[str]:
 
 def _summaries(results: Results) -> list[dict[str, Any]]:
     return [entry.summary for entry in results.entries if entry.summary]
+
+
+def _of_sr3d(summaries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without detectors that sr3d knows by their boxes alone: nothing is known of how they ran."""
+    return [summary for summary in summaries if not summary.get("external")]
 
 
 def _other_data(results: Results) -> list[str]:
@@ -86,7 +93,7 @@ def _other_data(results: Results) -> list[str]:
 
 def _changed_configuration(results: Results) -> list[str]:
     """On the paper's data set: what all rows that ran do otherwise than the paper."""
-    configs = [flatten(summary["config"]) for summary in _summaries(results)]
+    configs = [flatten(summary["config"]) for summary in _of_sr3d(_summaries(results))]
     if results.dataset != results.paper_dataset or not configs:
         return []
     changed = [
@@ -122,14 +129,19 @@ def _of_rows(results: Results) -> list[str]:
 def _between_rows(summaries: Sequence[dict[str, Any]]) -> list[str]:
     """What differs between the rows: their configuration, and what must not."""
     notes = []
-    for what, key in (("data", "data_digest"), ("engines", "engine"), ("devices", "device")):
-        values = {str(s[key]) for s in summaries}
+    ours = _of_sr3d(summaries)
+    for what, key, some in (
+        ("data", "data_digest", summaries),
+        ("engines", "engine", ours),
+        ("devices", "device", ours),
+    ):
+        values = {str(s[key]) for s in some}
         if len(values) > 1:
             notes.append(f"Rows come from different {what}: {', '.join(sorted(values))}.")
-    codes = {str(code_of(s["code"]))[:10] for s in summaries}
+    codes = {str(code_of(s["code"]))[:10] for s in ours}
     if len(codes) > 1:
         notes.append(f"Rows come from different code versions: {', '.join(sorted(codes))}.")
-    configs = [flatten(s["config"]) for s in summaries]
+    configs = [flatten(s["config"]) for s in ours]
     names = list(dict.fromkeys(name for config in configs for name in config))
     differing = [n for n in names if len({str(config.get(n)) for config in configs}) > 1]
     if differing:
@@ -142,11 +154,15 @@ def _of_machines(results: Results) -> list[str]:
     timed = [
         e for e in results.entries for m in results.table.metrics if m in _TIMES and e.metric(m)
     ]
-    machines = {_machine(e.summary["machine"]): None for e in timed if e.summary}
+    given = [f"'{e.row.label}'" for e in timed if e.summary and e.summary.get("external")]
+    notes = [f"Times of {listed(dict.fromkeys(given))}: as given by the user."] if given else []
+    ours = _of_sr3d([e.summary for e in timed if e.summary])
+    machines = {_machine(summary["machine"]): None for summary in ours}
     if not machines:
-        return []
+        return notes
     note = f"Our times are of: {'; '.join(sorted(machines))}."
-    return [note + (" Those of different machines do not compare." if len(machines) > 1 else "")]
+    note += " Those of different machines do not compare." if len(machines) > 1 else ""
+    return [note, *notes]
 
 
 def _machine(facts: dict[str, Any]) -> str:

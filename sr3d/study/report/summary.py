@@ -63,9 +63,11 @@ def summarise_runs(
     trainings they are of (`training_ids`), and what `stats.summarise` makes of them; `curves` each
     training's mean of every epoch; `per_class` the mean over the tests. With expected counts,
     `missing` names the tests that are not there, and runs beyond the counts are left out.
+    `external` is None of our own runs; of boxes from files it has the `label` in print, the
+    `classes`, and `files` with their sha256.
     `warnings` says what a reader of the numbers must know: runs of different origin, not of the
-    setting whose name they bear, left out, or older than the training that they tested, and data
-    that are not the published ones.
+    setting whose name they bear, left out, or older than the training that they tested, files that
+    lack scenes, and data that are not the published ones.
 
     Raises:
         InputError: no record.
@@ -88,6 +90,7 @@ def summarise_runs(
         "dataset": source.dataset,
         "setting": source.setting,
         "tests_of": source.tests_of,
+        "external": _external(tests),
         "overrides": source.overrides,
         "config_digest": source.config_digest,
         "config": source.config,
@@ -232,6 +235,15 @@ def _trained_as(config: str) -> str:
     return digest({name: part for name, part in value.items() if name != "test"})
 
 
+def _external(tests: Sequence[RunRecord]) -> dict[str, Any] | None:
+    """What the records of boxes from files say of their detector and its files."""
+    found = [record.external for record in tests if record.external]
+    files = [{"file": one["file"], "sha256": one["sha256"]} for one in found]
+    if not found:
+        return None
+    return {"label": found[0]["label"], "classes": found[0]["classes"], "files": files}
+
+
 def _tests(records: Sequence[RunRecord], *expected: int | None) -> list[RunRecord]:
     return [r for r in records if r.test is not None and _is_expected(r, *expected)]
 
@@ -362,6 +374,12 @@ def _warnings(trainings: Sequence[RunRecord], tests: Sequence[RunRecord]) -> lis
     if deviations:
         whole = "whole" if records[0].dataset == "own" else "the published ones"
         found.append(f"the data are not {whole}: {', '.join(deviations)}")
+    lacking = [n for r in tests if (n := (r.external or {}).get("missing_scenes"))]
+    if lacking:
+        found.append(
+            f"{len(lacking)} of {len(tests)} files lack scenes, up to {max(lacking)} of "
+            f"{tests[0].data.get('scenes')}, whose objects count as missed"
+        )
     for name in METRICS:
         without = len(tests) - len(_having(tests, _OF_TESTS[name]))
         if without:

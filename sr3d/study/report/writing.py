@@ -10,6 +10,7 @@ from sr3d.errors import InputError
 from sr3d.runs.files import write_text
 from sr3d.runs.record import NO_RUNS, RUN_FILE
 from sr3d.study.report.claim_files import claims_as_csv, claims_as_markdown
+from sr3d.study.report.external import external_tables, with_external
 from sr3d.study.report.figures import OWN, draw_figures
 from sr3d.study.report.filled import collect
 from sr3d.study.report.findings import Findings
@@ -40,9 +41,9 @@ def write_report(
 ) -> list[Path]:
     """Write everything that the runs below `results` tell of the paper, and return the files.
 
-    These are the tables (`write_table`), the figures with the viewers of their scenes
-    (`draw_figures`), `index.md` of both, `claims.{md,csv}` and `index.html`. Where runs are
-    missing, each says so.
+    These are the tables (`write_table`), those of external detectors included, the figures with the
+    viewers of their scenes (`draw_figures`), `index.md` of both, `claims.{md,csv}` and
+    `index.html`. Where runs are missing, each says so.
 
     names: tables and figures, by default all. datasets: by default those with results, or else the
     paper's. data: data set -> prepared folder, for the points of scenes.
@@ -59,12 +60,14 @@ def write_report(
     if not any(any(Path(results).glob(f"*/*/{mark}")) for mark in marks):
         raise InputError(f"{results}: holds no complete run; {NO_RUNS}")
     found = _findings(Path(results), paper, datasets)
+    paper = with_external(paper, found)
     written: list[Path] = []
     parts: list[Part] = []
     cited: list[Judgement] = []
     for findings in found:
         shown = [name for name in names if findings in _shown_on(paper, name, found)]
         tables = [name for name in shown if name in paper.tables]
+        tables += [name for name in external_tables(paper, findings) if name not in tables]
         figures = [name for name in shown if name in paper.figures]
         prepared = (data or {}).get(findings.dataset)
         drawn = draw_figures(paper, findings, out, [*figures, *OWN], prepared)

@@ -62,7 +62,7 @@ def single_run(results: Path, record: RunRecord) -> TrackedRun:
             "sr3d.kind": record.kind,
             "sr3d.train": str(record.train),
             **({} if record.test is None else {"sr3d.test": str(record.test)}),
-            "mlflow.source.name": f"sr3d {record.kind}",
+            "mlflow.source.name": f"sr3d {'evaluate' if record.external else record.kind}",
         }
         | {
             f"sr3d.file.{name}": f"{record.key}/{name} sha256:{value}"
@@ -87,6 +87,8 @@ def setting_run(results: Path, records: Sequence[RunRecord], shown: Shown | None
     origins = [_origin(r) for r in records]
     tags = {k: v for k, v in origins[0].items() if all(o.get(k) == v for o in origins)}
     tags |= {"sr3d.kind": "setting"}
+    if first.external and shown is None:
+        tags |= {"sr3d.label": first.external["label"]}
     if shown is not None:
         tags |= {"sr3d.tables": ", ".join(shown.tables), "sr3d.label": shown.label}
     return TrackedRun(
@@ -114,6 +116,7 @@ def _origin(record: RunRecord) -> dict[str, str]:
         "code": record.code,
         "machine": record.machine,
         "versions": record.versions,
+        "external": record.external,
     }
     tags = {f"sr3d.{name}": str(v) for name, v in flatten(facts).items() if v not in (None, "", [])}
     commit = record.code.get("commit")

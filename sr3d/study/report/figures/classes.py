@@ -142,6 +142,8 @@ def _which(tested: int) -> str:
 def _all_classes(findings: Findings, setting: str) -> list[str]:
     """Names of all classes, in the order of the labels."""
     summary = findings.summary(setting) or {}
+    if summary.get("external"):
+        return list(summary["external"]["classes"])
     return list(dataset_of(config_from_dict(summary["config"])).classes)
 
 

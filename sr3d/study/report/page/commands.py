@@ -28,6 +28,9 @@ def commands_of(records: Sequence[RunRecord], trained: Sequence[RunRecord]) -> l
     """
     trainings: dict[str, list[RunRecord]] = {}
     tests: dict[str, list[RunRecord]] = {}
+    external = [record for record in records if record.external]
+    if external:
+        return [Command("test", len(external), _external(external))]
     overrides = {r.train: r.overrides for r in trained}
     for record in records:
         if record.test is None:
@@ -63,6 +66,22 @@ def _test(record: RunRecord, trained: Sequence[str] | None) -> str:
         _setting(record.setting) if record.tests_of or own else "",
         f"--out {_folder(record.dataset, record.setting)}/test$j {_runtime(record)}",
         _set(own),
+    )
+
+
+def _external(records: Sequence[RunRecord]) -> str:
+    """One command writes all records of boxes from files."""
+    first, files = records[0], [(r.external or {})["file"] for r in records]
+    tests = len({r.test for r in records})
+    latency = first.timings.get("latency_ms")
+    allowed = any((r.external or {})["missing_scenes"] for r in records)
+    return _lines(
+        f'sr3d evaluate --ground-truth "$DATA" --split {first.data.get("split", "val")}',
+        f"--detections {shlex.join(files)}",
+        f"--as {first.setting} --label {shlex.quote((first.external or {})['label'])}"
+        + (f" --tests {tests}" if tests > 1 else "")
+        + (f" --latency-ms {latency:g}" if latency is not None else "")
+        + (" --allow-missing" if allowed else ""),
     )
 
 

@@ -85,7 +85,7 @@ def _cautions(paper: Paper, part: Part, settings: Sequence[str]) -> list[str]:
             "holds here."
         )
     if any(flatten(s["config"]).get("model.stem_channels", full) < full for s in summaries):
-        sizes = sorted({summary["parameters"] for summary in summaries})
+        sizes = sorted({s["parameters"] for s in summaries if s["parameters"] is not None})
         ends = f"{sizes[0]:,}" + (f" to {sizes[-1]:,}" if len(sizes) > 1 else "")
         cautions.append(
             f"On {part.label} the network is not the paper's but a thin one for small machines "

@@ -30,7 +30,8 @@ class Made:
     """How one setting was made.
 
     changes: (name, default, here) of its configuration. commands: empty where the records are gone
-    and only the summary is left.
+    and only the summary is left. external: (file, sha256) of boxes from files, of a detector that
+    sr3d did not run; empty of our own runs.
     """
 
     setting: str
@@ -42,6 +43,7 @@ class Made:
     changes: tuple[tuple[str, str, str], ...]
     warnings: tuple[str, ...]
     commands: tuple[Command, ...]
+    external: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,10 @@ def _made(
         trainings=summary["train"]["runs"],
         tests=summary["runs"],
         overrides=tuple(summary["overrides"]),
-        changes=_changes(findings.dataset, summary["config"]),
+        changes=() if summary.get("external") else _changes(findings.dataset, summary["config"]),
+        external=tuple(
+            (f["file"], f["sha256"]) for f in (summary.get("external") or {}).get("files", ())
+        ),
         warnings=tuple(summary["warnings"]),
         commands=tuple(commands_of(records[setting], trained)),
     )
@@ -166,6 +171,8 @@ def _machine(facts: dict[str, Any]) -> str:
 def _device(record: RunRecord) -> str:
     threads = record.machine.get("threads")
     count = f", {threads} thread{'' if threads == 1 else 's'}" if threads else ""
+    if record.external:
+        return "unknown, boxes from files"
     return f"{record.device}{count}, engine '{record.engine}'"
 
 
