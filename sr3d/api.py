@@ -36,7 +36,7 @@ def load(
     checkpoint: str | Path | None = None,
     device: str = "cpu",
     untrained: bool = False,
-) -> Detector[Any]:
+) -> Detector[Any, Any]:
     """A detector in evaluation mode.
 
     name: a file of weights (`.safetensors` of ours; `.pth` of mmdetection3d or SamsungLabs); the
@@ -70,7 +70,7 @@ class Source:
     config: Config
     checkpoint: Checkpoint | None
 
-    def detector(self) -> Detector[Any]:
+    def detector(self) -> Detector[Any, Any]:
         """Built, with its weights.
 
         Raises:

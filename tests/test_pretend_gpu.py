@@ -46,7 +46,7 @@ PRESETS = ("model", "augment", "train")
 SLIM = ["model.stem_channels=8", "model.neck_channels=8"]
 
 
-def detector(setting: str, dataset: str = "scannet", engine: str = "native") -> Detector[Any]:
+def detector(setting: str, dataset: str = "scannet", engine: str = "native") -> Detector[Any, Any]:
     stages, voxel_size = (3, 0.04) if setting == "fcaf3d" else (4, 0.08)
     shape = f"model.planes={[8] * stages}", f"model.blocks={[1] * stages}"
     overrides = [*SETTINGS[setting], *SLIM, *shape, f"model.voxel_size={voxel_size}"]
@@ -177,7 +177,7 @@ def test_detection_by_the_kernels_is_that_of_a_cpu(
     torch.testing.assert_close(found.boxes, expected.boxes)
 
 
-def same(found: LossTerms, expected: LossTerms, model: Detector[Any], gradients: Gradients) -> None:
+def same(found: LossTerms, expected: LossTerms, model: Detector[Any, Any], gradients: Gradients) -> None:
     assert found.positives == expected.positives > 0
     torch.testing.assert_close(found.total, expected.total)
     for name, value in gradients.items():
@@ -186,7 +186,7 @@ def same(found: LossTerms, expected: LossTerms, model: Detector[Any], gradients:
         assert (grad - value).abs().max() <= 1e-3 * value.abs().max() + 1e-6, name
 
 
-def step(model: Detector[Any], scenes: list[Scene]) -> tuple[LossTerms, Gradients]:
+def step(model: Detector[Any, Any], scenes: list[Scene]) -> tuple[LossTerms, Gradients]:
     model.zero_grad(set_to_none=True)
     terms = batch_loss(model, scenes)
     terms.total.backward()

@@ -17,7 +17,7 @@ _REMEDY = "name a training's folder or a checkpoint (.safetensors, .pth)"
 _log = logging.getLogger(__name__)
 
 
-def choose_model(args: argparse.Namespace) -> tuple[Detector[Any], ModelFacts]:
+def choose_model(args: argparse.Namespace) -> tuple[Detector[Any, Any], ModelFacts]:
     """By --model, --dataset and --device.
 
     Raises:

@@ -13,7 +13,7 @@ from sr3d.detectors.tr3d.detector import TR3D
 __all__ = ["Detections", "Detector", "build_detector"]
 
 
-def build_detector(config: Config) -> Detector[Any]:
+def build_detector(config: Config) -> Detector[Any, Any]:
     """The network that a configuration asks for, with fresh weights (seed torch first)."""
     match config.model.name:
         case "tr3d":

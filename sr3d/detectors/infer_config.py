@@ -48,7 +48,7 @@ def recognise(
     return config.with_overrides([f"model={found}", *_widths(checkpoint), *overrides])
 
 
-def load_model(checkpoint: Checkpoint, config: Config) -> Detector[Any]:
+def load_model(checkpoint: Checkpoint, config: Config) -> Detector[Any, Any]:
     """The network with its weights.
 
     Raises:

@@ -136,7 +136,7 @@ def put_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
 
 
 def write_model(
-    path: str | Path, model: Detector[Any], config: Config, source: Mapping[str, str]
+    path: str | Path, model: Detector[Any, Any], config: Config, source: Mapping[str, str]
 ) -> None:
     """A `.safetensors` that needs nothing beside it; atomically, and always the same bytes.
 
@@ -155,7 +155,9 @@ def write_model(
     write_bytes(path, save(weights, {_ABOUT: json.dumps(about, sort_keys=True)}))
 
 
-def write_foreign(path: str | Path, model: Detector[Any], config: Config, naming: Naming) -> None:
+def write_foreign(
+    path: str | Path, model: Detector[Any, Any], config: Config, naming: Naming
+) -> None:
     """A checkpoint as mmengine and mmcv load it; atomically, and always the same bytes.
 
     For SamsungLabs/fcaf3d the weights go back to its conventions (`samsung_fcaf3d`).

@@ -34,10 +34,10 @@ BROKEN = [
     (thin_fcaf3d, "conv_reg.kernel", 6, torch.nan),
     (thin_fcaf3d, "conv_center.kernel", 0, torch.nan),
 ]
-Make = Callable[[str], Detector[Any]]
+Make = Callable[[str], Detector[Any, Any]]
 
 
-def broken(make: Make, name: str, column: int, value: float) -> Detector[Any]:
+def broken(make: Make, name: str, column: int, value: float) -> Detector[Any, Any]:
     model = make("sunrgbd")
     with torch.no_grad():
         model.get_parameter(f"bbox_head.{name}")[..., column] = value
