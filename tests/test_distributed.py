@@ -26,11 +26,18 @@ from sr3d.errors import InputError
 from sr3d.geometry.boxes import Boxes
 from sr3d.runs.record import read_metrics
 from sr3d.sparse import SparseTensor
+from sr3d.sparse.determinism import ordered_backward
 from sr3d.sparse.nn import SparseBatchNorm
-from sr3d.train import loop as training
+from sr3d.train import training
 from sr3d.train.checkpoint import CHECKPOINT_FILE
-from sr3d.train.distributed import ALONE, Processes, SharedBatchNorm, backward, share_norms
-from sr3d.train.loop import CURVE_FILE, TrainingJob, batch_loss, train
+from sr3d.train.distributed import (
+    ALONE,
+    Processes,
+    SharedSparseNorm,
+    share_norms,
+)
+from sr3d.train.loop import CURVE_FILE, TrainingJob, train
+from sr3d.train.step import batch_losses
 from tests.test_training import TINY, tiny
 
 STOP_AFTER = 4
@@ -98,10 +105,12 @@ def gradients(scenes: list[Scene], processes: Processes, overrides: list[str]) -
         if processes.count > 1:
             share_norms(model)
         share = processes.share(scenes)
-        terms = batch_loss(model, share)
-        values = backward(terms, model, processes, stop=processes.rank == 1)
+        losses = batch_losses(model, share, processes)
+        ordered_backward(losses.total)
+        stop = float(processes.rank == 1)
+        values = processes.add(model.parameters(), {**losses.values(), "stop": stop})
     grads = {name: p.grad for name, p in model.named_parameters()}
-    return {"grads": grads, "values": values, "positives": terms.positives}
+    return {"grads": grads, "values": values, "positives": losses.curves["positives"]}
 
 
 def work(rank: int, folder: Path, data: Path) -> None:
@@ -112,22 +121,22 @@ def work(rank: int, folder: Path, data: Path) -> None:
     found: dict[str, Any] = {}
     for rows in ROWS:
         x, upstream, norm = norm_input(rows)
-        shared = SharedBatchNorm(norm.bn)
+        shared = SharedSparseNorm(norm.bn)
         found[f"norm {rows}"] = normed(shared, x.split(rows)[rank], upstream.split(rows)[rank])
     found["tr3d"] = gradients(scenes_of(data), processes, [])
     found["fcaf3d"] = gradients(scenes_of(data), processes, FCAF3D)
     found["handed"] = processes.from_first(lambda: f"from {rank}")
     torch.save(found, folder / f"found{rank}.pt")
 
-    take_step = training._Training._take_step
+    learning_rate = training.learning_rate
 
-    def told(self: Any, *args: Any) -> Any:
-        if self.step == STOP_AFTER - 1:
+    def stopped(config: Any, step: int, *rest: Any) -> float:
+        if step == STOP_AFTER - 1:
             os.kill(os.getpid(), signal.SIGTERM)
-        return take_step(self, *args)
+        return learning_rate(config, step, *rest)
 
     if rank == 1:
-        training._Training._take_step = told  # type: ignore
+        training.learning_rate = stopped
     with contextlib.suppress(KeyboardInterrupt):
         train(job(data, folder / "run"), processes)
         raise AssertionError("not stopped")
@@ -213,17 +222,17 @@ def test_an_error_in_one_process_ends_all_with_one_message(rooms: Path, tmp_path
     script = tmp_path / "one_fails.py"
     script.write_text(
         "import os, sys\n"
-        "from sr3d import training\n"
+        "from sr3d.train import step\n"
         "from sr3d.cli import main\n"
         "from sr3d.errors import InputError\n"
-        "compute = training.batch_loss\n"
-        "def broken(model, scenes):\n"
+        "compute = step.batch_losses\n"
+        "def broken(*args):\n"
         "    broken.steps += 1\n"
         "    if os.environ['RANK'] == '1' and broken.steps == 3:\n"
         "        raise InputError('a scene cannot be read')\n"
-        "    return compute(model, scenes)\n"
+        "    return compute(*args)\n"
         "broken.steps = 0\n"
-        "training.batch_loss = broken\n"
+        "step.batch_losses = broken\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
     done = torchrun(str(script), "train", *arguments(rooms, tmp_path / "run"))

@@ -15,7 +15,7 @@ from torch.export import ExportedProgram
 
 from sr3d.deploy.folded import FoldedConv
 from sr3d.deploy.static_pass import Capacity, FixedPass
-from sr3d.detectors import Detector
+from sr3d.detectors.base import SparseDetector
 from sr3d.sparse.static import NeighborTable
 
 _ACTIVATIONS: dict[str, nn.Module] = {"none": nn.Identity(), "relu": nn.ReLU(), "elu": nn.ELU()}
@@ -71,7 +71,7 @@ class PortableDetector(nn.Module):
         return found.boxes, found.scores, found.keep, found.overflow
 
 
-def capacity_like(model: Detector[Any, Any], points: Tensor, colors: Tensor) -> Capacity:
+def capacity_like(model: SparseDetector[Any], points: Tensor, colors: Tensor) -> Capacity:
     """Room for scenes like one, (N, 3) and (N, 3): a quarter more points, cells and extent, and
     twice as many boxes before NMS.
 
@@ -80,7 +80,7 @@ def capacity_like(model: Detector[Any, Any], points: Tensor, colors: Tensor) -> 
     return model.compile().capacity_like(points, colors)
 
 
-def export_detector(model: Detector[Any, Any], capacity: Capacity) -> ExportedProgram:
+def export_detector(model: SparseDetector[Any], capacity: Capacity) -> ExportedProgram:
     """`PortableDetector` as a program that `torch.export.save` writes."""
     portable = PortableDetector(model, capacity).eval()
     inputs = torch.zeros(capacity.points, 3), torch.zeros(capacity.points, 3), torch.tensor(1)

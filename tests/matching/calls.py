@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from sr3d.data.ground_truth import GroundTruth
+from sr3d.matching import spota
 from sr3d.matching.align_ota import AlignOTA
 from sr3d.matching.assigner import Anchors
 from sr3d.matching.fcaf3d import FCAF3DAssigner
 from sr3d.matching.simota import SimOTA
-from sr3d.matching import spota
 from sr3d.matching.spota import SPOTA
 from sr3d.matching.spota_pruned import PrunedSPOTA
 from sr3d.matching.tr3d import TR3DAssigner
@@ -82,7 +82,12 @@ def spota_assign(
     """With `logits`, labels are classes; without, they are levels."""
     assigner = kind(class_levels=_NAMES, **options)
     labels = gt_levels if gt_labels is None else gt_labels
-    return assigner(_anchors(anchors, anchor_levels), pred, pred if logits is None else logits, _truth(gt, labels))
+    return assigner(
+        _anchors(anchors, anchor_levels),
+        pred,
+        pred if logits is None else logits,
+        _truth(gt, labels),
+    )
 
 
 def spota_cost(

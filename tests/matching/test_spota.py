@@ -8,7 +8,6 @@ from shapely import Polygon
 
 from sr3d.geometry.boxes import Boxes
 from sr3d.matching import batching as scenes
-from sr3d.matching.spota import SPOTA
 from sr3d.matching import matches, spota_pruned
 from sr3d.matching.spota import SPOTA
 from tests.matching.calls import center_prior, spota_assign, spota_cost, vertex_distance

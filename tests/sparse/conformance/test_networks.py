@@ -101,9 +101,9 @@ def test_losses_and_gradients_of_every_parameter(network: str, dataset: str) -> 
         terms.total.backward()
         pictures.append((terms, dict(model.named_parameters())))
     (expected, weights), (found, others) = pictures
-    assert expected.positives == found.positives > 0
-    for name, term in expected.parts.items():
-        assert_close(found.parts[name], term, EXACT, name)
+    assert expected.curves["positives"] == found.curves["positives"] > 0
+    for name, term in expected.terms.items():
+        assert_close(found.terms[name], term, EXACT, name)
     for name, weight in weights.items():
         assert weight.grad is not None
         other = others[name].grad
