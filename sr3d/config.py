@@ -45,6 +45,8 @@ def _later(default: F) -> F:
 
 DatasetName = Literal["scannet", "sunrgbd", "s3dis", "synthetic", "synthetic_rotated", "own"]
 DATASETS: tuple[str, ...] = typing.get_args(DatasetName)
+FamilyName = Literal["tr3d", "fcaf3d"]
+FAMILIES: tuple[str, ...] = typing.get_args(FamilyName)
 EngineName = Literal["native", "torch", "triton", "minkowski"]
 
 
@@ -54,7 +56,7 @@ class ModelConfig:
     neck, a shared head.
     """
 
-    name: Literal["tr3d", "fcaf3d"] = "tr3d"  # FCAF3D: by the preset model=fcaf3d
+    name: FamilyName = "tr3d"  # FCAF3D: by the preset model=fcaf3d
     engine: EngineName = "native"  # what computes sparse layers; native: triton on a GPU, or torch
     voxel_size: Annotated[float, Range(0.001, 10)] = 0.01  # metres
     stem_channels: Count = 64  # of the first convolution

@@ -31,7 +31,7 @@ _BATCH_ON_CPU = 2
 def add_benchmark(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     about = "Latency of a scene, its stages, memory, training steps, growth with the size."
     verb = verbs.add_parser("benchmark", parents=[common], help=about, description=about)
-    add_setting(verb, "sr3d, tr3d, fcaf3d or another row of the paper's tables (what --set makes)")
+    add_setting(verb, "a row of the paper's tables, such as sr3d (what --set makes)")
     verb.add_argument(
         "--dataset", metavar="NAME", help=f"{', '.join(DATASETS)} (that of --data, else scannet)"
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sr3d.cli.arguments import Verbs, add_overrides, overrides_of
-from sr3d.config import DATASETS
+from sr3d.config import DATASETS, FAMILIES
 from sr3d.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def add_convert(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         "--dataset", metavar="NAME",
         help=f"whose classes it knows: {', '.join(DATASETS)} (found from the file)",
     )  # fmt: skip
-    verb.add_argument("--model", choices=["tr3d", "fcaf3d"], help="the network (found likewise)")
+    verb.add_argument("--model", choices=FAMILIES, help="the network (found likewise)")
     add_overrides(verb, "what the file does not tell, e.g. model.voxel_size=0.02")
     verb.set_defaults(verb=_convert)
 

@@ -7,7 +7,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from sr3d.api import MODELS, PRETRAINED, PRETRAINED_MODELS, find_source
+from sr3d.api import PRETRAINED, PRETRAINED_MODELS, find_source
+from sr3d.detectors import NETWORKS
 from sr3d.deploy.detection import ModelFacts
 from sr3d.detectors import Detector
 from sr3d.errors import InputError
@@ -29,7 +30,7 @@ def choose_model(args: argparse.Namespace) -> tuple[Detector[Any, Any], ModelFac
             "no --model was given; the one in the package, %s, has seen procedural rooms alone",
             name,
         )
-    if name in MODELS and not Path(name).exists():
+    if name in NETWORKS and not Path(name).exists():
         raise InputError(f"--model {name}: has random weights, whose boxes mean nothing; {_REMEDY}")
     path = PRETRAINED / name if name in PRETRAINED_MODELS else Path(name)
     if path.is_dir() and not (path / RUN_FILE).is_file():

@@ -158,7 +158,7 @@ def test_detect_and_raw_outputs(dataset: str) -> None:
     assert counts.tolist() == [len(level.coords) for level in levels]
     assert predictions.anchors.strides.unique().tolist() == pytest.approx([0.16, 0.32, 0.64])
     first = levels[0].coords[0] * model.config.voxel_size
-    assert torch.equal(predictions.anchors[0], first)  # the cell's minimum corner
+    assert torch.equal(predictions.anchors.positions[0], first)  # the cell's minimum corner
     with torch.no_grad():
         bias: Any = model.bbox_head.conv_cls.bias
         bias += 3
