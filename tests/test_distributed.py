@@ -33,6 +33,7 @@ from sr3d.train.checkpoint import CHECKPOINT_FILE
 from sr3d.train.distributed import (
     ALONE,
     Processes,
+    SharedBatchNorm,
     SharedSparseNorm,
     share_norms,
 )
@@ -46,6 +47,9 @@ SCHEDULE = ["train.batch_size=3", "train.epochs=5", "train.milestones=[4]", "tra
 FCAF3D = ["model=fcaf3d", "model.planes=[8,8,8]", "model.stem_channels=8", "model.neck_channels=8"]
 # Rows of either process, in a norm's input; of the last two, one row has no variance.
 ROWS = ([27, 13], [1, 2], [1, 0])
+# Inputs of dense norms, split into shares along the batch.
+SHAPES = ((5, 3), (5, 3, 7), (5, 3, 2, 4))
+SHARES = [3, 2]
 
 
 def config(*overrides: str) -> Config:
@@ -76,6 +80,25 @@ def norm_input(rows: list[int]) -> tuple[Tensor, Tensor, SparseBatchNorm]:
         norm.bn.weight.copy_(torch.rand(5, generator=draw) + 0.5)
         norm.bn.get_buffer("running_mean").copy_(torch.rand(5, generator=draw))
     return x, torch.randn(x.shape, generator=draw, dtype=torch.float64), norm
+
+
+def dense_normed(rank: int | None, shape: tuple[int, ...]) -> dict[str, Tensor]:
+    """A batch norm on points or images: of one process's share, or None of the whole batch."""
+    draw = torch.Generator().manual_seed(len(shape))
+    x = 3 + 2 * torch.randn(shape, generator=draw, dtype=torch.float64)
+    upstream = torch.randn(shape, generator=draw, dtype=torch.float64)
+    kind = nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d
+    model = nn.Sequential(nn.Identity(), kind(shape[1])).double()
+    if rank is not None:
+        share_norms(model)
+        assert [type(m) for m in model] == [nn.Identity, SharedBatchNorm]
+        x, upstream = x.split(SHARES)[rank], upstream.split(SHARES)[rank]
+    x = x.clone().requires_grad_()
+    out = model(x)
+    out.backward(upstream)
+    buffers = {name: value.clone() for name, value in model.named_buffers()}
+    grads = {f"grad {name}": p.grad for name, p in model.named_parameters()}
+    return {"out": out.detach(), "grad": x.grad, **grads, **buffers}
 
 
 def scenes_of(data: Path) -> list[Scene]:
@@ -123,6 +146,8 @@ def work(rank: int, folder: Path, data: Path) -> None:
         x, upstream, norm = norm_input(rows)
         shared = SharedSparseNorm(norm.bn)
         found[f"norm {rows}"] = normed(shared, x.split(rows)[rank], upstream.split(rows)[rank])
+    for shape in SHAPES:
+        found[f"norm {shape}"] = dense_normed(rank, shape)
     found["tr3d"] = gradients(scenes_of(data), processes, [])
     found["fcaf3d"] = gradients(scenes_of(data), processes, FCAF3D)
     found["handed"] = processes.from_first(lambda: f"from {rank}")
@@ -176,6 +201,22 @@ def test_a_shared_norm_is_the_norm_of_all_rows(pair: Path, rows: list[int]) -> N
     for name in ("bn.running_mean", "bn.running_var", "bn.num_batches_tracked"):
         for part in parts:
             torch.testing.assert_close(part[name], whole[name])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_norms_of_points_and_images_are_shared_too(pair: Path, shape: tuple[int, ...]) -> None:
+    whole = dense_normed(None, shape)
+    parts = [f[f"norm {shape}"] for f in found(pair)]
+    assert parts[0].keys() == whole.keys()
+    for name, expected in whole.items():
+        if name in ("out", "grad"):
+            together = torch.cat([part[name] for part in parts])
+        elif name.startswith("grad"):
+            together = parts[0][name] + parts[1][name]
+        else:
+            torch.testing.assert_close(parts[1][name], expected)
+            together = parts[0][name]
+        torch.testing.assert_close(together, expected, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize(("name", "overrides"), [("tr3d", []), ("fcaf3d", FCAF3D)])

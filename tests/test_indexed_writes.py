@@ -23,7 +23,7 @@ from tests.test_pretend_gpu import SETTINGS, detector, on_host, scene
 
 # Where one place sums several floating-point numbers, so that their order matters: the gradient of
 # pooling, and the sum of true centerness over each scene's positives.
-SUMS = {"torch_engine.max_pool_gradient", "fcaf3d.centred_loss"}
+SUMS = {"torch_engine.max_pool_gradient", "detector.centred_loss"}
 
 
 @pytest.mark.parametrize(

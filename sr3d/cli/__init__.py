@@ -27,7 +27,7 @@ from sr3d.config import did_you_mean
 from sr3d.errors import InputError
 
 DESCRIPTION = """\
-Indoor 3D object detection: SR3D and TR3D, trained and tested as the paper does.
+Indoor 3D object detection: detectors trained and evaluated as the SR3D paper does.
 
 A benchmark is these verbs in this order, which `snakemake` runs for you:
   download   the original files of a data set

@@ -60,7 +60,7 @@ def add_prepare(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         "--labels",
         choices=("v2", "v1"),
         default="v2",
-        help="version of the boxes (v2, which mmdet3d and TR3D score; VoteNet's default is v1)",
+        help="version of the boxes (v2, which mmdetection3d scores; VoteNet's default is v1)",
     )
     sunrgbd.add_argument(
         "--points",
