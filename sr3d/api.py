@@ -14,11 +14,11 @@ from typing import Any
 import torch
 
 from sr3d.config import Config, config_from_dict, default_config, did_you_mean
-from sr3d.detectors import Detections, Detector, build_detector
+from sr3d.detectors import NETWORKS, Detections, Detector, build_detector
 from sr3d.detectors.infer_config import load_model, recognise
 from sr3d.detectors.weights import Checkpoint, read_checkpoint
 from sr3d.errors import InputError
-from sr3d.model_names import MODELS, PRETRAINED, PRETRAINED_MODELS, refuse_apple_gpu
+from sr3d.model_names import PRETRAINED, PRETRAINED_MODELS, refuse_apple_gpu
 from sr3d.runs.record import MODEL_FILE, RUN_FILE, read_run, run_file
 
 __all__ = [
@@ -39,13 +39,13 @@ def load(
     checkpoint: str | Path | None = None,
     device: str = "cpu",
     untrained: bool = False,
-) -> Detector[Any]:
+) -> Detector[Any, Any]:
     """A detector in evaluation mode.
 
     name: a file of weights (`.safetensors` of ours; `.pth` of mmdetection3d or SamsungLabs); the
     folder of a training; `sr3d_rooms`, a small SR3D that comes with the package, trained on
-    procedural rooms (see its card in `sr3d/pretrained`); or a network, `sr3d` or `tr3d` (the same,
-    trained differently) or `fcaf3d`, with the weights of `checkpoint`.
+    procedural rooms (see its card in `sr3d/pretrained`); or a network (`sr3d.detectors.NETWORKS`),
+    with the weights of `checkpoint`.
     dataset: whose classes and box coding, if the weights do not say; of an untrained network,
     `scannet` by default.
     untrained: give the network of that name with random weights, from seed 0. Its boxes mean
@@ -74,7 +74,7 @@ class Source:
     config: Config
     checkpoint: Checkpoint | None
 
-    def detector(self) -> Detector[Any]:
+    def detector(self) -> Detector[Any, Any]:
         """Built, with its weights.
 
         Raises:
@@ -114,10 +114,10 @@ def find_source(
         if checkpoint is not None:
             raise InputError(f"{checkpoint}: a second file of weights beside {folder}; name one")
         checkpoint = folder
-    elif name in MODELS:
-        network = MODELS[str(name)]
+    elif name in NETWORKS:
+        network = NETWORKS[str(name)]
     else:
-        known = [*MODELS, *PRETRAINED_MODELS]
+        known = [*NETWORKS, *PRETRAINED_MODELS]
         hint = did_you_mean(str(name), known)
         raise InputError(f"unknown model '{name}'{hint}, a file of weights, or a run's folder")
     if checkpoint is None:

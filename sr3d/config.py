@@ -45,6 +45,8 @@ def _later(default: F) -> F:
 
 DatasetName = Literal["scannet", "sunrgbd", "s3dis", "synthetic", "synthetic_rotated", "own"]
 DATASETS: tuple[str, ...] = typing.get_args(DatasetName)
+FamilyName = Literal["tr3d", "fcaf3d"]
+FAMILIES: tuple[str, ...] = typing.get_args(FamilyName)
 EngineName = Literal["native", "torch", "triton", "minkowski"]
 
 
@@ -54,7 +56,7 @@ class ModelConfig:
     neck, a shared head.
     """
 
-    name: Literal["tr3d", "fcaf3d"] = "tr3d"  # FCAF3D: by the preset model=fcaf3d
+    name: FamilyName = "tr3d"  # FCAF3D: by the preset model=fcaf3d
     engine: EngineName = "native"  # what computes sparse layers; native: triton on a GPU, or torch
     voxel_size: Annotated[float, Range(0.001, 10)] = 0.01  # metres
     stem_channels: Count = 64  # of the first convolution
@@ -126,13 +128,20 @@ class TrainConfig:
     milestones: tuple[Count, ...] = (8, 11, 12)  # epochs after which the rate drops tenfold
     repeat: Many = 15  # how often an epoch goes through the scenes
     batch_size: Count = 16  # scenes a step
-    lr: Annotated[float, Range(0, 10, above=True)] = 1e-3  # of AdamW, after the warm-up
+    lr: Annotated[float, Range(0, 10, above=True)] = 1e-3  # of the optimiser, after the warm-up
     warmup_start_lr: Annotated[float, Range(0, 10)] = 1e-5  # at the first step
     warmup_iters: ManyOrNone = 300  # steps of the warm-up, linear
-    weight_decay: Weight = 1e-4  # of AdamW
+    weight_decay: Weight = 1e-4  # of the optimiser
     clip_norm: Annotated[float, Range(0, 1e6, above=True)] = 10.0  # norm of the gradient, at most
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"  # of the network's products; tf32: GPUs
     filter_empty_gt: bool = _later(False)  # another takes the place of a scene without boxes
+    optimizer: Literal["adamw", "adam", "sgd"] = _later("adamw")
+    momentum: Share = _later(0.9)  # of SGD
+    # step: a tenth after each milestone; cosine, polynomial: from lr to min_lr
+    schedule: Literal["step", "cosine", "polynomial"] = _later("step")
+    schedule_by: Literal["epoch", "step"] = _later("epoch")  # how often cosine and polynomial fall
+    schedule_power: Exponent = _later(0.9)  # of the polynomial schedule
+    min_lr: Annotated[float, Range(0, 10)] = _later(0.0)  # at the end of cosine and polynomial
 
 
 @dataclass(frozen=True)

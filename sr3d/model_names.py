@@ -6,9 +6,6 @@ from pathlib import Path
 
 from sr3d.errors import InputError
 
-# The network of each name; SR3D is TR3D's, trained differently.
-MODELS = {"sr3d": "tr3d", "tr3d": "tr3d", "fcaf3d": "fcaf3d"}
-
 # Training runs that come with the package, each in its folder with a card.
 PRETRAINED = Path(__file__).parent / "pretrained"
 PRETRAINED_MODELS = ("sr3d_rooms",)

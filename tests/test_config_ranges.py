@@ -23,7 +23,8 @@ from sr3d.errors import InputError
 from sr3d.evaluate.loop import detect_scene
 from sr3d.fields import range_of
 from sr3d.ranges import Range
-from sr3d.train.loop import batch_loss, optimizer_of
+from sr3d.train.schedule import build_optimizer
+from sr3d.train.step import train_step
 
 ROOM = generate_room(seed=3, points=1500)
 THIN = [
@@ -124,13 +125,9 @@ def test_what_is_accepted_trains_a_step_and_detects(
     torch.manual_seed(0)
     model = build_detector(config).train()
     scene = augment(ROOM, config.augment, False, generator_for(config.seed, 0))
-    optimizer = optimizer_of(model, config.train)
-    terms = batch_loss(model, [scene])
-    loss = terms.cls + terms.box
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), config.train.clip_norm)
-    optimizer.step()
-    assert torch.isfinite(loss)
+    optimizer = build_optimizer(model, config.train)
+    values = train_step(model, [scene], optimizer, config.train.clip_norm)
+    assert torch.isfinite(values["loss"])
     assert all(torch.isfinite(value).all() for value in model.parameters())
     count = config.test.sample_count
     room = sample_points(ROOM, count, generator_for(1)) if count else ROOM

@@ -61,7 +61,7 @@ def same_arrays(one: Any, other: Any) -> bool:
     return np.array_equal(one, other) if isinstance(one, np.ndarray) else one == other
 
 
-def same_model(one: Detector[Any], other: Detector[Any]) -> bool:
+def same_model(one: Detector[Any, Any], other: Detector[Any, Any]) -> bool:
     return same_tensors(one.state_dict(), other.state_dict())
 
 

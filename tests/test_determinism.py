@@ -157,7 +157,7 @@ def test_sparse_operations_and_their_gradients_add_in_one_order(
 
 @pytest.mark.parametrize("make", [thin_model, thin_fcaf3d])
 @pytest.mark.parametrize("norm", ["batch", "instance"])
-def test_detection_adds_in_one_order(make: Callable[..., Detector[Any]], norm: str) -> None:
+def test_detection_adds_in_one_order(make: Callable[..., Detector[Any, Any]], norm: str) -> None:
     model = make("sunrgbd", stem_norm=norm)
     [xyz] = clouds(1200)
     for runner in (model, model.compile()):

@@ -26,11 +26,19 @@ from sr3d.errors import InputError
 from sr3d.geometry.boxes import Boxes
 from sr3d.runs.record import read_metrics
 from sr3d.sparse import SparseTensor
+from sr3d.sparse.determinism import ordered_backward
 from sr3d.sparse.nn import SparseBatchNorm
-from sr3d.train import loop as training
+from sr3d.train import training
 from sr3d.train.checkpoint import CHECKPOINT_FILE
-from sr3d.train.distributed import ALONE, Processes, SharedBatchNorm, backward, share_norms
-from sr3d.train.loop import CURVE_FILE, TrainingJob, batch_loss, train
+from sr3d.train.distributed import (
+    ALONE,
+    Processes,
+    SharedBatchNorm,
+    SharedSparseNorm,
+    share_norms,
+)
+from sr3d.train.loop import CURVE_FILE, TrainingJob, train
+from sr3d.train.step import batch_losses
 from tests.test_training import TINY, tiny
 
 STOP_AFTER = 4
@@ -39,6 +47,9 @@ SCHEDULE = ["train.batch_size=3", "train.epochs=5", "train.milestones=[4]", "tra
 FCAF3D = ["model=fcaf3d", "model.planes=[8,8,8]", "model.stem_channels=8", "model.neck_channels=8"]
 # Rows of either process, in a norm's input; of the last two, one row has no variance.
 ROWS = ([27, 13], [1, 2], [1, 0])
+# Inputs of dense norms, split into shares along the batch.
+SHAPES = ((5, 3), (5, 3, 7), (5, 3, 2, 4))
+SHARES = [3, 2]
 
 
 def config(*overrides: str) -> Config:
@@ -71,6 +82,25 @@ def norm_input(rows: list[int]) -> tuple[Tensor, Tensor, SparseBatchNorm]:
     return x, torch.randn(x.shape, generator=draw, dtype=torch.float64), norm
 
 
+def dense_normed(rank: int | None, shape: tuple[int, ...]) -> dict[str, Tensor]:
+    """A batch norm on points or images: of one process's share, or None of the whole batch."""
+    draw = torch.Generator().manual_seed(len(shape))
+    x = 3 + 2 * torch.randn(shape, generator=draw, dtype=torch.float64)
+    upstream = torch.randn(shape, generator=draw, dtype=torch.float64)
+    kind = nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d
+    model = nn.Sequential(nn.Identity(), kind(shape[1])).double()
+    if rank is not None:
+        share_norms(model)
+        assert [type(m) for m in model] == [nn.Identity, SharedBatchNorm]
+        x, upstream = x.split(SHARES)[rank], upstream.split(SHARES)[rank]
+    x = x.clone().requires_grad_()
+    out = model(x)
+    out.backward(upstream)
+    buffers = {name: value.clone() for name, value in model.named_buffers()}
+    grads = {f"grad {name}": p.grad for name, p in model.named_parameters()}
+    return {"out": out.detach(), "grad": x.grad, **grads, **buffers}
+
+
 def scenes_of(data: Path) -> list[Scene]:
     """Three in double precision; the second, which is the second process's, has no boxes."""
     scenes = []
@@ -98,10 +128,12 @@ def gradients(scenes: list[Scene], processes: Processes, overrides: list[str]) -
         if processes.count > 1:
             share_norms(model)
         share = processes.share(scenes)
-        terms = batch_loss(model, share)
-        values = backward(terms, model, processes, stop=processes.rank == 1)
+        losses = batch_losses(model, share, processes)
+        ordered_backward(losses.total)
+        stop = float(processes.rank == 1)
+        values = processes.add(model.parameters(), {**losses.values(), "stop": stop})
     grads = {name: p.grad for name, p in model.named_parameters()}
-    return {"grads": grads, "values": values, "positives": terms.positives}
+    return {"grads": grads, "values": values, "positives": losses.curves["positives"]}
 
 
 def work(rank: int, folder: Path, data: Path) -> None:
@@ -112,22 +144,24 @@ def work(rank: int, folder: Path, data: Path) -> None:
     found: dict[str, Any] = {}
     for rows in ROWS:
         x, upstream, norm = norm_input(rows)
-        shared = SharedBatchNorm(norm.bn)
+        shared = SharedSparseNorm(norm.bn)
         found[f"norm {rows}"] = normed(shared, x.split(rows)[rank], upstream.split(rows)[rank])
+    for shape in SHAPES:
+        found[f"norm {shape}"] = dense_normed(rank, shape)
     found["tr3d"] = gradients(scenes_of(data), processes, [])
     found["fcaf3d"] = gradients(scenes_of(data), processes, FCAF3D)
     found["handed"] = processes.from_first(lambda: f"from {rank}")
     torch.save(found, folder / f"found{rank}.pt")
 
-    take_step = training._Training._take_step
+    learning_rate = training.learning_rate
 
-    def told(self: Any, *args: Any) -> Any:
-        if self.step == STOP_AFTER - 1:
+    def stopped(config: Any, step: int, *rest: Any) -> float:
+        if step == STOP_AFTER - 1:
             os.kill(os.getpid(), signal.SIGTERM)
-        return take_step(self, *args)
+        return learning_rate(config, step, *rest)
 
     if rank == 1:
-        training._Training._take_step = told  # type: ignore
+        training.learning_rate = stopped
     with contextlib.suppress(KeyboardInterrupt):
         train(job(data, folder / "run"), processes)
         raise AssertionError("not stopped")
@@ -167,6 +201,22 @@ def test_a_shared_norm_is_the_norm_of_all_rows(pair: Path, rows: list[int]) -> N
     for name in ("bn.running_mean", "bn.running_var", "bn.num_batches_tracked"):
         for part in parts:
             torch.testing.assert_close(part[name], whole[name])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_norms_of_points_and_images_are_shared_too(pair: Path, shape: tuple[int, ...]) -> None:
+    whole = dense_normed(None, shape)
+    parts = [f[f"norm {shape}"] for f in found(pair)]
+    assert parts[0].keys() == whole.keys()
+    for name, expected in whole.items():
+        if name in ("out", "grad"):
+            together = torch.cat([part[name] for part in parts])
+        elif name.startswith("grad"):
+            together = parts[0][name] + parts[1][name]
+        else:
+            torch.testing.assert_close(parts[1][name], expected)
+            together = parts[0][name]
+        torch.testing.assert_close(together, expected, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize(("name", "overrides"), [("tr3d", []), ("fcaf3d", FCAF3D)])
@@ -213,17 +263,17 @@ def test_an_error_in_one_process_ends_all_with_one_message(rooms: Path, tmp_path
     script = tmp_path / "one_fails.py"
     script.write_text(
         "import os, sys\n"
-        "from sr3d.train import loop as training\n"
+        "from sr3d.train import step\n"
         "from sr3d.cli import main\n"
         "from sr3d.errors import InputError\n"
-        "compute = training.batch_loss\n"
-        "def broken(model, scenes):\n"
+        "compute = step.batch_losses\n"
+        "def broken(*args):\n"
         "    broken.steps += 1\n"
         "    if os.environ['RANK'] == '1' and broken.steps == 3:\n"
         "        raise InputError('a scene cannot be read')\n"
-        "    return compute(model, scenes)\n"
+        "    return compute(*args)\n"
         "broken.steps = 0\n"
-        "training.batch_loss = broken\n"
+        "step.batch_losses = broken\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
     done = torchrun(str(script), "train", *arguments(rooms, tmp_path / "run"))

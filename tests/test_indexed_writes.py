@@ -14,8 +14,7 @@ import torch
 from sr3d.detectors.fcaf3d.detector import FCAF3D
 from sr3d.sparse import functional
 from sr3d.sparse.determinism import deterministic_algorithms, ordered_backward
-from sr3d.train.distributed import ALONE, backward
-from sr3d.train.loop import batch_loss
+from sr3d.train.step import batch_losses
 from tests.detectors.test_compiled import MODELS, Make, capacity_for, run_fixed, scan
 from tests.indexed_writes import IndexedWrites, Write
 from tests.pretend_gpu import pretend_gpu
@@ -69,7 +68,7 @@ def test_a_training_step_repeats_no_place_but_in_sums(
     if isinstance(model, FCAF3D):
         model.bbox_head.pts_prune = 60  # so that every level is pruned
     with functional.engine(engine), pretend_gpu(monkeypatch), IndexedWrites() as writes:  # type: ignore[arg-type]
-        backward(batch_loss(model, [on_host(room) for room in scenes]), model, ALONE, stop=False)
+        ordered_backward(batch_losses(model, [on_host(room) for room in scenes]).total)
     assert len(writes.found) > 20
     assert repeats(writes, lambda write: not write.sums) == {}
     assert repeats(writes, lambda write: write.unordered) == {}

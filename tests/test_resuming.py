@@ -17,8 +17,7 @@ from sr3d.runs import machine
 from sr3d.runs.record import RunRecord, read_metrics, read_run
 from sr3d.study.report.page.provenance import _code
 from sr3d.study.report.summary import code_of
-from sr3d.train import checkpoint
-from sr3d.train import loop as training
+from sr3d.train import checkpoint, loop, step, training
 from sr3d.train.checkpoint import (
     CHECKPOINT_FILE,
     CHECKPOINT_FILES,
@@ -67,13 +66,13 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> Interrupt:
 def taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The epochs of all steps that are taken."""
     epochs: list[int] = []
-    take_step = training._Training._take_step
+    learning_rate = training.learning_rate
 
-    def counted(self: Any, epoch: int, *rest: Any) -> Any:
+    def counted(config: Any, step: int, epoch: int, steps: int) -> float:
         epochs.append(epoch)
-        return take_step(self, epoch, *rest)
+        return learning_rate(config, step, epoch, steps)
 
-    monkeypatch.setattr(training._Training, "_take_step", counted)
+    monkeypatch.setattr(training, "learning_rate", counted)
     return epochs
 
 
@@ -91,15 +90,15 @@ def only_results(folder: Path) -> bool:
 def test_a_signal_saves_and_the_same_command_resumes(
     undisturbed: Path, rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
 ) -> None:
-    take_step = training._Training._take_step
+    learning_rate = training.learning_rate
 
-    def interrupted(self: Any, *args: Any) -> object:
-        if self.step == stop_at:
+    def interrupted(config: Any, step: int, *rest: Any) -> float:
+        if step == stop_at:
             os.kill(os.getpid(), signal.SIGTERM)
-        return take_step(self, *args)
+        return learning_rate(config, step, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training._Training, "_take_step", interrupted)
+        patch.setattr(training, "learning_rate", interrupted)
         with pytest.raises(KeyboardInterrupt):
             train(job(rooms, tmp_path))
     assert (tmp_path / CHECKPOINT_FILE).exists()
@@ -125,7 +124,7 @@ def test_a_training_that_fails_in_the_end_takes_no_step_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(training, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-        patch.setattr(training, "finish_run", full)
+        patch.setattr(loop, "finish_run", full)
         with pytest.raises(InputError, match="full"):
             train(job(rooms, tmp_path))
     taken.clear()
@@ -288,7 +287,7 @@ def test_other_code_resumes_only_if_told_to_and_the_record_lists_both(
 
 def interrupt_by_next_step(a_job: TrainingJob) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "batch_loss", _die)
+        patch.setattr(step, "batch_losses", _die)
         train(a_job)
 
 
@@ -336,14 +335,14 @@ def test_a_checkpoint_of_an_earlier_version_is_refused_and_kept(
 def test_the_record_has_the_code_of_the_beginning(
     rooms: Path, tmp_path: Path, other_code: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compute = training.batch_loss
+    compute = step.batch_losses
 
     def edit_meanwhile(*args: Any) -> Any:
         other_code("edited meanwhile")
         return compute(*args)
 
     other_code("first")
-    monkeypatch.setattr(training, "batch_loss", edit_meanwhile)
+    monkeypatch.setattr(step, "batch_losses", edit_meanwhile)
     assert train(job(rooms, tmp_path)).code["digest"] == "first"
 
 

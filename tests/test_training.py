@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 import sr3d
 from sr3d.config import Config, TrainConfig, default_config
 from sr3d.data.datasets import get_dataset
 from sr3d.data.prepared import PreparedDataset, PreparedWriter, read_manifest
 from sr3d.data.scene import Scene
+from sr3d.detectors import Detector
 from sr3d.errors import InputError
 from sr3d.evaluate.average_precision import average_precision
 from sr3d.evaluate.loop import TestJob, test
@@ -25,9 +27,10 @@ from sr3d.geometry.boxes import Boxes
 from sr3d.presets import PRESETS
 from sr3d.runs.files import exclusive
 from sr3d.runs.record import read_metrics, read_run
-from sr3d.train import loop as training
+from sr3d.train import step
 from sr3d.train.checkpoint import CHECKPOINT_FILES
-from sr3d.train.loop import CURVE_FILE, TrainingJob, learning_rate, train
+from sr3d.train.loop import CURVE_FILE, TrainingJob, train
+from sr3d.train.schedule import build_optimizer, learning_rate, set_learning_rate
 
 TINY = [
     "model.voxel_size=0.1",
@@ -210,21 +213,67 @@ def test_training_learns(rooms: Path, tmp_path: Path) -> None:
 
 def test_learning_rate_by_hand() -> None:
     c = TrainConfig(lr=1.0, warmup_start_lr=0.0, warmup_iters=4, milestones=(2, 3), epochs=4)
-    assert [learning_rate(c, step, 0) for step in (0, 1, 2, 4)] == [0, 0.25, 0.5, 1.0]
-    assert learning_rate(c, 10, 1) == 1.0
-    assert learning_rate(c, 10, 2) == pytest.approx(0.1)
-    assert learning_rate(c, 10, 3) == pytest.approx(0.01)
+    assert [learning_rate(c, step, 0, 40) for step in (0, 1, 2, 4)] == [0, 0.25, 0.5, 1.0]
+    assert learning_rate(c, 10, 1, 40) == 1.0
+    assert learning_rate(c, 10, 2, 40) == pytest.approx(0.1)
+    assert learning_rate(c, 10, 3, 40) == pytest.approx(0.01)
+
+
+def test_cosine_and_polynomial_fall_by_epoch_or_by_step() -> None:
+    c = TrainConfig(epochs=4, lr=1.0, min_lr=0.2, warmup_iters=0, schedule="cosine")
+    # By epoch: half of the way after two of four, whatever the step within the epoch.
+    assert learning_rate(c, 0, 0, 40) == 1.0
+    assert learning_rate(c, 20, 2, 40) == learning_rate(c, 29, 2, 40) == pytest.approx(0.6)
+    by_step = dataclasses.replace(c, schedule_by="step")
+    assert learning_rate(by_step, 10, 1, 40) == pytest.approx(0.2 + 0.8 * (1 + 0.5**0.5) / 2)
+    assert learning_rate(by_step, 30, 3, 40) == pytest.approx(0.2 + 0.8 * (1 - 0.5**0.5) / 2)
+    power = dataclasses.replace(c, schedule="polynomial", schedule_power=2.0)
+    assert learning_rate(power, 30, 3, 40) == pytest.approx(0.2 + 0.8 / 16)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam), ("sgd", torch.optim.SGD)],
+)
+def test_an_optimiser_by_name_scales_the_rate_of_each_group(name: str, kind: type) -> None:
+    class Half(nn.Linear):
+        device = torch.device("cpu")
+
+        def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
+            return [{"params": [self.weight]}, {"params": [self.bias], "lr_scale": 0.5}]
+
+    config = TrainConfig(optimizer=name, warmup_iters=0, lr=0.25)  # type: ignore[arg-type]
+    optimizer = build_optimizer(Half(2, 2), config)  # type: ignore[arg-type]
+    assert type(optimizer) is kind
+    assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.125]
+    set_learning_rate(optimizer, 0.1)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.05]
+
+
+def test_new_values_of_the_schedule_change_no_digest() -> None:
+    assert tiny().digest() == tiny("synthetic", "train.optimizer=adamw").digest()
+    assert tiny().digest() != tiny("synthetic", "train.optimizer=sgd").digest()
+
+
+def test_each_epoch_is_announced_to_the_detector(
+    rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    epochs: list[int] = []
+    monkeypatch.setattr(Detector, "start_epoch", lambda _, epoch: epochs.append(epoch))
+    train(job(rooms, tmp_path))
+    assert epochs == [0, 1]
 
 
 def test_a_loss_that_is_no_number_stops_with_a_remedy(
     rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compute = training.batch_loss
+    compute = step.batch_losses
 
     def broken(*args: object) -> object:
-        return dataclasses.replace(compute(*args), cls=torch.tensor(float("nan")))  # type: ignore[arg-type]
+        losses = compute(*args)  # type: ignore[arg-type]
+        return dataclasses.replace(losses, terms={"cls": losses.total * float("nan")})
 
-    monkeypatch.setattr(training, "batch_loss", broken)
+    monkeypatch.setattr(step, "batch_losses", broken)
     with pytest.raises(InputError, match=r"loss is nan at step 1 \(scenes room_.*lower train.lr"):
         train(job(rooms, tmp_path))
     assert not (tmp_path / "run.json").exists()
@@ -259,14 +308,14 @@ def half_empty(rooms: Path, tmp_path: Path) -> Path:
 def test_scenes_without_boxes_are_replaced_where_that_is_asked_for(
     filtered: bool, half_empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compute = training.batch_loss
+    compute = step.batch_losses
     shown: list[str] = []
 
-    def noted(model: Any, scenes: list[Scene]) -> Any:
+    def noted(model: Any, scenes: list[Scene], *rest: Any) -> Any:
         shown.extend(scene.id for scene in scenes)
-        return compute(model, scenes)
+        return compute(model, scenes, *rest)
 
-    monkeypatch.setattr(training, "batch_loss", noted)
+    monkeypatch.setattr(step, "batch_losses", noted)
     config = tiny("synthetic", f"train.filter_empty_gt={filtered}")
     train(job(half_empty, tmp_path / "out", config))
     ids = PreparedDataset(half_empty, "train").ids

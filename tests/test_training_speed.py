@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,16 @@ from sr3d.config import default_config
 from sr3d.data.loader import on_device
 from sr3d.data.prepared import PreparedDataset
 from sr3d.detectors import build_detector
-from sr3d.detectors.outputs import LossTerms
+from sr3d.detectors.outputs import Losses
 from sr3d.errors import InputError
 from sr3d.runs.record import read_metrics
-from sr3d.train import loop as training
+from sr3d.train import step as step_module
+from sr3d.train import training
 from sr3d.train.checkpoint import read_state
-from sr3d.train.loop import CURVE_FILE, batch_loss, network_precision, train
+from sr3d.train.loop import CURVE_FILE, train
 from sr3d.train.metrics_log import STOP, Curve, Line
+from sr3d.train.precision import network_precision
+from sr3d.train.step import batch_losses
 from tests.test_training import job, same_bits, tiny
 
 FCAF3D = ["model=fcaf3d", "model.planes=[8,8,8]", "model.stem_channels=8", "model.neck_channels=8"]
@@ -57,12 +61,12 @@ def test_a_bad_loss_is_noticed_late_but_never_saved(
 ) -> None:
     steps = iter(range(1, 13))
 
-    def broken_once(*args: Any) -> LossTerms:
+    def broken_once(*args: Any) -> Losses:
         factor = float("nan") if next(steps) == 7 else 1.0
-        terms = batch_loss(*args)
-        return replace(terms, box=terms.box * factor)
+        losses = batch_losses(*args)
+        return replace(losses, terms={**losses.terms, "box": losses.terms["box"] * factor})
 
-    monkeypatch.setattr(training, "batch_loss", broken_once)
+    monkeypatch.setattr(step_module, "batch_losses", broken_once)
     monkeypatch.setattr(training, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     with pytest.raises(
         InputError, match=r"the loss is nan at step 7 .scenes room_.*lower train\.lr"
@@ -79,18 +83,18 @@ def test_a_bad_loss_is_noticed_late_but_never_saved(
 def test_a_stop_waits_for_the_fetch_and_training_goes_on_to_the_same_bits(
     trained: Path, rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    take_step: Any = training._Training._take_step
+    take_step, number = training.train_step, count()
 
-    def told_at_step_two(self: Any, *args: Any) -> Line:
-        return take_step(self, *args[:-1], lambda: self.step == 1)
+    def stopped_at_step_two(*args: Any) -> dict[str, torch.Tensor]:
+        return take_step(*args[:-1], next(number) == 1)
 
-    monkeypatch.setattr(training._Training, "_take_step", told_at_step_two)
+    monkeypatch.setattr(training, "train_step", stopped_at_step_two)
     with pytest.raises(KeyboardInterrupt):
         train(job(rooms, tmp_path))
     state = read_state(tmp_path)
     assert state is not None
     assert state.step == 5
-    monkeypatch.setattr(training._Training, "_take_step", take_step)
+    monkeypatch.setattr(training, "train_step", take_step)
     train(job(rooms, tmp_path))
     assert same_bits(trained, tmp_path)
 
@@ -115,19 +119,20 @@ class Waits(TorchDispatchMode):
 def one_step(rooms: Path, out: Path, monkeypatch: pytest.MonkeyPatch, device: str) -> Any:
     """A function that takes a step after a loss that is known already, and its curve."""
     model, scenes = build_detector(tiny()).to(device), PreparedDataset(rooms, "train")
-    a_job = replace(job(rooms, out), device=device)
-    steps = training._Training(a_job, model, scenes, seed=0, code={"digest": ""})
-    steps.optimizer = torch.optim.AdamW(model.parameters(), fused=True)  # as a GPU's
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)  # as a GPU's
 
-    def terms(*_: Any) -> LossTerms:
+    def terms(*_: Any) -> Losses:
         total = torch.stack([p.square().sum() for p in model.parameters()]).sum()
-        three = torch.tensor(3)
-        return LossTerms(total, total * 0, positives=three, aic=total.detach(), divisor=three)
+        return Losses({"cls": total}, {"positives": torch.tensor(3), "aic": total.detach()})
 
-    monkeypatch.setattr(training, "batch_loss", terms)
-    curve = Curve(out / "curve.jsonl")
-    batch = steps.batches[0][0]
-    return lambda: curve.add(steps._take_step(0, batch, [scenes[0]], lambda: False)), curve
+    monkeypatch.setattr(step_module, "batch_losses", terms)
+    curve, number = Curve(out / "curve.jsonl"), count(1)
+
+    def step() -> None:
+        values = training.train_step(model, [scenes[0]], optimizer, 10.0)
+        curve.add(Line({"step": next(number)}, [scenes.ids[0]], values))
+
+    return step, curve
 
 
 def test_a_step_waits_for_nothing_but_network_and_loss(
@@ -210,10 +215,10 @@ def test_bf16_is_the_network_s_alone(rooms: Path, overrides: list[str]) -> None:
     conv = model.get_submodule("backbone.layer1.0.conv2")
     conv.register_forward_hook(lambda module, args, out: seen.add(out.features.dtype))
 
-    def step(precision: str) -> tuple[LossTerms, torch.Tensor]:
+    def step(precision: str) -> tuple[Losses, torch.Tensor]:
         model.zero_grad()
         with network_precision(model, precision):
-            terms = batch_loss(model, scenes)
+            terms = batch_losses(model, scenes)
             terms.total.backward()
         assert {p.grad.dtype for p in model.parameters() if p.grad is not None} == {torch.float32}
         return terms, torch.cat(
@@ -257,16 +262,12 @@ def test_a_training_in_bf16_learns_resumes_and_keeps_weights_in_fp32(
 ) -> None:
     config = tiny("synthetic", "train.precision=bf16")
     train(job(rooms, tmp_path / "whole", config))
-    take_step: Any = training._Training._take_step
-    told = iter([False, False, True])
-    monkeypatch.setattr(
-        training._Training,
-        "_take_step",
-        lambda self, *args: take_step(self, *args[:-1], lambda: next(told)),
-    )
+    take_step = training.train_step
+    stops = iter([False, False, True])
+    monkeypatch.setattr(training, "train_step", lambda *args: take_step(*args[:-1], next(stops)))
     with pytest.raises(KeyboardInterrupt):
         train(job(rooms, tmp_path / "parts", config))
-    monkeypatch.setattr(training._Training, "_take_step", take_step)
+    monkeypatch.setattr(training, "train_step", take_step)
     record = train(job(rooms, tmp_path / "parts", config))
     assert record.config["train"]["precision"] == "bf16"
     assert same_bits(tmp_path / "whole", tmp_path / "parts")

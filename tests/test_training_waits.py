@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from torch import nn
 
 from sr3d.config import default_config
 from sr3d.detectors.fcaf3d.detector import FCAF3D
 from sr3d.sparse import functional
-from sr3d.train.distributed import ALONE, backward
-from sr3d.train.loop import batch_loss, optimizer_of
+from sr3d.train.schedule import build_optimizer
+from sr3d.train.step import train_step
 from tests.pretend_gpu import pretend_gpu
 from tests.sparse import triton_cases  # noqa: F401 (sets Triton up before it is imported)
 from tests.test_pretend_gpu import detector, on_host, same, scene, step
@@ -53,18 +52,15 @@ def test_a_step_waits_for_sizes_that_the_host_cannot_know(
         model.get_submodule("backbone").register_forward_pre_hook(
             lambda *_: begun.append(len(gpu.waits))
         )
-        optimizer = optimizer_of(model, default_config("scannet").train)
-        optimizer.zero_grad(set_to_none=True)
-        found = batch_loss(model, [on_host(room) for room in scenes])
-        backward(found, model, ALONE, stop=False)
-        nn.utils.clip_grad_norm_(model.parameters(), 1e9)  # which clips nothing
-        optimizer.step()
+        optimizer = build_optimizer(model, default_config("scannet").train)
+        # A norm that clips nothing.
+        values = train_step(model, [on_host(room) for room in scenes], optimizer, 1e9)
     callers = [wait.split()[-1] for wait in gpu.waits]
     before, after = STEPS[setting]
     assert Counter(callers[: begun[0]]) == before, gpu.waits
     assert Counter(callers[begun[0] :]) == after, gpu.waits
     assert {upload.split()[-1] for upload in gpu.uploads} <= CONSTANTS
-    same(found, expected, model, gradients)
+    same(values, expected, model, gradients)
 
 
 def test_an_instance_norm_finds_its_scenes_counted(monkeypatch: pytest.MonkeyPatch) -> None:

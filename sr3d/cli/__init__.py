@@ -28,7 +28,7 @@ from sr3d.config import did_you_mean
 from sr3d.errors import InputError, Kind
 
 DESCRIPTION = """\
-Indoor 3D object detection: SR3D and TR3D, trained and evaluated as in the paper.
+Indoor 3D object detection: detectors trained and evaluated as in the SR3D paper.
 
 The benchmark runs these verbs in this order. `snakemake` runs them for you:
   download, prepare, train, test, summarise, report, track

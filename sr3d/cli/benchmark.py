@@ -39,14 +39,13 @@ def add_benchmark(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         description=about,
         examples=(
             "sr3d benchmark",
-            "sr3d benchmark --setting fcaf3d --train --points 1e4 1e5",
+            "sr3d benchmark --setting sr3d --train --points 1e4 1e5",
             "sr3d benchmark --run results/scannet/sr3d/train0 --data data/scannet --device cuda",
         ),
     )
     add_setting(
         verb,
-        "row of the paper's tables, such as sr3d, tr3d or fcaf3d (default: the row that --set "
-        "describes)",
+        "row of the paper's tables, such as sr3d (default: the row that --set describes)",
     )
     verb.add_argument(
         "--dataset", metavar="NAME",

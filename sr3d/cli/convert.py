@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sr3d.cli.arguments import Verbs, add_overrides, overrides_of
 from sr3d.cli.inputs import check_output_file, find_model
-from sr3d.config import DATASETS
+from sr3d.config import DATASETS, FAMILIES
 from sr3d.errors import InputError, Kind
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ def add_convert(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         "convert",
         parents=[common],
         help=about,
-        description=f"{about} The source is a TR3D or FCAF3D checkpoint, or a training run of "
+        description=f"{about} The source is such a checkpoint, or a training run of "
         "ours. `sr3d detect` and `sr3d.load` read the result directly.",
         examples=(
-            "sr3d convert tr3d_scannet.pth --out model.safetensors",
+            "sr3d convert scannet.pth --out model.safetensors",
             "sr3d convert results/scannet/sr3d/train0 --to mmdet3d --out model.pth",
         ),
     )
@@ -47,7 +47,7 @@ def add_convert(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         "the checkpoint)",
     )  # fmt: skip
     verb.add_argument(
-        "--model", choices=["tr3d", "fcaf3d"],
+        "--model", choices=FAMILIES,
         help="network (default: found from the checkpoint)",
     )  # fmt: skip
     add_overrides(
@@ -101,7 +101,7 @@ def _convert(args: argparse.Namespace) -> None:
     if own.classes and not own.levels:
         _log.warning(
             "its classes are of no known data set, and which of them are large is unknown "
-            "(own.levels): it detects, but TR3D's assigner cannot train by it"
+            "(own.levels): it detects, but an assigner that goes by levels cannot train by it"
         )
     print(_about(source))
     print(f"  written: {args.out} ({args.out.stat().st_size / 2**20:.1f} MB)")

@@ -15,7 +15,7 @@ from sr3d.model_names import PRETRAINED_MODELS
 _log = logging.getLogger(__name__)
 
 
-def choose_model(args: argparse.Namespace) -> tuple[Detector[Any], ModelFacts]:
+def choose_model(args: argparse.Namespace) -> tuple[Detector[Any, Any], ModelFacts]:
     """By --model, --dataset and --device.
 
     Raises:

@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from sr3d.config import DATASETS, did_you_mean
+from sr3d.config import DATASETS, FAMILIES, did_you_mean
 from sr3d.errors import InputError, Kind
-from sr3d.model_names import MODELS, PRETRAINED, PRETRAINED_MODELS
+from sr3d.model_names import PRETRAINED, PRETRAINED_MODELS
 from sr3d.runs.record import RUN_FILE
 
 _WEIGHTS = (".safetensors", ".pth", ".pt", ".ckpt")
@@ -92,7 +92,7 @@ def find_model(name: str, option: str) -> Path:
     if path.is_dir():
         check_run(path, option)
         return path
-    if name in MODELS and not path.exists():
+    if name in ("sr3d", *FAMILIES) and not path.exists():
         problem, kind = "has random weights, so its boxes mean nothing", Kind.EMPTY
     elif not path.exists():
         problem, kind = "no such file or folder", Kind.MISSING

@@ -94,7 +94,7 @@ def add_prepare(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     )
     sunrgbd.add_argument(
         "--labels", choices=("v2", "v1"), default="v2",
-        help="version of the boxes; mmdet3d and TR3D use v2, VoteNet uses v1",
+        help="version of the boxes; mmdet3d scores v2, VoteNet's default is v1",
     )  # fmt: skip
     sunrgbd.add_argument(
         "--points", type=whole(0, 10_000_000), default=50_000, metavar="N",

@@ -96,12 +96,13 @@ def add_evaluate(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 
 def _evaluate(args: argparse.Namespace) -> None:
     remedy = "Pass a file of ground-truth boxes."
-    check_file(args.ground_truth, "--ground-truth", remedy, _BOX_FILES)
+    if not args.ground_truth.is_dir():
+        check_file(args.ground_truth, "--ground-truth", remedy, _BOX_FILES)
     for option, paths in (("--detections", args.detections), ("--against", args.against)):
         for path in paths:
             if not path.is_dir():
                 check_file(path, option, "Pass a file of detections.", (*_BOX_FILES, ".json"))
-    if not Path(args.dataset).is_dir():
+    if args.dataset and not Path(args.dataset).is_dir():
         check_dataset(args.dataset)
     from sr3d.cli.evaluation_text import describe
     from sr3d.study.external_boxes import evaluate_files

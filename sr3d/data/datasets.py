@@ -15,6 +15,10 @@ class Dataset:
 
     levels: TR3D's `label2level`, 0 the fine level and 1 the coarse one: the larger half of the
     classes by mean size is coarse (SamsungLabs/tr3d configs and issue 9). Empty where unknown.
+
+    mean_sizes: per class the mean full size (dx, dy, dz) of its boxes in the training split, metres
+    (ScanNet, SUN RGB-D: facebookresearch/votenet, `scannet_means.npz` and `model_util_sunrgbd.py`).
+    Empty where unknown; `data.mean_sizes` computes it.
     """
 
     name: str
@@ -22,6 +26,7 @@ class Dataset:
     levels: tuple[int, ...]
     rotated: bool = False
     floor_at_zero: bool = False
+    mean_sizes: tuple[tuple[float, float, float], ...] = ()
 
 
 SCANNET = Dataset(
@@ -32,6 +37,17 @@ SCANNET = Dataset(
         "bathtub", "garbagebin",
     ),
     levels=(0, 1, 0, 1, 1, 0, 1, 1, 0, 1, 1, 1, 0, 0, 0, 0, 1, 0),
+    mean_sizes=(
+        (0.76966726, 0.81160211, 0.92573741), (1.876858, 1.84255952, 1.19315654),
+        (0.61327999, 0.61486087, 0.71827014), (1.39550063, 1.51215451, 0.83443565),
+        (0.97949596, 1.06751485, 0.63296875), (0.53166301, 0.59555772, 1.75001483),
+        (0.96247056, 0.72462326, 1.14818682), (0.83221924, 1.04909355, 1.68756634),
+        (0.21132214, 0.4206159, 0.53728459), (1.44400728, 1.89708334, 0.26985747),
+        (1.02942616, 1.40407966, 0.87554322), (1.37664116, 0.65521793, 1.68131292),
+        (0.66508189, 0.71111926, 1.29885307), (0.41999174, 0.37906947, 1.75139715),
+        (0.59359559, 0.59124924, 0.73919014), (0.50867595, 0.50656087, 0.30136236),
+        (1.15115265, 1.0546296, 0.49706794), (0.47535286, 0.49249493, 0.58021168),
+    ),
     floor_at_zero=True,
 )  # fmt: skip
 SUNRGBD = Dataset(
@@ -41,6 +57,13 @@ SUNRGBD = Dataset(
         "bathtub",
     ),
     levels=(1, 1, 1, 0, 0, 1, 0, 0, 1, 0),
+    mean_sizes=(
+        (2.114256, 1.6203, 0.927272), (0.791118, 1.279516, 0.718182),
+        (0.923508, 1.867419, 0.845495), (0.591958, 0.552978, 0.827272),
+        (0.699104, 0.454178, 0.75625), (0.69519, 1.346299, 0.736364),
+        (0.528526, 1.002642, 1.172878), (0.500618, 0.632163, 0.683424),
+        (0.404671, 1.071108, 1.688889), (0.76584, 1.398258, 0.472728),
+    ),
     rotated=True,
 )  # fmt: skip
 S3DIS = Dataset(

@@ -25,6 +25,12 @@ class Scene:
     boxes: Boxes
     labels: Tensor
 
+    @staticmethod
+    def unlabelled(points: Tensor, colors: Tensor, id: str = "scan") -> Scene:
+        """A scan without ground truth."""
+        labels = torch.zeros(0, dtype=torch.int64)
+        return Scene(id, points, colors, Boxes(torch.zeros(0, 7)), labels)
+
     def __len__(self) -> int:
         return len(self.points)
 

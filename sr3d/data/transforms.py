@@ -53,11 +53,12 @@ def sample_points(scene: Scene, count: int, generator: Generator, replace: str =
     all points where the scene has fewer), or `if_few`, only where it has fewer.
     """
     if replace == "always" or (replace == "if_few" and count > len(scene)):
-        return _pick(scene, torch.randint(len(scene), (count,), generator=generator))
-    return _pick(scene, torch.randperm(len(scene), generator=generator)[:count])
+        return pick_points(scene, torch.randint(len(scene), (count,), generator=generator))
+    return pick_points(scene, torch.randperm(len(scene), generator=generator)[:count])
 
 
-def _pick(scene: Scene, index: Tensor) -> Scene:
+def pick_points(scene: Scene, index: Tensor) -> Scene:
+    """The scene with these of its points, (P,) int64, in this order."""
     rows = table(scene).index_select(0, index)
     return Scene(scene.id, rows[:, :3], rows[:, 3:], scene.boxes, scene.labels)
 

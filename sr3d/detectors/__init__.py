@@ -1,4 +1,4 @@
-"""Every detector by the name that its configuration has."""
+"""Every family of detectors by the name that a configuration has (`model.name`)."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from typing import Any
 
 from sr3d.config import Config
 from sr3d.detectors.base import Detector
-from sr3d.detectors.fcaf3d.detector import FCAF3D
+from sr3d.detectors.family import Family
+from sr3d.detectors.fcaf3d import family as fcaf3d
 from sr3d.detectors.outputs import Detections
-from sr3d.detectors.tr3d.detector import TR3D
+from sr3d.detectors.tr3d import family as tr3d
 
-__all__ = ["Detections", "Detector", "build_detector"]
+__all__ = ["FAMILIES", "NETWORKS", "Detections", "Detector", "Family", "build_detector"]
+
+FAMILIES: dict[str, Family] = {"tr3d": tr3d.FAMILY, "fcaf3d": fcaf3d.FAMILY}
+# The family of each name that a user may give; SR3D is TR3D's network, trained differently.
+NETWORKS = {"sr3d": "tr3d", **{name: name for name in FAMILIES}}
 
 
-def build_detector(config: Config) -> Detector[Any]:
+def build_detector(config: Config) -> Detector[Any, Any]:
     """The network that a configuration asks for, with fresh weights (seed torch first)."""
-    match config.model.name:
-        case "tr3d":
-            return TR3D(config)
-        case "fcaf3d":
-            return FCAF3D(config)
+    return FAMILIES[config.model.name].build(config)

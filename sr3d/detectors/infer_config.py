@@ -11,7 +11,7 @@ import torch
 
 from sr3d.config import Config, OwnData, default_config
 from sr3d.data.datasets import DATASETS
-from sr3d.detectors import Detector, build_detector
+from sr3d.detectors import FAMILIES, Detector, build_detector
 from sr3d.detectors.weights import Checkpoint, put_weights
 from sr3d.errors import InputError
 
@@ -33,9 +33,9 @@ def recognise(
     has it; the rest is the data set's default.
 
     Raises:
-        InputError: no TR3D or FCAF3D, a contradiction, or classes of no known data set.
+        InputError: no family that we have, a contradiction, or classes of no known data set.
     """
-    found = "fcaf3d" if "bbox_head.conv_center.kernel" in checkpoint.weights else "tr3d"
+    found = _family_of(checkpoint)
     _agree(checkpoint, "model", network, found)
     if checkpoint.config is not None:
         _agree(checkpoint, "dataset", dataset, checkpoint.config.dataset)
@@ -48,7 +48,7 @@ def recognise(
     return config.with_overrides([f"model={found}", *_widths(checkpoint), *overrides])
 
 
-def load_model(checkpoint: Checkpoint, config: Config) -> Detector[Any]:
+def load_model(checkpoint: Checkpoint, config: Config) -> Detector[Any, Any]:
     """The network with its weights.
 
     Raises:
@@ -65,6 +65,21 @@ def load_model(checkpoint: Checkpoint, config: Config) -> Detector[Any]:
             checkpoint.path, ", ".join(said), config.dataset, ", ".join(known),
         )  # fmt: skip
     return model
+
+
+def _family_of(checkpoint: Checkpoint) -> str:
+    for name, family in FAMILIES.items():
+        if family.recognises(checkpoint.weights):
+            return name
+    raise _of_no_family(checkpoint, "no weights of a head that we know")
+
+
+def _of_no_family(checkpoint: Checkpoint, what: str) -> InputError:
+    titles = " and no ".join(family.title for family in FAMILIES.values())
+    first = next(iter(checkpoint.weights), "none")
+    return InputError(
+        f"{checkpoint.path}: has {what}, so it is no {titles}; its first weight is {first}"
+    )
 
 
 def _dataset_of(checkpoint: Checkpoint, classes: int, rotated: bool) -> str:
@@ -114,10 +129,7 @@ def _widths(checkpoint: Checkpoint) -> list[str]:
 
 def _shape(checkpoint: Checkpoint, name: str) -> tuple[int, ...]:
     if name not in checkpoint.weights or checkpoint.weights[name].dim() < 2:
-        raise InputError(
-            f"{checkpoint.path}: has no {name}, so it is no TR3D and no FCAF3D; its first weight "
-            f"is {next(iter(checkpoint.weights), 'none')}"
-        )
+        raise _of_no_family(checkpoint, f"no {name}")
     return tuple(checkpoint.weights[name].shape)
 
 

@@ -1,17 +1,26 @@
-"""What goes in and out of detectors: predictions, ground truth, loss terms, detections."""
+"""What goes in and out of detectors: predictions, ground truth, losses, detections."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple, Self
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
+from sr3d.data.ground_truth import GroundTruth
 from sr3d.errors import InputError
+from sr3d.matching.assigner import Anchors
 from sr3d.sparse import Sites
+
+__all__ = [
+    "Anchors", "Detections", "GroundTruth", "Level", "Losses", "Predictions", "Total", "alone",
+    "anchors_of", "require_finite", "require_finite_predictions",
+]  # fmt: skip
 
 
 class Level(NamedTuple):
@@ -41,38 +50,53 @@ class Detections(NamedTuple):
 
 @dataclass(frozen=True)
 class Predictions:
-    """What the network says of every anchor of a batch; the rows of all levels, concatenated.
+    """What a dense detector says of every anchor of a batch.
 
-    anchors: (A, 3) metres. levels, scenes: (A,) int64. strides: (A,) metres, the edge of an
-    anchor's cell. boxes: (A, 7) decoded, differentiable. logits: (A, C). A detector that says more
-    adds fields of as many rows. counts: how many anchors each level has in each scene, where the
-    host knows it; else a GPU is waited for.
+    boxes: (A, 7) decoded, differentiable. logits: (A, C). A detector that says more adds fields of
+    as many rows.
     """
 
-    anchors: Tensor
-    levels: Tensor
-    strides: Tensor
-    scenes: Tensor
+    anchors: Anchors
     boxes: Tensor
     logits: Tensor
-    counts: Sequence[Sequence[int]] | None = field(default=None, kw_only=True)
 
     def __getitem__(self, rows: Tensor) -> Self:
         """Some rows, by index or mask."""
-        values = (getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "counts")
-        return type(self)(*(value[rows] for value in values))
-
-    def require_finite(self, where: str = "") -> None:
-        """Of all values; see the function of this name."""
-        values = (getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "counts")
-        require_finite([value for value in values if value.is_floating_point()], where)
+        _, *rest = (getattr(self, f.name) for f in dataclasses.fields(self))
+        return type(self)(self.anchors.rows(rows), *(value[rows] for value in rest))
 
     @property
     def batch_size(self) -> int:
         """Number of scenes."""
-        if self.counts:
-            return len(self.counts[0])
-        return int(self.scenes.max()) + 1 if len(self.scenes) else 1
+        if self.anchors.counts:
+            return len(self.anchors.counts[0])
+        scenes = self.anchors.scenes
+        return int(scenes.max()) + 1 if len(scenes) else 1
+
+    def by_scene(self) -> list[Self]:
+        """The predictions of each scene."""
+        if self.batch_size == 1:
+            return [self]
+        return [self[self.anchors.scenes == i] for i in range(self.batch_size)]
+
+
+def require_finite_predictions(predictions: Any, where: str = "") -> None:
+    """`require_finite` of all tensors in a dataclass, a mapping or a sequence."""
+    require_finite(list(_float_tensors(predictions)), where)
+
+
+def _float_tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        if value.is_floating_point():
+            yield value
+    elif dataclasses.is_dataclass(value):
+        for entry in dataclasses.fields(value):
+            yield from _float_tensors(getattr(value, entry.name))
+    elif isinstance(value, Mapping):
+        yield from _float_tensors(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for entry in value:
+            yield from _float_tensors(entry)
 
 
 def require_finite(
@@ -94,56 +118,44 @@ def require_finite(
         )
 
 
-def anchors_of(levels: Sequence[Sites], voxel_size: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The first four fields of `Predictions` where every cell of some levels is an anchor."""
+def anchors_of(levels: Sequence[Sites], voxel_size: float, counted: bool = False) -> Anchors:
+    """Every cell of some levels as an anchor. counted: whether to ask for the number of anchors in
+    each scene, which is a host–device sync unless the sites know it.
+    """
     coords = torch.cat([sites.coords for sites in levels])
     # An anchor lies at the minimum corner of its cell, as in TR3D and FCAF3D.
-    anchors = coords[:, 1:] * voxel_size
+    positions = coords[:, 1:] * voxel_size
     index = [torch.full_like(s.coords[:, 0], i, dtype=torch.int64) for i, s in enumerate(levels)]
-    strides = [anchors.new_full((len(s),), s.stride * voxel_size) for s in levels]
-    return anchors, torch.cat(index), torch.cat(strides), coords[:, 0].long()
+    strides = [positions.new_full((len(s),), s.stride * voxel_size) for s in levels]
+    counts = [sites.counts for sites in levels] if counted else None
+    return Anchors(positions, torch.cat(index), torch.cat(strides), coords[:, 0].long(), counts)
 
 
 @dataclass(frozen=True)
-class GroundTruth:
-    """The boxes of all scenes of a batch. boxes: (M, 7). labels, scenes: (M,) int64."""
+class Losses:
+    """The loss of this process's scenes, as scalars by name. Both kinds add up over the processes.
 
-    boxes: Tensor
-    labels: Tensor
-    scenes: Tensor
-
-    @staticmethod
-    def collate(boxes: Sequence[Tensor], labels: Sequence[Tensor]) -> GroundTruth:
-        """From one (K, 7) and one (K,) tensor a scene."""
-        scenes = [torch.full((len(b),), i, dtype=torch.int64) for i, b in enumerate(boxes)]
-        return GroundTruth(torch.cat(list(boxes)), torch.cat(list(labels)), torch.cat(scenes))
-
-    def to(self, device: torch.device) -> GroundTruth:
-        return GroundTruth(self.boxes.to(device), self.labels.to(device), self.scenes.to(device))
-
-
-@dataclass(frozen=True)
-class LossTerms:
-    """Scalars whose sum is trained, and what else is worth a curve.
-
-    more: further terms than `cls` and `box`, by name. positives: their number. aic: mean
-    difference between score and IoU over the positives, 0 without any. divisor: what the terms
-    were divided by, 0 where by 1 for want of it; times max(1, divisor) they are sums, which add up
-    over scenes. Both are int64 on the device, for nobody to wait.
+    terms: their sum is trained. curves: further values worth a curve, without gradient, such as
+    "positives" (a number) and "aic" (a mean over the positives).
     """
 
-    cls: Tensor
-    box: Tensor
-    positives: Tensor
-    aic: Tensor
-    divisor: Tensor
-    more: Mapping[str, Tensor] = field(default_factory=dict)
-
-    @property
-    def parts(self) -> dict[str, Tensor]:
-        """Every term that is trained, by name."""
-        return {"cls": self.cls, "box": self.box, **self.more}
+    terms: Mapping[str, Tensor]
+    curves: Mapping[str, Tensor]
 
     @property
     def total(self) -> Tensor:
-        return sum(self.more.values(), self.cls + self.box)
+        """The sum of the terms."""
+        return reduce(add, self.terms.values())
+
+    def values(self) -> dict[str, Tensor]:
+        """Everything for the curves of a training: `loss`, `loss_NAME` of each term, the rest."""
+        terms = {f"loss_{name}": term for name, term in self.terms.items()}
+        return {"loss": self.total, **terms, **self.curves}
+
+
+Total = Callable[[Tensor], Tensor]
+
+
+def alone(count: Tensor) -> Tensor:
+    """The total of a count over the processes of a run that has one process."""
+    return count

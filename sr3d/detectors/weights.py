@@ -26,15 +26,8 @@ from torch import Tensor, nn
 from sr3d._version import __version__
 from sr3d.config import Config, config_from_dict, did_you_mean
 from sr3d.data.torch_files import load_tensors, read_torch_file
-from sr3d.detectors import Detector
-from sr3d.detectors.common.checkpoint_names import (
-    Naming,
-    foreign_name,
-    is_samsung_fcaf3d,
-    naming_of,
-    own_name,
-)
-from sr3d.detectors.fcaf3d.samsung import from_samsung, to_samsung
+from sr3d.detectors import FAMILIES, Detector
+from sr3d.detectors.common.checkpoint_names import Naming, naming_of, own_name
 from sr3d.detectors.state_dicts import find_state_dict
 from sr3d.errors import DamagedFile, InputError
 from sr3d.runs.files import LFS_REMEDY, is_lfs_pointer, write_bytes
@@ -70,7 +63,7 @@ class Checkpoint:
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """The weights of a `.safetensors` or torch file; optimiser state, logs and copies are left out.
 
-    Weights of SamsungLabs/fcaf3d are brought to our conventions (`samsung_fcaf3d`).
+    Weights of other conventions are brought to ours (`Family.adopt`).
 
     Raises:
         InputError: missing, truncated, neither format, or without a state_dict of tensors.
@@ -136,7 +129,7 @@ def put_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
 
 
 def write_model(
-    path: str | Path, model: Detector[Any], config: Config, source: Mapping[str, str]
+    path: str | Path, model: Detector[Any, Any], config: Config, source: Mapping[str, str]
 ) -> None:
     """A `.safetensors` that needs nothing beside it; atomically, and always the same bytes.
 
@@ -155,16 +148,15 @@ def write_model(
     write_bytes(path, save(weights, {_ABOUT: json.dumps(about, sort_keys=True)}))
 
 
-def write_foreign(path: str | Path, model: Detector[Any], config: Config, naming: Naming) -> None:
+def write_foreign(
+    path: str | Path, model: Detector[Any, Any], config: Config, naming: Naming
+) -> None:
     """A checkpoint as mmengine and mmcv load it; atomically, and always the same bytes.
 
-    For SamsungLabs/fcaf3d the weights go back to its conventions (`samsung_fcaf3d`).
+    The weights go back to the conventions of the repository that published the detector.
     """
-    fcaf3d = config.model.name == "fcaf3d"
     weights = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
-    if naming == "samsung" and fcaf3d:
-        weights = to_samsung(weights)
-    state = OrderedDict((foreign_name(n, naming, fcaf3d), t) for n, t in weights.items())
+    state = OrderedDict(FAMILIES[config.model.name].publish(weights, naming))
     # Without a version, or with one below 2, mmdetection3d's detector renames `head.` once more.
     state._metadata = OrderedDict({"": {"version": 2}})  # type: ignore[attr-defined]
     classes = model.classes
@@ -249,7 +241,11 @@ def _renamed(state: Mapping[str, Any]) -> dict[str, Any]:
 
 def _in_our_conventions(names: Iterable[str], weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """names: those in the file, which show whose convention it is."""
-    return from_samsung(weights) if is_samsung_fcaf3d(names) else weights
+    given = list(names)
+    for family in FAMILIES.values():
+        if family.recognises(weights):
+            return family.adopt(weights, given)
+    return weights
 
 
 def _is_safetensors(begin: bytes, size: int) -> bool:

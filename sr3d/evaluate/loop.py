@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,15 +17,14 @@ from sr3d.data.datasets import dataset_of
 from sr3d.data.loader import generator_for, on_device
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.scene import Scene
-from sr3d.data.transforms import sample_points
+from sr3d.data.transforms import pick_points, sample_points
 from sr3d.detectors import Detector, build_detector
-from sr3d.detectors.outputs import Detections
+from sr3d.detectors.outputs import Detections, require_finite_predictions
 from sr3d.detectors.weights import load_weights
 from sr3d.errors import InputError
 from sr3d.evaluate.average_precision import score_matches
 from sr3d.evaluate.consistency import most_confident, prediction_consistency
 from sr3d.evaluate.detection_matches import Matching, best_ground_truth
-from sr3d.evaluate.oracle import with_oracle
 from sr3d.evaluate.scored_files import ScoredTest, write_scored
 from sr3d.geometry.box_set import BoxSet
 from sr3d.runs.files import exclusive
@@ -166,7 +165,7 @@ test_config.__test__ = False  # type: ignore[attr-defined]
 
 @torch.inference_mode()
 def detect_scenes(
-    model: Detector[Any], scenes: PreparedDataset, seed: int, label: str
+    model: Detector[Any, Any], scenes: PreparedDataset, seed: int, label: str
 ) -> tuple[BoxSet, list[float]]:
     """Detections in every scene, and the milliseconds that each took from points to boxes.
 
@@ -195,40 +194,42 @@ def detect_scenes(
 
 
 def detect_scene(
-    model: Detector[Any], scene: Scene, generator: torch.Generator
+    model: Detector[Any, Any], scene: Scene, generator: torch.Generator
 ) -> tuple[Detections, float]:
     """Detections in one scene under the test configuration, and the seconds that they took.
 
-    The clock runs from points on the device to boxes after NMS: voxels, network, selection. Which
-    point represents a voxel is drawn before.
+    The clock runs from points on the device to boxes after NMS: inputs, network, selection. The
+    points are shuffled before.
 
     Raises:
         InputError: NaN or infinity, which names the scene.
     """
-    config = model.test_config
-    device = next(model.parameters()).device
-    points, colors = on_device(scene.points, device), on_device(scene.colors, device)
-    order = voxel_order(model, scene, generator)
-    synchronise(device)
+    scene = shuffled(model, scene, generator)
+    scene = replace(
+        scene,
+        points=on_device(scene.points, model.device),
+        colors=on_device(scene.colors, model.device),
+    )
+    synchronise(model.device)
     started = time.perf_counter()
-    found = predictions = model(model.voxels([points], [colors], order))
-    if config.oracle != "none":
-        predictions = with_oracle(predictions, scene, model.dataset, config)
-    detections = model.select(predictions)
-    synchronise(device)
+    found = predictions = model(model.inputs([scene], generator))
+    if model.test_config.oracle != "none":
+        predictions = model.with_oracle(predictions, scene)
+    (detections,) = model.detections(predictions)
+    synchronise(model.device)
     seconds = time.perf_counter() - started
-    found.require_finite(f"scene {scene.id}")
+    require_finite_predictions(found, f"scene {scene.id}")
     return detections, seconds
 
 
-def voxel_order(
-    model: Detector[Any], scene: Scene, generator: torch.Generator
-) -> torch.Tensor | None:
-    """The order of the scene's points by which `voxelize` picks, on the model's device."""
+def shuffled(model: Detector[Any, Any], scene: Scene, generator: torch.Generator) -> Scene:
+    """The scene with its points in random order if `test.voxel_pick` is "random": the first point
+    of a voxel represents it, so each point of a voxel then has the same chance.
+    """
     if model.test_config.voxel_pick == "first":
-        return None
+        return scene
     order = torch.randperm(len(scene), generator=generator)
-    return on_device(order, next(model.parameters()).device)
+    return pick_points(scene, on_device(order, scene.points.device))
 
 
 def _consistency(detections: BoxSet, matching: Matching) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from torch.export import ExportedProgram
 
 from sr3d.deploy.folded import FoldedConv
 from sr3d.deploy.static_pass import Capacity, FixedPass
-from sr3d.detectors import Detector
+from sr3d.detectors.base import SparseDetector
 from sr3d.sparse.static import NeighborTable
 
 _ACTIVATIONS: dict[str, nn.Module] = {"none": nn.Identity(), "relu": nn.ReLU(), "elu": nn.ELU()}
@@ -47,7 +47,7 @@ class GatheredConv(nn.Module):
 class PortableDetector(nn.Module):
     """Scenes of one capacity, one at a time; a copy of the trained weights at the time."""
 
-    def __init__(self, model: Detector[Any], capacity: Capacity) -> None:
+    def __init__(self, model: SparseDetector[Any], capacity: Capacity) -> None:
         super().__init__()
         self.network = model.folded()
         for parent in list(self.network.modules()):
@@ -71,7 +71,7 @@ class PortableDetector(nn.Module):
         return found.boxes, found.scores, found.keep, found.overflow
 
 
-def capacity_like(model: Detector[Any], points: Tensor, colors: Tensor) -> Capacity:
+def capacity_like(model: SparseDetector[Any], points: Tensor, colors: Tensor) -> Capacity:
     """Room for scenes like one, (N, 3) and (N, 3): a quarter more points, cells and extent, and
     twice as many boxes before NMS.
 
@@ -80,7 +80,7 @@ def capacity_like(model: Detector[Any], points: Tensor, colors: Tensor) -> Capac
     return model.compile().capacity_like(points, colors)
 
 
-def export_detector(model: Detector[Any], capacity: Capacity) -> ExportedProgram:
+def export_detector(model: SparseDetector[Any], capacity: Capacity) -> ExportedProgram:
     """`PortableDetector` as a program that `torch.export.save` writes."""
     portable = PortableDetector(model, capacity).eval()
     inputs = torch.zeros(capacity.points, 3), torch.zeros(capacity.points, 3), torch.tensor(1)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from sr3d.sparse.packing import kept_first
+from sr3d.data.ground_truth import IGNORED, NEGATIVE
 
 
 def focal_loss(
@@ -18,10 +18,11 @@ def focal_loss(
 
     Args:
         logits: (N, C).
-        targets: (N,) int64 class index, -1 or C for background; or a one-hot (N, C).
+        targets: (N,) int64 class index, -1 or C for background, -2 for a row that is ignored; or a
+            one-hot (N, C).
 
     Returns:
-        (N, C), neither summed nor normalised.
+        (N, C), neither summed nor normalised; 0 in ignored rows.
     """
     if targets.ndim == 1:
         object_ = (targets >= 0) & (targets < logits.shape[1])
@@ -33,22 +34,16 @@ def focal_loss(
     weight = (1 - alpha) + (2 * alpha - 1) * hot
     entropy = -logsigmoid(-wrong)
     # p^gamma through log p: its gradient stays finite where p underflows.
-    return weight * torch.exp(gamma * (wrong - entropy)) * entropy
+    loss = weight * torch.exp(gamma * (wrong - entropy)) * entropy
+    return loss if targets.ndim > 1 else without_ignored(loss, targets)
 
 
-def class_targets(assigned: Tensor, gt_labels: Tensor) -> Tensor:
-    """(N,) index of a ground truth or -1, and (M,) labels, to the (N,) class index or -1."""
-    return torch.cat([gt_labels, gt_labels.new_full((1,), -1)])[assigned]  # -1 takes the last
+def without_ignored(loss: Tensor, matches: Tensor) -> Tensor:
+    """(N, C) with zeros in the rows whose match or target (N,) is `IGNORED`."""
+    return loss.where((matches != IGNORED)[:, None], 0)
 
 
-def positive_rows(assigned: Tensor, most: int | None = None) -> Tensor:
-    """(P,) the rows of (N,) that are 0 or above, ascending.
-
-    most: P, if no more rows can be positive. Padding follows the positive rows: the first rows that
-    are negative, each once, so that no gradient is summed there. Without `most` the host waits for
-    the number of positive rows.
-    """
-    positive = assigned >= 0
-    if most is None:
-        return positive.nonzero().squeeze(1)
-    return kept_first(positive)[:most]
+def class_targets(matches: Tensor, gt_labels: Tensor) -> Tensor:
+    """(N,) matches and (M,) labels to the (N,) class index, -1 for a negative, -2 for ignored."""
+    beyond = [gt_labels.new_full((1,), value) for value in (IGNORED, NEGATIVE)]
+    return torch.cat([gt_labels, *beyond])[matches]  # indices -1 and -2 count from the end

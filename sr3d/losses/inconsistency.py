@@ -5,17 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sr3d.losses.positives import Positives
 
-def average_inconsistency(scores: Tensor, ious: Tensor, real: Tensor | None = None) -> Tensor:
-    """Mean of |score − IoU| over positives, both `(P,)` in [0, 1]; a scalar without gradient.
 
-    scores: of the ground truth's class. ious: of the decoded box with its ground truth.
-    real: (P,) bool, where they are more than what fills up; everywhere unless given.
+@torch.no_grad()
+def average_inconsistency(
+    scores: Tensor, ious: Tensor, positives: Positives, count: Tensor
+) -> Tensor:
+    """Mean of |score − IoU| over positives, both `(P,)`; a scalar without gradient.
+
+    scores: of the ground truth's class. ious: of the decoded box with its ground truth. Both are in
+    [0, 1]. count: () what the sum is divided by; that of all processes where they share a batch.
     Without positives the result is 0; skip such steps when averaging a curve.
     Source: the paper's AIC.
     """
-    if scores.shape != ious.shape:
-        raise ValueError(f"{tuple(scores.shape)} scores but {tuple(ious.shape)} IoUs")
-    real = torch.ones_like(scores, dtype=torch.bool) if real is None else real
-    difference = (scores - ious).abs().detach().where(real, 0)
-    return difference.sum() / real.sum().clamp(min=1)
+    return positives.masked((scores - ious.clamp(0, 1)).abs()).sum() / count.clamp(min=1)

@@ -11,17 +11,20 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from sr3d.losses.focal import class_targets
+from sr3d.losses.positives import Positives
 
 
-def quality_targets(logits: Tensor, assigned: Tensor, gt_labels: Tensor, ious: Tensor) -> Tensor:
+def quality_targets(
+    logits: Tensor, positives: Positives, gt_labels: Tensor, ious: Tensor
+) -> Tensor:
     """(N, C) targets: q on the ground truth's class of every positive, 0 everywhere else.
 
-    assigned: (N,) index into gt_labels (M,), -1 for a negative. ious: (P,) of the `positive_rows`.
+    gt_labels: (M,). ious: (P,) of the positives.
     """
-    positive = assigned >= 0
+    positive = positives.matches >= 0
     padded = torch.cat([ious.detach().clamp(0, 1), ious.new_zeros(1)]).to(logits.dtype)
     quality = padded[torch.where(positive, positive.cumsum(dim=0) - 1, -1)]  # -1 takes the last
-    channel = class_targets(assigned, gt_labels).clamp(min=0)
+    channel = class_targets(positives.matches, gt_labels).clamp(min=0)
     return torch.zeros_like(logits).scatter_(1, channel[:, None], quality[:, None])
 
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from sr3d.losses.focal import class_targets, focal_loss, positive_rows
+from sr3d.losses.focal import class_targets, focal_loss
+from sr3d.losses.positives import Positives
 from sr3d.losses.soft_rank import soft_rank
 
 
@@ -49,7 +50,7 @@ def rank_distillation_loss(
 
 def ras_loss(
     logits: Tensor,
-    assigned: Tensor,
+    positives: Positives,
     gt_labels: Tensor,
     ious: Tensor,
     gt_scenes: Tensor | None = None,
@@ -57,8 +58,6 @@ def ras_loss(
     tau: float = 0.1,
     beta: float = 1.0,
     form: str = "rank",
-    rank_scope: str = "ground_truth",
-    most: int | None = None,
     alpha: float = 0.25,
     gamma: float = 2.0,
 ) -> Tensor:
@@ -66,45 +65,33 @@ def ras_loss(
     (1 - r_cls) FL + r_cls RDL instead.
 
     The other channels of a positive are plain negatives. Ranks are taken among the positives of one
-    ground truth, or of one scene; a lone positive keeps plain FL, since RDL as printed would only
-    push it down.
+    ground truth; a lone positive keeps plain FL, since RDL as printed would only push it down.
 
     Args:
         logits: (N, C) of the anchors of all scenes.
-        assigned: (N,) index into the ground truth of all scenes, -1 for a negative.
         gt_labels: (M,) class indices.
-        ious: (P,) IoU of the box of each of the `positive_rows` with its ground truth.
-        gt_scenes: (M,) the scene of each ground truth; needed for rank_scope "image" alone.
-        rank_scope: "ground_truth" or "image".
-        most: positives of one ground truth, if it is known that none has more.
+        ious: (P,) IoU of the box of each positive with its ground truth.
+        gt_scenes: (M,) the scene of each ground truth, to take ranks among the positives of one
+            scene instead (`rank_scope` "image").
 
     Returns:
         Scalar sum, for the caller to divide by max(1, P). Gradient flows to the logits only.
     """
-    targets = class_targets(assigned, gt_labels)
+    targets = class_targets(positives.matches, gt_labels)
     focal = focal_loss(logits, targets, alpha=alpha, gamma=gamma)
 
-    positive = positive_rows(assigned, len(ious))
-    owner = assigned[positive]
-    match rank_scope:
-        case "ground_truth":
-            group = owner
-        case "image" if gt_scenes is not None:
-            group, most = gt_scenes[owner], None
-        case _:
-            raise ValueError(f"rank_scope {rank_scope}: ground_truth, or image with gt_scenes")
-
-    # Padding is alone in its group, so that it does not affect the loss.
-    group = group.where(owner >= 0, -1 - torch.arange(len(group), device=group.device))
-    channel = targets[positive]
-    logit = logits[positive, channel]
+    # A padded row may have no class; it is alone in its group, so any channel will do.
+    channel = targets[positives.rows].clamp(min=0)
+    logit = logits[positives.rows, channel]
     quality = ious.detach().clamp(0, 1)
+    group = positives.groups(gt_scenes)
     scores = torch.stack([quality, logit.detach().sigmoid()])
+    most = positives.max_of_one if gt_scenes is None else None
     rank_reg, rank_cls = soft_rank(scores, group, tau, most)
     rank_cls = rank_cls.masked_fill(_lone(group), 0.0)
     distilled = rank_distillation_loss(logit, quality, rank_reg, beta=beta, form=form)
     # Eq. 7 rearranged: FL everywhere, plus r_cls (RDL - FL) on the positives.
-    return focal.sum() + (rank_cls * (distilled - focal[positive, channel])).sum()
+    return focal.sum() + (rank_cls * (distilled - focal[positives.rows, channel])).sum()
 
 
 def _lone(group: Tensor) -> Tensor:

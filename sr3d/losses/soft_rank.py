@@ -17,7 +17,7 @@ def soft_rank(scores: Tensor, groups: Tensor, tau: float = 0.1, most: int | None
         scores: (P,), or (S, P) for S kinds of score, each with its own ranks.
         groups: (P,) int64, equal for members of one group, in any order.
         tau: temperature, in the unit of the scores.
-        most: members of a group, if it is known that none has more; else a GPU is waited for.
+        most: maximum number of members of a group; without it, one host–device sync.
 
     Returns:
         As scores, in (exp(-1), 1], without gradient: ranks are targets and weights.

@@ -1,5 +1,4 @@
-"""Label assigners: pure functions from anchors, predictions and ground truth to a match per anchor.
+"""Assigners: frozen parameters, called with anchors, predictions and ground truth of a batch.
 
-A match is an int64 tensor (N,): the index of the ground truth that an anchor is positive for, or
--1 for a negative. A whole batch is assigned in one pass: see `scenes`.
+`assigner` says what all of them take and give. Each assigns a whole batch in one pass: `batching`.
 """

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from sr3d.data.ground_truth import GroundTruth
 from sr3d.geometry.boxes import rotate_z
+from sr3d.matching.assigner import Anchors, all_negative
 from sr3d.matching.batching import Rows, Scenes
 from sr3d.matching.dynamic_k import Candidates, in_region, reach_of_region
 
@@ -14,22 +18,8 @@ _OUTSIDE = 1e8  # added to the cost of an anchor that is not both in the box and
 _LEAST_IOU = 1e-7  # inside the logarithm
 
 
-@torch.no_grad()
-def align_ota_assign(
-    anchors: Tensor,
-    strides: Tensor,
-    pred_boxes: Tensor,
-    logits: Tensor,
-    gt_boxes: Tensor,
-    gt_labels: Tensor,
-    *,
-    rotated: bool,
-    radius: float = 2.5,
-    top_n: int = 10,
-    cls_weight: float = 1.0,
-    reg_weight: float = 3.0,
-    scenes: Scenes | None = None,
-) -> Tensor:
+@dataclass(frozen=True)
+class AlignOTA:
     """AlignOTA (Xu et al. 2022; `ota_assigner.py` of tinyvision/DAMO-YOLO, which its authors call
     right where their paper differs).
 
@@ -45,42 +35,48 @@ def align_ota_assign(
     and near its centre. Each ground truth's nearest anchor therefore always counts as both, even
     where it is neither: it is a candidate, and free of this ground truth's penalty.
 
-    Args:
-        anchors: (N, 3) metres, of all levels.
-        strides: (N,) metres, the edge of each anchor's cell.
-        pred_boxes: (N, 7), each anchor's decoded box.
-        logits: (N, C) of the classes.
-        gt_boxes: (M, 7).
-        gt_labels: (M,) int in [0, C).
-        rotated: whether the yaw counts, for the overlap and for being in a box.
-        radius: in strides.
-        top_n: how many IoUs make up a ground truth's k.
-        scenes: of a batch; None for one scene.
-
-    Returns:
-        (N,) int64 index of the ground truth, -1 for a negative.
+    rotated: whether the yaw counts, for the overlap and for being in a box. radius: in strides.
+    top_n: how many IoUs make up a ground truth's k.
     """
-    nobody = anchors.new_full((len(anchors),), -1, dtype=torch.int64)
-    if len(anchors) == 0 or len(gt_boxes) == 0:
-        return nobody
-    scenes = scenes or Scenes.one(anchors, gt_boxes)
-    rows = Rows.make(anchors, scenes)
-    reach = torch.maximum(gt_boxes[:, 3:6].norm(dim=1) / 2, reach_of_region(strides, radius))
-    gt, anchor = rows.within(gt_boxes, reach)
-    near = in_region(anchors[anchor], strides[anchor], gt_boxes[gt, :3], radius)
-    inside = _inside(anchors[anchor], gt_boxes[gt], rotated)
-    nearest = rows.nearest(gt_boxes, 1)[1][:, 0]
-    pairs = gt, anchor
-    chosen = Candidates.choose(pred_boxes, scenes, pairs, near | inside, near & inside, nearest)
-    if chosen is None:
-        return nobody
 
-    iou = chosen.iou(gt_boxes, pred_boxes, rotated)
-    logits = logits[chosen.index].double()
-    cls_cost = _soft_label_cost(logits, chosen.candidate, gt_labels[:, None], iou)
-    cost = cls_weight * cls_cost - reg_weight * (iou + _LEAST_IOU).log()
-    cost += _OUTSIDE * ~chosen.region
-    return chosen.match(cost, iou, top_n, len(anchors))
+    rotated: bool
+    radius: float = 2.5
+    top_n: int = 10
+    cls_weight: float = 1.0
+    reg_weight: float = 3.0
+
+    @property
+    def max_positives(self) -> None:
+        """A ground truth may win contested anchors beyond its k."""
+
+    @torch.no_grad()
+    def __call__(
+        self, anchors: Anchors, boxes: Tensor, logits: Tensor, truth: GroundTruth
+    ) -> Tensor:
+        """See `Assigner`."""
+        points, strides, gt_boxes = anchors.positions, anchors.strides, truth.boxes
+        if len(points) == 0 or len(gt_boxes) == 0:
+            return all_negative(anchors)
+        scenes = Scenes.of(anchors, truth)
+        rows = Rows.make(points, scenes)
+        half_diagonal = gt_boxes[:, 3:6].norm(dim=1) / 2
+        reach = torch.maximum(half_diagonal, reach_of_region(strides, self.radius))
+        gt, anchor = rows.within(gt_boxes, reach)
+        near = in_region(points[anchor], strides[anchor], gt_boxes[gt, :3], self.radius)
+        inside = _inside(points[anchor], gt_boxes[gt], self.rotated)
+        nearest = rows.nearest(gt_boxes, 1)[1][:, 0]
+        chosen = Candidates.choose(
+            boxes, scenes, (gt, anchor), near | inside, near & inside, nearest
+        )
+        if chosen is None:
+            return all_negative(anchors)
+
+        iou = chosen.iou(gt_boxes, boxes, self.rotated)
+        logits = logits[chosen.index].double()
+        cls_cost = _soft_label_cost(logits, chosen.candidate, truth.labels[:, None], iou)
+        cost = self.cls_weight * cls_cost - self.reg_weight * (iou + _LEAST_IOU).log()
+        cost += _OUTSIDE * ~chosen.region
+        return chosen.match(cost, iou, self.top_n, len(points))
 
 
 def _inside(points: Tensor, boxes: Tensor, rotated: bool) -> Tensor:

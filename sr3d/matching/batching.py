@@ -17,6 +17,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sr3d.data.ground_truth import GroundTruth
+from sr3d.matching.assigner import Anchors
+
 MOST_LEVELS = 64  # above the number of levels of any detector
 # Entries of a matrix looked at together: what a processor's cache holds; what keeps a GPU busy, at
 # 64 MiB a matrix.
@@ -35,10 +38,8 @@ class Scenes(NamedTuple):
     counts: Sequence[Sequence[int]] | None = None
 
     @staticmethod
-    def one(anchors: Tensor, truths: Tensor) -> Scenes:
-        """All anchors (N, …) and ground truths (M, …) are of one scene."""
-        zero = torch.zeros((), dtype=torch.int64, device=anchors.device)
-        return Scenes(zero.expand(len(anchors)), zero.expand(len(truths)))
+    def of(anchors: Anchors, truth: GroundTruth) -> Scenes:
+        return Scenes(anchors.scenes, truth.scenes, anchors.counts)
 
     def rows(self, by_level: bool) -> list[int] | None:
         """Anchors of each scene, or of each level of each scene, that has some, if known."""

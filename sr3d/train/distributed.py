@@ -1,19 +1,18 @@
-"""Training by the processes that torchrun started, one GPU each: the arithmetic of one process.
+"""Multi-GPU training by the processes that torchrun started: the arithmetic of one process.
 
 Every process knows every batch and takes its share of the scenes. Whatever one process would sum
-over a batch is summed over all of them: rows in batch norms, gradients, positives. So batch,
-schedule and loss are as on one device, whatever the number.
+over a batch is summed over all of them: rows in batch norms, counts that losses divide by,
+gradients. So batch, schedule and loss are as on one device, whatever the number of processes.
 
-Gradients travel in one flat sum after the backward pass rather than through
-DistributedDataParallel. TR3D's 14.7 million weights are 59 MB, little beside a step, so there is
-nothing to gain from overlapping; its mean over processes is not the loss of the batch, which is
-divided by the positives of all; and the values of the curves ride along.
+Gradients travel in one flat sum after the backward pass, not through DistributedDataParallel. The
+weights of our detectors are small beside a step (14.7 million are 59 MB), so overlapping would gain
+nothing. The values of the curves ride along.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,18 +23,15 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm
 
-from sr3d.detectors.outputs import LossTerms
 from sr3d.sparse import SparseTensor
-from sr3d.sparse.determinism import ordered_backward
 from sr3d.sparse.nn import SparseBatchNorm
-from sr3d.train.metrics_log import STOP
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Processes:
-    """Those that train together, and which of them this one is. The first alone touches files."""
+    """The processes of a multi-GPU run, and this one's rank. The first alone touches files."""
 
     rank: int = 0
     count: int = 1
@@ -54,6 +50,44 @@ class Processes:
         if self.count > 1:
             dist.broadcast_object_list(made, src=0, device=torch.device("cpu"))
         return made[0]
+
+    def total(self, count: Tensor) -> Tensor:
+        """A number of what each process has, summed over the processes."""
+        if self.count == 1:
+            return count
+        summed = count.clone()
+        dist.all_reduce(summed)
+        return summed
+
+    def add(
+        self, parameters: Iterable[nn.Parameter], values: Mapping[str, Tensor | float]
+    ) -> dict[str, Tensor]:
+        """Sum gradients and scalars over the processes, in one exchange; return the scalars.
+
+        Each parameter's `.grad` becomes a part of one vector. No gradient counts as zero.
+        """
+        first = next(value for value in values.values() if isinstance(value, Tensor)).detach()
+        # Numbers are filled in on the device: a copy to it would be a host–device sync.
+        scalars = torch.stack([
+            value.detach().to(first.dtype) if isinstance(value, Tensor)
+            else first.new_full((), value)
+            for value in values.values()
+        ])  # fmt: skip
+        if self.count > 1:
+            scalars = _sum_gradients(parameters, scalars)
+        return dict(zip(values, scalars, strict=True))
+
+
+def _sum_gradients(parameters: Iterable[nn.Parameter], values: Tensor) -> Tensor:
+    """values: (n,), which travel with the gradients."""
+    parameters = list(parameters)
+    own = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    flat = torch.cat([*(grad.reshape(-1) for grad in own), values])
+    dist.all_reduce(flat)
+    *gradients, values = flat.split([*(p.numel() for p in parameters), len(values)])
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient.view_as(parameter)
+    return values
 
 
 ALONE = Processes()
@@ -80,90 +114,71 @@ def first_to_fail() -> bool:
         return True
 
 
-def backward(
-    terms: LossTerms, model: nn.Module, processes: Processes, stop: bool
-) -> dict[str, Tensor]:
-    """Gradients of the loss of the whole batch, and the values of its curves.
-
-    terms: of this process's scenes. stop: this process was told to; as a value, whether any was.
-    """
-    total = terms.total
-    losses = {"loss": total, **{f"loss_{name}": part for name, part in terms.parts.items()}}
-    names = [*losses, "aic", "positives", STOP]
-    # Filled on the device: a number copied there would have to be waited for.
-    told = total.new_full((), stop)
-    numbers = [number.to(total.dtype) for number in (terms.positives, told, terms.divisor)]
-    values = torch.stack([*losses.values(), terms.aic, *numbers]).detach()
-    if processes.count == 1:
-        ordered_backward(total)
-        return dict(zip(names, values[:-1], strict=True))
-    loss, aic, positives = slice(0, len(losses)), len(losses), len(losses) + 1
-    divisor = terms.divisor.clamp(min=1)
-    values[loss] *= divisor
-    values[aic] *= terms.positives
-    ordered_backward(total * divisor)
-    gradients, values = _sum_gradients(model.parameters(), values)
-    gradients /= values[-1].clamp(min=1)
-    values[loss] /= values[-1].clamp(min=1)
-    values[aic] /= values[positives].clamp(min=1)
-    return dict(zip(names, values[:-1], strict=True))
-
-
-def _sum_gradients(parameters: Iterable[nn.Parameter], values: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients, in one vector that each parameter's `.grad` is a part of, and values, (n,), summed
-    over the processes. No gradient counts as zero.
-    """
-    parameters = list(parameters)
-    own = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-    flat = torch.cat([*(grad.reshape(-1) for grad in own), values])
-    dist.all_reduce(flat)
-    gradients, values = flat.split([len(flat) - len(values), len(values)])
-    parts = gradients.split([p.numel() for p in parameters])
-    for parameter, part in zip(parameters, parts, strict=True):
-        parameter.grad = part.view_as(parameter)
-    return gradients, values
-
-
 def share_norms(model: nn.Module) -> None:
-    """Let every batch norm of a network see the rows of all processes; names stay."""
+    """Let every batch norm of a network see the rows of all processes; names and weights stay."""
     for parent in list(model.modules()):
         for name, child in parent.named_children():
             if isinstance(child, SparseBatchNorm):
-                setattr(parent, name, SharedBatchNorm(child.bn))
+                setattr(parent, name, SharedSparseNorm(child.bn))
+            elif isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
+                setattr(parent, name, SharedBatchNorm(child))
 
 
 class SharedBatchNorm(nn.Module):
-    """`SparseBatchNorm` over the rows of all processes. One exchange forward, one backward.
+    """A batch norm over the rows of all processes. One exchange forward, one backward.
 
-    torch.nn.SyncBatchNorm does this for CUDA alone.
+    Takes (N, C) or (N, C, …), as `BatchNorm1d` and `BatchNorm2d` do. A lone row has no variance,
+    and takes the running statistics. torch.nn.SyncBatchNorm does this for CUDA alone.
     """
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, bn: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
+        super().__init__()
+        assert bn.affine
+        assert bn.track_running_stats
+        assert bn.momentum is not None
+        self.eps, self.momentum = bn.eps, bn.momentum
+        self.weight, self.bias = bn.weight, bn.bias
+        for name, buffer in bn.named_buffers():
+            self.register_buffer(name, buffer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim > 2:
+            last = x.movedim(1, -1)
+            return self._of_rows(last.reshape(-1, x.shape[1])).view(last.shape).movedim(-1, 1)
+        return self._of_rows(x)
+
+    def _of_rows(self, x: Tensor) -> Tensor:
+        running = self.running_mean, self.running_var
+        if not self.training:
+            return batch_norm(x, *running, self.weight, self.bias, training=False, eps=self.eps)
+        mean, squares, rows = _moments(x.detach().to(self.weight.dtype))
+        enough = rows >= 2
+        momentum = self.momentum * enough.to(mean.dtype)
+        variance = torch.where(enough, squares / rows, self.running_var)
+        self.running_var.lerp_(squares / (rows - 1).clamp(min=1), momentum)
+        centre = torch.where(enough, mean, self.running_mean)
+        self.running_mean.lerp_(mean, momentum)
+        self.num_batches_tracked.add_(enough.to(self.num_batches_tracked.dtype))
+        share = enough / rows  # of each row in the mean
+        found: Tensor = _SharedNorm.apply(
+            x, self.weight, self.bias, centre, variance, share, self.eps
+        )
+        return found
+
+
+class SharedSparseNorm(nn.Module):
+    """`SparseBatchNorm` over the rows of all processes."""
 
     def __init__(self, bn: nn.BatchNorm1d) -> None:
         super().__init__()
-        self.bn = bn
+        self.bn = SharedBatchNorm(bn)
 
     def forward(self, x: SparseTensor) -> SparseTensor:
-        bn = self.bn
-        if not self.training:
-            return x.replace(bn(x.features))
-        assert bn.running_mean is not None
-        assert bn.running_var is not None
-        assert bn.momentum is not None
-        mean, squares, rows = _moments(x.features.detach().to(bn.weight.dtype))
-        # As in `SparseBatchNorm`: a lone row has no variance, and takes the running statistics.
-        enough = rows >= 2
-        momentum = bn.momentum * enough.to(mean.dtype)
-        variance = torch.where(enough, squares / rows, bn.running_var)
-        bn.running_var.lerp_(squares / (rows - 1).clamp(min=1), momentum)
-        centre = torch.where(enough, mean, bn.running_mean)
-        bn.running_mean.lerp_(mean, momentum)
-        if bn.num_batches_tracked is not None:
-            bn.num_batches_tracked.add_(enough.to(bn.num_batches_tracked.dtype))
-        share = enough / rows  # of each row in the mean
-        features = _SharedNorm.apply(
-            x.features, bn.weight, bn.bias, centre, variance, share, bn.eps
-        )
-        return x.replace(features)
+        return x.replace(self.bn(x.features))
 
 
 @torch.no_grad()

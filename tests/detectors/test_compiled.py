@@ -19,7 +19,7 @@ from tests.detectors.thin import clouds, thin_fcaf3d, thin_model
 
 DATASETS = ["scannet", "sunrgbd"]
 MODELS = pytest.mark.parametrize("make", [thin_model, thin_fcaf3d])
-Make = Callable[[str], Detector[Any]]
+Make = Callable[[str], Detector[Any, Any]]
 
 
 def scan(n: int = 1200) -> torch.Tensor:
@@ -27,11 +27,11 @@ def scan(n: int = 1200) -> torch.Tensor:
     return torch.cat([points, points.abs() / 5], dim=1)
 
 
-def capacity_for(model: Detector[Any], points: torch.Tensor) -> Capacity:
+def capacity_for(model: Detector[Any, Any], points: torch.Tensor) -> Capacity:
     return model.compile().capacity_like(points[:, :3], points[:, 3:])
 
 
-def run_fixed(model: Detector[Any], capacity: Capacity, points: torch.Tensor) -> Candidates:
+def run_fixed(model: Detector[Any, Any], capacity: Capacity, points: torch.Tensor) -> Candidates:
     """The fixed pass on a padded scan; the padding must not matter."""
     padded = torch.full((capacity.points, 6), 77.0)
     padded[: len(points)] = points

@@ -2,16 +2,19 @@
 
 import dataclasses
 import itertools
+from typing import TypeVar
 
 import pytest
 import torch
 
 from sr3d.config import AssignerConfig, LossConfig
 from sr3d.data.datasets import SYNTHETIC, SYNTHETIC_ROTATED, Dataset
-from sr3d.detectors.outputs import GroundTruth, Predictions
-from sr3d.detectors.tr3d.loss import assign, detection_loss
+from sr3d.detectors.outputs import Anchors, GroundTruth, Losses, Predictions
+from sr3d.detectors.tr3d.loss import detection_loss
 from sr3d.detectors.tr3d.network import decode_boxes
+from sr3d.matching.build import build_assigner
 
+P = TypeVar("P", bound=Predictions)
 ASSIGNERS = ("spota", "tr3d", "simota", "align_ota", "fcaf3d")
 CASES = [  # anchors and ground truths of each scene
     ([300, 200], [4, 3]),
@@ -35,11 +38,9 @@ def predictions(counts: list[int], dataset: Dataset, seed: int = 0) -> Predictio
     anchors = torch.rand(n, 3, generator=g) * 4
     levels = torch.randint(2, (n,), generator=g)
     reg = torch.randn(n, outputs, generator=g).mul(0.3)
+    scenes = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
     return Predictions(
-        anchors=anchors,
-        levels=levels,
-        strides=torch.full((n,), 0.5),
-        scenes=torch.arange(len(counts)).repeat_interleave(torch.tensor(counts)),
+        Anchors(anchors, levels, torch.full((n,), 0.5), scenes),
         boxes=decode_boxes(anchors, reg).requires_grad_(),
         logits=torch.randn(n, len(dataset.classes), generator=g).requires_grad_(),
     )
@@ -58,6 +59,24 @@ def truth(counts: list[int], dataset: Dataset) -> GroundTruth:
     return GroundTruth.collate([b for b, _ in pairs], [label for _, label in pairs])
 
 
+def loss_of(
+    pred: Predictions, gt: GroundTruth, dataset: Dataset, config: AssignerConfig, loss: LossConfig
+) -> Losses:
+    return detection_loss(pred, gt, build_assigner(config, dataset), loss, dataset.rotated)
+
+
+def assign(
+    pred: Predictions, gt: GroundTruth, dataset: Dataset, config: AssignerConfig
+) -> torch.Tensor:
+    return build_assigner(config, dataset)(pred.anchors, pred.boxes, pred.logits, gt)
+
+
+def alone_in(scene: P) -> P:
+    """The predictions of one scene, as the only one of a batch."""
+    anchors = scene.anchors._replace(scenes=scene.anchors.scenes * 0)
+    return dataclasses.replace(scene, anchors=anchors)
+
+
 @pytest.mark.parametrize(("assigner", "cls", "dataset"), KINDS)
 @pytest.mark.parametrize(("anchors", "gts"), CASES)
 def test_loss_and_gradients_stay_finite(
@@ -66,7 +85,7 @@ def test_loss_and_gradients_stay_finite(
     pred = predictions(anchors, dataset)
     config = AssignerConfig(name=assigner)  # type: ignore[arg-type]
     loss = LossConfig(cls=cls)  # type: ignore[arg-type]
-    terms = detection_loss(pred, truth(gts, dataset), dataset, config, loss)
+    terms = loss_of(pred, truth(gts, dataset), dataset, config, loss)
     terms.total.backward()
     assert torch.isfinite(terms.total)
     assert pred.logits.grad is not None
@@ -75,10 +94,10 @@ def test_loss_and_gradients_stay_finite(
     assert pred.boxes.grad is not None
     assert torch.isfinite(pred.boxes.grad).all()
     if sum(gts) == 0:
-        assert terms.positives == 0
-        assert float(terms.box.detach()) == 0
-        assert float(terms.aic) == 0
-    if terms.positives:
+        assert terms.curves["positives"] == 0
+        assert float(terms.terms["box"].detach()) == 0
+        assert float(terms.curves["aic"]) == 0
+    if terms.curves["positives"]:
         assert pred.boxes.grad.abs().sum() > 0
 
 
@@ -89,26 +108,25 @@ def test_a_batch_is_normalised_by_all_its_positives(
     config = AssignerConfig(name=assigner)  # type: ignore[arg-type]
     loss = LossConfig(cls=cls)  # type: ignore[arg-type]
     pred, gt = predictions([200, 150], dataset), truth([3, 5], dataset)
-    both = detection_loss(pred, gt, dataset, config, loss)
+    both = loss_of(pred, gt, dataset, config, loss)
     alone = []
     for i in range(2):
         rows = gt.scenes == i
         part = GroundTruth(gt.boxes[rows], gt.labels[rows], gt.scenes[rows] * 0)
-        scene = pred[pred.scenes == i]
-        moved = dataclasses.replace(scene, scenes=scene.scenes * 0)
-        alone.append(detection_loss(moved, part, dataset, config, loss))
-    count = sum(t.positives for t in alone)
-    assert both.positives == count
+        scene = pred[pred.anchors.scenes == i]
+        alone.append(loss_of(alone_in(scene), part, dataset, config, loss))
+    count = sum(t.curves["positives"] for t in alone)
+    assert both.curves["positives"] == count
     for name in ("cls", "box"):
-        total = sum(getattr(t, name) * t.positives for t in alone) / count
-        assert torch.allclose(getattr(both, name), total, rtol=1e-4)
+        total = sum(t.terms[name] * t.curves["positives"] for t in alone) / count
+        assert torch.allclose(both.terms[name], total, rtol=1e-4)
 
 
 def test_assignment_points_into_the_batch() -> None:
     pred, gt = predictions([200, 150], SYNTHETIC), truth([3, 5], SYNTHETIC)
     assigned = assign(pred, gt, SYNTHETIC, AssignerConfig())
     positive = assigned >= 0
-    assert torch.equal(gt.scenes[assigned[positive]], pred.scenes[positive])
+    assert torch.equal(gt.scenes[assigned[positive]], pred.anchors.scenes[positive])
     assert torch.bincount(assigned[positive], minlength=8).max() <= 6
 
 
@@ -123,17 +141,15 @@ def test_levels_that_nobody_knows_are_not_looked_at(assigner: str) -> None:
 def test_identical_predictions_give_ranks_without_order() -> None:
     # All positives of a ground truth with equal scores and boxes: finite, and the same for each.
     n = 6
+    zero = torch.zeros(n, dtype=torch.int64)
     pred = Predictions(
-        anchors=torch.zeros(n, 3),
-        levels=torch.zeros(n, dtype=torch.int64),
-        strides=torch.full((n,), 0.5),
-        scenes=torch.zeros(n, dtype=torch.int64),
+        Anchors(torch.zeros(n, 3), zero, torch.full((n,), 0.5), zero),
         boxes=torch.tensor([[0.0, 0, 0, 1, 1, 1, 0]]).repeat(n, 1).requires_grad_(),
         logits=torch.zeros(n, len(SYNTHETIC.classes), requires_grad=True),
     )
     gt = GroundTruth.collate([torch.tensor([[0.1, 0, 0, 1, 1, 1, 0]])], [torch.tensor([2])])
-    terms = detection_loss(pred, gt, SYNTHETIC, AssignerConfig(), LossConfig())
+    terms = loss_of(pred, gt, SYNTHETIC, AssignerConfig(), LossConfig())
     terms.total.backward()
-    assert terms.positives == n
+    assert terms.curves["positives"] == n
     assert pred.logits.grad is not None
     assert torch.allclose(pred.logits.grad, pred.logits.grad[0].expand(n, -1))

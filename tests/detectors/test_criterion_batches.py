@@ -10,11 +10,12 @@ from torch import Tensor
 
 from sr3d.config import AssignerConfig, LossConfig
 from sr3d.data.datasets import SYNTHETIC, SYNTHETIC_ROTATED, Dataset
-from sr3d.detectors.outputs import GroundTruth, Predictions
-from sr3d.detectors.tr3d import loss as criterion
-from sr3d.detectors.tr3d.loss import assign, detection_loss, most_of_each
+from sr3d.detectors.outputs import Anchors, GroundTruth, Predictions
 from sr3d.detectors.tr3d.network import decode_boxes
+from sr3d.losses import positives
 from sr3d.matching import batching as scenes
+from sr3d.matching.build import build_assigner
+from tests.detectors.test_criterion import alone_in, assign, loss_of
 from tests.matching.waits import Waits
 
 CONFIGS = {
@@ -68,7 +69,7 @@ def batch(
         boxes[::3] = gt[torch.randint(m, (len(boxes[::3]),), generator=g)]  # perfect, or far away
     logits = torch.randn(n, len(dataset.classes), generator=g).round()
     counts = [fine.tolist(), coarse.tolist()]
-    pred = Predictions(anchors, levels, stride, of_anchor, boxes, logits, counts=counts)
+    pred = Predictions(Anchors(anchors, levels, stride, of_anchor, counts), boxes, logits)
     labels = torch.randint(len(dataset.classes), (m,), generator=g)
     truth = GroundTruth(gt, labels, of.repeat_interleave(truths))
     if shuffled:
@@ -81,10 +82,10 @@ def batch(
 def one_by_one(
     pred: Predictions, truth: GroundTruth, dataset: Dataset, config: AssignerConfig
 ) -> Tensor:
-    assigned = torch.full((len(pred.scenes),), -1)
+    assigned = torch.full((len(pred.boxes),), -1)
     for scene in range(8):
-        rows, gt = (x.scenes.eq(scene).nonzero()[:, 0] for x in (pred, truth))
-        alone = dataclasses.replace(pred[rows], scenes=torch.zeros_like(rows))
+        rows, gt = (x.scenes.eq(scene).nonzero()[:, 0] for x in (pred.anchors, truth))
+        alone = alone_in(pred[rows])
         boxes = GroundTruth(truth.boxes[gt], truth.labels[gt], torch.zeros_like(gt))
         for row, j in zip(rows, assign(alone, boxes, dataset, config), strict=True):
             assigned[row] = gt[j] if j >= 0 else -1
@@ -137,10 +138,6 @@ def test_a_gpu_is_waited_for_as_often_whatever_the_batch(name: str) -> None:
         assert waits.count == WAITS[name.split()[0]]
 
 
-def as_on_a_gpu(config: AssignerConfig, _: torch.device) -> int | None:
-    return most_of_each(config, torch.device("cuda"))
-
-
 @pytest.mark.parametrize("cls", ["focal", "qfl", "vfl", "ras"])
 def test_losses_wait_for_nothing_where_the_assigner_bounds_the_positives(
     cls: str, monkeypatch: pytest.MonkeyPatch
@@ -148,11 +145,11 @@ def test_losses_wait_for_nothing_where_the_assigner_bounds_the_positives(
     loss = LossConfig(cls=cls)  # type: ignore[arg-type]
     pred, truth = batch([(90, 40, 8)] * 7, SYNTHETIC, 0, shuffled=False)
     with Waits() as waits:
-        detection_loss(pred, truth, SYNTHETIC, config("tr3d"), loss)
+        loss_of(pred, truth, SYNTHETIC, config("tr3d"), loss)
     assert waits.count == 1 + (cls == "ras")  # on a CPU: the positives, the largest group
-    monkeypatch.setattr(criterion, "most_of_each", as_on_a_gpu)
+    monkeypatch.setattr(positives, "_needs_padding", lambda _: True)
     with Waits() as waits:
-        detection_loss(pred, truth, SYNTHETIC, config("tr3d"), loss)
+        loss_of(pred, truth, SYNTHETIC, config("tr3d"), loss)
     assert waits.count == 0
 
 
@@ -169,25 +166,28 @@ def test_what_fills_the_positives_up_changes_nothing(
 ) -> None:
     pred, truth = batch(sizes, dataset, 0, shuffled=True)
     if sizes in (BATCHES["alike"], BATCHES["one"]):  # whose last anchor is taken to fill up:
-        pred.anchors[-1], pred.boxes[-1, 3:6] = 100.0, torch.inf  # nobody's, with a senseless box
+        pred.anchors.positions[-1], pred.boxes[-1, 3:6] = (
+            100.0,
+            torch.inf,
+        )  # nobody's, with a senseless box
 
     def found() -> list[Tensor]:
         leaves = [pred.boxes.clone().requires_grad_(), pred.logits.clone().requires_grad_()]
         given = dataclasses.replace(pred, boxes=leaves[0], logits=leaves[1])
         loss = LossConfig(cls=cls)  # type: ignore[arg-type]
-        terms = detection_loss(given, truth, dataset, config(name), loss)
+        terms = loss_of(given, truth, dataset, config(name), loss)
         gradients = torch.autograd.grad(terms.total, leaves)
-        return [terms.cls, terms.box, terms.aic, terms.positives, *gradients]
+        return [*terms.terms.values(), *terms.curves.values(), *gradients]
 
     expected = found()
-    monkeypatch.setattr(criterion, "most_of_each", as_on_a_gpu)
+    monkeypatch.setattr(positives, "_needs_padding", lambda _: True)
     for one, other in zip(found(), expected, strict=True):
         torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_no_ground_truth_gets_more_than_is_promised(name: str) -> None:
-    promised = as_on_a_gpu(config(name), torch.device("cpu"))
+    promised = build_assigner(config(name), SYNTHETIC).max_positives
     if promised is None:
         assert name in UNBOUNDED
         return

@@ -12,7 +12,7 @@ from sr3d.data.loader import generator_for
 from sr3d.detectors import build_detector
 from sr3d.detectors.common.selection import select_detections
 from sr3d.detectors.common.voxelize import voxelize
-from sr3d.detectors.outputs import Detections, Predictions
+from sr3d.detectors.outputs import Anchors, Detections, Predictions
 from sr3d.detectors.tr3d.network import decode_boxes
 from sr3d.detectors.weights import load_weights
 from sr3d.errors import InputError
@@ -102,7 +102,8 @@ def hand_made(logits: list[list[float]], centers: list[float]) -> Predictions:
     anchors[:, 0] = torch.tensor(centers)
     zero = torch.zeros(n, dtype=torch.int64)
     boxes = decode_boxes(anchors, torch.zeros(n, 6))
-    return Predictions(anchors, zero, torch.ones(n), zero, boxes, torch.tensor(logits))
+    places = Anchors(anchors, zero, torch.ones(n), zero)
+    return Predictions(places, boxes, torch.tensor(logits))
 
 
 def test_selection_thresholds_classes_and_suppresses_within_a_class() -> None:

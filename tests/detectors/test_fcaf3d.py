@@ -154,11 +154,11 @@ def test_detect_and_raw_outputs(dataset: str) -> None:
         assert level.cls.shape == (cells, len(model.dataset.classes))
         assert not (level.coords % (2 * 2**i)).any()
     predictions = model(model.voxels([points[:, :3]], [points[:, 3:]]))
-    counts = torch.bincount(predictions.levels)
+    counts = torch.bincount(predictions.anchors.levels)
     assert counts.tolist() == [len(level.coords) for level in levels]
-    assert predictions.strides.unique().tolist() == pytest.approx([0.16, 0.32, 0.64])
+    assert predictions.anchors.strides.unique().tolist() == pytest.approx([0.16, 0.32, 0.64])
     first = levels[0].coords[0] * model.config.voxel_size
-    assert torch.equal(predictions.anchors[0], first)  # the cell's minimum corner
+    assert torch.equal(predictions.anchors.positions[0], first)  # the cell's minimum corner
     with torch.no_grad():
         bias: Any = model.bbox_head.conv_cls.bias
         bias += 3

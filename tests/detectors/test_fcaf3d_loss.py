@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
 
-from sr3d.config import AssignerConfig, LossConfig, TestConfig
+from sr3d.config import LossConfig, TestConfig
 from sr3d.data.datasets import SYNTHETIC, SYNTHETIC_ROTATED, Dataset
 from sr3d.detectors.fcaf3d.detector import CentredPredictions, centred_loss, select_by_level
-from sr3d.detectors.outputs import GroundTruth, LossTerms
-from sr3d.detectors.tr3d.loss import assign
+from sr3d.detectors.outputs import Anchors, GroundTruth, Losses
 from sr3d.geometry.boxes import centerness
 from sr3d.geometry.iou import paired_iou
-from tests.detectors.test_criterion import CASES, predictions, truth
+from sr3d.matching.fcaf3d import FCAF3DAssigner
+from tests.detectors.test_criterion import CASES, alone_in, predictions, truth
 
 BOTH = (SYNTHETIC, SYNTHETIC_ROTATED)
 
@@ -28,9 +28,12 @@ def centred(counts: list[int], dataset: Dataset) -> CentredPredictions:
     return CentredPredictions(**vars(plain), centerness=center)
 
 
-def loss_of(pred: CentredPredictions, gt: GroundTruth, dataset: Dataset) -> LossTerms:
-    assigned = assign(pred, gt, dataset, AssignerConfig(name="fcaf3d"))
-    return centred_loss(pred, assigned, gt, dataset.rotated, LossConfig(cls="focal"))
+def loss_of(pred: CentredPredictions, gt: GroundTruth, dataset: Dataset) -> Losses:
+    return centred_loss(pred, gt, FCAF3DAssigner(), LossConfig(cls="focal"), dataset.rotated)
+
+
+def assign(pred: CentredPredictions, gt: GroundTruth) -> Tensor:
+    return FCAF3DAssigner()(pred.anchors, pred.boxes, pred.logits, gt)
 
 
 @pytest.mark.parametrize("dataset", BOTH)
@@ -47,20 +50,20 @@ def test_loss_and_gradients_stay_finite(
         assert torch.isfinite(leaf.grad).all()
     assert pred.logits.grad is not None
     assert pred.logits.grad.abs().sum() > 0  # negatives are trained even without a positive
-    if terms.positives == 0:
-        assert float(terms.box.detach()) == float(terms.more["center"].detach()) == 0
-        assert float(terms.aic) == 0
+    if terms.curves["positives"] == 0:
+        assert float(terms.terms["box"].detach()) == float(terms.terms["center"].detach()) == 0
+        assert float(terms.curves["aic"]) == 0
     if sum(gts) == 0:
-        assert terms.positives == 0
+        assert terms.curves["positives"] == 0
 
 
 def test_cases_with_positives_train_boxes_and_centerness() -> None:
     pred = centred([300, 200], SYNTHETIC)
     terms = loss_of(pred, truth([4, 3], SYNTHETIC), SYNTHETIC)
     terms.total.backward()
-    assert terms.positives > 10
-    assert terms.parts.keys() == {"cls", "box", "center"}
-    parts = [float(term.detach()) for term in terms.parts.values()]
+    assert terms.curves["positives"] > 10
+    assert terms.terms.keys() == {"cls", "box", "center"}
+    parts = [float(term.detach()) for term in terms.terms.values()]
     assert sum(parts) == pytest.approx(float(terms.total.detach()))
     for leaf in (pred.boxes, pred.centerness):
         assert leaf.grad is not None
@@ -71,10 +74,10 @@ def literal(
     pred: CentredPredictions, gt: GroundTruth, assigned: Tensor, dataset: Dataset
 ) -> Tensor:
     """(3,) cls, center and box, scene after scene, anchor after anchor."""
-    scenes = int(pred.scenes.max()) + 1
+    scenes = int(pred.anchors.scenes.max()) + 1
     total = torch.zeros(3, dtype=torch.float64)
     for scene in range(scenes):
-        rows = [i for i, s in enumerate(pred.scenes.tolist()) if s == scene]
+        rows = [i for i, s in enumerate(pred.anchors.scenes.tolist()) if s == scene]
         positives = [i for i in rows if assigned[i] >= 0]
         count = max(1, len(positives))
         for i in rows:
@@ -84,7 +87,7 @@ def literal(
                 hot = one_hot(gt.labels[assigned[i]], len(p)).double()
             pt, alpha = torch.where(hot > 0, p, 1 - p), torch.where(hot > 0, 0.25, 0.75)
             total[0] += (-alpha * (1 - pt) ** 2 * pt.log()).sum() / count / scenes
-        weights = [centerness(pred.anchors[i], gt.boxes[assigned[i]]) for i in positives]
+        weights = [centerness(pred.anchors.positions[i], gt.boxes[assigned[i]]) for i in positives]
         for i, weight in zip(positives, weights, strict=True):
             entropy = binary_cross_entropy_with_logits(pred.centerness[i].detach(), weight)
             total[1] += entropy / count / scenes
@@ -100,9 +103,13 @@ def test_loss_equals_a_literal_reference(
     dataset: Dataset, anchors: list[int], gts: list[int]
 ) -> None:
     pred, gt = centred(anchors, dataset), truth(gts, dataset)
-    assigned = assign(pred, gt, dataset, AssignerConfig(name="fcaf3d"))
+    assigned = assign(pred, gt)
     terms = loss_of(pred, gt, dataset)
-    found = torch.stack([terms.cls, terms.more["center"], terms.box]).detach().double()
+    found = (
+        torch.stack([terms.terms["cls"], terms.terms["center"], terms.terms["box"]])
+        .detach()
+        .double()
+    )
     assert torch.allclose(found, literal(pred, gt, assigned, dataset), rtol=1e-4)
 
 
@@ -114,31 +121,29 @@ def test_a_batch_is_the_mean_of_its_scenes(dataset: Dataset) -> None:
     for i in range(2):
         rows = gt.scenes == i
         part = GroundTruth(gt.boxes[rows], gt.labels[rows], gt.scenes[rows] * 0)
-        scene = pred[pred.scenes == i]
+        scene = pred[pred.anchors.scenes == i]
         assert isinstance(scene, CentredPredictions)
-        alone.append(
-            loss_of(dataclasses.replace(scene, scenes=scene.scenes * 0), part, dataset).parts
-        )
-    for name, value in both.parts.items():
+        alone.append(loss_of(alone_in(scene), part, dataset).terms)
+    for name, value in both.terms.items():
         assert torch.allclose(value, (alone[0][name] + alone[1][name]) / 2, rtol=1e-4)
 
 
 def test_perfect_predictions_cost_next_to_nothing() -> None:
     pred, gt = centred([400], SYNTHETIC), truth([3], SYNTHETIC)
-    assigned = assign(pred, gt, SYNTHETIC, AssignerConfig(name="fcaf3d"))
+    assigned = assign(pred, gt)
     rows = (assigned >= 0).nonzero().squeeze(1)
     boxes, logits = pred.boxes.detach().clone(), torch.full_like(pred.logits, -20)
     center = torch.zeros(400)
     boxes[rows] = gt.boxes[assigned[rows]]
     logits[rows, gt.labels[assigned[rows]]] = 20
-    center[rows] = centerness(pred.anchors[rows], boxes[rows]).logit()
+    center[rows] = centerness(pred.anchors.positions[rows], boxes[rows]).logit()
     perfect = dataclasses.replace(pred, boxes=boxes, logits=logits, centerness=center)
     terms = loss_of(perfect, gt, SYNTHETIC)
-    assert float(terms.cls) == pytest.approx(0, abs=1e-6)
-    assert float(terms.box) == pytest.approx(0, abs=1e-5)
+    assert float(terms.terms["cls"]) == pytest.approx(0, abs=1e-6)
+    assert float(terms.terms["box"]) == pytest.approx(0, abs=1e-5)
     # Inconsistency remains: the score has the centerness in it, the IoU is 1.
-    score = centerness(pred.anchors[rows], boxes[rows])
-    assert float(terms.aic) == pytest.approx(float((1 - score).mean()), abs=1e-4)
+    score = centerness(pred.anchors.positions[rows], boxes[rows])
+    assert float(terms.curves["aic"]) == pytest.approx(float((1 - score).mean()), abs=1e-4)
 
 
 def on_a_line(
@@ -148,15 +153,8 @@ def on_a_line(
     n = len(levels)
     boxes = torch.tensor([[5.0 * i, 0, 0, 1, 1, 1, 0] for i in range(n)])
     zero = torch.zeros(n, dtype=torch.int64)
-    return CentredPredictions(
-        boxes[:, :3],
-        torch.tensor(levels),
-        torch.ones(n),
-        zero,
-        boxes,
-        torch.tensor(logits),
-        torch.tensor(center),
-    )
+    anchors = Anchors(boxes[:, :3], torch.tensor(levels), torch.ones(n), zero)
+    return CentredPredictions(anchors, boxes, torch.tensor(logits), torch.tensor(center))
 
 
 def test_selection_takes_the_best_of_each_level() -> None:

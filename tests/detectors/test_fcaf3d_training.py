@@ -13,12 +13,13 @@ from sr3d.config import Config, default_config
 from sr3d.data.prepared import PreparedDataset
 from sr3d.detectors import build_detector
 from sr3d.detectors.outputs import GroundTruth
-from sr3d.detectors.tr3d.loss import assign
 from sr3d.errors import InputError
 from sr3d.evaluate.loop import TestJob, test
 from sr3d.geometry.iou import pairwise_iou
 from sr3d.runs.record import read_metrics
-from sr3d.train.loop import TrainingJob, batch_loss, train
+from sr3d.train.loop import TrainingJob, train
+from sr3d.train.step import batch_losses
+from tests.detectors.test_criterion import assign
 
 TINY = [
     "model=fcaf3d",
@@ -77,12 +78,12 @@ def test_it_learns_a_few_boxes_by_heart(dataset: str, rooms: Path, rotated_rooms
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     losses = []
     for _ in range(50):
-        terms = batch_loss(model, scenes)
+        terms = batch_losses(model, scenes)
         optimizer.zero_grad()
         terms.total.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), config.train.clip_norm)
         optimizer.step()
-        losses.append({name: float(term.detach()) for name, term in terms.parts.items()})
+        losses.append({name: float(term.detach()) for name, term in terms.terms.items()})
     first, last = losses[0], losses[-1]
     assert last["cls"] < first["cls"] / 20
     assert last["box"] < first["box"] / 3

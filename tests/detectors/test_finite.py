@@ -16,6 +16,7 @@ from sr3d.data.scene import Scene
 from sr3d.deploy.detection import Found, detect_files
 from sr3d.detectors.base import Detector
 from sr3d.detectors.fcaf3d.detector import CentredPredictions
+from sr3d.detectors.outputs import require_finite_predictions
 from sr3d.errors import InputError
 from sr3d.evaluate.loop import detect_scene
 from sr3d.geometry.boxes import Boxes
@@ -34,10 +35,10 @@ BROKEN = [
     (thin_fcaf3d, "conv_reg.kernel", 6, torch.nan),
     (thin_fcaf3d, "conv_center.kernel", 0, torch.nan),
 ]
-Make = Callable[[str], Detector[Any]]
+Make = Callable[[str], Detector[Any, Any]]
 
 
-def broken(make: Make, name: str, column: int, value: float) -> Detector[Any]:
+def broken(make: Make, name: str, column: int, value: float) -> Detector[Any, Any]:
     model = make("sunrgbd")
     with torch.no_grad():
         model.get_parameter(f"bbox_head.{name}")[..., column] = value
@@ -60,13 +61,13 @@ def test_every_way_to_detect_refuses_them(make: Make, name: str, column: int, va
 def test_one_value_of_one_anchor_is_enough() -> None:
     sound = predictions([7], thin_model("sunrgbd").dataset)
     center = CentredPredictions(**vars(sound), centerness=torch.zeros(7))
-    center.require_finite()
+    require_finite_predictions(center)
     for field in ("logits", "boxes", "centerness"):
         for bad in (torch.nan, torch.inf, -torch.inf):
             value = getattr(center, field).detach().clone()
             value.view(-1)[-1] = bad
             with pytest.raises(InputError):
-                dataclasses.replace(center, **{field: value}).require_finite()
+                require_finite_predictions(dataclasses.replace(center, **{field: value}))
 
 
 @pytest.mark.parametrize("oracle", ["none", "iou"])

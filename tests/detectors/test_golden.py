@@ -11,11 +11,11 @@ import sr3d
 from sr3d.config import AssignerConfig, LossConfig
 from sr3d.data.datasets import SCANNET
 from sr3d.detectors.common.selection import select_detections
-from sr3d.detectors.outputs import GroundTruth, Level, Predictions
-from sr3d.detectors.tr3d.loss import assign, detection_loss
+from sr3d.detectors.outputs import Anchors, GroundTruth, Level, Predictions
 from sr3d.detectors.tr3d.network import decode_boxes
 from sr3d.geometry.boxes import Boxes
 from tests.detectors.golden import golden, golden_model
+from tests.detectors.test_criterion import assign, loss_of
 from tests.shared_data import shared
 
 TR3D = AssignerConfig(name="tr3d")
@@ -30,11 +30,14 @@ def raw_outputs() -> list[Level]:
 def predictions() -> Predictions:
     levels = raw_outputs()
     anchors = torch.cat([level.coords for level in levels]) * 0.01
-    return Predictions(
-        anchors=anchors,
+    places = Anchors(
+        anchors,
         levels=torch.cat([torch.full((len(level.reg),), i) for i, level in enumerate(levels)]),
         strides=torch.cat([torch.full((len(x.reg),), 0.16 * 2**i) for i, x in enumerate(levels)]),
         scenes=torch.zeros(sum(len(level.reg) for level in levels), dtype=torch.int64),
+    )
+    return Predictions(
+        places,
         boxes=decode_boxes(anchors, torch.cat([level.reg for level in levels])),
         logits=torch.cat([level.cls for level in levels]),
     )
@@ -82,7 +85,7 @@ def test_positives_equal_mmdet3d() -> None:
     positive = assigned >= 0
     ours = np.column_stack(
         [
-            predictions().anchors[positive].numpy(),
+            predictions().anchors.positions[positive].numpy(),
             truth().labels[assigned[positive]].numpy(),
             truth().boxes[assigned[positive], :6].numpy(),
         ]
@@ -96,9 +99,9 @@ def test_positives_equal_mmdet3d() -> None:
 
 def test_losses_equal_mmdet3d() -> None:
     reference = golden("tr3d_mmdet3d_scene0000_00.npz")
-    terms = detection_loss(predictions(), truth(), SCANNET, TR3D, LossConfig(cls="focal"))
-    assert_allclose(float(terms.box), reference["loss_bbox"], rtol=1e-4)
-    assert_allclose(float(terms.cls), reference["loss_cls"], rtol=1e-4)
+    terms = loss_of(predictions(), truth(), SCANNET, TR3D, LossConfig(cls="focal"))
+    assert_allclose(float(terms.terms["box"]), reference["loss_bbox"], rtol=1e-4)
+    assert_allclose(float(terms.terms["cls"]), reference["loss_cls"], rtol=1e-4)
 
 
 def test_detections_equal_mmdet3d() -> None:

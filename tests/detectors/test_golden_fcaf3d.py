@@ -24,11 +24,11 @@ from sr3d.detectors.fcaf3d import network as fcaf3d_network
 from sr3d.detectors.fcaf3d.detector import FCAF3D, CentredPredictions
 from sr3d.detectors.fcaf3d.network import prune
 from sr3d.detectors.outputs import Detections, GroundTruth
-from sr3d.detectors.tr3d.loss import assign
 from sr3d.geometry.boxes import Boxes, centerness
 from sr3d.sparse import SparseTensor
 from tests.detectors.golden import golden
 from tests.detectors.golden_fcaf3d import built, ours, scannet_cloud, sunrgbd_cloud, theirs
+from tests.detectors.test_criterion import assign
 
 Golden = dict[str, np.ndarray]
 CLOSE = 1e-5  # of the largest value; float32 sums in another order differ by a tenth of it
@@ -127,7 +127,7 @@ def expect_boxes(found: Run, expected: Golden, turn: int = 1) -> None:
     for i, level in enumerate(found.raw):
         order = sorted_cells(level["coords"])[:: int(expected[f"l{i}_step"])]
         box = expected[f"l{i}_box"]
-        close(boxes[found.predictions.levels == i][order][:, : box.shape[1]], box)
+        close(boxes[found.predictions.anchors.levels == i][order][:, : box.shape[1]], box)
 
 
 def truth_of(expected: Golden) -> GroundTruth:
@@ -141,7 +141,7 @@ def expect_positives(found: Run, expected: Golden, dataset: Dataset) -> None:
     assigned = assign(found.predictions, truth, dataset, AssignerConfig(name="fcaf3d"))
     cells = np.concatenate([level["coords"] for level in found.raw])
     positive = (assigned >= 0).numpy()
-    rows = np.column_stack([found.predictions.levels.numpy(), cells])[positive]
+    rows = np.column_stack([found.predictions.anchors.levels.numpy(), cells])[positive]
     order = sorted_cells(rows)
     assert np.array_equal(
         rows[order], np.column_stack([expected["pos_level"], expected["pos_coords"]])
@@ -150,12 +150,12 @@ def expect_positives(found: Run, expected: Golden, dataset: Dataset) -> None:
         owner = assigned[positive][order]
         assert np.array_equal(owner.numpy(), expected["pos_gt"])
         assert np.array_equal(truth.labels[owner].numpy(), expected["pos_label"])
-        anchors = found.predictions.anchors[positive][order]
+        anchors = found.predictions.anchors.positions[positive][order]
         close(centerness(anchors, truth.boxes[owner]).numpy(), expected["pos_centerness"])
 
 
 def losses(found: Run, expected: Golden) -> dict[str, float]:
-    parts = found.model.loss(found.predictions, truth_of(expected)).parts
+    parts = found.model.loss(found.predictions, truth_of(expected)).terms
     return {name: float(value) for name, value in parts.items()}
 
 

@@ -10,11 +10,11 @@ import torch
 from sr3d.config import TestConfig as ConfigOfTest
 from sr3d.data.datasets import SYNTHETIC, SYNTHETIC_ROTATED, Dataset
 from sr3d.data.scene import Scene
-from sr3d.detectors.outputs import Predictions
-from sr3d.evaluate.oracle import with_oracle
+from sr3d.detectors.common.oracle import with_oracle
+from sr3d.detectors.outputs import Anchors, Predictions
 from sr3d.geometry.boxes import Boxes, centerness
 from sr3d.geometry.iou import paired_iou
-from sr3d.matching.tr3d import tr3d_assign
+from tests.matching.calls import tr3d_assign
 
 ORACLES = [*itertools.product(("iou", "centerness"), ("assigned", "inside"))]
 
@@ -31,11 +31,10 @@ def predictions_of(dataset: Dataset, count: int, seed: int) -> Predictions:
         ],
         dim=1,
     )
+    levels = torch.randint(2, (count,), generator=draw)
+    zero = torch.zeros(count, dtype=torch.int64)
     return Predictions(
-        anchors=anchors,
-        levels=torch.randint(2, (count,), generator=draw),
-        strides=torch.full((count,), 0.5),
-        scenes=torch.zeros(count, dtype=torch.int64),
+        Anchors(anchors, levels, torch.full((count,), 0.5), zero),
         boxes=boxes,
         logits=torch.randn(count, len(dataset.classes), generator=draw),
     )
@@ -54,11 +53,15 @@ def literal(predictions: Predictions, scene: Scene, dataset: Dataset, config: Co
     scores = predictions.logits.sigmoid().clone()
     truth, labels = scene.boxes.tensor, scene.labels.tolist()
     levels = torch.tensor([dataset.levels[label] for label in labels])
-    found = tr3d_assign(predictions.anchors, predictions.levels, truth, levels).tolist()
+    found = tr3d_assign(*predictions.anchors[:2], truth, levels).tolist()
     for i in range(len(scores)):
         own = found[i]
         if config.foreground == "inside":
-            holders = scene.boxes.contains(predictions.anchors[i : i + 1])[0].nonzero().flatten()
+            holders = (
+                scene.boxes.contains(predictions.anchors.positions[i : i + 1])[0]
+                .nonzero()
+                .flatten()
+            )
             volumes = [(math.prod(truth[j, 3:6].tolist()), int(j)) for j in holders]
             own = min(volumes)[1] if volumes else -1
         if own < 0:
@@ -67,7 +70,7 @@ def literal(predictions: Predictions, scene: Scene, dataset: Dataset, config: Co
         if config.oracle == "iou":
             new = paired_iou(predictions.boxes[i : i + 1], box, dataset.rotated)
         else:
-            new = centerness(predictions.anchors[i : i + 1], box) * scores[i, labels[own]]
+            new = centerness(predictions.anchors.positions[i : i + 1], box) * scores[i, labels[own]]
         scores[i, labels[own]] = new[0]
     return scores
 
@@ -90,11 +93,10 @@ def test_an_oracle_equals_scoring_anchor_by_anchor(dataset, oracle, foreground):
 def test_a_perfect_box_scores_one_and_a_centre_keeps_its_score():
     box = torch.tensor([[1.0, 1, 1, 2, 2, 2, 0]])
     scene = Scene("room", torch.zeros(0, 3), torch.zeros(0, 3), Boxes(box), torch.tensor([3]))
+    positions = torch.tensor([[1.0, 1, 1], [1.5, 1, 1], [5, 5, 5]])
+    zero = torch.zeros(3, dtype=torch.int64)
     predictions = Predictions(
-        anchors=torch.tensor([[1.0, 1, 1], [1.5, 1, 1], [5, 5, 5]]),
-        levels=torch.zeros(3, dtype=torch.int64),
-        strides=torch.full((3,), 0.5),
-        scenes=torch.zeros(3, dtype=torch.int64),
+        Anchors(positions, zero, torch.full((3,), 0.5), zero),
         boxes=torch.cat([box, box + torch.tensor([[1.0, 0, 0, 0, 0, 0, 0]]), box]),
         logits=torch.zeros(3, len(SYNTHETIC.classes)),
     )

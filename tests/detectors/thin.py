@@ -11,7 +11,7 @@ from sr3d.detectors.fcaf3d.detector import FCAF3D
 from sr3d.detectors.tr3d.detector import TR3D
 from sr3d.sparse.nn import SparseBatchNorm
 
-D = TypeVar("D", bound=Detector[Any])
+D = TypeVar("D", bound=Detector[Any, Any])
 
 
 def thin_model(dataset: str, **changes: Any) -> TR3D:

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sr3d.evaluate.oracle_scores import inside_smallest, with_scores
+from sr3d.detectors.common.oracle_scores import inside_smallest, with_scores
 from sr3d.geometry.boxes import Boxes, centerness
 
 BOX = [[0.0, 0, 0, 2, 4, 6, 0]]

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from sr3d.losses.focal import class_targets, focal_loss, positive_rows
+from sr3d.losses.focal import class_targets, focal_loss, without_ignored
 
 
 def literal(logits, targets, alpha, gamma):
@@ -71,15 +71,16 @@ def test_class_targets():
     ]
 
 
-@pytest.mark.parametrize("assigned", [[-1, 2, -1, 0, 0], [-1, -1], [3], []])
-def test_positive_rows_are_those_of_nonzero(assigned):
-    assigned = torch.tensor(assigned, dtype=torch.int64)
-    expected = (assigned >= 0).nonzero()[:, 0]
-    assert torch.equal(positive_rows(assigned), expected)
-    for most in range(len(expected), 8):
-        found = positive_rows(assigned, most)
-        assert len(found) == min(most, len(assigned))
-        assert torch.equal(found[: len(expected)], expected)
-        padding = found[len(expected) :].tolist()
-        assert (assigned[padding] < 0).all()
-        assert len(set(padding)) == len(padding)
+def test_ignored_rows_have_neither_loss_nor_gradient():
+    matches, labels = torch.tensor([0, -1, -2, 1]), torch.tensor([2, 0])
+    targets = class_targets(matches, labels)
+    assert targets.tolist() == [2, -1, -2, 0]
+    logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    loss = focal_loss(logits, targets)
+    kept = torch.tensor([0, 1, 3])
+    torch.testing.assert_close(loss[kept], focal_loss(logits[kept], targets[kept]))
+    assert loss[2].tolist() == [0, 0, 0]
+    (gradient,) = torch.autograd.grad(loss.sum(), logits)
+    assert (gradient[2] == 0).all()
+    assert (gradient[kept] != 0).all()
+    assert without_ignored(torch.ones(4, 3), matches).sum(dim=1).tolist() == [3, 3, 0, 3]

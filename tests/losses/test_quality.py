@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from sr3d.losses.positives import Positives
 from sr3d.losses.quality import quality_focal_loss, quality_targets, varifocal_loss
 
 DOUBLE = torch.float64
@@ -58,10 +59,11 @@ def test_extreme_logits_stay_finite_with_their_gradients(loss):
 def test_targets_hold_the_overlap_on_the_true_class_alone():
     assigned, labels = torch.tensor([1, -1, 0, 1]), torch.tensor([2, 0])
     ious = torch.tensor([0.5, 1.5, 0.25], requires_grad=True)
-    targets = quality_targets(torch.zeros(4, 3), assigned, labels, ious)
+    positives = Positives.of(assigned, 2, None)
+    targets = quality_targets(torch.zeros(4, 3), positives, labels, ious)
     assert targets.tolist() == [[0.5, 0, 0], [0, 0, 0], [0, 0, 1.0], [0.25, 0, 0]]
     assert not targets.requires_grad
-    filled = quality_targets(torch.zeros(4, 3), assigned, labels, torch.cat([ious, ious[:1]]))
+    filled = quality_targets(torch.zeros(4, 3), positives, labels, torch.cat([ious, ious[:1]]))
     assert torch.equal(filled, targets)
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sr3d.geometry.iou import pairwise_iou
 from sr3d.matching import batching as scenes
-from sr3d.matching.align_ota import align_ota_assign
+from tests.matching.calls import align_ota_assign
 from tests.matching.test_simota import literal_near, literal_nearest, literal_ota, make_scene
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sr3d.geometry.boxes import centerness
-from sr3d.matching.fcaf3d import fcaf3d_assign
+from tests.matching.calls import fcaf3d_assign
 from tests.matching.scenes import make_case
 
 

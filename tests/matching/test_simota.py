@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sr3d.geometry.iou import pairwise_iou
-from sr3d.matching.simota import simota_assign
+from tests.matching.calls import simota_assign
 from tests.matching.scenes import make_case
 
 DOUBLE = torch.float64

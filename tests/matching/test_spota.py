@@ -8,8 +8,9 @@ from shapely import Polygon
 
 from sr3d.geometry.boxes import Boxes
 from sr3d.matching import batching as scenes
-from sr3d.matching import matches, spota
-from sr3d.matching.spota import center_prior, spota_assign, spota_cost, vertex_distance
+from sr3d.matching import matches, spota_pruned
+from sr3d.matching.spota import SPOTA
+from tests.matching.calls import center_prior, spota_assign, spota_cost, vertex_distance
 from tests.matching.scenes import make_case
 
 DOUBLE = torch.float64
@@ -66,14 +67,14 @@ def literal_iou(a, b):
     return shared / (math.prod(a[3:6]) + math.prod(b[3:6]) - shared)
 
 
-def literal_cost(anchor, pred, gt, *, rotated, mu, reg_cost, vertex_distance, vertices):
+def literal_cost(anchor, pred, gt, *, rotated, mu, reg_cost, with_vertices, vertices):
     """Eq. 4 and 5 of one pair."""
     prior = 1 - math.exp(-mu * math.dist(anchor, gt[:3]) ** 2)
     iou = literal_iou(pred, gt)
     reg = -math.log(max(iou, 1e-8)) if reg_cost == "log_iou" else 1 - iou
     if reg_cost == "diou":
         reg += (math.dist(pred[:3], gt[:3]) / diagonal(pred, gt)) ** 2
-    if vertex_distance:
+    if with_vertices:
         reg += literal_distance(pred, gt, rotated, vertices)
     return prior * reg
 
@@ -93,7 +94,7 @@ options = st.fixed_dictionaries(
         "rotated": st.booleans(),
         "mu": st.sampled_from([0.3, 1.0, 10.0]),
         "reg_cost": st.sampled_from(REG_COSTS),
-        "vertex_distance": st.booleans(),
+        "with_vertices": st.booleans(),
         "vertices": st.sampled_from(VERTICES),
     }
 )
@@ -126,6 +127,9 @@ def test_equals_algorithm_1(options, seed, anchors, truths, k, levels, trained):
     assert assigned.dtype == torch.int64
     # The library's own costs: the reference's rounding must not decide near-ties.
     assert assigned.tolist() == algorithm_1(cost.tolist(), k, up_for_claims)
+    # The visible algorithm and its pruned form are equal.
+    dense = spota_assign(*case.tensors, k=k, levels=levels, kind=SPOTA, **options)
+    assert torch.equal(dense, assigned)
 
 
 @pytest.mark.parametrize("rotated", [False, True])
@@ -134,7 +138,7 @@ def test_equals_algorithm_1(options, seed, anchors, truths, k, levels, trained):
 @pytest.mark.parametrize(("k", "part"), [(1, 1 << 20), (6, 9000), (40, 1)])
 def test_pruning_changes_nothing(monkeypatch, rotated, trained, reg_cost, k, part):
     monkeypatch.setattr(scenes, "_PART_CPU", part)
-    monkeypatch.setattr(spota, "_PAIRS", max(part // 50, 70))
+    monkeypatch.setattr(spota_pruned, "_PAIRS", max(part // 50, 70))
     monkeypatch.setattr(matches, "pairs_at_a_time", lambda *_: max(part // 60, 100))
     case = make_case(k, 3000, 9, rotated=rotated, trained=trained)
     case32 = [t.float() if t.is_floating_point() else t for t in case.tensors]
@@ -158,7 +162,7 @@ def test_cost_by_hand():
     assert center_prior(anchor, gt[:, :3]).item() == pytest.approx(prior)
     assert vertex_distance(pred, gt, False).item() == pytest.approx(distance)
     assert cost() == pytest.approx(prior * (2 / 3 + distance))
-    assert cost(vertex_distance=False) == pytest.approx(prior * 2 / 3)
+    assert cost(with_vertices=False) == pytest.approx(prior * 2 / 3)
     assert cost(reg_cost="log_iou") == pytest.approx(prior * (math.log(3) + distance))
     assert cost(reg_cost="diou") == pytest.approx(prior * (2 / 3 + 1 / 17 + distance))
     assert cost(mu=2.0) == pytest.approx((1 - math.exp(-2)) * (2 / 3 + distance))
@@ -174,7 +178,7 @@ def test_assignment_by_hand():
 
     def assign(**options):
         inputs = anchors, levels, pred, gt, gt_levels
-        return spota_assign(*inputs, rotated=False, vertex_distance=False, **options).tolist()
+        return spota_assign(*inputs, rotated=False, with_vertices=False, **options).tolist()
 
     assert assign(k=2) == [0, 0, -1, 1]
     assert assign(k=1) == [-1, 0, -1, 1]
@@ -307,5 +311,5 @@ def test_no_gradient():
 def test_unknown_options_are_refused():
     case = make_case(1, 20, 3, rotated=True)
     for option in ("levels", "reg_cost", "vertices"):
-        with pytest.raises(ValueError, match="unknown"):
+        with pytest.raises(ValueError, match=option):
             spota_assign(*case.tensors, rotated=True, **{option: "other"})

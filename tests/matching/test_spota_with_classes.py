@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
 
-from sr3d.matching.spota import classification_cost, spota_assign, spota_cost
+from sr3d.matching.spota import SPOTA, classification_cost
+from sr3d.matching.spota_pruned import PrunedSPOTA
+from tests.matching.calls import center_prior, spota_assign, spota_cost
 
 
 @pytest.mark.parametrize("rotated", [False, True])
@@ -25,7 +27,11 @@ def test_with_classes_the_shortcuts_find_what_the_full_matrix_has(rotated):
             for label in labels
         ], dim=1)  # fmt: skip
         torch.testing.assert_close(classification_cost(logits, labels), cls)
-        full = spota_cost(anchors, pred, gt, rotated=rotated, cls_cost=cls / 3)
+        classes = {"cls_weight": 1 / 3, "logits": logits, "gt_labels": labels}
+        full = spota_cost(anchors, pred, gt, rotated=rotated, **classes)
+        without = spota_cost(anchors, pred, gt, rotated=rotated)
+        prior = center_prior(anchors, gt)
+        torch.testing.assert_close(full, without + prior * cls / 3)
         expected = torch.full((120,), -1)
         least = torch.full((120,), torch.inf)
         for j in range(6):
@@ -33,16 +39,8 @@ def test_with_classes_the_shortcuts_find_what_the_full_matrix_has(rotated):
                 if full[i, j] < least[i]:
                     least[i], expected[i] = full[i, j], j
         zero = torch.zeros(120, dtype=torch.int64)
-        found = spota_assign(
-            anchors, zero, pred, gt, zero[:6], rotated=rotated,
-            cls_weight=1 / 3, logits=logits, gt_labels=labels,
-        )  # fmt: skip
-        assert torch.equal(found, expected)
-
-
-def test_a_class_cost_needs_logits():
-    box = torch.ones(1, 7)
-    with pytest.raises(ValueError, match="needs logits"):
-        spota_assign(
-            box[:, :3], torch.zeros(1), box, box, torch.zeros(1), rotated=False, cls_weight=1.0
-        )
+        for kind in (SPOTA, PrunedSPOTA):
+            found = spota_assign(
+                anchors, zero, pred, gt, zero[:6], rotated=rotated, kind=kind, **classes
+            )
+            assert torch.equal(found, expected)

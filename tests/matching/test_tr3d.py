@@ -5,7 +5,7 @@ import torch
 from sr3d.data.datasets import SCANNET
 from sr3d.geometry.iou import paired_diou_loss
 from sr3d.losses.focal import class_targets, focal_loss
-from sr3d.matching.tr3d import tr3d_assign
+from tests.matching.calls import tr3d_assign
 from tests.matching.scenes import make_case
 from tests.shared_data import shared
 

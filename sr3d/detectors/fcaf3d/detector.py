@@ -15,16 +15,26 @@ from sr3d.config import Config, LossConfig, TestConfig
 from sr3d.deploy.folded_fcaf3d import FoldedFCAF3D
 from sr3d.deploy.layouts import FreeLayout
 from sr3d.deploy.maps import backbone_maps
-from sr3d.detectors.base import Detector
+from sr3d.detectors.base import SparseDetector
 from sr3d.detectors.common.mink_resnet import MinkResNet
 from sr3d.detectors.common.selection import suppress
 from sr3d.detectors.fcaf3d.network import FCAF3DHead, RawLevel, decode_distances
-from sr3d.detectors.outputs import Detections, GroundTruth, LossTerms, Predictions, anchors_of
-from sr3d.detectors.tr3d.loss import assign, most_of_each
+from sr3d.detectors.outputs import (
+    Detections,
+    GroundTruth,
+    Losses,
+    Predictions,
+    Total,
+    alone,
+    anchors_of,
+)
 from sr3d.geometry.boxes import centerness
 from sr3d.geometry.iou import paired_iou
-from sr3d.losses.focal import class_targets, focal_loss, positive_rows
+from sr3d.losses.focal import class_targets, focal_loss
 from sr3d.losses.inconsistency import average_inconsistency
+from sr3d.losses.positives import Positives
+from sr3d.matching.assigner import Assigner
+from sr3d.matching.build import build_assigner
 from sr3d.sparse import SparseTensor
 from sr3d.sparse.determinism import deterministic_algorithms
 from sr3d.sparse.sites import count_scenes
@@ -42,12 +52,13 @@ class CentredPredictions(Predictions):
         return self.logits.sigmoid() * self.centerness.sigmoid()[:, None]
 
 
-class FCAF3D(Detector[CentredPredictions]):
+class FCAF3D(SparseDetector[CentredPredictions]):
     """Backbone, and neck and head in one, because each level is pruned by the coarser's scores."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self.assigner_config, self.loss_config = config.assigner, config.loss
+        self.assigner = build_assigner(config.assigner, self.dataset)
+        self.loss_config = config.loss
         self.backbone = MinkResNet(config.model)
         self.bbox_head = FCAF3DHead(config.model, len(self.dataset.classes), self.dataset.rotated)
 
@@ -61,22 +72,20 @@ class FCAF3D(Detector[CentredPredictions]):
 
     def forward(self, x: SparseTensor) -> CentredPredictions:
         levels, reg, cls, center = zip(*self.run_network(x), strict=True)
-        places = anchors_of([level.sites for level in levels], self.config.voxel_size)
-        boxes = decode_distances(places[0], torch.cat(reg))
-        return CentredPredictions(
-            *places,
-            boxes,
-            torch.cat(cls),
-            torch.cat(center).squeeze(1),
-            counts=[level.sites.counts for level in levels],
-        )
+        anchors = anchors_of([lv.sites for lv in levels], self.config.voxel_size, counted=True)
+        boxes = decode_distances(anchors.positions, torch.cat(reg))
+        return CentredPredictions(anchors, boxes, torch.cat(cls), torch.cat(center).squeeze(1))
 
-    def loss(self, predictions: CentredPredictions, truth: GroundTruth) -> LossTerms:
-        assigned = assign(predictions, truth, self.dataset, self.assigner_config)
-        most = most_of_each(self.assigner_config, assigned.device)
-        return centred_loss(
-            predictions, assigned, truth, self.dataset.rotated, self.loss_config, most
-        )
+    def loss(
+        self, predictions: CentredPredictions, truth: GroundTruth, total: Total = alone
+    ) -> Losses:
+        rotated = self.dataset.rotated
+        return centred_loss(predictions, truth, self.assigner, self.loss_config, rotated, total)
+
+    def stages(self) -> dict[str, str]:
+        """The head holds the neck."""
+        convs = {f"bbox_head.conv_{kind}": "head" for kind in ("center", "reg", "cls")}
+        return {"backbone": "backbone", "bbox_head": "neck", **convs}
 
     def folded(self) -> FoldedFCAF3D:
         return FoldedFCAF3D(self.config, self.backbone, self.bbox_head)
@@ -87,46 +96,47 @@ class FCAF3D(Detector[CentredPredictions]):
 
 def centred_loss(
     predictions: CentredPredictions,
-    assigned: Tensor,
     truth: GroundTruth,
-    rotated: bool,
+    assigner: Assigner,
     config: LossConfig,
-    most: int | None = None,
-) -> LossTerms:
-    """Focal, centerness and IoU loss of each scene by itself; the mean over the scenes.
+    rotated: bool,
+    total: Total = alone,
+) -> Losses:
+    """Focal ("cls"), centerness ("center") and IoU loss ("box") of each scene by itself; the mean
+    over the scenes.
 
-    assigned: (A,) index into the ground truth, -1 for a negative. most: see `most_of_each`. A
-    scene's classification and centerness are divided by its positives, its IoU losses, weighted by
-    true centerness, by the sum of the weights. A scene without positives trains its classification
-    alone.
+    A scene's classification and centerness are divided by its positives, its IoU losses, weighted
+    by true centerness, by the sum of the weights. A scene without positives trains its
+    classification alone. rotated, total: as of `detection_loss`.
     """
-    positive = positive_rows(assigned, None if most is None else most * len(truth.boxes))
-    owner = assigned[positive]
-    real = owner >= 0
-    scene, boxes = predictions.scenes[positive], truth.boxes[owner]
-    found = predictions[positive]
-    scenes = predictions.batch_size
-    # Padding has no part in any sum.
-    target = centerness(found.anchors, boxes).where(real, 0)
-    none = target.new_zeros(scenes)
-    with deterministic_algorithms(True):
-        count = none.index_add(0, scene, real.to(target.dtype)).clamp(min=1)
-        weights = none.index_add(0, scene, target).clamp(min=1e-6)
+    matches = assigner(predictions.anchors, predictions.boxes, predictions.logits, truth)
+    positives = Positives.of(matches, len(truth.boxes), assigner.max_positives)
+    scene_of = predictions.anchors.scenes
+    scene = scene_of[positives.rows]
+    boxes, targets = positives.pairs(predictions.boxes, truth.boxes)
+    central = centerness(predictions.anchors.positions[positives.rows], targets)
+    central = positives.masked(central)
 
-    targets = class_targets(assigned, truth.labels)
-    focal = focal_loss(
-        predictions.logits, targets, alpha=config.focal_alpha, gamma=config.focal_gamma
-    )
-    cls = (focal.sum(dim=1) / count[predictions.scenes]).sum() / scenes
-    entropy = binary_cross_entropy_with_logits(found.centerness, target, reduction="none")
-    center = (entropy.where(real, 0) / count[scene]).sum() / scenes
-    iou = paired_iou(found.boxes.where(real[:, None], boxes), boxes, rotated)
-    box = ((1 - iou) * target / weights[scene]).sum() / scenes
+    none = central.new_zeros(predictions.batch_size)
+    with deterministic_algorithms(True):
+        count = none.index_add(0, scene, positives.real.to(none.dtype)).clamp(min=1)
+        weights = none.index_add(0, scene, central).clamp(min=1e-6)
+    scenes = total(scene.new_full((), len(none)))
+
+    logits, labels = predictions.logits, class_targets(matches, truth.labels)
+    focal = focal_loss(logits, labels, alpha=config.focal_alpha, gamma=config.focal_gamma)
+    cls = (focal.sum(dim=1) / count[scene_of]).sum() / scenes
+    found = predictions.centerness[positives.rows]
+    entropy = binary_cross_entropy_with_logits(found, central, reduction="none")
+    center = (positives.masked(entropy) / count[scene]).sum() / scenes
+    iou = paired_iou(boxes, targets, rotated)
+    box = ((1 - iou) * central / weights[scene]).sum() / scenes
     with torch.no_grad():
-        score = found.scores.gather(1, truth.labels[owner, None]).squeeze(1)
-        aic = average_inconsistency(score, iou.clamp(0, 1), real)
-    divisor = owner.new_full((), scenes)
-    return LossTerms(cls, box, real.sum(), aic, divisor, more={"center": center})
+        scores = predictions.logits[positives.rows, truth.labels[positives.owner]].sigmoid()
+        scores = scores * found.sigmoid()
+        aic = average_inconsistency(scores, iou, positives, total(positives.count))
+    terms = {"cls": cls, "box": box, "center": center}
+    return Losses(terms, {"aic": aic, "positives": positives.count})
 
 
 def select_by_level(
@@ -136,8 +146,8 @@ def select_by_level(
     scores = predictions.scores
     best = scores.amax(dim=1)
     rows = []
-    for level in predictions.levels.unique():
-        own = (predictions.levels == level).nonzero().squeeze(1)
+    for level in predictions.anchors.levels.unique():
+        own = (predictions.anchors.levels == level).nonzero().squeeze(1)
         rows.append(own[best[own].topk(min(config.nms_pre, len(own))).indices])
     top = torch.cat(rows)
     return suppress(predictions.boxes[top], scores[top], config, rotated)

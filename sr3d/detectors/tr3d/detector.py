@@ -6,25 +6,37 @@ import torch
 from torch import Tensor
 
 from sr3d.config import Config
+from sr3d.data.scene import Scene
 from sr3d.deploy.folded_tr3d import FoldedTR3D
 from sr3d.deploy.layouts import FreeLayout
 from sr3d.deploy.maps import tr3d_maps
-from sr3d.detectors.base import Detector
+from sr3d.detectors.base import SparseDetector
 from sr3d.detectors.common.mink_resnet import MinkResNet
+from sr3d.detectors.common.oracle import with_oracle
 from sr3d.detectors.common.selection import select_detections
-from sr3d.detectors.outputs import Detections, GroundTruth, LossTerms, Predictions, anchors_of
+from sr3d.detectors.outputs import (
+    Detections,
+    GroundTruth,
+    Losses,
+    Predictions,
+    Total,
+    alone,
+    anchors_of,
+)
 from sr3d.detectors.tr3d.loss import detection_loss
 from sr3d.detectors.tr3d.network import TR3DHead, TR3DNeck, decode_boxes
+from sr3d.matching.build import build_assigner
 from sr3d.sparse import SparseTensor
 from sr3d.sparse.sites import count_scenes
 
 
-class TR3D(Detector[Predictions]):
+class TR3D(SparseDetector[Predictions]):
     """Backbone, neck and head; trained with any assigner and classification loss."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self.assigner_config, self.loss_config = config.assigner, config.loss
+        self.assigner = build_assigner(config.assigner, self.dataset)
+        self.loss_config = config.loss
         classes, rotated = self.dataset.classes, self.dataset.rotated
         self.backbone = MinkResNet(config.model)
         self.neck = TR3DNeck(config.model)
@@ -42,15 +54,15 @@ class TR3D(Detector[Predictions]):
 
     def forward(self, x: SparseTensor) -> Predictions:
         levels, reg, cls = zip(*self.run_network(x), strict=True)
-        places = anchors_of([level.sites for level in levels], self.config.voxel_size)
-        boxes = decode_boxes(places[0], torch.cat(reg))
-        counts = [level.sites.counts for level in levels]
-        return Predictions(*places, boxes, torch.cat(cls), counts=counts)
+        anchors = anchors_of([lv.sites for lv in levels], self.config.voxel_size, counted=True)
+        return Predictions(anchors, decode_boxes(anchors.positions, torch.cat(reg)), torch.cat(cls))
 
-    def loss(self, predictions: Predictions, truth: GroundTruth) -> LossTerms:
-        return detection_loss(
-            predictions, truth, self.dataset, self.assigner_config, self.loss_config
-        )
+    def loss(self, predictions: Predictions, truth: GroundTruth, total: Total = alone) -> Losses:
+        rotated = self.dataset.rotated
+        return detection_loss(predictions, truth, self.assigner, self.loss_config, rotated, total)
+
+    def with_oracle(self, predictions: Predictions, scene: Scene) -> Predictions:
+        return with_oracle(predictions, scene, self.dataset, self.test_config)
 
     def select(self, predictions: Predictions) -> Detections:
         return select_detections(predictions, self.test_config, self.dataset.rotated)

@@ -17,11 +17,12 @@ from torch import Tensor
 
 from sr3d.data.datasets import dataset_of
 from sr3d.detectors.common.selection import select_detections
-from sr3d.detectors.outputs import Predictions, anchors_of
+from sr3d.detectors.outputs import Predictions, anchors_of, require_finite_predictions
 from sr3d.detectors.tr3d.loss import detection_loss
 from sr3d.detectors.tr3d.network import TR3DHead, decode_boxes
 from sr3d.interop.mmdet3d.boxes import ground_truth, instances_of
 from sr3d.interop.mmdet3d.settings import Fields, settings
+from sr3d.matching.build import build_assigner
 from sr3d.sparse import SparseTensor
 
 
@@ -51,14 +52,15 @@ class SR3DHead(TR3DHead):
         kind = dataset_of(config)
         super().__init__(in_channels, len(kind.classes), kind.rotated)
         self.dataset, self.settings, self.voxel_size = kind, config, voxel_size
+        self.assigner = build_assigner(config.assigner, kind)
 
     # TR3D's own head takes one level; mmdet3d's API wants all of them.
     def forward(self, levels: Sequence[Any]) -> Predictions:  # type: ignore[override]
         """The neck's levels, finest first, to what is predicted at every anchor of the batch."""
         ours = [_ours(level) for level in levels]
         reg, cls = zip(*(super(SR3DHead, self).forward(level) for level in ours), strict=True)
-        places = anchors_of([level.sites for level in ours], self.voxel_size)
-        return Predictions(*places, decode_boxes(places[0], torch.cat(reg)), torch.cat(cls))
+        anchors = anchors_of([level.sites for level in ours], self.voxel_size)
+        return Predictions(anchors, decode_boxes(anchors.positions, torch.cat(reg)), torch.cat(cls))
 
     def loss(
         self, levels: Sequence[Any], batch_data_samples: Sequence[Any], **_: Any
@@ -66,14 +68,15 @@ class SR3DHead(TR3DHead):
         """Terms whose names end in `loss` are trained; the others are curves."""
         predictions = self(levels)
         truth = ground_truth(batch_data_samples, predictions.logits.device)
-        terms = detection_loss(
-            predictions, truth, self.dataset, self.settings.assigner, self.settings.loss
+        losses = detection_loss(
+            predictions, truth, self.assigner, self.settings.loss, self.dataset.rotated
         )
+        terms, curves = losses.terms, losses.curves
         return {
-            "bbox_loss": terms.box,
-            "cls_loss": terms.cls,
-            "aic": terms.aic,
-            "positives": terms.positives.to(terms.box.dtype),
+            "bbox_loss": terms["box"],
+            "cls_loss": terms["cls"],
+            "aic": curves["aic"],
+            "positives": curves["positives"].to(terms["box"].dtype),
         }
 
     def predict(
@@ -85,9 +88,11 @@ class SR3DHead(TR3DHead):
             InputError: NaN or infinite scores or boxes.
         """
         predictions, rotated = self(levels), self.dataset.rotated
-        scenes = [predictions[predictions.scenes == i] for i in range(len(batch_data_samples))]
+        scenes = [
+            predictions[predictions.anchors.scenes == i] for i in range(len(batch_data_samples))
+        ]
         found = [select_detections(scene, self.settings.test, rotated) for scene in scenes]
-        predictions.require_finite("SR3DHead")
+        require_finite_predictions(predictions, "SR3DHead")
         return [instances_of(detections, rotated) for detections in found]
 
 

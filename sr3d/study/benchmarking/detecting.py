@@ -15,9 +15,8 @@ from sr3d.data.loader import generator_for
 from sr3d.data.scene import Scene
 from sr3d.data.transforms import sample_points
 from sr3d.detectors import Detections
-from sr3d.evaluate.loop import detect_scene, voxel_order
+from sr3d.evaluate.loop import detect_scene, shuffled
 from sr3d.runs.folder import as_jobs_run, synchronise
-from sr3d.sparse import SparseTensor
 from sr3d.study.benchmarking.memory import watched_memory
 from sr3d.study.benchmarking.results import Detection, MeasuredScene, Times, Work
 from sr3d.study.benchmarking.roofline import counted_flop, dense_peak
@@ -47,7 +46,12 @@ def measure_detection(
         seconds = np.array([runner.in_turn(lambda i: runner.detect(i)[1]) for _ in range(repeats)])
         found = Detection(
             scenes=tuple(
-                MeasuredScene(scene.id, len(scene), len(runner.voxels(i).sites), len(boxes.labels))
+                MeasuredScene(
+                    scene.id,
+                    len(scene),
+                    runner.model.input_size(runner.inputs(i)),
+                    len(boxes.labels),
+                )
                 for i, (scene, boxes) in enumerate(zip(runner.scenes, first, strict=True))
             ),
             latency=_times(seconds),
@@ -73,7 +77,7 @@ class _Runner:
         self.model = subject.build()
         self.compiled = subject.compile(self.model)
         self.config = self.model.test_config
-        self.device = next(self.model.parameters()).device
+        self.device = self.model.device
         count = self.config.sample_count if sample else 0
         self.scenes: list[Scene] = []
         for i, scene in enumerate(source.load()):
@@ -93,13 +97,14 @@ class _Runner:
         return self._clock(partial(self.compiled.detect_points, scene.points, scene.colors))
 
     def network(self, i: int) -> float:
-        """Seconds from voxels to predictions, kernel maps built anew."""
-        return self._clock(partial(self.model, self.voxels(i)))[1]
+        """Seconds from inputs to predictions, kernel maps built anew."""
+        return self._clock(partial(self.model, self.inputs(i)))[1]
 
-    def voxels(self, i: int) -> SparseTensor:
-        scene = self.scenes[i]
-        order = voxel_order(self.model, scene, generator_for(0, i))
-        return self.model.voxels([scene.points], [scene.colors], order)
+    def inputs(self, i: int) -> Any:
+        """As `detect_scene` gives them to the network."""
+        generator = generator_for(0, i)
+        scene = shuffled(self.model, self.scenes[i], generator)
+        return self.model.inputs([scene], generator)
 
     def _clock(self, run: Callable[[], T]) -> tuple[T, float]:
         synchronise(self.device)

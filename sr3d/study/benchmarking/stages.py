@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from sr3d.detectors import Detector
-from sr3d.detectors.fcaf3d.detector import FCAF3D
 from sr3d.runs.folder import synchronise
 from sr3d.sparse import Sites
+from sr3d.train import step
 
 STAGES = ("voxelise", "maps", "backbone", "neck", "head", "selection")
 TRAINING_STAGES = ("forward", "loss", "backward", "optimiser")
@@ -61,30 +61,47 @@ class StageClock:
 
 
 @contextmanager
-def detection_staged(model: Detector[Any], clock: StageClock) -> Iterator[None]:
+def detection_staged(model: Detector[Any, Any], clock: StageClock) -> Iterator[None]:
     """While it lasts, detecting fills the clock with `STAGES`.
 
     Decoding boxes counts as head; maps are what `Sites` derives, whoever asks for it.
     """
-    with ExitStack() as stack:
-        for owner, name, stage in (
-            (model, "voxels", "voxelise"),
-            (model, "forward", "head"),
-            (model, "select", "selection"),
-            *((model.get_submodule(name), "forward", s) for name, s in _parts(model).items()),
-            *((Sites, builder, "maps") for builder in _MAP_BUILDERS),
-        ):
-            timed = clock.timed(stage, getattr(owner, name))
-            stack.enter_context(replaced(owner, name, timed))
+    parts = model.stages().items()
+    with _staged(
+        clock,
+        (model, "inputs", "voxelise"),
+        (model, "forward", "head"),
+        (model, "detections", "selection"),
+        *((model.get_submodule(name), "forward", stage) for name, stage in parts),
+        *((Sites, builder, "maps") for builder in _MAP_BUILDERS),
+    ):
         yield
 
 
-def _parts(model: Detector[Any]) -> dict[str, str]:
-    """Submodule to stage. FCAF3D's head holds its neck."""
-    if isinstance(model, FCAF3D):
-        convs = {f"bbox_head.conv_{kind}": "head" for kind in ("center", "reg", "cls")}
-        return {"backbone": "backbone", "bbox_head": "neck", **convs}
-    return {"backbone": "backbone", "neck": "neck", "bbox_head": "head"}
+@contextmanager
+def training_staged(
+    model: Detector[Any, Any], optimizer: torch.optim.Optimizer, clock: StageClock
+) -> Iterator[None]:
+    """While it lasts, training steps fill the clock with `TRAINING_STAGES`."""
+    with _staged(
+        clock,
+        (step, "batch_losses", "forward"),
+        (model, "loss", "loss"),
+        (step, "ordered_backward", "backward"),
+        (step, "clip_grad_norm_", "optimiser"),
+        (optimizer, "step", "optimiser"),
+    ):
+        yield
+
+
+@contextmanager
+def _staged(clock: StageClock, *stages: tuple[Any, str, str]) -> Iterator[None]:
+    """stages: owner, name of its function, and the stage that calls of it are."""
+    with ExitStack() as stack:
+        for owner, name, stage in stages:
+            timed = clock.timed(stage, getattr(owner, name))
+            stack.enter_context(replaced(owner, name, timed))
+        yield
 
 
 @contextmanager

@@ -26,7 +26,7 @@ class Subject:
     threads: int = 1
     compiled: str | None = None
 
-    def build(self) -> Detector[Any]:
+    def build(self) -> Detector[Any, Any]:
         """The detector on its device, in evaluation mode.
 
         Raises:
@@ -39,7 +39,7 @@ class Subject:
             load_weights(model, self.weights)
         return model.to(self.device).eval()
 
-    def compile(self, model: Detector[Any]) -> CompiledDetector | None:
+    def compile(self, model: Detector[Any, Any]) -> CompiledDetector | None:
         """Its inference runner, where one is asked for.
 
         Raises:

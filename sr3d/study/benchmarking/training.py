@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
-
-from torch import nn
 
 from sr3d.data.loader import generator_for
 from sr3d.data.scene import Scene
 from sr3d.data.transforms import augment
 from sr3d.errors import InputError
 from sr3d.runs.folder import as_jobs_run, synchronise
-from sr3d.sparse.determinism import ordered_backward
 from sr3d.study.benchmarking.memory import watched_memory
 from sr3d.study.benchmarking.results import Times, Training
 from sr3d.study.benchmarking.sources import Source
-from sr3d.study.benchmarking.stages import TRAINING_STAGES, StageClock, replaced
+from sr3d.study.benchmarking.stages import TRAINING_STAGES, StageClock, training_staged
 from sr3d.study.benchmarking.subject import Subject
-from sr3d.train.loop import batch_loss, network_precision, optimizer_of
+from sr3d.train import step
+from sr3d.train.precision import network_precision
+from sr3d.train.schedule import build_optimizer
 
 _WARM_UP = 2  # steps, the one that memory is watched in included
-
-
-def _no_stage(_: str) -> AbstractContextManager[Any]:
-    return nullcontext()
 
 
 def measure_training(subject: Subject, source: Source, batch: int, repeats: int) -> Training:
@@ -48,10 +40,9 @@ def measure_training(subject: Subject, source: Source, batch: int, repeats: int)
             seconds = [steps.take() for _ in range(repeats)]
 
             clock = StageClock(steps.device)
-            timed_loss = clock.timed("loss", steps.model.loss)
-            with replaced(steps.model, "loss", timed_loss):
+            with training_staged(steps.model, steps.optimizer, clock):
                 for _ in range(repeats):
-                    steps.take(clock.stage)
+                    steps.take()
         return Training(
             batch=batch,
             voxels=steps.voxels(),
@@ -66,25 +57,18 @@ class _Steps:
 
     def __init__(self, subject: Subject, scenes: list[Scene], batch: int) -> None:
         self.model = subject.build().train()
-        self.device = next(self.model.parameters()).device
+        self.device = self.model.device
         self.config, self.scenes, self.batch = subject.config, scenes, batch
-        self.optimizer = optimizer_of(self.model, subject.config.train)
+        self.optimizer = build_optimizer(self.model, subject.config.train)
         self.taken = 0
 
-    def take(self, stage: Callable[[str], AbstractContextManager[Any]] = _no_stage) -> float:
-        """The seconds of one step on the next batch. stage: told of each part."""
+    def take(self) -> float:
+        """The seconds of one step on the next batch."""
         batch = self.load(self.taken)
         self.taken += 1
         synchronise(self.device)
         started = time.perf_counter()
-        with stage("forward"):  # but for the loss, if that is a stage of its own
-            value = batch_loss(self.model, batch).total
-        with stage("backward"):
-            self.optimizer.zero_grad(set_to_none=True)
-            ordered_backward(value)
-        with stage("optimiser"):
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.train.clip_norm)
-            self.optimizer.step()
+        step.train_step(self.model, batch, self.optimizer, self.config.train.clip_norm)
         synchronise(self.device)
         return time.perf_counter() - started
 
@@ -101,5 +85,4 @@ class _Steps:
 
     def voxels(self) -> int:
         """Of the first batch."""
-        batch = self.load(0)
-        return len(self.model.voxels([s.points for s in batch], [s.colors for s in batch]).sites)
+        return self.model.input_size(self.model.inputs(self.load(0)))

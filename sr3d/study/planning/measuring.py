@@ -11,7 +11,6 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from torch import nn
 
 from sr3d.config import Config
 from sr3d.data.datasets import dataset_of
@@ -23,8 +22,9 @@ from sr3d.evaluate.detection_matches import best_ground_truth
 from sr3d.evaluate.loop import detect_scene
 from sr3d.geometry.box_set import BoxSet
 from sr3d.runs.folder import synchronise
-from sr3d.sparse.determinism import ordered_backward
-from sr3d.train.loop import batch_loss, network_precision, optimizer_of
+from sr3d.train.precision import network_precision
+from sr3d.train.schedule import build_optimizer
+from sr3d.train.step import train_step
 
 T = TypeVar("T")
 _ENOUGH = 20  # steps or scenes; more make the mean no better worth having
@@ -52,7 +52,7 @@ def time_training(
     """
     torch.manual_seed(0)
     model = build_detector(config).to(device).train()
-    optimizer = optimizer_of(model, config.train)
+    optimizer = build_optimizer(model, config.train)
     dataset, place, endless = dataset_of(config), count(), cycle(scenes)
 
     def load(batch: int) -> list[Scene]:
@@ -62,11 +62,8 @@ def time_training(
         ]
 
     def step(loaded: list[Scene]) -> None:
-        optimizer.zero_grad(set_to_none=True)
         with network_precision(model, config.train.precision):
-            ordered_backward(batch_loss(model, loaded).total)
-        nn.utils.clip_grad_norm_(model.parameters(), config.train.clip_norm)
-        optimizer.step()
+            train_step(model, loaded, optimizer, config.train.clip_norm)
 
     def timed(batch: int) -> tuple[float, float]:
         loaded, loading = _clock(lambda: load(batch), device)

@@ -75,9 +75,9 @@ def test_losses_are_those_of_our_detector(
     truth = GroundTruth.collate([s.boxes.tensor for s in some], [s.labels for s in some])
     terms = ours.loss(theirs(levels), truth)
     found = theirs.loss(levels, samples(some, rotated=False))
-    assert_close(found["bbox_loss"], terms.box)
-    assert_close(found["cls_loss"], terms.cls)
-    assert float(found["positives"]) == terms.positives > 0
+    assert_close(found["bbox_loss"], terms.terms["box"])
+    assert_close(found["cls_loss"], terms.terms["cls"])
+    assert float(found["positives"]) == terms.curves["positives"] > 0
 
 
 def test_minkowski_engines_tensors_give_the_same(rooms: Path, levels: list[SparseTensor]) -> None:
@@ -96,7 +96,7 @@ def test_predictions_are_those_of_our_detector(rooms: Path, levels: list[SparseT
     theirs = head(levels)
     predictions = theirs(levels)
     for i, found in enumerate(theirs.predict(levels, [None, None])):
-        expected = ours.select(predictions[predictions.scenes == i])
+        expected = ours.select(predictions[predictions.anchors.scenes == i])
         assert_close(from_mmdet3d(found.bboxes_3d), expected.boxes)
         assert_close(found.scores_3d, expected.scores)
         assert torch.equal(found.labels_3d, expected.labels)

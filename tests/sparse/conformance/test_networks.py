@@ -36,7 +36,7 @@ def _minkowski() -> None:
     needs_minkowski()
 
 
-def pair(config: Config) -> tuple[Detector[Any], Detector[Any]]:
+def pair(config: Config) -> tuple[Detector[Any, Any], Detector[Any, Any]]:
     """The same network, with the same weights, on our engine and on MinkowskiEngine."""
     torch.manual_seed(0)
     native = build_detector(config)
@@ -68,7 +68,7 @@ def truth(rotated: bool) -> GroundTruth:
     return GroundTruth.collate([boxes[p] for p in parts], [labels[p] for p in parts])
 
 
-def outputs(model: Detector[Any]) -> list[tuple[Tensor, ...]]:
+def outputs(model: Detector[Any, Any]) -> list[tuple[Tensor, ...]]:
     """Of every level: coordinates and raw outputs, by cell."""
     levels = model.levels(model.voxels(*points()))
     return [by_cell(level.sites.coords, *raw) for level, *raw in levels]
@@ -101,9 +101,9 @@ def test_losses_and_gradients_of_every_parameter(network: str, dataset: str) -> 
         terms.total.backward()
         pictures.append((terms, dict(model.named_parameters())))
     (expected, weights), (found, others) = pictures
-    assert expected.positives == found.positives > 0
-    for name, term in expected.parts.items():
-        assert_close(found.parts[name], term, EXACT, name)
+    assert expected.curves["positives"] == found.curves["positives"] > 0
+    for name, term in expected.terms.items():
+        assert_close(found.terms[name], term, EXACT, name)
     for name, weight in weights.items():
         assert weight.grad is not None
         other = others[name].grad

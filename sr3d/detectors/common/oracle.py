@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 
-from sr3d.config import AssignerConfig, TestConfig
+from sr3d.config import TestConfig
 from sr3d.data.datasets import Dataset
 from sr3d.data.scene import Scene
+from sr3d.detectors.common.oracle_scores import inside_smallest, with_scores
 from sr3d.detectors.outputs import GroundTruth, Predictions
-from sr3d.detectors.tr3d.loss import assign
-from sr3d.evaluate.oracle_scores import inside_smallest, with_scores
 from sr3d.geometry.boxes import centerness
 from sr3d.geometry.iou import paired_iou
+from sr3d.matching.tr3d import TR3DAssigner
 
 
 def with_oracle(
@@ -26,17 +26,18 @@ def with_oracle(
     truth ("inside"). The oracle "iou" replaces the score by the overlap of the predicted box;
     "centerness" multiplies it by the anchor's centerness.
     """
-    truth = GroundTruth.collate([scene.boxes.tensor], [scene.labels]).to(predictions.anchors.device)
+    anchors, boxes, logits = predictions.anchors, predictions.boxes, predictions.logits
+    truth = GroundTruth.collate([scene.boxes.tensor], [scene.labels]).to(boxes.device)
     if config.foreground == "inside":
-        assigned = inside_smallest(predictions.anchors, truth.boxes)
+        assigned = inside_smallest(anchors.positions, truth.boxes)
     else:
-        assigned = assign(predictions, truth, dataset, AssignerConfig(name="tr3d"))
+        assigned = TR3DAssigner(dataset.levels)(anchors, boxes, logits, truth)
     rows = (assigned >= 0).nonzero().squeeze(1)
-    boxes, labels = truth.boxes[assigned[rows]], truth.labels[assigned[rows]]
+    gt_boxes, labels = truth.boxes[assigned[rows]], truth.labels[assigned[rows]]
     if config.oracle == "iou":
-        scores = paired_iou(predictions.boxes[rows], boxes, dataset.rotated)
+        scores = paired_iou(boxes[rows], gt_boxes, dataset.rotated)
     else:
-        scores = predictions.logits[rows, labels].sigmoid()
-        scores = scores * centerness(predictions.anchors[rows], boxes)
-    logits = with_scores(predictions.logits, assigned, truth.labels, scores)
-    return dataclasses.replace(predictions, logits=logits)
+        scores = logits[rows, labels].sigmoid()
+        scores = scores * centerness(anchors.positions[rows], gt_boxes)
+    changed = with_scores(logits, assigned, truth.labels, scores)
+    return dataclasses.replace(predictions, logits=changed)

@@ -1,0 +1,25 @@
+"""Features of points beside their colours."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_FLOOR = 0.0099  # the share of points below the floor: the 0.99th percentile
+
+
+def floor_height(points: Tensor) -> Tensor:
+    """() metres: the height that 0.99 % of the points (N, 3) lie below.
+
+    A few stray points below the floor do not move it. Source: facebookresearch/votenet,
+    `np.percentile(z, 0.99)`.
+    """
+    z, place = points[:, 2].sort().values, _FLOOR * (len(points) - 1)
+    low = int(place)
+    high = min(low + 1, len(z) - 1)
+    return torch.lerp(z[low], z[high], place - low)  # between neighbours, as numpy does
+
+
+def height_above_floor(points: Tensor, floor: Tensor | None = None) -> Tensor:
+    """(N, 1) metres. floor: `floor_height` of the whole scan, where these are a sample of it."""
+    return points[:, 2:3] - (floor_height(points) if floor is None else floor)

@@ -1,0 +1,67 @@
+"""What every assigner takes and gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from sr3d.data.ground_truth import NEGATIVE, GroundTruth
+
+
+class Anchors(NamedTuple):
+    """The places of a batch where a detector predicts a box; the rows of all levels, concatenated.
+
+    positions: (A, 3) metres. levels: (A,) int64, 0 the finest. strides: (A,) metres, the edge of an
+    anchor's cell. scenes: (A,) int64. counts: how many anchors each level has in each scene, if the
+    host knows it. Without counts an assigner on a GPU needs one host–device sync more.
+    """
+
+    positions: Tensor
+    levels: Tensor
+    strides: Tensor
+    scenes: Tensor
+    counts: Sequence[Sequence[int]] | None = None
+
+    def rows(self, index: Tensor) -> Anchors:
+        """Some of them, by index or mask."""
+        positions, levels, strides, scenes, _ = self
+        return Anchors(positions[index], levels[index], strides[index], scenes[index])
+
+
+class Assigner(Protocol):
+    """Decides which anchors are positive, and for which ground truth."""
+
+    @property
+    def max_positives(self) -> int | None:
+        """Maximum number of positives of one ground truth; None if there is no such bound."""
+
+    def __call__(
+        self, anchors: Anchors, boxes: Tensor, logits: Tensor, truth: GroundTruth
+    ) -> Tensor:
+        """(A,) int64: index into the ground truth of the batch, `NEGATIVE` or `IGNORED`.
+
+        boxes: (A, 7) decoded predictions. logits: (A, C) of the classes. An assigner that goes by
+        distances alone ignores both. No gradient flows.
+        """
+
+
+def all_negative(anchors: Anchors) -> Tensor:
+    """(A,) int64: no anchor is positive."""
+    return torch.full_like(anchors.scenes, NEGATIVE)
+
+
+def levels_of(labels: Tensor, class_levels: tuple[int, ...]) -> Tensor:
+    """(M,) the level on which anchors of each label (M,) are sought; 0 if no class has a level."""
+    if not class_levels:
+        return torch.zeros_like(labels)
+    return _on_device(class_levels, labels.device)[labels]
+
+
+@cache
+def _on_device(levels: tuple[int, ...], device: torch.device) -> Tensor:
+    """Copied once, because a copy to a GPU waits for all work before it."""
+    return torch.tensor(levels, device=device)

@@ -1,0 +1,28 @@
+"""The precision of a network's products."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from sr3d.detectors import Detector
+
+
+@contextmanager
+def network_precision(model: Detector[Any, Any], precision: str) -> Iterator[None]:
+    """For the block, let the network multiply in another precision than fp32.
+
+    "tf32": what GPUs make of fp32, ten bits of mantissa. "bf16": autocast up to the raw outputs.
+    Weights, statistics of batch norms, decoding, assigners and losses stay fp32 in any case.
+    """
+    matmul = torch.backends.cuda.matmul
+    before = matmul.allow_tf32, model.autocast
+    matmul.allow_tf32 = precision == "tf32"
+    model.autocast = torch.bfloat16 if precision == "bf16" else None
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, model.autocast = before

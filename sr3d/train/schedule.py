@@ -1,0 +1,62 @@
+"""Optimisers and learning rates by the names that a configuration has."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from sr3d.config import TrainConfig
+from sr3d.detectors import Detector
+
+
+def build_optimizer(model: Detector, config: TrainConfig) -> torch.optim.Optimizer:
+    """With the detector's parameter groups, at the learning rate of the first step."""
+    groups = model.parameter_groups(config)
+    fused = model.device.type == "cuda" or None
+    lr, decay = config.warmup_start_lr if config.warmup_iters else config.lr, config.weight_decay
+    optimizer: torch.optim.Optimizer
+    match config.optimizer:
+        case "adamw":
+            optimizer = torch.optim.AdamW(groups, lr=lr, weight_decay=decay, fused=fused)
+        case "adam":
+            optimizer = torch.optim.Adam(groups, lr=lr, weight_decay=decay, fused=fused)
+        case "sgd":
+            optimizer = torch.optim.SGD(
+                groups, lr=lr, momentum=config.momentum, weight_decay=decay, fused=fused
+            )
+    set_learning_rate(optimizer, lr)
+    return optimizer
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Of every parameter group, times the group's own `lr_scale`."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get("lr_scale", 1)
+
+
+def learning_rate(config: TrainConfig, step: int, epoch: int, steps: int) -> float:
+    """Before a step, counted from 0, of all `steps`: the schedule after a linear warm-up by step.
+
+    "step" divides the rate by ten after each milestone epoch. "cosine" and "polynomial" fall from
+    `lr` to `min_lr`, by epoch or by step.
+    """
+    rate = _scheduled(
+        config, step / steps if config.schedule_by == "step" else epoch / config.epochs, epoch
+    )
+    if step < config.warmup_iters:
+        share = step / config.warmup_iters
+        return config.warmup_start_lr + share * (rate - config.warmup_start_lr)
+    return rate
+
+
+def _scheduled(config: TrainConfig, progress: float, epoch: int) -> float:
+    """progress: from 0 at the start to 1 at the end of the training."""
+    match config.schedule:
+        case "step":
+            return config.lr * 0.1 ** sum(epoch >= milestone for milestone in config.milestones)
+        case "cosine":
+            share = (1 + math.cos(math.pi * progress)) / 2
+        case "polynomial":
+            share = (1 - progress) ** config.schedule_power
+    return config.min_lr + share * (config.lr - config.min_lr)

@@ -1,0 +1,51 @@
+"""One training step: data, network, matching and losses, gradients, optimiser.
+
+Training, the benchmark and the planner all take this step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from sr3d.data.ground_truth import GroundTruth
+from sr3d.data.scene import Scene
+from sr3d.detectors import Detector
+from sr3d.detectors.outputs import Losses
+from sr3d.sparse.determinism import ordered_backward
+from sr3d.train.distributed import ALONE, Processes
+from sr3d.train.metrics_log import STOP
+
+
+def train_step(
+    model: Detector[Any, Any],
+    scenes: Sequence[Scene],
+    optimizer: torch.optim.Optimizer,
+    clip_norm: float,
+    processes: Processes = ALONE,
+    stop: bool = False,
+) -> dict[str, Tensor]:
+    """Change the weights by the gradient of a batch; return scalars by name, still on the device.
+
+    scenes: this process's share of the batch. clip_norm: maximum norm of the gradient. stop:
+    whether this process was asked to stop; the value `STOP` says of how many that is true.
+    """
+    losses = batch_losses(model, scenes, processes)
+    optimizer.zero_grad(set_to_none=True)
+    ordered_backward(losses.total)
+    values = processes.add(model.parameters(), {**losses.values(), STOP: float(stop)})
+    norm = clip_grad_norm_(model.parameters(), clip_norm)
+    optimizer.step()
+    return {**values, "grad_norm": norm}
+
+
+def batch_losses(
+    model: Detector[Any, Any], scenes: Sequence[Scene], processes: Processes = ALONE
+) -> Losses:
+    """Run the network on this process's share of a batch, and take the loss."""
+    predictions = model(model.inputs(scenes))
+    return model.loss(predictions, GroundTruth.of(scenes, model.device), processes.total)
