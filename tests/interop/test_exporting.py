@@ -85,7 +85,7 @@ def test_gathered_layers_equal_the_inference_runners(dataset: str) -> None:
     room_for = capacity_like(model, points, colors)
     filler = torch.zeros(room_for.points - 400, 3)
     inputs = torch.cat([points, filler]), torch.cat([colors, filler]), torch.tensor(400)
-    expected = model.compile().fixed_pass(room_for)(*inputs)
+    expected = model.compile().static_pass(room_for)(*inputs)
     boxes, scores, keep, overflow = PortableDetector(model, room_for)(*inputs)
     assert not overflow
     assert not expected.overflow

@@ -6,9 +6,6 @@ import torch
 from torch import Tensor
 
 from sr3d.config import Config
-from sr3d.deploy.folded_tr3d import FoldedTR3D
-from sr3d.deploy.layouts import FreeLayout
-from sr3d.deploy.maps import tr3d_maps
 from sr3d.detectors.base import Detector
 from sr3d.detectors.common.mink_resnet import MinkResNet
 from sr3d.detectors.common.selection import select_detections
@@ -16,7 +13,7 @@ from sr3d.detectors.outputs import Detections, GroundTruth, LossTerms, Predictio
 from sr3d.detectors.tr3d.loss import detection_loss
 from sr3d.detectors.tr3d.network import TR3DHead, TR3DNeck, decode_boxes
 from sr3d.sparse import SparseTensor
-from sr3d.sparse.sites import count_scenes
+from sr3d.sparse.tensor import PlannedTensor
 
 
 class TR3D(Detector[Predictions]):
@@ -32,18 +29,15 @@ class TR3D(Detector[Predictions]):
 
     def levels(self, x: SparseTensor) -> list[tuple[SparseTensor, Tensor, Tensor]]:
         """Per level the neck's output (for its sites), raw box outputs and class logits."""
-        if self.config.engine != "minkowski":
-            # Coordinates first, which layers then find on the sites, and the sizes of scenes, which
-            # instance norms and assigners ask for: a GPU is waited for while it has nothing to do.
-            layout = FreeLayout()
-            tr3d_maps(x.sites, self.config, layout)
-            count_scenes(layout.made)
         return [(level, *self.bbox_head(level)) for level in self.neck(self.backbone(x))]
+
+    def planned(self, x: PlannedTensor) -> object:
+        return self.neck(self.backbone(x))
 
     def forward(self, x: SparseTensor) -> Predictions:
         levels, reg, cls = zip(*self.run_network(x), strict=True)
         places = anchors_of([level.sites for level in levels], self.config.voxel_size)
-        boxes = decode_boxes(places[0], torch.cat(reg))
+        boxes = self.decode(places[0], torch.cat(reg))
         counts = [level.sites.counts for level in levels]
         return Predictions(*places, boxes, torch.cat(cls), counts=counts)
 
@@ -55,5 +49,5 @@ class TR3D(Detector[Predictions]):
     def select(self, predictions: Predictions) -> Detections:
         return select_detections(predictions, self.test_config, self.dataset.rotated)
 
-    def folded(self) -> FoldedTR3D:
-        return FoldedTR3D(self.config, self.backbone, self.neck, self.bbox_head)
+    def decode(self, anchors: Tensor, reg: Tensor) -> Tensor:
+        return decode_boxes(anchors, reg)
