@@ -20,7 +20,7 @@ def cloud(seed, n=300, size=40, shift=(0, 0, 0)):
     return cells + torch.tensor(shift, dtype=torch.int32)
 
 
-ROOMY = 27 * 64
+ROOMY = 8 * 512
 
 
 def static_sites(cells, valid, grid, *capacities):
