@@ -90,7 +90,8 @@ class CompiledDetector:
         """Detections, room for scenes like this one, and the values that must be finite."""
         x = voxelize([points], [colors], self.config.voxel_size)
         with engine(self.config.engine):
-            self.network.plan(x.sites)
+            if self.device.type == "cuda":  # a CPU has no queue that planning could spare
+                self.network.plan(x.sites)
             with recorded() as requests:
                 found = self.network(x.features, x.sites)
         best = found.scores.amax(dim=1)

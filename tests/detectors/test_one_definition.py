@@ -68,7 +68,7 @@ class Context(nn.Module):
 
 
 class Twice(nn.Module):
-    """One convolution whose outcome is used with its norm and without, and that is applied twice."""
+    """One convolution, applied twice, whose output is used with its norm and without."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
