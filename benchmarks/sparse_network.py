@@ -35,12 +35,11 @@ def main() -> None:
     import torch
 
     import sr3d
-    from sr3d.deploy.folded import FoldedDetector
-    from sr3d.deploy.layouts import FreeLayout
-    from sr3d.deploy.maps import tr3d_maps
+    from sr3d.deploy.network import FusedNetwork
     from sr3d.detectors.common.voxelize import voxelize
     from sr3d.runs.files import write_json
     from sr3d.runs.machine import machine_facts, versions
+    from sr3d.sparse.tensor import plan
     from sr3d.study.benchmarking.roofline import counted_flop, dense_peak
 
     torch.set_num_threads(args.threads)
@@ -53,16 +52,16 @@ def main() -> None:
     def ours_now() -> Any:
         return [level[1:] for level in ours.levels(voxelize([xyz], [colors], 0.01))]
 
-    folded, half = ours.folded(), ours.folded().to(torch.bfloat16)
+    fused, half = FusedNetwork(ours), FusedNetwork(ours, torch.bfloat16)
 
-    def compiled(network: FoldedDetector) -> Any:
+    def compiled(network: FusedNetwork) -> Any:
         fresh = voxelize([xyz], [colors], 0.01)
-        return network(fresh.features, fresh.sites, FreeLayout())
+        return network(fresh.features, fresh.sites)
 
     training: dict[str, Callable[[], Any]] = {"sr3d": ours_now}
     inference: dict[str, Callable[[], Any]] = {
         "sr3d": ours_now,
-        "sr3d_compiled": lambda: compiled(folded),
+        "sr3d_compiled": lambda: compiled(fused),
         "sr3d_compiled_bf16": lambda: compiled(half),
     }
     networks: list[torch.nn.Module] = [ours]
@@ -92,7 +91,7 @@ def main() -> None:
             for name, run in inference.items():
                 seconds.append((name, "inference", _seconds(run)))
             fresh = voxelize([xyz], [colors], 0.01).sites
-            maps = _seconds(lambda sites=fresh: tr3d_maps(sites, ours.config, FreeLayout()))
+            maps = _seconds(lambda sites=fresh: plan(ours.planned, sites))
             seconds.append(("sr3d", "maps", maps))
         for name, what, value in seconds if measured else []:
             times.setdefault(name, {}).setdefault(what, []).append(value)

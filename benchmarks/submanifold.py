@@ -28,13 +28,14 @@ from torch import Tensor
 from benchmarks.timing import milliseconds
 from sr3d.config import ModelConfig, default_config
 from sr3d.data.scene import table
-from sr3d.deploy.layouts import FreeLayout
-from sr3d.deploy.maps import tr3d_maps
+from sr3d.detectors.common.mink_resnet import MinkResNet
 from sr3d.detectors.common.voxelize import voxelize
+from sr3d.detectors.tr3d.network import TR3DNeck
 from sr3d.runs.files import write_json
 from sr3d.runs.machine import machine_facts, versions
 from sr3d.sparse import Sites
 from sr3d.sparse.functional import engine, sparse_conv
+from sr3d.sparse.tensor import PlannedTensor
 from sr3d.study.benchmarking.sources import Rooms
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
@@ -141,10 +142,11 @@ def measure(sites: Sites, channels: int, dtype: str, rounds: int) -> dict[str, d
 def levels(points: Tensor, config: ModelConfig, device: str) -> list[tuple[str, Sites, int]]:
     """Name, cells and channels of every set of cells on which the network has 3³ layers."""
     xyz, colors = points[:, :3].to(device), points[:, 3:].to(device)
-    voxels = voxelize([xyz], [colors], config.voxel_size).sites
-    backbone, neck = tr3d_maps(voxels, config, FreeLayout())
-    fine, coarse = neck.levels
-    numbered = enumerate(zip(backbone.sites, config.planes, strict=True), 1)
+    x = PlannedTensor(voxelize([xyz], [colors], config.voxel_size).sites)
+    stages = MinkResNet(config)(x)
+    fine, coarse = (level.sites for level in TR3DNeck(config)(stages))
+    cells = [stage.sites for stage in stages]
+    numbered = enumerate(zip(cells, config.planes, strict=True), 1)
     return [
         *((f"stage {i}", sites, channels) for i, (sites, channels) in numbered),
         ("coarse level", coarse, config.planes[2]),

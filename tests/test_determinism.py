@@ -22,7 +22,6 @@ from sr3d.detectors.base import Detector
 from sr3d.errors import InputError
 from sr3d.sparse import SparseTensor, functional
 from sr3d.sparse.determinism import deterministic_algorithms, ordered_backward
-from sr3d.sparse.interpolation import interpolate
 from sr3d.sparse.nn import SparseInstanceNorm
 from tests.detectors.thin import clouds, thin_fcaf3d, thin_model
 from tests.indexed_writes import IndexedWrites
@@ -128,7 +127,7 @@ def added(x: SparseTensor) -> Tensor:
 
 def at_finer_cells(x: SparseTensor) -> Tensor:
     coarse = x.sites.strided(2)
-    return interpolate(SparseTensor(x.features[: len(coarse)], coarse), x.sites)
+    return SparseTensor(x.features[: len(coarse)], coarse).at(x.sites)
 
 
 def pooled(pool: Callable[..., Tensor]) -> Callable[[SparseTensor], Tensor]:

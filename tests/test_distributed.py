@@ -161,7 +161,7 @@ def work(rank: int, folder: Path, data: Path) -> None:
         return learning_rate(config, step, *rest)
 
     if rank == 1:
-        training.learning_rate = stopped
+        training.learning_rate = stopped  # type: ignore[assignment]
     with contextlib.suppress(KeyboardInterrupt):
         train(job(data, folder / "run"), processes)
         raise AssertionError("not stopped")

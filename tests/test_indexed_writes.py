@@ -15,7 +15,7 @@ from sr3d.detectors.fcaf3d.detector import FCAF3D
 from sr3d.sparse import functional
 from sr3d.sparse.determinism import deterministic_algorithms, ordered_backward
 from sr3d.train.step import batch_losses
-from tests.detectors.test_compiled import MODELS, Make, capacity_for, run_fixed, scan
+from tests.detectors.test_compiled import MODELS, Make, capacity_for, run_static, scan
 from tests.indexed_writes import IndexedWrites, Write
 from tests.pretend_gpu import pretend_gpu
 from tests.sparse import triton_cases  # noqa: F401 (sets Triton up before it is imported)
@@ -89,6 +89,6 @@ def test_a_recorded_pass_repeats_no_place(make: Make) -> None:
     model, points = make("scannet"), scan()
     capacity = capacity_for(model, points)
     with IndexedWrites() as writes:
-        run_fixed(model, capacity, points)
+        run_static(model, capacity, points)
     assert len(writes.found) > 3
     assert repeats(writes, lambda write: True) == {}

@@ -86,7 +86,7 @@ def test_a_stop_waits_for_the_fetch_and_training_goes_on_to_the_same_bits(
     take_step, number = training.train_step, count()
 
     def stopped_at_step_two(*args: Any) -> dict[str, torch.Tensor]:
-        return take_step(*args[:-1], next(number) == 1)
+        return take_step(*args[:-1], next(number) == 1)  # type: ignore[call-arg]
 
     monkeypatch.setattr(training, "train_step", stopped_at_step_two)
     with pytest.raises(KeyboardInterrupt):
@@ -264,7 +264,7 @@ def test_a_training_in_bf16_learns_resumes_and_keeps_weights_in_fp32(
     train(job(rooms, tmp_path / "whole", config))
     take_step = training.train_step
     stops = iter([False, False, True])
-    monkeypatch.setattr(training, "train_step", lambda *args: take_step(*args[:-1], next(stops)))
+    monkeypatch.setattr(training, "train_step", lambda *args: take_step(*args[:-1], next(stops)))  # type: ignore[call-arg]
     with pytest.raises(KeyboardInterrupt):
         train(job(rooms, tmp_path / "parts", config))
     monkeypatch.setattr(training, "train_step", take_step)

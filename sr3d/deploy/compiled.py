@@ -1,10 +1,10 @@
-"""The fastest way from a scan to boxes: a folded network and, on a GPU, one graph for everything.
+"""The fastest way from a scan to boxes: a fused network and, on a GPU, one CUDA graph.
 
-On a CPU only the folding counts, as it does on a GPU with the torch engine. With the Triton engine
-the first scans run on the free path, which measures how large they are. Then the whole pass,
-voxels, network and NMS, is recorded as a CUDA graph for scans of about that size, and replayed. A
-scan that does not fit runs on the free path, correctly, and a larger graph is recorded for those to
-come.
+On a CPU, and on a GPU with the torch engine, the network is fused and nothing else changes. With
+the Triton engine the first scan runs on the free path, which measures its size. Then the whole
+pass (voxels, network and NMS) is recorded as a CUDA graph for scans of about that size. Later
+scans replay it. A scan that exceeds the capacity runs on the free path, and a larger graph replaces
+the recorded one.
 """
 
 from __future__ import annotations
@@ -14,17 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sr3d.config import ModelConfig, TestConfig
-from sr3d.data.datasets import Dataset
-from sr3d.deploy.folded import FoldedDetector
-from sr3d.deploy.layouts import FreeLayout
-from sr3d.deploy.maps import coarsest_stride
-from sr3d.deploy.static_pass import Candidates, Capacity, FixedPass
+from sr3d.deploy.network import FusedNetwork
+from sr3d.deploy.static_pass import Candidates, Capacity, StaticPass
+from sr3d.detectors.base import SparseDetector
 from sr3d.detectors.common.selection import suppress
 from sr3d.detectors.common.voxelize import voxelize
 from sr3d.detectors.outputs import Detections, anchors_of, require_finite
 from sr3d.detectors.scan import detect_on_floor
 from sr3d.sparse.functional import engine, engine_on
+from sr3d.sparse.sites import recorded
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _REMEDY = "take another checkpoint or, if this one is right without compile(), another precision"
@@ -34,11 +32,10 @@ _WARM_UPS = 3  # before recording, as CUDA graphs want: lazy initialisation must
 class CompiledDetector:
     """What `Detector.compile` returns. Coordinates, boxes and scores are float32 in any case."""
 
-    def __init__(
-        self, network: FoldedDetector, config: ModelConfig, test: TestConfig, dataset: Dataset
-    ) -> None:
-        self.network, self.config, self.test, self.dataset = network, config, test, dataset
-        self.device = network.device
+    def __init__(self, detector: SparseDetector[Any], dtype: torch.dtype) -> None:
+        self.network = network = FusedNetwork(detector, dtype)
+        self.config, self.test = network.detector.config, network.detector.test_config
+        self.dataset, self.device = network.detector.dataset, network.device
         self._recorded: _Recorded | None = None
 
     @torch.no_grad()
@@ -72,7 +69,7 @@ class CompiledDetector:
             capacity = capacity.joined(before) if before else capacity
             if capacity != before:  # else the scan was no larger: its NMS was not settled
                 self._recorded = None  # two graphs need the memory of both
-                self._recorded = _Recorded(self.fixed_pass(capacity), self.device)
+                self._recorded = _Recorded(self.static_pass(capacity), self.device)
         return detections
 
     def _records(self) -> bool:
@@ -91,31 +88,33 @@ class CompiledDetector:
         self, points: Tensor, colors: Tensor
     ) -> tuple[Detections, Capacity, tuple[Tensor, ...]]:
         """Detections, room for scenes like this one, and the values that must be finite."""
-        x, layout = voxelize([points], [colors], self.config.voxel_size), FreeLayout()
+        x = voxelize([points], [colors], self.config.voxel_size)
         with engine(self.config.engine):
-            found = self.network(x.features, x.sites, layout)
+            if self.device.type == "cuda":  # a CPU has no queue that planning could spare
+                self.network.plan(x.sites)
+            with recorded() as requests:
+                found = self.network(x.features, x.sites)
         best = found.scores.amax(dim=1)
         top = self.network.best(found, best, self.test.nms_pre)
         top = top[best[top] > self.test.score_thr]
-        anchors, *_ = anchors_of(found.levels, self.config.voxel_size)
-        boxes = self.network.decode(anchors[top], found.reg[top])
-        coarsest = coarsest_stride(self.config)
+        anchors = anchors_of(found.levels, self.config.voxel_size)
+        boxes = self.network.detector.decode(anchors.positions[top], found.reg[top])
         return (
             suppress(boxes, found.scores[top], self.test, self.dataset.rotated),
-            Capacity.for_scenes_like(x.sites, layout, len(points), len(top), coarsest),
+            Capacity.for_scenes_like([x.sites, *requests], len(points), len(top)),
             (found.scores, found.reg, boxes),
         )
 
-    def fixed_pass(self, capacity: Capacity) -> FixedPass:
+    def static_pass(self, capacity: Capacity) -> StaticPass:
         """The pass that a graph would record, on any device."""
-        return FixedPass(self.network, self.config, self.test, self.dataset.rotated, capacity)
+        return StaticPass(self.network, capacity)
 
 
 class _Recorded:
-    """A `FixedPass` as a CUDA graph with buffers of its own."""
+    """A `StaticPass` as a CUDA graph with buffers of its own."""
 
-    def __init__(self, fixed: FixedPass, device: torch.device) -> None:
-        self.capacity = fixed.capacity
+    def __init__(self, static: StaticPass, device: torch.device) -> None:
+        self.capacity = static.capacity
         # Buffers made in inference mode could never be written outside it.
         with torch.inference_mode(False):
             self._points = torch.zeros(self.capacity.points, 3, device=device)
@@ -126,11 +125,11 @@ class _Recorded:
         stream.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(stream):
             for _ in range(_WARM_UPS):
-                fixed(*inputs)
+                static(*inputs)
         torch.cuda.current_stream(device).wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
-            self._found = fixed(*inputs)
+            self._found = static(*inputs)
 
     def __call__(self, points: Tensor, colors: Tensor) -> Candidates:
         """Valid until the next call."""

@@ -1,21 +1,20 @@
-"""From points to boxes in fixed shapes: what a CUDA graph records, and what it is recorded for.
+"""From points to boxes in static shapes: the pass that a CUDA graph records, and its capacity.
 
-Every tensor here has a size known beforehand, so the pass runs without the host looking at a
-result. What did not fit shows in `Candidates.overflow`; the caller then takes the free path.
+Every tensor here has a size that is known beforehand, so the pass has no host–device
+synchronisation. If a scene exceeds the capacity, `Candidates.overflow` is set, and the caller takes
+the free path.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor
 
-from sr3d.config import ModelConfig, TestConfig
-from sr3d.deploy.folded import FoldedDetector, Outputs
-from sr3d.deploy.layouts import FixedLayout, FreeLayout
-from sr3d.deploy.maps import coarsest_stride
+from sr3d.deploy.network import FusedNetwork, Outputs
 from sr3d.detectors.common.selection import kept
 from sr3d.detectors.outputs import Detections
 from sr3d.geometry.static_nms import static_nms
@@ -31,9 +30,10 @@ _NMS_ROUNDS = 24  # chains of overlapping boxes are shorter; a longer one counts
 
 @dataclass(frozen=True)
 class Capacity:
-    """The largest scene that fits. points: before voxels. rows: of the voxels, and of each set of
-    cells that the network makes of them (`FreeLayout.made`). boxes: those above the threshold,
-    which NMS compares, all with all.
+    """The largest scene that fits.
+
+    points: before voxelising. rows: of the voxels, and of each set of cells that the network asks
+    for (`sites.recorded`). boxes: above the threshold; NMS compares all of them with one another.
     """
 
     points: int
@@ -42,20 +42,18 @@ class Capacity:
     grid: Grid
 
     @staticmethod
-    def for_scenes_like(
-        voxels: Sites, layout: FreeLayout, points: int, boxes: int, coarsest: int
-    ) -> Capacity:
-        """For scenes a quarter larger than one that was seen, with up to twice as many boxes.
+    def for_scenes_like(sets: Sequence[Sites], points: int, boxes: int) -> Capacity:
+        """For scenes a quarter larger than one, with up to twice as many boxes.
 
-        coarsest: stride, in voxels.
+        sets: its voxels, and the sets of cells that the network asked for, request by request.
         """
-        low, high = voxels.bounds
+        low, high = sets[0].bounds
         x, y, z = (int(_MARGIN * (b - a + 1)) for a, b in zip(low, high, strict=True))
         return Capacity(
             _roomy(points),
-            tuple(_roomy(len(sites)) for sites in (voxels, *layout.made)),
+            tuple(_roomy(len(sites)) for sites in sets),
             _rounded(2 * boxes + 1),
-            Grid.holding((x, y, z), coarsest),
+            Grid.holding((x, y, z), max(sites.stride for sites in sets)),
         )
 
     def joined(self, other: Capacity) -> Capacity:
@@ -88,20 +86,14 @@ class Candidates:
         return kept(self.boxes, self.scores, self.keep)
 
 
-class FixedPass:
+class StaticPass:
     """Scenes of one capacity, one at a time."""
 
-    def __init__(
-        self,
-        network: FoldedDetector,
-        config: ModelConfig,
-        test: TestConfig,
-        rotated: bool,
-        capacity: Capacity,
-    ) -> None:
-        self.network, self.config, self.test, self.rotated = network, config, test, rotated
-        self.capacity = capacity
-        assert capacity.grid.coarsest == coarsest_stride(config)
+    def __init__(self, network: FusedNetwork, capacity: Capacity) -> None:
+        self.network, self.capacity = network, capacity
+        detector = network.detector
+        self.config, self.test = detector.config, detector.test_config
+        self.rotated = detector.dataset.rotated
 
     @torch.no_grad()
     def __call__(self, points: Tensor, colors: Tensor, count: Tensor) -> Candidates:
@@ -110,23 +102,24 @@ class FixedPass:
         valid = torch.arange(len(points), device=points.device) < count
         cells = torch.floor(points / config.voxel_size).to(torch.int32)
         corner = grid.corner(cells, valid)
-        rows = self.capacity.rows
-        voxels, first = StaticSites.unique(cells - corner, valid, 1, grid, rows[0])
+        rows = iter(self.capacity.rows)
+        voxels, first = StaticSites.padded(cells - corner, valid, grid, rows)
         features = torch.cat([colors, colors.new_zeros(1, 3)])[first]
         with engine(config.engine):
-            found = self.network(features, voxels, FixedLayout(rows[1:]))
+            found = self.network(features, voxels)
+        assert next(rows, None) is None, "the capacity is that of another network"
         return self._candidates(found, corner)
 
-    def _candidates(self, found: Outputs[StaticSites], corner: Tensor) -> Candidates:
-        test, levels = self.test, found.levels
+    def _candidates(self, found: Outputs, corner: Tensor) -> Candidates:
+        test, levels = self.test, cast(Sequence[StaticSites], found.levels)
         real = torch.cat([level.valid for level in levels])
         best = found.scores.amax(dim=1).masked_fill(~real, -1)
         top = self.network.best(found, best, test.nms_pre)
         few = best[top].topk(min(self.capacity.boxes, len(top))).indices
         left_out = (best[top] > test.score_thr).sum() > len(few)
         top = top[torch.sort(few, stable=True).values]
-        coords = torch.cat([level.coords for level in levels])[top] + corner
-        boxes = self.network.decode(coords * self.config.voxel_size, found.reg[top])
+        coords = torch.cat([level.places for level in levels])[top] + corner
+        boxes = self.network.detector.decode(coords * self.config.voxel_size, found.reg[top])
         scores = found.scores[top]
         valid = (scores > test.score_thr) & real[top, None]
         bev = test.nms == "bev"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,6 @@ from sr3d.config import Config, TrainConfig
 from sr3d.data.datasets import dataset_of
 from sr3d.data.loader import on_device
 from sr3d.data.scene import Scene
-from sr3d.deploy.compiled import CompiledDetector
-from sr3d.deploy.folded import FoldedDetector
 from sr3d.detectors.common.voxelize import voxelize
 from sr3d.detectors.outputs import (
     Detections,
@@ -30,6 +28,10 @@ from sr3d.detectors.scan import detect_on_floor, split_points
 from sr3d.errors import InputError
 from sr3d.sparse import SparseTensor
 from sr3d.sparse.functional import engine
+from sr3d.sparse.tensor import PlannedTensor, plan
+
+if TYPE_CHECKING:
+    from sr3d.deploy.compiled import CompiledDetector
 
 B = TypeVar("B")
 P = TypeVar("P")
@@ -143,6 +145,8 @@ class Detector(nn.Module, ABC, Generic[B, P]):
 class SparseDetector(Detector[SparseTensor, A]):
     """A detector on voxels whose sites are anchors. A: `Predictions`, or a subclass."""
 
+    nms_pre_by_level = False  # whether `nms_pre` counts the anchors of each level, not of all
+
     def inputs(
         self, scenes: Sequence[Scene], generator: torch.Generator | None = None
     ) -> SparseTensor:
@@ -160,9 +164,15 @@ class SparseDetector(Detector[SparseTensor, A]):
         outputs there, as `Level` has them after its coordinates.
         """
 
+    def planned(self, x: PlannedTensor) -> object:
+        """The part of `levels` whose cells depend on no score; see `sr3d.sparse.tensor.plan`."""
+        return None
+
     def run_network(self, x: SparseTensor) -> Sequence[tuple[Any, ...]]:
         """`levels`, by `autocast` if it is set; then the outputs are made float32 again."""
         with engine(self.config.engine):
+            if self.config.engine != "minkowski":
+                plan(self.planned, x.sites)
             if self.autocast is None:
                 return self.levels(x)
             with torch.autocast(x.features.device.type, self.autocast):
@@ -181,26 +191,29 @@ class SparseDetector(Detector[SparseTensor, A]):
         """See `Detector`."""
         return [self.select(scene) for scene in predictions.by_scene()]
 
-    def folded(self) -> FoldedDetector:
-        """The network for inference alone, with the weights of now, for `compile`.
+    def decode(self, anchors: Tensor, reg: Tensor) -> Tensor:
+        """Anchors (N, 3) in metres and raw box outputs (N, 6 or 8) to boxes (N, 7), for `compile`.
 
         Raises:
-            InputError: unless a detector says what that is.
+            InputError: unless a detector says how.
         """
-        raise InputError(f"{type(self).__name__} has no inference runner; run it without")
+        raise InputError(f"{type(self).__name__} has no fused inference; run it without compile")
+
+    def scores(self, cls: Tensor, *more: Tensor) -> Tensor:
+        """(N, C) of the raw outputs after the boxes', for `compile`."""
+        return cls.sigmoid()
 
     def compile(self, dtype: torch.dtype = torch.float32) -> CompiledDetector:  # type: ignore[override]
-        """The fastest inference with the weights of now; see `sr3d.deploy.compiled`.
+        """Fused inference with a copy of the present weights; see `sr3d.deploy.compiled`.
 
-        It takes the place of torch's own `compile`, which cannot see through sparse layers.
+        It replaces torch's own `compile`, which cannot trace sparse layers.
 
         Raises:
-            InputError: a detector or an engine that has none.
+            InputError: the detector has no `decode`, or its engine is MinkowskiEngine.
         """
-        if self.config.engine == "minkowski":
-            raise InputError("model.engine=minkowski has no inference runner; take native")
-        network = self.folded().to(dtype)
-        return CompiledDetector(network, self.config, self.test_config, self.dataset)
+        from sr3d.deploy.compiled import CompiledDetector  # a later layer, needed here alone
+
+        return CompiledDetector(self, dtype)
 
     def voxels(
         self,

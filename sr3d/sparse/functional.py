@@ -26,10 +26,8 @@ from sr3d.sparse.determinism import deterministic_algorithms
 from sr3d.sparse.epilogue import NOTHING, Epilogue
 from sr3d.sparse.kernel_map import KernelMap
 from sr3d.sparse.minkowski import MinkowskiMap
-from sr3d.sparse.static import NeighborTable
 from sr3d.sparse.triton_check import native_engine, require_triton
 
-INSTANCE_NORM_EPS = 1e-8  # MinkowskiEngine's
 _forced: ContextVar[EngineName | None] = ContextVar("engine", default=None)
 
 
@@ -109,7 +107,7 @@ class _SparseConv(torch.autograd.Function):
 def sparse_conv_fused(
     x: Tensor,
     weight: Tensor,
-    kernel_map: KernelMap | NeighborTable,
+    kernel_map: KernelMap,
     epilogue: Epilogue = NOTHING,
 ) -> Tensor:
     """`sparse_conv` with what follows it, for inference: no gradients.
@@ -121,7 +119,7 @@ def sparse_conv_fused(
         return _engine(x).convolve_fused(x, weight, kernel_map, epilogue)
 
 
-def max_pool(x: Tensor, kernel_map: KernelMap | NeighborTable) -> Tensor:
+def max_pool(x: Tensor, kernel_map: KernelMap) -> Tensor:
     """Channel-wise maximum over the neighbours that exist; (n_in, C) to (n_out, C).
 
     A row without any neighbour has no maximum; MinkowskiEngine leaves zero there. The gradient
@@ -152,6 +150,9 @@ def sum_pool(x: Tensor, kernel_map: KernelMap) -> Tensor:
     """Channel-wise sum over the neighbours that exist; (n_in, C) to (n_out, C)."""
     if isinstance(kernel_map, MinkowskiMap):
         return kernel_map.pool(x, "sum")
+    if kernel_map.static:
+        padded = torch.cat([x, x.new_zeros(1, x.shape[1])])
+        return sum((padded[rows] for rows in kernel_map.neighbors.t()), start=x.new_zeros(()))
     out = x.new_zeros(kernel_map.n_out, x.shape[1])
     for _, in_rows, out_rows in kernel_map.offsets():
         out.index_add_(0, out_rows, x.index_select(0, in_rows))
@@ -162,20 +163,11 @@ def average_pool(x: Tensor, kernel_map: KernelMap) -> Tensor:
     """Channel-wise mean over the neighbours that exist (not over the kernel's volume)."""
     if isinstance(kernel_map, MinkowskiMap):
         return kernel_map.pool(x, "average")
-    count = torch.bincount(kernel_map.out_rows, minlength=kernel_map.n_out).clamp_(min=1)
+    if kernel_map.static:
+        count = (kernel_map.table >= 0).sum(dim=1).clamp(min=1)
+    else:
+        count = torch.bincount(kernel_map.out_rows, minlength=kernel_map.n_out).clamp_(min=1)
     return sum_pool(x, kernel_map) / count[:, None].to(x.dtype)
-
-
-def instance_norm(x: Tensor, counts: list[int]) -> Tensor:
-    """Each scene's rows to zero mean and unit (biased) variance a channel, in fp32 at least.
-
-    x: (N, C), scene after scene. counts: rows of each.
-    """
-    normed = []
-    for scene in x.to(torch.promote_types(x.dtype, torch.float32)).split(counts):
-        centred = scene - scene.mean(dim=0)
-        normed.append(centred * (centred.square().mean(dim=0) + INSTANCE_NORM_EPS).rsqrt())
-    return torch.cat(normed).to(x.dtype)
 
 
 def _autocast(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

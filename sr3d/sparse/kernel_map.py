@@ -25,8 +25,11 @@ class KernelMap:
 
     Made from pairs, which the torch engine wants, or from a table, which the Triton engine wants
     and which a GPU makes without waiting; each gives the other when it is asked for.
-    identity: the offset that pairs every row with itself, if there is one.
+    identity: the offset that pairs every row with itself, if there is one. static: it has static
+    shapes, so an engine must not look at its pairs.
     """
+
+    static = False
 
     def __init__(self, n_in: int, n_out: int, volume: int, identity: int | None = None) -> None:
         self.n_in, self.n_out, self.volume, self.identity = n_in, n_out, volume, identity

@@ -74,34 +74,25 @@ class MinkowskiSites(Sites):
         frame = Frame(self.bounds, self.batch_size, self.stride, reach=0)
         return torch.argsort(frame.number(self.coords))
 
-    def strided(self, factor: int) -> Sites:
-        if factor == 1:
-            return self
-        if factor not in self._strided:
-            # Under a name of its own: else it gives whatever map of that stride it already has.
-            _, name = self.key.get_key()
-            key = self.manager.stride(self.key, factor, f"{name}/{factor}")
-            self._strided[factor] = self._derived(key)
-        return self._strided[factor]
+    def _build_strided(self, factor: int, capacity: int) -> Sites:
+        # Under a name of its own: else it gives whatever map of that stride it already has.
+        _, name = self.key.get_key()
+        return self._derived(self.manager.stride(self.key, factor, f"{name}/{factor}"))
 
-    def generated(self, kernel: int, factor: int) -> Sites:
-        if (kernel, factor) not in self._generated:
-            # MinkowskiEngine makes such cells in a convolution alone. One channel of zeros will
-            # do; the kernel map that it leaves in the manager is the layer's.
-            key = _library().CoordinateMapKey(4)
-            zeros = torch.zeros(len(self), 1, device=self.coords.device)
-            weight = zeros.new_zeros(kernel**3, 1, 1)
-            _convolve(zeros, weight, _kernel(kernel, factor), self.manager, (self.key, key), True)
-            self._generated[kernel, factor] = self._derived(key)
-        return self._generated[kernel, factor]
+    def _build_generated(self, kernel: int, factor: int, capacity: int) -> Sites:
+        # MinkowskiEngine makes such cells in a convolution alone. One channel of zeros will
+        # do; the kernel map that it leaves in the manager is the layer's.
+        key = _library().CoordinateMapKey(4)
+        zeros = torch.zeros(len(self), 1, device=self.coords.device)
+        weight = zeros.new_zeros(kernel**3, 1, 1)
+        _convolve(zeros, weight, _kernel(kernel, factor), self.manager, (self.key, key), True)
+        return self._derived(key)
 
-    def union(self, other: Sites) -> tuple[Sites, Tensor, Tensor]:
-        if other not in self._unions:
-            key = _library().CoordinateMapKey(4)
-            maps = self.manager.union_map([self.key, _of_engine(other).key], key)
-            mine, others = (rows[torch.argsort(own)] for own, rows in maps)
-            self._unions[other] = (self._derived(key), mine, others)
-        return self._unions[other]
+    def _build_union(self, other: Sites, capacity: int) -> tuple[Sites, Tensor, Tensor]:
+        key = _library().CoordinateMapKey(4)
+        maps = self.manager.union_map([self.key, _of_engine(other).key], key)
+        mine, others = (rows[torch.argsort(own)] for own, rows in maps)
+        return self._derived(key), mine, others
 
     def pruned(
         self, features: Tensor, rows: Tensor, counts: list[int] | None = None
@@ -114,10 +105,10 @@ class MinkowskiSites(Sites):
         kept = prune(features, keep, self.key, key, self.manager)
         return kept, self._derived(key)
 
-    def interpolated(self, features: Tensor, at: Tensor) -> Tensor:
-        """(N, C) features at (M, 4) coordinates: trilinear, a missing corner counting as zero."""
+    def interpolated(self, features: Tensor, out: Sites) -> Tensor:
         interpolate = _library().MinkowskiInterpolationFunction.apply
-        result: Tensor = interpolate(features, at.to(features.dtype), self.key, self.manager)[0]
+        at = out.coords.to(features.dtype)
+        result: Tensor = interpolate(features, at, self.key, self.manager)[0]
         return result
 
     def _build_map(self, out: Sites, kernel: int) -> KernelMap:

@@ -37,11 +37,9 @@ class SparseConv(nn.Module):
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         if self.pointwise:
-            return x.replace(_with_bias(x.features @ self.kernel, self.bias))
+            return x.convolved(self, x.sites, None)
         out = x.sites.strided(self.stride)
-        kernel_map = x.sites.kernel_map(out, self.kernel_size)
-        features = functional.sparse_conv(x.features, self.kernel, kernel_map)
-        return SparseTensor(_with_bias(features, self.bias), out)
+        return x.convolved(self, out, x.sites.kernel_map(out, self.kernel_size))
 
     def extra_repr(self) -> str:
         return f"{tuple(self.kernel.shape)}, stride={self.stride}, bias={self.bias is not None}"
@@ -75,9 +73,7 @@ class SparseConvTranspose(nn.Module):
                     "a transposed convolution that is not generative needs `out` sites"
                 )
             out = x.sites.generated(self.kernel_size, self.stride)
-        kernel_map = out.kernel_map(x.sites, self.kernel_size).transposed()
-        features = functional.sparse_conv(x.features, self.kernel, kernel_map)
-        return SparseTensor(_with_bias(features, self.bias), out)
+        return x.convolved(self, out, x.sites.transposed_map(out, self.kernel_size))
 
     def extra_repr(self) -> str:
         return f"{tuple(self.kernel.shape)}, stride={self.stride}, generative={self.generative}"
@@ -98,7 +94,8 @@ class SparsePool(nn.Module):
             "sum": functional.sum_pool,
             "average": functional.average_pool,
         }
-        return SparseTensor(pools[self.mode](x.features, kernel_map), out)
+        pool = pools[self.mode]
+        return x.computed(lambda features: pool(features, kernel_map), out)
 
 
 class SparseBatchNorm(nn.Module):
@@ -109,15 +106,18 @@ class SparseBatchNorm(nn.Module):
         self.bn = nn.BatchNorm1d(channels, eps=eps, momentum=momentum)
 
     def forward(self, x: SparseTensor) -> SparseTensor:
-        if len(x.features) < 2 and self.training:
+        return x.batch_normed(self)
+
+    def normed(self, features: Tensor) -> Tensor:
+        """(N, C) to (N, C)."""
+        bn = self.bn
+        if len(features) < 2 and self.training:
             # One row has no variance: use the running statistics rather than fail.
-            bn = self.bn
-            return x.replace(
-                nn.functional.batch_norm(
-                    x.features, bn.running_mean, bn.running_var, bn.weight, bn.bias, eps=bn.eps
-                )
+            return nn.functional.batch_norm(
+                features, bn.running_mean, bn.running_var, bn.weight, bn.bias, eps=bn.eps
             )
-        return x.replace(self.bn(x.features))
+        normed: Tensor = bn(features)
+        return normed
 
 
 class SparseInstanceNorm(nn.Module):
@@ -129,20 +129,17 @@ class SparseInstanceNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1, channels))
 
     def forward(self, x: SparseTensor) -> SparseTensor:
-        order = x.sites.in_order
-        normed = torch.empty_like(x.features)
-        normed[order] = functional.instance_norm(x.features[order], x.sites.counts)
-        return x.replace(normed * self.weight + self.bias)
+        return x.computed(lambda features: x.sites.normed(features) * self.weight + self.bias)
 
 
 class SparseReLU(nn.Module):
     def forward(self, x: SparseTensor) -> SparseTensor:
-        return x.replace(torch.relu(x.features))
+        return x.activated("relu")
 
 
 class SparseELU(nn.Module):
     def forward(self, x: SparseTensor) -> SparseTensor:
-        return x.replace(nn.functional.elu(x.features))
+        return x.activated("elu")
 
 
 def kaiming_normal_(conv: SparseConv) -> None:
@@ -160,7 +157,3 @@ def _default_init(kernel: Tensor, bias: Tensor | None, fan: int) -> None:
     nn.init.uniform_(kernel, -bound, bound)
     if bias is not None:
         nn.init.uniform_(bias, -bound, bound)
-
-
-def _with_bias(features: Tensor, bias: Tensor | None) -> Tensor:
-    return features if bias is None else features + bias

@@ -7,7 +7,9 @@ sites share its maps, and all of it goes when the tensors go.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from weakref import WeakKeyDictionary
 
@@ -16,6 +18,24 @@ from torch import Tensor
 
 from sr3d.sparse.kernel_map import KernelMap
 from sr3d.sparse.lookup import Bounds, Frame, RowLookup, cell, joined, unique_numbers
+from sr3d.sparse.norms import instance_norm
+
+_requests: ContextVar[list[Sites] | None] = ContextVar("requests", default=None)
+
+
+@contextmanager
+def recorded() -> Iterator[list[Sites]]:
+    """The sets of cells that the block asks sites for, request by request.
+
+    A set that is asked for twice is there twice: the order depends on the network alone, not on
+    which sets of a scene happen to be the same.
+    """
+    requests: list[Sites] = []
+    token = _requests.set(requests)
+    try:
+        yield requests
+    finally:
+        _requests.reset(token)
 
 
 def kernel_offsets(kernel: int) -> list[tuple[int, int, int]]:
@@ -40,7 +60,6 @@ def corner_weight(share: Tensor, offset: tuple[int, int, int]) -> Tensor:
 class Sites:
     """Distinct cells, ordered by (batch, x, y, z); `MinkowskiSites` have another order.
 
-    coords: (N, 4) int32, batch index and integer coordinates that are multiples of `stride`.
     bounds: what is known of their lowest and highest values; derived sites inherit it, so that a
     GPU has to be waited for only once. counts: number of sites of each scene, where it is known.
     """
@@ -53,7 +72,7 @@ class Sites:
         bounds: Bounds | None = None,
         counts: list[int] | None = None,
     ) -> None:
-        self.coords = coords
+        self._coords = coords
         self._bounds, self._counts = bounds, counts
         self.stride = stride
         self.batch_size = batch_size
@@ -97,6 +116,11 @@ class Sites:
         return len(self.coords)
 
     @property
+    def coords(self) -> Tensor:
+        """(N, 4) int32: batch index and integer coordinates that are multiples of `stride`."""
+        return self._coords
+
+    @property
     def counts(self) -> list[int]:
         """Number of sites of each scene. A GPU is waited for when they are first asked for, unless
         `count_scenes` did before.
@@ -121,42 +145,47 @@ class Sites:
         """The coarser cells that hold a site: floor(c / s) · s, each once (coordinate_map.hpp)."""
         if factor == 1:
             return self
+        capacity = self._next_capacity()
         if factor not in self._strided:
-            stride = self.stride * factor
-            frame = Frame(self.bounds, self.batch_size, stride, reach=0)
-            numbers = unique_numbers(frame, [frame.number(self.coords)])
-            self._strided[factor] = _sites(numbers, frame)
-        return self._strided[factor]
+            self._strided[factor] = self._build_strided(factor, capacity)
+        return _noted(self._strided[factor])
 
     def generated(self, kernel: int, factor: int) -> Sites:
         """The finer cells that a generative convolution reaches: c + offset · s/factor."""
+        capacity = self._next_capacity()
         if (kernel, factor) not in self._generated:
-            stride = self.stride // factor
-            frame = Frame(self.bounds, self.batch_size, stride, reach=kernel // 2 + 1)
-            base = frame.number(self.coords)
-            reached = [base + frame.shift(offset) for offset in kernel_offsets(kernel)]
-            numbers = unique_numbers(frame, reached)
-            self._generated[kernel, factor] = _sites(numbers, frame)
-        return self._generated[kernel, factor]
+            self._generated[kernel, factor] = self._build_generated(kernel, factor, capacity)
+        return _noted(self._generated[kernel, factor])
 
     def union(self, other: Sites) -> tuple[Sites, Tensor, Tensor]:
         """Cells of either, and the rows that this and the other one's sites have there.
 
         Where one set holds the other, the union is that very object, so its maps are shared.
         """
+        capacity = self._next_capacity()
         if other not in self._unions:
-            frame = Frame(joined(self.bounds, other.bounds), self.batch_size, self.stride, reach=0)
-            mine, others = frame.number(self.coords), frame.number(other.coords)
-            numbers = unique_numbers(frame, [mine, others])
-            if len(numbers) == len(self):
-                union = self
-            elif len(numbers) == len(other):
-                union = other
-            else:
-                union = _sites(numbers, frame)
-            rows = torch.searchsorted(numbers, mine), torch.searchsorted(numbers, others)
-            self._unions[other] = (union, *rows)
+            self._unions[other] = self._build_union(other, capacity)
+        _noted(self._unions[other][0])
         return self._unions[other]
+
+    def kernel_map(self, out: Sites, kernel: int) -> KernelMap:
+        """The map of a convolution from these sites to `out`: in = out + offset · this stride."""
+        maps = self._maps.setdefault(out, {})
+        if kernel not in maps:
+            maps[kernel] = self._build_map(out, kernel)
+        return maps[kernel]
+
+    def transposed_map(self, out: Sites, kernel: int) -> KernelMap:
+        """The map of a transposed convolution from these to the finer sites `out`."""
+        return out.kernel_map(self, kernel).transposed()
+
+    def added(self, features: Tensor, other: Sites, others: Tensor) -> tuple[Tensor, Sites]:
+        """The sum of features (N, C) here and (M, C) there over the union, a missing row as zero,
+        and the union.
+        """
+        union, mine, theirs = self.union(other)
+        total = features.new_zeros(len(union), features.shape[1])
+        return total.index_add(0, mine, features).index_add(0, theirs, others), union
 
     def pruned(
         self, features: Tensor, rows: Tensor, counts: list[int] | None = None
@@ -167,15 +196,73 @@ class Sites:
         sites = Sites(self.coords[rows], self.stride, self.batch_size, self.bounds, counts)
         return features[rows], sites
 
-    def kernel_map(self, out: Sites, kernel: int) -> KernelMap:
-        """The map of a convolution from these sites to `out`: in = out + offset · this stride.
+    def within(self, most: int) -> bool:
+        """Whether no scene can have more than `most` cells."""
+        return max(self.counts, default=0) <= most
 
-        A transposed convolution from `out` to these sites uses its `.transposed()`.
+    def best(self, features: Tensor, scores: Tensor, most: int) -> tuple[Tensor, Sites]:
+        """(N, C) features and their cells, the `most` of each scene with the highest scores (N,);
+        the earlier of equals.
         """
-        maps = self._maps.setdefault(out, {})
-        if kernel not in maps:
-            maps[kernel] = self._build_map(out, kernel)
-        return maps[kernel]
+        order = self.in_order
+        rows = best_rows(scores[order], self.counts, most)
+        if isinstance(order, Tensor):
+            rows = order[rows].sort().values
+        return self.pruned(features, rows, [min(count, most) for count in self.counts])
+
+    def normed(self, features: Tensor) -> Tensor:
+        """Features (N, C) with zero mean and unit variance of each channel in each scene."""
+        order = self.in_order
+        normed = torch.empty_like(features)
+        normed[order] = instance_norm(features[order], self.counts)
+        return normed
+
+    def interpolated(self, features: Tensor, out: Sites) -> Tensor:
+        """Features (N, C) at the coordinates of other, usually finer, sites: trilinear, (M, C).
+
+        The cells at the 8 corners around a coordinate count by their nearness. A missing one counts
+        as zero: the weights of the others are not scaled up (features_at_coordinates of
+        MinkowskiEngine, src/coordinate_map_gpu.cu).
+        """
+        result = features.new_zeros(len(out), features.shape[1])
+        if len(self) == 0 or len(out) == 0:
+            return result
+        frame = Frame(joined(self.bounds, out.bounds), self.batch_size, self.stride, reach=1)
+        lookup = RowLookup(frame, frame.number(self.coords))
+        corner = frame.number(out.coords)  # of the cell that holds the coordinate
+        share = (out.coords[:, 1:] % self.stride).to(features.dtype) / self.stride
+        padded = torch.cat([features, features.new_zeros(1, features.shape[1])])  # -1 is missing
+        for offset in kernel_offsets(2):
+            rows = lookup.rows(corner + frame.shift(offset))
+            result = result + corner_weight(share, offset)[:, None] * padded[rows]
+        return result
+
+    def _next_capacity(self) -> int:
+        """Rows of the set that is asked for next, for sites whose shapes are static."""
+        return 0
+
+    def _build_strided(self, factor: int, capacity: int) -> Sites:
+        frame = Frame(self.bounds, self.batch_size, self.stride * factor, reach=0)
+        return _sites(unique_numbers(frame, [frame.number(self.coords)]), frame)
+
+    def _build_generated(self, kernel: int, factor: int, capacity: int) -> Sites:
+        stride = self.stride // factor
+        frame = Frame(self.bounds, self.batch_size, stride, reach=kernel // 2 + 1)
+        base = frame.number(self.coords)
+        reached = [base + frame.shift(offset) for offset in kernel_offsets(kernel)]
+        return _sites(unique_numbers(frame, reached), frame)
+
+    def _build_union(self, other: Sites, capacity: int) -> tuple[Sites, Tensor, Tensor]:
+        frame = Frame(joined(self.bounds, other.bounds), self.batch_size, self.stride, reach=0)
+        mine, others = frame.number(self.coords), frame.number(other.coords)
+        numbers = unique_numbers(frame, [mine, others])
+        if len(numbers) == len(self):
+            union = self
+        elif len(numbers) == len(other):
+            union = other
+        else:
+            union = _sites(numbers, frame)
+        return union, torch.searchsorted(numbers, mine), torch.searchsorted(numbers, others)
 
     def _build_map(self, out: Sites, kernel: int) -> KernelMap:
         offsets = kernel_offsets(kernel)
@@ -210,6 +297,7 @@ class Sites:
 
 def count_scenes(sets: Sequence[Sites]) -> None:
     """Let sets of sites of one batch know their `counts`; one wait for a GPU serves them all."""
+    sets = list(dict.fromkeys(sets))
     for sites in sets:
         if sites.batch_size == 1:
             sites._counts = [len(sites)]
@@ -221,6 +309,26 @@ def count_scenes(sets: Sequence[Sites]) -> None:
     starts = [torch.searchsorted(scene, batch) for scene in scenes]
     for sites, counts in zip(unknown, torch.stack(starts).diff(dim=1).tolist(), strict=True):
         sites._counts = counts
+
+
+@torch.no_grad()
+def best_rows(scores: Tensor, counts: list[int], most: int) -> Tensor:
+    """Rows of the `most` best of each scene, ascending, of scores (N,); the earlier of equals.
+    counts: rows of each scene.
+    """
+    best, start = [], 0
+    for score in scores.split(counts):
+        order = score.sort(descending=True, stable=True).indices
+        best.append(order[:most].sort().values + start)
+        start += len(score)
+    return torch.cat(best)
+
+
+def _noted(sites: Sites) -> Sites:
+    requests = _requests.get()
+    if requests is not None:
+        requests.append(sites)
+    return sites
 
 
 def _sites(numbers: Tensor, frame: Frame) -> Sites:

@@ -1,24 +1,23 @@
-"""Sites of fixed capacity on one scene: every shape is known before the data are.
+"""Sites of static shapes on one scene: every shape is known before the data are.
 
 A CUDA graph replays launches, so nothing may depend on how many cells a scene has. Here a set of
-cells is a vector of a fixed length whose first `count` entries are real; the count stays on the
-device, and what does not fit is only noted (`overflow`), for the caller to fall back on `Sites`.
-Same cells, same order and same neighbours as `Sites`; nothing here waits for the device.
+cells is padded to its capacity: its first `count` rows are real. The count stays on the device.
+If a cell does not fit, `overflow` is set, and the caller uses `Sites`. Cells, order and neighbours
+are those of `Sites`. Nothing here synchronises host and device.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from sr3d.sparse.sites import corner_weight, kernel_offsets
-
-T = TypeVar("T")
+from sr3d.sparse.kernel_map import KernelMap
+from sr3d.sparse.norms import masked_instance_norm
+from sr3d.sparse.sites import Sites, corner_weight, kernel_offsets
 
 # Tables up to so many cells are addressed directly; larger boxes are searched.
 _TABLE_CELLS = 1 << 24
@@ -84,69 +83,59 @@ class Grid:
         return within
 
 
-class NeighborTable:
-    """A map of fixed shapes, in place of a `KernelMap` where no gradient is asked for.
+class NeighborTable(KernelMap):
+    """A map of static shapes, for inference. A padded row has no neighbours."""
 
-    table: (capacity, K) int32 input rows, -1 for none. n_in: capacity of the input. A row that is
-    not real has no neighbours.
-    """
+    static = True
 
     def __init__(self, table: Tensor, n_in: int) -> None:
-        self.table, self.n_in = table, n_in
-        self.n_out, self.volume = table.shape
-        self._derived: dict[Hashable, Any] = {}
-
-    @property
-    def neighbors(self) -> Tensor:
-        """(n_out, K) int64; a missing neighbour is n_in, one past the last row."""
-        return self.table.long().where(self.table >= 0, self.n_in)
-
-    def offsets(self) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """As `KernelMap.offsets`; waits for the device."""
-        for k, rows in enumerate(self.table.t()):
-            out_rows = (rows >= 0).nonzero().squeeze(1)
-            yield k, rows[out_rows].long(), out_rows
-
-    def cached(self, key: Hashable, build: Callable[[], T]) -> T:
-        """As `KernelMap.cached`."""
-        if key not in self._derived:
-            self._derived[key] = build()
-        result: T = self._derived[key]
-        return result
+        n_out, volume = table.shape
+        super().__init__(n_in, n_out, volume)
+        self.table = table
 
 
-class StaticSites:
+class StaticSites(Sites):
     """Distinct cells of one scene in ascending order, padded to a capacity.
 
-    numbers: (capacity,) int64 of `grid.number`; `grid.cells(stride)` where there is no cell.
-    count: () int64. overflow: () bool, whether a cell was left out here or on the way here.
+    numbers: (capacity,) int64 of `grid.number`; `grid.cells(stride)` for padding. count: () int64.
+    overflow: () bool, whether a cell was left out here or in a set that these derive from.
+    capacities: of the sets that are asked for from here on, request by request, as
+    `sites.recorded` lists them. All sets that derive from one another share it.
     """
 
     def __init__(
-        self, numbers: Tensor, count: Tensor, overflow: Tensor, stride: int, grid: Grid
+        self,
+        numbers: Tensor,
+        count: Tensor,
+        overflow: Tensor,
+        stride: int,
+        grid: Grid,
+        capacities: Iterator[int],
     ) -> None:
+        super().__init__(numbers, stride, batch_size=1)
         self.numbers, self.count, self.overflow = numbers, count, overflow
-        self.stride, self.grid = stride, grid
+        self.grid, self.capacities = grid, capacities
         self._rows: Tensor | None = None
 
-    @staticmethod
-    def unique(
-        coords: Tensor, valid: Tensor, stride: int, grid: Grid, capacity: int
+    @classmethod
+    def padded(
+        cls, coords: Tensor, valid: Tensor, grid: Grid, capacities: Iterator[int]
     ) -> tuple[StaticSites, Tensor]:
-        """Sites of (N, 3) coordinates with repetitions, and the first row of each, (capacity,).
+        """Sites of stride 1 of (N, 3) coordinates with repetitions, and the first row of each,
+        (capacity,). The first capacity is theirs.
 
         The row is N for padding. Invalid rows count for nothing.
         """
         within = valid & grid.inside(coords)
-        none = grid.cells(stride)
-        numbers = grid.number(coords, stride).masked_fill(~within, none)
+        none, capacity = grid.cells(1), next(capacities)
+        numbers = grid.number(coords, 1).masked_fill(~within, none)
         overflow = (valid & ~within).any()
         numbers, order = torch.sort(numbers, stable=True)
         new = numbers < none
         new[1:] &= numbers[1:] != numbers[:-1]
-        sites = _packed(numbers, new, overflow, stride, grid, capacity)
-        first = _pack(order, new, capacity, len(coords))
-        return sites, first
+        packed, count, over = _packed(numbers, new, capacity, none)
+        sites = cls(packed, count, overflow | over, 1, grid, capacities)
+        return sites, _pack(order, new, capacity, len(coords))
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -158,69 +147,82 @@ class StaticSites:
 
     @property
     def coords(self) -> Tensor:
+        """(capacity, 4) int32: batch index 0, and `places`."""
+        places = self.places
+        return torch.cat([torch.zeros_like(places[:, :1]), places], dim=1)
+
+    @property
+    def places(self) -> Tensor:
         """(capacity, 3) int32, counted from the grid's corner; padding lies out of the grid."""
         return self.grid.coords(self.numbers, self.stride)
 
-    def strided(self, factor: int, capacity: int) -> StaticSites:
-        """The coarser cells that hold a site, as `Sites.strided`."""
-        stride = self.stride * factor
-        none = self.grid.cells(stride)
-        numbers = self.grid.number(self.coords, stride).masked_fill(~self.valid, none)
-        return _distinct(numbers, self.overflow, stride, self.grid, capacity)
+    def transposed_map(self, out: Sites, kernel: int) -> KernelMap:
+        out = _static(out)
+        near = (out.places[:, None] - self._offsets(kernel, out.stride)).reshape(-1, 3)
+        return self._table(out, near, kernel, on_lattice=(near % self.stride == 0).all(dim=1))
 
-    def generated(self, kernel: int, factor: int, capacity: int) -> StaticSites:
-        """The finer cells that a generative convolution reaches, as `Sites.generated`."""
-        stride = self.stride // factor
-        steps = self._offsets(kernel, stride)
-        reached = (self.coords[:, None] + steps).reshape(-1, 3)
-        hidden = ~self.valid.repeat_interleave(len(steps), dim=0, output_size=len(reached))
-        numbers = self.grid.number(reached, stride).masked_fill(hidden, self.grid.cells(stride))
-        return _distinct(numbers, self.overflow, stride, self.grid, capacity)
+    def added(self, features: Tensor, other: Sites, others: Tensor) -> tuple[Tensor, Sites]:
+        union, mine, theirs = self.union(other)
+        return _rows_of(features, mine) + _rows_of(others, theirs), union
 
-    def union(self, other: StaticSites, capacity: int) -> StaticSites:
-        """Cells of either."""
-        numbers = torch.cat([self.numbers, other.numbers])
-        overflow = self.overflow | other.overflow
-        return _distinct(numbers, overflow, self.stride, self.grid, capacity)
+    def within(self, most: int) -> bool:
+        return len(self) <= most
 
-    def rows_of(self, other: StaticSites) -> Tensor:
-        """(len(other),) int64: this row of each of the other's cells, -1 where it has none."""
-        return self._find(other.numbers)
-
-    def best(self, scores: Tensor, most: int) -> tuple[StaticSites, Tensor]:
-        """The `most` cells with the highest scores (capacity,), the earlier of equals, and their
-        rows here, -1 for padding.
-        """
+    def best(self, features: Tensor, scores: Tensor, most: int) -> tuple[Tensor, Sites]:
         most = min(most, len(self))
         scores = scores.masked_fill(~self.valid, -torch.inf)
         first = torch.sort(scores, descending=True, stable=True).indices[:most]
         keep = torch.zeros_like(self.valid).scatter_(0, first, True) & self.valid
-        sites = _packed(self.numbers, keep, self.overflow, self.stride, self.grid, most)
-        every = torch.arange(len(self), device=scores.device)
-        return sites, _pack(every, keep, most, -1)
+        sites = self._like(_packed(self.numbers, keep, most, self.grid.cells(self.stride)))
+        rows = _pack(torch.arange(len(self), device=scores.device), keep, most, -1)
+        return _rows_of(features, rows), sites
 
-    def interpolated(self, values: Tensor, out: StaticSites) -> Tensor:
-        """(len(out),) values (capacity,) of these cells at finer ones, as `interpolate`."""
-        share = (out.coords % self.stride).to(values.dtype) / self.stride
-        padded = torch.cat([values, values.new_zeros(1)])
-        corner = self.grid.number(out.coords, self.stride)  # of the cell that holds the other one
+    def normed(self, features: Tensor) -> Tensor:
+        return masked_instance_norm(features, self.valid)
+
+    def interpolated(self, features: Tensor, out: Sites) -> Tensor:
+        out = _static(out)
+        places = out.places
+        share = (places % self.stride).to(features.dtype) / self.stride
+        corner = self.grid.number(places, self.stride)  # of the cell that holds the other one
         none = self.grid.cells(self.stride)
-        result = values.new_zeros(len(out))
+        padded = torch.cat([features, features.new_zeros(1, features.shape[1])])
+        result = features.new_zeros(len(out), features.shape[1])
         for offset in kernel_offsets(2):
             near = corner + self.grid.shift(offset, self.stride)
             rows = self._find(near.masked_fill(~out.valid, none))
-            result = result + corner_weight(share, offset) * padded[rows]
+            result = result + corner_weight(share, offset)[:, None] * padded[rows]
         return result
 
-    def table(self, out: StaticSites, kernel: int) -> NeighborTable:
-        """Neighbours in these sites of a convolution onto `out`, as `Sites.kernel_map`."""
-        near = out.coords[:, None] + self._offsets(kernel, self.stride)
-        return self._table(out, near.reshape(-1, 3), kernel)
+    def _next_capacity(self) -> int:
+        return next(self.capacities)
 
-    def transposed_table(self, out: StaticSites, kernel: int) -> NeighborTable:
-        """Neighbours in these, coarser sites of a transposed convolution onto `out`."""
-        near = (out.coords[:, None] - self._offsets(kernel, out.stride)).reshape(-1, 3)
-        return self._table(out, near, kernel, on_lattice=(near % self.stride == 0).all(dim=1))
+    def _build_strided(self, factor: int, capacity: int) -> Sites:
+        stride = self.stride * factor
+        none = self.grid.cells(stride)
+        numbers = self.grid.number(self.places, stride).masked_fill(~self.valid, none)
+        return self._like(_distinct(numbers, none, capacity), stride)
+
+    def _build_generated(self, kernel: int, factor: int, capacity: int) -> Sites:
+        stride = self.stride // factor
+        none, steps = self.grid.cells(stride), self._offsets(kernel, stride)
+        reached = (self.places[:, None] + steps).reshape(-1, 3)
+        hidden = ~self.valid.repeat_interleave(len(steps), dim=0, output_size=len(reached))
+        numbers = self.grid.number(reached, stride).masked_fill(hidden, none)
+        return self._like(_distinct(numbers, none, capacity), stride)
+
+    def _build_union(self, other: Sites, capacity: int) -> tuple[Sites, Tensor, Tensor]:
+        """The union, and for each of its cells the row here and there, -1 for none."""
+        other = _static(other)
+        numbers = torch.cat([self.numbers, other.numbers])
+        union = self._like(_distinct(numbers, self.grid.cells(self.stride), capacity))
+        union.overflow = union.overflow | other.overflow
+        return union, self._find(union.numbers), other._find(union.numbers)
+
+    def _build_map(self, out: Sites, kernel: int) -> KernelMap:
+        out = _static(out)
+        near = out.places[:, None] + self._offsets(kernel, self.stride)
+        return self._table(out, near.reshape(-1, 3), kernel)
 
     def _table(
         self, out: StaticSites, near: Tensor, kernel: int, on_lattice: Tensor | None = None
@@ -232,6 +234,15 @@ class StaticSites:
         none = self.grid.cells(self.stride)
         rows = self._find(self.grid.number(near, self.stride).masked_fill(~real, none))
         return NeighborTable(rows.view(len(out), volume).to(torch.int32), len(self))
+
+    def _like(
+        self, packed: tuple[Tensor, Tensor, Tensor], stride: int | None = None
+    ) -> StaticSites:
+        """Sites that derive from these, of `_packed` numbers."""
+        numbers, count, over = packed
+        overflow = self.overflow | over
+        stride = stride or self.stride
+        return StaticSites(numbers, count, overflow, stride, self.grid, self.capacities)
 
     def _offsets(self, kernel: int, step: int) -> Tensor:
         # What an export traces is no tensor, and must not be kept.
@@ -259,31 +270,35 @@ def _offsets_on(device: torch.device, kernel: int) -> Tensor:
     return torch.tensor(kernel_offsets(kernel), dtype=torch.int32, device=device)
 
 
-def _distinct(
-    numbers: Tensor, overflow: Tensor, stride: int, grid: Grid, capacity: int
-) -> StaticSites:
-    """Sites of cell numbers with repetitions."""
-    none = grid.cells(stride)
+def _static(sites: Sites) -> StaticSites:
+    assert isinstance(sites, StaticSites), "sites of static and of free shapes meet"
+    return sites
+
+
+def _rows_of(x: Tensor, rows: Tensor) -> Tensor:
+    """Rows of x; the row -1 is of zeros."""
+    return torch.cat([x, x.new_zeros(1, x.shape[1])])[rows]
+
+
+def _distinct(numbers: Tensor, none: int, capacity: int) -> tuple[Tensor, Tensor, Tensor]:
+    """`_packed` cell numbers with repetitions, of which `none` is the number of padding."""
     if none <= _TABLE_CELLS:
         mark = torch.zeros(none + 1, dtype=torch.bool, device=numbers.device)
         mark.scatter_(0, numbers, True)
         mark[none] = False
-        every = torch.arange(none + 1, device=numbers.device)
-        return _packed(every, mark, overflow, stride, grid, capacity)
+        return _packed(torch.arange(none + 1, device=numbers.device), mark, capacity, none)
     numbers = torch.sort(numbers).values
     new = numbers < none
     new[1:] &= numbers[1:] != numbers[:-1]
-    return _packed(numbers, new, overflow, stride, grid, capacity)
+    return _packed(numbers, new, capacity, none)
 
 
 def _packed(
-    numbers: Tensor, keep: Tensor, overflow: Tensor, stride: int, grid: Grid, capacity: int
-) -> StaticSites:
+    numbers: Tensor, keep: Tensor, capacity: int, none: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The numbers to keep, padded with `none`, their count, and whether one is left out."""
     total = keep.sum()
-    packed = _pack(numbers, keep, capacity, grid.cells(stride))
-    return StaticSites(
-        packed, total.clamp(max=capacity), overflow | (total > capacity), stride, grid
-    )
+    return _pack(numbers, keep, capacity, none), total.clamp(max=capacity), total > capacity
 
 
 def _pack(values: Tensor, keep: Tensor, capacity: int, fill: int) -> Tensor:

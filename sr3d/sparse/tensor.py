@@ -1,25 +1,41 @@
-"""Features on sites."""
+"""Features on sites, and tensors that have sites alone.
+
+Layers ask a tensor for what they need: a convolution, a batch norm, an activation, or any function
+of its features. The kind of tensor decides how it is computed, so one network serves training
+(`SparseTensor`), planning (`PlannedTensor`) and fused inference (`sr3d.sparse.fusion`).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor
 
-from sr3d.sparse.sites import Sites
+from sr3d.sparse.epilogue import Activation
+from sr3d.sparse.functional import sparse_conv
+from sr3d.sparse.kernel_map import KernelMap
+from sr3d.sparse.sites import Sites, count_scenes, recorded
+
+if TYPE_CHECKING:
+    from sr3d.sparse.nn import SparseBatchNorm, SparseConv, SparseConvTranspose
+
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "none": lambda x: x,
+    "relu": torch.relu,
+    "elu": torch.nn.functional.elu,
+}
 
 
-@dataclass(frozen=True)
 class SparseTensor:
     """features: (N, C), one row for each of the N sites, in their order."""
 
-    features: Tensor
-    sites: Sites
-
-    def __post_init__(self) -> None:
-        if len(self.features) != len(self.sites):
-            raise ValueError(f"{len(self.features)} rows of features for {len(self.sites)} sites")
+    def __init__(self, features: Tensor, sites: Sites) -> None:
+        if len(features) != len(sites):
+            raise ValueError(f"{len(features)} rows of features for {len(sites)} sites")
+        self._features: Tensor | None = features
+        self.sites = sites
 
     @staticmethod
     def from_coords(coords: Tensor, features: Tensor, stride: int = 1) -> SparseTensor:
@@ -29,23 +45,96 @@ class SparseTensor:
             raise ValueError(f"{len(coords) - len(order)} of {len(coords)} cells occur twice")
         return SparseTensor(features[order], sites)
 
-    def replace(self, features: Tensor) -> SparseTensor:
+    @property
+    def features(self) -> Tensor:
+        assert self._features is not None
+        return self._features
+
+    def replace(self, features: Tensor) -> Self:
         """Other features on the same sites."""
-        return SparseTensor(features, self.sites)
+        return self._on(features, self.sites)
+
+    def computed(self, function: Callable[[Tensor], Tensor], sites: Sites | None = None) -> Self:
+        """A function of the features, on these or other sites."""
+        return self._on(function(self.features), self.sites if sites is None else sites)
+
+    def convolved(
+        self, layer: SparseConv | SparseConvTranspose, sites: Sites, kernel_map: KernelMap | None
+    ) -> Self:
+        """A convolution onto sites; without a map, of each cell by itself."""
+        if kernel_map is None:
+            features = self.features @ layer.kernel
+        else:
+            features = sparse_conv(self.features, layer.kernel, kernel_map)
+        return self._on(features if layer.bias is None else features + layer.bias, sites)
+
+    def batch_normed(self, layer: SparseBatchNorm) -> Self:
+        return self.computed(layer.normed)
+
+    def activated(self, activation: Activation) -> Self:
+        return self.computed(ACTIVATIONS[activation])
+
+    def at(self, sites: Sites) -> Tensor:
+        """Features between the cells, at other sites; see `Sites.interpolated`."""
+        return self.sites.interpolated(self.features, sites)
 
     def scenes(self) -> list[Tensor]:
         """The features of each scene of the batch, by cell."""
         return list(torch.split(self.features[self.sites.in_order], self.sites.counts))
 
-    def __add__(self, other: SparseTensor) -> SparseTensor:
+    def __add__(self, other: SparseTensor) -> Self:
         """Sum over the union of both sets of sites; a missing row counts as zero."""
         if other.sites is self.sites:
             return self.replace(self.features + other.features)
-        union, mine, others = self.sites.union(other.sites)
-        total = self.features.new_zeros(len(union), self.features.shape[1])
-        total = total.index_add(0, mine, self.features).index_add(0, others, other.features)
-        return SparseTensor(total, union)
+        return self._on(*self.sites.added(self.features, other.sites, other.features))
 
-    def pruned(self, rows: Tensor, counts: list[int] | None = None) -> SparseTensor:
+    def pruned(self, rows: Tensor, counts: list[int] | None = None) -> Self:
         """Only the cells at some rows; see `Sites.pruned`."""
-        return SparseTensor(*self.sites.pruned(self.features, rows, counts))
+        return self._on(*self.sites.pruned(self.features, rows, counts))
+
+    def best(self, scores: Tensor, most: int) -> Self:
+        """Only the cells with the highest scores (N,); see `Sites.best`."""
+        return self._on(*self.sites.best(self.features, scores, most))
+
+    def _on(self, features: Tensor, sites: Sites) -> Self:
+        """A tensor of the same kind."""
+        return type(self)(features, sites)
+
+
+class PlannedTensor(SparseTensor):
+    """Sites without features: layers derive their sites and kernel maps, and compute nothing.
+
+    Raises:
+        TypeError: a layer reads the features.
+    """
+
+    def __init__(self, sites: Sites) -> None:
+        self._features, self.sites = None, sites
+
+    @property
+    def features(self) -> Tensor:
+        raise TypeError("a planning pass has no features; use SparseTensor.computed")
+
+    def computed(self, function: Callable[[Tensor], Tensor], sites: Sites | None = None) -> Self:
+        return self if sites is None else type(self)(sites)
+
+    def convolved(
+        self, layer: SparseConv | SparseConvTranspose, sites: Sites, kernel_map: KernelMap | None
+    ) -> Self:
+        return type(self)(sites)
+
+    def __add__(self, other: SparseTensor) -> Self:
+        if other.sites is self.sites:
+            return self
+        return type(self)(self.sites.union(other.sites)[0])
+
+
+def plan(network: Callable[[PlannedTensor], object], sites: Sites) -> None:
+    """Derive the sites and kernel maps that a network needs, and count the scenes' cells.
+
+    The network's forward pass then finds them on `sites`. So a GPU is synchronised before the
+    features' work is queued, and once for all counts.
+    """
+    with recorded() as requests:
+        network(PlannedTensor(sites))
+    count_scenes(requests)

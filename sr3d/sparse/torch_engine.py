@@ -17,7 +17,6 @@ from torch import Tensor
 from sr3d.sparse.determinism import deterministic_algorithms
 from sr3d.sparse.epilogue import Epilogue
 from sr3d.sparse.kernel_map import KernelMap
-from sr3d.sparse.static import NeighborTable
 
 _DENSE = 0.85  # density from which the first strategy is faster
 _BLOCK = 256  # its rows at a time: the block and its neighbours stay in the cache
@@ -44,9 +43,9 @@ class _Workspace(threading.local):
 _workspace = _Workspace()
 
 
-def convolve(x: Tensor, weight: Tensor, kernel_map: KernelMap | NeighborTable) -> Tensor:
+def convolve(x: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
     """x (n_in, Ci), weight (K, Ci, Co), to (n_out, Co)."""
-    if isinstance(kernel_map, NeighborTable) or kernel_map.density >= _DENSE:
+    if kernel_map.static or kernel_map.density >= _DENSE:
         return _apply_dense(x, weight, kernel_map)
     centre = kernel_map.identity
     shape = kernel_map.n_out, weight.shape[2]
@@ -69,9 +68,7 @@ def input_gradient(grad: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tenso
     return convolve(grad, weight.transpose(1, 2).contiguous(), kernel_map.transposed())
 
 
-def convolve_fused(
-    x: Tensor, weight: Tensor, kernel_map: KernelMap | NeighborTable, epilogue: Epilogue
-) -> Tensor:
+def convolve_fused(x: Tensor, weight: Tensor, kernel_map: KernelMap, epilogue: Epilogue) -> Tensor:
     """`convolve` with what follows it, in place; no gradients."""
     total = convolve(x, weight, kernel_map)
     total = total.to(torch.promote_types(x.dtype, torch.float32))
@@ -88,7 +85,7 @@ def convolve_fused(
     return total.to(x.dtype)
 
 
-def _apply_dense(x: Tensor, weight: Tensor, kernel_map: KernelMap | NeighborTable) -> Tensor:
+def _apply_dense(x: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
     volume, channels, out_channels = weight.shape
     flat = weight.reshape(volume * channels, out_channels)
     out = x.new_empty(kernel_map.n_out, out_channels)
@@ -126,7 +123,7 @@ def _weight_gradient(x: Tensor, grad: Tensor, kernel_map: KernelMap) -> Tensor:
     return result
 
 
-def _blocks(x: Tensor, kernel_map: KernelMap | NeighborTable) -> Any:
+def _blocks(x: Tensor, kernel_map: KernelMap) -> Any:
     """Yield (first row, (rows, K · C) matrix of all neighbours' features) block by block."""
     volume, channels = kernel_map.volume, x.shape[1]
     padded = torch.cat([x, x.new_zeros(1, channels)])  # the row that stands for a missing neighbour
@@ -139,8 +136,13 @@ def _blocks(x: Tensor, kernel_map: KernelMap | NeighborTable) -> Any:
         yield start, columns.view(len(rows), volume * channels)
 
 
-def max_pool(x: Tensor, kernel_map: KernelMap | NeighborTable) -> tuple[Tensor, Tensor]:
+def max_pool(x: Tensor, kernel_map: KernelMap) -> tuple[Tensor, Tensor]:
     """(n_out, C) maxima, and the input row of each, int64; -1 and zero where there is none."""
+    if kernel_map.static:
+        padded = torch.cat([x, x.new_full((1, x.shape[1]), -torch.inf)])
+        best, place = padded[kernel_map.neighbors].max(dim=1)
+        winner = kernel_map.table.long().gather(1, place)
+        return best.where(winner >= 0, 0), winner
     best = x.new_full((kernel_map.n_out, x.shape[1]), -torch.inf)
     winner = torch.full_like(best, -1, dtype=torch.int64)
     for _, in_rows, out_rows in kernel_map.offsets():

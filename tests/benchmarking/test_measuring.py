@@ -53,7 +53,7 @@ def test_a_detection_is_that_of_a_test(rooms: Path) -> None:
     for i, (index, measured) in enumerate(zip((0, 1), found.scenes, strict=True)):
         scene = sample_points(scenes[index], 3000, generator_for(0, i))
         boxes = detect_scene(model, scene, generator_for(0, i))[0]
-        voxels = model.voxels([scene.points], [scene.colors])
+        voxels = model.voxels([scene.points], [scene.colors])  # type: ignore[operator]
         assert dataclasses.astuple(measured) == (
             scene.id, 3000, len(voxels.sites), len(boxes.labels)
         )  # fmt: skip

@@ -79,7 +79,7 @@ def test_the_full_network_on_a_real_scan() -> None:
         points = torch.from_numpy(file["points"])
     model = Subject(default_config("scannet")).build()
     with torch.inference_mode(), counted_flop(model) as counts:
-        model(model.voxels([points[:, :3]], [points[:, 3:]]))
+        model(model.voxels([points[:, :3]], [points[:, 3:]]))  # type: ignore[operator]
     assert round(sum(counts) / 1e9, 1) == 125.1
 
 

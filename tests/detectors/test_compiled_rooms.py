@@ -9,11 +9,10 @@ import torch
 
 from sr3d.data.rooms.generate import generate_room
 from sr3d.data.scene import table
-from sr3d.deploy import compiled
-from sr3d.deploy import static_pass as fixed_pass
-from sr3d.deploy.static_pass import Candidates, FixedPass
+from sr3d.deploy import compiled, static_pass
+from sr3d.deploy.static_pass import Candidates, StaticPass
 from sr3d.detectors.outputs import Detections
-from tests.detectors.test_compiled import MODELS, Make, assert_same, capacity_for, run_fixed, scan
+from tests.detectors.test_compiled import MODELS, Make, assert_same, capacity_for, run_static, scan
 from tests.detectors.thin import thin_fcaf3d, thin_model
 
 
@@ -29,7 +28,7 @@ def test_rooms(dataset: str, rotated: bool, make: Make) -> None:
     assert_same(model.compile().detect(points), wanted)
     capacity = capacity_for(model, points)
     for other in (points, room(4, rotated)[:2000]):
-        found = run_fixed(model, capacity, other)
+        found = run_static(model, capacity, other)
         assert not found.overflow
         assert_same(found.detections(), model.detect(other))
 
@@ -46,7 +45,7 @@ def test_pruning_to_so_many_cells(most: int) -> None:
     else:
         assert max(sizes) < most
     wanted = model.detect(points)
-    found = run_fixed(model, capacity_for(model, points), points)
+    found = run_static(model, capacity_for(model, points), points)
     assert not found.overflow
     for ours in (found.detections(), model.compile().detect(points)):
         assert_alike(ours, wanted)
@@ -58,7 +57,7 @@ def test_next_to_nothing(count: int, make: Make) -> None:
     model, points = make("scannet"), scan()
     capacity = capacity_for(model, points)
     wanted = model.detect(points[:count], floor=0)
-    found = run_fixed(model, capacity, points[:count])
+    found = run_static(model, capacity, points[:count])
     assert not found.overflow
     for ours in (found.detections(), model.compile().detect(points[:count], floor=0)):
         assert_alike(ours, wanted)
@@ -83,15 +82,15 @@ class Replayed:
 
     made: ClassVar[list["Replayed"]] = []
 
-    def __init__(self, fixed: FixedPass, device: Any) -> None:
-        self.capacity, self.fixed, self.calls = fixed.capacity, fixed, 0
+    def __init__(self, static: StaticPass, device: Any) -> None:
+        self.capacity, self.static, self.calls = static.capacity, static, 0
         self.points, self.colors = torch.full((2, self.capacity.points, 3), 1e6)
         self.made.append(self)
 
     def __call__(self, points: torch.Tensor, colors: torch.Tensor) -> Candidates:
         self.calls += 1
         self.points[: len(points)], self.colors[: len(points)] = points, colors
-        return self.fixed(self.points, self.colors, torch.tensor(len(points)))
+        return self.static(self.points, self.colors, torch.tensor(len(points)))
 
 
 @MODELS
@@ -129,7 +128,7 @@ def test_a_scan_whose_nms_is_not_settled_records_nothing_anew(
 ) -> None:
     monkeypatch.setattr(compiled, "_Recorded", Replayed)
     monkeypatch.setattr(Replayed, "made", [])
-    monkeypatch.setattr(fixed_pass, "_NMS_ROUNDS", 1)
+    monkeypatch.setattr(static_pass, "_NMS_ROUNDS", 1)
     model, points = thin_model("scannet"), scan()
     runner = model.compile()
     runner.device = SimpleNamespace(type="cuda")  # type: ignore[assignment]

@@ -119,7 +119,7 @@ def test_a_batch_is_normalised_by_all_its_positives(
     assert both.curves["positives"] == count
     for name in ("cls", "box"):
         total = sum(t.terms[name] * t.curves["positives"] for t in alone) / count
-        assert torch.allclose(both.terms[name], total, rtol=1e-4)
+        assert torch.allclose(both.terms[name], total, rtol=1e-4)  # type: ignore[arg-type]
 
 
 def test_assignment_points_into_the_batch() -> None:

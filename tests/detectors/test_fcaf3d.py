@@ -13,11 +13,11 @@ import sr3d
 from sr3d.config import default_config
 from sr3d.detectors import build_detector
 from sr3d.detectors.fcaf3d.detector import FCAF3D
-from sr3d.detectors.fcaf3d.network import best_cells, decode_distances, prune
+from sr3d.detectors.fcaf3d.network import decode_distances, prune
 from sr3d.geometry.iou import paired_iou
 from sr3d.sparse import Sites, SparseTensor
-from sr3d.sparse.interpolation import interpolate
 from sr3d.sparse.nn import SparseBatchNorm, SparseConv, SparseConvTranspose, SparseELU
+from sr3d.sparse.sites import best_rows
 from tests.detectors.test_detector import cloud
 from tests.sparse.brute_force import random_coords
 
@@ -227,11 +227,11 @@ def test_eight_outputs_against_a_literal_reference(seed: int) -> None:
     assert paired_iou(other, boxes, rotated=True) == pytest.approx(torch.ones(5), abs=1e-3)
 
 
-def test_best_cells_by_hand() -> None:
+def test_best_rows_by_hand() -> None:
     scores = torch.tensor([3.0, 1, 2, 2, 9, 8, 7])
-    assert best_cells(scores, [4, 3], 2).tolist() == [0, 2, 4, 5]
-    assert best_cells(scores, [4, 3], 3).tolist() == [0, 2, 3, 4, 5, 6]
-    assert best_cells(scores, [4, 0, 3], 9).tolist() == list(range(7))
+    assert best_rows(scores, [4, 3], 2).tolist() == [0, 2, 4, 5]
+    assert best_rows(scores, [4, 3], 3).tolist() == [0, 2, 3, 4, 5, 6]
+    assert best_rows(scores, [4, 0, 3], 9).tolist() == list(range(7))
 
 
 def two_scenes(seed: int, n: int, stride: int, channels: int) -> SparseTensor:
@@ -245,7 +245,7 @@ def two_scenes(seed: int, n: int, stride: int, channels: int) -> SparseTensor:
 @settings(deadline=None, max_examples=50)
 def test_pruning_keeps_exactly_the_best_cells_of_each_scene(seed: int, most: int) -> None:
     x, coarse = two_scenes(seed, 120, 2, 3), two_scenes(seed + 1, 90, 4, 1)
-    score = interpolate(coarse, x.sites)[:, 0].tolist()
+    score = coarse.at(x.sites)[:, 0].tolist()
     pruned = prune(x, coarse, most)
     kept = {tuple(c) for c in pruned.sites.coords.tolist()}
     for scene in range(2):
@@ -269,7 +269,7 @@ def test_every_level_but_the_coarsest_is_pruned_in_training_and_test() -> None:
         model = build_detector(config).train(training)
         clouds = [cloud(seed=0), cloud(n=200, seed=1)]
         return list(
-            model.levels(model.voxels([c[:, :3] for c in clouds], [c[:, 3:] for c in clouds]))
+            model.levels(model.voxels([c[:, :3] for c in clouds], [c[:, 3:] for c in clouds]))  # type: ignore[operator]
         )
 
     for training in (True, False):

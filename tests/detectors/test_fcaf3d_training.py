@@ -89,7 +89,7 @@ def test_it_learns_a_few_boxes_by_heart(dataset: str, rooms: Path, rotated_rooms
     assert last["box"] < first["box"] / 3
     # Every box with an anchor in it is found; a thin one may hold none on any level.
     scene = scenes[0]
-    predictions = model(model.voxels([scene.points], [scene.colors]))
+    predictions = model(model.voxels([scene.points], [scene.colors]))  # type: ignore[operator]
     truth = GroundTruth.collate([scene.boxes.tensor], [scene.labels])
     owners = assign(predictions, truth, model.dataset, config.assigner).unique()
     owners = owners[owners >= 0]

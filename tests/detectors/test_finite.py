@@ -21,7 +21,7 @@ from sr3d.errors import InputError
 from sr3d.evaluate.loop import detect_scene
 from sr3d.geometry.boxes import Boxes
 from tests.data.scans.making import room, write_any
-from tests.detectors.test_compiled import capacity_for, run_fixed, scan
+from tests.detectors.test_compiled import capacity_for, run_static, scan
 from tests.detectors.test_criterion import predictions
 from tests.detectors.thin import thin_fcaf3d, thin_model
 
@@ -49,13 +49,13 @@ def broken(make: Make, name: str, column: int, value: float) -> Detector[Any, An
 def test_every_way_to_detect_refuses_them(make: Make, name: str, column: int, value: float) -> None:
     sound, points = make("sunrgbd"), scan()
     capacity = capacity_for(sound, points)
-    assert not run_fixed(sound, capacity, points).overflow
+    assert not run_static(sound, capacity, points).overflow
     model = broken(make, name, column, value)
     for runner in (model, model.compile()):
         with pytest.raises(InputError) as error:
             runner.detect(points)
         assert "checkpoint" in str(error.value)
-    assert run_fixed(model, capacity, points).overflow  # the free path says why
+    assert run_static(model, capacity, points).overflow  # the free path says why
 
 
 def test_one_value_of_one_anchor_is_enough() -> None:

@@ -138,7 +138,7 @@ def test_samsung_fcaf3d_turns_clockwise(dataset: str, suffix: str, tmp_path: Pat
         # Of the stem, the factor of SUN RGB-D's colours is tested above.
         read.load_state_dict({**read.state_dict(), **_stem(model.state_dict())})
         with torch.no_grad():
-            boxes[naming] = read(read.voxels([points[:, :3]], [points[:, 3:]])).boxes
+            boxes[naming] = read(read.voxels([points[:, :3]], [points[:, 3:]])).boxes  # type: ignore[operator]
     theirs, ours = boxes.values()
     assert torch.equal(theirs[:, :6], ours[:, :6])
     assert torch.equal(theirs[:, 6], -ours[:, 6])

@@ -26,7 +26,7 @@ ROOMS = [generate_room(seed, points=3000) for seed in (1, 2, 3)]
 
 def capacity() -> Capacity:
     model = sr3d.load("sr3d_rooms")
-    first, *rest = [capacity_like(model, room.points, room.colors) for room in ROOMS]
+    first, *rest = [capacity_like(model, room.points, room.colors) for room in ROOMS]  # type: ignore[arg-type]
     for other in rest:
         first = first.joined(other)
     return first
@@ -54,7 +54,7 @@ def assert_equal(expected: Detections, boxes: Tensor, scores: Tensor, keep: Tens
 @pytest.mark.slow  # tracing takes a quarter of a minute, on busy cores much more
 def test_an_exported_detector_finds_the_same_boxes_in_a_process_of_its_own(tmp_path: Path) -> None:
     model, room_for = sr3d.load("sr3d_rooms"), capacity()
-    program = export_detector(model, room_for)
+    program = export_detector(model, room_for)  # type: ignore[arg-type]
     torch.export.save(program, tmp_path / "detector.pt2")
     torch.save([padded(room, room_for.points) for room in ROOMS], tmp_path / "inputs.pt")
     code = (
@@ -85,7 +85,7 @@ def test_gathered_layers_equal_the_inference_runners(dataset: str) -> None:
     room_for = capacity_like(model, points, colors)
     filler = torch.zeros(room_for.points - 400, 3)
     inputs = torch.cat([points, filler]), torch.cat([colors, filler]), torch.tensor(400)
-    expected = model.compile().fixed_pass(room_for)(*inputs)
+    expected = model.compile().static_pass(room_for)(*inputs)
     boxes, scores, keep, overflow = PortableDetector(model, room_for)(*inputs)
     assert not overflow
     assert not expected.overflow
@@ -121,7 +121,7 @@ def test_onnx_runtime_finds_the_same_boxes(tmp_path: Path) -> None:
     import onnxruntime  # type: ignore[import-not-found]
 
     model, room_for = sr3d.load("sr3d_rooms"), capacity()
-    onnx_files.write_onnx(export_detector(model, room_for), tmp_path / "detector.onnx")
+    onnx_files.write_onnx(export_detector(model, room_for), tmp_path / "detector.onnx")  # type: ignore[arg-type]
     session = onnxruntime.InferenceSession(tmp_path / "detector.onnx")
     for room in ROOMS:
         points, colors, count = (part.numpy() for part in padded(room, room_for.points))

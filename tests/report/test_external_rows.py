@@ -40,7 +40,7 @@ def detect(path: Path, truth: BoxSet, seed: int, **changes: Any) -> Path:
     score = rng.random(len(box)).astype(np.float32)
     content = {"scene": truth.scene, "label": truth.label, "box": box, "score": score}
     content |= {"scenes": np.array(truth.scenes), **changes}
-    np.savez(path, **{name: value for name, value in content.items() if value is not None})
+    np.savez(path, **{name: value for name, value in content.items() if value is not None})  # type: ignore[arg-type]
     return path
 
 

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sr3d.sparse import Sites, SparseTensor
-from sr3d.sparse.interpolation import interpolate
 from tests.sparse.brute_force import cells, random_coords
 
 
@@ -48,7 +47,7 @@ def test_equals_brute_force(seed: int, n: int, stride: int, finer: int) -> None:
     fine = max(1, stride // finer)
     reach = 6 * stride // fine  # some coordinates lie outside all cells
     queries = Sites.from_coords(random_coords(50, 2, -reach, reach, seed + 1, stride=fine))
-    assert torch.allclose(interpolate(x, queries), brute_force(x, queries), atol=1e-12)
+    assert torch.allclose(x.at(queries), brute_force(x, queries), atol=1e-12)
 
 
 def test_by_hand() -> None:
@@ -69,25 +68,25 @@ def test_by_hand() -> None:
     )
     sites, order = Sites.unique(at)
     expected = torch.tensor([8.0, 6, 3, 2, 4, 0])[order]
-    assert torch.equal(interpolate(x, sites)[:, 0], expected)
+    assert torch.equal(x.at(sites)[:, 0], expected)
 
 
 def test_on_its_own_sites_nothing_changes() -> None:
     x = coarse(3, stride=4)
-    assert torch.equal(interpolate(x, x.sites), x.features)
+    assert torch.equal(x.at(x.sites), x.features)
 
 
 def test_scenes_do_not_mix() -> None:
     x = SparseTensor(torch.ones(1, 1), Sites.from_coords(torch.tensor([[0, 0, 0, 0]]), 2, 2))
     both = Sites.from_coords(torch.tensor([[0, 0, 0, 0], [1, 0, 0, 0]]))
-    assert interpolate(x, both)[:, 0].tolist() == [1, 0]
+    assert x.at(both)[:, 0].tolist() == [1, 0]
 
 
 def test_a_constant_is_kept_where_all_corners_exist() -> None:
     block = torch.tensor([[0, *c] for c in itertools.product(range(-4, 5, 2), repeat=3)])
     x = SparseTensor(torch.full((len(block), 1), 7.0), Sites.from_coords(block, 2))
     inner = torch.tensor([[0, *c] for c in itertools.product(range(-4, 5), repeat=3)])
-    assert torch.equal(interpolate(x, Sites.from_coords(inner)), torch.full((9**3, 1), 7.0))
+    assert torch.equal(x.at(Sites.from_coords(inner)), torch.full((9**3, 1), 7.0))
 
 
 @pytest.mark.parametrize("empty", ["cells", "queries"])
@@ -95,13 +94,13 @@ def test_nothing_gives_zeros(empty: str) -> None:
     none = Sites(torch.zeros(0, 4, dtype=torch.int32), 2, 2)
     x = coarse(1, 2)
     if empty == "cells":
-        assert not interpolate(SparseTensor(torch.zeros(0, 3), none), x.sites).any()
+        assert not SparseTensor(torch.zeros(0, 3), none).at(x.sites).any()
     else:
-        assert interpolate(x, none).shape == (0, 3)
+        assert x.at(none).shape == (0, 3)
 
 
 def test_gradients() -> None:
     x = coarse(5, 2, n=12)
     queries = Sites.from_coords(random_coords(15, 2, -8, 9, seed=6), batch_size=2)
     features = x.features.requires_grad_()
-    assert torch.autograd.gradcheck(lambda f: interpolate(x.replace(f), queries), (features,))
+    assert torch.autograd.gradcheck(lambda f: x.replace(f).at(queries), (features,))

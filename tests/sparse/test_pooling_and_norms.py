@@ -3,6 +3,7 @@ import torch
 
 from sr3d.sparse import Sites, SparseTensor, functional
 from sr3d.sparse.nn import SparseBatchNorm, SparseELU, SparseInstanceNorm, SparsePool
+from sr3d.sparse.norms import instance_norm
 from tests.sparse.brute_force import cells, moved, offsets, random_coords
 
 
@@ -63,7 +64,7 @@ def test_instance_norm_is_each_scene_by_itself() -> None:
         assert torch.allclose(after, expected, atol=1e-10)
     features = x.features[:, :1].clone().requires_grad_()
     counts = x.sites.counts
-    assert torch.autograd.gradcheck(lambda f: functional.instance_norm(f, counts), (features,))
+    assert torch.autograd.gradcheck(lambda f: instance_norm(f, counts), (features,))
 
 
 class Shuffled(Sites):
@@ -92,8 +93,8 @@ def test_instance_norm_finds_the_rows_of_a_scene_anywhere() -> None:
 
 def test_instance_norm_passes_over_a_scene_without_rows() -> None:
     x = torch.randn(30, 2, requires_grad=True)
-    y = functional.instance_norm(x, [0, 20, 0, 10])
-    assert torch.equal(y, torch.cat([functional.instance_norm(p, [len(p)]) for p in x.split(20)]))
+    y = instance_norm(x, [0, 20, 0, 10])
+    assert torch.equal(y, torch.cat([instance_norm(p, [len(p)]) for p in x.split(20)]))
     y.square().sum().backward()
     assert x.grad is not None
     assert torch.isfinite(x.grad).all()
@@ -102,8 +103,8 @@ def test_instance_norm_passes_over_a_scene_without_rows() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_instance_norm_of_many_rows_is_exact_to_rounding(dtype: torch.dtype) -> None:
     x = (torch.randn(200_000, 2, generator=torch.Generator().manual_seed(0)) + 3).to(dtype)
-    exact = functional.instance_norm(x.double(), [len(x)])
-    found = functional.instance_norm(x, [len(x)])
+    exact = instance_norm(x.double(), [len(x)])
+    found = instance_norm(x, [len(x)])
     assert found.dtype == dtype
     assert ((found - exact).abs() <= torch.finfo(dtype).eps * exact.abs() + 4e-6).all()
 

@@ -12,9 +12,6 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from sr3d.config import Config, LossConfig, TestConfig
-from sr3d.deploy.folded_fcaf3d import FoldedFCAF3D
-from sr3d.deploy.layouts import FreeLayout
-from sr3d.deploy.maps import backbone_maps
 from sr3d.detectors.base import SparseDetector
 from sr3d.detectors.common.mink_resnet import MinkResNet
 from sr3d.detectors.common.selection import suppress
@@ -37,7 +34,7 @@ from sr3d.matching.assigner import Assigner
 from sr3d.matching.build import build_assigner
 from sr3d.sparse import SparseTensor
 from sr3d.sparse.determinism import deterministic_algorithms
-from sr3d.sparse.sites import count_scenes
+from sr3d.sparse.tensor import PlannedTensor
 
 
 @dataclass(frozen=True)
@@ -49,11 +46,18 @@ class CentredPredictions(Predictions):
     @property
     def scores(self) -> Tensor:
         """(A, C): class score times centerness."""
-        return self.logits.sigmoid() * self.centerness.sigmoid()[:, None]
+        return centred_scores(self.logits, self.centerness[:, None])
+
+
+def centred_scores(cls: Tensor, center: Tensor) -> Tensor:
+    """(A, C) scores of class logits (A, C) and centerness logits (A, 1)."""
+    return cls.sigmoid() * center.sigmoid()
 
 
 class FCAF3D(SparseDetector[CentredPredictions]):
     """Backbone, and neck and head in one, because each level is pruned by the coarser's scores."""
+
+    nms_pre_by_level = True
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -64,16 +68,15 @@ class FCAF3D(SparseDetector[CentredPredictions]):
 
     def levels(self, x: SparseTensor) -> list[RawLevel]:
         """Per level the neck's output, raw box outputs, class logits and centerness logits."""
-        if self.config.engine != "minkowski":
-            layout = FreeLayout()  # first, as in TR3D
-            backbone_maps(x.sites, self.config, layout)
-            count_scenes(layout.made)
         return self.bbox_head(self.backbone(x))
+
+    def planned(self, x: PlannedTensor) -> object:
+        return self.backbone(x)
 
     def forward(self, x: SparseTensor) -> CentredPredictions:
         levels, reg, cls, center = zip(*self.run_network(x), strict=True)
         anchors = anchors_of([lv.sites for lv in levels], self.config.voxel_size, counted=True)
-        boxes = decode_distances(anchors.positions, torch.cat(reg))
+        boxes = self.decode(anchors.positions, torch.cat(reg))
         return CentredPredictions(anchors, boxes, torch.cat(cls), torch.cat(center).squeeze(1))
 
     def loss(
@@ -87,8 +90,11 @@ class FCAF3D(SparseDetector[CentredPredictions]):
         convs = {f"bbox_head.conv_{kind}": "head" for kind in ("center", "reg", "cls")}
         return {"backbone": "backbone", "bbox_head": "neck", **convs}
 
-    def folded(self) -> FoldedFCAF3D:
-        return FoldedFCAF3D(self.config, self.backbone, self.bbox_head)
+    def decode(self, anchors: Tensor, reg: Tensor) -> Tensor:
+        return decode_distances(anchors, reg)
+
+    def scores(self, cls: Tensor, *more: Tensor) -> Tensor:
+        return centred_scores(cls, *more)
 
     def select(self, predictions: CentredPredictions) -> Detections:
         return select_by_level(predictions, self.test_config, self.dataset.rotated)

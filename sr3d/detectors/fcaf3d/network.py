@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from sr3d.config import ModelConfig
 from sr3d.sparse import SparseTensor
-from sr3d.sparse.interpolation import interpolate
 from sr3d.sparse.nn import SparseBatchNorm, SparseConv, SparseConvTranspose, SparseELU
 
 RawLevel = tuple[SparseTensor, Tensor, Tensor, Tensor]
@@ -80,31 +79,13 @@ def _same(in_channels: int, channels: int) -> tuple[nn.Module, ...]:
     return SparseConv(in_channels, channels), SparseBatchNorm(channels), SparseELU()
 
 
-@torch.no_grad()
-def best_cells(scores: Tensor, counts: list[int], most: int) -> Tensor:
-    """Rows of the `most` best of each scene, ascending, of scores (N,); the earlier of equals.
-    counts: rows of each scene.
-    """
-    best, start = [], 0
-    for score in scores.split(counts):
-        order = score.sort(descending=True, stable=True).indices
-        best.append(order[:most].sort().values + start)
-        start += len(score)
-    return torch.cat(best)
-
-
 def prune(x: SparseTensor, scores: SparseTensor, most: int) -> SparseTensor:
     """The `most` cells of each scene where the coarser `scores` (n, 1), interpolated, are best; x
     itself where no scene has more.
     """
-    counts = x.sites.counts
-    if max(counts, default=0) <= most:
+    if x.sites.within(most):
         return x
-    order, expected = x.sites.in_order, interpolate(scores, x.sites)[:, 0]
-    best = best_cells(expected[order], counts, most)
-    if isinstance(order, Tensor):
-        best = order[best].sort().values
-    return x.pruned(best, [min(count, most) for count in counts])
+    return x.best(scores.at(x.sites)[:, 0], most)
 
 
 def decode_distances(anchors: Tensor, reg: Tensor) -> Tensor:

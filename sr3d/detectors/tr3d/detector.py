@@ -7,9 +7,6 @@ from torch import Tensor
 
 from sr3d.config import Config
 from sr3d.data.scene import Scene
-from sr3d.deploy.folded_tr3d import FoldedTR3D
-from sr3d.deploy.layouts import FreeLayout
-from sr3d.deploy.maps import tr3d_maps
 from sr3d.detectors.base import SparseDetector
 from sr3d.detectors.common.mink_resnet import MinkResNet
 from sr3d.detectors.common.oracle import with_oracle
@@ -27,7 +24,7 @@ from sr3d.detectors.tr3d.loss import detection_loss
 from sr3d.detectors.tr3d.network import TR3DHead, TR3DNeck, decode_boxes
 from sr3d.matching.build import build_assigner
 from sr3d.sparse import SparseTensor
-from sr3d.sparse.sites import count_scenes
+from sr3d.sparse.tensor import PlannedTensor
 
 
 class TR3D(SparseDetector[Predictions]):
@@ -44,18 +41,15 @@ class TR3D(SparseDetector[Predictions]):
 
     def levels(self, x: SparseTensor) -> list[tuple[SparseTensor, Tensor, Tensor]]:
         """Per level the neck's output (for its sites), raw box outputs and class logits."""
-        if self.config.engine != "minkowski":
-            # Coordinates first, which layers then find on the sites, and the sizes of scenes, which
-            # instance norms and assigners ask for: a GPU is waited for while it has nothing to do.
-            layout = FreeLayout()
-            tr3d_maps(x.sites, self.config, layout)
-            count_scenes(layout.made)
         return [(level, *self.bbox_head(level)) for level in self.neck(self.backbone(x))]
+
+    def planned(self, x: PlannedTensor) -> object:
+        return self.neck(self.backbone(x))
 
     def forward(self, x: SparseTensor) -> Predictions:
         levels, reg, cls = zip(*self.run_network(x), strict=True)
         anchors = anchors_of([lv.sites for lv in levels], self.config.voxel_size, counted=True)
-        return Predictions(anchors, decode_boxes(anchors.positions, torch.cat(reg)), torch.cat(cls))
+        return Predictions(anchors, self.decode(anchors.positions, torch.cat(reg)), torch.cat(cls))
 
     def loss(self, predictions: Predictions, truth: GroundTruth, total: Total = alone) -> Losses:
         rotated = self.dataset.rotated
@@ -67,5 +61,5 @@ class TR3D(SparseDetector[Predictions]):
     def select(self, predictions: Predictions) -> Detections:
         return select_detections(predictions, self.test_config, self.dataset.rotated)
 
-    def folded(self) -> FoldedTR3D:
-        return FoldedTR3D(self.config, self.backbone, self.neck, self.bbox_head)
+    def decode(self, anchors: Tensor, reg: Tensor) -> Tensor:
+        return decode_boxes(anchors, reg)

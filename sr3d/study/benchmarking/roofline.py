@@ -12,7 +12,7 @@ from torch import nn
 
 from sr3d.runs.folder import synchronise
 from sr3d.sparse.nn import SparseConv, SparseConvTranspose
-from sr3d.sparse.tensor import SparseTensor
+from sr3d.sparse.tensor import PlannedTensor, SparseTensor
 
 _ROUNDS = 10
 _EDGE = {"cpu": 1024, "cuda": 8192}  # of the dense matrices: large enough to reach the peak
@@ -28,6 +28,8 @@ def counted_flop(model: nn.Module) -> Iterator[list[int]]:
     counts: list[int] = []
 
     def count(module: nn.Module, args: tuple[Any, ...], out: SparseTensor) -> None:
+        if isinstance(out, PlannedTensor):
+            return
         assert isinstance(module, SparseConv | SparseConvTranspose)
         channels_in, channels_out = module.kernel.shape[-2:]
         counts.append(2 * _pairs(module, args[0], out) * channels_in * channels_out)

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from sr3d.sparse import SparseTensor
-from sr3d.sparse.interpolation import interpolate
 from sr3d.sparse.nn import (
     SparseBatchNorm,
     SparseConv,
@@ -193,7 +192,7 @@ def test_interpolation_at_finer_cells(engine: Engine) -> None:
     layer = SparseConv(CHANNELS, 2, stride=4)
 
     def forward(layer: Any, x: SparseTensor) -> SparseTensor:
-        return SparseTensor(interpolate(layer(x), x.sites), x.sites)
+        return SparseTensor(layer(x).at(x.sites), x.sites)
 
     def expected(layer: Any, x: Rows) -> Rows:
         return reference.interpolated(reference.convolved(layer, x, 1), 4, list(x))

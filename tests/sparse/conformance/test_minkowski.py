@@ -104,10 +104,10 @@ def test_all_that_a_batch_made_is_freed_with_it() -> None:
     points = torch.rand(300, 6)
     gc.disable()  # nothing may wait for it
     try:
-        x = model.voxels([points[:, :3]], [points[:, 3:]])
+        x = model.voxels([points[:, :3]], [points[:, 3:]])  # type: ignore[operator]
         assert isinstance(x.sites, MinkowskiSites)
         manager = weakref.ref(x.sites.manager)
-        levels = model.levels(x)
+        levels = model.levels(x)  # type: ignore[operator]
         sum(level[1].sum() for level in levels).backward()
         del x, levels
         assert manager() is None

@@ -70,7 +70,7 @@ def truth(rotated: bool) -> GroundTruth:
 
 def outputs(model: Detector[Any, Any]) -> list[tuple[Tensor, ...]]:
     """Of every level: coordinates and raw outputs, by cell."""
-    levels = model.levels(model.voxels(*points()))
+    levels = model.levels(model.voxels(*points()))  # type: ignore[operator]
     return [by_cell(level.sites.coords, *raw) for level, *raw in levels]
 
 
@@ -96,7 +96,7 @@ def test_losses_and_gradients_of_every_parameter(network: str, dataset: str) -> 
     pictures = []
     for model in pair(default_config(dataset).with_overrides(NETWORKS[network])):
         model.double().train()
-        x = model.voxels(xyz, [c.double() for c in colors])
+        x = model.voxels(xyz, [c.double() for c in colors])  # type: ignore[operator]
         terms = model.loss(model(x), truth(model.dataset.rotated))
         terms.total.backward()
         pictures.append((terms, dict(model.named_parameters())))

@@ -14,7 +14,8 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from sr3d.deploy.static_pass import FixedPass
+from sr3d.deploy.network import FusedNetwork
+from sr3d.deploy.static_pass import StaticPass
 from sr3d.sparse import functional
 from tests.detectors.test_compiled import MODELS, Make, capacity_for, scan
 from tests.sparse import triton_cases  # noqa: F401 (sets Triton up before it is imported)
@@ -99,14 +100,14 @@ def test_it_never_waits_and_brings_nothing_along(
 ) -> None:
     model, points = make(dataset), scan()
     capacity = capacity_for(model, points)
-    network = model.folded().to(dtype).to("meta")
-    fixed = FixedPass(network, model.config, model.test_config, model.dataset.rotated, capacity)
+    network = FusedNetwork(model, dtype).to("meta")
+    static = StaticPass(network, capacity)
     cloud = torch.empty(2, capacity.points, 3, device="meta")
     inputs = cloud[0], cloud[1], torch.empty((), dtype=torch.int64, device="meta")
-    fixed(*inputs)  # to warm up, as before a recording: constants are brought there once
+    static(*inputs)  # to warm up, as before a recording: constants are brought there once
     kernels.launches = 0
     with Uploads() as uploads:
-        found = fixed(*inputs)
+        found = static(*inputs)
     assert found.keep.shape == (len(found.boxes), len(model.dataset.classes))
     assert found.overflow.device.type == "meta"
     assert kernels.launches > 50
