@@ -100,7 +100,7 @@ def test_it_never_waits_and_brings_nothing_along(
 ) -> None:
     model, points = make(dataset), scan()
     capacity = capacity_for(model, points)
-    network = FusedNetwork(model, dtype).to("meta")
+    network = FusedNetwork(model, dtype).to("meta")  # type: ignore[arg-type]
     static = StaticPass(network, capacity)
     cloud = torch.empty(2, capacity.points, 3, device="meta")
     inputs = cloud[0], cloud[1], torch.empty((), dtype=torch.int64, device="meta")
