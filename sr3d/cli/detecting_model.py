@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sr3d.api import PRETRAINED, PRETRAINED_MODELS, find_source
-from sr3d.detectors import NETWORKS
 from sr3d.deploy.detection import ModelFacts
-from sr3d.detectors import Detector
+from sr3d.detectors import NETWORKS, Detector
 from sr3d.errors import InputError
 from sr3d.runs.record import RUN_FILE
 
