@@ -42,7 +42,8 @@ from sr3d.runs.folder import as_jobs_run
 from sr3d.runs.machine import machine_facts, versions
 from sr3d.train import checkpoint
 from sr3d.train.checkpoint import TrainingState, read_state, write_state
-from sr3d.train.loop import TrainingJob, optimizer_of, train
+from sr3d.train.loop import TrainingJob, train
+from sr3d.train.schedule import build_optimizer
 
 NO_HASH = hashlib.sha256(b"")
 
@@ -91,7 +92,7 @@ def states(folder: Path, rounds: int) -> dict[str, Any]:
     folder.mkdir()
     config = default_config("scannet")
     model = build_detector(config)
-    optimizer = optimizer_of(model, config.train)
+    optimizer = build_optimizer(model, config.train)
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()

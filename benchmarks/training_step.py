@@ -20,14 +20,13 @@ import numpy as np
 import torch
 
 from sr3d.config import default_config
-from sr3d.data.datasets import SCANNET
+from sr3d.data.ground_truth import GroundTruth
 from sr3d.detectors import build_detector
 from sr3d.detectors.common.voxelize import voxelize
-from sr3d.detectors.tr3d.loss import GroundTruth, assign, detection_loss
 from sr3d.runs.files import write_json
 from sr3d.runs.machine import machine_facts, versions
 from sr3d.sparse.determinism import ordered_backward
-from sr3d.train.loop import network_precision
+from sr3d.train.precision import network_precision
 
 
 def main() -> None:
@@ -91,7 +90,7 @@ def _step(
     voxels = voxelize([points[:, :3]], [points[:, 3:]], config.model.voxel_size)
     predictions = model(voxels)
     marks.append(_now(points))
-    terms = detection_loss(predictions, truth, SCANNET, config.assigner, config.loss)
+    terms = model.loss(predictions, truth)
     marks.append(_now(points))
     optimizer.zero_grad(set_to_none=True)
     ordered_backward(terms.total)
@@ -99,7 +98,7 @@ def _step(
     optimizer.step()
     marks.append(_now(points))
     forward, loss, backward, update = (b - a for a, b in pairwise(marks))
-    assign(predictions, truth, SCANNET, config.assigner)
+    model.assigner(predictions.anchors, predictions.boxes, predictions.logits, truth)
     spota = _now(points) - marks[-1]
     return {
         "forward": forward,
