@@ -10,9 +10,8 @@ import fcntl
 from pathlib import Path
 from typing import IO
 
-from snakemake.exceptions import WorkflowError
-
 from sr3d.runs.files import this_process
+from workflow.refusal import Refusal
 
 _held: list[IO[str]] = []  # open until this process ends
 
@@ -21,7 +20,7 @@ def hold(folder: str | Path) -> None:
     """Lock a results folder for the rest of this process.
 
     Raises:
-        WorkflowError: another run holds it.
+        Refusal: another run holds it.
     """
     path = Path(folder) / ".lock"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,9 +29,9 @@ def hold(folder: str | Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.seek(0)
-        raise WorkflowError(
-            f"{folder}: another run is writing here ({file.read() or 'process unknown'}). Wait for "
-            "its end, stop that process, or choose another folder: --config results=FOLDER"
+        raise Refusal(
+            f"{folder}: another snakemake is writing here ({file.read() or 'process unknown'}). "
+            "Wait for its end, or choose another folder with --config results=FOLDER."
         ) from None
     file.truncate(0)
     file.write(this_process())
