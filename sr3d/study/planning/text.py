@@ -10,7 +10,7 @@ from sr3d.study.planning.budget import Budget, Line, Source
 
 WIDTH = 100  # columns of the page
 _ROWS = 14  # of the first table; what remains shares a last row
-_NAMED = 32  # characters for the names of settings
+_NAMED = 28  # characters for the names of settings
 _UNITS = {"iteration": "training iteration", "scene": "scene", "detections": "scene (detections)"}
 _EXAMPLE = "iteration=0.67,scene=0.04,gpus=4,price=2.5"
 
