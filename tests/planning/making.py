@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
 
+from sr3d.cli.arguments import VerbParser
 from sr3d.cli.plan import add_plan
 from sr3d.study.planning.budget import Known, Price
 from sr3d.study.planning.experiment import Experiment, read_experiment
@@ -76,7 +76,7 @@ def experiment(folder: Path, *jobs: dict[str, Any], **changes: Any) -> Experimen
 
 def run(*words: str | Path) -> None:
     """`sr3d plan WORDS`, with errors raised."""
-    parser = argparse.ArgumentParser()
-    add_plan(parser.add_subparsers(), argparse.ArgumentParser(add_help=False))
+    parser = VerbParser()
+    add_plan(parser.add_subparsers(), VerbParser(add_help=False))
     args = parser.parse_args(["plan", *map(str, words)])
     args.verb(args)
