@@ -40,6 +40,8 @@ onstart:
     hold(EXPERIMENT["results"])
     refuse_future({file for job in workflow.dag.needrun_jobs() for file in job.input})
     set_forced_aside(workflow, ("train", "test"))
+    if any(job.rule.name == "plan" for job in workflow.dag.needrun_jobs()):
+        write_experiment()
     progress.start(workflow.output_settings.quiet)
 
 

@@ -1,6 +1,7 @@
 """Puts the Snakemake workflow into the wheel, where `sr3d workflow DIR` finds it.
 
-An editable install needs no copy: the files lie beside sr3d/ in the checkout.
+An editable install needs no copy: the files lie beside sr3d/ in the checkout. pyproject.toml lists
+the parts, because this file runs without sr3d's dependencies.
 """
 
 from __future__ import annotations
@@ -9,8 +10,6 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "envs")
-
 
 class WorkflowFiles(BuildHookInterface):
     """Adds the parts of the workflow below `sr3d/_workflow`."""
@@ -18,4 +17,5 @@ class WorkflowFiles(BuildHookInterface):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """version: "standard", or "editable"."""
         if version == "standard":
-            build_data["force_include"] |= {name: f"sr3d/_workflow/{name}" for name in PARTS}
+            parts = self.config["parts"]
+            build_data["force_include"] |= {name: f"sr3d/_workflow/{name}" for name in parts}

@@ -40,7 +40,8 @@ class InputError(ValueError):
         self.problem, self.field, self.kind, self.remedy = problem, field, kind, remedy
         self.file = None if file is None else Path(file)
         place = "".join(f"{part}: " for part in (file, field) if part is not None)
-        super().__init__(f"{place}{problem}" + (f". {remedy}" if remedy else ""))
+        end = "" if problem.endswith("?") else "."
+        super().__init__(f"{place}{problem}" + (f"{end} {remedy}" if remedy else ""))
 
     def inside(self, file: str | Path) -> Self:
         """The same error with the file that its raiser did not know."""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 
 from sr3d.checked import Checked
 from sr3d.config import DATASETS, Config, apply_overrides, did_you_mean, split_override
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.presets import PRESETS, preset
 
 FILE = Path(__file__).with_name("settings.yaml")
@@ -25,7 +25,7 @@ CUSTOM = "custom"  # the name of a run that is no setting
 METHOD = ("model.name", "assigner.", "loss.", "test.oracle", "test.foreground")
 # What an evaluation may change of its training: weights depend on neither.
 OF_EVALUATION = ("test.", "model.engine=")
-_OWN_ROW = "for a row of your own, write a settings file (docs/workflow.md) and pass --settings"
+_OWN_ROW = "For another method, write a settings file (docs/workflow.md) and pass --settings."
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,12 @@ class Setting:
             InputError: names the folder and the version of the ground truth that it must hold.
         """
         if self.labels.get(dataset, labels) != labels:
+            needed = self.labels[dataset]
             raise InputError(
-                f"{folder}: holds ground truth '{labels}', and the setting {self.name} needs "
-                f"'{self.labels[dataset]}'; prepare it with --labels {self.labels[dataset]}"
+                f"holds ground truth '{labels}', and the setting {self.name} needs '{needed}'",
+                file=folder,
+                kind=Kind.CONFLICT,
+                remedy=f"Prepare a folder with `sr3d prepare {dataset} --labels {needed}`.",
             )
 
 
@@ -84,7 +87,8 @@ def read_settings(own: str | Path | None = None) -> dict[str, Setting]:
     if own is not None:
         for name, setting in _read(Path(own), settings).items():
             if name in settings:
-                raise InputError(f"{own}: {name} is a setting of the package; choose another name")
+                problem, remedy = "is a setting of the package", "Choose another name."
+                raise InputError(problem, file=own, field=name, kind=Kind.CONFLICT, remedy=remedy)
             settings[name] = setting
     return settings
 
@@ -96,8 +100,12 @@ def find_setting(settings: Mapping[str, Setting], name: str) -> Setting:
         InputError: there is none. The message names the nearest and says how to add one.
     """
     if name not in settings:
-        near = did_you_mean(name, list(settings))
-        raise InputError(f"--setting {name}: unknown{near}; or leave --setting out; {_OWN_ROW}")
+        raise InputError(
+            f"unknown setting{did_you_mean(name, list(settings))}",
+            field=f"--setting {name}",
+            kind=Kind.UNKNOWN,
+            remedy=_OWN_ROW,
+        )
     return settings[name]
 
 
@@ -121,8 +129,12 @@ def configure(
     """
     setting = find_setting(settings, name)
     if start.dataset not in setting.datasets:
-        known = ", ".join(setting.datasets)
-        raise InputError(f"setting {name}: is for {known} alone, not for {start.dataset}")
+        raise InputError(
+            f"is defined for {', '.join(setting.datasets)}, not for {start.dataset}",
+            field=f"setting {name}",
+            kind=Kind.CONFLICT,
+            remedy="Name another setting.",
+        )
     own = _own_overrides(settings, setting, trained)
     beside = [override for override in given if override not in own]
     apply_overrides(start, beside)  # refuses what is wrong by itself, in the order as given
@@ -135,8 +147,11 @@ def configure(
         if fixed.get(key, value) != value or (key in single and told[key] != value):
             culprits = [override for override in beside if key in _stated(override, start)]
             raise InputError(
-                f"{', '.join(culprits)}: makes {key}={told[key]}, and the setting {name} has "
-                f"{key}={fixed.get(key, value)}; leave it out, or name another setting; {_OWN_ROW}"
+                f"makes {key}={told[key]}, and the setting {name} has {key}="
+                f"{fixed.get(key, value)}",
+                field=", ".join(culprits),
+                kind=Kind.CONFLICT,
+                remedy=f"Omit the override, or name another setting. {_OWN_ROW}",
             )
     return Configured(name, config, (*beside, *own))
 
@@ -179,6 +194,50 @@ def recognise(
     if trained and _but_engine(config) == _but_engine(start):
         return Configured(trained, config, tuple(given))
     return Configured(CUSTOM, config, tuple(given))
+
+
+def choose(
+    settings: Mapping[str, Setting],
+    name: str | None,
+    start: Config,
+    given: Sequence[str],
+    folder: Path,
+    labels_of: Callable[[Path], str],
+    trained: str | None = None,
+) -> Configured:
+    """The setting that a person named or, without a name, the setting that the overrides make.
+
+    folder: the prepared data. labels_of: reads the version of the ground truth in a folder. Wrong
+    names and overrides are refused before that. trained: the setting of the training run that is
+    evaluated, whose configuration is `start`; None for a training.
+
+    Raises:
+        InputError: a setting that does not fit the training run or the data; see `configure`.
+    """
+    if name is None:
+        start.with_overrides(given)
+        return recognise(settings, start, given, trained, labels_of(folder))
+    if name == trained and name not in settings:
+        # The name comes from a settings file that this call does not have.
+        return Configured(name, start.with_overrides(given), tuple(given))
+    setting = find_setting(settings, name)
+    if trained is None and setting.tests_of:
+        raise InputError(
+            f"evaluates training runs of {setting.tests_of} and has none of its own",
+            field=f"--setting {name}",
+            kind=Kind.CONFLICT,
+            remedy=f"Train {setting.tests_of}. Then run `sr3d test --setting {name}`.",
+        )
+    if trained not in (None, setting.trained_as):
+        raise InputError(
+            f"evaluates training runs of {setting.trained_as}, and --run is one of {trained}",
+            field=f"--setting {name}",
+            kind=Kind.CONFLICT,
+            remedy=f"Pass a training run of {setting.trained_as}, or omit --setting.",
+        )
+    chosen = configure(settings, name, start, given, trained is not None)
+    setting.check_data(start.dataset, labels_of(folder), folder)
+    return chosen
 
 
 def departures(
@@ -236,8 +295,10 @@ def _check_presets(name: str, own: Sequence[str], beside: Sequence[str]) -> None
         group, _ = split_override(override)
         if group in groups:
             raise InputError(
-                f"{override}: contradicts {group}={groups[group]} of the setting {name}; leave it "
-                f"out, or name another setting; {_OWN_ROW}"
+                f"contradicts {group}={groups[group]} of the setting {name}",
+                field=override,
+                kind=Kind.CONFLICT,
+                remedy=f"Omit the override, or name another setting. {_OWN_ROW}",
             )
 
 
@@ -272,7 +333,8 @@ def _read(path: Path, known: Mapping[str, Setting] | None = None) -> dict[str, S
     """known: settings that `tests_of` may name besides the file's own."""
     entries = Checked.of_file(path).entries()
     if not entries:
-        raise InputError(f"{path}: names no setting")
+        remedy = "Write at least one. docs/workflow.md has an example."
+        raise InputError("no settings", file=path, kind=Kind.EMPTY, remedy=remedy)
     settings = {name: _setting(name, entry) for name, entry in entries.items()}
     for name, setting in settings.items():
         if setting.tests_of is None:
@@ -283,8 +345,11 @@ def _read(path: Path, known: Mapping[str, Setting] | None = None) -> dict[str, S
         for override in setting.overrides:
             if not override.startswith(OF_EVALUATION):
                 raise InputError(
-                    f"{path}: {name}: {override} changes what was trained; with tests_of, set "
-                    "test.… and model.engine alone"
+                    f"{override} changes what was trained",
+                    file=path,
+                    field=name,
+                    kind=Kind.CONFLICT,
+                    remedy="With tests_of, override only test.… and model.engine.",
                 )
     return settings
 
@@ -292,7 +357,10 @@ def _read(path: Path, known: Mapping[str, Setting] | None = None) -> dict[str, S
 def _setting(name: str, entry: Checked) -> Setting:
     if not isinstance(name, str) or not re.fullmatch("[a-z0-9_]+", name) or name == CUSTOM:
         raise InputError(
-            f"{entry.where}: a setting's name has small letters, digits and _, and is not {CUSTOM}"
+            "invalid name of a setting",
+            field=entry.where,
+            kind=Kind.VALUE,
+            remedy=f"Use lowercase letters, digits and _. The name {CUSTOM} is reserved.",
         )
     entry.only(("label", "overrides", "tests_of", "datasets", "prepared", "labels"))
     overrides = entry.get("overrides")

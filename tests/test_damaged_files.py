@@ -314,8 +314,13 @@ def test_a_damaged_run_loses_its_marker_so_that_a_workflow_makes_it_again(
     assert main(["test", *words, str(trained / "test1")]) == 2
     assert not (trained / MARKER).exists()
     assert (tested / MARKER).exists()
-    assert main(["summarise", str(setting), "--out", str(setting / "summary.json")]) == 0
+    with pytest.raises(DamagedFile) as caught:
+        write_summary(setting, setting / "summary.json")
+    assert caught.value.file == tested / "detections.npz"
+    assert "snakemake" in str(caught.value.remedy)
     assert not (tested / MARKER).exists()
+    assert main(["summarise", str(setting), "--out", str(setting / "summary.json")]) == 2
+    assert not list(setting.glob("*summary.json*"))
 
 
 def test_a_record_that_lost_its_checksum_is_refused(run: Path, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from referencing import Registry, Resource
-from snakemake.exceptions import WorkflowError
+
+from workflow.refusal import Refusal
 
 SCHEMAS = Path(__file__).parent / "schemas"
 
@@ -22,7 +23,7 @@ def check(value: dict[str, Any], schema: str, file: str) -> None:
     """Refuse a value that does not follow workflow/schemas/{schema}.schema.yaml.
 
     Raises:
-        WorkflowError: what is wrong and where in `file`, in one sentence.
+        Refusal: what is wrong and where in `file`, in one sentence.
     """
     validator = Draft202012Validator({"$ref": f"{schema}.schema.yaml"}, registry=_schemas())
     try:
@@ -33,9 +34,9 @@ def check(value: dict[str, Any], schema: str, file: str) -> None:
                 f"{file}: device mps: sr3d does not run on Apple GPUs; use device cpu"
             ) from None
         where = "".join(f"[{key}]" for key in wrong.absolute_path)
-        raise WorkflowError(
-            f"{file}{where}: {wrong.message}; "
-            f"workflow/schemas/{schema}.schema.yaml says what is allowed"
+        raise Refusal(
+            f"{file}{where}: {wrong.message}. "
+            f"workflow/schemas/{schema}.schema.yaml lists what is allowed."
         ) from None
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
+from workflow.refusal import Refusal
 
 TOLERANCE = 60.0  # seconds by which the clocks of two machines may differ
 
@@ -19,7 +19,7 @@ def refuse_future(files: Iterable[str | Path]) -> None:
     Snakemake fails every job with such an input, after the job's work is done.
 
     Raises:
-        WorkflowError: names the files, both times and the remedy.
+        Refusal: names the files, both times and the remedy.
     """
     now = time.time()
     dates = {str(file): Path(file).stat().st_mtime for file in files if Path(file).exists()}
@@ -32,10 +32,10 @@ def refuse_future(files: Iterable[str | Path]) -> None:
     else:
         files_named = f"{first} and {len(future) - 1} other files"
         touch = f"find {common} -newermt now -exec touch {{}} +"
-    raise WorkflowError(
-        f"{files_named}: dated in the future ({_shown(future[first])}). The clock of this machine "
-        f"says {_shown(now)}, and Snakemake refuses results that are older than their input. "
-        f"Correct the clock, or give the files the present date: {touch}"
+    raise Refusal(
+        f"{files_named}: dated in the future ({_shown(future[first])}, and the clock of this "
+        f"machine says {_shown(now)}). If the clock is wrong, correct it. "
+        f"Otherwise run: {touch}"
     )
 
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from snakemake.exceptions import WorkflowError
-
 from sr3d.errors import InputError
 from sr3d.runs.files import exclusive
 from sr3d.runs.record import RUN_FILE
 from sr3d.train.replacing import set_aside
+from workflow.refusal import Refusal
 
 
 def set_forced_aside(workflow: Any, rules: tuple[str, ...]) -> None:
@@ -23,7 +22,7 @@ def set_forced_aside(workflow: Any, rules: tuple[str, ...]) -> None:
     go with them.
 
     Raises:
-        WorkflowError: another process works in a run's folder.
+        Refusal: another process works in a run's folder.
     """
     if workflow.touch:  # no job will make a run again
         return
@@ -38,4 +37,4 @@ def set_forced_aside(workflow: Any, rules: tuple[str, ...]) -> None:
                 with exclusive(record):
                     set_aside(record.parent)
             except InputError as error:
-                raise WorkflowError(str(error)) from None
+                raise Refusal(str(error)) from None

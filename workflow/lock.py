@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import IO
 
 from filelock import lock_descriptor
-from snakemake.exceptions import WorkflowError
 
 from sr3d.runs.files import read_holder, write_holder
+from workflow.refusal import Refusal
 
 _held: list[IO[bytes]] = []  # open until this process ends
 
@@ -21,15 +21,15 @@ def hold(folder: str | Path) -> None:
     """Lock a results folder for the rest of this process.
 
     Raises:
-        WorkflowError: another run holds it.
+        Refusal: another run holds it.
     """
     path = Path(folder) / ".lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("ab+", buffering=0)
     if not lock_descriptor(file.fileno(), blocking=False):
-        raise WorkflowError(
-            f"{folder}: another run is writing here ({read_holder(file)}). Wait for "
-            "its end, stop that process, or choose another folder: --config results=FOLDER"
+        raise Refusal(
+            f"{folder}: another snakemake is writing here ({read_holder(file)}). Wait for its end, "
+            "or choose another folder with --config results=FOLDER."
         )
     write_holder(file)
     _held.append(file)

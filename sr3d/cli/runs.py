@@ -23,9 +23,9 @@ from sr3d.cli.arguments import (
 from sr3d.cli.inputs import check_dataset, check_output_folder, check_prepared, check_run
 from sr3d.cli.jobs import add_run_options, mark_run, replacing, wait_for_others
 from sr3d.config import DATASETS, Config
-from sr3d.errors import DamagedFile, InputError
+from sr3d.errors import DamagedFile
 from sr3d.runs.markers import forget_marker
-from sr3d.settings import Configured, configure, find_setting, read_settings, recognise
+from sr3d.settings import Configured, choose, read_settings
 
 
 def add_train(verbs: Verbs, common: argparse.ArgumentParser) -> None:
@@ -205,31 +205,14 @@ def _chosen(
 ) -> Configured:
     """The setting that --setting names or the overrides make, on the data of --data.
 
-    trained: the name of the training that is evaluated, whose configuration is `start`.
+    trained: the setting of the training run that is evaluated, whose configuration is `start`.
     """
     from sr3d.data.prepared import read_manifest
 
     settings = read_settings(args.settings)
-    if args.setting is None:
-        start.with_overrides(given)  # refused before the data are looked at
-        return recognise(settings, start, given, trained, read_manifest(args.data).labels)
-    if trained is not None and args.setting == trained and trained not in settings:
-        # The name comes from a settings file that this call does not have.
-        return Configured(trained, start.with_overrides(given), tuple(given))
-    setting = find_setting(settings, args.setting)
-    if trained not in (None, setting.trained_as):
-        raise InputError(
-            f"--setting {setting.name}: evaluates trainings of {setting.trained_as}, and {args.run}"
-            f" is one of {trained}; leave --setting out, or pass a --run of {setting.trained_as}"
-        )
-    if trained is None and setting.tests_of:
-        raise InputError(
-            f"--setting {setting.name}: evaluates trainings of {setting.tests_of}; train that one, "
-            f"then pass --setting {setting.name} to `sr3d test`"
-        )
-    chosen = configure(settings, setting.name, start, given, trained is not None)
-    setting.check_data(start.dataset, read_manifest(args.data).labels, args.data)
-    return chosen
+    return choose(
+        settings, args.setting, start, given, args.data, lambda f: read_manifest(f).labels, trained
+    )
 
 
 def _add_device(verb: argparse.ArgumentParser) -> None:

@@ -19,7 +19,7 @@ from sr3d.config import Config, OwnData, default_config, did_you_mean
 from sr3d.data.datasets import Dataset
 from sr3d.data.own.levels import coarse_classes
 from sr3d.data.prepared import PreparedDataset
-from sr3d.errors import DamagedFile, InputError, OtherRun
+from sr3d.errors import DamagedFile, InputError, Kind, OtherRun
 from sr3d.model_names import DEVICES, refuse_apple_gpu
 from sr3d.runs.files import sha256
 from sr3d.runs.machine import code_version, machine_facts, peak_memory_mb, versions
@@ -39,7 +39,12 @@ def check_device(device: str) -> None:
     if device not in DEVICES:
         raise InputError(f"--device {device}: unknown{did_you_mean(device, DEVICES)}")
     if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: PyTorch sees no GPU; `sr3d doctor` tells why")
+        raise InputError(
+            "PyTorch finds no GPU",
+            field="--device cuda",
+            kind=Kind.MISSING,
+            remedy="Run `sr3d doctor` for the reason, or pass --device cpu.",
+        )
 
 
 @contextmanager
@@ -85,7 +90,12 @@ def own_data(data: Path, split: str) -> OwnData:
     scenes = PreparedDataset(data, split)
     manifest = scenes.manifest
     if manifest.dataset != "own":
-        raise InputError(f"{data}: holds '{manifest.dataset}'; pass --dataset {manifest.dataset}")
+        raise InputError(
+            f"holds '{manifest.dataset}'",
+            file=data,
+            kind=Kind.CONFLICT,
+            remedy=f"Pass --dataset {manifest.dataset}.",
+        )
     levels = coarse_classes(scenes.without_points(), len(manifest.classes))
     return OwnData(tuple(manifest.classes), levels, manifest.rotated, len(scenes))
 
@@ -100,10 +110,18 @@ def open_split(data: Path, split: str, dataset: Dataset) -> PreparedDataset:
     manifest = scenes.manifest
     if tuple(manifest.classes) != dataset.classes or manifest.rotated != dataset.rotated:
         raise InputError(
-            f"{data}: holds '{manifest.dataset}', not '{dataset.name}'; pass another --data"
+            f"holds '{manifest.dataset}', not '{dataset.name}'",
+            file=data,
+            kind=Kind.CONFLICT,
+            remedy="Pass another folder with --data.",
         )
     if len(scenes) == 0:
-        raise InputError(f"{data}: its split '{split}' has no scenes; prepare some")
+        raise InputError(
+            f"no scenes in split '{split}'",
+            file=data,
+            kind=Kind.EMPTY,
+            remedy="Prepare scenes of this split with `sr3d prepare`, or name another split.",
+        )
     return scenes
 
 

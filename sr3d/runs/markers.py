@@ -17,9 +17,15 @@ from sr3d.runs.files import read_json, sha256, write_json
 MARKER = "done.json"  # beside a run's record, where a workflow made the run
 
 
-def forget_marker(folder: Path) -> None:
-    """Remove the marker of a run whose files are damaged, so that a workflow makes them again."""
-    (folder / MARKER).unlink(missing_ok=True)
+def forget_marker(folder: Path) -> bool:
+    """Remove the marker of a run whose files are damaged, so that a workflow makes them again.
+
+    Returns whether there was a marker, which only a workflow writes.
+    """
+    marker = folder / MARKER
+    existed = marker.exists()
+    marker.unlink(missing_ok=True)
+    return existed
 
 
 def write_marker(path: Path, contents: Sequence[Path], sizes: Sequence[Path] = ()) -> None:

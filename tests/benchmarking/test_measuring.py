@@ -294,7 +294,7 @@ def test_what_cannot_be_measured_is_refused(about: Any, message: str, rooms: Pat
 
 def test_a_gpu_that_is_not_there_is_told(rooms: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(InputError, match="PyTorch sees no GPU"):
+    with pytest.raises(InputError, match="PyTorch finds no GPU"):
         run(Plan(subject(device="cuda"), "sr3d", prepared(rooms), 1))
 
 

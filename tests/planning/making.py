@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -77,8 +76,7 @@ def experiment(folder: Path, *jobs: dict[str, Any], **changes: Any) -> Experimen
 
 def run(*words: str | Path) -> None:
     """`sr3d plan WORDS`, with errors raised."""
-    parser = argparse.ArgumentParser()
-    verbs = parser.add_subparsers(parser_class=VerbParser)
-    add_plan(verbs, argparse.ArgumentParser(add_help=False))
+    parser = VerbParser()
+    add_plan(parser.add_subparsers(), VerbParser(add_help=False))
     args = parser.parse_args(["plan", *map(str, words)])
     args.verb(args)

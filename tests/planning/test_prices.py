@@ -14,15 +14,17 @@ from safetensors.torch import save_file
 from sr3d.config import default_config
 from sr3d.data.datasets import SYNTHETIC
 from sr3d.detectors import build_detector
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
+from sr3d.runs.files import read_json
 from sr3d.runs.folder import as_jobs_run
+from sr3d.settings import read_settings
 from sr3d.study.planning import measuring, prices
 from sr3d.study.planning.budget import Budget
-from sr3d.study.planning.experiment import DataPlan, Experiment
+from sr3d.study.planning.experiment import DataPlan, Experiment, read_experiment
 from sr3d.study.planning.measuring import time_test, time_training
 from sr3d.study.planning.prices import Assumed, parse_assumed, plan
 from sr3d.study.planning.scenes import sample_scenes, split_sizes
-from sr3d.study.planning.text import hours
+from sr3d.study.planning.text import WIDTH, describe, hours
 from tests.make_runs import edit, make_tree
 from tests.planning.making import SMALL, content, experiment, job, only_tests, run, write
 
@@ -199,51 +201,76 @@ def test_the_model_file_has_the_size_of_a_real_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "kind"),
     [
-        ("iteration=fast,scene=1", "'fast' is no number"),
-        ("iteration=1", "write it as iteration=SECONDS,scene=SECONDS"),
-        ("iteration=1,scene=1,stop=1", "write it as"),
-        ("iteration=-1,scene=1", "cannot be negative"),
-        ("iteration=nan,scene=1", "cannot be negative or endless"),
+        ("iteration=fast,scene=1", Kind.VALUE),
+        ("iteration=1", Kind.MISSING),
+        ("iteration=1,scene=1,stop=1", Kind.UNKNOWN),
+        ("iteration=-1,scene=1", Kind.VALUE),
+        ("iteration=nan,scene=1", Kind.VALUE),
+        ("gpus=0", Kind.VALUE),
+        ("gpus=1.5", Kind.VALUE),
     ],
 )
-def test_assumptions_that_make_no_sense(text: str, message: str) -> None:
-    with pytest.raises(InputError, match=message):
+def test_assumptions_that_make_no_sense(text: str, kind: Kind) -> None:
+    with pytest.raises(InputError) as caught:
         parse_assumed(text)
+    assert (caught.value.kind, caught.value.field) == (kind, f"--assume {text}")
+
+
+def test_assumed_gpus_share_the_work_and_a_price_makes_money(tmp_path: Path) -> None:
+    alone = plan(experiment(tmp_path, slots=7), 1.0, parse_assumed("iteration=9,scene=1,gpus=1"))
+    both = plan(
+        experiment(tmp_path, slots=7), 1.0, parse_assumed("iteration=9,scene=1,gpus=2,price=3")
+    )
+    assert (alone.slots, alone.unit, alone.cost) == (1, "GPU", None)
+    assert alone.wall_hours == pytest.approx(alone.compute_hours)
+    assert both.wall_hours == pytest.approx(alone.wall_hours / 2, rel=0.05)
+    assert both.cost == pytest.approx(3 * both.compute_hours)
+    assert plan(experiment(tmp_path), 1.0, parse_assumed("iteration=9,scene=1")).unit == "CPU"
+
+
+def test_the_page_of_the_largest_experiment_fits(tmp_path: Path) -> None:
+    """Every setting that is trained, each at a cost of its own."""
+    names = [name for name, one in read_settings().items() if one.tests_of is None]
+    names = [n for n in names if "synthetic" in read_settings()[n].datasets]
+    jobs = [
+        job(name, overrides=[f"train.batch_size={2 + i}"], tests=1 + i % 9)
+        for i, name in enumerate(names)
+    ]
+    path = write(tmp_path, content(*jobs, slots=2))
+    found = plan(read_experiment(path), 1.0, parse_assumed("iteration=300,scene=7,price=1"))
+    page = describe(found, path.relative_to(tmp_path), Path("plan.json")).splitlines()
+    assert len(names) > 20
+    assert len(page) <= 45
+    assert [line for line in page if len(line) > WIDTH] == []
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU to measure on")
 def test_without_the_gpu_to_measure_on_the_error_names_the_way_out(tmp_path: Path) -> None:
     path = write(tmp_path, content(device="cuda"))
-    with pytest.raises(InputError, match=r"device cuda: .* --assume iteration=SECONDS,scene="):
+    with pytest.raises(InputError) as caught:
         run(path)
+    assert caught.value.field == "device cuda"
+    assert "--assume iteration=" in str(caught.value.remedy)
 
 
-def test_json_and_table_have_the_same_numbers(
+def test_the_file_has_the_whole_plan_and_the_page_names_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write(tmp_path, content(job(done_trainings=1, done_tests=[3]), only_tests(), slots=2))
-    words = (path, "--assume", "iteration=300,scene=7,start=2")
+    words = (path, "--assume", "iteration=300,scene=7,start=2,price=0.5")
     run(*words)
-    text = capsys.readouterr().out.splitlines()
+    page = capsys.readouterr().out
+    whole = read_json(tmp_path / "plan.json")
     run(*words, "--json")
-    plan = json.loads(capsys.readouterr().out)
-    for row, line in zip(text[1:], plan["lines"], strict=False):
-        assert row.split() == [
-            line["dataset"],
-            line["setting"],
-            str(line["trainings"] or "–"),
-            str(line["tests"]),
-            str(line["iterations"] or "–"),
-            hours(line["hours_a_training"]) if line["trainings"] else "–",
-            hours(line["hours"]),
-        ]
-    assert f"computing   {hours(plan['compute_hours'])} hours" in text
-    assert f"wall clock  {hours(plan['wall_hours'])} hours, 2 at a time" in text
-    assert "jobs        10: 1 trainings, 9 tests" in text
-    assert "done        trainings 1, tests 3; not counted above" in text
-    parts = plan["disk"]
+    assert json.loads(capsys.readouterr().out) == whole
+    assert str(tmp_path / "plan.json") in page
+    assert {line["setting"] for line in whole["lines"]} == {"sr3d", "nms_3d"}
+    for number in (whole["compute_hours"], whole["wall_hours"]):
+        assert hours(number) in page
+    assert f"{whole['cost']:.2f} at 0.5" in page
+    parts = whole["disk"]
     assert parts["total"] == sum(value for name, value in parts.items() if name != "total")
 
 

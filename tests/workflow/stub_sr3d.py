@@ -1,7 +1,7 @@
 """A stand-in for the `sr3d` command: writes what each verb declares, in milliseconds.
 
 Runs are locked, recorded, marked and set aside by the package itself, so that a job finds a
-finished run as the real command does. Of `plan` it keeps what it is told on stdin.
+finished run as the real command does. Of `plan` it keeps the experiment that it reads.
 
 $STUB_CALLS is the file that its calls are appended to, one JSON list a line. $STUB_FAIL names a run
 (e.g. `sr3d/train1`) whose training fails half-way. $STUB_HANG names a training that stands still

@@ -268,17 +268,17 @@ def test_settings_that_tables_share_are_trained_once(tmp_path: Path) -> None:
     ("config", "told"),
     [
         ("trainigs=3", "config.yaml: Unevaluated properties are not allowed ('trainigs' was"),
-        ("tier=papr", "config.yaml: no tier 'papr'; choose from full, demo, quick"),
+        ("tier=papr", "config.yaml: no tier 'papr'. Choose from full, demo, quick"),
         (
             "tables=[table9]",
-            "workflow/tables.yaml: no table or figure 'table9'; choose from ",
+            "workflow/tables.yaml: no table or figure 'table9'. Choose from ",
         ),
         (
             "raw={scanet: x}",
             "config.yaml[raw]: Additional properties are not allowed ('scanet' was",
         ),
         ("overrides=[train.epochs]", "config.yaml[overrides][0]: 'train.epochs' does not match"),
-        ("tier=real", "give the scans with --config real_scans=DIR"),
+        ("tier=real", "Pass --config real_scans=DIR"),
     ],
 )
 def test_a_wrong_configuration_is_refused_in_one_sentence(

@@ -1,4 +1,5 @@
 # The experiment as `sr3d plan` reads it.
+from sr3d.runs.files import write_json
 
 # Scenes of the published splits; a prepared folder's own counts come before these.
 PUBLISHED = {
@@ -56,14 +57,18 @@ def given_gpus() -> int:
     return int(getattr(given, "value", given) or 1)
 
 
-def experiment(wildcards, resources) -> str:
-    """All that `sr3d plan` must know, as JSON."""
+PLANNED = f"{EXPERIMENT['results']}/experiment.json"
+
+
+def write_experiment() -> None:
+    """Write what `sr3d plan` reads. Not a rule's output, because it follows what has finished."""
     pairs = {(dataset, setting): EXPERIMENT["tests"] for dataset, setting in work()}
     for dataset, setting in [*pairs]:
         if not trains(setting):
             pairs.setdefault((dataset, SETTINGS[setting].tests_of), 0)
     slots = given_gpus() if GPUS else workflow.cores // THREADS
-    return json.dumps(
+    write_json(
+        Path(PLANNED),
         {
             "device": EXPERIMENT["device"],
             "slots": max(1, slots),
@@ -72,5 +77,5 @@ def experiment(wildcards, resources) -> str:
             "results": EXPERIMENT["results"],
             "data": {dataset: planned_data(dataset) for dataset in unique(d for d, _ in pairs)},
             "jobs": [planned_job(d, s, tests) for (d, s), tests in pairs.items()],
-        }
+        },
     )

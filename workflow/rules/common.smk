@@ -5,13 +5,13 @@ import sys
 from pathlib import Path
 
 import yaml
-from snakemake.exceptions import WorkflowError
 
 from sr3d.config import apply_overrides, default_config
 from sr3d.errors import InputError
 from sr3d.settings import Configured, Setting, configure, read_settings
 from workflow.checking import check
 from workflow.markers import forget_stale
+from workflow.refusal import Refusal
 
 
 def load(name: str) -> dict:
@@ -26,14 +26,14 @@ def load_settings() -> dict[str, Setting]:
     try:
         return read_settings(config.get("settings_file"))
     except InputError as error:
-        raise WorkflowError(str(error)) from None
+        raise Refusal(str(error)) from None
 
 
 def require(names: list[str], known: dict, what: str, where: str) -> None:
     """Refuse names that do not exist."""
     for name in names:
         if name not in known:
-            raise WorkflowError(f"{where}: no {what} '{name}'; choose from {', '.join(known)}")
+            raise Refusal(f"{where}: no {what} '{name}'. Choose from {', '.join(known)}.")
 
 
 def rows_of(name: str) -> list[str]:
@@ -183,7 +183,7 @@ def configured(dataset: str, setting: str) -> Configured:
         where = f"setting {setting}" + (f", {where}" if common else "")
         return configure(SETTINGS, setting, start, common)
     except InputError as error:
-        raise WorkflowError(f"{where}: {error}") from None
+        raise Refusal(f"{where}: {error}") from None
 
 
 def trainings_of(wildcards) -> list[str]:
@@ -255,11 +255,14 @@ require(EXPERIMENT.get("settings", []), SETTINGS, "setting", "settings in config
 for name in EXPERIMENT["tables"]:
     require(rows_of(name), SETTINGS, "setting", f"workflow/tables.yaml, {name}")
     if not any(settings_of(name, dataset) for dataset in datasets_of(name)):
-        raise WorkflowError(f"workflow/tables.yaml: {name} shows none of the settings to run")
+        raise Refusal(
+            f"workflow/tables.yaml: {name} shows none of the settings to run. "
+            "Add one to `settings` in config.yaml, or remove the table from `tables`."
+        )
 if config["tier"].startswith("real") and "real_scans" not in config:
-    raise WorkflowError(
-        f"tier {config['tier']}: give the scans with --config real_scans=DIR; docs/workflow.md says "
-        "what DIR holds"
+    raise Refusal(
+        f"tier {config['tier']}: no real scans. Pass --config real_scans=DIR. docs/workflow.md says "
+        "what DIR holds."
     )
 
 for dataset, name in work():

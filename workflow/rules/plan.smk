@@ -8,10 +8,9 @@ rule plan:
     conda:
         "../../envs/gpu.yaml"
     params:
-        experiment=experiment,
+        experiment=PLANNED,
         assume=lambda wildcards: ["--assume", config["assume"]] if "assume" in config else [],
     message:
         "measure a step of each kind and add up"
     shell:
-        "printf %s {params.experiment:q} | sr3d plan /dev/stdin {params.assume:q}"
-        " 2>&1 | tee {log:q}"
+        "sr3d plan {params.experiment:q} {params.assume:q} 2>&1 | tee {log:q}"

@@ -90,7 +90,8 @@ class Budget:
     """What an experiment costs. What is done already counts in `done_…` alone.
 
     start_seconds: what each run waits before it computes. scenes: of each data set, to train on and
-    to test.
+    to test. slots: GPUs or CPU cores that compute at the same time, as `unit` says. price: of an
+    hour of one of them; None if unknown.
     """
 
     lines: tuple[Line, ...]
@@ -105,12 +106,24 @@ class Budget:
     start_seconds: float
     scenes: dict[str, tuple[int, int]]
     sources: tuple[Source, ...]
+    unit: str
+    price: float | None = None
+
+    @property
+    def training_hours(self) -> float:
+        """Of all training runs together."""
+        return sum(line.trainings * line.hours_a_training for line in self.lines)
+
+    @property
+    def cost(self) -> float | None:
+        """Money for all hours, in the currency of the price; None without a price."""
+        return None if self.price is None else self.compute_hours * self.price
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, JSON-able."""
         value = dataclasses.asdict(self)
         value["disk"]["total"] = self.disk.total
-        return value
+        return value | {"cost": self.cost}
 
 
 @dataclass(frozen=True)
@@ -130,9 +143,14 @@ def iterations_per_epoch(scenes: int, config: TrainConfig) -> int:
 
 
 def budget(
-    experiment: Experiment, sizes: Mapping[str, tuple[int, int]], prices: Sequence[Price]
+    experiment: Experiment,
+    sizes: Mapping[str, tuple[int, int]],
+    prices: Sequence[Price],
+    price: float | None = None,
 ) -> Budget:
-    """sizes: data set to its scenes to train on and to test. prices: of each job, in order."""
+    """sizes: data set to its scenes to train on and to test. prices: seconds and bytes of each job,
+    in order. price: money for an hour of a GPU or, on the CPU, of a core.
+    """
     lines = [
         _line(experiment, job, sizes[job.dataset], price)
         for job, price in zip(experiment.jobs, prices, strict=True)
@@ -150,6 +168,8 @@ def budget(
         start_seconds=max((price.start for price in prices), default=0.0),
         scenes=dict(sizes),
         sources=sources(experiment, prices),
+        unit="GPU" if experiment.device == "cuda" else "CPU",
+        price=price,
     )
 
 

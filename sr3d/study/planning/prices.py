@@ -6,15 +6,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 
 import torch
 
-from sr3d.config import Config, DatasetName, ModelConfig, OwnData
+from sr3d.config import Config, DatasetName, ModelConfig, OwnData, did_you_mean
 from sr3d.data.datasets import dataset_of
 from sr3d.detectors import build_detector
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.folder import as_jobs_run
 from sr3d.runs.machine import machine_facts
 from sr3d.runs.progress import Progress
@@ -30,38 +30,57 @@ from sr3d.study.planning.scenes import sample_scenes, split_sizes
 _DETECTIONS_AN_ANCHOR = 2.5
 _DETECTION_BYTES = 15
 
+_ASSUMABLE = ("iteration", "scene", "start", "gpus", "price")
+_SHAPE = (
+    "Write it as iteration=SECONDS,scene=SECONDS,gpus=N,price=P; each of the last two is optional."
+)
+
 
 @dataclass(frozen=True)
 class Assumed:
-    """Numbers from elsewhere, in seconds, for all settings: an iteration, a tested scene, and what
-    a run waits before it computes.
+    """Numbers from elsewhere, for all settings; None is unknown.
+
+    iteration, scene: seconds of a training iteration and of an evaluated scene; both or neither.
+    start: seconds that a run waits before it computes. gpus: GPUs that compute at the same time,
+    whose seconds these are. price: money for an hour of a GPU or, on the CPU, of a core.
     """
 
-    iteration: float
-    scene: float
+    iteration: float | None = None
+    scene: float | None = None
     start: float = 0.0
+    gpus: int | None = None
+    price: float | None = None
 
 
 def parse_assumed(text: str) -> Assumed:
-    """Read `iteration=0.65,scene=0.042`, with `start=…` if wanted.
+    """Read `iteration=0.65,scene=0.042,start=5,gpus=4,price=2.5`; each part can be absent.
 
     Raises:
-        InputError: another name, a number that is none or negative, or one that is missing.
+        InputError: another name, a value that is no number or negative, iteration without scene.
     """
-    shape = "write it as iteration=SECONDS,scene=SECONDS, with ,start=SECONDS if you like"
-    values = {}
+    field = f"--assume {text}"
+    values: dict[str, float] = {}
     for item in text.split(","):
         name, _, number = item.strip().partition("=")
+        if name not in _ASSUMABLE:
+            problem = f"unknown '{name}'{did_you_mean(name, _ASSUMABLE)}"
+            raise InputError(problem, field=field, kind=Kind.UNKNOWN, remedy=_SHAPE)
         try:
             values[name] = float(number)
         except ValueError:
-            raise InputError(f"--assume {text}: '{number}' is no number; {shape}") from None
-    names = set(values)
-    if not {"iteration", "scene"} <= names <= {"iteration", "scene", "start"}:
-        raise InputError(f"--assume {text}: {shape}")
-    if not all(0 <= value < float("inf") for value in values.values()):
-        raise InputError(f"--assume {text}: seconds cannot be negative or endless")
-    return Assumed(**values)
+            problem = f"'{number}' is no number"
+            raise InputError(problem, field=field, kind=Kind.VALUE, remedy=_SHAPE) from None
+        if not 0 <= values[name] < float("inf"):
+            problem, remedy = f"{name} is negative or infinite", "Use a positive number."
+            raise InputError(problem, field=field, kind=Kind.VALUE, remedy=remedy)
+    if len({"iteration", "scene"} & values.keys()) == 1:
+        problem = "gives one of iteration and scene"
+        raise InputError(problem, field=field, kind=Kind.MISSING, remedy=_SHAPE)
+    gpus = values.pop("gpus", None)
+    if gpus is not None and (gpus < 1 or gpus != int(gpus)):
+        remedy = "Use a whole number above zero."
+        raise InputError("no number of GPUs", field=field, kind=Kind.VALUE, remedy=remedy)
+    return Assumed(gpus=None if gpus is None else int(gpus), **values)
 
 
 def plan(experiment: Experiment, limit: float, assumed: Assumed | None = None) -> Budget:
@@ -70,18 +89,31 @@ def plan(experiment: Experiment, limit: float, assumed: Assumed | None = None) -
     Raises:
         InputError: data that cannot be read, or nothing to measure on.
     """
+    assumed = assumed or Assumed()
+    experiment = assumed_experiment(experiment, assumed)
     sizes = {name: split_sizes(data) for name, data in experiment.data.items()}
-    prices = price_assumed(experiment, assumed) if assumed else price_jobs(experiment, limit)
-    return budget(experiment, sizes, prices)
+    if assumed.iteration is None or assumed.scene is None:
+        prices = price_jobs(experiment, limit)
+    else:
+        seconds = assumed.iteration, assumed.scene, assumed.start
+        prices = price_assumed(experiment, *seconds)
+    return budget(experiment, sizes, prices, assumed.price)
 
 
-def price_assumed(experiment: Experiment, assumed: Assumed) -> list[Price]:
-    """Every job at the same price."""
+def assumed_experiment(experiment: Experiment, assumed: Assumed) -> Experiment:
+    """The experiment on the assumed GPUs: one job runs on each."""
+    if assumed.gpus is None:
+        return experiment
+    return replace(experiment, device="cuda", slots=assumed.gpus)
+
+
+def price_assumed(
+    experiment: Experiment, iteration: float, scene: float, start: float
+) -> list[Price]:
+    """Every job at the same price, in seconds."""
     runs = Earlier(experiment.results, experiment.device)
-    iteration, scene = Known(assumed.iteration, "assumed"), Known(assumed.scene, "assumed")
-    return [
-        _price(experiment, job, iteration, scene, assumed.start, runs) for job in experiment.jobs
-    ]
+    known = Known(iteration, "assumed"), Known(scene, "assumed")
+    return [_price(experiment, job, *known, start, runs) for job in experiment.jobs]
 
 
 def price_jobs(experiment: Experiment, limit: float) -> list[Price]:
@@ -165,8 +197,11 @@ def _measured(timed: Timed, experiment: Experiment, how: str, scenes: str) -> Kn
 def _need(device: str) -> None:
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError(
-            "device cuda: PyTorch sees no GPU here to measure on; plan on the machine that has it, "
-            "or give seconds from elsewhere with --assume iteration=SECONDS,scene=SECONDS"
+            "PyTorch finds no GPU to measure on",
+            field="device cuda",
+            kind=Kind.MISSING,
+            remedy="Pass assumed seconds: --assume iteration=0.67,scene=0.04 (in the workflow: "
+            "--config assume=iteration=0.67,scene=0.04).",
         )
 
 

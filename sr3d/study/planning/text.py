@@ -1,33 +1,31 @@
-"""A budget as text: one row a setting, the totals, and where the numbers come from."""
+"""A budget as one page: a row for settings that cost the same, the stages, and the assumptions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from textwrap import fill
+from collections.abc import Hashable, Iterable, Sequence
+from pathlib import Path
+from textwrap import shorten
 
-from sr3d.study.planning.budget import Budget, Source
+from sr3d.study.planning.budget import Budget, Line, Source
 
-_COLUMNS = (
-    "data set", "setting", "trainings", "tests", "iterations", "hours a training", "hours in all"
-)  # fmt: skip
-_UNITS = {"iteration": "an iteration", "scene": "a tested scene", "detections": "a tested scene"}
+WIDTH = 100  # columns of the page
+_ROWS = 14  # of the first table; what remains shares a last row
+_NAMED = 28  # characters for the names of settings
+_UNITS = {"iteration": "training iteration", "scene": "scene", "detections": "scene (detections)"}
+_EXAMPLE = "iteration=0.67,scene=0.04,gpus=4,price=2.5"
 
 
-def describe(plan: Budget) -> str:
-    """The table, the totals below it, then notes."""
-    rows = [
-        (
-            line.dataset,
-            line.setting,
-            _count(line.trainings),
-            _count(line.tests),
-            _count(line.iterations),
-            hours(line.hours_a_training) if line.trainings else "–",
-            hours(line.hours),
-        )
-        for line in plan.lines
-    ]
-    return "\n".join([*_aligned([_COLUMNS, *rows]), "", *_totals(plan), "", *_notes(plan)])
+def describe(plan: Budget, experiment: Path, written: Path) -> str:
+    """The page. experiment: the file that was planned. written: the file with the whole plan."""
+    parts = (_settings(plan), _stages(plan), _totals(plan), _origins(plan))
+    blocks = ["\n".join(part) for part in parts]
+    hint = (
+        f"All settings: {written}\n"
+        f"To assume other seconds (iteration, scene), GPUs or price per hour, pass for example:\n"
+        f"  sr3d plan {experiment} --assume {_EXAMPLE}\n"
+        f"  snakemake plan --config assume={_EXAMPLE}"
+    )
+    return "\n\n".join([*blocks, hint])
 
 
 def hours(value: float) -> str:
@@ -45,45 +43,116 @@ def size(value: float) -> str:
     return f"{value:,.1f} TB"
 
 
+def _settings(plan: Budget) -> list[str]:
+    """Settings that cost the same share a row."""
+    groups: dict[Hashable, list[Line]] = {}
+    for line in plan.lines:
+        alike = (line.dataset, line.trainings, line.tests, line.iterations, hours(line.hours))
+        groups.setdefault(alike, []).append(line)
+    ordered = sorted(groups.values(), key=lambda lines: -sum(line.hours for line in lines))
+    shown = ordered if len(ordered) <= _ROWS else ordered[: _ROWS - 1]
+    rows = [_row(lines) for lines in shown]
+    if len(shown) < len(ordered):
+        rows.append(_row([line for lines in ordered[_ROWS - 1 :] for line in lines]))
+    unit = f"{plan.unit}-hours"
+    columns = (
+        "data set", "settings", "trainings", "iterations", "hours each", "evaluations", unit
+    )  # fmt: skip
+    return _aligned([columns, *rows])
+
+
+def _row(lines: Sequence[Line]) -> tuple[str, ...]:
+    datasets, iterations = _same(line.dataset for line in lines), {x.iterations for x in lines}
+    training = hours(lines[0].hours_a_training) if lines[0].trainings else "–"
+    one = len(iterations) == 1
+    return (
+        datasets,
+        _names([line.setting for line in lines]),
+        _count(sum(line.trainings for line in lines)),
+        _count(lines[0].iterations) if one else "various",
+        training if one else "various",
+        _count(sum(line.tests for line in lines)),
+        hours(sum(line.hours for line in lines)),
+    )
+
+
+def _same(names: Iterable[str]) -> str:
+    found = dict.fromkeys(names)
+    return next(iter(found)) if len(found) == 1 else "several"
+
+
+def _names(names: Sequence[str]) -> str:
+    """As many names as fit, and the number of the others."""
+    for shown in range(len(names), 0, -1):
+        others = f" and {len(names) - shown} more" if shown < len(names) else ""
+        text = ", ".join(names[:shown]) + others
+        if len(text) <= _NAMED:
+            return text
+    return shorten(names[0], _NAMED) if len(names) == 1 else f"{len(names)} settings"
+
+
+def _stages(plan: Budget) -> list[str]:
+    training, disk = plan.training_hours, plan.disk
+    rows = [
+        ("stage", "", "jobs", f"{plan.unit}-hours", "disk"),
+        ("training", "", _count(plan.trainings), hours(training), size(disk.models + disk.curves)),
+        (
+            "evaluation",
+            "",
+            _count(plan.tests),
+            hours(plan.compute_hours - training),
+            size(disk.detections),
+        ),
+        (
+            "total",
+            "",
+            _count(plan.trainings + plan.tests),
+            hours(plan.compute_hours),
+            size(disk.total),
+        ),
+    ]
+    return _aligned(rows)
+
+
 def _totals(plan: Budget) -> list[str]:
     days = f" ({plan.wall_hours / 24:.1f} days)" if plan.wall_hours >= 48 else ""
-    done = f"trainings {plan.done_trainings}, tests {plan.done_tests}; not counted above"
-    disk = plan.disk
-    parts = (
-        f"models {size(disk.models)}, detections {size(disk.detections)}, curves "
-        f"{size(disk.curves)}, and checkpoints {size(disk.checkpoints)} while they train"
-    )
+    unit = plan.unit if plan.slots == 1 else f"{plan.unit}s"
+    money = "not priced"
+    if plan.cost is not None:
+        money = f"{plan.cost:,.2f} at {plan.price:g} for each {plan.unit}-hour"
     return [
-        f"jobs        {plan.trainings + plan.tests:,}: {plan.trainings:,} trainings, "
-        f"{plan.tests:,} tests",
-        f"computing   {hours(plan.compute_hours)} hours",
-        f"wall clock  {hours(plan.wall_hours)} hours{days}, {plan.slots} at a time",
-        f"disk        {size(disk.total)}: {parts}",
-        f"done        {done}",
+        f"wall clock  {hours(plan.wall_hours)} hours{days}, assuming {plan.slots} {unit} "
+        "with one job on each",
+        f"money       {money}",
+        f"disk        the total includes {size(plan.disk.checkpoints)} of checkpoints, which are "
+        "temporary",
+        f"finished    {plan.done_trainings:,} training runs, {plan.done_tests:,} evaluations; not "
+        "counted above",
     ]
 
 
-def _notes(plan: Budget) -> list[str]:
-    scenes = "; ".join(
-        f"{name}: {train:,} scenes to train on, {test:,} to test"
-        for name, (train, test) in plan.scenes.items()
-    )
-    notes = [scenes, *(_source(source) for source in plan.sources)]
+def _origins(plan: Budget) -> list[str]:
+    """One row for each data set and kind of number."""
+    found: dict[tuple[str, str], list[Source]] = {}
+    for source in plan.sources:
+        found.setdefault((source.dataset, source.what), []).append(source)
+    rows = ["Where the numbers come from:"]
+    for (dataset, what), sources in found.items():
+        least, most = (f(s.value for s in sources) for f in (min, max))
+        shown = [_value(what, value) for value in dict.fromkeys((least, most))]
+        more = f" and {len(sources) - 1} more sources" if len(sources) > 1 else ""
+        text = f"- {dataset}: {' to '.join(shown)} per {_UNITS[what]} ({sources[0].source}){more}"
+        rows.append(shorten(text, WIDTH, placeholder=" …"))
     if plan.start_seconds:
-        notes.append(f"each job: {plan.start_seconds:.1f} s until it computes")
-    notes.append(
-        "not counted: downloads, preparing data, tables, the MLflow store, and how jobs side by "
-        "side on one machine slow each other down"
-    )
-    return ["Where the numbers come from:"] + [
-        fill(note, 100, initial_indent="- ", subsequent_indent="  ") for note in notes
+        rows.append(f"- each job: {plan.start_seconds:.1f} s until it computes")
+    return [
+        *rows,
+        "- not counted: downloads, preparation, the report, jobs that slow each other down",
     ]
 
 
-def _source(source: Source) -> str:
-    value = size(source.value) if source.what == "detections" else f"{source.value:.3g} s"
-    settings = ", ".join(source.settings)
-    return f"{source.dataset}, {value} {_UNITS[source.what]} ({source.source}): {settings}"
+def _value(what: str, value: float) -> str:
+    return size(value) if what == "detections" else f"{value:.3g} s"
 
 
 def _count(number: int) -> str:

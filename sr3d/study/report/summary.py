@@ -15,10 +15,10 @@ from statistics import fmean
 from typing import Any
 
 from sr3d.config import config_from_dict, default_config
-from sr3d.errors import DamagedFile, InputError
+from sr3d.errors import DamagedFile, InputError, Kind
 from sr3d.runs.files import digest, read_json, with_checksum, without_checksum, write_json
 from sr3d.runs.markers import forget_marker
-from sr3d.runs.record import MODEL_FILE, RUN_FILE, RunRecord, read_run, run_key, verify_run
+from sr3d.runs.record import MODEL_FILE, RUN_FILE, RunRecord, read_run, run_file, run_key
 from sr3d.settings import departures, read_settings
 from sr3d.study.report.scene_draws import digest_of_tests, draw_scenes
 from sr3d.study.statistics import group, summarise
@@ -123,11 +123,12 @@ def write_summary(
 ) -> dict[str, Any]:
     """Summarise `results/{dataset}/{setting}/` into a JSON file, and return what it says.
 
-    Beside what `summarise_runs` gives it has `scenes` (`scene_draws.draw_scenes`), from the tests'
-    detections. Where these lack, `scenes` is None and a warning says so.
+    It also has `scenes` (`scene_draws.draw_scenes`), from the detections of the evaluation runs.
+    Without detections, `scenes` is None and a warning says so.
 
     Raises:
         InputError: no complete run there, an unreadable record, or one of another folder.
+        DamagedFile: detections that are not the recorded ones. Their markers are removed.
     """
     records = runs_of(folder_of_setting)
     if not records:
@@ -139,21 +140,39 @@ def write_summary(
     try:
         summary["scenes"] = draw_scenes(Path(folder_of_setting), tests)
     except InputError as error:
+        _refuse_damaged(Path(folder_of_setting), tests)
         summary["scenes"] = None
         summary["warnings"].append(f"no intervals over scenes: {error}")
-        _forget_damaged(Path(folder_of_setting), tests)
     write_json(out, with_checksum(summary))
     return summary
 
 
-def _forget_damaged(folder: Path, tests: Sequence[RunRecord]) -> None:
-    """Let a workflow repeat the evaluations whose files are damaged."""
+def _refuse_damaged(folder: Path, tests: Sequence[RunRecord]) -> None:
+    """Refuse evaluation runs with a damaged file, and let a workflow repeat all of them.
+
+    A file that is absent is no damage: people delete detections to save space.
+    """
+    damaged, marked = [], False
     for record in tests:
         place = folder.parent.parent / record.key
         try:
-            verify_run(place, record)
+            for name in record.files:
+                if (place / name).is_file():
+                    run_file(place, record, name)
         except DamagedFile:
-            forget_marker(place)
+            damaged.append(place / name)
+            marked |= forget_marker(place)
+    if not damaged:
+        return
+    others = f", and {len(damaged) - 1} more evaluation runs" if len(damaged) > 1 else ""
+    raise DamagedFile(
+        f"damaged or changed since {RUN_FILE} was written{others}",
+        file=damaged[0],
+        kind=Kind.UNREADABLE,
+        remedy="Run `snakemake` again. It repeats the evaluation."
+        if marked
+        else "Repeat the evaluation with its `sr3d test` command.",
+    )
 
 
 def find_summary(folder_of_setting: str | Path) -> dict[str, Any] | None:

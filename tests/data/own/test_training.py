@@ -149,7 +149,7 @@ def test_data_of_another_kind_are_refused(
     sizes = ["--train", "1", "--val", "1", "--points", "1000"]
     assert main(["prepare", "synthetic", "--out", str(rooms), *sizes]) == 0
     assert main(["train", "--dataset", "own", "--data", str(rooms), "--out", out]) == 2
-    assert "holds 'synthetic'; pass --dataset synthetic" in capsys.readouterr().err
+    assert "holds 'synthetic'. Pass --dataset synthetic" in capsys.readouterr().err
     assert main(["train", "--dataset", "scannet", "--data", str(data), "--out", out]) == 2
     assert "holds 'own', not 'scannet'" in capsys.readouterr().err
 
