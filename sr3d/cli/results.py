@@ -193,8 +193,9 @@ def add_track(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         "--store", default="sqlite:///results/mlflow.db", metavar="URI", help="MLflow tracking URI"
     )
     verb.add_argument(
-        "--artifacts", type=Path, default=Path("results/mlartifacts"), metavar="DIR",
-        help="folder for MLflow artefacts",
+        "--artifacts", type=Path, metavar="DIR",
+        help="folder for MLflow artifacts (default: mlartifacts beside a SQLite store). A relative "
+        "path stays relative in a SQLite store, so the project folder can move",
     )  # fmt: skip
     verb.add_argument(
         "--tables", type=Path, metavar="FILE",
