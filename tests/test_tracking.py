@@ -30,6 +30,7 @@ from sr3d.study.report.summary import find_summary, write_summary
 from sr3d.study.statistics import summarise
 from sr3d.study.tracking import mlflow_store, tracked_runs
 from sr3d.study.tracking.artifacts import artifact_folder, artifact_location
+from sr3d.study.tracking.runs_page import VIEW_TAG, runs_page, runs_pages
 from sr3d.study.tracking.tracking import TrackReport, track
 from tests.make_runs import SETTINGS, STEPS, edit, make_tree
 
@@ -184,7 +185,7 @@ def test_data_of_a_training_and_of_a_setting(tracked):
     [
         ("synthetic/sr3d", "track", "sr3d"),
         ("synthetic/sr3d/train1", "train", "sr3d training run 1"),
-        ("synthetic/sr3d/train1/test0", "test", "sr3d training run 1, evaluation run 0"),
+        ("synthetic/sr3d/train1/test0", "test", "sr3d run 1, evaluation 0"),
     ],
 )
 def test_name_description_and_source(tracked, key, verb, name):
@@ -436,6 +437,24 @@ def test_artifacts_with_an_absolute_path_open_after_the_next_call(tracked, tmp_p
     old.rename(new)
     assert bring(new) == TrackReport(0, 0, RUNS, 0, 0)
     assert read_note(new, key) == "seen"
+
+
+def test_the_runs_page_shows_ap_columns_that_the_runs_have(tracked):
+    (experiment,) = opened(tracked).search_experiments()
+    view = json.loads(experiment.tags[VIEW_TAG])
+    (found, *_) = opened(tracked).search_runs([experiment.experiment_id], view["searchFilter"])
+    metrics = {f"metrics.`{name}`" for name in found.data.metrics}
+    assert {"metrics.`AP25/mean`", "metrics.`AP50/best`"} <= set(view["selectedColumns"]) <= metrics
+    assert view["orderByKey"] in view["selectedColumns"]
+    assert found.data.tags["sr3d.kind"] == "setting"
+
+
+def test_links_to_the_runs_of_each_data_set(tracked, tmp_path):
+    (experiment,) = opened(tracked).search_experiments()
+    pages = runs_pages(tracked / "mlflow.db")
+    assert pages == {"synthetic": runs_page(experiment.experiment_id)}
+    (tmp_path / "mlflow.db").write_text("no database")
+    assert runs_pages(tmp_path / "mlflow.db") == runs_pages(tmp_path / "absent.db") == {}
 
 
 @pytest.mark.parametrize(

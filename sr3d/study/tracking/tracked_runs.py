@@ -123,8 +123,10 @@ def setting_run(results: Path, records: Sequence[RunRecord], shown: Shown | None
 
 
 def _name(record: RunRecord) -> str:
-    training = f"{record.setting} training run {record.train}"
-    return training if record.test is None else f"{training}, evaluation run {record.test}"
+    """Short, since MLflow's table shows about 20 characters of a name."""
+    if record.test is None:
+        return f"{record.setting} training run {record.train}"
+    return f"{record.setting} run {record.train}, evaluation {record.test}"
 
 
 def _description(record: RunRecord) -> str:

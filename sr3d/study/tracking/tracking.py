@@ -28,6 +28,7 @@ from sr3d.runs.record import NO_RUNS, find_runs
 from sr3d.study.report.paper import Shown
 from sr3d.study.tracking.artifacts import artifact_folder, artifact_location, move_artifacts
 from sr3d.study.tracking.mlflow_store import open_store, require_database, store_path
+from sr3d.study.tracking.runs_page import VIEW, VIEW_TAG
 from sr3d.study.tracking.tracked_runs import DataInput, TrackedRun, setting_run, single_run
 
 # After mlflow_store, which switches MLflow's telemetry off.
@@ -195,11 +196,14 @@ def _experiment(client: MlflowClient, dataset: str, artifacts: Path, store: str)
     found = client.get_experiment_by_name(name)
     known: str
     if found is None:
-        known = client.create_experiment(name, artifact_location=location)
+        about = f"Runs of sr3d on {dataset}. Each setting is a run with its statistics."
+        known = client.create_experiment(name, location, {DESCRIPTION: about})
     else:
         known = found.experiment_id
         if found.lifecycle_stage == "deleted":
             client.restore_experiment(known)
+    if found is None or found.tags.get(VIEW_TAG) != VIEW:
+        client.set_experiment_tag(known, VIEW_TAG, VIEW)
     if path := store_path(store):
         move_artifacts(path, known, location)
     return known
