@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import DEVNULL
 from urllib.error import URLError
 from urllib.parse import quote
 from urllib.request import urlopen
@@ -42,7 +43,7 @@ def server(store: str) -> Iterator[str]:
     address = f"http://127.0.0.1:{port}"
     words = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store]
     words += ["--port", str(port), "--workers", "1"]
-    process = subprocess.Popen(words, start_new_session=True, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(words, start_new_session=True, stdout=DEVNULL, stderr=DEVNULL)
     try:
         wait_for(f"{address}/health")
         yield address
@@ -64,11 +65,9 @@ def wait_for(address: str) -> None:
             time.sleep(0.5)
 
 
-def save(page: Page, name: str, height: int | None = None) -> None:
-    """Save what the page shows with few colours, so that the file stays small."""
-    width = page.viewport_size["width"]  # type: ignore[index]
-    clip = None if height is None else {"x": 0, "y": 0, "width": width, "height": height}
-    picture = Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")  # type: ignore[arg-type]
+def save(page: Page, name: str, box: tuple[int, int, int, int] | None = None) -> None:
+    """Save what the page shows, or a box of it, with few colours, so that the file stays small."""
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB").crop(box)
     picture.quantize(128).save(IMAGES / name, optimize=True)
 
 
@@ -97,7 +96,7 @@ def draw_comparison(browser: Browser, address: str, experiment: str, runs: list[
         if switch.get_attribute("aria-checked") != "true":
             switch.click()
     page.get_by_text("Run details").evaluate("e => e.scrollIntoView()")
-    save(page, "mlflow_compare.png", 900)
+    save(page, "mlflow_compare.png", (200, 100, 1000, 900))
 
 
 def close_assistant(page: Page) -> None:
@@ -118,7 +117,7 @@ def main() -> None:
         experiment = client.get_experiment_by_name(f"sr3d/{DATASET}").experiment_id
         kind = "tags.`sr3d.kind` = 'setting'"
         settings = client.search_runs([experiment], kind, order_by=["metrics.`AP25/mean`"])
-        runs = [run.info.run_id for run in settings][:2]
+        runs = [settings[0].info.run_id, settings[-1].info.run_id]  # worst and best
     with server(store) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         draw_report(browser, results)
