@@ -12,9 +12,11 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import OperationalError
 
@@ -27,6 +29,8 @@ from sr3d.study.report.paper import Shown
 from sr3d.study.report.summary import find_summary, write_summary
 from sr3d.study.statistics import summarise
 from sr3d.study.tracking import mlflow_store, tracked_runs
+from sr3d.study.tracking.artifacts import artifact_folder, artifact_location
+from sr3d.study.tracking.runs_page import VIEW_TAG, runs_page, runs_pages
 from sr3d.study.tracking.tracking import TrackReport, track
 from tests.make_runs import SETTINGS, STEPS, edit, make_tree
 
@@ -43,9 +47,14 @@ def bring(results):
     return track(results, store(results), results / "mlartifacts", SHOWN)
 
 
+def opened(results):
+    """A client of the store as it is now."""
+    return MlflowClient(f"sqlite:///{results}{'/.' * next(SPELLINGS)}/mlflow.db")
+
+
 def live(results):
     """All live runs by key; fails where a key has two."""
-    client = MlflowClient(f"sqlite:///{results}{'/.' * next(SPELLINGS)}/mlflow.db")
+    client = opened(results)
     experiments = [e.experiment_id for e in client.search_experiments()]
     runs = client.search_runs(experiments)
     found = {run.data.tags["sr3d.key"]: run for run in runs}
@@ -55,6 +64,12 @@ def live(results):
 
 def ids(results):
     return {key: run.info.run_id for key, run in live(results).items()}
+
+
+def used(run):
+    """Tags of the only data set of a run."""
+    (entry,) = run.inputs.dataset_inputs
+    return {tag.key: tag.value for tag in entry.tags}
 
 
 def content(results):
@@ -112,7 +127,6 @@ def test_one_experiment_and_a_parent_a_setting(tracked):
 def test_a_training(tracked):
     run = live(tracked)["synthetic/baseline/train1"]
     record = read_run(tracked / "synthetic/baseline/train1")
-    assert run.info.run_name == "train1"
     assert run.info.start_time == 1793523600_000  # 2026-11-01 09:00 UTC
     assert run.info.end_time == run.info.start_time + 600_000
     flat = default_config("synthetic").with_overrides(SETTINGS["baseline"]).flat()
@@ -137,14 +151,50 @@ def test_a_training(tracked):
 
 def test_a_test_and_its_data(tracked):
     run = live(tracked)["synthetic/sr3d/train1/test0"]
-    assert (run.info.run_name, run.data.tags["sr3d.test"]) == ("train1/test0", "0")
+    assert run.data.tags["sr3d.test"] == "0"
     metrics = run.data.metrics
     assert (metrics["AP25"], metrics["AP50"]) == (63.5, 43.5)
     assert (metrics["AP25/night_stand"], metrics["AP50/chair"]) == (58.5, 48.5)
+    assert used(run) == {
+        "mlflow.data.context": "evaluation",
+        "sr3d.split": "val",
+        "sr3d.scenes": "32",
+    }
     (entry,) = run.inputs.dataset_inputs
-    assert (entry.dataset.name, entry.dataset.digest) == ("synthetic/val", "00112233445566ff")
-    assert json.loads(entry.dataset.source)["scenes"] == 32
-    assert [(t.key, t.value) for t in entry.tags] == [("mlflow.data.context", "val")]
+    assert (entry.dataset.name, entry.dataset.digest) == ("synthetic", "00112233445566ff")
+    assert json.loads(entry.dataset.source)["source"] == "made up for a test"
+
+
+def test_data_of_a_training_and_of_a_setting(tracked):
+    runs = live(tracked)
+    training = used(runs["synthetic/sr3d/train1"])
+    assert training == {
+        "mlflow.data.context": "training",
+        "sr3d.split": "train",
+        "sr3d.scenes": "64",
+    }
+    assert used(runs["synthetic/sr3d"]) == {
+        "mlflow.data.context": "training, evaluation",
+        "sr3d.split": "train, val",
+        "sr3d.scenes": "64, 32",
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "verb", "name"),
+    [
+        ("synthetic/sr3d", "track", "sr3d"),
+        ("synthetic/sr3d/train1", "train", "sr3d training run 1"),
+        ("synthetic/sr3d/train1/test0", "test", "sr3d run 1, evaluation 0"),
+    ],
+)
+def test_name_description_and_source(tracked, key, verb, name):
+    run = live(tracked)[key]
+    assert run.info.run_name == name
+    tags = run.data.tags
+    assert (tags["mlflow.source.name"], tags["mlflow.source.type"]) == (f"sr3d {verb}", "LOCAL")
+    assert tags["mlflow.source.git.commit"] == tags["sr3d.code.commit"]
+    assert f"`{key}/`" in tags["mlflow.note.content"]
 
 
 def test_a_parent_carries_the_statistics(tracked):
@@ -181,6 +231,7 @@ def test_a_second_call_changes_nothing(results):
         with sqlite3.connect(results / "mlflow.db") as connection:
             return list(connection.iterdump())
 
+    bring(results)  # the copy lies elsewhere, so the location of artifacts changes once
     before = dump()
     assert bring(results) == TrackReport(0, 0, RUNS, 0, 0)
     assert dump() == before
@@ -323,12 +374,104 @@ def test_a_run_that_was_changed_in_the_store_is_written_anew(results, table):
     assert content(results) == before
 
 
-def test_tags_that_users_add_change_nothing(results):
-    run_id = ids(results)["synthetic/sr3d"]
-    MlflowClient(f"sqlite:///{results}{'/.' * next(SPELLINGS)}/mlflow.db").set_tag(
-        run_id, "mlflow.note.content", "my favourite"
-    )
+def test_what_users_write_changes_nothing_and_survives_an_update(results):
+    key = "synthetic/sr3d/train0/test1"
+    client, before = opened(results), ids(results)
+    client.set_tag(before[key], "mlflow.note.content", "my favourite")
+    client.set_tag(before[key], "mine", "yes")
     assert bring(results) == TrackReport(0, 0, RUNS, 0, 0)
+    edit(results, key, wall_seconds=1.0)
+    bring(results)
+    after = live(results)
+    assert after[key].info.run_id != before[key]
+    assert after[key].data.tags["mlflow.note.content"] == "my favourite"
+    assert after[key].data.tags["mine"] == "yes"
+    assert bring(results) == TrackReport(0, 0, RUNS, 0, 0)
+
+
+def test_a_description_that_nobody_edited_follows_the_record(results):
+    key = "synthetic/sr3d/train0/test1"
+    edit(results, key, overrides=["model.name=tr3d"])
+    bring(results)
+    assert "`model.name=tr3d`" in live(results)[key].data.tags["mlflow.note.content"]
+
+
+def test_lost_or_foreign_data_inputs_are_written_anew(results):
+    key = "synthetic/sr3d/train0/test1"
+    with sqlite3.connect(results / "mlflow.db") as connection:
+        connection.execute("DELETE FROM inputs WHERE destination_id = ?", (ids(results)[key],))
+    connection.close()
+    assert bring(results) == TrackReport(0, 1, RUNS - 1, 0, 0)
+    assert used(live(results)[key])["mlflow.data.context"] == "evaluation"
+
+
+def leave_note(results, key):
+    """Upload an artifact. MLflow caches the place per run id, so each test takes another run."""
+    opened(results).log_text(ids(results)[key], "seen", "notes/note.txt")
+
+
+def read_note(results, key):
+    uri = live(results)[key].info.artifact_uri
+    return Path(download_artifacts(artifact_uri=f"{uri}/notes/note.txt")).read_text()
+
+
+def test_artifacts_with_a_relative_path_open_after_a_move(tracked, tmp_path, monkeypatch):
+    old, new, key = tmp_path / "old", tmp_path / "new place #1", "synthetic/sr3d/train0"
+    shutil.copytree(tracked, old / "results")
+    monkeypatch.chdir(old)
+    report = track("results", "sqlite:///results/mlflow.db", shown=SHOWN)
+    assert report == TrackReport(0, 0, RUNS, 0, 0)  # only the location changed
+    leave_note(old / "results", key)
+    (file,) = old.glob("results/mlartifacts/synthetic/*/artifacts/notes/note.txt")
+    old.rename(new)
+    monkeypatch.chdir(new)
+    assert not file.exists()
+    assert read_note(new / "results", key) == "seen"  # without another call of track
+
+
+def test_artifacts_with_an_absolute_path_open_after_the_next_call(tracked, tmp_path):
+    old, new, key = tmp_path / "old", tmp_path / "new place #1", "synthetic/sr3d/train1"
+    shutil.copytree(tracked, old)
+    bring(old)
+    leave_note(old, key)
+    old.rename(new)
+    assert bring(new) == TrackReport(0, 0, RUNS, 0, 0)
+    assert read_note(new, key) == "seen"
+
+
+def test_the_runs_page_shows_ap_columns_that_the_runs_have(tracked):
+    (experiment,) = opened(tracked).search_experiments()
+    view = json.loads(experiment.tags[VIEW_TAG])
+    (found, *_) = opened(tracked).search_runs([experiment.experiment_id], view["searchFilter"])
+    metrics = {f"metrics.`{name}`" for name in found.data.metrics}
+    assert {"metrics.`AP25/mean`", "metrics.`AP50/best`"} <= set(view["selectedColumns"]) <= metrics
+    assert view["orderByKey"] in view["selectedColumns"]
+    assert found.data.tags["sr3d.kind"] == "setting"
+
+
+def test_links_to_the_runs_of_each_data_set(tracked, tmp_path):
+    (experiment,) = opened(tracked).search_experiments()
+    pages = runs_pages(tracked / "mlflow.db")
+    assert pages == {"synthetic": runs_page(experiment.experiment_id)}
+    (tmp_path / "mlflow.db").write_text("no database")
+    assert runs_pages(tmp_path / "mlflow.db") == runs_pages(tmp_path / "absent.db") == {}
+
+
+@pytest.mark.parametrize(
+    ("artifacts", "address", "location"),
+    [
+        ("results/my artifacts", "sqlite:///results/mlflow.db", "results/my%20artifacts/scannet"),
+        ("/data/mlartifacts", "sqlite:///results/mlflow.db", "file:///data/mlartifacts/scannet"),
+        ("/data/mlartifacts", "postgresql://host/runs", "file:///data/mlartifacts/scannet"),
+    ],
+)
+def test_artifact_locations(artifacts, address, location):
+    assert artifact_location(artifacts, "scannet", address) == location
+
+
+def test_artifacts_lie_beside_the_store_by_default():
+    assert artifact_folder("sqlite:////scratch/runs/mlflow.db") == Path("/scratch/runs/mlartifacts")
+    assert artifact_folder("postgresql://host/runs") == Path("results/mlartifacts")
 
 
 def test_a_full_disk_is_named_and_nothing_is_advised_that_deletes(tmp_path):

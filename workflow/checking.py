@@ -30,7 +30,7 @@ def check(value: dict[str, Any], schema: str, file: str) -> None:
         validator.validate(value)
     except ValidationError as wrong:
         if list(wrong.absolute_path) == ["device"] and str(wrong.instance).startswith("mps"):
-            raise WorkflowError(
+            raise Refusal(
                 f"{file}: device mps: sr3d does not run on Apple GPUs; use device cpu"
             ) from None
         where = "".join(f"[{key}]" for key in wrong.absolute_path)

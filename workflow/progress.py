@@ -20,11 +20,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from sr3d.study.tracking.runs_page import runs_pages
+
 RULES = {"train": "trainings", "test": "tests"}  # the jobs worth counting, and their plural
 CURVE = "metrics.partial.jsonl"
 _TOLD = 0.02  # share of a training from which its speed is believed
-# MLflow opens on LLM traces, which no run here has. This page has the runs of the first experiment.
-RUNS_PAGE = "http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning"
 TAIL = 20  # lines shown of a failed job's log
 FULL = 1_000_000  # bytes; on a disk with less, a job cannot even say in its log what went wrong
 
@@ -171,7 +171,8 @@ class Progress(logging.Handler):
             say(f"report: {page} (tables beside it as .md, .csv and .tex)")
         if store.exists():
             say(f"runs: mlflow ui --backend-store-uri sqlite:///{store}")
-            say(f"      then open {RUNS_PAGE}")
+            for dataset, address in runs_pages(store).items():
+                say(f"      then open {address} ({dataset})")
 
     def fail(self) -> None:
         """The last words of a run in which something did not."""

@@ -261,8 +261,9 @@ def add_track(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         "--store", default="sqlite:///results/mlflow.db", metavar="URI", help="MLflow tracking URI"
     )
     verb.add_argument(
-        "--artifacts", type=Path, default=Path("results/mlartifacts"), metavar="DIR",
-        help="folder for MLflow artefacts",
+        "--artifacts", type=Path, metavar="DIR",
+        help="folder for MLflow artifacts (default: mlartifacts beside a SQLite store). A relative "
+        "path stays relative in a SQLite store, so the project folder can move",
     )  # fmt: skip
     verb.add_argument(
         "--tables", type=Path, metavar="FILE",
@@ -276,16 +277,21 @@ def add_track(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 def _track(args: argparse.Namespace) -> None:
     from sr3d.study.report.paper import shown_settings
     from sr3d.study.tracking.mlflow_store import store_path
+    from sr3d.study.tracking.runs_page import runs_pages
     from sr3d.study.tracking.tracking import track
 
     shown = shown_settings(args.tables) if args.tables else None
     report = track(args.results, args.store, args.artifacts, shown, args.wait)
+    path = store_path(args.store)
     if args.done:
-        path = store_path(args.store)
         write_marker(args.done, [path] if path else [])
     counts = ("created", "updated", "unchanged", "missing")
     told = [f"{getattr(report, name)} {name}" for name in counts if getattr(report, name)]
     print(f"{args.store}: runs {', '.join(told) or 'none'}")
+    if path:  # the address of another database may hold a password
+        print(f"To browse, run `mlflow ui --backend-store-uri {args.store}`.")
+        for dataset, page in runs_pages(path).items():
+            print(f"Runs on {dataset}: {page}")
 
 
 def _add_results(verb: argparse._ActionsContainer) -> None:

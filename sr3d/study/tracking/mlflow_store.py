@@ -76,7 +76,7 @@ def open_store(store: str, wait: bool = False) -> Iterator[MlflowClient]:
         try:
             with _silent_mlflow():
                 yield client
-        except (MlflowException, SQLAlchemyError) as error:
+        except (MlflowException, SQLAlchemyError, sqlite3.DatabaseError) as error:
             if fault := _fault(error):
                 raise InputError(f"{shown}: {fault}") from error
             raise

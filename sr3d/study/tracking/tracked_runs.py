@@ -1,10 +1,11 @@
 """What each run in a tracking store should say, from run records alone.
 
-One `TrackedRun` for a training or a test, and one for their setting, which carries the statistics.
+Each training or evaluation run becomes a `TrackedRun`. So does each setting, with its statistics.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -20,33 +21,50 @@ from sr3d.runs.record import METRICS_FILE, RunRecord, read_metrics, run_file
 from sr3d.study.report.paper import Shown
 from sr3d.study.report.summary import METRICS, expected_counts, summarise_runs
 
-MAPPING = "2"  # change it when runs should look otherwise in the store: all are written anew then
+MAPPING = "3"  # raise it when runs should look different in the store: all are then written anew
 CURVE_POINTS = 1000  # a longer curve is thinned evenly; metrics.jsonl has all of it
 
 Point = tuple[str, float, int]  # name of a metric, value, step
 
 
 @dataclass(frozen=True)
+class DataInput:
+    """A data set that a run used.
+
+    digest: of the whole data set. facts: JSON about the whole data set. context: `training`,
+    `evaluation`, or both. splits, scenes: names and sizes of the splits, comma-separated.
+    """
+
+    dataset: str
+    digest: str
+    facts: str
+    context: str
+    splits: str
+    scenes: str
+
+
+@dataclass(frozen=True)
 class TrackedRun:
-    """One run. key names it for ever, digest changes with its content.
+    """One run. key identifies it permanently, digest changes with its content.
 
     started, finished: milliseconds since 1970. points reads the curves, so it is called only when
-    the run is written. data: of what it saw, or None if unknown.
+    the run is written. inputs: empty if the record does not identify its data.
     """
 
     key: str
     digest: str
     name: str
+    description: str
     started: int
     finished: int
     tags: dict[str, str]
     params: dict[str, Any]
     points: Callable[[], list[Point]]
-    data: dict[str, Any] | None = None
+    inputs: tuple[DataInput, ...] = ()
 
 
 def single_run(results: Path, record: RunRecord) -> TrackedRun:
-    """A training or a test.
+    """A training or evaluation run.
 
     Raises:
         InputError: a time or a curve that cannot be read; the latter when `points` is called.
@@ -54,7 +72,8 @@ def single_run(results: Path, record: RunRecord) -> TrackedRun:
     return TrackedRun(
         key=record.key,
         digest=digest([MAPPING, record.digest()]),
-        name=record.key.split("/", 2)[2],
+        name=_name(record),
+        description=_description(record),
         started=_milliseconds(record, record.started),
         finished=_milliseconds(record, record.finished),
         tags=_origin(record)
@@ -62,15 +81,15 @@ def single_run(results: Path, record: RunRecord) -> TrackedRun:
             "sr3d.kind": record.kind,
             "sr3d.train": str(record.train),
             **({} if record.test is None else {"sr3d.test": str(record.test)}),
-            "mlflow.source.name": f"sr3d {'evaluate' if record.external else record.kind}",
         }
+        | _source("evaluate" if record.external else record.kind)
         | {
             f"sr3d.file.{name}": f"{record.key}/{name} sha256:{value}"
             for name, value in record.files.items()
         },
         params=flatten({**record.config, "seeds": record.seeds}),
         points=lambda: _run_points(results, record),
-        data=record.data if record.data.get("digest") else None,
+        inputs=_inputs([record]),
     )
 
 
@@ -86,7 +105,7 @@ def setting_run(results: Path, records: Sequence[RunRecord], shown: Shown | None
     shared = {k: v for k, v in flats[0].items() if all(k in f and f[k] == v for f in flats)}
     origins = [_origin(r) for r in records]
     tags = {k: v for k, v in origins[0].items() if all(o.get(k) == v for o in origins)}
-    tags |= {"sr3d.kind": "setting"}
+    tags |= {"sr3d.kind": "setting"} | _source("track")
     if first.external and shown is None:
         tags |= {"sr3d.label": first.external["label"]}
     if shown is not None:
@@ -95,11 +114,85 @@ def setting_run(results: Path, records: Sequence[RunRecord], shown: Shown | None
         key=f"{first.dataset}/{first.setting}",
         digest=digest([MAPPING, tags, expected, [r.digest() for r in records]]),
         name=first.setting,
+        description=_setting_description(records, shown),
         started=min(_milliseconds(r, r.started) for r in records),
         finished=max(_milliseconds(r, r.finished) for r in records),
         tags=tags,
         params=shared,
         points=lambda: _points(_statistics(records, *expected)),
+        inputs=_inputs(records),
+    )
+
+
+def _name(record: RunRecord) -> str:
+    """Short, since MLflow's table shows about 20 characters of a name."""
+    if record.test is None:
+        return f"{record.setting} training run {record.train}"
+    return f"{record.setting} run {record.train}, evaluation {record.test}"
+
+
+def _description(record: RunRecord) -> str:
+    """Markdown about a training or evaluation run."""
+    if record.test is None:
+        what = f"Training run {record.train} of the setting `{record.setting}`"
+    else:
+        model = f"training run {record.train} of the setting `{record.tests_of or record.setting}`"
+        what = f"Evaluation run {record.test} of {model}"
+    split, scenes = record.data.get("split"), record.data.get("scenes")
+    data = f"{record.dataset}, split `{split}`, {scenes} scenes" if split else record.dataset
+    lines = [f"{what}.", f"Data: {data}.", f"Overrides: {_overrides(record)}."]
+    return "\n\n".join([*lines, f"Files: `{record.key}/` in the results folder."])
+
+
+def _setting_description(records: Sequence[RunRecord], shown: Shown | None) -> str:
+    """Markdown about a setting."""
+    first, tests = records[0], sum(r.test is not None for r in records)
+    label = f" ({shown.label})" if shown else ""
+    lines = [
+        f"Setting `{first.setting}`{label} on {first.dataset}: mean, median, best and confidence "
+        f"interval over its evaluation runs (so far {tests}).",
+        f"Overrides: {_overrides(first)}.",
+    ]
+    if shown:
+        lines.append(f"The report shows this setting in: {', '.join(shown.tables)}.")
+    return "\n\n".join(
+        [*lines, f"Files: `{first.dataset}/{first.setting}/` in the results folder."]
+    )
+
+
+def _overrides(record: RunRecord) -> str:
+    return " ".join(f"`{text}`" for text in record.overrides) or "none"
+
+
+def _source(verb: str) -> dict[str, str]:
+    """Tags for MLflow's column Source. The column Version shows the commit."""
+    return {"mlflow.source.name": f"sr3d {verb}", "mlflow.source.type": "LOCAL"}
+
+
+def _inputs(records: Sequence[RunRecord]) -> tuple[DataInput, ...]:
+    """The data of the records, one entry per data digest, without records that have no digest."""
+    found: dict[str, list[RunRecord]] = {}
+    for record in records:
+        if record.data.get("digest"):
+            found.setdefault(str(record.data["digest"]), []).append(record)
+    return tuple(_input(key, found[key]) for key in sorted(found))
+
+
+def _input(key: str, records: Sequence[RunRecord]) -> DataInput:
+    first = records[0]
+    whole = {k: v for k, v in first.data.items() if k not in ("split", "scenes")}
+    used = {
+        (r.test is not None, str(r.data.get("split")), str(r.data.get("scenes"))) for r in records
+    }
+    contexts, splits, scenes = zip(*sorted(used), strict=True)
+    words = ["evaluation" if tested else "training" for tested in contexts]
+    return DataInput(
+        dataset=first.dataset,
+        digest=key,
+        facts=json.dumps(whole, sort_keys=True),
+        context=", ".join(dict.fromkeys(words)),
+        splits=", ".join(splits),
+        scenes=", ".join(scenes),
     )
 
 

@@ -1,33 +1,35 @@
-"""Run records into an MLflow store.
+"""Write run records into an MLflow store.
 
-One experiment `sr3d/{dataset}` a data set; in it one parent run a setting, which carries the
-statistics over all its tests, with its trainings and tests as children. Parameters are the flat
-configuration, curves are metrics; models and detections are named by path and checksum, not copied.
+Each data set is an experiment `sr3d/{dataset}`. Each setting is a parent run with the statistics
+over its evaluations. Its training and evaluation runs are nested below it. Parameters are the flat
+configuration, and curves are metrics. Models and detections are not copied: tags name their path
+and checksum.
 
-The store mirrors one results folder and holds nothing of its own: delete it, and the next call
-makes it again. A run is found by its tag `sr3d.key`. It is up to date if its tag `sr3d.digest`,
-written last, fits the record and what the store says of the run. Any other run is deleted and made
-anew, since MLflow lets no parameter change, so no key ever has two live runs. Runs whose record has
-gone from the disk stay, with a tag `sr3d.missing`.
+The store is a copy of one results folder. If it is deleted, the next call makes it again. The tag
+`sr3d.key` identifies a run. A run is up to date if its tag `sr3d.digest`, which is written last,
+fits the record and what the store says of the run. MLflow cannot change a parameter, so an outdated
+run is deleted and made anew. No key ever has two live runs. A run whose record is gone from the
+disk stays, with a tag `sr3d.missing`. Descriptions and tags that a user wrote are kept.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sr3d.errors import InputError
 from sr3d.runs.files import digest
 from sr3d.runs.progress import Progress
 from sr3d.runs.record import NO_RUNS, find_runs
 from sr3d.study.report.paper import Shown
-from sr3d.study.tracking.mlflow_store import open_store, require_database
-from sr3d.study.tracking.tracked_runs import TrackedRun, setting_run, single_run
+from sr3d.study.tracking.artifacts import artifact_folder, artifact_location, move_artifacts
+from sr3d.study.tracking.mlflow_store import open_store, require_database, store_path
+from sr3d.study.tracking.runs_page import VIEW, VIEW_TAG
+from sr3d.study.tracking.tracked_runs import DataInput, TrackedRun, setting_run, single_run
 
 # After mlflow_store, which switches MLflow's telemetry off.
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run  # isort: skip
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
 
 KEY, DIGEST, MISSING = "sr3d.key", "sr3d.digest", "sr3d.missing"
 PARENT = "mlflow.parentRunId"
+DESCRIPTION = "mlflow.note.content"  # MLflow shows it, and users edit it
+WRITTEN = "sr3d.description"  # the description as written here, to notice an edit
+CONTEXT = "mlflow.data.context"
 _DEFAULT = "0"  # the experiment that MLflow makes by itself
 _METRICS_A_BATCH, _PARAMS_A_BATCH = 1000, 100  # MLflow's limits
 _VALUE_LENGTH = 5000  # of a parameter or a tag; MLflow's limits are 6000 and 8000
@@ -59,15 +64,16 @@ class TrackReport:
 def track(
     results: str | Path,
     store: str,
-    artifacts: str | Path,
+    artifacts: str | Path | None = None,
     shown: Mapping[str, Shown] | None = None,
     wait: bool = False,
 ) -> TrackReport:
     """Bring an MLflow store up to date with all complete runs below `results`.
 
     store: e.g. `sqlite:///results/mlflow.db`, made with its folder where absent. artifacts: folder
-    that MLflow's users may put artifacts in. shown: of settings that the paper's tables have, for
-    tags. wait: for another process that tracks into the store, instead of refusing.
+    for artifacts that users upload, by default `artifact_folder(store)`. shown: label and tables of
+    the settings in the paper, for tags. wait: wait for another process that tracks into the store,
+    instead of refusing.
 
     Raises:
         InputError: no run, an unreadable record, or a store that `open_store` refuses.
@@ -81,8 +87,9 @@ def track(
         raise InputError(f"{results}: two records say that they are {twice[0]}; delete the copy")
     counts = Counter({"created": 0, "updated": 0, "unchanged": 0, "deleted": 0})
     with open_store(store, wait) as client, Progress("track", len(runs)) as progress:
-        names = {r.dataset for r in runs}
-        experiments = {name: _experiment(client, name, artifacts) for name in names}
+        folder = artifact_folder(store) if artifacts is None else Path(artifacts)
+        names = sorted({r.dataset for r in runs})
+        experiments = {name: _experiment(client, name, folder, store) for name in names}
         _hide_default(client)
         live = _live_runs(client)
         done = 0
@@ -119,7 +126,8 @@ def _bring(
     counts["deleted"] += max(0, len(found) - 1)
     if not good:
         counts["updated" if found else "created"] += 1
-        return _write(client, experiment, wanted, parent)
+        kept = _user_tags(found[0]) if found else {}
+        return _write(client, experiment, wanted, kept, parent)
     counts["unchanged"] += 1
     run_id: str = good[0].info.run_id
     if parent is not None and good[0].data.tags.get(PARENT) != parent:
@@ -129,9 +137,25 @@ def _bring(
     return run_id
 
 
-def _write(client: MlflowClient, experiment: str, wanted: TrackedRun, parent: str | None) -> str:
+def _user_tags(run: Run) -> dict[str, str]:
+    """Tags that a user added, with the description if a user wrote or edited it."""
+    tags = run.data.tags
+    found = {k: v for k, v in tags.items() if not k.startswith(("mlflow.", "sr3d."))}
+    if DESCRIPTION in tags and tags[DESCRIPTION] != tags.get(WRITTEN):
+        found[DESCRIPTION] = tags[DESCRIPTION]
+    return found
+
+
+def _write(
+    client: MlflowClient,
+    experiment: str,
+    wanted: TrackedRun,
+    kept: dict[str, str],
+    parent: str | None,
+) -> str:
     tags = {name: value[:_VALUE_LENGTH] for name, value in wanted.tags.items()}
     tags |= {KEY: wanted.key} | ({} if parent is None else {PARENT: parent})
+    tags |= dict.fromkeys((WRITTEN, DESCRIPTION), wanted.description[:_VALUE_LENGTH]) | kept
     run = client.create_run(experiment, wanted.started, tags, wanted.name)
     run_id: str = run.info.run_id
     params = [Param(name, str(value)[:_VALUE_LENGTH]) for name, value in wanted.params.items()]
@@ -141,17 +165,21 @@ def _write(client: MlflowClient, experiment: str, wanted: TrackedRun, parent: st
     metrics = [Metric(name, value, wanted.finished, step) for name, value, step in wanted.points()]
     for i in range(0, len(metrics), _METRICS_A_BATCH):
         client.log_batch(run_id, metrics=metrics[i : i + _METRICS_A_BATCH])
-    if wanted.data is not None:
-        client.log_inputs(run_id, [_dataset(wanted.data)])
+    if wanted.inputs:
+        client.log_inputs(run_id, [_dataset_input(one) for one in wanted.inputs])
     client.set_terminated(run_id, "FINISHED", wanted.finished)
     client.set_tag(run_id, DIGEST, _digest(wanted, client.get_run(run_id)))
     return run_id
 
 
 def _digest(wanted: TrackedRun, run: Run) -> str:
-    """Digest of a record, and of what the store says of its run but for tags that users add."""
+    """Digest of a record and of what the store says of its run, without what users may edit."""
     tags = {name: run.data.tags.get(name) for name in wanted.tags}
-    return f"{wanted.digest}-{digest([tags, run.data.params, run.data.metrics])}"
+    inputs = sorted(
+        [one.dataset.name, one.dataset.digest, *sorted([tag.key, tag.value] for tag in one.tags)]
+        for one in (run.inputs.dataset_inputs if run.inputs else [])
+    )
+    return f"{wanted.digest}-{digest([tags, run.data.params, run.data.metrics, inputs])}"
 
 
 def _mark_missing(client: MlflowClient, live: dict[str, list[Run]]) -> int:
@@ -162,17 +190,22 @@ def _mark_missing(client: MlflowClient, live: dict[str, list[Run]]) -> int:
     return len(left)
 
 
-def _experiment(client: MlflowClient, dataset: str, artifacts: str | Path) -> str:
+def _experiment(client: MlflowClient, dataset: str, artifacts: Path, store: str) -> str:
     """Id of a data set's experiment, made where absent and brought back where deleted."""
-    name = f"sr3d/{dataset}"
+    name, location = f"sr3d/{dataset}", artifact_location(artifacts, dataset, store)
     found = client.get_experiment_by_name(name)
+    known: str
     if found is None:
-        location = (Path(artifacts).absolute() / dataset).as_uri()
-        made: str = client.create_experiment(name, artifact_location=location)
-        return made
-    if found.lifecycle_stage == "deleted":
-        client.restore_experiment(found.experiment_id)
-    known: str = found.experiment_id
+        about = f"Runs of sr3d on {dataset}. Each setting is a run with its statistics."
+        known = client.create_experiment(name, location, {DESCRIPTION: about})
+    else:
+        known = found.experiment_id
+        if found.lifecycle_stage == "deleted":
+            client.restore_experiment(known)
+    if found is None or found.tags.get(VIEW_TAG) != VIEW:
+        client.set_experiment_tag(known, VIEW_TAG, VIEW)
+    if path := store_path(store):
+        move_artifacts(path, known, location)
     return known
 
 
@@ -201,10 +234,8 @@ def _live_runs(client: MlflowClient) -> dict[str, list[Run]]:
     return found
 
 
-def _dataset(data: dict[str, Any]) -> DatasetInput:
-    facts = json.dumps(data)
-    split = str(data.get("split", "all"))
-    # MLflow keeps one entry for a name and digest, so the split is part of the name.
-    name, key = f"{data.get('dataset', 'data')}/{split}", str(data["digest"])[:36]
-    dataset = Dataset(name, key, "sr3d", facts, profile=facts)
-    return DatasetInput(dataset, [InputTag("mlflow.data.context", split)])
+def _dataset_input(used: DataInput) -> DatasetInput:
+    """MLflow keeps one data set per name and digest. What differs per split goes into tags."""
+    dataset = Dataset(used.dataset, used.digest[:36], "sr3d", used.facts, profile=used.facts)
+    tags = {CONTEXT: used.context, "sr3d.split": used.splits, "sr3d.scenes": used.scenes}
+    return DatasetInput(dataset, [InputTag(name, text) for name, text in tags.items()])
