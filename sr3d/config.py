@@ -71,9 +71,9 @@ class ModelConfig:
 class AssignerConfig:
     """The assigner decides which anchors are positive, and for which ground truth."""
 
-    # `spota` is SR3D's, `simota` and `align_ota` are those of Table 4
+    # SPOTA is SR3D's. The others: TR3D's, the two of Table 4, FCAF3D's.
     name: Literal["spota", "tr3d", "simota", "align_ota", "fcaf3d"] = "spota"
-    k: Count = 6  # maximum number of positives per ground truth, for SPOTA and TR3D's assigner
+    k: Count = 6  # positives per ground truth, at most; simOTA, AlignOTA, FCAF3D have their own
     levels: Literal["all", "by_class"] = "all"  # candidates of SPOTA. `by_class` is TR3D's rule
     # Eq. 4: how fast the centre prior rises with the distance
     mu: Annotated[float, Range(0, 100, above=True)] = 1.0
@@ -91,8 +91,8 @@ class AssignerConfig:
 class LossConfig:
     """The classification loss (RAS of Eq. 7, or an alternative) and the box loss (DIoU)."""
 
-    cls: Literal["ras", "focal", "qfl", "vfl"] = "ras"  # classification loss. `ras` is Eq. 7
-    focal_alpha: Share = 0.25  # weight α of positives. Negatives have 1 − α
+    cls: Literal["ras", "focal", "qfl", "vfl"] = "ras"  # of classes; RAS is Eq. 7
+    focal_alpha: Share = 0.25  # weight of positives; 1 - α of negatives
     # focusing exponent. A higher value reduces the weight of easy anchors
     focal_gamma: Exponent = 2.0
     tau: Annotated[float, Range(1e-6, 1000)] = 0.1  # Eq. 9: temperature of the soft ranks
@@ -103,9 +103,8 @@ class LossConfig:
     rank_scope: Literal["ground_truth", "image"] = "ground_truth"
     qfl_beta: Exponent = 2.0  # QFL: exponent of |q - p|
     vfl_alpha: Weight = 0.75  # VFL: weight of negatives
-    vfl_gamma: Exponent = 2.0  # VFL: exponent of the scores of negatives
-    # `legacy`: x, y, w instead of x, y, z, as in TR3D
-    rotated_diou: Literal["correct", "legacy"] = "correct"
+    vfl_gamma: Exponent = 2.0  # VFL: exponent of their scores
+    rotated_diou: Literal["correct", "legacy"] = "correct"  # legacy: x, y, w for x, y, z, as TR3D
 
 
 @dataclass(frozen=True)
