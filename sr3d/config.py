@@ -52,53 +52,57 @@ EngineName = Literal["native", "torch", "triton", "minkowski"]
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A network. The defaults are TR3D's (SR3D changes nothing in it): MinkResNet34, a generative
+    """The network. The defaults are TR3D's, which SR3D does not change: MinkResNet34, a generative
     neck, a shared head.
     """
 
     name: FamilyName = "tr3d"  # FCAF3D: by the preset model=fcaf3d
     engine: EngineName = "native"  # what computes sparse layers; native: triton on a GPU, or torch
-    voxel_size: Annotated[float, Range(0.001, 10)] = 0.01  # metres
-    stem_channels: Count = 64  # of the first convolution
+    voxel_size: Annotated[float, Range(0.001, 10)] = 0.01  # edge of a voxel in metres
+    stem_channels: Count = 64  # channels of the first convolution
     stem_stride: int = 2  # stride of the first convolution
-    stem_norm: Literal["batch", "instance"] = "batch"  # norm after it
-    stem_pool: bool = True  # 2³ max pooling after it
-    planes: tuple[Count, ...] = (64, 128, 128, 128)  # channels of the stages; FCAF3D's: levels
+    stem_norm: Literal["batch", "instance"] = "batch"  # norm after the first convolution
+    stem_pool: bool = True  # 2³ max pooling after this norm
+    planes: tuple[Count, ...] = (64, 128, 128, 128)  # channels of the stages. FCAF3D: of the levels
     blocks: tuple[Count, ...] = (3, 4, 6, 3)  # residual blocks of the stages
-    neck_channels: Count = 128  # of the levels that the head sees
-    pts_prune: Many = 100_000  # FCAF3D: cells of a scene that each level keeps, at most
+    neck_channels: Count = 128  # channels of the levels that the head gets
+    pts_prune: Many = 100_000  # FCAF3D: maximum number of cells that each level keeps per scene
 
 
 @dataclass(frozen=True)
 class AssignerConfig:
-    """Which anchors are positive, and for which ground truth."""
+    """The assigner decides which anchors are positive, and for which ground truth."""
 
     # SPOTA is SR3D's. The others: TR3D's, the two of Table 4, FCAF3D's.
     name: Literal["spota", "tr3d", "simota", "align_ota", "fcaf3d"] = "spota"
     k: Count = 6  # positives per ground truth, at most; simOTA, AlignOTA, FCAF3D have their own
-    levels: Literal["all", "by_class"] = "all"  # SPOTA's candidates; "by_class" is TR3D's rule
+    levels: Literal["all", "by_class"] = "all"  # candidates of SPOTA. `by_class` is TR3D's rule
     # Eq. 4: how fast the centre prior rises with the distance
     mu: Annotated[float, Range(0, 100, above=True)] = 1.0
     reg_cost: Literal["iou", "log_iou", "diou"] = "iou"  # C_reg of Eq. 5
-    vertex_distance: bool = True  # whether Eq. 5 has R_VD
+    vertex_distance: bool = True  # whether Eq. 5 includes R_VD
     vertices: Literal["invariant", "literal"] = "invariant"  # Eq. 3 on rotated boxes
-    cls_weight: Weight = 0.0  # λ of Eq. 2 within Eq. 5's bracket; SPOTA has none
-    tr3d_variant: Literal["mmdet3d", "samsung"] = "mmdet3d"  # whose code TR3D's follows
-    fcaf3d_limit: Many = 27  # anchors in a box that make a level fit for it
-    fcaf3d_top: Count = 18  # positives per ground truth, at most
+    cls_weight: Weight = 0.0  # λ of Eq. 2, inside the bracket of Eq. 5. SPOTA has none
+    # the repository that TR3D's assigner follows
+    tr3d_variant: Literal["mmdet3d", "samsung"] = "mmdet3d"
+    fcaf3d_limit: Many = 27  # FCAF3D: minimum number of anchors in a box for a level to fit it
+    fcaf3d_top: Count = 18  # FCAF3D: maximum number of positives per ground truth
 
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Classification loss (RAS = Eq. 7, or one of its rivals) and box loss (DIoU)."""
+    """The classification loss (RAS of Eq. 7, or an alternative) and the box loss (DIoU)."""
 
     cls: Literal["ras", "focal", "qfl", "vfl"] = "ras"  # of classes; RAS is Eq. 7
     focal_alpha: Share = 0.25  # weight of positives; 1 - α of negatives
-    focal_gamma: Exponent = 2.0  # the higher, the less easy anchors count
+    # focusing exponent. A higher value reduces the weight of easy anchors
+    focal_gamma: Exponent = 2.0
     tau: Annotated[float, Range(1e-6, 1000)] = 0.1  # Eq. 9: temperature of the soft ranks
     beta: Exponent = 1.0  # Eq. 6: exponent of the rank
-    rdl_form: Literal["rank", "position", "printed", "bracket"] = "rank"  # Eq. 6: losses/ras.py
-    rank_scope: Literal["ground_truth", "image"] = "ground_truth"  # ranks among whose
+    # reading of Eq. 6, see docs/readings.md
+    rdl_form: Literal["rank", "position", "printed", "bracket"] = "rank"
+    # set of positives in which ranks are computed
+    rank_scope: Literal["ground_truth", "image"] = "ground_truth"
     qfl_beta: Exponent = 2.0  # QFL: exponent of |q - p|
     vfl_alpha: Weight = 0.75  # VFL: weight of negatives
     vfl_gamma: Exponent = 2.0  # VFL: exponent of their scores
@@ -107,36 +111,38 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """What training does to a scene, in this order."""
+    """Augmentation of training scenes, in this order."""
 
-    # share of points kept, uniform in between
+    # share of points kept, uniform in this range
     sample_fraction: tuple[PositiveShare, PositiveShare] = (0.33, 1.0)
-    sample_count: ManyOrNone = 0  # if positive: so many points instead
-    sample_replace: Literal["if_few", "always", "never"] = "if_few"  # draw a point twice
+    sample_count: ManyOrNone = 0  # if positive: the number of points, instead of a share
+    # whether a point may be drawn twice
+    sample_replace: Literal["if_few", "always", "never"] = "if_few"
     flip_x: Share = 0.5  # probability that x is mirrored
-    flip_y: Share = 0.5  # the same of y
+    flip_y: Share = 0.5  # probability that y is mirrored
     rotation: Annotated[float, Range(0, 180)] = 5.0  # degrees, uniform in ±
-    scale: tuple[Factor, Factor] = (0.6, 1.4)  # factor, uniform in between
+    scale: tuple[Factor, Factor] = (0.6, 1.4)  # factor, uniform in this range
     translation: Annotated[float, Range(0, 100)] = 0.1  # metres, standard deviation per axis
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The schedule. `repeat` is how often an epoch goes through the training scenes."""
+    """The training schedule."""
 
-    epochs: Count = 13  # each goes through the scenes `repeat` times
-    milestones: tuple[Count, ...] = (8, 11, 12)  # epochs after which the rate drops tenfold
+    epochs: Count = 13  # number of epochs
+    # epochs after which the learning rate drops tenfold
+    milestones: tuple[Count, ...] = (8, 11, 12)
     repeat: Many = 15  # how often an epoch goes through the scenes
     batch_size: Count = 16  # scenes a step
     lr: Annotated[float, Range(0, 10, above=True)] = 1e-3  # of the optimiser, after the warm-up
     warmup_start_lr: Annotated[float, Range(0, 10)] = 1e-5  # at the first step
     warmup_iters: ManyOrNone = 300  # steps of the warm-up, linear
-    weight_decay: Weight = 1e-4  # of the optimiser
+    weight_decay: Weight = 1e-4  # weight decay of the optimiser
     clip_norm: Annotated[float, Range(0, 1e6, above=True)] = 10.0  # norm of the gradient, at most
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"  # of the network's products; tf32: GPUs
     filter_empty_gt: bool = _later(False)  # another takes the place of a scene without boxes
-    optimizer: Literal["adamw", "adam", "sgd"] = _later("adamw")
-    momentum: Share = _later(0.9)  # of SGD
+    optimizer: Literal["adamw", "adam", "sgd"] = _later("adamw")  # optimiser
+    momentum: Share = _later(0.9)  # momentum of SGD
     # step: a tenth after each milestone; cosine, polynomial: from lr to min_lr
     schedule: Literal["step", "cosine", "polynomial"] = _later("step")
     schedule_by: Literal["epoch", "step"] = _later("epoch")  # how often cosine and polynomial fall
@@ -146,39 +152,42 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class TestConfig:
-    """Inference and its explicit sources of randomness (seeded by training and test index)."""
+    """Inference, with its sources of randomness. The indices of the runs decide the seeds."""
 
     __test__ = False  # no test class, whatever pytest thinks of the name
 
-    sample_count: ManyOrNone = 0  # points drawn from each scene; 0 keeps all
+    sample_count: ManyOrNone = 0  # points drawn from each scene. 0 keeps all
     voxel_pick: Literal["first", "random"] = "random"  # which point represents a voxel
-    nms: Literal["bev", "3d"] = "bev"  # overlap seen from above, or of volumes
-    nms_pre: Many = 1000  # anchors looked at, of each scene; FCAF3D: of each level of each scene
-    score_thr: Share = 0.01  # detections score more
-    iou_thr: PositiveShare = 0.5  # NMS: of two boxes that overlap more, the worse goes
-    oracle: Literal["none", "centerness", "iou"] = "none"  # Table 6: what replaces scores
-    foreground: Literal["assigned", "inside"] = "assigned"  # the anchors whose scores it replaces
+    nms: Literal["bev", "3d"] = "bev"  # IoU for NMS: of boxes seen from above, or of volumes
+    nms_pre: Many = 1000  # maximum number of anchors per scene. FCAF3D: per level
+    score_thr: Share = 0.01  # detections need a higher score
+    iou_thr: PositiveShare = 0.5  # NMS removes the worse of two boxes with a higher IoU
+    # Table 6: the true value that replaces scores
+    oracle: Literal["none", "centerness", "iou"] = "none"
+    # Table 6: the anchors whose scores are replaced
+    foreground: Literal["assigned", "inside"] = "assigned"
 
 
 @dataclass(frozen=True)
 class OwnData:
-    """What `dataset=own` is, as other data sets are known by name. `sr3d train` reads it from the
-    prepared folder.
+    """The facts of your own data set (`dataset=own`). `sr3d train` reads them from the prepared
+    folder.
     """
 
-    classes: tuple[str, ...] = ()  # names, in the order of the labels
-    levels: tuple[Level, ...] = ()  # of each class, see `data.datasets.Dataset`; empty: unknown
+    classes: tuple[str, ...] = ()  # class names, in the order of the labels
+    levels: tuple[Level, ...] = ()  # level of each class for TR3D's assigner. Empty: unknown
     rotated: bool = False  # boxes have a yaw
-    scenes: ManyOrNone = 0  # to train on; with few, presets go through them more often an epoch
+    # number of training scenes. If there are few, presets repeat them more often
+    scenes: ManyOrNone = 0
 
 
 @dataclass(frozen=True)
 class Config:
     """One setting on one data set."""
 
-    dataset: DatasetName = "scannet"  # its classes, and whose defaults these are
+    dataset: DatasetName = "scannet"  # decides the classes and the defaults
     own: OwnData = field(default_factory=OwnData)
-    seed: Seed = 0  # base seed; runs derive theirs from it and their indices
+    seed: Seed = 0  # base seed. Runs derive their seeds from it and their indices
     model: ModelConfig = field(default_factory=ModelConfig)
     assigner: AssignerConfig = field(default_factory=AssignerConfig)
     loss: LossConfig = field(default_factory=LossConfig)

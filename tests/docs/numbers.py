@@ -28,7 +28,7 @@ from typing import Any
 
 from tests.docs.pages import ROOT
 
-_MARK = re.compile(r"<!-- from (\S+\.(?:json|csv))((?: \S+=\S+)*):\s*(.*?)\s*-->", re.DOTALL)
+_MARK = re.compile(r"<!--\s+from\s+(\S+\.(?:json|csv))((?:\s+\S+=\S+)*):\s*(.*?)\s*-->", re.DOTALL)
 _NUMBER = re.compile(r"(?<![\w.])[+\-−]?\d[\d,]*(?:\.\d+)?")
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 
@@ -70,7 +70,7 @@ def unmarked_scores(text: str) -> list[str]:
         if re.search(r"\bAP(25|50)\b", _COMMENT.sub("", block))
         and re.search(r"\d\d\.\d", _COMMENT.sub("", block))
         and not block.startswith("    ")
-        and not re.search(r"<!-- (from|measured at|published by) ", block)
+        and not re.search(r"<!--\s+(from|measured\s+at|published\s+by)\s", block)
     ]
 
 

@@ -21,7 +21,7 @@ GAP = "…"
 def quoted() -> list[str]:
     """The first column of the tables of messages, where it is a message."""
     text = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
-    text = text.partition("## What hurts elsewhere")[0]
+    text = text.partition("## Known problems of related projects")[0]
     cells = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| `")]
     return [cell.removeprefix("| `").removesuffix("`") for cell in cells]
 
