@@ -325,3 +325,10 @@ def test_45_settings_make_a_page_in_seconds(tmp_path):
     assert time.perf_counter() - started < 20  # a few seconds on an idle machine
     assert len(html) < 2_000_000
     assert all(f">{name}<" in html for name in names)
+
+
+def test_the_result_is_the_first_paragraph(results):
+    page = page_of(results)
+    first = page.of("p")[0]
+    assert first["class"] == "result"
+    assert (first["data-dataset"], first["data-setting"]) == ("synthetic", "sr3d")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sr3d.config import Config, flatten
 from sr3d.study.report.figures import OWN, Drawn
 from sr3d.study.report.figures.names import names_of
+from sr3d.study.report.headline import Headline, headline_of
 from sr3d.study.report.page.claims import Verdicts, by_verdict
 from sr3d.study.report.page.gaps import Gaps, gaps_of
 from sr3d.study.report.page.provenance import Origin, origin_of
@@ -22,6 +23,7 @@ class Shown:
     """A part of the report. ran: settings with results. cautions: sentences to read first."""
 
     part: Part
+    headline: Headline
     ran: tuple[str, ...]
     verdicts: tuple[Verdicts, ...]
     origin: Origin
@@ -64,6 +66,7 @@ def _shown(paper: Paper, part: Part) -> Shown:
     names, settings = names_of(paper), ran(part.findings, paper)
     return Shown(
         part=part,
+        headline=headline_of(part.findings, names.labels),
         ran=tuple(settings),
         verdicts=by_verdict(paper, part.judged, part.label),
         origin=origin_of(part.findings, settings, names),
