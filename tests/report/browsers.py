@@ -15,7 +15,13 @@ FLAGS = (
     "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
 )
-SIZES = {"large": (1400, 900), "wide": (1000, 700), "middle": (900, 700), "phone": (390, 844)}
+SIZES = {
+    "large": (1400, 900),
+    "laptop": (1280, 800),
+    "wide": (1000, 700),
+    "middle": (900, 700),
+    "phone": (390, 844),
+}
 _EXPECTED = "GL Driver Message"  # that reading pixels back is slow
 
 

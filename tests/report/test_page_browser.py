@@ -101,3 +101,27 @@ def test_print_shows_what_the_screen_folds(open_page, address):
     assert colour(page, "body", "backgroundColor") == (255, 255, 255)
     caution = colour(page, ".caution", "backgroundColor")
     assert contrast(colour(page, ".caution", "color"), caution) >= 4.5
+
+
+def test_tables_fit_a_laptop(open_page, address):
+    page = open_page(address, "laptop")
+    page.eval_on_selector_all("details", "all => all.forEach(e => { e.open = true })")
+    hidden = page.eval_on_selector_all(
+        ".box:has(table)", "all => all.map(e => e.scrollWidth - e.clientWidth)"
+    )
+    assert len(hidden) > 3
+    assert max(hidden) == 0
+
+
+def test_on_a_phone_settings_stay_in_view_while_their_table_scrolls(open_page, address):
+    page = open_page(address, "phone")
+    box = page.locator("#table2-synthetic .box")
+    box.evaluate("e => { e.scrollLeft = e.scrollWidth }")
+    for name in box.locator('th[scope="row"]').all():
+        left, right = (edge - box.bounding_box()["x"] for edge in edges(name.bounding_box()))
+        assert left == pytest.approx(0, abs=1)
+        assert right < SIZES["phone"][0] / 2
+
+
+def edges(place):
+    return place["x"], place["x"] + place["width"]

@@ -6,6 +6,7 @@ import base64
 import re
 
 import jinja2
+from markupsafe import Markup, escape
 
 from sr3d._version import __version__
 from sr3d.study.report.figures import Drawn
@@ -42,6 +43,7 @@ def render_page(report: Report) -> str:
         "short": _short,
         "data_of": _data_of,
         "whole": _whole,
+        "intervals": _intervals,
         "percent": _percent,
         "runs_of": _runs_of,
         "direction": _direction,
@@ -84,6 +86,11 @@ def _short(title: str) -> str:
 def _whole(text: str) -> str:
     """A text in which "p = 0.04" and "k = 6" stay on one line."""
     return re.sub(r" ([=<>≤≥]) ", "\u00a0\\1\u00a0", text)
+
+
+def _intervals(cell: str) -> Markup:
+    """A table's cell as HTML in which a line breaks before an interval and never within it."""
+    return Markup(re.sub(r"\[[^\]]*\]", r'<span class="interval">\g<0></span>', str(escape(cell))))
 
 
 def _data_of(heading: str, title: str) -> str:
