@@ -67,7 +67,11 @@ def pages(browser):
 
 
 def colour(page, selector: str, name: str) -> tuple[float, ...]:
-    text = page.eval_on_selector(selector, f"e => getComputedStyle(e).{name}")
+    return parts(page.eval_on_selector(selector, f"e => getComputedStyle(e).{name}"))
+
+
+def parts(text: str) -> tuple[float, ...]:
+    """Red, green and blue of a computed style."""
     return tuple(float(part) for part in re.findall(r"[\d.]+", text)[:3])
 
 

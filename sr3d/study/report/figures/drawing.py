@@ -82,7 +82,7 @@ def _drawn(
     with styled():
         canvas = _draw(paper, findings, name, asked, data)
         if canvas.picture is not None:
-            svg, png = save(canvas.picture, out, file)
+            svg, png = save(canvas.picture, out, file, canvas.dark)
         else:
             for suffix in ("svg", "png"):
                 (out / f"{file}.{suffix}").unlink(missing_ok=True)

@@ -97,7 +97,7 @@ def draw_qualitative(
 
     before: figures whose scenes this one leaves to them.
     """
-    canvas = Canvas(figure.title)
+    canvas = Canvas(figure.title, dark=False)
     labels = [names.label(setting) for setting in figure.settings]
     tests = []
     for setting, label in zip(figure.settings, labels, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from typing import NamedTuple
 
 import jinja2
 from markupsafe import Markup, escape
@@ -63,8 +64,15 @@ def render_page(report: Report) -> str:
     )
 
 
-def image(drawn: Drawn) -> str | None:
-    """A figure as a `data:` address; None where nothing could be drawn.
+class Picture(NamedTuple):
+    """A figure as a `data:` address. dark: whether it has dark colours for dark mode."""
+
+    address: str
+    dark: bool
+
+
+def image(drawn: Drawn) -> Picture | None:
+    """A figure as the page shows it; None where nothing could be drawn.
 
     Not as an element of the page: matplotlib gives parts of all figures the same names.
     """
@@ -75,7 +83,9 @@ def image(drawn: Drawn) -> str | None:
     if path.stat().st_size > MOST_SVG:
         path = min(there, key=lambda p: p.stat().st_size)
     kind = {".svg": "image/svg+xml", ".png": "image/png"}[path.suffix]
-    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+    content = path.read_bytes()
+    address = f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+    return Picture(address, path.suffix == ".svg" and b"prefers-color-scheme" in content)
 
 
 def _short(title: str) -> str:
