@@ -178,8 +178,8 @@ def test_the_verb_writes_and_prints(results, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("rooms", "--data rooms: write it as DATASET=DIR"),
-        ("synthetic=", "--data synthetic=: write it as DATASET=DIR"),
+        ("rooms", "DATASET=DIR"),
+        ("synthetic=", "DATASET=DIR"),
         ("syntetic=rooms", "did you mean 'synthetic'?"),
     ],
 )

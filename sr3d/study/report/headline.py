@@ -52,14 +52,10 @@ def headline_of(findings: Findings, labels: Mapping[str, str]) -> Headline:
         InputError: an unreadable record or summary.
     """
     place = printed_dataset(findings.dataset).label
-    means = {
-        setting: float(found["mean"])
-        for setting in findings.settings()
-        if (found := findings.metric(setting, METRIC))
-    }
+    means = _means(findings)
     if not means:
         return Headline(f"No setting has been evaluated on {place} yet.")
-    setting = DETECTOR if DETECTOR in means else max(means, key=lambda name: means[name])
+    setting = settings_of_result(findings)[0]
     mean = means[setting]
     reached = f"{labels.get(setting, setting)} reaches {number(METRIC, mean)} {METRIC} on {place}"
     gap = _missing(findings, setting, labels)
@@ -71,6 +67,23 @@ def headline_of(findings: Findings, labels: Mapping[str, str]) -> Headline:
     compared = _compared(difference, labels.get(BASELINE, BASELINE), comparison)
     gap += _missing(findings, BASELINE, labels)
     return Headline(f"{reached}, {compared}{gap}", setting, mean, BASELINE, difference, comparison)
+
+
+def settings_of_result(findings: Findings) -> tuple[str, ...]:
+    """The setting that the result is about, then the baseline if both have AP25; () without any."""
+    means = _means(findings)
+    if not means:
+        return ()
+    first = DETECTOR if DETECTOR in means else max(means, key=lambda name: means[name])
+    return (first, BASELINE) if BASELINE in means and first != BASELINE else (first,)
+
+
+def _means(findings: Findings) -> dict[str, float]:
+    return {
+        setting: float(found["mean"])
+        for setting in findings.settings()
+        if (found := findings.metric(setting, METRIC))
+    }
 
 
 def _alone(findings: Findings, setting: str) -> str:
