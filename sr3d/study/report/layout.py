@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sr3d.study.report.filled import Delta, Entry, Results
 from sr3d.study.report.notes import SHARPER, notes_of, paper_label, tested_on
-from sr3d.study.report.paper import METRICS, PARAMETERS, number, signed
+from sr3d.study.report.paper import METRICS, OWN_DATA, PARAMETERS, number, signed
 
 TICK = "✓"
 NOT_RUN = "not run"
@@ -29,6 +29,7 @@ class Printed:
 
     name: str
     dataset: str
+    title: str
     heading: str
     columns: tuple[str, ...]
     blocks: tuple[tuple[str, tuple[Line, ...]], ...]
@@ -38,6 +39,9 @@ class Printed:
 def lay_out(results: Results) -> Printed:
     """Everything that is printed of a table."""
     table = results.table
+    # On the user's data a table is no longer the paper's.
+    title = table.title.partition(": ")[2] if results.dataset == OWN_DATA else table.title
+    title = title or table.title
     compared, printed = results.reference is not None, results.paper_dataset is not None
     drawn = any(entry.drawn for entry in results.entries)
     columns = (
@@ -55,7 +59,8 @@ def lay_out(results: Results) -> Printed:
     return Printed(
         name=table.name,
         dataset=results.dataset,
-        heading=f"{table.title} ({_where(results)})",
+        title=title,
+        heading=f"{title} ({_where(results)})",
         columns=columns,
         blocks=tuple(
             (METRICS[metric].label, _lines(results, metric, columns)) for metric in table.metrics

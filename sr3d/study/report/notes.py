@@ -8,7 +8,7 @@ from typing import Any
 from sr3d.config import default_config, flatten
 from sr3d.study.report.families import Family, family_of
 from sr3d.study.report.filled import Entry, Results
-from sr3d.study.report.paper import METRICS, printed_dataset
+from sr3d.study.report.paper import METRICS, OWN_DATA, printed_dataset
 from sr3d.study.report.scene_draws import THRESHOLDS
 from sr3d.study.report.summary import code_of
 from sr3d.study.report.verdicts.wording import called, listed
@@ -38,7 +38,6 @@ def paper_label(results: Results) -> str:
 
 def notes_of(results: Results) -> list[str]:
     """All notes, the most urgent first."""
-    rows = [entry.row for entry in results.entries]
     return [
         *_other_data(results),
         *_changed_configuration(results),
@@ -47,6 +46,14 @@ def notes_of(results: Results) -> list[str]:
         *_same_rows(results),
         *_of_machines(results),
         *_how_to_read(results),
+        *([] if results.dataset == OWN_DATA else _of_paper(results)),
+    ]
+
+
+def _of_paper(results: Results) -> list[str]:
+    """What a reader must know of the paper's rows and numbers."""
+    rows = [entry.row for entry in results.entries]
+    return [
         *(f"'{row.label}': {row.note}" for row in rows if row.note),
         *results.table.footnotes,
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from sr3d.config import did_you_mean
@@ -19,6 +20,7 @@ from sr3d.study.report.page import Part, Report, render_page
 from sr3d.study.report.page.report import datasets_of, ran, settings_of
 from sr3d.study.report.paper import (
     DATASETS,
+    OWN_DATA,
     Paper,
     printed_dataset,
     read_paper,
@@ -75,12 +77,18 @@ def write_report(
             printed.append(lay_out(filled))
             written += write_table(filled, printed[-1], out)
         every = [one for one in judge(paper, findings) if one.claim.of in names]
-        judged = [one for one in every if _belongs(one, findings.dataset, found)]
+        judged = (
+            []
+            if findings.dataset == OWN_DATA
+            else [one for one in every if _belongs(one, findings.dataset, found)]
+        )
         parts.append(Part(findings, tuple(printed), tuple(judged), tuple(drawn)))
         # The same on any data.
         cited = [one for one in every if one.verdict is Verdict.NOT_CHECKABLE]
     written.append(write_index(out, paper))
     report = Report(paper, tuple(names), tuple(parts), tuple(cited))
+    if report.own:
+        report = replace(report, cited=())
     for name, text in (
         (f"{CLAIMS}.md", claims_as_markdown(report)),
         (f"{CLAIMS}.csv", claims_as_csv(report)),

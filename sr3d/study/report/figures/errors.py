@@ -87,7 +87,7 @@ def draw_errors(findings: Findings, names: Names) -> Canvas:
             range(len(outcomes)), width, 0.72, left, color=_COLORS[i], hatch=_HATCHES[i],
             edgecolor="white", linewidth=0, label=label,
         )  # fmt: skip
-        for row in np.flatnonzero(width >= 5):
+        for row in np.flatnonzero(width >= 5).tolist():
             axes.text(
                 left[row] + width[row] / 2, row, f"{counts[row, i]}", ha="center", va="center",
                 fontsize=7, color=INK_ON_PICTURE,

@@ -17,6 +17,8 @@ from sr3d.study.report.page.values import Values, values_of
 from sr3d.study.report.paper import Paper, printed_dataset
 from sr3d.study.report.verdicts.wording import listed
 
+_VALUES = ("strip", "curves")  # the figures that show single values
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -37,9 +39,25 @@ class Shown:
         return [drawn for drawn in self.part.figures if drawn.name not in OWN]
 
     @property
-    def own_figures(self) -> list[Drawn]:
-        """Ours."""
-        return [drawn for drawn in self.part.figures if drawn.name in OWN]
+    def value_figures(self) -> list[Drawn]:
+        """All values and learning curves."""
+        return [drawn for drawn in self.part.figures if drawn.name in _VALUES]
+
+    @property
+    def detail_figures(self) -> list[Drawn]:
+        """Classes, errors and scenes."""
+        own = [drawn for drawn in self.part.figures if drawn.name in OWN]
+        return [drawn for drawn in own if drawn.name not in _VALUES]
+
+    @property
+    def evaluated(self) -> str:
+        """How many scenes of which split were evaluated; "" without any."""
+        data = [(self.part.findings.summary(name) or {}).get("test_data") for name in self.ran]
+        splits = dict.fromkeys((one["scenes"], one["split"]) for one in data if one)
+        return listed(
+            f"{scenes} scene{'' if scenes == 1 else 's'} of the split '{split}'"
+            for scenes, split in splits
+        )
 
 
 def content_of(report: Report) -> list[Shown]:
@@ -80,7 +98,7 @@ def _cautions(paper: Paper, part: Part, settings: Sequence[str]) -> list[str]:
     """What must be known before any number on this data set is read."""
     summaries = [s for name in settings if (s := part.findings.summary(name))]
     cautions, full = [], Config().model.stem_channels
-    if part.dataset not in datasets_of(paper):
+    if not part.own and part.dataset not in datasets_of(paper):
         cautions.append(
             f"The paper has no results on {part.label}; it tests on "
             f"{listed(labels(datasets_of(paper)))}. Numbers on these data cannot be compared with "
@@ -91,7 +109,7 @@ def _cautions(paper: Paper, part: Part, settings: Sequence[str]) -> list[str]:
         sizes = sorted({summary["parameters"] for summary in summaries})
         ends = f"{sizes[0]:,}" + (f" to {sizes[-1]:,}" if len(sizes) > 1 else "")
         cautions.append(
-            f"On {part.label} the network is not the paper's but a thin one for small machines "
+            f"On {part.label} the network is a thin one for small machines, not the paper's "
             f"({ends} parameters), trained on a short schedule."
         )
     deviations = dict.fromkeys(

@@ -58,7 +58,8 @@ def render_page(report: Report) -> str:
         several=len(parts) > 1,
         cited=by_verdict(report.paper, report.cited),
         of_paper=labels(datasets_of(report.paper)),
-        untouched=untouched(report),
+        untouched=[] if report.own else untouched(report),
+        title=title_of_page(report),
         style=style,
         version=__version__,
     )
@@ -69,6 +70,13 @@ class Picture(NamedTuple):
 
     address: str
     dark: bool
+
+
+def title_of_page(report: Report) -> str:
+    """The heading of the page: the paper, or the user's detector."""
+    if report.own:
+        return f"Your detector on {listed(part.label for part in report.parts)}"
+    return "SR3D: the paper's results beside ours"
 
 
 def image(drawn: Drawn) -> Picture | None:

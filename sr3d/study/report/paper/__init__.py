@@ -28,6 +28,7 @@ from sr3d.study.report.paper.labels import labels_in, labels_of
 from sr3d.study.report.paper.names import (
     DATASETS,
     METRICS,
+    OWN_DATA,
     PARAMETERS,
     PrintedDataset,
     PrintedMetric,
@@ -41,6 +42,7 @@ from sr3d.study.report.paper.tables import PRINTS, STATISTICS, PaperTable, Row
 __all__ = [
     "DATASETS",
     "METRICS",
+    "OWN_DATA",
     "PARAMETERS",
     "PRINTS",
     "STATISTICS",
