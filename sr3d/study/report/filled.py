@@ -42,6 +42,11 @@ class Entry:
         return over_scenes(self.drawn, metric)
 
     @property
+    def busy(self) -> bool:
+        """Whether any latency was measured on a busy machine."""
+        return bool((self.summary or {}).get("busy_tests"))
+
+    @property
     def drawn(self) -> dict[str, Any] | None:
         """What the summary keeps of draws of its scenes (`report.scene_draws`)."""
         return (self.summary or {}).get("scenes")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sr3d.study.report.filled import Delta, Entry, Results
-from sr3d.study.report.notes import SHARPER, notes_of, paper_label, tested_on
+from sr3d.study.report.notes import BUSY, SHARPER, notes_of, paper_label, tested_on
 from sr3d.study.report.paper import METRICS, OWN_DATA, PARAMETERS, number, signed
 
 TICK = "✓"
@@ -117,7 +117,8 @@ def _ours(results: Results, entry: Entry, metric: str) -> str:
         ran = NOT_RUN if entry.summary is None else NONE  # NONE: its runs have no such metric
         return CITED if entry.row.setting is None else ran
     best = results.table.prints == "best_mean" and METRICS[metric].has_best
-    return _in_form(number, metric, found["best"] if best else None, found["mean"])
+    text = _in_form(number, metric, found["best"] if best else None, found["mean"])
+    return text + BUSY * (metric == "latency_ms" and entry.busy)
 
 
 def _confidence(entry: Entry, metric: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sr3d.config import default_config, flatten
+from sr3d.runs.machine import BUSY_LOAD
 from sr3d.study.report.families import Family, family_of
 from sr3d.study.report.filled import Entry, Results
 from sr3d.study.report.paper import METRICS, OWN_DATA, printed_dataset
@@ -13,6 +14,7 @@ from sr3d.study.report.scene_draws import THRESHOLDS
 from sr3d.study.report.summary import code_of
 from sr3d.study.report.verdicts.wording import called, listed
 
+BUSY = "†"  # marks a latency that other work on the machine disturbed
 SHARPER = "*"  # marks a p-value that decides what the interval beside it leaves open
 _TIMES = ("latency_ms", "minutes_per_epoch")
 
@@ -153,7 +155,15 @@ def _of_machines(results: Results) -> list[str]:
     if not machines:
         return []
     note = f"Our times are of: {'; '.join(sorted(machines))}."
-    return [note + (" Those of different machines do not compare." if len(machines) > 1 else "")]
+    if len(machines) > 1:
+        note += " Those of different machines do not compare."
+    notes = [note]
+    if "latency_ms" in results.table.metrics and any(e.busy for e in timed):
+        notes.append(
+            f"{BUSY}: latencies were measured on a busy machine and are too long. Other work had "
+            f"a load average above {BUSY_LOAD:g} a core."
+        )
+    return notes
 
 
 def _machine(facts: dict[str, Any]) -> str:
