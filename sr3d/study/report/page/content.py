@@ -9,6 +9,7 @@ from sr3d.config import Config, flatten
 from sr3d.study.report.figures import OWN, Drawn
 from sr3d.study.report.figures.names import names_of
 from sr3d.study.report.headline import Headline, headline_of
+from sr3d.study.report.outliers import Outlier, outliers_of
 from sr3d.study.report.page.claims import Verdicts, by_verdict
 from sr3d.study.report.page.gaps import Gaps, gaps_of
 from sr3d.study.report.page.provenance import Origin, origin_of
@@ -32,6 +33,7 @@ class Shown:
     gaps: Gaps
     values: tuple[Values, ...]
     cautions: tuple[str, ...]
+    outliers: tuple[Outlier, ...]
 
     @property
     def figures(self) -> list[Drawn]:
@@ -91,6 +93,7 @@ def _shown(paper: Paper, part: Part) -> Shown:
         gaps=gaps_of(paper, part),
         values=values_of(part.findings, settings, names),
         cautions=tuple(_cautions(paper, part, settings)),
+        outliers=tuple(one for name in settings for one in outliers_of(part.findings, name)),
     )
 
 
