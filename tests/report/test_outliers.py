@@ -2,12 +2,12 @@
 
 import pytest
 
-from sr3d.study.report.filled import collect
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.layout import lay_out
 from sr3d.study.report.notes import BUSY
 from sr3d.study.report.outliers import outliers_of
 from sr3d.study.report.paper import read_paper
+from sr3d.study.report.table_results import collect
 from tests.make_runs import edit, make_tree
 from tests.report.test_page import page_of
 from tests.shared_data import ROOT

@@ -12,7 +12,6 @@ from sr3d.runs.files import write_text
 from sr3d.runs.record import NO_RUNS, RUN_FILE
 from sr3d.study.report.claim_files import claims_as_csv, claims_as_markdown
 from sr3d.study.report.figures import OWN, draw_figures
-from sr3d.study.report.filled import collect
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.index import write_index
 from sr3d.study.report.layout import lay_out
@@ -26,6 +25,7 @@ from sr3d.study.report.paper import (
     read_paper,
 )
 from sr3d.study.report.summary import SUMMARY_FILE
+from sr3d.study.report.table_results import collect
 from sr3d.study.report.tables import write_table
 from sr3d.study.report.verdicts import Judgement, Verdict, judge
 

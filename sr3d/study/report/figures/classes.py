@@ -14,7 +14,7 @@ from sr3d.data.datasets import dataset_of
 from sr3d.evaluate.average_precision import precision_at_hits
 from sr3d.evaluate.detection_matches import true_positives
 from sr3d.evaluate.scored_files import ScoredTest
-from sr3d.study.report.figures.drawn import Canvas
+from sr3d.study.report.figures.canvas import Canvas
 from sr3d.study.report.figures.names import Names
 from sr3d.study.report.figures.style import INK_ON_PICTURE, SMALL, grid, new_figure
 from sr3d.study.report.figures.values import ranked

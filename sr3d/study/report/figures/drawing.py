@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sr3d.config import did_you_mean
 from sr3d.errors import InputError
+from sr3d.study.report.figures.canvas import Canvas, Drawn
 from sr3d.study.report.figures.classes import (
     CLASSES_TITLE,
     PRECISION_RECALL_TITLE,
@@ -14,7 +15,6 @@ from sr3d.study.report.figures.classes import (
     draw_precision_recall,
 )
 from sr3d.study.report.figures.consistency import draw_consistency
-from sr3d.study.report.figures.drawn import Canvas, Drawn
 from sr3d.study.report.figures.errors import ERRORS_TITLE, draw_errors
 from sr3d.study.report.figures.names import names_of
 from sr3d.study.report.figures.qualitative import draw_qualitative

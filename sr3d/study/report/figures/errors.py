@@ -11,7 +11,7 @@ from sr3d.config import config_from_dict
 from sr3d.data.datasets import dataset_of
 from sr3d.evaluate.detection_matches import best_ground_truth
 from sr3d.evaluate.scored_files import ScoredTest
-from sr3d.study.report.figures.drawn import Canvas
+from sr3d.study.report.figures.canvas import Canvas
 from sr3d.study.report.figures.names import Names
 from sr3d.study.report.figures.scenes import IOU, SCORE
 from sr3d.study.report.figures.style import INK_ON_PICTURE, new_figure

@@ -20,7 +20,7 @@ from sr3d.data.scene import Scene
 from sr3d.errors import InputError
 from sr3d.evaluate.scored_files import ScoredTest
 from sr3d.geometry.boxes import Boxes
-from sr3d.study.report.figures.drawn import Canvas, ShownScene
+from sr3d.study.report.figures.canvas import Canvas, ShownScene
 from sr3d.study.report.figures.estimates import incomplete
 from sr3d.study.report.figures.names import Names
 from sr3d.study.report.figures.scenes import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sr3d.study.report.figures.drawn import Canvas
+from sr3d.study.report.figures.canvas import Canvas
 from sr3d.study.report.figures.names import Names
 from sr3d.study.report.figures.qualitative import show_scenes
 from sr3d.study.report.figures.scenes import IOU, SCORE, f1_scores

@@ -22,7 +22,7 @@ _VALUES = ("strip", "curves")  # the figures that show single values
 
 
 @dataclass(frozen=True)
-class Shown:
+class Section:
     """A part of the report. ran: settings with results. cautions: sentences to read first."""
 
     part: Part
@@ -62,7 +62,7 @@ class Shown:
         )
 
 
-def content_of(report: Report) -> list[Shown]:
+def content_of(report: Report) -> list[Section]:
     """One for each data set.
 
     Raises:
@@ -82,9 +82,9 @@ def labels(datasets: Iterable[str]) -> list[str]:
     return [printed_dataset(name).label for name in datasets]
 
 
-def _shown(paper: Paper, part: Part) -> Shown:
+def _shown(paper: Paper, part: Part) -> Section:
     names, settings = names_of(paper), ran(part.findings, paper)
-    return Shown(
+    return Section(
         part=part,
         headline=headline_of(part.findings, names.labels),
         ran=tuple(settings),
