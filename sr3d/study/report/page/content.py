@@ -112,8 +112,9 @@ def _cautions(paper: Paper, part: Part, settings: Sequence[str]) -> list[str]:
         sizes = sorted({summary["parameters"] for summary in summaries})
         ends = f"{sizes[0]:,}" + (f" to {sizes[-1]:,}" if len(sizes) > 1 else "")
         cautions.append(
-            f"On {part.label} the network is a thin one for small machines, not the paper's "
+            f"On {part.label} the network is a thin one for small machines "
             f"({ends} parameters), trained on a short schedule."
+            + ("" if part.own else " It is not the paper's network.")
         )
     deviations = dict.fromkeys(
         d for s in summaries for d in (s["test_data"] or {}).get("deviations", ())
