@@ -29,6 +29,7 @@ from sr3d.evaluate.scored_files import ScoredTest, write_scored
 from sr3d.geometry.box_set import BoxSet
 from sr3d.runs.files import exclusive
 from sr3d.runs.folder import Stopwatch, finish_run, finished_run, open_split, synchronise
+from sr3d.runs.machine import other_load
 from sr3d.runs.progress import Progress
 from sr3d.runs.record import (
     DETECTIONS_FILE,
@@ -135,7 +136,7 @@ def _evaluate(
             **_consistency(detections, matching),
             "detections": len(detections),
         },
-        timings={"latency_ms": median(milliseconds)},
+        timings={"latency_ms": median(milliseconds), "other_load": other_load()},
         files=(DETECTIONS_FILE,),
         tests_of=training.setting if job.setting not in (None, training.setting) else None,
         weights=training.files[MODEL_FILE],

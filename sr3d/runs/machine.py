@@ -23,6 +23,7 @@ _COMPUTING = (
     "runs/record.py", "deploy", "detectors", "evaluate", "geometry", "losses", "matching",
     "sparse", "train",
 )  # fmt: skip
+BUSY_LOAD = 0.25  # load average a core from which other work disturbs times
 _PACKAGES = (
     "sr3d", "torch", "triton", "numpy", "snakemake", "mlflow", "MinkowskiEngine", "mmdet3d",
 )  # fmt: skip
@@ -42,6 +43,16 @@ def machine_facts() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
     }
+
+
+def other_load() -> float:
+    """Load average of the last minute without the threads of this process: the other work."""
+    return max(0.0, os.getloadavg()[0] - torch.get_num_threads())
+
+
+def is_busy(load: float, cores: int | None) -> bool:
+    """Whether so much other work, as a load average, disturbs the times that are measured."""
+    return load > BUSY_LOAD * (cores or 1)
 
 
 def versions() -> dict[str, str]:

@@ -40,10 +40,11 @@ class RunRecord:
 
     metrics of a test: AP25, AP50 in percent, per_class {name: {AP25, AP50}}, PCE and its quantiles;
     of a training: the last values of its curves, and their means over each epoch. timings, which
-    differ from run to run: latency_ms of a test (median over its scenes, from points to boxes),
-    seconds_per_epoch of a training. files: name to sha256 of what lies beside the record.
-    tests_of: the setting whose training was tested, where that is another one. weights: of a test,
-    the sha256 of the model that was tested; None in records of earlier versions.
+    differ from run to run: latency_ms of a test (median over its scenes, from points to boxes) and
+    other_load (load average of other work when it ended), seconds_per_epoch of a training. files:
+    name to sha256 of what lies beside the record. tests_of: the setting whose training was tested,
+    where that is another one. weights: of a test, the sha256 of the model that was tested; None in
+    records of earlier versions.
 
     code: `commit`, `edited` and `digest` of `machine.code_version`. A training that was resumed
     with other code has `resumed` as well: `{"step", "digest", "torch"}` of each code, in order,

@@ -15,7 +15,13 @@ FLAGS = (
     "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
 )
-SIZES = {"large": (1400, 900), "wide": (1000, 700), "middle": (900, 700), "phone": (390, 844)}
+SIZES = {
+    "large": (1400, 900),
+    "laptop": (1280, 800),
+    "wide": (1000, 700),
+    "middle": (900, 700),
+    "phone": (390, 844),
+}
 _EXPECTED = "GL Driver Message"  # that reading pixels back is slow
 
 
@@ -61,7 +67,11 @@ def pages(browser):
 
 
 def colour(page, selector: str, name: str) -> tuple[float, ...]:
-    text = page.eval_on_selector(selector, f"e => getComputedStyle(e).{name}")
+    return parts(page.eval_on_selector(selector, f"e => getComputedStyle(e).{name}"))
+
+
+def parts(text: str) -> tuple[float, ...]:
+    """Red, green and blue of a computed style."""
     return tuple(float(part) for part in re.findall(r"[\d.]+", text)[:3])
 
 

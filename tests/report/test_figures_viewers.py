@@ -153,14 +153,14 @@ def test_the_page_links_to_the_files_beside_it(report):
     out, files = report
     page = Page((out / "index.html").read_text())
     links = [a["href"] for a in page.of("a") if not a["href"].startswith("#")]
-    viewers = viewers_in(out, "fig5_synthetic")
+    viewers = [path for name in ("fig5", "worst") for path in viewers_in(out, f"{name}_synthetic")]
     # Each once on its picture, and once by its name.
     assert sorted(map(unquote, links)) == sorted(2 * [path.name for path in viewers])
-    assert len(viewers) == 3
+    assert len(viewers) == 2 * 3
     assert set(viewers) <= set(files)
     assert {path.name for path in out.iterdir()} == {path.name for path in files}
     named = re.search(r"Open in 3D: (.*?)\. They are files beside this page", page.words())
-    assert named[1].split(", ") == [unquote(href).split(".")[1] for href in links[: len(viewers)]]
+    assert named[1].split(", ") == [unquote(href).split(".")[1] for href in links[:3]]
     # The pictures' own links are for the mouse alone, as the same ones follow.
     over = [a for a in page.of("a") if a.get("class") == "scene"]
     assert all((a["tabindex"], a["aria-hidden"]) == ("-1", "true") for a in over)

@@ -10,15 +10,17 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sr3d.config import OwnData, default_config
 from sr3d.study.report.figures import Drawn
-from sr3d.study.report.filled import collect
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.layout import lay_out
 from sr3d.study.report.page import Part, Report, render_page
 from sr3d.study.report.page.rendering import MOST_SVG
 from sr3d.study.report.paper import read_paper
+from sr3d.study.report.table_results import collect
 from sr3d.study.report.verdicts import Verdict, judge
 from sr3d.study.report.verdicts.wording import DIRECTIONS, SIZES, VERDICTS
+from sr3d.study.report.writing import write_report
 from tests.make_runs import SETTINGS, edit, make_tree
 from tests.shared_data import ROOT
 
@@ -325,3 +327,30 @@ def test_45_settings_make_a_page_in_seconds(tmp_path):
     assert time.perf_counter() - started < 20  # a few seconds on an idle machine
     assert len(html) < 2_000_000
     assert all(f">{name}<" in html for name in names)
+
+
+def test_the_result_is_the_first_paragraph(results):
+    page = page_of(results)
+    first = page.of("p")[0]
+    assert first["class"] == "result"
+    assert (first["data-dataset"], first["data-setting"]) == ("synthetic", "sr3d")
+
+
+def test_the_page_of_own_data_is_about_the_users_detector(tmp_path):
+    runs, out = tmp_path / "runs", tmp_path / "out"
+    config = default_config("own", OwnData(("chair", "bed"), (0, 1), scenes=8))
+    changes = {"config": config.to_dict(), "config_digest": config.digest()}
+    settings = {name: SETTINGS[name] for name in ("baseline", "sr3d")}
+    make_tree(runs, dataset="own", settings=settings, trainings=2, tests=1, **changes)
+    write_report(runs, PAPER, out, ["table2"])
+    html = (out / "index.html").read_text()
+    page = Page(html)
+    ids = [attributes.get("id") for _, attributes in page.elements]
+    assert {"details", "classes-own", "errors-own", "worst-own", "table2-own"} <= set(ids)
+    assert not {"claims", "absent", "claims-cited"} & set(ids)
+    assert ids.index("details") < ids.index("tables")
+    assert page.of("p")[0]["data-setting"] == "sr3d"
+    assert not any(a.get("class") == "paper" for a in page.of("th"))
+    assert "(AAAI 2026)" not in page.words()
+    assert "The paper" not in page.words()
+    assert (out / "claims.csv").read_text().count("\n") == 1  # the heading

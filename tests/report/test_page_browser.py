@@ -1,12 +1,14 @@
 """The page in a browser: opened from disk, offline, light and dark, wide and narrow."""
 
+import io
 import shutil
 
 import pytest
+from PIL import Image
 
 from sr3d.study.report.writing import write_report
 from tests.make_runs import make_tree
-from tests.report.browsers import SIZES, colour, contrast
+from tests.report.browsers import SIZES, colour, contrast, parts
 from tests.shared_data import ROOT
 
 
@@ -65,7 +67,6 @@ def test_light_and_dark_differ_and_both_can_be_read(open_page, address):
         for selector in (".caution", "td.paper", "pre"):
             own = colour(page, selector, "backgroundColor")
             assert contrast(colour(page, selector, "color"), own) >= 4.5, (scheme, selector)
-        assert colour(page, ".card", "backgroundColor") == (255, 255, 255)
     assert sum(grounds["light"]) > 600
     assert sum(grounds["dark"]) < 150
 
@@ -101,3 +102,49 @@ def test_print_shows_what_the_screen_folds(open_page, address):
     assert colour(page, "body", "backgroundColor") == (255, 255, 255)
     caution = colour(page, ".caution", "backgroundColor")
     assert contrast(colour(page, ".caution", "color"), caution) >= 4.5
+
+
+def test_tables_fit_a_laptop(open_page, address):
+    page = open_page(address, "laptop")
+    page.eval_on_selector_all("details", "all => all.forEach(e => { e.open = true })")
+    hidden = page.eval_on_selector_all(
+        ".box:has(table)", "all => all.map(e => e.scrollWidth - e.clientWidth)"
+    )
+    assert len(hidden) > 3
+    assert max(hidden) == 0
+
+
+def test_on_a_phone_settings_stay_in_view_while_their_table_scrolls(open_page, address):
+    page = open_page(address, "phone")
+    box = page.locator("#table2-synthetic .box")
+    box.evaluate("e => { e.scrollLeft = e.scrollWidth }")
+    for name in box.locator('th[scope="row"]').all():
+        left, right = (edge - box.bounding_box()["x"] for edge in edges(name.bounding_box()))
+        assert left == pytest.approx(0, abs=1)
+        assert right < SIZES["phone"][0] / 2
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_drawings_have_the_ground_and_the_ink_of_the_scheme(open_page, address, scheme):
+    file = address.parent.parent / "out" / "strip_synthetic.svg"
+    drawing = open_page(file, "large", scheme)
+    ground = colour(drawing, "#patch_1 path", "fill")
+    assert (sum(ground) < 150) is (scheme == "dark")
+    assert contrast(colour(drawing, "text", "fill"), ground) >= 7
+    marks = drawing.eval_on_selector_all(
+        "use", "all => [...new Set(all.map(e => getComputedStyle(e).stroke))]"
+    )
+    assert all(contrast(parts(mark), ground) >= 3 for mark in marks if mark != "none")
+
+
+def test_the_page_shows_drawings_in_its_own_scheme(open_page, address):
+    light, dark = (
+        Image.open(io.BytesIO(page.locator("#strip-synthetic img").screenshot(timeout=120_000)))
+        for page in (open_page(address, "laptop", scheme) for scheme in ("light", "dark"))
+    )
+    assert sum(light.convert("RGB").getpixel((2, 2))) > 700
+    assert sum(dark.convert("RGB").getpixel((2, 2))) < 150
+
+
+def edges(place):
+    return place["x"], place["x"] + place["width"]

@@ -1,12 +1,12 @@
 """What was not run is told by its name in print; what could not run is not counted as missing."""
 
 from sr3d.study.report.figures.names import names_of
-from sr3d.study.report.filled import collect
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.layout import lay_out
 from sr3d.study.report.page import Part
 from sr3d.study.report.page.gaps import Gaps, gaps_of
 from sr3d.study.report.paper import read_paper
+from sr3d.study.report.table_results import collect
 from tests.make_runs import make_tree
 from tests.report.test_page import page_of
 from tests.shared_data import ROOT

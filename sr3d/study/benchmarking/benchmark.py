@@ -12,7 +12,7 @@ from typing import Any
 from sr3d.detectors import build_detector
 from sr3d.errors import InputError
 from sr3d.runs.folder import check_device
-from sr3d.runs.machine import code_version, machine_facts, versions
+from sr3d.runs.machine import code_version, is_busy, machine_facts, versions
 from sr3d.study.benchmarking.detecting import measure_detection
 from sr3d.study.benchmarking.fresh import OutOfMemory, in_fresh_process
 from sr3d.study.benchmarking.results import Benchmark, Row
@@ -21,7 +21,6 @@ from sr3d.study.benchmarking.subject import Subject
 from sr3d.study.benchmarking.training import measure_training
 
 _REPEATS_A_FLOOR = 3
-_BUSY = 0.25  # load average a core from which other work disturbs the times
 
 _log = logging.getLogger(__name__)
 
@@ -94,7 +93,7 @@ def _facts(plan: Plan) -> dict[str, Any]:
     subject = plan.subject
     load = os.getloadavg()[0]
     machine = machine_facts()
-    busy = load > _BUSY * (machine["cores"] or 1)
+    busy = is_busy(load, machine["cores"])
     if busy:
         _log.warning(
             "the machine is busy (load average %.1f on %s cores): times will be too long, and "

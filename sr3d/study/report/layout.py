@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sr3d.study.report.filled import Delta, Entry, Results
-from sr3d.study.report.notes import SHARPER, notes_of, paper_label, tested_on
-from sr3d.study.report.paper import METRICS, PARAMETERS, number, signed
+from sr3d.study.report.notes import BUSY, SHARPER, notes_of, paper_label, tested_on
+from sr3d.study.report.paper import METRICS, OWN_DATA, PARAMETERS, number, signed
+from sr3d.study.report.table_results import Delta, Entry, Results
 
 TICK = "✓"
 NOT_RUN = "not run"
@@ -29,6 +29,7 @@ class Printed:
 
     name: str
     dataset: str
+    title: str
     heading: str
     columns: tuple[str, ...]
     blocks: tuple[tuple[str, tuple[Line, ...]], ...]
@@ -38,6 +39,9 @@ class Printed:
 def lay_out(results: Results) -> Printed:
     """Everything that is printed of a table."""
     table = results.table
+    # On the user's data a table is no longer the paper's.
+    title = table.title.partition(": ")[2] if results.dataset == OWN_DATA else table.title
+    title = title or table.title
     compared, printed = results.reference is not None, results.paper_dataset is not None
     drawn = any(entry.drawn for entry in results.entries)
     columns = (
@@ -55,7 +59,8 @@ def lay_out(results: Results) -> Printed:
     return Printed(
         name=table.name,
         dataset=results.dataset,
-        heading=f"{table.title} ({_where(results)})",
+        title=title,
+        heading=f"{title} ({_where(results)})",
         columns=columns,
         blocks=tuple(
             (METRICS[metric].label, _lines(results, metric, columns)) for metric in table.metrics
@@ -112,7 +117,8 @@ def _ours(results: Results, entry: Entry, metric: str) -> str:
         ran = NOT_RUN if entry.summary is None else NONE  # NONE: its runs have no such metric
         return CITED if entry.row.setting is None else ran
     best = results.table.prints == "best_mean" and METRICS[metric].has_best
-    return _in_form(number, metric, found["best"] if best else None, found["mean"])
+    text = _in_form(number, metric, found["best"] if best else None, found["mean"])
+    return text + BUSY * (metric == "latency_ms" and entry.busy)
 
 
 def _confidence(entry: Entry, metric: str) -> str:

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from sr3d.config import default_config, flatten
+from sr3d.runs.machine import BUSY_LOAD
 from sr3d.study.report.families import Family, family_of
-from sr3d.study.report.filled import Entry, Results
-from sr3d.study.report.paper import METRICS, printed_dataset
+from sr3d.study.report.paper import METRICS, OWN_DATA, printed_dataset
 from sr3d.study.report.scene_draws import THRESHOLDS
 from sr3d.study.report.summary import code_of
+from sr3d.study.report.table_results import Entry, Results
 from sr3d.study.report.verdicts.wording import called, listed
 
+BUSY = "†"  # marks a latency that other work on the machine disturbed
 SHARPER = "*"  # marks a p-value that decides what the interval beside it leaves open
 _TIMES = ("latency_ms", "minutes_per_epoch")
 
@@ -38,7 +40,6 @@ def paper_label(results: Results) -> str:
 
 def notes_of(results: Results) -> list[str]:
     """All notes, the most urgent first."""
-    rows = [entry.row for entry in results.entries]
     return [
         *_other_data(results),
         *_changed_configuration(results),
@@ -47,6 +48,14 @@ def notes_of(results: Results) -> list[str]:
         *_same_rows(results),
         *_of_machines(results),
         *_how_to_read(results),
+        *([] if results.dataset == OWN_DATA else _of_paper(results)),
+    ]
+
+
+def _of_paper(results: Results) -> list[str]:
+    """What a reader must know of the paper's rows and numbers."""
+    rows = [entry.row for entry in results.entries]
+    return [
         *(f"'{row.label}': {row.note}" for row in rows if row.note),
         *results.table.footnotes,
     ]
@@ -161,8 +170,15 @@ def _of_machines(results: Results) -> list[str]:
     if not machines:
         return notes
     note = f"Our times are of: {'; '.join(sorted(machines))}."
-    note += " Those of different machines do not compare." if len(machines) > 1 else ""
-    return [note, *notes]
+    if len(machines) > 1:
+        note += " Those of different machines do not compare."
+    notes = [note, *notes]
+    if "latency_ms" in results.table.metrics and any(e.busy for e in timed):
+        notes.append(
+            f"{BUSY}: latencies were measured on a busy machine and are too long. Other work had "
+            f"a load average above {BUSY_LOAD:g} a core."
+        )
+    return notes
 
 
 def _machine(facts: dict[str, Any]) -> str:

@@ -14,7 +14,8 @@ _TEX = {
     "%": r"\%", "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": "$<$", ">": "$>$", "|": "$|$", '"': "''",
     "[": "{[}", "]": "{]}", "*": "{*}", "–": "--", "—": "---", "−": "$-$", "×": r"$\times$",
-    "✓": r"$\surd$", "Δ": r"$\Delta$", "±": r"$\pm$", "≥": r"$\geq$", "≤": r"$\leq$",
+    "✓": r"$\surd$", "†": r"$\dagger$",
+    "Δ": r"$\Delta$", "±": r"$\pm$", "≥": r"$\geq$", "≤": r"$\leq$",
     "τ": r"$\tau$", "μ": r"$\mu$", "β": r"$\beta$",
 }  # fmt: skip
 # So many lines fill a page beside caption and notes; a longer table becomes several floats.

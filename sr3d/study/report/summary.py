@@ -17,6 +17,7 @@ from typing import Any
 from sr3d.config import config_from_dict, default_config
 from sr3d.errors import DamagedFile, InputError, Kind
 from sr3d.runs.files import digest, read_json, with_checksum, without_checksum, write_json
+from sr3d.runs.machine import is_busy
 from sr3d.runs.markers import forget_marker
 from sr3d.runs.record import MODEL_FILE, RUN_FILE, RunRecord, read_run, run_file, run_key
 from sr3d.settings import departures, read_settings
@@ -109,6 +110,7 @@ def summarise_runs(
         "curves": _curves(trainings),
         "parameters": source.parameters,
         "per_class": _per_class(tests),
+        "busy_tests": sum(_was_busy(r) for r in tests),
         "train": _costs(trainings),
         "test": _costs(tests),
         "warnings": warnings,
@@ -315,6 +317,7 @@ def _metrics(records: Sequence[RunRecord], reads: Mapping[str, Read]) -> dict[st
             found[name] = dataclasses.asdict(summarise(values)) | {
                 "values": values,
                 "training_ids": _training_ids(scored),
+                "training_numbers": sorted({r.train for r in scored}),
             }
     return found
 
@@ -399,6 +402,9 @@ def _warnings(trainings: Sequence[RunRecord], tests: Sequence[RunRecord]) -> lis
             f"{len(lacking)} of {len(tests)} files lack scenes, up to {max(lacking)} of "
             f"{tests[0].data.get('scenes')}, whose objects count as missed"
         )
+    busy = sum(_was_busy(r) for r in tests)
+    if busy:
+        found.append(f"{busy} of {len(tests)} latencies were measured on a busy machine")
     for name in METRICS:
         without = len(tests) - len(_having(tests, _OF_TESTS[name]))
         if without:
@@ -409,6 +415,11 @@ def _warnings(trainings: Sequence[RunRecord], tests: Sequence[RunRecord]) -> lis
     if stale:
         found.append(f"{len(stale)} of {len(tests)} tests are older than their training")
     return found
+
+
+def _was_busy(test: RunRecord) -> bool:
+    """Whether other work disturbed the latency. Records of earlier versions have no load."""
+    return is_busy(test.timings.get("other_load", 0.0), test.machine.get("cores"))
 
 
 def _is_older(test: RunRecord, training: RunRecord) -> bool:

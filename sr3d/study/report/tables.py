@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 
 from sr3d.runs.files import write_text
-from sr3d.study.report.filled import Entry, Results
 from sr3d.study.report.index import TABLE_FORMATS
 from sr3d.study.report.layout import Printed
 from sr3d.study.report.paper import STATISTICS
 from sr3d.study.report.render import to_latex, to_markdown
+from sr3d.study.report.table_results import Entry, Results
 
 
 def write_table(filled: Results, printed: Printed, out: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from sr3d.config import did_you_mean
@@ -12,7 +13,6 @@ from sr3d.runs.record import NO_RUNS, RUN_FILE
 from sr3d.study.report.claim_files import claims_as_csv, claims_as_markdown
 from sr3d.study.report.external import external_tables, with_external
 from sr3d.study.report.figures import OWN, draw_figures
-from sr3d.study.report.filled import collect
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.index import write_index
 from sr3d.study.report.layout import lay_out
@@ -20,11 +20,13 @@ from sr3d.study.report.page import Part, Report, render_page
 from sr3d.study.report.page.report import datasets_of, ran, settings_of
 from sr3d.study.report.paper import (
     DATASETS,
+    OWN_DATA,
     Paper,
     printed_dataset,
     read_paper,
 )
 from sr3d.study.report.summary import SUMMARY_FILE
+from sr3d.study.report.table_results import collect
 from sr3d.study.report.tables import write_table
 from sr3d.study.report.verdicts import Judgement, Verdict, judge
 
@@ -78,12 +80,18 @@ def write_report(
             printed.append(lay_out(filled))
             written += write_table(filled, printed[-1], out)
         every = [one for one in judge(paper, findings) if one.claim.of in names]
-        judged = [one for one in every if _belongs(one, findings.dataset, found)]
+        judged = (
+            []
+            if findings.dataset == OWN_DATA
+            else [one for one in every if _belongs(one, findings.dataset, found)]
+        )
         parts.append(Part(findings, tuple(printed), tuple(judged), tuple(drawn)))
         # The same on any data.
         cited = [one for one in every if one.verdict is Verdict.NOT_CHECKABLE]
     written.append(write_index(out, paper))
     report = Report(paper, tuple(names), tuple(parts), tuple(cited))
+    if report.own:
+        report = replace(report, cited=())
     for name, text in (
         (f"{CLAIMS}.md", claims_as_markdown(report)),
         (f"{CLAIMS}.csv", claims_as_csv(report)),

@@ -14,9 +14,9 @@ from sr3d.data.datasets import dataset_of
 from sr3d.evaluate.average_precision import precision_at_hits
 from sr3d.evaluate.detection_matches import true_positives
 from sr3d.evaluate.scored_files import ScoredTest
-from sr3d.study.report.figures.drawn import Canvas
+from sr3d.study.report.figures.canvas import Canvas
 from sr3d.study.report.figures.names import Names
-from sr3d.study.report.figures.style import SMALL, grid, new_figure
+from sr3d.study.report.figures.style import INK_ON_PICTURE, SMALL, grid, new_figure
 from sr3d.study.report.figures.values import ranked
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.paper import METRICS
@@ -50,8 +50,9 @@ def draw_classes(findings: Findings, names: Names) -> Canvas:
         axes.imshow(values, cmap="Blues", vmin=0, vmax=180, aspect="auto")  # letters stay dark
         for row, column in np.argwhere(np.isfinite(values)):
             axes.text(
-                column, row, f"{values[row, column]:.0f}", ha="center", va="center", fontsize=7
-            )
+                column, row, f"{values[row, column]:.0f}", ha="center", va="center", fontsize=7,
+                color=INK_ON_PICTURE,
+            )  # fmt: skip
         axes.set_xticks(range(len(classes)), classes, rotation=40, ha="right")
         axes.set_yticks(range(len(settings)), [names.lines(setting, 30) for setting in settings])
         axes.set_title(METRICS[metric].label)

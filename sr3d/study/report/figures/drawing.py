@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sr3d.config import did_you_mean
 from sr3d.errors import InputError
+from sr3d.study.report.figures.canvas import Canvas, Drawn
 from sr3d.study.report.figures.classes import (
     CLASSES_TITLE,
     PRECISION_RECALL_TITLE,
@@ -14,7 +15,7 @@ from sr3d.study.report.figures.classes import (
     draw_precision_recall,
 )
 from sr3d.study.report.figures.consistency import draw_consistency
-from sr3d.study.report.figures.drawn import Canvas, Drawn
+from sr3d.study.report.figures.errors import ERRORS_TITLE, draw_errors
 from sr3d.study.report.figures.names import names_of
 from sr3d.study.report.figures.qualitative import draw_qualitative
 from sr3d.study.report.figures.scenes import before, number_of, same_as
@@ -23,6 +24,7 @@ from sr3d.study.report.figures.sweep import draw_sweep
 from sr3d.study.report.figures.tradeoff import draw_tradeoff
 from sr3d.study.report.figures.values import CURVES_TITLE, STRIP_TITLE, draw_curves, draw_strip
 from sr3d.study.report.figures.viewers import write_viewers
+from sr3d.study.report.figures.worst import WORST_TITLE, draw_worst
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.paper import (
     Consistency,
@@ -33,17 +35,20 @@ from sr3d.study.report.paper import (
     printed_dataset,
 )
 
-# Not the paper's, with their titles: every evaluation, classes, and every training.
+# Figures that are not the paper's, with their titles. Every report has them.
 OWN = {
     "strip": STRIP_TITLE,
     "classes": CLASSES_TITLE,
     "precision_recall": PRECISION_RECALL_TITLE,
+    "errors": ERRORS_TITLE,
+    "worst": WORST_TITLE,
     "curves": CURVES_TITLE,
 }
 _OWN_DRAWN = {
     "strip": draw_strip,
     "classes": draw_classes,
     "precision_recall": draw_precision_recall,
+    "errors": draw_errors,
     "curves": draw_curves,
 }
 
@@ -82,7 +87,7 @@ def _drawn(
     with styled():
         canvas = _draw(paper, findings, name, asked, data)
         if canvas.picture is not None:
-            svg, png = save(canvas.picture, out, file)
+            svg, png = save(canvas.picture, out, file, canvas.dark)
         else:
             for suffix in ("svg", "png"):
                 (out / f"{file}.{suffix}").unlink(missing_ok=True)
@@ -103,6 +108,8 @@ def _draw(
     paper: Paper, findings: Findings, name: str, asked: Sequence[str], data: Path | None
 ) -> Canvas:
     names = names_of(paper)
+    if name == "worst":
+        return draw_worst(findings, names, data)
     if name not in paper.figures:
         return _OWN_DRAWN[name](findings, names)
     match paper.figures[name]:

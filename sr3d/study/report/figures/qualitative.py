@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from sr3d.data.scene import Scene
 from sr3d.errors import InputError
 from sr3d.evaluate.scored_files import ScoredTest
 from sr3d.geometry.boxes import Boxes
-from sr3d.study.report.figures.drawn import Canvas, ShownScene
+from sr3d.study.report.figures.canvas import Canvas, ShownScene
 from sr3d.study.report.figures.estimates import incomplete
 from sr3d.study.report.figures.names import Names
 from sr3d.study.report.figures.scenes import (
@@ -97,7 +97,7 @@ def draw_qualitative(
 
     before: figures whose scenes this one leaves to them.
     """
-    canvas = Canvas(figure.title)
+    canvas = Canvas(figure.title, dark=False)
     labels = [names.label(setting) for setting in figure.settings]
     tests = []
     for setting, label in zip(figure.settings, labels, strict=True):
@@ -116,29 +116,58 @@ def draw_qualitative(
         if gains:
             canvas.undrawn = f"Not drawn: every scene that was tested is in {_numbers(before)}."
         return canvas
-    there = _scenes(canvas, findings, figure.settings[0], scenes, data)
-    panels = [_truth(tests[0]), *(confident(test) for test in tests)]
+    # The paper's method first, as the first layer of a viewer has solid edges.
+    layers = tuple(reversed(figure.settings))
+    show_scenes(
+        canvas,
+        findings,
+        names,
+        dict(zip(figure.settings, tests, strict=True)),
+        scenes,
+        data,
+        layers,
+    )
+    canvas.caption = _caption(labels, bool(canvas.scenes), before)
+    return canvas
+
+
+def show_scenes(
+    canvas: Canvas,
+    findings: Findings,
+    names: Names,
+    tests: Mapping[str, ScoredTest],
+    scenes: Sequence[str],
+    data: Path | None,
+    layers: Sequence[str] | None = None,
+) -> None:
+    """Draw scenes into a canvas: ground truth, then the detections of each setting.
+
+    tests: by setting, in the order of the columns; they share their ground truth. data: the
+    prepared folder, for points and viewers. layers: settings in the order of a viewer's layers, by
+    default that of the columns.
+    """
+    first = next(iter(tests))
+    there = _scenes(canvas, findings, first, scenes, data)
+    panels = [_truth(tests[first]), *(confident(test) for test in tests.values())]
+    scores = {names.label(setting): f1_scores(test) for setting, test in tests.items()}
     rows = [
         Row(
             sample(there[scene], _POINTS) if scene in there else None,
             tuple(panel.of(scene) for panel in panels),
-            (scene, *(f"{x}: F1 {f1[scene]:.2f}" for x, f1 in zip(labels, scores, strict=True))),
+            (scene, *(f"{x}: F1 {f1.get(scene, 0.0):.2f}" for x, f1 in scores.items())),
         )
         for scene in scenes
     ]
-    summary = findings.summary(figure.settings[0]) or {}
+    summary = findings.summary(first) or {}
     config = config_from_dict({"dataset": findings.dataset, **summary.get("config", {})})
     classes = dataset_of(config).classes
     canvas.picture, panels_of = _draw(rows, classes)
-    canvas.caption = _caption(labels, bool(there), before)
-    # The paper's method first, as the first layer of a viewer has solid edges.
-    found = {labels[i]: tests[i].detections for i in (1, 0)}
+    found = {names.label(setting): tests[setting].detections for setting in layers or tests}
     canvas.scenes = [
         ShownScene(there[scene], found, classes, axes)
         for scene, axes in zip(scenes, panels_of, strict=True)
         if scene in there
     ]
-    return canvas
 
 
 def floor(low: Array, high: Array) -> Array:
@@ -194,7 +223,7 @@ def _numbers(figures: Sequence[Qualitative]) -> str:
 
 
 def _draw(rows: Sequence[Row], classes: Sequence[str]) -> tuple[Figure, list[list[Axes]]]:
-    """Three panels for each view of a scene, and below them the names of the classes.
+    """A row of panels for each view of a scene, and below them the names of the classes.
 
     Returns the figure, and the panels of each scene.
     """
@@ -204,7 +233,7 @@ def _draw(rows: Sequence[Row], classes: Sequence[str]) -> tuple[Figure, list[lis
     titled = [height + 0.25 * (i % len(VIEWS) == 0) for i, height in enumerate(heights)]
     seen = sorted({int(x) for row in rows for panel in row.panels for x in panel.boxes.label})
     picture = new_figure(sum(titled) + 0.1 + 0.2 * -(-len(seen) // _LEGEND))
-    lines = grid(picture, len(frames), 3, height_ratios=titled)
+    lines = grid(picture, len(frames), len(rows[0].panels), height_ratios=titled)
     for line, (row, view, low, high), height in zip(lines, frames, heights, strict=True):
         inches = min(_PANEL / (high - low)[0], height / (high - low)[1])  # of a metre
         points = None if row.cloud is None else view.picture(*row.cloud, low, high)

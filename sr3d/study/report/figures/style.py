@@ -18,12 +18,20 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageColor
 
-from sr3d.runs.files import atomic_path, write_bytes
+from sr3d.runs.files import write_bytes, write_text
 from sr3d.study.report.figures.estimates import Estimate
 
 WIDTH = 8.0  # inches of every figure, so that letters have one size on a page
 SMALL = 8  # points, the smallest letters
 GREY = "#6b6b6b"
+INK_ON_PICTURE = "#111111"  # of letters on an embedded picture, which dark mode leaves as it is
+# Colours in an SVG and their substitutes in dark mode, which are the page's. The other colours have
+# enough contrast on both grounds.
+_DARK = {
+    "#ffffff": "#16181b", "#000000": "#e4e2dd", "#404040": "#c8c6c1", GREY: "#a9adb2",
+    "#e4e4e4": "#3a3e44",
+}  # fmt: skip
+_STYLE_END = "</style>"
 _DPI = 160  # of PNGs, and of clouds of dots inside SVGs
 _EXACT = 64  # colours of a PNG, at most, that stay as they are
 # Okabe and Ito's colours without the yellow, which white swallows; never the only difference.
@@ -128,11 +136,15 @@ def round_ticks(low: float, high: float) -> list[float]:
     return [tick for tick in every if low <= tick <= high]
 
 
-def save(figure: Figure, out: Path, name: str) -> tuple[Path, Path]:
-    """Write `{name}.svg` and `{name}.png`, each whole or not at all."""
+def save(figure: Figure, out: Path, name: str, dark: bool = True) -> tuple[Path, Path]:
+    """Write `{name}.svg` and `{name}.png`, each whole or not at all.
+
+    dark: whether the SVG has dark colours for readers who prefer them.
+    """
     svg, png = out / f"{name}.svg", out / f"{name}.png"
-    with atomic_path(svg) as temporary:
-        figure.savefig(temporary, format="svg", dpi=_DPI, metadata={"Date": None, "Creator": None})
+    drawing = io.StringIO()
+    figure.savefig(drawing, format="svg", dpi=_DPI, metadata={"Date": None, "Creator": None})
+    write_text(svg, with_dark_mode(drawing.getvalue()) if dark else drawing.getvalue())
     pixels = io.BytesIO()
     figure.savefig(pixels, format="png", dpi=_DPI, pil_kwargs={"compress_level": 1})
     lines = {to_hex(line.get_color()) for line in figure.findobj(Line2D)}
@@ -140,6 +152,22 @@ def save(figure: Figure, out: Path, name: str) -> tuple[Path, Path]:
     picture.save(small, format="png", optimize=True)
     write_bytes(png, small.getbuffer())
     return svg, png
+
+
+def with_dark_mode(svg: str) -> str:
+    """An SVG of matplotlib with a style sheet for `prefers-color-scheme: dark`.
+
+    matplotlib writes colours as inline styles and leaves black out of letters' styles.
+    """
+    rules = [
+        f'[style*="{what}: {light}"]{{{what}:{dark} !important}}'
+        for light, dark in _DARK.items()
+        for what in ("fill", "stroke")
+    ]
+    rules.append(f'text:not([style*="fill:"]){{fill:{_DARK["#000000"]}}}')
+    sheet = f"@media screen and (prefers-color-scheme: dark){{{''.join(rules)}}}"
+    before, _, after = svg.partition(_STYLE_END)
+    return before + sheet + _STYLE_END + after
 
 
 def few_colors(picture: Image.Image, exact: Sequence[str]) -> Image.Image:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
-from sr3d.study.report.figures.drawn import Canvas
+from sr3d.study.report.figures.canvas import Canvas
 from sr3d.study.report.figures.estimates import Estimate, estimate, incomplete
 from sr3d.study.report.figures.style import (
     GREY,

@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from sr3d.study.report.figures.drawn import Canvas
+from sr3d.study.report.figures.canvas import Canvas
 from sr3d.study.report.figures.estimates import Estimate, estimate, incomplete
 from sr3d.study.report.figures.names import Names
 from sr3d.study.report.figures.placing import place_names

@@ -7,7 +7,7 @@ from itertools import chain
 
 from matplotlib.axes import Axes
 
-from sr3d.study.report.figures.drawn import Canvas
+from sr3d.study.report.figures.canvas import Canvas
 from sr3d.study.report.figures.estimates import estimate
 from sr3d.study.report.figures.names import Names
 from sr3d.study.report.figures.style import (

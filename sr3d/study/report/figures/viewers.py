@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.transforms import Bbox
 
-from sr3d.study.report.figures.drawn import Canvas, Viewer
+from sr3d.study.report.figures.canvas import Canvas, Viewer
 from sr3d.study.report.figures.scenes import SCORE, number_of
 from sr3d.study.report.viewer import write_scene_viewer
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from sr3d.config import Config, flatten
 from sr3d.study.report.figures import OWN, Drawn
 from sr3d.study.report.figures.names import names_of
+from sr3d.study.report.headline import Headline, headline_of
+from sr3d.study.report.outliers import Outlier, outliers_of
 from sr3d.study.report.page.claims import Verdicts, by_verdict
 from sr3d.study.report.page.gaps import Gaps, gaps_of
 from sr3d.study.report.page.provenance import Origin, origin_of
@@ -16,18 +18,22 @@ from sr3d.study.report.page.values import Values, values_of
 from sr3d.study.report.paper import Paper, printed_dataset
 from sr3d.study.report.verdicts.wording import listed
 
+_VALUES = ("strip", "curves")  # the figures that show single values
+
 
 @dataclass(frozen=True)
-class Shown:
+class Section:
     """A part of the report. ran: settings with results. cautions: sentences to read first."""
 
     part: Part
+    headline: Headline
     ran: tuple[str, ...]
     verdicts: tuple[Verdicts, ...]
     origin: Origin
     gaps: Gaps
     values: tuple[Values, ...]
     cautions: tuple[str, ...]
+    outliers: tuple[Outlier, ...]
 
     @property
     def figures(self) -> list[Drawn]:
@@ -35,12 +41,28 @@ class Shown:
         return [drawn for drawn in self.part.figures if drawn.name not in OWN]
 
     @property
-    def own_figures(self) -> list[Drawn]:
-        """Ours."""
-        return [drawn for drawn in self.part.figures if drawn.name in OWN]
+    def value_figures(self) -> list[Drawn]:
+        """All values and learning curves."""
+        return [drawn for drawn in self.part.figures if drawn.name in _VALUES]
+
+    @property
+    def detail_figures(self) -> list[Drawn]:
+        """Classes, errors and scenes."""
+        own = [drawn for drawn in self.part.figures if drawn.name in OWN]
+        return [drawn for drawn in own if drawn.name not in _VALUES]
+
+    @property
+    def evaluated(self) -> str:
+        """How many scenes of which split were evaluated; "" without any."""
+        data = [(self.part.findings.summary(name) or {}).get("test_data") for name in self.ran]
+        splits = dict.fromkeys((one["scenes"], one["split"]) for one in data if one)
+        return listed(
+            f"{scenes} scene{'' if scenes == 1 else 's'} of the split '{split}'"
+            for scenes, split in splits
+        )
 
 
-def content_of(report: Report) -> list[Shown]:
+def content_of(report: Report) -> list[Section]:
     """One for each data set.
 
     Raises:
@@ -60,16 +82,18 @@ def labels(datasets: Iterable[str]) -> list[str]:
     return [printed_dataset(name).label for name in datasets]
 
 
-def _shown(paper: Paper, part: Part) -> Shown:
+def _shown(paper: Paper, part: Part) -> Section:
     names, settings = names_of(paper), ran(part.findings, paper)
-    return Shown(
+    return Section(
         part=part,
+        headline=headline_of(part.findings, names.labels),
         ran=tuple(settings),
         verdicts=by_verdict(paper, part.judged, part.label),
         origin=origin_of(part.findings, settings, names),
         gaps=gaps_of(paper, part),
         values=values_of(part.findings, settings, names),
         cautions=tuple(_cautions(paper, part, settings)),
+        outliers=tuple(one for name in settings for one in outliers_of(part.findings, name)),
     )
 
 
@@ -77,7 +101,7 @@ def _cautions(paper: Paper, part: Part, settings: Sequence[str]) -> list[str]:
     """What must be known before any number on this data set is read."""
     summaries = [s for name in settings if (s := part.findings.summary(name))]
     cautions, full = [], Config().model.stem_channels
-    if part.dataset not in datasets_of(paper):
+    if not part.own and part.dataset not in datasets_of(paper):
         cautions.append(
             f"The paper has no results on {part.label}; it tests on "
             f"{listed(labels(datasets_of(paper)))}. Numbers on these data cannot be compared with "
@@ -88,8 +112,9 @@ def _cautions(paper: Paper, part: Part, settings: Sequence[str]) -> list[str]:
         sizes = sorted({s["parameters"] for s in summaries if s["parameters"] is not None})
         ends = f"{sizes[0]:,}" + (f" to {sizes[-1]:,}" if len(sizes) > 1 else "")
         cautions.append(
-            f"On {part.label} the network is not the paper's but a thin one for small machines "
+            f"On {part.label} the network is a thin one for small machines "
             f"({ends} parameters), trained on a short schedule."
+            + ("" if part.own else " It is not the paper's network.")
         )
     deviations = dict.fromkeys(
         d for s in summaries for d in (s["test_data"] or {}).get("deviations", ())

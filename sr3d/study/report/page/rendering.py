@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import re
+from typing import NamedTuple
 
 import jinja2
+from markupsafe import Markup, escape
 
 from sr3d._version import __version__
 from sr3d.study.report.figures import Drawn
@@ -42,6 +44,7 @@ def render_page(report: Report) -> str:
         "short": _short,
         "data_of": _data_of,
         "whole": _whole,
+        "intervals": _intervals,
         "percent": _percent,
         "runs_of": _runs_of,
         "direction": _direction,
@@ -55,14 +58,29 @@ def render_page(report: Report) -> str:
         several=len(parts) > 1,
         cited=by_verdict(report.paper, report.cited),
         of_paper=labels(datasets_of(report.paper)),
-        untouched=untouched(report),
+        untouched=[] if report.own else untouched(report),
+        title=title_of_page(report),
         style=style,
         version=__version__,
     )
 
 
-def image(drawn: Drawn) -> str | None:
-    """A figure as a `data:` address; None where nothing could be drawn.
+class Picture(NamedTuple):
+    """A figure as a `data:` address. dark: whether it has dark colours for dark mode."""
+
+    address: str
+    dark: bool
+
+
+def title_of_page(report: Report) -> str:
+    """The heading of the page: the paper, or the user's detector."""
+    if report.own:
+        return f"Your detector on {listed(part.label for part in report.parts)}"
+    return "SR3D: the paper's results beside ours"
+
+
+def image(drawn: Drawn) -> Picture | None:
+    """A figure as the page shows it; None where nothing could be drawn.
 
     Not as an element of the page: matplotlib gives parts of all figures the same names.
     """
@@ -73,7 +91,9 @@ def image(drawn: Drawn) -> str | None:
     if path.stat().st_size > MOST_SVG:
         path = min(there, key=lambda p: p.stat().st_size)
     kind = {".svg": "image/svg+xml", ".png": "image/png"}[path.suffix]
-    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+    content = path.read_bytes()
+    address = f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+    return Picture(address, path.suffix == ".svg" and b"prefers-color-scheme" in content)
 
 
 def _short(title: str) -> str:
@@ -84,6 +104,11 @@ def _short(title: str) -> str:
 def _whole(text: str) -> str:
     """A text in which "p = 0.04" and "k = 6" stay on one line."""
     return re.sub(r" ([=<>≤≥]) ", "\u00a0\\1\u00a0", text)
+
+
+def _intervals(cell: str) -> Markup:
+    """A table's cell as HTML in which a line breaks before an interval and never within it."""
+    return Markup(re.sub(r"\[[^\]]*\]", r'<span class="interval">\g<0></span>', str(escape(cell))))
 
 
 def _data_of(heading: str, title: str) -> str:

@@ -10,6 +10,7 @@ from sr3d.study.report.findings import Findings
 from sr3d.study.report.layout import Printed
 from sr3d.study.report.paper import (
     DATASETS,
+    OWN_DATA,
     Paper,
     Tradeoff,
     printed_dataset,
@@ -37,6 +38,11 @@ class Part:
         """The data set in words."""
         return printed_dataset(self.dataset).label
 
+    @property
+    def own(self) -> bool:
+        """Whether the data are the user's, on which nothing is compared with the paper."""
+        return self.dataset == OWN_DATA
+
 
 @dataclass(frozen=True)
 class Report:
@@ -50,6 +56,11 @@ class Report:
     names: tuple[str, ...]
     parts: tuple[Part, ...]
     cited: tuple[Judgement, ...]
+
+    @property
+    def own(self) -> bool:
+        """Whether the report is about the user's detector and not about the paper."""
+        return all(part.own for part in self.parts)
 
 
 def settings_of(paper: Paper, name: str) -> tuple[str, ...]:

@@ -24,10 +24,11 @@ from sr3d.study.report.paper.figures import (
     Tradeoff,
     settings_of_figure,
 )
-from sr3d.study.report.paper.labels import labels_in, labels_of
+from sr3d.study.report.paper.labels import Shown, labels_in, labels_of, shown_settings
 from sr3d.study.report.paper.names import (
     DATASETS,
     METRICS,
+    OWN_DATA,
     PARAMETERS,
     PrintedDataset,
     PrintedMetric,
@@ -35,12 +36,13 @@ from sr3d.study.report.paper.names import (
     printed_dataset,
     signed,
 )
-from sr3d.study.report.paper.reading import Paper, Shown, read_paper, shown_settings
+from sr3d.study.report.paper.reading import Paper, read_paper
 from sr3d.study.report.paper.tables import PRINTS, STATISTICS, PaperTable, Row
 
 __all__ = [
     "DATASETS",
     "METRICS",
+    "OWN_DATA",
     "PARAMETERS",
     "PRINTS",
     "STATISTICS",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
 from sr3d.study.report.paper.claims import Claim, settings_of_claim
 from sr3d.study.report.paper.figures import Sweep, Tradeoff, settings_of_figure
-from sr3d.study.report.paper.reading import Paper
+from sr3d.study.report.paper.reading import Paper, read_paper
 from sr3d.study.report.paper.tables import PaperTable
 
 
@@ -27,6 +30,29 @@ def labels_of(paper: Paper) -> dict[str, str]:
         for setting in settings_of_figure(figure):
             labels.setdefault(setting, setting)
     return labels
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Where a setting is printed: the names of the tables, and its name in print (`labels_of`)."""
+
+    tables: tuple[str, ...]
+    label: str
+
+
+def shown_settings(path: str | Path) -> dict[str, Shown]:
+    """Every setting that some table has a row of.
+
+    Raises:
+        InputError: as `read_paper`.
+    """
+    paper = read_paper(path)
+    labels = labels_of(paper)
+    tables: dict[str, list[str]] = {}
+    for table in paper.tables.values():
+        for setting in table.settings():
+            tables.setdefault(setting, []).append(table.name)
+    return {setting: Shown(tuple(names), labels[setting]) for setting, names in tables.items()}
 
 
 def labels_in(paper: Paper, claim: Claim) -> dict[str, str]:

@@ -18,6 +18,7 @@ class PrintedDataset:
     scenes: int | None = None
 
 
+OWN_DATA = "own"  # the data set of the user's scans, on which the paper says nothing
 DATASETS = {
     "scannet": PrintedDataset("ScanNet V2", 312),
     "sunrgbd": PrintedDataset("SUN RGB-D", 5050),

@@ -47,29 +47,6 @@ def read_paper(path: str | Path) -> Paper:
     return Paper(tables, figures, claims)
 
 
-@dataclass(frozen=True)
-class Shown:
-    """Where a setting is printed: the names of the tables, and its label in the first of them."""
-
-    tables: tuple[str, ...]
-    label: str
-
-
-def shown_settings(path: str | Path) -> dict[str, Shown]:
-    """Every setting that some table has a row of.
-
-    Raises:
-        InputError: as `read_paper`.
-    """
-    found: dict[str, Shown] = {}
-    for table in read_paper(path).tables.values():
-        for row in table.rows:
-            if row.setting:
-                known = found.get(row.setting, Shown((), row.label))
-                found[row.setting] = Shown((*known.tables, table.name), known.label)
-    return found
-
-
 def _table(name: str, entry: Checked) -> PaperTable:
     entry.only(
         ("title", "source", "datasets", "metrics", "prints", "trainings", "tests", "reference",

@@ -71,7 +71,8 @@ class ShownScene:
 class Canvas:
     """A figure in the making: drawing functions fill it. picture stays None if nothing ran.
 
-    undrawn: what is said where it is None. scenes: those whose points are at hand.
+    undrawn: what is said where it is None. scenes: those whose points are at hand. dark: whether
+    the figure has dark colours too; pictures of points keep their white ground.
     """
 
     title: str
@@ -80,6 +81,7 @@ class Canvas:
     picture: Figure | None = None
     missing: list[str] = field(default_factory=list)
     scenes: list[ShownScene] = field(default_factory=list)
+    dark: bool = True
 
     def first_test(self, findings: Findings, setting: str, label: str) -> ScoredTest | None:
         """The first test of a setting's first training, if any; what makes it unreadable goes to

@@ -9,7 +9,14 @@ from typing import Any
 from sr3d.study.report.comparing import compare_settings
 from sr3d.study.report.families import ALPHA, adjust, family_of
 from sr3d.study.report.findings import Findings
-from sr3d.study.report.paper import METRICS, PARAMETERS, PaperTable, Row, printed_dataset
+from sr3d.study.report.paper import (
+    METRICS,
+    OWN_DATA,
+    PARAMETERS,
+    PaperTable,
+    Row,
+    printed_dataset,
+)
 from sr3d.study.report.scene_draws import over_scenes, paired_over_scenes
 from sr3d.study.statistics import Interval, TEstimate, simultaneous
 
@@ -33,6 +40,11 @@ class Entry:
     def scenes(self, metric: str) -> float | None:
         """Half of the mean's 95 % interval over the choice of scenes, where the summary tells."""
         return over_scenes(self.drawn, metric)
+
+    @property
+    def busy(self) -> bool:
+        """Whether any latency was measured on a busy machine."""
+        return bool((self.summary or {}).get("busy_tests"))
 
     @property
     def drawn(self) -> dict[str, Any] | None:
@@ -143,11 +155,18 @@ def collect(findings: Findings, table: PaperTable) -> Results:
     return Results(
         table=table,
         dataset=findings.dataset,
-        paper_dataset=findings.dataset if known else next(iter(table.datasets), None),
+        paper_dataset=_paper_dataset(findings.dataset, table),
         entries=entries,
         reference=reference,
         deltas=_deltas(findings, table.metrics, entries, reference),
     )
+
+
+def _paper_dataset(dataset: str, table: PaperTable) -> str | None:
+    """The data of the paper's values beside ours; none beside results on the user's own data."""
+    if dataset == OWN_DATA:
+        return None
+    return dataset if dataset in table.datasets else next(iter(table.datasets), None)
 
 
 def _deltas(
