@@ -177,7 +177,7 @@ def add_summarise(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 def _summarise(args: argparse.Namespace) -> None:
     check_folder(args.setting, "DIR", "Run `sr3d train` and `sr3d test` first.")
     check_output_file(args.out, "--out")
-    from sr3d.study.report.summary import write_summary
+    from sr3d.study.report.summary_files import write_summary
 
     summary = write_summary(
         args.setting, args.out, expected_trainings=args.trainings, expected_tests=args.tests

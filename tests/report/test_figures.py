@@ -15,7 +15,7 @@ from sr3d.study.report.figures import OWN, draw_figures
 from sr3d.study.report.figures.style import few_colors
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.paper import read_paper
-from sr3d.study.report.summary import SUMMARY_FILE, write_summary
+from sr3d.study.report.summary_files import SUMMARY_FILE, write_summary
 from tests.make_runs import edit
 from tests.report.figure_trees import make_full_tree
 from tests.shared_data import ROOT

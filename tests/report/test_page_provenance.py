@@ -7,7 +7,7 @@ from sr3d.study.report.figures.names import Names
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.page.commands import commands_of
 from sr3d.study.report.page.provenance import origin_of
-from sr3d.study.report.summary import runs_of, write_summary
+from sr3d.study.report.summary_files import runs_of, write_summary
 from tests.make_runs import edit, make_test, make_training, make_tree
 
 

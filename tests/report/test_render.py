@@ -8,7 +8,7 @@ import pytest
 from sr3d.study.report.layout import Printed
 from sr3d.study.report.paper import read_paper
 from sr3d.study.report.render import tex, to_latex, to_markdown
-from sr3d.study.report.summary import write_summary
+from sr3d.study.report.summary_files import write_summary
 from tests.make_runs import make_tree
 from tests.report.plain import to_text, write_tables
 from tests.report.test_tables import PAPER
@@ -16,6 +16,7 @@ from tests.report.test_tables import PAPER
 TABLE = Printed(
     name="table_2",
     dataset="synthetic",
+    title="A table",
     heading="A table (on rooms)",
     columns=("RAS", "setting", "mean [CI]"),
     blocks=(

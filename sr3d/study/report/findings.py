@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sr3d.study.report.summary import find_summary
+from sr3d.study.report.summary_files import find_summary
 
 
 @dataclass(frozen=True)

@@ -1,32 +1,26 @@
-"""The runs of one setting on one data set, told in one dictionary: `summary.json`."""
+"""The runs of one setting on one data set in one dictionary, the content of `summary.json`."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import math
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from sr3d.config import config_from_dict, default_config
-from sr3d.errors import DamagedFile, InputError, Kind
-from sr3d.runs.files import digest, read_json, with_checksum, without_checksum, write_json
+from sr3d.errors import InputError
+from sr3d.runs.files import digest
 from sr3d.runs.machine import is_busy
-from sr3d.runs.markers import forget_marker
-from sr3d.runs.record import MODEL_FILE, RUN_FILE, RunRecord, read_run, run_file, run_key
+from sr3d.runs.record import MODEL_FILE, RunRecord, run_key
 from sr3d.settings import departures, read_settings
-from sr3d.study.report.scene_draws import digest_of_tests, draw_scenes
 from sr3d.study.statistics import group, summarise
 
 SCHEMA_VERSION = 1
-SUMMARY_FILE = "summary.json"
-_AGAIN = "repeat the `sr3d summarise` command"
 
 Read = Callable[[RunRecord], Any]
 METRICS = ("AP25", "AP50")  # percent; every test has them
@@ -80,7 +74,7 @@ def summarise_runs(
         raise ValueError("records of more than one setting or data set")
     kept = [r for r in records if _is_expected(r, expected_trainings, expected_tests)]
     trainings = [r for r in kept if r.test is None]
-    tests = _tests(records, expected_trainings, expected_tests)
+    tests = tests_of(records, expected_trainings, expected_tests)
     warnings = _warnings(trainings, tests)
     if len(kept) < len(records):
         warnings.append(f"{len(records) - len(kept)} runs beyond the expected ones are left out")
@@ -117,124 +111,6 @@ def summarise_runs(
     }
 
 
-def write_summary(
-    folder_of_setting: str | Path,
-    out: str | Path,
-    expected_trainings: int | None = None,
-    expected_tests: int | None = None,
-) -> dict[str, Any]:
-    """Summarise `results/{dataset}/{setting}/` into a JSON file, and return what it says.
-
-    It also has `scenes` (`scene_draws.draw_scenes`), from the detections of the evaluation runs.
-    Without detections, `scenes` is None and a warning says so.
-
-    Raises:
-        InputError: no complete run there, an unreadable record, or one of another folder.
-        DamagedFile: detections that are not the recorded ones. Their markers are removed.
-    """
-    records = runs_of(folder_of_setting)
-    if not records:
-        raise InputError(
-            f"{folder_of_setting}: no complete run there; run `sr3d train` and `sr3d test` first"
-        )
-    summary = summarise_runs(records, expected_trainings, expected_tests)
-    tests = _tests(records, expected_trainings, expected_tests)
-    try:
-        summary["scenes"] = draw_scenes(Path(folder_of_setting), tests)
-    except InputError as error:
-        _refuse_damaged(Path(folder_of_setting), tests)
-        summary["scenes"] = None
-        summary["warnings"].append(f"no intervals over scenes: {error}")
-    write_json(out, with_checksum(summary))
-    return summary
-
-
-def _refuse_damaged(folder: Path, tests: Sequence[RunRecord]) -> None:
-    """Refuse evaluation runs with a damaged file, and let a workflow repeat all of them.
-
-    A file that is absent is no damage: people delete detections to save space.
-    """
-    damaged, marked = [], False
-    for record in tests:
-        place = folder.parent.parent / record.key
-        try:
-            for name in record.files:
-                if (place / name).is_file():
-                    run_file(place, record, name)
-        except DamagedFile:
-            damaged.append(place / name)
-            marked |= forget_marker(place)
-    if not damaged:
-        return
-    others = f", and {len(damaged) - 1} more evaluation runs" if len(damaged) > 1 else ""
-    raise DamagedFile(
-        f"damaged or changed since {RUN_FILE} was written{others}",
-        file=damaged[0],
-        kind=Kind.UNREADABLE,
-        remedy="Run `snakemake` again. It repeats the evaluation."
-        if marked
-        else "Repeat the evaluation with its `sr3d test` command.",
-    )
-
-
-def find_summary(folder_of_setting: str | Path) -> dict[str, Any] | None:
-    """The summary of a setting's folder, or None where there is nothing.
-
-    The numbers always come from the run records, where any are left; `summary.json` then says only
-    how many runs were expected and, if it was made of these very tests, how they hang on the
-    scenes. So a table is never older than the runs below it.
-
-    Raises:
-        InputError: an unreadable record or summary.
-    """
-    written = _written(folder_of_setting)
-    records = runs_of(folder_of_setting)
-    if not records:
-        return written
-    counts = expected_counts(folder_of_setting)
-    scenes = (written or {}).get("scenes")
-    if scenes is not None and scenes["tests"] != digest_of_tests(_tests(records, *counts)):
-        scenes = None
-    return summarise_runs(records, *counts) | {"scenes": scenes}
-
-
-def expected_counts(folder_of_setting: str | Path) -> tuple[int | None, int | None]:
-    """Trainings, and tests of each, that the setting's summary was made for; None if unknown.
-
-    Raises:
-        InputError: an unreadable summary.
-    """
-    expected = (_written(folder_of_setting) or {}).get("expected") or {}
-    return expected.get("trainings"), expected.get("tests")
-
-
-def _written(folder_of_setting: str | Path) -> dict[str, Any] | None:
-    path = Path(folder_of_setting) / SUMMARY_FILE
-    if not path.is_file():
-        return None
-    written = read_json(path, _AGAIN)
-    if not isinstance(written, dict) or written.get("schema_version") != SCHEMA_VERSION:
-        raise InputError(f"{path}: of another version of sr3d; {_AGAIN}")
-    return without_checksum(written, path, _AGAIN)
-
-
-def runs_of(folder_of_setting: str | Path) -> list[RunRecord]:
-    """The complete runs of one setting, ordered by training and test.
-
-    Raises:
-        InputError: an unreadable record, or one that belongs to another folder.
-    """
-    folder = Path(folder_of_setting)
-    paths = [*folder.glob(f"train*/{RUN_FILE}"), *folder.glob(f"train*/test*/{RUN_FILE}")]
-    records = []
-    for path in paths:
-        record = read_run(path)
-        if not os.path.abspath(path.parent).endswith(os.sep + os.path.normpath(record.key)):
-            raise InputError(f"{path}: is the record of {record.key}; move it there or delete it")
-        records.append(record)
-    return sorted(records, key=lambda r: (r.train, -1 if r.test is None else r.test))
-
-
 def training_id(record: RunRecord) -> str:
     """What identifies the training that a record is of or that it tested: who trained it, its index
     and seed, its configuration but for what only tests read, and the data.
@@ -265,7 +141,8 @@ def _external(tests: Sequence[RunRecord]) -> dict[str, Any] | None:
     return {"label": found[0]["label"], "classes": found[0]["classes"], "files": files}
 
 
-def _tests(records: Sequence[RunRecord], *expected: int | None) -> list[RunRecord]:
+def tests_of(records: Sequence[RunRecord], *expected: int | None) -> list[RunRecord]:
+    """The evaluation runs among some records, without those beyond the expected counts."""
     return [r for r in records if r.test is not None and _is_expected(r, *expected)]
 
 

@@ -25,7 +25,7 @@ from sr3d.study.report.paper import (
     printed_dataset,
     read_paper,
 )
-from sr3d.study.report.summary import SUMMARY_FILE
+from sr3d.study.report.summary_files import SUMMARY_FILE
 from sr3d.study.report.table_results import collect
 from sr3d.study.report.tables import write_table
 from sr3d.study.report.verdicts import Judgement, Verdict, judge

@@ -19,7 +19,8 @@ from sr3d.errors import InputError
 from sr3d.runs.files import digest
 from sr3d.runs.record import METRICS_FILE, RunRecord, read_metrics, run_file
 from sr3d.study.report.paper import Shown
-from sr3d.study.report.summary import METRICS, expected_counts, summarise_runs
+from sr3d.study.report.summary import METRICS, summarise_runs
+from sr3d.study.report.summary_files import expected_counts
 
 MAPPING = "3"  # raise it when runs should look different in the store: all are then written anew
 CURVE_POINTS = 1000  # a longer curve is thinned evenly; metrics.jsonl has all of it

@@ -15,7 +15,7 @@ from sr3d.evaluate.scored_files import ScoredTest, read_scored
 from sr3d.geometry.box_set import BoxSet
 from sr3d.runs.record import DETECTIONS_FILE, run_file
 from sr3d.study.report.findings import Findings
-from sr3d.study.report.summary import runs_of
+from sr3d.study.report.summary_files import runs_of
 
 
 @dataclass(frozen=True)

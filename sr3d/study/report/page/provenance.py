@@ -12,7 +12,7 @@ from sr3d.runs.record import RunRecord
 from sr3d.study.report.figures.names import Names
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.page.commands import Command, commands_of
-from sr3d.study.report.summary import runs_of
+from sr3d.study.report.summary_files import runs_of
 
 NONE = "–"
 
