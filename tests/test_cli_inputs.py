@@ -44,7 +44,7 @@ CASES = [
     ("detekt scan.npy", "unknown", "VERB", None),
     (f"{EVALUATE} none.npz --detections scan.npy", "missing", "--ground-truth", "none.npz"),
     (f"{EVALUATE} boxes.npz --detections none.npz", "missing", "--detections", "none.npz"),
-    (f"{EVALUATE} empty --detections none.npz", "unreadable", "--ground-truth", "empty"),
+    (f"{EVALUATE} empty --detections none.npz", "empty", "--ground-truth", "empty"),
     (f"{EVALUATE} text.doc --detections none.npz", "unreadable", "--ground-truth", "text.doc"),
     ("prepare mmdet3d --root none --out out", "missing", "--root", "none"),
     ("prepare scannet --raw none --out out", "missing", "--raw", "none"),

@@ -16,6 +16,7 @@ from sr3d.cli.inputs import (
     check_folder,
     check_output_file,
     check_output_folder,
+    check_prepared,
 )
 from sr3d.cli.jobs import add_done, add_wait
 from sr3d.config import DATASETS, did_you_mean
@@ -96,7 +97,9 @@ def add_evaluate(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 
 def _evaluate(args: argparse.Namespace) -> None:
     remedy = "Pass a file of ground-truth boxes."
-    if not args.ground_truth.is_dir():
+    if args.ground_truth.is_dir():
+        check_prepared(args.ground_truth, "--ground-truth")
+    else:
         check_file(args.ground_truth, "--ground-truth", remedy, _BOX_FILES)
     for option, paths in (("--detections", args.detections), ("--against", args.against)):
         for path in paths:
