@@ -178,7 +178,7 @@ class SharedSparseNorm(nn.Module):
         self.bn = SharedBatchNorm(bn)
 
     def forward(self, x: SparseTensor) -> SparseTensor:
-        return x.replace(self.bn(x.features))
+        return x.computed(self.bn)
 
 
 @torch.no_grad()
