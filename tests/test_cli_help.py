@@ -29,21 +29,28 @@ def verbs(parser: argparse.ArgumentParser) -> Iterator[tuple[VerbParser, str]]:
 VERBS = [pytest.param(verb, about, id=verb.prog) for verb, about in verbs(build_parser())]
 
 
+def without_spaces(text: str) -> str:
+    """A text however it is wrapped."""
+    return "".join(text.split())
+
+
 @pytest.mark.parametrize(("verb", "about"), VERBS)
 def test_a_verb_has_a_summary_of_one_line_and_explains_every_option(
     verb: VerbParser, about: str
 ) -> None:
     assert 10 < len(about) < 90
     assert about in " ".join((verb.description or "").split())
+    shown = without_spaces(verb.format_help())
     for action in verb._actions:
         if isinstance(action, argparse._SubParsersAction):
             continue
         name = action.option_strings or action.dest
         assert len(action.help or "") > 8, name
-        shown = str(verb._get_formatter()._get_help_string(action))  # type: ignore[attr-defined]
-        assert shown.endswith("(required)") == (action.required and action.nargs != "*"), name
+        required = action.required and action.nargs != "*"
+        assert (without_spaces(f"{action.help} (required)") in shown) == required, name
         number = action.type is not None and isinstance(action.default, int | float)
-        assert not number or "default:" in shown, name
+        default = without_spaces(f"{action.help} (default: {action.default})")
+        assert not number or default in shown or "default:" in str(action.help), name
     assert "==SUPPRESS==" not in verb.format_help()
     assert len(VERBS) > 20
 

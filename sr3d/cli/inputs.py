@@ -11,6 +11,7 @@ from sr3d.errors import InputError, Kind
 from sr3d.model_names import PRETRAINED, PRETRAINED_MODELS
 from sr3d.runs.record import RUN_FILE
 
+_MANIFEST = "manifest.json"  # as `sr3d.data.prepared` has it, which imports torch
 _WEIGHTS = (".safetensors", ".pth", ".pt", ".ckpt")
 _MODEL_REMEDY = "Name the folder of a training run or a checkpoint (.safetensors, .pth)."
 
@@ -61,8 +62,8 @@ def check_prepared(folder: Path, option: str = "--data") -> None:
     """
     remedy = "Make a prepared folder with `sr3d prepare`, or name an existing one."
     check_folder(folder, option, remedy)
-    if not (folder / "manifest.json").is_file():
-        problem = "has no manifest.json, so it is no prepared data set"
+    if not (folder / _MANIFEST).is_file():
+        problem = f"has no {_MANIFEST}, so it is no prepared data set"
         raise InputError(problem, file=folder, field=option, kind=Kind.EMPTY, remedy=remedy)
 
 

@@ -70,7 +70,7 @@ def test_a_training_that_outlives_snakemake_is_waited_for(tmp_path: Path) -> Non
     checkout = Checkout.make(tmp_path / "checkout", ("sr3d",))
     training, log = checkout.folder / TRAINING, "results/logs/synthetic/sr3d/train0.log"
     with hanging(checkout) as process:
-        orphan = (training / ".run.json.lock").read_text()
+        orphan = (training / ".run.json.lock").read_text().strip()
         kill_snakemake_alone(process)
     call = checkout.command(*ONE)
     with subprocess.Popen(**call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as again:
