@@ -1,4 +1,4 @@
-"""What was measured, as frozen dataclasses that become the JSON of docs/speed.md."""
+"""What was measured, as frozen dataclasses that become the JSON of docs/benchmark.md."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ class Benchmark:
     candidates: tuple[Row, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as docs/speed.md lists them."""
+        """Plain values, as docs/benchmark.md lists them."""
         return {
             "schema_version": SCHEMA_VERSION,
             **self.facts,
