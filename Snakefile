@@ -1,5 +1,5 @@
-# From a table of settings to trainings, tests, the paper's tables and an MLflow store.
-# How to run it, and what the tiers are: docs/workflow.md.
+# Trains and evaluates a table of settings, and writes the paper's tables and an MLflow store.
+# How to run it: docs/workflow.md. Tiers and rules: docs/workflow_reference.md.
 from snakemake.utils import min_version
 
 from workflow.clock import refuse_future

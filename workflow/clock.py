@@ -1,4 +1,4 @@
-"""Files that are dated in the future, which Snakemake would take for newer than any result."""
+"""Refuses files dated in the future, which Snakemake would take for newer than any result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TOLERANCE = 60.0  # seconds by which the clocks of two machines may differ
 def refuse_future(files: Iterable[str | Path]) -> None:
     """Refuse input files with a time stamp in the future.
 
-    Snakemake fails every job with such an input, after the job's work is done.
+    With such an input, Snakemake fails every job at its end.
 
     Raises:
         Refusal: names the files, both times and the remedy.

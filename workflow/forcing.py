@@ -1,6 +1,6 @@
-"""Runs that the user forces, by `--forcerun`, `--forceall` or `--force`.
+"""Sets aside the finished runs that the user forces (`--forcerun`, `--forceall`, `--force`).
 
-A job returns the finished run that it finds. So a run that is to be made again has to go first.
+A job returns the finished run that it finds. So a forced run must move away first.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from workflow.refusal import Refusal
 
 
 def set_forced_aside(workflow: Any, rules: tuple[str, ...]) -> None:
-    """Set the finished runs aside that the user forces to be made again.
+    """Set aside the finished runs that the user forces.
 
-    rules: those whose jobs make a run, in the folder of their output, trainings first: their tests
-    go with them.
+    rules: the rules that make a run in the folder of their output. The rule of training runs comes
+    first, because their evaluation runs move with them.
 
     Raises:
         Refusal: another process works in a run's folder.

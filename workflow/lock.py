@@ -1,7 +1,7 @@
-"""One run at a time in a results folder, by a lock that dies with the process that holds it.
+"""A lock on the results folder that ends with its process: one Snakemake at a time.
 
-Snakemake's own lock stays behind when a run is killed and then wants `--unlock`; profiles turn it
-off in favour of this one. So after any end, the same command resumes.
+Snakemake's lock remains after a run is killed, and then requires `--unlock`. Our profiles switch it
+off and use this lock instead. So after any end, the same command resumes.
 """
 
 from __future__ import annotations

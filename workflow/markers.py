@@ -1,7 +1,7 @@
-"""Markers of finished jobs (sr3d/runs/markers.py), compared with the results on the disk.
+"""Compares the markers of finished jobs (sr3d/runs/markers.py) with the results on the disk.
 
-Snakemake sees that a marker exists. It does not see that the results beside it are gone, cut off or
-replaced, and would then call the job finished.
+Snakemake only sees that a marker exists. If the results beside it were lost, cut off or replaced,
+Snakemake would still take the job for finished.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _PLACES = (
 
 
 def forget_stale(results: str | Path) -> None:
-    """Remove the markers that describe other results than those on the disk.
+    """Remove the markers that do not match the results on the disk.
 
-    Snakemake then runs their jobs again, which return at once where a finished run fits.
+    Snakemake then runs their jobs again. A job returns at once if a finished run fits.
     """
     for place in _PLACES:
         for marker in Path(results).glob(place):

@@ -1,8 +1,8 @@
-"""Progress with an estimate of the time left, from the events that Snakemake logs.
+"""Prints the progress and the estimated time left, from the events that Snakemake logs.
 
-Snakemake says "n of m steps"; a training is a step like the others. This listens to the same events
-as Snakemake's logger plugins do, looks into running trainings by their curves, and prints
-plain lines that read the same on a terminal and in a log.
+Snakemake prints "n of m steps" and counts a training run as one step. This module listens to the
+events of Snakemake's logger plugins and reads the metrics of running training runs. Its lines are
+plain, so they read the same on a terminal and in a log.
 """
 
 from __future__ import annotations
@@ -22,37 +22,37 @@ from pathlib import Path
 
 from sr3d.study.tracking.runs_page import runs_pages
 
-RULES = {"train": "trainings", "test": "tests"}  # the jobs worth counting, and their plural
+RULES = {"train": "training runs", "test": "evaluations"}  # the counted jobs, and their plural
 CURVE = "metrics.partial.jsonl"
-_TOLD = 0.02  # share of a training from which its speed is believed
+_TOLD = 0.02  # share of a training run from which its speed counts
 TAIL = 20  # lines shown of a failed job's log
-FULL = 1_000_000  # bytes; on a disk with less, a job cannot even say in its log what went wrong
+FULL = 1_000_000  # bytes. With less free space, a job cannot even write its error into its log
 
 
 @dataclass(frozen=True)
 class Job:
-    """A running job. curve is the file that tells how far a training is, where there is one."""
+    """A running job. curve: the metrics log of a training run, which shows its progress."""
 
     rule: str
     name: str
-    kind: tuple[str, str]  # rule and data set: jobs of one kind take about as long
+    kind: tuple[str, str]  # rule and data set. Jobs of one kind take about equally long
     started: float
     curve: Path | None = None
 
     def fraction(self) -> float:
-        """Share of a training's steps that are done, 0 where unknown."""
+        """Share of the finished steps of a training run, 0 if unknown."""
         return 0.0 if self.curve is None else steps_done(self.curve)
 
 
 @dataclass
 class Tally:
-    """What is planned, running and done, in this call of Snakemake."""
+    """The planned, running and finished jobs of this call of Snakemake."""
 
     planned: Counter[str] = field(default_factory=Counter)
     done: Counter[str] = field(default_factory=Counter)
     running: dict[int, Job] = field(default_factory=dict)
     seconds: dict[tuple[str, str], list[float]] = field(default_factory=dict)
-    at_once: int = 1  # the most counted jobs that ran side by side
+    at_once: int = 1  # the maximum number of counted jobs that ran in parallel
 
     def start(self, number: int, job: Job) -> None:
         self.running[number] = job
@@ -66,7 +66,7 @@ class Tally:
             self.seconds.setdefault(job.kind, []).append(now - job.started)
 
     def line(self, elapsed: float, now: float) -> str:
-        """One line on where the work stands."""
+        """The progress in one line."""
         parts = [self._count(rule) for rule in RULES if self.planned[rule]]
         parts += [job.name for job in self.running.values() if job.rule not in RULES]
         parts.append(f"{duration(elapsed)} so far")
@@ -76,11 +76,11 @@ class Tally:
         return " · ".join(parts)
 
     def seconds_left(self, now: float) -> tuple[float, bool]:
-        """Wall time for what is owed, and whether that counts all of it.
+        """Wall time of the remaining jobs in seconds, and whether it covers all of them.
 
-        It does not while a kind of job has neither ended nor told how far it is. Jobs that wait
-        count with the mean over all data sets: which of them is of which is not known here. The
-        latest jobs and the running ones count, so that the estimate follows the machine's load.
+        It does not cover a rule without any finished job or known progress. Waiting jobs count with
+        the mean over all data sets, because their data sets are not known here. The means use the
+        latest and the running jobs, so the estimate follows the load of the machine.
         """
         owed = [rule for rule in RULES if self.planned[rule] > self.done[rule]]
         means = {rule: self._mean(rule, now) for rule in owed}
@@ -101,7 +101,7 @@ class Tally:
         return f"{count} (+ {', '.join(f'{share:.0%}' for share in shares)})"
 
     def _mean(self, rule: str, now: float) -> float:
-        """Seconds a job of a rule: the latest that ended, and the running ones by their share."""
+        """Mean seconds per job of a rule, from the latest finished jobs and the running ones."""
         ended = [t for kind, times in self.seconds.items() if kind[0] == rule for t in times[-5:]]
         shares = [(now - j.started, j.fraction()) for j in self.running.values() if j.rule == rule]
         running = [ran / share for ran, share in shares if share > _TOLD]
@@ -109,9 +109,9 @@ class Tally:
         return sum(seconds) / len(seconds) if seconds else 0.0
 
     def _length(self, job: Job, now: float, mean: float) -> float:
-        """Seconds that a running job takes in all: by its share, else as others of its kind.
+        """Total seconds of a running job: by its progress, else as other jobs of its kind.
 
-        One that already ran longer than these is taken to be at nine tenths.
+        A job that already ran longer than its kind is assumed to be at nine tenths.
         """
         ran, share = now - job.started, job.fraction()
         if share > _TOLD:
@@ -122,7 +122,7 @@ class Tally:
 
 
 class Progress(logging.Handler):
-    """Follows Snakemake's events; once started, prints a line now and then until it is closed."""
+    """Follows Snakemake's events. From `start` to `close`, prints a line at intervals."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
@@ -147,9 +147,9 @@ class Progress(logging.Handler):
                     self._fail(record)
 
     def start(self, quiet: Iterable[Enum] | None) -> None:
-        """Begin to print. Lines become rarer with time: a day's log should fit a screen or two.
+        """Begin to print. The intervals grow, so the log of a day fits one or two screens.
 
-        quiet: what Snakemake was told to be quiet about; without progress it tells of no job's end.
+        quiet: Snakemake's `--quiet`. With `progress`, Snakemake reports no end of a job.
         """
         self.began = time.monotonic()
         if not {kind.name for kind in quiet or ()} & {"PROGRESS", "ALL"}:
@@ -160,7 +160,7 @@ class Progress(logging.Handler):
         super().close()
 
     def succeed(self, results: str) -> None:
-        """The last words of a run in which everything worked."""
+        """Print the last lines of a successful run."""
         self._stop.set()
         if not any(self.tally.planned[rule] for rule in ("report", "track", *RULES)):
             return  # something small, such as `snakemake plan`
@@ -175,7 +175,7 @@ class Progress(logging.Handler):
                 say(f"      then open {address} ({dataset})")
 
     def fail(self) -> None:
-        """The last words of a run in which something did not."""
+        """Print the last lines of a failed run."""
         self._stop.set()
         for name in self.failed:
             say(f"failed: {name}")
@@ -202,7 +202,7 @@ class Progress(logging.Handler):
 
 
 def watch() -> Progress:
-    """Follow this call of Snakemake. Prints nothing (so in a dry run) until `start`."""
+    """Follow this call of Snakemake. Prints nothing until `start`, so nothing in a dry run."""
     progress = Progress()
     logger = logging.getLogger("snakemake.logging")
     for handler in logger.handlers:
@@ -213,7 +213,7 @@ def watch() -> Progress:
 
 
 def worth_reading(record: logging.LogRecord) -> bool:
-    """Not the lines around every start and end of a job, which ours replace."""
+    """False for Snakemake's lines about the start and end of jobs, which our lines replace."""
     return getattr(record, "event", None) not in ("job_started", "job_finished", "progress") and (
         not record.getMessage().startswith("Select jobs to execute")
     )
@@ -223,7 +223,7 @@ def job_of(record: logging.LogRecord, now: float) -> Job:
     """The job that Snakemake announces."""
     fields = vars(record)
     rule, outputs = fields["rule_name"], [str(path) for path in fields["output"]]
-    # A training writes its curve beside its marker, under another name until it has ended.
+    # A training run writes its metrics beside its marker, under this name until it has finished.
     curve = Path(outputs[0]).with_name(CURVE) if rule == "train" else None
     return Job(
         rule=rule,
@@ -235,11 +235,11 @@ def job_of(record: logging.LogRecord, now: float) -> Job:
 
 
 def steps_done(curve: Path) -> float:
-    """Share of a training's steps that its curve tells, 0 where it tells nothing yet."""
+    """Share of the finished steps of a training run in its metrics log, 0 if there are none."""
     try:
         with curve.open("rb") as file:
             file.seek(max(file.seek(0, os.SEEK_END) - 8192, 0))
-            # The last piece is an unfinished line, or empty.
+            # The last piece is empty or an incomplete line.
             line = json.loads(file.read().split(b"\n")[-2])
         return min(line["step"] / line["steps"], 1.0)
     except (OSError, IndexError, KeyError, ValueError):
@@ -247,7 +247,7 @@ def steps_done(curve: Path) -> float:
 
 
 def tail(path: Path) -> list[str]:
-    """The last lines of a log, or why it has none."""
+    """The last lines of a log, or the reason that there are none."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]
         free = shutil.disk_usage(path.parent).free
@@ -259,7 +259,7 @@ def tail(path: Path) -> list[str]:
 
 
 def duration(seconds: float) -> str:
-    """A length of time as people say it: 40 s, 12 min, 3 h 20 min."""
+    """A duration as text: 40 s, 12 min, 3 h 20 min."""
     minutes = round(seconds / 60)
     if seconds < 90:
         return f"{seconds:.0f} s"
@@ -267,5 +267,5 @@ def duration(seconds: float) -> str:
 
 
 def say(text: str) -> None:
-    """A line of our own among Snakemake's, on stderr as they are."""
+    """Print a line with our prefix to stderr, where Snakemake also prints."""
     print(f"[sr3d] {text}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""The error of this workflow for what a person can fix."""
+"""The error of the workflow that a user can fix."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from snakemake.exceptions import ApiError
 
 
 class Refusal(ApiError):
-    """A wrong configuration, or a state of the disk that no job should start from.
+    """A wrong configuration, or a state of the disk in which no job should start.
 
-    Snakemake prints `Error: ` and the message. For an exception with a traceback it would add the
-    lines of our code, which say nothing to a person who edits a configuration.
+    Snakemake prints `Error: ` and the message. For other exceptions it adds lines of our code,
+    which do not help a user who edits a configuration.
     """
 
     @property
     def __traceback__(self) -> None:
-        """None: hides Python's own traceback from what reads this attribute."""
+        """None, to hide the traceback from Snakemake."""
         return None
 
     @__traceback__.setter

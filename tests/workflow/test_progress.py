@@ -33,7 +33,7 @@ def tally(**planned: int) -> Tally:
 def test_before_anything_is_known_no_time_is_told() -> None:
     work = tally(prepare_synthetic=1, train=4, test=8)
     work.start(1, job("prepare_synthetic"))
-    expected = "trainings 0/4 · tests 0/8 · prepare_synthetic something · 20 s so far"
+    expected = "training runs 0/4 · evaluations 0/8 · prepare_synthetic something · 20 s so far"
     assert work.line(20, 20) == expected
 
 
@@ -46,7 +46,9 @@ def test_a_running_training_is_extrapolated(tmp_path: Path) -> None:
     seconds, whole = work.seconds_left(30)
     assert seconds == pytest.approx(210)
     assert not whole
-    expected = "trainings 0/4 (+ 25%, 25%) · tests 0/8 · 30 s so far · at least 4 min left"
+    expected = (
+        "training runs 0/4 (+ 25%, 25%) · evaluations 0/8 · 30 s so far · at least 4 min left"
+    )
     assert work.line(30, 30) == expected
 
 
@@ -63,7 +65,7 @@ def test_finished_jobs_give_the_means() -> None:
     seconds, whole = work.seconds_left(110)
     assert seconds == pytest.approx(88)
     assert whole
-    assert work.line(110, 110).endswith("tests 1/4 · 2 min so far · about 88 s left")
+    assert work.line(110, 110).endswith("evaluations 1/4 · 2 min so far · about 88 s left")
 
 
 def test_the_estimate_follows_the_load(tmp_path: Path) -> None:
@@ -90,7 +92,9 @@ def test_many_running_trainings_are_told_by_their_mean(tmp_path: Path) -> None:
     work = tally(train=9)
     for number in range(6):
         work.start(number, job("train", 0, write_curve(tmp_path / str(number), 1 + number, 10)))
-    assert work.line(60, 60).startswith("trainings 0/9 (+ 6 running, 35% on average) · 60 s so far")
+    assert work.line(60, 60).startswith(
+        "training runs 0/9 (+ 6 running, 35% on average) · 60 s so far"
+    )
 
 
 def test_a_training_that_has_told_nothing_yet_is_at_its_start(tmp_path: Path) -> None:
@@ -132,7 +136,7 @@ def test_it_follows_the_events_of_snakemake(
             "wildcards": {"dataset": "a"},
         }
         progress.emit(record("job_info", **fields))
-    assert "trainings 0/2 (+ 50%, 50%)" in progress.tally.line(1, 1)
+    assert "training runs 0/2 (+ 50%, 50%)" in progress.tally.line(1, 1)
     progress.emit(record("job_finished", job_id=0))
     progress.emit(record("job_error", jobid=1, rule_name="train", log=[os.fspath(log)]))
     assert progress.tally.running == {}

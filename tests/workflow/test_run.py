@@ -101,7 +101,7 @@ def test_a_setting_of_ones_own_runs_alone_and_again_when_it_changes(
         before = len(checkout.calls())
         done = checkout.snakemake("--cores", "2", *config)
         assert done.returncode == 0, done.stdout
-        assert ": 2 trainings and 4 tests\n" in done.stdout
+        assert ": 2 training runs and 4 evaluations\n" in done.stdout
         calls = checkout.calls()[before:]
         assert verbs(calls) == expected
         for call in calls:
@@ -159,7 +159,7 @@ def test_a_failed_training_names_its_log_and_resumes(tmp_path: Path) -> None:
     quiet = ("--quiet", "rules", "host", "reason")
     done = checkout.snakemake(*quiet, *ONE, STUB_FAIL="sr3d/train0")
     assert done.returncode == 1
-    assert "failed: train synthetic/sr3d, training 0; its log:" in done.stdout
+    assert "failed: train synthetic/sr3d, training run 0; its log:" in done.stdout
     assert "results/logs/synthetic/sr3d/train0.log" in done.stdout
     assert "the stub fails on purpose" in done.stdout  # the log's last line
     assert (training / "last.ckpt").exists()

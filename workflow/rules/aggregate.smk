@@ -1,4 +1,4 @@
-# The trainings and tests of a setting into one row.
+# Summarises the training and evaluation runs of a setting in one row.
 
 
 rule summarise:

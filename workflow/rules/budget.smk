@@ -1,7 +1,7 @@
-# The experiment as `sr3d plan` reads it.
+# Writes the description of the experiment that `sr3d plan` reads.
 from sr3d.runs.files import write_json
 
-# Scenes of the published splits; a prepared folder's own counts come before these.
+# Number of scenes of the published splits. The counts of a prepared folder take precedence.
 PUBLISHED = {
     "scannet": {"train": 1201, "val": 312},
     "sunrgbd": {"train": 5285, "val": 5050},
@@ -10,13 +10,13 @@ PUBLISHED = {
 
 
 def trained(dataset: str, setting: str) -> int:
-    """How many trainings of this experiment have ended; others' may lie beside them."""
+    """The number of finished training runs of this experiment. The folder may hold others."""
     folder = Path(EXPERIMENT["results"], dataset, setting)
     return sum((folder / f"train{i}" / "run.json").exists() for i in range(EXPERIMENT["trainings"]))
 
 
 def tested(dataset: str, setting: str, tests: int) -> list[int]:
-    """How many of each training's tests have ended."""
+    """The number of finished evaluation runs of each training run."""
     folder = Path(EXPERIMENT["results"], dataset, setting)
     return [
         sum((folder / f"train{i}" / f"test{j}" / "run.json").exists() for j in range(tests))
@@ -52,7 +52,7 @@ def planned_data(dataset: str) -> dict:
 
 
 def given_gpus() -> int:
-    """As `--resources gpu=N` says; else one."""
+    """The number of GPUs of `--resources gpu=N`, 1 by default."""
     given = workflow.global_resources.get("gpu")
     return int(getattr(given, "value", given) or 1)
 
@@ -61,7 +61,7 @@ PLANNED = f"{EXPERIMENT['results']}/experiment.json"
 
 
 def write_experiment() -> None:
-    """Write what `sr3d plan` reads. Not a rule's output, because it follows what has finished."""
+    """Write the input of `sr3d plan`. Not the output of a rule, because finished runs change it."""
     pairs = {(dataset, setting): EXPERIMENT["tests"] for dataset, setting in work()}
     for dataset, setting in [*pairs]:
         if not trains(setting):

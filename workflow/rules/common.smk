@@ -1,4 +1,4 @@
-# The experiment, checked, and the few helpers that rules share.
+# Checks the experiment, and holds the helper functions of all rules.
 import json
 import os
 import sys
@@ -22,7 +22,7 @@ def load(name: str) -> dict:
 
 
 def load_settings() -> dict[str, Setting]:
-    """The package's settings, and those of the file that config.yaml names."""
+    """The settings of the package and of the file that config.yaml names."""
     try:
         return read_settings(config.get("settings_file"))
     except InputError as error:
@@ -52,7 +52,7 @@ def unique(names) -> list[str]:
 
 
 def datasets_of(name: str) -> list[str]:
-    """The data sets to show a table or figure on: the paper's, where the experiment has any."""
+    """The data sets of a table or figure: the paper's, if the experiment has any, else all."""
     chosen, paper = EXPERIMENT["datasets"], (TABLES | FIGURES)[name]["datasets"]
     return [dataset for dataset in chosen if dataset in paper] or chosen
 
@@ -74,13 +74,13 @@ def tables_shown() -> list[tuple[str, str]]:
 
 
 def table_files(ending: str = "md") -> list[str]:
-    """Every table on every data set."""
+    """The files of every table on every data set."""
     folder = f"{EXPERIMENT['results']}/report"
     return [f"{folder}/{table}_{dataset}.{ending}" for table, dataset in tables_shown()]
 
 
 def work() -> list[tuple[str, str]]:
-    """Pairs of a data set and a setting: all that this experiment runs, each once."""
+    """All pairs of a data set and a setting that this experiment runs, each once."""
     return unique(
         (dataset, setting)
         for name in EXPERIMENT["tables"]
@@ -90,7 +90,7 @@ def work() -> list[tuple[str, str]]:
 
 
 def rows_of_files() -> list[tuple[str, str]]:
-    """Pairs of a data set and an external detector, whose boxes come from files."""
+    """Pairs of a data set and an external detector."""
     return [(row["dataset"], name) for name, row in EXTERNAL.items()]
 
 
@@ -102,7 +102,7 @@ def summaries(wildcards) -> list[str]:
 
 
 def check_external(name: str) -> None:
-    """Refuse an external detector that config.yaml describes wrongly."""
+    """Refuse an invalid entry of `external` in config.yaml."""
     row, where = EXTERNAL[name], f"config.yaml: external: {name}"
     if name in SETTINGS:
         raise WorkflowError(f"{where}: is a setting; choose another name")
@@ -115,13 +115,13 @@ def check_external(name: str) -> None:
 
 
 def external_counts(setting: str) -> tuple[int, int]:
-    """Training runs of an external detector, and evaluation runs of each."""
+    """The number of training runs of an external detector, and of evaluation runs of each."""
     tests = EXTERNAL[setting].get("tests", 1)
     return len(EXTERNAL[setting]["files"]) // tests, tests
 
 
 def external_options(wildcards) -> list[str]:
-    """What config.yaml says of an external detector, as arguments."""
+    """The options of an external detector in config.yaml, as arguments."""
     row = EXTERNAL[wildcards.setting]
     options = ["--label", row.get("label", wildcards.setting)]
     options += ["--tests", str(row["tests"])] if "tests" in row else []
@@ -130,12 +130,12 @@ def external_options(wildcards) -> list[str]:
 
 
 def trains(setting: str) -> bool:
-    """Whether a setting has trainings of its own."""
+    """Whether a setting trains. A setting with `tests_of` does not."""
     return SETTINGS[setting].tests_of is None
 
 
 def training(file: str):
-    """A file of the training that a test is of."""
+    """A file of the training run that an evaluation run uses."""
 
     def find(wildcards) -> str:
         setting = SETTINGS[wildcards.setting].trained_as
@@ -147,35 +147,35 @@ def training(file: str):
 
 
 def source(dataset: str, setting: str = "") -> str:
-    """Which prepared folder, a key of `data`, a data set is read from."""
+    """The key in `data` of the prepared folder of a data set."""
     own = SETTINGS[setting].prepared if setting else {}
     return {**EXPERIMENT.get("prepared", {}), **own}.get(dataset, dataset)
 
 
 def manifest(wildcards) -> str:
-    """What `sr3d prepare` leaves of a data set."""
+    """The manifest of a prepared data set."""
     setting = "" if wildcards.setting in EXTERNAL else wildcards.setting
     return f"{EXPERIMENT['data'][source(wildcards.dataset, setting)]}/manifest.json"
 
 
 def overrides(wildcards) -> list[str]:
-    """All overrides of a setting's trainings, as arguments. A change of them reruns it.
+    """All overrides of a setting, as arguments. If they change, the setting runs again.
 
-    The name alone brings the setting's own. They are repeated, so that Snakemake tracks them.
+    `--setting` alone would apply the setting's overrides. Passing them lets Snakemake track them.
     """
     values = [*EXPERIMENT["overrides"], *SETTINGS[wildcards.setting].overrides]
     return ["--set", *values] if values else []
 
 
 def test_only(wildcards) -> list[str]:
-    """How a setting that trains nothing tests the trainings of another, as arguments."""
+    """Arguments that evaluate the training runs of another setting (`tests_of`)."""
     if trains(wildcards.setting):
         return []
     return ["--setting", wildcards.setting, "--set", *SETTINGS[wildcards.setting].overrides]
 
 
 def configured(dataset: str, setting: str) -> Configured:
-    """A setting under the experiment's overrides; refused before anything is downloaded."""
+    """A setting with the experiment's overrides. Invalid ones are refused before any download."""
     start, common = default_config(dataset), EXPERIMENT["overrides"]
     where = "overrides in config.yaml or workflow/tiers.yaml"
     try:
@@ -187,7 +187,7 @@ def configured(dataset: str, setting: str) -> Configured:
 
 
 def trainings_of(wildcards) -> list[str]:
-    """The markers of a setting's own trainings."""
+    """The markers of a setting's training runs. A setting with `tests_of` has none."""
     if not trains(wildcards.setting):
         return []
     folder = f"{EXPERIMENT['results']}/{wildcards.dataset}/{wildcards.setting}"
@@ -195,17 +195,17 @@ def trainings_of(wildcards) -> list[str]:
 
 
 def prepared_of(wildcards, input) -> list[str]:
-    """Where the points of qualitative figures are, as arguments."""
+    """The folders of the prepared data, as arguments."""
     folders = {dataset: EXPERIMENT["data"][source(dataset)] for dataset in EXPERIMENT["datasets"]}
     return [f"{dataset}={folder}" for dataset, folder in folders.items()]
 
 
-# Snakemake does not track parameters that are functions of the output or the resources. Those that follow
-# want just that: neither moving the original files nor another server or device retrains everything.
+# Snakemake does not track parameters that are functions of the output or the resources. The following
+# parameters use this: to move the original files, or to change the server or device, repeats no run.
 
 
 def raw(dataset: str):
-    """Where the original files of a data set lie."""
+    """The folder of the original files of a data set."""
     return lambda wildcards, output: RAW[dataset]
 
 
@@ -220,7 +220,7 @@ def real_infos(wildcards, output) -> list[str]:
 
 
 def server(dataset: str):
-    """Where and how the original files are fetched, as arguments."""
+    """The options of the download, as arguments."""
     own = EXPERIMENT["download"][dataset]
     arguments = ["--url", own["url"]]
     if "parallel" in own:
@@ -231,7 +231,7 @@ def server(dataset: str):
 
 
 def settings_file(wildcards, resources) -> list[str]:
-    """Where the user's own settings are, as arguments."""
+    """The file of the user's own settings, as arguments."""
     return ["--settings", config["settings_file"]] if "settings_file" in config else []
 
 
@@ -240,7 +240,7 @@ def device(wildcards, resources) -> str:
 
 
 def loading(wildcards, resources) -> list[str]:
-    """A GPU must not wait for scenes; one CPU thread does everything itself."""
+    """The number of loader threads, as arguments. On the CPU one thread does everything."""
     return ["--workers", str(THREADS)] if resources.gpu else []
 
 
@@ -261,8 +261,8 @@ for name in EXPERIMENT["tables"]:
         )
 if config["tier"].startswith("real") and "real_scans" not in config:
     raise Refusal(
-        f"tier {config['tier']}: no real scans. Pass --config real_scans=DIR. docs/workflow.md says "
-        "what DIR holds."
+        f"tier {config['tier']}: no real scans. Pass --config real_scans=DIR. docs/workflow.md "
+        "lists the files in DIR."
     )
 
 for dataset, name in work():
@@ -275,10 +275,10 @@ if workflow.is_main_process:
 
 RAW = EXPERIMENT["raw"]
 REAL = config.get("real_scans", "")
-GPUS = int(config["device"] == "cuda")  # of a training or a test
-# One thread on the CPU, always: sums, and so results, depend on the number of threads.
+GPUS = int(config["device"] == "cuda")  # per training or evaluation run
+# Always one thread on the CPU, because sums, and so results, depend on the number of threads.
 THREADS = 4 if GPUS else 1
-# Last in the path, so that `.venv/bin/snakemake` finds `.venv/bin/sr3d` without being activated.
+# At the end of the path: `.venv/bin/snakemake` then finds `.venv/bin/sr3d` without activation.
 os.environ.update(PATH=f"{os.environ.get('PATH', '')}{os.pathsep}{Path(sys.executable).parent}")
 
 

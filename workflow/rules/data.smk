@@ -1,4 +1,4 @@
-# Original files, or nothing at all, into the prepared format.
+# Prepares data sets: procedural rooms, and data sets with original files.
 
 
 rule prepare_synthetic:
@@ -45,7 +45,7 @@ rule download_scannet:
         raw=raw("scannet"),
         server=server("scannet"),
     message:
-        "download what is missing of ScanNet (log: {log})"
+        "download missing files of ScanNet (log: {log})"
     shell:
         "sr3d download scannet --out {params.raw:q} {params.server:q}"
         " --done {output.done:q} > {log:q} 2>&1"
@@ -63,13 +63,13 @@ rule download_sunrgbd:
         raw=raw("sunrgbd"),
         server=server("sunrgbd"),
     message:
-        "download what is missing of SUN RGB-D (log: {log})"
+        "download missing files of SUN RGB-D (log: {log})"
     shell:
         "sr3d download sunrgbd --out {params.raw:q} {params.server:q}"
         " --done {output.done:q} > {log:q} 2>&1"
 
 
-# Prepared data do not age with their original files: downloading again must not retrain for days.
+# `ancient`, because a repeated download must not repeat days of training.
 rule prepare_scannet:
     input:
         ancient(rules.download_scannet.output.done),
@@ -140,8 +140,8 @@ rule prepare_s3dis:
         " --workers {threads} --wait > {log:q} 2>&1"
 
 
-# Scans that are added and labels that are mended ask for it by `--forcerun prepare_own`: whatever
-# changes here trains everything again.
+# New scans and corrected labels need `--forcerun prepare_own`, because every change of the prepared
+# data repeats all training runs.
 rule prepare_own:
     output:
         manifest=f"{EXPERIMENT['data']['own']}/manifest.json",

@@ -1,5 +1,5 @@
-# Detectors of other frameworks: files of boxes into run records, and these into one row. Nothing is
-# trained. A file that changes is scored again.
+# Detectors of other frameworks: scores their files of boxes and makes a row of the results. Nothing is
+# trained. If a file changes, it is scored again.
 if EXTERNAL:
 
     rule evaluate_external:

@@ -1,4 +1,4 @@
-# `snakemake plan`: what the experiment would cost, before anything of it runs.
+# `snakemake plan`: the cost of the experiment, before anything runs.
 
 
 rule plan:

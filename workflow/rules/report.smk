@@ -1,8 +1,8 @@
-# Summaries into the report and the MLflow store.
+# Writes the report and the MLflow store from the summaries.
 
 
-# Beside what is declared lie the other formats, the figures and the 3D viewers of their scenes:
-# which there are depends on what ran, and `sr3d report` itself removes those of before.
+# The report also has other formats, figures and 3D viewers. They are not declared, because they depend
+# on the finished runs. `sr3d report` removes the files of an earlier report.
 rule report:
     input:
         summaries=summaries,
@@ -41,8 +41,8 @@ rule report:
         " > {log:q} 2>&1"
 
 
-# The one job that opens the store: SQLite does not survive parallel first writers. Runs are updated in
-# the store, so Snakemake must neither delete it nor bring an older one back: it knows the marker alone.
+# Only this job opens the store, because parallel first writers would damage SQLite. Runs are updated in
+# the store, so Snakemake must not delete or restore it. Therefore only the marker is declared.
 rule track:
     input:
         summaries=summaries,

@@ -1,4 +1,4 @@
-# One test of one training; the index seeds what a test draws at random.
+# One evaluation run of one training run. Its index seeds the random draws.
 
 
 rule test:
@@ -9,7 +9,7 @@ rule test:
         done="<results>/{dataset}/{setting}/train{train}/test{test}/done.json",
     log:
         "<logs>/{dataset}/{setting}/train{train}_test{test}.log",
-    # Before the next training, so that a mistake shows after one training and not after all.
+    # Runs before the next training run, so a mistake shows after one training run.
     priority: 10
     conda:
         "../../envs/gpu.yaml"
@@ -25,7 +25,7 @@ rule test:
         test_only=test_only,
         settings_file=settings_file,
     message:
-        "test {wildcards.dataset}/{wildcards.setting}, training {wildcards.train}, test {wildcards.test}"
+        "evaluate {wildcards.dataset}/{wildcards.setting}, training run {wildcards.train}, evaluation run {wildcards.test}"
     shell:
         "sr3d test --run {params.training:q} --data {params.data:q} --test {wildcards.test}"
         " --out {params.folder:q} --split {params.split} --threads {threads}"

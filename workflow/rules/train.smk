@@ -1,5 +1,5 @@
-# One training. Its results and its checkpoint lie beside the marker and are not declared, because
-# Snakemake deletes declared outputs: before a job starts, when it fails, after an interruption.
+# One training run. Its results and its checkpoints are beside the marker. They are not declared, because
+# Snakemake deletes declared output: before a job starts, when it fails, after an interruption.
 
 
 rule train:
@@ -24,7 +24,7 @@ rule train:
         loading=loading,
         settings_file=settings_file,
     message:
-        "train {wildcards.dataset}/{wildcards.setting}, training {wildcards.train}"
+        "train {wildcards.dataset}/{wildcards.setting}, training run {wildcards.train}"
     shell:
         "sr3d train --dataset {wildcards.dataset} --data {params.data:q}"
         " --split {params.split} --setting {wildcards.setting} --train {wildcards.train}"
