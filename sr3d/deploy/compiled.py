@@ -1,10 +1,9 @@
-"""The fastest way from a scan to boxes: a fused network and, on a GPU, one CUDA graph.
+"""Fast inference: a fused network and, on a GPU, one CUDA graph from points to boxes.
 
-On a CPU, and on a GPU with the torch engine, the network is fused and nothing else changes. With
-the Triton engine the first scan runs on the free path, which measures its size. Then the whole
-pass (voxels, network and NMS) is recorded as a CUDA graph for scans of about that size. Later
-scans replay it. A scan that exceeds the capacity runs on the free path, and a larger graph replaces
-the recorded one.
+On a CPU, and on a GPU with the torch engine, the network is only fused. With the Triton engine the
+first scan runs without a graph, which measures its size. Then the whole pass (voxels, network and
+NMS) is recorded as a CUDA graph for scans of about this size, and later scans replay it. If a scan
+exceeds the capacity, it runs without the graph, and a larger graph replaces the recorded one.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ from sr3d.sparse.functional import engine, engine_on
 from sr3d.sparse.sites import recorded
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-_REMEDY = "take another checkpoint or, if this one is right without compile(), another precision"
-_WARM_UPS = 3  # before recording, as CUDA graphs want: lazy initialisation must be over
+_REMEDY = "take another checkpoint. If this one works without compile(), take another precision"
+_WARM_UPS = 3  # before recording, because CUDA graphs must not include lazy initialisation
 
 
 class CompiledDetector:
-    """What `Detector.compile` returns. Coordinates, boxes and scores are float32 in any case."""
+    """The result of `Detector.compile`. Coordinates, boxes and scores are always float32."""
 
     def __init__(self, detector: SparseDetector[Any], dtype: torch.dtype) -> None:
         self.network = network = FusedNetwork(detector, dtype)
@@ -40,11 +39,11 @@ class CompiledDetector:
 
     @torch.no_grad()
     def detect(self, points: Any, colors: Any = None, floor: float | None = None) -> Detections:
-        """As `Detector.detect`.
+        """See `Detector.detect`.
 
         Raises:
-            InputError: empty or wrongly shaped input, NaN, or colours outside [0, 1]; or weights
-                that have diverged.
+            InputError: empty or wrongly shaped input, NaN, colours outside [0, 1], or weights that
+                have diverged.
         """
         return detect_on_floor(
             lambda xyz, rgb: self.detect_points(xyz.to(self.device), rgb.to(self.device)),
@@ -53,7 +52,7 @@ class CompiledDetector:
 
     @torch.no_grad()
     def detect_points(self, points: Tensor, colors: Tensor) -> Detections:
-        """(N, 3) metres and (N, 3) colours on the model's device, unchecked."""
+        """Detect in (N, 3) metres and (N, 3) colours on the model's device, unchecked."""
         if self._recorded is not None and len(points) <= self._recorded.capacity.points:
             found = self._recorded(points, colors)
             if not found.overflow:
@@ -61,36 +60,36 @@ class CompiledDetector:
         return self._free(points, colors)
 
     def _free(self, points: Tensor, colors: Tensor) -> Detections:
-        """Whatever the scan's size; on a GPU it makes room for scans like it."""
+        """Detect without a graph, in a scan of any size. On a GPU, records a graph if useful."""
         detections, capacity, values = self._run(points, colors)
         require_finite(values, remedy=_REMEDY)
         if self._records():
             before = self._recorded and self._recorded.capacity
             capacity = capacity.joined(before) if before else capacity
-            if capacity != before:  # else the scan was no larger: its NMS was not settled
-                self._recorded = None  # two graphs need the memory of both
+            if capacity != before:  # equal if the scan fitted, but its NMS did not finish
+                self._recorded = None  # frees its memory before the next graph is recorded
                 self._recorded = _Recorded(self.static_pass(capacity), self.device)
         return detections
 
     def _records(self) -> bool:
-        """Whether a graph can be recorded. The torch engine keeps scratch memory that an eager call
-        may free, and waits for the device.
+        """Whether a graph can be recorded. The torch engine needs syncs, and scratch memory that an
+        eager call may free, so it cannot.
         """
         with engine(self.config.engine):
             return self.device.type == "cuda" and engine_on(self.device) == "triton"
 
     @torch.no_grad()
     def capacity_like(self, points: Tensor, colors: Tensor) -> Capacity:
-        """Room for scenes like one, (N, 3) and (N, 3), and larger; see `Capacity`."""
+        """The capacity for scenes like this one, (N, 3) and (N, 3). See `Capacity`."""
         return self._run(points, colors)[1]
 
     def _run(
         self, points: Tensor, colors: Tensor
     ) -> tuple[Detections, Capacity, tuple[Tensor, ...]]:
-        """Detections, room for scenes like this one, and the values that must be finite."""
+        """Detections, capacity for scenes like this one, and the values that must be finite."""
         x = voxelize([points], [colors], self.config.voxel_size)
         with engine(self.config.engine):
-            if self.device.type == "cuda":  # a CPU has no queue that planning could spare
+            if self.device.type == "cuda":  # planning saves syncs, which a CPU does not have
                 self.network.plan(x.sites)
             with recorded() as requests:
                 found = self.network(x.features, x.sites)
@@ -106,16 +105,16 @@ class CompiledDetector:
         )
 
     def static_pass(self, capacity: Capacity) -> StaticPass:
-        """The pass that a graph would record, on any device."""
+        """The pass of the CUDA graph, on any device."""
         return StaticPass(self.network, capacity)
 
 
 class _Recorded:
-    """A `StaticPass` as a CUDA graph with buffers of its own."""
+    """A `StaticPass` as a CUDA graph with its buffers."""
 
     def __init__(self, static: StaticPass, device: torch.device) -> None:
         self.capacity = static.capacity
-        # Buffers made in inference mode could never be written outside it.
+        # Buffers made in inference mode could not be written outside it.
         with torch.inference_mode(False):
             self._points = torch.zeros(self.capacity.points, 3, device=device)
             self._colors = torch.zeros_like(self._points)
@@ -132,7 +131,7 @@ class _Recorded:
             self._found = static(*inputs)
 
     def __call__(self, points: Tensor, colors: Tensor) -> Candidates:
-        """Valid until the next call."""
+        """The result is valid until the next call."""
         n = len(points)
         self._points[:n].copy_(points)
         self._colors[:n].copy_(colors)

@@ -1,4 +1,4 @@
-"""From scans in files to boxes in files: the loop behind `sr3d detect`."""
+"""The loop behind `sr3d detect`: reads scans from files and finds their boxes."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _log = logging.getLogger(__name__)
 
 
 class ScanDetector(Protocol):
-    """A `Detector`, or what its `compile` returns."""
+    """A `Detector` or a compiled detector."""
 
     def detect(self, points: Any, colors: Any = None, floor: float | None = None) -> Detections: ...
 
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What a file of detections says of the model.
+    """The facts about the model in a file of detections.
 
-    weights: the checkpoint's path. configuration: digest of the whole of it.
+    weights: path of the checkpoint. configuration: digest of the whole configuration.
     """
 
     name: str
@@ -45,7 +45,7 @@ class ModelFacts:
 class Found:
     """A scan with its detections, best first, in the frame of `scan.points`.
 
-    file: where the scan is from. name: of its outputs, a relative path. classes: of the labels.
+    file: the file of the scan. name: of the output files, a relative path. classes: names by label.
     """
 
     file: str
@@ -65,10 +65,10 @@ class Found:
 def detect_in_scan(
     model: ScanDetector, scan: Scan, score_thr: float, duplicates: bool = False
 ) -> Detections:
-    """Boxes that score at least `score_thr`, best first, on the CPU.
+    """Boxes with a score of at least `score_thr`, best first, on the CPU.
 
-    The scan is taken as it lies: `into_room_frame` has found its floor, or the user said to leave
-    it. duplicates: keep boxes that `geometry.duplicates` takes for copies of a better one.
+    The scan is not moved: `into_room_frame` has found its floor, or the user switched this off.
+    duplicates: keep boxes that `geometry.duplicates` takes for copies of a better box.
     """
     found = model.detect(scan.points, scan.painted(), floor=0.0)
     found = Detections(*(part.cpu() for part in found))
@@ -87,12 +87,12 @@ def detect_files(
     each: Callable[[Found], None],
     duplicates: bool = False,
 ) -> None:
-    """Detect in every scan, a file and its name, and pass the boxes to `each`.
+    """Detect in every scan, a pair of file and name, and pass the boxes to `each`.
 
-    read: from a file to a scan in the frame that the model takes. duplicates: as `detect_in_scan`.
+    read: reads a file into a scan in the frame of the model. duplicates: see `detect_in_scan`.
 
     Raises:
-        InputError: after all other scans, if some failed; at once if there is only one.
+        InputError: after all other scans, if some failed. At once if there is only one scan.
     """
     failed = []
     for path, name in scans:
@@ -100,7 +100,7 @@ def detect_files(
             scan = read(path)
             try:
                 found = detect_in_scan(model, scan, score_thr, duplicates)
-            except InputError as error:  # of the scan's points or the model, which know no file
+            except InputError as error:  # errors of points and model do not name the file
                 raise error.inside(path) from None
             each(Found(str(path), name, scan, found, classes))
         except InputError as error:
@@ -117,7 +117,7 @@ def detect_files(
 
 
 def describe(found: Found, model: ModelFacts, score_thr: float) -> dict[str, Any]:
-    """The content of a JSON file of detections; docs/detect.md explains every field."""
+    """The content of a JSON file of detections. docs/detect.md explains every field."""
     scan, detections = found.scan, found.detections
     frame, boxes = scan.frame, scan.frame.back(Boxes(detections.boxes))
     rows = zip(

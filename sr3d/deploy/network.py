@@ -1,4 +1,4 @@
-"""A detector's own modules as a fused network, on sites of any kind."""
+"""A fused network made of a detector's own modules, on sites of any kind."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from sr3d.sparse.tensor import plan
 
 @dataclass(frozen=True)
 class Outputs:
-    """Of all anchors, level after level, in float32.
+    """The outputs for all anchors, level after level, in float32.
 
-    levels: their cells, finest first. reg: (A, 6 or 8), raw. scores: (A, C).
+    levels: the cells of each level, finest first. reg: (A, 6 or 8), raw. scores: (A, C).
     """
 
     levels: Sequence[Sites]
@@ -32,7 +32,7 @@ class Outputs:
 
 
 class FusedNetwork(nn.Module):
-    """A copy of a detector for inference alone. kind: of tensor, which says how it computes.
+    """A fused copy of a detector, for inference only. kind: the class of its tensors.
 
     Raises:
         InputError: the detector has no `decode`, or its engine is MinkowskiEngine.
@@ -55,7 +55,7 @@ class FusedNetwork(nn.Module):
 
     @torch.no_grad()
     def _fuse(self) -> None:
-        """Compute on one voxel, for the weights to learn which norm follows which convolution."""
+        """Run on one voxel, to find which norm follows which convolution."""
         sites, _ = Sites.unique(torch.zeros(1, 4, dtype=torch.int64))
         with engine("torch"):
             outputs = self(torch.zeros(1, 3), sites)
@@ -74,7 +74,7 @@ class FusedNetwork(nn.Module):
         return Outputs([level.sites for level in levels], reg, self.detector.scores(*rest))
 
     def best(self, found: Outputs, scores: Tensor, most: int) -> Tensor:
-        """Rows of the anchors (A,) to look at: the `most` with the best scores (A,)."""
+        """Rows of the `most` anchors with the best scores (A,)."""
         sizes = [len(level) for level in found.levels]
         by_level = self.detector.nms_pre_by_level
         return best_anchors(scores, sizes if by_level else [sum(sizes)], most)

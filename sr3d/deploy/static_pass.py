@@ -1,8 +1,7 @@
-"""From points to boxes in static shapes: the pass that a CUDA graph records, and its capacity.
+"""From points to boxes in static shapes: the pass of the CUDA graph, and its capacity.
 
-Every tensor here has a size that is known beforehand, so the pass has no host–device
-synchronisation. If a scene exceeds the capacity, `Candidates.overflow` is set, and the caller takes
-the free path.
+All tensors have sizes that are known in advance, so the pass has no host–device sync. If a scene
+exceeds the capacity, `Candidates.overflow` is set, and the caller runs it without static shapes.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ from sr3d.sparse.functional import engine
 from sr3d.sparse.static import Grid, StaticSites
 
 _MARGIN = 1.25
-_SPARE = 1024  # rows: where a grid is laid matters most at coarse levels, which have few
+_SPARE = 1024  # rows. Coarse levels have few rows, whose number depends on the grid's position
 _STEP = 256  # sizes are rounded up to multiples of it
-_NMS_ROUNDS = 24  # chains of overlapping boxes are shorter; a longer one counts as overflow
+_NMS_ROUNDS = 24  # maximum length of a chain of overlapping boxes. A longer one is an overflow
 
 
 @dataclass(frozen=True)
 class Capacity:
-    """The largest scene that fits.
+    """The size of the largest scene that fits.
 
-    points: before voxelising. rows: of the voxels, and of each set of cells that the network asks
-    for (`sites.recorded`). boxes: above the threshold; NMS compares all of them with one another.
+    points: before voxelising. rows: of the voxels, and of each set of cells that the network
+    requests (`sites.recorded`). boxes: above the threshold. NMS compares all pairs of them.
     """
 
     points: int
@@ -43,9 +42,9 @@ class Capacity:
 
     @staticmethod
     def for_scenes_like(sets: Sequence[Sites], points: int, boxes: int) -> Capacity:
-        """For scenes a quarter larger than one, with up to twice as many boxes.
+        """The capacity for scenes a quarter larger than one, with up to twice as many boxes.
 
-        sets: its voxels, and the sets of cells that the network asked for, request by request.
+        sets: its voxels, and the sets of cells in the order of the network's requests.
         """
         low, high = sets[0].bounds
         x, y, z = (int(_MARGIN * (b - a + 1)) for a, b in zip(low, high, strict=True))
@@ -57,7 +56,7 @@ class Capacity:
         )
 
     def joined(self, other: Capacity) -> Capacity:
-        """For scenes that fit either."""
+        """The capacity for scenes that fit either."""
         extents = zip(self.grid.extent, other.grid.extent, strict=True)
         return Capacity(
             max(self.points, other.points),
@@ -69,11 +68,11 @@ class Capacity:
 
 @dataclass(frozen=True)
 class Candidates:
-    """boxes: (n, 7) of the best anchors, at most `Capacity.boxes`. scores, keep: (n, C), what is
-    detected as which class.
+    """boxes: (n, 7) of the best anchors, at most `Capacity.boxes`. scores: (n, C). keep: (n, C),
+    which box is detected as which class.
 
-    overflow: () bool. The scene did not fit, or a score or box is NaN or infinite, so the rest is
-    invalid; the free path says which.
+    overflow: () bool. If True, the scene exceeded the capacity, or a score or box is NaN or
+    infinite, and the rest is invalid. A pass without static shapes shows the cause.
     """
 
     boxes: Tensor
@@ -82,12 +81,12 @@ class Candidates:
     overflow: Tensor
 
     def detections(self) -> Detections:
-        """As `select_detections` has them. Waits for the device."""
+        """The same as `select_detections` returns. Needs a sync."""
         return kept(self.boxes, self.scores, self.keep)
 
 
 class StaticPass:
-    """Scenes of one capacity, one at a time."""
+    """Detects in one scene at a time, up to a capacity."""
 
     def __init__(self, network: FusedNetwork, capacity: Capacity) -> None:
         self.network, self.capacity = network, capacity
@@ -97,7 +96,7 @@ class StaticPass:
 
     @torch.no_grad()
     def __call__(self, points: Tensor, colors: Tensor, count: Tensor) -> Candidates:
-        """points, colors: (capacity.points, 3), of which the first `count`, () int64, are real."""
+        """points, colors: (capacity.points, 3). Only the first `count`, () int64, are valid."""
         config, grid = self.config, self.capacity.grid
         valid = torch.arange(len(points), device=points.device) < count
         cells = torch.floor(points / config.voxel_size).to(torch.int32)
@@ -107,7 +106,7 @@ class StaticPass:
         features = torch.cat([colors, colors.new_zeros(1, 3)])[first]
         with engine(config.engine):
             found = self.network(features, voxels)
-        assert next(rows, None) is None, "the capacity is that of another network"
+        assert next(rows, None) is None, "the capacity belongs to another network"
         return self._candidates(found, corner)
 
     def _candidates(self, found: Outputs, corner: Tensor) -> Candidates:

@@ -18,11 +18,11 @@ def focal_loss(
 
     Args:
         logits: (N, C).
-        targets: (N,) int64 class index, -1 or C for background, -2 for a row that is ignored; or a
-            one-hot (N, C).
+        targets: (N,) int64 class index, -1 or C for background, -2 for an ignored row. Or a one-hot
+            (N, C).
 
     Returns:
-        (N, C), neither summed nor normalised; 0 in ignored rows.
+        (N, C), neither summed nor normalised. Ignored rows are 0.
     """
     if targets.ndim == 1:
         object_ = (targets >= 0) & (targets < logits.shape[1])
@@ -33,7 +33,7 @@ def focal_loss(
     wrong = logits * (1 - 2 * hot)  # logit of the probability of being wrong
     weight = (1 - alpha) + (2 * alpha - 1) * hot
     entropy = -logsigmoid(-wrong)
-    # p^gamma through log p: its gradient stays finite where p underflows.
+    # p^gamma through log p: its gradient stays finite if p underflows.
     loss = weight * torch.exp(gamma * (wrong - entropy)) * entropy
     return loss if targets.ndim > 1 else without_ignored(loss, targets)
 

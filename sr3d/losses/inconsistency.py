@@ -1,4 +1,4 @@
-"""Average inconsistency coefficient (AIC): how far scores are from the overlap they should tell."""
+"""Average inconsistency coefficient (AIC): the difference between scores and IoU."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def average_inconsistency(
     """Mean of |score − IoU| over positives, both `(P,)`; a scalar without gradient.
 
     scores: of the ground truth's class. ious: of the decoded box with its ground truth. Both are in
-    [0, 1]. count: () what the sum is divided by; that of all processes where they share a batch.
-    Without positives the result is 0; skip such steps when averaging a curve.
+    [0, 1]. count: () the divisor of the sum. In multi-GPU training it covers all processes.
+    Without positives the result is 0. Skip such steps in averages over steps.
     Source: the paper's AIC.
     """
     return positives.masked((scores - ious.clamp(0, 1)).abs()).sum() / count.clamp(min=1)

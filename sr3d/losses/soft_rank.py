@@ -10,17 +10,18 @@ from torch import Tensor
 def soft_rank(scores: Tensor, groups: Tensor, tau: float = 0.1, most: int | None = None) -> Tensor:
     """Paper Eq. 9 and 10 (after Qin, Liu and Li 2010): r = exp(-R), near 1 for the highest score.
 
-    R_i = 1/N_g · sum over the other members j of i's group of sigmoid((s_j - s_i) / tau), where
-    N_g is the group's size: the share of members that score higher, so R = 0 for a lone member.
+    R_i = 1/N_g · sum over the other members j of i's group of sigmoid((s_j - s_i) / tau), where N_g
+    is the size of the group. R is the soft share of members with a higher score, 0 for a single
+    member.
 
     Args:
         scores: (P,), or (S, P) for S kinds of score, each with its own ranks.
         groups: (P,) int64, equal for members of one group, in any order.
         tau: temperature, in the unit of the scores.
-        most: maximum number of members of a group; without it, one host–device sync.
+        most: maximum number of members of a group. Without it, one sync is needed.
 
     Returns:
-        As scores, in (exp(-1), 1], without gradient: ranks are targets and weights.
+        Shaped as scores, in (exp(-1), 1], without gradient: ranks are targets and weights.
     """
     if scores.numel() == 0:
         return torch.zeros_like(scores)
@@ -30,7 +31,7 @@ def soft_rank(scores: Tensor, groups: Tensor, tau: float = 0.1, most: int | None
     place = torch.arange(len(group), device=group.device)
     width = int(count.max()) if most is None else most
 
-    # Each member beside all of its group, (P, width), which stand next to each other when sorted.
+    # Each member with all members of its group, (P, width). Sorting makes a group contiguous.
     other = start[:, None] + torch.arange(width, device=group.device)
     real = (other < (start + count)[:, None]) & (other != place[:, None])
     score = scores[..., order]

@@ -1,4 +1,4 @@
-"""AlignOTA, the assigner of DAMO-YOLO, put on anchors in space."""
+"""AlignOTA, the assigner of DAMO-YOLO, for anchors in space."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from sr3d.matching.assigner import Anchors, all_negative
 from sr3d.matching.batching import Rows, Scenes
 from sr3d.matching.dynamic_k import Candidates, in_region, reach_of_region
 
-_OUTSIDE = 1e8  # added to the cost of an anchor that is not both in the box and near its centre
-_LEAST_IOU = 1e-7  # inside the logarithm
+_OUTSIDE = 1e8  # added to the cost unless the anchor is in the box and near its centre
+_LEAST_IOU = 1e-7  # added inside the logarithm
 
 
 @dataclass(frozen=True)
 class AlignOTA:
-    """AlignOTA (Xu et al. 2022; `ota_assigner.py` of tinyvision/DAMO-YOLO, which its authors call
-    right where their paper differs).
+    """AlignOTA (Xu et al. 2022). Follows `ota_assigner.py` of tinyvision/DAMO-YOLO, because its
+    authors confirm the code where it differs from their paper.
 
-    An anchor is a candidate when it lies in some ground truth's box or less than radius strides
+    An anchor is a candidate if it is in the box of a ground truth, or less than `radius` strides
     from its centre along each axis. The cost of a pair is
 
         cls_weight · Σ_classes BCE(p, y) |y - p|² - reg_weight · ln(IoU + 1e-7),
 
-    with p = sigmoid(logit) and the soft label y = one-hot · IoU, and 1e8 more unless the anchor is
-    both in this ground truth's box and near its centre. Claims: see `Candidates.match`.
+    with p = sigmoid(logit) and the soft label y = one-hot · IoU. The cost is 1e8 higher unless the
+    anchor is both in this ground truth's box and near its centre. Claims: see `Candidates.match`.
 
-    What the third dimension changes: anchors lie near surfaces, so that no anchor may be in a box
-    and near its centre. Each ground truth's nearest anchor therefore always counts as both, even
-    where it is neither: it is a candidate, and free of this ground truth's penalty.
+    Changes for three dimensions: anchors are near surfaces, so there may be no anchor in a box and
+    near its centre. So the nearest anchor of each ground truth always counts as both: it is a
+    candidate, and has no penalty for this ground truth.
 
     rotated: whether the yaw counts, for the overlap and for being in a box. radius: in strides.
-    top_n: how many IoUs make up a ground truth's k.
+    top_n: the number of IoUs that sum up to the k of a ground truth.
     """
 
     rotated: bool
@@ -47,7 +47,7 @@ class AlignOTA:
 
     @property
     def max_positives(self) -> None:
-        """A ground truth may win contested anchors beyond its k."""
+        """None: a ground truth may win contested anchors beyond its k."""
 
     @torch.no_grad()
     def __call__(
@@ -80,7 +80,7 @@ class AlignOTA:
 
 
 def _inside(points: Tensor, boxes: Tensor, rotated: bool) -> Tensor:
-    """(P,) bool: which point (P, 3) lies in its box (P, 7), faces included."""
+    """(P,) bool: whether each point (P, 3) is in its box (P, 7), including the faces."""
     offset = points - boxes[:, :3]
     if rotated:
         offset = rotate_z(offset, -boxes[:, 6])
@@ -88,11 +88,12 @@ def _inside(points: Tensor, boxes: Tensor, rotated: bool) -> Tensor:
 
 
 def _soft_label_cost(logits: Tensor, candidate: Tensor, label: Tensor, iou: Tensor) -> Tensor:
-    """Σ_classes BCE(p, y) |y - p|² of the logits (K, C) of candidates (M, A), with the IoU (M, A)
-    as the label (M, 1)'s, to (M, A).
+    """(M, A) costs Σ_classes BCE(p, y) |y - p|² of candidates (M, A) with logits (K, C).
+
+    label: (M, 1), the class of each ground truth. Its soft label is the IoU (M, A).
     """
     score = logits.sigmoid()
-    if_zero = softplus(logits) * score.square()  # a class's term where its label y is 0
+    if_zero = softplus(logits) * score.square()  # the term of a class with label y = 0
     logit, score = logits[candidate, label], score[candidate, label]
     labelled = (softplus(logit) - logit * iou) * (iou - score).square()
     return if_zero.sum(dim=1)[candidate] - if_zero[candidate, label] + labelled

@@ -1,4 +1,4 @@
-"""What every assigner takes and gives."""
+"""The arguments and results of all assigners."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from sr3d.data.ground_truth import NEGATIVE, GroundTruth
 
 
 class Anchors(NamedTuple):
-    """The places of a batch where a detector predicts a box; the rows of all levels, concatenated.
+    """The places of a batch where a detector predicts boxes: all levels, concatenated.
 
     positions: (A, 3) metres. levels: (A,) int64, 0 the finest. strides: (A,) metres, the edge of an
-    anchor's cell. scenes: (A,) int64. counts: how many anchors each level has in each scene, if the
-    host knows it. Without counts an assigner on a GPU needs one host–device sync more.
+    anchor's cell. scenes: (A,) int64, scene index. counts: the number of anchors of each level in
+    each scene, if the host knows it. Without counts, an assigner on a GPU needs one sync more.
     """
 
     positions: Tensor
@@ -27,7 +27,7 @@ class Anchors(NamedTuple):
     counts: Sequence[Sequence[int]] | None = None
 
     def rows(self, index: Tensor) -> Anchors:
-        """Some of them, by index or mask."""
+        """The anchors at an index or mask."""
         positions, levels, strides, scenes, _ = self
         return Anchors(positions[index], levels[index], strides[index], scenes[index])
 
@@ -37,15 +37,15 @@ class Assigner(Protocol):
 
     @property
     def max_positives(self) -> int | None:
-        """Maximum number of positives of one ground truth; None if there is no such bound."""
+        """Maximum number of positives of one ground truth, or None if there is no such bound."""
 
     def __call__(
         self, anchors: Anchors, boxes: Tensor, logits: Tensor, truth: GroundTruth
     ) -> Tensor:
         """(A,) int64: index into the ground truth of the batch, `NEGATIVE` or `IGNORED`.
 
-        boxes: (A, 7) decoded predictions. logits: (A, C) of the classes. An assigner that goes by
-        distances alone ignores both. No gradient flows.
+        boxes: (A, 7) decoded predictions. logits: (A, C) of the classes. Assigners by distance
+        ignore both. No gradient flows.
         """
 
 
@@ -55,7 +55,7 @@ def all_negative(anchors: Anchors) -> Tensor:
 
 
 def levels_of(labels: Tensor, class_levels: tuple[int, ...]) -> Tensor:
-    """(M,) the level on which anchors of each label (M,) are sought; 0 if no class has a level."""
+    """(M,) the level of each label (M,) for its anchors, 0 if classes have no levels."""
     if not class_levels:
         return torch.zeros_like(labels)
     return _on_device(class_levels, labels.device)[labels]
@@ -63,5 +63,5 @@ def levels_of(labels: Tensor, class_levels: tuple[int, ...]) -> Tensor:
 
 @cache
 def _on_device(levels: tuple[int, ...], device: torch.device) -> Tensor:
-    """Copied once, because a copy to a GPU waits for all work before it."""
+    """The levels on a device. Cached, because a copy to a GPU is a sync."""
     return torch.tensor(levels, device=device)

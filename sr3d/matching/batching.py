@@ -1,10 +1,10 @@
-"""Ground truths beside the anchors of their own scenes: a batch as one matrix, without a loop.
+"""Pairs ground truths with the anchors of their scenes: a batch as one matrix, without a loop.
 
-A batch is the anchors of all its scenes and the ground truths of all its scenes. An assigner
-compares each ground truth with the anchors of its scene alone: the rows of an (M, W) matrix, where
-W is the most anchors that a scene has. Shorter rows end in anchors at infinity. The matrix is made
-in parts, so memory does not grow with it. A GPU is waited for once, for its size, unless the host
-knows how many anchors there are.
+A batch has the anchors and the ground truths of all its scenes. An assigner compares each ground
+truth only with the anchors of its scene: a row of an (M, W) matrix, where W is the maximum number
+of anchors of a scene. Shorter rows are padded with anchors at infinity. The matrix is computed in
+parts, so memory does not grow with it. On a GPU its size needs one sync, unless the host knows the
+number of anchors.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from torch import Tensor
 from sr3d.data.ground_truth import GroundTruth
 from sr3d.matching.assigner import Anchors
 
-MOST_LEVELS = 64  # above the number of levels of any detector
-# Entries of a matrix looked at together: what a processor's cache holds; what keeps a GPU busy, at
-# 64 MiB a matrix.
+MOST_LEVELS = 64  # more than any detector has
+# Maximum number of entries of one part of a matrix: fits into a CPU's cache, or keeps a GPU busy
+# (64 MiB per matrix).
 _PART_CPU, _PART_GPU = 1 << 18, 1 << 24
-_SLACK = 1e-3  # relative: keeps what rounding moves within reach
+_SLACK = 1e-3  # relative tolerance against rounding
 
 
 class Scenes(NamedTuple):
     """The scene of each anchor, (N,) int64, and of each ground truth, (M,) int64, in any order.
 
-    counts: how many anchors each level has in each scene, where the host knows it.
+    counts: the number of anchors of each level in each scene, if the host knows it.
     """
 
     anchors: Tensor
@@ -42,7 +42,8 @@ class Scenes(NamedTuple):
         return Scenes(anchors.scenes, truth.scenes, anchors.counts)
 
     def rows(self, by_level: bool) -> list[int] | None:
-        """Anchors of each scene, or of each level of each scene, that has some, if known."""
+        """The number of anchors of each scene (or of each level of each scene) that has any, if
+        known."""
         if self.counts is None:
             return None
         rows = chain(*self.counts) if by_level else map(sum, zip(*self.counts, strict=True))
@@ -51,12 +52,11 @@ class Scenes(NamedTuple):
 
 @dataclass(frozen=True)
 class Rows:
-    """Each ground truth's row of anchors: those of its scene, or of its scene and level, in their
-    order.
+    """The row of anchors of each ground truth: of its scene, or of its scene and level, in order.
 
-    anchor: (G, W) int64, -1 past the end of a row. xyz: (3, G, W) metres, inf there.
-    column: (N,) each anchor's place in its row. of: (M,) each ground truth's row.
-    in_scene: (M,) how many anchors its scene has, of all levels.
+    anchor: (G, W) int64, -1 in padded entries. xyz: (3, G, W) metres, inf in padded entries.
+    column: (N,) the place of each anchor in its row. of: (M,) the row of each ground truth.
+    in_scene: (M,) the number of anchors of its scene, on all levels.
     """
 
     anchor: Tensor
@@ -67,7 +67,7 @@ class Rows:
 
     @staticmethod
     def make(anchors: Tensor, scenes: Scenes, levels: tuple[Tensor, Tensor] | None = None) -> Rows:
-        """anchors: (N, 3), at least one. levels: (N,) and (M,) int64, where rows are by level."""
+        """anchors: (N, 3), at least one. levels: (N,) and (M,) int64, for rows by level."""
         keys, truth_keys = scenes.anchors * MOST_LEVELS, scenes.truths * MOST_LEVELS
         end = truth_keys + MOST_LEVELS
         if levels is not None:
@@ -76,10 +76,10 @@ class Rows:
         in_scene = torch.searchsorted(key, end) - torch.searchsorted(key, end - MOST_LEVELS)
 
         count = len(key)
-        first = torch.ones_like(key, dtype=torch.bool)  # of its row
+        first = torch.ones_like(key, dtype=torch.bool)  # whether the anchor is the first of its row
         first[1:] = key[1:] != key[:-1]
         row, place = first.cumsum(0) - 1, torch.arange(count, device=key.device)
-        column = place - place.where(first, 0).cummax(dim=0).values  # less the start of its row
+        column = place - place.where(first, 0).cummax(dim=0).values  # minus the start of its row
         known = scenes.rows(by_level=levels is not None)
         if known is None:
             height, width = (torch.stack([row[-1], column.max()]) + 1).tolist()
@@ -98,19 +98,19 @@ class Rows:
         return self.anchor.shape[1]
 
     def parts(self) -> Iterator[slice]:
-        """Ground truths to look at together."""
+        """Slices of ground truths, each small enough for one part of the matrix."""
         entries = _PART_GPU if self.anchor.is_cuda else _PART_CPU
         size = max(1, entries // self.width)
         for first in range(0, len(self.of), size):
             yield slice(first, first + size)
 
     def table(self, values: Tensor, fill: float) -> Tensor:
-        """A number of each anchor, (N,), as (G, W)."""
+        """Values of the anchors, (N,), as (G, W). Padded entries get `fill`."""
         return _table(values, self.anchor, fill)
 
     def squares(self, part: slice, points: Tensor) -> Tensor:
-        """(m, W) squared metres from (M, 3 or more) points, one a ground truth, to its anchors;
-        inf past the end of a row.
+        """(m, W) squared distances in metres from one point per ground truth, (M, 3 or more), to
+        its anchors. inf in padded entries.
         """
         rows = self.of[part]
         x, y, z = (
@@ -120,17 +120,17 @@ class Rows:
         return x.square_().add_(y.square_()).add_(z.square_())
 
     def pairs(self, part: slice, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        """Ground truths and anchors where an (m, W) mask of a part is set, by ground truth, then
-        anchor. It may not be set past the end of a row. A GPU is waited for, to say how many.
+        """Ground truths and anchors where an (m, W) mask of a part is True, sorted by ground truth,
+        then anchor. The mask must be False in padded entries. Their number needs a sync on a GPU.
         """
         row, column = chosen.nonzero().unbind(1)
         return row + part.start, self.anchor[self.of[part][row], column]
 
     def nearest(self, points: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Squared distances, ascending, and anchors nearest to each ground truth's point, (M, K)
-        with K = min(count, W); inf and -1 past the end of a row. points: as for `squares`.
+        with K = min(count, W). inf and -1 in padded entries. points: see `squares`.
 
-        Of equals any may come first; with a count of 1 the first.
+        Equal distances are in any order. With a count of 1 the first anchor wins.
         """
         values, anchors = [], []
         for part in self.parts():
@@ -144,8 +144,8 @@ class Rows:
         return torch.cat(values), torch.cat(anchors)
 
     def within(self, points: Tensor, reach: Tensor) -> tuple[Tensor, Tensor]:
-        """Ground truths and anchors of all pairs up to `reach` (M,) metres apart, and of some that
-        are little more. points: as for `squares`.
+        """Ground truths and anchors of all pairs up to `reach` (M,) metres apart, and of some pairs
+        that are slightly farther apart. points: see `squares`.
         """
         limit = (reach.square() * (1 + _SLACK)).clamp(max=torch.finfo(reach.dtype).max)[:, None]
         parts = [self.pairs(p, self.squares(p, points) <= limit[p]) for p in self.parts()]

@@ -1,4 +1,4 @@
-"""The assigner that a configuration asks for."""
+"""Builds the assigner of a configuration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sr3d.matching.tr3d import TR3DAssigner
 
 
 def build_assigner(config: AssignerConfig, dataset: Dataset) -> Assigner:
-    """For the classes and boxes of a data set."""
+    """The assigner for the classes and boxes of a data set."""
     match config.name:
         case "spota":
             return PrunedSPOTA(

@@ -1,9 +1,9 @@
-"""What simOTA and AlignOTA share: regions around centres, and as many anchors as overlaps allow.
+"""Shared parts of simOTA and AlignOTA: regions around centres, and k by the overlaps.
 
-Anchors in some ground truth's region are candidates; a ground truth is compared with all candidates
-of its scene, in matrices (M, A) of M ground truths and the most candidates that a scene has, filled
-up where it has fewer. Costs are in float64: next to a penalty of 1e8, float32 would lose every
-difference between the pairs that it is added to.
+Anchors in the region of any ground truth are candidates. A ground truth is compared with all
+candidates of its scene, in matrices (M, A) of M ground truths and the maximum number of candidates
+of a scene. Scenes with fewer candidates are padded. Costs are in float64, because float32 would
+lose all differences beside a penalty of 1e8.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from sr3d.geometry.boxes import enclosing_boxes
 from sr3d.matching.batching import Rows, Scenes
 from sr3d.matching.matches import overlaps, settle
 
-_SLACK = 1e-3  # relative: keeps what rounding moves within reach
+_SLACK = 1e-3  # relative tolerance against rounding
 
 
 def reach_of_region(strides: Tensor, radius: float) -> Tensor:
-    """Metres, a scalar: no anchor in any region of `in_region` is farther from the centre."""
+    """Maximum distance in metres from a centre to an anchor in its region, see `in_region`. ()."""
     return math.sqrt(3) * radius * strides.max()
 
 
 def in_region(points: Tensor, strides: Tensor, centers: Tensor, radius: float) -> Tensor:
-    """(P,) bool: points (P, 3) strictly within radius · stride of centres (P, 3) on each axis.
+    """(P,) bool: points (P, 3) within (strictly) radius · stride of centres (P, 3) on each axis.
 
     strides: (P,) metres, the edge of each anchor's cell.
     """
@@ -36,11 +36,11 @@ def in_region(points: Tensor, strides: Tensor, centers: Tensor, radius: float) -
 
 @dataclass(frozen=True)
 class Candidates:
-    """The anchors that may be claimed, beside the ground truths of their scenes.
+    """The anchors that may be claimed, by the ground truths of their scenes.
 
-    index: (K,) int64, ascending, of all anchors. candidate: (M, A) int64 into `index`, -1 where
-    a scene has no more. region: (M, A) bool, in whose region they lie. rows: their predicted
-    centres.
+    index: (K,) int64, ascending, into all anchors. candidate: (M, A) int64 into `index`, -1 in
+    padded entries. region: (M, A) bool, whether they are in the region of the ground truth. rows:
+    their predicted centres.
     """
 
     index: Tensor
@@ -57,12 +57,14 @@ class Candidates:
         region: Tensor,
         nearest: Tensor,
     ) -> Candidates | None:
-        """From pairs of a ground truth and an anchor, (P,) indices: whether it makes the anchor a
-        candidate, and whether it is in the region. Each ground truth's nearest anchor, (M,) or -1,
-        is both. None without any.
+        """From pairs of a ground truth and an anchor, (P,) indices.
+
+        Flags of each pair say whether it makes the anchor a candidate, and whether the anchor is in
+        the region. The nearest anchor of each ground truth, (M,) or -1, is both. Returns None if
+        there is no candidate.
         """
         (gt, anchor), end = pairs, len(pred_boxes)
-        chosen = torch.zeros(end + 1, dtype=torch.bool, device=anchor.device)  # the last: nothing
+        chosen = torch.zeros(end + 1, dtype=torch.bool, device=anchor.device)  # last: padding
         chosen[torch.where(admitted, anchor, end)] = True
         chosen[nearest] = True
         index = chosen[:-1].nonzero()[:, 0]
@@ -77,7 +79,8 @@ class Candidates:
         return Candidates(index, rows.anchor[rows.of], inside[:, :-1], rows)
 
     def iou(self, gt_boxes: Tensor, pred_boxes: Tensor, rotated: bool) -> Tensor:
-        """(M, A) float64 in [0, 1]; 0 for boxes that are not finite, early in a bad training."""
+        """(M, A) float64 in [0, 1]. 0 for boxes that are not finite, early in a bad training
+        run."""
         pred = pred_boxes[self.index]
         around, gt_around = pred, gt_boxes
         if rotated:
@@ -89,7 +92,7 @@ class Candidates:
             reach = radii.index_select(0, self.rows.of[part]).add_(gt_radius[part, None])
             near = self.rows.squares(part, gt_boxes) <= reach.square_().mul_(1 + _SLACK)
             gt, anchor = self.rows.pairs(part, near)
-            if rotated:  # as `pairwise_iou`: no overlap of what is around them, none of the boxes
+            if rotated:  # as `pairwise_iou`: boxes cannot overlap if their bounding boxes do not
                 meet = overlaps(gt_around, around, gt, anchor, rotated=False) > 0
                 met = meet.nonzero().squeeze(1)
                 gt, anchor = gt[met], anchor[met]
@@ -98,26 +101,26 @@ class Candidates:
         return iou.nan_to_num_(0.0).clamp_(0, 1)
 
     def match(self, cost: Tensor, iou: Tensor, top_n: int, anchors: int) -> Tensor:
-        """Every ground truth claims its k candidates of least cost, k being its own.
+        """Every ground truth claims its k candidates of least cost.
 
-        k is the sum of the ground truth's top_n largest IoUs, rounded down, and at least 1. A
-        candidate that several claim goes to the ground truth of least cost among all, which need
-        not have claimed it (as in YOLOX and DAMO-YOLO); the others get no substitute. Of equal
-        costs the lower index wins, and NaN comes last.
+        k is the sum of the ground truth's top_n largest IoUs, rounded down, and at least 1. If
+        several ground truths claim a candidate, it goes to the ground truth with the least cost of
+        all, even if that one did not claim it (as in YOLOX and DAMO-YOLO). The others get no
+        substitute. Of equal costs the lower index wins, and NaN comes last.
 
         Args:
             cost: (M, A). iou: (M, A) in [0, 1].
-            anchors: how many there are.
+            anchors: the number of all anchors.
 
         Returns:
-            (anchors,) int64 index of the ground truth, -1 where nobody claims.
+            (anchors,) int64 index of the ground truth, -1 without a claim.
         """
         real = self.candidate >= 0
         top_n = min(top_n, cost.shape[1])
         k = iou.topk(top_n, dim=1).values.sum(dim=1).long().clamp(min=1)
-        # What fills a row up comes last: NaN, behind a candidate's.
+        # Padded entries come last: NaN, after the candidates.
         cheapest = cost.masked_fill(~real, torch.nan).argsort(dim=1, stable=True)[:, :top_n]
-        claimed = torch.arange(top_n, device=k.device) < k[:, None]  # no k is above top_n
+        claimed = torch.arange(top_n, device=k.device) < k[:, None]  # k is at most top_n
         claimed = torch.zeros_like(real).scatter_(1, cheapest, claimed) & real
 
         candidate = self.candidate.clamp(min=0)

@@ -1,4 +1,4 @@
-"""FCAF3D's assigner: anchors inside a box, on the coarsest level that has enough of them there."""
+"""FCAF3D's assigner: anchors inside a box, on the coarsest level with enough of them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from sr3d.matching.matches import places, settle
 class FCAF3DAssigner:
     """FCAF3D's rule (`get_targets` of FCAF3DHead in open-mmlab/mmdetection3d).
 
-    A ground truth looks for its level from the finest (0) upwards: it takes the last one before the
-    first that has fewer than `limit` anchors inside the box, and the finest if that has too few
-    already. Of the anchors inside on that level it claims those more central than the (top + 1)-th,
-    or the N-th where a scene has fewer; so ties at that centerness may leave fewer than `top`. An
-    anchor goes to the claimant of least volume, the first of equals.
+    A ground truth searches its level from the finest (0) upwards. It stops at the first level with
+    fewer than `limit` anchors inside the box, and takes the level before, or the finest. On this
+    level it claims the anchors inside that are more central than the (top + 1)-th, or than the N-th
+    if the scene has fewer anchors. So ties at that centerness may leave fewer than `top`. An anchor
+    goes to the claimant of least volume, the first of equals.
 
     limit: 1 or more.
     """
@@ -52,7 +52,7 @@ class FCAF3DAssigner:
         enough = (counts.view(truths, MOST_LEVELS) >= self.limit).long().cumprod(dim=1).sum(dim=1)
         chosen = (enough - 1).clamp(min=0)
 
-        # The (top + 1)-th or N-th of all anchors of a scene, of which only candidates are above 0.
+        # The (top + 1)-th or N-th of all anchors of a scene. Only candidates are above 0.
         candidate = inside & (level == chosen[gt])
         central = torch.where(candidate, central, 0.0)
         place = places(gt, -central, truths)

@@ -1,6 +1,6 @@
-"""What assigners share: distances, overlaps of pairs, and claims on anchors settled by cost.
+"""Shared by assigners: distances, overlaps of pairs, and claims on anchors settled by cost.
 
-A pair is a ground truth and an anchor, two int64 indices. Nothing here waits for a GPU.
+A pair is a ground truth and an anchor, two int64 indices. These functions need no sync on a GPU.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from sr3d.geometry.iou import paired_iou, pairs_at_a_time
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
-    """Points `(…, 3 or more)`, broadcast, to `(…)`; one coordinate at a time keeps it small."""
+    """Squared distances `(…)` of points `(…, 3 or more)` that broadcast.
+
+    Computes one coordinate at a time, to save memory.
+    """
     x, y, z = (a[..., axis].contiguous() - b[..., axis].contiguous() for axis in range(3))
     return x.square_().add_(y.square_()).add_(z.square_())
 
@@ -26,7 +29,7 @@ def overlaps(a: Tensor, b: Tensor, a_index: Tensor, b_index: Tensor, rotated: bo
 
 
 def places(gt: Tensor, cost: Tensor, truths: int) -> Tensor:
-    """(P,) int64: each pair's place among those of its ground truth, from 0, the cheapest.
+    """(P,) int64: the rank of each pair among the pairs of its ground truth, 0 the cheapest.
 
     gt: (P,) ascending, below `truths`. Of equal costs the earlier pair comes first, NaN last.
     """
@@ -38,18 +41,18 @@ def places(gt: Tensor, cost: Tensor, truths: int) -> Tensor:
 
 
 def settle(gt: Tensor, anchor: Tensor, cost: Tensor, claimed: Tensor, anchors: int) -> Tensor:
-    """Every anchor goes to the cheapest of the pairs that claim it.
+    """Give every anchor to the cheapest pair that claims it.
 
     Of equal costs the earlier pair wins, NaN is the highest.
 
     Args:
-        gt, anchor: (P,) int64 indices; where nothing is claimed the anchor may be -1.
+        gt, anchor: (P,) int64 indices. If a pair is not claimed, its anchor may be -1.
         cost: (P,).
         claimed: (P,) bool.
-        anchors: how many there are.
+        anchors: the number of all anchors.
 
     Returns:
-        (anchors,) int64 index of the ground truth, -1 where nobody claims.
+        (anchors,) int64 index of the ground truth, -1 without a claim.
     """
     pairs = len(gt)
     order = cost.argsort(stable=True)

@@ -1,4 +1,4 @@
-"""simOTA, the assigner of YOLOX, put on anchors in space."""
+"""simOTA, the assigner of YOLOX, for anchors in space."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from sr3d.matching.batching import Rows, Scenes
 from sr3d.matching.dynamic_k import Candidates, in_region, reach_of_region
 
 _OUTSIDE = 1e6  # added to the cost of an anchor outside the ground truth's region
-_LEAST_IOU = 1e-8  # inside the logarithm
+_LEAST_IOU = 1e-8  # added inside the logarithm
 
 
 @dataclass(frozen=True)
 class SimOTA:
     """simOTA (Ge et al. 2021b; `yolo_head.py` of Megvii-BaseDetection/YOLOX).
 
-    The region of a ground truth holds the anchors less than radius strides from its centre along
-    each axis; an anchor in any region is a candidate. The cost of a pair is
+    The region of a ground truth holds the anchors less than `radius` strides from its centre along
+    each axis. An anchor in any region is a candidate. The cost of a pair is
 
         cls_weight · Σ_classes BCE(sigmoid(logit), one-hot) - reg_weight · ln(IoU + 1e-8),
 
-    and 1e6 more outside the ground truth's own region. Claims: see `Candidates.match`.
+    and 1e6 more outside the region of this ground truth. Claims: see `Candidates.match`.
 
-    What the third dimension changes: anchors lie near surfaces, so that a region may hold none.
-    Each ground truth's nearest anchor therefore always counts as in its region. The head has no
-    objectness: the class's probability stands alone, without YOLOX's square root.
+    Changes for three dimensions: anchors are near surfaces, so a region may be empty. So the
+    nearest anchor of each ground truth always counts as in its region. The head has no objectness,
+    so the probability of the class is used alone, without YOLOX's square root.
 
-    rotated: whether the yaw counts. radius: in strides; the paper of simOTA has 2.5. top_n: how
-    many IoUs make up a ground truth's k.
+    rotated: whether the yaw counts. radius: in strides, 2.5 in the paper of simOTA. top_n: the
+    number of IoUs that sum up to the k of a ground truth.
     """
 
     rotated: bool
@@ -44,7 +44,7 @@ class SimOTA:
 
     @property
     def max_positives(self) -> None:
-        """A ground truth may win contested anchors beyond its k."""
+        """None: a ground truth may win contested anchors beyond its k."""
 
     @torch.no_grad()
     def __call__(

@@ -1,7 +1,8 @@
 """Spatial-prioritized optimal transport assignment (SPOTA), the assigner of SR3D.
 
-Every ground truth claims the k anchors of least cost C = γ_c (C_reg + R_VD), Eq. 3 to 5. Here the
-cost of all pairs is one matrix. `spota_pruned` finds the same claims without it.
+Every ground truth claims the k anchors of least cost C = γ_c (C_reg + R_VD), Eq. 3 to 5. This
+module computes the cost of all pairs as one matrix. `spota_pruned` finds the same claims without
+it.
 """
 
 from __future__ import annotations
@@ -18,21 +19,21 @@ from sr3d.geometry.iou import enclosing_diagonal
 from sr3d.matching.assigner import Anchors, all_negative, levels_of
 from sr3d.matching.matches import overlaps, settle, squared_distances
 
-_LEAST_IOU = 1e-8  # inside the logarithm
+_LEAST_IOU = 1e-8  # added inside the logarithm
 
 
 @dataclass(frozen=True)
 class SPOTA:
     """Paper Algorithm 1: every ground truth claims its k anchors of least cost, all if fewer.
 
-    An anchor that several claim goes to the one of least cost, as in simOTA, and the others get no
-    substitute. Of equal costs the lower index wins.
+    If several ground truths claim an anchor, the one of least cost gets it, as in simOTA. The
+    others get no substitute. Of equal costs the lower index wins.
 
-    rotated: whether boxes have a yaw. levels: "all" anchors are up for claims, or "by_class" those
-    on the class's level in class_levels (TR3D). mu: of Eq. 4, per square metre. reg_cost: C_reg,
-    "iou" (1 - IoU), "log_iou" (-ln IoU) or "diou" (DIoU loss). with_vertices: whether R_VD counts.
-    vertices: see `vertex_distance`. cls_weight: λ, where the bracket of Eq. 5 also has λ C_cls
-    (Table 3, "w/ C_cls").
+    rotated: whether boxes have a yaw. levels: claim on "all" levels, or "by_class", on the level of
+    the class in class_levels (as TR3D). mu: of Eq. 4, per square metre. reg_cost: C_reg, "iou"
+    (1 - IoU), "log_iou" (-ln IoU) or "diou" (DIoU loss). with_vertices: whether R_VD counts.
+    vertices: see `vertex_distance`. cls_weight: λ of an additional term λ C_cls in the bracket of
+    Eq. 5 (Table 3, "w/ C_cls").
     """
 
     rotated: bool
@@ -69,9 +70,9 @@ class SPOTA:
     def claims(
         self, anchors: Anchors, boxes: Tensor, logits: Tensor, truth: GroundTruth
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Ground truths, anchors and costs, (P,) each: the k of least cost of each ground truth.
+        """Ground truths, anchors and costs, (P,) each: the k cheapest pairs of each ground truth.
 
-        An anchor of -1 is no claim.
+        An anchor of -1 means no claim.
         """
         possible = anchors.scenes == truth.scenes[:, None]  # (M, A)
         if self.levels == "by_class":
@@ -95,7 +96,7 @@ class SPOTA:
         return prior * (bracket + self.of_iou(iou))
 
     def without_iou(self, anchors: Tensor, boxes: Tensor, gt: Tensor) -> tuple[Tensor, Tensor]:
-        """γ_c, and the terms in its bracket that need no overlap, of `(…, 3)` and `(…, 7)` that
+        """γ_c, and the terms in its bracket that need no IoU, of `(…, 3)` and `(…, 7)` that
         broadcast. Eq. 5 is γ_c (terms + `of_iou`).
         """
         prior = center_prior(anchors, gt, self.mu)
@@ -108,8 +109,8 @@ class SPOTA:
         return prior, bracket
 
     def of_iou(self, iou: Tensor) -> Tensor:
-        """The term of C_reg that needs the overlap; at least 1 - IoU whatever the option."""
-        iou = iou.nan_to_num(0.0)  # boxes of infinite size, early in a bad training
+        """The term of C_reg that needs the IoU. At least 1 - IoU for every `reg_cost`."""
+        iou = iou.nan_to_num(0.0)  # boxes of infinite size, early in a bad training run
         if self.reg_cost == "log_iou":
             return -iou.clamp(min=_LEAST_IOU).log()
         return 1 - iou
@@ -123,19 +124,20 @@ def center_prior(anchors: Tensor, centers: Tensor, mu: float = 1.0) -> Tensor:
 def vertex_distance(pred: Tensor, gt: Tensor, rotated: bool, vertices: str = "invariant") -> Tensor:
     """Paper Eq. 3 of boxes `(…, 7)` that broadcast: R_VD in [0, 1], 0 for a perfect prediction.
 
-    The mean distance of the minimum corners and of the maximum corners, over the diagonal of the
-    axis-aligned box around both boxes. On rotated boxes the corners turn with the yaw, and the same
-    cuboid can be written in four ways, (yaw + n·pi/2, x and y sizes swapped for odd n), which
-    differ in their minimum corner. "invariant" takes the least over the ways to write either box,
-    so that only the cuboids count; "literal" takes the boxes as they are written.
+    The mean of the distances of the minimum corners and of the maximum corners, divided by the
+    diagonal of the axis-aligned box around both boxes. The corners of a rotated box rotate with the
+    yaw. The same cuboid can be written in four ways, (yaw + n·pi/2, x and y sizes swapped for odd
+    n), with different minimum corners. "invariant" takes the minimum over the four ways, so the
+    result depends only on the cuboids. "literal" takes the boxes as written.
     """
     x, y, z = (pred[..., axis] - gt[..., axis] for axis in range(3))
     rise = (pred[..., 5] - gt[..., 5]) / 2
     bottom, top = (z - rise).square(), (z + rise).square()
 
     def corners(run_x: Tensor, run_y: Tensor) -> tuple[Tensor, Tensor]:
-        """Squared distance, seen from above, of the minimum corners and of the maximum corners,
-        where the corners lie at the centre minus and plus an offset; run: difference of offsets.
+        """Squared distances in the x-y plane of the minimum corners and of the maximum corners.
+
+        The corners are the centre minus and plus an offset. run: difference of the offsets.
         """
         low = (x - run_x).square() + (y - run_y).square()
         return low, (x + run_x).square() + (y + run_y).square()
@@ -154,16 +156,16 @@ def vertex_distance(pred: Tensor, gt: Tensor, rotated: bool, vertices: str = "in
             for gt_x, gt_y in _diagonals(gt):
                 for sign in (1, -1):
                     low, high = corners(pred_x - sign * gt_x, pred_y - sign * gt_y)
-                    # Turned by pi, both offsets swap signs and with them low and high. Of the two,
-                    # the less sum pairs less with less, because the square root is concave.
+                    # After a turn by pi, both offsets swap signs, and so the minimum and maximum
+                    # corners. The smaller sum pairs small with small: the square root is concave.
                     near = (torch.minimum(low, high) + least).sqrt()
                     total = torch.minimum(total, near + (torch.maximum(low, high) + most).sqrt())
-    # inf / inf, for boxes of infinite size, is the worst.
+    # Boxes of infinite size give inf / inf, which counts as the worst.
     return (total / (2 * enclosing_diagonal(pred, gt, rotated))).nan_to_num(1.0)
 
 
 def _diagonals(boxes: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """x and y from the centre to two neighbouring corners; the other two lie opposite."""
+    """x and y from the centre to two neighbouring corners. The other two are opposite."""
     cos, sin = torch.cos(boxes[..., 6]) / 2, torch.sin(boxes[..., 6]) / 2
     dx, dy = boxes[..., 3], boxes[..., 4]
     return [(side * cos - dy * sin, side * sin + dy * cos) for side in (dx, -dx)]
@@ -174,5 +176,5 @@ def classification_cost(logits: Tensor, gt_labels: Tensor) -> Tensor:
 
     C_cls of Eq. 2, summed over the classes as in simOTA.
     """
-    # Σ softplus(x) − x of the label: BCE over the classes, without an (A, M, C) table.
+    # BCE over the classes: Σ softplus(x) − x of the label. Needs no (A, M, C) table.
     return softplus(logits).sum(dim=1, keepdim=True) - logits[:, gt_labels]

@@ -1,8 +1,8 @@
 """SPOTA without the cost of all pairs.
 
-Few pairs can be among the k cheapest of a ground truth, so bounds rule pairs out before their
-overlap is computed. The bounds are safe: the matches are those of `SPOTA`, whose matrix of all
-pairs is never there.
+Few pairs can be among the k cheapest of a ground truth. So bounds exclude most pairs before their
+overlap is computed. The bounds are safe: the matches equal those of `SPOTA`, which computes the
+matrix of all pairs.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from sr3d.matching.batching import Rows, Scenes
 from sr3d.matching.matches import overlaps, places
 from sr3d.matching.spota import SPOTA
 
-_PAIRS = 1 << 19  # pairs whose terms are computed together: bounds memory to some 100 MB
-_SEEDS = 4  # times k: the nearest anchors, whose costs bound the k-th least
-_SLACK = 1e-3  # keeps bounds safe from rounding: relative, and on an IoU
+_PAIRS = 1 << 19  # pairs computed together: limits memory to about 100 MB
+_SEEDS = 4  # times k: the number of nearest anchors, whose costs bound the k-th smallest cost
+_SLACK = 1e-3  # tolerance of the bounds against rounding: relative, and on an IoU
 _ROUNDING = 1e-6  # above the rounding error of a cost near 0
 _NEVER = 1e6  # above any cost
 _ROOM = 1e-30  # times a squared distance: below any bound
@@ -29,12 +29,12 @@ _ROOM = 1e-30  # times a squared distance: below any bound
 
 @dataclass(frozen=True)
 class PrunedSPOTA(SPOTA):
-    """`SPOTA`, in time and memory that grow with the pairs near a ground truth."""
+    """`SPOTA`, with time and memory that grow with the number of pairs near a ground truth."""
 
     def claims(
         self, anchors: Anchors, boxes: Tensor, logits: Tensor, truth: GroundTruth
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """As `SPOTA.claims`."""
+        """See `SPOTA.claims`."""
         levels = None
         if self.levels == "by_class":
             levels = anchors.levels, levels_of(truth.labels, self.class_levels)
@@ -42,13 +42,13 @@ class PrunedSPOTA(SPOTA):
         pairs = _Pairs(self, anchors.positions, boxes, logits, truth)
         gt, anchor, cost = _cheap_pairs(pairs, rows, self.k)
         claimed = places(gt, cost, len(truth.boxes)) < self.k
-        # A pair without a claim goes to no anchor. To drop it would cost a host–device sync.
+        # A pair without a claim gets anchor -1. To drop it would cost a sync.
         return gt, torch.where(claimed, anchor, -1), cost
 
 
 @dataclass(frozen=True)
 class _Pairs:
-    """All pairs of ground truths and anchors; what they cost is computed of those asked for.
+    """All pairs of ground truths and anchors. Costs are computed only on request.
 
     Indices are `(P,)`.
     """
@@ -60,7 +60,7 @@ class _Pairs:
     truth: GroundTruth
 
     def without_iou(self, gt: Tensor, anchor: Tensor) -> tuple[Tensor, Tensor]:
-        """As `SPOTA.without_iou`, with λ C_cls."""
+        """See `SPOTA.without_iou`. Includes λ C_cls."""
         anchors, pred = (x.index_select(0, anchor) for x in (self.anchors, self.pred))
         boxes = self.truth.boxes.index_select(0, gt)
         prior, bracket = self.spota.without_iou(anchors, pred, boxes)
@@ -71,18 +71,18 @@ class _Pairs:
         return prior, bracket + self.spota.cls_weight * classes
 
     def of_iou(self, gt: Tensor, anchor: Tensor) -> Tensor:
-        """As `SPOTA.of_iou`."""
+        """See `SPOTA.of_iou`."""
         iou = overlaps(self.pred, self.truth.boxes, anchor, gt, self.spota.rotated)
         return self.spota.of_iou(iou)
 
 
 def _cheap_pairs(pairs: _Pairs, rows: Rows, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Ground truths, anchors and costs of pairs that contain the k cheapest of each ground truth,
-    by ground truth, then anchor.
+    """Ground truths, anchors and costs of pairs that include the k cheapest of each ground truth,
+    sorted by ground truth, then anchor.
 
-    The k-th least cost is at most that among some near anchors. A pair costs at least
-    γ_c (1 - IoU), where γ_c = 1 - exp(-x) >= x / (1 + x), and no IoU is above the ratio of volumes:
-    that rules out most pairs, and the same bound with R_VD most of the rest.
+    The k-th smallest cost is at most the k-th smallest cost among some near anchors. A pair costs
+    at least γ_c (1 - IoU), where γ_c = 1 - exp(-x) >= x / (1 + x), and no IoU is above the ratio of
+    the volumes. This excludes most pairs. The same bound with R_VD excludes most of the rest.
     """
     bound = _bound(pairs, rows, k)
     volume = pairs.pred[:, 3:6].prod(1).nan_to_num(0.0)
@@ -92,7 +92,7 @@ def _cheap_pairs(pairs: _Pairs, rows: Rows, k: int) -> tuple[Tensor, Tensor, Ten
     for gt, anchor in zip(*(x.split(_PAIRS) for x in possible), strict=True):
         prior, rest = pairs.without_iou(gt, anchor)
         least = prior * (rest + _least(volume[anchor], gt_volume[gt]).clamp_(min=0))
-        cheap = (least <= bound[gt]).nonzero().squeeze(1)  # a host–device sync, as above
+        cheap = (least <= bound[gt]).nonzero().squeeze(1)  # a sync, as above
         kept.append([x[cheap] for x in (gt, anchor, prior, rest)])
     gt, anchor, prior, rest = (torch.cat(x) for x in zip(*kept, strict=True))
     return gt, anchor, prior * (rest + pairs.of_iou(gt, anchor))
@@ -101,15 +101,15 @@ def _cheap_pairs(pairs: _Pairs, rows: Rows, k: int) -> tuple[Tensor, Tensor, Ten
 def _possible_pairs(
     pairs: _Pairs, rows: Rows, bound: Tensor, volume: Tensor, gt_volume: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Ground truths and anchors of all pairs that may cost at most `bound` (M,), by their distance
-    and their volumes (N,) and (M,) alone.
+    """Ground truths and anchors of all pairs that may cost at most `bound` (M,), by their distances
+    and volumes, (N,) and (M,), only.
     """
     volumes = rows.table(volume, 0.0)
     found = []
     for part in rows.parts():  # (m, W)
         limit = bound[part, None]
         least = _least(volumes.index_select(0, rows.of[part]), gt_volume[part, None])
-        # x / (1 + x) · least <= bound, without the division. Never where x is infinite.
+        # x / (1 + x) · least <= bound, without the division. False if x is infinite.
         room = least.sub_(limit).clamp_(min=_ROOM)
         squares = rows.squares(part, pairs.truth.boxes)
         found.append(rows.pairs(part, squares.mul_(pairs.spota.mu).mul_(room) <= limit))
@@ -118,7 +118,7 @@ def _possible_pairs(
 
 
 def _bound(pairs: _Pairs, rows: Rows, k: int) -> Tensor:
-    """(M,) at least the k-th least cost of each ground truth: what some near anchors cost."""
+    """(M,) an upper bound of the k-th smallest cost of each ground truth, from near anchors."""
     squares, anchor = rows.nearest(pairs.truth.boxes, _SEEDS * k)
     if squares.shape[1] < k:
         return squares.new_full((len(squares),), _NEVER)
@@ -131,6 +131,6 @@ def _bound(pairs: _Pairs, rows: Rows, k: int) -> Tensor:
 
 
 def _least(volume: Tensor, gt_volume: Tensor) -> Tensor:
-    """Below 1 - IoU of boxes of these volumes, broadcast."""
+    """A lower bound of 1 - IoU for boxes of these volumes, which broadcast."""
     ratio = torch.minimum(volume, gt_volume).div_(torch.maximum(volume, gt_volume))
     return ratio.neg_().add_(1 - _SLACK)

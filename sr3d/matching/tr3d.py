@@ -1,4 +1,4 @@
-"""TR3D's assigner: the nearest anchors of the level that a ground truth's class belongs to."""
+"""TR3D's assigner: the nearest anchors on the level of a ground truth's class."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from sr3d.matching.matches import settle, squared_distances
 class TR3DAssigner:
     """TR3D's rule (TR3DAssigner of SamsungLabs/tr3d; `get_targets` of mmdet3d's TR3D project).
 
-    An anchor is a candidate for a ground truth when it lies on its level and strictly nearer to
-    its centre than the (k + 1)-th nearest anchor, the N-th where a scene has fewer; anchors of
-    other levels count as infinitely far there. So ties at that distance may leave fewer than k
-    candidates, and a scene of at most k anchors, all on one level, loses its farthest. An anchor
-    goes to the nearest of the ground truths that it is a candidate for, the first of equals.
+    An anchor is a candidate for a ground truth if it is on its level and nearer (strictly) to its
+    centre than the (k + 1)-th nearest anchor, or than the N-th if the scene has fewer anchors.
+    Anchors of other levels count as infinitely far. So ties at that distance may leave fewer than k
+    candidates, and a scene of at most k anchors, all on one level, loses its farthest one. If an
+    anchor is a candidate for several ground truths, the nearest gets it, the first of equals.
 
-    class_levels: the level of each class, 0 the finest (`Dataset.levels`). k: candidates per ground
-    truth, at most. variant: "samsung" drops an anchor whose nearest centre among all ground truths,
-    whatever their level, is not the one that it went to; "mmdet3d" keeps it.
+    class_levels: the level of each class, 0 the finest (`Dataset.levels`). k: maximum number of
+    candidates per ground truth. variant: "samsung" drops an anchor if another ground truth of any
+    level is nearer than the one that got it. "mmdet3d" keeps it.
     """
 
     class_levels: tuple[int, ...]
@@ -53,7 +53,7 @@ class TR3DAssigner:
         rows = Rows.make(anchors.positions, Scenes.of(anchors, truth), levels)
         square, anchor = rows.nearest(truth.boxes, self.k + 1)
         other_levels = square.new_full((len(square), 1), torch.inf)
-        # The place of the limit.
+        # The index of the limit.
         last = (rows.in_scene - 1).clamp(min=0, max=min(self.k, square.shape[1]))
         limit = torch.cat([square, other_levels], dim=1).gather(1, last[:, None])
 
@@ -68,6 +68,6 @@ class TR3DAssigner:
 
 
 def _nearest_truth(points: Tensor, point_scenes: Tensor, truth: GroundTruth) -> Tensor:
-    """(P,) the ground truth of each point's scene whose centre is nearest, the first of equals."""
+    """(P,) the ground truth of each point's scene with the nearest centre, the first of equals."""
     square = squared_distances(truth.boxes, points[:, None])  # (P, M)
     return square.masked_fill_(truth.scenes != point_scenes[:, None], torch.inf).argmin(dim=1)

@@ -1,8 +1,8 @@
-"""A training's checkpoints: the last two, each with a checksum.
+"""Checkpoints of a training run: the last two, each with a checksum.
 
-A file is one line with the format and the sha256 of all that follows, then what `torch.save` makes
-of a `TrainingState`. The state has everything that a resumed training needs, its metrics included.
-So a checkpoint depends on no other file.
+A file is one line with the format and the sha256 of the rest, then a `TrainingState` as written by
+`torch.save`. The state has everything that a resumed run needs, including its metrics. So a
+checkpoint depends on no other file.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from sr3d.config import config_from_dict, flatten
 from sr3d.errors import DamagedFile, InputError, OtherRun
 from sr3d.runs.files import atomic_path
 
-# Not among a run's declared results, so a workflow that clears those of a failed job keeps them.
+# Not declared as results, so a workflow that deletes the results of a failed job keeps them.
 CHECKPOINT_FILE = "last.ckpt"
 EARLIER_FILE = "previous.ckpt"
 CHECKPOINT_FILES = (CHECKPOINT_FILE, EARLIER_FILE)
 _FORMAT = b"sr3d/checkpoint 1 sha256:"
 _HEAD = len(_FORMAT) + 64 + 1
-_OF_EARLIER_VERSIONS = b"PK\x03\x04"  # without a line of ours
+_OF_EARLIER_VERSIONS = b"PK\x03\x04"  # without our first line
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TrainingState:
-    """A training after `step` steps.
+    """A training run after `step` steps.
 
-    identity: what is trained on what, to be equal where a training resumes. code: which code took
-    the steps, `{"step", "digest", "torch"}` of each, with the steps that were done when it took
-    over. seconds: spent so far. metrics: the lines so far, as in `metrics.jsonl`.
+    identity: the facts that must be equal to resume. code: a list of `{"step", "digest", "torch"}`,
+    one for each version of the code, with the step at which it took over. seconds: training time so
+    far. metrics: the lines so far, as in `metrics.jsonl`.
     """
 
     identity: dict[str, Any]
@@ -52,7 +52,7 @@ class TrainingState:
 
 
 def write_state(folder: Path, state: TrainingState) -> None:
-    """Write the newest checkpoint; the one before is kept, older ones go.
+    """Write the newest checkpoint. Keeps the previous one and removes older ones.
 
     Raises:
         InputError: the disk is full, or the folder cannot be written.
@@ -70,7 +70,7 @@ def write_state(folder: Path, state: TrainingState) -> None:
 
 
 def read_state(folder: Path) -> TrainingState | None:
-    """The newest checkpoint that is not damaged, or None; a warning names each damaged one.
+    """The newest intact checkpoint, or None. A warning names each damaged one.
 
     Raises:
         InputError: a checkpoint of another version of sr3d.
@@ -83,7 +83,7 @@ def read_state(folder: Path) -> TrainingState | None:
             except DamagedFile as error:
                 faults.append(error)
             else:
-                # So that the next checkpoint takes the place of the damaged one, not of this one.
+                # The next checkpoint then replaces the damaged one, not this one.
                 path.replace(folder / CHECKPOINT_FILE)
     for fault in faults:
         _log.warning("%s; training resumes from step %d", fault, found.step if found else 0)
@@ -93,14 +93,14 @@ def read_state(folder: Path) -> TrainingState | None:
 def resumable_state(
     folder: Path, identity: Mapping[str, Any], code: Mapping[str, Any], anyway: bool
 ) -> TrainingState | None:
-    """The state that a training resumes from, or None if there is none.
+    """The state from which a training run resumes, or None if there is none.
 
-    identity: of the training. code: of this process, `{"step", "digest", "torch"}`, which joins the
-    state's list where it is new. anyway: accept a state that other code wrote.
+    identity: the identity of the run. code: the code of this process, `{"step", "digest",
+    "torch"}`. If it is new, it is added to the state's list. anyway: accept a state of other code.
 
     Raises:
-        OtherRun: the checkpoint is another training's.
-        InputError: the checkpoint is of another version of sr3d, or other code wrote it.
+        OtherRun: the checkpoint belongs to another training run.
+        InputError: another version of sr3d or other code wrote the checkpoint.
     """
     state = read_state(folder)
     if state is None:
@@ -121,30 +121,30 @@ def resumable_state(
     if not anyway:
         raise InputError(
             f"{path}: other code took the first {state.step} steps (sr3d {before['digest']} with "
-            f"PyTorch {before['torch']}, now {code['digest']} with {code['torch']}); go back to "
-            f"that code, or pass --resume-anyway to mix both, which run.json will say, or {anew}"
+            f"PyTorch {before['torch']}, now {code['digest']} with {code['torch']}); return to "
+            f"that code, or pass --resume-anyway (run.json then lists both), or {anew}"
         )
     _log.warning("%s: other code takes over at step %d", path, state.step)
     return replace(state, code=[*state.code, {**code, "step": state.step}])
 
 
 def _differing(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """In which facts two identities differ; of the configuration, in which values.
+    """The facts in which two identities differ. Values of the configuration are listed one by one.
 
-    A value that the found configuration lacks, because it is older, has its default there.
+    If the found configuration is older and lacks a value, the default counts.
     """
     facts = [name for name in wanted if name != "config" and found[name] != wanted[name]]
     ours = flatten(wanted["config"])
     try:
         theirs = config_from_dict(found["config"]).flat()
-    except InputError:  # it has a value that this version does not know
+    except InputError:  # it has a value unknown to this version
         theirs = flatten(found["config"])
     names = dict.fromkeys([*ours, *theirs])
     return [*(name for name in names if ours.get(name) != theirs.get(name)), *facts]
 
 
 def remove_states(folder: Path) -> None:
-    """Remove the checkpoints of a training that has finished."""
+    """Remove the checkpoints of a finished training run."""
     for name in CHECKPOINT_FILES:
         (folder / name).unlink(missing_ok=True)
 
@@ -154,7 +154,7 @@ def _read(path: Path) -> TrainingState:
     if data.startswith(_OF_EARLIER_VERSIONS):
         raise InputError(
             f"{path}: of an earlier version of sr3d; finish the training with that version, or "
-            "start it anew in another folder with --out"
+            "start it again in another folder with --out"
         )
     head, content = data[:_HEAD], memoryview(data)[_HEAD:]
     if head != _FORMAT + hashlib.sha256(content).hexdigest().encode() + b"\n":
@@ -165,5 +165,5 @@ def _read(path: Path) -> TrainingState:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
             f"{path}: not readable by this version of sr3d ({reason}); finish the training with "
-            "the version that began it, or start it anew in another folder with --out"
+            "the version that began it, or start it again in another folder with --out"
         ) from None

@@ -1,12 +1,12 @@
-"""Multi-GPU training by the processes that torchrun started: the arithmetic of one process.
+"""Multi-GPU training with the processes that torchrun started.
 
-Every process knows every batch and takes its share of the scenes. Whatever one process would sum
-over a batch is summed over all of them: rows in batch norms, counts that losses divide by,
-gradients. So batch, schedule and loss are as on one device, whatever the number of processes.
+Every process knows every batch and computes its share of the scenes. Every sum over a batch covers
+all processes: rows in batch norms, counts in losses, gradients. So batch, schedule and loss equal
+those of one device, whatever the number of processes.
 
-Gradients travel in one flat sum after the backward pass, not through DistributedDataParallel. The
-weights of our detectors are small beside a step (14.7 million are 59 MB), so overlapping would gain
-nothing. The values of the curves ride along.
+Gradients are summed in one flat vector after the backward pass, without DistributedDataParallel.
+Our detectors are small (14.7 million weights are 59 MB), so overlapping communication with the
+backward pass would gain nothing. The logged values are part of the same vector.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes of a multi-GPU run, and this one's rank. The first alone touches files."""
+    """The process group of a multi-GPU run, and this process's rank. Only rank 0 touches files."""
 
     rank: int = 0
     count: int = 1
@@ -41,18 +41,18 @@ class Processes:
         return self.rank == 0
 
     def share(self, batch: list[T]) -> list[T]:
-        """This process's part of what all do together."""
+        """This process's part of a batch."""
         return batch[self.rank :: self.count]
 
     def from_first(self, make: Callable[[], T]) -> T:
-        """What the first process makes, handed to all."""
+        """The result of `make` in the first process, sent to all processes."""
         made: list[Any] = [make() if self.first else None]
         if self.count > 1:
             dist.broadcast_object_list(made, src=0, device=torch.device("cpu"))
         return made[0]
 
     def total(self, count: Tensor) -> Tensor:
-        """A number of what each process has, summed over the processes."""
+        """The sum of a number over all processes."""
         if self.count == 1:
             return count
         summed = count.clone()
@@ -62,12 +62,12 @@ class Processes:
     def add(
         self, parameters: Iterable[nn.Parameter], values: Mapping[str, Tensor | float]
     ) -> dict[str, Tensor]:
-        """Sum gradients and scalars over the processes, in one exchange; return the scalars.
+        """Sum gradients and scalars over the processes in one exchange. Returns the scalars.
 
-        Each parameter's `.grad` becomes a part of one vector. No gradient counts as zero.
+        Each parameter's `.grad` becomes a part of one vector. A missing gradient counts as zero.
         """
         first = next(value for value in values.values() if isinstance(value, Tensor)).detach()
-        # Numbers are filled in on the device: a copy to it would be a host–device sync.
+        # The device fills in the numbers: a copy from the host would be a sync.
         scalars = torch.stack([
             value.detach().to(first.dtype) if isinstance(value, Tensor)
             else first.new_full((), value)
@@ -79,7 +79,7 @@ class Processes:
 
 
 def _sum_gradients(parameters: Iterable[nn.Parameter], values: Tensor) -> Tensor:
-    """values: (n,), which travel with the gradients."""
+    """Sum gradients over the processes, together with values (n,)."""
     parameters = list(parameters)
     own = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
     flat = torch.cat([*(grad.reshape(-1) for grad in own), values])
@@ -95,27 +95,27 @@ ALONE = Processes()
 
 @contextmanager
 def torchrun_processes(device: str) -> Iterator[Processes]:
-    """Join the others if torchrun started this process, for as long as the block lasts."""
+    """If torchrun started this process, join its process group for the duration of the block."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ALONE
         return
     dist.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo")
     yield Processes(dist.get_rank(), dist.get_world_size())
-    # Not after a failure: the others may wait for this one, and see that it is gone by its end.
+    # Not after a failure: other processes may wait for this one, and notice its end.
     dist.destroy_process_group()
 
 
 def first_to_fail() -> bool:
-    """Whether no other process of this torchrun has asked before. Call it once, on failure."""
+    """Whether this process is the first of its torchrun to ask. Call it once, on failure."""
     try:
         store, _, _ = next(iter(dist.rendezvous("env://", timeout=timedelta(seconds=10))))
         return dist.PrefixStore("sr3d", store).add("failed", 1) == 1
-    except RuntimeError:  # nobody answers, so nobody is known to have spoken
+    except RuntimeError:  # no answer, so no other process is known to have asked
         return True
 
 
 def share_norms(model: nn.Module) -> None:
-    """Let every batch norm of a network see the rows of all processes; names and weights stay."""
+    """Let every batch norm use the rows of all processes. Names and weights do not change."""
     for parent in list(model.modules()):
         for name, child in parent.named_children():
             if isinstance(child, SparseBatchNorm):
@@ -127,8 +127,8 @@ def share_norms(model: nn.Module) -> None:
 class SharedBatchNorm(nn.Module):
     """A batch norm over the rows of all processes. One exchange forward, one backward.
 
-    Takes (N, C) or (N, C, …), as `BatchNorm1d` and `BatchNorm2d` do. A lone row has no variance,
-    and takes the running statistics. torch.nn.SyncBatchNorm does this for CUDA alone.
+    Takes (N, C) or (N, C, …), as `BatchNorm1d` and `BatchNorm2d` do. A single row has no variance,
+    so it uses the running statistics. torch.nn.SyncBatchNorm supports CUDA only.
     """
 
     running_mean: Tensor
@@ -185,8 +185,8 @@ class SharedSparseNorm(nn.Module):
 def _moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Over the rows of all processes: mean (C,), sum of squared deviations (C,), rows ().
 
-    Deviations are taken from each process's own mean and put together by Chan, Golub and LeVeque
-    (1979), which loses less than sums of squares.
+    Each process takes deviations from its own mean. Chan, Golub and LeVeque (1979) combine them,
+    which is more precise than sums of squares.
     """
     if len(x):
         variance, mean = torch.var_mean(x, dim=0, correction=0)
@@ -202,7 +202,7 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class _SharedNorm(torch.autograd.Function):
-    """Normalise by given statistics, which follow from the rows of all processes."""
+    """Normalisation by statistics of the rows of all processes, with its gradient."""
 
     @staticmethod
     def forward(

@@ -1,4 +1,4 @@
-"""A training run behind `sr3d train`, from the command to its record."""
+"""The training run behind `sr3d train`, from the command to its record."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ __all__ = ["CURVE_FILE", "TrainingJob", "epoch_means", "train"]
 
 
 def train(job: TrainingJob, processes: Processes = ALONE) -> RunRecord:
-    """Train, and leave `model.safetensors`, `metrics.jsonl` and `run.json` in the job's folder.
+    """Train, and write `model.safetensors`, `metrics.jsonl` and `run.json` to the job's folder.
 
-    processes: which all call this with the same job, and get the same record.
+    processes: the process group. All processes call this with the same job and get the same record.
 
-    A finished training is not repeated: its record is returned. An interrupted one resumes from
-    its newest checkpoint that is not damaged.
+    A finished run is not repeated: its record is returned. An interrupted run resumes from its
+    newest intact checkpoint.
 
     Raises:
-        InputError: unusable data, another process that trains in this folder, another training that
-            has finished or was interrupted there, fewer scenes in a batch than processes, a full
-            disk, or a loss that stopped being a number.
+        InputError: unusable data, another process that trains in this folder, another training run
+            that finished or was interrupted there, fewer scenes in a batch than processes, a full
+            disk, or a NaN or infinite loss.
     """
     scenes = open_split(job.data, job.split, dataset_of(job.config))
     watch, config = Stopwatch(), job.config
@@ -64,7 +64,7 @@ def train(job: TrainingJob, processes: Processes = ALONE) -> RunRecord:
 
 
 def _facts(job: TrainingJob, scenes: PreparedDataset) -> dict[str, Any]:
-    """As `runs.facts_of` the record."""
+    """See `runs.facts_of`."""
     return {
         "kind": "train",
         "data set": job.config.dataset,
@@ -103,16 +103,16 @@ def _finish(training: Training, watch: Stopwatch) -> RunRecord:
         files=(MODEL_FILE, METRICS_FILE),
         resumed=training.code,
     )
-    remove_states(job.out)  # only now: until then the same command resumes
+    remove_states(job.out)  # last, so the same command resumes until then
     (job.out / CURVE_FILE).unlink(missing_ok=True)
     return record
 
 
 def epoch_means(rows: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
-    """The curves of a training run, averaged over each epoch: `{"loss": […], "AIC": […]}`.
+    """The metrics of a training run, averaged over each epoch: `{"loss": […], "AIC": […]}`.
 
-    Steps without positives have no AIC; an epoch of such steps alone has 0, as has a detector whose
-    loss has no such curve.
+    Steps without positives have no AIC. An epoch with only such steps has 0, and so has a detector
+    whose loss does not log AIC.
     """
     epochs: dict[int, list[dict[str, Any]]] = {}
     for row in rows:

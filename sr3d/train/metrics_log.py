@@ -1,4 +1,4 @@
-"""The curve of a training while it runs: a line a step, written when the device has its values."""
+"""The metrics log of a running training run: one line per step, written with some delay."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from torch import Tensor
 from sr3d.errors import InputError
 from sr3d.runs.files import write_text, writing
 
-STOP = "stop"  # the value that tells whether a process was told to stop; not written
+STOP = "stop"  # the number of processes that were asked to stop. Not written
 
 
 @dataclass(frozen=True)
 class Line:
-    """A step: what is known of it at once, the scenes of its batch, and scalars by name that the
-    device may still be computing: "loss", "grad_norm", STOP and others.
+    """One step. known: values known to the host. scenes: ids of its batch. values: scalars by name
+    that the device may still be computing: "loss", "grad_norm", STOP and others.
     """
 
     known: dict[str, Any]
@@ -30,11 +30,12 @@ class Line:
 
 
 class Curve:
-    """The metrics of a training so far, in memory and in a file, for more. A context manager.
+    """The metrics of a training run so far, in memory and in a file. A context manager.
 
-    text: the lines so far, which the file gets first. The file is for those who watch the training.
-    Nothing reads it back, so damage to it costs nothing. last: the last line. stop: whether any
-    process was told to. writes: false in a process that only reads along.
+    The file is for monitoring. Nothing reads it back, so damage to it has no effect.
+
+    text: the earlier lines, which are written to the file first. last: the last line. stop: whether
+    any process was asked to stop. writes: False in all processes except the first.
 
     Raises:
         InputError: the disk is full, or the folder cannot be written.
@@ -68,10 +69,10 @@ class Curve:
         self._waiting.append((line, torch.stack(list(line.values.values())).detach()))
 
     def fetch(self) -> None:
-        """Wait for the values of the steps since the last time, and write them.
+        """Copy the values since the last call from the device, and write them.
 
         Raises:
-            InputError: a loss or a gradient that is no finite number, or a full disk.
+            InputError: a loss or a gradient is NaN or infinite, or the disk is full.
         """
         waiting, self._waiting = self._waiting, []
         found = torch.stack([values for _, values in waiting]).tolist() if waiting else []
@@ -91,7 +92,7 @@ class Curve:
                 raise InputError(
                     f"{self.path.parent}: the {what} is {values[name]} at step "
                     f"{line.known['step']} (scenes {', '.join(line.scenes)}); lower train.lr, or "
-                    "look at these scenes"
+                    "check these scenes"
                 )
 
 

@@ -13,10 +13,10 @@ from sr3d.detectors import Detector
 
 @contextmanager
 def network_precision(model: Detector[Any, Any], precision: str) -> Iterator[None]:
-    """For the block, let the network multiply in another precision than fp32.
+    """Within the block, the network multiplies in another precision than fp32.
 
-    "tf32": what GPUs make of fp32, ten bits of mantissa. "bf16": autocast up to the raw outputs.
-    Weights, statistics of batch norms, decoding, assigners and losses stay fp32 in any case.
+    "tf32": the GPU's fp32 with ten bits of mantissa. "bf16": autocast up to the raw outputs.
+    Weights, statistics of batch norms, decoding, assigners and losses always stay fp32.
     """
     matmul = torch.backends.cuda.matmul
     before = matmul.allow_tf32, model.autocast

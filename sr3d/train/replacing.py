@@ -1,4 +1,4 @@
-"""Runs that make room for another run: moved aside, never overwritten or deleted."""
+"""Moves a run aside for another run. No run is overwritten or deleted."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _log = logging.getLogger(__name__)
 def set_aside(folder: Path) -> Path:
     """Move the run of a folder, with its evaluations, to `replaced/` beside the folder.
 
-    The new folder's name has the run's name and the digest of its record, or of its checkpoint if
-    the run was interrupted. What names the run moves last, so that an interrupted call can be
+    The new folder is named after the run and the digest of its record, or of its checkpoint if the
+    run was interrupted. The file that identifies the run moves last, so an interrupted call can be
     repeated. The caller holds the run's lock.
 
     Returns the new folder.
@@ -30,5 +30,5 @@ def set_aside(folder: Path) -> Path:
     for name in [*evaluations, METRICS_FILE, MODEL_FILE, DETECTIONS_FILE, *reversed(_NAMING)]:
         if (folder / name).exists():
             (folder / name).rename(place / name)
-    _log.warning("%s: moved the other run that was there to %s", folder, place)
+    _log.warning("%s: moved the other run in this folder to %s", folder, place)
     return place

@@ -1,4 +1,4 @@
-"""Optimisers and learning rates by the names that a configuration has."""
+"""Builds optimisers and computes learning rates by the names in a configuration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sr3d.detectors import Detector
 
 
 def build_optimizer(model: Detector, config: TrainConfig) -> torch.optim.Optimizer:
-    """With the detector's parameter groups, at the learning rate of the first step."""
+    """The optimiser for the detector's parameter groups, at the first learning rate."""
     groups = model.parameter_groups(config)
     fused = model.device.type == "cuda" or None
     lr, decay = config.warmup_start_lr if config.warmup_iters else config.lr, config.weight_decay
@@ -30,13 +30,13 @@ def build_optimizer(model: Detector, config: TrainConfig) -> torch.optim.Optimiz
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Of every parameter group, times the group's own `lr_scale`."""
+    """Set the rate of every parameter group, times the group's `lr_scale`."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group.get("lr_scale", 1)
 
 
 def learning_rate(config: TrainConfig, step: int, epoch: int, steps: int) -> float:
-    """Before a step, counted from 0, of all `steps`: the schedule after a linear warm-up by step.
+    """The rate before a step, counted from 0, of all `steps`. A linear warm-up comes first.
 
     "step" divides the rate by ten after each milestone epoch. "cosine" and "polynomial" fall from
     `lr` to `min_lr`, by epoch or by step.
@@ -51,7 +51,7 @@ def learning_rate(config: TrainConfig, step: int, epoch: int, steps: int) -> flo
 
 
 def _scheduled(config: TrainConfig, progress: float, epoch: int) -> float:
-    """progress: from 0 at the start to 1 at the end of the training."""
+    """progress: from 0 at the start to 1 at the end of the run."""
     match config.schedule:
         case "step":
             return config.lr * 0.1 ** sum(epoch >= milestone for milestone in config.milestones)

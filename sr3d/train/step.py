@@ -29,10 +29,10 @@ def train_step(
     processes: Processes = ALONE,
     stop: bool = False,
 ) -> dict[str, Tensor]:
-    """Change the weights by the gradient of a batch; return scalars by name, still on the device.
+    """Update the weights by the gradient of a batch. Returns scalars by name, still on the device.
 
     scenes: this process's share of the batch. clip_norm: maximum norm of the gradient. stop:
-    whether this process was asked to stop; the value `STOP` says of how many that is true.
+    whether this process was asked to stop. The returned `STOP` is the number of such processes.
     """
     losses = batch_losses(model, scenes, processes)
     optimizer.zero_grad(set_to_none=True)
@@ -46,6 +46,6 @@ def train_step(
 def batch_losses(
     model: Detector[Any, Any], scenes: Sequence[Scene], processes: Processes = ALONE
 ) -> Losses:
-    """Run the network on this process's share of a batch, and take the loss."""
+    """The losses of the network on this process's share of a batch."""
     predictions = model(model.inputs(scenes))
     return model.loss(predictions, GroundTruth.of(scenes, model.device), processes.total)

@@ -1,10 +1,10 @@
 """The state of a training run and the loop over its steps, resumable at any step.
 
-Nothing drawn at random depends on earlier draws: batches and augmentation follow from (seed, epoch,
-position), so a resumed run takes the steps that an uninterrupted one would have taken.
+Random draws do not depend on earlier draws: batches and augmentation are functions of (seed, epoch,
+position). So a resumed run takes the same steps as an uninterrupted one.
 
-On a GPU the loop itself needs no host–device sync. Every few steps it fetches the values of the
-curves, checks the loss, writes a checkpoint if one is due, and looks whether to stop.
+On a GPU the loop itself needs no host–device sync. Every few steps it fetches the logged values,
+checks the loss, writes a checkpoint if one is due, and checks whether to stop.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from sr3d.train.step import train_step
 
 CURVE_FILE = "metrics.partial.jsonl"
 _SECONDS_BETWEEN_CHECKPOINTS = 60.0
-_STEPS_BETWEEN_FETCHES = {"cpu": 1, "cuda": 10}  # a few seconds, so that a signal stops it soon
+_STEPS_BETWEEN_FETCHES = {"cpu": 1, "cuda": 10}  # a few seconds, for a quick stop on a signal
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What is trained, where. index: which training run of the setting. split: whose scenes.
+    """The arguments of a training run. index: of the run in its setting. split: of the scenes.
 
     resume_anyway: resume a training run that other code began. The record then lists both codes.
     """
@@ -58,7 +58,7 @@ class TrainingJob:
 
 
 class Training:
-    """The state of a training run: what a checkpoint holds, and the steps that change it."""
+    """The state of a training run, as in a checkpoint, and the steps that change it."""
 
     def __init__(
         self,
@@ -77,11 +77,11 @@ class Training:
         self.steps_per_epoch = len(self._batches(epoch=0))
         self.total = self.config.epochs * self.steps_per_epoch
         self.step = 0
-        self.seconds_before = 0.0  # of the runs that were interrupted, up to their checkpoints
+        self.seconds_before = 0.0  # of interrupted calls, up to their checkpoints
         self.seconds = 0.0
         self.last: dict[str, Any] = {}
         self.metrics = ""
-        # What must be equal for a checkpoint to be this training's.
+        # The facts that must equal those of a checkpoint to resume from it.
         self.identity = {
             "config": job.config.to_dict(),
             "data": scenes.manifest.digest(),
@@ -135,12 +135,12 @@ class Training:
         if len(batches[0]) < processes:
             raise InputError(
                 f"train.batch_size={c.batch_size}: {processes} processes share batches of "
-                f"{len(batches[0])}; start no more of them than a batch has scenes"
+                f"{len(batches[0])}; start at most as many processes as a batch has scenes"
             )
         return batches
 
     def _left(self) -> Generator[tuple[int, list[Place], list[Scene]], None, None]:
-        """What is left to train on: epoch, batch, and this process's scenes of it."""
+        """The remaining training: epoch, batch, and this process's scenes of the batch."""
         augmented = TrainingScenes(self.scenes, self.job.config.augment, self.seed)
         pin = self.device.type == "cuda"
         first, done = divmod(self.step, self.steps_per_epoch)
@@ -153,7 +153,7 @@ class Training:
                     yield epoch, batch, scenes
 
     def _save(self, seconds: float, metrics: str) -> None:
-        """For the first process to do, whenever the values of all steps have been seen."""
+        """Write a checkpoint. Called in the first process when all values have been fetched."""
         if not self.processes.first:
             return
         state = TrainingState(
@@ -175,7 +175,7 @@ class Training:
         if state is None:
             return
         self.model.load_state_dict(state.model)
-        # Groups say how this device computes; what else they hold, the configuration says too.
+        # Groups say how this device computes. The configuration has their other values.
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({**state.optimizer, "param_groups": groups})
         self.step, self.seconds_before = state.step, state.seconds
@@ -183,7 +183,7 @@ class Training:
 
 
 def _replaced(scenes: PreparedDataset, config: TrainConfig) -> list[int]:
-    """Indices of the scenes whose places in an epoch go to others."""
+    """Indices of the scenes whose places in an epoch other scenes take."""
     if not config.filter_empty_gt:
         return []
     empty = scenes.empty()
@@ -197,7 +197,7 @@ def _replaced(scenes: PreparedDataset, config: TrainConfig) -> list[int]:
 
 @contextmanager
 def _stop_on_signal() -> Iterator[Any]:
-    """Yield a function that tells whether SIGTERM or Ctrl-C came; the loop saves, then stops."""
+    """Yield a function: whether SIGTERM or Ctrl-C came. The loop then saves and stops."""
     received: list[int] = []
 
     def remember(number: int, _: FrameType | None) -> None:
