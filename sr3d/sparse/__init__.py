@@ -1,8 +1,8 @@
-"""Sparse tensors and convolutions in plain PyTorch, with MinkowskiEngine's rules to the letter.
+"""Sparse tensors and convolutions in plain PyTorch that follow MinkowskiEngine's rules exactly.
 
-`Sites` is a set of occupied cells and remembers what was derived from it; a `KernelMap` says which
-input row meets which output row at which kernel offset; `functional` computes with them; `nn` has
-the modules, whose parameters carry MinkowskiEngine's names and shapes.
+`Sites` is a set of occupied cells, which caches its derived sets. A `KernelMap` lists the pairs of
+input row and output row at each kernel offset. `functional` computes with both. `nn` has the
+modules, with MinkowskiEngine's names and shapes of parameters.
 """
 
 from sr3d.sparse.sites import Sites

@@ -1,4 +1,4 @@
-"""How far apart the results of the Triton engine and the torch engine are on this machine."""
+"""Compares the results of the Triton engine and the torch engine on this machine."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _CELLS = 300
 
 
 def compare_engines(device: torch.device) -> dict[str, float]:
-    """Largest difference of the engines' results, divided by the largest value of torch's.
+    """Largest difference between the engines' results, divided by the largest value of torch's.
 
-    "forward", and "gradient" of input and weights: the worst of a sub-manifold, a strided and a
+    "forward", and "gradient" of input and weights: the maximum over a sub-manifold, a strided and a
     transposed layer in float32.
 
     Raises:

@@ -1,9 +1,9 @@
-"""PyTorch's deterministic algorithms, switched on around what needs them and nowhere else.
+"""Switches PyTorch's deterministic algorithms on where they are needed, and only there.
 
-On a GPU they sort the indices of every operation that writes by index, and walk through equal
-indices one at a time. The backward pass needs that: it sums gradients at rows that several results
-have read. Everything else in this package names no place twice in one write, or adds integers, so
-it gives the same bits without the sort.
+On a GPU they sort the indices of every operation that writes by index, and process equal indices
+one at a time. The backward pass needs this, because it sums gradients at rows that several results
+have read. All other operations of this package write no place twice, or add integers, so they are
+deterministic without the sort.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch.utils import deterministic
 def deterministic_algorithms(on: bool) -> Iterator[None]:
     """Switch PyTorch's deterministic algorithms on or off for the block.
 
-    The flag belongs to the process, not to the thread. Operations without a deterministic form
+    The flag applies to the whole process, not to a thread. Operations without a deterministic form
     warn.
     """
     before = (
@@ -32,7 +32,7 @@ def deterministic_algorithms(on: bool) -> Iterator[None]:
         yield
         return
     torch.use_deterministic_algorithms(on, warn_only=True)
-    # Nothing reads fresh memory, and filling it takes time.
+    # No code reads uninitialised memory, and filling it takes time.
     deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
         yield

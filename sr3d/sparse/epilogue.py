@@ -1,4 +1,4 @@
-"""What follows a convolution and is computed with it, before the result is rounded and stored."""
+"""Operations after a convolution that are computed with it, before the result is rounded."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Activation = Literal["none", "relu", "elu"]
 
 @dataclass(frozen=True)
 class Epilogue:
-    """activation(convolution · scale + shift + residual); what is None is left out.
+    """activation(convolution · scale + shift + residual). None leaves a part out.
 
-    scale, shift: Co values, such as a folded batch norm or a bias. residual: (n_out, Co).
+    scale, shift: (Co,), such as a folded batch norm or a bias. residual: (n_out, Co).
     """
 
     scale: Tensor | None = None

@@ -1,12 +1,12 @@
 """Convolution and pooling over kernel maps, as pure functions of tensors, differentiable.
 
-Two engines compute them: `torch_engine` anywhere, `triton` on a GPU where Triton can run. Their
-results are equal up to rounding. `engine` forces one. Where the map is MinkowskiEngine's,
-MinkowskiEngine computes.
+There are two engines: `torch_engine` runs anywhere, `triton` on a GPU if Triton can run. Their
+results are equal up to rounding. `engine` forces one. For a map of MinkowskiEngine, MinkowskiEngine
+computes.
 
-Every sum has a fixed order, on a GPU too, so the same input gives the same bits: where rows are
-added by index, no row occurs twice in one addition. Only the gradient of `torch_engine.max_pool`
-needs deterministic algorithms for that, and switches them on.
+Every sum has a fixed order, also on a GPU, so the results are deterministic: an addition by index
+names no row twice. Only the gradient of `torch_engine.max_pool` needs deterministic algorithms, and
+switches them on.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _forced: ContextVar[EngineName | None] = ContextVar("engine", default=None)
 
 @contextmanager
 def engine(name: EngineName) -> Iterator[None]:
-    """Let one engine compute what the block calls, and the gradients of it.
+    """Within the block, one engine computes all operations and their gradients.
 
-    "native" and "minkowski" leave the choice as it is. "triton" runs on CPU tensors only if
+    "native" and "minkowski" do not change the choice. "triton" runs on CPU tensors only if
     TRITON_INTERPRET=1 was set before Triton was imported.
 
     Raises:
-        InputError: Triton is asked for and cannot run.
+        InputError: Triton is requested and cannot run.
     """
     if name == "triton":
         require_triton("model.engine=triton")
@@ -51,30 +51,31 @@ def engine(name: EngineName) -> Iterator[None]:
 
 
 def engine_on(device: torch.device) -> EngineName:
-    """The engine, torch or triton, that an enclosing block of `engine` or else the device chooses.
+    """The engine, torch or triton: of an enclosing block of `engine`, else the device's.
 
     Raises:
-        InputError: SR3D_ENGINE is unknown, or asks for Triton where it cannot run.
+        InputError: SR3D_ENGINE is unknown, or requests Triton where it cannot run.
     """
     return _forced.get() or native_engine(device)
 
 
 def _engine(x: Tensor) -> ModuleType:
-    """The engine that is chosen, if it computes in x's data type."""
+    """The chosen engine if it supports x's data type, else the torch engine."""
     if engine_on(x.device) == "torch":
         return torch_engine
-    from sr3d.sparse.triton import engine as triton_engine  # takes seconds: only where it is used
+    from sr3d.sparse.triton import engine as triton_engine  # the import takes seconds
 
     known = x.dtype in triton_engine.DTYPES
     return triton_engine if known or _forced.get() else torch_engine
 
 
 def sparse_conv(x: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
-    """out[o] = Σ_k x[in_k(o)] · weight[k], over the neighbours that exist.
+    """out[o] = Σ_k x[in_k(o)] · weight[k], over the existing neighbours.
 
     x: (n_in, Ci). weight: (K, Ci, Co). Returns (n_out, Co). For a transposed convolution pass the
-    transposed map; the kernel is not mirrored (MinkowskiEngine's rule). Under `torch.autocast` it
-    computes in, and returns, autocast's data type; the gradients have those of x and weight.
+    transposed map. The kernel is not mirrored (MinkowskiEngine's rule). Under `torch.autocast` it
+    computes in, and returns, autocast's data type. The gradients have the data types of x and
+    weight.
     """
     if isinstance(kernel_map, MinkowskiMap):
         return kernel_map.convolve(x, weight)
@@ -88,7 +89,7 @@ class _SparseConv(torch.autograd.Function):
         x, weight = _autocast(x, weight)
         ctx.save_for_backward(x, weight)
         ctx.kernel_map = kernel_map
-        ctx.engine = _engine(x)  # autograd's threads do not see what is forced in this one
+        ctx.engine = _engine(x)  # autograd's threads do not see a forced engine
         return ctx.engine.convolve(x, weight, kernel_map)
 
     @staticmethod
@@ -96,7 +97,7 @@ class _SparseConv(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         grad = grad.contiguous()
         grad_x = grad_weight = None
-        with deterministic_algorithms(False):  # both engines name no row twice in one write
+        with deterministic_algorithms(False):  # no engine writes a row twice at once
             if ctx.needs_input_grad[0]:
                 grad_x = ctx.engine.input_gradient(grad, weight, ctx.kernel_map).to(ctx.dtypes[0])
             if ctx.needs_input_grad[1]:
@@ -110,7 +111,7 @@ def sparse_conv_fused(
     kernel_map: KernelMap,
     epilogue: Epilogue = NOTHING,
 ) -> Tensor:
-    """`sparse_conv` with what follows it, for inference: no gradients.
+    """`sparse_conv` with its epilogue, for inference: no gradients.
 
     The result has x's data type, or autocast's.
     """
@@ -120,10 +121,10 @@ def sparse_conv_fused(
 
 
 def max_pool(x: Tensor, kernel_map: KernelMap) -> Tensor:
-    """Channel-wise maximum over the neighbours that exist; (n_in, C) to (n_out, C).
+    """Channel-wise maximum over the existing neighbours, (n_in, C) to (n_out, C).
 
-    A row without any neighbour has no maximum; MinkowskiEngine leaves zero there. The gradient
-    goes to one of equal maxima: the first in kernel order.
+    A row without neighbours is zero, as in MinkowskiEngine. Of equal maxima, the first in kernel
+    order gets the gradient.
     """
     if isinstance(kernel_map, MinkowskiMap):
         return kernel_map.pool(x, "max")
@@ -142,12 +143,12 @@ class _MaxPool(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (winner,) = ctx.saved_tensors
-        with deterministic_algorithms(False):  # but for what the torch engine switches on
+        with deterministic_algorithms(False):  # the torch engine switches them on itself
             return ctx.engine.max_pool_gradient(grad, winner, ctx.kernel_map), None
 
 
 def sum_pool(x: Tensor, kernel_map: KernelMap) -> Tensor:
-    """Channel-wise sum over the neighbours that exist; (n_in, C) to (n_out, C)."""
+    """Channel-wise sum over the existing neighbours, (n_in, C) to (n_out, C)."""
     if isinstance(kernel_map, MinkowskiMap):
         return kernel_map.pool(x, "sum")
     if kernel_map.static:
@@ -160,7 +161,7 @@ def sum_pool(x: Tensor, kernel_map: KernelMap) -> Tensor:
 
 
 def average_pool(x: Tensor, kernel_map: KernelMap) -> Tensor:
-    """Channel-wise mean over the neighbours that exist (not over the kernel's volume)."""
+    """Channel-wise mean over the existing neighbours (not over the kernel's volume)."""
     if isinstance(kernel_map, MinkowskiMap):
         return kernel_map.pool(x, "average")
     if kernel_map.static:
@@ -171,7 +172,7 @@ def average_pool(x: Tensor, kernel_map: KernelMap) -> Tensor:
 
 
 def _autocast(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in autocast's data type, where it is on; it leaves double precision alone."""
+    """Both in autocast's data type, if autocast is on. Double precision is not changed."""
     if not torch.is_autocast_enabled(x.device.type) or x.dtype == torch.float64:
         return x, weight
     dtype = torch.get_autocast_dtype(x.device.type)

@@ -1,9 +1,9 @@
 """Fused inference: a convolution with its batch norm, sum and activation is one call.
 
-A `FusedTensor` that a convolution returns is not computed yet. A batch norm folds into the kernel,
-a sum into the residual, an activation into the epilogue. Whatever else reads `features` launches
-the call. A layer that does not fit the order convolution, norm, sum, activation is computed by
-itself, so the result is that of the network in evaluation mode for any order of layers.
+A convolution of a `FusedTensor` is delayed. A batch norm folds into the kernel, a sum becomes the
+residual, an activation the epilogue. The first access to `features` launches the call. A layer out
+of the order convolution, norm, sum, activation is computed separately. So the result equals the
+network in evaluation mode for any order of layers.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ Layer = SparseConv | SparseConvTranspose
 
 
 class FusedWeights(nn.Module):
-    """Kernels (K, Ci, Co) and shifts (Co,) of convolutions with the batch norms that follow them.
+    """Kernels (K, Ci, Co) and shifts (Co,) of convolutions, with their batch norms folded in.
 
-    They are computed when a network first asks for them. So let it compute once, in float32, before
-    the module is converted to another data type.
+    They are computed when a network first requests them. So run the network once, in float32,
+    before you convert the module to another data type.
     """
 
     def __init__(self) -> None:
@@ -40,13 +40,13 @@ class FusedWeights(nn.Module):
         """Kernel and shift of a convolution with a norm.
 
         Raises:
-            RuntimeError: they are first asked for after `release`.
+            RuntimeError: the first request comes after `release`.
         """
         key = layer, norm
         if key not in self._numbers:
             if self._released:
                 raise RuntimeError(
-                    f"a fused network met {layer} in an order that its first pass did not have; "
+                    f"a fused network met {layer} in an order that differs from its first pass; "
                     "use the detector without compile()"
                 )
             number = self._numbers[key] = len(self._numbers)
@@ -57,7 +57,7 @@ class FusedWeights(nn.Module):
         return self.get_buffer(f"kernel_{number}"), self.get_buffer(f"shift_{number}")
 
     def release(self) -> None:
-        """Free the kernels of the convolutions, which these weights replace."""
+        """Free the original kernels of the convolutions."""
         self._released = True
         for layer, _ in self._numbers:
             layer.kernel = nn.Parameter(layer.kernel.new_empty(0), requires_grad=False)
@@ -65,7 +65,7 @@ class FusedWeights(nn.Module):
 
 @dataclass(frozen=True)
 class Call:
-    """A convolution of x (n_in, Ci) that is not computed yet, and what follows it."""
+    """A delayed convolution of x (n_in, Ci), with its epilogue."""
 
     x: Tensor
     layer: Layer
@@ -125,24 +125,24 @@ class FusedTensor(SparseTensor):
 
 
 class GatheredTensor(FusedTensor):
-    """A `FusedTensor` of static shapes that computes with PyTorch's own operators, for an export.
+    """A `FusedTensor` of static shapes that uses PyTorch operators only, for export.
 
-    All neighbours of a row stand side by side for one matrix product. That takes K · Ci values of
-    memory a row, where the engines compute block by block. In return a layer has six operators,
-    whatever the scene's size.
+    All neighbours of a row are gathered for one matrix product. This takes memory of K · Ci values
+    per row, while the engines compute block by block. In return, a layer has six operators for
+    scenes of any size.
     """
 
     def _launch(self, call: Call) -> Tensor:
         kernel, shift = self.weights.of(call.layer, call.norm)
         x = call.x
         if call.kernel_map is not None:
-            # A missing neighbour is the row after the last, of zeros.
+            # A missing neighbour is the zero row after the last one.
             x = torch.cat([x, x.new_zeros(1, x.shape[1])])[call.kernel_map.neighbors].flatten(1)
         return _finished(x @ kernel.flatten(0, 1) + shift, call)
 
 
 def _finished(x: Tensor, call: Call) -> Tensor:
-    """x with what follows the convolution and its shift."""
+    """x with the epilogue of a convolution, and its shift."""
     return ACTIVATIONS[call.activation](x if call.residual is None else x + call.residual)
 
 

@@ -1,4 +1,4 @@
-"""Which input row meets which output row at which kernel offset."""
+"""Kernel maps: the pairs of input row and output row at each kernel offset."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Pairs(NamedTuple):
-    """in_rows, out_rows: (P,) int64, by offset. sizes: pairs of each of the K offsets."""
+    """in_rows, out_rows: (P,) int64, by offset. sizes: number of pairs of each of the K offsets."""
 
     in_rows: Tensor
     out_rows: Tensor
@@ -21,12 +21,12 @@ class Pairs(NamedTuple):
 
 
 class KernelMap:
-    """Pairs of rows, grouped by kernel offset; within an offset each row occurs at most once.
+    """Pairs of rows, grouped by kernel offset. Within an offset each row occurs at most once.
 
-    Made from pairs, which the torch engine wants, or from a table, which the Triton engine wants
-    and which a GPU makes without waiting; each gives the other when it is asked for.
-    identity: the offset that pairs every row with itself, if there is one. static: it has static
-    shapes, so an engine must not look at its pairs.
+    It is made from pairs, which the torch engine reads, or from a table, which the Triton engine
+    reads and a GPU makes without sync. Each form is converted to the other on first access.
+    identity: the offset that pairs every row with itself, if there is one. static: the map has
+    static shapes, so an engine must not read its pairs.
     """
 
     static = False
@@ -52,7 +52,7 @@ class KernelMap:
 
     @staticmethod
     def from_table(table: Tensor, n_in: int, identity: int | None = None) -> KernelMap:
-        """From (n_out, K) int32 input rows; -1 is missing."""
+        """From (n_out, K) int32 input rows. -1 is a missing neighbour."""
         n_out, volume = table.shape
         result = KernelMap(n_in, n_out, volume, identity)
         result.table = table
@@ -75,7 +75,7 @@ class KernelMap:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Pairs of each offset, in kernel order."""
+        """Number of pairs of each offset, in kernel order."""
         return self._pairs.sizes
 
     def offsets(self) -> Iterator[tuple[int, Tensor, Tensor]]:
@@ -100,13 +100,13 @@ class KernelMap:
     def _table_transposed(self) -> Tensor:
         table, n_in = self.table, self.n_in
         rows = torch.arange(self.n_out, dtype=torch.int32, device=table.device)[:, None]
-        # A missing neighbour goes to a spare row of its own, so that no place is written twice.
+        # A missing neighbour writes to a separate spare row, so no place is written twice.
         result = table.new_full((n_in + self.n_out, self.volume), -1)
         target = table.where(table >= 0, rows + n_in).long()
         return result.scatter_(0, target, rows.expand_as(table))[:n_in].clone()
 
     def cached(self, key: Hashable, build: Callable[[], T]) -> T:
-        """What an engine derives from this map: built when first asked for, kept with the map."""
+        """A table that an engine derives from this map. Built on first access and kept here."""
         if key not in self._derived:
             self._derived[key] = build()
         result: T = self._derived[key]
@@ -114,9 +114,9 @@ class KernelMap:
 
     @property
     def mirrored(self) -> bool:
-        """Whether the pairs at offset K-1-k are those at k, the other way round.
+        """Whether the pairs at offset K-1-k equal the pairs at k, with input and output exchanged.
 
-        So it is for an odd kernel from sites onto themselves, the only maps whose centre is the
+        This holds for an odd kernel from sites onto themselves, the only maps whose centre is the
         identity.
         """
         return self.identity is not None and 2 * self.identity + 1 == self.volume
@@ -128,7 +128,7 @@ class KernelMap:
 
     @cached_property
     def neighbors(self) -> Tensor:
-        """(n_out, K) int64 input rows; a missing neighbour is n_in, one past the last row."""
+        """(n_out, K) int64 input rows. A missing neighbour is n_in, one past the last row."""
         if "table" in vars(self):
             return self.table.long().where(self.table >= 0, self.n_in)
         table = self.in_rows.new_full((self.n_out, self.volume), self.n_in)
@@ -137,7 +137,7 @@ class KernelMap:
 
     @cached_property
     def table(self) -> Tensor:
-        """(n_out, K) int32 input rows; a missing neighbour is -1."""
+        """(n_out, K) int32 input rows. A missing neighbour is -1."""
         table = self.in_rows.new_full((self.n_out, self.volume), -1, dtype=torch.int32)
         table[self.out_rows, self._offset_of_pairs()] = self.in_rows.to(torch.int32)
         return table

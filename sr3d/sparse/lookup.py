@@ -1,4 +1,4 @@
-"""From integer coordinates to rows: a direct-address table where the box allows, else a search."""
+"""From integer coordinates to rows, by a direct-address table or by search."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import Tensor
 
 from sr3d.errors import InputError
 
-# A table of up to so many cells per site is faster to fill than a search is to run (on a CPU, over
-# the levels of a real scan), and the second bound keeps it below 256 MiB of int32.
+# Up to this many cells per site, a table is faster to fill than a search is to run (on a CPU, over
+# the levels of a real scan). The second bound limits it to 256 MiB of int32.
 _CELLS_PER_SITE = 400
 _MAX_CELLS = 1 << 26
 
@@ -20,7 +20,7 @@ Bounds = tuple[Cell, Cell]  # lowest and highest coordinates
 
 
 def joined(a: Bounds, b: Bounds) -> Bounds:
-    """The least bounds around both."""
+    """The smallest bounds that include both."""
     return cell(map(min, a[0], b[0])), cell(map(max, a[1], b[1]))
 
 
@@ -31,11 +31,10 @@ def cell(values: Iterable[int]) -> Cell:
 
 
 class Frame:
-    """A box of cells, padded by `reach`, that numbers them so that order is (batch, x, y, z).
+    """Numbers the cells of a box, padded by `reach`, in the order (batch, x, y, z).
 
-    Because of the padding, moving by (dx, dy, dz) cells, each at most `reach`, adds a constant to a
-    cell's number and never leaves the box or wraps into another row.
-
+    A move by (dx, dy, dz) cells, each at most `reach`, adds a constant to a cell's number. Thanks
+    to the padding it never leaves the box or wraps into another row.
     Raises:
         InputError: more cells than an int64 can number, or coordinates beyond int32.
     """
@@ -51,8 +50,8 @@ class Frame:
         self.cells = batch_size * x * y * z
         if self.cells >= 1 << 63 or max(map(abs, (*bounds[0], *bounds[1]))) >= 1 << 31:
             raise InputError(
-                f"the points span {x:,} × {y:,} × {z:,} voxels, more than can be numbered; drop "
-                "the stray ones, or give metres"
+                f"the points span {x:,} × {y:,} × {z:,} voxels, more than can be numbered; remove "
+                "stray points, or give metres"
             )
 
     def number(self, coords: Tensor) -> Tensor:
@@ -60,11 +59,11 @@ class Frame:
         cells = torch.div(coords[:, 1:], self.stride, rounding_mode="floor").long()
         scenes, wx, wy, _ = self.weights
         x, y, z = cells.unbind(dim=1)
-        # Plain numbers, not a tensor of them: a GPU would have to be waited for to copy it there.
+        # Plain numbers, not a tensor: copying a tensor to a GPU would be a sync.
         return coords[:, 0].long() * scenes + x * wx + y * wy + z - self.shift(self.low)
 
     def shift(self, offset: Sequence[int]) -> int:
-        """What moving by whole cells adds to a number."""
+        """The change of a number when its cell moves by whole cells."""
         return sum(o * w for o, w in zip(offset, self.weights[1:], strict=True))
 
     def coords(self, numbers: Tensor) -> Tensor:
@@ -79,12 +78,12 @@ class Frame:
 
     @property
     def bounds(self) -> Bounds:
-        """Of the coordinates that the box holds."""
+        """Lowest and highest coordinates that the box holds."""
         last = (low + n - 1 for low, n in zip(self.low, self.extent, strict=True))
         return cell(n * self.stride for n in self.low), cell(n * self.stride for n in last)
 
     def affordable(self, sites: int) -> bool:
-        """Whether a table over the whole box is worth its memory for so many sites."""
+        """Whether a table over the whole box is worth its memory for this many sites."""
         return self.cells <= min(_MAX_CELLS, _CELLS_PER_SITE * sites + (1 << 16))
 
 
@@ -101,13 +100,13 @@ class RowLookup:
             )
 
     def find(self, queries: Tensor) -> tuple[Tensor, Tensor]:
-        """Which queries hit, and the rows they hit: two int64 vectors of equal length."""
+        """The queries that hit, and the rows they hit: two int64 vectors of equal length."""
         rows = self.rows(queries)
         hit = (rows >= 0).nonzero().squeeze(1)
         return hit, rows[hit].long()
 
     def rows(self, queries: Tensor) -> Tensor:
-        """The row of each query, int32, -1 where there is none; without waiting for a device."""
+        """The row of each query, int32, -1 for none. Without sync."""
         if self._table is not None:
             return self._table[queries]
         rows = torch.searchsorted(self._numbers, queries).clamp_(max=len(self._numbers) - 1)

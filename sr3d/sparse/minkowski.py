@@ -1,11 +1,11 @@
-"""MinkowskiEngine as a kind of sites: what derives from them is the engine's, gradients included.
+"""Sites that MinkowskiEngine computes with: derived sites, kernel maps, values and gradients.
 
-Layers ask sites for coarser, finer and joined ones and for the maps between them, and hand the maps
-to `sr3d.sparse.functional`. Sites of a coordinate manager answer with its keys, and their maps
-compute with its functions, so that a network runs on either engine with the same parameters. What
-happens within a cell (norms, activations, 1³ kernels) is PyTorch's in both.
+Layers ask sites for coarser, finer and joined sites and for kernel maps, and pass the maps to
+`sr3d.sparse.functional`. These sites use the keys of a coordinate manager, and their maps call
+MinkowskiEngine's functions. So a network runs on either engine with the same parameters. PyTorch
+computes operations within a cell (norms, activations, 1³ kernels) for both engines.
 
-MinkowskiEngine 0.5.4 is imported here alone, when sites are first made.
+Only this module imports MinkowskiEngine 0.5.4, when sites are first made.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from sr3d.sparse.sites import Sites
 
 
 class MinkowskiSites(Sites):
-    """A coordinate map of MinkowskiEngine. Rows are in its order, in which scenes are mixed.
+    """A coordinate map of MinkowskiEngine. Rows are in its order, which mixes scenes.
 
-    manager: holds this and all derived maps. key: the map's name there.
+    manager: holds this map and all derived maps. key: the name of the map in the manager.
     """
 
     def __init__(self, manager: Any, key: Any, batch_size: int) -> None:
         coords = manager.get_coordinates(key)
-        if len(coords) == 0:  # over which its convolutions crash
+        if len(coords) == 0:  # MinkowskiEngine's convolutions would crash
             raise InputError(
                 "model.engine=minkowski: MinkowskiEngine cannot compute without any cell; "
-                "leave out empty scenes, or leave the engine native"
+                "remove empty scenes, or use model.engine=native"
             )
         super().__init__(coords, key.get_tensor_stride()[0], batch_size)
         self.manager, self.key = manager, key
@@ -47,16 +47,17 @@ class MinkowskiSites(Sites):
     def unique(
         coords: Tensor, stride: int = 1, batch_size: int | None = None
     ) -> tuple[MinkowskiSites, Tensor]:
-        """As `Sites.unique`, in a manager of their own.
+        """See `Sites.unique`. Creates a new manager.
 
         Raises:
-            InputError: MinkowskiEngine is not installed, not for this device, or given no cell.
+            InputError: MinkowskiEngine is not installed, does not support this device, or gets no
+                cell.
         """
         engine = _library()
         if coords.is_cuda and not engine.is_cuda_available():
             raise InputError(
-                "model.engine=minkowski: the MinkowskiEngine that is installed computes on CPUs "
-                "alone; run it with --device cpu, or leave the engine native"
+                "model.engine=minkowski: the installed MinkowskiEngine supports CPUs only; pass "
+                "--device cpu, or use model.engine=native"
             )
         if batch_size is None:
             batch_size = int(coords[:, 0].max()) + 1 if len(coords) else 0
@@ -75,13 +76,13 @@ class MinkowskiSites(Sites):
         return torch.argsort(frame.number(self.coords))
 
     def _build_strided(self, factor: int, capacity: int) -> Sites:
-        # Under a name of its own: else it gives whatever map of that stride it already has.
+        # With a new name, because otherwise it returns any map of this stride that it has.
         _, name = self.key.get_key()
         return self._derived(self.manager.stride(self.key, factor, f"{name}/{factor}"))
 
     def _build_generated(self, kernel: int, factor: int, capacity: int) -> Sites:
-        # MinkowskiEngine makes such cells in a convolution alone. One channel of zeros will
-        # do; the kernel map that it leaves in the manager is the layer's.
+        # MinkowskiEngine makes such cells only in a convolution. One channel of zeros is enough.
+        # The kernel map that it leaves in the manager is the layer's.
         key = _library().CoordinateMapKey(4)
         zeros = torch.zeros(len(self), 1, device=self.coords.device)
         weight = zeros.new_zeros(kernel**3, 1, 1)
@@ -121,11 +122,11 @@ class MinkowskiSites(Sites):
 
 
 class MinkowskiMap(KernelMap):
-    """A kernel map that MinkowskiEngine's manager holds, and what the engine computes over it.
+    """A kernel map of MinkowskiEngine's manager, and the operations over it.
 
-    keys, sizes: of input and output. generator: MinkowskiEngine's description of the kernel.
-    It knows keys rather than sites, which own it: nothing goes round in circles, so the manager and
-    all that it holds are freed with the last tensor.
+    keys, sizes: of input and output. generator: MinkowskiEngine's description of the kernel. The
+    map holds keys, not sites, which own it. So there are no reference cycles, and the last tensor
+    frees the manager.
     """
 
     def __init__(
@@ -145,7 +146,7 @@ class MinkowskiMap(KernelMap):
         return _convolve(x, weight, self._generator, self._manager, self._keys, self._transpose)
 
     def pool(self, x: Tensor, mode: Literal["max", "sum", "average"]) -> Tensor:
-        """See `functional.max_pool` and its like; not for transposed maps."""
+        """See `functional.max_pool` and the other pools. Not for transposed maps."""
         modes = _library().PoolingMode
         kind = {
             "max": modes.LOCAL_MAX_POOLING,
@@ -169,7 +170,7 @@ class MinkowskiMap(KernelMap):
 
     @cached_property
     def _pairs(self) -> Pairs:
-        """For those who count or look; the engine itself does without."""
+        """For inspection. MinkowskiEngine itself does not use pairs."""
         found = self._manager.kernel_map(
             *self._keys,
             stride=self._generator.kernel_stride,
@@ -197,7 +198,7 @@ def _convolve(
 
 
 def _kernel(kernel: int, stride: int) -> Any:
-    """A cubic kernel. `expand_coordinates`: where the output has no cells yet, those it reaches."""
+    """A cubic kernel. `expand_coordinates`: creates the output cells that it reaches."""
     return _library().KernelGenerator(
         kernel_size=kernel, stride=stride, expand_coordinates=True, dimension=3
     )
@@ -218,10 +219,10 @@ def _library() -> Any:
     if find_spec("MinkowskiEngine") is None:
         raise InputError(
             "model.engine=minkowski: MinkowskiEngine is not installed; --set model.engine=native "
-            "computes the same without it, or envs/openmmlab.sh builds it"
+            "gives the same results without it, or envs/openmmlab.sh builds it"
         )
-    # MinkowskiEngine 0.5.4 asks for a name that Python 3.10 dropped.
+    # MinkowskiEngine 0.5.4 needs a name that Python 3.10 removed.
     collections.Sequence = collections.abc.Sequence  # type: ignore[attr-defined]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns of having been built for CPUs alone
+        warnings.simplefilter("ignore")  # it warns that it was built for CPUs only
         return import_module("MinkowskiEngine")

@@ -1,4 +1,4 @@
-"""Modules over sparse tensors; parameters are named and shaped as MinkowskiEngine's."""
+"""Modules over sparse tensors, with MinkowskiEngine's names and shapes of parameters."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from sr3d.sparse.tensor import SparseTensor
 
 
 class SparseConv(nn.Module):
-    """Convolution. Stride 1 keeps the sites; stride s gives the cells floor(c / s) · s.
+    """Convolution. Stride 1 keeps the sites. Stride s gives the cells floor(c / s) · s.
 
-    kernel: (K³, Ci, Co), x fastest; (Ci, Co) for a 1³ kernel of stride 1. bias: (1, Co).
+    kernel: (K³, Ci, Co), x fastest, or (Ci, Co) for a 1³ kernel of stride 1. bias: (1, Co).
     """
 
     def __init__(
@@ -46,9 +46,10 @@ class SparseConv(nn.Module):
 
 
 class SparseConvTranspose(nn.Module):
-    """Transposed convolution: onto given finer sites, or generative, onto every cell it reaches.
+    """Transposed convolution, onto given finer sites or, if generative, onto every cell it reaches.
 
-    Both use the map of the convolution from fine to coarse, exchanged, with the kernel unmirrored.
+    Both use the map of the convolution from fine to coarse with input and output exchanged. The
+    kernel is not mirrored.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class SparseConvTranspose(nn.Module):
 
 
 class SparsePool(nn.Module):
-    """Max, sum or average pooling over the neighbours that exist."""
+    """Max, sum or average pooling over the existing neighbours."""
 
     def __init__(self, mode: Literal["max", "sum", "average"], kernel: int, stride: int) -> None:
         super().__init__()
@@ -112,7 +113,7 @@ class SparseBatchNorm(nn.Module):
         """(N, C) to (N, C)."""
         bn = self.bn
         if len(features) < 2 and self.training:
-            # One row has no variance: use the running statistics rather than fail.
+            # One row has no variance: use the running statistics instead of failing.
             return nn.functional.batch_norm(
                 features, bn.running_mean, bn.running_var, bn.weight, bn.bias, eps=bn.eps
             )
@@ -151,7 +152,7 @@ def kaiming_normal_(conv: SparseConv) -> None:
 def _default_init(kernel: Tensor, bias: Tensor | None, fan: int) -> None:
     """MinkowskiEngine's default: uniform within 1 / sqrt(fan), fan counted over the input side.
 
-    For transposed convolutions MinkowskiEngine takes the output channels in its place.
+    For transposed convolutions MinkowskiEngine counts the output channels instead.
     """
     bound = 1 / math.sqrt(fan)
     nn.init.uniform_(kernel, -bound, bound)

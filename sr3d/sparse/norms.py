@@ -9,9 +9,10 @@ _EPS = 1e-8  # MinkowskiEngine's
 
 
 def instance_norm(x: Tensor, counts: list[int]) -> Tensor:
-    """Each scene's rows to zero mean and unit (biased) variance a channel, in fp32 at least.
+    """Normalise each channel of each scene to zero mean and unit (biased) variance, in fp32 or
+    more.
 
-    x: (N, C), scene after scene. counts: rows of each.
+    x: (N, C), scene after scene. counts: number of rows of each scene.
     """
     normed = []
     for scene in x.to(torch.promote_types(x.dtype, torch.float32)).split(counts):
@@ -21,7 +22,7 @@ def instance_norm(x: Tensor, counts: list[int]) -> Tensor:
 
 
 def masked_instance_norm(x: Tensor, valid: Tensor) -> Tensor:
-    """As `instance_norm` of one scene, of the valid rows (N,); the others are zero."""
+    """`instance_norm` of one scene, of its valid rows (N,). Invalid rows are zero."""
     padding, count = ~valid[:, None], valid.sum().clamp(min=1)
     wide = x.to(torch.promote_types(x.dtype, torch.float32)).masked_fill(padding, 0)
     centred = (wide - wide.sum(dim=0) / count).masked_fill(padding, 0)

@@ -1,4 +1,4 @@
-"""Selections whose size is known beforehand: no host–device sync, and no place written twice."""
+"""Selections of known size: no host–device sync, and no place is written twice."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def kept_first(keep: Tensor) -> Tensor:
-    """(N,) int64: the rows where `keep` (N,) holds, ascending, then the others, ascending."""
+    """(N,) int64: the rows where `keep` (N,) is True, ascending, then the other rows, ascending."""
     count = keep.cumsum(dim=0)
     row = torch.arange(len(keep), device=keep.device)
     place = torch.where(keep, count - 1, count[-1:] + row - count)

@@ -1,7 +1,7 @@
 """Occupied cells of a batch of scenes, and the sets of cells that layers derive from them.
 
-Everything derived is built once and kept on the sites it came from: layers that share a tensor's
-sites share its maps, and all of it goes when the tensors go.
+Every derived set and map is built once and cached on its source. Layers that share a tensor's sites
+share its maps, and the cache is freed with the tensors.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _requests: ContextVar[list[Sites] | None] = ContextVar("requests", default=None)
 
 @contextmanager
 def recorded() -> Iterator[list[Sites]]:
-    """The sets of cells that the block asks sites for, request by request.
+    """The sets of cells requested within the block, one entry per request.
 
-    A set that is asked for twice is there twice: the order depends on the network alone, not on
-    which sets of a scene happen to be the same.
+    A set that is requested twice is listed twice. So the order depends only on the network, not on
+    sets that are equal by chance in a scene.
     """
     requests: list[Sites] = []
     token = _requests.set(requests)
@@ -49,19 +49,19 @@ def kernel_offsets(kernel: int) -> list[tuple[int, int, int]]:
 
 
 def corner_weight(share: Tensor, offset: tuple[int, int, int]) -> Tensor:
-    """(N,) trilinear weights of a corner, of zeros and ones, of the cells that hold N points.
+    """(N,) trilinear weights of one corner of the cells of N points.
 
-    share: (N, 3) how far along each axis of its cell a point lies, in [0, 1).
+    offset: the corner, as zeros and ones. share: (N, 3) position of a point in its cell, in [0, 1).
     """
     parts = [share[:, axis] if up else 1 - share[:, axis] for axis, up in enumerate(offset)]
     return torch.stack(parts, dim=1).prod(dim=1)
 
 
 class Sites:
-    """Distinct cells, ordered by (batch, x, y, z); `MinkowskiSites` have another order.
+    """Distinct cells, ordered by (batch, x, y, z). `MinkowskiSites` have another order.
 
-    bounds: what is known of their lowest and highest values; derived sites inherit it, so that a
-    GPU has to be waited for only once. counts: number of sites of each scene, where it is known.
+    bounds: lowest and highest coordinates, if known. Derived sites inherit them, so a GPU needs
+    only one sync for them. counts: number of sites of each scene, if known.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Sites:
         """From (N, 4) integer coordinates in any order, without repetitions.
 
         Raises:
-            ValueError: a cell occurs twice, or is no multiple of the stride.
+            ValueError: a cell occurs twice, or is not a multiple of the stride.
         """
         sites, order = cls.unique(coords, stride, batch_size)
         if len(order) != len(coords):
@@ -122,8 +122,8 @@ class Sites:
 
     @property
     def counts(self) -> list[int]:
-        """Number of sites of each scene. A GPU is waited for when they are first asked for, unless
-        `count_scenes` did before.
+        """Number of sites of each scene. On a GPU, the first access needs a sync, unless
+        `count_scenes` was called before.
         """
         count_scenes([self])
         assert self._counts is not None
@@ -131,7 +131,7 @@ class Sites:
 
     @property
     def in_order(self) -> Tensor | slice:
-        """Index of the rows by (batch, x, y, z), for what depends on their order."""
+        """Index that sorts the rows by (batch, x, y, z)."""
         return slice(None)
 
     @property
@@ -158,9 +158,10 @@ class Sites:
         return _noted(self._generated[kernel, factor])
 
     def union(self, other: Sites) -> tuple[Sites, Tensor, Tensor]:
-        """Cells of either, and the rows that this and the other one's sites have there.
+        """Cells of either, and the rows of this and of the other sites among them.
 
-        Where one set holds the other, the union is that very object, so its maps are shared.
+        If one set includes the other, the union is the larger object itself, so its maps are
+        shared.
         """
         capacity = self._next_capacity()
         if other not in self._unions:
@@ -176,12 +177,12 @@ class Sites:
         return maps[kernel]
 
     def transposed_map(self, out: Sites, kernel: int) -> KernelMap:
-        """The map of a transposed convolution from these to the finer sites `out`."""
+        """The map of a transposed convolution from these sites to the finer sites `out`."""
         return out.kernel_map(self, kernel).transposed()
 
     def added(self, features: Tensor, other: Sites, others: Tensor) -> tuple[Tensor, Sites]:
-        """The sum of features (N, C) here and (M, C) there over the union, a missing row as zero,
-        and the union.
+        """The sum of features (N, C) of these sites and (M, C) of the other ones over the union,
+        and the union. A missing row counts as zero.
         """
         union, mine, theirs = self.union(other)
         total = features.new_zeros(len(union), features.shape[1])
@@ -190,19 +191,20 @@ class Sites:
     def pruned(
         self, features: Tensor, rows: Tensor, counts: list[int] | None = None
     ) -> tuple[Tensor, Sites]:
-        """(N, C) features and their cells at some rows, ascending. counts: how many of each scene,
-        where it is known.
+        """(N, C) features and their cells at some rows, ascending. counts: number of rows of each
+        scene, if known.
         """
         sites = Sites(self.coords[rows], self.stride, self.batch_size, self.bounds, counts)
         return features[rows], sites
 
     def within(self, most: int) -> bool:
-        """Whether no scene can have more than `most` cells."""
+        """Whether every scene certainly has at most `most` cells."""
         return max(self.counts, default=0) <= most
 
     def best(self, features: Tensor, scores: Tensor, most: int) -> tuple[Tensor, Sites]:
-        """(N, C) features and their cells, the `most` of each scene with the highest scores (N,);
-        the earlier of equals.
+        """Features (N, C) and cells of the `most` cells per scene with the highest scores (N,).
+
+        Of equal scores the earlier cell wins.
         """
         order = self.in_order
         rows = best_rows(scores[order], self.counts, most)
@@ -220,8 +222,8 @@ class Sites:
     def interpolated(self, features: Tensor, out: Sites) -> Tensor:
         """Features (N, C) at the coordinates of other, usually finer, sites: trilinear, (M, C).
 
-        The cells at the 8 corners around a coordinate count by their nearness. A missing one counts
-        as zero: the weights of the others are not scaled up (features_at_coordinates of
+        The cells at the 8 corners around a coordinate count by their nearness. A missing cell
+        counts as zero, and the other weights are not scaled up (features_at_coordinates of
         MinkowskiEngine, src/coordinate_map_gpu.cu).
         """
         result = features.new_zeros(len(out), features.shape[1])
@@ -229,16 +231,16 @@ class Sites:
             return result
         frame = Frame(joined(self.bounds, out.bounds), self.batch_size, self.stride, reach=1)
         lookup = RowLookup(frame, frame.number(self.coords))
-        corner = frame.number(out.coords)  # of the cell that holds the coordinate
+        corner = frame.number(out.coords)  # of the coordinate's cell
         share = (out.coords[:, 1:] % self.stride).to(features.dtype) / self.stride
-        padded = torch.cat([features, features.new_zeros(1, features.shape[1])])  # -1 is missing
+        padded = torch.cat([features, features.new_zeros(1, features.shape[1])])  # -1: missing
         for offset in kernel_offsets(2):
             rows = lookup.rows(corner + frame.shift(offset))
             result = result + corner_weight(share, offset)[:, None] * padded[rows]
         return result
 
     def _next_capacity(self) -> int:
-        """Rows of the set that is asked for next, for sites whose shapes are static."""
+        """Rows of the next requested set, for sites of static shapes."""
         return 0
 
     def _build_strided(self, factor: int, capacity: int) -> Sites:
@@ -284,7 +286,7 @@ class Sites:
         out_rows: list[Tensor] = []
         for k, offset in enumerate(offsets):
             if mirrored and k > len(offsets) // 2:
-                # The offset -o leads back along o: same pairs, the other way round.
+                # The offset -o has the same pairs, with input and output exchanged.
                 twin = len(offsets) - 1 - k
                 out_rows.append(in_rows[twin])
                 in_rows.append(out_rows[twin])
@@ -296,7 +298,7 @@ class Sites:
 
 
 def count_scenes(sets: Sequence[Sites]) -> None:
-    """Let sets of sites of one batch know their `counts`; one wait for a GPU serves them all."""
+    """Fill in the `counts` of several sets of sites of one batch, with one sync for all."""
     sets = list(dict.fromkeys(sets))
     for sites in sets:
         if sites.batch_size == 1:
@@ -313,8 +315,9 @@ def count_scenes(sets: Sequence[Sites]) -> None:
 
 @torch.no_grad()
 def best_rows(scores: Tensor, counts: list[int], most: int) -> Tensor:
-    """Rows of the `most` best of each scene, ascending, of scores (N,); the earlier of equals.
-    counts: rows of each scene.
+    """Rows of the `most` best of each scene, ascending. Of equal scores the earlier row wins.
+
+    scores: (N,). counts: number of rows of each scene.
     """
     best, start = [], 0
     for score in scores.split(counts):
@@ -337,13 +340,13 @@ def _sites(numbers: Tensor, frame: Frame) -> Sites:
 
 
 def _bounds_of(coords: Tensor) -> Bounds:
-    """Lowest and highest coordinates of (N, 4), N > 0. Waits for the device."""
+    """Lowest and highest coordinates of (N, 4), N > 0. Needs a sync."""
     low, high = torch.stack([coords[:, 1:].amin(dim=0), coords[:, 1:].amax(dim=0)]).tolist()
     return cell(low), cell(high)
 
 
 def _whole_tables(device: torch.device) -> bool:
-    """Whether maps are made as tables: a GPU would be waited for at every offset's pairs."""
+    """Whether to make maps as tables, because pairs would need a sync at every offset on a GPU."""
     return device.type == "cuda"
 
 

@@ -1,9 +1,9 @@
-"""Sites of static shapes on one scene: every shape is known before the data are.
+"""Sites of one scene in static shapes: every shape is known before the data.
 
-A CUDA graph replays launches, so nothing may depend on how many cells a scene has. Here a set of
-cells is padded to its capacity: its first `count` rows are real. The count stays on the device.
-If a cell does not fit, `overflow` is set, and the caller uses `Sites`. Cells, order and neighbours
-are those of `Sites`. Nothing here synchronises host and device.
+A CUDA graph replays launches, so no shape may depend on the number of cells. So a set of cells is
+padded to its capacity: its first `count` rows are valid. The count stays on the device. If a cell
+does not fit, `overflow` is set, and the caller uses `Sites`. Cells, order and neighbours equal
+those of `Sites`. Nothing here needs a sync.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from sr3d.sparse.kernel_map import KernelMap
 from sr3d.sparse.norms import masked_instance_norm
 from sr3d.sparse.sites import Sites, corner_weight, kernel_offsets
 
-# Tables up to so many cells are addressed directly; larger boxes are searched.
+# Up to this many cells, tables are addressed directly. Larger boxes are searched.
 _TABLE_CELLS = 1 << 24
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The box that a scene must fit in, in cells of stride 1, and its coarsest stride.
+    """The box that a scene must fit into, in cells of stride 1, and its coarsest stride.
 
-    It includes a margin of one coarsest cell on every side, so that a step of one cell at any
-    stride, or two after a generative layer, never leaves it or wraps into another row.
+    It includes a margin of one coarsest cell on every side. So a step of one cell at any stride, or
+    of two after a generative layer, never leaves it or wraps into another row.
     """
 
     extent: tuple[int, int, int]
@@ -36,7 +36,7 @@ class Grid:
 
     @staticmethod
     def holding(cells: tuple[int, int, int], coarsest: int) -> Grid:
-        """The least grid for a scene of up to so many cells along x, y and z, wherever it lies."""
+        """The smallest grid for scenes of up to this many cells along x, y and z, at any place."""
         x, y, z = (coarsest * (-(-n // coarsest) + 3) for n in cells)
         return Grid((x, y, z), coarsest)
 
@@ -55,7 +55,7 @@ class Grid:
         return (x * ny + y) * nz + z
 
     def shift(self, offset: tuple[int, int, int], stride: int) -> int:
-        """What moving by whole cells adds to a number."""
+        """The change of a number when its cell moves by whole cells."""
         _, ny, nz = self.shape(stride)
         x, y, z = offset
         return (x * ny + y) * nz + z
@@ -68,7 +68,7 @@ class Grid:
         return (torch.stack([x, xy - x * ny, numbers - xy * nz], dim=1) * stride).to(torch.int32)
 
     def corner(self, coords: Tensor, valid: Tensor) -> Tensor:
-        """Where to lay the grid's corner over (N, 3) coordinates of which some are valid: (3,)."""
+        """The grid's corner for (N, 3) coordinates, of which some are valid: (3,)."""
         top = torch.iinfo(coords.dtype).max
         low = coords.masked_fill(~valid[:, None], top).amin(dim=0)
         low = torch.where(low == top, torch.zeros_like(low), low)
@@ -76,7 +76,7 @@ class Grid:
         return (torch.div(low, coarsest, rounding_mode="floor") - 1) * coarsest
 
     def inside(self, coords: Tensor) -> Tensor:
-        """Which coordinates, counted from the corner, keep the margin: (N,) bool."""
+        """(N,) bool: whether coordinates, counted from the corner, keep the margin."""
         within = torch.ones_like(coords[:, 0], dtype=torch.bool)
         for column, cells in zip(coords.unbind(dim=1), self.extent, strict=True):
             within &= (column >= self.coarsest) & (column < cells - self.coarsest)
@@ -97,10 +97,10 @@ class NeighborTable(KernelMap):
 class StaticSites(Sites):
     """Distinct cells of one scene in ascending order, padded to a capacity.
 
-    numbers: (capacity,) int64 of `grid.number`; `grid.cells(stride)` for padding. count: () int64.
-    overflow: () bool, whether a cell was left out here or in a set that these derive from.
-    capacities: of the sets that are asked for from here on, request by request, as
-    `sites.recorded` lists them. All sets that derive from one another share it.
+    numbers: (capacity,) int64 of `grid.number`, or `grid.cells(stride)` for padding. count: ()
+    int64. overflow: () bool, whether a cell was dropped here or in a set that these sites derive
+    from. capacities: of the sets requested from here on, in the order of `sites.recorded`. All
+    derived sets share this list.
     """
 
     def __init__(
@@ -121,10 +121,10 @@ class StaticSites(Sites):
     def padded(
         cls, coords: Tensor, valid: Tensor, grid: Grid, capacities: Iterator[int]
     ) -> tuple[StaticSites, Tensor]:
-        """Sites of stride 1 of (N, 3) coordinates with repetitions, and the first row of each,
-        (capacity,). The first capacity is theirs.
+        """Sites of stride 1 of (N, 3) coordinates with repetitions, and the first row of each site,
+        (capacity,). They take the first capacity.
 
-        The row is N for padding. Invalid rows count for nothing.
+        The row is N for padding. Invalid rows are ignored.
         """
         within = valid & grid.inside(coords)
         none, capacity = grid.cells(1), next(capacities)
@@ -153,7 +153,7 @@ class StaticSites(Sites):
 
     @property
     def places(self) -> Tensor:
-        """(capacity, 3) int32, counted from the grid's corner; padding lies out of the grid."""
+        """(capacity, 3) int32, counted from the grid's corner. Padding is outside the grid."""
         return self.grid.coords(self.numbers, self.stride)
 
     def transposed_map(self, out: Sites, kernel: int) -> KernelMap:
@@ -184,7 +184,7 @@ class StaticSites(Sites):
         out = _static(out)
         places = out.places
         share = (places % self.stride).to(features.dtype) / self.stride
-        corner = self.grid.number(places, self.stride)  # of the cell that holds the other one
+        corner = self.grid.number(places, self.stride)  # of the cell of the other site
         none = self.grid.cells(self.stride)
         padded = torch.cat([features, features.new_zeros(1, features.shape[1])])
         result = features.new_zeros(len(out), features.shape[1])
@@ -212,7 +212,7 @@ class StaticSites(Sites):
         return self._like(_distinct(numbers, none, capacity), stride)
 
     def _build_union(self, other: Sites, capacity: int) -> tuple[Sites, Tensor, Tensor]:
-        """The union, and for each of its cells the row here and there, -1 for none."""
+        """The union, and the row of each of its cells in both sets, -1 for none."""
         other = _static(other)
         numbers = torch.cat([self.numbers, other.numbers])
         union = self._like(_distinct(numbers, self.grid.cells(self.stride), capacity))
@@ -238,24 +238,24 @@ class StaticSites(Sites):
     def _like(
         self, packed: tuple[Tensor, Tensor, Tensor], stride: int | None = None
     ) -> StaticSites:
-        """Sites that derive from these, of `_packed` numbers."""
+        """Derived sites, of `_packed` numbers."""
         numbers, count, over = packed
         overflow = self.overflow | over
         stride = stride or self.stride
         return StaticSites(numbers, count, overflow, stride, self.grid, self.capacities)
 
     def _offsets(self, kernel: int, step: int) -> Tensor:
-        # What an export traces is no tensor, and must not be kept.
+        # A tracer of an export is not a tensor and must not be cached.
         offsets = _offsets_on.__wrapped__ if torch.compiler.is_exporting() else _offsets_on
         return offsets(self.numbers.device, kernel) * step
 
     def _find(self, numbers: Tensor) -> Tensor:
-        """Rows of cell numbers, -1 where there is none; the number of padding is none."""
+        """Rows of cell numbers, -1 for none. The number of padding has no row."""
         none = self.grid.cells(self.stride)
         if none <= _TABLE_CELLS:
             if self._rows is None:
                 rows = torch.arange(len(self), device=numbers.device)
-                # Padding goes to a spare cell of its own, so that no place is written twice.
+                # Padding writes to a separate spare cell, so no place is written twice.
                 cells = self.numbers.where(self.valid, none + 1 + rows)
                 self._rows = numbers.new_full((none + 1 + len(self),), -1)
                 self._rows.scatter_(0, cells, rows.where(self.valid, -1))
@@ -266,22 +266,22 @@ class StaticSites(Sites):
 
 @cache
 def _offsets_on(device: torch.device, kernel: int) -> Tensor:
-    """(K, 3) int32. Copied there once, before anything is recorded: a graph takes no copy."""
+    """(K, 3) int32. Copied once, before any recording, because a graph must not copy it."""
     return torch.tensor(kernel_offsets(kernel), dtype=torch.int32, device=device)
 
 
 def _static(sites: Sites) -> StaticSites:
-    assert isinstance(sites, StaticSites), "sites of static and of free shapes meet"
+    assert isinstance(sites, StaticSites), "sites of static and of dynamic shapes are mixed"
     return sites
 
 
 def _rows_of(x: Tensor, rows: Tensor) -> Tensor:
-    """Rows of x; the row -1 is of zeros."""
+    """Rows of x. The row -1 is zero."""
     return torch.cat([x, x.new_zeros(1, x.shape[1])])[rows]
 
 
 def _distinct(numbers: Tensor, none: int, capacity: int) -> tuple[Tensor, Tensor, Tensor]:
-    """`_packed` cell numbers with repetitions, of which `none` is the number of padding."""
+    """`_packed` cell numbers without repetitions. `none` is the number of padding."""
     if none <= _TABLE_CELLS:
         mark = torch.zeros(none + 1, dtype=torch.bool, device=numbers.device)
         mark.scatter_(0, numbers, True)
@@ -296,13 +296,13 @@ def _distinct(numbers: Tensor, none: int, capacity: int) -> tuple[Tensor, Tensor
 def _packed(
     numbers: Tensor, keep: Tensor, capacity: int, none: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The numbers to keep, padded with `none`, their count, and whether one is left out."""
+    """The numbers to keep, padded with `none`, their count, and whether one was dropped."""
     total = keep.sum()
     return _pack(numbers, keep, capacity, none), total.clamp(max=capacity), total > capacity
 
 
 def _pack(values: Tensor, keep: Tensor, capacity: int, fill: int) -> Tensor:
-    """The values to keep, in order, then `fill`: (capacity,)."""
+    """The values to keep, in order, padded with `fill`: (capacity,)."""
     wanted = torch.arange(1, capacity + 1, device=values.device)
-    rows = torch.searchsorted(keep.cumsum(dim=0), wanted)  # past the end where none is left
+    rows = torch.searchsorted(keep.cumsum(dim=0), wanted)  # past the end for padding
     return values[rows.clamp(max=len(values) - 1)].where(rows < len(values), fill)

@@ -1,8 +1,8 @@
-"""Features on sites, and tensors that have sites alone.
+"""Sparse tensors: features on sites, or sites without features.
 
-Layers ask a tensor for what they need: a convolution, a batch norm, an activation, or any function
-of its features. The kind of tensor decides how it is computed, so one network serves training
-(`SparseTensor`), planning (`PlannedTensor`) and fused inference (`sr3d.sparse.fusion`).
+Layers ask a tensor for a convolution, a batch norm, an activation, or any function of its features.
+The kind of tensor decides how to compute it. So one network serves training (`SparseTensor`),
+planning (`PlannedTensor`) and fused inference (`sr3d.sparse.fusion`).
 """
 
 from __future__ import annotations
@@ -51,17 +51,17 @@ class SparseTensor:
         return self._features
 
     def replace(self, features: Tensor) -> Self:
-        """Other features on the same sites."""
+        """A tensor with other features on the same sites."""
         return self._on(features, self.sites)
 
     def computed(self, function: Callable[[Tensor], Tensor], sites: Sites | None = None) -> Self:
-        """A function of the features, on these or other sites."""
+        """A tensor with a function of the features, on these or other sites."""
         return self._on(function(self.features), self.sites if sites is None else sites)
 
     def convolved(
         self, layer: SparseConv | SparseConvTranspose, sites: Sites, kernel_map: KernelMap | None
     ) -> Self:
-        """A convolution onto sites; without a map, of each cell by itself."""
+        """A convolution onto sites. Without a map, each cell is computed by itself."""
         if kernel_map is None:
             features = self.features @ layer.kernel
         else:
@@ -75,7 +75,7 @@ class SparseTensor:
         return self.computed(ACTIVATIONS[activation])
 
     def at(self, sites: Sites) -> Tensor:
-        """Features between the cells, at other sites; see `Sites.interpolated`."""
+        """Interpolated features at other sites, see `Sites.interpolated`."""
         return self.sites.interpolated(self.features, sites)
 
     def scenes(self) -> list[Tensor]:
@@ -83,17 +83,17 @@ class SparseTensor:
         return list(torch.split(self.features[self.sites.in_order], self.sites.counts))
 
     def __add__(self, other: SparseTensor) -> Self:
-        """Sum over the union of both sets of sites; a missing row counts as zero."""
+        """Sum over the union of both sets of sites. A missing row counts as zero."""
         if other.sites is self.sites:
             return self.replace(self.features + other.features)
         return self._on(*self.sites.added(self.features, other.sites, other.features))
 
     def pruned(self, rows: Tensor, counts: list[int] | None = None) -> Self:
-        """Only the cells at some rows; see `Sites.pruned`."""
+        """The cells at some rows, see `Sites.pruned`."""
         return self._on(*self.sites.pruned(self.features, rows, counts))
 
     def best(self, scores: Tensor, most: int) -> Self:
-        """Only the cells with the highest scores (N,); see `Sites.best`."""
+        """The cells with the highest scores (N,), see `Sites.best`."""
         return self._on(*self.sites.best(self.features, scores, most))
 
     def _on(self, features: Tensor, sites: Sites) -> Self:
@@ -102,7 +102,7 @@ class SparseTensor:
 
 
 class PlannedTensor(SparseTensor):
-    """Sites without features: layers derive their sites and kernel maps, and compute nothing.
+    """Sites without features. Layers derive sites and kernel maps, and compute nothing else.
 
     Raises:
         TypeError: a layer reads the features.
@@ -130,10 +130,10 @@ class PlannedTensor(SparseTensor):
 
 
 def plan(network: Callable[[PlannedTensor], object], sites: Sites) -> None:
-    """Derive the sites and kernel maps that a network needs, and count the scenes' cells.
+    """Derive the sites and kernel maps that a network needs, and count the cells of each scene.
 
-    The network's forward pass then finds them on `sites`. So a GPU is synchronised before the
-    features' work is queued, and once for all counts.
+    The forward pass of the network then finds them cached on `sites`. So all syncs happen before
+    the features' work is queued, and one sync is enough for all counts.
     """
     with recorded() as requests:
         network(PlannedTensor(sites))

@@ -1,9 +1,9 @@
-"""The sparse operations in plain PyTorch: the reference, and what runs where there is no GPU.
+"""The sparse operations in plain PyTorch: the reference, and the engine without a GPU.
 
-Two strategies, chosen by how many of a row's possible neighbours exist: where most do, blocks of
-rows with all their neighbours side by side and one matrix product (missing ones are zero rows);
-elsewhere one product for each kernel offset over the pairs that exist. Both are deterministic.
-Measured on a real scan: `benchmarks/sparse_network.py`.
+The density of a kernel map decides between two strategies. If most neighbours exist, blocks of rows
+with all their neighbours go into one matrix product (missing neighbours are zero rows). Otherwise
+there is one product per kernel offset, over the existing pairs. Both are deterministic.
+`benchmarks/sparse_network.py` measures them on a real scan.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from sr3d.sparse.epilogue import Epilogue
 from sr3d.sparse.kernel_map import KernelMap
 
 _DENSE = 0.85  # density from which the first strategy is faster
-_BLOCK = 256  # its rows at a time: the block and its neighbours stay in the cache
+_BLOCK = 256  # rows of a block. The block and its neighbours stay in the cache
 
 
 class _Workspace(threading.local):
-    """Scratch memory that is kept, because fresh pages cost more than the gather into them."""
+    """Reused scratch memory, because fresh pages cost more than the gather into them."""
 
     def __init__(self) -> None:
         self._buffers: dict[tuple[int, torch.dtype, torch.device], Tensor] = {}
 
     def take(self, slot: int, rows: int, columns: int, like: Tensor) -> Tensor:
-        """An uninitialised (rows, columns) matrix; the next `take` of the slot overwrites it."""
+        """An uninitialised (rows, columns) matrix. The next `take` of the slot overwrites it."""
         key = (slot, like.dtype, like.device)
         buffer = self._buffers.get(key)
         if buffer is None or buffer.numel() < rows * columns:
-            # A buffer made in inference mode could never be written to out of it.
+            # A buffer made in inference mode cannot be written outside it.
             with torch.inference_mode(False):
                 buffer = torch.empty(rows * columns, dtype=like.dtype, device=like.device)
             self._buffers[key] = buffer
@@ -69,7 +69,7 @@ def input_gradient(grad: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tenso
 
 
 def convolve_fused(x: Tensor, weight: Tensor, kernel_map: KernelMap, epilogue: Epilogue) -> Tensor:
-    """`convolve` with what follows it, in place; no gradients."""
+    """`convolve` with its epilogue, in place. No gradients."""
     total = convolve(x, weight, kernel_map)
     total = total.to(torch.promote_types(x.dtype, torch.float32))
     if epilogue.scale is not None:
@@ -97,7 +97,7 @@ def _apply_dense(x: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
 def weight_gradient(
     x: Tensor, grad: Tensor, kernel_map: KernelMap, dtype: torch.dtype | None = None
 ) -> Tensor:
-    """x (n_in, Ci), grad (n_out, Co), to (K, Ci, Co) in `dtype`, x's unless given."""
+    """x (n_in, Ci), grad (n_out, Co), to (K, Ci, Co) in `dtype`, by default x's."""
     return _weight_gradient(x, grad, kernel_map).to(dtype or x.dtype)
 
 
@@ -126,7 +126,7 @@ def _weight_gradient(x: Tensor, grad: Tensor, kernel_map: KernelMap) -> Tensor:
 def _blocks(x: Tensor, kernel_map: KernelMap) -> Any:
     """Yield (first row, (rows, K · C) matrix of all neighbours' features) block by block."""
     volume, channels = kernel_map.volume, x.shape[1]
-    padded = torch.cat([x, x.new_zeros(1, channels)])  # the row that stands for a missing neighbour
+    padded = torch.cat([x, x.new_zeros(1, channels)])  # the row of missing neighbours
     neighbors = kernel_map.neighbors
     buffer = _workspace.take(0, _BLOCK * volume, channels, x)
     for start in range(0, kernel_map.n_out, _BLOCK):
@@ -137,7 +137,7 @@ def _blocks(x: Tensor, kernel_map: KernelMap) -> Any:
 
 
 def max_pool(x: Tensor, kernel_map: KernelMap) -> tuple[Tensor, Tensor]:
-    """(n_out, C) maxima, and the input row of each, int64; -1 and zero where there is none."""
+    """(n_out, C) maxima, and the input row of each, int64. Without neighbours: zero and -1."""
     if kernel_map.static:
         padded = torch.cat([x, x.new_full((1, x.shape[1]), -torch.inf)])
         best, place = padded[kernel_map.neighbors].max(dim=1)
@@ -154,8 +154,8 @@ def max_pool(x: Tensor, kernel_map: KernelMap) -> tuple[Tensor, Tensor]:
 
 
 def max_pool_gradient(grad: Tensor, winner: Tensor, kernel_map: KernelMap) -> Tensor:
-    """grad (n_out, C) to (n_in, C). An input row sums the gradients of every maximum it is."""
-    result = grad.new_zeros(kernel_map.n_in + 1, grad.shape[1])  # the last: what has no winner
+    """grad (n_out, C) to (n_in, C). An input row sums the gradients of all maxima that it gave."""
+    result = grad.new_zeros(kernel_map.n_in + 1, grad.shape[1])  # the last row: no winner
     with deterministic_algorithms(True):
         result.scatter_add_(0, winner.where(winner >= 0, kernel_map.n_in), grad)
     return result[:-1]

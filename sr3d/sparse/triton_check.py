@@ -1,7 +1,7 @@
-"""Whether Triton can run on this machine, and which engine `model.engine=native` means on a device.
+"""Checks whether Triton can run, and chooses the engine that `model.engine=native` means.
 
-Triton compiles a small launcher in C when a kernel first runs. It needs a C compiler and Python's
-headers for that, and slim container images have neither.
+Triton compiles a small launcher in C when a kernel first runs. This needs a C compiler and Python's
+headers, which slim container images lack.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _log = logging.getLogger(__name__)
 
 
 def native_engine(device: torch.device) -> Literal["torch", "triton"]:
-    """The engine that computes on a device where the configuration leaves the choice.
+    """The engine of a device, if the configuration says `native`.
 
     On a GPU: Triton, unless it cannot run or the environment variable SR3D_ENGINE names another.
     If Triton cannot run, a warning says so, once per process.
 
     Raises:
-        InputError: SR3D_ENGINE is unknown, or asks for Triton where it cannot run.
+        InputError: SR3D_ENGINE is unknown, or requests Triton where it cannot run.
     """
     asked = os.environ.get(VARIABLE) or "native"
     if asked not in _CHOICES:
@@ -45,18 +45,18 @@ def native_engine(device: torch.device) -> Literal["torch", "triton"]:
 
 
 def require_triton(who: str) -> None:
-    """Check that Triton can run. who: what asked for it.
+    """Check that Triton can run. who: the option that requests it, for the message.
 
     Raises:
         InputError: it cannot.
     """
     if (fault := triton_fault()) is not None:
-        raise InputError(f"{who}: {fault}. Or take the torch engine")
+        raise InputError(f"{who}: {fault}. Or use the torch engine")
 
 
 @cache
 def triton_fault() -> str | None:
-    """Why Triton cannot run here and what to do about it; None if a kernel compiles and runs."""
+    """The reason why Triton cannot run, with the remedy. None if a kernel compiles and runs."""
     if find_spec("triton") is None:
         return "Triton is not installed. Run `pip install triton`"
     try:
@@ -91,10 +91,10 @@ def _explained(error: Exception) -> str:
     if not (headers / "Python.h").exists():
         return (
             f"{headers} has no Python.h. Install Python's headers (`apt install python3-dev`), or "
-            "take a Python that has them (conda's, or pyenv's)"
+            "use a Python with headers (conda's, or pyenv's)"
         )
     reason = str(error).strip().splitlines() or ["no message"]
     return (
         f"{type(error).__name__}: {reason[0]}. `sr3d doctor` prints the versions of driver, "
-        "PyTorch and Triton, which must fit each other"
+        "PyTorch and Triton, which must be compatible"
     )

@@ -1,8 +1,8 @@
 """Implicit-GEMM kernels of the sparse convolution: forward, input gradient and epilogue.
 
-Pointers are named after the tensors that they point to; every matrix is row-major. The tables that
-the main kernel reads are described in `tables`. Sizes that differ from scene to scene are not
-specialised on (`do_not_specialize`), or a scene with a multiple of 16 rows would compile anew.
+Pointers are named after their tensors. Every matrix is row-major. `tables` describes the tables
+that the main kernel reads. Sizes that differ between scenes are not specialised
+(`do_not_specialize`), because a scene with a multiple of 16 rows would be compiled again.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-decorators
@@ -14,12 +14,12 @@ import triton.language as tl
 @triton.jit(do_not_specialize=["n_out", "tiles"])
 def convolution(
     x,  # (n_in, CI)
-    weight,  # (K, CI, CO) by its strides, so that a transposed view needs no copy
+    weight,  # (K, CI, CO) by its strides, so a transposed view needs no copy
     out,  # (n_out, CO), or (groups, n_out, CO) partial sums in fp32
-    order,  # (groups, padded) output rows in the order of the tiles; n_out is padding
+    order,  # (groups, padded) output rows in the order of the tiles, n_out for padding
     lists,  # (groups · tiles, PER_GROUP) live offsets of each tile
-    counts,  # (groups · tiles,) how many they are
-    sources,  # (groups · tiles, PER_GROUP, BLOCK_M) input rows at those offsets; -1 is missing
+    counts,  # (groups · tiles,) number of live offsets
+    sources,  # (groups · tiles, PER_GROUP, BLOCK_M) input rows at those offsets, -1 if missing
     scale,  # (CO,) or None
     shift,  # (CO,) or None
     residual,  # (n_out, CO) or None
@@ -44,8 +44,8 @@ def convolution(
 ):
     """One tile of output rows times one block of output channels, over the tile's live offsets.
 
-    The channel blocks of a tile are neighbours in launch order: the rows that the first one
-    gathered are in L2 for the others.
+    The channel blocks of a tile are neighbours in launch order, so they find the rows that the
+    first block gathered in L2.
     """
     column_blocks: tl.constexpr = (CO + BLOCK_N - 1) // BLOCK_N
     channel_blocks: tl.constexpr = (CI + BLOCK_K - 1) // BLOCK_K
@@ -56,7 +56,7 @@ def convolution(
     sources += tile.to(tl.int64) * (PER_GROUP * BLOCK_M)
     total = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
 
-    # One flat loop over (live offset, channel block), so that loads run ahead across offsets too.
+    # One flat loop over (live offset, channel block), so loads run ahead across offsets too.
     for step in range(tl.load(counts + tile) * channel_blocks):
         k = tl.load(lists + step // channel_blocks)
         rows = tl.load(sources + (step // channel_blocks) * BLOCK_M + lane)
@@ -105,7 +105,7 @@ def sum_groups(
     ACTIVATION: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """The groups' partial sums, in their order, then the epilogue."""
+    """The sum of the groups' partial sums, in order, then the epilogue."""
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = at < size
     total = tl.zeros((BLOCK,), tl.float32)
@@ -118,7 +118,7 @@ def sum_groups(
 
 @triton.jit
 def _finish(total, at, channel, inside, real, scale, shift, residual, ACTIVATION: tl.constexpr):
-    """activation(total · scale + shift + residual), in fp32; `real` masks the channels."""
+    """activation(total · scale + shift + residual), in fp32. `real` masks the channels."""
     if scale is not None:
         total = total * tl.load(scale + channel, mask=real, other=0.0).to(tl.float32)
     if shift is not None:

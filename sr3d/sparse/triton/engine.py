@@ -1,7 +1,7 @@
 """The sparse operations on a GPU: choose a configuration, make the tables, launch the kernels.
 
-The same functions as `torch_engine` has. Shapes and data types are checked, values never: nothing
-here waits for the device.
+It has the same functions as `torch_engine`. Shapes and data types are checked, but not values, so
+nothing here needs a sync.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from sr3d.sparse.triton.tables import Neighbors, pairs, tiles
 from sr3d.sparse.triton.tuning import Config, arithmetic, choose, chunk_size, layer_of
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
-# Whether TRITON_INTERPRET=1 was set when Triton was imported: then kernels run anywhere, slowly.
+# Whether TRITON_INTERPRET=1 was set when Triton was imported. Kernels then run anywhere, slowly.
 INTERPRETED = not isinstance(convolution_kernels.convolution, triton.JITFunction)
 
-_BLOCK = 1024  # elements of a program that only adds
-_POOL_ROWS = 32  # of a pooling program, times up to 64 channels
+_BLOCK = 1024  # elements per program of a sum
+_POOL_ROWS = 32  # rows per program of a pool, times up to 64 channels
 
 
 def convolve(x: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
@@ -34,7 +34,7 @@ def convolve(x: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
 
 def input_gradient(grad: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
     """grad (n_out, Co) to (n_in, Ci)."""
-    if kernel_map.mirrored:  # the map is its own transpose, with the kernel the other way round
+    if kernel_map.mirrored:  # the map is its own transpose, with a mirrored kernel
         return convolve_fused(grad, weight.transpose(1, 2), kernel_map, NOTHING, mirrored=True)
     return convolve_fused(grad, weight.transpose(1, 2), kernel_map.transposed(), NOTHING)
 
@@ -42,9 +42,9 @@ def input_gradient(grad: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tenso
 def convolve_fused(
     x: Tensor, weight: Tensor, kernel_map: Neighbors, epilogue: Epilogue, mirrored: bool = False
 ) -> Tensor:
-    """`convolve` with what follows it, rounded once, when it is stored.
+    """`convolve` with its epilogue. The result is rounded once, when it is stored.
 
-    mirrored: with the kernel the other way round.
+    mirrored: use the mirrored kernel.
     """
     _check(x, weight)
     volume, ci, co = weight.shape
@@ -68,8 +68,8 @@ def run_convolution(
 ) -> Tensor:
     """The convolution with a given configuration.
 
-    With several groups of offsets each has its own order of rows, and with it fewer dead products
-    and more programs; their fp32 sums are added by a second kernel, which then has the epilogue.
+    With several groups of offsets, each group has its own order of rows, so there are fewer dead
+    products and more programs. A second kernel adds their fp32 sums and applies the epilogue.
     """
     volume, ci, co = weight.shape
     n_out = kernel_map.n_out
@@ -132,7 +132,7 @@ def run_convolution(
 def weight_gradient(
     x: Tensor, grad: Tensor, kernel_map: KernelMap, dtype: torch.dtype | None = None
 ) -> Tensor:
-    """(K, Ci, Co) in `dtype`, x's unless given; summed in fp32 in any case."""
+    """(K, Ci, Co) in `dtype`, by default x's. Always summed in fp32."""
     _check(x, grad)
     volume, ci, co = kernel_map.volume, x.shape[1], grad.shape[1]
     layer = layer_of("weight_gradient", x.dtype, ci, co, volume, kernel_map.n_out)
@@ -150,7 +150,7 @@ def run_weight_gradient(
     volume, ci, co = kernel_map.volume, x.shape[1], grad.shape[1]
     n_out = kernel_map.n_out
     chunk = chunk_size(config, volume, ci, co, n_out)
-    chunks = max(1, triton.cdiv(n_out, chunk))  # of an offset at which every row has a neighbour
+    chunks = max(1, triton.cdiv(n_out, chunk))  # of an offset where every row has a neighbour
     x, grad = x.contiguous(), grad.contiguous()
     out = x.new_empty(volume, ci, co, dtype=dtype or x.dtype)
     with on(x.device):
@@ -189,7 +189,7 @@ def run_weight_gradient(
 
 
 def max_pool(x: Tensor, kernel_map: Neighbors) -> tuple[Tensor, Tensor]:
-    """(n_out, C) maxima, and the input row of each, int32; -1 and zero where there is none."""
+    """(n_out, C) maxima, and the input row of each, int32. Without neighbours: zero and -1."""
     _check(x, x)
     n_out, channels = kernel_map.n_out, x.shape[1]
     out = x.new_empty(n_out, channels)
@@ -237,7 +237,7 @@ def _pool_grid(rows: int, channels: int, block_n: int) -> tuple[int, int]:
 
 
 def _laid_out(epilogue: Epilogue, n_out: int, co: int) -> Epilogue:
-    """As the kernels read it: scale and shift (Co,), everything contiguous."""
+    """The epilogue as the kernels read it: scale and shift (Co,), everything contiguous."""
     scale, shift, residual = epilogue.scale, epilogue.shift, epilogue.residual
     if residual is not None and residual.shape != (n_out, co):
         raise ValueError(f"the residual is {tuple(residual.shape)}, the result {(n_out, co)}")
@@ -258,7 +258,7 @@ def _check(x: Tensor, other: Tensor) -> None:
     if not (x.is_cuda or INTERPRETED):
         raise InputError(
             f"model.engine=triton needs a GPU, and these tensors are on the {x.device.type}. Pass "
-            "--device cuda, or take model.engine=native"
+            "--device cuda, or use model.engine=native"
         )
 
 
@@ -267,10 +267,10 @@ def _precision(x: Tensor) -> str:
 
 
 def _widen(x: Tensor) -> bool:
-    """The interpreter multiplies the bit patterns of bfloat16, as if they were integers."""
+    """Whether to widen bfloat16: the interpreter multiplies its bit patterns as integers."""
     return INTERPRETED and x.dtype == torch.bfloat16
 
 
 def on(device: torch.device) -> AbstractContextManager[object]:
-    """Triton launches on the current GPU, whichever holds the tensors."""
+    """Make a device the current GPU, because Triton launches there, wherever the tensors are."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

@@ -9,9 +9,9 @@ import triton.language as tl
 @triton.jit(do_not_specialize=["n_out"])
 def max_pool(
     x,  # (n_in, CHANNELS)
-    table,  # (n_out, VOLUME) input rows; -1 is missing
+    table,  # (n_out, VOLUME) input rows, -1 if missing
     out,  # (n_out, CHANNELS)
-    winners,  # (n_out, CHANNELS) input row of the maximum; -1 if there is none
+    winners,  # (n_out, CHANNELS) input row of the maximum, -1 if there is none
     n_out,
     CHANNELS: tl.constexpr,
     VOLUME: tl.constexpr,
@@ -43,7 +43,7 @@ def max_pool(
 def max_pool_gradient(
     grad,  # (n_out, CHANNELS)
     winners,  # (n_out, CHANNELS)
-    table,  # (n_in, VOLUME) output rows that each input row reaches; -1 is none
+    table,  # (n_in, VOLUME) output rows that each input row reaches, -1 for none
     out,  # (n_in, CHANNELS)
     n_in,
     CHANNELS: tl.constexpr,
@@ -51,7 +51,7 @@ def max_pool_gradient(
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
 ):
-    """Each input row collects the gradients of the outputs whose maximum it is."""
+    """Each input row sums the gradients of the outputs whose maximum it gave."""
     rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     channels = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
     total = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)

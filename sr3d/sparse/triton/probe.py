@@ -1,4 +1,4 @@
-"""The least that Triton must be able to do: compile one kernel and launch it."""
+"""A minimal check of Triton: compile one kernel and launch it."""
 
 # mypy: allow-untyped-decorators
 
@@ -12,14 +12,14 @@ from sr3d.sparse.triton import engine
 
 
 def fault() -> str | None:
-    """Why no kernel can be launched here; None after one was.
+    """The reason why no kernel can be launched, or None after one was launched.
 
     Raises:
         Exception: whatever Triton raises if it cannot compile or launch a kernel.
     """
     if not (torch.cuda.is_available() or engine.INTERPRETED):
         return (
-            "Triton needs a GPU. Pass `--device cuda` where there is one; to test its kernels on "
+            "Triton needs a GPU. Pass `--device cuda` if there is one. To test its kernels on "
             "a CPU, set TRITON_INTERPRET=1 before Triton is imported"
         )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

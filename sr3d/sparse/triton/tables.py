@@ -1,12 +1,12 @@
-"""What the kernels read of a kernel map: row orders, tiles with their live offsets, pair lists.
+"""Tables of a kernel map for the kernels: row orders, tiles with their live offsets, pair lists.
 
-All of it is made on the map's device without waiting for it, once, and kept on the map.
+They are made on the map's device without sync, once, and kept on the map.
 
-A tile can skip an offset only if none of its rows has that neighbour, so rows with equal sets of
-neighbours belong together: they are sorted by a mask of K bits. For strided and transposed layers
-equal masks mean equal coordinate parity, so their parity grouping comes for free. The masks are
-ranked as Gray codes with the kernel's corners, the rarest neighbours, as the highest bits. On a
-real scan, with 64 rows a tile, so many products are computed for each one that is needed:
+A tile can skip an offset only if none of its rows has that neighbour. So rows with equal sets of
+neighbours belong together: they are sorted by a mask of K bits. For strided and transposed layers,
+equal masks mean equal parity of coordinates, so this also groups by parity. The masks are ranked as
+Gray codes, with the corners of the kernel, the rarest neighbours, as the highest bits. Number of
+computed products per needed product on a real scan, with 64 rows per tile:
 
     layer            coordinate order   by mask   ranked so   and in 3 groups of 9 offsets
     8 cm, 64 ch            2.17           1.61       1.50                1.08
@@ -14,7 +14,7 @@ real scan, with 64 rows a tile, so many products are computed for each one that 
     4 to 8 cm              4.42           3.16       2.77                1.20
     neck, up to 16 cm      4.82           1.06       1.05                1.02
 
-The groups are sorted each by itself; their partial sums are added afterwards (see `engine`).
+Each group is sorted separately. Their partial sums are added afterwards (see `engine`).
 """
 
 # mypy: allow-untyped-decorators
@@ -35,16 +35,16 @@ from sr3d.sparse.kernel_map import KernelMap
 from sr3d.sparse.packing import kept_first
 from sr3d.sparse.sites import kernel_offsets
 
-_MAX_BITS = 60  # beyond, offsets share bits: the rank only has to bring equal masks together
-_ROWS = 64  # of a program that ranks
+_MAX_BITS = 60  # beyond it, offsets share bits: the rank only has to put equal masks together
+_ROWS = 64  # rows per program of the ranking
 
 
 class Neighbors(Protocol):
-    """What the forward kernels need of a map: the table, which alone may be at hand in a graph."""
+    """The part of a map that the forward kernels need. In a graph there may be only the table."""
 
     @property
     def table(self) -> Tensor:
-        """(n_out, K) int32 input rows; -1 is missing."""
+        """(n_out, K) int32 input rows. -1 is a missing neighbour."""
 
     @property
     def volume(self) -> int: ...
@@ -62,11 +62,10 @@ class Neighbors(Protocol):
 class Tiles:
     """Output rows in tiles of `block`, for each group of `per_group` consecutive offsets.
 
-    With T = groups · padded / block tiles in all:
-    order: (groups, padded) int32, the output row at each place; n_out is padding.
-    lists: (T, per_group) int32, a tile's live offsets, ascending. counts: (T,) how many are live.
-    sources: (T, per_group, block) int32, the input rows at those offsets; -1 is missing. What
-    stands behind the live offsets means nothing.
+    With T = groups · padded / block tiles in all: order: (groups, padded) int32, the output row at
+    each place, n_out for padding. lists: (T, per_group) int32, the live offsets of each tile,
+    ascending. counts: (T,) their number. sources: (T, per_group, block) int32, the input rows at
+    those offsets, -1 if missing. Entries after the live offsets are undefined.
     """
 
     block: int
@@ -80,16 +79,16 @@ class Tiles:
 
     @property
     def per_column(self) -> int:
-        """Tiles of one group."""
+        """Number of tiles of one group."""
         return self.padded // self.block
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of rows by offset, output rows ascending; offset k has [starts[k], starts[k + 1]).
+    """Pairs of rows by offset, output rows ascending. Offset k has [starts[k], starts[k + 1]).
 
-    in_rows, out_rows: int32, as long as if every neighbour existed: the number of pairs is known
-    to the device alone. The rows behind the last pair mean nothing.
+    in_rows, out_rows: int32, as long as if every neighbour existed, because only the device knows
+    the number of pairs. Rows after the last pair are undefined.
     """
 
     in_rows: Tensor
@@ -102,7 +101,7 @@ def pairs(kernel_map: KernelMap) -> Pairs:
 
 
 def tiles(kernel_map: Neighbors, block: int, groups: int) -> Tiles:
-    """Tiles of `block` rows, a power of two; n_out must not be 0."""
+    """Tiles of `block` rows, a power of two. n_out must not be 0."""
     result: Tiles = kernel_map.cached(
         (Tiles, block, groups), lambda: _build_tiles(kernel_map, block, groups)
     )
@@ -142,14 +141,14 @@ def _build_tiles(kernel_map: Neighbors, block: int, groups: int) -> Tiles:
         count,
         VOLUME=volume,
         PER_GROUP=per_group,
-        WIDTH=triton.next_power_of_2(max(2, per_group)),  # Triton 3.3 interprets no sum of one
+        WIDTH=triton.next_power_of_2(max(2, per_group)),  # Triton 3.3 cannot interpret a sum of one
         BLOCK_M=block,
     )
     return Tiles(block, groups, per_group, padded, order, lists, counts, sources)
 
 
 def _sorted_rows(table: Tensor, groups: int) -> Tensor:
-    """(groups · n_out,) int64: for each group, its number · n_out + its rows in their order."""
+    """(groups · n_out,) int64: for each group, its number · n_out + its rows in order."""
     n_out, volume = table.shape
     per_group = triton.cdiv(volume, groups)
     bits = min(per_group, _MAX_BITS)
@@ -176,7 +175,7 @@ def _significance(volume: int, per_group: int, bits: int, device: torch.device) 
 
 
 def kernel_bits(volume: int, per_group: int, bits: int) -> list[int]:
-    """The bit of each offset within its group: the farther from the origin, the higher."""
+    """The bit of each offset within its group. Offsets far from the origin get high bits."""
     edge = round(volume ** (1 / 3))
     if edge**3 == volume:
         far = [sum(c * c for c in offset) for offset in kernel_offsets(edge)]
@@ -211,7 +210,7 @@ def _rank_rows(  # type: ignore[no-untyped-def]
     for group in tl.static_range(GROUPS):
         member = present & (k // PER_GROUP == group)[None, :]
         mask = tl.sum((member.to(bit.dtype) << bit[None, :]), axis=1)
-        # The place of the mask in the Gray sequence: each bit is the parity of those above it.
+        # The rank of the mask in the Gray sequence: each bit is the parity of the bits above it.
         mask ^= mask >> 1
         mask ^= mask >> 2
         mask ^= mask >> 4

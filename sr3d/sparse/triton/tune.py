@@ -1,8 +1,9 @@
-"""Tune the kernels on the GPU at hand: `python -m sr3d.sparse.triton.tune`.
+"""Tunes the kernels on this machine's GPU: `python -m sr3d.sparse.triton.tune`.
 
-From the configuration that would be taken, one property at a time is changed and the change kept
-if it is faster, until none is: some twenty compilations a layer in place of some hundred. Layers
-are timed on the maps of a synthetic room, whose levels have the densities of a scan's.
+It starts from the configuration that would be chosen, changes one property at a time, and keeps a
+faster change, until no change is faster. This takes about twenty compilations per layer instead of
+some hundred. Layers are timed on the maps of a synthetic room, whose levels are as dense as a
+scan's.
 """
 
 from __future__ import annotations
@@ -42,12 +43,12 @@ _CHOICES: dict[str, tuple[int, ...]] = {
     "groups": (1, 3, 9),
     "pairs": (128, 512, 2048, 4096, 16384),
 }
-_CHANNELS = {2: (64, 64), 3: (64, 128), 4: (128, 128), 5: (128, 128)}  # into, and at, each level
+_CHANNELS = {2: (64, 64), 3: (64, 128), 4: (128, 128), 5: (128, 128)}  # into, at
 
 
 @dataclass(frozen=True)
 class Case:
-    """A layer to tune, on a map that it has in earnest."""
+    """A layer to tune, on a realistic map."""
 
     operation: Operation
     ci: int
@@ -73,7 +74,7 @@ class Case:
 
 
 def gpu_milliseconds(run: Callable[[], Any]) -> float:
-    """Median over replays of a CUDA graph, so that the host's share does not count."""
+    """Median time of replays of a CUDA graph, which excludes the host's time."""
     return float(triton.testing.do_bench_cudagraph(run, return_mode="median"))
 
 
@@ -82,12 +83,12 @@ def tune(
     path: Path,
     milliseconds: Callable[[Callable[[], Any]], float] = gpu_milliseconds,
 ) -> Iterator[tuple[Entry, float]]:
-    """Tune each case and add it to the table at `path`, which is whole after every case.
+    """Tune each case and add it to the table at `path`. The table is complete after every case.
 
     Yields each entry and its time.
 
     Raises:
-        InputError: another process is tuning into this table, or it cannot be written.
+        InputError: another process tunes into this table, or it cannot be written.
     """
     with exclusive(path):
         entries = {entry.layer: entry for entry in read_table(path)}
@@ -123,7 +124,7 @@ def _tune_one(
 
 def _near(config: Config, layer: Layer) -> list[Config]:
     """Configurations that differ in one property, by one step."""
-    other = "pairs" if layer.operation == "convolution" else "groups"  # means nothing here
+    other = "pairs" if layer.operation == "convolution" else "groups"  # unused here
     result = []
     for name, choices in _CHOICES.items():
         if name == other:
@@ -158,7 +159,7 @@ def room_cases(device: torch.device, dtypes: Iterable[torch.dtype], size: int = 
             cases.append(Case("weight_gradient", ci, co, kernel_map, dtype))
             if ci != co and ci >= 16:
                 cases.append(Case("convolution", co, ci, kernel_map.transposed(), dtype))
-    # Where two are the same to the table, the later has more work: the sub-manifold one.
+    # If the table cannot distinguish two cases, the later one has more work: the sub-manifold case.
     return list({case.layer: case for case in cases}.values())
 
 
@@ -183,7 +184,7 @@ def _faces(corners: Tensor, sizes: Tensor, each: int, g: torch.Generator) -> Ten
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Tune the sparse kernels on the GPU at hand.")
+    parser = argparse.ArgumentParser(description="Tune the sparse kernels on this machine's GPU.")
     parser.add_argument("--out", type=Path, help="default: this GPU's table in the cache folder")
     parser.add_argument("--dtypes", nargs="+", default=["bfloat16", "float32"])
     args = parser.parse_args()

@@ -1,8 +1,8 @@
-"""Which tile sizes a layer runs with: the nearest entry of a table of tuned configurations.
+"""Chooses the tile sizes of a layer: the nearest entry of a table of tuned configurations.
 
-A layer is known by its operation, channels, kernel volume, arithmetic and the power of two of its
-rows, never by exact sizes: scenes differ, and nothing is to be tuned or compiled anew for each.
-Entries measured on the GPU at hand (`tune`) come before the table that is shipped.
+A layer is identified by its operation, channels, kernel volume, arithmetic, and the power of two of
+its rows. Exact sizes differ between scenes, and must not cause tuning or compilation. Entries that
+`tune` measured on this machine's GPU take precedence over the shipped table.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ Operation = Literal["convolution", "weight_gradient"]
 Arithmetic = Literal["half", "tf32", "float32"]
 
 _LEAST = 16  # tl.dot's smallest edge
-_PARTIAL_BYTES = 1 << 28  # no layer's partial sums take more
+_PARTIAL_BYTES = 1 << 28  # maximum memory of a layer's partial sums
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer as the table knows it. rows: floor(log2) of the output rows."""
+    """The key of a layer in the table. rows: floor(log2) of the output rows."""
 
     operation: Operation
     arithmetic: Arithmetic
@@ -40,7 +40,7 @@ class Layer:
     rows: int
 
     def distance(self, other: Layer) -> float:
-        """How far apart two layers are, in doublings; inf where nothing carries over."""
+        """The distance of two layers in doublings, or inf if the entry cannot be used."""
         if (self.operation, self.arithmetic) != (other.operation, other.arithmetic):
             return math.inf
         ratios = (self.ci / other.ci, self.co / other.co, self.volume / other.volume)
@@ -49,9 +49,9 @@ class Layer:
 
 @dataclass(frozen=True)
 class Config:
-    """Of the convolution: m output rows, n output channels, k input channels a step, and `groups`
-    of offsets that are summed apart. Of the weight gradient: m input channels, n output channels,
-    k pairs a step, and `pairs` (at least) in a chunk.
+    """For the convolution: m output rows, n output channels, k input channels per step, and
+    `groups` of offsets with separate sums. For the weight gradient: m input channels, n output
+    channels, k pairs per step, and at least `pairs` in a chunk.
     """
 
     block_m: int
@@ -76,7 +76,7 @@ def layer_of(
 
 
 def arithmetic(dtype: torch.dtype) -> Arithmetic:
-    """float32 means IEEE products unless torch is told otherwise (set_float32_matmul_precision)."""
+    """The arithmetic of a type. float32 is IEEE unless `set_float32_matmul_precision` was set."""
     if dtype != torch.float32:
         return "half"
     return "float32" if torch.get_float32_matmul_precision() == "highest" else "tf32"
@@ -87,7 +87,7 @@ def choose(layer: Layer, device: torch.device) -> Config:
     """The configuration for a layer on a device, fitted to the layer's channels."""
     measured = read_table(user_table(device)) if device.type == "cuda" else ()
     entries = (*measured, *shipped_table())
-    # An entry of the GPU at hand wins unless it is more than a doubling farther away.
+    # An entry of this machine's GPU wins unless it is more than a doubling farther away.
     best = min(
         range(len(entries)),
         key=lambda i: (layer.distance(entries[i].layer) + (i >= len(measured)), i),
@@ -96,7 +96,7 @@ def choose(layer: Layer, device: torch.device) -> Config:
 
 
 def fitted(config: Config, layer: Layer) -> Config:
-    """No block larger than what the layer fills, no more groups than it affords."""
+    """The configuration without blocks larger than the layer, and without too many groups."""
     values = asdict(config)
     values["block_n"] = min(config.block_n, _edge(layer.co))
     if layer.operation == "weight_gradient":
@@ -110,7 +110,7 @@ def fitted(config: Config, layer: Layer) -> Config:
 
 
 def chunk_size(config: Config, volume: int, ci: int, co: int, n_out: int) -> int:
-    """Pairs of a chunk of the weight gradient: as configured, more if the partial sums need it."""
+    """Pairs per chunk of the weight gradient: as configured, or more to limit the partial sums."""
     affordable = max(1, _PARTIAL_BYTES // (volume * ci * co * 4))
     least = max(config.pairs, -(-n_out // affordable))
     return -(-least // config.block_k) * config.block_k
@@ -123,14 +123,14 @@ def shipped_table() -> tuple[Entry, ...]:
 
 
 def user_table(device: torch.device) -> Path:
-    """Where `tune` keeps what it measured on this kind of GPU."""
+    """The file where `tune` keeps its measurements for this kind of GPU."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     name = re.sub(r"[^a-z0-9]+", "-", torch.cuda.get_device_name(device).lower()).strip("-")
     return Path(root) / "sr3d" / f"sparse-{name}.json"
 
 
 def read_table(path: Path) -> tuple[Entry, ...]:
-    """Entries of a table; none if there is no such file.
+    """The entries of a table, or none if there is no such file.
 
     Raises:
         InputError: the file is not a table.

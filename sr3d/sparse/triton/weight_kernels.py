@@ -1,7 +1,8 @@
 """The weight gradient: x[in]ᵀ · grad[out] over each offset's pairs, as a split reduction.
 
-Each program sums one chunk of one offset's pairs for one block of the (CI, CO) matrix and writes
-it in fp32; a second kernel adds the chunks in their order. No atomics: the same bits every time.
+Each program sums one chunk of the pairs of one offset for one block of the (CI, CO) matrix, and
+writes it in fp32. A second kernel adds the chunks in order. There are no atomics, so the result is
+deterministic.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-decorators
@@ -17,7 +18,7 @@ def weight_gradient(
     partials,  # (chunks, K, CI, CO) fp32
     in_rows,  # input rows of the pairs, by offset
     out_rows,  # their output rows
-    starts,  # (K + 1,) where each offset's pairs begin
+    starts,  # (K + 1,) start of each offset's pairs
     chunk,  # pairs of one program
     VOLUME: tl.constexpr,
     CI: tl.constexpr,
@@ -35,7 +36,7 @@ def weight_gradient(
     part = tl.program_id(2)
     end = tl.load(starts + k + 1)
     begin = tl.load(starts + k) + part * chunk
-    if part == 0 or begin < end:  # the first chunk writes zeros where an offset has no pairs
+    if part == 0 or begin < end:  # the first chunk writes zeros if an offset has no pairs
         end = tl.minimum(end, begin + chunk)
         total = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
         for first in range(begin, end, BLOCK_K):
@@ -74,7 +75,7 @@ def sum_chunks(
     SIZE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """The sum of the chunks that an offset really has; those beyond were never written."""
+    """The sum of the chunks that an offset has. Chunks beyond were never written."""
     k = tl.program_id(0)
     at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     pairs = tl.load(starts + k + 1) - tl.load(starts + k)
