@@ -1,4 +1,4 @@
-"""Every family of detectors by the name that a configuration has (`model.name`)."""
+"""All families of detectors, by their name in a configuration (`model.name`)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from sr3d.detectors.tr3d import family as tr3d
 __all__ = ["FAMILIES", "NETWORKS", "Detections", "Detector", "Family", "build_detector"]
 
 FAMILIES: dict[str, Family] = {"tr3d": tr3d.FAMILY, "fcaf3d": fcaf3d.FAMILY}
-# The family of each name that a user may give; SR3D is TR3D's network, trained differently.
+# The family of each name that a user may give. SR3D is TR3D's network, trained differently.
 NETWORKS = {"sr3d": "tr3d", **{name: name for name in FAMILIES}}
 
 
 def build_detector(config: Config) -> Detector[Any, Any]:
-    """The network that a configuration asks for, with fresh weights (seed torch first)."""
+    """The detector of a configuration, with fresh weights (seed torch first)."""
     return FAMILIES[config.model.name].build(config)

@@ -1,4 +1,4 @@
-"""What every detector can do. A further one is a folder beside this and an entry in `FAMILIES`."""
+"""The base class of detectors. To add a family, write a folder here and an entry in `FAMILIES`."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ A = TypeVar("A", bound=Predictions)
 
 
 class Detector(nn.Module, ABC, Generic[B, P]):
-    """Scenes in, boxes out: `inputs`, `forward`, then `loss` or `detections`.
+    """Turns scenes into boxes: `inputs`, `forward`, then `loss` or `detections`.
 
-    B: a batch as `forward` takes it. P: what it predicts. Both are the family's own types.
+    B: a batch for `forward`. P: its predictions. The family chooses both types.
     """
 
-    autocast: torch.dtype | None = None  # in which the network computes; None: as everything else
+    autocast: torch.dtype | None = None  # data type of the network's products, None for fp32
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -53,60 +53,59 @@ class Detector(nn.Module, ABC, Generic[B, P]):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of what it finds; a detection's label is an index into them."""
+        """Names of the classes. The label of a detection is an index into them."""
         return self.dataset.classes
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """The device of the parameters."""
         return next(self.parameters()).device
 
     @abstractmethod
     def inputs(self, scenes: Sequence[Scene], generator: torch.Generator | None = None) -> B:
         """A batch of these scenes, on the detector's device.
 
-        generator: for families that draw points at random; None takes a fixed choice.
+        generator: for families that draw points at random. None makes a fixed choice.
         """
 
     @abstractmethod
     def forward(self, batch: B) -> P:
-        """What the network predicts in a batch."""
+        """The predictions of the network for a batch."""
 
     @abstractmethod
     def loss(self, predictions: P, truth: GroundTruth, total: Total = alone) -> Losses:
         """The loss of a batch. total: sums a count, an int64 tensor, over the processes of a
-        multi-GPU run, so that each term can divide by what the whole batch has.
+        multi-GPU run, so each term can divide by the count of the whole batch.
         """
 
     @abstractmethod
     def detections(self, predictions: P) -> list[Detections]:
-        """Of each scene of the batch, by the test configuration."""
+        """The detections of each scene of the batch, by the test configuration."""
 
     @abstractmethod
     def raw_outputs(self, points: Any, colors: Any = None) -> Any:
-        """Outputs before any decoding, for one scan; arguments as of `detect`."""
+        """Outputs of one scan before decoding. Arguments: see `detect`."""
 
     @abstractmethod
     def input_size(self, batch: B) -> int:
-        """Number of voxels or points that the network gets."""
+        """Number of voxels or points of the network's input."""
 
     def stages(self) -> dict[str, str]:
-        """Submodule to the stage that a benchmark reports its time as: backbone, neck or head."""
+        """Maps submodules to the stages of a benchmark: backbone, neck or head."""
         return {"backbone": "backbone", "neck": "neck", "bbox_head": "head"}
 
     def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
-        """For the optimiser. A group may have a `lr_scale`, by which its learning rate differs."""
+        """Groups for the optimiser. `lr_scale` of a group multiplies its learning rate."""
         return [{"params": list(self.parameters())}]
 
     def start_epoch(self, epoch: int) -> None:
         """Called before the first step of each epoch, from 0, and when a run resumes in it."""
 
     def with_oracle(self, predictions: P, scene: Scene) -> P:
-        """One scene's predictions with scores that know the ground truth, by the test
-        configuration.
+        """One scene's predictions with scores from the ground truth, by the test configuration.
 
         Raises:
-            InputError: unless a family has an oracle.
+            InputError: the family has no oracle.
         """
         raise InputError(f"test.oracle={self.test_config.oracle}: {type(self).__name__} has none")
 
@@ -114,12 +113,13 @@ class Detector(nn.Module, ABC, Generic[B, P]):
     def detect(self, points: Any, colors: Any = None, floor: float | None = None) -> Detections:
         """Boxes of one scan, class by class, best score first. Deterministic.
 
-        points: (N, 6), or (N, 3) with `colors` (N, 3): metres, z up, and [0, 1] or uint8. floor:
-        its height; None finds it, where the training scenes have theirs at zero. Evaluation mode.
+        points: (N, 6), or (N, 3) with `colors` (N, 3): metres, z up, colours in [0, 1] or uint8.
+        floor: its height. None finds it, if the training scenes have their floor at zero. Runs in
+        evaluation mode.
 
         Raises:
-            InputError: empty or wrongly shaped input, NaN, or colours outside [0, 1]; or weights
-                that have diverged.
+            InputError: empty or wrongly shaped input, NaN, colours outside [0, 1], or weights that
+                have diverged.
         """
         self.eval()
 
@@ -132,25 +132,25 @@ class Detector(nn.Module, ABC, Generic[B, P]):
         return detect_on_floor(detect, points, colors, floor, self.dataset)
 
     def compile(self, dtype: torch.dtype = torch.float32) -> Any:
-        """The fastest inference with the weights of now; see `sr3d.deploy.compiled`.
+        """An inference-only detector with the current weights, see `sr3d.deploy.compiled`.
 
-        It takes the place of torch's own `compile`, which cannot see through sparse layers.
+        It replaces torch's own `compile`, which cannot trace sparse layers.
 
         Raises:
-            InputError: a detector or an engine that has none.
+            InputError: the detector or the engine does not support it.
         """
         raise InputError(f"{type(self).__name__} has no inference runner; run it without")
 
 
 class SparseDetector(Detector[SparseTensor, A]):
-    """A detector on voxels whose sites are anchors. A: `Predictions`, or a subclass."""
+    """A detector on voxels whose sites are anchors. A: `Predictions` or a subclass."""
 
-    nms_pre_by_level = False  # whether `nms_pre` counts the anchors of each level, not of all
+    nms_pre_by_level = False  # whether `nms_pre` limits the anchors per level, not in all
 
     def inputs(
         self, scenes: Sequence[Scene], generator: torch.Generator | None = None
     ) -> SparseTensor:
-        """The first point of each voxel represents it; see `voxelize`."""
+        """The first point of each voxel represents it, see `voxelize`."""
         points = [on_device(scene.points, self.device) for scene in scenes]
         colors = [on_device(scene.colors, self.device) for scene in scenes]
         return self.voxels(points, colors)
@@ -160,16 +160,16 @@ class SparseDetector(Detector[SparseTensor, A]):
 
     @abstractmethod
     def levels(self, x: SparseTensor) -> Sequence[tuple[Any, ...]]:
-        """Per level, finest first: a sparse tensor, whose sites are the anchors, and the raw
-        outputs there, as `Level` has them after its coordinates.
+        """Per level, finest first: a sparse tensor with the anchors as its sites, and their raw
+        outputs, in the order of the fields of `Level`.
         """
 
     def planned(self, x: PlannedTensor) -> object:
-        """The part of `levels` whose cells depend on no score; see `sr3d.sparse.tensor.plan`."""
+        """The part of `levels` before pruning by scores, see `sr3d.sparse.tensor.plan`."""
         return None
 
     def run_network(self, x: SparseTensor) -> Sequence[tuple[Any, ...]]:
-        """`levels`, by `autocast` if it is set; then the outputs are made float32 again."""
+        """`levels` in the precision of `autocast`, with outputs in float32."""
         with engine(self.config.engine):
             if self.config.engine != "minkowski":
                 plan(self.planned, x.sites)
@@ -181,37 +181,38 @@ class SparseDetector(Detector[SparseTensor, A]):
 
     @abstractmethod
     def forward(self, x: SparseTensor) -> A:
-        """A voxelised batch to what is predicted in it, from what `run_network` gives."""
+        """The predictions for a voxelised batch, from the results of `run_network`."""
 
     @abstractmethod
     def select(self, predictions: A) -> Detections:
-        """One scene's predictions to detections, by the test configuration."""
+        """The detections of one scene, by the test configuration."""
 
     def detections(self, predictions: A) -> list[Detections]:
         """See `Detector`."""
         return [self.select(scene) for scene in predictions.by_scene()]
 
     def decode(self, anchors: Tensor, reg: Tensor) -> Tensor:
-        """Anchors (N, 3) in metres and raw box outputs (N, 6 or 8) to boxes (N, 7), for `compile`.
+        """Decode anchors (N, 3) in metres and raw outputs (N, 6 or 8) to boxes (N, 7). For
+        `compile`.
 
         Raises:
-            InputError: unless a detector says how.
+            InputError: the detector does not implement it.
         """
         raise InputError(f"{type(self).__name__} has no fused inference; run it without compile")
 
     def scores(self, cls: Tensor, *more: Tensor) -> Tensor:
-        """(N, C) of the raw outputs after the boxes', for `compile`."""
+        """(N, C) scores from the raw outputs after the box outputs. For `compile`."""
         return cls.sigmoid()
 
     def compile(self, dtype: torch.dtype = torch.float32) -> CompiledDetector:  # type: ignore[override]
-        """Fused inference with a copy of the present weights; see `sr3d.deploy.compiled`.
+        """Fused inference with a copy of the current weights, see `sr3d.deploy.compiled`.
 
         It replaces torch's own `compile`, which cannot trace sparse layers.
 
         Raises:
             InputError: the detector has no `decode`, or its engine is MinkowskiEngine.
         """
-        from sr3d.deploy.compiled import CompiledDetector  # a later layer, needed here alone
+        from sr3d.deploy.compiled import CompiledDetector  # a higher layer, imported only here
 
         return CompiledDetector(self, dtype)
 
@@ -221,14 +222,14 @@ class SparseDetector(Detector[SparseTensor, A]):
         colors: Sequence[Tensor],
         order: Tensor | None = None,
     ) -> SparseTensor:
-        """A batch of clouds as `forward` takes it, on the detector's device; see `voxelize`."""
+        """A batch of clouds for `forward`, on the detector's device, see `voxelize`."""
         points = [p.to(self.device) for p in points]
         colors = [c.to(self.device) for c in colors]
         return voxelize(points, colors, self.config.voxel_size, order, self.config.engine)
 
     @torch.no_grad()
     def raw_outputs(self, points: Any, colors: Any = None) -> list[Level]:
-        """Outputs before any decoding, per level, for one scan; otherwise as `detect`."""
+        """Outputs of one scan before decoding, per level. Arguments: see `detect`."""
         self.eval()
         xyz, colors = split_points(points, colors)
         levels = self.run_network(self.voxels([xyz], [colors]))

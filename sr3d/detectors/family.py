@@ -1,4 +1,4 @@
-"""What the rest of the package knows of a family of detectors."""
+"""The interface of a family of detectors for the rest of the package."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Weights = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Family:
-    """title: its name in print. build: a detector with fresh weights, for a configuration.
+    """title: printed name. build: makes a detector with fresh weights from a configuration.
 
-    recognises: whether weights, under our names, are of this family.
-    publish: our weights under the names, and in the conventions, of a repository that published the
-    detector. adopt: weights under our names whose conventions may differ, in ours; it also gets the
-    names in the file, which show who wrote it.
+    recognises: whether weights, under our names, belong to this family.
+    publish: converts our weights to the names and conventions of a repository that published the
+    detector. adopt: converts weights under our names to our conventions. It also gets the names in
+    the file, which show who wrote it.
     """
 
     title: str

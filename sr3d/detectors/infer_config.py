@@ -1,4 +1,4 @@
-"""Which network a checkpoint is of: its configuration from the weights' shapes and what it says."""
+"""Infers the configuration of a checkpoint from its shapes and its metadata."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def recognise(
     network: str | None = None,
     overrides: Sequence[str] = (),
 ) -> Config:
-    """The configuration that a checkpoint's network was built from.
+    """The configuration of a checkpoint's network.
 
-    dataset, network: what the caller knows. overrides: applied last. A file of ours has all of it.
-    Else the network's kind and widths follow from names and shapes, the data set from the file's
-    classes or their number, and the edge of a voxel from the training's configuration, if the file
-    has it; the rest is the data set's default.
+    dataset, network: known to the caller. overrides: applied last. Our own files hold the whole
+    configuration. For other files, kind and widths of the network follow from names and shapes, the
+    data set from the classes or their number, and the voxel size from the training configuration,
+    if the file has it. The other values are the data set's defaults.
 
     Raises:
-        InputError: no family that we have, a contradiction, or classes of no known data set.
+        InputError: an unknown family, a contradiction, or classes of no known data set.
     """
     found = _family_of(checkpoint)
     _agree(checkpoint, "model", network, found)
@@ -61,7 +61,7 @@ def load_model(checkpoint: Checkpoint, config: Config) -> Detector[Any, Any]:
     said, known = checkpoint.classes, model.classes
     if said is not None and said != tuple(known):
         _log.warning(
-            "%s: was trained on the classes %s; labels are told as those of %s: %s",
+            "%s: was trained on the classes %s; labels are printed as classes of %s: %s",
             checkpoint.path, ", ".join(said), config.dataset, ", ".join(known),
         )  # fmt: skip
     return model
@@ -83,7 +83,7 @@ def _of_no_family(checkpoint: Checkpoint, what: str) -> InputError:
 
 
 def _dataset_of(checkpoint: Checkpoint, classes: int, rotated: bool) -> str:
-    """The one whose classes the file names, else the one of as many, and as many box values."""
+    """The data set of the file's classes, else the one with as many classes and box values."""
     for dataset in DATASETS.values():
         same = (
             len(dataset.classes) == classes
@@ -102,7 +102,7 @@ def _dataset_of(checkpoint: Checkpoint, classes: int, rotated: bool) -> str:
 
 
 def _own(checkpoint: Checkpoint, rotated: bool) -> OwnData:
-    """Without levels, which a file does not tell, and which only training goes by."""
+    """`OwnData` without levels, which a file does not hold and only training needs."""
     if checkpoint.classes is None:
         raise InputError(f"{checkpoint.path}: names no classes, so it cannot be of --dataset own")
     return OwnData(checkpoint.classes, rotated=rotated)

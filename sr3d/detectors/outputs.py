@@ -1,4 +1,4 @@
-"""What goes in and out of detectors: predictions, ground truth, losses, detections."""
+"""Inputs and outputs of detectors: predictions, ground truth, losses, detections."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Level(NamedTuple):
     """Raw outputs of one level of one scene, finest level first.
 
     coords: (M, 3) int32 voxel coordinates. reg: (M, 6 or 8) before exp. cls: (M, C) logits.
-    centerness: (M, 1) logits, of a detector that has one.
+    centerness: (M, 1) logits, if the detector has them.
     """
 
     coords: Tensor
@@ -44,16 +44,16 @@ class Detections(NamedTuple):
     labels: Tensor
 
     def rows(self, index: Tensor) -> Detections:
-        """Some of them, by index or mask."""
+        """The detections at an index or mask."""
         return Detections(self.boxes[index], self.scores[index], self.labels[index])
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a dense detector says of every anchor of a batch.
+    """The predictions of a dense detector for every anchor of a batch.
 
-    boxes: (A, 7) decoded, differentiable. logits: (A, C). A detector that says more adds fields of
-    as many rows.
+    boxes: (A, 7) decoded, differentiable. logits: (A, C). A detector with more outputs adds fields
+    with A rows.
     """
 
     anchors: Anchors
@@ -61,7 +61,7 @@ class Predictions:
     logits: Tensor
 
     def __getitem__(self, rows: Tensor) -> Self:
-        """Some rows, by index or mask."""
+        """The rows at an index or mask."""
         _, *rest = (getattr(self, f.name) for f in dataclasses.fields(self))
         return type(self)(self.anchors.rows(rows), *(value[rows] for value in rest))
 
@@ -81,7 +81,7 @@ class Predictions:
 
 
 def require_finite_predictions(predictions: Any, where: str = "") -> None:
-    """`require_finite` of all tensors in a dataclass, a mapping or a sequence."""
+    """`require_finite` for all tensors in a dataclass, a mapping or a sequence."""
     require_finite(list(_float_tensors(predictions)), where)
 
 
@@ -104,12 +104,12 @@ def require_finite(
     where: str = "",
     remedy: str = "take another checkpoint, or train again with a lower train.lr",
 ) -> None:
-    """Refuse NaN and infinity in what a network gives: a threshold and NMS would hide them.
+    """Refuse NaN and infinite outputs, which a threshold and NMS would hide.
 
-    It waits for the device, so call it after the results are fetched. where: names the scan.
+    Needs a sync, so call it after the results are fetched. where: names the scan.
 
     Raises:
-        InputError: names the scan and the remedy.
+        InputError: an output is NaN or infinite. Names the scan and the remedy.
     """
     if not torch.stack([value.isfinite().all() for value in values]).all():
         raise InputError(
@@ -119,11 +119,11 @@ def require_finite(
 
 
 def anchors_of(levels: Sequence[Sites], voxel_size: float, counted: bool = False) -> Anchors:
-    """Every cell of some levels as an anchor. counted: whether to ask for the number of anchors in
-    each scene, which is a host–device sync unless the sites know it.
+    """Every cell of some levels as an anchor. counted: whether to include the number of anchors of
+    each scene, which needs a sync unless the sites know it.
     """
     coords = torch.cat([sites.coords for sites in levels])
-    # An anchor lies at the minimum corner of its cell, as in TR3D and FCAF3D.
+    # An anchor is at the minimum corner of its cell, as in TR3D and FCAF3D.
     positions = coords[:, 1:] * voxel_size
     index = [torch.full_like(s.coords[:, 0], i, dtype=torch.int64) for i, s in enumerate(levels)]
     strides = [positions.new_full((len(s),), s.stride * voxel_size) for s in levels]
@@ -133,9 +133,9 @@ def anchors_of(levels: Sequence[Sites], voxel_size: float, counted: bool = False
 
 @dataclass(frozen=True)
 class Losses:
-    """The loss of this process's scenes, as scalars by name. Both kinds add up over the processes.
+    """The loss of this process's scenes, as scalars by name. Both add up over the processes.
 
-    terms: their sum is trained. curves: further values worth a curve, without gradient, such as
+    terms: training minimises their sum. curves: further values to log, without gradient, such as
     "positives" (a number) and "aic" (a mean over the positives).
     """
 
@@ -148,7 +148,7 @@ class Losses:
         return reduce(add, self.terms.values())
 
     def values(self) -> dict[str, Tensor]:
-        """Everything for the curves of a training: `loss`, `loss_NAME` of each term, the rest."""
+        """All values to log: `loss`, `loss_NAME` of each term, and the curves."""
         terms = {f"loss_{name}": term for name, term in self.terms.items()}
         return {"loss": self.total, **terms, **self.curves}
 
@@ -157,5 +157,5 @@ Total = Callable[[Tensor], Tensor]
 
 
 def alone(count: Tensor) -> Tensor:
-    """The total of a count over the processes of a run that has one process."""
+    """The total of a count in a run with one process."""
     return count

@@ -1,4 +1,4 @@
-"""A scan as people have it: checked, split into coordinates and colours, and put on the floor."""
+"""Checks a scan, splits it into coordinates and colours, and moves its floor to zero."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from sr3d.errors import InputError
 from sr3d.geometry.room import AT_ZERO, find_floor
 
 _EXTENT = (0.5, 200.0)  # metres, the longest side of a plausible scan
-_TOLERANCE = 1e-4  # of colours, above 1 and below 0: rounding
+_TOLERANCE = 1e-4  # of colours above 1 or below 0, for rounding
 _log = logging.getLogger(__name__)
 
 
 def split_points(points: Any, colors: Any) -> tuple[Tensor, Tensor]:
     """A scan as (N, 3) metres and (N, 3) colours in [0, 1], float32.
 
-    points: (N, 6), or (N, 3) with `colors`; arrays or tensors. Colours of type uint8 are divided
-    by 255. Logs a warning if the scan is not of a room's size.
+    points: (N, 6), or (N, 3) with `colors`, as arrays or tensors. Colours of type uint8 are divided
+    by 255. Logs a warning if the scan is not as large as a room.
 
     Raises:
         InputError: empty or wrongly shaped input, NaN, or colours outside [0, 1].
@@ -40,7 +40,7 @@ def split_points(points: Any, colors: Any) -> tuple[Tensor, Tensor]:
         raise InputError("points: the scan is empty")
     low, high = torch.stack([points.amin(dim=0), points.amax(dim=0)]).tolist()
     if not np.isfinite([low, high]).all():
-        raise InputError("points: NaN or infinity; drop such points first")
+        raise InputError("points: NaN or infinity; remove such points first")
     darkest, brightest = min(low[3:]), max(high[3:])
     if darkest < -_TOLERANCE or brightest > 1 + _TOLERANCE:
         raise InputError(
@@ -64,13 +64,13 @@ def detect_on_floor(
     floor: float | None,
     dataset: Dataset,
 ) -> Detections:
-    """Detect in a scan whose floor is moved to z = 0, if the data set's scenes have it there.
+    """Detect in a scan with its floor moved to z = 0, if the data set's scenes have it there.
 
-    detect: from (N, 3) points and (N, 3) colours. floor: its height in metres, None to find it. The
-    boxes are those of the scan as it was. A floor within 0.1 m of zero stays where it is.
+    detect: a function of (N, 3) points and (N, 3) colours. floor: its height in metres, None to
+    find it. The boxes are in the frame of the input. A floor within 0.1 m of zero is not moved.
 
     Raises:
-        InputError: as `split_points`.
+        InputError: see `split_points`.
     """
     xyz, colors = split_points(points, colors)
     if floor is None:

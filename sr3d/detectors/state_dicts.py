@@ -1,9 +1,8 @@
-"""The network's weights within a checkpoint, whatever a training program wrapped around them.
+"""Finds the network's weights in a checkpoint, in the wrappers of any training program.
 
-Programs put them under `state_dict`, `model`, `net`, …, several of these deep, and before each name
-what their own modules are called: `module.` (DistributedDataParallel), `model.` (Lightning),
-`_orig_mod.` (torch.compile). The stem of the backbone, which every TR3D and FCAF3D has, shows where
-they are.
+Programs store weights under `state_dict`, `model`, `net`, …, also nested, and put prefixes before
+each name: `module.` (DistributedDataParallel), `model.` (Lightning), `_orig_mod.` (torch.compile).
+Every TR3D and FCAF3D has the stem of the backbone, whose name shows where the weights are.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ from sr3d.errors import InputError
 _STEM = re.compile(r"(?:^|.*\.)(?=backbone\.conv1\.(?:0\.)?kernel$)")
 _AVERAGED = re.compile(r"(?:^|[._])(?:ema|averag|teacher|swa|shadow)", re.IGNORECASE)
 _FIRST = ("state_dict", "model_state_dict", "model", "model_state")
-_DEEPEST = 4  # mappings within one another
+_DEEPEST = 4  # maximum depth of nested mappings
 
 
 @dataclass(frozen=True)
 class StateDict:
-    """Weights by name, without the prefix that a program put before the names.
+    """Weights by name, without the prefix of the program.
 
-    where: the entries that lead to them, as `model.state_dict`; empty at the top. others: places of
-    further copies of the network. left_out: names beside the network's, under no such prefix.
+    where: the path of entries to them, such as `model.state_dict`, empty at the top. others: paths
+    of further copies of the network. left_out: other names, without this prefix.
     """
 
     weights: dict[str, Any]
@@ -40,7 +39,7 @@ class StateDict:
     left_out: tuple[str, ...] = ()
 
     def about(self) -> str:
-        """Where the weights were found, in words; empty where mmdetection3d has them."""
+        """The place of the weights in words, empty if it is mmdetection3d's."""
         words = []
         if self.where not in ("", "state_dict"):
             words.append(f"the weights are under '{self.where}'")
@@ -57,8 +56,8 @@ class StateDict:
 def find_state_dict(content: Any, path: Path) -> StateDict:
     """The weights in a checkpoint's content.
 
-    Of a network and an average of it, the one that is not averaged. Of a file without TR3D or
-    FCAF3D, the largest group of tensors.
+    If the file has a network and its average, returns the plain network. If it has no TR3D or
+    FCAF3D, returns the largest group of tensors.
 
     Raises:
         InputError: no tensors by name, or several networks.
@@ -80,7 +79,7 @@ def find_state_dict(content: Any, path: Path) -> StateDict:
     if len(plain) > 1 and _rank(plain[0]) == _rank(plain[1]):
         raise InputError(
             f"{path}: holds several networks ({', '.join(map(_shown, plain))}); save the "
-            "state_dict of one of them"
+            "state_dict of one network"
         )
     where, prefix = plain[0]
     tensors = groups[where]
@@ -102,7 +101,7 @@ def find_state_dict(content: Any, path: Path) -> StateDict:
 
 
 def _groups(content: Any, where: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every mapping of names to tensors, with the entries that lead to it."""
+    """Every mapping of names to tensors, with the path of entries to it."""
     if not isinstance(content, Mapping) or depth > _DEEPEST:
         return
     tensors = {
@@ -128,7 +127,7 @@ def _shown(place: tuple[str, str]) -> str:
 
 
 def _without_weights(content: Any) -> str:
-    """What is there instead of weights, and what to do."""
+    """A message about the content without weights, with the remedy."""
     objects = [content] if isinstance(content, StandIn) else []
     if isinstance(content, Mapping):
         objects = [value for value in content.values() if isinstance(value, StandIn)]

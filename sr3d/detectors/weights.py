@@ -1,8 +1,8 @@
-"""Weights in files: read in every naming there is, put into a network, and written.
+"""Reads weights in every known naming, puts them into a network, and writes them.
 
-A `.safetensors` of ours holds the configuration and the classes as well, so that it needs nothing
-beside it, and a checksum of all this. `.pth` are checkpoints of mmdetection3d and of SamsungLabs.
-Nothing in a file is executed (`sr3d.data.torch_files`).
+Our `.safetensors` holds weights, configuration, classes, and a checksum of all of them. `.pth`
+files are checkpoints of mmdetection3d and of SamsungLabs. Nothing in a file is executed
+(`sr3d.data.torch_files`).
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ from sr3d.runs.files import LFS_REMEDY, is_lfs_pointer, write_bytes
 _log = logging.getLogger(__name__)
 
 FORMAT = "sr3d/model 1"
-_ABOUT = "sr3d"  # what says so in a safetensors' metadata
-_SHA256 = "sha256"  # in there: of the rest of it and of the tensors
-_OURS = '"format": "sr3d/model'  # stands in it, under whatever name damage has left it
-_META = "sr3d_config"  # likewise in a checkpoint's `meta`
-_SHOWN = 3  # of each kind of misfit; the others are counted
-_UNUSED = "num_batches_tracked"  # of batch norms; older files lack it, and inference needs none
+_ABOUT = "sr3d"  # key of our entry in a safetensors' metadata
+_SHA256 = "sha256"  # key in our entry: checksum of the rest of the entry and of the tensors
+_OURS = '"format": "sr3d/model'  # part of our entry, even if its key is damaged
+_META = "sr3d_config"  # key of our entry in a checkpoint's `meta`
+_SHOWN = 3  # maximum number of names listed per kind of mismatch
+_UNUSED = "num_batches_tracked"  # of batch norms. Older files lack it, inference ignores it
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file holds. weights: under our names and in our conventions. naming: whose names they
-    had, in words. place: where in the file they were, in words, if it is unusual.
+    """The content of a file. weights: under our names, in our conventions. naming: whose names the
+    file has, in words. place: the place in the file, in words, if it is unusual.
 
-    config: in what `sr3d convert` wrote. classes, voxel_size: what a file says of its training.
+    config: in files of `sr3d convert`. classes, voxel_size: facts about the training in the file.
     """
 
     path: Path
@@ -61,12 +61,12 @@ class Checkpoint:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """The weights of a `.safetensors` or torch file; optimiser state, logs and copies are left out.
+    """Read the weights of a `.safetensors` or torch file, without optimiser state, logs and copies.
 
-    Weights of other conventions are brought to ours (`Family.adopt`).
+    Weights of other conventions are converted to ours (`Family.adopt`).
 
     Raises:
-        InputError: missing, truncated, neither format, or without a state_dict of tensors.
+        InputError: missing, truncated, of neither format, or without a state_dict of tensors.
         DamagedFile: written by us and changed since.
     """
     path = Path(path)
@@ -91,7 +91,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     """Put a file's weights into a model, every one of them.
 
     Raises:
-        InputError: names what is missing, left over or of another shape.
+        InputError: names the weights that are missing, left over or of another shape.
     """
     put_weights(model, read_checkpoint(path))
 
@@ -100,7 +100,7 @@ def put_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
     """Put weights into a model, every one of them.
 
     Raises:
-        InputError: names what is missing, left over, of another shape, or not a number.
+        InputError: names the weights that are missing, left over, of another shape, or NaN.
     """
     weights, own = checkpoint.weights, model.state_dict()
     absent = [name for name in own if name not in weights]
@@ -131,9 +131,9 @@ def put_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
 def write_model(
     path: str | Path, model: Detector[Any, Any], config: Config, source: Mapping[str, str]
 ) -> None:
-    """A `.safetensors` that needs nothing beside it; atomically, and always the same bytes.
+    """Write a self-contained `.safetensors`, atomically. Its bytes are deterministic.
 
-    config: the model's. source: words on where the weights are from.
+    config: of the model. source: the origin of the weights, in words.
     """
     about = {
         "format": FORMAT,
@@ -144,20 +144,20 @@ def write_model(
     }
     weights = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
     about[_SHA256] = _digest(about, weights)
-    # One entry, for the library writes several in an order that changes from run to run.
+    # A single entry, because the library writes several entries in varying order.
     write_bytes(path, save(weights, {_ABOUT: json.dumps(about, sort_keys=True)}))
 
 
 def write_foreign(
     path: str | Path, model: Detector[Any, Any], config: Config, naming: Naming
 ) -> None:
-    """A checkpoint as mmengine and mmcv load it; atomically, and always the same bytes.
+    """Write a checkpoint for mmengine and mmcv, atomically. Its bytes are deterministic.
 
-    The weights go back to the conventions of the repository that published the detector.
+    The weights are in the conventions of the repository that published the detector.
     """
     weights = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
     state = OrderedDict(FAMILIES[config.model.name].publish(weights, naming))
-    # Without a version, or with one below 2, mmdetection3d's detector renames `head.` once more.
+    # Without a version of at least 2, mmdetection3d's detector would rename `head.` again.
     state._metadata = OrderedDict({"": {"version": 2}})  # type: ignore[attr-defined]
     classes = model.classes
     meta = {
@@ -166,7 +166,7 @@ def write_foreign(
         "sr3d_version": __version__,
         _META: json.dumps(config.to_dict(), sort_keys=True),
     }
-    buffer = io.BytesIO()  # for torch writes the name of a path into the archive
+    buffer = io.BytesIO()  # because torch would write the file's name into the archive
     torch.save({"meta": meta, "state_dict": state}, buffer)
     write_bytes(path, buffer.getbuffer())
 
@@ -176,11 +176,11 @@ def _read_safetensors(path: Path) -> Checkpoint:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except Exception as error:  # of a library in another language
+    except Exception as error:  # the library raises its own classes
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
             f"{path}: not a readable checkpoint ({reason}); it is cut off (compare its size with "
-            "the original), or no safetensors file"
+            "the original), or not a safetensors file"
         ) from None
     found = find_state_dict(state, path)
     weights = _in_our_conventions(found.weights, _renamed(found.weights))
@@ -205,7 +205,7 @@ def _read_safetensors(path: Path) -> Checkpoint:
 
 
 def _digest(about: Mapping[str, Any], state: Mapping[str, Tensor]) -> str:
-    """sha256 of what a file of ours says, and of its tensors with their names and shapes."""
+    """sha256 of our entry in a file, and of its tensors with their names and shapes."""
     found = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for name, tensor in sorted(state.items()):
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -216,7 +216,7 @@ def _digest(about: Mapping[str, Any], state: Mapping[str, Tensor]) -> str:
 def _changed(path: Path) -> DamagedFile:
     return DamagedFile(
         f"{path}: damaged or edited, for its checksum does not match its content; copy or convert "
-        "it again from where it came"
+        "it again from its source"
     )
 
 
@@ -225,12 +225,12 @@ def _of_another_version(path: Path, error: Exception) -> InputError:
 
 
 def _exported(path: Path, meta: dict[Any, Any]) -> Config | None:
-    """The configuration that `write_foreign` has put into a file."""
+    """The configuration that `write_foreign` wrote into a file."""
     if _META not in meta:
         return None
     try:
         return config_from_dict(json.loads(meta[_META]))
-    except (AttributeError, TypeError, ValueError) as error:  # an InputError is one
+    except (AttributeError, TypeError, ValueError) as error:  # InputError is a ValueError
         raise _of_another_version(path, error) from None
 
 
@@ -240,7 +240,7 @@ def _renamed(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _in_our_conventions(names: Iterable[str], weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """names: those in the file, which show whose convention it is."""
+    """names: in the file. They show its conventions."""
     given = list(names)
     for family in FAMILIES.values():
         if family.recognises(weights):
@@ -254,14 +254,14 @@ def _is_safetensors(begin: bytes, size: int) -> bool:
 
 
 def _said_where(checkpoint: Checkpoint) -> Checkpoint:
-    """The same, after a line on where the weights were, if that is unusual."""
+    """The checkpoint. Logs the place of the weights first, if it is unusual."""
     if checkpoint.place:
         _log.info("%s: %s", checkpoint.path, checkpoint.place)
     return checkpoint
 
 
 def _said(meta: dict[Any, Any]) -> tuple[tuple[str, ...] | None, float | None]:
-    """Classes and edge of a voxel, where mmcv (`CLASSES`, `config`) or mmengine wrote them."""
+    """Classes and voxel size, as mmcv (`CLASSES`, `config`) or mmengine wrote them."""
     about = meta.get("dataset_meta")
     classes = about.get("classes") if isinstance(about, dict) else meta.get("CLASSES")
     text = str(meta.get("cfg") or meta.get("config") or "")

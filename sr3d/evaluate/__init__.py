@@ -1,3 +1,3 @@
-"""How good detections are: average precision, whether scores tell the overlap, and how much of a
-difference the choice of scenes explains.
+"""Evaluation: average precision, the agreement of scores and IoU, and the effect of the choice of
+scenes on a difference.
 """

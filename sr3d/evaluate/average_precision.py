@@ -1,13 +1,13 @@
 """Average precision by mmdet3d's rules (indoor_eval), vectorised over detections and scenes.
 
-Per class, the detections of all scenes go from the best score down. Each looks only at the ground
-truth of its class and scene with the highest IoU, and is a true positive if that IoU is strictly
+Per class, the detections of all scenes are ranked by score. Each is compared only with the ground
+truth of its class and scene with the highest IoU. It is a true positive if that IoU is strictly
 above the threshold and no better detection took that ground truth. AP is the VOC area under the
-interpolated precision-recall curve; the mean runs over the classes that have ground truth.
+interpolated precision-recall curve. The mean is over the classes with ground truth.
 
-Different from mmdet3d: equal scores keep the order of the input (there: arbitrary), overlaps and
-curves are computed in float64 (there: float32), and a class that has detections but no ground truth
-is left out (there: NaN, which spoils the mean).
+Differences to mmdet3d: equal scores keep the order of the input (there: any order), overlaps and
+curves are computed in float64 (there: float32), and a class with detections but no ground truth is
+left out (there: NaN, which makes the mean NaN).
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ def average_precision(
     *,
     rotated: bool,
 ) -> dict[str, Any]:
-    """AP of scored `detections` against `truth`, in percent; labels index `classes`.
+    """AP of scored `detections` against `truth`, in percent. Labels index `classes`.
 
     Returns `{"AP25": …, "AP50": …, "per_class": {name: {"AP25": …, "AP50": …}},
     "without_ground_truth": [names], "detected_without_ground_truth": [names]}`. Classes without
-    ground truth are left out of `per_class` and the mean; the last list holds those of them that
-    were detected nevertheless. A class with ground truth but no detection has AP 0, and so has the
-    mean if no class has ground truth. Never NaN.
+    ground truth are left out of `per_class` and the mean. The last list has the detected ones among
+    them. A class with ground truth but no detection has AP 0. The mean is 0 if no class has ground
+    truth. No value is NaN.
 
-    rotated: compare rotated boxes; False ignores yaw.
+    rotated: compare rotated boxes. False ignores the yaw.
 
     Raises:
         ValueError: detections without scores, or a label outside `classes`.
@@ -54,7 +54,7 @@ def score_matches(
     classes: Sequence[str],
     thresholds: Sequence[float] = (0.25, 0.5),
 ) -> dict[str, Any]:
-    """What `average_precision` returns and raises, from its `best_ground_truth` at hand."""
+    """`average_precision` from a given result of `best_ground_truth`."""
     if detections.score is None:
         raise ValueError("detections need scores")
     if len(matching) != len(detections):
@@ -96,7 +96,8 @@ def precision_at_hits(right: NDArray[np.bool_]) -> NDArray[np.float64]:
     The i-th value, from 0, belongs to a recall of (i + 1) / positives. Their sum over the positives
     is the VOC average precision.
 
-    right: (K,) which detections of a class are true positives. Returns a value for each, 0 to 1.
+    right: (K,) whether each detection of a class is a true positive. Returns a value per true
+    positive, 0 to 1.
     """
     found = np.cumsum(right)
     precision = found / np.arange(1, len(right) + 1)

@@ -1,4 +1,4 @@
-"""Prediction consistency: do the most confident detections overlap as well as they claim?
+"""Prediction consistency: the agreement of score and IoU of the most confident detections.
 
 The paper's Fig. 6(b) plots score against IoU, Fig. 6(c) the prediction consistency error (PCE).
 """
@@ -16,10 +16,10 @@ def most_confident(
 ) -> NDArray[np.int64]:
     """Rows of the `top_n` best scores of each class, or of each class in each scene if given.
 
-    label, score, scene: `(K,)`. Sorted by class, then scene, then from the best score down; of
-    equal scores the first in the input comes first.
-    Source: the paper's "top-30 high-confidence predictions of each class after NMS", which we
-    take as over the whole data set.
+    label, score, scene: `(K,)`. Sorted by class, then scene, then from the best score down. Equal
+    scores keep the order of the input.
+    Source: the paper's "top-30 high-confidence predictions of each class after NMS". We take them
+    over the whole data set.
 
     Raises:
         ValueError: arrays of different lengths, or a negative `top_n`.
@@ -40,12 +40,12 @@ def most_confident(
 
 
 def prediction_consistency(score: ArrayLike, iou: ArrayLike) -> dict[str, float | int | None]:
-    """PCE: mean and quantiles of |score − IoU| over the detections given, both `(K,)` in [0, 1].
+    """PCE: mean and quantiles of |score − IoU| over detections, both `(K,)` in [0, 1].
 
-    iou: with the best ground truth of the same class and scene, 0 where there is none (see
+    iou: with the best ground truth of the same class and scene, 0 if there is none (see
     `best_ground_truth`).
-    Returns `{"mean", "median", "q25", "q75", "q90", "count"}`; all but the count are None
-    without detections, so that "no error" is never read into nothing.
+    Returns `{"mean", "median", "q25", "q75", "q90", "count"}`. Without detections all except the
+    count are None, because 0 would look like a perfect result.
 
     Raises:
         ValueError: arrays of different shapes, or a value that is not finite.

@@ -1,4 +1,4 @@
-"""Which ground truth each detection means: what average precision and consistency start from."""
+"""Matches detections to ground truth, for average precision and consistency."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sr3d.geometry.box_set import BoxSet
 from sr3d.geometry.iou import paired_iou
 
-_CHUNK = 1 << 18  # pairs of detection and ground truth compared at a time: bounds memory
+_CHUNK = 1 << 18  # pairs of detection and ground truth compared at once, to limit memory
 
 Indices = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -21,10 +21,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Matching:
-    """For each of K detections its best ground truth, taken by others or not.
+    """The best ground truth of each of K detections, whether taken by others or not.
 
-    index: (K,) int64, a row of the ground truth, or −1 where its scene has none of the class.
-    iou: (K,) float64, the overlap with it; 0 where there is none.
+    index: (K,) int64, a row of the ground truth, or −1 if its scene has none of the class.
+    iou: (K,) float64, the IoU with it, 0 if there is none.
     """
 
     index: Indices
@@ -34,15 +34,15 @@ class Matching:
         return len(self.index)
 
     def __getitem__(self, rows: Any) -> Matching:
-        """The detections that a mask, slice or index array picks."""
+        """The detections at a mask, slice or index array."""
         return Matching(self.index[rows], self.iou[rows])
 
 
 def best_ground_truth(truth: BoxSet, detections: BoxSet, rotated: bool) -> Matching:
-    """For each detection, in the order given, the ground truth of its scene and class with the
-    highest IoU, the first of equals. Labels are 0 or above; scores play no part.
+    """For each detection, in order, the ground truth of its scene and class with the highest IoU,
+    the first of equals. Labels are 0 or more. Scores are not used.
 
-    rotated: compare rotated boxes; False ignores yaw.
+    rotated: compare rotated boxes. False ignores the yaw.
     Source: the choice within mmdet3d's indoor_eval, with overlaps in float64.
     """
     best = np.full(len(detections), -1, dtype=np.int64)
@@ -67,13 +67,15 @@ def best_ground_truth(truth: BoxSet, detections: BoxSet, rotated: bool) -> Match
         ).numpy()
         top[rows] = np.maximum.reduceat(iou, begin)
         winner = np.flatnonzero(iou == top[pair_row])[::-1]
-        best[pair_row[winner]] = pair_truth[winner]  # reversed: the first of equals is written last
+        best[pair_row[winner]] = pair_truth[winner]  # reversed, so the first of equals wins
     return Matching(best, top)
 
 
 def true_positives(ranked: Matching, threshold: float) -> NDArray[np.bool_]:
-    """Which detections are right, `(K,)`: best score first, each takes its ground truth if their
-    IoU is strictly above the threshold and nobody took it before. Any mix of scenes and classes.
+    """`(K,)` bool: whether each detection is a true positive.
+
+    From the best score down, a detection takes its ground truth if their IoU is strictly above the
+    threshold and no earlier one took it. Scenes and classes may be mixed.
     """
     hit = np.flatnonzero(ranked.iou > threshold)
     taker = np.unique(ranked.index[hit], return_index=True)[1]  # the first to reach each
@@ -91,6 +93,6 @@ def _scene_class_keys(truth: BoxSet, detections: BoxSet) -> tuple[Indices, Indic
 
 
 def _chunks(rows: Indices, length: Indices) -> Iterator[Indices]:
-    """Cut `rows` into parts of about `_CHUNK` pairs; each row makes `length` of them."""
+    """Split `rows` into parts of about `_CHUNK` pairs. Each row makes `length` pairs."""
     cuts = np.flatnonzero(np.diff(np.cumsum(length) // _CHUNK)) + 1
     yield from (part for part in np.split(rows, cuts) if len(part))

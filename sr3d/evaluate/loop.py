@@ -1,4 +1,4 @@
-"""The loop behind `sr3d test`: one test of one trained model, with its own seeded randomness."""
+"""The loop behind `sr3d test`: one evaluation run of a trained model, with its own seed."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ from sr3d.runs.record import (
 
 @dataclass(frozen=True)
 class TestJob:
-    """Which training is tested, on what, where to. index: which test of the training.
+    """The arguments of an evaluation run. index: of the run in its training run.
 
-    setting, overrides: another name and other `test.…` values, or another `model.engine`, than the
-    training's, for a setting that needs no training of its own.
+    setting, overrides: another name, and other values of `test.…` or `model.engine`, for a setting
+    that evaluates the training runs of another setting.
     """
 
     __test__ = False  # not a test class
@@ -63,14 +63,14 @@ class TestJob:
 
 
 def test(job: TestJob) -> RunRecord:
-    """Detect in every scene of the split, score, and leave `detections.npz` and `run.json`.
+    """Detect in every scene of the split, score, and write `detections.npz` and `run.json`.
 
     A finished evaluation is not repeated: its record is returned.
 
     Raises:
-        InputError: an unfinished or damaged training, data that is missing or of another data set,
-            an override of what was trained, another evaluation that has finished in this folder,
-            another process that evaluates there, or a full disk.
+        InputError: an unfinished or damaged training run, missing data or another data set, an
+            override of a training value, another evaluation that finished in this folder, another
+            process that evaluates there, or a full disk.
     """
     watch = Stopwatch()
     training = read_run(job.run)
@@ -85,7 +85,7 @@ def test(job: TestJob) -> RunRecord:
 def _facts(
     job: TestJob, training: RunRecord, config: Config, scenes: PreparedDataset
 ) -> dict[str, Any]:
-    """As `runs.facts_of` the record."""
+    """See `runs.facts_of`."""
     return {
         "kind": "test",
         "data set": config.dataset,
@@ -147,10 +147,10 @@ test.__test__ = False  # type: ignore[attr-defined]  # not a pytest function
 
 
 def test_config(config: Config, overrides: Sequence[str]) -> Config:
-    """The training's configuration with other values of its test part, or another engine.
+    """The configuration of the training run with other `test` values, or another engine.
 
     Raises:
-        InputError: an override of anything else, which the weights have in them already.
+        InputError: an override of another value, on which the weights already depend.
     """
     for override in overrides:
         if not override.startswith(("test.", "model.engine=")):
@@ -168,9 +168,9 @@ test_config.__test__ = False  # type: ignore[attr-defined]
 def detect_scenes(
     model: Detector[Any, Any], scenes: PreparedDataset, seed: int, label: str
 ) -> tuple[BoxSet, list[float]]:
-    """Detections in every scene, and the milliseconds that each took from points to boxes.
+    """Detections in every scene, and the milliseconds from points to boxes of each.
 
-    Each scene's randomness follows from the seed and its place.
+    The random draws of a scene depend on the seed and its index.
     """
     found: list[Detections] = []
     milliseconds = []
@@ -197,13 +197,13 @@ def detect_scenes(
 def detect_scene(
     model: Detector[Any, Any], scene: Scene, generator: torch.Generator
 ) -> tuple[Detections, float]:
-    """Detections in one scene under the test configuration, and the seconds that they took.
+    """Detections in one scene under the test configuration, and their time in seconds.
 
     The clock runs from points on the device to boxes after NMS: inputs, network, selection. The
     points are shuffled before.
 
     Raises:
-        InputError: NaN or infinity, which names the scene.
+        InputError: NaN or infinite outputs. Names the scene.
     """
     scene = shuffled(model, scene, generator)
     scene = replace(
@@ -224,8 +224,9 @@ def detect_scene(
 
 
 def shuffled(model: Detector[Any, Any], scene: Scene, generator: torch.Generator) -> Scene:
-    """The scene with its points in random order if `test.voxel_pick` is "random": the first point
-    of a voxel represents it, so each point of a voxel then has the same chance.
+    """The scene with its points in random order if `test.voxel_pick` is "random".
+
+    The first point of a voxel represents it, so each point of a voxel has the same chance.
     """
     if model.test_config.voxel_pick == "first":
         return scene
@@ -242,7 +243,7 @@ def _consistency(detections: BoxSet, matching: Matching) -> dict[str, Any]:
 
 
 def ground_truth(scenes: PreparedDataset) -> BoxSet:
-    """The split's ground truth, without reading any point."""
+    """The ground truth of the split. Reads no points."""
     light = scenes.without_points()
     return BoxSet(
         scene=np.repeat(np.array(scenes.ids), [len(s.labels) for s in light]),

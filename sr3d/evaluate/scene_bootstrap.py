@@ -1,13 +1,13 @@
-"""How far average precision hangs on the scenes it was measured on, from stored detections.
+"""How much average precision depends on the choice of scenes, from stored detections.
 
-Scenes are drawn anew with replacement (a bootstrap over scenes) and AP is computed for each draw.
-Detections are matched only within their scene, so which are right is the same in every draw: they
+Scenes are drawn again with replacement (a bootstrap over scenes), and AP is computed for each draw.
+Detections are matched within their scene, so the true positives are the same in every draw. They
 are sorted once, and a draw only changes how often each one counts. The same seed draws the same
-scenes for all detectors, so the difference of two in each draw is free of what makes a scene hard
-for both: a paired bootstrap.
+scenes for all detectors. So the difference of two detectors in each draw excludes the common
+difficulty of scenes: a paired bootstrap.
 
-This tells the uncertainty from the choice of scenes alone. That from training is another one, see
-`sr3d.study.statistics`.
+This uncertainty comes only from the choice of scenes. `sr3d.study.statistics` computes the
+uncertainty from training.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from sr3d.geometry.box_set import BoxSet
 
 CONFIDENCE = 0.95
 _NORMAL = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-_CHUNK = 1 << 22  # detections times draws at a time: bounds memory to a few times 32 MB
+_CHUNK = 1 << 22  # detections times draws at once: limits memory to a few times 32 MB
 
 
 @dataclass(frozen=True)
 class ScoredScenes:
-    """One test: K detections and M ground truths in S scenes, without their boxes.
+    """One evaluation run: K detections and M ground truths in S scenes, without their boxes.
 
-    scenes: ids, sorted, of all scenes known, those without any box included.
+    scenes: sorted ids of all known scenes, including scenes without a box.
     scene: (K,) int64 into `scenes`. label: (K,) int64. score: (K,).
     matching: the best ground truth of each detection, and the IoU with it.
     truth_scene: (M,) int64 into `scenes`. truth_label: (M,) int64.
@@ -47,8 +47,8 @@ class ScoredScenes:
 
     @classmethod
     def from_boxes(cls, truth: BoxSet, detections: BoxSet, matching: Matching) -> ScoredScenes:
-        """matching: `best_ground_truth(truth, detections, …)`. A scene that holds no ground truth
-        is drawn like any other if `truth.scenes` or the detections know of it.
+        """matching: `best_ground_truth(truth, detections, …)`. A scene without ground truth is
+        drawn like any other if it is known from `truth.scenes` or from the detections.
 
         Raises:
             ValueError: detections without scores, or a matching of other detections.
@@ -71,7 +71,7 @@ class ScoredScenes:
 
 
 def scene_draws(n_scenes: int, replicates: int, seed: int) -> Indices:
-    """How often each scene is drawn, `(replicates, n_scenes)`; each row sums to `n_scenes`."""
+    """The number of draws of each scene, `(replicates, n_scenes)`. Rows sum to `n_scenes`."""
     rng = np.random.default_rng(seed)
     return rng.multinomial(n_scenes, np.full(n_scenes, 1 / n_scenes), size=replicates)
 
@@ -79,11 +79,11 @@ def scene_draws(n_scenes: int, replicates: int, seed: int) -> Indices:
 def resampled_ap(
     scored: ScoredScenes, n_classes: int, threshold: float, weights: NDArray[np.integer]
 ) -> Floats:
-    """Mean AP in percent, `(B,)`, of the data sets in which scene s occurs `weights[b, s]` times.
+    """Mean AP in percent, `(B,)`, of data sets in which scene s occurs `weights[b, s]` times.
 
-    A class without ground truth in a draw is left out of that draw's mean, which is 0 if there is
-    none at all; with weights of one this is `average_precision`. The copies of a detection follow
-    each other in the ranking; equal scores otherwise keep the order of the input.
+    A class without ground truth in a draw is left out of the mean of that draw. The mean is 0
+    without any ground truth. With weights of one this is `average_precision`. The copies of a
+    detection are adjacent in the ranking. Other equal scores keep the order of the input.
 
     weights: (B, S) counts.
 
@@ -110,11 +110,12 @@ def resampled_ap(
 def half_width(draws: Sequence[float] | Floats) -> float:
     """Half of the 95 % interval over the choice of scenes: 1.96 standard deviations of the draws.
 
-    draws: the mean AP in each, or the difference of two detectors in the same draws. The interval
-    goes about the estimate itself, not by the draws' percentiles: where scenes occur twice, AP is
-    on average a little higher (in our rooms by 0.4 AP25 and 0.8 AP50), and so are percentiles.
-    In simulations it held what the whole population gives in 90, 93 and 97 % of samples of 40, 80
-    and 312 scenes, and the difference of two detectors in 92, 94 and 96 %.
+    draws: the mean AP in each draw, or the difference of two detectors in the same draws. The
+    interval is centred on the estimate and does not use percentiles of the draws. If scenes occur
+    twice, AP is slightly higher on average (in our rooms by 0.4 AP25 and 0.8 AP50), and so are
+    percentiles. In simulations the interval included the value of the whole population in 90, 93
+    and 97 % of samples of 40, 80 and 312 scenes, and the difference of two detectors in 92, 94 and
+    96 %.
 
     Raises:
         ValueError: fewer than two draws.
@@ -125,7 +126,8 @@ def half_width(draws: Sequence[float] | Floats) -> float:
 
 
 def _area(scene: Indices, right: NDArray[np.bool_], counts: Floats) -> Floats:
-    """Area under the precision-recall curve times the ground truths, `(B,)`, of one class.
+    """Area under the precision-recall curve times the number of ground truths, `(B,)`, of one
+    class.
 
     scene, right: (n,) of its detections, best score first. counts: (S, B).
     """
@@ -134,8 +136,8 @@ def _area(scene: Indices, right: NDArray[np.bool_], counts: Floats) -> Floats:
     hits = np.flatnonzero(right)
     if not len(hits):
         return area
-    # Between two true positives only the number of wrong detections matters. Of the copies of one
-    # true positive the last has the highest precision, so interpolation gives it to all of them.
+    # Between two true positives only the number of false positives matters. Of the copies of a true
+    # positive the last has the highest precision, so interpolation gives it to all copies.
     scene = scene[: hits[-1] + 1]
     segment = np.concatenate([[0], hits[:-1] + 1])
     step = max(1, _CHUNK // len(scene))

@@ -1,8 +1,8 @@
-"""What a test leaves of its scenes: detections, ground truth, and how they overlap, in one npz.
+"""The file `detections.npz` of an evaluation run: detections, ground truth, and their overlaps.
 
-It has the entries of a detections file (`sr3d.data.box_files`) and beside them `iou` (K,) and `gt`
-(K,), a detection's best ground truth (a row of `truth_…`, or -1), `truth_scene`, `truth_label`,
-`truth_box`, and `scenes`, the ids of all scenes. So reports need no data set.
+It has the arrays of a detections file (`sr3d.data.box_files`), and also `iou` (K,) and `gt` (K,),
+the best ground truth of each detection (a row of `truth_…`, or -1), `truth_scene`, `truth_label`,
+`truth_box`, and `scenes`, the ids of all scenes. So reports do not need the data set.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class ScoredTest:
 
 
 def write_scored(path: str | Path, scored: ScoredTest) -> None:
-    """Write the npz, whole or not at all."""
+    """Write the npz atomically."""
     found, truth = scored.detections, scored.truth
     assert found.score is not None
     buffer = io.BytesIO()
@@ -40,7 +40,7 @@ def write_scored(path: str | Path, scored: ScoredTest) -> None:
         label=found.label,
         score=found.score,
         box=found.box,
-        iou=scored.matching.iou,  # whole: AP asks whether it is strictly above a threshold
+        iou=scored.matching.iou,  # not rounded, because AP compares it with a threshold
         gt=scored.matching.index.astype(np.int32),
         truth_scene=truth.scene,
         truth_label=truth.label,
@@ -51,10 +51,10 @@ def write_scored(path: str | Path, scored: ScoredTest) -> None:
 
 
 def read_scored(path: str | Path) -> ScoredTest:
-    """Read what `write_scored` wrote. For a file of a run, take its path from `records.run_file`.
+    """Read a file of `write_scored`. For a file of a run, take its path from `records.run_file`.
 
     Raises:
-        InputError: missing, unreadable, or of a test before sr3d kept the ground truth with it.
+        InputError: missing, unreadable, or of a version of sr3d that stored no ground truth.
     """
     detections = read_detections(path)
     content = read_npz(path)

@@ -1,4 +1,4 @@
-"""Boxes of many scenes as flat arrays: what files hold and metrics compare."""
+"""Boxes of many scenes as flat arrays, for files and metrics."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 class BoxSet:
     """scene: (N,) str, the scene of each box. label: (N,) int64. box: (N, 7) float32.
 
-    score: (N,) float32 of detections, None of ground truth. scenes: ids of all scenes where known,
-    those without any box included; empty means that `scene` is all there is to know.
+    score: (N,) float32 of detections, None for ground truth. scenes: ids of all scenes if known,
+    including scenes without a box. If empty, only the scenes in `scene` are known.
     """
 
     scene: NDArray[np.str_]
@@ -27,10 +27,10 @@ class BoxSet:
         return len(self.scene)
 
     def known_scenes(self) -> set[str]:
-        """Every scene that this set knows of, with or without boxes."""
+        """All known scenes, with or without boxes."""
         return set(self.scenes) | set(self.scene.tolist())
 
     def __getitem__(self, index: Any) -> BoxSet:
-        """The rows that a mask, slice or index array picks; the known scenes stay."""
+        """The rows at a mask, slice or index array. The known scenes do not change."""
         score = None if self.score is None else self.score[index]
         return BoxSet(self.scene[index], self.label[index], self.box[index], score, self.scenes)

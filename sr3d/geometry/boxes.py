@@ -1,8 +1,8 @@
-"""The one box type: geometric centre, full size, yaw.
+"""The box type of the package: geometric centre, full size, yaw.
 
-A box is seven numbers `(cx, cy, cz, dx, dy, dz, yaw)` in metres and radians; yaw turns
-counter-clockwise about z (up), and an axis-aligned box is one with yaw 0. Other conventions
-(bottom centres, half sizes, clockwise headings) are converted where such files are read.
+A box is seven numbers `(cx, cy, cz, dx, dy, dz, yaw)` in metres and radians. The yaw is
+counter-clockwise about z (up). An axis-aligned box has yaw 0. Readers convert other conventions
+(bottom centres, half sizes, clockwise headings).
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Signs of the corners: index bits 0, 1, 2 are x, y, z; 0 is the minimum corner, 7 the maximum.
+# Signs of the corners: index bits 0, 1, 2 are x, y, z. 0 is the minimum corner, 7 the maximum.
 _SIGNS = torch.tensor([[(i >> axis & 1) * 2 - 1 for axis in range(3)] for i in range(8)])
 
 
 @dataclass(frozen=True)
 class Boxes:
-    """K boxes as a `(K, 7)` tensor. Indexing with a mask, slice or indices gives Boxes again."""
+    """K boxes as a `(K, 7)` tensor. Indexing with a mask, slice or indices returns Boxes."""
 
     tensor: Tensor
 
@@ -33,7 +33,7 @@ class Boxes:
 
     @staticmethod
     def from_array(array: Any) -> Boxes:
-        """From anything `(K, 6)` (axis-aligned) or `(K, 7)`; an empty array of any shape too."""
+        """From an array `(K, 6)` (axis-aligned) or `(K, 7)`, or an empty array of any shape."""
         tensor = torch.as_tensor(array, dtype=torch.float32)
         if tensor.numel() == 0:
             return Boxes.empty()
@@ -64,11 +64,11 @@ class Boxes:
         return self.tensor[:, 6]
 
     def corners(self) -> Tensor:
-        """(K, 8, 3); corner 0 is the box's minimum corner in its own frame, 7 the maximum."""
+        """(K, 8, 3). Corner 0 is the minimum corner in the box's own frame, 7 the maximum."""
         return corners(self.tensor)
 
     def contains(self, points: Tensor) -> Tensor:
-        """(N, K) bool: which points `(N, 3)` lie in which box, faces included."""
+        """(N, K) bool: whether each point `(N, 3)` is in each box, including the faces."""
         offset = rotate_z(points[:, None] - self.centers, -self.yaw)
         return (offset.abs() <= self.sizes / 2).all(dim=-1)
 
@@ -76,11 +76,11 @@ class Boxes:
         """Mirrored across the plane through the origin normal to x (axis 0) or y (axis 1)."""
         box = self.tensor.clone()
         box[:, axis] = -box[:, axis]
-        box[:, 6] = -box[:, 6]  # a mirrored cuboid: turning by pi maps it onto itself
+        box[:, 6] = -box[:, 6]  # a cuboid is symmetric under a rotation by pi
         return Boxes(box)
 
     def rotated(self, angle: float) -> Boxes:
-        """Turned about the world's z axis, exactly: an axis-aligned box gets a yaw."""
+        """Rotated about the world's z axis, exactly: an axis-aligned box gets a yaw."""
         box = self.tensor.clone()
         box[:, :3] = rotate_z(box[:, :3], box.new_tensor(angle))
         box[:, 6] = box[:, 6] + angle
@@ -104,14 +104,14 @@ class Boxes:
 
 
 def rotate_z(points: Tensor, angle: Tensor) -> Tensor:
-    """Turn `(…, 3)` points counter-clockwise about z; `angle` broadcasts against `(…,)`."""
+    """Rotate `(…, 3)` points counter-clockwise about z. `angle` broadcasts against `(…,)`."""
     cos, sin = torch.cos(angle), torch.sin(angle)
     x, y, z = points.unbind(dim=-1)
     return torch.stack([x * cos - y * sin, x * sin + y * cos, z.expand_as(x * cos)], dim=-1)
 
 
 def corners(boxes: Tensor) -> Tensor:
-    """(…, 7) boxes to (…, 8, 3) corners, differentiable; see `Boxes.corners` for their order."""
+    """(…, 7) boxes to (…, 8, 3) corners, differentiable. See `Boxes.corners` for their order."""
     signs = _SIGNS.to(boxes)
     offset = signs * boxes[..., None, 3:6] / 2
     return boxes[..., None, :3] + rotate_z(offset, boxes[..., None, 6])
@@ -126,11 +126,10 @@ def enclosing_boxes(boxes: Tensor) -> Tensor:
 
 
 def centerness(points: Tensor, boxes: Tensor) -> Tensor:
-    """How central points (…, 3) lie in boxes (…, 7), broadcast to (…): 1 at the centre, 0 on a
-    face and beyond.
+    """Centerness of points (…, 3) in boxes (…, 7), broadcast to (…): 1 at the centre, 0 on a face
+    and outside.
 
-    The square root of the product over the axes of (nearer face) / (farther face), as
-    FCAF3D's.
+    The square root of the product over the axes of (nearer face) / (farther face), as in FCAF3D.
     """
     offset = rotate_z(points - boxes[..., :3], -boxes[..., 6]).abs()
     half = boxes[..., 3:6] / 2

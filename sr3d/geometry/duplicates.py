@@ -1,7 +1,7 @@
-"""Boxes of one object that a detector's own NMS leaves: for people who look at detections.
+"""Removes duplicate boxes of one object that NMS keeps, for people who look at detections.
 
-NMS within a class at IoU 0.5 is right for average precision, which scores every class by itself.
-It leaves two classes on one object, and shifted copies of thin things such as windows.
+NMS within a class at IoU 0.5 is right for average precision, which scores each class separately. It
+keeps boxes of two classes on one object, and shifted copies of thin objects such as windows.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from torch import Tensor
 
 from sr3d.geometry.iou import pairwise_iou
 
-SAME_CLASS, OTHER_CLASS = 0.25, 0.5  # IoU above which two boxes are of one object
-_THICKNESS = 0.2  # metres, the least size of a box in the comparison: thin ones hardly overlap
+SAME_CLASS, OTHER_CLASS = 0.25, 0.5  # two boxes above this IoU are of one object
+_THICKNESS = 0.2  # metres, minimum size in the comparison, because thin boxes hardly overlap
 
 
 def without_duplicates(boxes: Tensor, scores: Tensor, labels: Tensor, rotated: bool) -> Tensor:
     """Indices of the boxes of distinct objects, best score first, int64.
 
-    A box is left out if its 3D IoU with a better one that stays is above 0.25 within its class, or
-    above 0.5 across classes. Sizes below 20 cm count as 20 cm.
+    A box is removed if its 3D IoU with a better kept box is above 0.25 within its class, or above
+    0.5 across classes. Sizes below 20 cm count as 20 cm.
 
-    boxes: (K, 7). scores: (K,). labels: (K,). Meant for the some hundred boxes above a score
-    threshold: it compares all pairs.
+    boxes: (K, 7). scores: (K,). labels: (K,). Compares all pairs, so K should be a few hundred,
+    after a score threshold.
     """
     order = torch.sort(scores, descending=True, stable=True).indices
     thick = boxes[order].clone()

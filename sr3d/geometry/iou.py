@@ -1,7 +1,7 @@
-"""Overlap of boxes: IoU in 3-D and from above, DIoU, the box around two boxes.
+"""Overlap of boxes: IoU in 3D and in bird's-eye view, DIoU, enclosing boxes.
 
 Boxes are `(…, 7)` tensors: centre, full size (metres, positive), yaw. `rotated=False` ignores the
-yaw. Rotated footprints are intersected in float64; results have the boxes' dtype.
+yaw. Rotated footprints are intersected in float64. Results have the boxes' dtype.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from sr3d.geometry.rotated import footprint_intersection
 
 
 def paired_iou(a: Tensor, b: Tensor, rotated: bool, bev: bool = False) -> Tensor:
-    """IoU of box i of `a` (K, 7) with box i of `b` (K, 7), `(K,)`; bev: see `pairwise_iou`."""
+    """IoU of box i of `a` (K, 7) with box i of `b` (K, 7), `(K,)`. bev: see `pairwise_iou`."""
     return _iou(a, b, rotated, bev)
 
 
 def pairwise_iou(a: Tensor, b: Tensor, rotated: bool, bev: bool = False) -> Tensor:
     """IoU of every box of `a` (N, 7) with every box of `b` (M, 7), `(N, M)`.
 
-    bev: only the footprints count, z is ignored (what mmcv's nms3d and nms3d_normal compare).
+    bev: compare footprints only and ignore z, as mmcv's nms3d and nms3d_normal do.
     """
     if not rotated:
         return static_pairwise_iou(a, b, rotated, bev)
-    # Most pairs lie apart, and their enclosing boxes tell so cheaply.
+    # Most pairs are apart, which their enclosing boxes show at low cost.
     with torch.no_grad():
         around_a, around_b = enclosing_boxes(a.double()), enclosing_boxes(b.double())
         near = _every_pair(lambda p, q: _upright_overlap(p, q, bev) > 0, around_a, around_b, False)
@@ -40,19 +40,20 @@ def pairwise_iou(a: Tensor, b: Tensor, rotated: bool, bev: bool = False) -> Tens
 
 
 def static_pairwise_iou(a: Tensor, b: Tensor, rotated: bool, bev: bool = False) -> Tensor:
-    """`pairwise_iou`, `(…, N, 7)` × `(…, M, 7)` to `(…, N, M)`, by one sequence of operations
-    whatever the boxes: nothing waits for a GPU, and a CUDA graph may record it.
+    """`pairwise_iou`, `(…, N, 7)` × `(…, M, 7)` to `(…, N, M)`, with the same operations for all
+    boxes. So it needs no sync, and a CUDA graph may record it.
 
-    Rotated pairs that lie apart are computed too: slower on a CPU, and 0 but for rounding.
+    It also computes rotated pairs that are apart, which is slower on a CPU. Their IoU is 0 up to
+    rounding.
     """
     return _every_pair(lambda p, q: _iou(p, q, rotated, bev), a, b, rotated)
 
 
 def pairs_at_a_time(device: torch.device, rotated: bool) -> int:
-    """How many pairs of boxes to compare at once.
+    """The number of pairs of boxes to compare at once.
 
-    On a CPU as many as keep the intermediate results in its cache: three times faster than without
-    bound. Elsewhere as many as keep it busy within some 100 MB.
+    On a CPU the intermediate results must fit into its cache, which is three times faster than no
+    limit. On a GPU they keep it busy within about 100 MB.
     """
     if device.type == "cpu":
         return (1 << 13 if rotated else 1 << 15) * torch.get_num_threads()
@@ -62,8 +63,8 @@ def pairs_at_a_time(device: torch.device, rotated: bool) -> int:
 def _every_pair(
     compare: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor, rotated: bool
 ) -> Tensor:
-    """`compare` on `(…, n, 1, 7)` and `(…, 1, m, 7)` parts, put together to `(…, N, M)`."""
-    # A coordinate of all boxes contiguous in memory is what elementwise operations like best.
+    """`compare` on `(…, n, 1, 7)` and `(…, 1, m, 7)` parts, joined to `(…, N, M)`."""
+    # Elementwise operations are fastest if each coordinate of all boxes is contiguous in memory.
     a, b = (boxes.transpose(-1, -2).contiguous().transpose(-1, -2) for boxes in (a, b))
     size = pairs_at_a_time(a.device, rotated)
     scenes = math.prod(a.shape[:-2])
@@ -81,14 +82,14 @@ def _every_pair(
 def paired_diou_loss(pred: Tensor, target: Tensor, rotated: bool, legacy: bool = False) -> Tensor:
     """1 − IoU + (distance of centres)² / (diagonal of the enclosing box)², `(K, 7)` × 2 → `(K,)`.
 
-    The enclosing box is the axis-aligned one around both boxes' corners (as in TR3D).
+    The enclosing box is the axis-aligned box around the corners of both boxes (as in TR3D).
 
-    legacy: what TR3D trains with on rotated boxes: the distance takes x, y and the difference of
-    the x-sizes in place of z (SamsungLabs/tr3d issue 39). No effect where `rotated` is False,
-    whose loss never had that bug.
+    legacy: TR3D's loss on rotated boxes, whose distance takes x, y and the difference of the
+    x-sizes instead of z (SamsungLabs/tr3d issue 39). No effect if `rotated` is False, because that
+    loss never had this bug.
     """
     apart = pred[..., :4] - target[..., :4]
-    # Slices: a GPU would have to be waited for to copy a list of columns there.
+    # Slices, because copying a list of columns to a GPU is a sync.
     distance = apart[..., :2].square().sum(-1)
     distance = distance + (apart[..., 3] if legacy and rotated else apart[..., 2]).square()
     diagonal = _enclosing_extent(pred, target, rotated).square().sum(-1)
@@ -96,7 +97,7 @@ def paired_diou_loss(pred: Tensor, target: Tensor, rotated: bool, legacy: bool =
 
 
 def enclosing_diagonal(a: Tensor, b: Tensor, rotated: bool) -> Tensor:
-    """Diagonal (metres) of the axis-aligned box around both boxes; `(…, 7)` broadcast to `(…)`."""
+    """Diagonal in metres of the axis-aligned box around both. `(…, 7)` broadcast to `(…)`."""
     return _positive(_enclosing_extent(a, b, rotated).square().sum(-1)).sqrt()
 
 
@@ -126,7 +127,7 @@ def _upright_overlap(a: Tensor, b: Tensor, bev: bool) -> Tensor:
 
 
 def _overlap(a: Tensor, b: Tensor, axis: int) -> Tensor:
-    """Length that the boxes share along an axis, free of rounding far from the origin."""
+    """Length of the overlap along an axis, computed without rounding far from the origin."""
     size_a, size_b = a[..., 3 + axis], b[..., 3 + axis]
     distance = (a[..., axis] - b[..., axis]).abs()
     reach = (size_a + size_b) / 2 - distance
@@ -138,7 +139,7 @@ def _enclosing_extent(a: Tensor, b: Tensor, rotated: bool) -> Tensor:
     if rotated:
         a, b = enclosing_boxes(a), enclosing_boxes(b)
     size_a, size_b = a[..., 3:6], b[..., 3:6]
-    # One box may lie within the other along an axis: then the extent is that of the larger.
+    # If one box includes the other along an axis, the extent is that of the larger box.
     span = (size_a + size_b) / 2 + (a[..., :3] - b[..., :3]).abs()
     return torch.maximum(span, torch.maximum(size_a, size_b))
 

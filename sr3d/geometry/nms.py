@@ -1,8 +1,7 @@
-"""Non-maximum suppression: exact, greedy by score, within each class, all classes in one call.
+"""Non-maximum suppression: exact, greedy by score, within each class, for all classes in one call.
 
-On a CPU the few pairs of boxes that overlap are found by a sweep, and the greedy choice runs over
-sets of bits. On a GPU, where waiting for such data is what costs, dense tables settle all classes
-at once: see `static_nms`.
+On a CPU a sweep finds the few pairs of boxes that overlap, and the greedy choice runs over sets of
+bits. On a GPU syncs are expensive, so dense tables settle all classes at once, see `static_nms`.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ from sr3d.geometry.iou import paired_iou, pairs_at_a_time
 from sr3d.geometry.static_nms import static_nms
 from sr3d.geometry.sweep import Line
 
-_BLOCK = 1024  # boxes decided together, best first: bounds memory and spares what they suppress
-_SHARED = 4096  # up to so many boxes that classes share are compared once for all classes
-_DENSE = 1 << 29  # (class, box, box) entries on a GPU: some 2 GB at the peak
-_ROUNDS = 16  # on a GPU, before asking whether all is decided
+_BLOCK = 1024  # boxes per step, best first: limits memory and skips the boxes that they suppress
+_SHARED = 4096  # up to this many boxes shared by classes are compared once for all classes
+_DENSE = 1 << 29  # maximum number of (class, box, box) entries on a GPU: about 2 GB at the peak
+_ROUNDS = 16  # on a GPU, rounds between syncs
 
 
 @torch.no_grad()
@@ -33,15 +32,15 @@ def nms(
     rotated: bool,
     bev: bool = True,
 ) -> Tensor:
-    """Indices of the boxes that stay: from the best score down, a box goes if its IoU with a
-    better one of its class that stays is above `iou_thr`.
+    """Indices of the kept boxes. From the best score down, a box is removed if its IoU with a
+    better kept box of its class is above `iou_thr`.
 
     boxes (N, 7), scores (N,), labels (N,) int64: classes, or ids of (scene, class). Returns (K,)
-    int64: class by class ascending, scores descending within; equal scores in the order of the
-    input. Memory grows with N alone.
+    int64: class by class ascending, scores descending within. Equal scores are in the order of the
+    input. Memory grows with N only.
 
-    iou_thr: in [0, 1]. bev: IoU of the footprints, as TR3D's "3D NMS" compares (mmcv nms3d,
-    nms3d_normal); else 3-D.
+    iou_thr: in [0, 1]. bev: IoU of the footprints, as in TR3D's "3D NMS" (mmcv nms3d,
+    nms3d_normal). Otherwise 3D IoU.
     """
     every = torch.ones_like(labels, dtype=torch.bool)
     keep = class_nms(boxes, scores[:, None], every[:, None], iou_thr, rotated, bev, labels)
@@ -60,13 +59,13 @@ def class_nms(
     bev: bool = True,
     groups: Tensor | None = None,
 ) -> Tensor:
-    """Which box stays as which class, (N, C) bool: `nms` of boxes that classes share.
+    """(N, C) bool: which box is kept as which class. `nms` for boxes shared by classes.
 
-    boxes (N, 7). scores (N, C). valid (N, C) bool: what takes part at all. groups (N,) int64: only
-    boxes of one group meet, such as those of one scene. Equal scores rank in the order of rows.
+    boxes (N, 7). scores (N, C). valid (N, C) bool: the candidates. groups (N,) int64: only boxes of
+    one group are compared, such as boxes of one scene. Equal scores rank in the order of rows.
 
-    On a GPU the host waits once, to learn that all is decided; more than 23,000 boxes, or 5,400
-    that 18 classes share, take the way of a CPU, with more waiting.
+    On a GPU this needs one sync. More than 23,000 boxes, or 5,400 boxes shared by 18 classes, use
+    the algorithm for CPUs, with more syncs.
     """
     rule = _Rule(iou_thr, rotated, bev)
     if groups is None:
@@ -86,14 +85,14 @@ def class_nms(
 
 @dataclass(frozen=True)
 class _Rule:
-    """When a box suppresses another."""
+    """The rule by which a box suppresses another."""
 
     iou_thr: float
     rotated: bool
     bev: bool
 
     def holds(self, boxes: Tensor, i: Tensor, j: Tensor) -> Tensor:
-        """(L,) int64: for which of the pairs i, j (K,), i the better one."""
+        """(L,) int64: the pairs i, j (K,) for which it holds. i is the better box."""
         columns = boxes.t().contiguous()
         size = pairs_at_a_time(boxes.device, self.rotated)
         parts = []
@@ -104,7 +103,7 @@ class _Rule:
 
 
 def _in_rounds(boxes: Tensor, scores: Tensor, valid: Tensor, groups: Tensor, rule: _Rule) -> Tensor:
-    """(N, C) bool: `class_nms` by dense tables."""
+    """(N, C) bool: `class_nms` with dense tables."""
     compare = rule.iou_thr, rule.rotated, rule.bev
     rounds = _ROUNDS
     while True:
@@ -115,12 +114,12 @@ def _in_rounds(boxes: Tensor, scores: Tensor, valid: Tensor, groups: Tensor, rul
 
 
 def _shared(boxes: Tensor, scores: Tensor, valid: Tensor, groups: Tensor, rule: _Rule) -> Tensor:
-    """(N, C) bool: what stays of boxes that classes share; each pair is compared once for all."""
+    """(N, C) bool: the kept boxes of all classes. Each pair is compared once for all classes."""
     line = Line.of(boxes, groups, rule.iou_thr, rule.rotated, rule.bev)
     suppresses = torch.zeros(len(boxes), len(boxes), dtype=torch.bool, device=boxes.device)
     for p, q in line.pairs_within(torch.arange(len(boxes), device=boxes.device)):
         p, q = line.order.index_select(0, p), line.order.index_select(0, q)
-        for i, j in ((p, q), (q, p)):  # which one is better depends on the class
+        for i, j in ((p, q), (q, p)):  # the class decides which one is better
             found = rule.holds(boxes, i, j)
             suppresses[i.index_select(0, found), j.index_select(0, found)] = True
     order = torch.sort(scores.t(), dim=1, descending=True, stable=True).indices
@@ -132,18 +131,18 @@ def _shared(boxes: Tensor, scores: Tensor, valid: Tensor, groups: Tensor, rule: 
 
 
 def _blockwise(boxes: Tensor, scores: Tensor, groups: Tensor, rule: _Rule) -> Tensor:
-    """(N,) bool: what stays of boxes that belong to one group each."""
+    """(N,) bool: the kept boxes, if each belongs to one group."""
     line = Line.of(boxes, groups, rule.iou_thr, rule.rotated, rule.bev)
     order = line.order
     boxes = boxes[order]
-    # By rows of the input, so that equal scores keep its order.
+    # By rows of the input, so equal scores keep its order.
     place = torch.empty_like(order).scatter_(
         0, order, torch.arange(len(order), device=order.device)
     )
     best_first = place[torch.sort(scores, descending=True, stable=True).indices]
     keep = torch.zeros_like(order, dtype=torch.bool)
     waiting = torch.ones_like(keep)
-    turn = torch.empty_like(order)  # of the boxes of a block
+    turn = torch.empty_like(order)  # the rank of each box in its block
     while len(best_first):
         block, best_first = best_first[:_BLOCK], best_first[_BLOCK:]
         turn[block] = torch.arange(len(block), device=block.device)
@@ -165,10 +164,10 @@ def _blockwise(boxes: Tensor, scores: Tensor, groups: Tensor, rule: _Rule) -> Te
 
 
 def _greedy(suppresses: Tensor, orders: Iterable[Iterable[int]]) -> list[list[int]]:
-    """Of each order of boxes those that stay: a box goes if one before it that stays suppresses it.
+    """The kept boxes of each order. A kept box that comes earlier suppresses a later one.
 
     suppresses: (N, N) bool, row by column. Sets of boxes are the bits of Python's integers, so a
-    step takes some 0.1 µs.
+    step takes about 0.1 µs.
     """
     bits = np.packbits(suppresses.cpu().numpy(), axis=1, bitorder="little")
     raw, width = bits.tobytes(), bits.shape[1]

@@ -1,4 +1,4 @@
-"""Where the floor and the walls of a scanned room lie."""
+"""Finds the floor and the walls of a scanned room."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 AT_ZERO = 0.1
-"""Metres: a floor this near to z = 0 is left there. Training moves scenes by as much."""
+"""Metres: a floor this near to z = 0 is not moved. Training shifts scenes by as much."""
 
 _POINTS = 50_000  # enough to find floor and walls
 _COLUMN, _STEP = 0.10, 0.02  # metres: edge of a column, and of a bin of heights
-_LEVEL = 0.25  # share of columns, against the commonest height, that makes a floor
+_LEVEL = 0.25  # minimum number of columns of a floor, relative to the most frequent height
 _CELL, _SLICE = 0.05, 0.10  # metres: edge of a column in the search for walls, and its slices
-_TALL = 3  # occupied slices of a column that may belong to a wall
-_CLEAR = 1.4  # contrast of directions from which walls are believed
+_TALL = 3  # minimum number of occupied slices of a column of a wall
+_CLEAR = 1.4  # minimum contrast of directions
 
 
 class Walls(NamedTuple):
@@ -32,22 +32,22 @@ class Walls(NamedTuple):
 
     @property
     def clear(self) -> bool:
-        """Whether the scan shows a direction at all."""
+        """Whether the scan has a clear direction."""
         return self.contrast >= _CLEAR
 
 
 def find_floor(points: Array) -> float:
-    """The height of the floor in a scan: the lowest height that many columns end at.
+    """The height of the floor in a scan: the lowest height at which many columns end.
 
-    points: (N, 3) metres, z up, N > 0. Stray points below the floor do not move it. Without a
-    floor in view it is the lowest large surface.
+    points: (N, 3) metres, z up, N > 0. Stray points below the floor do not matter. If the floor is
+    not visible, the result is the lowest large surface.
     """
     points = _some(points)
     _, column = np.unique(_cells(points[:, :2], _COLUMN), return_inverse=True)
     lowest = np.full(int(column.max()) + 1, np.inf)
     np.minimum.at(lowest, column, points[:, 2].astype(np.float64))
     base = lowest.min()
-    # A stray point far below must not make a histogram of any size.
+    # A stray point far below must not make the histogram huge.
     base = max(base, float(np.median(lowest)) - 1000 * _STEP)
     bins = np.floor((lowest - base) / _STEP).clip(0, 2000).astype(np.int64)
     ends = np.convolve(np.bincount(bins), np.ones(3), "same")
@@ -57,15 +57,15 @@ def find_floor(points: Array) -> float:
 
 
 def find_walls(points: Array) -> Walls:
-    """The direction of the walls of a room, of which most meet at right angles.
+    """The direction of the walls of a room, most of which meet at right angles.
 
-    The floor plan is projected onto an axis and the one across. Walls along them give a few sharp
+    The floor plan is projected onto an axis and onto its normal. Walls along them give a few sharp
     peaks. The sum of the squares of both profiles is the sharpness of this direction.
 
     points: (N, 3) metres, z up, N > 0.
     """
     points = _some(points)
-    # One point for each occupied slice of a column: dense surfaces count no more than thin ones.
+    # One point per occupied slice of a column, so dense surfaces count no more than thin ones.
     _, first = np.unique(_cells(points, (_CELL, _CELL, _SLICE)), return_index=True)
     plan = points[first, :2].astype(np.float64)
     _, column, slices = np.unique(_cells(plan, _CELL), return_inverse=True, return_counts=True)
@@ -102,5 +102,5 @@ def _cells(points: Array, edges: float | tuple[float, ...]) -> Array:
 
 
 def _some(points: Array) -> Array:
-    """Evenly chosen rows, so that large scans take no longer."""
+    """Evenly chosen rows, to limit the time for large scans."""
     return points[:: -(-len(points) // _POINTS)]

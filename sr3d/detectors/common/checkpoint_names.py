@@ -1,8 +1,7 @@
-"""The names of weights in checkpoints of TR3D and FCAF3D, theirs and ours; the one place for them.
+"""The names of weights in checkpoints of TR3D and FCAF3D: other repositories' and ours.
 
-Ours are those of open-mmlab/mmdetection3d from version 1.1 on. Where the others are from, with
-the commit that was read:
-
+Our names are the names of open-mmlab/mmdetection3d from version 1.1 on. Sources of the other names,
+with the commit that we read:
 | wrote it | backbone's stem | head | its convolutions |
 | --- | --- | --- | --- |
 | SamsungLabs/fcaf3d bcc7ddc | `conv1.0`, `conv1.1` | `neck_with_head.` | `centerness_conv`, … |
@@ -11,8 +10,8 @@ the commit that was read:
 | mmdetection3d fe8f9d4 (1.0.0rc4) | `conv1`, `norm1` | `head.` | `conv_center`, `conv_reg`, … |
 | mmdetection3d fe25f7a (1.4.0) | `conv1`, `norm1` | `bbox_head.` | `conv_center`, `conv_reg`, … |
 
-Loading a file without version metadata, mmdetection3d's detector puts `bbox_head.` in place of
-every `head.`, also within `bbox_head.` itself.
+If a file has no version metadata, mmdetection3d's detector replaces every `head.` by `bbox_head.`
+when it loads the file, also within `bbox_head.`.
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ _CONVS = {
     "centerness_conv": "conv_center",
 }
 _STEM = {"backbone.conv1.0.": "backbone.conv1.", "backbone.conv1.1.": "backbone.norm1."}
-_EMA = "ema_"  # mmcv's EMAHook keeps the weights that it swapped out as buffers of such names
+_EMA = "ema_"  # mmcv's EMAHook stores the weights that it replaced as buffers with this prefix
 
 
 def own_name(name: str) -> str | None:
-    """Our name of a weight, or None for a copy that is none of the network's.
+    """Our name of a weight, or None for a copy that is not part of the network.
 
-    `module.`, which DistributedDataParallel puts before every name, goes.
+    Removes the prefix `module.` of DistributedDataParallel.
     """
     name = name.removeprefix("module.")
     if name.startswith(_EMA):
@@ -54,7 +53,7 @@ def own_name(name: str) -> str | None:
 
 
 def naming_of(names: Iterable[str]) -> str:
-    """Whose naming it is, in words."""
+    """The repository whose names these are, in words."""
     parts = {part for name in names for part in name.removeprefix("module.").split(".")[:2]}
     if "neck_with_head" in parts:
         return "SamsungLabs/fcaf3d"
@@ -64,12 +63,12 @@ def naming_of(names: Iterable[str]) -> str:
 
 
 def is_samsung_fcaf3d(names: Iterable[str]) -> bool:
-    """Whether SamsungLabs/fcaf3d wrote the file, whose values follow conventions of their own."""
+    """Whether SamsungLabs/fcaf3d wrote the file. Its values follow other conventions."""
     return any(_FIRST_FCAF3D in name for name in names)
 
 
 def foreign_name(name: str, naming: Naming, fcaf3d: bool) -> str:
-    """A weight's name for mmdetection3d; or for SamsungLabs/fcaf3d or /tr3d, by the network."""
+    """The name of a weight for mmdetection3d, or for SamsungLabs/fcaf3d or /tr3d, by network."""
     if naming == "mmdet3d":
         return name
     if fcaf3d:

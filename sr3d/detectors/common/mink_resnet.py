@@ -1,6 +1,6 @@
-"""MinkResNet34, the sparse ResNet that TR3D, SR3D and FCAF3D share.
+"""MinkResNet34, the sparse ResNet of TR3D, SR3D and FCAF3D.
 
-Source: SamsungLabs/tr3d mmdet3d/models/backbones/mink_resnet.py; blocks as in MinkowskiEngine.
+Source: SamsungLabs/tr3d mmdet3d/models/backbones/mink_resnet.py, with MinkowskiEngine's blocks.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class BasicBlock(nn.Module):
 
 
 class MinkResNet(nn.Module):
-    """A stem and stages of stride 2; returns the output of every stage, finest first."""
+    """A stem and stages of stride 2. Returns the output of every stage, finest first."""
 
     def __init__(self, config: ModelConfig, in_channels: int = 3) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""Predictions with scores that know the ground truth (the paper's Table 6), before NMS.
+"""Predictions with scores from the ground truth (the paper's Table 6), before NMS.
 
-What better scores would be worth: boxes and everything after them stay as they are.
+They show the value of better scores. Boxes and all later steps do not change.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from sr3d.matching.tr3d import TR3DAssigner
 def with_oracle(
     predictions: Predictions, scene: Scene, dataset: Dataset, config: TestConfig
 ) -> Predictions:
-    """One scene's predictions with other scores of the foreground's true classes.
+    """One scene's predictions with other scores for the true classes of the foreground.
 
     The foreground is TR3D's positives (`foreground` "assigned"), or every anchor inside a ground
-    truth ("inside"). The oracle "iou" replaces the score by the overlap of the predicted box;
-    "centerness" multiplies it by the anchor's centerness.
+    truth ("inside"). The oracle "iou" replaces the score by the IoU of the predicted box.
+    "centerness" multiplies the score by the anchor's centerness.
     """
     anchors, boxes, logits = predictions.anchors, predictions.boxes, predictions.logits
     truth = GroundTruth.collate([scene.boxes.tensor], [scene.labels]).to(boxes.device)

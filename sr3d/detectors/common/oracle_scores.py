@@ -1,7 +1,7 @@
-"""What detections would be worth with better scores (the paper's Table 6): scores from the truth.
+"""Scores from the ground truth, for the oracles of the paper's Table 6.
 
 Pure functions of one scene's anchors, before NMS. `assigned` (A,) is the index of the ground truth
-that an anchor is foreground of, or -1.
+of each foreground anchor, or -1.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sr3d.geometry.boxes import Boxes
 
 
 def inside_smallest(anchors: Tensor, gt_boxes: Tensor) -> Tensor:
-    """(A,) the ground truth (M, 7) of least volume that each anchor (A, 3) lies in, or -1."""
+    """(A,) the ground truth (M, 7) of least volume around each anchor (A, 3), or -1."""
     if len(gt_boxes) == 0:
         return torch.full((len(anchors),), -1, device=anchors.device)
     inside = Boxes(gt_boxes).contains(anchors)
@@ -25,7 +25,7 @@ def inside_smallest(anchors: Tensor, gt_boxes: Tensor) -> Tensor:
 def with_scores(logits: Tensor, assigned: Tensor, gt_labels: Tensor, scores: Tensor) -> Tensor:
     """Logits (A, C) with the score of each foreground anchor's true class replaced.
 
-    scores: (P,) in [0, 1], of the foreground anchors in their order.
+    scores: (P,) in [0, 1], of the foreground anchors, in order.
     """
     rows = (assigned >= 0).nonzero().squeeze(1)
     changed = logits.clone()

@@ -1,4 +1,4 @@
-"""From scored boxes to detections: what detectors have in common."""
+"""Post-processing that detectors share: from scored boxes to detections."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from sr3d.geometry.nms import class_nms
 
 
 def suppress(boxes: Tensor, scores: Tensor, config: TestConfig, rotated: bool) -> Detections:
-    """A score threshold, and NMS within each class. boxes: (N, 7). scores: (N, C).
+    """Apply a score threshold, and NMS within each class. boxes: (N, 7). scores: (N, C).
 
-    A box may be detected as several classes. The default NMS measures overlap from above, as that
-    of open-mmlab/mmdetection3d does.
+    A box may be detected as several classes. The default NMS compares boxes in bird's-eye view, as
+    open-mmlab/mmdetection3d does.
     """
     valid = scores > config.score_thr
     keep = class_nms(boxes, scores, valid, config.iou_thr, rotated, bev=config.nms == "bev")
@@ -24,7 +24,7 @@ def suppress(boxes: Tensor, scores: Tensor, config: TestConfig, rotated: bool) -
 
 
 def best_anchors(scores: Tensor, levels: Sequence[int], most: int) -> Tensor:
-    """Rows of the `most` best of each level. scores: (A,). levels: how many each has, in turn."""
+    """Rows of the `most` best of each level. scores: (A,). levels: number of anchors of each."""
     rows, start = [], 0
     for own in scores.split(list(levels)):
         rows.append(own.topk(min(most, len(own))).indices + start)
@@ -33,9 +33,9 @@ def best_anchors(scores: Tensor, levels: Sequence[int], most: int) -> Tensor:
 
 
 def kept(boxes: Tensor, scores: Tensor, keep: Tensor) -> Detections:
-    """Which boxes (N, 7) are kept (N, C) as which class, as detections: class by class, best first.
+    """The detections of boxes (N, 7) kept (N, C) as some classes: class by class, best first.
 
-    Waits for the device.
+    Needs a sync.
     """
     order = torch.sort(scores.t(), dim=1, descending=True, stable=True).indices
     labels, places = keep.t().gather(1, order).nonzero().unbind(dim=1)
@@ -44,7 +44,7 @@ def kept(boxes: Tensor, scores: Tensor, keep: Tensor) -> Detections:
 
 
 def select_detections(predictions: Predictions, config: TestConfig, rotated: bool) -> Detections:
-    """One scene's anchors to detections: the `nms_pre` best of all levels, threshold, NMS."""
+    """One scene's detections: the `nms_pre` best anchors of all levels, threshold, NMS."""
     scores = predictions.logits.sigmoid()
     best = scores.amax(dim=1)
     top = torch.topk(best, min(config.nms_pre, len(best))).indices

@@ -1,4 +1,4 @@
-"""From coloured points to a sparse tensor: one point stands for each occupied voxel."""
+"""From coloured points to a sparse tensor: one point represents each occupied voxel."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def voxelize(
     order: Tensor | None = None,
     engine: EngineName = "native",
 ) -> SparseTensor:
-    """A batch of clouds to a sparse tensor whose features are the colours.
+    """Convert a batch of clouds to a sparse tensor with colours as features.
 
-    points, colors: one (N, 3) each a scene, metres and [0, 1]; coordinates are floor(xyz / size).
-    The first point of a voxel represents it. order: a permutation of the points of all scenes, to
-    take the first in this order. A random order gives each point of a voxel the same chance.
-    engine: "minkowski" gives the tensor MinkowskiEngine's sites, so that MinkowskiEngine computes
-    every layer that it passes.
+    points, colors: one (N, 3) per scene, in metres and in [0, 1]. Coordinates are floor(xyz /
+    size). The first point of a voxel represents it. order: a permutation of the points of all
+    scenes, to take the first point in this order. A random order gives each point of a voxel the
+    same chance. engine: "minkowski" makes sites of MinkowskiEngine, so MinkowskiEngine computes all
+    layers.
 
     Raises:
-        InputError: an engine that is not installed, or not for the points' device; points so far
-            apart that their voxels cannot be numbered.
+        InputError: the engine is not installed or does not support the device, or the points are
+            too far apart to number their voxels.
     """
     cells = torch.floor(torch.cat(list(points)) / voxel_size).long()
     scene = torch.cat([cells.new_full((len(p), 1), i) for i, p in enumerate(points)])

@@ -1,6 +1,6 @@
 """FCAF3D: dense heads on four levels of a generative feature pyramid, and a centerness branch.
 
-Loss and selection as in open-mmlab/mmdetection3d (mmdet3d/models/dense_heads/fcaf3d_head.py).
+Loss and selection follow open-mmlab/mmdetection3d (mmdet3d/models/dense_heads/fcaf3d_head.py).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from sr3d.sparse.tensor import PlannedTensor
 
 @dataclass(frozen=True)
 class CentredPredictions(Predictions):
-    """With the logit of each anchor's centerness, (A,)."""
+    """Predictions with the logit of each anchor's centerness, (A,)."""
 
     centerness: Tensor
 
@@ -55,7 +55,7 @@ def centred_scores(cls: Tensor, center: Tensor) -> Tensor:
 
 
 class FCAF3D(SparseDetector[CentredPredictions]):
-    """Backbone, and neck and head in one, because each level is pruned by the coarser's scores."""
+    """Backbone and FCAF3D's head. Neck and head are one module, which prunes level by level."""
 
     nms_pre_by_level = True
 
@@ -67,7 +67,7 @@ class FCAF3D(SparseDetector[CentredPredictions]):
         self.bbox_head = FCAF3DHead(config.model, len(self.dataset.classes), self.dataset.rotated)
 
     def levels(self, x: SparseTensor) -> list[RawLevel]:
-        """Per level the neck's output, raw box outputs, class logits and centerness logits."""
+        """Per level: the neck's output, raw box outputs, class logits and centerness logits."""
         return self.bbox_head(self.backbone(x))
 
     def planned(self, x: PlannedTensor) -> object:
@@ -86,7 +86,7 @@ class FCAF3D(SparseDetector[CentredPredictions]):
         return centred_loss(predictions, truth, self.assigner, self.loss_config, rotated, total)
 
     def stages(self) -> dict[str, str]:
-        """The head holds the neck."""
+        """The stage "head" includes the neck."""
         convs = {f"bbox_head.conv_{kind}": "head" for kind in ("center", "reg", "cls")}
         return {"backbone": "backbone", "bbox_head": "neck", **convs}
 
@@ -108,12 +108,11 @@ def centred_loss(
     rotated: bool,
     total: Total = alone,
 ) -> Losses:
-    """Focal ("cls"), centerness ("center") and IoU loss ("box") of each scene by itself; the mean
-    over the scenes.
+    """The mean over scenes of focal ("cls"), centerness ("center") and IoU loss ("box").
 
-    A scene's classification and centerness are divided by its positives, its IoU losses, weighted
-    by true centerness, by the sum of the weights. A scene without positives trains its
-    classification alone. rotated, total: as of `detection_loss`.
+    Classification and centerness of a scene are divided by its number of positives. Its IoU losses
+    are weighted by true centerness and divided by the sum of the weights. A scene without positives
+    trains classification only. rotated, total: see `detection_loss`.
     """
     matches = assigner(predictions.anchors, predictions.boxes, predictions.logits, truth)
     positives = Positives.of(matches, len(truth.boxes), assigner.max_positives)
@@ -148,7 +147,7 @@ def centred_loss(
 def select_by_level(
     predictions: CentredPredictions, config: TestConfig, rotated: bool
 ) -> Detections:
-    """One scene's anchors to detections: the `nms_pre` best of each level, threshold, NMS."""
+    """One scene's detections: the `nms_pre` best anchors of each level, threshold, NMS."""
     scores = predictions.scores
     best = scores.amax(dim=1)
     rows = []

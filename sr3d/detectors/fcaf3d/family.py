@@ -1,4 +1,4 @@
-"""FCAF3D as the package knows it."""
+"""The `Family` of FCAF3D."""
 
 from __future__ import annotations
 

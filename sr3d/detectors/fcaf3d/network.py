@@ -1,7 +1,7 @@
-"""The parts of FCAF3D's network that are its own: a neck and head in one, and the coding of boxes.
+"""FCAF3D's neck and head, in one module, and its coding of boxes.
 
-Everything as in open-mmlab/mmdetection3d (mmdet3d/models/dense_heads/fcaf3d_head.py), parameter
-names included. SamsungLabs/fcaf3d differs in names and in the scale of SUN RGB-D's colours.
+Follows open-mmlab/mmdetection3d (mmdet3d/models/dense_heads/fcaf3d_head.py), including the names of
+parameters. SamsungLabs/fcaf3d differs in names and in the scale of SUN RGB-D's colours.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ RawLevel = tuple[SparseTensor, Tensor, Tensor, Tensor]
 
 
 class FCAF3DHead(nn.Module):
-    """A neck over all stages and three 1³ convolutions, shared by its levels.
+    """A neck over all stages, and three 1³ convolutions shared by its levels.
 
     The neck's kernels keep MinkowskiEngine's default initialisation, as published.
     """
@@ -42,7 +42,7 @@ class FCAF3DHead(nn.Module):
         nn.init.constant_(self.conv_cls.bias, -math.log(0.99 / 0.01))  # every score starts at 0.01
 
     def forward(self, stages: list[SparseTensor]) -> list[RawLevel]:
-        """Levels, finest first: neck's output, (N, 6 or 8), (N, C), (N, 1), all raw."""
+        """Levels, finest first: the neck's output, (N, 6 or 8), (N, C), (N, 1), all raw."""
         levels = []
         x, scores = stages[-1], None
         for i in reversed(range(len(stages))):
@@ -59,7 +59,7 @@ class FCAF3DHead(nn.Module):
 
 
 class Scale(nn.Module):
-    """A learnable factor, 1 at first."""
+    """A learnable factor, initially 1."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,8 +80,10 @@ def _same(in_channels: int, channels: int) -> tuple[nn.Module, ...]:
 
 
 def prune(x: SparseTensor, scores: SparseTensor, most: int) -> SparseTensor:
-    """The `most` cells of each scene where the coarser `scores` (n, 1), interpolated, are best; x
-    itself where no scene has more.
+    """The `most` cells of each scene with the best interpolated scores of the coarser level, (n,
+    1).
+
+    Returns x itself if no scene has more cells.
     """
     if x.sites.within(most):
         return x
@@ -91,9 +93,10 @@ def prune(x: SparseTensor, scores: SparseTensor, most: int) -> SparseTensor:
 def decode_distances(anchors: Tensor, reg: Tensor) -> Tensor:
     """Anchors (N, 3) in metres and raw outputs (N, 6 or 8) to boxes (N, 7), differentiable.
 
-    exp of the first six are distances to the faces: towards -x, +x, -y, +y, -z, +z. With 8 outputs
-    the sum of the four horizontal ones is x size + y size, and the last two say how it is shared
-    and turned, such that a box and the same box with its axes exchanged are one point.
+    exp of the first six outputs are distances to the faces: towards -x, +x, -y, +y, -z, +z. With 8
+    outputs, the sum of the four horizontal distances is x size + y size. The last two outputs
+    encode its split and the yaw, such that a box and the same box with exchanged axes have the same
+    code.
     """
     distance = reg[:, :6].exp()
     low, high = distance[:, ::2], distance[:, 1::2]

@@ -1,4 +1,4 @@
-"""TR3D: a light neck and head on MinkResNet34. SR3D is this network, trained otherwise."""
+"""TR3D: a light neck and head on MinkResNet34. SR3D is this network with another loss."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from sr3d.sparse.tensor import PlannedTensor
 
 
 class TR3D(SparseDetector[Predictions]):
-    """Backbone, neck and head; trained with any assigner and classification loss."""
+    """Backbone, neck and head, for any assigner and classification loss."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -40,7 +40,7 @@ class TR3D(SparseDetector[Predictions]):
         self.bbox_head = TR3DHead(config.model.neck_channels, len(classes), rotated)
 
     def levels(self, x: SparseTensor) -> list[tuple[SparseTensor, Tensor, Tensor]]:
-        """Per level the neck's output (for its sites), raw box outputs and class logits."""
+        """Per level: the neck's output (for its sites), raw box outputs and class logits."""
         return [(level, *self.bbox_head(level)) for level in self.neck(self.backbone(x))]
 
     def planned(self, x: PlannedTensor) -> object:

@@ -1,4 +1,4 @@
-"""TR3D as the package knows it."""
+"""The `Family` of TR3D."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def detection_loss(
     rotated: bool,
     total: Total = alone,
 ) -> Losses:
-    """Eq. 8 over a batch: terms "cls" and "box", both over its number of positives, as in TR3D.
+    """Eq. 8 over a batch: terms "cls" and "box", divided by the number of positives, as in TR3D.
 
     rotated: whether boxes have a yaw. total: sums a count over the processes of the run.
     """

@@ -1,7 +1,7 @@
-"""The parts of TR3D's network that are its own: a light neck, a head, and the coding of boxes.
+"""TR3D's light neck, its head, and its coding of boxes.
 
-Source: SamsungLabs/tr3d mmdet3d/models/{necks/tr3d_neck.py,dense_heads/tr3d_head.py}; names of
-open-mmlab/mmdetection3d.
+Source: SamsungLabs/tr3d mmdet3d/models/{necks/tr3d_neck.py,dense_heads/tr3d_head.py}. Names of
+parameters follow open-mmlab/mmdetection3d.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ from sr3d.sparse.nn import (
 class TR3DNeck(nn.Module):
     """From stages 2, 3, 4 to two levels, finest first, whose cells are the anchors.
 
-    The up-sampling kernels keep MinkowskiEngine's default initialisation, as in TR3D, whose
-    initialiser passes them over.
+    The up-sampling kernels keep MinkowskiEngine's default initialisation, as in TR3D.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -81,9 +80,9 @@ class TR3DHead(nn.Module):
 def decode_boxes(anchors: Tensor, reg: Tensor) -> Tensor:
     """Anchors (N, 3) in metres and raw outputs (N, 6 or 8) to boxes (N, 7), differentiable.
 
-    With 8 outputs, x size, y size and yaw share three of them such that a box and the same box
-    with its axes exchanged are one point; the height keeps FCAF3D's form exp(r5) + exp(r4), which
-    published weights depend on.
+    With 8 outputs, three of them encode x size, y size and yaw, such that a box and the same box
+    with exchanged axes have the same code. The height keeps FCAF3D's form exp(r5) + exp(r4), on
+    which published weights depend.
     """
     center = anchors + reg[:, :3]
     if reg.shape[1] == 6:
