@@ -1,4 +1,4 @@
-"""The Python entry point: `sr3d.load`, and the types that what it returns has.
+"""The Python entry point: `sr3d.load`, and the types that it returns.
 
 model = sr3d.load("model.safetensors")             # a Detector
 boxes, scores, labels = model.detect(points, colors)  # Detections
@@ -40,16 +40,17 @@ def load(
     device: str = "cpu",
     untrained: bool = False,
 ) -> Detector[Any, Any]:
-    """A detector in evaluation mode.
+    """Load a detector in evaluation mode.
 
-    name: a file of weights (`.safetensors` of ours; `.pth` of mmdetection3d or SamsungLabs); the
-    folder of a training; `sr3d_rooms`, a small SR3D that comes with the package, trained on
-    procedural rooms (see its card in `sr3d/pretrained`); or a network (`sr3d.detectors.NETWORKS`),
-    with the weights of `checkpoint`.
-    dataset: whose classes and box coding, if the weights do not say; of an untrained network,
-    `scannet` by default.
-    untrained: give the network of that name with random weights, from seed 0. Its boxes mean
-    nothing.
+    name: one of
+        - a file of weights (our `.safetensors`, or a `.pth` of mmdetection3d or SamsungLabs),
+        - the folder of a training run,
+        - `sr3d_rooms`, a small SR3D in the package, trained on procedural rooms (see its card in
+          `sr3d/pretrained`),
+        - a network (`sr3d.detectors.NETWORKS`), with the weights of `checkpoint`.
+    dataset: for the classes and the box coding, if the weights do not name it. The default of an
+    untrained network is `scannet`.
+    untrained: return the network with random weights from seed 0. Its boxes are meaningless.
 
     Raises:
         InputError: unknown name or data set, no weights, weights that do not fit, or device `mps`.
@@ -68,17 +69,17 @@ def load(
 
 @dataclass(frozen=True)
 class Source:
-    """Where a detector is from. checkpoint: None for random weights."""
+    """The origin of a detector. checkpoint: None for random weights."""
 
     name: str
     config: Config
     checkpoint: Checkpoint | None
 
     def detector(self) -> Detector[Any, Any]:
-        """Built, with its weights.
+        """The detector with its weights.
 
         Raises:
-            InputError: they do not fit.
+            InputError: the weights do not fit.
         """
         if self.checkpoint is not None:
             return load_model(self.checkpoint, self.config)
@@ -94,9 +95,10 @@ def find_source(
     network: str | None = None,
     overrides: list[str] | None = None,
 ) -> Source:
-    """What `load` builds. network, overrides: of a file that does not tell; see `recognise`.
+    """The source of a detector for `load`. network, overrides: for files that lack them, see
+    `recognise`.
 
-    The engine is the native one, whatever trained, for weights are the same with any.
+    The engine is always the native one, because weights do not depend on the engine.
 
     Raises:
         InputError: unknown name or data set, a contradiction, or an unreadable file.

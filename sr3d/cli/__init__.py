@@ -1,6 +1,6 @@
-"""The command `sr3d`: one verb a step of the benchmark. Each prints what it wrote.
+"""The command `sr3d`: one verb per step of the benchmark. Each prints the files that it wrote.
 
-Modules are imported by the verb that needs them, so `sr3d --help` answers at once.
+A verb imports the modules that it needs, so `sr3d --help` answers at once.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _say_what_is_logged() -> None:
-    """What this package logs goes to stderr; other packages keep their own ways."""
+    """Send the log of this package to stderr. Logs of other packages do not change."""
     logger = logging.getLogger("sr3d")
     if not logger.handlers:
         logger.addHandler(_Stderr())
@@ -71,7 +71,7 @@ class _Stderr(logging.Handler):
 def _fail(debug: bool, message: str, code: int) -> int:
     if debug:
         raise
-    with suppress(OSError):  # a log on a full disk; the exit code tells what it can
+    with suppress(OSError):  # stderr on a full disk. The exit code still reports the failure
         print(f"sr3d: {message}", file=sys.stderr)
     return code
 

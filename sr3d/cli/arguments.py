@@ -1,4 +1,4 @@
-"""What the verbs' arguments share."""
+"""Shared parts of the verbs' arguments."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ class _HelpText(argparse.RawDescriptionHelpFormatter):
         return f"{text} (default: %(default)s)"
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        """Wrap a description; leave lines as they are where the text has several."""
+        """Wrap a description, unless it has several lines."""
         if "\n" in text:
             return super()._fill_text(text, width, indent)
         return argparse.HelpFormatter._fill_text(self, text, width, indent)
 
 
 class VerbParser(argparse.ArgumentParser):
-    """A verb's arguments, with two kinds of options that argparse alone would misread.
+    """The arguments of a verb, with two kinds of options that argparse alone would misread.
 
-    signed: their values may begin with a minus; it would take the `-y` of `--up -y` for an option,
-    and reads `--up=-y` alone. optional: their values, the first of which may be left out; it would
-    take the scan of `--compile SCAN` for one.
+    signed: options whose values may begin with a minus. argparse would take the `-y` of `--up -y`
+    for an option. optional: options whose value may be left out. argparse would take the scan of
+    `--compile SCAN` for the value.
     """
 
     signed: tuple[str, ...] = ()
     optional: Mapping[str, tuple[str, ...]] = {}
 
     def __init__(self, *args: Any, examples: tuple[str, ...] = (), **kwargs: Any) -> None:
-        """examples: command lines that the help shows; tests parse each of them."""
+        """examples: command lines for the help. Tests parse each of them."""
         self.examples = examples
         if examples:
             kwargs["epilog"] = "\n  ".join(("examples:", *examples))
         super().__init__(*args, **{**kwargs, "formatter_class": _HelpText})
 
     def error(self, message: str) -> Any:
-        """Refuse wrong arguments as every other wrong input."""
+        """Refuse wrong arguments with an `InputError`."""
         cause, field = sys.exception(), None
         if isinstance(cause, argparse.ArgumentError):
             message, field = cause.message, cause.argument_name
@@ -72,13 +72,13 @@ class VerbParser(argparse.ArgumentParser):
         return super().parse_known_args(list(self._joined(self._completed(words))), namespace)
 
     def _completed(self, words: Iterable[str]) -> Iterator[str]:
-        """The words, each optional value in its place."""
+        """The words, with missing optional values filled in."""
         for word, after in pairwise([*words, ""]):
             values = self.optional.get(word)
             yield f"{word}={values[0]}" if values and after not in values else word
 
     def _joined(self, words: Iterable[str]) -> Iterator[str]:
-        """The words, each signed option in one with its value; `--up --view` stays an error."""
+        """The words, each signed option joined with its value. `--up --view` stays an error."""
         rest = iter(words)
         for word in rest:
             value = next(rest, None) if word in self.signed else None
@@ -116,7 +116,7 @@ def _number(kind: type[N], name: str, allowed: Range) -> Callable[[str], N]:
     return read
 
 
-# Seeds of training 999 and of evaluation 998 are the last before those of the next base seed begin.
+# Seeds of training run 999 and evaluation run 998 are the last before the next base seed's seeds.
 TRAINING, EVALUATION, SEED = whole(0, 999), whole(0, 998), whole(0, 2**32 - 1)
 THREADS, WORKERS, COUNT = whole(1, 1024), whole(0, 1024), whole(1, 1_000_000)
 
@@ -152,7 +152,7 @@ def add_overrides(verb: argparse.ArgumentParser, about: str) -> None:
 
 
 def overrides_of(args: argparse.Namespace) -> list[str]:
-    """The values of every `--set`, in their order."""
+    """The values of every `--set`, in order."""
     return [item for group in args.set for item in group]
 
 

@@ -171,7 +171,7 @@ def _plan(args: argparse.Namespace) -> Plan:
 
 
 def _setting(args: argparse.Namespace) -> tuple[str, Config]:
-    """Its name, and the configuration with all overrides."""
+    """The name of the setting, and the configuration with all overrides."""
     overrides = overrides_of(args)
     if args.run:
         from sr3d.evaluate.loop import test_config
@@ -189,7 +189,7 @@ def _setting(args: argparse.Namespace) -> tuple[str, Config]:
 
 
 def _default(args: argparse.Namespace) -> Config:
-    """That of --dataset, or of --data, whose folder also tells what one's own data are."""
+    """The default configuration of --dataset, or of the data set in --data."""
     if not args.data:
         return default_config(args.dataset or "scannet")
     from sr3d.data.prepared import read_manifest

@@ -100,8 +100,8 @@ def _convert(args: argparse.Namespace) -> None:
     own = source.config.own
     if own.classes and not own.levels:
         _log.warning(
-            "its classes are of no known data set, and which of them are large is unknown "
-            "(own.levels): it detects, but an assigner that goes by levels cannot train by it"
+            "its classes belong to no known data set, so the levels of the classes are unknown "
+            "(own.levels): it detects, but assigners that need levels cannot train with it"
         )
     print(_about(source))
     print(f"  written: {args.out} ({args.out.stat().st_size / 2**20:.1f} MB)")

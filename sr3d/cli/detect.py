@@ -1,4 +1,4 @@
-"""The verb that finds boxes in scans of one's own: `detect`."""
+"""The verb `detect`: finds boxes in your own scans."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def _named(pattern: str, scan: Path) -> Path:
 def _demo(
     args: argparse.Namespace, runner: ScanDetector, dataset: Dataset, facts: ModelFacts
 ) -> None:
-    """A room with its true boxes beside what was found; always with a page to look at."""
+    """Detect in a generated room. Shows its true boxes too, and always writes a page."""
     from sr3d.data.rooms.generate import generate_room
     from sr3d.data.scans import Fact, Frame, Scan
     from sr3d.deploy.detection import Found, detect_in_scan
@@ -217,7 +217,7 @@ def _demo(
 def _write(
     args: argparse.Namespace, found: Found, facts: ModelFacts, truth: Scene | None = None
 ) -> None:
-    """All outputs of one scan; and what was found is said."""
+    """Write all outputs of one scan, and print the findings."""
     from sr3d.deploy.detection import describe
     from sr3d.runs.files import write_json
 

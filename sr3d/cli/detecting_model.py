@@ -16,10 +16,10 @@ _log = logging.getLogger(__name__)
 
 
 def choose_model(args: argparse.Namespace) -> tuple[Detector[Any, Any], ModelFacts]:
-    """By --model, --dataset and --device.
+    """The model of --model, --dataset and --device.
 
     Raises:
-        InputError: no such model, or one that would have random weights.
+        InputError: the model does not exist, or would have random weights.
     """
     name = args.model or PRETRAINED_MODELS[0]
     if args.model is None and not args.demo:

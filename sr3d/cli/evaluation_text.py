@@ -1,4 +1,4 @@
-"""What `sr3d evaluate` prints."""
+"""The output of `sr3d evaluate`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 
 def describe(found: Evaluation) -> str:
-    """A table of classes, means over the files; then intervals and the difference, if there are
-    several files.
+    """A table of classes with means over the files. For several files also intervals and the
+    difference.
     """
     from sr3d.study.external_boxes import METRICS
 
@@ -51,7 +51,7 @@ def _summary(found: Evaluation, metric: str) -> str:
 
 
 def _difference(found: Evaluation, metric: str) -> str:
-    """Over trainings, and over the choice of scenes."""
+    """The difference, with intervals over training runs and over the choice of scenes."""
     text = f"{metric} difference: {found.difference(metric):+.2f}"
     comparison = found.comparison(metric)
     if comparison is None:

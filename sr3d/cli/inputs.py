@@ -1,4 +1,4 @@
-"""Checks of paths that a verb makes before it imports torch or loads a model."""
+"""Checks paths before a verb imports torch or loads a model."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from sr3d.errors import InputError, Kind
 from sr3d.model_names import PRETRAINED, PRETRAINED_MODELS
 from sr3d.runs.record import RUN_FILE
 
-_MANIFEST = "manifest.json"  # as `sr3d.data.prepared` has it, which imports torch
+_MANIFEST = "manifest.json"  # copied from `sr3d.data.prepared`, which imports torch
 _WEIGHTS = (".safetensors", ".pth", ".pt", ".ckpt")
 _MODEL_REMEDY = "Name the folder of a training run or a checkpoint (.safetensors, .pth)."
 
 
 def check_file(path: Path, option: str, remedy: str, suffixes: Sequence[str] | None = None) -> None:
-    """Refuse a file that is absent, is a folder, or has none of the suffixes.
+    """Refuse a file that is absent, is a folder, or has another suffix.
 
     Raises:
         InputError: in each case.
@@ -81,11 +81,11 @@ def check_run(folder: Path, option: str) -> None:
 
 
 def find_model(name: str, option: str) -> Path:
-    """The folder of a training run or the checkpoint that the name stands for.
+    """The folder of a training run, or the checkpoint, for a name.
 
     Raises:
-        InputError: the path is absent, of an unknown format, or no training run; or the name is
-            that of a network without weights.
+        InputError: the path is absent, of an unknown format, or not a training run, or the name
+            belongs to a network without weights.
     """
     if name in PRETRAINED_MODELS:
         return PRETRAINED / name

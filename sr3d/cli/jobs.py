@@ -1,4 +1,4 @@
-"""Options for jobs of a workflow, which are started again after any kind of end."""
+"""Options for jobs of a workflow, which may be started again after any kind of end."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def add_done(verb: argparse._ActionsContainer) -> None:
 def wait_for_others(args: argparse.Namespace) -> None:
     """With `--wait`, return when no other process works in `args.out`.
 
-    Call it before a GPU is leased: the other process may hold the last one. Of the processes that
-    torchrun starts, the first waits, and the others wait for the first.
+    Call it before a GPU is leased, because the other process may hold the last one. Under torchrun
+    the first process waits, and the others wait for it.
     """
     if args.wait and os.environ.get("RANK", "0") == "0":
         with exclusive(args.out / RUN_FILE, wait=True):
@@ -54,7 +54,7 @@ def wait_for_others(args: argparse.Namespace) -> None:
 
 
 def replacing(args: argparse.Namespace, run: Callable[[], RunRecord]) -> RunRecord:
-    """The record that `run` returns. With `--replace`, another run is set aside."""
+    """The record that `run` returns. With `--replace`, another run is moved aside first."""
     try:
         return run()
     except OtherRun:

@@ -1,4 +1,4 @@
-"""The verb that puts data sets into the prepared format: `prepare`."""
+"""The verb `prepare`: converts data sets to the prepared format."""
 
 from __future__ import annotations
 
@@ -291,7 +291,7 @@ def _check(args: argparse.Namespace, *folders: str) -> None:
 
 
 def _read(args: argparse.Namespace, prepare: Callable[..., Any], **own: Any) -> None:
-    """Call a reader with what all of them take, and what is its `own`."""
+    """Call a reader with the shared arguments and its `own` arguments."""
     from sr3d.data.readers.conversion import HowTo
     from sr3d.runs.progress import Counter
 
@@ -303,9 +303,9 @@ def _read(args: argparse.Namespace, prepare: Callable[..., Any], **own: Any) -> 
 
 @contextmanager
 def _alone(args: argparse.Namespace) -> Iterator[None]:
-    """Two processes that prepare into one folder would write into each other's files.
+    """Lock the output folder, because two processes would write into each other's files.
 
-    A folder that is new and still empty when the input is refused goes again.
+    If the input is refused, a folder that is new and still empty is removed.
     """
     new = not args.out.exists()
     with exclusive(args.out / "manifest.json", args.wait):

@@ -61,8 +61,8 @@ def add_evaluate(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     verb.add_argument(
         "--dataset", metavar="NAME",
-        help="data set that names the classes, or a prepared folder; by default that of the ground "
-        "truth",
+        help="data set that names the classes, or a prepared folder; by default the data set of "
+        "the ground truth",
     )  # fmt: skip
     verb.add_argument(
         "--split", default="val", metavar="NAME", help="split of a prepared folder to score"
@@ -75,7 +75,7 @@ def add_evaluate(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     )
     row.add_argument("--as", dest="name", metavar="NAME", help="name of the setting")
     row.add_argument(
-        "--label", metavar="TEXT", help="its name in print; by default the name of the setting"
+        "--label", metavar="TEXT", help="printed name (default: the name of the setting)"
     )
     _add_results(row)
     row.add_argument(
@@ -84,7 +84,7 @@ def add_evaluate(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     row.add_argument(
         "--latency-ms", type=real(0, 1e9), metavar="MS",
-        help="milliseconds per scene, as you measured them",
+        help="your measured latency, in milliseconds per scene",
     )  # fmt: skip
     row.add_argument(
         "--allow-missing", action="store_true",
@@ -138,8 +138,8 @@ def _write_row(args: argparse.Namespace) -> tuple[Evaluation, list[Path]]:
         raise InputError("--dataset: the prepared folder names it; leave it out beside --as")
     if not (args.ground_truth / MANIFEST).is_file():
         raise InputError(
-            f"--ground-truth {args.ground_truth}: is not a prepared folder, which --as needs, so "
-            "that all rows are evaluated on the same scenes; pass the folder of `sr3d prepare`"
+            f"--ground-truth {args.ground_truth}: is not a prepared folder, which --as needs, "
+            "because all rows are evaluated on the same scenes; pass the folder of `sr3d prepare`"
         )
     row = ExternalRow(
         args.name, args.label or args.name, args.ground_truth, args.split, tuple(args.detections),

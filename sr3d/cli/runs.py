@@ -1,4 +1,4 @@
-"""The verbs that compute: `train` and `test`."""
+"""The verbs `train` and `test`."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def _train(args: argparse.Namespace) -> None:
 
 @contextmanager
 def _one_voice() -> Iterator[None]:
-    """Of processes that torchrun started, the first to fail says why; the others end silently."""
+    """Under torchrun, only the first process that fails prints its error."""
     try:
         yield
     except BaseException:
@@ -203,9 +203,9 @@ def _test(args: argparse.Namespace) -> None:
 def _chosen(
     args: argparse.Namespace, start: Config, given: list[str], trained: str | None = None
 ) -> Configured:
-    """The setting that --setting names or the overrides make, on the data of --data.
+    """The setting of --setting or of the overrides, on the data of --data.
 
-    trained: the setting of the training run that is evaluated, whose configuration is `start`.
+    trained: the setting of the evaluated training run, whose configuration is `start`.
     """
     from sr3d.data.prepared import read_manifest
 
@@ -224,7 +224,7 @@ def _add_device(verb: argparse.ArgumentParser) -> None:
 
 
 def _device(args: argparse.Namespace) -> ExitStack:
-    """Lease a GPU if one is asked for (before torch looks for it), and fix the threads."""
+    """Lease a GPU if requested (before torch looks for it), and set the number of threads."""
     stack = ExitStack()
     if args.device == "cuda":
         from sr3d.runs.gpu_lease import lease_gpu

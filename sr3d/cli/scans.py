@@ -46,7 +46,7 @@ def add_scan_options(verb: argparse.ArgumentParser) -> None:
 
 
 def reading_of(args: argparse.Namespace) -> Reading:
-    """The options that were given."""
+    """The scan options of the command line."""
     from sr3d.data.scans import Reading
 
     told = {

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: write aside, then rename."""
+"""Atomic files: written under a temporary name, then renamed. A file is whole or absent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sr3d.errors import DamagedFile, InputError
 CHECKSUM = "checksum"
 _log = logging.getLogger(__name__)
 
-# In this order, because UTF-32's mark begins with that of UTF-16.
+# In this order, because UTF-32's mark begins with UTF-16's mark.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -52,7 +52,7 @@ _TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp(\.[^.]*)?")
 
 @contextmanager
 def writing(path: str | Path) -> Iterator[None]:
-    """For the block, which writes `path`, give an error of the disk its remedy.
+    """Within the block, which writes `path`, turn errors of the disk into an `InputError`.
 
     Raises:
         InputError: the disk is full, or the folder cannot be written.
@@ -67,15 +67,15 @@ def writing(path: str | Path) -> Iterator[None]:
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it onto `path` if the block succeeds.
+    """Yield a temporary path beside `path`. Rename it to `path` if the block succeeds.
 
-    The temporary name keeps the suffix, because numpy and others append one that is missing.
-    The process locks the temporary file. So the first write of another process into the folder
-    can tell the files of killed processes, which it removes, from those of living ones. Windows
-    neither writes nor renames a file that is locked. There, nothing is locked or removed.
+    The temporary name keeps the suffix, because numpy and others append a missing one. The process
+    locks the temporary file. So the first write of another process into the folder can distinguish
+    files of killed processes, which it removes, from files of living ones. Windows cannot write or
+    rename a locked file, so nothing is locked or removed there.
 
     Write with `file.write`. Native writers (safetensors, torch, Pillow, `ndarray.tofile`) hide a
-    full disk behind errors of their own: let them write to memory, and see `write_bytes`.
+    full disk behind other errors. Let them write to memory, and see `write_bytes`.
 
     Raises:
         InputError: the disk is full, or the folder cannot be written.
@@ -106,16 +106,16 @@ def _temporary_file(path: Path) -> tuple[int | None, str]:
         if not _LOCKS_TEMPORARY_FILES:
             os.close(handle)
             return None, name
-        with suppress(OSError):  # a file system without locks
+        with suppress(OSError):  # the file system has no locks
             lock_descriptor(handle, blocking=False)
-        if os.fstat(handle).st_nlink:  # else removed by another process before it was locked
+        if os.fstat(handle).st_nlink:  # 0 if another process removed it before it was locked
             return handle, name
         os.close(handle)
 
 
 @cache
 def _remove_abandoned_once(folder: Path) -> None:
-    """Once per process, for a folder of many files is slow to list."""
+    """Call `remove_abandoned` once per process, because listing a large folder is slow."""
     remove_abandoned(folder)
 
 
@@ -124,7 +124,7 @@ def remove_abandoned(folder: Path) -> None:
     with os.scandir(folder) as entries:
         found = [entry.path for entry in entries if _TEMPORARY.fullmatch(entry.name)]
     for name in found:
-        with suppress(OSError), open(name, "rb") as file:  # removed, or without locks
+        with suppress(OSError), open(name, "rb") as file:  # the file is gone, or there are no locks
             if lock_descriptor(file.fileno(), blocking=False):
                 os.unlink(name)
 
@@ -137,10 +137,10 @@ def _umask() -> int:
 
 @contextmanager
 def exclusive(path: str | Path, wait: bool = False) -> Iterator[None]:
-    """Hold `path` against other processes, by a lock that dies with this one.
+    """Lock `path` against other processes. The lock ends with this process.
 
-    The lock is on a hidden file beside it, which stays and names the process that holds it.
-    wait: for the end of another process that holds it, and log which one that is.
+    The lock is on a hidden file beside `path`, which is kept and names the process that holds it.
+    wait: if another process holds the lock, log its name and wait for its end.
 
     Raises:
         InputError: another process holds it, or the folder cannot be written.
@@ -148,7 +148,7 @@ def exclusive(path: str | Path, wait: bool = False) -> Iterator[None]:
     path = Path(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Unbuffered: what a full disk refuses must not be written once more when the file closes.
+        # Unbuffered, because close() must not write again what a full disk has refused.
         lock = open(path.parent / f".{path.name}.lock", "ab+", buffering=0)  # noqa: SIM115
     with lock:
         if not lock_descriptor(lock.fileno(), blocking=False):
@@ -169,13 +169,13 @@ def write_holder(lock: IO[bytes]) -> None:
 
     lock: unbuffered. Its first byte stays empty, because Windows locks it against readers.
     """
-    with suppress(OSError):  # a full disk; the name is for messages alone
+    with suppress(OSError):  # a full disk. The name is only for messages
         lock.truncate(0)
         lock.write(b"\n" + this_process().encode())
 
 
 def read_holder(lock: IO[bytes]) -> str:
-    """The name of the process that holds a lock file, as far as it is known."""
+    """The name of the process that holds a lock file, if it is known."""
     lock.seek(1)
     return lock.read().decode("utf-8", "replace").strip() or "process unknown"
 
@@ -187,7 +187,7 @@ def write_bytes(path: str | Path, *parts: bytes | memoryview) -> None:
 
 
 def this_process() -> str:
-    """This process as a person can find it: `process 4711 on host`."""
+    """The name of this process for messages: `process 4711 on host`."""
     return f"process {os.getpid()} on {socket.gethostname()}"
 
 
@@ -197,12 +197,12 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write indented JSON atomically. NaN and infinity are refused: JSON has neither."""
+    """Write indented JSON atomically. NaN and infinity are refused, because JSON has neither."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def is_lfs_pointer(content: bytes) -> bool:
-    """Whether a file that begins so is a pointer of Git LFS, which stands for the file itself."""
+    """Whether a file with this beginning is a pointer of Git LFS instead of the file itself."""
     return content.startswith(b"version https://git-lfs.github.com/spec/")
 
 
@@ -210,7 +210,7 @@ LFS_REMEDY = "is a pointer of Git LFS, not the file; get the file with `git lfs 
 
 
 def read_text(path: str | Path) -> str:
-    """A text file in UTF-8, or in UTF-16 or UTF-32 with a byte order mark, as Windows writes it.
+    """Read a text file in UTF-8, or in UTF-16 or UTF-32 with a byte order mark (Windows).
 
     Raises:
         InputError: the file is missing, or in another encoding.
@@ -231,7 +231,7 @@ def read_text(path: str | Path) -> str:
 def read_json(path: str | Path, remedy: str = "correct that place, or write the file again") -> Any:
     """Read JSON.
 
-    remedy: what the user can do about a file that is not JSON.
+    remedy: for the message about a file that is not JSON.
 
     Raises:
         InputError: the file is missing, or in another encoding.
@@ -247,17 +247,17 @@ def read_json(path: str | Path, remedy: str = "correct that place, or write the 
 
 
 def with_checksum(value: dict[str, Any]) -> dict[str, Any]:
-    """The value with a digest of its own content."""
+    """The value with a digest of its content."""
     return {**value, CHECKSUM: digest(value)}
 
 
 def without_checksum(value: dict[str, Any], where: str | Path, remedy: str) -> dict[str, Any]:
-    """The inverse of `with_checksum`. A value of an earlier version, which has none, passes.
+    """The inverse of `with_checksum`. Accepts values of earlier versions, which have no checksum.
 
     where, remedy: for the message.
 
     Raises:
-        DamagedFile: the content is not what was written.
+        DamagedFile: the content differs from what was written.
     """
     rest = {name: item for name, item in value.items() if name != CHECKSUM}
     try:

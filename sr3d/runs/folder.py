@@ -1,4 +1,4 @@
-"""What runs share: device, data, how they compute, and telling what they were."""
+"""Shared by training and evaluation runs: device, data, determinism, and finished runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 def check_device(device: str) -> None:
-    """Refuse a device that is unknown, or not there.
+    """Refuse a device that is unknown or not available.
 
     Raises:
         InputError: in either case.
@@ -49,12 +49,12 @@ def check_device(device: str) -> None:
 
 @contextmanager
 def as_jobs_run(threads: int) -> Iterator[None]:
-    """How trainings and evaluations compute: bitwise identical from the same seed.
+    """The settings of training and evaluation runs, for bitwise reproducible results.
 
-    threads: of the CPU. Another number of threads gives other bits.
+    threads: of the CPU. Another number of threads gives other rounding.
     """
-    # cuBLAS reads this when it is first used: its sums have a fixed order only with workspaces of
-    # one size. What else needs care on a GPU is in `sr3d.sparse.determinism`.
+    # cuBLAS reads this on its first use: its sums have a fixed order only with workspaces of one
+    # size. `sr3d.sparse.determinism` has the other measures on a GPU.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -65,27 +65,27 @@ def as_jobs_run(threads: int) -> Iterator[None]:
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until the device has done all that was asked of it."""
+    """Wait until the device has finished all queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def starting_config(dataset: str, data: Path, split: str) -> Config:
-    """The default configuration of a data set; of one's own, with what the prepared folder says.
+    """The default configuration of a data set. For own data, with the facts of the prepared folder.
 
-    split: whose scenes will be trained on.
+    split: of the training scenes.
 
     Raises:
-        InputError: an unknown data set, or data that are not prepared, or no one's own.
+        InputError: an unknown data set, data that are not prepared, or data that are not own data.
     """
     return default_config(dataset, own_data(data, split) if dataset == "own" else OwnData())
 
 
 def own_data(data: Path, split: str) -> OwnData:
-    """What a prepared folder of one's own scans holds.
+    """The facts about a prepared folder of own scans.
 
     Raises:
-        InputError: it is not prepared, of another data set, or has no such split.
+        InputError: it is not prepared, has another data set, or has no such split.
     """
     scenes = PreparedDataset(data, split)
     manifest = scenes.manifest
@@ -101,7 +101,7 @@ def own_data(data: Path, split: str) -> OwnData:
 
 
 def open_split(data: Path, split: str, dataset: Dataset) -> PreparedDataset:
-    """A split of prepared data, which must be of the data set that the configuration names.
+    """A split of prepared data. It must belong to the configured data set.
 
     Raises:
         InputError: other classes, other box coding, or an empty split.
@@ -127,9 +127,9 @@ def open_split(data: Path, split: str, dataset: Dataset) -> PreparedDataset:
 
 @dataclass
 class Stopwatch:
-    """When a run began and by which code, and how long it has lasted.
+    """The start time of a run, its code, and its duration.
 
-    The code is that of the beginning: whoever edits a file meanwhile changes the next run.
+    The code is read at the start, so an edit during the run affects only the next run.
     """
 
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -142,7 +142,7 @@ class Stopwatch:
 
 
 def facts_of(record: RunRecord) -> dict[str, Any]:
-    """What a run is of, by names for messages: two runs of one folder must agree in all of it."""
+    """The facts about a run, by names for messages. Two runs of one folder must agree in all."""
     return {
         "kind": record.kind,
         "data set": record.dataset,
@@ -159,11 +159,11 @@ def facts_of(record: RunRecord) -> dict[str, Any]:
 def finished_run(
     out: Path, expected: Mapping[str, Any], code: Mapping[str, Any]
 ) -> RunRecord | None:
-    """The record of the finished run in a folder, or None if there is none that can be used.
+    """The record of the finished run in a folder, or None if there is none or it is damaged.
 
-    A warning says that the run is not repeated. Another one names a damaged file, for which the
-    run is repeated. expected: as `facts_of`; what a record of an earlier version does not know is
-    not compared. code: of this process.
+    A warning says that the run is not repeated. For a damaged file, a warning names it. expected:
+    see `facts_of`. Facts that a record of an earlier version lacks are not compared. code: of this
+    process.
 
     Raises:
         OtherRun: the folder holds another finished run.
@@ -212,9 +212,9 @@ def finish_run(
     tests_of: str | None = None,
     weights: str | None = None,
 ) -> RunRecord:
-    """Collect the record of a run whose files lie in `out`, and write it there, last.
+    """Collect the record of a run whose files are in `out`, and write it there as the last file.
 
-    resumed: as in `RunRecord.code`, for a training that other code began.
+    resumed: see `RunRecord.code`, for a training run that other code began.
     """
     record = RunRecord(
         kind=kind,
@@ -252,7 +252,7 @@ def finish_run(
 
 
 def _engine_name(config: Config, device: str) -> str:
-    """The configured engine and, where a GPU machine decides what native means, its decision."""
+    """The configured engine. On a GPU machine, also the engine that native means."""
     name = config.model.engine
     if name != "native" or device == "cpu":
         return name

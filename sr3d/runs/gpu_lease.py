@@ -1,15 +1,16 @@
-"""A GPU for each process on a machine with several: Snakemake counts GPUs but assigns none.
+"""Leases a GPU to each process on a machine with several. Snakemake counts but does not assign
+GPUs.
 
-A lease is a locked file per GPU, held for the life of the process and freed by the kernel with it,
-however that ends. Of processes that torchrun started, the first takes the GPUs of all and tells the
-others which is whose. It keeps those that it has while it waits for more, lest jobs of one GPU
-overtake it for ever; one job at a time may do so, or two could wait for each other.
+A lease is a locked file per GPU. The process holds it for its lifetime, and the kernel frees it
+when the process ends for any reason. Among processes of torchrun, the first takes the GPUs of all
+and assigns them. It keeps its GPUs while it waits for more, because otherwise jobs with one GPU
+could overtake it for ever. Only one job at a time may do so, because two could wait for each other.
 
-Jobs that a batch system started see only the GPUs that they were given, and so lease them at once.
-This module must run before torch is imported, and so does not import it.
+Jobs of a batch system see only their assigned GPUs, so they lease them at once. This module must
+run before torch is imported, so it does not import torch.
 
-Processes share the lock of a GPU. `filelock` has no such lock, and Windows has no `fcntl`. So GPUs
-are not leased on Windows: each process sees all of them.
+Processes share the lock of a GPU. `filelock` has no shared locks, and Windows has no `fcntl`. So
+GPUs are not leased on Windows: each process sees all of them.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ Kind = Literal["exclusive", "shared"]
 
 @contextmanager
 def lease_gpu(device: str = "cuda", folder: Path | None = None) -> Iterator[str | None]:
-    """Wait for a GPU that no other lease holds, and make it the only one that CUDA shows.
+    """Wait for a GPU that no other lease holds, and make it the only one visible to CUDA.
 
-    Yields its name in CUDA_VISIBLE_DEVICES (an index, or an identifier where the variable holds
-    those). Yields None and does nothing if `device` is not "cuda", without a GPU, and on Windows.
-    folder: of the lock files. Under torchrun all processes of the machine must call this.
+    Yields its name in CUDA_VISIBLE_DEVICES (an index, or an identifier if the variable holds
+    identifiers). Yields None and does nothing if `device` is not "cuda", without a GPU, and on
+    Windows. folder: of the lock files. Under torchrun all processes of the machine must call this.
 
     Raises:
         InputError: torchrun started more processes than there are GPUs.
@@ -58,7 +59,7 @@ def lease_gpu(device: str = "cuda", folder: Path | None = None) -> Iterator[str 
     with ExitStack() as held:
         gpu = _lease(gpus, folder, held)
         if not before[VISIBLE]:
-            # nvidia-smi, which gave the index, counts along the bus; CUDA from the fastest.
+            # nvidia-smi numbers GPUs along the bus, CUDA from the fastest.
             os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
         os.environ[VISIBLE] = gpu
         try:
@@ -72,11 +73,11 @@ def lease_gpu(device: str = "cuda", folder: Path | None = None) -> Iterator[str 
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that this process may use: those of CUDA_VISIBLE_DEVICES if set, else all."""
+    """The GPUs that this process may use: those in CUDA_VISIBLE_DEVICES if set, else all."""
     visible = os.environ.get(VISIBLE)
     if visible is not None:
         names = [name.strip() for name in visible.split(",")]
-        # CUDA ignores everything from the first invalid name on; -1 is the usual one for "none".
+        # CUDA ignores everything from the first invalid name on. -1 usually means none.
         return names[: next((i for i, n in enumerate(names) if n in ("", "-1")), len(names))]
     command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
     try:
@@ -87,32 +88,32 @@ def visible_gpus() -> list[str]:
 
 
 def lock_folder() -> Path:
-    """Where leases are kept: per person and, under Slurm, per step, where indices start anew."""
+    """The folder of leases, per user and, under Slurm, per step, because a step renumbers GPUs."""
     step = [os.environ[name] for name in ("SLURM_JOB_ID", "SLURM_STEP_ID") if name in os.environ]
     return Path(tempfile.gettempdir()) / "-".join(["sr3d-gpus", str(os.getuid()), *step])
 
 
 def _lease(gpus: list[str], folder: Path, held: ExitStack) -> str:
-    """The GPU of this process, which keeps it until `held` is closed."""
-    rank = int(os.environ.get("LOCAL_RANK", "0"))  # as torchrun says
+    """The GPU of this process, locked until `held` is closed."""
+    rank = int(os.environ.get("LOCAL_RANK", "0"))  # set by torchrun
     count = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if count > len(gpus):
         raise InputError(f"{count} processes, but {len(gpus)} GPUs; lower --nproc-per-node")
     if count == 1:
         return _take_one(gpus, folder, held, "exclusive")
-    job = folder / f"job-{os.environ.get('MASTER_PORT', '')}"  # no two that run have one port
+    job = folder / f"job-{os.environ.get('MASTER_PORT', '')}"  # running jobs have different ports
     if rank == 0:
         taken = _take_several(count, gpus, folder, held)
         _tell(job, taken, held)
     else:
         taken = _wait_for(lambda: _told(job))
-        # Beside the first process's lock: the GPU is free once both have ended.
+        # Beside the first process's lock, so the GPU is free only after both have ended.
         _wait_for(lambda: _lock(_lock_file(taken[rank], folder), held, "shared"))
     return taken[rank]
 
 
 def _take_several(count: int, gpus: list[str], folder: Path, held: ExitStack) -> list[str]:
-    """GPUs as they get free; meanwhile no other job takes several."""
+    """Take GPUs as they become free. Meanwhile no other job takes several."""
     taken: list[str] = []
     with ExitStack() as gate:
         _wait_for(
@@ -121,13 +122,13 @@ def _take_several(count: int, gpus: list[str], folder: Path, held: ExitStack) ->
         )
         while len(taken) < count:
             left = [gpu for gpu in gpus if gpu not in taken]
-            # Tried for alone, and then shared with the process that is going to use it.
+            # Locked exclusively first, then shared with the process that will use it.
             taken.append(_take_one(left, folder, held, "exclusive", "shared"))
     return sorted(taken, key=gpus.index)
 
 
 def _take_one(gpus: list[str], folder: Path, held: ExitStack, *kinds: Kind) -> str:
-    """The first GPU to be free, locked."""
+    """The first free GPU, locked."""
     return _wait_for(
         lambda: next((g for g in gpus if _lock(_lock_file(g, folder), held, *kinds)), None),
         f"all GPUs are leased ({', '.join(gpus)}): waiting",
@@ -139,8 +140,8 @@ def _lock_file(gpu: str, folder: Path) -> Path:
 
 
 def _lock(path: Path, held: ExitStack, *kinds: Kind) -> bool:
-    """Whether it could be locked, in each way after the other, until `held` is closed."""
-    import fcntl  # Windows lacks it, and leases nothing
+    """Whether the file could be locked in all these ways, one after the other."""
+    import fcntl  # missing on Windows, which leases nothing
 
     flags = {"exclusive": fcntl.LOCK_EX, "shared": fcntl.LOCK_SH}
     lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -155,7 +156,7 @@ def _lock(path: Path, held: ExitStack, *kinds: Kind) -> bool:
 
 
 def _tell(job: Path, gpus: list[str], held: ExitStack) -> None:
-    """Leave each process's GPU in a file that is valid while this process keeps it locked."""
+    """Write each process's GPU to a file that is valid while this process keeps it locked."""
     fresh = job.with_suffix(".new")
     _lock(fresh, held, "exclusive")
     fresh.write_text(json.dumps(gpus), encoding="utf-8")
@@ -164,7 +165,7 @@ def _tell(job: Path, gpus: list[str], held: ExitStack) -> None:
 
 
 def _told(job: Path) -> list[str] | None:
-    """What `_tell` left, unless it is of a process that has ended."""
+    """The content of `_tell`, unless its process has ended."""
     with ExitStack() as probe:
         if not job.exists() or _lock(job, probe, "shared"):
             return None
@@ -172,7 +173,7 @@ def _told(job: Path) -> list[str] | None:
 
 
 def _wait_for(attempt: Callable[[], T | None], message: str = "") -> T:
-    """What the attempt gives once it is something; the message is told if that takes a while."""
+    """Repeat the attempt until it returns a value. If this takes long, print the message."""
     told = not message
     while not (got := attempt()):
         if not told:

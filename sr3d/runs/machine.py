@@ -1,4 +1,4 @@
-"""The facts of the machine that a result was made on, kept with every result."""
+"""The facts about the machine of a result, which are kept with every result."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ import torch
 
 from sr3d.runs.files import code_digest
 
-# The files of this package that decide the numbers of a training or a test. Prepared data have a
-# digest of their own. A test compares this list with what the two import.
+# The files of this package that decide the numbers of a training or evaluation run. Prepared data
+# have a separate digest. A test compares this list with the imports of both.
 _COMPUTING = (
     "config.py", "data/datasets.py", "data/loader.py", "data/parallel.py",
     "data/prepared/reading.py", "data/scene.py", "data/transforms.py", "runs/folder.py",
     "runs/record.py", "deploy", "detectors", "evaluate", "geometry", "losses", "matching",
     "sparse", "train",
 )  # fmt: skip
-BUSY_LOAD = 0.25  # load average a core from which other work disturbs times
+BUSY_LOAD = 0.25  # load average per core above which other work disturbs times
 _PACKAGES = (
     "sr3d", "torch", "triton", "numpy", "snakemake", "mlflow", "MinkowskiEngine", "mmdet3d",
 )  # fmt: skip
 
 
 def machine_facts() -> dict[str, Any]:
-    """Processor, memory, accelerators, operating system; threads, and processes of torchrun."""
+    """Processor, memory, accelerators, operating system, threads, and processes of torchrun."""
     return {
         "system": f"{platform.system()} {platform.release()}",
         "processor": _processor(),
@@ -46,17 +46,17 @@ def machine_facts() -> dict[str, Any]:
 
 
 def other_load() -> float:
-    """Load average of the last minute without the threads of this process: the other work."""
+    """Load average of the last minute without the threads of this process."""
     return max(0.0, os.getloadavg()[0] - torch.get_num_threads())
 
 
 def is_busy(load: float, cores: int | None) -> bool:
-    """Whether so much other work, as a load average, disturbs the times that are measured."""
+    """Whether other work, as a load average, is high enough to disturb measured times."""
     return load > BUSY_LOAD * (cores or 1)
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide a result, where installed."""
+    """Versions of Python and of the installed packages that decide a result."""
     found = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
@@ -67,10 +67,10 @@ def versions() -> dict[str, str]:
 
 
 def code_version() -> dict[str, Any]:
-    """The git commit of the checkout that this package runs from, whether it was edited, and a
-    digest of the files that decide a run's numbers.
+    """The git commit of the checkout, whether it was edited, and a digest of the files that decide
+    the numbers of a run.
 
-    The first two are None where the package was installed without its repository.
+    The first two are None if the package was installed without its repository.
     """
     folder = Path(__file__).resolve().parents[1]  # the package
 
@@ -92,7 +92,7 @@ def code_version() -> dict[str, Any]:
 
 
 def peak_memory_mb() -> dict[str, float]:
-    """Peak resident memory of this process and, where there is a GPU, PyTorch's peak on it."""
+    """Peak resident memory of this process and, on a GPU, PyTorch's peak."""
     peak = {"cpu": round(peak_resident_mib(), 1)}
     if torch.cuda.is_available():
         peak["gpu"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
@@ -100,12 +100,12 @@ def peak_memory_mb() -> dict[str, float]:
 
 
 def peak_resident_mib() -> float:
-    """The most resident memory that this process has had, in MiB."""
+    """The peak resident memory of this process, in MiB."""
     if sys.platform == "win32":
         return psutil.Process().memory_info().peak_wset / 2**20
-    if sys.platform == "linux":  # getrusage's peak may be that of the program that started this one
+    if sys.platform == "linux":  # getrusage may return the peak of the parent process
         return process_status_mib("VmHWM")
-    import resource  # Windows lacks it
+    import resource  # missing on Windows
 
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
@@ -118,7 +118,7 @@ def process_status_mib(name: str) -> float:
 
 
 def _gpus() -> list[str]:
-    """Names of the GPUs that PyTorch sees; of a broken driver, its message."""
+    """Names of the GPUs that PyTorch sees, or the error message of a broken driver."""
     try:
         return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     except (RuntimeError, AssertionError) as error:

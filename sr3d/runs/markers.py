@@ -1,8 +1,8 @@
-"""Markers: small files that say which results a finished job left, and how to recognise them.
+"""Markers: small files that list the results of a finished job and identify them.
 
 A workflow engine deletes the outputs of a job that it starts again, that failed, or that was
-interrupted. The workflow therefore declares a marker as a job's only output. The results lie beside
-it, undeclared, and no engine deletes them.
+interrupted. So the workflow declares only a marker as the output of a job. The results are beside
+it and not declared, so no engine deletes them.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pathlib import Path
 from sr3d.errors import InputError
 from sr3d.runs.files import read_json, sha256, write_json
 
-MARKER = "done.json"  # beside a run's record, where a workflow made the run
+MARKER = "done.json"  # beside a run's record, if a workflow made the run
 
 
 def forget_marker(folder: Path) -> bool:
-    """Remove the marker of a run whose files are damaged, so that a workflow makes them again.
+    """Remove the marker of a run with damaged files, so a workflow runs the job again.
 
-    Returns whether there was a marker, which only a workflow writes.
+    Returns whether there was a marker. Only a workflow writes one.
     """
     marker = folder / MARKER
     existed = marker.exists()
@@ -29,10 +29,10 @@ def forget_marker(folder: Path) -> bool:
 
 
 def write_marker(path: Path, contents: Sequence[Path], sizes: Sequence[Path] = ()) -> None:
-    """Write the marker of a finished job, atomically; call it last.
+    """Write the marker of a finished job, atomically. Call it last.
 
-    contents: results that the marker recognises by their digest. sizes: large results that it
-    recognises by their size.
+    contents: results that the marker identifies by digest. sizes: large results that it identifies
+    by size.
     """
     facts = {
         **{_name(path, file): {"sha256": sha256(file)} for file in contents},
@@ -42,7 +42,7 @@ def write_marker(path: Path, contents: Sequence[Path], sizes: Sequence[Path] = (
 
 
 def marker_holds(path: Path) -> bool:
-    """Whether all results that a marker names are on the disk, as it describes them."""
+    """Whether all results of a marker are on the disk and match it."""
     try:
         files = read_json(path)["files"]
         return all(_fits(path.parent / name, fact) for name, fact in files.items())
@@ -57,5 +57,5 @@ def _fits(file: Path, fact: dict[str, object]) -> bool:
 
 
 def _name(marker: Path, file: Path) -> str:
-    """A result's path from the folder of its marker, so that both can move together."""
+    """A result's path relative to its marker, so both can move together."""
     return Path(os.path.relpath(file, marker.parent)).as_posix()

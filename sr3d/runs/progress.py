@@ -1,4 +1,4 @@
-"""How far a loop is: a bar on a terminal, a plain line now and then in a log."""
+"""The progress of a loop: a bar on a terminal, a plain line at intervals in a log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 class Progress:
-    """`update(done, note)` as often as you like; it prints seldom. Use as a context manager."""
+    """Prints rarely, however often you call `update(done, note)`. A context manager."""
 
     def __init__(self, label: str, total: int, done: int = 0) -> None:
         self.label, self.total, self.first = label, total, done
@@ -42,7 +42,7 @@ class Progress:
 
 
 class Counter:
-    """Progress whose total, and whose label if it changes, are told with it. Use as a context
+    """Progress with a total, and perhaps a label, that change with every update. A context
     manager.
     """
 

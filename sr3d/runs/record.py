@@ -1,8 +1,8 @@
-"""What a run leaves on disk. Every later step (summaries, tables, MLflow) reads only this.
+"""The record of a run. All later steps (summaries, tables, MLflow) read only this.
 
-A run's folder holds `run.json` (a RunRecord, written last and whole: its presence means the run is
-complete) and, of a training, `metrics.jsonl` and `model.safetensors`; of a test, `detections.npz`.
-`run.json` has a checksum of its own content and the sha256 of the files beside it.
+The folder of a run holds `run.json` (a RunRecord, written last and atomically, so a run that has
+one is complete). A training run also has `metrics.jsonl` and `model.safetensors`, an evaluation run
+`detections.npz`. `run.json` has a checksum of its content and the sha256 of the files beside it.
 The layout is `results/{dataset}/{setting}/train{i}/` and, inside it, `test{j}/`.
 """
 
@@ -36,24 +36,24 @@ NO_RUNS = "name the folder above DATASET/SETTING/train0, or run `sr3d train` and
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One training (test is None) or one test. All values are plain and JSON-able.
+    """One training run (test is None) or one evaluation run. All values are JSON-able.
 
-    metrics of a test: AP25, AP50 in percent, per_class {name: {AP25, AP50}}, PCE and its quantiles;
-    of a training: the last values of its curves, and their means over each epoch. timings, which
-    differ from run to run: latency_ms of a test (median over its scenes, from points to boxes) and
-    other_load (load average of other work when it ended), seconds_per_epoch of a training. files:
-    name to sha256 of what lies beside the record. tests_of: the setting whose training was tested,
-    where that is another one. weights: of a test, the sha256 of the model that was tested; None in
-    records of earlier versions.
+    metrics: of an evaluation run AP25, AP50 in percent, per_class {name: {AP25, AP50}}, PCE and its
+    quantiles. Of a training run the last logged values, and their means over each epoch. timings:
+    values that vary between runs. latency_ms of an evaluation run (median over its scenes, from
+    points to boxes), other_load (load average of other work at its end), seconds_per_epoch of a
+    training run. files: name to sha256 of the files beside the record. tests_of: the setting of the
+    training run, if it is another one. weights: of an evaluation run, the sha256 of the model. None
+    in records of earlier versions.
 
-    code: `commit`, `edited` and `digest` of `machine.code_version`. A training that was resumed
-    with other code has `resumed` as well: `{"step", "digest", "torch"}` of each code, in order,
-    with the number of steps that were done when it took over.
+    code: `commit`, `edited` and `digest` of `machine.code_version`. A training run that was resumed
+    with other code also has `resumed`: a list of `{"step", "digest", "torch"}`, one for each code,
+    in order, with the step at which it took over.
 
-    external: of boxes that another program detected, `{"label", "file", "sha256", "boxes",
-    "classes", "missing_scenes", "latency"}`; None of our own runs. boxes: digest of the boxes in
-    the file. latency: who measured it, None if nobody did. Such a record has no configuration, no
-    training record, and no number of parameters.
+    external: for boxes of another program, `{"label", "file", "sha256", "boxes", "classes",
+    "missing_scenes", "latency"}`. None for our own runs. boxes: digest of the boxes in the file.
+    latency: who measured it, or None. Such a record has no configuration, no training record, and
+    no number of parameters.
     """
 
     kind: Literal["train", "test"]
@@ -86,7 +86,7 @@ class RunRecord:
 
     @property
     def key(self) -> str:
-        """Names the run for ever, e.g. `scannet/sr3d/train0/test3`."""
+        """The permanent name of the run, e.g. `scannet/sr3d/train0/test3`."""
         return run_key(self.dataset, self.setting, self.train, self.test)
 
     def digest(self) -> str:
@@ -101,10 +101,10 @@ def run_key(dataset: str, setting: str, train: int, test: int | None = None) -> 
 
 
 def train_seed(base: int, train: int) -> int:
-    """Seed of training `train`: initial weights, order and augmentation.
+    """Seed of training run `train`: initial weights, order and augmentation.
 
     Raises:
-        InputError: a negative number, from which no generator starts.
+        InputError: a negative number, which is not a valid seed.
     """
     if base < 0 or train < 0:
         raise InputError(f"seed {base}, training {train}: must be zero or more")
@@ -112,10 +112,10 @@ def train_seed(base: int, train: int) -> int:
 
 
 def test_seed(base: int, train: int, test: int) -> int:
-    """Seed of test `test` of training `train`: point sampling and voxel representatives.
+    """Seed of evaluation run `test` of training run `train`: sampling and choice of voxel points.
 
     Raises:
-        InputError: as `train_seed`.
+        InputError: see `train_seed`.
     """
     if test < 0:
         raise InputError(f"test {test}: must be zero or more")
@@ -126,14 +126,14 @@ test_seed.__test__ = False  # type: ignore[attr-defined]  # not a pytest functio
 
 
 def write_run(folder: str | Path, record: RunRecord) -> None:
-    """Write `run.json` with a checksum of its content; call it last."""
+    """Write `run.json` with a checksum of its content. Call it last."""
     write_json(Path(folder) / RUN_FILE, with_checksum(dataclasses.asdict(record)))
 
 
 def read_run(path: str | Path) -> RunRecord:
     """Read a record from its file or its folder, and verify its checksum.
 
-    The files beside the record are verified where they are read (`run_file`).
+    `run_file` verifies the other files when they are read.
 
     Raises:
         InputError: missing, of another schema, or with wrong fields.
@@ -164,7 +164,7 @@ def read_run(path: str | Path) -> RunRecord:
 
 
 def run_file(folder: str | Path, record: RunRecord, name: str) -> Path:
-    """The path of a file of a run, after its sha256 was compared with the one in the record.
+    """The path of a file of a run, after its sha256 was compared with the record.
 
     Raises:
         DamagedFile: the file is missing or changed, or the record does not list it.
