@@ -93,7 +93,7 @@ def test_of_unknown_classes_it_is_said_that_their_levels_are_unknown(
     save_mmengine(tmp_path / "a.pth", state, True, dataset_meta={"classes": classes})
     out = convert(tmp_path / "a.pth", "a.safetensors")
     (warning,) = caplog.messages
-    assert "which of them are large is unknown (own.levels)" in warning
+    assert "(own.levels)" in warning
     config = read_checkpoint(out).config
     assert config is not None
     assert (config.own.classes, config.own.levels) == (classes, ())
