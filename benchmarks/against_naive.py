@@ -1,12 +1,12 @@
-"""Voxels to boxes: the plain way, our eager detector, and the compiled one.
+"""From voxels to boxes: a plain implementation, our eager detector, and the compiled one.
 
     python -m benchmarks.against_naive --device cuda --out FILE.json [--points SCAN.npz] [--run RUN]
 
-`naive` is what a first implementation does, with the same kernel maps and weights: one gather,
-product and scatter for each kernel offset, batch norm and ReLU apart, single precision, and NMS in
-a loop over the classes. Where the others are eager or single precision they must find the same
-boxes, before anything is timed. One process, in turn, A B A B; RUN is a training's folder (random
-weights otherwise, which give NMS more to do).
+`naive` is a typical first implementation, with the same kernel maps and weights: one gather,
+product and scatter per kernel offset, separate batch norm and ReLU, single precision, and NMS in a
+loop over the classes. Before the timing, eager and single-precision contenders must find the same
+boxes. All run in one process, in turn, A B A B. RUN is the folder of a training run. Without it the
+weights are random, which gives NMS more work.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ HALF = {"compiled_fp16": torch.float16, "compiled_bf16": torch.bfloat16}
 
 @contextmanager
 def offset_by_offset() -> Iterator[None]:
-    """The plain PyTorch engine, without its strategy for well-filled neighbourhoods."""
+    """The plain PyTorch engine, without its strategy for dense neighbourhoods."""
     usual, torch_engine._DENSE = torch_engine._DENSE, 2.0
     try:
         with functional.engine("torch"):
@@ -69,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda", choices=("cpu", "cuda"))
     parser.add_argument("--points", type=Path, help="SCAN.npz with `points` (N, 6)")
-    parser.add_argument("--run", default="sr3d_rooms", help="as sr3d.load takes it; default small")
+    parser.add_argument("--run", default="sr3d_rooms", help="model for sr3d.load")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True)

@@ -2,12 +2,12 @@
 
     python -m benchmarks.assignment --out FILE.json
 
-Sixteen rooms of ScanNet's and of SUN RGB-D's kind, about 45,000 anchors and 15 boxes each, with
-predictions as of a trained network, and as of a new one ("start"). Seconds are processor time of
-one thread, so other programs hardly count. "operations" are what PyTorch is asked to do, which on a
-GPU are about as many launches; "waits" those of them whose result the processor must know before it
-goes on. Both are counted with the matrices in one part, as on a GPU. Memory is the growth of the
-peak of a process that assigns one scene of 100,000 anchors and 60 boxes.
+The batch has sixteen rooms similar to ScanNet's and SUN RGB-D's, with about 45,000 anchors and 15
+boxes each. Predictions are like those of a trained network, or of a new one ("start"). Seconds are
+CPU time of one thread, so other programs hardly matter. "operations" counts PyTorch operations,
+about as many as launches on a GPU. "waits" counts the operations that need a sync there. Both are
+counted with matrices in one part, as on a GPU. Memory is the growth of the peak of a process that
+assigns one scene of 100,000 anchors and 60 boxes.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def main() -> None:
 
 
 def earlier_package(commit: str, folder: Path) -> str:
-    """The package as of a commit, importable beside today's under another name."""
+    """The package of an earlier commit, importable beside the current one under another name."""
     name = "sr3d_before"
     archive = subprocess.run(["git", "archive", commit, "sr3d"], check=True, capture_output=True)
     with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
@@ -109,7 +109,7 @@ def earlier_package(commit: str, folder: Path) -> str:
 def room(
     generator: torch.Generator, size: Tensor, boxes: int, dataset: Dataset, trained: bool
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, Tensor]]:
-    """A room full of anchors 0.16 and 0.32 m apart: (anchors, levels, strides, boxes, logits) and
+    """A room with anchors 0.16 and 0.32 m apart: (anchors, levels, strides, boxes, logits), and
     (boxes, labels) of the ground truth.
     """
 
@@ -162,13 +162,13 @@ def batch(dataset: Dataset, trained: bool) -> tuple[list[Tensor], list[Tensor]]:
 
 
 def counts_of(fields: list[Tensor]) -> list[list[int]]:
-    """`Predictions.counts`, which the cells of a network tell."""
+    """`Predictions.counts`, which a network knows from its cells."""
     _, levels, _, scenes, *_ = fields
     return torch.stack([scenes[levels == i].bincount(minlength=SCENES) for i in range(2)]).tolist()
 
 
 def parts_of(package: str) -> tuple[ModuleType, ModuleType]:
-    """A package's criterion and outputs."""
+    """The criterion and the outputs of a package."""
     criterion, outputs = (f"{package}.models.{name}" for name in ("criterion", "outputs"))
     return importlib.import_module(criterion), importlib.import_module(outputs)
 
@@ -259,7 +259,7 @@ def asked(work: Callable[[], Any]) -> dict[str, int]:
 
 
 def memory(before: str) -> dict[str, dict[str, float]]:
-    """MiB by data set and case; each in a process of its own."""
+    """MiB by data set and case. Each case runs in a separate process."""
     table: dict[str, dict[str, float]] = {}
     for dataset in (SCANNET, SUNRGBD):
         for case in ("trained", "start", "one volume"):
@@ -273,12 +273,12 @@ def memory(before: str) -> dict[str, dict[str, float]]:
 
 
 def peak_memory(name: str, case: str, what: str, code: dict[str, str]) -> float:
-    """MiB by which SPOTA's assignment of one large room raises this process's peak (Linux)."""
+    """MiB by which SPOTA's assignment of one large room raises the peak of this process (Linux)."""
     dataset = {d.name: d for d in (SCANNET, SUNRGBD)}[name]
     g = torch.Generator().manual_seed(0)
     found, (gt, labels) = room(g, torch.tensor(LARGE), 60, dataset, case == "trained")
     anchors, levels, strides, pred, logits = found
-    if case == "one volume":  # the bounds by volume rule out nothing
+    if case == "one volume":  # the bounds by volume exclude nothing
         gt[:, 3:6] = pred[:, 3:6] = 1.0
     zeros = torch.zeros(len(anchors), dtype=torch.int64)
     few = torch.arange(0, len(anchors), 100)
@@ -295,8 +295,8 @@ def peak_memory(name: str, case: str, what: str, code: dict[str, str]) -> float:
         )
         criterion.assign(*given, dataset, AssignerConfig())
 
-    work(few)  # what is loaded once
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    work(few)  # loads everything
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     start = _status("VmRSS")
     work(torch.arange(len(anchors)))
     return round((_status("VmHWM") - start) / 1024, 1)

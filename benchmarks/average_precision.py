@@ -3,7 +3,7 @@
     python benchmarks/average_precision.py --ground-truth scannet_infos_val.pkl --out result.json
 
 The ground truth is any file that `sr3d evaluate --ground-truth` reads. Every box becomes several
-detections, moved, stretched and turned at random, with random scores.
+detections, moved, stretched and rotated at random, with random scores.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sr3d.runs.machine import code_version, machine_facts, versions
 
 
 def jittered(truth: BoxSet, copies: int, seed: int) -> BoxSet:
-    """`copies` detections of every box: 10 cm and 10 % off in each direction, ±0.1 rad."""
+    """`copies` detections of every box, 10 cm and 10 % off in each direction, ±0.1 rad."""
     rng = np.random.default_rng(seed)
     rows = np.repeat(np.arange(len(truth)), copies)
     box = truth.box[rows].copy()

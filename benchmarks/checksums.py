@@ -1,14 +1,14 @@
-"""What verifying files costs: each as a ratio of the time with the check to the time without.
+"""The cost of verifying files, as the ratio of the time with the check to the time without.
 
     python -m benchmarks.checksums --out FILE.json [--scenes 48] [--points 100000]
 
-scene: the first use of a prepared scene by a training (open, check, augment) and by an evaluation
-that reads all points; files are in the page cache, where the check weighs most. A training pays it
-once a scene, not once an epoch. checkpoint: writing and reading one of the paper's network with
-AdamW's state. weights: reading its `model.safetensors` from a run's folder. run: a training and an
-evaluation of procedural rooms from beginning to end. Both sides of a pair run in turn. Seconds are
-of the processor, so other programs disturb little. hashes: the milliseconds of other digests over
-one scene's file.
+scene: the first use of a prepared scene by a training run (open, check, augment), and by an
+evaluation that reads all points. Files are in the page cache, where the check weighs most. A
+training run checks a scene once, not once per epoch. checkpoint: writing and reading a checkpoint
+of the paper's network with AdamW's state. weights: reading its `model.safetensors` from the folder
+of a run. run: a complete training and evaluation run on procedural rooms. Both sides of a pair run
+in turn. Seconds are CPU time, so other programs hardly matter. hashes: milliseconds of other
+digests over one scene's file.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def runs(folder: Path, rounds: int) -> dict[str, Any]:
 
 
 class AnyDigest(str):
-    """Equal to every digest."""
+    """A string that equals every digest."""
 
     __slots__ = ()
 
@@ -145,7 +145,7 @@ def plain_path(folder: Path, _: Any, name: str) -> Path:
 
 @contextmanager
 def unchecked() -> Iterator[None]:
-    """Prepared files and files of runs are read without a look at their checksums."""
+    """Read prepared files and files of runs without checking their checksums."""
     with (
         mock.patch.object(reading, "check_file"),
         mock.patch.object(evaluation, "run_file", plain_path),
@@ -156,7 +156,7 @@ def unchecked() -> Iterator[None]:
 
 @contextmanager
 def unhashed() -> Iterator[None]:
-    """Checkpoints and weights are written and read with a digest that costs nothing."""
+    """Write and read checkpoints and weights with a free digest."""
     with (
         mock.patch.object(checkpoint, "hashlib", mock.Mock(**{"sha256.return_value": NO_HASH})),
         mock.patch.object(weights, "_digest", return_value=AnyDigest()),
@@ -170,7 +170,7 @@ def compare(work: Callable[[], Any], without: Callable[[], Any], rounds: int) ->
     pairs = []
     for _ in range(rounds):
         with without():
-            work()  # so that what is read was written alike
+            work()  # writes the files that are read next
             plain = seconds(work)
         work()
         pairs.append((seconds(work), plain))

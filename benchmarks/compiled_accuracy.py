@@ -2,8 +2,8 @@
 
     python -m benchmarks.compiled_accuracy --run RUN --data DATA [--split val] --out FILE.json
 
-RUN is a training's folder, DATA the prepared data set. Half precision must not cost accuracy: the
-table says how far AP moves, and how far single scores do.
+RUN is the folder of a training run, DATA the prepared data set. Half precision must not cost
+accuracy. The table shows the change of AP and of single scores.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def main() -> None:
 
 @torch.inference_mode()
 def detect_all(detect: Callable[[Any, Any], Detections], scenes: PreparedDataset) -> BoxSet:
-    """Every scene's detections; the first point stands for a voxel, so nothing is drawn."""
+    """Detections in every scene. The first point represents a voxel, so nothing is random."""
     found: list[Detections] = []
     for scene in scenes:
         found.append(detect(scene.points, scene.colors))

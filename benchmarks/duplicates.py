@@ -1,4 +1,4 @@
-"""What leaving out duplicates costs and gains: the model in the package on held-out rooms.
+"""The effect of removing duplicates, with the packaged model on held-out rooms.
 
 Recall: share of true boxes with a detection of their class at an IoU threshold. Precision: share of
 detections with a true box of their class at IoU 0.25. Score 0.3 or more, as `sr3d detect`.
@@ -21,7 +21,7 @@ from sr3d.deploy.detection import detect_in_scan
 from sr3d.geometry.iou import pairwise_iou
 from sr3d.runs.machine import code_version, machine_facts, versions
 
-_FIRST = 710_000  # the thresholds were chosen on other rooms
+_FIRST = 710_000  # first seed. The thresholds were chosen on other rooms
 
 
 def main() -> None:

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# What docs/speed.md needs from a GPU, the most valuable first, within a number of minutes.
+# The GPU measurements for docs/speed.md, in order of value, within a given number of minutes.
 #
 #   bash benchmarks/gpu.sh OUT [--minutes 14] [--points SCAN.npz] [--data data/scannet]
 #
-# Right results come first (doctor, tests), then the figures that matter most, then details, then
-# tuning with whatever is left. Each step has a time limit, and starts only if that fits into what is
-# left. OUT gets a JSON file and a log of each step as it ends, and steps.txt: name, outcome, seconds.
-# One H100-class GPU needs about 14 minutes for the steps up to `boxes`; give more for the rest.
+# Correctness comes first (doctor, tests), then the most important figures, then details, then tuning.
+# Each step has a time limit, and starts only if the remaining time is long enough. OUT gets a JSON
+# file and a log when each step ends, and steps.txt: name, outcome, seconds. An H100-class GPU needs
+# about 14 minutes for the steps up to `boxes`.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 out=${1:?"usage: benchmarks/gpu.sh OUT [--minutes N] [--points SCAN.npz] [--data data/scannet]"}

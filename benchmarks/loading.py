@@ -1,12 +1,12 @@
-"""Scenes a second from disk through the whole training transform, against common practice.
+"""Scenes per second from disk through the whole training transform, against common practice.
 
     python -m benchmarks.loading --out FILE.json [--scenes 48] [--points 100000] [--workers 0 1 2 4]
 
-Ours: prepared scenes and `sr3d.data.transforms`. Beside it the same steps as indoor detection
-frameworks commonly write them: the file read whole, every transform a NumPy copy in float64 (or of
-what NumPy makes of it), alignment and colour scaling at every load, PyTorch tensors in the end.
-They go through PyTorch's DataLoader and its processes, ours through our loader and its threads; 16
-scenes a batch, in turn, on the same clouds.
+Ours: prepared scenes and `sr3d.data.transforms`. Common practice: the same steps as frameworks of
+indoor detection usually write them. They read the whole file, make a NumPy copy in float64 in every
+transform, align and scale colours at every load, and convert to PyTorch tensors at the end. They
+use PyTorch's DataLoader with processes, ours uses our loader with threads. 16 scenes per batch, in
+turn, on the same clouds.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def compare(folder: Path, workers: int, args: argparse.Namespace) -> dict[str, f
 
 
 def rate(batches: Iterator[Any]) -> float:
-    """Scenes a second, counted from the first batch on: starting processes is not loading."""
+    """Scenes per second from the first batch on, which excludes the start of processes."""
     next(batches)
     started = time.perf_counter()
     count = sum(len(batch) for batch in batches)
@@ -129,7 +129,7 @@ class CommonScenes(TorchDataset[Any]):
                 points = points.copy()
                 points[:, axis] = -points[:, axis]
                 boxes[:, axis] = -boxes[:, axis]
-        # rotation: axis-aligned boxes become those around their turned corners
+        # rotation: axis-aligned boxes become the boxes around their rotated corners
         angle = np.deg2rad(np.random.uniform(-CONFIG.rotation, CONFIG.rotation))
         cos, sin = np.cos(angle), np.sin(angle)
         turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
@@ -155,7 +155,7 @@ class CommonScenes(TorchDataset[Any]):
 
 
 def write_scenes(folder: Path, scenes: int, points: int) -> None:
-    """The same clouds twice: prepared, and as .bin files with colours to 255."""
+    """Write the same clouds twice: prepared, and as .bin files with colours up to 255."""
     rng = np.random.default_rng(0)
     writer = PreparedWriter(folder / "prepared", "scannet", SCANNET.classes, False, "benchmark")
     (folder / "bins").mkdir()

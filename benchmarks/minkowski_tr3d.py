@@ -1,6 +1,6 @@
-"""TR3D's network on MinkowskiEngine's own modules, to be measured against ours.
+"""TR3D's network on MinkowskiEngine's own modules, for comparison with ours.
 
-Parameter names are the same as ours, so `load_state_dict` carries weights over.
+Names of parameters equal ours, so `load_state_dict` copies weights.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import collections.abc
 
 from torch import Tensor, nn
 
-# MinkowskiEngine 0.5.4 still asks for a name that Python 3.10 dropped.
+# MinkowskiEngine 0.5.4 needs a name that Python 3.10 removed.
 collections.Sequence = collections.abc.Sequence  # type: ignore[attr-defined]
 
 import MinkowskiEngine as ME  # noqa: E402

@@ -2,15 +2,15 @@
 
     python -m benchmarks.nms --out benchmarks/results/nms.json
 
-All contenders keep the same boxes (checked) and measure overlap by the same functions, from above:
+All contenders keep the same boxes (checked), and compute bird's-eye-view IoU by the same functions:
 
-  one_call  what the package does: a sweep for the pairs that overlap, greedy choice on bits
-  loop      what it did before: a table of overlaps for each class, rounds of sure decisions
-  numpy     for each class the best box left, and what it overlaps goes; axis-aligned boxes only
-  rounds    the dense tables that are meant for a GPU and its CUDA graphs; 1,000 boxes at most
+  one_call  the package: a sweep for the pairs that overlap, greedy choice on bits
+  loop      an earlier version: a table of IoUs per class, rounds of certain decisions
+  numpy     per class, take the best box and remove the boxes that it overlaps. Axis-aligned only
+  rounds    the dense tables for a GPU and its CUDA graphs. At most 1,000 boxes
 
-One thread; CPU time of the process, because wall time on a busy machine says little. With
-`--device cuda` wall time, the device waited for before and after.
+One thread. CPU time of the process, because wall time on a busy machine is not reliable. With
+`--device cuda` wall time, with syncs before and after.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def scattered(count: int, generator: torch.Generator) -> Tensor:
 
 
 def clustered(count: int, generator: torch.Generator) -> Tensor:
-    """(count, 7) guesses at 20 objects, 8 cm and 12 % off, as detectors make them."""
+    """(count, 7) guesses at 20 objects, 8 cm and 12 % off, similar to a detector's."""
     owner = torch.randint(0, 20, (count,), generator=generator)
     boxes = scattered(20, generator)[owner]
     noise = torch.randn(count, 7, generator=generator)
@@ -112,7 +112,7 @@ def numpy(boxes: Tensor, scores: Tensor, valid: Tensor, iou_thr: float, rotated:
 
 
 def cases() -> list[tuple[dict[str, Any], Tensor, Tensor, Tensor]]:
-    """What it is, boxes, scores and what takes part."""
+    """Facts, boxes, scores, and the candidates."""
     result = []
     for layout in (scattered, clustered):
         generator = torch.Generator().manual_seed(0)
@@ -122,7 +122,7 @@ def cases() -> list[tuple[dict[str, Any], Tensor, Tensor, Tensor]]:
             label = torch.randint(0, CLASSES, (count, 1), generator=generator)
             valid = torch.zeros(count, CLASSES, dtype=torch.bool).scatter_(1, label, True)
             result.append((_facts(layout.__name__, valid), boxes, scores, valid))
-        # What a detector that was trained little asks for: 1,000 boxes, most under many classes.
+        # As of a detector after a short training: 1,000 boxes, most of them in many classes.
         boxes, scores = layout(1000, generator), torch.rand(1000, CLASSES, generator=generator)
         valid = scores > 0.3
         result.append((_facts(layout.__name__, valid), boxes, scores, valid))

@@ -1,8 +1,8 @@
-"""What the example of docs/own_data.md gives: ten rooms as scans of one's own.
+"""The scores of the example in docs/own_data.md: ten rooms as own scans.
 
     python -m benchmarks.own_data --out results/published/own_data.json
 
-Runs the page's commands in this checkout, a few minutes on one core. What is finished there is not
+Runs the commands of the page in this checkout, a few minutes on one core. Finished runs are not
 repeated.
 """
 

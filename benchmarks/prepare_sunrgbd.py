@@ -2,8 +2,8 @@
 
     python -m benchmarks.prepare_sunrgbd --official OFFICIAL_SUNRGBD --out FILE [--frames N]
 
-OFFICIAL_SUNRGBD holds a few real frames; every frame of the stand-in is a link to one of them, and
-its Matlab files are written with as many entries. The command measured is `sr3d prepare sunrgbd`.
+OFFICIAL_SUNRGBD holds a few real frames. Every frame of the stand-in is a link to a real one, and
+its Matlab files have the full number of entries. The measured command is `sr3d prepare sunrgbd`.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def stand_in(official: Path, raw: Path, frames: int) -> None:
-    """An official folder of so many frames."""
+    """An official folder with this number of frames."""
     rows = scipy.io.loadmat(official / LABEL_FILES["v2"])["SUNRGBDMeta"]
     many = np.empty((1, frames), dtype=rows.dtype)
     folders = [f"SUNRGBD/stand_in/frame_{i:06d}" for i in range(frames)]

@@ -1,8 +1,8 @@
-"""How well the model in the package finds furniture in rooms that do not stand as it expects.
+"""Recall of the packaged model in rooms that are rotated or raised.
 
-Held-out procedural rooms are turned or raised. Recall: share of boxes found with the right class at
-IoU 0.25, score 0.3 or more, with the room frame found as `sr3d detect` does, and without. IoU is
-taken in the frame of the model, where the true boxes have no yaw.
+The rooms are held-out procedural rooms. Recall: share of boxes found with the right class at IoU
+0.25 and score 0.3 or more, with and without the room frame of `sr3d detect`. IoU is computed in the
+frame of the model, where the true boxes have no yaw.
 
     python benchmarks/room_frame.py --rooms 40 --out benchmarks/results/room_frame.json
 """
@@ -58,7 +58,8 @@ def recall(rooms: int, degrees: float, height: float, room: Room) -> float:
         scan = Scan(points, scene.colors.numpy(), Frame(), ())
         scan = into_room_frame(scan, Path("room.ply"), model.dataset, room)
         boxes, scores, labels = model.detect(scan.points, scan.painted(), floor=0)
-        # The true boxes in the frame of the model; their yaw is what the turn left of it.
+        # The true boxes in the frame of the model. Their yaw is the remaining error of the
+        # rotation.
         truth = scene.boxes.tensor.double().numpy().copy()
         truth[:, :3] = (truth[:, :3] @ turn.T + [0, 0, height] - scan.frame.origin) @ (
             scan.frame.rotation.T

@@ -1,12 +1,13 @@
-"""The whole TR3D network on a real scan: our engine against MinkowskiEngine's CPU build.
+"""The full TR3D network on a real scan: our engine against MinkowskiEngine's CPU build.
 
     python -m benchmarks.sparse_network --points SCAN.npz --threads 2 --out FILE.json
 
-Both run in one process, in turn, A B A B, on the same voxels and weights; each forward builds its
-kernel maps anew. `forward` and `forward_backward` are of training mode, `inference` of evaluation
-mode without gradients: ours compiled, in single precision and in bfloat16, and eager. `maps` is our
-kernel maps alone. MinkowskiEngine has an environment of its own: see benchmarks/README.md. Without
-it the script measures ours alone, and says so. SCAN.npz holds `points` (N, 6): metres, colours 0-1.
+Both run in one process, in turn, A B A B, on the same voxels and weights. Each forward pass builds
+its kernel maps again. `forward` and `forward_backward` are in training mode. `inference` is in
+evaluation mode without gradients: ours compiled, in single precision and in bfloat16, and eager.
+`maps` is the time of our kernel maps. MinkowskiEngine needs a separate environment, see
+benchmarks/README.md. Without it the script measures only ours, and says so. SCAN.npz holds `points`
+(N, 6): metres, colours 0-1.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def main() -> None:
         inference["minkowski"] = training["minkowski"]
         networks.append(theirs)
     else:
-        print("MinkowskiEngine is not installed here: measuring ours alone")
+        print("MinkowskiEngine is not installed: measuring only our engine")
 
     times: dict[str, dict[str, list[float]]] = {}
     for measured in [False] + [True] * args.rounds:
@@ -132,7 +133,7 @@ def main() -> None:
 
 
 def _ratio(a: list[float], b: list[float]) -> float:
-    """Median of a over b, pair by pair."""
+    """Median of the ratios a / b, pair by pair."""
     return statistics.median(x / y for x, y in zip(a, b, strict=True))
 
 
@@ -143,7 +144,7 @@ def _seconds(run: Callable[[], Any]) -> float:
 
 
 def _time(run: Callable[[], Any]) -> tuple[float, float]:
-    """Seconds of a forward pass in training mode, and of it with the backward pass."""
+    """Seconds of a forward pass in training mode, and of a forward and backward pass."""
     started = time.perf_counter()
     outputs = run()
     forward = time.perf_counter() - started

@@ -2,12 +2,12 @@
 
     python -m benchmarks.submanifold --device cuda --out FILE.json [--points SCAN.npz]
 
-spconv (`pip install spconv-cu126`) and spconv-triton (`pip install spconv-triton`) are measured
-where they are installed. All contenders have the same cells, features and weights, run in one
-process in turn, A B A B, and must agree with our plain PyTorch engine before they are timed.
-Pairs of cells are found before the clock starts, as within a network, where layers share them;
-`first` is a forward pass that must find them, `both` one with its backward pass. Without SCAN.npz
-the cells are those of a procedural room of ScanNet's size.
+spconv (`pip install spconv-cu126`) and spconv-triton (`pip install spconv-triton`) are measured if
+they are installed. All contenders have the same cells, features and weights, run in one process in
+turn, A B A B, and must agree with our plain PyTorch engine before they are timed. Pairs of cells
+are found before the clock starts, because the layers of a network share them. `first` is a forward
+pass that must find them, `both` a forward and backward pass. Without SCAN.npz the cells are from a
+procedural room of ScanNet's size.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from sr3d.sparse.tensor import PlannedTensor
 from sr3d.study.benchmarking.sources import Rooms
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
-TOLERANCE = {"fp16": 0.01, "bf16": 0.05, "fp32": 0.005}  # of the largest output; tf32 may be on
+TOLERANCE = {"fp16": 0.01, "bf16": 0.05, "fp32": 0.005}  # of the largest output. tf32 may be on
 PEERS = {"spconv": "spconv.pytorch", "spconv_triton": "spconv_triton.pytorch"}
 
 
 @dataclass(frozen=True)
 class Contender:
-    """fresh: finds the pairs anew and gives the layer. weight: what the gradient goes to."""
+    """fresh: finds the pairs again and returns the layer. weight: gets the gradient."""
 
     fresh: Callable[[], Callable[[Tensor], Tensor]]
     weight: Tensor
@@ -68,7 +68,7 @@ def ours(name: Any, sites: Sites, weight: Tensor) -> Contender:
 
 
 def peers(module: Any, sites: Sites, weight: Tensor) -> Contender:
-    """spconv's API: weights (Co, kx, ky, kz, Ci) where the cells are (batch, x, y, z)."""
+    """spconv's layer: weights (Co, kx, ky, kz, Ci), cells (batch, x, y, z)."""
     _, channels, out_channels = weight.shape
     cells = sites.coords[:, 1:] // sites.stride
     cells = cells - cells.amin(dim=0)
@@ -77,7 +77,7 @@ def peers(module: Any, sites: Sites, weight: Tensor) -> Contender:
     conv = module.SubMConv3d(channels, out_channels, 3, padding=1, bias=False, indice_key="same")
     conv = conv.to(weight.device, weight.dtype)
     with torch.no_grad():
-        cube = weight.view(3, 3, 3, channels, out_channels)  # z, y, x: our kernels run x fastest
+        cube = weight.view(3, 3, 3, channels, out_channels)  # z, y, x: x is fastest in ours
         conv.weight.copy_(cube.permute(4, 2, 1, 0, 3))
 
     def fresh() -> Callable[[Tensor], Tensor]:
@@ -158,7 +158,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda", choices=("cpu", "cuda"))
     parser.add_argument("--points", type=Path, help="SCAN.npz with `points` (N, 6)")
-    parser.add_argument("--thin", action="store_true", help="the rooms' network, for a try")
+    parser.add_argument("--thin", action="store_true", help="the rooms' thin network")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--dtypes", nargs="+", default=list(DTYPES), choices=list(DTYPES))
     parser.add_argument("--out", type=Path, required=True)

@@ -1,4 +1,4 @@
-"""The clock that benchmarks of one process share."""
+"""The clock of all benchmarks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sr3d.study.benchmarking.stages import synchronise
 
 
 def milliseconds(run: Callable[[], object], device: torch.device) -> float:
-    """What a call takes, the device waited for before and after."""
+    """Wall time of a call, with syncs before and after."""
     synchronise(device)
     started = time.perf_counter()
     run()

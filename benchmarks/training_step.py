@@ -1,10 +1,10 @@
-"""Where a training step of the full-size network goes, and SPOTA's share of it.
+"""The parts of a training step of the full network, and SPOTA's share of it.
 
     python -m benchmarks.training_step --points SCAN.npz --threads 1 --out FILE.json
     python -m benchmarks.training_step --points SCAN.npz --device cuda --precision bf16 --out …
 
-SCAN.npz holds `points` (N, 6): metres, colours 0-1; the ground truth is made of boxes placed on
-random points, as many as ScanNet's scenes have on average and at most (13 and 54).
+SCAN.npz holds `points` (N, 6): metres, colours 0-1. The ground truth is boxes on random points,
+with the mean and the maximum number of boxes of ScanNet's scenes (13 and 54).
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _truth(points: torch.Tensor, count: int) -> GroundTruth:
 def _step(
     model: Any, optimizer: torch.optim.Optimizer, points: torch.Tensor, truth: GroundTruth
 ) -> dict[str, float]:
-    """Seconds of one step on one scene and of its parts; SPOTA is timed apart, once more."""
+    """Seconds of one step on one scene and of its parts. SPOTA is timed separately."""
     config = default_config("scannet")
     marks = [_now(points)]
     voxels = voxelize([points[:, :3]], [points[:, 3:]], config.model.voxel_size)
@@ -111,7 +111,7 @@ def _step(
 
 
 def _now(points: torch.Tensor) -> float:
-    """Seconds, once the device has done what it was asked for."""
+    """The time in seconds, after a sync."""
     if points.is_cuda:
         torch.cuda.synchronize(points.device)
     return time.perf_counter()

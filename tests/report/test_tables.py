@@ -125,7 +125,7 @@ def test_heading_and_note_say_that_procedural_rooms_are_not_scannet(out):
             "The paper's values are on ScanNet V2, ours are on procedural rooms: "
             "they cannot be compared in absolute terms." in text
         )
-        assert "the latter is TR3D's own published average" in text  # algorithms.md 2.13
+        assert "the published average of TR3D" in text  # algorithms.md 2.13
 
 
 def test_warnings_become_notes(out):
