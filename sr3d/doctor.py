@@ -1,6 +1,6 @@
-"""What `sr3d doctor` finds: facts about the machine, and one small detection on each device.
+"""The findings of `sr3d doctor`: facts about the machine, and one small detection on each device.
 
-It is for machines on which something is broken, so a check that fails is a finding.
+It must work on broken machines, so a check that fails is a finding.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _OPTIONAL = {
     "pandas": "tables: pip install 'sr3d[pipeline]'",
     "MinkowskiEngine": "model.engine=minkowski: envs/openmmlab.sh builds it",
 }
-# docs/deploy.md says the same.
+# docs/deploy.md has the same text.
 SUPPORT = {
     "Linux": "tested",
-    "Darwin": "not tested: everything is expected to work on the CPU; Apple GPUs are not used",
-    "Windows": "not tested: detection and own data are expected to work; GPUs are not leased; "
-    "run the workflow under WSL",
+    "Darwin": "not tested. Everything should work on the CPU. Apple GPUs are not used",
+    "Windows": "not tested. Detection and own data should work. GPUs are not leased. Run the "
+    "workflow under WSL",
 }
 _VARIABLES = ("CUDA_VISIBLE_DEVICES", VARIABLE, "CC", "TRITON_CACHE_DIR", "TRITON_INTERPRET")
 _NO_GPU = "not checked: PyTorch sees no GPU"
@@ -41,7 +41,7 @@ _ON_A_GPU = ("engine on a GPU", "gpu works", "triton equals torch")
 
 
 def examine(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Name of each finding to its value; the values are plain. Never raises."""
+    """The findings by name. All values are plain. Never raises."""
     facts = _attempt(machine_facts)
     found: dict[str, Any] = dict(facts) if isinstance(facts, dict) else {"machine": facts}
     found["support"] = SUPPORT.get(platform.system(), "unknown: sr3d is tested on Linux only")
@@ -66,7 +66,7 @@ def examine(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _attempt(look: Callable[[], Any]) -> Any:
-    """What a look finds, or how it failed."""
+    """The result of a check, or its failure in words."""
     try:
         return look()
     except Exception as error:  # drivers, compilers and libraries raise anything

@@ -1,11 +1,11 @@
 """Area of the intersection of two rotated rectangles, exact, vectorised and differentiable.
 
-Seen from rectangle A, B's outline is pushed into A: every point of it moves to the nearest point of
-A. Pushing a closed curve onto a half plane keeps the area that it winds around inside that half
-plane, so by Green's theorem the area of the intersection is the integral of clamp(x) over
-clamp(y) along B's four edges, in closed form. Nothing has to be sorted, and no case is special:
-the result is continuous in both rectangles, so coincident edges and shared corners need no
-tie-breaking. (Clipping edges against half planes, the usual way, loses or doubles an edge there.)
+Seen from rectangle A, the outline of B is clamped into A: every point moves to the nearest point of
+A. Clamping a closed curve to a half plane keeps the area that it encloses inside that half plane.
+So by Green's theorem the area of the intersection is the integral of clamp(x) over clamp(y) along
+the four edges of B, in closed form. It needs no sorting and no special cases: the result is
+continuous in both rectangles, so coincident edges and shared corners need no tie-breaking. (The
+usual clipping of edges against half planes loses or doubles an edge there.)
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# Shorter than this (metres) counts as no length where a length divides; see `_safe`.
+# Shorter lengths (metres) count as no length in a division, see `_safe`.
 _NO_LENGTH = 1e-12
 # B's corners counter-clockwise, in half sizes.
 _CORNERS = ((1.0, 1.0), (-1.0, 1.0), (-1.0, -1.0), (1.0, -1.0))
 
 
 def footprint_intersection(a: Tensor, b: Tensor) -> Tensor:
-    """Area (m²) that the footprints of boxes `(…, 7)` share, seen from above; `(…)`, float64.
+    """Area (m²) of the intersection of the footprints of boxes `(…, 7)`, `(…)`, float64.
 
-    The shapes broadcast. Exact up to rounding; gradients are finite everywhere, also where the
-    area has a kink (coincident edges).
+    The shapes broadcast. Exact up to rounding. Gradients are finite everywhere, also at a kink of
+    the area (coincident edges).
     """
     a, b = a.double(), b.double()
     width, depth = a[..., 3] / 2, a[..., 4] / 2
     x, y = _corners_seen_from(a, b)
     x_next, y_next = x.roll(-1, 0), y.roll(-1, 0)
     rise = _safe(y_next - y)
-    # The part of each edge with |y| below A's half depth; the rest is pushed onto one y.
+    # The part of each edge with |y| below A's half depth. The rest is clamped to one y.
     bottom = torch.clamp(y, -depth, depth)
     top = torch.clamp(y_next, -depth, depth)
     slope = (x_next - x) / rise
@@ -41,9 +41,9 @@ def footprint_intersection(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _corners_seen_from(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """x and y, each `(4, …)`, of B's corners in the frame with A's centre and A's axes.
+    """x and y, each `(4, …)`, of B's corners in the frame of A, counter-clockwise.
 
-    The corners come first, so that every operation runs along the boxes; counter-clockwise.
+    The dimension of corners comes first, so every operation runs along the boxes.
     """
     cos, sin = torch.cos(a[..., 6]), torch.sin(a[..., 6])
     dx, dy = b[..., 0] - a[..., 0], b[..., 1] - a[..., 1]
@@ -72,5 +72,5 @@ def _mean_clamped(start: Tensor, end: Tensor, limit: Tensor) -> Tensor:
 
 
 def _safe(length: Tensor) -> Tensor:
-    """The length, or 1 where there is none: every quotient that uses it is then multiplied by 0."""
+    """The length, or 1 if it is zero. Every quotient with it is then multiplied by 0."""
     return torch.where(length.abs() > _NO_LENGTH, length, 1.0)

@@ -1,7 +1,7 @@
-"""Non-maximum suppression by one sequence of operations whatever the boxes.
+"""Non-maximum suppression with the same operations for all boxes.
 
-Shapes depend on shapes alone and the host never waits for the device, so a CUDA graph may record
-it; boxes that are not there are padding, marked as not valid.
+Shapes depend only on shapes, and no step needs a sync, so a CUDA graph may record it. Missing boxes
+are padding, marked as not valid.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ def static_nms(
     groups: Tensor | None = None,
     rounds: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """`class_nms`, over scenes too: which box stays as which class, (…, N, C) bool, and (…) bool,
-    whether that is exact.
+    """`class_nms`, also over scenes: which box is kept as which class, (…, N, C) bool, and whether
+    the result is exact, (…) bool.
 
-    boxes (…, N, 7), finite or not where not valid. scores, valid (…, N, C). groups (…, N).
+    boxes (…, N, 7), may be infinite or NaN if not valid. scores, valid (…, N, C). groups (…, N).
 
-    In each round, at once, a box stays if and only if none of the better ones that stayed in the
-    round before overlaps it. After t rounds all is right whose chains of ever better overlapping
-    boxes have at most t + 1 links; so N rounds (`rounds=None`) suffice, and a round that changes
-    nothing proves that all is right. With fewer rounds the caller reads the second result together
-    with the first, and where it is False runs more of them (or `class_nms`).
+    A round updates all boxes at once: a box is kept if and only if no better box that was kept in
+    the round before overlaps it. After t rounds all boxes are right whose chains of ever better
+    overlapping boxes have at most t + 1 links. So N rounds (`rounds=None`) suffice, and a round
+    without a change proves that the result is exact. With fewer rounds, read the second result
+    together with the first. If it is False, run more rounds (or `class_nms`).
 
     Memory: 4 (on a GPU 2) bytes for each (class, box, box).
     """
     overlap = static_pairwise_iou(boxes, boxes, rotated, bev) > iou_thr
     if groups is not None:
         overlap &= groups[..., :, None] == groups[..., None, :]
-    # Class by class, contiguous: or every product would first copy its table.
+    # Class by class, contiguous, because otherwise every product would first copy its table.
     scores, valid = (part.transpose(-1, -2).contiguous() for part in (scores, valid))
     order = torch.sort(scores, dim=-1, descending=True, stable=True).indices
     rank = torch.argsort(order, dim=-1)
     better = rank[..., :, None] < rank[..., None, :]  # [c, i, j]: i is better than j
-    # A product of matrices serves as "any": sums of ones never round to 0.
+    # A matrix product serves as "any", because sums of ones never round to 0.
     dtype = torch.float16 if boxes.is_cuda else torch.float32
     suppresses = (better & overlap[..., None, :, :]).to(dtype)
     keep = before = valid

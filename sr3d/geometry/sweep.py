@@ -1,8 +1,8 @@
-"""Which boxes may overlap, found along a line instead of by looking at every pair.
+"""Finds boxes that may overlap by a sweep along a line, instead of comparing all pairs.
 
-Boxes lie on the x axis, group after group, by their low ends. What one box may overlap is then a
-run of its successors, found by bisection; the other axes thin it out. Sizes depend on the data, so
-on a GPU each step waits for the one before: `static_pairwise_iou` is what needs no waiting.
+Boxes are on the x axis, group after group, sorted by their low ends. The candidates of a box are
+then a run of its successors, found by bisection. The other axes exclude some of them. Sizes depend
+on the data, so on a GPU each step needs a sync. `static_pairwise_iou` needs none.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from torch import Tensor
 from sr3d.geometry.boxes import enclosing_boxes
 from sr3d.geometry.iou import pairs_at_a_time
 
-_FAR = 1e6  # metres: boxes that diverged lie there, else nobody's place would be precise
+_FAR = 1e6  # metres. Diverged boxes are moved here, because otherwise all places lose precision
 
 
 @dataclass(frozen=True)
 class Line:
-    """Boxes in the order of their low ends: all that follows counts in this order.
+    """Boxes sorted by their low ends. All indices below refer to this order.
 
-    order: (N,) int64, the rows of the input. low, high: (axes, N) float64, the ends that must meet
-    for two boxes to overlap enough; x is moved so that groups lie apart.
+    order: (N,) int64, the rows of the input. low, high: (axes, N) float64, the shrunk extents that
+    must meet for two boxes to overlap enough. x is shifted so groups are apart.
     """
 
     order: Tensor
@@ -33,12 +33,12 @@ class Line:
 
     @staticmethod
     def of(boxes: Tensor, groups: Tensor, iou_thr: float, rotated: bool, bev: bool) -> Line:
-        """boxes (N, 7), groups (N,) int64. Pairs are of one group; all of those with an IoU above
-        `iou_thr` are found.
+        """boxes (N, 7), groups (N,) int64. Finds all pairs within a group whose IoU is above
+        `iou_thr`.
 
-        An IoU above t takes more than the share t of either box, and in the slice at either end of
-        a box's extent lies at most that slice's share of the box, up to a half (a box is convex
-        and symmetric about its centre). So the high ends may be drawn in by the share min(t, 1/2).
+        An IoU above t needs more than the share t of either box. A slice at the end of a box's
+        extent holds at most the slice's share of the box, up to a half (a box is convex and
+        symmetric about its centre). So the high ends may be moved inwards by the share min(t, 1/2).
         """
         box = boxes.double()
         box = enclosing_boxes(box) if rotated else box
@@ -57,7 +57,7 @@ class Line:
         return Line(order, low[:, order], high[:, order])
 
     def pairs_within(self, members: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Pairs that may overlap, each once; `members` ascending. Some at a time."""
+        """Pairs that may overlap, each once, in portions. `members`: ascending."""
         low, high = self.low[:, members], self.high[:, members]
         start = torch.arange(1, len(members) + 1, device=members.device)
         end = torch.searchsorted(low[0], high[0], right=True)
@@ -65,7 +65,7 @@ class Line:
             yield members.index_select(0, p), members.index_select(0, q)
 
     def pairs_between(self, first: Tensor, second: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Pairs of one of `first` and one of `second`, which share none; both ascending."""
+        """Pairs of one box in `first` and one in `second`, which are disjoint and ascending."""
         low_1, high_1 = self.low[:, first], self.high[:, first]
         low_2, high_2 = self.low[:, second], self.high[:, second]
         start = torch.searchsorted(low_2[0], low_1[0])
@@ -81,7 +81,7 @@ class Line:
 def _met(
     start: Tensor, end: Tensor, low_p: Tensor, high_p: Tensor, low_q: Tensor, high_q: Tensor
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Row p with every column q of start[p] … end[p] - 1, where they meet along the other axes."""
+    """Row p with every column q of start[p] … end[p] - 1 that meets it along the other axes."""
     for p, q in _runs(start, end):
         meet = torch.ones_like(p, dtype=torch.bool)
         for axis in range(1, len(low_p)):
@@ -94,7 +94,7 @@ def _met(
 def _runs(start: Tensor, end: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Every row with each of its columns start … end - 1, a few rows at a time."""
     count = (end - start).clamp(min=0)
-    before = count.cumsum(0) - count  # pairs of the rows before
+    before = count.cumsum(0) - count  # number of pairs of the rows before
     total = int(count.sum())
     size = pairs_at_a_time(start.device, rotated=False)
     marks = torch.arange(size, max(size, total), size, device=start.device)

@@ -1,3 +1,1 @@
-"""What other projects' programs and files need of ours, and ours of theirs. Nothing imports it but
-the command.
-"""
+"""Interfaces to the programs and files of other projects. Only the command imports this package."""

@@ -20,7 +20,7 @@ from sr3d.sparse.fusion import GatheredTensor
 
 
 class PortableDetector(nn.Module):
-    """Scenes of one capacity, one at a time; a copy of the trained weights at the time."""
+    """Detects in one scene at a time, up to a capacity, with a copy of the current weights."""
 
     def __init__(self, model: SparseDetector[Any], capacity: Capacity) -> None:
         super().__init__()
@@ -30,22 +30,22 @@ class PortableDetector(nn.Module):
     def forward(
         self, points: Tensor, colors: Tensor, count: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """points, colors: (capacity.points, 3), metres and [0, 1], of which the first `count`, ()
-        int64, are real.
+        """points, colors: (capacity.points, 3), metres and [0, 1]. Only the first `count`, ()
+        int64, are valid.
 
-        Returns boxes (n, 7), scores (n, C), keep (n, C) bool: box i is detected as class c where
-        keep[i, c]; and overflow, () bool: the scene did not fit, or a score or box is NaN or
-        infinite, so the rest is invalid.
+        Returns boxes (n, 7), scores (n, C), keep (n, C) bool, and overflow, () bool. Box i is
+        detected as class c if keep[i, c]. If overflow is True, the scene exceeded the capacity, or
+        a score or box is NaN or infinite, and the rest is invalid.
         """
         found = self.static(points, colors, count)
         return found.boxes, found.scores, found.keep, found.overflow
 
 
 def capacity_like(model: SparseDetector[Any], points: Tensor, colors: Tensor) -> Capacity:
-    """Room for scenes like one, (N, 3) and (N, 3): a quarter more points, cells and extent, and
-    twice as many boxes before NMS.
+    """The capacity for scenes like one, (N, 3) and (N, 3): a quarter more points, cells and extent,
+    and twice as many boxes before NMS.
 
-    `Capacity.joined` makes one that holds either of two.
+    `Capacity.joined` combines the capacities of several scenes.
     """
     return model.compile().capacity_like(points, colors)
 
@@ -54,6 +54,6 @@ def export_detector(model: SparseDetector[Any], capacity: Capacity) -> ExportedP
     """`PortableDetector` as a program that `torch.export.save` writes."""
     portable = PortableDetector(model, capacity).eval()
     inputs = torch.zeros(capacity.points, 3), torch.zeros(capacity.points, 3), torch.tensor(1)
-    # Tracing must meet no switch of gradients on the way, which saved programs cannot hold.
+    # Tracing must not record a switch of gradients, which saved programs cannot hold.
     with torch.no_grad():
         return torch.export.export(portable, inputs, strict=False)

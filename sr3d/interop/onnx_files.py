@@ -1,12 +1,12 @@
-"""An exported detector as an ONNX file of standard operators.
+"""Writes an exported detector as an ONNX file of standard operators.
 
-ONNX has no sparse convolution; `sr3d.interop.exporting` writes it as gathers and products, which it
-has. What else the program needs is translated by PyTorch's exporter, three operations here: its own
-translation of them is missing (a stable sort), loses digits (whole-number division goes through
-float32, exact to 2²⁴ only, and cells are counted far beyond) or compares all with all (a search).
+ONNX has no sparse convolution. `sr3d.interop.exporting` writes it as gathers and products.
+PyTorch's exporter translates the other operations, except three that are translated here. PyTorch's
+translation of a stable sort is missing. Its division of whole numbers goes through float32, which
+is exact only to 2²⁴, below the numbers of cells. Its search compares all pairs.
 
-Needs onnx and onnxscript, which come with the extra `export` (tested with 1.23 and 0.7, PyTorch
-2.13); to run the file, onnxruntime, and none of this.
+Needs onnx and onnxscript from the extra `export` (tested with 1.23 and 0.7, PyTorch 2.13). Running
+the file needs only onnxruntime.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _OPSET = 18
 
 
 def write_onnx(program: ExportedProgram, path: str | Path) -> None:
-    """The inputs are points, colors, count; the outputs as of `PortableDetector.forward`.
+    """Inputs: points, colors, count. Outputs: see `PortableDetector.forward`.
 
     Raises:
         InputError: a package is missing.
@@ -57,13 +57,13 @@ def write_onnx(program: ExportedProgram, path: str | Path) -> None:
 def _stable_sort(
     op: Any, values: Any, stable: bool | None = None, dim: int = -1, descending: bool = False
 ) -> Any:
-    """ONNX's TopK puts the lower index first among equals."""
+    """Uses ONNX's TopK, which puts the lower index first among equals."""
     count = op.Gather(op.Shape(values), op.Constant(value_ints=[dim]), axis=0)
     return op.TopK(values, count, axis=dim, largest=int(descending), sorted=1)
 
 
 def _divide(op: Any, x: Any, y: Any, rounding_mode: str | None = None) -> Any:
-    """Of whole numbers, whose division ONNX cuts towards zero, down where the signs differ."""
+    """Division of whole numbers. ONNX rounds towards zero, so adjust it for different signs."""
     if rounding_mode != "floor" or not x.dtype.is_integer():
         raise NotImplementedError(f"div with rounding_mode={rounding_mode} of {x.dtype}")
     y = op.CastLike(y, x)
@@ -75,7 +75,7 @@ def _divide(op: Any, x: Any, y: Any, rounding_mode: str | None = None) -> Any:
 
 
 def _search(op: Any, ascending: Any, values: Any, **options: Any) -> Any:
-    """The first place where each value could be put in: a binary search, written out."""
+    """The first place to insert each value: a binary search, unrolled."""
     if any(options.values()):
         raise NotImplementedError(f"searchsorted with {options}")
     size = ascending.shape[0]

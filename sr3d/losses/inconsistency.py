@@ -12,7 +12,7 @@ from sr3d.losses.positives import Positives
 def average_inconsistency(
     scores: Tensor, ious: Tensor, positives: Positives, count: Tensor
 ) -> Tensor:
-    """Mean of |score − IoU| over positives, both `(P,)`; a scalar without gradient.
+    """Mean of |score − IoU| over positives, both `(P,)`. A scalar without gradient.
 
     scores: of the ground truth's class. ious: of the decoded box with its ground truth. Both are in
     [0, 1]. count: () the divisor of the sum. In multi-GPU training it covers all processes.

@@ -19,7 +19,7 @@ _LEAST_IOU = 1e-8  # added inside the logarithm
 
 @dataclass(frozen=True)
 class SimOTA:
-    """simOTA (Ge et al. 2021b; `yolo_head.py` of Megvii-BaseDetection/YOLOX).
+    """simOTA (Ge et al. 2021b, `yolo_head.py` of Megvii-BaseDetection/YOLOX).
 
     The region of a ground truth holds the anchors less than `radius` strides from its centre along
     each axis. An anchor in any region is a candidate. The cost of a pair is

@@ -16,7 +16,7 @@ from sr3d.matching.matches import settle, squared_distances
 
 @dataclass(frozen=True)
 class TR3DAssigner:
-    """TR3D's rule (TR3DAssigner of SamsungLabs/tr3d; `get_targets` of mmdet3d's TR3D project).
+    """TR3D's rule (TR3DAssigner of SamsungLabs/tr3d, `get_targets` of mmdet3d's TR3D project).
 
     An anchor is a candidate for a ground truth if it is on its level and nearer (strictly) to its
     centre than the (k + 1)-th nearest anchor, or than the N-th if the scene has fewer anchors.

@@ -1,10 +1,13 @@
-"""SR3D inside mmdet3d 1.4: importing this registers what its configurations can then name.
+"""SR3D inside mmdet3d 1.4. Importing this registers the following names for configurations.
 
     custom_imports = dict(imports=["sr3d.interop.mmdet3d"], allow_failed_imports=False)
 
-`SR3D`, a detector; `SR3DHead`, a head for it and for mmdet3d's own TR3D; `SR3DDataset`, what
-`sr3d export mmdet3d` wrote; `SR3DMetric`, AP on any machine, and boxes as files. Whole
-configurations lie in `configs`. `envs/openmmlab.sh` makes an environment with mmdet3d.
+- `SR3D`: a detector.
+- `SR3DHead`: a head for it, and for mmdet3d's own TR3D.
+- `SR3DDataset`: reads exports of `sr3d export mmdet3d`.
+- `SR3DMetric`: AP on any machine, and boxes as files.
+
+Complete configurations are in `configs`. `envs/openmmlab.sh` makes an environment with mmdet3d.
 """
 
 from __future__ import annotations

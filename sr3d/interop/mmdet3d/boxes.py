@@ -1,4 +1,4 @@
-"""Boxes between mmdet3d and us. Its Depth boxes have their bottom face's z, not their centre's."""
+"""Converts boxes between mmdet3d and ours. z of mmdet3d's Depth boxes is that of the bottom."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def from_mmdet3d(boxes: BaseInstance3DBoxes) -> Tensor:
 
 
 def depth_boxes(boxes: Any, rotated: bool) -> DepthInstance3DBoxes:
-    """Of (K, 7) boxes, or (K, 6) if none turns; these are of a kind without yaw."""
+    """From (K, 7) boxes, or (K, 6) boxes if none has a yaw. The result then has no yaw."""
     width = 7 if rotated else 6
     middle = (0.5, 0.5, 0.5)
     return DepthInstance3DBoxes(boxes[:, :width], width, with_yaw=rotated, origin=middle)
@@ -31,7 +31,7 @@ def ground_truth(samples: Sequence[Any], device: torch.device) -> GroundTruth:
     boxes, labels = [], []
     for sample in samples:
         instances = sample.gt_instances_3d
-        known = instances.labels_3d >= 0  # mmdet3d gives -1 to classes that are left out
+        known = instances.labels_3d >= 0  # -1: a class that is left out
         boxes.append(from_mmdet3d(instances.bboxes_3d)[known])
         labels.append(instances.labels_3d[known])
     return GroundTruth.collate(boxes, labels).to(device)

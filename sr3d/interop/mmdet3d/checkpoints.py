@@ -1,8 +1,8 @@
-"""What mmengine's checkpoints hold beside tensors, so that PyTorch reads them and runs nothing.
+"""Lets PyTorch read mmengine's checkpoints without running code in them.
 
-mmengine 0.10 calls `torch.load` as it was before PyTorch 2.6, which since then refuses a file that
-names any class or function it does not know. Beside weights such a file has arrays and the curves
-of losses; these are `HistoryBuffer`s, which name their own methods.
+mmengine 0.10 calls `torch.load` with the defaults before PyTorch 2.6. Since then PyTorch refuses a
+file with unknown classes or functions. Beside weights, such a file has arrays and logged losses.
+The latter are `HistoryBuffer`s, which name their own methods.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mmengine.logging.history_buffer import HistoryBuffer
 
 
 def allow_checkpoints() -> None:
-    """Let `torch.load(weights_only=True)` read what mmengine's `save_checkpoint` writes."""
+    """Let `torch.load(weights_only=True)` read files of mmengine's `save_checkpoint`."""
     array: Any = np.zeros(1).__reduce__()[0]
     scalar: Any = np.float64(0).__reduce__()[0]
     kinds = [type(np.dtype(name)) for name in ("f4", "f8", "i4", "i8", "bool")]
@@ -26,8 +26,8 @@ def allow_checkpoints() -> None:
 
 
 def _method(owner: Any, name: str) -> Callable[..., Any]:
-    """What stands in for `getattr` in a file: the statistics of a curve, and nothing else."""
+    """A replacement for `getattr` in a file: only the statistics of a `HistoryBuffer`."""
     if owner is not HistoryBuffer or name not in ("min", "max", "mean", "current"):
-        raise ValueError(f"a checkpoint of mmengine has no need of '{name}'")
+        raise ValueError(f"a checkpoint of mmengine does not need '{name}'")
     method: Callable[..., Any] = getattr(HistoryBuffer, name)
     return method

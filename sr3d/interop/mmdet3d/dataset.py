@@ -1,4 +1,4 @@
-"""What `sr3d export mmdet3d` wrote of any data set, procedural rooms and one's own included."""
+"""Reads exports of `sr3d export mmdet3d`, including procedural rooms and own data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sr3d.interop.mmdet3d.boxes import depth_boxes
 
 @DATASETS.register_module()
 class SR3DDataset(Det3DDataset):
-    """An exported folder. Classes, and whether boxes turn, are those of the info file.
+    """An exported folder. The info file has the classes, and whether boxes are oriented.
 
     Raises:
         InputError: the info file was not written by `sr3d export mmdet3d`.

@@ -22,10 +22,12 @@ from sr3d.sparse import SparseTensor
 
 @MODELS.register_module()
 class SR3D(Base3DDetector):
-    """bbox_head: an `SR3DHead`. network: fields of `config.ModelConfig`, TR3D's by default; the
-    head's `in_channels` and `voxel_size` follow from it.
+    """Our network and head as a detector.
 
-    Points are metres and colours in [0, 1]. Parameters have the names of mmdet3d's TR3D.
+    bbox_head: an `SR3DHead`. network: fields of `config.ModelConfig`, by default TR3D's. They also
+    set the head's `in_channels` and `voxel_size`.
+
+    Points are in metres and colours in [0, 1]. Parameters have the names of mmdet3d's TR3D.
 
     Raises:
         InputError: an unknown name (with the nearest known one), or an impossible value.
@@ -55,12 +57,12 @@ class SR3D(Base3DDetector):
         self.bbox_head = MODELS.build({**bbox_head, **shape, **cfg})
 
     def extract_feat(self, batch_inputs: Mapping[str, Any]) -> list[SparseTensor]:
-        """The neck's two levels of `points`, one (N, 6) tensor a scene."""
+        """The neck's two levels of `points`, one (N, 6) tensor per scene."""
         clouds: list[Tensor] = batch_inputs["points"]
         for cloud in clouds:
             _check_cloud(cloud)
         points, colors = [c[:, :3] for c in clouds], [c[:, 3:] for c in clouds]
-        # In training the pipeline's sampling has shuffled the points, so the first is any.
+        # In training the pipeline's sampling has shuffled the points, so the first one is random.
         at_random = not self.training and self.voxel_pick == "random"
         order = torch.randperm(sum(map(len, clouds))) if at_random else None
         order = order if order is None else on_device(order, clouds[0].device)
@@ -86,7 +88,7 @@ class SR3D(Base3DDetector):
 
 
 def _check_cloud(cloud: Tensor) -> None:
-    """Columns and colours are what pipelines get wrong."""
+    """Check columns and colours, which pipelines often get wrong."""
     if cloud.shape[1] != 6:
         raise InputError(
             f"points have {cloud.shape[1]} columns; SR3D needs x, y, z, r, g, b: "

@@ -1,8 +1,8 @@
-"""SPOTA, RAS and their rivals as a head of mmdet3d: assign, lose, select, all of it ours.
+"""A head of mmdet3d with our assigners, losses and selection: SPOTA, RAS and the alternatives.
 
 The two layers are TR3D's, under its names, so TR3D's checkpoints load. Levels are our sparse
-tensors or MinkowskiEngine's; with the latter the head stands in `MinkSingleStage3DDetector`, in the
-place of TR3D's own.
+tensors or MinkowskiEngine's. With MinkowskiEngine's, the head replaces TR3D's head in
+`MinkSingleStage3DDetector`.
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ from sr3d.sparse import SparseTensor
 
 @MODELS.register_module()
 class SR3DHead(TR3DHead):
-    """dataset: a name that we know, for classes, their levels and whether boxes turn; or `own`,
-    with the fields of `config.OwnData` in `own`. assigner, loss: fields of `AssignerConfig` and
-    `LossConfig`; by default SPOTA and RAS. test_cfg: fields of `TestConfig`. train_cfg: unused;
-    mmdet3d's detectors pass it.
+    """A head with our assigners and losses.
+
+    dataset: a known name, for classes, their levels and oriented boxes. Or `own`, with the fields
+    of `config.OwnData` in `own`. assigner, loss: fields of `AssignerConfig` and `LossConfig`, by
+    default SPOTA and RAS. test_cfg: fields of `TestConfig`. train_cfg: unused, but mmdet3d's
+    detectors pass it.
 
     Raises:
         InputError: an unknown name (with the nearest known one), or an impossible value.
@@ -54,9 +56,9 @@ class SR3DHead(TR3DHead):
         self.dataset, self.settings, self.voxel_size = kind, config, voxel_size
         self.assigner = build_assigner(config.assigner, kind)
 
-    # TR3D's own head takes one level; mmdet3d's API wants all of them.
+    # TR3D's own head takes one level. mmdet3d's API passes all of them.
     def forward(self, levels: Sequence[Any]) -> Predictions:  # type: ignore[override]
-        """The neck's levels, finest first, to what is predicted at every anchor of the batch."""
+        """The predictions at every anchor of the batch, from the neck's levels, finest first."""
         ours = [_ours(level) for level in levels]
         reg, cls = zip(*(super(SR3DHead, self).forward(level) for level in ours), strict=True)
         anchors = anchors_of([level.sites for level in ours], self.voxel_size)
@@ -65,7 +67,7 @@ class SR3DHead(TR3DHead):
     def loss(
         self, levels: Sequence[Any], batch_data_samples: Sequence[Any], **_: Any
     ) -> dict[str, Tensor]:
-        """Terms whose names end in `loss` are trained; the others are curves."""
+        """Terms whose names end in `loss` are trained. The other values are only logged."""
         predictions = self(levels)
         truth = ground_truth(batch_data_samples, predictions.logits.device)
         losses = detection_loss(
@@ -82,7 +84,7 @@ class SR3DHead(TR3DHead):
     def predict(
         self, levels: Sequence[Any], batch_data_samples: Sequence[Any], **_: Any
     ) -> list[InstanceData]:
-        """Boxes, scores and labels of each scene. NMS is ours, and works on any device.
+        """Boxes, scores and labels of each scene. Our NMS works on any device.
 
         Raises:
             InputError: NaN or infinite scores or boxes.
@@ -97,7 +99,7 @@ class SR3DHead(TR3DHead):
 
 
 def _ours(level: Any) -> SparseTensor:
-    """Our sparse tensor, of ours or of MinkowskiEngine's."""
+    """Our sparse tensor, from ours or from MinkowskiEngine's."""
     if isinstance(level, SparseTensor):
         return level
     return SparseTensor.from_coords(level.C, level.F, level.tensor_stride[0])

@@ -1,7 +1,7 @@
 """Our average precision as a metric of mmengine, and boxes as files for `sr3d evaluate`.
 
-mmdet3d's `IndoorMetric` needs mmcv's compiled operators; this needs none. Their numbers agree (see
-`docs/mmdet3d.md`).
+mmdet3d's `IndoorMetric` needs mmcv's compiled operators. This metric needs none. Their numbers
+agree (see `docs/mmdet3d.md`).
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from sr3d.runs.files import write_bytes
 
 @METRICS.register_module()
 class SR3DMetric(BaseMetric):
-    """AP in percent, overall and of each class. out: a folder for `ground_truth.npz` and
-    `detections.npz`.
+    """AP in percent, overall and of each class.
 
-    Samples must say their cloud: `lidar_points` among the `meta_keys` of `Pack3DDetInputs`.
+    out: a folder for `ground_truth.npz` and `detections.npz`. Samples must name their cloud, so add
+    `lidar_points` to the `meta_keys` of `Pack3DDetInputs`.
     """
 
     default_prefix = "sr3d"
@@ -43,7 +43,7 @@ class SR3DMetric(BaseMetric):
         for sample in data_samples:
             truth, found = sample["eval_ann_info"], sample["pred_instances_3d"]
             labels = np.asarray(truth["gt_labels_3d"])
-            known = labels >= 0  # mmdet3d gives -1 to classes that are left out
+            known = labels >= 0  # -1: a class that is left out
             scene = _scene(sample)
             require_finite([found["bboxes_3d"].tensor, found["scores_3d"]], f"scene {scene}")
             self.results.append(
@@ -84,7 +84,7 @@ def _scene(sample: Mapping[str, Any]) -> str:
         return PurePosixPath(sample["lidar_points"]["lidar_path"]).stem
     except KeyError:
         raise InputError(
-            "SR3DMetric: a sample does not say its cloud; add 'lidar_points' to the meta_keys of "
+            "SR3DMetric: a sample does not name its cloud; add 'lidar_points' to the meta_keys of "
             "the test pipeline's Pack3DDetInputs"
         ) from None
 

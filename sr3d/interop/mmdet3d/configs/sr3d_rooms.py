@@ -1,15 +1,15 @@
-"""A thin SR3D on procedural rooms, for a try on two cores; a template for data of one's own.
+"""A thin SR3D on procedural rooms, to try on two cores. A template for own data.
 
     sr3d prepare synthetic --out data/rooms
     sr3d export mmdet3d --data data/rooms --out data/rooms_mmdet3d
 
-For one's own data, `sr3d prepare folder` and the same export; then the head has `dataset="own"` and
+For own data, use `sr3d prepare folder` and the same export. The head then needs `dataset="own"` and
 `own=dict(classes=[...], levels=[...], rotated=...)`.
 """
 
 _base_ = "sr3d_scannet.py"
 
-# What `sr3d train --dataset synthetic` takes.
+# The values of `sr3d train --dataset synthetic`.
 model = dict(
     network=dict(
         voxel_size=0.08,
@@ -24,7 +24,7 @@ model = dict(
     test_cfg=dict(nms_pre=300),
 )
 
-# Aligned already, and colours are exported from 0 to 1 (but ScanNet's and S3DIS's to 255).
+# Aligned already. Colours are exported from 0 to 1 (ScanNet's and S3DIS's from 0 to 255).
 data_root = "data/rooms_mmdet3d/"
 load = dict(
     type="LoadPointsFromFile",

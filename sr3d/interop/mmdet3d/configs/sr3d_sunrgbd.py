@@ -1,7 +1,7 @@
 """SR3D on SUN RGB-D, as the paper trains it, with mmdet3d's data, loops and metric.
 
-Values are those of `sr3d train --dataset sunrgbd`; where the paper leaves one open, the project's
-docs/readings.md says why it is this one. Data as mmdet3d's tools/create_data.py makes them.
+Values equal those of `sr3d train --dataset sunrgbd`. docs/readings.md of the project explains
+choices that the paper does not settle. Data are made by mmdet3d's tools/create_data.py.
 """
 
 custom_imports = dict(imports=["sr3d.interop.mmdet3d"], allow_failed_imports=False)
