@@ -278,12 +278,12 @@ def add_track(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 
 
 def _track(args: argparse.Namespace) -> None:
-    from sr3d.study.report.paper import shown_settings
+    from sr3d.study.report.paper import read_paper, shown_settings
     from sr3d.study.tracking.mlflow_store import store_path
     from sr3d.study.tracking.runs_page import runs_pages
     from sr3d.study.tracking.tracking import track
 
-    shown = shown_settings(args.tables) if args.tables else None
+    shown = shown_settings(read_paper(args.tables)) if args.tables else None
     report = track(args.results, args.store, args.artifacts, shown, args.wait)
     path = store_path(args.store)
     if args.done:

@@ -242,7 +242,7 @@ def test_shown_settings(tmp_path):
     }
     path = tmp_path / "tables.yaml"
     path.write_text(yaml.safe_dump(value, sort_keys=False))
-    found = {name: shown.tables for name, shown in shown_settings(path).items()}
+    found = {name: shown.tables for name, shown in shown_settings(read_paper(path)).items()}
     assert found == {"baseline": ("table2", "table9"), "sr3d": ("table2",)}
 
 

@@ -1,30 +1,32 @@
 """The paper as data: `workflow/tables.yaml` holds its tables, its figures and its claims."""
 
-from sr3d.study.report.paper.claims import (
+from sr3d.study.report.paper.contents import (
+    PRINTS,
+    STATISTICS,
     Amount,
     AtMost,
     BaseClaim,
     Cited,
     Claim,
+    Consistency,
     CurveBelow,
     Difference,
     Equal,
     Equivalence,
+    Figure,
     Highest,
     Measured,
-    Trend,
-    settings_of_claim,
-)
-from sr3d.study.report.paper.figures import (
-    Consistency,
-    Figure,
     Panel,
+    Paper,
+    PaperTable,
     Qualitative,
+    Row,
     Sweep,
     Tradeoff,
+    Trend,
+    settings_of_claim,
     settings_of_figure,
 )
-from sr3d.study.report.paper.labels import Shown, labels_in, labels_of, shown_settings
 from sr3d.study.report.paper.names import (
     DATASETS,
     METRICS,
@@ -32,12 +34,15 @@ from sr3d.study.report.paper.names import (
     PARAMETERS,
     PrintedDataset,
     PrintedMetric,
+    Shown,
+    labels_in,
+    labels_of,
     number,
     printed_dataset,
+    shown_settings,
     signed,
 )
-from sr3d.study.report.paper.reading import Paper, read_paper
-from sr3d.study.report.paper.tables import PRINTS, STATISTICS, PaperTable, Row
+from sr3d.study.report.paper.reading import read_paper
 
 __all__ = [
     "DATASETS",

@@ -1,10 +1,141 @@
-"""What the paper says of its results in words, each statement so that runs can decide it."""
+"""What `workflow/tables.yaml` holds: the paper's tables, its figures and its claims, as data.
+
+A claim is a statement of the paper about its results, in a form that runs can decide.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
+
+STATISTICS = ("best", "mean", "median")
+PRINTS = ("mean", "best_mean")
+Values = Mapping[str, Mapping[str, Mapping[str, float]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of a table.
+
+    setting: what we run for it; None for a method that is not run here, whose figures are cited.
+    group: the heading that it stands under, or "". ticks: the components that it has.
+    only_on: the only data sets that the setting is for, or () for any; on others the row is left
+    out. paper: data set -> metric -> statistic -> number. note: what to know of the row, or "".
+    """
+
+    label: str
+    setting: str | None
+    group: str = ""
+    ticks: tuple[str, ...] = ()
+    only_on: tuple[str, ...] = ()
+    paper: Values
+    note: str = ""
+
+    def belongs_on(self, dataset: str) -> bool:
+        """Whether its setting is one for these data."""
+        return not self.only_on or dataset in self.only_on
+
+    def value(self, dataset: str, metric: str, statistic: str) -> float | None:
+        """The paper's number, if it has that one."""
+        return self.paper.get(dataset, {}).get(metric, {}).get(statistic)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperTable:
+    """One table.
+
+    datasets: where the paper has it; empty for a table of our own. prints: what a cell of the
+    paper holds, "mean" or "best_mean" (as in "74.0 (73.2)"). trainings, tests: of the paper's
+    protocol. reference: the setting that differences are taken to, if any. components: columns
+    that rows tick.
+    """
+
+    name: str
+    title: str
+    source: str
+    datasets: tuple[str, ...]
+    metrics: tuple[str, ...]
+    prints: str
+    trainings: int
+    tests: int
+    reference: str | None
+    components: tuple[str, ...] = ()
+    rows: tuple[Row, ...]
+    footnotes: tuple[str, ...] = ()
+
+    def settings(self) -> tuple[str, ...]:
+        """The settings of its rows, each once, in order."""
+        return tuple(dict.fromkeys(row.setting for row in self.rows if row.setting))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseFigure:
+    """What every figure has; datasets: where the paper has it."""
+
+    name: str
+    title: str
+    source: str
+    datasets: tuple[str, ...]
+    footnotes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tradeoff(BaseFigure):
+    """The rows of a table as points: metric `y` over metric `x`."""
+
+    table: str
+    x: str
+    y: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consistency(BaseFigure):
+    """AIC over training, confidence against IoU, and PCE; of the `top_n` boxes of each class."""
+
+    settings: tuple[str, ...]
+    top_n: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One hyper-parameter: its symbol, and (value, setting) in rising order of the values."""
+
+    parameter: str
+    metrics: tuple[str, ...]
+    points: tuple[tuple[float, str], ...]
+    log: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep(BaseFigure):
+    """Metrics along hyper-parameters, a panel for each."""
+
+    panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Qualitative(BaseFigure):
+    """Predicted boxes of two settings in `count` scenes; rule: how the scenes are chosen."""
+
+    settings: tuple[str, str]
+    rule: str
+    count: int
+
+
+Figure = Tradeoff | Consistency | Sweep | Qualitative
+
+
+def settings_of_figure(figure: Figure) -> tuple[str, ...]:
+    """The settings that a figure shows, each once; none where it shows those of a table."""
+    match figure:
+        case Sweep():
+            points = [setting for panel in figure.panels for _, setting in panel.points]
+            return tuple(dict.fromkeys(points))
+        case Tradeoff():
+            return ()
+        case _:
+            return tuple(figure.settings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,3 +293,12 @@ def settings_of_claim(claim: Claim) -> tuple[str, ...]:
             return ()
         case _:
             return (claim.setting, claim.over)
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Everything that `tables.yaml` holds, each by its name, in the order of the file."""
+
+    tables: dict[str, PaperTable]
+    figures: dict[str, Figure]
+    claims: dict[str, Claim]
