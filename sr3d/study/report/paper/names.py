@@ -119,21 +119,23 @@ def labels_of(paper: Paper) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Shown:
+class PrintedSetting:
     """Where a setting is printed: the names of the tables, and its name in print (`labels_of`)."""
 
     tables: tuple[str, ...]
     label: str
 
 
-def shown_settings(paper: Paper) -> dict[str, Shown]:
+def shown_settings(paper: Paper) -> dict[str, PrintedSetting]:
     """Every setting that some table has a row of."""
     labels = labels_of(paper)
     tables: dict[str, list[str]] = {}
     for table in paper.tables.values():
         for setting in table.settings():
             tables.setdefault(setting, []).append(table.name)
-    return {setting: Shown(tuple(names), labels[setting]) for setting, names in tables.items()}
+    return {
+        setting: PrintedSetting(tuple(names), labels[setting]) for setting, names in tables.items()
+    }
 
 
 def labels_in(paper: Paper, claim: Claim) -> dict[str, str]:
