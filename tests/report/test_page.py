@@ -19,7 +19,7 @@ from sr3d.study.report.page.rendering import MOST_SVG
 from sr3d.study.report.paper import read_paper
 from sr3d.study.report.table_results import collect
 from sr3d.study.report.verdicts import Verdict, judge
-from sr3d.study.report.verdicts.wording import DIRECTIONS, SIZES, VERDICTS
+from sr3d.study.report.verdicts.judgement import DIRECTIONS, SIZES, VERDICTS
 from sr3d.study.report.writing import write_report
 from tests.make_runs import SETTINGS, edit, make_tree
 from tests.shared_data import ROOT

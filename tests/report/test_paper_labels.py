@@ -6,7 +6,7 @@ import pytest
 
 from sr3d.study.report.paper import Difference, labels_in, labels_of, read_paper, settings_of_claim
 from sr3d.study.report.verdicts import judge
-from sr3d.study.report.verdicts.wording import quoted
+from sr3d.study.report.verdicts.judgement import quoted
 from tests.report.made_up import MadeUp, around
 from tests.shared_data import ROOT
 

@@ -11,7 +11,7 @@ from sr3d.study.report.page.report import title_of
 from sr3d.study.report.paper import AtMost, Claim, Equivalence, printed_dataset, settings_of_claim
 from sr3d.study.report.render import escape_markdown
 from sr3d.study.report.verdicts import Judgement, Numbers, count
-from sr3d.study.report.verdicts.wording import DIRECTIONS, SIZES, VERDICTS
+from sr3d.study.report.verdicts.judgement import DIRECTIONS, SIZES, VERDICTS
 
 COLUMNS = (
     "dataset", "of", "claim", "kind", "says", "where", "verdict", "direction", "size", "paper",

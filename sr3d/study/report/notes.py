@@ -12,7 +12,7 @@ from sr3d.study.report.paper import METRICS, OWN_DATA, printed_dataset
 from sr3d.study.report.scene_draws import THRESHOLDS
 from sr3d.study.report.summary import code_of
 from sr3d.study.report.table_results import Entry, Results
-from sr3d.study.report.verdicts.wording import called, listed
+from sr3d.study.report.verdicts.judgement import called, listed
 
 BUSY = "†"  # marks a latency that other work on the machine disturbed
 SHARPER = "*"  # marks a p-value that decides what the interval beside it leaves open

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sr3d.study.report.page.report import title_of
 from sr3d.study.report.paper import Paper
 from sr3d.study.report.verdicts import Judgement, Verdict, count
-from sr3d.study.report.verdicts.wording import VERDICTS
+from sr3d.study.report.verdicts.judgement import VERDICTS
 
 
 @dataclass(frozen=True)

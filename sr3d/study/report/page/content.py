@@ -16,7 +16,7 @@ from sr3d.study.report.page.provenance import Origin, origin_of
 from sr3d.study.report.page.report import Part, Report, datasets_of, ran
 from sr3d.study.report.page.values import Values, values_of
 from sr3d.study.report.paper import Paper, printed_dataset
-from sr3d.study.report.verdicts.wording import listed
+from sr3d.study.report.verdicts.judgement import listed
 
 _VALUES = ("strip", "curves")  # the figures that show single values
 

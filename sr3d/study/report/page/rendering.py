@@ -16,7 +16,7 @@ from sr3d.study.report.page.content import content_of, labels, untouched
 from sr3d.study.report.page.report import Report, datasets_of
 from sr3d.study.report.paper import Claim, settings_of_claim
 from sr3d.study.report.verdicts import Judgement
-from sr3d.study.report.verdicts.wording import DIRECTIONS, SIZES, Words, listed
+from sr3d.study.report.verdicts.judgement import DIRECTIONS, SIZES, Words, listed
 
 TEMPLATE, STYLE = "page.html.j2", "style.css"
 MOST_SVG = 800_000  # bytes; a larger drawing is shown as pixels, if those are fewer

@@ -29,21 +29,33 @@ from sr3d.study.report.paper import (
     Trend,
     labels_in,
 )
-from sr3d.study.report.verdicts.bounds import (
+from sr3d.study.report.verdicts.evidence import Case, Evidence
+from sr3d.study.report.verdicts.judgement import (
+    NOTHING,
+    Direction,
+    Judgement,
+    Numbers,
+    Size,
+    Verdict,
+)
+from sr3d.study.report.verdicts.pair_claims import (
+    case_of_difference,
     case_of_equivalence,
     case_of_limit,
+    evidence_of_difference,
     evidence_of_equivalence,
     evidence_of_limit,
+    judge_equal,
 )
-from sr3d.study.report.verdicts.curves import case_of_curve, evidence_of_curve
-from sr3d.study.report.verdicts.differences import case_of_difference, evidence_of_difference
-from sr3d.study.report.verdicts.equal import judge_equal
-from sr3d.study.report.verdicts.evidence import Case, Evidence
-from sr3d.study.report.verdicts.highest import case_of_highest, evidence_of_highest
-from sr3d.study.report.verdicts.judgement import Direction, Judgement, Numbers, Size, Verdict
 from sr3d.study.report.verdicts.ruling import rule_all
-from sr3d.study.report.verdicts.trends import case_of_trend, evidence_of_trend
-from sr3d.study.report.verdicts.wording import NOTHING
+from sr3d.study.report.verdicts.series_claims import (
+    case_of_curve,
+    case_of_highest,
+    case_of_trend,
+    evidence_of_curve,
+    evidence_of_highest,
+    evidence_of_trend,
+)
 
 __all__ = ["Direction", "Judgement", "Numbers", "Size", "Verdict", "count", "judge"]
 

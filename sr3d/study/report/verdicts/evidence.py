@@ -7,8 +7,17 @@ from dataclasses import dataclass
 
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.paper import BaseClaim, Measured
-from sr3d.study.report.verdicts.judgement import Direction, Judgement, Size, Verdict
-from sr3d.study.report.verdicts.wording import NOTHING, listed, place_of, quoted, verb
+from sr3d.study.report.verdicts.judgement import (
+    NOTHING,
+    Direction,
+    Judgement,
+    Size,
+    Verdict,
+    listed,
+    place_of,
+    quoted,
+    verb,
+)
 from sr3d.study.statistics import Interval, TEstimate
 
 

@@ -20,8 +20,16 @@ from dataclasses import dataclass
 from sr3d.study.report.families import ALPHA, Adjusted, Family, adjust, family_of
 from sr3d.study.report.paper import Amount, AtMost, Equivalence, printed_dataset
 from sr3d.study.report.verdicts.evidence import AmountTest, Case, Evidence
-from sr3d.study.report.verdicts.judgement import Direction, Judgement, Numbers, Size, Verdict
-from sr3d.study.report.verdicts.wording import SIZES, missed, p_value
+from sr3d.study.report.verdicts.judgement import (
+    SIZES,
+    Direction,
+    Judgement,
+    Numbers,
+    Size,
+    Verdict,
+    missed,
+    p_value,
+)
 from sr3d.study.statistics import simultaneous
 
 _Key = tuple[str, Family, Hashable, float | None]

@@ -1,4 +1,8 @@
-"""Claims that a change is negligible, or below a limit.
+"""Claims about two settings: one lies above the other, both are about the same, or equal.
+
+Differences and ratios are tested on means of training runs: by Welch's test, or by the paired
+t-test where both settings evaluate the same training runs (an oracle and its baseline), whose means
+rise and fall together.
 
 An equivalence is shown by two one-sided tests (Schuirmann 1987): a change as large as the margin is
 excluded on either side. Each of the two is held at 2.5 % like every one-sided test here, so that
@@ -11,11 +15,13 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from statistics import fmean
 
 from sr3d.study.report.comparing import compare_settings, sides
 from sr3d.study.report.findings import Findings
-from sr3d.study.report.paper import AtMost, Equivalence, number, signed
+from sr3d.study.report.paper import Amount, AtMost, Difference, Equal, Equivalence, number, signed
 from sr3d.study.report.verdicts.evidence import (
+    AmountTest,
     Case,
     Evidence,
     Texts,
@@ -25,9 +31,78 @@ from sr3d.study.report.verdicts.evidence import (
     p_not_below,
     without_values,
 )
-from sr3d.study.report.verdicts.judgement import Judgement, Verdict
-from sr3d.study.report.verdicts.wording import behind, called, printed_by, unit
-from sr3d.study.statistics import Interval, TEstimate, ratio
+from sr3d.study.report.verdicts.judgement import (
+    Direction,
+    Judgement,
+    Size,
+    Verdict,
+    behind,
+    called,
+    printed_by,
+    unit,
+    versus,
+)
+from sr3d.study.statistics import Comparison, Interval, TEstimate, ratio
+
+
+def case_of_difference(
+    claim: Difference | Amount, findings: Findings, labels: Mapping[str, str]
+) -> Case:
+    """The claim as it is printed: its direction, and the paper's number on the data."""
+    has_unit = unit(claim.metric) != called(claim.metric)
+
+    def show(value: float) -> str:
+        return signed(claim.metric, value) + (f" {unit(claim.metric)}" if has_unit else "")
+
+    numbers = printed_by(claim.paper, findings.dataset, show)
+    text = f"{claim.direction} {called(claim.metric)}" + (f", {numbers}" if numbers else "")
+    return Case(claim, text + (" (of the best)" if _of_bests(claim) else ""), findings, labels)
+
+
+def evidence_of_difference(case: Case, claim: Difference | Amount) -> Evidence | Judgement:
+    """Test the claimed direction, and the paper's amount where it has one on these data."""
+    means = case.means(claim.setting, claim.over)
+    if absent := without_values(means):
+        return case.not_run(*absent)
+    compared = compare_settings(case.findings, claim.setting, claim.over, claim.metric)
+    if compared is None:
+        a, b = means.values()
+        difference = signed(claim.metric, fmean(a) - fmean(b))
+        ours = f"{difference} {unit(claim.metric)}, {versus(len(a), len(b))}"
+        return case.one_training(means, ours)
+    estimate = compared.estimate
+    p_for, p_against = p_not_above(estimate), p_not_below(estimate)
+    pair = (claim.setting, claim.over)
+    if claim.direction == "lower":
+        p_for, p_against, pair = p_against, p_for, pair[::-1]
+    amount: AmountTest | Size = Size.OF_BESTS
+    if not _of_bests(claim):
+        amount = amount_test(claim, claim.paper, case.findings.dataset, estimate)
+    return Evidence(
+        question=("above", claim.metric, *pair),
+        p_for=p_for,
+        p_against=p_against,
+        amount=amount,
+        value=estimate.value,
+        interval=estimate.interval,
+        write=partial(signed, claim.metric),
+        unit=f"{unit(claim.metric)}, {behind(compared)}",
+        detectable=compared.detectable,
+        texts=_texts_of_difference(case, claim, compared),
+    )
+
+
+def _of_bests(claim: Difference | Amount) -> bool:
+    return isinstance(claim, Amount) and claim.statistic != "mean"
+
+
+def _texts_of_difference(case: Case, claim: Difference | Amount, compared: Comparison) -> Texts:
+    name, other = case.names(claim.setting), case.names(claim.over)
+    relation = "above" if compared.difference > 0 else "below"
+    found = f"{name} lies {relation} {other} in {called(claim.metric)}"
+    if not compared.estimate.has_spread:
+        return Texts(found, found, no_spread(compared.paired))
+    return Texts(found, f"{found}, against the claim", "no difference is shown")
 
 
 @dataclass(frozen=True)
@@ -94,7 +169,9 @@ def evidence_of_equivalence(case: Case, claim: Equivalence) -> Evidence | Judgem
         write=found.write,
         unit=f"{found.unit}, {found.behind}",
         detectable=None,
-        texts=_texts(found, f"the {change}", ("within", "beyond"), f"the margin of {within}"),
+        texts=_texts_of_bound(
+            found, f"the {change}", ("within", "beyond"), f"the margin of {within}"
+        ),
         remark=f"margin: {claim.margin_reason}",
     )
 
@@ -116,7 +193,7 @@ def evidence_of_limit(case: Case, claim: AtMost) -> Evidence | Judgement:
         write=found.write,
         unit=f"{found.unit}, {found.behind}",
         detectable=None,
-        texts=_texts(found, what, ("below", "above"), f"the limit of ×{claim.limit:g}"),
+        texts=_texts_of_bound(found, what, ("below", "above"), f"the limit of ×{claim.limit:g}"),
         remark=f"limit: {claim.limit_reason}",
     )
 
@@ -159,7 +236,7 @@ def _ratio(case: Case, claim: Equivalence | AtMost) -> _Change | Judgement:
     )
 
 
-def _texts(found: _Change, what: str, sides_of: tuple[str, str], bound: str) -> Texts:
+def _texts_of_bound(found: _Change, what: str, sides_of: tuple[str, str], bound: str) -> Texts:
     """sides_of: the words for either side of the bound, the claimed one first."""
     claimed, other = sides_of
     shown, refuted = f"{what} lies {claimed} {bound}", f"{what} lies {other} {bound}"
@@ -170,3 +247,27 @@ def _texts(found: _Change, what: str, sides_of: tuple[str, str], bound: str) -> 
 
 def _times(value: float) -> str:
     return f"×{value:.3f}"
+
+
+def judge_equal(claim: Equal, findings: Findings, labels: Mapping[str, str]) -> Judgement:
+    """Judge whether a number of the settings' summaries is the same."""
+    metric = called(claim.metric)
+    case = Case(claim, f"equal {metric}", findings, labels)
+    settings = (claim.setting, claim.over)
+    found = {s: (findings.summary(s) or {}).get(claim.metric) for s in settings}
+    if absent := [s for s, value in found.items() if value is None]:
+        return case.not_run(*absent)
+    ours, theirs = found.values()
+    same = ours == theirs
+    verdict = Verdict.REPRODUCED if same else Verdict.NOT_REPRODUCED
+    text = f"{case.names(*settings)} have {'the same' if same else 'different'} {metric}"
+    return Judgement(
+        claim=claim,
+        verdict=verdict,
+        direction=Direction.ABSENT if same else Direction.THERE,
+        size=Size.NO_AMOUNT,
+        paper_says=case.paper_says,
+        ours=f"{ours:,} and {theirs:,} {metric}",
+        numbers=None,
+        why=case.sentence(text, verdict),
+    )
