@@ -23,16 +23,15 @@ from sr3d.config import default_config
 from sr3d.runs.record import RunRecord, train_seed
 from sr3d.settings import read_settings
 from sr3d.study.report.claim_files import claims_as_csv, claims_as_markdown
-from sr3d.study.report.families import Family, family_of
 from sr3d.study.report.findings import Findings
-from sr3d.study.report.layout import lay_out
 from sr3d.study.report.page import Part, Report
 from sr3d.study.report.paper import Cited, Paper, read_paper
-from sr3d.study.report.render import to_markdown
 from sr3d.study.report.scene_draws import DRAWS, THRESHOLDS
-from sr3d.study.report.summary import summarise_runs
-from sr3d.study.report.table_results import Delta, Entry, Results, collect
-from sr3d.study.report.tables import raw_numbers
+from sr3d.study.report.setting_comparisons import Family, family_of
+from sr3d.study.report.setting_summary import summarise_runs
+from sr3d.study.report.tables.cells import lay_out
+from sr3d.study.report.tables.filled import Delta, Entry, Results, collect
+from sr3d.study.report.tables.formats import raw_numbers, to_markdown
 from sr3d.study.report.verdicts import Judgement, Verdict, judge
 
 HERE = Path(__file__).parent

@@ -8,11 +8,11 @@ from pathlib import Path
 from sr3d.config import did_you_mean
 from sr3d.errors import InputError
 from sr3d.study.report.findings import Findings
-from sr3d.study.report.index import write_index
-from sr3d.study.report.layout import Printed, lay_out
 from sr3d.study.report.paper import DATASETS, PaperTable, read_paper
-from sr3d.study.report.table_results import collect
-from sr3d.study.report.tables import write_table
+from sr3d.study.report.report_folder import write_index
+from sr3d.study.report.tables.cells import Printed, lay_out
+from sr3d.study.report.tables.filled import collect
+from sr3d.study.report.tables.formats import write_table
 
 
 def write_tables(

@@ -7,10 +7,9 @@ import pytest
 
 from sr3d.runs.record import read_run, train_seed, write_run
 from sr3d.settings import read_settings
-from sr3d.study.report.comparing import compare_settings, sides
-from sr3d.study.report.families import Family, adjust, family_of
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.paper import METRICS, Trend, read_paper, signed
+from sr3d.study.report.setting_comparisons import Family, adjust, compare_settings, family_of, sides
 from sr3d.study.report.verdicts import Direction, Size, Verdict, judge
 from sr3d.study.statistics import compare, detectable_mean, holm, simultaneous
 from tests.make_runs import SETTINGS, edit, make_test, make_tree

@@ -12,10 +12,8 @@ from matplotlib.figure import Figure
 
 from sr3d.geometry.box_set import BoxSet
 from sr3d.geometry.boxes import Boxes
-from sr3d.study.report.figures.placing import place_apart
-from sr3d.study.report.figures.scenes import Confident
-from sr3d.study.report.figures.views import ABOVE, OBLIQUE, View, oblique
-from sr3d.study.report.figures.wireframes import draw_boxes
+from sr3d.study.report.figures.scene_choice import Confident
+from sr3d.study.report.figures.views import ABOVE, OBLIQUE, View, draw_boxes, oblique, place_apart
 from sr3d.study.report.scene_pictures import outlines
 
 NO_BOXES = BoxSet(np.zeros(0, dtype=str), np.zeros(0, np.int64), np.zeros((0, 7), np.float32))

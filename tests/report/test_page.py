@@ -13,14 +13,14 @@ import yaml
 from sr3d.config import OwnData, default_config
 from sr3d.study.report.figures import Drawn
 from sr3d.study.report.findings import Findings
-from sr3d.study.report.layout import lay_out
 from sr3d.study.report.page import Part, Report, render_page
 from sr3d.study.report.page.rendering import MOST_SVG
 from sr3d.study.report.paper import read_paper
-from sr3d.study.report.table_results import collect
+from sr3d.study.report.report_folder import write_report
+from sr3d.study.report.tables.cells import lay_out
+from sr3d.study.report.tables.filled import collect
 from sr3d.study.report.verdicts import Verdict, judge
 from sr3d.study.report.verdicts.judgement import DIRECTIONS, SIZES, VERDICTS
-from sr3d.study.report.writing import write_report
 from tests.make_runs import SETTINGS, edit, make_tree
 from tests.shared_data import ROOT
 

@@ -10,8 +10,8 @@ from sr3d.cli import main
 from sr3d.errors import InputError
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.paper import Cited, read_paper, settings_of_claim
+from sr3d.study.report.report_folder import write_report
 from sr3d.study.report.verdicts import judge
-from sr3d.study.report.writing import write_report
 from tests.make_runs import SETTINGS, make_tree
 from tests.refusals import refused
 from tests.shared_data import ROOT

@@ -11,10 +11,9 @@ from markupsafe import Markup, escape
 
 from sr3d._version import __version__
 from sr3d.study.report.figures import Drawn
-from sr3d.study.report.page.claims import by_verdict
-from sr3d.study.report.page.content import content_of, labels, untouched
-from sr3d.study.report.page.report import Report, datasets_of
-from sr3d.study.report.paper import Claim, settings_of_claim
+from sr3d.study.report.page.overview import by_verdict
+from sr3d.study.report.page.parts import Report, content_of, labels, untouched
+from sr3d.study.report.paper import Claim, datasets_of, settings_of_claim
 from sr3d.study.report.verdicts import Judgement
 from sr3d.study.report.verdicts.judgement import DIRECTIONS, SIZES, Words, listed
 

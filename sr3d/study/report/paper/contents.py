@@ -302,3 +302,18 @@ class Paper:
     tables: dict[str, PaperTable]
     figures: dict[str, Figure]
     claims: dict[str, Claim]
+
+
+def settings_of(paper: Paper, name: str) -> tuple[str, ...]:
+    """The settings that a table or figure shows, each once, in order."""
+    if name in paper.tables:
+        return paper.tables[name].settings()
+    figure = paper.figures[name]
+    if isinstance(figure, Tradeoff):
+        return paper.tables[figure.table].settings()
+    return settings_of_figure(figure)
+
+
+def title_of(paper: Paper, name: str) -> str:
+    """The title of a table or figure."""
+    return (paper.tables[name] if name in paper.tables else paper.figures[name]).title

@@ -118,6 +118,12 @@ def labels_of(paper: Paper) -> dict[str, str]:
     return labels
 
 
+def datasets_of(paper: Paper) -> list[str]:
+    """The data sets that the paper has results on."""
+    every = [*paper.tables.values(), *paper.figures.values()]
+    return [dataset for dataset in DATASETS if any(dataset in item.datasets for item in every)]
+
+
 @dataclass(frozen=True)
 class PrintedSetting:
     """Where a setting is printed: the names of the tables, and its name in print (`labels_of`)."""

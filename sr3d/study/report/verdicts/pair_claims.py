@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
 
-from sr3d.study.report.comparing import compare_settings, sides
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.paper import Amount, AtMost, Difference, Equal, Equivalence, number, signed
+from sr3d.study.report.setting_comparisons import compare_settings, sides
 from sr3d.study.report.verdicts.evidence import (
     AmountTest,
     Case,

@@ -1,6 +1,6 @@
 """From the evidence on single claims to judgements: adjustment over families, then codes and words.
 
-A family is all claims of a table or figure on one kind of quantity (`families`). Three sets of
+A family is all claims of a table or figure on one kind of quantity (`setting_comparisons`). Three sets of
 hypotheses are adjusted by Holm's rule, each by itself and each at 5 %:
 
 - the denials: rejecting one shows its claim. So without any true effect the chance of a false
@@ -17,8 +17,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
-from sr3d.study.report.families import ALPHA, Adjusted, Family, adjust, family_of
 from sr3d.study.report.paper import Amount, AtMost, Equivalence, printed_dataset
+from sr3d.study.report.setting_comparisons import ALPHA, Adjusted, Family, adjust, family_of
 from sr3d.study.report.verdicts.evidence import AmountTest, Case, Evidence
 from sr3d.study.report.verdicts.judgement import (
     SIZES,

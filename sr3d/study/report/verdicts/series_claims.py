@@ -17,9 +17,9 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from sr3d.study import statistics as stats
-from sr3d.study.report.comparing import compare_settings
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.paper import CurveBelow, Highest, Trend, signed
+from sr3d.study.report.setting_comparisons import compare_settings
 from sr3d.study.report.verdicts.evidence import (
     Case,
     Evidence,

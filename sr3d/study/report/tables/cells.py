@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sr3d.study.report.notes import BUSY, SHARPER, notes_of, paper_label, tested_on
 from sr3d.study.report.paper import METRICS, OWN_DATA, PARAMETERS, number, signed
-from sr3d.study.report.table_results import Delta, Entry, Results
+from sr3d.study.report.tables.filled import Delta, Entry, Results
+from sr3d.study.report.tables.notes import BUSY, SHARPER, notes_of, paper_label, tested_on
 
 TICK = "✓"
 NOT_RUN = "not run"

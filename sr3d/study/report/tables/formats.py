@@ -1,11 +1,18 @@
-"""A printed table as Markdown, LaTeX and plain text."""
+"""Tables as files: Markdown, LaTeX and CSV."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-from sr3d.study.report.layout import Line, Printed
+import pandas as pd
+
+from sr3d.runs.files import write_text
+from sr3d.study.report.paper import STATISTICS
+from sr3d.study.report.tables.cells import Line, Printed
+from sr3d.study.report.tables.filled import Entry, Results
 
 # Everything that TeX takes for its own, and our characters that its default fonts lack. Brackets
 # and stars go in braces, because after a line's end TeX reads them as an option of the break.
@@ -28,9 +35,9 @@ def to_markdown(table: Printed) -> str:
     """One Markdown table for each metric, then the notes."""
     lines = [f"# {escape_markdown(table.heading)}", ""]
     for label, block in table.blocks:
-        lines += [f"## {escape_markdown(label)}", "", _pipes(table.columns)]
+        lines += [f"## {escape_markdown(label)}", "", pipes(table.columns)]
         lines += ["|" + " --- |" * len(table.columns)]
-        lines += [_group(table, x) if isinstance(x, str) else _pipes(x) for x in block]
+        lines += [_group(table, x) if isinstance(x, str) else pipes(x) for x in block]
         lines.append("")
     return "\n".join(lines + [f"- {escape_markdown(note)}" for note in table.notes]) + "\n"
 
@@ -105,7 +112,8 @@ def _ampersands(cells: Sequence[str]) -> str:
     return " & ".join(tex(cell) for cell in cells) + r" \\"
 
 
-def _pipes(cells: Sequence[str]) -> str:
+def pipes(cells: Sequence[str]) -> str:
+    """A row of a Markdown table."""
     return "| " + " | ".join(escape_markdown(cell) for cell in cells) + " |"
 
 
@@ -120,3 +128,76 @@ def escape_markdown(text: str) -> str:
     for letter in "\\|*_[]<`":
         text = text.replace(letter, "\\" + letter)
     return text
+
+
+TABLE_FORMATS = ("md", "csv", "tex")
+
+
+def write_table(filled: Results, printed: Printed, out: Path) -> list[Path]:
+    """Write one table on one data set: `{table}_{dataset}.{md,csv,tex}`."""
+    texts = {
+        "md": to_markdown(printed),
+        "csv": raw_numbers(filled).to_csv(index=False),
+        "tex": to_latex(printed),
+    }
+    paths = [out / f"{printed.name}_{printed.dataset}.{ending}" for ending in TABLE_FORMATS]
+    for path, ending in zip(paths, TABLE_FORMATS, strict=True):
+        write_text(path, texts[ending])
+    return paths
+
+
+def raw_numbers(results: Results) -> pd.DataFrame:
+    """One row for each setting and metric, at full precision; empty where there is no value."""
+    return pd.DataFrame(
+        [
+            _raw_row(results, entry, metric)
+            for metric in results.table.metrics
+            for entry in results.entries
+        ]
+    )
+
+
+def _raw_row(results: Results, entry: Entry, metric: str) -> dict[str, Any]:
+    found = entry.metric(metric) or {}
+    low, high = found.get("interval") or (None, None)
+    delta = results.delta(entry, metric)
+    delta_low, delta_high = (delta and delta.interval) or (None, None)
+    lowest, highest = (delta and delta.simultaneous) or (None, None)
+    row: dict[str, Any] = {
+        "table": results.table.name,
+        "dataset": results.dataset,
+        "group": entry.row.group,
+        "setting": entry.row.setting,
+        "label": entry.row.label,
+    }
+    row |= {name: name in entry.row.ticks for name in results.table.components}
+    row |= {
+        "metric": metric,
+        "mean": found.get("mean"),
+        "interval_low": low,
+        "interval_high": high,
+        "scenes_half_width": entry.scenes(metric),
+        "best": found.get("best"),
+        "median": found.get("median"),
+        "sd_between": found.get("sd_between"),
+        "sd_within": found.get("sd_within"),
+        "trainings": found.get("n_trainings", 0),
+        "runs": found.get("n_tests", 0),
+        "expected_runs": results.runs(entry, metric)[1] if entry.row.setting else 0,
+        "difference": delta and delta.difference,
+        "difference_low": delta_low,
+        "difference_high": delta_high,
+        "difference_simultaneous_low": lowest,
+        "difference_simultaneous_high": highest,
+        "difference_scenes_half_width": delta and delta.scenes,
+        "paired": delta and delta.paired,
+        "p_holm": delta and delta.p,
+        "p_permutation": delta and delta.p_permutation,
+        "detectable": delta and delta.detectable,
+        "paper_dataset": results.paper_dataset,
+    }
+    row |= {f"paper_{s}": results.paper_value(entry, metric, s) for s in STATISTICS}
+    return row | {
+        f"paper_difference_{s}": results.paper_difference(entry, metric, s)
+        for s in ("best", "mean")
+    }

@@ -11,10 +11,15 @@ from numpy.typing import NDArray
 
 from sr3d.evaluate.consistency import most_confident
 from sr3d.evaluate.scored_files import ScoredTest
-from sr3d.study.report.figures.canvas import Canvas
-from sr3d.study.report.figures.estimates import Band, band, estimate, incomplete
-from sr3d.study.report.figures.names import Names
-from sr3d.study.report.figures.style import GREY, draw_estimate, epoch_ticks, grid, new_figure
+from sr3d.study.report.figures.canvas import Band, Canvas, band, estimate, incomplete
+from sr3d.study.report.figures.style import (
+    GREY,
+    Names,
+    draw_estimate,
+    epoch_ticks,
+    grid,
+    new_figure,
+)
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.paper import METRICS, Consistency
 

@@ -1,4 +1,4 @@
-"""Everything that the page tells of one data set, gathered from the other modules."""
+"""What a report consists of, data set by data set, before it becomes a page."""
 
 from __future__ import annotations
 
@@ -7,16 +7,65 @@ from dataclasses import dataclass
 
 from sr3d.config import Config, flatten
 from sr3d.study.report.figures import OWN, Drawn
-from sr3d.study.report.figures.names import names_of
-from sr3d.study.report.headline import Headline, headline_of
-from sr3d.study.report.outliers import Outlier, outliers_of
-from sr3d.study.report.page.claims import Verdicts, by_verdict
-from sr3d.study.report.page.gaps import Gaps, gaps_of
+from sr3d.study.report.figures.style import names_of
+from sr3d.study.report.findings import Findings, ran
+from sr3d.study.report.headline import Headline, Outlier, headline_of, outliers_of
+from sr3d.study.report.page.overview import Gaps, Values, Verdicts, by_verdict, gaps_of, values_of
 from sr3d.study.report.page.provenance import Origin, origin_of
-from sr3d.study.report.page.report import Part, Report, datasets_of, ran
-from sr3d.study.report.page.values import Values, values_of
-from sr3d.study.report.paper import Paper, printed_dataset
+from sr3d.study.report.paper import (
+    OWN_DATA,
+    Paper,
+    datasets_of,
+    printed_dataset,
+)
+from sr3d.study.report.tables.cells import Printed
+from sr3d.study.report.verdicts import Judgement
 from sr3d.study.report.verdicts.judgement import listed
+
+
+@dataclass(frozen=True)
+class Part:
+    """Everything on one data set."""
+
+    findings: Findings
+    tables: tuple[Printed, ...]
+    judged: tuple[Judgement, ...]
+    figures: tuple[Drawn, ...]
+
+    @property
+    def dataset(self) -> str:
+        """The name of the data set."""
+        return self.findings.dataset
+
+    @property
+    def label(self) -> str:
+        """The data set in words."""
+        return printed_dataset(self.dataset).label
+
+    @property
+    def own(self) -> bool:
+        """Whether the data are the user's, on which nothing is compared with the paper."""
+        return self.dataset == OWN_DATA
+
+
+@dataclass(frozen=True)
+class Report:
+    """The parts, and what is true of all data sets alike.
+
+    names: tables and figures of the paper that the report is on. cited: claims that no run can
+    check.
+    """
+
+    paper: Paper
+    names: tuple[str, ...]
+    parts: tuple[Part, ...]
+    cited: tuple[Judgement, ...]
+
+    @property
+    def own(self) -> bool:
+        """Whether the report is about the user's detector and not about the paper."""
+        return all(part.own for part in self.parts)
+
 
 _VALUES = ("strip", "curves")  # the figures that show single values
 
@@ -90,7 +139,7 @@ def _shown(paper: Paper, part: Part) -> Section:
         ran=tuple(settings),
         verdicts=by_verdict(paper, part.judged, part.label),
         origin=origin_of(part.findings, settings, names),
-        gaps=gaps_of(paper, part),
+        gaps=gaps_of(paper, part.findings, part.tables, part.figures),
         values=values_of(part.findings, settings, names),
         cautions=tuple(_cautions(paper, part, settings)),
         outliers=tuple(one for name in settings for one in outliers_of(part.findings, name)),

@@ -1,4 +1,4 @@
-"""Boxes of two settings beside the ground truth, obliquely and from above (Figs. 5, 9, 10)."""
+"""Detections in scenes beside the ground truth, as in the paper's Figs. 5, 9 and 10."""
 
 from __future__ import annotations
 
@@ -20,10 +20,8 @@ from sr3d.data.scene import Scene
 from sr3d.errors import InputError
 from sr3d.evaluate.scored_files import ScoredTest
 from sr3d.geometry.boxes import Boxes
-from sr3d.study.report.figures.canvas import Canvas, ShownScene
-from sr3d.study.report.figures.estimates import incomplete
-from sr3d.study.report.figures.names import Names
-from sr3d.study.report.figures.scenes import (
+from sr3d.study.report.figures.canvas import Canvas, ShownScene, incomplete
+from sr3d.study.report.figures.scene_choice import (
     IOU,
     RULE,
     SCORE,
@@ -33,10 +31,10 @@ from sr3d.study.report.figures.scenes import (
     f1_scores,
     number_of,
 )
-from sr3d.study.report.figures.style import SMALL, WIDTH, grid, new_figure
-from sr3d.study.report.figures.views import ABOVE, OBLIQUE, View
-from sr3d.study.report.figures.wireframes import draw_boxes
+from sr3d.study.report.figures.style import SMALL, WIDTH, Names, grid, new_figure
+from sr3d.study.report.figures.views import ABOVE, OBLIQUE, View, draw_boxes
 from sr3d.study.report.findings import Findings
+from sr3d.study.report.headline import settings_of_result
 from sr3d.study.report.paper import Qualitative
 from sr3d.study.report.scene_pictures import class_style, extent, sample
 
@@ -267,3 +265,34 @@ def _draw_metres(axes: Axes, view: View, low: Array, high: Array) -> None:
     foot = low + 0.015 * (high - low) - ends.min(axis=0).clip(max=0)
     for end in ends:
         axes.plot(*np.stack([foot, foot + end]).T, color="black", linewidth=1.6)
+
+
+WORST_TITLE = "Scenes with the lowest F1"
+_COUNT = 3
+
+
+def draw_worst(findings: Findings, names: Names, data: Path | None) -> Canvas:
+    """Ground truth and detections in the three scenes in which the main setting has its lowest F1.
+
+    The main setting is the one that the result is about. data: the prepared folder, for the points.
+    """
+    canvas = Canvas(WORST_TITLE, dark=False)
+    tests = {
+        setting: test
+        for setting in settings_of_result(findings)
+        if (test := canvas.first_test(findings, setting, names.label(setting))) is not None
+    }
+    if not tests:
+        canvas.missing.append("no detections of an evaluation")
+        return canvas
+    worst = next(iter(tests))
+    f1 = f1_scores(tests[worst])
+    scenes = sorted(f1, key=lambda scene: (f1[scene], scene))[:_COUNT]
+    show_scenes(canvas, findings, names, tests, scenes, data)
+    canvas.caption = (
+        f"The three scenes with the lowest F1 of {names.label(worst)} in the first evaluation of "
+        f"its first training run. Boxes have a score of {SCORE:g} or more. Solid boxes overlap a "
+        f"ground truth of their class by more than {IOU:g} IoU. Dotted boxes do not. Numbers are "
+        "classes. The bars are one metre long."
+    )
+    return canvas

@@ -1,8 +1,8 @@
-"""Writes the report: tables, figures, verdicts on the paper's claims, and a page of it all."""
+"""Writes the report's folder: tables, figures, verdicts on the paper's claims, index and page."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,23 +11,21 @@ from sr3d.errors import InputError
 from sr3d.runs.files import write_text
 from sr3d.runs.record import NO_RUNS, RUN_FILE
 from sr3d.study.report.claim_files import claims_as_csv, claims_as_markdown
-from sr3d.study.report.external import external_tables, with_external
-from sr3d.study.report.figures import OWN, draw_figures
-from sr3d.study.report.findings import Findings
-from sr3d.study.report.index import write_index
-from sr3d.study.report.layout import lay_out
+from sr3d.study.report.figures import OWN, draw_figures, viewers_in
+from sr3d.study.report.findings import SUMMARY_FILE, Findings, ran
 from sr3d.study.report.page import Part, Report, render_page
-from sr3d.study.report.page.report import datasets_of, ran, settings_of
 from sr3d.study.report.paper import (
     DATASETS,
     OWN_DATA,
     Paper,
+    datasets_of,
     printed_dataset,
     read_paper,
+    settings_of,
 )
-from sr3d.study.report.summary_files import SUMMARY_FILE
-from sr3d.study.report.table_results import collect
-from sr3d.study.report.tables import write_table
+from sr3d.study.report.tables.cells import lay_out
+from sr3d.study.report.tables.filled import collect, external_tables, with_external
+from sr3d.study.report.tables.formats import TABLE_FORMATS, escape_markdown, write_table
 from sr3d.study.report.verdicts import Judgement, Verdict, judge
 
 PAGE, CLAIMS = "index.html", "claims"
@@ -140,3 +138,42 @@ def _belongs(one: Judgement, dataset: str, found: Sequence[Findings]) -> bool:
         return False  # told once, of no data set
     of_paper = any(findings.dataset in one.claim.datasets for findings in found)
     return dataset in one.claim.datasets or not of_paper or one.verdict is not Verdict.NOT_RUN
+
+
+INDEX = "index.md"
+FIGURE_FORMATS = ("svg", "png")
+
+
+def write_index(out: Path, paper: Paper) -> Path:
+    """Write the lists of all tables, and of all figures with the viewers of their scenes."""
+    tables = {name: table.title for name, table in paper.tables.items()}
+    figures = {name: figure.title for name, figure in paper.figures.items()} | OWN
+    lines = ["# Tables", "", "| table | ours on | files |", "| --- | --- | --- |"]
+    for title, label, files in _there(out, tables, TABLE_FORMATS):
+        lines.append(f"| {title} | {label} | {_links(files)} |")
+    drawn = list(_there(out, figures, FIGURE_FORMATS))
+    if drawn:
+        lines += ["", "# Figures", ""]
+        lines += ["| figure | ours on | files | open in 3D |", "| --- | --- | --- | --- |"]
+    for title, label, files in drawn:
+        stem = Path(files[0]).stem
+        viewers = {path.stem.removeprefix(f"{stem}."): path.name for path in viewers_in(out, stem)}
+        scenes = ", ".join(f"[{escape_markdown(x)}]({name})" for x, name in viewers.items())
+        lines.append(f"| {title} | {label} | {_links(files)} | {scenes} |")
+    write_text(out / INDEX, "\n".join(lines) + "\n")
+    return out / INDEX
+
+
+def _there(
+    out: Path, titles: dict[str, str], formats: Sequence[str]
+) -> Iterator[tuple[str, str, list[str]]]:
+    """Title, data and files of each that lies in the folder."""
+    for name, title in titles.items():
+        for dataset, printed in DATASETS.items():
+            files = [f"{name}_{dataset}.{ending}" for ending in formats]
+            if (out / files[0]).is_file():
+                yield escape_markdown(title), printed.label, files
+
+
+def _links(files: Sequence[str]) -> str:
+    return ", ".join(f"[{name}]({name})" for name in files)

@@ -1,4 +1,7 @@
-"""A table of the paper filled with our results on one data set."""
+"""The tables of a report, filled with our results on one data set.
+
+Detectors that sr3d knows by their boxes alone have tables of their own.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sr3d.study.report.comparing import compare_settings
-from sr3d.study.report.families import ALPHA, adjust, family_of
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.paper import (
     METRICS,
     OWN_DATA,
     PARAMETERS,
+    Paper,
     PaperTable,
     Row,
+    labels_of,
     printed_dataset,
 )
 from sr3d.study.report.scene_draws import over_scenes, paired_over_scenes
+from sr3d.study.report.setting_comparisons import ALPHA, adjust, compare_settings, family_of
 from sr3d.study.statistics import Interval, TEstimate, simultaneous
 
 
@@ -48,7 +52,7 @@ class Entry:
 
     @property
     def drawn(self) -> dict[str, Any] | None:
-        """What the summary keeps of draws of its scenes (`report.scene_draws`)."""
+        """What the summary keeps of draws of its scenes (`scene_draws`)."""
         return (self.summary or {}).get("scenes")
 
 
@@ -57,7 +61,7 @@ class Delta:
     """A row's mean less the reference row's.
 
     estimate: the difference as an estimate over the training runs. p: of its t-test, adjusted by
-    Holm's rule over the table's tests of the same kind of quantity (`families`). simultaneous: the
+    Holm's rule over the table's tests of the same kind of quantity (`setting_comparisons`). simultaneous: the
     95 % interval that holds together with those of the same tests (`stats.simultaneous`).
     p_permutation: of the exact test over the training runs, by itself, for the CSV. detectable: the
     true difference that such a design finds four times in five. All are None where a side has one
@@ -208,3 +212,80 @@ def _delta(findings: Findings, metric: str, entry: Entry, reference: Entry) -> D
         paired=tested.paired,
         scenes=scenes,
     )
+
+
+# What a user's detector is compared with, where it ran: SR3D and the baselines of the paper.
+BESIDE = ("sr3d", "baseline", "tr3d", "fcaf3d")
+_EXTERNAL_METRICS = ("AP25", "AP50")
+_NOTE = (
+    "sr3d knows this detector by its boxes alone. Its evaluation runs have no training run "
+    "here, and sr3d cannot tell how it was trained."
+)
+
+
+def external_settings(findings: Findings) -> list[str]:
+    """The settings whose boxes come from files, by name."""
+    return [name for name in findings.settings() if _external(findings, name)]
+
+
+def with_external(paper: Paper, found: Sequence[Findings]) -> Paper:
+    """The paper with a table of external detectors for each setting that they are compared with.
+
+    The paper itself where no external detector ran. Each table has the same rows, and differences
+    to another one of the settings `BESIDE` that ran; one table without differences, if none did.
+    """
+    labels: dict[str, str] = {}
+    for findings in found:
+        for name in external_settings(findings):
+            labels.setdefault(name, (findings.summary(name) or {})["external"]["label"])
+    if not labels:
+        return paper
+    known = labels_of(paper)
+    beside = [
+        name
+        for name in BESIDE
+        if any(external_settings(f) and f.summary(name) is not None for f in found)
+    ]
+    rows = tuple(Row(label=known.get(name, name), setting=name, paper={}) for name in beside)
+    rows += tuple(
+        Row(label=label, setting=name, paper={}, note=_NOTE) for name, label in labels.items()
+    )
+    references: list[str | None] = [*beside] or [None]
+    tables = {
+        table.name: table
+        for to in references
+        if (table := _external_table(rows, to, known.get(to or "", to or ""))).name
+        not in paper.tables
+    }
+    return replace(paper, tables={**paper.tables, **tables})
+
+
+def external_tables(paper: Paper, findings: Findings) -> list[str]:
+    """The names of the tables that `with_external` added and that this data set has results for."""
+    if not external_settings(findings):
+        return []
+    there = [name for name in paper.tables if name.startswith("external")]
+    return [
+        name
+        for name in there
+        if (to := paper.tables[name].reference) is None or findings.summary(to) is not None
+    ]
+
+
+def _external_table(rows: tuple[Row, ...], reference: str | None, label: str) -> PaperTable:
+    return PaperTable(
+        name=f"external_{reference}" if reference else "external",
+        title=f"External detectors, differences to {label}" if reference else "External detectors",
+        source="",
+        datasets=(),
+        metrics=_EXTERNAL_METRICS,
+        prints="best_mean",
+        trainings=1,
+        tests=1,
+        reference=reference,
+        rows=rows,
+    )
+
+
+def _external(findings: Findings, name: str) -> bool:
+    return bool((findings.summary(name) or {}).get("external"))

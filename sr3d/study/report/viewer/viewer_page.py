@@ -14,7 +14,9 @@ import numpy as np
 import torch
 
 from sr3d._version import __version__
+from sr3d.data.scene import Scene
 from sr3d.errors import InputError
+from sr3d.geometry.box_set import BoxSet
 from sr3d.runs.files import write_text
 from sr3d.study.report.viewer.cloud import MOST_POINTS, PackedCloud, pack_cloud
 from sr3d.study.report.viewer.layers import BoxLayer, describe_layers
@@ -123,3 +125,34 @@ def _read(name: str) -> str:
 def _filled(template: str, values: Mapping[str, str]) -> str:
     """The template with each {{name}} replaced, in one pass: values are not looked into."""
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], template)
+
+
+def write_scene_viewer(
+    path: str | Path,
+    title: str,
+    scene: Scene,
+    found: Mapping[str, BoxSet],
+    classes: Sequence[str],
+    *,
+    score: float = 0.3,
+    least: float = 0.05,
+    most: int = MOST_POINTS,
+) -> None:
+    """Write the viewer of one scene.
+
+    found: detections, of any scenes, by the name that the layer gets. score: where the slider
+    stands at first, the report's own threshold. least: detections below it stay out of the file,
+    as do those that are not finite. most: points that are kept.
+
+    Raises:
+        InputError: labels that are not of `classes`, or the file cannot be written.
+    """
+    layers = []
+    for name, boxes in found.items():
+        rows = (boxes.scene == scene.id) & np.isfinite(boxes.box).all(axis=1)
+        if boxes.score is not None:
+            rows &= boxes.score >= least
+        mine = boxes[rows]
+        layers.append(BoxLayer(name, mine.box, mine.label, mine.score, classes))
+    layers.append(BoxLayer("ground truth", scene.boxes.tensor, scene.labels, None, classes))
+    write_viewer(path, title, scene.points, scene.colors, layers, score=score, most=most)

@@ -7,11 +7,11 @@ from typing import Any
 
 from sr3d.config import default_config, flatten
 from sr3d.runs.machine import BUSY_LOAD
-from sr3d.study.report.families import Family, family_of
 from sr3d.study.report.paper import METRICS, OWN_DATA, printed_dataset
 from sr3d.study.report.scene_draws import THRESHOLDS
-from sr3d.study.report.summary import code_of
-from sr3d.study.report.table_results import Entry, Results
+from sr3d.study.report.setting_comparisons import Family, family_of
+from sr3d.study.report.setting_summary import code_of
+from sr3d.study.report.tables.filled import Entry, Results
 from sr3d.study.report.verdicts.judgement import called, listed
 
 BUSY = "†"  # marks a latency that other work on the machine disturbed
