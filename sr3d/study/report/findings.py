@@ -172,8 +172,9 @@ class Findings:
         ]
 
     def trainings(self, setting: str, name: str) -> list[str]:
-        """Which training each of `means` is of (`setting_summary.training_id`); [] where that is unknown,
-        as in summaries of before it was kept.
+        """The identity of the training run behind each of `means` (`setting_summary.training_id`).
+
+        [] if it is unknown, as in summaries of earlier versions.
         """
         return list((self.metric(setting, name) or {}).get("training_ids", []))
 

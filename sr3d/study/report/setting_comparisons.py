@@ -29,9 +29,9 @@ def compare_settings(findings: Findings, setting: str, over: str, metric: str) -
 def sides(
     findings: Findings, setting: str, over: str, metric: str
 ) -> tuple[list[float], list[float], bool]:
-    """The training means of both, and whether they are pairs: of the trainings that both tested.
+    """The training means of both, and whether they are pairs, of training runs that both evaluated.
 
-    Which these are is told by the run records (`setting_summary.training_id`), never by names of settings.
+    The run records identify a training run (`setting_summary.training_id`), never a setting's name.
     """
     a, b = findings.means(setting, metric), findings.means(over, metric)
     of_a, of_b = findings.trainings(setting, metric), findings.trainings(over, metric)

@@ -61,7 +61,7 @@ class Delta:
     """A row's mean less the reference row's.
 
     estimate: the difference as an estimate over the training runs. p: of its t-test, adjusted by
-    Holm's rule over the table's tests of the same kind of quantity (`setting_comparisons`). simultaneous: the
+    Holm's rule over the table's tests of the same kind of quantity (`family_of`). simultaneous: the
     95 % interval that holds together with those of the same tests (`stats.simultaneous`).
     p_permutation: of the exact test over the training runs, by itself, for the CSV. detectable: the
     true difference that such a design finds four times in five. All are None where a side has one

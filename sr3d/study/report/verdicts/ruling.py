@@ -1,6 +1,6 @@
 """From the evidence on single claims to judgements: adjustment over families, then codes and words.
 
-A family is all claims of a table or figure on one kind of quantity (`setting_comparisons`). Three sets of
+A family is all claims of a table or figure on one kind of quantity (`family_of`). Three sets of
 hypotheses are adjusted by Holm's rule, each by itself and each at 5 %:
 
 - the denials: rejecting one shows its claim. So without any true effect the chance of a false
