@@ -25,7 +25,7 @@ from sr3d.settings import configure, read_settings, recognise
 
 if TYPE_CHECKING:
     from sr3d.study.benchmarking.benchmark import Plan
-    from sr3d.study.benchmarking.sources import Source
+    from sr3d.study.benchmarking.subject import Source
 
 _BATCH_ON_CPU = 2
 
@@ -102,7 +102,7 @@ def _benchmark(args: argparse.Namespace) -> None:
         from sr3d.runs.files import write_json
         from sr3d.runs.folder import check_device
         from sr3d.study.benchmarking.benchmark import run
-        from sr3d.study.benchmarking.text import describe
+        from sr3d.study.benchmarking.benchmark_text import describe
 
         check_device(args.device)
         found = run(_plan(args))
@@ -200,7 +200,7 @@ def _default(args: argparse.Namespace) -> Config:
 
 
 def _source(args: argparse.Namespace, dataset: str) -> Source:
-    from sr3d.study.benchmarking.sources import PreparedScenes, Rooms, ScanFile
+    from sr3d.study.benchmarking.subject import PreparedScenes, Rooms, ScanFile
 
     if args.scan:
         return ScanFile(dataset, args.scan)

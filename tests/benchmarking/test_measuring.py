@@ -21,13 +21,12 @@ from sr3d.errors import InputError
 from sr3d.evaluate.loop import detect_scene
 from sr3d.study.benchmarking import benchmark
 from sr3d.study.benchmarking.benchmark import Plan, run
-from sr3d.study.benchmarking.detecting import measure_detection
-from sr3d.study.benchmarking.fresh import OutOfMemory
-from sr3d.study.benchmarking.results import Benchmark, Detection, MeasuredScene, Memory, Row, Times
-from sr3d.study.benchmarking.sources import Floor, PreparedScenes, ScanFile, Source
+from sr3d.study.benchmarking.benchmark_text import describe, number
+from sr3d.study.benchmarking.measurements import measure_detection, measure_training
+from sr3d.study.benchmarking.measures import Benchmark, Detection, MeasuredScene, Memory, Row, Times
+from sr3d.study.benchmarking.memory import OutOfMemory
 from sr3d.study.benchmarking.stages import STAGES, TRAINING_STAGES
-from sr3d.study.benchmarking.text import describe, number
-from sr3d.study.benchmarking.training import measure_training
+from sr3d.study.benchmarking.subject import Floor, PreparedScenes, ScanFile, Source
 from tests.benchmarking.making import fcaf3d, subject
 
 

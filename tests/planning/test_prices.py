@@ -21,10 +21,9 @@ from sr3d.settings import read_settings
 from sr3d.study.planning import measuring, prices
 from sr3d.study.planning.budget import Budget
 from sr3d.study.planning.experiment import DataPlan, Experiment, read_experiment
-from sr3d.study.planning.measuring import time_test, time_training
+from sr3d.study.planning.measuring import sample_scenes, split_sizes, time_test, time_training
+from sr3d.study.planning.plan_text import WIDTH, describe, hours
 from sr3d.study.planning.prices import Assumed, parse_assumed, plan
-from sr3d.study.planning.scenes import sample_scenes, split_sizes
-from sr3d.study.planning.text import WIDTH, describe, hours
 from tests.make_runs import edit, make_tree
 from tests.planning.making import SMALL, content, experiment, job, only_tests, run, write
 

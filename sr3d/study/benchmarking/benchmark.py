@@ -13,12 +13,10 @@ from sr3d.detectors import build_detector
 from sr3d.errors import InputError
 from sr3d.runs.folder import check_device
 from sr3d.runs.machine import code_version, is_busy, machine_facts, versions
-from sr3d.study.benchmarking.detecting import measure_detection
-from sr3d.study.benchmarking.fresh import OutOfMemory, in_fresh_process
-from sr3d.study.benchmarking.results import Benchmark, Row
-from sr3d.study.benchmarking.sources import Floor, Source
-from sr3d.study.benchmarking.subject import Subject
-from sr3d.study.benchmarking.training import measure_training
+from sr3d.study.benchmarking.measurements import measure_detection, measure_training
+from sr3d.study.benchmarking.measures import Benchmark, Row
+from sr3d.study.benchmarking.memory import OutOfMemory, in_fresh_process
+from sr3d.study.benchmarking.subject import Floor, Source, Subject
 
 _REPEATS_A_FLOOR = 3
 

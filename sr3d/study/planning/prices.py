@@ -18,12 +18,21 @@ from sr3d.errors import InputError, Kind
 from sr3d.runs.folder import as_jobs_run
 from sr3d.runs.machine import machine_facts
 from sr3d.runs.progress import Progress
-from sr3d.study.planning import groups
 from sr3d.study.planning.budget import Budget, Known, Price, budget
-from sr3d.study.planning.earlier import Earlier, machine_name
 from sr3d.study.planning.experiment import Experiment, Job
-from sr3d.study.planning.measuring import Timed, time_test, time_training
-from sr3d.study.planning.scenes import sample_scenes, split_sizes
+from sr3d.study.planning.finished_runs import (
+    Earlier,
+    evaluation_group,
+    machine_name,
+    training_group,
+)
+from sr3d.study.planning.measuring import (
+    Timed,
+    sample_scenes,
+    split_sizes,
+    time_test,
+    time_training,
+)
 
 # Seen of the thin network on procedural rooms: detections for each of the `nms_pre` anchors that
 # are looked at (an anchor can be detected as several classes), and bytes of each on disk.
@@ -124,11 +133,11 @@ def price_jobs(experiment: Experiment, limit: float) -> list[Price]:
     for job in experiment.jobs:
         config = experiment.config(job)
         if job.trainings_left:
-            key = groups.training(config)
+            key = training_group(config)
             known[key] = runs.iteration_seconds(config)
             measure[key] = partial(_measure_training, experiment, config, limit)
         if job.tests_left:
-            key = groups.testing(config)
+            key = evaluation_group(config)
             known[key] = runs.scene_seconds(config)
             measure[key] = partial(_measure_test, experiment, config, limit)
     missing = [key for key, number in known.items() if number is None]
@@ -142,7 +151,7 @@ def price_jobs(experiment: Experiment, limit: float) -> list[Price]:
     prices = []
     for job in experiment.jobs:
         config = experiment.config(job)
-        iteration, scene = known.get(groups.training(config)), known.get(groups.testing(config))
+        iteration, scene = known.get(training_group(config)), known.get(evaluation_group(config))
         prices.append(_price(experiment, job, iteration, scene, start, runs))
     return prices
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from textwrap import fill
 
-from sr3d.study.benchmarking.results import (
+from sr3d.study.benchmarking.measures import (
     Benchmark,
     Detection,
     Row,
