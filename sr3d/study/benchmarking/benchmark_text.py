@@ -15,6 +15,7 @@ from sr3d.study.benchmarking.measures import (
     Work,
     stage_table,
 )
+from sr3d.text_tables import text_table
 
 _TIMES = ("median", "p95", "min", "n")
 
@@ -63,7 +64,7 @@ def _detection(found: Detection) -> list[str]:
     rows = [("milliseconds a scene", *_TIMES), ("points to boxes", *_times(found.latency))]
     if found.network:
         rows.append(("network alone", *_times(found.network)))
-    lines = [*aligned(rows), ""]
+    lines = [*text_table(rows), ""]
     if found.stages:
         lines += [*_stages("stage of a scene", found.stages), ""]
     if found.work:
@@ -83,7 +84,7 @@ def _roofline(work: Work) -> list[str]:
 
 def _training(found: Training) -> list[str]:
     return [
-        *aligned(
+        *text_table(
             [
                 (f"milliseconds a step of {found.batch}", *_TIMES),
                 ("scenes to updated weights", *_times(found.step)),
@@ -116,7 +117,7 @@ def _scaling(rows: Sequence[Row]) -> list[str]:
                 f"{found.memory.peak:,.0f}",
             )
         )
-    return aligned(table)
+    return text_table(table)
 
 
 def _candidates(rows: Sequence[Row]) -> list[str]:
@@ -135,7 +136,7 @@ def _candidates(rows: Sequence[Row]) -> list[str]:
                 f"{found.memory.peak:,.0f}",
             )
         )
-    return aligned(table)
+    return text_table(table)
 
 
 def _notes(found: Benchmark) -> list[str]:
@@ -157,7 +158,7 @@ def _stages(title: str, stages: Mapping[str, float]) -> list[str]:
     for name, value in stage_table(stages).items():
         rows.append((name, number(value["ms"]), f"{value['share']:.1%}"))
     rows.append(("sum", number(sum(stages.values())), ""))
-    return aligned(rows)
+    return text_table(rows)
 
 
 def _times(times: Times) -> tuple[str, ...]:
@@ -169,15 +170,3 @@ def number(milliseconds: float) -> str:
     """Three significant digits, without an exponent."""
     digits = 0 if milliseconds >= 99.5 else 1 if milliseconds >= 9.95 else 2
     return f"{milliseconds:,.{digits}f}"
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """The first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]

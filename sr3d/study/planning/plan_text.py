@@ -7,6 +7,7 @@ from pathlib import Path
 from textwrap import shorten
 
 from sr3d.study.planning.budget import Budget, Line, Source
+from sr3d.text_tables import text_table
 
 WIDTH = 100  # columns of the page
 _ROWS = 14  # of the first table; what remains shares a last row
@@ -58,7 +59,7 @@ def _settings(plan: Budget) -> list[str]:
     columns = (
         "data set", "settings", "trainings", "iterations", "hours each", "evaluations", unit
     )  # fmt: skip
-    return _aligned([columns, *rows])
+    return text_table([columns, *rows], left=2)
 
 
 def _row(lines: Sequence[Line]) -> tuple[str, ...]:
@@ -111,7 +112,7 @@ def _stages(plan: Budget) -> list[str]:
             size(disk.total),
         ),
     ]
-    return _aligned(rows)
+    return text_table(rows, left=2)
 
 
 def _totals(plan: Budget) -> list[str]:
@@ -157,15 +158,3 @@ def _value(what: str, value: float) -> str:
 
 def _count(number: int) -> str:
     return f"{number:,}" if number else "–"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Names to the left, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if i < 2 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
