@@ -24,7 +24,7 @@ from sr3d.study.report.figures.style import (
     spans_decades,
 )
 from sr3d.study.report.figures.tradeoff import (
-    Theirs,
+    PrintedPoint,
     machine_of,
     our_points,
     paper_points,
@@ -106,8 +106,8 @@ def test_the_tradeoff_has_our_means_and_the_papers_numbers(findings):
     assert ours[1].y == estimate(findings, "sr3d", "AP25")
     assert missing == ["FCAF3D: not run", "TR3D: not run"]
     theirs = paper_points(figure, PAPER.tables["table1"], "scannet")
-    assert Theirs("SR3D", 42, 74.0, 73.2) in theirs
-    assert Theirs("VoteNet", 71, 58.6, None) in theirs
+    assert PrintedPoint("SR3D", 42, 74.0, 73.2) in theirs
+    assert PrintedPoint("VoteNet", 71, 58.6, None) in theirs
     assert "TR3D + DLLA" not in [point.label for point in theirs]  # the paper has no latency of it
 
 

@@ -9,9 +9,9 @@ from textwrap import fill
 from sr3d.study.benchmarking.measures import (
     Benchmark,
     Detection,
-    Row,
+    SizedDetection,
     Times,
-    Training,
+    TrainingSteps,
     Work,
     stage_table,
 )
@@ -82,7 +82,7 @@ def _roofline(work: Work) -> list[str]:
     ]
 
 
-def _training(found: Training) -> list[str]:
+def _training(found: TrainingSteps) -> list[str]:
     return [
         *text_table(
             [
@@ -98,7 +98,7 @@ def _training(found: Training) -> list[str]:
     ]
 
 
-def _scaling(rows: Sequence[Row]) -> list[str]:
+def _scaling(rows: Sequence[SizedDetection]) -> list[str]:
     table = [("points of a floor", "voxels", "boxes", "median ms", "µs a voxel", "peak MB")]
     for row in rows:
         found = row.detection
@@ -120,7 +120,7 @@ def _scaling(rows: Sequence[Row]) -> list[str]:
     return text_table(table)
 
 
-def _candidates(rows: Sequence[Row]) -> list[str]:
+def _candidates(rows: Sequence[SizedDetection]) -> list[str]:
     table = [("boxes kept for NMS", "boxes found", "median ms", "of it selection", "peak MB")]
     for row in rows:
         found = row.detection

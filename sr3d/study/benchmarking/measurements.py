@@ -22,7 +22,7 @@ from sr3d.evaluate.loop import detect_scene, shuffled
 from sr3d.runs.folder import as_jobs_run, synchronise
 from sr3d.sparse.nn import SparseConv, SparseConvTranspose
 from sr3d.sparse.tensor import PlannedTensor, SparseTensor
-from sr3d.study.benchmarking.measures import Detection, MeasuredScene, Times, Training, Work
+from sr3d.study.benchmarking.measures import Detection, MeasuredScene, Times, TrainingSteps, Work
 from sr3d.study.benchmarking.memory import watched_memory
 from sr3d.study.benchmarking.stages import (
     STAGES,
@@ -31,7 +31,7 @@ from sr3d.study.benchmarking.stages import (
     detection_staged,
     training_staged,
 )
-from sr3d.study.benchmarking.subject import Source, Subject
+from sr3d.study.benchmarking.subject import SceneSource, Subject
 from sr3d.train import step
 from sr3d.train.precision import network_precision
 from sr3d.train.schedule import build_optimizer
@@ -43,7 +43,12 @@ _WARM_UP_PASSES = {"cpu": 1, "cuda": 3}
 
 @torch.inference_mode()
 def measure_detection(
-    subject: Subject, source: Source, repeats: int, *, sample: bool = True, details: bool = True
+    subject: Subject,
+    source: SceneSource,
+    repeats: int,
+    *,
+    sample: bool = True,
+    details: bool = True,
 ) -> Detection:
     """Detect in all scenes of the source, `repeats` times over, after warming up.
 
@@ -85,7 +90,7 @@ def measure_detection(
 class _Runner:
     """A detector and its scenes on the device, with the same draws in every pass."""
 
-    def __init__(self, subject: Subject, source: Source, sample: bool) -> None:
+    def __init__(self, subject: Subject, source: SceneSource, sample: bool) -> None:
         self.model = subject.build()
         self.compiled = subject.compile(self.model)
         self.config = self.model.test_config
@@ -156,7 +161,9 @@ def _times(seconds: np.ndarray) -> Times:
 _WARM_UP_STEPS = 2  # steps, the one that memory is watched in included
 
 
-def measure_training(subject: Subject, source: Source, batch: int, repeats: int) -> Training:
+def measure_training(
+    subject: Subject, source: SceneSource, batch: int, repeats: int
+) -> TrainingSteps:
     """Train for some steps on augmented scenes of the source, which are loaded off the clock.
 
     Raises:
@@ -178,7 +185,7 @@ def measure_training(subject: Subject, source: Source, batch: int, repeats: int)
             with training_staged(steps.model, steps.optimizer, clock):
                 for _ in range(repeats):
                     steps.take()
-        return Training(
+        return TrainingSteps(
             batch=batch,
             voxels=steps.voxels(),
             step=Times(tuple(1000 * value for value in seconds)),

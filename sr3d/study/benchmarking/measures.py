@@ -129,7 +129,7 @@ class Detection:
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingSteps:
     """Steps of a training. stages: mean milliseconds of each a step. voxels: of a first batch."""
 
     batch: int
@@ -154,7 +154,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Row:
+class SizedDetection:
     """At one size: what was measured or, where it did not fit, why not.
 
     size: the points of a floor, or the boxes kept for NMS.
@@ -179,9 +179,9 @@ class Benchmark:
 
     facts: Mapping[str, Any]
     detection: Detection
-    training: Training | None
-    scaling: tuple[Row, ...] = ()
-    candidates: tuple[Row, ...] = ()
+    training: TrainingSteps | None
+    scaling: tuple[SizedDetection, ...] = ()
+    candidates: tuple[SizedDetection, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as docs/speed.md lists them."""

@@ -149,7 +149,7 @@ class Floor:
         return f"a floor of {self.rooms} procedural rooms, {self.points} points"
 
 
-Source = PreparedScenes | ScanFile | Rooms | Floor
+SceneSource = PreparedScenes | ScanFile | Rooms | Floor
 
 
 def points_of_a_room(dataset: str) -> int:

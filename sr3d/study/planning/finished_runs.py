@@ -14,27 +14,27 @@ from typing import Any
 from sr3d.config import Config, config_from_dict
 from sr3d.errors import InputError
 from sr3d.runs.record import DETECTIONS_FILE, RunRecord, find_runs
-from sr3d.study.planning.budget import Known, iterations_per_epoch
+from sr3d.study.planning.budget import SourcedNumber, iterations_per_epoch
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedRun:
     """A run and its configuration."""
 
     record: RunRecord
     config: Config
 
 
-class Earlier:
+class FinishedRuns:
     """The runs below a results folder that ran on such a device, by what they tell the price of."""
 
     def __init__(self, results: Path, device: str) -> None:
         self.results = results
-        self.trainings: dict[Hashable, list[Finished]] = {}
-        self.tests: dict[Hashable, list[Finished]] = {}
+        self.trainings: dict[Hashable, list[FinishedRun]] = {}
+        self.tests: dict[Hashable, list[FinishedRun]] = {}
         for record in find_runs(results):
             try:
-                run = Finished(record, config_from_dict(record.config))
+                run = FinishedRun(record, config_from_dict(record.config))
             except InputError:
                 continue  # of a version with other settings: no measure for this one
             if record.device != device:
@@ -45,7 +45,7 @@ class Earlier:
             for group in (training_group, rough_training_group):
                 self.trainings.setdefault(group(run.config), []).append(run)
 
-    def iteration_seconds(self, config: Config) -> Known | None:
+    def iteration_seconds(self, config: Config) -> SourcedNumber | None:
         """From trainings of the same network, with the same assigner and loss if there are any."""
         runs = self.trainings.get(training_group(config), [])
         what = "finished trainings"
@@ -54,13 +54,13 @@ class Earlier:
             what += " with another assigner or loss"
         return _mean([_seconds_an_iteration(run) for run in runs], runs, what)
 
-    def scene_seconds(self, config: Config) -> Known | None:
+    def scene_seconds(self, config: Config) -> SourcedNumber | None:
         """From tests of the same network, with their scoring and writing."""
         runs = self.tests.get(evaluation_group(config), [])
         seconds = [run.record.wall_seconds / run.record.data["scenes"] for run in runs]
         return _mean(seconds, runs, "finished tests")
 
-    def scene_bytes(self, config: Config) -> Known | None:
+    def scene_bytes(self, config: Config) -> SourcedNumber | None:
         """The size of a scene's detections, from tests of the same network."""
         runs = [
             run for run in self.tests.get(evaluation_group(config), []) if self._file(run).is_file()
@@ -68,22 +68,22 @@ class Earlier:
         sizes = [self._file(run).stat().st_size / run.record.data["scenes"] for run in runs]
         return _mean(sizes, runs, "finished tests")
 
-    def _file(self, run: Finished) -> Path:
+    def _file(self, run: FinishedRun) -> Path:
         return self.results / run.record.key / DETECTIONS_FILE
 
 
-def _seconds_an_iteration(run: Finished) -> float:
+def _seconds_an_iteration(run: FinishedRun) -> float:
     record, train = run.record, run.config.train
     whole = record.wall_seconds / train.epochs
     epoch = record.timings.get("seconds_per_epoch", whole)
     return epoch / iterations_per_epoch(record.data["scenes"], train)
 
 
-def _mean(values: Sequence[float], runs: Sequence[Finished], what: str) -> Known | None:
+def _mean(values: Sequence[float], runs: Sequence[FinishedRun], what: str) -> SourcedNumber | None:
     if not values:
         return None
     machines = dict.fromkeys(machine_name(run.record.machine, run.record.device) for run in runs)
-    return Known(fmean(values), f"mean of {len(values)} {what} on {' and '.join(machines)}")
+    return SourcedNumber(fmean(values), f"mean of {len(values)} {what} on {' and '.join(machines)}")
 
 
 def machine_name(facts: dict[str, Any], device: str) -> str:

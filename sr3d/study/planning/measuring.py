@@ -36,7 +36,7 @@ _ENOUGH = 20  # steps or scenes; more make the mean no better worth having
 
 
 @dataclass(frozen=True)
-class Timed:
+class Timing:
     """Seconds of one iteration with a full batch, or of one scene. runs: how often that was timed.
     batch: scenes a step that was timed; the rest is scaled.
     """
@@ -48,7 +48,7 @@ class Timed:
 
 def time_training(
     config: Config, scenes: Sequence[Scene], limit: float, device: str, workers: int
-) -> Timed:
+) -> Timing:
     """An iteration: augmented scenes, network, loss, backward pass, optimiser.
 
     Batches of 1, 2, 4, … are tried as far as two steps of the next fit into `limit` seconds; the
@@ -85,10 +85,10 @@ def time_training(
     times = _until(ends, lambda: timed(batch))
     loading, stepping = (fmean(column) * full / batch for column in zip(*times, strict=True))
     seconds = max(loading / workers, stepping) if workers else loading + stepping
-    return Timed(seconds, len(times), batch)
+    return Timing(seconds, len(times), batch)
 
 
-def time_test(config: Config, scenes: Sequence[Scene], limit: float, device: str) -> Timed:
+def time_test(config: Config, scenes: Sequence[Scene], limit: float, device: str) -> Timing:
     """A scene: drawn points, network, selection, and what each detection means.
 
     Scenes are timed for `limit` seconds, after one to warm up and at least once.
@@ -109,7 +109,7 @@ def time_test(config: Config, scenes: Sequence[Scene], limit: float, device: str
     ends = time.perf_counter() + limit
     one()
     times = _until(ends, lambda: _clock(one, device)[1])
-    return Timed(fmean(times), len(times))
+    return Timing(fmean(times), len(times))
 
 
 def _until(ends: float, run: Callable[[], T]) -> list[T]:

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from textwrap import shorten
 
-from sr3d.study.planning.budget import Budget, Line, Source
+from sr3d.study.planning.budget import Budget, PlanInput, SettingBudget
 from sr3d.text_tables import text_table
 
 WIDTH = 100  # columns of the page
@@ -46,7 +46,7 @@ def size(value: float) -> str:
 
 def _settings(plan: Budget) -> list[str]:
     """Settings that cost the same share a row."""
-    groups: dict[Hashable, list[Line]] = {}
+    groups: dict[Hashable, list[SettingBudget]] = {}
     for line in plan.lines:
         alike = (line.dataset, line.trainings, line.tests, line.iterations, hours(line.hours))
         groups.setdefault(alike, []).append(line)
@@ -62,7 +62,7 @@ def _settings(plan: Budget) -> list[str]:
     return text_table([columns, *rows], left=2)
 
 
-def _row(lines: Sequence[Line]) -> tuple[str, ...]:
+def _row(lines: Sequence[SettingBudget]) -> tuple[str, ...]:
     datasets, iterations = _same(line.dataset for line in lines), {x.iterations for x in lines}
     training = hours(lines[0].hours_a_training) if lines[0].trainings else "–"
     one = len(iterations) == 1
@@ -134,7 +134,7 @@ def _totals(plan: Budget) -> list[str]:
 
 def _origins(plan: Budget) -> list[str]:
     """One row for each data set and kind of number."""
-    found: dict[tuple[str, str], list[Source]] = {}
+    found: dict[tuple[str, str], list[PlanInput]] = {}
     for source in plan.sources:
         found.setdefault((source.dataset, source.what), []).append(source)
     rows = ["Where the numbers come from:"]

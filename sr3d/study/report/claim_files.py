@@ -7,9 +7,9 @@ import io
 
 from sr3d.study.report.page import Report
 from sr3d.study.report.paper import (
-    AtMost,
+    AtMostClaim,
     Claim,
-    Equivalence,
+    EquivalenceClaim,
     printed_dataset,
     settings_of_claim,
     title_of,
@@ -83,9 +83,9 @@ def claims_as_markdown(report: Report) -> str:
 def _bound(claim: Claim) -> dict[str, str]:
     """The margin or limit of a claim with its reason; of other claims nothing."""
     match claim:
-        case Equivalence():
+        case EquivalenceClaim():
             return {"bound": f"{claim.margin:g}", "bound_reason": claim.margin_reason}
-        case AtMost():
+        case AtMostClaim():
             return {"bound": f"{claim.limit:g}", "bound_reason": claim.limit_reason}
         case _:
             return {}

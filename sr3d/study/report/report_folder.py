@@ -13,7 +13,7 @@ from sr3d.runs.record import NO_RUNS, RUN_FILE
 from sr3d.study.report.claim_files import claims_as_csv, claims_as_markdown
 from sr3d.study.report.figures import OWN, draw_figures, viewers_in
 from sr3d.study.report.findings import SUMMARY_FILE, Findings, ran
-from sr3d.study.report.page import Part, Report, render_page
+from sr3d.study.report.page import Report, ReportPart, render_page
 from sr3d.study.report.paper import (
     DATASETS,
     OWN_DATA,
@@ -62,7 +62,7 @@ def write_report(
     found = _findings(Path(results), paper, datasets)
     paper = with_external(paper, found)
     written: list[Path] = []
-    parts: list[Part] = []
+    parts: list[ReportPart] = []
     cited: list[Judgement] = []
     for findings in found:
         shown = [name for name in names if findings in _shown_on(paper, name, found)]
@@ -83,7 +83,7 @@ def write_report(
             if findings.dataset == OWN_DATA
             else [one for one in every if _belongs(one, findings.dataset, found)]
         )
-        parts.append(Part(findings, tuple(printed), tuple(judged), tuple(drawn)))
+        parts.append(ReportPart(findings, tuple(printed), tuple(judged), tuple(drawn)))
         # The same on any data.
         cited = [one for one in every if one.verdict is Verdict.NOT_CHECKABLE]
     written.append(write_index(out, paper))

@@ -47,33 +47,33 @@ ALPHA = 0.05  # the level of every family
 Key = TypeVar("Key", bound=Hashable)
 
 
-class Family(Enum):
+class HypothesisFamily(Enum):
     """The value is how it is called in print."""
 
     ACCURACY = "accuracy"
     COST = "cost"
 
 
-class Adjusted(NamedTuple):
+class AdjustedP(NamedTuple):
     """A p-value, adjusted over the `tests` of its family."""
 
     p: float
     tests: int
 
 
-def family_of(metric: str) -> Family:
+def family_of(metric: str) -> HypothesisFamily:
     """Accuracy: AP25, AP50, PCE and AIC. Cost: latency, training time and parameters."""
     cost = metric in ("latency_ms", "minutes_per_epoch", PARAMETERS)
-    return Family.COST if cost else Family.ACCURACY
+    return HypothesisFamily.COST if cost else HypothesisFamily.ACCURACY
 
 
-def adjust(p: Mapping[Key, float], family: Callable[[Key], Hashable]) -> dict[Key, Adjusted]:
+def adjust(p: Mapping[Key, float], family: Callable[[Key], Hashable]) -> dict[Key, AdjustedP]:
     """Adjust p-values by Holm's rule, those of each family by themselves."""
     families: dict[Hashable, list[Key]] = {}
     for key in p:
         families.setdefault(family(key), []).append(key)
     return {
-        key: Adjusted(adjusted, len(keys))
+        key: AdjustedP(adjusted, len(keys))
         for keys in families.values()
         for key, adjusted in zip(keys, holm([p[k] for k in keys]), strict=True)
     }

@@ -33,7 +33,7 @@ class Viewer:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class ReportFigure:
     """One figure on one data set; svg and png are None where nothing of it could be drawn.
 
     missing: what is not in it, a sentence each. viewers: of its scenes, if it shows scenes and
@@ -56,7 +56,7 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class ShownScene:
+class FigureScene:
     """A scene of a figure, with all that a viewer of it needs.
 
     found: detections, of any scenes, by the name of their setting in print. panels: its pictures.
@@ -81,7 +81,7 @@ class Canvas:
     undrawn: str = "Nothing to draw yet."
     picture: Figure | None = None
     missing: list[str] = field(default_factory=list)
-    scenes: list[ShownScene] = field(default_factory=list)
+    scenes: list[FigureScene] = field(default_factory=list)
     dark: bool = True
 
     def first_test(self, findings: Findings, setting: str, label: str) -> ScoredTest | None:

@@ -14,7 +14,7 @@ from matplotlib.transforms import Bbox
 
 from sr3d.config import did_you_mean
 from sr3d.errors import InputError
-from sr3d.study.report.figures.canvas import Canvas, Drawn, Viewer
+from sr3d.study.report.figures.canvas import Canvas, ReportFigure, Viewer
 from sr3d.study.report.figures.class_plots import (
     CLASSES_TITLE,
     ERRORS_TITLE,
@@ -70,7 +70,7 @@ def draw_figures(
     out: Path,
     names: Sequence[str] | None = None,
     data: Path | None = None,
-) -> list[Drawn]:
+) -> list[ReportFigure]:
     """Write `{name}_{dataset}.svg` and `.png` of each figure that has anything to show, and of a
     figure of scenes whose points are at hand the viewers (`write_viewers`).
 
@@ -91,7 +91,7 @@ def draw_figures(
 
 def _drawn(
     paper: Paper, findings: Findings, out: Path, name: str, asked: Sequence[str], data: Path | None
-) -> Drawn:
+) -> ReportFigure:
     file = f"{name}_{findings.dataset}"
     svg: Path | None = None
     png: Path | None = None
@@ -103,7 +103,7 @@ def _drawn(
             for suffix in ("svg", "png"):
                 (out / f"{file}.{suffix}").unlink(missing_ok=True)
         viewers = write_viewers(canvas, out, file)
-    return Drawn(
+    return ReportFigure(
         name=name,
         dataset=findings.dataset,
         title=canvas.title,

@@ -145,7 +145,7 @@ _SWEEP_CAPTION = (
 
 
 @dataclass(frozen=True)
-class Line:
+class SweepLine:
     """A metric along a hyper-parameter: what there is of it, in rising order of the values."""
 
     values: tuple[float, ...]
@@ -178,14 +178,14 @@ def draw_sweep(figure: Sweep, findings: Findings) -> Canvas:
     return canvas
 
 
-def line_of(panel: Panel, metric: str, findings: Findings) -> Line:
+def line_of(panel: Panel, metric: str, findings: Findings) -> SweepLine:
     """The values that ran, and what they gave."""
     found = [
         (value, mark)
         for value, setting in panel.points
         if (mark := estimate(findings, setting, metric)) is not None
     ]
-    return Line(tuple(value for value, _ in found), tuple(mark for _, mark in found))
+    return SweepLine(tuple(value for value, _ in found), tuple(mark for _, mark in found))
 
 
 def default_of(figure: Sweep) -> str | None:
@@ -209,7 +209,7 @@ def _missing(figure: Sweep, findings: Findings) -> list[str]:
     return list(missing)
 
 
-def _draw(axes: Axes, panel: Panel, line: Line, row: int, default: str | None) -> None:
+def _draw(axes: Axes, panel: Panel, line: SweepLine, row: int, default: str | None) -> None:
     style = look(row)
     for value, setting in panel.points:
         if setting == default:

@@ -24,25 +24,25 @@ RULE = (
 
 
 @dataclass(frozen=True)
-class Confident:
+class ConfidentBoxes:
     """The boxes that count of a test, best first, and which of them are right, (K,)."""
 
     boxes: BoxSet
     right: NDArray[np.bool_]
 
-    def of(self, scene: str) -> Confident:
+    def of(self, scene: str) -> ConfidentBoxes:
         """Those of one scene."""
         rows = self.boxes.scene == scene
-        return Confident(self.boxes[rows], self.right[rows])
+        return ConfidentBoxes(self.boxes[rows], self.right[rows])
 
 
-def confident(test: ScoredTest) -> Confident:
+def confident(test: ScoredTest) -> ConfidentBoxes:
     """The boxes of a score of `SCORE` or more, matched by AP's rule at an IoU of `IOU`."""
     score = test.detections.score
     assert score is not None
     best_first = np.argsort(-score, kind="stable")
     rows = best_first[score[best_first] >= np.float32(SCORE)]
-    return Confident(test.detections[rows], true_positives(test.matching[rows], IOU))
+    return ConfidentBoxes(test.detections[rows], true_positives(test.matching[rows], IOU))
 
 
 def f1_scores(test: ScoredTest) -> dict[str, float]:

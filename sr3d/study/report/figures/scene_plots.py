@@ -20,19 +20,19 @@ from sr3d.data.scene import Scene
 from sr3d.errors import InputError
 from sr3d.evaluate.scored_files import ScoredTest
 from sr3d.geometry.boxes import Boxes
-from sr3d.study.report.figures.canvas import Canvas, ShownScene, incomplete
+from sr3d.study.report.figures.canvas import Canvas, FigureScene, incomplete
 from sr3d.study.report.figures.scene_choice import (
     IOU,
     RULE,
     SCORE,
-    Confident,
+    ConfidentBoxes,
     choose_next,
     confident,
     f1_scores,
     number_of,
 )
 from sr3d.study.report.figures.style import SMALL, WIDTH, Names, grid, new_figure
-from sr3d.study.report.figures.views import ABOVE, OBLIQUE, View, draw_boxes
+from sr3d.study.report.figures.views import ABOVE, OBLIQUE, SceneView, draw_boxes
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.headline import settings_of_result
 from sr3d.study.report.paper import Qualitative
@@ -49,13 +49,13 @@ _GROUND = "#b8b8b8"
 
 
 @dataclass(frozen=True)
-class Row:
+class SceneRow:
     """A scene: its cloud if there is one, as points and colours (N, 3), and of each panel the boxes
     and the title.
     """
 
     cloud: tuple[Array, Array] | None
-    panels: tuple[Confident, ...]
+    panels: tuple[ConfidentBoxes, ...]
     titles: tuple[str, ...]
 
     def room(self) -> tuple[Array, Array]:
@@ -65,7 +65,7 @@ class Row:
         corners = self._corners()
         return (corners.min(axis=0), corners.max(axis=0)) if len(corners) else extent(corners)
 
-    def limits(self, view: View) -> tuple[Array, Array]:
+    def limits(self, view: SceneView) -> tuple[Array, Array]:
         """(2,) left and bottom, right and top of a view: of the points, the floor, the ground truth
         and boxes that are right, with a margin. Wrong ones may lie anywhere.
         """
@@ -149,7 +149,7 @@ def show_scenes(
     panels = [_truth(tests[first]), *(confident(test) for test in tests.values())]
     scores = {names.label(setting): f1_scores(test) for setting, test in tests.items()}
     rows = [
-        Row(
+        SceneRow(
             sample(there[scene], _POINTS) if scene in there else None,
             tuple(panel.of(scene) for panel in panels),
             (scene, *(f"{x}: F1 {f1.get(scene, 0.0):.2f}" for x, f1 in scores.items())),
@@ -162,7 +162,7 @@ def show_scenes(
     canvas.picture, panels_of = _draw(rows, classes)
     found = {names.label(setting): tests[setting].detections for setting in layers or tests}
     canvas.scenes = [
-        ShownScene(there[scene], found, classes, axes)
+        FigureScene(there[scene], found, classes, axes)
         for scene, axes in zip(scenes, panels_of, strict=True)
         if scene in there
     ]
@@ -175,8 +175,8 @@ def floor(low: Array, high: Array) -> Array:
     return np.concatenate([corners, corners[:1]])
 
 
-def _truth(test: ScoredTest) -> Confident:
-    return Confident(test.truth, np.ones(len(test.truth), dtype=bool))
+def _truth(test: ScoredTest) -> ConfidentBoxes:
+    return ConfidentBoxes(test.truth, np.ones(len(test.truth), dtype=bool))
 
 
 def _scenes(
@@ -220,7 +220,7 @@ def _numbers(figures: Sequence[Qualitative]) -> str:
     return " and ".join(number_of(figure.title) for figure in figures)
 
 
-def _draw(rows: Sequence[Row], classes: Sequence[str]) -> tuple[Figure, list[list[Axes]]]:
+def _draw(rows: Sequence[SceneRow], classes: Sequence[str]) -> tuple[Figure, list[list[Axes]]]:
     """A row of panels for each view of a scene, and below them the names of the classes.
 
     Returns the figure, and the panels of each scene.
@@ -259,7 +259,7 @@ def _draw(rows: Sequence[Row], classes: Sequence[str]) -> tuple[Figure, list[lis
     return picture, of_scenes.tolist()
 
 
-def _draw_metres(axes: Axes, view: View, low: Array, high: Array) -> None:
+def _draw_metres(axes: Axes, view: SceneView, low: Array, high: Array) -> None:
     """From the corner at the lower left a metre along each axis."""
     ends = view.project(np.eye(3))[:, :2]
     foot = low + 0.015 * (high - low) - ends.min(axis=0).clip(max=0)

@@ -27,7 +27,7 @@ _ABREAST = 4  # panels of (b) in a row
 
 
 @dataclass(frozen=True)
-class Cloud:
+class ScoreCloud:
     """The most confident detections of a test. score, iou: (K,) in [0, 1]."""
 
     score: NDArray[np.float64]
@@ -45,7 +45,7 @@ def draw_consistency(figure: Consistency, findings: Findings, names: Names) -> C
     for setting in figure.settings:
         canvas.missing += incomplete(findings, setting, names.label(setting))
     ran = [setting for setting in figure.settings if findings.summary(setting) is not None]
-    clouds: dict[str, Cloud] = {}
+    clouds: dict[str, ScoreCloud] = {}
     for setting in ran:
         test = canvas.first_test(findings, setting, names.label(setting))
         if test is not None:
@@ -67,11 +67,11 @@ def draw_consistency(figure: Consistency, findings: Findings, names: Names) -> C
     return canvas
 
 
-def cloud_of(test: ScoredTest, top_n: int) -> Cloud:
+def cloud_of(test: ScoredTest, top_n: int) -> ScoreCloud:
     """The `top_n` most confident detections of each class over the whole test."""
     assert test.detections.score is not None
     rows = most_confident(test.detections.label, test.detections.score, top_n)
-    return Cloud(test.detections.score[rows].astype(np.float64), test.matching.iou[rows])
+    return ScoreCloud(test.detections.score[rows].astype(np.float64), test.matching.iou[rows])
 
 
 def _bands(
@@ -110,7 +110,7 @@ def _draw_bands(axes: Axes, bands: Mapping[str, Band], names: Names) -> None:
 
 
 def _draw_clouds(
-    panels: Sequence[Sequence[Axes]], clouds: Mapping[str, Cloud], names: Names
+    panels: Sequence[Sequence[Axes]], clouds: Mapping[str, ScoreCloud], names: Names
 ) -> None:
     every = [axes for row in panels for axes in row]
     for axes in every[len(clouds) :]:
@@ -133,7 +133,7 @@ def _draw_errors(
     axes: Axes,
     findings: Findings,
     settings: Sequence[str],
-    clouds: Mapping[str, Cloud],
+    clouds: Mapping[str, ScoreCloud],
     names: Names,
 ) -> None:
     """From the top: for each setting a box of its cloud, and below it PCE with its interval."""

@@ -27,7 +27,7 @@ from sr3d.study.report.paper import METRICS, Paper, PaperTable, Tradeoff, printe
 
 
 @dataclass(frozen=True)
-class Ours:
+class MeasuredPoint:
     """A setting that ran, as a point."""
 
     setting: str
@@ -37,7 +37,7 @@ class Ours:
 
 
 @dataclass(frozen=True)
-class Theirs:
+class PrintedPoint:
     """A row of the paper's table, as a point; mean: None where the paper prints one number."""
 
     label: str
@@ -84,7 +84,7 @@ def draw_tradeoff(figure: Tradeoff, paper: Paper, findings: Findings, names: Nam
 
 def our_points(
     figure: Tradeoff, table: PaperTable, findings: Findings
-) -> tuple[list[Ours], list[str]]:
+) -> tuple[list[MeasuredPoint], list[str]]:
     """The rows that have both metrics, and what the others lack."""
     points, missing = [], []
     for row in table.rows:
@@ -93,7 +93,7 @@ def our_points(
         lacking = incomplete(findings, row.setting, row.label)
         x, y = (estimate(findings, row.setting, metric) for metric in (figure.x, figure.y))
         if x is not None and y is not None:
-            points.append(Ours(row.setting, row.label, x, y))
+            points.append(MeasuredPoint(row.setting, row.label, x, y))
         elif findings.metric(row.setting, figure.x) or findings.metric(row.setting, figure.y):
             absent = figure.x if x is None else figure.y
             lacking = [*lacking, f"{row.label}: no {METRICS[absent].label}"]
@@ -101,7 +101,7 @@ def our_points(
     return points, missing
 
 
-def paper_points(figure: Tradeoff, table: PaperTable, dataset: str) -> list[Theirs]:
+def paper_points(figure: Tradeoff, table: PaperTable, dataset: str) -> list[PrintedPoint]:
     """The rows for which the paper prints both metrics on this data set."""
     points = []
     for row in table.rows:
@@ -110,7 +110,7 @@ def paper_points(figure: Tradeoff, table: PaperTable, dataset: str) -> list[Thei
             for metric, statistic in ((figure.x, "mean"), (figure.y, "best"), (figure.y, "mean"))
         )
         if x is not None and best is not None:
-            points.append(Theirs(row.label, x, best, mean))
+            points.append(PrintedPoint(row.label, x, best, mean))
     return points
 
 
@@ -124,7 +124,7 @@ def machine_of(summary: dict[str, Any]) -> str:
     return processor + (f" with {threads} thread{'s' if threads > 1 else ''}" if threads else "")
 
 
-def _draw_ours(axes: Axes, points: Sequence[Ours], names: Names) -> None:
+def _draw_ours(axes: Axes, points: Sequence[MeasuredPoint], names: Names) -> None:
     for point in points:
         color, marker, _ = names.look(point.setting)
         x, y = point.x, point.y
@@ -141,7 +141,7 @@ def _draw_ours(axes: Axes, points: Sequence[Ours], names: Names) -> None:
     axes.margins(y=0.15)
 
 
-def _draw_theirs(axes: Axes, points: Sequence[Theirs]) -> None:
+def _draw_theirs(axes: Axes, points: Sequence[PrintedPoint]) -> None:
     for point in points:
         if point.mean is not None:
             axes.plot([point.x] * 2, [point.mean, point.best], color=GREY, linewidth=1, zorder=1)
@@ -163,7 +163,7 @@ def _scale(axes: Axes, values: Sequence[float], end: float) -> None:
         axes.set_xlim(0, max(1.3 * max(values), 1.05 * end))
 
 
-def _caption(findings: Findings, ours: Sequence[Ours], beside: bool, same: bool) -> str:
+def _caption(findings: Findings, ours: Sequence[MeasuredPoint], beside: bool, same: bool) -> str:
     machines: dict[str, list[str]] = {}
     for point in ours:
         where = machine_of(findings.summary(point.setting) or {})

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from sr3d.geometry.boxes import Boxes
-from sr3d.study.report.figures.scene_choice import Confident
+from sr3d.study.report.figures.scene_choice import ConfidentBoxes
 from sr3d.study.report.figures.style import SMALL
 from sr3d.study.report.scene_pictures import class_style, extent
 
@@ -37,7 +37,7 @@ _SIDES = np.array(
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class SceneView:
     """An orthographic look. axes: (3, 3) rows of unit length, to the right, up the picture and
     towards the eye.
     """
@@ -84,18 +84,16 @@ class View:
         return lines, np.asarray(turned[:, _SIDES].any(axis=2))
 
 
-def oblique(turn: float, height: float) -> View:
+def oblique(turn: float, height: float) -> SceneView:
     """Into the room along y, from so many degrees to the right, from so many above the floor."""
     a, e = radians(turn), radians(height)
     right, into, up = np.array([[cos(a), sin(a), 0], [-sin(a), cos(a), 0], [0, 0, 1]])
-    return View(np.stack([right, sin(e) * into + cos(e) * up, sin(e) * up - cos(e) * into]))
+    return SceneView(np.stack([right, sin(e) * into + cos(e) * up, sin(e) * up - cos(e) * into]))
 
 
-ABOVE = View(np.eye(3))
+ABOVE = SceneView(np.eye(3))
 OBLIQUE = oblique(25, 45)
 
-
-Array = npt.NDArray[Any]
 
 _DIGIT, _LINE = 0.09, 0.13  # inches that a digit takes across, and a line up
 _HALO = (1.0, 1.0, 1.0, 0.8)
@@ -103,7 +101,7 @@ _DOTTED: Any = (0, (0.05, 1.9))  # its round ends make dots of it
 _PLATE = {"boxstyle": "square,pad=0.05", "facecolor": "white", "alpha": 0.7, "linewidth": 0}
 
 
-def draw_boxes(axes: Axes, found: Confident, view: View, inches: float) -> None:
+def draw_boxes(axes: Axes, found: ConfidentBoxes, view: SceneView, inches: float) -> None:
     """Right boxes solid, over wrong ones, which are dotted; the near over the far.
 
     Edges that a right box itself hides are thin; those of wrong ones are left out. inches: of a
@@ -135,7 +133,7 @@ def draw_boxes(axes: Axes, found: Confident, view: View, inches: float) -> None:
         )  # fmt: skip
 
 
-def _draw_edges(axes: Axes, boxes: Boxes, labels: Array, right: Array, view: View) -> None:
+def _draw_edges(axes: Axes, boxes: Boxes, labels: Array, right: Array, view: SceneView) -> None:
     edges, visible = view.wireframes(boxes)
     nearness = view.project(boxes.centers.numpy())[:, 2]
     strokes: list[tuple[Array, Any, float, Any]] = []  # segment, colour, width, dashes

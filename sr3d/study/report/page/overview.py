@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sr3d.study.report.figures import Drawn
+from sr3d.study.report.figures import ReportFigure
 from sr3d.study.report.figures.style import Names, names_of
 from sr3d.study.report.findings import Findings, ran
 from sr3d.study.report.paper import METRICS, PARAMETERS, Paper, settings_of, title_of
-from sr3d.study.report.tables.cells import Printed
+from sr3d.study.report.tables.cells import PrintedTable
 from sr3d.study.report.verdicts import Judgement, Verdict, count
 from sr3d.study.report.verdicts.judgement import VERDICTS
 
@@ -84,7 +84,7 @@ def _groups(paper: Paper, judged: Sequence[Judgement], verdict: Verdict) -> tupl
 
 
 @dataclass(frozen=True)
-class Absent:
+class MissingSettings:
     """Settings, as (name, label), that a table or figure names and that have no results."""
 
     title: str
@@ -92,7 +92,7 @@ class Absent:
 
 
 @dataclass(frozen=True)
-class Incomplete:
+class IncompleteSetting:
     """A setting that lacks runs of those that were planned."""
 
     setting: str
@@ -111,14 +111,17 @@ class Gaps:
 
     named: int
     ran: int
-    absent: tuple[Absent, ...]
+    absent: tuple[MissingSettings, ...]
     elsewhere: tuple[tuple[str, str], ...]
-    incomplete: tuple[Incomplete, ...]
+    incomplete: tuple[IncompleteSetting, ...]
     undrawn: tuple[tuple[str, tuple[str, ...]], ...]
 
 
 def gaps_of(
-    paper: Paper, findings: Findings, tables: Sequence[Printed], figures: Sequence[Drawn]
+    paper: Paper,
+    findings: Findings,
+    tables: Sequence[PrintedTable],
+    figures: Sequence[ReportFigure],
 ) -> Gaps:
     """Compare what is shown of a data set with what has results."""
     names = [*(table.name for table in tables), *(figure.name for figure in figures)]
@@ -148,18 +151,22 @@ def _of_paper(paper: Paper, name: str) -> bool:
     return name in paper.tables or name in paper.figures
 
 
-def _absent(paper: Paper, shown: list[str], absent: list[str], names: Names) -> tuple[Absent, ...]:
+def _absent(
+    paper: Paper, shown: list[str], absent: list[str], names: Names
+) -> tuple[MissingSettings, ...]:
     """By table and figure, each setting where it is first named."""
     told, found = set[str](), []
     for name in shown:
         new = [s for s in settings_of(paper, name) if s in absent and s not in told]
         told |= set(new)
         if new:
-            found.append(Absent(title_of(paper, name), tuple((s, names.label(s)) for s in new)))
+            found.append(
+                MissingSettings(title_of(paper, name), tuple((s, names.label(s)) for s in new))
+            )
     return tuple(found)
 
 
-def _incomplete(paper: Paper, findings: Findings, names: Names) -> tuple[Incomplete, ...]:
+def _incomplete(paper: Paper, findings: Findings, names: Names) -> tuple[IncompleteSetting, ...]:
     """Settings with fewer tests than planned or, where no plan is known, than the paper has."""
     found = []
     for setting in ran(findings, paper):
@@ -171,7 +178,7 @@ def _incomplete(paper: Paper, findings: Findings, names: Names) -> tuple[Incompl
         have = summary["runs"]
         if have < wanted or not have:
             text = f"{have} of {wanted} tests" if wanted else "no test"
-            found.append(Incomplete(setting, names.label(setting), text))
+            found.append(IncompleteSetting(setting, names.label(setting), text))
     return tuple(found)
 
 

@@ -6,31 +6,31 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sr3d.config import Config, flatten
-from sr3d.study.report.figures import OWN, Drawn
+from sr3d.study.report.figures import OWN, ReportFigure
 from sr3d.study.report.figures.style import names_of
 from sr3d.study.report.findings import Findings, ran
 from sr3d.study.report.headline import Headline, Outlier, headline_of, outliers_of
 from sr3d.study.report.page.overview import Gaps, Values, Verdicts, by_verdict, gaps_of, values_of
-from sr3d.study.report.page.provenance import Origin, origin_of
+from sr3d.study.report.page.provenance import Provenance, origin_of
 from sr3d.study.report.paper import (
     OWN_DATA,
     Paper,
     datasets_of,
     printed_dataset,
 )
-from sr3d.study.report.tables.cells import Printed
+from sr3d.study.report.tables.cells import PrintedTable
 from sr3d.study.report.verdicts import Judgement
 from sr3d.study.report.verdicts.judgement import listed
 
 
 @dataclass(frozen=True)
-class Part:
+class ReportPart:
     """Everything on one data set."""
 
     findings: Findings
-    tables: tuple[Printed, ...]
+    tables: tuple[PrintedTable, ...]
     judged: tuple[Judgement, ...]
-    figures: tuple[Drawn, ...]
+    figures: tuple[ReportFigure, ...]
 
     @property
     def dataset(self) -> str:
@@ -58,7 +58,7 @@ class Report:
 
     paper: Paper
     names: tuple[str, ...]
-    parts: tuple[Part, ...]
+    parts: tuple[ReportPart, ...]
     cited: tuple[Judgement, ...]
 
     @property
@@ -74,28 +74,28 @@ _VALUES = ("strip", "curves")  # the figures that show single values
 class Section:
     """A part of the report. ran: settings with results. cautions: sentences to read first."""
 
-    part: Part
+    part: ReportPart
     headline: Headline
     ran: tuple[str, ...]
     verdicts: tuple[Verdicts, ...]
-    origin: Origin
+    origin: Provenance
     gaps: Gaps
     values: tuple[Values, ...]
     cautions: tuple[str, ...]
     outliers: tuple[Outlier, ...]
 
     @property
-    def figures(self) -> list[Drawn]:
+    def figures(self) -> list[ReportFigure]:
         """The paper's."""
         return [drawn for drawn in self.part.figures if drawn.name not in OWN]
 
     @property
-    def value_figures(self) -> list[Drawn]:
+    def value_figures(self) -> list[ReportFigure]:
         """All values and learning curves."""
         return [drawn for drawn in self.part.figures if drawn.name in _VALUES]
 
     @property
-    def detail_figures(self) -> list[Drawn]:
+    def detail_figures(self) -> list[ReportFigure]:
         """Classes, errors and scenes."""
         own = [drawn for drawn in self.part.figures if drawn.name in OWN]
         return [drawn for drawn in own if drawn.name not in _VALUES]
@@ -131,7 +131,7 @@ def labels(datasets: Iterable[str]) -> list[str]:
     return [printed_dataset(name).label for name in datasets]
 
 
-def _shown(paper: Paper, part: Part) -> Section:
+def _shown(paper: Paper, part: ReportPart) -> Section:
     names, settings = names_of(paper), ran(part.findings, paper)
     return Section(
         part=part,
@@ -146,7 +146,7 @@ def _shown(paper: Paper, part: Part) -> Section:
     )
 
 
-def _cautions(paper: Paper, part: Part, settings: Sequence[str]) -> list[str]:
+def _cautions(paper: Paper, part: ReportPart, settings: Sequence[str]) -> list[str]:
     """What must be known before any number on this data set is read."""
     summaries = [s for name in settings if (s := part.findings.summary(name))]
     cautions, full = [], Config().model.stem_channels

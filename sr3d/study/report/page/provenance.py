@@ -18,7 +18,7 @@ NONE = "–"
 
 
 @dataclass(frozen=True)
-class Fact:
+class SharedFact:
     """Something that runs have in common; where they do not, each value with its runs."""
 
     what: str
@@ -26,7 +26,7 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class Made:
+class SettingProvenance:
     """How one setting was made.
 
     changes: (name, default, here) of its configuration. commands: empty where the records are gone
@@ -47,7 +47,7 @@ class Made:
 
 
 @dataclass(frozen=True)
-class Origin:
+class Provenance:
     """How everything on one data set was made. first, last: its time, UTC; "" without records."""
 
     dataset: str
@@ -57,8 +57,8 @@ class Origin:
     first: str
     last: str
     machines: tuple[str, ...]
-    facts: tuple[Fact, ...]
-    settings: tuple[Made, ...]
+    facts: tuple[SharedFact, ...]
+    settings: tuple[SettingProvenance, ...]
 
     @property
     def warnings(self) -> int:
@@ -66,7 +66,7 @@ class Origin:
         return sum(len(made.warnings) for made in self.settings)
 
 
-def origin_of(findings: Findings, settings: Sequence[str], names: Names) -> Origin:
+def origin_of(findings: Findings, settings: Sequence[str], names: Names) -> Provenance:
     """Read the records of some settings that have results.
 
     Raises:
@@ -75,7 +75,7 @@ def origin_of(findings: Findings, settings: Sequence[str], names: Names) -> Orig
     records = {setting: _records(findings, setting) for setting in settings}
     every = [record for some in records.values() for record in some]
     made = tuple(_made(findings, s, names.label(s), records) for s in settings)
-    return Origin(
+    return Provenance(
         dataset=findings.dataset,
         trainings=sum(one.trainings for one in made),
         tests=sum(one.tests for one in made),
@@ -102,11 +102,11 @@ def _records(findings: Findings, setting: str) -> list[RunRecord]:
 
 def _made(
     findings: Findings, setting: str, label: str, records: dict[str, list[RunRecord]]
-) -> Made:
+) -> SettingProvenance:
     summary = findings.summary(setting) or {}
     tests_of = summary.get("tests_of")
     trained = [r for r in records.get(tests_of or setting, []) if r.test is None]
-    return Made(
+    return SettingProvenance(
         setting=setting,
         label=label,
         tests_of=tests_of,
@@ -138,7 +138,7 @@ def _plain(config: dict[str, Any], name: str) -> str:
     return str(config[name]) if name in config else NONE
 
 
-def _facts(records: Sequence[RunRecord]) -> tuple[Fact, ...]:
+def _facts(records: Sequence[RunRecord]) -> tuple[SharedFact, ...]:
     trainings = [r for r in records if r.test is None]
     tests = [r for r in records if r.test is not None]
     facts = (
@@ -152,8 +152,8 @@ def _facts(records: Sequence[RunRecord]) -> tuple[Fact, ...]:
     return tuple(fact for fact in facts if fact.values)
 
 
-def _fact(what: str, records: Iterable[RunRecord], read: Callable[[RunRecord], str]) -> Fact:
-    return Fact(what, tuple(Counter(read(r) for r in records).most_common()))
+def _fact(what: str, records: Iterable[RunRecord], read: Callable[[RunRecord], str]) -> SharedFact:
+    return SharedFact(what, tuple(Counter(read(r) for r in records).most_common()))
 
 
 def _machine(facts: dict[str, Any]) -> str:

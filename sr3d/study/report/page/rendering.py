@@ -10,7 +10,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from sr3d._version import __version__
-from sr3d.study.report.figures import Drawn
+from sr3d.study.report.figures import ReportFigure
 from sr3d.study.report.page.overview import by_verdict
 from sr3d.study.report.page.parts import Report, content_of, labels, untouched
 from sr3d.study.report.paper import Claim, datasets_of, settings_of_claim
@@ -78,7 +78,7 @@ def title_of_page(report: Report) -> str:
     return "SR3D: the paper's results beside ours"
 
 
-def image(drawn: Drawn) -> Picture | None:
+def image(drawn: ReportFigure) -> Picture | None:
     """A figure as the page shows it; None where nothing could be drawn.
 
     Not as an element of the page: matplotlib gives parts of all figures the same names.

@@ -15,7 +15,7 @@ Values = Mapping[str, Mapping[str, Mapping[str, float]]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class PaperRow:
     """One line of a table.
 
     setting: what we run for it; None for a method that is not run here, whose figures are cited.
@@ -61,7 +61,7 @@ class PaperTable:
     tests: int
     reference: str | None
     components: tuple[str, ...] = ()
-    rows: tuple[Row, ...]
+    rows: tuple[PaperRow, ...]
     footnotes: tuple[str, ...] = ()
 
     def settings(self) -> tuple[str, ...]:
@@ -158,7 +158,7 @@ class BaseClaim:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Difference(BaseClaim):
+class DifferenceClaim(BaseClaim):
     """`setting` has a higher (or lower) `metric` than `over`: the words state a direction.
 
     direction: "higher" or "lower". paper: data set -> `setting` minus `over` as the paper has it,
@@ -174,10 +174,10 @@ class Difference(BaseClaim):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Amount(BaseClaim):
+class AmountClaim(BaseClaim):
     """`metric` of `setting` is higher (or lower) than that of `over` by so much.
 
-    The fields are those of `Difference`; `paper` has at least one number. statistic: what the
+    The fields are those of `DifferenceClaim`; `paper` has at least one number. statistic: what the
     paper's number is a difference of, "mean" or "best".
     """
 
@@ -191,7 +191,7 @@ class Amount(BaseClaim):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Equivalence(BaseClaim):
+class EquivalenceClaim(BaseClaim):
     """`metric` of `setting` and of `over` is about the same.
 
     scale: "difference" or "ratio", which is how the two are compared. margin: the largest change
@@ -210,7 +210,7 @@ class Equivalence(BaseClaim):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AtMost(BaseClaim):
+class AtMostClaim(BaseClaim):
     """`metric` of `setting`, divided by that of `over`, is at most `limit`.
 
     limit_reason: where the limit is from. paper: data set -> the ratio of the paper's own values.
@@ -226,7 +226,7 @@ class AtMost(BaseClaim):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Highest(BaseClaim):
+class HighestClaim(BaseClaim):
     """`setting` has the highest mean of `metric`; `among` are the others, without it."""
 
     kind: ClassVar[str] = "highest"
@@ -236,7 +236,7 @@ class Highest(BaseClaim):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trend(BaseClaim):
+class TrendClaim(BaseClaim):
     """`metric` falls or rises along a hyper-parameter.
 
     along: (value, setting) in rising order of the values, at least three. direction: "falls" or
@@ -251,7 +251,7 @@ class Trend(BaseClaim):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CurveBelow(BaseClaim):
+class CurveBelowClaim(BaseClaim):
     """The curve of `metric` over the epochs of training lies below that of `over`, throughout."""
 
     kind: ClassVar[str] = "curve_below"
@@ -261,7 +261,7 @@ class CurveBelow(BaseClaim):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Equal(BaseClaim):
+class EqualClaim(BaseClaim):
     """`metric` of `setting` and of `over` are the same number."""
 
     kind: ClassVar[str] = "equal"
@@ -271,25 +271,34 @@ class Equal(BaseClaim):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cited(BaseClaim):
+class CitedClaim(BaseClaim):
     """A statement that no run here can decide, and the reason why."""
 
     kind: ClassVar[str] = "cited"
     reason: str
 
 
-Measured = Difference | Amount | Equivalence | AtMost | Highest | Trend | CurveBelow | Equal
-Claim = Measured | Cited
+MeasuredClaim = (
+    DifferenceClaim
+    | AmountClaim
+    | EquivalenceClaim
+    | AtMostClaim
+    | HighestClaim
+    | TrendClaim
+    | CurveBelowClaim
+    | EqualClaim
+)
+Claim = MeasuredClaim | CitedClaim
 
 
 def settings_of_claim(claim: Claim) -> tuple[str, ...]:
     """The settings that a claim is about, each once."""
     match claim:
-        case Highest():
+        case HighestClaim():
             return (claim.setting, *claim.among)
-        case Trend():
+        case TrendClaim():
             return tuple(setting for _, setting in claim.along)
-        case Cited():
+        case CitedClaim():
             return ()
         case _:
             return (claim.setting, claim.over)

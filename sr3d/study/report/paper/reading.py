@@ -11,25 +11,25 @@ from sr3d.errors import InputError
 from sr3d.study.report.paper.contents import (
     PRINTS,
     STATISTICS,
-    Amount,
-    AtMost,
-    Cited,
+    AmountClaim,
+    AtMostClaim,
+    CitedClaim,
     Claim,
     Consistency,
-    CurveBelow,
-    Difference,
-    Equal,
-    Equivalence,
+    CurveBelowClaim,
+    DifferenceClaim,
+    EqualClaim,
+    EquivalenceClaim,
     Figure,
-    Highest,
+    HighestClaim,
     Panel,
     Paper,
+    PaperRow,
     PaperTable,
     Qualitative,
-    Row,
     Sweep,
     Tradeoff,
-    Trend,
+    TrendClaim,
     Values,
 )
 from sr3d.study.report.paper.names import DATASETS, METRICS
@@ -39,15 +39,15 @@ SCALES = ("difference", "ratio")
 _EVERY = ("kind", "of", "says", "where", "datasets", "footnote")
 _PAIR = ("metric", "setting", "over")
 _OWN = {
-    Difference.kind: (*_PAIR, "direction", "paper"),
-    Amount.kind: (*_PAIR, "direction", "paper", "statistic"),
-    Equivalence.kind: (*_PAIR, "scale", "margin", "margin_reason", "paper"),
-    AtMost.kind: (*_PAIR, "limit", "limit_reason", "paper"),
-    Highest.kind: ("metric", "setting", "among"),
-    Trend.kind: ("metric", "along", "direction", "log"),
-    CurveBelow.kind: _PAIR,
-    Equal.kind: _PAIR,
-    Cited.kind: ("reason",),
+    DifferenceClaim.kind: (*_PAIR, "direction", "paper"),
+    AmountClaim.kind: (*_PAIR, "direction", "paper", "statistic"),
+    EquivalenceClaim.kind: (*_PAIR, "scale", "margin", "margin_reason", "paper"),
+    AtMostClaim.kind: (*_PAIR, "limit", "limit_reason", "paper"),
+    HighestClaim.kind: ("metric", "setting", "among"),
+    TrendClaim.kind: ("metric", "along", "direction", "log"),
+    CurveBelowClaim.kind: _PAIR,
+    EqualClaim.kind: _PAIR,
+    CitedClaim.kind: ("reason",),
 }
 
 
@@ -98,11 +98,11 @@ def _table(name: str, entry: Checked) -> PaperTable:
     )
 
 
-def _row(entry: Checked, components: tuple[str, ...]) -> Row:
+def _row(entry: Checked, components: tuple[str, ...]) -> PaperRow:
     entry.only(("setting", "label", "group", "ticks", "only_on", "paper", "note"))
     if not entry.has("setting"):
         entry.get("paper")  # a row of a method that is not run here has at least that
-    return Row(
+    return PaperRow(
         label=entry.get("label").text(),
         setting=entry.get("setting").text() if entry.has("setting") else None,
         group=entry.get("group").text() if entry.has("group") else "",
@@ -208,13 +208,13 @@ def read_claim(name: str, entry: Checked, known: list[str]) -> Claim:
         "datasets": entry.get("datasets").names(list(DATASETS)),
         "footnote": entry.get("footnote").text() if entry.has("footnote") else "",
     }
-    if kind == Cited.kind:
-        return Cited(reason=entry.get("reason").text(), **every)
+    if kind == CitedClaim.kind:
+        return CitedClaim(reason=entry.get("reason").text(), **every)
     every["metric"] = entry.get("metric").name(list(METRICS))
-    if kind == Trend.kind:
+    if kind == TrendClaim.kind:
         return _trend(entry, every)
     every["setting"] = entry.get("setting").text()
-    if kind == Highest.kind:
+    if kind == HighestClaim.kind:
         return _highest(entry, every)
     every["over"] = _another(entry.get("over"), every["setting"])
     return _PAIRS[kind](entry, every)
@@ -234,14 +234,14 @@ def read_points(entry: Checked) -> tuple[tuple[float, str], ...]:
     return tuple(points)
 
 
-def _difference(entry: Checked, every: dict[str, Any]) -> Difference:
-    return Difference(**_directed(entry, every), **every)
+def _difference(entry: Checked, every: dict[str, Any]) -> DifferenceClaim:
+    return DifferenceClaim(**_directed(entry, every), **every)
 
 
-def _amount(entry: Checked, every: dict[str, Any]) -> Amount:
+def _amount(entry: Checked, every: dict[str, Any]) -> AmountClaim:
     entry.get("paper")  # the number that the words state
     statistic = entry.get("statistic").name(STATISTICS) if entry.has("statistic") else "mean"
-    return Amount(statistic=statistic, **_directed(entry, every), **every)
+    return AmountClaim(statistic=statistic, **_directed(entry, every), **every)
 
 
 def _directed(entry: Checked, every: dict[str, Any]) -> dict[str, Any]:
@@ -254,7 +254,7 @@ def _directed(entry: Checked, every: dict[str, Any]) -> dict[str, Any]:
     return {"direction": direction, "paper": paper}
 
 
-def _equivalence(entry: Checked, every: dict[str, Any]) -> Equivalence:
+def _equivalence(entry: Checked, every: dict[str, Any]) -> EquivalenceClaim:
     scale, margin = entry.get("scale").name(SCALES), entry.get("margin")
     none = 1.0 if scale == "ratio" else 0.0
     if margin.real() <= none:
@@ -263,7 +263,7 @@ def _equivalence(entry: Checked, every: dict[str, Any]) -> Equivalence:
     paper = _paper(entry, every["datasets"])
     if any(not low <= number <= margin.real() for number in paper.values()):
         raise entry.get("paper").wrong("numbers within the margin")
-    return Equivalence(
+    return EquivalenceClaim(
         scale=scale,
         margin=margin.real(),
         margin_reason=entry.get("margin_reason").text(),
@@ -272,14 +272,14 @@ def _equivalence(entry: Checked, every: dict[str, Any]) -> Equivalence:
     )
 
 
-def _at_most(entry: Checked, every: dict[str, Any]) -> AtMost:
+def _at_most(entry: Checked, every: dict[str, Any]) -> AtMostClaim:
     limit = entry.get("limit")
     if limit.real() <= 0:
         raise limit.wrong("a ratio above 0")
     paper = _paper(entry, every["datasets"])
     if any(not 0 < number <= limit.real() for number in paper.values()):
         raise entry.get("paper").wrong("ratios above 0 and up to the limit")
-    return AtMost(
+    return AtMostClaim(
         limit=limit.real(),
         limit_reason=entry.get("limit_reason").text(),
         paper=paper,
@@ -287,33 +287,33 @@ def _at_most(entry: Checked, every: dict[str, Any]) -> AtMost:
     )
 
 
-def _curve_below(entry: Checked, every: dict[str, Any]) -> CurveBelow:
-    return CurveBelow(**every)
+def _curve_below(entry: Checked, every: dict[str, Any]) -> CurveBelowClaim:
+    return CurveBelowClaim(**every)
 
 
-def _equal(entry: Checked, every: dict[str, Any]) -> Equal:
-    return Equal(**every)
+def _equal(entry: Checked, every: dict[str, Any]) -> EqualClaim:
+    return EqualClaim(**every)
 
 
 _PAIRS: dict[str, Callable[[Checked, dict[str, Any]], Claim]] = {
-    Difference.kind: _difference,
-    Amount.kind: _amount,
-    Equivalence.kind: _equivalence,
-    AtMost.kind: _at_most,
-    CurveBelow.kind: _curve_below,
-    Equal.kind: _equal,
+    DifferenceClaim.kind: _difference,
+    AmountClaim.kind: _amount,
+    EquivalenceClaim.kind: _equivalence,
+    AtMostClaim.kind: _at_most,
+    CurveBelowClaim.kind: _curve_below,
+    EqualClaim.kind: _equal,
 }
 
 
-def _highest(entry: Checked, every: dict[str, Any]) -> Highest:
+def _highest(entry: Checked, every: dict[str, Any]) -> HighestClaim:
     among = entry.get("among")
     names = among.texts()
     if not names or every["setting"] in names:
         raise among.wrong(f"the other settings, without '{every['setting']}'")
-    return Highest(among=names, **every)
+    return HighestClaim(among=names, **every)
 
 
-def _trend(entry: Checked, every: dict[str, Any]) -> Trend:
+def _trend(entry: Checked, every: dict[str, Any]) -> TrendClaim:
     along = entry.get("along")
     points = read_points(along)
     log = entry.get("log").truth() if entry.has("log") else False
@@ -322,7 +322,7 @@ def _trend(entry: Checked, every: dict[str, Any]) -> Trend:
     if log and points[0][0] <= 0:
         raise along.wrong("values above zero, for a trend along their logarithm")
     direction = entry.get("direction").name(("falls", "rises"))
-    return Trend(along=points, direction=direction, log=log, **every)
+    return TrendClaim(along=points, direction=direction, log=log, **every)
 
 
 def _another(entry: Checked, setting: str) -> str:

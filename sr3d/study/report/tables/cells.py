@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sr3d.study.report.paper import METRICS, OWN_DATA, PARAMETERS, number, signed
-from sr3d.study.report.tables.filled import Delta, Entry, Results
+from sr3d.study.report.tables.filled import Delta, FilledRow, FilledTable
 from sr3d.study.report.tables.notes import BUSY, SHARPER, notes_of, paper_label, tested_on
 
 TICK = "✓"
@@ -16,11 +16,11 @@ NONE = "–"
 DELTA = "Δ [simultaneous 95 % CI]"
 SCENES, SCENES_OF_DELTA = "scenes", "Δ scenes"
 
-Line = str | tuple[str, ...]
+TableLine = str | tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Printed:
+class PrintedTable:
     """A table as text.
 
     blocks: for each metric its label and its lines: the cells of a row or, as plain text, the
@@ -32,11 +32,11 @@ class Printed:
     title: str
     heading: str
     columns: tuple[str, ...]
-    blocks: tuple[tuple[str, tuple[Line, ...]], ...]
+    blocks: tuple[tuple[str, tuple[TableLine, ...]], ...]
     notes: tuple[str, ...]
 
 
-def lay_out(results: Results) -> Printed:
+def lay_out(results: FilledTable) -> PrintedTable:
     """Everything that is printed of a table."""
     table = results.table
     # On the user's data a table is no longer the paper's.
@@ -56,7 +56,7 @@ def lay_out(results: Results) -> Printed:
         *(["paper"] if printed else []),
         *(["paper's Δ"] if compared and printed else []),
     )
-    return Printed(
+    return PrintedTable(
         name=table.name,
         dataset=results.dataset,
         title=title,
@@ -69,18 +69,18 @@ def lay_out(results: Results) -> Printed:
     )
 
 
-def _main(results: Results) -> str:
+def _main(results: FilledTable) -> str:
     """The head of the column of our results."""
     return "best (mean)" if results.table.prints == "best_mean" else "mean"
 
 
-def _where(results: Results) -> str:
+def _where(results: FilledTable) -> str:
     ours, theirs = tested_on(results), paper_label(results)
     return f"on {ours}" if theirs in (ours, "") else f"ours on {ours}, the paper's on {theirs}"
 
 
-def _lines(results: Results, metric: str, columns: Sequence[str]) -> tuple[Line, ...]:
-    lines: list[Line] = []
+def _lines(results: FilledTable, metric: str, columns: Sequence[str]) -> tuple[TableLine, ...]:
+    lines: list[TableLine] = []
     group = ""
     for entry in results.entries:
         if entry.row.group != group:
@@ -91,7 +91,7 @@ def _lines(results: Results, metric: str, columns: Sequence[str]) -> tuple[Line,
     return tuple(lines)
 
 
-def _cells(results: Results, entry: Entry, metric: str) -> dict[str, str]:
+def _cells(results: FilledTable, entry: FilledRow, metric: str) -> dict[str, str]:
     """The cells of a row by their columns, those included that the table does not print."""
     components, row = results.table.components, entry.row
     delta = results.delta(entry, metric)
@@ -111,7 +111,7 @@ def _cells(results: Results, entry: Entry, metric: str) -> dict[str, str]:
     }
 
 
-def _ours(results: Results, entry: Entry, metric: str) -> str:
+def _ours(results: FilledTable, entry: FilledRow, metric: str) -> str:
     found = entry.metric(metric)
     if found is None:
         ran = NOT_RUN if entry.summary is None else NONE  # NONE: its runs have no such metric
@@ -121,7 +121,7 @@ def _ours(results: Results, entry: Entry, metric: str) -> str:
     return text + BUSY * (metric == "latency_ms" and entry.busy)
 
 
-def _confidence(entry: Entry, metric: str) -> str:
+def _confidence(entry: FilledRow, metric: str) -> str:
     found = entry.metric(metric)
     if found is None or metric == PARAMETERS:
         return NONE
@@ -155,7 +155,7 @@ def _p(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _runs(results: Results, entry: Entry, metric: str) -> str:
+def _runs(results: FilledTable, entry: FilledRow, metric: str) -> str:
     if entry.metric(metric) is None or metric == PARAMETERS:
         return NONE
     have, expected = results.runs(entry, metric)

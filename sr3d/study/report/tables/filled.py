@@ -15,8 +15,8 @@ from sr3d.study.report.paper import (
     OWN_DATA,
     PARAMETERS,
     Paper,
+    PaperRow,
     PaperTable,
-    Row,
     labels_of,
     printed_dataset,
 )
@@ -26,10 +26,10 @@ from sr3d.study.statistics import Interval, TEstimate, simultaneous
 
 
 @dataclass(frozen=True)
-class Entry:
+class FilledRow:
     """One row of a table with what we found: its summary, or None where nothing ran."""
 
-    row: Row
+    row: PaperRow
     summary: dict[str, Any] | None
 
     def metric(self, name: str) -> dict[str, Any] | None:
@@ -96,7 +96,7 @@ class Delta:
 
 
 @dataclass(frozen=True)
-class Results:
+class FilledTable:
     """A table filled with our results.
 
     paper_dataset: where the paper's values beside them come from; another one than `dataset` where
@@ -107,21 +107,21 @@ class Results:
     table: PaperTable
     dataset: str
     paper_dataset: str | None
-    entries: tuple[Entry, ...]
-    reference: Entry | None
+    entries: tuple[FilledRow, ...]
+    reference: FilledRow | None
     deltas: dict[tuple[str | None, str], Delta]
 
-    def delta(self, entry: Entry, metric: str) -> Delta | None:
+    def delta(self, entry: FilledRow, metric: str) -> Delta | None:
         """The row's difference to the reference; None for that row or where one has not run."""
         return self.deltas.get((entry.row.setting, metric))
 
-    def paper_value(self, entry: Entry, metric: str, statistic: str) -> float | None:
+    def paper_value(self, entry: FilledRow, metric: str, statistic: str) -> float | None:
         """The paper's number of a row."""
         if self.paper_dataset is None:
             return None
         return entry.row.value(self.paper_dataset, metric, statistic)
 
-    def paper_difference(self, entry: Entry, metric: str, statistic: str) -> float | None:
+    def paper_difference(self, entry: FilledRow, metric: str, statistic: str) -> float | None:
         """The paper's number less that of the reference row."""
         if self.reference is None or entry is self.reference:
             return None
@@ -129,7 +129,7 @@ class Results:
         to = self.paper_value(self.reference, metric, statistic)
         return None if theirs is None or to is None else theirs - to
 
-    def runs(self, entry: Entry, metric: str) -> tuple[int, int]:
+    def runs(self, entry: FilledRow, metric: str) -> tuple[int, int]:
         """Runs that the row has and should have: tests, or trainings where the metric is theirs."""
         of_trainings = METRICS[metric].of_trainings
         expected = (entry.summary or {}).get("expected") or {}
@@ -138,7 +138,7 @@ class Results:
         return (entry.metric(metric) or {}).get(counted, 0), expected.get(kind, wanted)
 
 
-def collect(findings: Findings, table: PaperTable) -> Results:
+def collect(findings: Findings, table: PaperTable) -> FilledTable:
     """Fill a table with the results on one data set.
 
     Rows that are only cited are left out where the paper has no numbers of that data set.
@@ -149,14 +149,14 @@ def collect(findings: Findings, table: PaperTable) -> Results:
     printed_dataset(findings.dataset)
     known = findings.dataset in table.datasets
     entries = tuple(
-        Entry(row, summary)
+        FilledRow(row, summary)
         for row in table.rows
         if (summary := findings.summary(row.setting) if row.setting else None)
         or (row.belongs_on(findings.dataset) if row.setting else known)
     )
     wanted = table.reference
     reference = next((e for e in entries if wanted and e.row.setting == wanted), None)
-    return Results(
+    return FilledTable(
         table=table,
         dataset=findings.dataset,
         paper_dataset=_paper_dataset(findings.dataset, table),
@@ -174,7 +174,10 @@ def _paper_dataset(dataset: str, table: PaperTable) -> str | None:
 
 
 def _deltas(
-    findings: Findings, metrics: Sequence[str], entries: Sequence[Entry], reference: Entry | None
+    findings: Findings,
+    metrics: Sequence[str],
+    entries: Sequence[FilledRow],
+    reference: FilledRow | None,
 ) -> dict[tuple[str | None, str], Delta]:
     """All differences to the reference row, their p-values adjusted by family."""
     found = {
@@ -192,7 +195,7 @@ def _deltas(
     return found
 
 
-def _delta(findings: Findings, metric: str, entry: Entry, reference: Entry) -> Delta | None:
+def _delta(findings: Findings, metric: str, entry: FilledRow, reference: FilledRow) -> Delta | None:
     """The difference, without what depends on the others of the table."""
     ours, theirs = entry.metric(metric), reference.metric(metric)
     setting, to = entry.row.setting, reference.row.setting
@@ -246,9 +249,9 @@ def with_external(paper: Paper, found: Sequence[Findings]) -> Paper:
         for name in BESIDE
         if any(external_settings(f) and f.summary(name) is not None for f in found)
     ]
-    rows = tuple(Row(label=known.get(name, name), setting=name, paper={}) for name in beside)
+    rows = tuple(PaperRow(label=known.get(name, name), setting=name, paper={}) for name in beside)
     rows += tuple(
-        Row(label=label, setting=name, paper={}, note=_NOTE) for name, label in labels.items()
+        PaperRow(label=label, setting=name, paper={}, note=_NOTE) for name, label in labels.items()
     )
     references: list[str | None] = [*beside] or [None]
     tables = {
@@ -272,7 +275,7 @@ def external_tables(paper: Paper, findings: Findings) -> list[str]:
     ]
 
 
-def _external_table(rows: tuple[Row, ...], reference: str | None, label: str) -> PaperTable:
+def _external_table(rows: tuple[PaperRow, ...], reference: str | None, label: str) -> PaperTable:
     return PaperTable(
         name=f"external_{reference}" if reference else "external",
         title=f"External detectors, differences to {label}" if reference else "External detectors",

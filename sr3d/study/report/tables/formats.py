@@ -11,8 +11,8 @@ import pandas as pd
 
 from sr3d.runs.files import write_text
 from sr3d.study.report.paper import STATISTICS
-from sr3d.study.report.tables.cells import Line, Printed
-from sr3d.study.report.tables.filled import Entry, Results
+from sr3d.study.report.tables.cells import PrintedTable, TableLine
+from sr3d.study.report.tables.filled import FilledRow, FilledTable
 
 # Everything that TeX takes for its own, and our characters that its default fonts lack. Brackets
 # and stars go in braces, because after a line's end TeX reads them as an option of the break.
@@ -28,10 +28,10 @@ _TEX = {
 # So many lines fill a page beside caption and notes; a longer table becomes several floats.
 _LINES_OF_A_FLOAT = 40
 
-Block = tuple[str, tuple[Line, ...]]  # a metric and its lines
+Block = tuple[str, tuple[TableLine, ...]]  # a metric and its lines
 
 
-def to_markdown(table: Printed) -> str:
+def to_markdown(table: PrintedTable) -> str:
     """One Markdown table for each metric, then the notes."""
     lines = [f"# {escape_markdown(table.heading)}", ""]
     for label, block in table.blocks:
@@ -42,7 +42,7 @@ def to_markdown(table: Printed) -> str:
     return "\n".join(lines + [f"- {escape_markdown(note)}" for note in table.notes]) + "\n"
 
 
-def to_latex(table: Printed) -> str:
+def to_latex(table: PrintedTable) -> str:
     """Floats that compile as they are where `booktabs` is loaded; the notes are in the last.
 
     Made for the full width of a two-column page, six inches or more.
@@ -96,7 +96,7 @@ def _floats(blocks: Sequence[Block]) -> list[list[Block]]:
     return floats
 
 
-def _caption(table: Printed, number: int) -> str:
+def _caption(table: PrintedTable, number: int) -> str:
     label = f"tab:{table.name}-{table.dataset}".replace("_", "-")
     heading = tex(table.heading)
     if number:
@@ -104,7 +104,7 @@ def _caption(table: Printed, number: int) -> str:
     return rf"\caption{{{heading}}}\label{{{label}}}"
 
 
-def _across(table: Printed, text: str) -> str:
+def _across(table: PrintedTable, text: str) -> str:
     return rf"\multicolumn{{{len(table.columns)}}}{{l}}{{{text}}} \\"
 
 
@@ -117,7 +117,7 @@ def pipes(cells: Sequence[str]) -> str:
     return "| " + " | ".join(escape_markdown(cell) for cell in cells) + " |"
 
 
-def _group(table: Printed, text: str) -> str:
+def _group(table: PrintedTable, text: str) -> str:
     """A group's heading as a row, in the column of the settings."""
     cells = [f"**{escape_markdown(text)}**" if name == "setting" else "" for name in table.columns]
     return "| " + " | ".join(cells) + " |"
@@ -133,7 +133,7 @@ def escape_markdown(text: str) -> str:
 TABLE_FORMATS = ("md", "csv", "tex")
 
 
-def write_table(filled: Results, printed: Printed, out: Path) -> list[Path]:
+def write_table(filled: FilledTable, printed: PrintedTable, out: Path) -> list[Path]:
     """Write one table on one data set: `{table}_{dataset}.{md,csv,tex}`."""
     texts = {
         "md": to_markdown(printed),
@@ -146,7 +146,7 @@ def write_table(filled: Results, printed: Printed, out: Path) -> list[Path]:
     return paths
 
 
-def raw_numbers(results: Results) -> pd.DataFrame:
+def raw_numbers(results: FilledTable) -> pd.DataFrame:
     """One row for each setting and metric, at full precision; empty where there is no value."""
     return pd.DataFrame(
         [
@@ -157,7 +157,7 @@ def raw_numbers(results: Results) -> pd.DataFrame:
     )
 
 
-def _raw_row(results: Results, entry: Entry, metric: str) -> dict[str, Any]:
+def _raw_row(results: FilledTable, entry: FilledRow, metric: str) -> dict[str, Any]:
     found = entry.metric(metric) or {}
     low, high = found.get("interval") or (None, None)
     delta = results.delta(entry, metric)

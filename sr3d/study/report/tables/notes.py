@@ -9,9 +9,9 @@ from sr3d.config import default_config, flatten
 from sr3d.runs.machine import BUSY_LOAD
 from sr3d.study.report.paper import METRICS, OWN_DATA, printed_dataset
 from sr3d.study.report.scene_draws import THRESHOLDS
-from sr3d.study.report.setting_comparisons import Family, family_of
+from sr3d.study.report.setting_comparisons import HypothesisFamily, family_of
 from sr3d.study.report.setting_summary import code_of
-from sr3d.study.report.tables.filled import Entry, Results
+from sr3d.study.report.tables.filled import FilledRow, FilledTable
 from sr3d.study.report.verdicts.judgement import called, listed
 
 BUSY = "†"  # marks a latency that other work on the machine disturbed
@@ -19,7 +19,7 @@ SHARPER = "*"  # marks a p-value that decides what the interval beside it leaves
 _TIMES = ("latency_ms", "minutes_per_epoch")
 
 
-def tested_on(results: Results) -> str:
+def tested_on(results: FilledTable) -> str:
     """Our data in words; where the paper tests on it, with what of it we did if not the same."""
     dataset = printed_dataset(results.dataset)
     tested = {
@@ -33,12 +33,12 @@ def tested_on(results: Results) -> str:
     return f"{dataset.label}, {' and '.join(parts)}"
 
 
-def paper_label(results: Results) -> str:
+def paper_label(results: FilledTable) -> str:
     """The data of the paper's values in words; "" for a table of our own."""
     return printed_dataset(results.paper_dataset).label if results.paper_dataset else ""
 
 
-def notes_of(results: Results) -> list[str]:
+def notes_of(results: FilledTable) -> list[str]:
     """All notes, the most urgent first."""
     return [
         *_other_data(results),
@@ -52,7 +52,7 @@ def notes_of(results: Results) -> list[str]:
     ]
 
 
-def _of_paper(results: Results) -> list[str]:
+def _of_paper(results: FilledTable) -> list[str]:
     """What a reader must know of the paper's rows and numbers."""
     rows = [entry.row for entry in results.entries]
     return [
@@ -61,7 +61,7 @@ def _of_paper(results: Results) -> list[str]:
     ]
 
 
-def _same_rows(results: Results) -> list[str]:
+def _same_rows(results: FilledTable) -> list[str]:
     """A setting is a name alone: two rows may have been trained and tested alike."""
     labels: dict[str, list[str]] = {}
     for entry in results.entries:
@@ -77,7 +77,7 @@ def _same_rows(results: Results) -> list[str]:
     ]
 
 
-def _summaries(results: Results) -> list[dict[str, Any]]:
+def _summaries(results: FilledTable) -> list[dict[str, Any]]:
     return [entry.summary for entry in results.entries if entry.summary]
 
 
@@ -86,7 +86,7 @@ def _of_sr3d(summaries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [summary for summary in summaries if not summary.get("external")]
 
 
-def _other_data(results: Results) -> list[str]:
+def _other_data(results: FilledTable) -> list[str]:
     ours, theirs = tested_on(results), paper_label(results)
     if theirs in (ours, ""):
         return []
@@ -100,7 +100,7 @@ def _other_data(results: Results) -> list[str]:
     return notes
 
 
-def _changed_configuration(results: Results) -> list[str]:
+def _changed_configuration(results: FilledTable) -> list[str]:
     """On the paper's data set: what all rows that ran do otherwise than the paper."""
     configs = [flatten(summary["config"]) for summary in _of_sr3d(_summaries(results))]
     if results.dataset != results.paper_dataset or not configs:
@@ -117,7 +117,7 @@ def _changed_configuration(results: Results) -> list[str]:
     return [f"All rows that ran depart from SR3D as published in {', '.join(changed)}."]
 
 
-def _of_rows(results: Results) -> list[str]:
+def _of_rows(results: FilledTable) -> list[str]:
     """Rows that lack runs, or whose runs are of different origin."""
     notes = []
     for entry in results.entries:
@@ -158,7 +158,7 @@ def _between_rows(summaries: Sequence[dict[str, Any]]) -> list[str]:
     return notes
 
 
-def _of_machines(results: Results) -> list[str]:
+def _of_machines(results: FilledTable) -> list[str]:
     """Where the table has times: on which machines ours were taken."""
     timed = [
         e for e in results.entries for m in results.table.metrics if m in _TIMES and e.metric(m)
@@ -185,7 +185,7 @@ def _machine(facts: dict[str, Any]) -> str:
     return ", ".join(facts.get("gpus") or []) or str(facts.get("processor"))
 
 
-def _how_to_read(results: Results) -> list[str]:
+def _how_to_read(results: FilledTable) -> list[str]:
     table = results.table
     read = "Best and mean: over all tests."
     alone = [METRICS[name].label for name in table.metrics if not METRICS[name].has_best]
@@ -202,7 +202,7 @@ def _how_to_read(results: Results) -> list[str]:
     return notes
 
 
-def _of_differences(results: Results, reference: Entry) -> str:
+def _of_differences(results: FilledTable, reference: FilledRow) -> str:
     """How differences are tested, and over which tests their p-values are adjusted."""
     note = f"Δ: difference of means to the row '{reference.row.label}'"
     tested = {key: delta for key, delta in results.deltas.items() if delta.p is not None}
@@ -217,7 +217,7 @@ def _of_differences(results: Results, reference: Entry) -> str:
             f", but that of {listed(labels)}, which {are} tested on the same training runs, is "
             "paired: Student's t on the differences of each training run"
         )
-    of_family = {f: [m for _, m in tested if family_of(m) is f] for f in Family}
+    of_family = {f: [m for _, m in tested if family_of(m) is f] for f in HypothesisFamily}
     counts = [
         f"the {len(metrics)} of {family.value} ({listed(map(called, dict.fromkeys(metrics)))})"
         for family, metrics in of_family.items()
@@ -234,7 +234,7 @@ def _of_differences(results: Results, reference: Entry) -> str:
     return f"{note}."
 
 
-def _of_scenes(results: Results) -> list[str]:
+def _of_scenes(results: FilledTable) -> list[str]:
     """What the intervals over scenes are, and which rows lack them."""
     kept = {
         f"'{entry.row.label}'": entry.drawn

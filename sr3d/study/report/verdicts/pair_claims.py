@@ -18,11 +18,19 @@ from functools import partial
 from statistics import fmean
 
 from sr3d.study.report.findings import Findings
-from sr3d.study.report.paper import Amount, AtMost, Difference, Equal, Equivalence, number, signed
+from sr3d.study.report.paper import (
+    AmountClaim,
+    AtMostClaim,
+    DifferenceClaim,
+    EqualClaim,
+    EquivalenceClaim,
+    number,
+    signed,
+)
 from sr3d.study.report.setting_comparisons import compare_settings, sides
 from sr3d.study.report.verdicts.evidence import (
     AmountTest,
-    Case,
+    ClaimCase,
     Evidence,
     Texts,
     amount_test,
@@ -46,8 +54,8 @@ from sr3d.study.statistics import Comparison, Interval, TEstimate, ratio
 
 
 def case_of_difference(
-    claim: Difference | Amount, findings: Findings, labels: Mapping[str, str]
-) -> Case:
+    claim: DifferenceClaim | AmountClaim, findings: Findings, labels: Mapping[str, str]
+) -> ClaimCase:
     """The claim as it is printed: its direction, and the paper's number on the data."""
     has_unit = unit(claim.metric) != called(claim.metric)
 
@@ -56,10 +64,12 @@ def case_of_difference(
 
     numbers = printed_by(claim.paper, findings.dataset, show)
     text = f"{claim.direction} {called(claim.metric)}" + (f", {numbers}" if numbers else "")
-    return Case(claim, text + (" (of the best)" if _of_bests(claim) else ""), findings, labels)
+    return ClaimCase(claim, text + (" (of the best)" if _of_bests(claim) else ""), findings, labels)
 
 
-def evidence_of_difference(case: Case, claim: Difference | Amount) -> Evidence | Judgement:
+def evidence_of_difference(
+    case: ClaimCase, claim: DifferenceClaim | AmountClaim
+) -> Evidence | Judgement:
     """Test the claimed direction, and the paper's amount where it has one on these data."""
     means = case.means(claim.setting, claim.over)
     if absent := without_values(means):
@@ -92,11 +102,13 @@ def evidence_of_difference(case: Case, claim: Difference | Amount) -> Evidence |
     )
 
 
-def _of_bests(claim: Difference | Amount) -> bool:
-    return isinstance(claim, Amount) and claim.statistic != "mean"
+def _of_bests(claim: DifferenceClaim | AmountClaim) -> bool:
+    return isinstance(claim, AmountClaim) and claim.statistic != "mean"
 
 
-def _texts_of_difference(case: Case, claim: Difference | Amount, compared: Comparison) -> Texts:
+def _texts_of_difference(
+    case: ClaimCase, claim: DifferenceClaim | AmountClaim, compared: Comparison
+) -> Texts:
     name, other = case.names(claim.setting), case.names(claim.over)
     relation = "above" if compared.difference > 0 else "below"
     found = f"{name} lies {relation} {other} in {called(claim.metric)}"
@@ -125,7 +137,9 @@ class _Change:
         return self.shown(low), self.shown(high)
 
 
-def case_of_equivalence(claim: Equivalence, findings: Findings, labels: Mapping[str, str]) -> Case:
+def case_of_equivalence(
+    claim: EquivalenceClaim, findings: Findings, labels: Mapping[str, str]
+) -> ClaimCase:
     """The claim as it is printed: its margin, and the paper's number on the data."""
     metric = called(claim.metric)
     if claim.scale == "ratio":
@@ -134,17 +148,17 @@ def case_of_equivalence(claim: Equivalence, findings: Findings, labels: Mapping[
     else:
         bound = f"about the same {metric}, ±{number(claim.metric, claim.margin)}"
         printed = printed_by(claim.paper, findings.dataset, partial(signed, claim.metric))
-    return Case(claim, bound + (f"; {printed}" if printed else ""), findings, labels)
+    return ClaimCase(claim, bound + (f"; {printed}" if printed else ""), findings, labels)
 
 
-def case_of_limit(claim: AtMost, findings: Findings, labels: Mapping[str, str]) -> Case:
+def case_of_limit(claim: AtMostClaim, findings: Findings, labels: Mapping[str, str]) -> ClaimCase:
     """The claim as it is printed: its limit, and the paper's number on the data."""
     printed = printed_by(claim.paper, findings.dataset, _times)
     text = f"below ×{claim.limit:g} in {called(claim.metric)}"
-    return Case(claim, text + (f"; {printed}" if printed else ""), findings, labels)
+    return ClaimCase(claim, text + (f"; {printed}" if printed else ""), findings, labels)
 
 
-def evidence_of_equivalence(case: Case, claim: Equivalence) -> Evidence | Judgement:
+def evidence_of_equivalence(case: ClaimCase, claim: EquivalenceClaim) -> Evidence | Judgement:
     """Test whether a change as large as the margin is excluded, or a change within it."""
     found = _ratio(case, claim) if claim.scale == "ratio" else _difference(case, claim)
     if isinstance(found, Judgement):
@@ -176,7 +190,7 @@ def evidence_of_equivalence(case: Case, claim: Equivalence) -> Evidence | Judgem
     )
 
 
-def evidence_of_limit(case: Case, claim: AtMost) -> Evidence | Judgement:
+def evidence_of_limit(case: ClaimCase, claim: AtMostClaim) -> Evidence | Judgement:
     """Test whether a ratio as large as the limit is excluded, or one below it."""
     found = _ratio(case, claim)
     if isinstance(found, Judgement):
@@ -198,7 +212,7 @@ def evidence_of_limit(case: Case, claim: AtMost) -> Evidence | Judgement:
     )
 
 
-def _difference(case: Case, claim: Equivalence) -> _Change | Judgement:
+def _difference(case: ClaimCase, claim: EquivalenceClaim) -> _Change | Judgement:
     means = case.means(claim.setting, claim.over)
     if absent := without_values(means):
         return case.not_run(*absent)
@@ -215,7 +229,7 @@ def _difference(case: Case, claim: Equivalence) -> _Change | Judgement:
     )
 
 
-def _ratio(case: Case, claim: Equivalence | AtMost) -> _Change | Judgement:
+def _ratio(case: ClaimCase, claim: EquivalenceClaim | AtMostClaim) -> _Change | Judgement:
     means = case.means(claim.setting, claim.over)
     if absent := without_values(means):
         return case.not_run(*absent)
@@ -249,10 +263,10 @@ def _times(value: float) -> str:
     return f"×{value:.3f}"
 
 
-def judge_equal(claim: Equal, findings: Findings, labels: Mapping[str, str]) -> Judgement:
+def judge_equal(claim: EqualClaim, findings: Findings, labels: Mapping[str, str]) -> Judgement:
     """Judge whether a number of the settings' summaries is the same."""
     metric = called(claim.metric)
-    case = Case(claim, f"equal {metric}", findings, labels)
+    case = ClaimCase(claim, f"equal {metric}", findings, labels)
     settings = (claim.setting, claim.over)
     found = {s: (findings.summary(s) or {}).get(claim.metric) for s in settings}
     if absent := [s for s, value in found.items() if value is None]:

@@ -18,10 +18,10 @@ from functools import partial
 
 from sr3d.study import statistics as stats
 from sr3d.study.report.findings import Findings
-from sr3d.study.report.paper import CurveBelow, Highest, Trend, signed
+from sr3d.study.report.paper import CurveBelowClaim, HighestClaim, TrendClaim, signed
 from sr3d.study.report.setting_comparisons import compare_settings
 from sr3d.study.report.verdicts.evidence import (
-    Case,
+    ClaimCase,
     Evidence,
     Texts,
     names_in_print,
@@ -43,13 +43,15 @@ from sr3d.study.report.verdicts.judgement import (
 from sr3d.study.statistics import Comparison, Interval, compare, simultaneous
 
 
-def case_of_highest(claim: Highest, findings: Findings, labels: Mapping[str, str]) -> Case:
+def case_of_highest(
+    claim: HighestClaim, findings: Findings, labels: Mapping[str, str]
+) -> ClaimCase:
     """The claim as it is printed."""
     says = f"highest {called(claim.metric)} of {len(claim.among) + 1} settings"
-    return Case(claim, says, findings, labels)
+    return ClaimCase(claim, says, findings, labels)
 
 
-def evidence_of_highest(case: Case, claim: Highest) -> Evidence | Judgement:
+def evidence_of_highest(case: ClaimCase, claim: HighestClaim) -> Evidence | Judgement:
     """Test the distance to the nearest other; one that has not run leaves the claim open."""
     others = claim.among
     means = case.means(claim.setting, *others)
@@ -91,7 +93,10 @@ def _interval_to_nearest(compared: Sequence[Comparison], confidence: float) -> I
 
 
 def _texts_of_highest(
-    case: Case, claim: Highest, compared: Mapping[str, Comparison], untested: Sequence[str]
+    case: ClaimCase,
+    claim: HighestClaim,
+    compared: Mapping[str, Comparison],
+    untested: Sequence[str],
 ) -> Texts:
     name = case.names(claim.setting)
     nearest = min(compared, key=lambda s: compared[s].difference)
@@ -108,15 +113,15 @@ def _texts_of_highest(
 POINTS_OF_A_TREND = 3
 
 
-def case_of_trend(claim: Trend, findings: Findings, labels: Mapping[str, str]) -> Case:
+def case_of_trend(claim: TrendClaim, findings: Findings, labels: Mapping[str, str]) -> ClaimCase:
     """The claim as it is printed."""
     settings = [setting for _, setting in claim.along]
     first, last = (names_in_print(labels, settings[i]) for i in (0, -1))
     says = f"{called(claim.metric)} {claim.direction} from {first} to {last}"
-    return Case(claim, says, findings, labels)
+    return ClaimCase(claim, says, findings, labels)
 
 
-def evidence_of_trend(case: Case, claim: Trend) -> Evidence | Judgement:
+def evidence_of_trend(case: ClaimCase, claim: TrendClaim) -> Evidence | Judgement:
     """Test the slope of a straight line through the training means; with `log`, per doubling.
 
     Settings that have not run are left out, and said to be, as long as three are left.
@@ -156,7 +161,7 @@ def evidence_of_trend(case: Case, claim: Trend) -> Evidence | Judgement:
     )
 
 
-def _line(claim: Trend, findings: Findings) -> stats.Trend | None:
+def _line(claim: TrendClaim, findings: Findings) -> stats.Trend | None:
     """The line through what ran, if enough did."""
     points = [
         (math.log2(value) if claim.log else value, means)
@@ -168,12 +173,14 @@ def _line(claim: Trend, findings: Findings) -> stats.Trend | None:
     return stats.trend([x for x, _ in points], [means for _, means in points])
 
 
-def case_of_curve(claim: CurveBelow, findings: Findings, labels: Mapping[str, str]) -> Case:
+def case_of_curve(
+    claim: CurveBelowClaim, findings: Findings, labels: Mapping[str, str]
+) -> ClaimCase:
     """The claim as it is printed."""
-    return Case(claim, f"lower {called(claim.metric)} in every epoch", findings, labels)
+    return ClaimCase(claim, f"lower {called(claim.metric)} in every epoch", findings, labels)
 
 
-def evidence_of_curve(case: Case, claim: CurveBelow) -> Evidence | Judgement:
+def evidence_of_curve(case: ClaimCase, claim: CurveBelowClaim) -> Evidence | Judgement:
     """Test the largest difference over the epochs that both curves have.
 
     An epoch with fewer than two training runs on a side leaves the claim open.
@@ -236,7 +243,7 @@ def _values_at(rows: Sequence[Sequence[float]], epoch: int) -> list[float]:
 
 
 def _untested(
-    case: Case, curves: Mapping[str, Sequence[Sequence[float]]], common: int, without: int
+    case: ClaimCase, curves: Mapping[str, Sequence[Sequence[float]]], common: int, without: int
 ) -> str:
     """Which epochs are left out, in words: of `common` ones, and beyond them."""
     longer = {s: n for s, rows in curves.items() if (n := max(map(len, rows))) > common}
