@@ -31,7 +31,7 @@ from sr3d.detectors.tr3d.detector import TR3D
 from sr3d.runs.files import write_json
 from sr3d.runs.machine import code_version, machine_facts, versions
 from sr3d.sparse import functional, torch_engine
-from sr3d.study.benchmarking.sources import Rooms
+from sr3d.study.benchmarking.subject import Rooms
 
 HALF = {"compiled_fp16": torch.float16, "compiled_bf16": torch.bfloat16}
 

@@ -41,7 +41,7 @@ def main() -> None:
     from sr3d.runs.files import write_json
     from sr3d.runs.machine import machine_facts, versions
     from sr3d.sparse.tensor import plan
-    from sr3d.study.benchmarking.roofline import counted_flop, dense_peak
+    from sr3d.study.benchmarking.measurements import counted_flop, dense_peak
 
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)

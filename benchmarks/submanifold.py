@@ -36,7 +36,7 @@ from sr3d.runs.machine import machine_facts, versions
 from sr3d.sparse import Sites
 from sr3d.sparse.functional import engine, sparse_conv
 from sr3d.sparse.tensor import PlannedTensor
-from sr3d.study.benchmarking.sources import Rooms
+from sr3d.study.benchmarking.subject import Rooms
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 TOLERANCE = {"fp16": 0.01, "bf16": 0.05, "fp32": 0.005}  # of the largest output. tf32 may be on

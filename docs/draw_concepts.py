@@ -57,7 +57,7 @@ BOXES = {
     "scores": Box("scores", "sr3d/evaluate", "test", (10.4, 1.6)),
     "evaluation": Box("test", "sr3d/evaluate/loop.py", "test", (8.5, 1.6)),
     "record": Box("run record", "sr3d/runs/record.py", "file", (6.2, 2.2)),
-    "summary": Box("summary", "sr3d/study/report/summary.py", "file", (4.3, 2.2)),
+    "summary": Box("summary", "sr3d/study/report/setting_summary.py", "file", (4.3, 2.2)),
     "report": Box("report", "sr3d/study/report", "file", (2.4, 2.9)),
     "track": Box("MLflow", "sr3d/study/tracking/tracking.py", "file", (2.4, 1.5)),
 }

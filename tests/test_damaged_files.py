@@ -28,7 +28,7 @@ from sr3d.evaluate.scored_files import read_scored
 from sr3d.runs.files import read_json, sha256, write_json
 from sr3d.runs.markers import MARKER, marker_holds, write_marker
 from sr3d.runs.record import read_metrics, read_run, run_file, write_run
-from sr3d.study.report.summary_files import find_summary, write_summary
+from sr3d.study.report.findings import find_summary, write_summary
 from sr3d.train.checkpoint import CHECKPOINT_FILE, TrainingState, read_state, write_state
 from sr3d.train.loop import train
 from tests.damage import assert_detected_or_harmless, cut_off, flipped_bits

@@ -16,7 +16,7 @@ from sr3d.errors import InputError
 from sr3d.runs import machine
 from sr3d.runs.record import RunRecord, read_metrics, read_run
 from sr3d.study.report.page.provenance import _code
-from sr3d.study.report.summary import code_of
+from sr3d.study.report.setting_summary import code_of
 from sr3d.train import checkpoint, loop, step, training
 from sr3d.train.checkpoint import (
     CHECKPOINT_FILE,

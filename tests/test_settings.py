@@ -18,8 +18,8 @@ from sr3d.errors import InputError
 from sr3d.geometry.boxes import Boxes
 from sr3d.runs.record import RunRecord, read_run
 from sr3d.settings import CUSTOM, configure, departures, read_settings, recognise
-from sr3d.study.report.summary import summarise_runs
-from sr3d.study.report.summary_files import runs_of
+from sr3d.study.report.findings import runs_of
+from sr3d.study.report.setting_summary import summarise_runs
 from tests.make_runs import make_tree
 from tests.test_training import TINY
 

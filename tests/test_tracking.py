@@ -25,8 +25,8 @@ from sr3d.errors import InputError
 from sr3d.runs.files import sha256
 from sr3d.runs.markers import marker_holds
 from sr3d.runs.record import find_runs, read_run
-from sr3d.study.report.paper import Shown
-from sr3d.study.report.summary_files import find_summary, write_summary
+from sr3d.study.report.findings import find_summary, write_summary
+from sr3d.study.report.paper import PrintedSetting
 from sr3d.study.statistics import summarise
 from sr3d.study.tracking import mlflow_store, tracked_runs
 from sr3d.study.tracking.artifacts import artifact_folder, artifact_location
@@ -35,7 +35,7 @@ from sr3d.study.tracking.tracking import TrackReport, track
 from tests.make_runs import SETTINGS, STEPS, edit, make_tree
 
 SPELLINGS = itertools.count(1000)  # MLflow holds on to a deleted file by its address
-SHOWN = {"sr3d": Shown(("table1", "table2"), "SR3D (Ours)")}
+SHOWN = {"sr3d": PrintedSetting(("table1", "table2"), "SR3D (Ours)")}
 RUNS = 2 * (1 + 2 + 4)  # settings × (parent, trainings, tests)
 
 

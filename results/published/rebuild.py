@@ -23,16 +23,15 @@ from sr3d.config import default_config
 from sr3d.runs.record import RunRecord, train_seed
 from sr3d.settings import read_settings
 from sr3d.study.report.claim_files import claims_as_csv, claims_as_markdown
-from sr3d.study.report.families import Family, family_of
 from sr3d.study.report.findings import Findings
-from sr3d.study.report.layout import lay_out
-from sr3d.study.report.page import Part, Report
-from sr3d.study.report.paper import Cited, Paper, read_paper
-from sr3d.study.report.render import to_markdown
+from sr3d.study.report.page import Report, ReportPart
+from sr3d.study.report.paper import CitedClaim, Paper, read_paper
 from sr3d.study.report.scene_draws import DRAWS, THRESHOLDS
-from sr3d.study.report.summary import summarise_runs
-from sr3d.study.report.table_results import Delta, Entry, Results, collect
-from sr3d.study.report.tables import raw_numbers
+from sr3d.study.report.setting_comparisons import HypothesisFamily, family_of
+from sr3d.study.report.setting_summary import summarise_runs
+from sr3d.study.report.tables.cells import lay_out
+from sr3d.study.report.tables.filled import Delta, FilledRow, FilledTable, collect
+from sr3d.study.report.tables.formats import raw_numbers, to_markdown
 from sr3d.study.report.verdicts import Judgement, Verdict, judge
 
 HERE = Path(__file__).parent
@@ -110,13 +109,13 @@ def report_of(paper: Paper, findings: Findings) -> Report:
     every = [one for one in judge(paper, findings) if one.claim.of in CLAIMS_OF]
     judged = tuple(one for one in every if _is_told(one))
     cited = tuple(one for one in every if one.verdict is Verdict.NOT_CHECKABLE)
-    return Report(paper, CLAIMS_OF, (Part(findings, (), judged, ()),), cited)
+    return Report(paper, CLAIMS_OF, (ReportPart(findings, (), judged, ()),), cited)
 
 
 def _is_told(one: Judgement) -> bool:
-    if isinstance(one.claim, Cited) or one.verdict is Verdict.NOT_RUN:
+    if isinstance(one.claim, CitedClaim) or one.verdict is Verdict.NOT_RUN:
         return False
-    return family_of(one.claim.metric) is Family.ACCURACY
+    return family_of(one.claim.metric) is HypothesisFamily.ACCURACY
 
 
 def _records(rows: Sequence[Mapping[str, str]]) -> Iterator[RunRecord]:
@@ -172,7 +171,7 @@ _NUMBERS = ("AP25", "AP50", "PCE", "AIC", "latency_ms", "seconds_per_epoch")
 
 
 @dataclass(frozen=True)
-class _PublishedEntry(Entry):
+class _PublishedEntry(FilledRow):
     """A row whose half widths over scenes were published without the draws behind them."""
 
     half_widths: Mapping[str, float]
@@ -181,7 +180,7 @@ class _PublishedEntry(Entry):
         return self.half_widths.get(metric)
 
 
-def _with_scenes(filled: Results, stem: str, scenes: int) -> Results:
+def _with_scenes(filled: FilledTable, stem: str, scenes: int) -> FilledTable:
     """The table with the half widths over scenes that its published CSV has."""
     widths = _published(stem, "scenes_half_width")
     of_differences = _published(stem, "difference_scenes_half_width")
@@ -203,7 +202,7 @@ def _with_scenes(filled: Results, stem: str, scenes: int) -> Results:
     return replace(filled, entries=tuple(entries.values()), reference=reference, deltas=deltas)
 
 
-def _scenes_in(numbers: pd.DataFrame, filled: Results) -> pd.DataFrame:
+def _scenes_in(numbers: pd.DataFrame, filled: FilledTable) -> pd.DataFrame:
     """Without the columns on scenes where none were drawn."""
     if any(entry.drawn for entry in filled.entries):
         return numbers

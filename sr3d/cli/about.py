@@ -9,6 +9,7 @@ import os
 from sr3d.cli.arguments import Verbs, add_overrides, add_setting, overrides_of
 from sr3d.config import DATASETS, default_config
 from sr3d.settings import configure, read_settings
+from sr3d.text_tables import text_table
 
 
 def add_config(verbs: Verbs, common: argparse.ArgumentParser) -> None:
@@ -55,6 +56,5 @@ def _doctor(args: argparse.Namespace) -> None:
     if args.json:
         print(json.dumps(findings, indent=2))
         return
-    width = max(map(len, findings))
-    for name, finding in findings.items():
-        print(f"{name:<{width}}  {finding}")
+    rows = [(name, str(finding)) for name, finding in findings.items()]
+    print("\n".join(text_table(rows, left=2)))

@@ -24,8 +24,8 @@ from sr3d.errors import InputError, Kind
 from sr3d.settings import configure, read_settings, recognise
 
 if TYPE_CHECKING:
-    from sr3d.study.benchmarking.benchmark import Plan
-    from sr3d.study.benchmarking.sources import Source
+    from sr3d.study.benchmarking.benchmark import BenchmarkPlan
+    from sr3d.study.benchmarking.subject import SceneSource
 
 _BATCH_ON_CPU = 2
 
@@ -102,7 +102,7 @@ def _benchmark(args: argparse.Namespace) -> None:
         from sr3d.runs.files import write_json
         from sr3d.runs.folder import check_device
         from sr3d.study.benchmarking.benchmark import run
-        from sr3d.study.benchmarking.text import describe
+        from sr3d.study.benchmarking.benchmark_text import describe
 
         check_device(args.device)
         found = run(_plan(args))
@@ -149,16 +149,16 @@ def _check(args: argparse.Namespace) -> None:
         check_output_file(args.json, "--json")
 
 
-def _plan(args: argparse.Namespace) -> Plan:
+def _plan(args: argparse.Namespace) -> BenchmarkPlan:
     from sr3d.runs.record import MODEL_FILE, read_run, run_file
-    from sr3d.study.benchmarking.benchmark import Plan
+    from sr3d.study.benchmarking.benchmark import BenchmarkPlan
     from sr3d.study.benchmarking.subject import Subject
 
     setting, config = _setting(args)
     weights = run_file(args.run, read_run(args.run), MODEL_FILE) if args.run else None
     full = config.train.batch_size
     batch = args.batch or (min(full, _BATCH_ON_CPU) if args.device == "cpu" else full)
-    return Plan(
+    return BenchmarkPlan(
         subject=Subject(config, weights, args.device, args.threads, args.compile),
         setting=setting,
         source=_source(args, config.dataset),
@@ -199,8 +199,8 @@ def _default(args: argparse.Namespace) -> Config:
     return starting_config(name, args.data, args.split)
 
 
-def _source(args: argparse.Namespace, dataset: str) -> Source:
-    from sr3d.study.benchmarking.sources import PreparedScenes, Rooms, ScanFile
+def _source(args: argparse.Namespace, dataset: str) -> SceneSource:
+    from sr3d.study.benchmarking.subject import PreparedScenes, Rooms, ScanFile
 
     if args.scan:
         return ScanFile(dataset, args.scan)

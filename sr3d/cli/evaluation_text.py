@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from sr3d.text_tables import text_table
+
 if TYPE_CHECKING:
     from sr3d.study.external_boxes import Evaluation, ScoredFile
 
@@ -16,12 +18,12 @@ def describe(found: Evaluation) -> str:
     """
     from sr3d.study.external_boxes import METRICS
 
-    lines = [f"{'class':<16}" + "".join(f"{metric:>8}" for metric in METRICS)]
-    names = list(found.files[0].result["per_class"])
-    rows = [(name, [_class_mean(found.files, name, metric) for metric in METRICS])
-            for name in names]  # fmt: skip
-    rows.append(("mean", [found.summary(metric).mean for metric in METRICS]))
-    lines += [f"{name:<16}" + "".join(f"{value:>8.2f}" for value in row) for name, row in rows]
+    rows = [("class", *METRICS)]
+    for name in found.files[0].result["per_class"]:
+        values = [_class_mean(found.files, name, metric) for metric in METRICS]
+        rows.append((name, *(f"{value:.2f}" for value in values)))
+    rows.append(("mean", *(f"{found.summary(metric).mean:.2f}" for metric in METRICS)))
+    lines = text_table(rows)
     if without := found.files[0].result["without_ground_truth"]:
         lines.append("left out, no ground truth: " + ", ".join(without))
     for metric in METRICS:

@@ -56,8 +56,8 @@ def _plan(args: argparse.Namespace) -> None:
     experiment = read_experiment(args.experiment)
     # A GPU is leased before PyTorch looks for one.
     with lease_gpu("cpu" if "iteration=" in (args.assume or "") else experiment.device):
+        from sr3d.study.planning.plan_text import describe
         from sr3d.study.planning.prices import parse_assumed, plan
-        from sr3d.study.planning.text import describe
 
         assumed = parse_assumed(args.assume) if args.assume else None
         found = plan(experiment, args.seconds, assumed)

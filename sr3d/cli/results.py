@@ -180,7 +180,7 @@ def add_summarise(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 def _summarise(args: argparse.Namespace) -> None:
     check_folder(args.setting, "DIR", "Run `sr3d train` and `sr3d test` first.")
     check_output_file(args.out, "--out")
-    from sr3d.study.report.summary_files import write_summary
+    from sr3d.study.report.findings import write_summary
 
     summary = write_summary(
         args.setting, args.out, expected_trainings=args.trainings, expected_tests=args.tests
@@ -221,7 +221,7 @@ def _report(args: argparse.Namespace) -> None:
     check_file(args.tables, "--tables", "Pass `workflow/tables.yaml`.")
     check_folder(args.results, "--results", "Name the folder that the runs were written to.")
     check_output_folder(args.out)
-    from sr3d.study.report.writing import write_report
+    from sr3d.study.report.report_folder import write_report
 
     for path in write_report(
         args.results, args.tables, args.out, args.table, args.dataset, _folders(args.data)
@@ -278,12 +278,12 @@ def add_track(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 
 
 def _track(args: argparse.Namespace) -> None:
-    from sr3d.study.report.paper import shown_settings
+    from sr3d.study.report.paper import read_paper, shown_settings
     from sr3d.study.tracking.mlflow_store import store_path
     from sr3d.study.tracking.runs_page import runs_pages
     from sr3d.study.tracking.tracking import track
 
-    shown = shown_settings(args.tables) if args.tables else None
+    shown = shown_settings(read_paper(args.tables)) if args.tables else None
     report = track(args.results, args.store, args.artifacts, shown, args.wait)
     path = store_path(args.store)
     if args.done:

@@ -18,7 +18,7 @@ from sr3d.train.loop import TrainingJob, train
 from tests.benchmarking.making import THIN
 
 
-def planned(*words: str) -> benchmark.Plan:
+def planned(*words: str) -> benchmark.BenchmarkPlan:
     words = ("benchmark", *words)
     return _plan(build_parser().parse_args(words, argparse.Namespace(words=list(words))))
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sr3d.errors import InputError
-from sr3d.study.benchmarking.fresh import OutOfMemory, in_fresh_process
+from sr3d.study.benchmarking.memory import OutOfMemory, in_fresh_process
 
 
 def fail(how: str) -> int:

@@ -20,18 +20,24 @@ from sr3d.detectors.tr3d.detector import TR3D
 from sr3d.errors import InputError
 from sr3d.evaluate.loop import detect_scene
 from sr3d.study.benchmarking import benchmark
-from sr3d.study.benchmarking.benchmark import Plan, run
-from sr3d.study.benchmarking.detecting import measure_detection
-from sr3d.study.benchmarking.fresh import OutOfMemory
-from sr3d.study.benchmarking.results import Benchmark, Detection, MeasuredScene, Memory, Row, Times
-from sr3d.study.benchmarking.sources import Floor, PreparedScenes, ScanFile, Source
+from sr3d.study.benchmarking.benchmark import BenchmarkPlan, run
+from sr3d.study.benchmarking.benchmark_text import describe, number
+from sr3d.study.benchmarking.measurements import measure_detection, measure_training
+from sr3d.study.benchmarking.measures import (
+    Benchmark,
+    Detection,
+    MeasuredScene,
+    Memory,
+    SizedDetection,
+    Times,
+)
+from sr3d.study.benchmarking.memory import OutOfMemory
 from sr3d.study.benchmarking.stages import STAGES, TRAINING_STAGES
-from sr3d.study.benchmarking.text import describe, number
-from sr3d.study.benchmarking.training import measure_training
+from sr3d.study.benchmarking.subject import Floor, PreparedScenes, ScanFile, SceneSource
 from tests.benchmarking.making import fcaf3d, subject
 
 
-def prepared(rooms: Path, count: int = 2) -> Source:
+def prepared(rooms: Path, count: int = 2) -> SceneSource:
     return PreparedScenes("synthetic", rooms, "val", count)
 
 
@@ -168,7 +174,7 @@ def here(function: Any, *args: Any, **kwargs: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def found(rooms: Path) -> Benchmark:
-    plan = Plan(
+    plan = BenchmarkPlan(
         subject(), "sr3d", prepared(rooms), 2, batch=1, points=[500, 900], candidates=[5, 40],
         command="sr3d …",
     )  # fmt: skip
@@ -240,7 +246,9 @@ def test_a_floor_that_does_not_fit_is_a_row_too(
 
     monkeypatch.setattr(benchmark, "in_fresh_process", tight)
     found = run(
-        Plan(subject(), "sr3d", prepared(rooms, 1), 1, points=[400, 10_000], candidates=[9000])
+        BenchmarkPlan(
+            subject(), "sr3d", prepared(rooms, 1), 1, points=[400, 10_000], candidates=[9000]
+        )
     )
     assert [row.error for row in found.scaling] == [None, "out of memory: no room"]
     assert found.to_dict()["scaling"][1] == {"points": 10_000, "error": "out of memory: no room"}
@@ -254,7 +262,7 @@ def test_a_busy_machine_is_told(
     rooms: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(benchmark, "in_fresh_process", lambda *_, **__: DETECTION)
-    plan = Plan(subject(), "sr3d", prepared(rooms), 1)
+    plan = BenchmarkPlan(subject(), "sr3d", prepared(rooms), 1)
     for load, busy in ((0.0, False), (1e4, True)):
         monkeypatch.setattr(benchmark.os, "getloadavg", lambda load=load: (load, 0.0, 0.0))
         found = run(plan)
@@ -273,7 +281,7 @@ def test_a_row_without_voxels_or_training_is_text_all_the_same() -> None:
         "machine": {"gpus": ["H100"], "cores": 2, "processor": "x"}, "versions": {"torch": "2"},
         "load_average": 0.0, "busy": False, "source": "rooms",
     }  # fmt: skip
-    text = describe(Benchmark(facts, DETECTION, None, (Row(10, DETECTION),)))
+    text = describe(Benchmark(facts, DETECTION, None, (SizedDetection(10, DETECTION),)))
     assert "compiled" in text
     assert "cuda: H100" in text
     assert "network alone" not in text
@@ -289,13 +297,13 @@ def test_a_row_without_voxels_or_training_is_text_all_the_same() -> None:
 )
 def test_what_cannot_be_measured_is_refused(about: Any, message: str, rooms: Path) -> None:
     with pytest.raises(InputError, match=message):
-        run(Plan(about, "sr3d", prepared(rooms), 1))
+        run(BenchmarkPlan(about, "sr3d", prepared(rooms), 1))
 
 
 def test_a_gpu_that_is_not_there_is_told(rooms: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match="PyTorch finds no GPU"):
-        run(Plan(subject(device="cuda"), "sr3d", prepared(rooms), 1))
+        run(BenchmarkPlan(subject(device="cuda"), "sr3d", prepared(rooms), 1))
 
 
 def test_weights_are_those_of_the_file(tmp_path: Path) -> None:

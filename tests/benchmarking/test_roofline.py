@@ -11,8 +11,8 @@ from torch import nn
 from sr3d.config import default_config
 from sr3d.sparse import SparseTensor
 from sr3d.sparse.nn import SparseConv, SparseConvTranspose, SparseReLU
-from sr3d.study.benchmarking.results import Work
-from sr3d.study.benchmarking.roofline import counted_flop, dense_peak
+from sr3d.study.benchmarking.measurements import counted_flop, dense_peak
+from sr3d.study.benchmarking.measures import Work
 from sr3d.study.benchmarking.subject import Subject
 from tests.shared_data import shared
 

@@ -13,8 +13,8 @@ from sr3d.data.datasets import DATASETS
 from sr3d.data.rooms.generate import generate_room
 from sr3d.data.scene import Scene, check_scene
 from sr3d.errors import InputError
-from sr3d.study.benchmarking import sources
-from sr3d.study.benchmarking.sources import Floor, PreparedScenes, Rooms, ScanFile, side_by_side
+from sr3d.study.benchmarking import subject as sources
+from sr3d.study.benchmarking.subject import Floor, PreparedScenes, Rooms, ScanFile, side_by_side
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,7 @@ ALLOWED = {
     "matching/build.py": "assigners by name",
     "config.py": "still one configuration for all families",
     "presets.py": "still the presets of all families",
-    "study/report/external.py": "names of settings, beside which a row of boxes stands",
+    "study/report/tables/filled.py": "names of settings, beside which a row of boxes stands",
     "interop/mmdet3d/": "TR3D's network as a detector of mmdetection3d",
 }
 ALLOWED |= {f"detectors/{name}/": "the family itself" for name in FAMILIES}

@@ -8,7 +8,7 @@ from typing import Any
 
 from sr3d.cli.arguments import VerbParser
 from sr3d.cli.plan import add_plan
-from sr3d.study.planning.budget import Known, Price
+from sr3d.study.planning.budget import Price, SourcedNumber
 from sr3d.study.planning.experiment import Experiment, read_experiment
 
 SMALL = [
@@ -22,7 +22,14 @@ SMALL = [
     "train.batch_size=4",
     "test.sample_count=1000",
 ]
-PRICE = Price(Known(0.5, "made up"), Known(0.25, "made up"), Known(10, "made up"), 1.0, 100, 300)
+PRICE = Price(
+    SourcedNumber(0.5, "made up"),
+    SourcedNumber(0.25, "made up"),
+    SourcedNumber(10, "made up"),
+    1.0,
+    100,
+    300,
+)
 
 
 def job(setting: str = "sr3d", **changes: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from sr3d.study.planning.budget import (
     CURVE_BYTES,
     Budget,
     Chain,
-    Known,
+    SourcedNumber,
     budget,
     iterations_per_epoch,
     makespan,
@@ -90,7 +90,7 @@ def test_nothing_is_left_of_an_experiment_that_is_done(tmp_path: Path) -> None:
 
 def test_a_setting_that_only_tests_costs_no_training(tmp_path: Path) -> None:
     found = experiment(tmp_path, only_tests(), job(), slots=100)
-    untrained = dataclasses.replace(PRICE, iteration=None, scene=Known(1.0, "made up"))
+    untrained = dataclasses.replace(PRICE, iteration=None, scene=SourcedNumber(1.0, "made up"))
     both = budget(found, SIZES, [untrained, PRICE])
     line = both.lines[0]
     assert (line.trainings, line.tests, line.iterations, line.hours_a_training) == (0, 6, 0, 0)

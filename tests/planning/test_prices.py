@@ -21,10 +21,9 @@ from sr3d.settings import read_settings
 from sr3d.study.planning import measuring, prices
 from sr3d.study.planning.budget import Budget
 from sr3d.study.planning.experiment import DataPlan, Experiment, read_experiment
-from sr3d.study.planning.measuring import time_test, time_training
-from sr3d.study.planning.prices import Assumed, parse_assumed, plan
-from sr3d.study.planning.scenes import sample_scenes, split_sizes
-from sr3d.study.planning.text import WIDTH, describe, hours
+from sr3d.study.planning.measuring import sample_scenes, split_sizes, time_test, time_training
+from sr3d.study.planning.plan_text import WIDTH, describe, hours
+from sr3d.study.planning.prices import Assumptions, parse_assumed, plan
 from tests.make_runs import edit, make_tree
 from tests.planning.making import SMALL, content, experiment, job, only_tests, run, write
 
@@ -82,12 +81,12 @@ def test_settings_that_cost_the_same_are_measured_once(
 ) -> None:
     measured = []
 
-    def count(config: Any, *_: object) -> measuring.Timed:
+    def count(config: Any, *_: object) -> measuring.Timing:
         measured.append(config.assigner.name)
-        return measuring.Timed(len(measured), 1)
+        return measuring.Timing(len(measured), 1)
 
     monkeypatch.setattr(prices, "time_training", count)
-    monkeypatch.setattr(prices, "time_test", lambda *_: measuring.Timed(1.0, 1))
+    monkeypatch.setattr(prices, "time_test", lambda *_: measuring.Timing(1.0, 1))
     three = [job(), job("k4", overrides=[*SMALL, "assigner.k=4"])]
     three.append(job("baseline", overrides=[*SMALL, "assigner.name=tr3d"]))
     found = plan(experiment(tmp_path, *three), 1.0)
@@ -196,7 +195,7 @@ def test_assumed_seconds_are_taken_and_named(
 
 def test_the_model_file_has_the_size_of_a_real_one(tmp_path: Path) -> None:
     save_file(build_detector(default_config("synthetic")).state_dict(), tmp_path / "model")
-    disk = plan(experiment(tmp_path, job(overrides=[])), 1.0, Assumed(1, 1)).disk
+    disk = plan(experiment(tmp_path, job(overrides=[])), 1.0, Assumptions(1, 1)).disk
     assert disk.models / 2 == pytest.approx((tmp_path / "model").stat().st_size, rel=0.02)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from sr3d.study.report.paper import Amount, Claim, Difference, Paper
+from sr3d.study.report.paper import AmountClaim, Claim, DifferenceClaim, Paper
 
 ABOUT: dict[str, Any] = {
     "of": "table2",
@@ -69,14 +69,14 @@ def paper_of(*claims: Claim) -> Paper:
     return Paper(tables={}, figures={}, claims={claim.id: claim for claim in claims})
 
 
-def gain(setting: str, over: str, by: float | None = 1.0, **changes: Any) -> Difference:
+def gain(setting: str, over: str, by: float | None = 1.0, **changes: Any) -> DifferenceClaim:
     """The claim that a setting's AP25 on ScanNet is higher (or lower); in the paper by so much."""
-    return Difference(**(_fields(setting, over, by) | changes))
+    return DifferenceClaim(**(_fields(setting, over, by) | changes))
 
 
-def amount(setting: str, over: str, by: float, **changes: Any) -> Amount:
+def amount(setting: str, over: str, by: float, **changes: Any) -> AmountClaim:
     """The claim that a setting's AP25 on ScanNet is higher (or lower) by so much."""
-    return Amount(**(_fields(setting, over, by) | changes))
+    return AmountClaim(**(_fields(setting, over, by) | changes))
 
 
 def _fields(setting: str, over: str, by: float | None) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from pathlib import Path
 from sr3d.config import did_you_mean
 from sr3d.errors import InputError
 from sr3d.study.report.findings import Findings
-from sr3d.study.report.index import write_index
-from sr3d.study.report.layout import Printed, lay_out
 from sr3d.study.report.paper import DATASETS, PaperTable, read_paper
-from sr3d.study.report.table_results import collect
-from sr3d.study.report.tables import write_table
+from sr3d.study.report.report_folder import write_index
+from sr3d.study.report.tables.cells import PrintedTable, lay_out
+from sr3d.study.report.tables.filled import collect
+from sr3d.study.report.tables.formats import write_table
 
 
 def write_tables(
@@ -70,7 +70,7 @@ def _with_results(table: PaperTable, found: dict[str, Findings]) -> Sequence[str
     return with_results or table.datasets
 
 
-def to_text(table: Printed) -> str:
+def to_text(table: PrintedTable) -> str:
     """Aligned columns for a terminal."""
     rows = [line for _, block in table.blocks for line in block if not isinstance(line, str)]
     every = [table.columns, *rows]

@@ -13,9 +13,8 @@ from sr3d.errors import InputError
 from sr3d.runs.record import DETECTIONS_FILE
 from sr3d.study.report.figures import OWN, draw_figures
 from sr3d.study.report.figures.style import few_colors
-from sr3d.study.report.findings import Findings
+from sr3d.study.report.findings import SUMMARY_FILE, Findings, write_summary
 from sr3d.study.report.paper import read_paper
-from sr3d.study.report.summary_files import SUMMARY_FILE, write_summary
 from tests.make_runs import edit
 from tests.report.figure_trees import make_full_tree
 from tests.shared_data import ROOT

@@ -11,13 +11,13 @@ from sr3d.evaluate.average_precision import score_matches
 from sr3d.evaluate.detection_matches import Matching
 from sr3d.evaluate.scored_files import ScoredTest
 from sr3d.geometry.box_set import BoxSet
-from sr3d.study.report.figures.classes import (
+from sr3d.study.report.figures.class_plots import (
     class_curves,
     draw_classes,
     draw_precision_recall,
     mean_curve,
 )
-from sr3d.study.report.figures.names import Names
+from sr3d.study.report.figures.style import Names
 from sr3d.study.report.findings import Findings
 from tests.report.figure_trees import make_full_tree
 

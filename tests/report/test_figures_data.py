@@ -6,14 +6,30 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from sr3d.study.report.figures.consistency import cloud_of, draw_consistency
-from sr3d.study.report.figures.estimates import Estimate, band, estimate, incomplete
-from sr3d.study.report.figures.names import names_of
-from sr3d.study.report.figures.placing import place_names
-from sr3d.study.report.figures.style import draw_estimate, look, round_ticks, spans_decades
-from sr3d.study.report.figures.sweep import default_of, draw_sweep, line_of
-from sr3d.study.report.figures.tradeoff import Theirs, machine_of, our_points, paper_points
-from sr3d.study.report.figures.values import draw_curves, draw_strip, ranked
+from sr3d.study.report.figures.canvas import Estimate, band, estimate, incomplete
+from sr3d.study.report.figures.metric_plots import (
+    default_of,
+    draw_curves,
+    draw_strip,
+    draw_sweep,
+    line_of,
+    ranked,
+)
+from sr3d.study.report.figures.score_plots import cloud_of, draw_consistency
+from sr3d.study.report.figures.style import (
+    draw_estimate,
+    look,
+    names_of,
+    round_ticks,
+    spans_decades,
+)
+from sr3d.study.report.figures.tradeoff import (
+    PrintedPoint,
+    machine_of,
+    our_points,
+    paper_points,
+    place_names,
+)
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.paper import read_paper
 from sr3d.study.statistics import t_interval
@@ -90,8 +106,8 @@ def test_the_tradeoff_has_our_means_and_the_papers_numbers(findings):
     assert ours[1].y == estimate(findings, "sr3d", "AP25")
     assert missing == ["FCAF3D: not run", "TR3D: not run"]
     theirs = paper_points(figure, PAPER.tables["table1"], "scannet")
-    assert Theirs("SR3D", 42, 74.0, 73.2) in theirs
-    assert Theirs("VoteNet", 71, 58.6, None) in theirs
+    assert PrintedPoint("SR3D", 42, 74.0, 73.2) in theirs
+    assert PrintedPoint("VoteNet", 71, 58.6, None) in theirs
     assert "TR3D + DLLA" not in [point.label for point in theirs]  # the paper has no latency of it
 
 

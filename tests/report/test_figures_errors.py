@@ -5,7 +5,7 @@ import pytest
 
 from sr3d.data.prepared import PreparedDataset, read_manifest
 from sr3d.study.report.figures import draw_figures
-from sr3d.study.report.figures.errors import Outcomes, outcomes_of
+from sr3d.study.report.figures.class_plots import Outcomes, outcomes_of
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.paper import read_paper
 from tests.report.figure_trees import make_full_tree, scored_test

@@ -8,9 +8,7 @@ import pytest
 from sr3d.data.prepared import PreparedDataset, read_manifest
 from sr3d.evaluate.scored_files import ScoredTest
 from sr3d.study.report.figures.drawing import draw_figures
-from sr3d.study.report.figures.names import names_of
-from sr3d.study.report.figures.qualitative import VIEWS, draw_qualitative
-from sr3d.study.report.figures.scenes import (
+from sr3d.study.report.figures.scene_choice import (
     IOU,
     SCORE,
     before,
@@ -20,6 +18,8 @@ from sr3d.study.report.figures.scenes import (
     f1_scores,
     same_as,
 )
+from sr3d.study.report.figures.scene_plots import VIEWS, draw_qualitative
+from sr3d.study.report.figures.style import names_of
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.paper import read_paper
 from tests.report.figure_trees import make_full_tree, scored_test

@@ -11,12 +11,12 @@ from sr3d.data.prepared import PreparedDataset, read_manifest
 from sr3d.data.scene import Scene
 from sr3d.geometry.boxes import Boxes
 from sr3d.study.report.figures import draw_figures
-from sr3d.study.report.figures.scenes import SCORE
-from sr3d.study.report.figures.viewers import POINTS, viewer_name, viewers_in
+from sr3d.study.report.figures.drawing import POINTS, viewer_name, viewers_in
+from sr3d.study.report.figures.scene_choice import SCORE
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.paper import read_paper
+from sr3d.study.report.report_folder import write_report
 from sr3d.study.report.viewer import write_scene_viewer
-from sr3d.study.report.writing import write_report
 from tests.report.figure_trees import make_full_tree, scored_test
 from tests.report.test_page import Page
 from tests.report.test_viewer import read

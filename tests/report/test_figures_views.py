@@ -12,10 +12,15 @@ from matplotlib.figure import Figure
 
 from sr3d.geometry.box_set import BoxSet
 from sr3d.geometry.boxes import Boxes
-from sr3d.study.report.figures.placing import place_apart
-from sr3d.study.report.figures.scenes import Confident
-from sr3d.study.report.figures.views import ABOVE, OBLIQUE, View, oblique
-from sr3d.study.report.figures.wireframes import draw_boxes
+from sr3d.study.report.figures.scene_choice import ConfidentBoxes
+from sr3d.study.report.figures.views import (
+    ABOVE,
+    OBLIQUE,
+    SceneView,
+    draw_boxes,
+    oblique,
+    place_apart,
+)
 from sr3d.study.report.scene_pictures import outlines
 
 NO_BOXES = BoxSet(np.zeros(0, dtype=str), np.zeros(0, np.int64), np.zeros((0, 7), np.float32))
@@ -96,7 +101,7 @@ def test_ceiling_and_near_walls_are_left_out():
     }  # fmt: skip
     points = np.concatenate([room, list(probes.values())])
 
-    def hidden(view: View) -> set[str]:
+    def hidden(view: SceneView) -> set[str]:
         shown = view.shows(points)[-len(probes) :]
         return {name for name, there in zip(probes, shown, strict=True) if not there}
 
@@ -132,7 +137,7 @@ def test_obliquely_a_thing_in_front_hides_what_is_behind_it():
     assert drawn.tolist() == [pytest.approx([1.0, 0.4, 0.4])]
 
 
-def drawn_boxes(view: View) -> tuple[Any, list[Any]]:
+def drawn_boxes(view: SceneView) -> tuple[Any, list[Any]]:
     """A right chair (label 2) above a wrong one (label 11), and one that is nowhere."""
     box = np.array(
         [[0, 0, 2, 1, 1, 1, 0], [0, 0, 0, 1, 1, 1, 0], [np.nan, 0, 0, 1, 1, 1, 0]], np.float32
@@ -141,7 +146,7 @@ def drawn_boxes(view: View) -> tuple[Any, list[Any]]:
         np.array(["a"] * 3), np.array([2, 11, 3]), box, np.array([0.9, 0.8, 0.7], np.float32)
     )
     axes = Figure().subplots()
-    draw_boxes(axes, Confident(boxes, np.array([True, False, True])), view, inches=0.5)
+    draw_boxes(axes, ConfidentBoxes(boxes, np.array([True, False, True])), view, inches=0.5)
     (lines,) = axes.collections
     return lines, list(axes.texts)
 
@@ -173,7 +178,7 @@ def test_numbers_stand_on_their_boxes():
 
 def test_nothing_to_draw_is_drawn_as_nothing():
     axes = Figure().subplots()
-    draw_boxes(axes, Confident(NO_BOXES, np.zeros(0, dtype=bool)), OBLIQUE, 1.0)
+    draw_boxes(axes, ConfidentBoxes(NO_BOXES, np.zeros(0, dtype=bool)), OBLIQUE, 1.0)
     assert not axes.texts
 
 

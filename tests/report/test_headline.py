@@ -2,9 +2,8 @@
 
 import pytest
 
-from sr3d.study.report.findings import Findings
+from sr3d.study.report.findings import Findings, write_summary
 from sr3d.study.report.headline import headline_of
-from sr3d.study.report.summary_files import write_summary
 from tests.make_runs import make_tree
 
 LABELS = {"sr3d": "SR3D", "baseline": "Baseline"}

@@ -3,11 +3,11 @@
 import pytest
 
 from sr3d.study.report.findings import Findings
-from sr3d.study.report.layout import lay_out
-from sr3d.study.report.notes import BUSY
-from sr3d.study.report.outliers import outliers_of
+from sr3d.study.report.headline import outliers_of
 from sr3d.study.report.paper import read_paper
-from sr3d.study.report.table_results import collect
+from sr3d.study.report.tables.cells import lay_out
+from sr3d.study.report.tables.filled import collect
+from sr3d.study.report.tables.notes import BUSY
 from tests.make_runs import edit, make_tree
 from tests.report.test_page import page_of
 from tests.shared_data import ROOT

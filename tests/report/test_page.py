@@ -11,16 +11,16 @@ import pytest
 import yaml
 
 from sr3d.config import OwnData, default_config
-from sr3d.study.report.figures import Drawn
+from sr3d.study.report.figures import ReportFigure
 from sr3d.study.report.findings import Findings
-from sr3d.study.report.layout import lay_out
-from sr3d.study.report.page import Part, Report, render_page
+from sr3d.study.report.page import Report, ReportPart, render_page
 from sr3d.study.report.page.rendering import MOST_SVG
 from sr3d.study.report.paper import read_paper
-from sr3d.study.report.table_results import collect
+from sr3d.study.report.report_folder import write_report
+from sr3d.study.report.tables.cells import lay_out
+from sr3d.study.report.tables.filled import collect
 from sr3d.study.report.verdicts import Verdict, judge
-from sr3d.study.report.verdicts.wording import DIRECTIONS, SIZES, VERDICTS
-from sr3d.study.report.writing import write_report
+from sr3d.study.report.verdicts.judgement import DIRECTIONS, SIZES, VERDICTS
 from tests.make_runs import SETTINGS, edit, make_tree
 from tests.shared_data import ROOT
 
@@ -84,7 +84,7 @@ def report_of(results: Path, dataset="synthetic", paper=PAPER, names=None, figur
     judged = judge(paper, findings)
     names = names or [*paper.tables, *paper.figures]
     tables = [lay_out(collect(findings, paper.tables[n])) for n in names if n in paper.tables]
-    part = Part(
+    part = ReportPart(
         findings,
         tuple(tables),
         tuple(one for one in judged if one.verdict is not Verdict.NOT_CHECKABLE),
@@ -192,7 +192,7 @@ def test_text_is_never_markup(tmp_path):
     (tmp_path / "tables.yaml").write_text(yaml.safe_dump(value))
     make_tree(tmp_path, trainings=1, tests=1, engine="<img src=x>")
     edit(tmp_path, "synthetic/sr3d/train0/test0", machine={"processor": nasty}, engine="</main>")
-    drawn = Drawn("fig1", "synthetic", nasty, nasty, None, None, (nasty,))
+    drawn = ReportFigure("fig1", "synthetic", nasty, nasty, None, None, (nasty,))
     page = page_of(tmp_path, paper=tmp_path / "tables.yaml", figures=[drawn])
     assert page.words().count(nasty) >= 8
     assert "</main>" in page.words()
@@ -202,7 +202,7 @@ def test_text_is_never_markup(tmp_path):
 def test_the_page_loads_nothing_and_its_links_lead_somewhere(results, tmp_path):
     path = tmp_path / "fig1_synthetic.svg"
     path.write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
-    drawn = Drawn("fig1", "synthetic", "A figure", "What it shows.", path, None, ())
+    drawn = ReportFigure("fig1", "synthetic", "A figure", "What it shows.", path, None, ())
     page = page_of(results, figures=[drawn])
     identities = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(identities) == len(set(identities))
@@ -222,7 +222,7 @@ def test_the_page_loads_nothing_and_its_links_lead_somewhere(results, tmp_path):
 def test_markup_tells_what_things_are(results, tmp_path):
     path = tmp_path / "fig1_synthetic.svg"
     path.write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
-    drawn = Drawn("fig1", "synthetic", "A figure", "What it shows.", path, None, ())
+    drawn = ReportFigure("fig1", "synthetic", "A figure", "What it shows.", path, None, ())
     page = page_of(results, figures=[drawn])
     assert len(page.captions) == len(page.tables) > 8
     assert all(cell.get("scope") in ("col", "row", "rowgroup") for cell in page.of("th"))
@@ -245,9 +245,11 @@ def test_figures_are_inside_or_said_to_be_missing(results, tmp_path):
     big = tmp_path / "b.svg"
     big.write_text(" " * (MOST_SVG + 1))
     figures = [
-        Drawn("fig1", "synthetic", "Small", "", svg, png, ()),
-        Drawn("fig6", "synthetic", "Large", "", big, png, ("ras has no PCE", "no AIC")),
-        Drawn("fig8", "synthetic", "Absent", "Nothing at all.", None, None, ("nothing ran",)),
+        ReportFigure("fig1", "synthetic", "Small", "", svg, png, ()),
+        ReportFigure("fig6", "synthetic", "Large", "", big, png, ("ras has no PCE", "no AIC")),
+        ReportFigure(
+            "fig8", "synthetic", "Absent", "Nothing at all.", None, None, ("nothing ran",)
+        ),
     ]
     page = page_of(results, figures=figures)
     kinds = [image["src"].split(";")[0] for image in page.of("img")]

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from sr3d.study.report.writing import write_report
+from sr3d.study.report.report_folder import write_report
 from tests.make_runs import make_tree
 from tests.report.browsers import SIZES, colour, contrast, parts
 from tests.shared_data import ROOT

@@ -1,12 +1,11 @@
 """What was not run is told by its name in print; what could not run is not counted as missing."""
 
-from sr3d.study.report.figures.names import names_of
+from sr3d.study.report.figures.style import names_of
 from sr3d.study.report.findings import Findings
-from sr3d.study.report.layout import lay_out
-from sr3d.study.report.page import Part
-from sr3d.study.report.page.gaps import Gaps, gaps_of
+from sr3d.study.report.page.overview import Gaps, gaps_of
 from sr3d.study.report.paper import read_paper
-from sr3d.study.report.table_results import collect
+from sr3d.study.report.tables.cells import lay_out
+from sr3d.study.report.tables.filled import collect
 from tests.make_runs import make_tree
 from tests.report.test_page import page_of
 from tests.shared_data import ROOT
@@ -17,7 +16,7 @@ PAPER = read_paper(ROOT / "workflow" / "tables.yaml")
 def gaps(results, dataset: str, table: str) -> Gaps:
     findings = Findings(results, dataset)
     shown = lay_out(collect(findings, PAPER.tables[table]))
-    return gaps_of(PAPER, Part(findings, (shown,), (), ()))
+    return gaps_of(PAPER, findings, (shown,), ())
 
 
 def absent(found: Gaps) -> dict[str, str]:

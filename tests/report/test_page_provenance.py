@@ -3,11 +3,9 @@
 import subprocess
 
 from sr3d.cli import build_parser
-from sr3d.study.report.figures.names import Names
-from sr3d.study.report.findings import Findings
-from sr3d.study.report.page.commands import commands_of
-from sr3d.study.report.page.provenance import origin_of
-from sr3d.study.report.summary_files import runs_of, write_summary
+from sr3d.study.report.figures.style import Names
+from sr3d.study.report.findings import Findings, runs_of, write_summary
+from sr3d.study.report.page.provenance import commands_of, origin_of
 from tests.make_runs import edit, make_test, make_training, make_tree
 
 

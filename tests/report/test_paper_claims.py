@@ -3,16 +3,16 @@
 import pytest
 
 from sr3d.study.report.paper import (
-    Amount,
-    AtMost,
-    Cited,
-    CurveBelow,
-    Difference,
-    Equal,
-    Equivalence,
-    Highest,
+    AmountClaim,
+    AtMostClaim,
+    CitedClaim,
+    CurveBelowClaim,
+    DifferenceClaim,
+    EqualClaim,
+    EquivalenceClaim,
+    HighestClaim,
     Panel,
-    Trend,
+    TrendClaim,
     read_paper,
     settings_of_claim,
     settings_of_figure,
@@ -24,8 +24,8 @@ CLAIMS = list(PAPER.claims.values())
 NUMBERED = [
     claim
     for claim in CLAIMS
-    if isinstance(claim, Difference | Amount)
-    or (isinstance(claim, Equivalence) and claim.scale == "difference")
+    if isinstance(claim, DifferenceClaim | AmountClaim)
+    or (isinstance(claim, EquivalenceClaim) and claim.scale == "difference")
     if claim.paper
 ]
 SETTINGS = """
@@ -78,7 +78,7 @@ baseline_gt_iou baseline_gt_ctr AP50 mean 31.8
 
 
 def statistic_of(claim) -> str:
-    return claim.statistic if isinstance(claim, Amount) else "mean"
+    return claim.statistic if isinstance(claim, AmountClaim) else "mean"
 
 
 def cell(setting: str, dataset: str, metric: str, statistic: str) -> float:
@@ -128,7 +128,7 @@ def test_one_stated_difference_disagrees_with_the_tables():
 
 
 def test_ratios_agree_with_the_tables_and_lie_within_their_bounds():
-    ratios = [c for c in CLAIMS if isinstance(c, AtMost) or getattr(c, "scale", "") == "ratio"]
+    ratios = [c for c in CLAIMS if isinstance(c, AtMostClaim) or getattr(c, "scale", "") == "ratio"]
     assert {claim.id for claim in ratios} == {
         "latency_unaffected", "components_latency", "training_time", "training_time_of_components",
     }  # fmt: skip
@@ -139,7 +139,7 @@ def test_ratios_agree_with_the_tables_and_lie_within_their_bounds():
                 for setting in (claim.setting, claim.over)
             )
             assert ours / theirs == pytest.approx(stated, abs=0.0005)
-            assert stated < (claim.limit if isinstance(claim, AtMost) else claim.margin)
+            assert stated < (claim.limit if isinstance(claim, AtMostClaim) else claim.margin)
 
 
 # What the paper says, by its text: the claims whose words state an amount, a bound or sameness.
@@ -167,9 +167,9 @@ def test_every_claim_is_of_the_kind_that_its_wording_demands():
 
 def test_margins_and_limits_say_why_they_are_so_large():
     for claim in CLAIMS:
-        if isinstance(claim, Equivalence):
+        if isinstance(claim, EquivalenceClaim):
             assert len(claim.margin_reason) > 20
-        if isinstance(claim, AtMost):
+        if isinstance(claim, AtMostClaim):
             assert len(claim.limit_reason) > 20
 
 
@@ -192,26 +192,34 @@ def test_the_papers_numbers_bear_out_its_highest_claims_on_table_1():
 def test_claims_of_every_kind_and_of_every_table_and_figure():
     kinds = {type(claim) for claim in CLAIMS}
     assert kinds == {
-        Difference, Amount, Equivalence, AtMost, Highest, Trend, CurveBelow, Equal, Cited,
-    }  # fmt: skip
+        DifferenceClaim,
+        AmountClaim,
+        EquivalenceClaim,
+        AtMostClaim,
+        HighestClaim,
+        TrendClaim,
+        CurveBelowClaim,
+        EqualClaim,
+        CitedClaim,
+    }
     assert {claim.of for claim in CLAIMS} == {
         *(f"table{i}" for i in range(1, 8)), "fig1", "fig5", "fig6", "fig8", "fig10",
     }  # fmt: skip
 
 
 def test_claims_on_hyper_parameters():
-    fig8 = {c.id: c for c in CLAIMS if c.of == "fig8" and not isinstance(c, Cited)}
-    highest = {(c.metric, c.setting) for c in fig8.values() if isinstance(c, Highest)}
+    fig8 = {c.id: c for c in CLAIMS if c.of == "fig8" and not isinstance(c, CitedClaim)}
+    highest = {(c.metric, c.setting) for c in fig8.values() if isinstance(c, HighestClaim)}
     assert highest == {
         ("AP25", "sr3d"), ("AP50", "k8"), ("AP50", "sr3d"), ("AP50", "tau_1"),
     }  # fmt: skip
-    trends = {(c.id.split("_")[0], c.direction) for c in fig8.values() if isinstance(c, Trend)}
+    trends = {(c.id.split("_")[0], c.direction) for c in fig8.values() if isinstance(c, TrendClaim)}
     assert trends == {("mu", "falls"), ("beta", "rises"), ("beta", "falls")}
     panels = {panel.parameter: panel for panel in PAPER.figures["fig8"].panels}
     for claim in fig8.values():
         panel = panels[{"k": "k", "mu": "μ", "beta": "β", "tau": "τ"}[claim.id.split("_")[0]]]
         shown = {setting for _, setting in panel.points}
-        if isinstance(claim, Highest):
+        if isinstance(claim, HighestClaim):
             assert set(settings_of_claim(claim)) == shown
         else:
             assert set(claim.along) <= set(panel.points)
@@ -247,5 +255,5 @@ def test_claims_say_where_they_stand_and_are_short():
         assert claim.where
         assert 10 < len(claim.says) < 100
         assert not claim.says.endswith(".")
-        if isinstance(claim, Cited):
+        if isinstance(claim, CitedClaim):
             assert claim.reason.endswith(".")

@@ -4,9 +4,15 @@ import re
 
 import pytest
 
-from sr3d.study.report.paper import Difference, labels_in, labels_of, read_paper, settings_of_claim
+from sr3d.study.report.paper import (
+    DifferenceClaim,
+    labels_in,
+    labels_of,
+    read_paper,
+    settings_of_claim,
+)
 from sr3d.study.report.verdicts import judge
-from sr3d.study.report.verdicts.wording import quoted
+from sr3d.study.report.verdicts.judgement import quoted
 from tests.report.made_up import MadeUp, around
 from tests.shared_data import ROOT
 
@@ -91,7 +97,7 @@ def test_a_sentence_with_a_name_of_several_words():
     claim = next(
         c
         for c in PAPER.claims.values()
-        if isinstance(c, Difference) and (c.of, c.metric, c.over) == about
+        if isinstance(c, DifferenceClaim) and (c.of, c.metric, c.over) == about
     )
     values = {("sr3d", "PCE"): around(0.2, 0.001), ("baseline", "PCE"): around(0.3, 0.001)}
     judged = next(j for j in judge(PAPER, MadeUp(values)) if j.claim is claim)

@@ -9,13 +9,13 @@ import yaml
 from sr3d.errors import InputError
 from sr3d.study.report.paper import (
     METRICS,
-    Amount,
+    AmountClaim,
     Consistency,
-    CurveBelow,
-    Difference,
+    CurveBelowClaim,
+    DifferenceClaim,
     Qualitative,
     Tradeoff,
-    Trend,
+    TrendClaim,
     number,
     read_paper,
     shown_settings,
@@ -132,11 +132,11 @@ def test_figures_that_are_read(tmp_path):
 
 def test_claims_that_are_read(tmp_path):
     claims = read(tmp_path, FILE).claims
-    assert claims["gain"] == Difference(
+    assert claims["gain"] == DifferenceClaim(
         id="gain", of="table2", says="it is so", where="here", datasets=("scannet",),
         metric="AP25", setting="sr3d", over="baseline", direction="higher", paper={"scannet": 2.4},
     )  # fmt: skip
-    assert isinstance(claims["much"], Amount)
+    assert isinstance(claims["much"], AmountClaim)
     assert claims["much"].statistic == "best"
     assert (claims["fast"].limit, claims["fast"].limit_reason) == (1.03, "it says so")
     assert (claims["only"].margin, claims["only"].margin_reason) == (0.7, "half of it")
@@ -144,9 +144,9 @@ def test_claims_that_are_read(tmp_path):
     assert {name: claim.kind for name, claim in claims.items()} == {
         name: value["kind"] for name, value in FILE["claims"].items()
     }
-    assert isinstance(claims["drop"], Trend)
+    assert isinstance(claims["drop"], TrendClaim)
     assert claims["drop"].along == ((0.5, "mu_0p5"), (1.0, "sr3d"), (2.0, "mu_2"))
-    assert isinstance(claims["low"], CurveBelow)
+    assert isinstance(claims["low"], CurveBelowClaim)
     assert claims["best"].among == ("baseline",)
     assert (claims["same"].over, claims["seen"].reason) == ("baseline", "a picture.")
     assert len({*claims.values()}) == len(claims)  # can be keys
@@ -242,7 +242,7 @@ def test_shown_settings(tmp_path):
     }
     path = tmp_path / "tables.yaml"
     path.write_text(yaml.safe_dump(value, sort_keys=False))
-    found = {name: shown.tables for name, shown in shown_settings(path).items()}
+    found = {name: shown.tables for name, shown in shown_settings(read_paper(path)).items()}
     assert found == {"baseline": ("table2", "table9"), "sr3d": ("table2",)}
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from sr3d.study.report.paper import read_paper
 from sr3d.study.report.verdicts import Verdict
-from sr3d.study.report.verdicts.wording import VERDICTS
+from sr3d.study.report.verdicts.judgement import VERDICTS
 from tests.shared_data import ROOT
 
 PUBLISHED = ROOT / "results" / "published"

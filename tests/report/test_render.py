@@ -5,15 +5,15 @@ import subprocess
 
 import pytest
 
-from sr3d.study.report.layout import Printed
+from sr3d.study.report.findings import write_summary
 from sr3d.study.report.paper import read_paper
-from sr3d.study.report.render import tex, to_latex, to_markdown
-from sr3d.study.report.summary_files import write_summary
+from sr3d.study.report.tables.cells import PrintedTable
+from sr3d.study.report.tables.formats import tex, to_latex, to_markdown
 from tests.make_runs import make_tree
 from tests.report.plain import to_text, write_tables
 from tests.report.test_tables import PAPER
 
-TABLE = Printed(
+TABLE = PrintedTable(
     name="table_2",
     dataset="synthetic",
     title="A table",
@@ -90,9 +90,9 @@ def test_latex():
 def test_a_long_table_is_several_floats_with_the_notes_in_the_last():
     rows = (("", "Baseline", "60.5"),) * 25
     blocks = (("A", rows[:10]), ("B", rows[:25]), ("C", rows))
-    floats = to_latex(Printed("t", "d", "Long", TABLE.columns, blocks, ("Note.",))).split(
-        r"\end{table*}"
-    )
+    floats = to_latex(
+        PrintedTable("t", "d", "Long", "Long", TABLE.columns, blocks, ("Note.",))
+    ).split(r"\end{table*}")
     assert [part.count("Baseline") for part in floats] == [35, 25, 0]
     assert ["Note." in part for part in floats] == [False, True, False]
     assert r"\caption{Long}\label{tab:t-d}" in floats[0]

@@ -16,8 +16,8 @@ from sr3d.geometry.box_set import BoxSet
 from sr3d.runs.files import read_json, without_checksum, write_json
 from sr3d.runs.record import DETECTIONS_FILE
 from sr3d.study.report import scene_draws as module
+from sr3d.study.report.findings import find_summary, runs_of, write_summary
 from sr3d.study.report.scene_draws import draw_scenes, over_scenes, paired_over_scenes
-from sr3d.study.report.summary_files import find_summary, runs_of, write_summary
 from tests.evaluate.test_average_precision import random_case
 from tests.evaluate.test_scene_bootstrap import CLASSES, SCENES, repeated
 from tests.make_runs import SETTINGS, leave_detections, make_tree

@@ -7,8 +7,8 @@ import pytest
 
 from sr3d.errors import InputError
 from sr3d.runs.files import read_json, without_checksum
-from sr3d.study.report.summary import summarise_runs
-from sr3d.study.report.summary_files import find_summary, runs_of, write_summary
+from sr3d.study.report.findings import find_summary, runs_of, write_summary
+from sr3d.study.report.setting_summary import summarise_runs
 from sr3d.study.statistics import summarise
 from tests.make_runs import SETTINGS, edit, make_tree
 

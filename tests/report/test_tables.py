@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from sr3d.errors import InputError
-from sr3d.study.report.summary_files import write_summary
+from sr3d.study.report.findings import write_summary
 from sr3d.study.statistics import compare, holm, simultaneous, summarise
 from tests import make_runs
 from tests.make_runs import SETTINGS, edit, make_tree

@@ -9,9 +9,9 @@ from scipy import stats as scipy_stats
 from sr3d.errors import InputError
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.paper import (
-    Amount,
-    Cited,
-    Difference,
+    AmountClaim,
+    CitedClaim,
+    DifferenceClaim,
     Paper,
     PaperTable,
     read_paper,
@@ -346,7 +346,7 @@ def test_an_unknown_data_set_is_refused():
 
 
 def test_cited_claims_and_the_count():
-    cited = Cited(**ABOUT, id="dlla", reason="its code is not public")
+    cited = CitedClaim(**ABOUT, id="dlla", reason="its code is not public")
     judged = judge(paper_of(gain("a", "b"), gain("c", "d"), cited), ap25(a=TWELVE, b=NINE))
     assert codes(judged[2]) == (Verdict.NOT_CHECKABLE, Direction.NOT_JUDGED, Size.NOT_TESTED)
     assert (judged[2].why, judged[2].paper_says) == ("its code is not public", "it is so")
@@ -370,5 +370,5 @@ def test_the_papers_claims_on_runs_that_lie_on_disk(tmp_path):
     assert any(j.verdict is Verdict.NOT_RUN for j in judged.values())
     for j in judged.values():
         ran = {"baseline", "spota", "ras", "sr3d"}.issuperset(settings_of_claim(j.claim))
-        if isinstance(j.claim, Difference | Amount) and j.claim.metric == "AP25":
+        if isinstance(j.claim, DifferenceClaim | AmountClaim) and j.claim.metric == "AP25":
             assert (j.verdict is Verdict.NOT_RUN) == (not ran)

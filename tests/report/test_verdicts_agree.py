@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sr3d.study.report.paper import Amount, Equivalence
+from sr3d.study.report.paper import AmountClaim, EquivalenceClaim
 from sr3d.study.report.verdicts import Direction, Size, Verdict, judge
 from tests.report.made_up import ABOUT, MadeUp, amount, gain, paper_of
 
@@ -30,7 +30,7 @@ def _claim(kind, name, number):
         return gain(name, "base", number)
     if kind == "amount":
         return amount(name, "base", number)
-    return Equivalence(
+    return EquivalenceClaim(
         **ABOUT, id=f"{name}_same", metric="AP25", setting=name, over="base", scale="difference",
         margin=1.2, margin_reason="so the test has it", paper={"scannet": number},
     )  # fmt: skip
@@ -43,7 +43,7 @@ def test_intervals_decide_as_the_adjusted_tests_do_or_it_is_said(family):
     for one in family:
         low, high = one.numbers.simultaneous
         number = one.claim.paper["scannet"]
-        if isinstance(one.claim, Equivalence):
+        if isinstance(one.claim, EquivalenceClaim):
             inside = low > -1.2 and high < 1.2
             outside = low > 1.2 or high < -1.2
             by_interval = Direction.ABSENT if inside else Direction.BEYOND
@@ -68,14 +68,14 @@ def test_codes_do_not_contradict_each_other(family):
     for one in family:
         numbers = one.numbers
         opposite = one.direction is Direction.OPPOSITE
-        beyond = isinstance(one.claim, Equivalence) and one.direction is Direction.BEYOND
+        beyond = isinstance(one.claim, EquivalenceClaim) and one.direction is Direction.BEYOND
         if opposite or beyond:  # the amount lies in the region that is rejected
             assert one.size is Size.OUTSIDE
             assert numbers.p_amount <= numbers.p_against < ALPHA
             assert one.verdict is Verdict.NOT_REPRODUCED
         if one.verdict is Verdict.REPRODUCED:
             assert numbers.p_for < ALPHA
-            assert not (isinstance(one.claim, Amount) and one.size is Size.OUTSIDE)
+            assert not (isinstance(one.claim, AmountClaim) and one.size is Size.OUTSIDE)
         assert numbers.simultaneous[0] <= numbers.interval[0]
         assert numbers.interval[1] <= numbers.simultaneous[1]
         assert one.verdict is not Verdict.DIRECTION_ONLY  # all amounts can be judged here

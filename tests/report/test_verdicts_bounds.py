@@ -5,22 +5,22 @@ import math
 import pytest
 from scipy import stats as scipy_stats
 
-from sr3d.study.report.paper import AtMost, Equivalence, read_paper
+from sr3d.study.report.paper import AtMostClaim, EquivalenceClaim, read_paper
 from sr3d.study.report.verdicts import Direction, Size, Verdict, judge
 from tests.report.made_up import ABOUT, MadeUp, around, once, paper_of
 from tests.shared_data import ROOT
 
 PAPER = read_paper(ROOT / "workflow" / "tables.yaml")
 TIME = "minutes_per_epoch"
-LIMIT = AtMost(
+LIMIT = AtMostClaim(
     **ABOUT, id="time", metric=TIME, setting="sr3d", over="tr3d",
     limit=1.03, limit_reason="the limit is the paper's own", paper={"scannet": 12.6 / 12.3},
 )  # fmt: skip
-ONLY = Equivalence(
+ONLY = EquivalenceClaim(
     **ABOUT, id="only", metric="AP25", setting="a", over="b", scale="difference",
     margin=0.7, margin_reason="so the test has it", paper={"scannet": 0.1},
 )  # fmt: skip
-SPEED = Equivalence(
+SPEED = EquivalenceClaim(
     **ABOUT, id="speed", metric="latency_ms", setting="sr3d", over="tr3d", scale="ratio",
     margin=1.05, margin_reason="so the test has it", paper={"scannet": 1.0},
 )  # fmt: skip
@@ -133,7 +133,7 @@ def test_limits_are_adjusted_over_their_family():
     logs = scipy_stats.t.isf(0.015, 8) * 0.001
     values = [10 * math.exp(0.001 * step) for step in (-2, -1, 0, 1, 2)]
     ours = [value * 1.03 / math.exp(logs) for value in values]
-    claims = [LIMIT, AtMost(**(vars(LIMIT) | {"id": "again", "setting": "b"}))]
+    claims = [LIMIT, AtMostClaim(**(vars(LIMIT) | {"id": "again", "setting": "b"}))]
     findings = having(TIME, sr3d=once(*ours), b=once(*ours), tr3d=once(*values))
     assert only(LIMIT, findings).numbers.p_for == pytest.approx(0.03, rel=1e-3)
     for judged in judge(paper_of(*claims), findings):

@@ -5,17 +5,17 @@ import math
 import pytest
 from scipy import stats as scipy_stats
 
-from sr3d.study.report.paper import CurveBelow, Equal, Highest, Trend
+from sr3d.study.report.paper import CurveBelowClaim, EqualClaim, HighestClaim, TrendClaim
 from sr3d.study.report.verdicts import Direction, Verdict, judge
 from tests.report.made_up import ABOUT, MadeUp, around, gain, once, paper_of
 
-HIGHEST = Highest(**ABOUT, id="k", metric="AP25", setting="sr3d", among=("k5", "k7"))
-FALLS = Trend(
+HIGHEST = HighestClaim(**ABOUT, id="k", metric="AP25", setting="sr3d", among=("k5", "k7"))
+FALLS = TrendClaim(
     **ABOUT, id="mu", metric="AP25", direction="falls",
     along=((1, "sr3d"), (2, "mu_2"), (4, "mu_4")),
 )  # fmt: skip
-CURVE = CurveBelow(**ABOUT, id="aic", metric="AIC", setting="sr3d", over="baseline")
-EQUAL = Equal(**ABOUT, id="size", metric="parameters", setting="sr3d", over="tr3d")
+CURVE = CurveBelowClaim(**ABOUT, id="aic", metric="AIC", setting="sr3d", over="baseline")
+EQUAL = EqualClaim(**ABOUT, id="size", metric="parameters", setting="sr3d", over="tr3d")
 
 
 def only(claim, findings):
@@ -120,7 +120,7 @@ def test_a_trend_worked_by_hand():
 
 
 def test_a_trend_along_the_logarithm_is_per_doubling():
-    claim = Trend(**(vars(FALLS) | {"log": True}))
+    claim = TrendClaim(**(vars(FALLS) | {"log": True}))
     judged = only(claim, having("AP25", sr3d=around(72), mu_2=around(70), mu_4=around(68)))
     assert judged.ours.startswith("−2 [")
     assert "AP25 a doubling" in judged.ours
@@ -138,7 +138,7 @@ def test_a_trend_along_the_logarithm_is_per_doubling():
 )
 def test_the_sign_of_a_slope_decides(centres, direction, found):
     sides = dict(zip(("sr3d", "mu_2", "mu_4"), map(around, centres), strict=True))
-    claim = Trend(**(vars(FALLS) | {"direction": direction}))
+    claim = TrendClaim(**(vars(FALLS) | {"direction": direction}))
     assert only(claim, having("AP25", **sides)).direction is found
 
 
@@ -163,7 +163,7 @@ def test_trends_of_one_figure_and_one_kind_of_quantity_are_a_family():
     assert (alone.numbers.p_for, alone.numbers.family) == (pytest.approx(0.03), 1)
     assert alone.verdict is Verdict.REPRODUCED
     fifty, time, elsewhere = (
-        Trend(**(vars(FALLS) | {"id": metric, "metric": metric, "of": of}))
+        TrendClaim(**(vars(FALLS) | {"id": metric, "metric": metric, "of": of}))
         for metric, of in (("AP50", "table2"), ("latency_ms", "table2"), ("AP50", "fig8"))
     )
     judged = judge(paper_of(FALLS, fifty), findings)[0]
@@ -177,14 +177,14 @@ def test_trends_of_one_figure_and_one_kind_of_quantity_are_a_family():
 def test_all_kinds_of_claims_of_a_figure_are_one_family():
     """A trend, a highest value and a difference of Fig. 8 on AP25 count together."""
     sides = {"sr3d": around(72), "mu_2": around(71), "mu_4": around(69)}
-    highest = Highest(**ABOUT, id="top", metric="AP25", setting="sr3d", among=("mu_2", "mu_4"))
+    highest = HighestClaim(**ABOUT, id="top", metric="AP25", setting="sr3d", among=("mu_2", "mu_4"))
     claims = (FALLS, highest, gain("sr3d", "mu_2", None))
     judged = judge(paper_of(*claims), having("AP25", **sides))
     assert [j.numbers.family for j in judged] == [3, 3, 3]
 
 
 def test_a_trend_leaves_out_what_has_not_run_and_says_so():
-    claim = Trend(**(vars(FALLS) | {"along": (*FALLS.along, (8, "mu_8"))}))
+    claim = TrendClaim(**(vars(FALLS) | {"along": (*FALLS.along, (8, "mu_8"))}))
     ran = having("AP25", sr3d=around(72), mu_2=around(71), mu_4=around(69))
     judged = only(claim, ran)
     assert judged.verdict is Verdict.REPRODUCED

@@ -13,7 +13,13 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from sr3d.study.report.paper import Amount, Difference, Equivalence, Highest, read_paper
+from sr3d.study.report.paper import (
+    AmountClaim,
+    DifferenceClaim,
+    EquivalenceClaim,
+    HighestClaim,
+    read_paper,
+)
 from sr3d.study.report.verdicts import Direction, Size, Verdict, judge
 from sr3d.study.statistics import comparison
 from tests.report.made_up import ABOUT, MadeUp, amount, gain, paper_of
@@ -117,14 +123,14 @@ def test_the_papers_own_tables_with_the_paper_exactly_right(of):
 
 
 def _of_accuracy(claim):
-    pairs = Difference | Amount | Equivalence
+    pairs = DifferenceClaim | AmountClaim | EquivalenceClaim
     return isinstance(claim, pairs) and claim.metric in ("AP25", "AP50")
 
 
 def test_an_equivalence_at_its_margin_is_rarely_shown_or_refuted():
     """The truth on the edge: both the claim and its denial are as near to true as can be."""
     claims = [
-        Equivalence(
+        EquivalenceClaim(
             **ABOUT, id=s, metric="AP25", setting=s, over="baseline", scale="difference",
             margin=0.7, margin_reason="as a test",
         )
@@ -140,7 +146,7 @@ def test_an_equivalence_at_its_margin_is_rarely_shown_or_refuted():
 
 def test_a_highest_value_among_equals_is_rarely_shown_or_refuted():
     """Eight equal settings: the claim's null holds at its edge in every comparison."""
-    claim = Highest(**ABOUT, id="top", metric="AP25", setting="s0", among=tuple(SETTINGS[1:]))
+    claim = HighestClaim(**ABOUT, id="top", metric="AP25", setting="s0", among=tuple(SETTINGS[1:]))
     judged = verdicts([claim], level(), DRAWS // 2, seed=6)
     most = int(scipy_stats.binom.ppf(0.999, DRAWS // 2, 0.05))
     assert count(judged, SHOWN) <= most

@@ -9,9 +9,9 @@ import pytest
 from sr3d.cli import main
 from sr3d.errors import InputError
 from sr3d.study.report.findings import Findings
-from sr3d.study.report.paper import Cited, read_paper, settings_of_claim
+from sr3d.study.report.paper import CitedClaim, read_paper, settings_of_claim
+from sr3d.study.report.report_folder import write_report
 from sr3d.study.report.verdicts import judge
-from sr3d.study.report.writing import write_report
 from tests.make_runs import SETTINGS, make_tree
 from tests.refusals import refused
 from tests.shared_data import ROOT
@@ -86,7 +86,7 @@ def test_a_claim_that_no_run_checks_is_told_once(results, tmp_path):
     make_tree(tmp_path / "runs", dataset="synthetic", settings=TWO, trainings=1, tests=1)
     written(tmp_path / "runs", tmp_path / "out", ["table3"])
     paper = read_paper(TABLES)
-    cited = [c for c in paper.claims.values() if c.of == "table3" and isinstance(c, Cited)]
+    cited = [c for c in paper.claims.values() if c.of == "table3" and isinstance(c, CitedClaim)]
     rows = [row for row in claims(tmp_path / "out") if row["verdict"] == "not_checkable"]
     assert [(row["claim"], row["dataset"]) for row in rows] == [(c.id, "") for c in cited]
 

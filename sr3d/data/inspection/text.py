@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sr3d.data.inspection.facts import Inspection, SplitFacts, Triple
+from sr3d.text_tables import text_table
 
 WIDTH, NAME = 100, 20  # letters of a line, and of a name in a table
 
@@ -29,7 +30,7 @@ def describe(inspection: Inspection) -> str:
             lines += _wrapped(f"{name:<12}", _plain(value))
     for i in range(0, len(inspection.splits), 2):  # as many as fit side by side
         pair = inspection.splits[i : i + 2]
-        lines += ["", *_table(_overview(pair)), "", *_table(_class_rows(pair))]
+        lines += ["", *text_table(_overview(pair)), "", *text_table(_class_rows(pair))]
     lines.append("")
     if not inspection.suspicions:
         return "\n".join([*lines, "Nothing suspicious."]) + "\n"
@@ -77,14 +78,6 @@ def _class_rows(splits: Sequence[SplitFacts]) -> list[list[str]]:
             size = _size(one.median_size) if one.median_size else "–"
             rows[-1] += [str(one.boxes), str(one.without_points), size]
     return rows
-
-
-def _table(rows: list[list[str]]) -> list[str]:
-    """Aligned: names to the left, values to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
-    ]
 
 
 def _size(lengths: Triple) -> str:

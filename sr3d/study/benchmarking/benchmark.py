@@ -13,12 +13,10 @@ from sr3d.detectors import build_detector
 from sr3d.errors import InputError
 from sr3d.runs.folder import check_device
 from sr3d.runs.machine import code_version, is_busy, machine_facts, versions
-from sr3d.study.benchmarking.detecting import measure_detection
-from sr3d.study.benchmarking.fresh import OutOfMemory, in_fresh_process
-from sr3d.study.benchmarking.results import Benchmark, Row
-from sr3d.study.benchmarking.sources import Floor, Source
-from sr3d.study.benchmarking.subject import Subject
-from sr3d.study.benchmarking.training import measure_training
+from sr3d.study.benchmarking.measurements import measure_detection, measure_training
+from sr3d.study.benchmarking.measures import Benchmark, SizedDetection
+from sr3d.study.benchmarking.memory import OutOfMemory, in_fresh_process
+from sr3d.study.benchmarking.subject import Floor, SceneSource, Subject
 
 _REPEATS_A_FLOOR = 3
 
@@ -26,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Plan:
+class BenchmarkPlan:
     """What is asked for. setting: its name. batch: scenes a training step, None for no training.
     points: of each floor that shows how latency and memory grow. candidates: boxes kept for NMS,
     to show the same. command: that asked for it.
@@ -34,7 +32,7 @@ class Plan:
 
     subject: Subject
     setting: str
-    source: Source
+    source: SceneSource
     repeats: int
     batch: int | None = None
     points: Sequence[int] = ()
@@ -42,7 +40,7 @@ class Plan:
     command: str = ""
 
 
-def run(plan: Plan) -> Benchmark:
+def run(plan: BenchmarkPlan) -> Benchmark:
     """Measure, one process after the other.
 
     Raises:
@@ -66,30 +64,34 @@ def run(plan: Plan) -> Benchmark:
     return Benchmark(facts, detection, training, scaling, candidates)
 
 
-def _floor(subject: Subject, points: int, repeats: int) -> Row:
+def _floor(subject: Subject, points: int, repeats: int) -> SizedDetection:
     source = Floor(subject.config.dataset, points)
     _log.info("detection on %s", source)
     repeats = min(repeats, _REPEATS_A_FLOOR)
     return _row(points, subject, source, repeats, sample=False, details=False)
 
 
-def _candidates(plan: Plan, count: int) -> Row:
+def _candidates(plan: BenchmarkPlan, count: int) -> SizedDetection:
     _log.info("detection with the %d best boxes kept for NMS", count)
     config = plan.subject.config.with_overrides([f"test.nms_pre={count}"])
     subject = replace(plan.subject, config=config)
     return _row(count, subject, plan.source, plan.repeats)
 
 
-def _row(size: int, subject: Subject, source: Source, repeats: int, **how: bool) -> Row:
+def _row(
+    size: int, subject: Subject, source: SceneSource, repeats: int, **how: bool
+) -> SizedDetection:
     """At one size; how: as `measure_detection` takes it."""
     try:
-        return Row(size, in_fresh_process(measure_detection, subject, source, repeats, **how))
+        return SizedDetection(
+            size, in_fresh_process(measure_detection, subject, source, repeats, **how)
+        )
     except OutOfMemory as error:
         _log.warning("%d: %s", size, error)
-        return Row(size, None, str(error))
+        return SizedDetection(size, None, str(error))
 
 
-def _facts(plan: Plan) -> dict[str, Any]:
+def _facts(plan: BenchmarkPlan) -> dict[str, Any]:
     subject = plan.subject
     load = os.getloadavg()[0]
     machine = machine_facts()

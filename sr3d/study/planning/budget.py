@@ -19,7 +19,7 @@ CURVE_BYTES = 180  # a line of metrics.jsonl, one an iteration
 
 
 @dataclass(frozen=True)
-class Known:
+class SourcedNumber:
     """A number, and where it comes from in a few words."""
 
     value: float
@@ -34,16 +34,16 @@ class Price:
     iteration, scene: None where nothing is left to train, to test.
     """
 
-    iteration: Known | None
-    scene: Known | None
-    scene_bytes: Known
+    iteration: SourcedNumber | None
+    scene: SourcedNumber | None
+    scene_bytes: SourcedNumber
     start: float
     model_bytes: int
     checkpoint_bytes: int
 
 
 @dataclass(frozen=True)
-class Source:
+class PlanInput:
     """One number that the plan rests on, and the settings of a data set that it is for.
 
     what: "iteration" and "scene" in seconds, "detections" of a scene in bytes.
@@ -57,7 +57,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Line:
+class SettingBudget:
     """One setting on one data set: what is left to do. iterations, hours_a_training: of one
     training, 0 where none is left. hours: of all trainings and tests together.
     """
@@ -94,7 +94,7 @@ class Budget:
     hour of one of them; None if unknown.
     """
 
-    lines: tuple[Line, ...]
+    lines: tuple[SettingBudget, ...]
     trainings: int
     tests: int
     compute_hours: float
@@ -105,7 +105,7 @@ class Budget:
     done_tests: int
     start_seconds: float
     scenes: dict[str, tuple[int, int]]
-    sources: tuple[Source, ...]
+    sources: tuple[PlanInput, ...]
     unit: str
     price: float | None = None
 
@@ -173,9 +173,9 @@ def budget(
     )
 
 
-def sources(experiment: Experiment, prices: Sequence[Price]) -> tuple[Source, ...]:
+def sources(experiment: Experiment, prices: Sequence[Price]) -> tuple[PlanInput, ...]:
     """Where the numbers come from, settings with the same ones together."""
-    found: dict[tuple[str, str, Known], list[str]] = {}
+    found: dict[tuple[str, str, SourcedNumber], list[str]] = {}
     for job, price in zip(experiment.jobs, prices, strict=True):
         known = {"iteration": price.iteration, "scene": price.scene}
         if price.scene:
@@ -184,7 +184,7 @@ def sources(experiment: Experiment, prices: Sequence[Price]) -> tuple[Source, ..
             if number is not None:
                 found.setdefault((job.dataset, what, number), []).append(job.setting)
     return tuple(
-        Source(dataset, tuple(settings), what, number.value, number.source)
+        PlanInput(dataset, tuple(settings), what, number.value, number.source)
         for (dataset, what, number), settings in found.items()
     )
 
@@ -232,11 +232,11 @@ def makespan(work: Sequence[Chain], slots: int) -> float:
     return max(free)
 
 
-def _line(experiment: Experiment, job: Job, scenes: tuple[int, int], price: Price) -> Line:
+def _line(experiment: Experiment, job: Job, scenes: tuple[int, int], price: Price) -> SettingBudget:
     iterations = _iterations(experiment, job, scenes[0])
     training = _training_seconds(price, iterations)
     seconds = job.trainings_left * training + job.tests_left * _test_seconds(price, scenes[1])
-    return Line(
+    return SettingBudget(
         dataset=job.dataset,
         setting=job.setting,
         trainings=job.trainings_left,
@@ -251,7 +251,7 @@ def _disk(
     experiment: Experiment,
     sizes: Mapping[str, tuple[int, int]],
     prices: Sequence[Price],
-    lines: Sequence[Line],
+    lines: Sequence[SettingBudget],
 ) -> Disk:
     models = detections = curves = 0.0
     checkpoints: list[int] = []  # of every training

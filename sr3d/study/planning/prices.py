@@ -18,12 +18,21 @@ from sr3d.errors import InputError, Kind
 from sr3d.runs.folder import as_jobs_run
 from sr3d.runs.machine import machine_facts
 from sr3d.runs.progress import Progress
-from sr3d.study.planning import groups
-from sr3d.study.planning.budget import Budget, Known, Price, budget
-from sr3d.study.planning.earlier import Earlier, machine_name
+from sr3d.study.planning.budget import Budget, Price, SourcedNumber, budget
 from sr3d.study.planning.experiment import Experiment, Job
-from sr3d.study.planning.measuring import Timed, time_test, time_training
-from sr3d.study.planning.scenes import sample_scenes, split_sizes
+from sr3d.study.planning.finished_runs import (
+    FinishedRuns,
+    evaluation_group,
+    machine_name,
+    training_group,
+)
+from sr3d.study.planning.measuring import (
+    Timing,
+    sample_scenes,
+    split_sizes,
+    time_test,
+    time_training,
+)
 
 # Seen of the thin network on procedural rooms: detections for each of the `nms_pre` anchors that
 # are looked at (an anchor can be detected as several classes), and bytes of each on disk.
@@ -37,7 +46,7 @@ _SHAPE = (
 
 
 @dataclass(frozen=True)
-class Assumed:
+class Assumptions:
     """Numbers from elsewhere, for all settings; None is unknown.
 
     iteration, scene: seconds of a training iteration and of an evaluated scene; both or neither.
@@ -52,7 +61,7 @@ class Assumed:
     price: float | None = None
 
 
-def parse_assumed(text: str) -> Assumed:
+def parse_assumed(text: str) -> Assumptions:
     """Read `iteration=0.65,scene=0.042,start=5,gpus=4,price=2.5`; each part can be absent.
 
     Raises:
@@ -80,16 +89,16 @@ def parse_assumed(text: str) -> Assumed:
     if gpus is not None and (gpus < 1 or gpus != int(gpus)):
         remedy = "Use a whole number above zero."
         raise InputError("no number of GPUs", field=field, kind=Kind.VALUE, remedy=remedy)
-    return Assumed(gpus=None if gpus is None else int(gpus), **values)
+    return Assumptions(gpus=None if gpus is None else int(gpus), **values)
 
 
-def plan(experiment: Experiment, limit: float, assumed: Assumed | None = None) -> Budget:
+def plan(experiment: Experiment, limit: float, assumed: Assumptions | None = None) -> Budget:
     """The whole way from an experiment to its budget. limit: seconds for each measurement.
 
     Raises:
         InputError: data that cannot be read, or nothing to measure on.
     """
-    assumed = assumed or Assumed()
+    assumed = assumed or Assumptions()
     experiment = assumed_experiment(experiment, assumed)
     sizes = {name: split_sizes(data) for name, data in experiment.data.items()}
     if assumed.iteration is None or assumed.scene is None:
@@ -100,7 +109,7 @@ def plan(experiment: Experiment, limit: float, assumed: Assumed | None = None) -
     return budget(experiment, sizes, prices, assumed.price)
 
 
-def assumed_experiment(experiment: Experiment, assumed: Assumed) -> Experiment:
+def assumed_experiment(experiment: Experiment, assumed: Assumptions) -> Experiment:
     """The experiment on the assumed GPUs: one job runs on each."""
     if assumed.gpus is None:
         return experiment
@@ -111,24 +120,24 @@ def price_assumed(
     experiment: Experiment, iteration: float, scene: float, start: float
 ) -> list[Price]:
     """Every job at the same price, in seconds."""
-    runs = Earlier(experiment.results, experiment.device)
-    known = Known(iteration, "assumed"), Known(scene, "assumed")
+    runs = FinishedRuns(experiment.results, experiment.device)
+    known = SourcedNumber(iteration, "assumed"), SourcedNumber(scene, "assumed")
     return [_price(experiment, job, *known, start, runs) for job in experiment.jobs]
 
 
 def price_jobs(experiment: Experiment, limit: float) -> list[Price]:
     """Every job as finished runs of its like took or, where there are none, as measured now."""
-    runs = Earlier(experiment.results, experiment.device)
-    known: dict[Hashable, Known | None] = {}
-    measure: dict[Hashable, Callable[[], Known]] = {}
+    runs = FinishedRuns(experiment.results, experiment.device)
+    known: dict[Hashable, SourcedNumber | None] = {}
+    measure: dict[Hashable, Callable[[], SourcedNumber]] = {}
     for job in experiment.jobs:
         config = experiment.config(job)
         if job.trainings_left:
-            key = groups.training(config)
+            key = training_group(config)
             known[key] = runs.iteration_seconds(config)
             measure[key] = partial(_measure_training, experiment, config, limit)
         if job.tests_left:
-            key = groups.testing(config)
+            key = evaluation_group(config)
             known[key] = runs.scene_seconds(config)
             measure[key] = partial(_measure_test, experiment, config, limit)
     missing = [key for key, number in known.items() if number is None]
@@ -142,7 +151,7 @@ def price_jobs(experiment: Experiment, limit: float) -> list[Price]:
     prices = []
     for job in experiment.jobs:
         config = experiment.config(job)
-        iteration, scene = known.get(groups.training(config)), known.get(groups.testing(config))
+        iteration, scene = known.get(training_group(config)), known.get(evaluation_group(config))
         prices.append(_price(experiment, job, iteration, scene, start, runs))
     return prices
 
@@ -150,14 +159,14 @@ def price_jobs(experiment: Experiment, limit: float) -> list[Price]:
 def _price(
     experiment: Experiment,
     job: Job,
-    iteration: Known | None,
-    scene: Known | None,
+    iteration: SourcedNumber | None,
+    scene: SourcedNumber | None,
     start: float,
-    runs: Earlier,
+    runs: FinishedRuns,
 ) -> Price:
     config = experiment.config(job)
     model_bytes, checkpoint_bytes = _weights(config.dataset, config.own, config.model)
-    guess = Known(
+    guess = SourcedNumber(
         _DETECTIONS_AN_ANCHOR * config.test.nms_pre * _DETECTION_BYTES,
         f"a guess: {_DETECTIONS_AN_ANCHOR} detections of {_DETECTION_BYTES} bytes for each of "
         f"test.nms_pre={config.test.nms_pre}",
@@ -172,7 +181,7 @@ def _price(
     )
 
 
-def _measure_training(experiment: Experiment, config: Config, limit: float) -> Known:
+def _measure_training(experiment: Experiment, config: Config, limit: float) -> SourcedNumber:
     data = experiment.data[config.dataset]
     sample = sample_scenes(dataset_of(config), data, data.split)
     timed = time_training(config, sample.scenes, limit, experiment.device, experiment.workers)
@@ -182,16 +191,16 @@ def _measure_training(experiment: Experiment, config: Config, limit: float) -> K
     return _measured(timed, experiment, steps, sample.what)
 
 
-def _measure_test(experiment: Experiment, config: Config, limit: float) -> Known:
+def _measure_test(experiment: Experiment, config: Config, limit: float) -> SourcedNumber:
     data = experiment.data[config.dataset]
     sample = sample_scenes(dataset_of(config), data, data.test_split)
     timed = time_test(config, sample.scenes, limit, experiment.device)
     return _measured(timed, experiment, f"{timed.runs} tests of an untrained network", sample.what)
 
 
-def _measured(timed: Timed, experiment: Experiment, how: str, scenes: str) -> Known:
+def _measured(timed: Timing, experiment: Experiment, how: str, scenes: str) -> SourcedNumber:
     machine = machine_name(machine_facts(), experiment.device)
-    return Known(timed.seconds, f"measured on {machine}: {how}, on {scenes}")
+    return SourcedNumber(timed.seconds, f"measured on {machine}: {how}, on {scenes}")
 
 
 def _need(device: str) -> None:

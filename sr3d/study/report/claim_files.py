@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
 
 from sr3d.study.report.page import Report
-from sr3d.study.report.page.report import title_of
-from sr3d.study.report.paper import AtMost, Claim, Equivalence, printed_dataset, settings_of_claim
-from sr3d.study.report.render import escape_markdown
+from sr3d.study.report.paper import (
+    AtMostClaim,
+    Claim,
+    EquivalenceClaim,
+    printed_dataset,
+    settings_of_claim,
+    title_of,
+)
+from sr3d.study.report.tables.formats import pipes
 from sr3d.study.report.verdicts import Judgement, Numbers, count
-from sr3d.study.report.verdicts.wording import DIRECTIONS, SIZES, VERDICTS
+from sr3d.study.report.verdicts.judgement import DIRECTIONS, SIZES, VERDICTS
 
 COLUMNS = (
     "dataset", "of", "claim", "kind", "says", "where", "verdict", "direction", "size", "paper",
@@ -68,23 +73,19 @@ def claims_as_markdown(report: Report) -> str:
         place = f"on {printed_dataset(dataset).label}" if dataset else "on any data"
         if heading != (heading := f"## {title_of(report.paper, one.claim.of)} ({place})"):
             columns = ("claim", "verdict", "direction", "amount", "paper", "ours", "why")
-            lines += ["", heading, "", _pipes(columns), "| --- " * len(columns) + "|"]
+            lines += ["", heading, "", pipes(columns), "| --- " * len(columns) + "|"]
         words = VERDICTS[one.verdict], DIRECTIONS[one.direction], SIZES[one.size]
         cells = (one.claim.says, *(w.word for w in words), one.paper_says, one.ours, one.why)
-        lines.append(_pipes(cells))
+        lines.append(pipes(cells))
     return "\n".join(lines) + "\n"
-
-
-def _pipes(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(escape_markdown(cell) for cell in cells) + " |"
 
 
 def _bound(claim: Claim) -> dict[str, str]:
     """The margin or limit of a claim with its reason; of other claims nothing."""
     match claim:
-        case Equivalence():
+        case EquivalenceClaim():
             return {"bound": f"{claim.margin:g}", "bound_reason": claim.margin_reason}
-        case AtMost():
+        case AtMostClaim():
             return {"bound": f"{claim.limit:g}", "bound_reason": claim.limit_reason}
         case _:
             return {}

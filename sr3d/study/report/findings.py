@@ -1,12 +1,141 @@
-"""What lies below `results/{dataset}/`: the summary of each setting, read once."""
+"""What lies below `results/{dataset}/`: the run records of each setting and their summary."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sr3d.study.report.summary_files import find_summary
+from sr3d.errors import DamagedFile, InputError, Kind
+from sr3d.runs.files import read_json, with_checksum, without_checksum, write_json
+from sr3d.runs.markers import forget_marker
+from sr3d.runs.record import RUN_FILE, RunRecord, read_run, run_file
+from sr3d.study.report.paper import Paper, labels_of
+from sr3d.study.report.scene_draws import digest_of_tests, draw_scenes
+from sr3d.study.report.setting_summary import SCHEMA_VERSION, summarise_runs, tests_of
+
+SUMMARY_FILE = "summary.json"
+_AGAIN = "repeat the `sr3d summarise` command"
+
+
+def write_summary(
+    folder_of_setting: str | Path,
+    out: str | Path,
+    expected_trainings: int | None = None,
+    expected_tests: int | None = None,
+) -> dict[str, Any]:
+    """Summarise `results/{dataset}/{setting}/` into a JSON file, and return what it says.
+
+    It also has `scenes` (`scene_draws.draw_scenes`), from the detections of the evaluation runs.
+    Without detections, `scenes` is None and a warning says so.
+
+    Raises:
+        InputError: no complete run there, an unreadable record, or one of another folder.
+        DamagedFile: detections that are not the recorded ones. Their markers are removed.
+    """
+    records = runs_of(folder_of_setting)
+    if not records:
+        raise InputError(
+            f"{folder_of_setting}: no complete run there; run `sr3d train` and `sr3d test` first"
+        )
+    summary = summarise_runs(records, expected_trainings, expected_tests)
+    tests = tests_of(records, expected_trainings, expected_tests)
+    try:
+        summary["scenes"] = draw_scenes(Path(folder_of_setting), tests)
+    except InputError as error:
+        _refuse_damaged(Path(folder_of_setting), tests)
+        summary["scenes"] = None
+        summary["warnings"].append(f"no intervals over scenes: {error}")
+    write_json(out, with_checksum(summary))
+    return summary
+
+
+def _refuse_damaged(folder: Path, tests: Sequence[RunRecord]) -> None:
+    """Refuse evaluation runs with a damaged file, and let a workflow repeat all of them.
+
+    A file that is absent is no damage: people delete detections to save space.
+    """
+    damaged, marked = [], False
+    for record in tests:
+        place = folder.parent.parent / record.key
+        try:
+            for name in record.files:
+                if (place / name).is_file():
+                    run_file(place, record, name)
+        except DamagedFile:
+            damaged.append(place / name)
+            marked |= forget_marker(place)
+    if not damaged:
+        return
+    others = f", and {len(damaged) - 1} more evaluation runs" if len(damaged) > 1 else ""
+    raise DamagedFile(
+        f"damaged or changed since {RUN_FILE} was written{others}",
+        file=damaged[0],
+        kind=Kind.UNREADABLE,
+        remedy="Run `snakemake` again. It repeats the evaluation."
+        if marked
+        else "Repeat the evaluation with its `sr3d test` command.",
+    )
+
+
+def find_summary(folder_of_setting: str | Path) -> dict[str, Any] | None:
+    """The summary of a setting's folder, or None where there is nothing.
+
+    The numbers always come from the run records, where any are left; `summary.json` then says only
+    how many runs were expected and, if it was made of these very tests, how they hang on the
+    scenes. So a table is never older than the runs below it.
+
+    Raises:
+        InputError: an unreadable record or summary.
+    """
+    written = _written(folder_of_setting)
+    records = runs_of(folder_of_setting)
+    if not records:
+        return written
+    counts = expected_counts(folder_of_setting)
+    scenes = (written or {}).get("scenes")
+    if scenes is not None and scenes["tests"] != digest_of_tests(tests_of(records, *counts)):
+        scenes = None
+    return summarise_runs(records, *counts) | {"scenes": scenes}
+
+
+def expected_counts(folder_of_setting: str | Path) -> tuple[int | None, int | None]:
+    """Trainings, and tests of each, that the setting's summary was made for; None if unknown.
+
+    Raises:
+        InputError: an unreadable summary.
+    """
+    expected = (_written(folder_of_setting) or {}).get("expected") or {}
+    return expected.get("trainings"), expected.get("tests")
+
+
+def _written(folder_of_setting: str | Path) -> dict[str, Any] | None:
+    path = Path(folder_of_setting) / SUMMARY_FILE
+    if not path.is_file():
+        return None
+    written = read_json(path, _AGAIN)
+    if not isinstance(written, dict) or written.get("schema_version") != SCHEMA_VERSION:
+        raise InputError(f"{path}: of another version of sr3d; {_AGAIN}")
+    return without_checksum(written, path, _AGAIN)
+
+
+def runs_of(folder_of_setting: str | Path) -> list[RunRecord]:
+    """The complete runs of one setting, ordered by training and test.
+
+    Raises:
+        InputError: an unreadable record, or one that belongs to another folder.
+    """
+    folder = Path(folder_of_setting)
+    paths = [*folder.glob(f"train*/{RUN_FILE}"), *folder.glob(f"train*/test*/{RUN_FILE}")]
+    records = []
+    for path in paths:
+        record = read_run(path)
+        if not os.path.abspath(path.parent).endswith(os.sep + os.path.normpath(record.key)):
+            raise InputError(f"{path}: is the record of {record.key}; move it there or delete it")
+        records.append(record)
+    return sorted(records, key=lambda r: (r.train, -1 if r.test is None else r.test))
 
 
 @dataclass(frozen=True)
@@ -18,7 +147,7 @@ class Findings:
     _read: dict[str, dict[str, Any] | None] = field(default_factory=dict, repr=False)
 
     def summary(self, setting: str) -> dict[str, Any] | None:
-        """The setting's summary (`report.summary`), or None where nothing ran.
+        """The setting's summary (`setting_summary`), or None where nothing ran.
 
         Raises:
             InputError: an unreadable record or summary.
@@ -43,8 +172,9 @@ class Findings:
         ]
 
     def trainings(self, setting: str, name: str) -> list[str]:
-        """Which training each of `means` is of (`summary.training_id`); [] where that is unknown,
-        as in summaries of before it was kept.
+        """The identity of the training run behind each of `means` (`setting_summary.training_id`).
+
+        [] if it is unknown, as in summaries of earlier versions.
         """
         return list((self.metric(setting, name) or {}).get("training_ids", []))
 
@@ -61,3 +191,11 @@ class Findings:
             if folder.is_dir()
             else []
         )
+
+
+def ran(findings: Findings, paper: Paper) -> list[str]:
+    """The settings that have results, in the order of the paper's tables, then by name."""
+    order = list(labels_of(paper))
+    there = [name for name in findings.settings() if findings.summary(name) is not None]
+    known = sorted((name for name in there if name in order), key=order.index)
+    return [*known, *(name for name in there if name not in order)]

@@ -18,9 +18,9 @@ from sr3d.config import flatten
 from sr3d.errors import InputError
 from sr3d.runs.files import digest
 from sr3d.runs.record import METRICS_FILE, RunRecord, read_metrics, run_file
-from sr3d.study.report.paper import Shown
-from sr3d.study.report.summary import METRICS, summarise_runs
-from sr3d.study.report.summary_files import expected_counts
+from sr3d.study.report.findings import expected_counts
+from sr3d.study.report.paper import PrintedSetting
+from sr3d.study.report.setting_summary import METRICS, summarise_runs
 
 MAPPING = "3"  # raise it when runs should look different in the store: all are then written anew
 CURVE_POINTS = 1000  # a longer curve is thinned evenly; metrics.jsonl has all of it
@@ -94,7 +94,9 @@ def single_run(results: Path, record: RunRecord) -> TrackedRun:
     )
 
 
-def setting_run(results: Path, records: Sequence[RunRecord], shown: Shown | None) -> TrackedRun:
+def setting_run(
+    results: Path, records: Sequence[RunRecord], shown: PrintedSetting | None
+) -> TrackedRun:
     """The parent of a setting's runs: what they share, and the statistics over its tests.
 
     Raises:
@@ -145,7 +147,7 @@ def _description(record: RunRecord) -> str:
     return "\n\n".join([*lines, f"Files: `{record.key}/` in the results folder."])
 
 
-def _setting_description(records: Sequence[RunRecord], shown: Shown | None) -> str:
+def _setting_description(records: Sequence[RunRecord], shown: PrintedSetting | None) -> str:
     """Markdown about a setting."""
     first, tests = records[0], sum(r.test is not None for r in records)
     label = f" ({shown.label})" if shown else ""

@@ -25,7 +25,7 @@ from sr3d.errors import InputError
 from sr3d.runs.files import digest
 from sr3d.runs.progress import Progress
 from sr3d.runs.record import NO_RUNS, find_runs
-from sr3d.study.report.paper import Shown
+from sr3d.study.report.paper import PrintedSetting
 from sr3d.study.tracking.artifacts import artifact_folder, artifact_location, move_artifacts
 from sr3d.study.tracking.mlflow_store import open_store, require_database, store_path
 from sr3d.study.tracking.runs_page import VIEW, VIEW_TAG
@@ -65,7 +65,7 @@ def track(
     results: str | Path,
     store: str,
     artifacts: str | Path | None = None,
-    shown: Mapping[str, Shown] | None = None,
+    shown: Mapping[str, PrintedSetting] | None = None,
     wait: bool = False,
 ) -> TrackReport:
     """Bring an MLflow store up to date with all complete runs below `results`.

@@ -1,7 +1,6 @@
 """The report's figures, drawn from run records: the paper's, all values, learning curves."""
 
-from sr3d.study.report.figures.canvas import Drawn, Viewer
-from sr3d.study.report.figures.drawing import OWN, draw_figures
-from sr3d.study.report.figures.viewers import viewers_in
+from sr3d.study.report.figures.canvas import ReportFigure, Viewer
+from sr3d.study.report.figures.drawing import OWN, draw_figures, viewers_in
 
-__all__ = ["OWN", "Drawn", "Viewer", "draw_figures", "viewers_in"]
+__all__ = ["OWN", "ReportFigure", "Viewer", "draw_figures", "viewers_in"]

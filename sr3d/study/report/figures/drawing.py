@@ -1,30 +1,40 @@
-"""Draws the figures that are asked for, each with what it has, and says what it lacks."""
+"""Draws the figures that are asked for, and writes the viewers of their scenes.
+
+Each figure shows what it has, and says what it lacks.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib.axes import Axes
+from matplotlib.transforms import Bbox
+
 from sr3d.config import did_you_mean
 from sr3d.errors import InputError
-from sr3d.study.report.figures.canvas import Canvas, Drawn
-from sr3d.study.report.figures.classes import (
+from sr3d.study.report.figures.canvas import Canvas, ReportFigure, Viewer
+from sr3d.study.report.figures.class_plots import (
     CLASSES_TITLE,
+    ERRORS_TITLE,
     PRECISION_RECALL_TITLE,
     draw_classes,
+    draw_errors,
     draw_precision_recall,
 )
-from sr3d.study.report.figures.consistency import draw_consistency
-from sr3d.study.report.figures.errors import ERRORS_TITLE, draw_errors
-from sr3d.study.report.figures.names import names_of
-from sr3d.study.report.figures.qualitative import draw_qualitative
-from sr3d.study.report.figures.scenes import before, number_of, same_as
-from sr3d.study.report.figures.style import save, styled
-from sr3d.study.report.figures.sweep import draw_sweep
+from sr3d.study.report.figures.metric_plots import (
+    CURVES_TITLE,
+    STRIP_TITLE,
+    draw_curves,
+    draw_strip,
+    draw_sweep,
+)
+from sr3d.study.report.figures.scene_choice import SCORE, before, number_of, same_as
+from sr3d.study.report.figures.scene_plots import WORST_TITLE, draw_qualitative, draw_worst
+from sr3d.study.report.figures.score_plots import draw_consistency
+from sr3d.study.report.figures.style import names_of, save, styled
 from sr3d.study.report.figures.tradeoff import draw_tradeoff
-from sr3d.study.report.figures.values import CURVES_TITLE, STRIP_TITLE, draw_curves, draw_strip
-from sr3d.study.report.figures.viewers import write_viewers
-from sr3d.study.report.figures.worst import WORST_TITLE, draw_worst
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.paper import (
     Consistency,
@@ -34,6 +44,7 @@ from sr3d.study.report.paper import (
     Tradeoff,
     printed_dataset,
 )
+from sr3d.study.report.viewer import write_scene_viewer
 
 # Figures that are not the paper's, with their titles. Every report has them.
 OWN = {
@@ -59,7 +70,7 @@ def draw_figures(
     out: Path,
     names: Sequence[str] | None = None,
     data: Path | None = None,
-) -> list[Drawn]:
+) -> list[ReportFigure]:
     """Write `{name}_{dataset}.svg` and `.png` of each figure that has anything to show, and of a
     figure of scenes whose points are at hand the viewers (`write_viewers`).
 
@@ -80,7 +91,7 @@ def draw_figures(
 
 def _drawn(
     paper: Paper, findings: Findings, out: Path, name: str, asked: Sequence[str], data: Path | None
-) -> Drawn:
+) -> ReportFigure:
     file = f"{name}_{findings.dataset}"
     svg: Path | None = None
     png: Path | None = None
@@ -92,7 +103,7 @@ def _drawn(
             for suffix in ("svg", "png"):
                 (out / f"{file}.{suffix}").unlink(missing_ok=True)
         viewers = write_viewers(canvas, out, file)
-    return Drawn(
+    return ReportFigure(
         name=name,
         dataset=findings.dataset,
         title=canvas.title,
@@ -148,3 +159,47 @@ def _caption(paper: Paper, findings: Findings, name: str, canvas: Canvas) -> str
             parts.append(f"Here on {ours}; the paper's figure is on {' and '.join(theirs)}.")
         parts += figure.footnotes
     return " ".join(" ".join(parts).split())
+
+
+POINTS = 200_000  # of a scene, at most: 2 MB, as a report has up to seven scenes a data set
+
+
+def write_viewers(canvas: Canvas, out: Path, file: str) -> tuple[Viewer, ...]:
+    """Write `{file}.{scene}.html` for each scene whose points are at hand, and remove those of
+    scenes that the figure showed before. The figure must have been saved, so that it is laid out.
+    """
+    viewers = tuple(
+        Viewer(shown.scene.id, out / viewer_name(file, shown.scene.id), *_ends(shown.panels))
+        for shown in canvas.scenes
+    )
+    for path in set(viewers_in(out, file)).difference(viewer.path for viewer in viewers):
+        path.unlink()
+    for shown, viewer in zip(canvas.scenes, viewers, strict=True):
+        title = f"{number_of(canvas.title)}: {shown.scene.id}"
+        write_scene_viewer(
+            viewer.path, title, shown.scene, shown.found, shown.classes, score=SCORE, most=POINTS
+        )
+    return viewers
+
+
+def viewer_name(file: str, scene: str) -> str:
+    """File name of a viewer, "fig5_scannet.scene0011_00.html".
+
+    What `sr3d prepare` takes for a scene's name is kept; nothing else can be part of a path.
+    """
+    plain = re.sub(r"[^\w.+-]", "-", scene)
+    return f"{file}.{plain}.html"
+
+
+def viewers_in(out: Path, file: str) -> list[Path]:
+    """The viewers of a figure that lie in a folder, in the order of their names."""
+    return sorted(out.glob(f"{file}.*.html"))
+
+
+def _ends(panels: Sequence[Axes]) -> tuple[float, float]:
+    """Upper and lower end of panels with their titles, as parts of the figure from its top."""
+    figure = panels[0].get_figure(root=True)
+    assert figure is not None
+    boxes = [box for axes in panels if (box := axes.get_tightbbox()) is not None]
+    whole, height = Bbox.union(boxes), figure.bbox.height
+    return 1 - whole.y1 / height, 1 - whole.y0 / height

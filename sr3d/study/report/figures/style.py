@@ -1,10 +1,16 @@
-"""How figures look: readable in grey and without colour vision, the same bytes every time."""
+"""How figures look: readable in grey and without colour vision, the same bytes every time.
+
+A setting has the same name and look in every figure.
+"""
 
 from __future__ import annotations
 
 import io
+import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +25,8 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageColor
 
 from sr3d.runs.files import write_bytes, write_text
-from sr3d.study.report.figures.estimates import Estimate
+from sr3d.study.report.figures.canvas import Estimate
+from sr3d.study.report.paper import Paper, labels_of
 
 WIDTH = 8.0  # inches of every figure, so that letters have one size on a page
 SMALL = 8  # points, the smallest letters
@@ -184,3 +191,29 @@ def few_colors(picture: Image.Image, exact: Sequence[str]) -> Image.Image:
     few = Image.fromarray(index, "P")
     few.putpalette([value for color in kept for value in color] + (rest.getpalette() or []))
     return few
+
+
+@dataclass(frozen=True)
+class Names:
+    """labels: setting -> its name in print, in the order of the paper's tables and figures."""
+
+    labels: dict[str, str]
+
+    def label(self, setting: str) -> str:
+        """The name in print; that of the setting where the paper has none."""
+        return self.labels.get(setting, setting)
+
+    def lines(self, setting: str, width: int) -> str:
+        """The name in print in lines of so many letters, formulas in one piece."""
+        whole = re.sub(r" ([=−]) ", "\u00a0\\1\u00a0", self.label(setting))
+        return textwrap.fill(whole, width, break_long_words=False)
+
+    def look(self, setting: str) -> Look:
+        """The same in every figure."""
+        order = list(self.labels)
+        return look(order.index(setting) if setting in order else len(order))
+
+
+def names_of(paper: Paper) -> Names:
+    """As tables and sweeps of the paper print them (`labels_of`)."""
+    return Names(labels_of(paper))

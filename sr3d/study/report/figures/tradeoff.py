@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.transforms import Bbox
 
-from sr3d.study.report.figures.canvas import Canvas
-from sr3d.study.report.figures.estimates import Estimate, estimate, incomplete
-from sr3d.study.report.figures.names import Names
-from sr3d.study.report.figures.placing import place_names
+from sr3d.study.report.figures.canvas import Canvas, Estimate, estimate, incomplete
 from sr3d.study.report.figures.style import (
     GREY,
     SMALL,
+    Names,
     grid,
     new_figure,
     number_ticks,
@@ -26,7 +27,7 @@ from sr3d.study.report.paper import METRICS, Paper, PaperTable, Tradeoff, printe
 
 
 @dataclass(frozen=True)
-class Ours:
+class MeasuredPoint:
     """A setting that ran, as a point."""
 
     setting: str
@@ -36,7 +37,7 @@ class Ours:
 
 
 @dataclass(frozen=True)
-class Theirs:
+class PrintedPoint:
     """A row of the paper's table, as a point; mean: None where the paper prints one number."""
 
     label: str
@@ -83,7 +84,7 @@ def draw_tradeoff(figure: Tradeoff, paper: Paper, findings: Findings, names: Nam
 
 def our_points(
     figure: Tradeoff, table: PaperTable, findings: Findings
-) -> tuple[list[Ours], list[str]]:
+) -> tuple[list[MeasuredPoint], list[str]]:
     """The rows that have both metrics, and what the others lack."""
     points, missing = [], []
     for row in table.rows:
@@ -92,7 +93,7 @@ def our_points(
         lacking = incomplete(findings, row.setting, row.label)
         x, y = (estimate(findings, row.setting, metric) for metric in (figure.x, figure.y))
         if x is not None and y is not None:
-            points.append(Ours(row.setting, row.label, x, y))
+            points.append(MeasuredPoint(row.setting, row.label, x, y))
         elif findings.metric(row.setting, figure.x) or findings.metric(row.setting, figure.y):
             absent = figure.x if x is None else figure.y
             lacking = [*lacking, f"{row.label}: no {METRICS[absent].label}"]
@@ -100,7 +101,7 @@ def our_points(
     return points, missing
 
 
-def paper_points(figure: Tradeoff, table: PaperTable, dataset: str) -> list[Theirs]:
+def paper_points(figure: Tradeoff, table: PaperTable, dataset: str) -> list[PrintedPoint]:
     """The rows for which the paper prints both metrics on this data set."""
     points = []
     for row in table.rows:
@@ -109,7 +110,7 @@ def paper_points(figure: Tradeoff, table: PaperTable, dataset: str) -> list[Thei
             for metric, statistic in ((figure.x, "mean"), (figure.y, "best"), (figure.y, "mean"))
         )
         if x is not None and best is not None:
-            points.append(Theirs(row.label, x, best, mean))
+            points.append(PrintedPoint(row.label, x, best, mean))
     return points
 
 
@@ -123,7 +124,7 @@ def machine_of(summary: dict[str, Any]) -> str:
     return processor + (f" with {threads} thread{'s' if threads > 1 else ''}" if threads else "")
 
 
-def _draw_ours(axes: Axes, points: Sequence[Ours], names: Names) -> None:
+def _draw_ours(axes: Axes, points: Sequence[MeasuredPoint], names: Names) -> None:
     for point in points:
         color, marker, _ = names.look(point.setting)
         x, y = point.x, point.y
@@ -140,7 +141,7 @@ def _draw_ours(axes: Axes, points: Sequence[Ours], names: Names) -> None:
     axes.margins(y=0.15)
 
 
-def _draw_theirs(axes: Axes, points: Sequence[Theirs]) -> None:
+def _draw_theirs(axes: Axes, points: Sequence[PrintedPoint]) -> None:
     for point in points:
         if point.mean is not None:
             axes.plot([point.x] * 2, [point.mean, point.best], color=GREY, linewidth=1, zorder=1)
@@ -162,7 +163,7 @@ def _scale(axes: Axes, values: Sequence[float], end: float) -> None:
         axes.set_xlim(0, max(1.3 * max(values), 1.05 * end))
 
 
-def _caption(findings: Findings, ours: Sequence[Ours], beside: bool, same: bool) -> str:
+def _caption(findings: Findings, ours: Sequence[MeasuredPoint], beside: bool, same: bool) -> str:
     machines: dict[str, list[str]] = {}
     for point in ours:
         where = machine_of(findings.summary(point.setting) or {})
@@ -184,3 +185,69 @@ def _caption(findings: Findings, ours: Sequence[Ours], beside: bool, same: bool)
             "do not" + (" compare." if not same else ".")
         )
     return text
+
+
+Array = npt.NDArray[Any]
+Point = tuple[float, float]
+
+# Where a name may stand: points to the right and up of its point, and how it is aligned there.
+# The first that is free is taken.
+_PLACES = (
+    (6, 0, "left", "center"), (-6, 0, "right", "center"), (0, 5, "center", "bottom"),
+    (0, -5, "center", "top"), (5, 4, "left", "bottom"), (5, -4, "left", "top"),
+    (-5, 4, "right", "bottom"), (-5, -4, "right", "top"),
+)  # fmt: skip
+_RADIUS = 5.0  # points around a point that names keep off
+_OUTSIDE = 10.0  # how much worse it is to leave the panel than to cover something
+
+
+def place_names(
+    axes: Axes,
+    points: Sequence[Point],
+    names: Sequence[str],
+    others: Sequence[Point] = (),
+    *,
+    size: float,
+    color: str,
+) -> None:
+    """Write each name beside its point, which is drawn already; `others` are to be kept free, too.
+
+    Greedy, from left to right: of eight places the one that covers least. The limits of the axes
+    must stand.
+    """
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    canvas = FigureCanvasAgg(figure)
+    figure.draw_without_rendering()  # so that the panel has its place
+    renderer = canvas.get_renderer()
+    radius = _RADIUS * figure.dpi / 72
+    inside = axes.get_window_extent()
+    taken = [
+        Bbox.from_extents(x - radius, y - radius, x + radius, y + radius)
+        for x, y in axes.transData.transform([*points, *others])
+    ]
+    for i in sorted(range(len(points)), key=lambda i: points[i]):
+        occupied = [box for j, box in enumerate(taken) if j != i]
+        choices = []
+        for rank, (right, up, across, along) in enumerate(_PLACES):
+            note = axes.annotate(
+                names[i], points[i], (right, up), textcoords="offset points", ha=across, va=along,
+                fontsize=size, color=color,
+            )  # fmt: skip
+            note.set_in_layout(False)
+            box = note.get_window_extent(renderer)
+            out = box.width * box.height - _shared(box, inside)
+            cost = sum(_shared(box, other) for other in occupied) + _OUTSIDE * out
+            choices.append((cost, rank, note, box))
+        best = min(choices, key=lambda choice: choice[:2])
+        for choice in choices:
+            if choice is not best:
+                choice[2].remove()
+        taken.append(best[3])
+
+
+def _shared(a: Bbox, b: Bbox) -> float:
+    """The area that two boxes have in common."""
+    width = min(a.x1, b.x1) - max(a.x0, b.x0)
+    height = min(a.y1, b.y1) - max(a.y0, b.y0)
+    return max(width, 0.0) * max(height, 0.0)

@@ -1,4 +1,4 @@
-"""Looks at a scene, from above and obliquely: where points and edges of boxes are seen."""
+"""Draws points and boxes of a scene as they are seen from above and obliquely."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 
 from sr3d.geometry.boxes import Boxes
-from sr3d.study.report.scene_pictures import extent
+from sr3d.study.report.figures.scene_choice import ConfidentBoxes
+from sr3d.study.report.figures.style import SMALL
+from sr3d.study.report.scene_pictures import class_style, extent
 
 Array = npt.NDArray[Any]
 
@@ -33,7 +37,7 @@ _SIDES = np.array(
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class SceneView:
     """An orthographic look. axes: (3, 3) rows of unit length, to the right, up the picture and
     towards the eye.
     """
@@ -80,12 +84,83 @@ class View:
         return lines, np.asarray(turned[:, _SIDES].any(axis=2))
 
 
-def oblique(turn: float, height: float) -> View:
+def oblique(turn: float, height: float) -> SceneView:
     """Into the room along y, from so many degrees to the right, from so many above the floor."""
     a, e = radians(turn), radians(height)
     right, into, up = np.array([[cos(a), sin(a), 0], [-sin(a), cos(a), 0], [0, 0, 1]])
-    return View(np.stack([right, sin(e) * into + cos(e) * up, sin(e) * up - cos(e) * into]))
+    return SceneView(np.stack([right, sin(e) * into + cos(e) * up, sin(e) * up - cos(e) * into]))
 
 
-ABOVE = View(np.eye(3))
+ABOVE = SceneView(np.eye(3))
 OBLIQUE = oblique(25, 45)
+
+
+_DIGIT, _LINE = 0.09, 0.13  # inches that a digit takes across, and a line up
+_HALO = (1.0, 1.0, 1.0, 0.8)
+_DOTTED: Any = (0, (0.05, 1.9))  # its round ends make dots of it
+_PLATE = {"boxstyle": "square,pad=0.05", "facecolor": "white", "alpha": 0.7, "linewidth": 0}
+
+
+def draw_boxes(axes: Axes, found: ConfidentBoxes, view: SceneView, inches: float) -> None:
+    """Right boxes solid, over wrong ones, which are dotted; the near over the far.
+
+    Edges that a right box itself hides are thin; those of wrong ones are left out. inches: of a
+    metre.
+    """
+    finite = np.isfinite(found.boxes.box).all(axis=1)
+    boxes, right = Boxes.from_array(found.boxes.box[finite]), found.right[finite]
+    if not len(boxes):
+        return
+    labels = found.boxes.label[finite]
+    _draw_edges(axes, boxes, labels, right, view)
+    numbers = [f"{label + 1}" for label in labels]
+    top = view.project(boxes.corners().numpy()[:, 4:])[:, :, :2]
+    middle = top.mean(axis=1, keepdims=True)
+    first = np.flatnonzero(right)  # whose numbers stand where they please, then the others
+    others = np.flatnonzero(~right)
+    places = np.concatenate(
+        [
+            np.concatenate([middle[first], top[first]], axis=1),
+            np.concatenate([top[others], middle[others]], axis=1),
+        ]
+    )
+    order = [*first.tolist(), *others.tolist()]
+    sizes = np.array([[_DIGIT * len(numbers[i]), _LINE] for i in order]) / inches
+    for i, (x, y) in zip(order, place_apart(places, sizes), strict=True):
+        axes.text(
+            x, y, numbers[i], color="0.1", fontsize=SMALL, ha="center", va="center",
+            weight="bold" if right[i] else "normal", clip_on=True, bbox=_PLATE,
+        )  # fmt: skip
+
+
+def _draw_edges(axes: Axes, boxes: Boxes, labels: Array, right: Array, view: SceneView) -> None:
+    edges, visible = view.wireframes(boxes)
+    nearness = view.project(boxes.centers.numpy())[:, 2]
+    strokes: list[tuple[Array, Any, float, Any]] = []  # segment, colour, width, dashes
+    for i in np.lexsort((nearness, right)):
+        color, near = class_style(int(labels[i]))[0], edges[i][visible[i]]
+        if right[i]:
+            strokes += [(edge, color, 0.5, "solid") for edge in edges[i][~visible[i]]]
+        width, dashes = (1.5, "solid") if right[i] else (1.25, _DOTTED)
+        strokes += [(edge, _HALO, width + 1.3, "solid") for edge in near]
+        strokes += [(edge, color, width, dashes) for edge in near]
+    segments, colors, widths, styles = zip(*strokes, strict=True)
+    axes.add_collection(
+        LineCollection(
+            segments, colors=colors, linewidths=widths, linestyles=styles, capstyle="round"
+        )
+    )
+
+
+def place_apart(places: Array, sizes: Array) -> Array:
+    """(K, 2) where labels of such sizes (K, 2) stand, each of them on one of its places (K, P, 2).
+
+    Greedy: on the first place where it covers none before it, or else on the one where it covers
+    least.
+    """
+    chosen = np.empty((len(places), 2))
+    for i, (own, size) in enumerate(zip(places, sizes, strict=True)):
+        reach = (size + sizes[:i]) / 2 - np.abs(own[:, None] - chosen[:i])  # (P, i, 2)
+        shared = np.minimum(reach, np.minimum(size, sizes[:i])).clip(min=0)
+        chosen[i] = own[shared.prod(axis=2).sum(axis=1).argmin()]
+    return chosen

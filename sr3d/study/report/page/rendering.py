@@ -10,13 +10,12 @@ import jinja2
 from markupsafe import Markup, escape
 
 from sr3d._version import __version__
-from sr3d.study.report.figures import Drawn
-from sr3d.study.report.page.claims import by_verdict
-from sr3d.study.report.page.content import content_of, labels, untouched
-from sr3d.study.report.page.report import Report, datasets_of
-from sr3d.study.report.paper import Claim, settings_of_claim
+from sr3d.study.report.figures import ReportFigure
+from sr3d.study.report.page.overview import by_verdict
+from sr3d.study.report.page.parts import Report, content_of, labels, untouched
+from sr3d.study.report.paper import Claim, datasets_of, settings_of_claim
 from sr3d.study.report.verdicts import Judgement
-from sr3d.study.report.verdicts.wording import DIRECTIONS, SIZES, Words, listed
+from sr3d.study.report.verdicts.judgement import DIRECTIONS, SIZES, Words, listed
 
 TEMPLATE, STYLE = "page.html.j2", "style.css"
 MOST_SVG = 800_000  # bytes; a larger drawing is shown as pixels, if those are fewer
@@ -79,7 +78,7 @@ def title_of_page(report: Report) -> str:
     return "SR3D: the paper's results beside ours"
 
 
-def image(drawn: Drawn) -> Picture | None:
+def image(drawn: ReportFigure) -> Picture | None:
     """A figure as the page shows it; None where nothing could be drawn.
 
     Not as an element of the page: matplotlib gives parts of all figures the same names.

@@ -1,4 +1,4 @@
-"""How data sets and metrics are called in print, and how their numbers are written."""
+"""How data sets, metrics and settings are called in print, and how numbers are written."""
 
 from __future__ import annotations
 
@@ -6,6 +6,15 @@ from dataclasses import dataclass
 
 from sr3d.config import did_you_mean
 from sr3d.errors import InputError
+from sr3d.study.report.paper.contents import (
+    Claim,
+    Paper,
+    PaperTable,
+    Sweep,
+    Tradeoff,
+    settings_of_claim,
+    settings_of_figure,
+)
 
 MINUS = "−"
 
@@ -86,3 +95,85 @@ def _digits(metric: str, value: float) -> str:
     if metric == PARAMETERS:
         return f"{value / 1e6:.1f}M" if abs(value) >= 1e5 else f"{value:,.0f}"
     return f"{value:.{METRICS[metric].digits}f}"
+
+
+def labels_of(paper: Paper) -> dict[str, str]:
+    """Every setting with its name in print, in the order of the paper's tables and figures.
+
+    As in the first table that has it, or by its value in a sweep. Rows of our own tables mean
+    little without their heading, and have it before them.
+    """
+    labels: dict[str, str] = {}
+    for table in paper.tables.values():
+        for row in table.rows:
+            heading = f"{row.group}: " if row.group and not table.datasets else ""
+            if row.setting:
+                labels.setdefault(row.setting, heading + row.label)
+    for figure in paper.figures.values():
+        for panel in figure.panels if isinstance(figure, Sweep) else ():
+            for value, setting in panel.points:
+                labels.setdefault(setting, _at(panel.parameter, value))
+        for setting in settings_of_figure(figure):
+            labels.setdefault(setting, setting)
+    return labels
+
+
+def datasets_of(paper: Paper) -> list[str]:
+    """The data sets that the paper has results on."""
+    every = [*paper.tables.values(), *paper.figures.values()]
+    return [dataset for dataset in DATASETS if any(dataset in item.datasets for item in every)]
+
+
+@dataclass(frozen=True)
+class PrintedSetting:
+    """Where a setting is printed: the names of the tables, and its name in print (`labels_of`)."""
+
+    tables: tuple[str, ...]
+    label: str
+
+
+def shown_settings(paper: Paper) -> dict[str, PrintedSetting]:
+    """Every setting that some table has a row of."""
+    labels = labels_of(paper)
+    tables: dict[str, list[str]] = {}
+    for table in paper.tables.values():
+        for setting in table.settings():
+            tables.setdefault(setting, []).append(table.name)
+    return {
+        setting: PrintedSetting(tuple(names), labels[setting]) for setting, names in tables.items()
+    }
+
+
+def labels_in(paper: Paper, claim: Claim) -> dict[str, str]:
+    """The same, where the claim's own table or figure calls a setting otherwise by its words.
+
+    So a claim about one parameter of a sweep has a value of it for each of its settings, although
+    the sweep's default is a value of every parameter.
+    """
+    return labels_of(paper) | _names_at(paper, claim)
+
+
+def _names_at(paper: Paper, claim: Claim) -> dict[str, str]:
+    shown = paper.tables.get(claim.of) or paper.figures.get(claim.of)
+    if isinstance(shown, Tradeoff):
+        shown = paper.tables[shown.table]
+    match shown:
+        case PaperTable() if shown.datasets:
+            return {row.setting: row.label for row in reversed(shown.rows) if row.setting}
+        case Sweep():
+            return _values(shown, set(settings_of_claim(claim)))
+        case _:
+            return {}
+
+
+def _values(sweep: Sweep, settings: set[str]) -> dict[str, str]:
+    """By the values of the parameter that all the settings are along; none if there is no such."""
+    for panel in sweep.panels:
+        labels = {setting: _at(panel.parameter, value) for value, setting in panel.points}
+        if settings <= labels.keys():
+            return labels
+    return {}
+
+
+def _at(parameter: str, value: float) -> str:
+    return f"{parameter} = {value:g}"

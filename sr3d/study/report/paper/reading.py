@@ -1,30 +1,54 @@
-"""Reads the tables and figures of `workflow/tables.yaml`, and puts the paper together."""
+"""Reads and checks `workflow/tables.yaml`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sr3d.checked import Checked
 from sr3d.errors import InputError
-from sr3d.study.report.paper.claims import Claim
-from sr3d.study.report.paper.figures import Consistency, Figure, Panel, Qualitative, Sweep, Tradeoff
+from sr3d.study.report.paper.contents import (
+    PRINTS,
+    STATISTICS,
+    AmountClaim,
+    AtMostClaim,
+    CitedClaim,
+    Claim,
+    Consistency,
+    CurveBelowClaim,
+    DifferenceClaim,
+    EqualClaim,
+    EquivalenceClaim,
+    Figure,
+    HighestClaim,
+    Panel,
+    Paper,
+    PaperRow,
+    PaperTable,
+    Qualitative,
+    Sweep,
+    Tradeoff,
+    TrendClaim,
+    Values,
+)
 from sr3d.study.report.paper.names import DATASETS, METRICS
-from sr3d.study.report.paper.reading_claims import read_claim, read_points
-from sr3d.study.report.paper.tables import PRINTS, STATISTICS, PaperTable, Row, Values
 
 _DATASETS, _METRICS = list(DATASETS), list(METRICS)
-
-
-@dataclass(frozen=True)
-class Paper:
-    """Everything that `tables.yaml` holds, each by its name, in the order of the file."""
-
-    tables: dict[str, PaperTable]
-    figures: dict[str, Figure]
-    claims: dict[str, Claim]
+SCALES = ("difference", "ratio")
+_EVERY = ("kind", "of", "says", "where", "datasets", "footnote")
+_PAIR = ("metric", "setting", "over")
+_OWN = {
+    DifferenceClaim.kind: (*_PAIR, "direction", "paper"),
+    AmountClaim.kind: (*_PAIR, "direction", "paper", "statistic"),
+    EquivalenceClaim.kind: (*_PAIR, "scale", "margin", "margin_reason", "paper"),
+    AtMostClaim.kind: (*_PAIR, "limit", "limit_reason", "paper"),
+    HighestClaim.kind: ("metric", "setting", "among"),
+    TrendClaim.kind: ("metric", "along", "direction", "log"),
+    CurveBelowClaim.kind: _PAIR,
+    EqualClaim.kind: _PAIR,
+    CitedClaim.kind: ("reason",),
+}
 
 
 def read_paper(path: str | Path) -> Paper:
@@ -74,11 +98,11 @@ def _table(name: str, entry: Checked) -> PaperTable:
     )
 
 
-def _row(entry: Checked, components: tuple[str, ...]) -> Row:
+def _row(entry: Checked, components: tuple[str, ...]) -> PaperRow:
     entry.only(("setting", "label", "group", "ticks", "only_on", "paper", "note"))
     if not entry.has("setting"):
         entry.get("paper")  # a row of a method that is not run here has at least that
-    return Row(
+    return PaperRow(
         label=entry.get("label").text(),
         setting=entry.get("setting").text() if entry.has("setting") else None,
         group=entry.get("group").text() if entry.has("group") else "",
@@ -166,3 +190,150 @@ _FIGURES: dict[str, tuple[tuple[str, ...], _Read]] = {
 
 def _footnotes(entry: Checked) -> tuple[str, ...]:
     return entry.get("footnotes").texts() if entry.has("footnotes") else ()
+
+
+def read_claim(name: str, entry: Checked, known: list[str]) -> Claim:
+    """One claim; known: the tables and figures that it may belong to.
+
+    Raises:
+        InputError: as `read_paper`.
+    """
+    kind = entry.get("kind").name(list(_OWN))
+    entry.only((*_EVERY, *_OWN[kind]))
+    every: dict[str, Any] = {
+        "id": name,
+        "of": entry.get("of").name(known),
+        "says": entry.get("says").text(),
+        "where": entry.get("where").text(),
+        "datasets": entry.get("datasets").names(list(DATASETS)),
+        "footnote": entry.get("footnote").text() if entry.has("footnote") else "",
+    }
+    if kind == CitedClaim.kind:
+        return CitedClaim(reason=entry.get("reason").text(), **every)
+    every["metric"] = entry.get("metric").name(list(METRICS))
+    if kind == TrendClaim.kind:
+        return _trend(entry, every)
+    every["setting"] = entry.get("setting").text()
+    if kind == HighestClaim.kind:
+        return _highest(entry, every)
+    every["over"] = _another(entry.get("over"), every["setting"])
+    return _PAIRS[kind](entry, every)
+
+
+def read_points(entry: Checked) -> tuple[tuple[float, str], ...]:
+    """A mapping of values to settings, in rising order of the values.
+
+    Raises:
+        InputError: no mapping, a value that is not a number, or out of order.
+    """
+    points = []
+    for value, setting in entry.entries().items():
+        points.append((Checked(value, entry.where).real(), setting.text()))
+        if len(points) > 1 and points[-2][0] >= points[-1][0]:
+            raise entry.wrong("values in rising order")
+    return tuple(points)
+
+
+def _difference(entry: Checked, every: dict[str, Any]) -> DifferenceClaim:
+    return DifferenceClaim(**_directed(entry, every), **every)
+
+
+def _amount(entry: Checked, every: dict[str, Any]) -> AmountClaim:
+    entry.get("paper")  # the number that the words state
+    statistic = entry.get("statistic").name(STATISTICS) if entry.has("statistic") else "mean"
+    return AmountClaim(statistic=statistic, **_directed(entry, every), **every)
+
+
+def _directed(entry: Checked, every: dict[str, Any]) -> dict[str, Any]:
+    """Direction and the paper's numbers, whose sign agrees with it."""
+    direction = entry.get("direction").name(("higher", "lower"))
+    paper = _paper(entry, every["datasets"])
+    sign = 1 if direction == "higher" else -1
+    if any(sign * number <= 0 for number in paper.values()):
+        raise entry.get("paper").wrong(f"numbers of the direction '{direction}'")
+    return {"direction": direction, "paper": paper}
+
+
+def _equivalence(entry: Checked, every: dict[str, Any]) -> EquivalenceClaim:
+    scale, margin = entry.get("scale").name(SCALES), entry.get("margin")
+    none = 1.0 if scale == "ratio" else 0.0
+    if margin.real() <= none:
+        raise margin.wrong(f"a {scale} above {none:g}")
+    low = 1 / margin.real() if scale == "ratio" else -margin.real()
+    paper = _paper(entry, every["datasets"])
+    if any(not low <= number <= margin.real() for number in paper.values()):
+        raise entry.get("paper").wrong("numbers within the margin")
+    return EquivalenceClaim(
+        scale=scale,
+        margin=margin.real(),
+        margin_reason=entry.get("margin_reason").text(),
+        paper=paper,
+        **every,
+    )
+
+
+def _at_most(entry: Checked, every: dict[str, Any]) -> AtMostClaim:
+    limit = entry.get("limit")
+    if limit.real() <= 0:
+        raise limit.wrong("a ratio above 0")
+    paper = _paper(entry, every["datasets"])
+    if any(not 0 < number <= limit.real() for number in paper.values()):
+        raise entry.get("paper").wrong("ratios above 0 and up to the limit")
+    return AtMostClaim(
+        limit=limit.real(),
+        limit_reason=entry.get("limit_reason").text(),
+        paper=paper,
+        **every,
+    )
+
+
+def _curve_below(entry: Checked, every: dict[str, Any]) -> CurveBelowClaim:
+    return CurveBelowClaim(**every)
+
+
+def _equal(entry: Checked, every: dict[str, Any]) -> EqualClaim:
+    return EqualClaim(**every)
+
+
+_PAIRS: dict[str, Callable[[Checked, dict[str, Any]], Claim]] = {
+    DifferenceClaim.kind: _difference,
+    AmountClaim.kind: _amount,
+    EquivalenceClaim.kind: _equivalence,
+    AtMostClaim.kind: _at_most,
+    CurveBelowClaim.kind: _curve_below,
+    EqualClaim.kind: _equal,
+}
+
+
+def _highest(entry: Checked, every: dict[str, Any]) -> HighestClaim:
+    among = entry.get("among")
+    names = among.texts()
+    if not names or every["setting"] in names:
+        raise among.wrong(f"the other settings, without '{every['setting']}'")
+    return HighestClaim(among=names, **every)
+
+
+def _trend(entry: Checked, every: dict[str, Any]) -> TrendClaim:
+    along = entry.get("along")
+    points = read_points(along)
+    log = entry.get("log").truth() if entry.has("log") else False
+    if len(points) < 3:
+        raise along.wrong("three settings or more")
+    if log and points[0][0] <= 0:
+        raise along.wrong("values above zero, for a trend along their logarithm")
+    direction = entry.get("direction").name(("falls", "rises"))
+    return TrendClaim(along=points, direction=direction, log=log, **every)
+
+
+def _another(entry: Checked, setting: str) -> str:
+    if entry.text() == setting:
+        raise entry.wrong("another setting")
+    return entry.text()
+
+
+def _paper(entry: Checked, datasets: tuple[str, ...]) -> dict[str, float]:
+    """The paper's numbers of a claim, on data sets that it is made for."""
+    if not entry.has("paper"):
+        return {}
+    numbers = entry.get("paper").only(datasets).entries()
+    return {dataset: number.real() for dataset, number in numbers.items()}

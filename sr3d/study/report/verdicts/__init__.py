@@ -16,34 +16,46 @@ from sr3d.config import did_you_mean
 from sr3d.errors import InputError
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.paper import (
-    Amount,
-    AtMost,
-    Cited,
+    AmountClaim,
+    AtMostClaim,
+    CitedClaim,
     Claim,
-    CurveBelow,
-    Difference,
-    Equal,
-    Equivalence,
-    Highest,
+    CurveBelowClaim,
+    DifferenceClaim,
+    EqualClaim,
+    EquivalenceClaim,
+    HighestClaim,
     Paper,
-    Trend,
+    TrendClaim,
     labels_in,
 )
-from sr3d.study.report.verdicts.bounds import (
+from sr3d.study.report.verdicts.evidence import ClaimCase, Evidence
+from sr3d.study.report.verdicts.judgement import (
+    NOTHING,
+    Direction,
+    Judgement,
+    Numbers,
+    Size,
+    Verdict,
+)
+from sr3d.study.report.verdicts.pair_claims import (
+    case_of_difference,
     case_of_equivalence,
     case_of_limit,
+    evidence_of_difference,
     evidence_of_equivalence,
     evidence_of_limit,
+    judge_equal,
 )
-from sr3d.study.report.verdicts.curves import case_of_curve, evidence_of_curve
-from sr3d.study.report.verdicts.differences import case_of_difference, evidence_of_difference
-from sr3d.study.report.verdicts.equal import judge_equal
-from sr3d.study.report.verdicts.evidence import Case, Evidence
-from sr3d.study.report.verdicts.highest import case_of_highest, evidence_of_highest
-from sr3d.study.report.verdicts.judgement import Direction, Judgement, Numbers, Size, Verdict
 from sr3d.study.report.verdicts.ruling import rule_all
-from sr3d.study.report.verdicts.trends import case_of_trend, evidence_of_trend
-from sr3d.study.report.verdicts.wording import NOTHING
+from sr3d.study.report.verdicts.series_claims import (
+    case_of_curve,
+    case_of_highest,
+    case_of_trend,
+    evidence_of_curve,
+    evidence_of_highest,
+    evidence_of_trend,
+)
 
 __all__ = ["Direction", "Judgement", "Numbers", "Size", "Verdict", "count", "judge"]
 
@@ -59,7 +71,7 @@ def judge(paper: Paper, findings: Findings, of: str | None = None) -> list[Judge
         raise InputError(f"no table or figure '{of}'{did_you_mean(of, known)}")
     claims = [claim for claim in paper.claims.values() if of in (None, claim.of)]
     judged: dict[str, Judgement] = {}
-    tested: list[tuple[Case, Evidence]] = []
+    tested: list[tuple[ClaimCase, Evidence]] = []
     for claim in claims:
         found = _examine(claim, findings, labels_in(paper, claim))
         if isinstance(found, Judgement):
@@ -78,30 +90,30 @@ def count(judged: Iterable[Judgement]) -> dict[Verdict, int]:
 
 def _examine(
     claim: Claim, findings: Findings, labels: Mapping[str, str]
-) -> Judgement | tuple[Case, Evidence]:
+) -> Judgement | tuple[ClaimCase, Evidence]:
     """The evidence on a claim, or its judgement where there is nothing to test."""
     match claim:
-        case Difference() | Amount():
+        case DifferenceClaim() | AmountClaim():
             about = case_of_difference(claim, findings, labels)
             found = evidence_of_difference(about, claim)
-        case Equivalence():
+        case EquivalenceClaim():
             about = case_of_equivalence(claim, findings, labels)
             found = evidence_of_equivalence(about, claim)
-        case AtMost():
+        case AtMostClaim():
             about = case_of_limit(claim, findings, labels)
             found = evidence_of_limit(about, claim)
-        case Highest():
+        case HighestClaim():
             about = case_of_highest(claim, findings, labels)
             found = evidence_of_highest(about, claim)
-        case Trend():
+        case TrendClaim():
             about = case_of_trend(claim, findings, labels)
             found = evidence_of_trend(about, claim)
-        case CurveBelow():
+        case CurveBelowClaim():
             about = case_of_curve(claim, findings, labels)
             found = evidence_of_curve(about, claim)
-        case Equal():
+        case EqualClaim():
             return judge_equal(claim, findings, labels)
-        case Cited():
+        case CitedClaim():
             return Judgement(
                 claim=claim,
                 verdict=Verdict.NOT_CHECKABLE,

@@ -6,9 +6,18 @@ from collections.abc import Callable, Hashable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 
 from sr3d.study.report.findings import Findings
-from sr3d.study.report.paper import BaseClaim, Measured
-from sr3d.study.report.verdicts.judgement import Direction, Judgement, Size, Verdict
-from sr3d.study.report.verdicts.wording import NOTHING, listed, place_of, quoted, verb
+from sr3d.study.report.paper import BaseClaim, MeasuredClaim
+from sr3d.study.report.verdicts.judgement import (
+    NOTHING,
+    Direction,
+    Judgement,
+    Size,
+    Verdict,
+    listed,
+    place_of,
+    quoted,
+    verb,
+)
 from sr3d.study.statistics import Interval, TEstimate
 
 
@@ -59,13 +68,13 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Case:
+class ClaimCase:
     """One claim before the results of one data set.
 
     paper_says: as it is printed. labels: setting -> its name in print.
     """
 
-    claim: Measured
+    claim: MeasuredClaim
     paper_says: str
     findings: Findings
     labels: Mapping[str, str]

@@ -1,15 +1,17 @@
-"""What is found of a claim: three codes, the numbers behind them, and one sentence of reasons.
+"""What is found of a claim: three codes, the numbers behind them, and their words in print.
 
-The value of a code is what the CSV and the page's attributes hold; `wording` has its words.
+The value of a code is what the CSV and the page's attributes hold.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from sr3d.study.report.paper import Claim
-from sr3d.study.statistics import Interval
+from sr3d.study.report.paper import Claim, number, printed_dataset
+from sr3d.study.statistics import Comparison, Interval, Ratio
 
 
 class Verdict(Enum):
@@ -98,3 +100,145 @@ class Judgement:
     ours: str
     numbers: Numbers | None
     why: str
+
+
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Words:
+    """word: what is printed for a code. meaning: what it says, in a phrase."""
+
+    word: str
+    meaning: str
+
+
+# How a metric is called in a sentence, and its unit; of a score both are its name.
+_CALLED = {"latency_ms": ("latency", "ms"), "minutes_per_epoch": ("time an epoch", "minutes")}
+
+# The words of each code. {} stands for the data, or for the paper's amount.
+VERDICTS = {
+    Verdict.REPRODUCED: Words("reproduced", "the claim, as it is worded, also holds on {}"),
+    Verdict.DIRECTION_ONLY: Words(
+        "direction reproduced",
+        "the claim states an amount; on {} its direction holds, and its amount is not judged",
+    ),
+    Verdict.NOT_REPRODUCED: Words(
+        "not reproduced", "the training runs on {} contradict the claim as it is worded"
+    ),
+    Verdict.INCONCLUSIVE: Words(
+        "inconclusive", "the training runs on {} agree with the claim and with its denial"
+    ),
+    Verdict.NOT_RUN: Words("not run", "nothing on {} that could decide it"),
+    Verdict.NOT_CHECKABLE: Words(
+        "not checkable here", "no run of ours could decide it; the reason stands below each"
+    ),
+}
+DIRECTIONS = {
+    Direction.THERE: Words("there", "the effect is there"),
+    Direction.ABSENT: Words("absent", "an effect beyond the margin is excluded"),
+    Direction.BEYOND: Words("beyond the margin", "an effect beyond the margin is there"),
+    Direction.OPPOSITE: Words("opposite", "the effect is opposite to the claim"),
+    Direction.INCONCLUSIVE: Words("inconclusive", "the direction is open"),
+    Direction.NOT_JUDGED: Words("not judged", "nothing to judge by"),
+}
+SIZES = {
+    Size.INSIDE: Words("inside", "the paper's {} lies inside our interval"),
+    Size.OUTSIDE: Words("outside", "the paper's {} lies outside our interval"),
+    Size.OTHER_DATA: Words(
+        "not judged: other data", "the amount is not judged on {}, where the paper has none"
+    ),
+    Size.OF_BESTS: Words(
+        "not judged: of bests",
+        "judged on means, so the amount is not judged: a best of many has no interval",
+    ),
+    Size.NO_AMOUNT: Words("not judged: no amount", "the paper states no amount"),
+    Size.NOT_TESTED: Words("not judged", "the amount could not be tested"),
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """The data that a claim is judged on. known: the paper makes the claim on them."""
+
+    label: str
+    known: bool
+
+    def sentence(self, text: str, verdict: Verdict) -> str:
+        """The text as a sentence that says on which data it is true."""
+        if self.known:
+            return f"On {self.label}: {text}."
+        if verdict in (Verdict.REPRODUCED, Verdict.DIRECTION_ONLY):
+            return f"Also holds on {self.label}, where the paper does not claim it: {text}."
+        return f"On {self.label}, where the paper does not claim it: {text}."
+
+
+def place_of(claim: Claim, dataset: str) -> Place:
+    """Where a claim is judged.
+
+    Raises:
+        InputError: unknown data set.
+    """
+    return Place(printed_dataset(dataset).label, dataset in claim.datasets)
+
+
+def called(metric: str) -> str:
+    """The metric's name in a sentence."""
+    return _CALLED.get(metric, (metric, metric))[0]
+
+
+def unit(metric: str) -> str:
+    """Its unit."""
+    return _CALLED.get(metric, (metric, metric))[1]
+
+
+def verb(subjects: Sequence[str], singular: str) -> str:
+    """The verb as the number of subjects wants it."""
+    return singular if len(subjects) == 1 else {"has": "have"}.get(singular, singular[:-1])
+
+
+def per_step(slope: float) -> str:
+    """A slope, which no number of digits suits: three that count."""
+    return f"{slope:+.3g}".replace("-", "−")
+
+
+def behind(found: Comparison | Ratio) -> str:
+    """The training runs behind a comparison."""
+    return f"{found.n_a} training runs, paired" if found.paired else versus(found.n_a, found.n_b)
+
+
+def versus(n_a: int, n_b: int) -> str:
+    """How many training runs stand on either side."""
+    return f"{n_a} vs {n_b} training runs"
+
+
+def p_value(p: float) -> str:
+    """A p-value as text."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def listed(names: Iterable[str]) -> str:
+    """'a', 'a and b', 'a, b and c'; "" for none."""
+    *first, last = list(names) or [""]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def quoted(name: str) -> str:
+    """A name in print within a sentence: several words in quotation marks, as where it begins and
+    ends must be seen; a single word or "k = 7" as it is.
+    """
+    return name if re.fullmatch(r"\S+( = \S+)?", name) else f"“{name}”"
+
+
+def missed(metric: str, detectable: float) -> str:
+    """What a design would miss."""
+    return (
+        f"a true difference below {number(metric, detectable)} {unit(metric)} would be missed "
+        "more often than one time in five"
+    )
+
+
+def printed_by(paper: Mapping[str, float], dataset: str, show: Callable[[float], str]) -> str:
+    """The paper's number on the data, or else all that it has on its own; "" without any."""
+    known = {d: value for d, value in paper.items() if d == dataset} or paper
+    return listed(f"{show(value)} on {printed_dataset(d).label}" for d, value in known.items())

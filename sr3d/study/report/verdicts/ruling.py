@@ -1,6 +1,6 @@
 """From the evidence on single claims to judgements: adjustment over families, then codes and words.
 
-A family is all claims of a table or figure on one kind of quantity (`families`). Three sets of
+A family is all claims of a table or figure on one kind of quantity (`family_of`). Three sets of
 hypotheses are adjusted by Holm's rule, each by itself and each at 5 %:
 
 - the denials: rejecting one shows its claim. So without any true effect the chance of a false
@@ -17,26 +17,40 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
-from sr3d.study.report.families import ALPHA, Adjusted, Family, adjust, family_of
-from sr3d.study.report.paper import Amount, AtMost, Equivalence, printed_dataset
-from sr3d.study.report.verdicts.evidence import AmountTest, Case, Evidence
-from sr3d.study.report.verdicts.judgement import Direction, Judgement, Numbers, Size, Verdict
-from sr3d.study.report.verdicts.wording import SIZES, missed, p_value
+from sr3d.study.report.paper import AmountClaim, AtMostClaim, EquivalenceClaim, printed_dataset
+from sr3d.study.report.setting_comparisons import (
+    ALPHA,
+    AdjustedP,
+    HypothesisFamily,
+    adjust,
+    family_of,
+)
+from sr3d.study.report.verdicts.evidence import AmountTest, ClaimCase, Evidence
+from sr3d.study.report.verdicts.judgement import (
+    SIZES,
+    Direction,
+    Judgement,
+    Numbers,
+    Size,
+    Verdict,
+    missed,
+    p_value,
+)
 from sr3d.study.statistics import simultaneous
 
-_Key = tuple[str, Family, Hashable, float | None]
+_Key = tuple[str, HypothesisFamily, Hashable, float | None]
 
 
 @dataclass(frozen=True)
-class _Tested:
+class _AdjustedTests:
     """The p-values of a hypothesis, adjusted over its family."""
 
-    p_for: Adjusted
-    p_against: Adjusted
-    p_amount: Adjusted
+    p_for: AdjustedP
+    p_against: AdjustedP
+    p_amount: AdjustedP
 
 
-def rule_all(tested: Iterable[tuple[Case, Evidence]]) -> dict[str, Judgement]:
+def rule_all(tested: Iterable[tuple[ClaimCase, Evidence]]) -> dict[str, Judgement]:
     """The judgements of all claims that could be tested, by the claims' ids."""
     tested = list(tested)
     keys = _keys(tested)
@@ -49,13 +63,13 @@ def rule_all(tested: Iterable[tuple[Case, Evidence]]) -> dict[str, Judgement]:
     }
     denials, regions, amounts = (adjust(p, lambda k: k[:2]) for p in (p_for, p_against, p_amount))
     return {
-        case.claim.id: _rule(case, found, _Tested(denials[key], regions[key], amounts[key]))
+        case.claim.id: _rule(case, found, _AdjustedTests(denials[key], regions[key], amounts[key]))
         for case, found in tested
         for key in [keys[case.claim.id]]
     }
 
 
-def _keys(tested: Iterable[tuple[Case, Evidence]]) -> dict[str, _Key]:
+def _keys(tested: Iterable[tuple[ClaimCase, Evidence]]) -> dict[str, _Key]:
     """The hypothesis of each claim, by its id.
 
     A claim without an amount shares that of a claim with the same question and an amount.
@@ -73,7 +87,7 @@ def _keys(tested: Iterable[tuple[Case, Evidence]]) -> dict[str, _Key]:
     return {name: (*key, amounts.get(name, known.get(key))) for name, key in plain.items()}
 
 
-def _rule(case: Case, found: Evidence, adjusted: _Tested) -> Judgement:
+def _rule(case: ClaimCase, found: Evidence, adjusted: _AdjustedTests) -> Judgement:
     numbers = _numbers(found, adjusted)
     size = _size(found, numbers)
     verdict = _verdict(case, size, numbers)
@@ -90,7 +104,7 @@ def _rule(case: Case, found: Evidence, adjusted: _Tested) -> Judgement:
     )
 
 
-def _numbers(found: Evidence, adjusted: _Tested) -> Numbers:
+def _numbers(found: Evidence, adjusted: _AdjustedTests) -> Numbers:
     family = adjusted.p_for.tests
     decided = [(found.p_for, adjusted.p_for.p), (found.p_against, adjusted.p_against.p)]
     p_amount = None
@@ -110,8 +124,8 @@ def _numbers(found: Evidence, adjusted: _Tested) -> Numbers:
     )
 
 
-def _direction(case: Case, numbers: Numbers) -> Direction:
-    of_margin = isinstance(case.claim, Equivalence | AtMost)
+def _direction(case: ClaimCase, numbers: Numbers) -> Direction:
+    of_margin = isinstance(case.claim, EquivalenceClaim | AtMostClaim)
     if numbers.p_for < ALPHA:
         return Direction.ABSENT if of_margin else Direction.THERE
     if numbers.p_against < ALPHA:
@@ -126,8 +140,8 @@ def _size(found: Evidence, numbers: Numbers) -> Size:
     return Size.OUTSIDE if outside else Size.INSIDE
 
 
-def _verdict(case: Case, size: Size, numbers: Numbers) -> Verdict:
-    of_amount = isinstance(case.claim, Amount)
+def _verdict(case: ClaimCase, size: Size, numbers: Numbers) -> Verdict:
+    of_amount = isinstance(case.claim, AmountClaim)
     if numbers.p_against < ALPHA or (of_amount and size is Size.OUTSIDE):
         return Verdict.NOT_REPRODUCED
     if numbers.p_for >= ALPHA:
@@ -135,7 +149,7 @@ def _verdict(case: Case, size: Size, numbers: Numbers) -> Verdict:
     return Verdict.DIRECTION_ONLY if of_amount and not size.judged else Verdict.REPRODUCED
 
 
-def _why(case: Case, found: Evidence, numbers: Numbers, size: Size) -> str:
+def _why(case: ClaimCase, found: Evidence, numbers: Numbers, size: Size) -> str:
     """The reasons as sentences: the decision, the amount, then what else to know."""
     is_open = numbers.p >= ALPHA
     text = found.texts.open

@@ -5,7 +5,6 @@ installation.
 """
 
 from sr3d.study.report.viewer.layers import BoxLayer
-from sr3d.study.report.viewer.scenes import write_scene_viewer
-from sr3d.study.report.viewer.writing import write_viewer
+from sr3d.study.report.viewer.viewer_page import write_scene_viewer, write_viewer
 
 __all__ = ["BoxLayer", "write_scene_viewer", "write_viewer"]

@@ -1,0 +1,174 @@
+"""What a report consists of, data set by data set, before it becomes a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sr3d.config import Config, flatten
+from sr3d.study.report.figures import OWN, ReportFigure
+from sr3d.study.report.figures.style import names_of
+from sr3d.study.report.findings import Findings, ran
+from sr3d.study.report.headline import Headline, Outlier, headline_of, outliers_of
+from sr3d.study.report.page.overview import Gaps, Values, Verdicts, by_verdict, gaps_of, values_of
+from sr3d.study.report.page.provenance import Provenance, origin_of
+from sr3d.study.report.paper import (
+    OWN_DATA,
+    Paper,
+    datasets_of,
+    printed_dataset,
+)
+from sr3d.study.report.tables.cells import PrintedTable
+from sr3d.study.report.verdicts import Judgement
+from sr3d.study.report.verdicts.judgement import listed
+
+
+@dataclass(frozen=True)
+class ReportPart:
+    """Everything on one data set."""
+
+    findings: Findings
+    tables: tuple[PrintedTable, ...]
+    judged: tuple[Judgement, ...]
+    figures: tuple[ReportFigure, ...]
+
+    @property
+    def dataset(self) -> str:
+        """The name of the data set."""
+        return self.findings.dataset
+
+    @property
+    def label(self) -> str:
+        """The data set in words."""
+        return printed_dataset(self.dataset).label
+
+    @property
+    def own(self) -> bool:
+        """Whether the data are the user's, on which nothing is compared with the paper."""
+        return self.dataset == OWN_DATA
+
+
+@dataclass(frozen=True)
+class Report:
+    """The parts, and what is true of all data sets alike.
+
+    names: tables and figures of the paper that the report is on. cited: claims that no run can
+    check.
+    """
+
+    paper: Paper
+    names: tuple[str, ...]
+    parts: tuple[ReportPart, ...]
+    cited: tuple[Judgement, ...]
+
+    @property
+    def own(self) -> bool:
+        """Whether the report is about the user's detector and not about the paper."""
+        return all(part.own for part in self.parts)
+
+
+_VALUES = ("strip", "curves")  # the figures that show single values
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report. ran: settings with results. cautions: sentences to read first."""
+
+    part: ReportPart
+    headline: Headline
+    ran: tuple[str, ...]
+    verdicts: tuple[Verdicts, ...]
+    origin: Provenance
+    gaps: Gaps
+    values: tuple[Values, ...]
+    cautions: tuple[str, ...]
+    outliers: tuple[Outlier, ...]
+
+    @property
+    def figures(self) -> list[ReportFigure]:
+        """The paper's."""
+        return [drawn for drawn in self.part.figures if drawn.name not in OWN]
+
+    @property
+    def value_figures(self) -> list[ReportFigure]:
+        """All values and learning curves."""
+        return [drawn for drawn in self.part.figures if drawn.name in _VALUES]
+
+    @property
+    def detail_figures(self) -> list[ReportFigure]:
+        """Classes, errors and scenes."""
+        own = [drawn for drawn in self.part.figures if drawn.name in OWN]
+        return [drawn for drawn in own if drawn.name not in _VALUES]
+
+    @property
+    def evaluated(self) -> str:
+        """How many scenes of which split were evaluated; "" without any."""
+        data = [(self.part.findings.summary(name) or {}).get("test_data") for name in self.ran]
+        splits = dict.fromkeys((one["scenes"], one["split"]) for one in data if one)
+        return listed(
+            f"{scenes} scene{'' if scenes == 1 else 's'} of the split '{split}'"
+            for scenes, split in splits
+        )
+
+
+def content_of(report: Report) -> list[Section]:
+    """One for each data set.
+
+    Raises:
+        InputError: an unreadable record.
+    """
+    return [_shown(report.paper, part) for part in report.parts]
+
+
+def untouched(report: Report) -> list[str]:
+    """Data sets in words that the paper has results on and this report has none."""
+    done = [part.dataset for part in report.parts if ran(part.findings, report.paper)]
+    return labels(name for name in datasets_of(report.paper) if name not in done)
+
+
+def labels(datasets: Iterable[str]) -> list[str]:
+    """Data sets in words."""
+    return [printed_dataset(name).label for name in datasets]
+
+
+def _shown(paper: Paper, part: ReportPart) -> Section:
+    names, settings = names_of(paper), ran(part.findings, paper)
+    return Section(
+        part=part,
+        headline=headline_of(part.findings, names.labels),
+        ran=tuple(settings),
+        verdicts=by_verdict(paper, part.judged, part.label),
+        origin=origin_of(part.findings, settings, names),
+        gaps=gaps_of(paper, part.findings, part.tables, part.figures),
+        values=values_of(part.findings, settings, names),
+        cautions=tuple(_cautions(paper, part, settings)),
+        outliers=tuple(one for name in settings for one in outliers_of(part.findings, name)),
+    )
+
+
+def _cautions(paper: Paper, part: ReportPart, settings: Sequence[str]) -> list[str]:
+    """What must be known before any number on this data set is read."""
+    summaries = [s for name in settings if (s := part.findings.summary(name))]
+    cautions, full = [], Config().model.stem_channels
+    if not part.own and part.dataset not in datasets_of(paper):
+        cautions.append(
+            f"The paper has no results on {part.label}; it tests on "
+            f"{listed(labels(datasets_of(paper)))}. Numbers on these data cannot be compared with "
+            "the paper's in absolute terms, and a verdict says no more than whether a claim also "
+            "holds here."
+        )
+    if any(flatten(s["config"]).get("model.stem_channels", full) < full for s in summaries):
+        sizes = sorted({s["parameters"] for s in summaries if s["parameters"] is not None})
+        ends = f"{sizes[0]:,}" + (f" to {sizes[-1]:,}" if len(sizes) > 1 else "")
+        cautions.append(
+            f"On {part.label} the network is a thin one for small machines "
+            f"({ends} parameters), trained on a short schedule."
+            + ("" if part.own else " It is not the paper's network.")
+        )
+    deviations = dict.fromkeys(
+        d for s in summaries for d in (s["test_data"] or {}).get("deviations", ())
+    )
+    if deviations:
+        whole = "whole" if part.dataset == "own" else "the published ones"
+        cautions.append(f"The data are not {whole}: {listed(deviations)}.")
+    return cautions

@@ -1,0 +1,179 @@
+"""Writes the report's folder: tables, figures, verdicts on the paper's claims, index and page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from sr3d.config import did_you_mean
+from sr3d.errors import InputError
+from sr3d.runs.files import write_text
+from sr3d.runs.record import NO_RUNS, RUN_FILE
+from sr3d.study.report.claim_files import claims_as_csv, claims_as_markdown
+from sr3d.study.report.figures import OWN, draw_figures, viewers_in
+from sr3d.study.report.findings import SUMMARY_FILE, Findings, ran
+from sr3d.study.report.page import Report, ReportPart, render_page
+from sr3d.study.report.paper import (
+    DATASETS,
+    OWN_DATA,
+    Paper,
+    datasets_of,
+    printed_dataset,
+    read_paper,
+    settings_of,
+)
+from sr3d.study.report.tables.cells import lay_out
+from sr3d.study.report.tables.filled import collect, external_tables, with_external
+from sr3d.study.report.tables.formats import TABLE_FORMATS, escape_markdown, write_table
+from sr3d.study.report.verdicts import Judgement, Verdict, judge
+
+PAGE, CLAIMS = "index.html", "claims"
+
+
+def write_report(
+    results: str | Path,
+    paper_file: str | Path,
+    out: str | Path,
+    names: Sequence[str] | None = None,
+    datasets: Sequence[str] | None = None,
+    data: Mapping[str, Path] | None = None,
+) -> list[Path]:
+    """Write everything that the runs below `results` tell of the paper, and return the files.
+
+    These are the tables (`write_table`), those of external detectors included, the figures with the
+    viewers of their scenes (`draw_figures`), `index.md` of both, `claims.{md,csv}` and
+    `index.html`. Where runs are missing, each says so.
+
+    names: tables and figures, by default all. datasets: by default those with results, or else the
+    paper's. data: data set -> prepared folder, for the points of scenes.
+
+    Raises:
+        InputError: no such folder or no run in it, unknown name or data set, a bad paper file, or
+            an unreadable record.
+    """
+    paper, out = read_paper(paper_file), Path(out)
+    names = _known(paper, names)
+    if not Path(results).is_dir():
+        raise InputError(f"{results}: no such folder of results")
+    marks = (SUMMARY_FILE, f"train*/{RUN_FILE}", f"train*/test*/{RUN_FILE}")
+    if not any(any(Path(results).glob(f"*/*/{mark}")) for mark in marks):
+        raise InputError(f"{results}: holds no complete run; {NO_RUNS}")
+    found = _findings(Path(results), paper, datasets)
+    paper = with_external(paper, found)
+    written: list[Path] = []
+    parts: list[ReportPart] = []
+    cited: list[Judgement] = []
+    for findings in found:
+        shown = [name for name in names if findings in _shown_on(paper, name, found)]
+        tables = [name for name in shown if name in paper.tables]
+        tables += [name for name in external_tables(paper, findings) if name not in tables]
+        figures = [name for name in shown if name in paper.figures]
+        prepared = (data or {}).get(findings.dataset)
+        drawn = draw_figures(paper, findings, out, [*figures, *OWN], prepared)
+        written += [path for one in drawn for path in one.files()]
+        printed = []
+        for name in tables:
+            filled = collect(findings, paper.tables[name])
+            printed.append(lay_out(filled))
+            written += write_table(filled, printed[-1], out)
+        every = [one for one in judge(paper, findings) if one.claim.of in names]
+        judged = (
+            []
+            if findings.dataset == OWN_DATA
+            else [one for one in every if _belongs(one, findings.dataset, found)]
+        )
+        parts.append(ReportPart(findings, tuple(printed), tuple(judged), tuple(drawn)))
+        # The same on any data.
+        cited = [one for one in every if one.verdict is Verdict.NOT_CHECKABLE]
+    written.append(write_index(out, paper))
+    report = Report(paper, tuple(names), tuple(parts), tuple(cited))
+    if report.own:
+        report = replace(report, cited=())
+    for name, text in (
+        (f"{CLAIMS}.md", claims_as_markdown(report)),
+        (f"{CLAIMS}.csv", claims_as_csv(report)),
+        (PAGE, render_page(report)),
+    ):
+        write_text(out / name, text)
+        written.append(out / name)
+    return list(dict.fromkeys(written))
+
+
+def _known(paper: Paper, names: Sequence[str] | None) -> list[str]:
+    """The tables and figures asked for, in the order of the paper."""
+    known = [*paper.tables, *paper.figures]
+    for name in names or ():
+        if name not in known:
+            raise InputError(f"unknown table or figure '{name}'{did_you_mean(name, known)}")
+    return [name for name in known if names is None or name in names]
+
+
+def _findings(results: Path, paper: Paper, datasets: Sequence[str] | None) -> list[Findings]:
+    for dataset in datasets or ():
+        printed_dataset(dataset)
+    if datasets:
+        return [Findings(results, dataset) for dataset in dict.fromkeys(datasets)]
+    every = {dataset: Findings(results, dataset) for dataset in DATASETS}
+    with_results = [findings for findings in every.values() if ran(findings, paper)]
+    return with_results or [every[dataset] for dataset in datasets_of(paper)]
+
+
+def _shown_on(paper: Paper, name: str, found: Sequence[Findings]) -> list[Findings]:
+    """Where the paper has a table or figure, or else everywhere; and wherever it has two rows."""
+    item = paper.tables[name] if name in paper.tables else paper.figures[name]
+    of_paper = [findings for findings in found if findings.dataset in item.datasets]
+    settings = settings_of(paper, name)
+    return [
+        findings
+        for findings in found
+        if findings in (of_paper or found)
+        or sum(findings.summary(setting) is not None for setting in settings) > 1
+    ]
+
+
+def _belongs(one: Judgement, dataset: str, found: Sequence[Findings]) -> bool:
+    """Whether a verdict is told on a data set: of a claim about another, only if it ran here."""
+    if one.verdict is Verdict.NOT_CHECKABLE:
+        return False  # told once, of no data set
+    of_paper = any(findings.dataset in one.claim.datasets for findings in found)
+    return dataset in one.claim.datasets or not of_paper or one.verdict is not Verdict.NOT_RUN
+
+
+INDEX = "index.md"
+FIGURE_FORMATS = ("svg", "png")
+
+
+def write_index(out: Path, paper: Paper) -> Path:
+    """Write the lists of all tables, and of all figures with the viewers of their scenes."""
+    tables = {name: table.title for name, table in paper.tables.items()}
+    figures = {name: figure.title for name, figure in paper.figures.items()} | OWN
+    lines = ["# Tables", "", "| table | ours on | files |", "| --- | --- | --- |"]
+    for title, label, files in _there(out, tables, TABLE_FORMATS):
+        lines.append(f"| {title} | {label} | {_links(files)} |")
+    drawn = list(_there(out, figures, FIGURE_FORMATS))
+    if drawn:
+        lines += ["", "# Figures", ""]
+        lines += ["| figure | ours on | files | open in 3D |", "| --- | --- | --- | --- |"]
+    for title, label, files in drawn:
+        stem = Path(files[0]).stem
+        viewers = {path.stem.removeprefix(f"{stem}."): path.name for path in viewers_in(out, stem)}
+        scenes = ", ".join(f"[{escape_markdown(x)}]({name})" for x, name in viewers.items())
+        lines.append(f"| {title} | {label} | {_links(files)} | {scenes} |")
+    write_text(out / INDEX, "\n".join(lines) + "\n")
+    return out / INDEX
+
+
+def _there(
+    out: Path, titles: dict[str, str], formats: Sequence[str]
+) -> Iterator[tuple[str, str, list[str]]]:
+    """Title, data and files of each that lies in the folder."""
+    for name, title in titles.items():
+        for dataset, printed in DATASETS.items():
+            files = [f"{name}_{dataset}.{ending}" for ending in formats]
+            if (out / files[0]).is_file():
+                yield escape_markdown(title), printed.label, files
+
+
+def _links(files: Sequence[str]) -> str:
+    return ", ".join(f"[{name}]({name})" for name in files)

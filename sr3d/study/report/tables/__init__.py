@@ -1,0 +1,1 @@
+"""The tables of a report: filled with our results, laid out with notes, and written."""

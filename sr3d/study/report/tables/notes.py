@@ -1,0 +1,261 @@
+"""The notes below a printed table: what its numbers are, and what forbids to compare them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sr3d.config import default_config, flatten
+from sr3d.runs.machine import BUSY_LOAD
+from sr3d.study.report.paper import METRICS, OWN_DATA, printed_dataset
+from sr3d.study.report.scene_draws import THRESHOLDS
+from sr3d.study.report.setting_comparisons import HypothesisFamily, family_of
+from sr3d.study.report.setting_summary import code_of
+from sr3d.study.report.tables.filled import FilledRow, FilledTable
+from sr3d.study.report.verdicts.judgement import called, listed
+
+BUSY = "†"  # marks a latency that other work on the machine disturbed
+SHARPER = "*"  # marks a p-value that decides what the interval beside it leaves open
+_TIMES = ("latency_ms", "minutes_per_epoch")
+
+
+def tested_on(results: FilledTable) -> str:
+    """Our data in words; where the paper tests on it, with what of it we did if not the same."""
+    dataset = printed_dataset(results.dataset)
+    tested = {
+        (data.get("scenes"), data.get("split"))
+        for summary in _summaries(results)
+        if (data := summary.get("test_data"))
+    }
+    if dataset.scenes is None or tested <= {(dataset.scenes, "val")}:
+        return dataset.label
+    parts = [f"{scenes} scenes of its split '{split}'" for scenes, split in sorted(tested, key=str)]
+    return f"{dataset.label}, {' and '.join(parts)}"
+
+
+def paper_label(results: FilledTable) -> str:
+    """The data of the paper's values in words; "" for a table of our own."""
+    return printed_dataset(results.paper_dataset).label if results.paper_dataset else ""
+
+
+def notes_of(results: FilledTable) -> list[str]:
+    """All notes, the most urgent first."""
+    return [
+        *_other_data(results),
+        *_changed_configuration(results),
+        *_of_rows(results),
+        *_between_rows(_summaries(results)),
+        *_same_rows(results),
+        *_of_machines(results),
+        *_how_to_read(results),
+        *([] if results.dataset == OWN_DATA else _of_paper(results)),
+    ]
+
+
+def _of_paper(results: FilledTable) -> list[str]:
+    """What a reader must know of the paper's rows and numbers."""
+    rows = [entry.row for entry in results.entries]
+    return [
+        *(f"'{row.label}': {row.note}" for row in rows if row.note),
+        *results.table.footnotes,
+    ]
+
+
+def _same_rows(results: FilledTable) -> list[str]:
+    """A setting is a name alone: two rows may have been trained and tested alike."""
+    labels: dict[str, list[str]] = {}
+    for entry in results.entries:
+        if entry.summary:
+            if entry.summary.get("external"):
+                continue
+            config = str(flatten(entry.summary["config"]))
+            labels.setdefault(config, []).append(f"'{entry.row.label}'")
+    return [
+        f"{listed(same)} have one and the same configuration: not all are what their names say."
+        for same in labels.values()
+        if len(same) > 1
+    ]
+
+
+def _summaries(results: FilledTable) -> list[dict[str, Any]]:
+    return [entry.summary for entry in results.entries if entry.summary]
+
+
+def _of_sr3d(summaries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without detectors that sr3d knows by their boxes alone: nothing is known of how they ran."""
+    return [summary for summary in summaries if not summary.get("external")]
+
+
+def _other_data(results: FilledTable) -> list[str]:
+    ours, theirs = tested_on(results), paper_label(results)
+    if theirs in (ours, ""):
+        return []
+    notes = [
+        f"The paper's values are on {theirs}, ours are on {ours}: "
+        "they cannot be compared in absolute terms."
+    ]
+    left_out = len(results.table.rows) - len(results.entries)
+    if left_out:
+        notes.append(f"{left_out} rows that the paper has on other data only are left out.")
+    return notes
+
+
+def _changed_configuration(results: FilledTable) -> list[str]:
+    """On the paper's data set: what all rows that ran do otherwise than the paper."""
+    configs = [flatten(summary["config"]) for summary in _of_sr3d(_summaries(results))]
+    if results.dataset != results.paper_dataset or not configs:
+        return []
+    changed = [
+        f"{name}={configs[0][name]}"
+        for name, value in default_config(results.dataset).flat().items()
+        if name in configs[0]
+        and configs[0][name] != value
+        and all(c.get(name) == configs[0][name] for c in configs)
+    ]
+    if not changed:
+        return []
+    return [f"All rows that ran depart from SR3D as published in {', '.join(changed)}."]
+
+
+def _of_rows(results: FilledTable) -> list[str]:
+    """Rows that lack runs, or whose runs are of different origin."""
+    notes = []
+    for entry in results.entries:
+        if entry.summary is None:
+            continue
+        lacking: dict[str, None] = {}  # in order, each once
+        for metric in results.table.metrics:
+            have, expected = results.runs(entry, metric)
+            if entry.metric(metric) is not None and 0 < have < expected:
+                what = "trainings" if METRICS[metric].of_trainings else "runs"
+                lacking[f"{have} of {expected} {what}"] = None
+        if lacking:
+            notes.append(f"'{entry.row.label}': incomplete, {' and '.join(lacking)}.")
+        notes += [f"'{entry.row.label}': {warning}." for warning in entry.summary["warnings"]]
+    return notes
+
+
+def _between_rows(summaries: Sequence[dict[str, Any]]) -> list[str]:
+    """What differs between the rows: their configuration, and what must not."""
+    notes = []
+    ours = _of_sr3d(summaries)
+    for what, key, some in (
+        ("data", "data_digest", summaries),
+        ("engines", "engine", ours),
+        ("devices", "device", ours),
+    ):
+        values = {str(s[key]) for s in some}
+        if len(values) > 1:
+            notes.append(f"Rows come from different {what}: {', '.join(sorted(values))}.")
+    codes = {str(code_of(s["code"]))[:10] for s in ours}
+    if len(codes) > 1:
+        notes.append(f"Rows come from different code versions: {', '.join(sorted(codes))}.")
+    configs = [flatten(s["config"]) for s in ours]
+    names = list(dict.fromkeys(name for config in configs for name in config))
+    differing = [n for n in names if len({str(config.get(n)) for config in configs}) > 1]
+    if differing:
+        notes.append(f"The rows' configurations differ in {', '.join(differing)}.")
+    return notes
+
+
+def _of_machines(results: FilledTable) -> list[str]:
+    """Where the table has times: on which machines ours were taken."""
+    timed = [
+        e for e in results.entries for m in results.table.metrics if m in _TIMES and e.metric(m)
+    ]
+    given = [f"'{e.row.label}'" for e in timed if e.summary and e.summary.get("external")]
+    notes = [f"Times of {listed(dict.fromkeys(given))}: as given by the user."] if given else []
+    ours = _of_sr3d([e.summary for e in timed if e.summary])
+    machines = {_machine(summary["machine"]): None for summary in ours}
+    if not machines:
+        return notes
+    note = f"Our times are of: {'; '.join(sorted(machines))}."
+    if len(machines) > 1:
+        note += " Those of different machines do not compare."
+    notes = [note, *notes]
+    if "latency_ms" in results.table.metrics and any(e.busy for e in timed):
+        notes.append(
+            f"{BUSY}: latencies were measured on a busy machine and are too long. Other work had "
+            f"a load average above {BUSY_LOAD:g} a core."
+        )
+    return notes
+
+
+def _machine(facts: dict[str, Any]) -> str:
+    return ", ".join(facts.get("gpus") or []) or str(facts.get("processor"))
+
+
+def _how_to_read(results: FilledTable) -> list[str]:
+    table = results.table
+    read = "Best and mean: over all tests."
+    alone = [METRICS[name].label for name in table.metrics if not METRICS[name].has_best]
+    if table.prints == "best_mean" and alone:
+        read += f" A number alone is the mean: {', '.join(alone)}."
+    notes = [f"{read} CI: Student's t on the training means."]
+    if results.reference is not None:
+        notes.append(_of_differences(results, results.reference))
+    notes += _of_scenes(results)
+    if results.paper_dataset is not None:
+        form = "best (mean)" if table.prints == "best_mean" else "mean"
+        runs = f"{table.trainings * table.tests} runs ({table.trainings} × {table.tests})"
+        notes.append(f"Paper: {form} of {runs}; {table.source}.")
+    return notes
+
+
+def _of_differences(results: FilledTable, reference: FilledRow) -> str:
+    """How differences are tested, and over which tests their p-values are adjusted."""
+    note = f"Δ: difference of means to the row '{reference.row.label}'"
+    tested = {key: delta for key, delta in results.deltas.items() if delta.p is not None}
+    if not tested:
+        return f"{note}."
+    pairs = {setting for (setting, _), delta in tested.items() if delta.paired}
+    labels = [f"'{e.row.label}'" for e in results.entries if e.row.setting in pairs]
+    note += ", with Welch's interval on the means of training runs"
+    if labels:
+        are = "is" if len(labels) == 1 else "are"
+        note += (
+            f", but that of {listed(labels)}, which {are} tested on the same training runs, is "
+            "paired: Student's t on the differences of each training run"
+        )
+    of_family = {f: [m for _, m in tested if family_of(m) is f] for f in HypothesisFamily}
+    counts = [
+        f"the {len(metrics)} of {family.value} ({listed(map(called, dict.fromkeys(metrics)))})"
+        for family, metrics in of_family.items()
+        if metrics
+    ]
+    apart = ", each by themselves" if len(counts) > 1 else ""
+    note += (
+        f". p: of its test, adjusted by Holm's rule over {listed(counts)} in this table{apart}. "
+        "The intervals hold together for the same tests (Bonferroni). The CSV has those of single "
+        "differences, too"
+    )
+    if any(delta.sharper for delta in tested.values()):
+        note += f". {SHARPER}: Holm's rule shows what the more cautious interval leaves open"
+    return f"{note}."
+
+
+def _of_scenes(results: FilledTable) -> list[str]:
+    """What the intervals over scenes are, and which rows lack them."""
+    kept = {
+        f"'{entry.row.label}'": entry.drawn
+        for entry in results.entries
+        if entry.summary is not None and entry.summary["runs"]
+    }
+    drawn = {label: of for label, of in kept.items() if of}
+    if not drawn:
+        return []
+    counts = sorted({of["scenes"] for of in drawn.values()})
+    draws = max(len(of[metric]) for of in drawn.values() for metric in THRESHOLDS if metric in of)
+    note = (
+        "Scenes: half of the 95 % interval over the choice of scenes for these trainings and tests,"
+        f" by {draws:,} draws with replacement of all {listed(map(str, counts))} scenes tested"
+    )
+    to = results.reference.drawn if results.reference is not None else None
+    notes = [note + (", and of Δ by the same draws of both rows (paired)." if to else ".")]
+    if len(drawn) < len(kept):
+        without = listed(label for label in kept if label not in drawn)
+        notes.append(f"No interval over scenes of {without}: run `sr3d summarise` again.")
+    others = [label for label, of in drawn.items() if to and of["drawn"] != to["drawn"]]
+    if others:
+        notes.append(f"No paired interval over scenes of {listed(others)}: tested on other scenes.")
+    return notes

@@ -1,0 +1,158 @@
+"""Puts cloud, boxes, style and program into one HTML file that loads nothing."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sr3d._version import __version__
+from sr3d.data.scene import Scene
+from sr3d.errors import InputError
+from sr3d.geometry.box_set import BoxSet
+from sr3d.runs.files import write_text
+from sr3d.study.report.viewer.cloud import MOST_POINTS, PackedCloud, pack_cloud
+from sr3d.study.report.viewer.layers import BoxLayer, describe_layers
+
+# In this order they are one script; what a file uses, an earlier one defines.
+SCRIPTS = (
+    "camera.js",
+    "shaders.js",
+    "drawing.js",
+    "picking.js",
+    "controls.js",
+    "input.js",
+    "viewer.js",
+)
+
+
+def write_viewer(
+    path: str | Path,
+    title: str,
+    points: Any,
+    colors: Any | None,
+    layers: Sequence[BoxLayer],
+    *,
+    score: float = 0.0,
+    most: int = MOST_POINTS,
+) -> None:
+    """Write the page, below 15 MB whatever the cloud.
+
+    points: (N, 3) metres, z up. colors: (N, 3) in [0, 1], or None. score: where the slider of the
+    least score stands at first. most: so many points are kept, of more one a voxel.
+
+    Raises:
+        InputError: arrays that do not fit together, too many boxes, or the file cannot be written.
+    """
+    points, colors = (
+        value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
+        for value in (points, colors)
+    )
+    points = np.asarray(points, dtype=np.float32)
+    if points.ndim != 2 or points.shape[1] != 3:
+        raise InputError(f"{path}: points are {points.shape}; give (N, 3)")
+    if colors is not None and np.shape(colors) != points.shape:
+        raise InputError(f"{path}: colours are {np.shape(colors)}, points {points.shape}")
+    described = describe_layers(layers)
+    cloud = pack_cloud(points, colors, most)
+    write_text(path, render_viewer(title, cloud, described, score))
+
+
+def render_viewer(
+    title: str, cloud: PackedCloud, described: Mapping[str, Any], score: float
+) -> str:
+    """The page as text. described: of `describe_layers`."""
+    scene = {
+        "title": title,
+        "version": __version__,
+        "score": score,
+        "cloud": {
+            "count": len(cloud.packed),
+            "note": point_note(cloud),
+            "low": cloud.low.tolist(),
+            "extent": (cloud.step * 65535).tolist(),
+            "frame": _around(cloud, described).tolist(),
+            "colored": cloud.colored,
+        },
+        **described,
+    }
+    # "<" within a string of JSON could end the script that it stands in.
+    text = json.dumps(scene, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
+    return _filled(
+        _read("page.html"),
+        {
+            "title": html.escape(title),
+            "style": _read("style.css"),
+            "script": "\n".join(_read(name) for name in SCRIPTS),
+            "scene": text,
+            "points": cloud.base64(),
+        },
+    )
+
+
+def point_note(cloud: PackedCloud) -> str:
+    """What a reader must know of the points that are shown."""
+    shown = len(cloud.packed)
+    if cloud.voxel is None:
+        note = f"{shown:,} points."
+    else:
+        note = f"{shown:,} of {cloud.given:,} points: one a voxel of {cloud.voxel * 1000:.2g} mm."
+    if cloud.strays:
+        note += f" {cloud.strays:,} that are not finite or lie far off are left out."
+    return note if cloud.colored or not shown else f"{note} The scan has no colours."
+
+
+def _around(cloud: PackedCloud, described: Mapping[str, Any]) -> np.ndarray:
+    """(2, 3) what the camera looks at: the points, or the boxes where there are none."""
+    boxes = [box for layer in described["layers"] for box in layer["boxes"]]
+    if len(cloud.packed) or not boxes:
+        return cloud.frame
+    centers, sizes = np.array(boxes)[:, :3], np.array(boxes)[:, 3:6].max(axis=1, keepdims=True)
+    return np.stack([(centers - sizes / 2).min(axis=0), (centers + sizes / 2).max(axis=0)])
+
+
+def _read(name: str) -> str:
+    return (files("sr3d.study.report.viewer") / name).read_text(encoding="utf-8")
+
+
+def _filled(template: str, values: Mapping[str, str]) -> str:
+    """The template with each {{name}} replaced, in one pass: values are not looked into."""
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], template)
+
+
+def write_scene_viewer(
+    path: str | Path,
+    title: str,
+    scene: Scene,
+    found: Mapping[str, BoxSet],
+    classes: Sequence[str],
+    *,
+    score: float = 0.3,
+    least: float = 0.05,
+    most: int = MOST_POINTS,
+) -> None:
+    """Write the viewer of one scene.
+
+    found: detections, of any scenes, by the name that the layer gets. score: where the slider
+    stands at first, the report's own threshold. least: detections below it stay out of the file,
+    as do those that are not finite. most: points that are kept.
+
+    Raises:
+        InputError: labels that are not of `classes`, or the file cannot be written.
+    """
+    layers = []
+    for name, boxes in found.items():
+        rows = (boxes.scene == scene.id) & np.isfinite(boxes.box).all(axis=1)
+        if boxes.score is not None:
+            rows &= boxes.score >= least
+        mine = boxes[rows]
+        layers.append(BoxLayer(name, mine.box, mine.label, mine.score, classes))
+    layers.append(BoxLayer("ground truth", scene.boxes.tensor, scene.labels, None, classes))
+    write_viewer(path, title, scene.points, scene.colors, layers, score=score, most=most)
