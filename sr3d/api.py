@@ -19,7 +19,7 @@ from sr3d.detectors.infer_config import load_model, recognise
 from sr3d.detectors.weights import Checkpoint, read_checkpoint
 from sr3d.errors import InputError
 from sr3d.model_names import PRETRAINED, PRETRAINED_MODELS, refuse_apple_gpu
-from sr3d.runs.record import MODEL_FILE, RUN_FILE, read_run, run_file
+from sr3d.runs.record import MODEL_FILE, RUN_FILE, read_training, run_file
 
 __all__ = [
     "PRETRAINED",
@@ -104,7 +104,7 @@ def find_source(
     overrides = ["model.engine=native", *(overrides or [])]
     folder = PRETRAINED / name if name in PRETRAINED_MODELS else Path(name)
     if (folder / RUN_FILE).is_file():
-        run = read_run(folder)
+        run = read_training(folder)
         if dataset not in (None, run.dataset):
             raise InputError(f"--dataset {dataset}: {folder} was trained on {run.dataset}")
         config = config_from_dict(run.config).with_overrides(overrides)

@@ -21,7 +21,7 @@ from sr3d.data.prepared import PreparedDataset, read_manifest
 from sr3d.data.scene import Scene
 from sr3d.detectors import Detector, build_detector
 from sr3d.detectors.weights import Checkpoint, read_checkpoint, write_model
-from sr3d.errors import DamagedFile, InputError
+from sr3d.errors import DamagedFile, InputError, Kind, OtherRun
 from sr3d.evaluate import loop as evaluation
 from sr3d.evaluate.loop import TestJob, test
 from sr3d.evaluate.scored_files import read_scored
@@ -169,8 +169,10 @@ def test_an_edited_ap_is_refused(run: Path, tmp_path: Path, value: float) -> Non
     edited = read_json(run / "test0/run.json")
     edited["metrics"]["AP25"] = value
     write_json(tmp_path / "run.json", edited)
-    with pytest.raises(DamagedFile, match=r"run\.json.*sr3d test"):
+    with pytest.raises(DamagedFile) as caught:
         read_run(tmp_path)
+    assert (caught.value.file, caught.value.kind) == (tmp_path / "run.json", Kind.UNREADABLE)
+    assert "sr3d test" in str(caught.value.remedy)
 
 
 def test_a_record_of_an_earlier_version_has_no_checksum(run: Path, tmp_path: Path) -> None:
@@ -236,8 +238,10 @@ def test_a_finished_evaluation_is_returned_and_another_one_refused(
         "setting": TestJob(run, rooms, evaluated, 0, setting="other"),
     }
     for difference, other in others.items():
-        with pytest.raises(InputError, match=rf"test0 .* {difference}.*--out"):
+        with pytest.raises(OtherRun) as caught:
             test(other)
+        assert difference in str(caught.value.field).split(", ")
+        assert caught.value.file == evaluated
     assert detections_made == []
     assert read_run(evaluated) == record
 
@@ -270,8 +274,9 @@ def test_an_evaluation_of_other_weights_is_refused(
     write_model(other / "model.safetensors", model, config_from_dict(record.config), {})
     files = {**record.files, "model.safetensors": sha256(other / "model.safetensors")}
     write_run(other, dataclasses.replace(record, files=files))
-    with pytest.raises(InputError, match=r"weights.*--out"):
+    with pytest.raises(OtherRun) as caught:
         test(TestJob(other, rooms, evaluated, index=0))
+    assert (caught.value.file, caught.value.field) == (evaluated, "weights")
 
 
 @pytest.mark.parametrize("name", ["run.json", "detections.npz"])
@@ -291,11 +296,32 @@ def test_an_evaluation_refuses_damaged_weights(run: Path, rooms: Path, tmp_path:
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     try:
-        with pytest.raises(DamagedFile, match=r"model\.safetensors.*sr3d train"):
+        with pytest.raises(DamagedFile) as caught:
             test(TestJob(run, rooms, tmp_path, index=0))
+        assert caught.value.file == path
+        assert "sr3d train" in str(caught.value.remedy)
         assert not (tmp_path / "run.json").exists()
     finally:
         path.write_bytes(whole)
+
+
+def test_an_evaluation_is_no_training_run(run: Path, rooms: Path, tmp_path: Path) -> None:
+    # Else the remedy would be to repeat the evaluation, which has no weights either.
+    with pytest.raises(InputError) as caught:
+        test(TestJob(run / "test0", rooms, tmp_path, index=0))
+    assert (caught.value.file, caught.value.kind) == (run / "test0", Kind.CONFLICT)
+    assert "sr3d train" in str(caught.value.remedy)
+    for model in (["detect", "scan.ply", "--model"], ["benchmark", "--run"]):
+        with pytest.raises(InputError) as caught:
+            main([*model, str(run / "test0"), "--debug"])
+        assert caught.value.kind in (Kind.CONFLICT, Kind.MISSING)
+
+
+def test_the_remedy_for_a_file_that_the_record_lacks_repeats_the_run(run: Path) -> None:
+    record = dataclasses.replace(read_run(run), files={})
+    with pytest.raises(DamagedFile) as caught:
+        run_file(run, record, "model.safetensors")
+    assert f"Move {run} away" in str(caught.value.remedy)  # else the run counts as finished
 
 
 def test_a_damaged_run_loses_its_marker_so_that_a_workflow_makes_it_again(

@@ -22,7 +22,7 @@ from sr3d.config import Config
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.scene import Scene
 from sr3d.detectors import build_detector
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.geometry.boxes import Boxes
 from sr3d.runs.record import read_metrics
 from sr3d.sparse import SparseTensor
@@ -291,15 +291,16 @@ def test_every_process_needs_a_gpu_of_its_own(
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     words = ["train", "--dataset", "synthetic", "--data", str(rooms), "--out", "y"]
     assert main([*words, "--device", "cuda"]) == 2
-    assert "2 processes, but 1 GPUs; lower --nproc-per-node" in capsys.readouterr().err
+    assert "--nproc-per-node=1" in capsys.readouterr().err
 
 
 def test_a_batch_has_a_scene_for_every_process(
     rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Processes, "from_first", lambda _, make: make())  # without the other three
-    with pytest.raises(InputError, match="batch_size=3: 4 processes share batches of 3"):
+    with pytest.raises(InputError) as caught:
         train(job(rooms, tmp_path), Processes(rank=0, count=4))
+    assert (caught.value.field, caught.value.kind) == ("--nproc-per-node", Kind.CONFLICT)
 
 
 def arguments(data: Path, out: Path) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sr3d.cli.jobs import mark_run, replacing
-from sr3d.errors import InputError, OtherRun
+from sr3d.errors import InputError, Kind, OtherRun
 from sr3d.runs.files import exclusive
 from sr3d.runs.markers import marker_holds
 from sr3d.runs.record import RunRecord, read_run
@@ -49,8 +49,9 @@ def test_another_run_is_refused_or_replaced(folder: Path) -> None:
 
 
 def test_a_run_at_work_is_not_replaced(folder: Path) -> None:
-    with exclusive(folder / "run.json"), pytest.raises(InputError, match="another sr3d"):
+    with exclusive(folder / "run.json"), pytest.raises(InputError) as caught:
         replacing(options(folder, replace=True), lambda: train_otherwise(folder))
+    assert (caught.value.file, caught.value.kind) == (folder / "run.json", Kind.CONFLICT)
     assert read_run(folder).overrides == []
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind, OtherRun
 from sr3d.runs import machine
 from sr3d.runs.record import RunRecord, read_metrics, read_run
 from sr3d.study.report.page.provenance import _code
@@ -245,8 +245,12 @@ def test_a_checkpoint_of_another_training_is_refused_and_kept(
         "data": job(rotated_rooms, tmp_path, tiny("synthetic_rotated")),
     }
     for difference, other in others.items():
-        with pytest.raises(InputError, match=rf"last\.ckpt: .* {difference}.*--out"):
+        with pytest.raises(OtherRun) as caught:
             train(other)
+        error = caught.value
+        assert (error.file, error.kind) == (tmp_path / CHECKPOINT_FILE, Kind.CONFLICT)
+        assert difference in str(error.field).split(", ")
+        assert "--out" in str(error.remedy)
         assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     assert train(job(rooms, tmp_path)).metrics["step"] == STEPS
 
@@ -270,8 +274,12 @@ def test_other_code_resumes_only_if_told_to_and_the_record_lists_both(
 ) -> None:
     interrupt(job(rooms, tmp_path), 5)
     other_code("new")
-    with pytest.raises(InputError, match=r"last\.ckpt: other code .* 5 steps .*--resume-anyway"):
+    with pytest.raises(InputError) as caught:
         train(job(rooms, tmp_path))
+    error = caught.value
+    assert (error.file, error.field) == (tmp_path / CHECKPOINT_FILE, "code")
+    assert "5 steps" in error.problem
+    assert "--resume-anyway" in str(error.remedy)
     anyway = dataclasses.replace(job(rooms, tmp_path), resume_anyway=True)
     interrupt(anyway, 8)
     with pytest.raises(Killed):  # the same code may resume what it has taken over
@@ -327,8 +335,11 @@ def test_a_checkpoint_of_an_earlier_version_is_refused_and_kept(
 ) -> None:
     torch.save({"step": 3}, tmp_path / CHECKPOINT_FILE)
     before = (tmp_path / CHECKPOINT_FILE).read_bytes()
-    with pytest.raises(InputError, match=r"last\.ckpt: of an earlier version"):
+    with pytest.raises(InputError) as caught:
         train(job(rooms, tmp_path))
+    error = caught.value
+    assert (error.file, error.kind) == (tmp_path / CHECKPOINT_FILE, Kind.UNREADABLE)
+    assert "--out" in str(error.remedy)
     assert (tmp_path / CHECKPOINT_FILE).read_bytes() == before
 
 
@@ -364,8 +375,12 @@ def test_a_finished_training_is_returned_and_another_one_refused(
         "setting": dataclasses.replace(job(rooms, tmp_path), setting="other"),
     }
     for difference, other in others.items():
-        with pytest.raises(InputError, match=rf"synthetic/sr3d/train0 .* {difference}.*--out"):
+        with pytest.raises(OtherRun) as caught:
             train(other)
+        error = caught.value
+        assert (error.file, error.kind) == (tmp_path, Kind.CONFLICT)
+        assert difference in str(error.field).split(", ")
+        assert "--out" in str(error.remedy)
     assert taken == []
     assert read_run(tmp_path) == record
 

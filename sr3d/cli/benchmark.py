@@ -150,12 +150,12 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _plan(args: argparse.Namespace) -> Plan:
-    from sr3d.runs.record import MODEL_FILE, read_run, run_file
+    from sr3d.runs.record import MODEL_FILE, read_training, run_file
     from sr3d.study.benchmarking.benchmark import Plan
     from sr3d.study.benchmarking.subject import Subject
 
     setting, config = _setting(args)
-    weights = run_file(args.run, read_run(args.run), MODEL_FILE) if args.run else None
+    weights = run_file(args.run, read_training(args.run), MODEL_FILE) if args.run else None
     full = config.train.batch_size
     batch = args.batch or (min(full, _BATCH_ON_CPU) if args.device == "cpu" else full)
     return Plan(
@@ -175,9 +175,9 @@ def _setting(args: argparse.Namespace) -> tuple[str, Config]:
     overrides = overrides_of(args)
     if args.run:
         from sr3d.evaluate.loop import test_config
-        from sr3d.runs.record import read_run
+        from sr3d.runs.record import read_training
 
-        training = read_run(args.run)
+        training = read_training(args.run)
         return training.setting, test_config(config_from_dict(training.config), overrides)
     settings, start = read_settings(args.settings), _default(args)
     chosen = (

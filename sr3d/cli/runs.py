@@ -171,9 +171,9 @@ def _test(args: argparse.Namespace) -> None:
     check_prepared(args.data)
     check_output_folder(args.out)
     from sr3d.config import config_from_dict
-    from sr3d.runs.record import read_run
+    from sr3d.runs.record import read_training
 
-    training = read_run(args.run)
+    training = read_training(args.run)
     start = config_from_dict(training.config)
     chosen = _chosen(args, start, overrides_of(args), training.setting)
     wait_for_others(args)

@@ -21,7 +21,7 @@ from sr3d.data.transforms import pick_points, sample_points
 from sr3d.detectors import Detector, build_detector
 from sr3d.detectors.outputs import Detections, require_finite_predictions
 from sr3d.detectors.weights import load_weights
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.evaluate.average_precision import score_matches
 from sr3d.evaluate.consistency import most_confident, prediction_consistency
 from sr3d.evaluate.detection_matches import Matching, best_ground_truth
@@ -36,7 +36,7 @@ from sr3d.runs.record import (
     MODEL_FILE,
     RUN_FILE,
     RunRecord,
-    read_run,
+    read_training,
     run_file,
     test_seed,
 )
@@ -73,7 +73,7 @@ def test(job: TestJob) -> RunRecord:
             another process that evaluates there, or a full disk.
     """
     watch = Stopwatch()
-    training = read_run(job.run)
+    training = read_training(job.run)
     config = test_config(config_from_dict(training.config), job.overrides)
     scenes = open_split(job.data, job.split, dataset_of(config))
     with exclusive(job.out / RUN_FILE):
@@ -155,8 +155,10 @@ def test_config(config: Config, overrides: Sequence[str]) -> Config:
     for override in overrides:
         if not override.startswith(("test.", "model.engine=")):
             raise InputError(
-                f"--set {override}: a test can change test.… and model.engine alone; "
-                "train it instead"
+                f"'{override}' cannot change in an evaluation, only test.… and model.engine can",
+                field="--set",
+                kind=Kind.CONFLICT,
+                remedy="Train with this override with `sr3d train`.",
             )
     return config.with_overrides(overrides)
 

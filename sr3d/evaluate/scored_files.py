@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from sr3d.data.box_files import read_detections, read_npz
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.evaluate.detection_matches import Matching
 from sr3d.geometry.box_set import BoxSet
 from sr3d.runs.files import write_bytes
@@ -59,7 +59,12 @@ def read_scored(path: str | Path) -> ScoredTest:
     detections = read_detections(path)
     content = read_npz(path)
     if "truth_scene" not in content or "iou" not in content:
-        raise InputError(f"{path}: holds no ground truth; repeat `sr3d test` with this version")
+        raise InputError(  # `sr3d test` alone would find that the run has finished
+            "holds no ground truth",
+            file=path,
+            kind=Kind.EMPTY,
+            remedy=f"Move {Path(path).parent} away, then repeat its `sr3d test` command.",
+        )
     truth = BoxSet(
         content["truth_scene"],
         content["truth_label"],

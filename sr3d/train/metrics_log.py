@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.files import write_text, writing
 
 STOP = "stop"  # the value that tells whether a process was told to stop; not written
@@ -88,10 +88,13 @@ class Curve:
     def _check(self, line: Line, values: dict[str, float]) -> None:
         for name, what in (("loss", "loss"), ("grad_norm", "norm of the gradient")):
             if not math.isfinite(values[name]):
-                raise InputError(
-                    f"{self.path.parent}: the {what} is {values[name]} at step "
-                    f"{line.known['step']} (scenes {', '.join(line.scenes)}); lower train.lr, or "
-                    "look at these scenes"
+                raise InputError(  # in the same folder, the checkpoint is another training's
+                    f"the {what} is {values[name]} at training step {line.known['step']} "
+                    f"(scenes {', '.join(line.scenes)})",
+                    file=self.path.parent,
+                    field=name,
+                    kind=Kind.VALUE,
+                    remedy="Train with a lower train.lr into another folder.",
                 )
 
 

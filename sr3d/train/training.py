@@ -25,7 +25,7 @@ from sr3d.data.loader import Place, TrainingScenes, epoch_batches, load_batches
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.scene import Scene
 from sr3d.detectors import Detector
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.progress import Progress
 from sr3d.train.checkpoint import TrainingState, resumable_state, write_state
 from sr3d.train.distributed import ALONE, Processes
@@ -134,8 +134,10 @@ class Training:
         )
         if len(batches[0]) < processes:
             raise InputError(
-                f"train.batch_size={c.batch_size}: {processes} processes share batches of "
-                f"{len(batches[0])}; start no more of them than a batch has scenes"
+                f"{processes} processes share batches of {len(batches[0])}",
+                field="--nproc-per-node",
+                kind=Kind.CONFLICT,
+                remedy="Start no more processes than a batch has scenes.",
             )
         return batches
 
@@ -189,8 +191,11 @@ def _replaced(scenes: PreparedDataset, config: TrainConfig) -> list[int]:
     empty = scenes.empty()
     if len(empty) == len(scenes):
         raise InputError(
-            f"{scenes.folder}: no scene of the split '{scenes.split}' has a box to train on; "
-            "label some, or name another split"
+            f"no scene of the split '{scenes.split}' has a box to train on",
+            file=scenes.folder,
+            field="--split",
+            kind=Kind.EMPTY,
+            remedy="Name another split, or label its scans and run `sr3d prepare` again.",
         )
     return empty
 

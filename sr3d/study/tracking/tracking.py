@@ -21,7 +21,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.files import digest
 from sr3d.runs.progress import Progress
 from sr3d.runs.record import NO_RUNS, find_runs
@@ -81,10 +81,15 @@ def track(
     require_database(store)
     runs = find_runs(results)
     if not runs:
-        raise InputError(f"{results}: holds no complete run; {NO_RUNS}")
+        raise InputError("holds no complete run", file=results, kind=Kind.EMPTY, remedy=NO_RUNS)
     twice = [key for key, count in Counter(r.key for r in runs).items() if count > 1]
     if twice:
-        raise InputError(f"{results}: two records say that they are {twice[0]}; delete the copy")
+        raise InputError(
+            f"two records say that they are {twice[0]}",
+            file=results,
+            kind=Kind.CONFLICT,
+            remedy="Move the copy out of this folder.",
+        )
     counts = Counter({"created": 0, "updated": 0, "unchanged": 0, "deleted": 0})
     with open_store(store, wait) as client, Progress("track", len(runs)) as progress:
         folder = artifact_folder(store) if artifacts is None else Path(artifacts)
