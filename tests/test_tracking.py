@@ -558,6 +558,16 @@ def test_a_copied_folder_of_runs_is_refused(results):
     assert "synthetic/sr3d/train0" in caught.value.problem
 
 
+def test_a_run_has_the_name_of_who_tracked_it_and_its_record_has_none(results, monkeypatch):
+    edit(results, "synthetic/sr3d/train0", wall_seconds=1.0)  # so that it is written anew
+    monkeypatch.setenv("LOGNAME", "ada-of-the-tests")
+    assert bring(results).updated
+    assert live(results)["synthetic/sr3d/train0"].data.tags["mlflow.user"] == "ada-of-the-tests"
+    assert "ada-of-the-tests" not in (results / "synthetic/sr3d/train0/run.json").read_text()
+    monkeypatch.setenv("LOGNAME", "another")
+    assert bring(results).unchanged == RUNS
+
+
 def test_long_curves_are_thinned_evenly_and_keep_their_end(tmp_path):
     (record,) = make_tree(tmp_path, settings={"sr3d": []}, trainings=1, tests=0)
     rows = [{"step": s, "steps": 2501, "loss": float(s), "note": "x"} for s in range(2501)]

@@ -10,10 +10,14 @@ The store is a copy of one results folder. If it is deleted, the next call makes
 fits the record and what the store says of the run. MLflow cannot change a parameter, so an outdated
 run is deleted and made anew. No key ever has two live runs. A run whose record is gone from the
 disk stays, with a tag `sr3d.missing`. Descriptions and tags that a user wrote are kept.
+
+A run has the login name of whoever runs `sr3d track`, as MLflow's own client records it. Run
+records hold no name. So another person's call leaves runs that are up to date as they are.
 """
 
 from __future__ import annotations
 
+import getpass
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
 
 KEY, DIGEST, MISSING = "sr3d.key", "sr3d.digest", "sr3d.missing"
 PARENT = "mlflow.parentRunId"
+USER = "mlflow.user"  # MLflow's column User
 DESCRIPTION = "mlflow.note.content"  # MLflow shows it, and users edit it
 WRITTEN = "sr3d.description"  # the description as written here, to notice an edit
 CONTEXT = "mlflow.data.context"
@@ -159,7 +164,7 @@ def _write(
     parent: str | None,
 ) -> str:
     tags = {name: value[:_VALUE_LENGTH] for name, value in wanted.tags.items()}
-    tags |= {KEY: wanted.key} | ({} if parent is None else {PARENT: parent})
+    tags |= {KEY: wanted.key, USER: _user()} | ({} if parent is None else {PARENT: parent})
     tags |= dict.fromkeys((WRITTEN, DESCRIPTION), wanted.description[:_VALUE_LENGTH]) | kept
     run = client.create_run(experiment, wanted.started, tags, wanted.name)
     run_id: str = run.info.run_id
@@ -175,6 +180,14 @@ def _write(
     client.set_terminated(run_id, "FINISHED", wanted.finished)
     client.set_tag(run_id, DIGEST, _digest(wanted, client.get_run(run_id)))
     return run_id
+
+
+def _user() -> str:
+    """The login name, from LOGNAME, USER or the system."""
+    try:
+        return getpass.getuser()
+    except (ImportError, KeyError, OSError):  # a container's user often has no name
+        return "unknown"
 
 
 def _digest(wanted: TrackedRun, run: Run) -> str:
