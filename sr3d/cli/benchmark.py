@@ -174,11 +174,11 @@ def _setting(args: argparse.Namespace) -> tuple[str, Config]:
     """Its name, and the configuration with all overrides."""
     overrides = overrides_of(args)
     if args.run:
-        from sr3d.evaluate.loop import test_config
+        from sr3d.evaluate.loop import override_evaluation
         from sr3d.runs.record import read_training
 
         training = read_training(args.run)
-        return training.setting, test_config(config_from_dict(training.config), overrides)
+        return training.setting, override_evaluation(config_from_dict(training.config), overrides)
     settings, start = read_settings(args.settings), _default(args)
     chosen = (
         configure(settings, args.setting, start, overrides)

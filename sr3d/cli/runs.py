@@ -178,9 +178,9 @@ def _test(args: argparse.Namespace) -> None:
     chosen = _chosen(args, start, overrides_of(args), training.setting)
     wait_for_others(args)
     with _device(args):
-        from sr3d.evaluate.loop import TestJob, test
+        from sr3d.evaluate.loop import EvaluationJob, evaluate
 
-        job = TestJob(
+        job = EvaluationJob(
             run=args.run,
             data=args.data,
             out=args.out,
@@ -191,7 +191,7 @@ def _test(args: argparse.Namespace) -> None:
             overrides=chosen.overrides,
         )
         try:
-            record = replacing(args, lambda: test(job))
+            record = replacing(args, lambda: evaluate(job))
         except DamagedFile:
             forget_marker(args.run)
             raise

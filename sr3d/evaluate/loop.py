@@ -1,4 +1,4 @@
-"""The loop behind `sr3d test`: one test of one trained model, with its own seeded randomness."""
+"""An evaluation run behind `sr3d test`: one trained model, with its own seeded randomness."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sr3d.errors import InputError, Kind
 from sr3d.evaluate.average_precision import score_matches
 from sr3d.evaluate.consistency import most_confident, prediction_consistency
 from sr3d.evaluate.detection_matches import Matching, best_ground_truth
-from sr3d.evaluate.scored_files import ScoredTest, write_scored
+from sr3d.evaluate.scored_files import ScoredDetections, write_scored
 from sr3d.geometry.box_set import BoxSet
 from sr3d.runs.files import exclusive
 from sr3d.runs.folder import Stopwatch, finish_run, finished_run, open_split, synchronise
@@ -36,21 +36,19 @@ from sr3d.runs.record import (
     MODEL_FILE,
     RUN_FILE,
     RunRecord,
+    evaluation_seed,
     read_training,
     run_file,
-    test_seed,
 )
 
 
 @dataclass(frozen=True)
-class TestJob:
-    """Which training is tested, on what, where to. index: which test of the training.
+class EvaluationJob:
+    """Which training run is evaluated, on what, where to. index: which evaluation run of it.
 
     setting, overrides: another name and other `test.…` values, or another `model.engine`, than the
     training's, for a setting that needs no training of its own.
     """
-
-    __test__ = False  # not a test class
 
     run: Path
     data: Path
@@ -62,7 +60,7 @@ class TestJob:
     overrides: Sequence[str] = ()
 
 
-def test(job: TestJob) -> RunRecord:
+def evaluate(job: EvaluationJob) -> RunRecord:
     """Detect in every scene of the split, score, and leave `detections.npz` and `run.json`.
 
     A finished evaluation is not repeated: its record is returned.
@@ -74,7 +72,7 @@ def test(job: TestJob) -> RunRecord:
     """
     watch = Stopwatch()
     training = read_training(job.run)
-    config = test_config(config_from_dict(training.config), job.overrides)
+    config = override_evaluation(config_from_dict(training.config), job.overrides)
     scenes = open_split(job.data, job.split, dataset_of(config))
     with exclusive(job.out / RUN_FILE):
         facts = _facts(job, training, config, scenes)
@@ -83,7 +81,7 @@ def test(job: TestJob) -> RunRecord:
 
 
 def _facts(
-    job: TestJob, training: RunRecord, config: Config, scenes: PreparedDataset
+    job: EvaluationJob, training: RunRecord, config: Config, scenes: PreparedDataset
 ) -> dict[str, Any]:
     """As `runs.facts_of` the record."""
     return {
@@ -91,7 +89,7 @@ def _facts(
         "data set": config.dataset,
         "setting": job.setting or training.setting,
         "training": training.train,
-        "test": job.index,
+        "evaluation": job.index,
         "configuration": config.digest(),
         "data": scenes.manifest.digest(),
         "split": job.split,
@@ -100,7 +98,7 @@ def _facts(
 
 
 def _evaluate(
-    job: TestJob,
+    job: EvaluationJob,
     training: RunRecord,
     config: Config,
     scenes: PreparedDataset,
@@ -110,13 +108,13 @@ def _evaluate(
     model = build_detector(config)
     load_weights(model, run_file(job.run, training, MODEL_FILE))
     model = model.to(job.device).eval()
-    seed = test_seed(config.seed, training.train, job.index)
+    seed = evaluation_seed(config.seed, training.train, job.index)
 
     label = f"{training.dataset}/{job.setting or training.setting}/train{training.train}"
     detections, milliseconds = detect_scenes(model, scenes, seed, f"{label}/test{job.index}")
     truth = ground_truth(scenes)
     matching = best_ground_truth(truth, detections, dataset.rotated)
-    write_scored(job.out / DETECTIONS_FILE, ScoredTest(truth, detections, matching))
+    write_scored(job.out / DETECTIONS_FILE, ScoredDetections(truth, detections, matching))
     return finish_run(
         job.out,
         kind="test",
@@ -143,11 +141,8 @@ def _evaluate(
     )
 
 
-test.__test__ = False  # type: ignore[attr-defined]  # not a pytest function
-
-
-def test_config(config: Config, overrides: Sequence[str]) -> Config:
-    """The training's configuration with other values of its test part, or another engine.
+def override_evaluation(config: Config, overrides: Sequence[str]) -> Config:
+    """The training's configuration with other values of its group `test`, or another engine.
 
     Raises:
         InputError: an override of anything else, which the weights have in them already.
@@ -161,9 +156,6 @@ def test_config(config: Config, overrides: Sequence[str]) -> Config:
                 remedy="Train with this override with `sr3d train`.",
             )
     return config.with_overrides(overrides)
-
-
-test_config.__test__ = False  # type: ignore[attr-defined]
 
 
 @torch.inference_mode()

@@ -21,7 +21,7 @@ from sr3d.runs.files import write_bytes
 
 
 @dataclass(frozen=True)
-class ScoredTest:
+class ScoredDetections:
     """Detections (K), the ground truth of the same scenes, and the match of each detection."""
 
     truth: BoxSet
@@ -29,7 +29,7 @@ class ScoredTest:
     matching: Matching
 
 
-def write_scored(path: str | Path, scored: ScoredTest) -> None:
+def write_scored(path: str | Path, scored: ScoredDetections) -> None:
     """Write the npz, whole or not at all."""
     found, truth = scored.detections, scored.truth
     assert found.score is not None
@@ -50,7 +50,7 @@ def write_scored(path: str | Path, scored: ScoredTest) -> None:
     write_bytes(path, buffer.getbuffer())
 
 
-def read_scored(path: str | Path) -> ScoredTest:
+def read_scored(path: str | Path) -> ScoredDetections:
     """Read what `write_scored` wrote. For a file of a run, take its path from `records.run_file`.
 
     Raises:
@@ -71,4 +71,6 @@ def read_scored(path: str | Path) -> ScoredTest:
         content["truth_box"],
         scenes=tuple(content["scenes"].tolist()),
     )
-    return ScoredTest(truth, detections, Matching(content["gt"].astype(np.int64), content["iou"]))
+    return ScoredDetections(
+        truth, detections, Matching(content["gt"].astype(np.int64), content["iou"])
+    )

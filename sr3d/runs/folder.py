@@ -160,7 +160,7 @@ def facts_of(record: RunRecord) -> dict[str, Any]:
         "data set": record.dataset,
         "setting": record.setting,
         "training": record.train,
-        "test": record.test,
+        "evaluation": record.test,
         "configuration": record.config_digest,
         "data": record.data.get("digest"),
         "split": record.data.get("split"),

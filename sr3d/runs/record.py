@@ -116,8 +116,8 @@ def train_seed(base: int, train: int) -> int:
     return 1_000_000 * base + 1_000 * train
 
 
-def test_seed(base: int, train: int, test: int) -> int:
-    """Seed of test `test` of training `train`: point sampling and voxel representatives.
+def evaluation_seed(base: int, train: int, test: int) -> int:
+    """Seed of evaluation `test` of training `train`: point sampling and voxel representatives.
 
     Raises:
         InputError: as `train_seed`.
@@ -130,9 +130,6 @@ def test_seed(base: int, train: int, test: int) -> int:
             remedy="Pass a number from 0 on.",
         )
     return train_seed(base, train) + 1 + test
-
-
-test_seed.__test__ = False  # type: ignore[attr-defined]  # not a pytest function
 
 
 def write_run(folder: str | Path, record: RunRecord) -> None:

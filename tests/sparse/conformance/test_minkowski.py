@@ -17,7 +17,7 @@ from sr3d.detectors import build_detector
 from sr3d.detectors.tr3d.detector import TR3D
 from sr3d.doctor import examine
 from sr3d.errors import InputError
-from sr3d.evaluate.loop import TestJob, test
+from sr3d.evaluate.loop import EvaluationJob, evaluate
 from sr3d.runs.record import RunRecord, read_metrics
 from sr3d.sparse import Sites, SparseTensor, minkowski
 from sr3d.sparse.minkowski import MinkowskiSites
@@ -70,7 +70,9 @@ def both_engines(run: Path, rooms: Path, out: Path) -> tuple[RunRecord, RunRecor
     found = []
     for name in ("native", "minkowski"):
         own = ["test.voxel_pick=first", f"model.engine={name}"]
-        found.append(test(TestJob(run, rooms, out / name, 0, setting=name, overrides=own)))
+        found.append(
+            evaluate(EvaluationJob(run, rooms, out / name, 0, setting=name, overrides=own))
+        )
         assert found[-1].engine == found[-1].config["model"]["engine"] == name
     return found[0], found[1]
 
