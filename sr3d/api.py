@@ -15,7 +15,7 @@ import torch
 
 from sr3d.config import Config, config_from_dict, default_config, did_you_mean
 from sr3d.detectors import NETWORKS, Detections, Detector, build_detector
-from sr3d.detectors.infer_config import load_model, recognise
+from sr3d.detectors.infer_config import infer_config, load_model
 from sr3d.detectors.weights import Checkpoint, read_checkpoint
 from sr3d.errors import InputError
 from sr3d.model_names import PRETRAINED, PRETRAINED_MODELS, refuse_apple_gpu
@@ -94,7 +94,7 @@ def find_source(
     network: str | None = None,
     overrides: list[str] | None = None,
 ) -> Source:
-    """What `load` builds. network, overrides: of a file that does not tell; see `recognise`.
+    """What `load` builds. network, overrides: of a file that does not tell; see `infer_config`.
 
     The engine is the native one, whatever trained, for weights are the same with any.
 
@@ -124,5 +124,5 @@ def find_source(
         config = default_config(dataset or "scannet").with_overrides([f"model={network}"])
         return Source(str(name), config.with_overrides(overrides), None)
     read = read_checkpoint(checkpoint)
-    config = recognise(read, dataset, network, overrides)
+    config = infer_config(read, dataset, network, overrides)
     return Source(config.model.name, config, read)

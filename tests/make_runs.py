@@ -13,7 +13,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from sr3d.config import default_config
-from sr3d.evaluate.detection_matches import Matching
+from sr3d.evaluate.detection_matches import DetectionMatches
 from sr3d.evaluate.scored_files import ScoredDetections, write_scored
 from sr3d.geometry.box_set import BoxSet
 from sr3d.runs.files import atomic_path, sha256, write_text
@@ -123,7 +123,7 @@ def two_detections(score: float) -> ScoredDetections:
     box = np.ones((2, 7), np.float32)
     truth = BoxSet(scene, label, box, scenes=("room0", "room1"))
     found = BoxSet(scene, label, box, np.array([0.9, score], np.float32), ("room0", "room1"))
-    return ScoredDetections(truth, found, Matching(np.arange(2), np.ones(2)))
+    return ScoredDetections(truth, found, DetectionMatches(np.arange(2), np.ones(2)))
 
 
 def leave_detections(folder: Path, scored: ScoredDetections) -> None:

@@ -28,7 +28,7 @@ from sr3d.runs.record import read_metrics
 from sr3d.sparse import SparseTensor
 from sr3d.sparse.determinism import ordered_backward
 from sr3d.sparse.nn import SparseBatchNorm
-from sr3d.train import training
+from sr3d.train import training_run
 from sr3d.train.checkpoint import CHECKPOINT_FILE
 from sr3d.train.distributed import (
     ALONE,
@@ -37,7 +37,7 @@ from sr3d.train.distributed import (
     SharedSparseNorm,
     share_norms,
 )
-from sr3d.train.loop import CURVE_FILE, TrainingJob, train
+from sr3d.train.loop import PARTIAL_METRICS_FILE, TrainingJob, train
 from sr3d.train.step import batch_losses
 from tests.test_training import TINY, tiny
 
@@ -153,7 +153,7 @@ def work(rank: int, folder: Path, data: Path) -> None:
     found["handed"] = processes.from_first(lambda: f"from {rank}")
     torch.save(found, folder / f"found{rank}.pt")
 
-    learning_rate = training.learning_rate
+    learning_rate = training_run.learning_rate
 
     def stopped(config: Any, step: int, *rest: Any) -> float:
         if step == STOP_AFTER - 1:
@@ -161,7 +161,7 @@ def work(rank: int, folder: Path, data: Path) -> None:
         return learning_rate(config, step, *rest)
 
     if rank == 1:
-        training.learning_rate = stopped  # type: ignore[assignment]
+        training_run.learning_rate = stopped  # type: ignore[assignment]
     with contextlib.suppress(KeyboardInterrupt):
         train(job(data, folder / "run"), processes)
         raise AssertionError("not stopped")
@@ -245,7 +245,7 @@ def test_all_stop_when_one_is_told_and_one_process_can_go_on(
 ) -> None:
     run = pair / "run"
     assert (run / CHECKPOINT_FILE).exists()
-    assert len(read_metrics(run / CURVE_FILE)) == STOP_AFTER
+    assert len(read_metrics(run / PARTIAL_METRICS_FILE)) == STOP_AFTER
     train(job(rooms, run))
     assert_same_curve(run, alone)
 

@@ -145,7 +145,7 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 from sr3d.train.checkpoint import TrainingState, write_state
-from sr3d.train.metrics_log import STOP, Curve, Line
+from sr3d.train.metrics_log import STOP, MetricsLog, LoggedStep
 from sr3d.data.prepared.journal import Entry, Journal
 from sr3d.data.rooms.generate import generate_room
 from sr3d.errors import InputError
@@ -167,9 +167,9 @@ entry = Entry("train", "a", "s", {"note": "x" * 300}, [], [])
 
 def curve():
     values = {name: torch.zeros(()) for name in ("loss", "grad_norm", STOP)}
-    with Curve(out / "metrics.jsonl") as curve:
+    with MetricsLog(out / "metrics.jsonl") as curve:
         for step in range(100):
-            curve.add(Line({"step": step}, [], values))
+            curve.add(LoggedStep({"step": step}, [], values))
             curve.fetch()
 
 

@@ -29,7 +29,7 @@ from sr3d.runs.files import exclusive
 from sr3d.runs.record import read_metrics, read_run
 from sr3d.train import step
 from sr3d.train.checkpoint import CHECKPOINT_FILES
-from sr3d.train.loop import CURVE_FILE, TrainingJob, train
+from sr3d.train.loop import PARTIAL_METRICS_FILE, TrainingJob, train
 from sr3d.train.schedule import build_optimizer, learning_rate, set_learning_rate
 
 TINY = [
@@ -82,7 +82,7 @@ def test_a_training_leaves_its_record_curve_and_weights(trained: Path, rooms: Pa
     assert record.metrics["epochs"]["AIC"] == pytest.approx([np.mean(a) for a in aic], abs=1e-6)
     assert 0 < record.timings["seconds_per_epoch"] * 2 <= record.wall_seconds
     left = {path.name for path in trained.iterdir()}
-    assert left.isdisjoint({*CHECKPOINT_FILES, CURVE_FILE})
+    assert left.isdisjoint({*CHECKPOINT_FILES, PARTIAL_METRICS_FILE})
     assert "resumed" not in record.code
 
 

@@ -42,7 +42,7 @@ class ModelFacts:
 
 
 @dataclass(frozen=True)
-class Found:
+class ScanDetections:
     """A scan with its detections, best first, in the frame of `scan.points`.
 
     file: where the scan is from. name: of its outputs, a relative path. classes: of the labels.
@@ -84,7 +84,7 @@ def detect_files(
     scans: Sequence[tuple[Path, Path]],
     read: Callable[[Path], Scan],
     score_thr: float,
-    each: Callable[[Found], None],
+    each: Callable[[ScanDetections], None],
     duplicates: bool = False,
 ) -> None:
     """Detect in every scan, a file and its name, and pass the boxes to `each`.
@@ -102,7 +102,7 @@ def detect_files(
                 found = detect_in_scan(model, scan, score_thr, duplicates)
             except InputError as error:  # of the scan's points or the model, which know no file
                 raise error.inside(path) from None
-            each(Found(str(path), name, scan, found, classes))
+            each(ScanDetections(str(path), name, scan, found, classes))
         except InputError as error:
             if len(scans) == 1:
                 raise
@@ -116,7 +116,7 @@ def detect_files(
         )
 
 
-def describe(found: Found, model: ModelFacts, score_thr: float) -> dict[str, Any]:
+def describe(found: ScanDetections, model: ModelFacts, score_thr: float) -> dict[str, Any]:
     """The content of a JSON file of detections; docs/detect.md explains every field."""
     scan, detections = found.scan, found.detections
     frame, boxes = scan.frame, scan.frame.back(Boxes(detections.boxes))

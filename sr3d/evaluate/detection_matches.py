@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Matching:
+class DetectionMatches:
     """For each of K detections its best ground truth, taken by others or not.
 
     index: (K,) int64, a row of the ground truth, or −1 where its scene has none of the class.
@@ -33,12 +33,12 @@ class Matching:
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, rows: Any) -> Matching:
+    def __getitem__(self, rows: Any) -> DetectionMatches:
         """The detections that a mask, slice or index array picks."""
-        return Matching(self.index[rows], self.iou[rows])
+        return DetectionMatches(self.index[rows], self.iou[rows])
 
 
-def best_ground_truth(truth: BoxSet, detections: BoxSet, rotated: bool) -> Matching:
+def best_ground_truth(truth: BoxSet, detections: BoxSet, rotated: bool) -> DetectionMatches:
     """For each detection, in the order given, the ground truth of its scene and class with the
     highest IoU, the first of equals. Labels are 0 or above; scores play no part.
 
@@ -68,14 +68,14 @@ def best_ground_truth(truth: BoxSet, detections: BoxSet, rotated: bool) -> Match
         top[rows] = np.maximum.reduceat(iou, begin)
         winner = np.flatnonzero(iou == top[pair_row])[::-1]
         best[pair_row[winner]] = pair_truth[winner]  # reversed: the first of equals is written last
-    return Matching(best, top)
+    return DetectionMatches(best, top)
 
 
-def true_positives(ranked: Matching, threshold: float) -> NDArray[np.bool_]:
+def true_positives(ranked: DetectionMatches, iou_thr: float) -> NDArray[np.bool_]:
     """Which detections are right, `(K,)`: best score first, each takes its ground truth if their
-    IoU is strictly above the threshold and nobody took it before. Any mix of scenes and classes.
+    IoU is strictly above `iou_thr` and nobody took it before. Any mix of scenes and classes.
     """
-    hit = np.flatnonzero(ranked.iou > threshold)
+    hit = np.flatnonzero(ranked.iou > iou_thr)
     taker = np.unique(ranked.index[hit], return_index=True)[1]  # the first to reach each
     right = np.zeros(len(ranked), dtype=bool)
     right[hit[taker]] = True

@@ -24,7 +24,7 @@ from sr3d.detectors.weights import load_weights
 from sr3d.errors import InputError, Kind
 from sr3d.evaluate.average_precision import score_matches
 from sr3d.evaluate.consistency import most_confident, prediction_consistency
-from sr3d.evaluate.detection_matches import Matching, best_ground_truth
+from sr3d.evaluate.detection_matches import DetectionMatches, best_ground_truth
 from sr3d.evaluate.scored_files import ScoredDetections, write_scored
 from sr3d.geometry.box_set import BoxSet
 from sr3d.runs.files import exclusive
@@ -227,7 +227,7 @@ def shuffled(model: Detector[Any, Any], scene: Scene, generator: torch.Generator
     return pick_points(scene, on_device(order, scene.points.device))
 
 
-def _consistency(detections: BoxSet, matching: Matching) -> dict[str, Any]:
+def _consistency(detections: BoxSet, matching: DetectionMatches) -> dict[str, Any]:
     """PCE and its quantiles, of the 30 most confident detections of each class."""
     assert detections.score is not None
     top = most_confident(detections.label, detections.score)

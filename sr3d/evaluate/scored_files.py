@@ -15,7 +15,7 @@ import numpy as np
 
 from sr3d.data.box_files import read_detections, read_npz
 from sr3d.errors import InputError, Kind
-from sr3d.evaluate.detection_matches import Matching
+from sr3d.evaluate.detection_matches import DetectionMatches
 from sr3d.geometry.box_set import BoxSet
 from sr3d.runs.files import write_bytes
 
@@ -26,7 +26,7 @@ class ScoredDetections:
 
     truth: BoxSet
     detections: BoxSet
-    matching: Matching
+    matching: DetectionMatches
 
 
 def write_scored(path: str | Path, scored: ScoredDetections) -> None:
@@ -72,5 +72,5 @@ def read_scored(path: str | Path) -> ScoredDetections:
         scenes=tuple(content["scenes"].tolist()),
     )
     return ScoredDetections(
-        truth, detections, Matching(content["gt"].astype(np.int64), content["iou"])
+        truth, detections, DetectionMatches(content["gt"].astype(np.int64), content["iou"])
     )

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sr3d.geometry.iou import paired_iou, pairs_at_a_time
 from sr3d.geometry.static_nms import static_nms
-from sr3d.geometry.sweep import Line
+from sr3d.geometry.sweep_line import SweepLine
 
 _BLOCK = 1024  # boxes decided together, best first: bounds memory and spares what they suppress
 _SHARED = 4096  # up to so many boxes that classes share are compared once for all classes
@@ -116,7 +116,7 @@ def _in_rounds(boxes: Tensor, scores: Tensor, valid: Tensor, groups: Tensor, rul
 
 def _shared(boxes: Tensor, scores: Tensor, valid: Tensor, groups: Tensor, rule: _Rule) -> Tensor:
     """(N, C) bool: what stays of boxes that classes share; each pair is compared once for all."""
-    line = Line.of(boxes, groups, rule.iou_thr, rule.rotated, rule.bev)
+    line = SweepLine.of(boxes, groups, rule.iou_thr, rule.rotated, rule.bev)
     suppresses = torch.zeros(len(boxes), len(boxes), dtype=torch.bool, device=boxes.device)
     for p, q in line.pairs_within(torch.arange(len(boxes), device=boxes.device)):
         p, q = line.order.index_select(0, p), line.order.index_select(0, q)
@@ -133,7 +133,7 @@ def _shared(boxes: Tensor, scores: Tensor, valid: Tensor, groups: Tensor, rule: 
 
 def _blockwise(boxes: Tensor, scores: Tensor, groups: Tensor, rule: _Rule) -> Tensor:
     """(N,) bool: what stays of boxes that belong to one group each."""
-    line = Line.of(boxes, groups, rule.iou_thr, rule.rotated, rule.bev)
+    line = SweepLine.of(boxes, groups, rule.iou_thr, rule.rotated, rule.bev)
     order = line.order
     boxes = boxes[order]
     # By rows of the input, so that equal scores keep its order.

@@ -30,7 +30,7 @@ def cell(values: Iterable[int]) -> Cell:
     return x, y, z
 
 
-class Frame:
+class CellNumbering:
     """A box of cells, padded by `reach`, that numbers them so that order is (batch, x, y, z).
 
     Because of the padding, moving by (dx, dy, dz) cells, each at most `reach`, adds a constant to a
@@ -91,7 +91,7 @@ class Frame:
 class RowLookup:
     """Rows of sites by cell number. `numbers` must ascend strictly."""
 
-    def __init__(self, frame: Frame, numbers: Tensor) -> None:
+    def __init__(self, frame: CellNumbering, numbers: Tensor) -> None:
         self._numbers = numbers
         self._table: Tensor | None = None
         if frame.affordable(len(numbers)):
@@ -114,7 +114,7 @@ class RowLookup:
         return rows.where(self._numbers[rows] == queries, -1).to(torch.int32)
 
 
-def unique_numbers(frame: Frame, numbers: list[Tensor]) -> Tensor:
+def unique_numbers(frame: CellNumbering, numbers: list[Tensor]) -> Tensor:
     """Ascending distinct cell numbers of several vectors."""
     if frame.affordable(sum(len(n) for n in numbers)):
         mark = torch.zeros(frame.cells, dtype=torch.bool, device=numbers[0].device)

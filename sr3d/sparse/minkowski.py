@@ -23,7 +23,7 @@ from torch import Tensor
 
 from sr3d.errors import InputError
 from sr3d.sparse.kernel_map import KernelMap, Pairs
-from sr3d.sparse.lookup import Frame
+from sr3d.sparse.lookup import CellNumbering
 from sr3d.sparse.sites import Sites
 
 
@@ -71,8 +71,8 @@ class MinkowskiSites(Sites):
 
     @cached_property
     def in_order(self) -> Tensor | slice:
-        frame = Frame(self.bounds, self.batch_size, self.stride, reach=0)
-        return torch.argsort(frame.number(self.coords))
+        numbering = CellNumbering(self.bounds, self.batch_size, self.stride, reach=0)
+        return torch.argsort(numbering.number(self.coords))
 
     def _build_strided(self, factor: int, capacity: int) -> Sites:
         # Under a name of its own: else it gives whatever map of that stride it already has.

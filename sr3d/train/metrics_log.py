@@ -1,4 +1,4 @@
-"""The curve of a training while it runs: a line a step, written when the device has its values."""
+"""The log of a training run: a line a step, written when the device has its values."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ STOP = "stop"  # the value that tells whether a process was told to stop; not wr
 
 
 @dataclass(frozen=True)
-class Line:
-    """A step: what is known of it at once, the scenes of its batch, and scalars by name that the
+class LoggedStep:
+    """What is known of a step at once, the scenes of its batch, and scalars by name that the
     device may still be computing: "loss", "grad_norm", STOP and others.
     """
 
@@ -29,7 +29,7 @@ class Line:
     values: dict[str, Tensor]
 
 
-class Curve:
+class MetricsLog:
     """The metrics of a training so far, in memory and in a file, for more. A context manager.
 
     text: the lines so far, which the file gets first. The file is for those who watch the training.
@@ -45,7 +45,7 @@ class Curve:
         self.stop = False
         self._lines = text.splitlines(keepends=True)
         self.last: dict[str, Any] = json.loads(self._lines[-1]) if self._lines else {}
-        self._waiting: list[tuple[Line, Tensor]] = []
+        self._waiting: list[tuple[LoggedStep, Tensor]] = []
         self._file = None
         if writes:
             write_text(path, text)
@@ -56,7 +56,7 @@ class Curve:
         """All lines whose values have been fetched, as in the file."""
         return "".join(self._lines)
 
-    def __enter__(self) -> Curve:
+    def __enter__(self) -> MetricsLog:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -64,7 +64,7 @@ class Curve:
             with writing(self.path):
                 self._file.close()
 
-    def add(self, line: Line) -> None:
+    def add(self, line: LoggedStep) -> None:
         self._waiting.append((line, torch.stack(list(line.values.values())).detach()))
 
     def fetch(self) -> None:
@@ -85,7 +85,7 @@ class Curve:
                 with writing(self.path):
                     self._file.write(self._lines[-1])
 
-    def _check(self, line: Line, values: dict[str, float]) -> None:
+    def _check(self, line: LoggedStep, values: dict[str, float]) -> None:
         for name, what in (("loss", "loss"), ("grad_norm", "norm of the gradient")):
             if not math.isfinite(values[name]):
                 raise InputError(  # in the same folder, the checkpoint is another training's

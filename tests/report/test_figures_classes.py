@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sr3d.evaluate.average_precision import score_matches
-from sr3d.evaluate.detection_matches import Matching
+from sr3d.evaluate.detection_matches import DetectionMatches
 from sr3d.evaluate.scored_files import ScoredDetections
 from sr3d.geometry.box_set import BoxSet
 from sr3d.study.report.figures.classes import (
@@ -38,7 +38,7 @@ def scored(seed: int) -> ScoredDetections:
     return ScoredDetections(
         BoxSet(np.array(["a"] * 25), truth_label, box[:25]),
         BoxSet(np.array(["a"] * 80), label, box, score),
-        Matching(index, iou),
+        DetectionMatches(index, iou),
     )
 
 

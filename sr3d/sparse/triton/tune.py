@@ -22,10 +22,10 @@ from sr3d.sparse.kernel_map import KernelMap
 from sr3d.sparse.sites import Sites
 from sr3d.sparse.triton.engine import run_convolution, run_weight_gradient
 from sr3d.sparse.triton.tuning import (
-    Config,
-    Entry,
+    KernelConfig,
     Layer,
     Operation,
+    TuningEntry,
     choose,
     fitted,
     layer_of,
@@ -46,7 +46,7 @@ _CHANNELS = {2: (64, 64), 3: (64, 128), 4: (128, 128), 5: (128, 128)}  # into, a
 
 
 @dataclass(frozen=True)
-class Case:
+class TuningCase:
     """A layer to tune, on a map that it has in earnest."""
 
     operation: Operation
@@ -60,7 +60,7 @@ class Case:
         volume, n_out = self.kernel_map.volume, self.kernel_map.n_out
         return layer_of(self.operation, self.dtype, self.ci, self.co, volume, n_out)
 
-    def run(self) -> Callable[[Config], Tensor]:
+    def run(self) -> Callable[[KernelConfig], Tensor]:
         """The operation as a function of the configuration, on random numbers."""
         kernel_map, device = self.kernel_map, self.kernel_map.in_rows.device
         x = torch.randn(kernel_map.n_in, self.ci, dtype=self.dtype, device=device)
@@ -78,10 +78,10 @@ def gpu_milliseconds(run: Callable[[], Any]) -> float:
 
 
 def tune(
-    cases: Iterable[Case],
+    cases: Iterable[TuningCase],
     path: Path,
     milliseconds: Callable[[Callable[[], Any]], float] = gpu_milliseconds,
-) -> Iterator[tuple[Entry, float]]:
+) -> Iterator[tuple[TuningEntry, float]]:
     """Tune each case and add it to the table at `path`, which is whole after every case.
 
     Yields each entry and its time.
@@ -100,12 +100,12 @@ def tune(
 
 
 def _tune_one(
-    case: Case, milliseconds: Callable[[Callable[[], Any]], float]
-) -> tuple[Entry, float]:
+    case: TuningCase, milliseconds: Callable[[Callable[[], Any]], float]
+) -> tuple[TuningEntry, float]:
     run, layer = case.run(), case.layer
-    times: dict[Config, float] = {}
+    times: dict[KernelConfig, float] = {}
 
-    def time(config: Config) -> float:
+    def time(config: KernelConfig) -> float:
         if config not in times:
             try:
                 times[config] = milliseconds(lambda: run(config))
@@ -117,11 +117,11 @@ def _tune_one(
     while True:
         faster = min(_near(best, layer), key=time)
         if time(faster) >= time(best):
-            return Entry(layer, best), time(best)
+            return TuningEntry(layer, best), time(best)
         best = faster
 
 
-def _near(config: Config, layer: Layer) -> list[Config]:
+def _near(config: KernelConfig, layer: Layer) -> list[KernelConfig]:
     """Configurations that differ in one property, by one step."""
     other = "pairs" if layer.operation == "convolution" else "groups"  # means nothing here
     result = []
@@ -135,7 +135,9 @@ def _near(config: Config, layer: Layer) -> list[Config]:
     return [c for c in result if c != config]
 
 
-def room_cases(device: torch.device, dtypes: Iterable[torch.dtype], size: int = 700) -> list[Case]:
+def room_cases(
+    device: torch.device, dtypes: Iterable[torch.dtype], size: int = 700
+) -> list[TuningCase]:
     """The layers of the detectors' network in a room of `size` cells of 1 cm, every operation.
 
     A floor, two walls and forty boxes: surfaces, as in a scan.
@@ -154,10 +156,10 @@ def room_cases(device: torch.device, dtypes: Iterable[torch.dtype], size: int = 
     cases = []
     for dtype in dtypes:
         for ci, co, kernel_map in maps:
-            cases.append(Case("convolution", ci, co, kernel_map, dtype))
-            cases.append(Case("weight_gradient", ci, co, kernel_map, dtype))
+            cases.append(TuningCase("convolution", ci, co, kernel_map, dtype))
+            cases.append(TuningCase("weight_gradient", ci, co, kernel_map, dtype))
             if ci != co and ci >= 16:
-                cases.append(Case("convolution", co, ci, kernel_map.transposed(), dtype))
+                cases.append(TuningCase("convolution", co, ci, kernel_map.transposed(), dtype))
     # Where two are the same to the table, the later has more work: the sub-manifold one.
     return list({case.layer: case for case in cases}.values())
 

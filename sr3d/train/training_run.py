@@ -29,11 +29,11 @@ from sr3d.errors import InputError, Kind
 from sr3d.runs.progress import Progress
 from sr3d.train.checkpoint import TrainingState, resumable_state, write_state
 from sr3d.train.distributed import ALONE, Processes
-from sr3d.train.metrics_log import Curve, Line
+from sr3d.train.metrics_log import LoggedStep, MetricsLog
 from sr3d.train.schedule import build_optimizer, learning_rate, set_learning_rate
 from sr3d.train.step import train_step
 
-CURVE_FILE = "metrics.partial.jsonl"
+PARTIAL_METRICS_FILE = "metrics.partial.jsonl"
 _SECONDS_BETWEEN_CHECKPOINTS = 60.0
 _STEPS_BETWEEN_FETCHES = {"cpu": 1, "cuda": 10}  # a few seconds, so that a signal stops it soon
 
@@ -57,7 +57,7 @@ class TrainingJob:
     resume_anyway: bool = False
 
 
-class Training:
+class TrainingRun:
     """The state of a training run: what a checkpoint holds, and the steps that change it."""
 
     def __init__(
@@ -98,7 +98,7 @@ class Training:
         self.model.train()
         with (
             Progress(label, self.total, self.step) if first else nullcontext() as progress,
-            Curve(self.job.out / CURVE_FILE, self.metrics, writes=first) as curve,
+            MetricsLog(self.job.out / PARTIAL_METRICS_FILE, self.metrics, writes=first) as log,
             _stop_on_signal() as stopped,
             closing(self._left()) as left,
         ):
@@ -112,20 +112,20 @@ class Training:
                 )  # fmt: skip
                 self.step += 1
                 known = {"step": self.step, "steps": self.total, "epoch": epoch, "lr": rate}
-                curve.add(Line(known, [self.scenes.ids[index] for *_, index in batch], values))
+                log.add(LoggedStep(known, [self.scenes.ids[index] for *_, index in batch], values))
                 if self.step % every and self.step < self.total:
                     continue
-                curve.fetch()
+                log.fetch()
                 if progress:
-                    progress.update(self.step, f"loss {curve.last['loss']:.3f}")
+                    progress.update(self.step, f"loss {log.last['loss']:.3f}")
                 now = time.monotonic()
-                if curve.stop or now - saved > _SECONDS_BETWEEN_CHECKPOINTS:
-                    self._save(self.seconds_before + now - started, curve.text)
+                if log.stop or now - saved > _SECONDS_BETWEEN_CHECKPOINTS:
+                    self._save(self.seconds_before + now - started, log.text)
                     saved = now
-                if curve.stop:
+                if log.stop:
                     raise KeyboardInterrupt
             self.seconds = self.seconds_before + time.monotonic() - started
-            self.last, self.metrics = curve.last, curve.text
+            self.last, self.metrics = log.last, log.text
 
     def _batches(self, epoch: int) -> list[list[Place]]:
         c, processes = self.config, self.processes.count
