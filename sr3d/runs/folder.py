@@ -20,7 +20,7 @@ from sr3d.data.datasets import Dataset
 from sr3d.data.own.levels import coarse_classes
 from sr3d.data.prepared import PreparedDataset
 from sr3d.errors import DamagedFile, InputError, Kind, OtherRun
-from sr3d.model_names import DEVICES, refuse_apple_gpu
+from sr3d.runs.devices import DEVICES, refuse_apple_gpu
 from sr3d.runs.files import sha256
 from sr3d.runs.machine import code_version, machine_facts, peak_memory_mb, versions
 from sr3d.runs.record import RUN_FILE, RunRecord, read_run, verify_run, write_run

@@ -11,13 +11,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sr3d.api import PRETRAINED
+from sr3d.cli.doctor import examine
 from sr3d.config import Config, default_config
 from sr3d.detectors import build_detector
 from sr3d.detectors.tr3d.detector import TR3D
-from sr3d.doctor import examine
 from sr3d.errors import InputError
 from sr3d.evaluate.loop import EvaluationJob, evaluate
+from sr3d.pretrained import PRETRAINED
 from sr3d.runs.record import RunRecord, read_metrics
 from sr3d.sparse import Sites, SparseTensor, minkowski
 from sr3d.sparse.minkowski import MinkowskiSites
