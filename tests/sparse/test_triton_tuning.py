@@ -120,8 +120,8 @@ def test_shipped_table_is_sound() -> None:
     assert "NOT by timing" in json.loads(text)["note"]
 
 
-def case(operation: Any = "convolution") -> tune.Case:
-    return tune.Case(operation, 16, 16, kernel_map("pointwise strided"), torch.float32)
+def case(operation: Any = "convolution") -> tune.TuningCase:
+    return tune.TuningCase(operation, 16, 16, kernel_map("pointwise strided"), torch.float32)
 
 
 def planted(best: dict[str, int]) -> Callable[[Callable[[], Any]], float]:
