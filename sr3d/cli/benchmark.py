@@ -80,10 +80,13 @@ def add_benchmark(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         help="also measure generated floors with these numbers of points, e.g. 1e4 1e5 1e6",
     )  # fmt: skip
     verb.add_argument(
-        "--boxes", nargs="+", type=whole(1, 10_000_000), default=[], metavar="N",
+        "--nms-pre", nargs="+", type=whole(1, 10_000_000), default=[], metavar="N",
         help="also measure with these numbers of candidate boxes before NMS (test.nms_pre), e.g. "
         "300 1000 3000",
     )  # fmt: skip
+    verb.add_argument(  # its earlier name
+        "--boxes", nargs="+", type=whole(1, 10_000_000), dest="nms_pre", help=argparse.SUPPRESS
+    )
     add_compile(verb)
     add_device(verb)
     verb.add_argument(
@@ -165,7 +168,7 @@ def _plan(args: argparse.Namespace) -> Plan:
         repeats=args.repeats or (5 if args.device == "cpu" else 25),
         batch=batch if args.train else None,
         points=args.points,
-        candidates=args.boxes,
+        nms_pre=args.nms_pre,
         command=shlex.join(["sr3d", *args.words]),
     )
 
