@@ -63,17 +63,17 @@ class ScanDetections:
 
 
 def detect_in_scan(
-    model: ScanDetector, scan: Scan, score_thr: float, duplicates: bool = False
+    model: ScanDetector, scan: Scan, score_thr: float, keep_duplicates: bool = False
 ) -> Detections:
     """Boxes that score at least `score_thr`, best first, on the CPU.
 
     The scan is taken as it lies: `into_room_frame` has found its floor, or the user said to leave
-    it. duplicates: keep boxes that `geometry.duplicates` takes for copies of a better one.
+    it. keep_duplicates: keep boxes that `geometry.duplicates` takes for copies of a better one.
     """
     found = model.detect(scan.points, scan.painted(), floor=0.0)
     found = Detections(*(part.cpu() for part in found))
     found = found.rows(found.scores >= score_thr)
-    if duplicates:
+    if keep_duplicates:
         return found.rows(torch.sort(found.scores, descending=True, stable=True).indices)
     return found.rows(without_duplicates(*found, rotated=bool(found.boxes[:, 6].any())))
 
@@ -85,11 +85,12 @@ def detect_files(
     read: Callable[[Path], Scan],
     score_thr: float,
     each: Callable[[ScanDetections], None],
-    duplicates: bool = False,
+    keep_duplicates: bool = False,
 ) -> None:
     """Detect in every scan, a file and its name, and pass the boxes to `each`.
 
-    read: from a file to a scan in the frame that the model takes. duplicates: as `detect_in_scan`.
+    read: from a file to a scan in the frame that the model takes. keep_duplicates: as
+    `detect_in_scan` has it.
 
     Raises:
         InputError: after all other scans, if some failed; at once if there is only one.
@@ -99,7 +100,7 @@ def detect_files(
         try:
             scan = read(path)
             try:
-                found = detect_in_scan(model, scan, score_thr, duplicates)
+                found = detect_in_scan(model, scan, score_thr, keep_duplicates)
             except InputError as error:  # of the scan's points or the model, which know no file
                 raise error.inside(path) from None
             each(ScanDetections(str(path), name, scan, found, classes))
