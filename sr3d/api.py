@@ -18,8 +18,8 @@ from sr3d.detectors import NETWORKS, Detections, Detector, build_detector
 from sr3d.detectors.infer_config import infer_config, load_model
 from sr3d.detectors.weights import Checkpoint, read_checkpoint
 from sr3d.errors import InputError, Kind
-from sr3d.pretrained import PRETRAINED, PRETRAINED_MODELS
 from sr3d.runs.devices import refuse_apple_gpu
+from sr3d.runs.pretrained import PRETRAINED, PRETRAINED_MODELS
 from sr3d.runs.record import MODEL_FILE, RUN_FILE, read_training, run_file
 
 __all__ = [

@@ -29,7 +29,7 @@ from sr3d.deploy.detection import (
 from sr3d.detectors.outputs import Detections
 from sr3d.detectors.tr3d.detector import TR3D
 from sr3d.errors import InputError
-from sr3d.pretrained import PRETRAINED
+from sr3d.runs.pretrained import PRETRAINED
 from sr3d.runs.record import read_run
 from tests.data.scans.making import room, write_any, write_ply
 from tests.detectors.thin import thin_model

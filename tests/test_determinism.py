@@ -19,7 +19,7 @@ from torch.utils import deterministic
 from sr3d.cli import main
 from sr3d.detectors.base import Detector
 from sr3d.errors import InputError
-from sr3d.pretrained import PRETRAINED
+from sr3d.runs.pretrained import PRETRAINED
 from sr3d.sparse import SparseTensor, functional
 from sr3d.sparse.determinism import deterministic_algorithms, ordered_backward
 from sr3d.sparse.nn import SparseInstanceNorm

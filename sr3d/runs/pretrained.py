@@ -4,5 +4,5 @@ from __future__ import annotations
 
 from pathlib import Path
 
-PRETRAINED = Path(__file__).parent
+PRETRAINED = Path(__file__).parents[1] / "pretrained"
 PRETRAINED_MODELS = ("sr3d_rooms",)
