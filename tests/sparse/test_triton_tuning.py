@@ -11,7 +11,7 @@ import pytest
 import torch
 import triton
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.sparse import torch_engine
 from sr3d.sparse.triton import tune, tuning
 from sr3d.sparse.triton.engine import run_convolution
@@ -200,8 +200,10 @@ def test_room_has_the_layers_of_the_network() -> None:
 def test_a_broken_table_is_named_with_its_remedy(tmp_path: Path, text: str) -> None:
     path = tmp_path / "table.json"
     path.write_text(text)
-    with pytest.raises(InputError, match=r"table\.json: not a table .*delete it, or tune again"):
+    with pytest.raises(InputError) as caught:
         tuning.read_table(path)
+    assert (caught.value.file, caught.value.kind) == (path, Kind.UNREADABLE)
+    assert "Move it away" in str(caught.value.remedy)  # tuning reads the table as well
 
 
 def test_user_table_is_named_after_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 Operation = Literal["convolution", "weight_gradient"]
 Arithmetic = Literal["half", "tf32", "float32"]
@@ -144,8 +144,11 @@ def parse_table(text: str, name: str) -> tuple[TuningEntry, ...]:
     try:
         return tuple(_entry(line) for line in json.loads(text)["entries"])
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{name}: not a table of tuned configurations ({error}); delete it, or tune again"
+        raise InputError(  # tuning reads it too
+            f"not a table of tuned configurations ({error})",
+            file=str(name),
+            kind=Kind.UNREADABLE,
+            remedy="Move it away, then tune again.",
         ) from None
 
 

@@ -15,9 +15,9 @@ from sr3d.cli.doctor import examine
 from sr3d.config import Config, default_config
 from sr3d.detectors import build_detector
 from sr3d.detectors.tr3d.detector import TR3D
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.evaluate.loop import EvaluationJob, evaluate
-from sr3d.pretrained import PRETRAINED
+from sr3d.runs.pretrained import PRETRAINED
 from sr3d.runs.record import RunRecord, read_metrics
 from sr3d.sparse import Sites, SparseTensor, minkowski
 from sr3d.sparse.minkowski import MinkowskiSites
@@ -149,15 +149,17 @@ def test_scenes_are_told_apart_in_any_order() -> None:
 
 def test_no_cell_at_all_is_refused() -> None:
     needs_minkowski()
-    with pytest.raises(InputError, match="without any cell"):
+    with pytest.raises(InputError) as caught:
         MinkowskiSites.unique(torch.zeros(0, 4, dtype=torch.int32), batch_size=2)
+    assert (caught.value.field, caught.value.kind) == ("model.engine", Kind.EMPTY)
 
 
 def test_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(minkowski, "find_spec", lambda name: None)
     minkowski._library.cache_clear()
-    with pytest.raises(InputError, match=r"not installed; --set model\.engine=native"):
+    with pytest.raises(InputError) as caught:
         build_detector(tiny(ON_MINKOWSKI)).detect(torch.rand(50, 6))
+    assert (caught.value.field, caught.value.kind) == ("model.engine", Kind.MISSING)
     minkowski._library.cache_clear()
 
 
@@ -166,8 +168,9 @@ def test_what_the_engine_cannot_do() -> None:
         tiny(ON_MINKOWSKI, "train.precision=bf16")
     model = build_detector(tiny(ON_MINKOWSKI))
     assert isinstance(model, TR3D)
-    with pytest.raises(InputError, match="engine=minkowski has no inference runner"):
+    with pytest.raises(InputError) as caught:
         model.compile()
+    assert (caught.value.field, caught.value.kind) == ("model.engine", Kind.CONFLICT)
 
 
 def test_doctor_tells_whether_it_is_there() -> None:
