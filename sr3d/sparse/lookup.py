@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 # Up to this many cells per site, a table is faster to fill than a search is to run (on a CPU, over
 # the levels of a real scan). The second bound limits it to 256 MiB of int32.
@@ -30,7 +30,7 @@ def cell(values: Iterable[int]) -> Cell:
     return x, y, z
 
 
-class Frame:
+class CellNumbering:
     """Numbers the cells of a box, padded by `reach`, in the order (batch, x, y, z).
 
     A move by (dx, dy, dz) cells, each at most `reach`, adds a constant to a cell's number. Thanks
@@ -50,8 +50,10 @@ class Frame:
         self.cells = batch_size * x * y * z
         if self.cells >= 1 << 63 or max(map(abs, (*bounds[0], *bounds[1]))) >= 1 << 31:
             raise InputError(
-                f"the points span {x:,} × {y:,} × {z:,} voxels, more than can be numbered; remove "
-                "stray points, or give metres"
+                f"the points span {x:,} × {y:,} × {z:,} voxels, more than can be numbered",
+                field="points",
+                kind=Kind.VALUE,
+                remedy="Remove stray points, or give metres.",
             )
 
     def number(self, coords: Tensor) -> Tensor:
@@ -90,7 +92,7 @@ class Frame:
 class RowLookup:
     """Rows of sites by cell number. `numbers` must ascend strictly."""
 
-    def __init__(self, frame: Frame, numbers: Tensor) -> None:
+    def __init__(self, frame: CellNumbering, numbers: Tensor) -> None:
         self._numbers = numbers
         self._table: Tensor | None = None
         if frame.affordable(len(numbers)):
@@ -113,7 +115,7 @@ class RowLookup:
         return rows.where(self._numbers[rows] == queries, -1).to(torch.int32)
 
 
-def unique_numbers(frame: Frame, numbers: list[Tensor]) -> Tensor:
+def unique_numbers(frame: CellNumbering, numbers: list[Tensor]) -> Tensor:
     """Ascending distinct cell numbers of several vectors."""
     if frame.affordable(sum(len(n) for n in numbers)):
         mark = torch.zeros(frame.cells, dtype=torch.bool, device=numbers[0].device)

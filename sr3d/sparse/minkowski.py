@@ -21,9 +21,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.sparse.kernel_map import KernelMap, Pairs
-from sr3d.sparse.lookup import Frame
+from sr3d.sparse.lookup import CellNumbering
 from sr3d.sparse.sites import Sites
 
 
@@ -37,8 +37,10 @@ class MinkowskiSites(Sites):
         coords = manager.get_coordinates(key)
         if len(coords) == 0:  # MinkowskiEngine's convolutions would crash
             raise InputError(
-                "model.engine=minkowski: MinkowskiEngine cannot compute without any cell; "
-                "remove empty scenes, or use model.engine=native"
+                "MinkowskiEngine cannot compute without any cell",
+                field="model.engine",
+                kind=Kind.EMPTY,
+                remedy="Remove empty scenes, or use model.engine=native.",
             )
         super().__init__(coords, key.get_tensor_stride()[0], batch_size)
         self.manager, self.key = manager, key
@@ -56,8 +58,10 @@ class MinkowskiSites(Sites):
         engine = _library()
         if coords.is_cuda and not engine.is_cuda_available():
             raise InputError(
-                "model.engine=minkowski: the installed MinkowskiEngine supports CPUs only; pass "
-                "--device cpu, or use model.engine=native"
+                "the installed MinkowskiEngine supports CPUs only",
+                field="model.engine",
+                kind=Kind.CONFLICT,
+                remedy="Pass --device cpu, or use model.engine=native.",
             )
         if batch_size is None:
             batch_size = int(coords[:, 0].max()) + 1 if len(coords) else 0
@@ -72,8 +76,8 @@ class MinkowskiSites(Sites):
 
     @cached_property
     def in_order(self) -> Tensor | slice:
-        frame = Frame(self.bounds, self.batch_size, self.stride, reach=0)
-        return torch.argsort(frame.number(self.coords))
+        numbering = CellNumbering(self.bounds, self.batch_size, self.stride, reach=0)
+        return torch.argsort(numbering.number(self.coords))
 
     def _build_strided(self, factor: int, capacity: int) -> Sites:
         # With a new name, because otherwise it returns any map of this stride that it has.
@@ -218,8 +222,10 @@ def _library() -> Any:
     """
     if find_spec("MinkowskiEngine") is None:
         raise InputError(
-            "model.engine=minkowski: MinkowskiEngine is not installed; --set model.engine=native "
-            "gives the same results without it, or envs/openmmlab.sh builds it"
+            "MinkowskiEngine is not installed",
+            field="model.engine",
+            kind=Kind.MISSING,
+            remedy="Pass --set model.engine=native, which computes the same without it.",
         )
     # MinkowskiEngine 0.5.4 needs a name that Python 3.10 removed.
     collections.Sequence = collections.abc.Sequence  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ from sr3d.data.loader import generator_for
 from sr3d.data.scene import Scene
 from sr3d.data.transforms import augment, sample_points
 from sr3d.detectors import Detections
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.evaluate.loop import detect_scene, shuffled
 from sr3d.runs.folder import as_jobs_run, synchronise
 from sr3d.sparse.nn import SparseConv, SparseConvTranspose
@@ -172,7 +172,12 @@ def measure_training(
     with as_jobs_run(subject.threads):
         scenes = source.load()
         if not any(len(scene.labels) for scene in scenes):
-            raise InputError(f"{source}: no boxes to train on; use --data or the procedural rooms")
+            raise InputError(
+                f"no boxes to train on in {source}",
+                field="--train",
+                kind=Kind.EMPTY,
+                remedy="Use --data or the procedural rooms.",
+            )
         steps = _Steps(subject, scenes, batch)
         with network_precision(steps.model, subject.config.train.precision):
             with watched_memory(steps.model, steps.device) as memory:

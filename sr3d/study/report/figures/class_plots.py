@@ -14,7 +14,7 @@ from sr3d.config import config_from_dict
 from sr3d.data.datasets import dataset_of
 from sr3d.evaluate.average_precision import precision_at_hits
 from sr3d.evaluate.detection_matches import best_ground_truth, true_positives
-from sr3d.evaluate.scored_files import ScoredTest
+from sr3d.evaluate.scored_files import ScoredDetections
 from sr3d.study.report.figures.canvas import Canvas
 from sr3d.study.report.figures.metric_plots import ranked
 from sr3d.study.report.figures.scene_choice import IOU, SCORE
@@ -101,7 +101,7 @@ def draw_precision_recall(findings: Findings, names: Names) -> Canvas:
     return canvas
 
 
-def class_curves(test: ScoredTest, classes: Sequence[str]) -> dict[str, Floats]:
+def class_curves(test: ScoredDetections, classes: Sequence[str]) -> dict[str, Floats]:
     """Interpolated precision at recalls of 0, 0.01, …, 1 of each class with ground truth, (101,).
 
     0 beyond the recall that is reached. As `average_precision` ranks detections.
@@ -180,7 +180,9 @@ class Outcomes:
     missed: int
 
 
-def outcomes_of(test: ScoredTest, classes: Sequence[str], *, rotated: bool) -> dict[str, Outcomes]:
+def outcomes_of(
+    test: ScoredDetections, classes: Sequence[str], *, rotated: bool
+) -> dict[str, Outcomes]:
     """Outcomes of each class with ground truth, from detections of a score of `SCORE` or more.
 
     A ground truth is found if a detection of its class overlaps it by more than `IOU`. It is badly
