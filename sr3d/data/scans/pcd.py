@@ -1,4 +1,8 @@
-"""PCD, of the Point Cloud Library: ASCII, binary, and binary compressed by LZF."""
+"""PCD, of the Point Cloud Library: ASCII, binary, and binary compressed by LZF.
+
+pypcd4 is not used: it reads a file that is cut off without an error, and refuses COLUMNS, repeated
+names, names with spaces, a byte order mark and tabs.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,10 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+import lzf
 import numpy as np
 
 from sr3d.data.scans.content import Array, Content, Fact
-from sr3d.data.scans.lzf import decompress
 from sr3d.data.scans.naming import different, read_named
 from sr3d.data.scans.words import read_numbers
 from sr3d.errors import InputError
@@ -22,6 +26,7 @@ _SINGLE = {
     "ring", "curvature", "normal_x", "normal_y", "normal_z", "nx", "ny", "nz", "_",
 }  # fmt: skip
 _AT_REST = (0, 0, 0, 1, 0, 0, 0)
+_GROWTH = 88  # LZF makes 264 bytes of 3 at most
 
 
 @dataclass(frozen=True)
@@ -74,10 +79,12 @@ def _header(content: bytes, path: Path) -> tuple[_Header, int]:
         )
         points = lines.get("POINTS")
         count = int(points[0]) if points else int(lines["WIDTH"][0]) * int(lines["HEIGHT"][0])
+        if count < 0:
+            raise ValueError(f"{count} points")
         return _Header(dtype, count, lines["DATA"][0].lower(), _pose(lines)), at
     except (KeyError, ValueError, IndexError, TypeError) as error:
         raise InputError(
-            f"{path}: the PCD header is incomplete ({error}); export it again"
+            f"{path}: the PCD header is incomplete or wrong ({error}); export it again"
         ) from None
 
 
@@ -122,14 +129,28 @@ def _fields(header: _Header, data: bytes, path: Path) -> dict[str, Array]:
             rows = np.frombuffer(data, dtype=header.dtype, count=header.points)
             return {name: rows[name] for name in rows.dtype.names or ()}
         case "binary_compressed":
-            packed, whole = struct.unpack_from("<II", data)
-            if whole != size or packed > len(data) - 8:
-                raise InputError(
-                    f"{path}: DATA is cut off or does not fit POINTS; copy or export it again"
-                )
-            return _by_field(header, decompress(data[8 : 8 + packed], whole))
+            return _by_field(header, _decompressed(data, size, path))
         case kind:
             raise InputError(f"{path}: DATA {kind} is unknown; export it as ascii or binary")
+
+
+def _decompressed(data: bytes, size: int, path: Path) -> bytes:
+    """`size` bytes from the data of a compressed file: two lengths, and LZF.
+
+    Memory for `size` bytes is reserved only if that many can come from the data.
+    """
+    packed, whole = struct.unpack_from("<II", data) if len(data) >= 8 else (0, -1)
+    if whole != size or packed > len(data) - 8 or whole > _GROWTH * packed:
+        raise InputError(f"{path}: DATA is cut off or does not fit POINTS; copy or export it again")
+    if size == 0:
+        return b""
+    try:
+        content: bytes | None = lzf.decompress(data[8 : 8 + packed], whole)
+    except ValueError:
+        content = None
+    if content is None or len(content) != whole:  # None: more than `whole`
+        raise InputError(f"{path}: DATA is damaged; copy or export it again")
+    return content
 
 
 def _from_text(header: _Header, data: bytes, path: Path) -> dict[str, Array]:
