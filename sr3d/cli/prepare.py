@@ -266,8 +266,8 @@ def _prepare_mmdet3d(args: argparse.Namespace) -> None:
 
 def _prepare_folder(args: argparse.Namespace) -> None:
     _check(args, "raw", "labels")
-    from sr3d.data.own.classes import parse_classes
     from sr3d.data.own.folder import Telling, prepare_folder
+    from sr3d.data.own.labels import parse_classes
 
     told = Telling(
         boxes=args.boxes,

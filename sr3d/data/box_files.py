@@ -4,20 +4,23 @@ npz: `scene` (N,) strings, `label` (N,) integers, `box` (N, 7) or, axis-aligned,
 centre, full size in metres, yaw in radians; detections also `score` (N,). Ground truth may list all
 its scene ids as `scenes`, so that scenes without a box are known too.
 
-pkl: a dictionary with the same entries, as arrays or lists; or, as ground truth, an info file of
-mmdet3d of either format, whose boxes follow the same convention; or, as detections, the results
-that mmdet3d dumped of a test.
+pkl: a dictionary with the same entries, as arrays or lists. Ground truth may also be an info file
+of mmdet3d of either format, whose boxes follow the same convention. Detections may also be the
+results that mmdet3d dumps.
 
 json, or a folder of such files: detections that `sr3d detect` or mmdet3d's inferencers wrote.
+
+Two files may name a scene differently: with the suffix of a file, or with folders (`match_scenes`).
 """
 
 from __future__ import annotations
 
 import io
 import logging
+import re
 import zipfile
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -27,13 +30,17 @@ from sr3d.config import did_you_mean
 from sr3d.data.mmdet3d.infos import is_infos, parse_infos
 from sr3d.data.mmdet3d.results import is_results, result_entries
 from sr3d.data.safe_pickle import load_pickle, load_results
-from sr3d.data.scene_names import match_scenes
 from sr3d.errors import InputError
 from sr3d.geometry.box_set import BoxSet
 from sr3d.runs.files import LFS_REMEDY, is_lfs_pointer, read_json
 
 _PICKLES = (".pkl", ".pickle")
+
 _log = logging.getLogger(__name__)
+
+_KINDS = re.compile(
+    r"\.(?:ply|pcd|npy|npz|bin|obj|gltf|glb|las|laz|png|jpg|txt|xyz|pts|json|pkl)$", re.IGNORECASE
+)
 
 
 def read_ground_truth(path: str | Path, classes: Sequence[str]) -> BoxSet:
@@ -253,3 +260,46 @@ def _from_infos(path: Path, content: Any, classes: Sequence[str]) -> dict[str, A
         "box": [box for info in infos for box in info.boxes.tolist()],
         "scenes": [info.id for info in infos],
     }
+
+
+def match_scenes(words: Iterable[str], known: Collection[str], where: str) -> dict[str, str]:
+    """To each word the scene of `known` that it names: the same, or without the kind of file, or
+    without its first folders. Folders may be parts of a scene's name, as `sr3d prepare folder` has
+    them: `flat1/kitchen.ply` is `flat1_kitchen`.
+
+    Raises:
+        InputError: a word that names no scene, or two words that name one.
+    """
+    found: dict[str, str] = {}
+    for word in words:
+        scene = next((name for name in _spellings(word) if name in known), None)
+        if scene is None:
+            shown = ", ".join(f"'{name}'" for name in sorted(known)[:3])
+            raise InputError(
+                f"{where}: '{word}' is not in the ground truth, which has {shown}"
+                f"{', …' if len(known) > 3 else ''}; name scenes alike in both, or evaluate on the "
+                "split that it belongs to"
+            )
+        found[word] = scene
+    owners: dict[str, str] = {}
+    for word, scene in found.items():
+        if scene in owners:
+            raise InputError(
+                f"{where}: '{owners[scene]}' and '{word}' both name the scene '{scene}'; name each "
+                "scene once"
+            )
+        owners[scene] = word
+    return found
+
+
+def _spellings(word: str) -> Iterable[str]:
+    yield word
+    bare = word
+    while (shorter := _KINDS.sub("", bare)) != bare:
+        bare = shorter
+        yield bare
+    parts = PurePosixPath(bare.replace("\\", "/")).parts
+    for i in range(len(parts)):
+        for tail in ("/".join(parts[i:]), "_".join(parts[i:])):
+            yield tail
+            yield re.sub(r"[^\w.+-]", "_", tail)

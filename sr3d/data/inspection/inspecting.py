@@ -10,10 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from sr3d.config import did_you_mean
-from sr3d.data.inspection.facts import BoxPlace, ClassFacts, Inspection, SplitFacts, Triple
-from sr3d.data.inspection.scenes import Seen, look
+from sr3d.data.inspection.facts import (
+    BoxPlace,
+    ClassFacts,
+    Inspection,
+    SceneFacts,
+    SplitFacts,
+    Triple,
+    scene_facts,
+)
 from sr3d.data.inspection.suspicions import suspicions
-from sr3d.data.own.classes import similar_names
+from sr3d.data.own.labels import similar_names
 from sr3d.data.prepared import Manifest, PreparedDataset, read_manifest
 from sr3d.errors import InputError
 
@@ -38,7 +45,7 @@ def inspect(
         data, seen = PreparedDataset(folder, split), []
         place = {scene: i for i, scene in enumerate(data.ids)}
         for scene in ids:
-            seen.append(look(data[place[scene]]))
+            seen.append(scene_facts(data[place[scene]]))
             done += 1
             if progress is not None:
                 progress(done, total)
@@ -84,7 +91,7 @@ def choose_scenes(
     return {split: ids for split, ids in kept.items() if ids}
 
 
-def split_facts(split: str, seen: list[Seen], manifest: Manifest) -> SplitFacts:
+def split_facts(split: str, seen: list[SceneFacts], manifest: Manifest) -> SplitFacts:
     boxes = np.concatenate([s.boxes for s in seen])
     labels = np.concatenate([s.labels for s in seen])
     empty = np.concatenate([s.empty for s in seen])

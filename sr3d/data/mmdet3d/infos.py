@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sr3d.data.alignment import check_alignment
 from sr3d.data.safe_pickle import load_pickle
+from sr3d.data.scannet_files import check_alignment
 from sr3d.errors import InputError
 
 Array = npt.NDArray[Any]

@@ -16,13 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sr3d.data.alignment import align
 from sr3d.data.datasets import DATASETS, Dataset, get_dataset
 from sr3d.data.mmdet3d.infos import SceneInfo, read_infos
 from sr3d.data.prepared import Manifest, PreparedWriter
 from sr3d.data.readers import published
-from sr3d.data.readers.conversion import HowTo, Source, convert
-from sr3d.data.readers.selection import select_scenes
+from sr3d.data.readers.conversion import HowTo, Source, convert, select_scenes
+from sr3d.data.scannet_files import align
 from sr3d.data.scene import Scene, check_scene
 from sr3d.errors import InputError
 from sr3d.geometry.boxes import Boxes

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from sr3d.data.parallel import one_torch_thread, threaded_map
@@ -170,3 +172,27 @@ def _take(
             raise
         return str(error)
     return None
+
+
+def select_scenes(
+    splits: Mapping[str, Sequence[str]], wanted: Sequence[str] | None
+) -> dict[str, list[str]]:
+    """All scenes of every split, or those `wanted`; in the order of the splits.
+
+    Raises:
+        InputError: a scene that is listed twice, or wanted but in no split, or nothing wanted.
+    """
+    listed = [scene for ids in splits.values() for scene in ids]
+    asked = listed if wanted is None else wanted
+    for names in (listed, asked):
+        if twice := [name for name, count in Counter(names).items() if count > 1]:
+            raise InputError(f"{twice[0]}: the scene is listed twice; list it once")
+    if not asked:
+        raise InputError("no scenes to prepare; name at least one")
+    known, chosen = set(listed), set(asked)
+    if strange := next((scene for scene in asked if scene not in known), None):
+        close = get_close_matches(strange, listed, n=1, cutoff=0.8)
+        hint = f"did you mean '{close[0]}'?" if close else "it has no known ground truth"
+        raise InputError(f"{strange}: not among the scenes of {' and '.join(splits)}; {hint}")
+    kept = {split: [s for s in ids if s in chosen] for split, ids in splits.items()}
+    return {split: ids for split, ids in kept.items() if ids}

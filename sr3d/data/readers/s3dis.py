@@ -27,9 +27,8 @@ import torch
 
 from sr3d.data.datasets import S3DIS
 from sr3d.data.prepared import Manifest, PreparedWriter
-from sr3d.data.readers.conversion import HowTo, Source, convert
+from sr3d.data.readers.conversion import HowTo, Source, convert, select_scenes
 from sr3d.data.readers.published import S3DIS as PUBLISHED
-from sr3d.data.readers.selection import select_scenes
 from sr3d.data.scene import Scene, check_scene
 from sr3d.errors import InputError
 from sr3d.geometry.boxes import Boxes

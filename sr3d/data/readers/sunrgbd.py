@@ -28,7 +28,7 @@ import torch
 from sr3d.data.datasets import SUNRGBD
 from sr3d.data.prepared import Manifest, PreparedWriter
 from sr3d.data.readers import published
-from sr3d.data.readers.conversion import HowTo, Source, convert, folder_stamp
+from sr3d.data.readers.conversion import HowTo, Source, convert, folder_stamp, select_scenes
 from sr3d.data.readers.matlab import AGAIN, load_mat, struct_rows, texts
 from sr3d.data.readers.rgbd import (
     check_rotation,
@@ -38,7 +38,6 @@ from sr3d.data.readers.rgbd import (
     read_tilt,
     unproject,
 )
-from sr3d.data.readers.selection import select_scenes
 from sr3d.data.scene import Scene, check_scene
 from sr3d.errors import InputError
 from sr3d.geometry.boxes import Boxes

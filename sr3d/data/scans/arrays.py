@@ -10,8 +10,8 @@ import numpy as np
 
 from sr3d.data.scans.companions import POINT_WORDS, colors_beside
 from sr3d.data.scans.content import Array, Cloud, Content, Fact, range_of_type
+from sr3d.data.scans.listing import check_signature
 from sr3d.data.scans.naming import read_named
-from sr3d.data.scans.signatures import check_signature
 from sr3d.data.scans.table import read_table
 from sr3d.errors import InputError
 

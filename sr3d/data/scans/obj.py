@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from sr3d.data.scans.content import Array, Cloud, Content, Mesh, Paint, vertex_paint
-from sr3d.data.scans.faces import fans
-from sr3d.data.scans.textures import (
+from sr3d.data.scans.surfaces import (
     PLAIN,
     default_colors,
+    fans,
     find_texture,
     open_texture,
     paint_facts,

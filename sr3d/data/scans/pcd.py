@@ -15,7 +15,7 @@ import numpy as np
 
 from sr3d.data.scans.content import Array, Content, Fact
 from sr3d.data.scans.naming import different, read_named
-from sr3d.data.scans.words import read_numbers
+from sr3d.data.scans.text import read_numbers
 from sr3d.errors import InputError
 
 _BOM = b"\xef\xbb\xbf"

@@ -19,7 +19,7 @@ import numpy as np
 from plyfile import PlyData, PlyElement, PlyElementParseError, PlyParseError
 
 from sr3d.data.scans.content import Array
-from sr3d.data.scans.words import read_numbers
+from sr3d.data.scans.text import read_numbers
 from sr3d.errors import InputError
 
 FACES = ("vertex_indices", "vertex_index")

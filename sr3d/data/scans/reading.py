@@ -12,11 +12,10 @@ from sr3d.data.scans.bare import TYPES
 from sr3d.data.scans.content import Array, Content, Fact
 from sr3d.data.scans.frame import UNITS, Frame, up_vector
 from sr3d.data.scans.guessing import COLOR_RANGES, find_colors, find_unit, find_up
-from sr3d.data.scans.listing import KINDS
+from sr3d.data.scans.listing import KINDS, check_kind
 from sr3d.data.scans.sampling import all_points, some_points
 from sr3d.data.scans.sanity import check_count, check_extent, check_grid, measured
-from sr3d.data.scans.signatures import UNREAD, check_signature
-from sr3d.errors import InputError, Kind
+from sr3d.errors import InputError
 
 GREY = 0.5
 DENSITY = 500.0  # about that of ScanNet's meshes, whose vertices detectors are trained on
@@ -117,28 +116,6 @@ def read_scan(path: Path, told: Reading = Reading()) -> Scan:  # frozen
     if not any(fact.name == color.name for fact in facts):
         facts.append(color)
     return Scan(frame.upright(cloud.points), colors, frame, tuple(facts))
-
-
-def check_kind(path: Path) -> None:
-    """Refuse a file that is no scan by its suffix or its first bytes.
-
-    Raises:
-        InputError: says which format it has, and how to get a scan from it.
-    """
-    kind = path.suffix.lower()
-    if kind in UNREAD:
-        remedy = f"{UNREAD[kind][:1].upper()}{UNREAD[kind][1:]}."
-        raise InputError(
-            f"'{kind}' files are not read", file=path, kind=Kind.UNREADABLE, remedy=remedy
-        )
-    if kind not in KINDS:
-        raise InputError(
-            f"'{kind}' is no format of a scan",
-            file=path,
-            kind=Kind.UNREADABLE,
-            remedy=f"Pass {', '.join(KINDS)}.",
-        )
-    check_signature(path)
 
 
 def _content(path: Path, told: Reading) -> Content:
