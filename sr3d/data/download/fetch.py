@@ -1,4 +1,9 @@
-"""One file over HTTP: resumed where cut, retried, verified, and only then under its name."""
+"""One file over HTTP: resumed where cut, retried, verified, and only then under its name.
+
+urllib3's `Retry` is no replacement for the loop. It repeats requests, not a body that broke off, so
+there would be two counts of attempts. It waits without looking at `stop`, and it waits as long as a
+server asks, even an hour.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from sr3d.data.download.transfer import Interrupted, Part, Session, Stopped, receive
+from sr3d.data.download.transfer import Cancellation, Interruption, Part, Session, receive
 from sr3d.errors import InputError
 
 _LONGEST_WAIT = 60.0  # seconds between two attempts
@@ -49,7 +54,7 @@ def fetch(
 
     Raises:
         InputError: the server does not give the file, or gives a wrong one, which is deleted.
-        Stopped: `stop` was set; a later call goes on.
+        Cancellation: `stop` was set; a later call goes on.
     """
     if path.exists():
         return 0
@@ -58,11 +63,11 @@ def fetch(
         furthest, failed = part.size(), 0
         while True:
             if stop and stop.is_set():
-                raise Stopped
+                raise Cancellation
             try:
                 receive(url, part, http, room=room, progress=progress, stop=stop)
                 break
-            except Interrupted as problem:
+            except Interruption as problem:
                 failed = 1 if part.size() > furthest else failed + 1
                 furthest = max(furthest, part.size())
                 wait = problem.wait

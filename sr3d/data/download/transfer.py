@@ -32,7 +32,7 @@ _MAKE_ROOM = "free some space or name another folder, then run the same command 
 Session = requests.Session
 
 
-class Interrupted(Exception):
+class Interruption(Exception):
     """The transfer broke off; asking again, after `wait` seconds if set, may complete it."""
 
     def __init__(self, reason: str, wait: float | None = None) -> None:
@@ -40,7 +40,7 @@ class Interrupted(Exception):
         self.wait = wait
 
 
-class Stopped(Exception):
+class Cancellation(Exception):
     """The caller's `stop` was set; what has come so far is kept."""
 
 
@@ -107,10 +107,10 @@ def receive(
     """Ask once for what `part` lacks of `url`, and return when it is whole.
 
     Raises:
-        Interrupted: a cut, a timeout, 408, 429 or 5xx: ask again.
+        Interruption: a cut, a timeout, 408, 429 or 5xx: ask again.
         InputError: the server will not give the file, however often it is asked.
         DiskError: too little room, or the folder cannot be written.
-        Stopped: `stop` was set.
+        Cancellation: `stop` was set.
     """
     origin = part.origin(url)
     ask = {"Range": f"bytes={part.size()}-", "If-Range": origin.value} if origin else {}
@@ -128,20 +128,20 @@ def receive(
                     if progress and total:
                         progress(file.tell(), total)
                     if stop and stop.is_set():
-                        raise Stopped
+                        raise Cancellation
     except (
         requests.ConnectionError,
         requests.Timeout,
         requests.exceptions.ChunkedEncodingError,
     ) as error:
         kind = type(error).__name__
-        raise Interrupted(f"the connection broke after {part.size()} bytes ({kind})") from None
+        raise Interruption(f"the connection broke after {part.size()} bytes ({kind})") from None
     except requests.RequestException as error:
         raise InputError(f"{url}: cannot be asked for ({error}); correct the address") from None
     except OSError as error:
         raise disk_error(part.target, error) from None
     if total is not None and part.size() != total:
-        raise Interrupted(f"the connection ended after {part.size()} of {total} bytes")
+        raise Interruption(f"the connection ended after {part.size()} of {total} bytes")
 
 
 def disk_error(path: Path, error: OSError) -> DiskError:
@@ -166,7 +166,7 @@ def _accept(response: requests.Response, url: str, part: Part, origin: Origin | 
     """Ready `part` for the body of this response; the size of the whole file, where told."""
     status, headers = response.status_code, response.headers
     if status in (408, 429) or status >= 500:
-        raise Interrupted(f"the server answers {status}", _retry_after(headers.get("Retry-After")))
+        raise Interruption(f"the server answers {status}", _retry_after(headers.get("Retry-After")))
     if status == 200:
         if "text/html" in headers.get("Content-Type", "") and "htm" not in part.target.suffix:
             raise InputError(f"{url}: the server sent a web page for {part.target}; {_BROWSE}")
@@ -191,7 +191,7 @@ def _accept(response: requests.Response, url: str, part: Part, origin: Origin | 
             "check the address, or ask the publisher"
         )
     part.discard()
-    raise Interrupted("the server's answer does not fit what had come before", wait=0)
+    raise Interruption("the server's answer does not fit what had come before", wait=0)
 
 
 def _origin(response: requests.Response, url: str, size: int | None) -> Origin | None:

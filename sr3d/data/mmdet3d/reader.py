@@ -192,7 +192,7 @@ def _info_files(root: Path, dataset: str) -> dict[str, list[Path]]:
     return {split: [found[name] for name in some] for split, some in names.items()}
 
 
-def _published(dataset: str, whole: bool) -> published.Published:
+def _published(dataset: str, whole: bool) -> published.PublishedCounts:
     match dataset:
         case "scannet":
             numbers = published.scannet()
@@ -201,5 +201,5 @@ def _published(dataset: str, whole: bool) -> published.Published:
         case "s3dis":
             numbers = published.S3DIS
         case _:
-            numbers = published.Published()
+            numbers = published.PublishedCounts()
     return numbers if whole else numbers.of_some_scenes()

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from sr3d.data.safe_pickle import Foreign
+from sr3d.data.safe_pickle import ForeignObject
 from sr3d.errors import InputError
 
 _log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def result_entries(path: Path, content: Any, order: Sequence[str] = ()) -> dict[
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     """A dictionary, or an object's attributes, as samples and instances have them."""
-    if isinstance(value, Foreign):
+    if isinstance(value, ForeignObject):
         return {name.lstrip("_"): item for name, item in value.state.items()}
     return value if isinstance(value, Mapping) else {}
 
@@ -84,7 +84,7 @@ def _prediction(entry: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def _boxes(where: str, value: Any) -> np.ndarray:
     """(K, 7) with geometric centres."""
-    if not isinstance(value, Foreign):
+    if not isinstance(value, ForeignObject):
         return _padded(where, np.asarray(value, dtype=np.float64))
     if value.kind not in _UPRIGHT or "tensor" not in value.state:
         raise InputError(

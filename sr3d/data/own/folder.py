@@ -24,7 +24,7 @@ from sr3d.data.own.finding import LabelledScan, find_labels, is_label_place, spl
 from sr3d.data.own.labels import Label, classes_of, similar_names
 from sr3d.data.prepared import MANIFEST, Manifest, PreparedWriter, read_manifest
 from sr3d.data.readers.conversion import HowTo, Source, convert, folder_stamp, select_scenes
-from sr3d.data.readers.published import Published
+from sr3d.data.readers.published import PublishedCounts
 from sr3d.data.scans import Reading, find_scans, read_scan
 from sr3d.data.scene import Scene, check_scene
 from sr3d.data.transforms import sample_points
@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Telling:
+class LabelOptions:
     """What is told of labels and of the set, instead of found; see `docs/own_data.md`.
 
     boxes: the format. labels: the folder of the labels. val: share. rotated: whether boxes may have
@@ -69,7 +69,7 @@ def prepare_folder(
     raw: Path,
     out: Path,
     *,
-    told: Telling = Telling(),  # frozen
+    told: LabelOptions = LabelOptions(),  # frozen
     reading: Reading | None = None,
     scenes: Sequence[str] | None = None,
     append: bool = False,
@@ -109,9 +109,9 @@ def prepare_folder(
             "--classes and --ignore-unknown",
             " and ".join(f"'{name}'" for name in group),
         )
-    notes = _Notes()
-    read = partial(_read, _Set(unit, classes, rotated), told, reading, notes)
-    around = _Around(out)
+    notes = _ScanNotes()
+    read = partial(_read, _SetFacts(unit, classes, rotated), told, reading, notes)
+    around = _Surroundings(out)
     sources = [
         Source(
             one.split,
@@ -131,12 +131,12 @@ def prepare_folder(
         labels=f"{form}, {len(classes)} classes ({', '.join(classes)}){_said(told)}",
         append=append,
     )
-    manifest = convert(sources, writer, Published(), _REMEDY, how)
+    manifest = convert(sources, writer, PublishedCounts(), _REMEDY, how)
     notes.tell()
     return manifest
 
 
-class _Chosen(NamedTuple):
+class _ChosenScan(NamedTuple):
     """A scan that is going to be a scene."""
 
     split: str
@@ -148,7 +148,7 @@ class _Chosen(NamedTuple):
         return self.scan.path, self.scan.labels
 
 
-class _Around:
+class _Surroundings:
     """What a scan of some kinds depends on besides itself: cameras, textures, arrays of colours."""
 
     KINDS = (".png", ".obj", ".gltf", ".ply", ".npy")
@@ -165,7 +165,7 @@ class _Around:
         return digest([self._stamp(place) for place in (above, *beside) if place != self._out])
 
 
-class _Set(NamedTuple):
+class _SetFacts(NamedTuple):
     """What is the same for all scenes."""
 
     unit: str
@@ -174,8 +174,8 @@ class _Set(NamedTuple):
 
 
 def _choose(
-    raw: Path, out: Path, told: Telling, scenes: Sequence[str] | None
-) -> tuple[list[_Chosen], str, str]:
+    raw: Path, out: Path, told: LabelOptions, scenes: Sequence[str] | None
+) -> tuple[list[_ChosenScan], str, str]:
     """The scans in the order of their splits, the format of labels, and what decided the splits."""
     if not raw.is_dir():
         raise InputError(f"{raw}: no such folder; --raw names the one with the scans")
@@ -189,14 +189,14 @@ def _choose(
     own = dict(zip(ids, labelled, strict=True))
     splits, decided = split_scans(raw, {key: scan.name for key, scan in own.items()}, told.val)
     chosen = [
-        _Chosen(split, scene, own[scene])
+        _ChosenScan(split, scene, own[scene])
         for split, some in select_scenes(splits, scenes).items()
         for scene in some
     ]
     return chosen, form, decided
 
 
-class _Notes:
+class _ScanNotes:
     """What was found of scans, told once at the end. Several threads add; appending is atomic."""
 
     def __init__(self) -> None:
@@ -221,11 +221,11 @@ class _Notes:
 
 
 def _read(
-    own: _Set,
-    told: Telling,
+    own: _SetFacts,
+    told: LabelOptions,
     reading: Reading,
-    notes: _Notes,
-    one: _Chosen,
+    notes: _ScanNotes,
+    one: _ChosenScan,
     labels: list[Label] | InputError,
 ) -> Scene:
     """A scene; no thread has a part in another's."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sr3d.data.parallel import one_torch_thread, threaded_map
 from sr3d.data.prepared import Manifest, PreparedWriter
-from sr3d.data.readers.published import Published, compare, compare_scenes
+from sr3d.data.readers.published import PublishedCounts, compare, compare_scenes
 from sr3d.data.scene import Scene
 from sr3d.errors import InputError
 from sr3d.runs.files import digest
@@ -69,7 +69,7 @@ class HowTo:
 def convert(
     sources: Sequence[Source],
     writer: PreparedWriter,
-    published: Published,
+    published: PublishedCounts,
     remedy: str,
     how: HowTo = HowTo(),
 ) -> Manifest:
@@ -107,7 +107,7 @@ def convert(
     deviations = compare(writer.splits, writer.classes, published, left_out)
     _refuse(deviations, writer.folder, how.keep_going)
     # Of one's own scans nothing is published, and all that can be said is that some are not there.
-    whole = "the published" if published != Published() else "the whole"
+    whole = "the published" if published != PublishedCounts() else "the whole"
     for deviation in deviations:
         _log.warning("not %s data set: %s", whole, deviation)
     return writer.finish(left_out, deviations)

@@ -53,7 +53,7 @@ _REMEDY = "download SUN RGB-D again (`sr3d download sunrgbd`)"
 
 
 @dataclass(frozen=True)
-class Frame:
+class SunRgbdFrame:
     """What the Matlab files say of a frame.
 
     folder: its files, below the official folder. intrinsics (3, 3); tilt (3, 3) turns the camera
@@ -105,7 +105,7 @@ def prepare_sunrgbd(
             folder = numbered[split][scene]
             absent = InputError(f"{meta}: has no frame {folder} ({scene} of {split}); {_REMEDY}")
             frame = frames.get(folder, absent)
-            if isinstance(frame, Frame):
+            if isinstance(frame, SunRgbdFrame):
                 images = root / folder / frame.depth, root / folder / frame.color
                 read = partial(read_frame, root, frame, scene, points)
                 camera = folder_stamp(root / folder) + folder_stamp(root / folder / "extrinsics")
@@ -127,7 +127,7 @@ def prepare_sunrgbd(
     return convert(sources, writer, whole, _REMEDY, how)
 
 
-def read_frame(root: Path, frame: Frame, scene: str, points: int) -> Scene:
+def read_frame(root: Path, frame: SunRgbdFrame, scene: str, points: int) -> Scene:
     """The points of a frame with its boxes; see `prepare_sunrgbd`.
 
     Raises:
@@ -171,8 +171,8 @@ def read_split(path: Path) -> dict[str, dict[str, str]]:
     return {"train": dict(both[len(test) :]), "val": dict(both[: len(test)])}
 
 
-def read_frames(path: Path) -> dict[str, Frame | InputError]:
-    """Frame folder to what a SUNRGBDMeta file says of it, or to why that is unusable.
+def read_frames(path: Path) -> dict[str, SunRgbdFrame | InputError]:
+    """SunRgbdFrame folder to what a SUNRGBDMeta file says of it, or to why that is unusable.
 
     Raises:
         InputError: the file cannot be read, or an entry does not name its frame.
@@ -182,7 +182,7 @@ def read_frames(path: Path) -> dict[str, Frame | InputError]:
         rows = struct_rows(value, "depthpath")
     except (KeyError, ValueError) as error:
         raise InputError(f"{path}: SUNRGBDMeta: {error}; {AGAIN}") from None
-    frames: dict[str, Frame | InputError] = {}
+    frames: dict[str, SunRgbdFrame | InputError] = {}
     for number, row in enumerate(rows, start=1):
         depth = _below(row["depthpath"], path)
         folder = depth.rpartition("/depth/")[0]
@@ -203,7 +203,7 @@ def _fail(error: InputError) -> Scene:
     raise error
 
 
-def _frame(row: Mapping[str, Any], folder: str, depth: str, path: Path) -> Frame:
+def _frame(row: Mapping[str, Any], folder: str, depth: str, path: Path) -> SunRgbdFrame:
     color = _below(row["rgbpath"], path)
     if not folder or not color.startswith(folder + "/"):
         raise ValueError(f"depthpath {depth} and rgbpath {color} are not of one frame")
@@ -212,7 +212,7 @@ def _frame(row: Mapping[str, Any], folder: str, depth: str, path: Path) -> Frame
         if box["classname"] in SUNRGBD.classes:
             boxes.append(_box(box, f"groundtruth3DBB({number})"))
             labels.append(SUNRGBD.classes.index(box["classname"]))
-    return Frame(
+    return SunRgbdFrame(
         folder=folder,
         depth=depth[len(folder) + 1 :],
         color=color[len(folder) + 1 :],

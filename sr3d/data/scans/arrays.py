@@ -72,7 +72,7 @@ def _named_arrays(arrays: Mapping[str, Array], path: Path, columns: str | None) 
         name = next(iter(arrays))
     if name is None:
         if {"x", "y", "z"} <= lower.keys():
-            return read_named(arrays, path, "arrays").content()
+            return read_named(arrays, path, "arrays")
         raise InputError(f"{path}: has no array `points` (it has {have}); name it so")
     points = arrays[name]
     content = _structured(points, path) if points.dtype.names else _array(points, path, columns)
@@ -105,9 +105,7 @@ def _with_colors(
 
 def _structured(rows: Array, path: Path) -> Content:
     flat = rows.reshape(-1)
-    return read_named(
-        {name: flat[name] for name in rows.dtype.names or ()}, path, "fields"
-    ).content()
+    return read_named({name: flat[name] for name in rows.dtype.names or ()}, path, "fields")
 
 
 def _array(rows: Array, path: Path, columns: str | None) -> Content:

@@ -30,7 +30,7 @@ _GROWTH = 88  # LZF makes 264 bytes of 3 at most
 
 
 @dataclass(frozen=True)
-class _Header:
+class _PcdHeader:
     dtype: np.dtype
     points: int
     data: str
@@ -47,10 +47,10 @@ def read_pcd(path: Path) -> Content:
     header, start = _header(content, path)
     fields = _fields(header, content[start:], path)
     text = header.data == "ascii"
-    return read_named(fields, path, "FIELDS", text).content(*header.facts)
+    return read_named(fields, path, "FIELDS", text, header.facts)
 
 
-def _header(content: bytes, path: Path) -> tuple[_Header, int]:
+def _header(content: bytes, path: Path) -> tuple[_PcdHeader, int]:
     """The header, and where the data begin."""
     lines: dict[str, list[str]] = {}
     at = len(_BOM) if content.startswith(_BOM) else 0
@@ -81,7 +81,7 @@ def _header(content: bytes, path: Path) -> tuple[_Header, int]:
         count = int(points[0]) if points else int(lines["WIDTH"][0]) * int(lines["HEIGHT"][0])
         if count < 0:
             raise ValueError(f"{count} points")
-        return _Header(dtype, count, lines["DATA"][0].lower(), _pose(lines)), at
+        return _PcdHeader(dtype, count, lines["DATA"][0].lower(), _pose(lines)), at
     except (KeyError, ValueError, IndexError, TypeError) as error:
         raise InputError(
             f"{path}: the PCD header is incomplete or wrong ({error}); export it again"
@@ -114,7 +114,7 @@ def _pose(lines: dict[str, list[str]]) -> tuple[Fact, ...]:
     return (Fact("viewpoint", shown, "the pose of the sensor; the points are left as they are"),)
 
 
-def _fields(header: _Header, data: bytes, path: Path) -> dict[str, Array]:
+def _fields(header: _PcdHeader, data: bytes, path: Path) -> dict[str, Array]:
     """The values of each field, (N,) or (N, count)."""
     size = header.dtype.itemsize * header.points
     match header.data:
@@ -153,7 +153,7 @@ def _decompressed(data: bytes, size: int, path: Path) -> bytes:
     return content
 
 
-def _from_text(header: _Header, data: bytes, path: Path) -> dict[str, Array]:
+def _from_text(header: _PcdHeader, data: bytes, path: Path) -> dict[str, Array]:
     """Every value keeps the digits of its text: a float of 32 bits would round a packed colour."""
     names = header.dtype.names or ()
     counts = [int(np.prod(header.dtype[name].shape)) for name in names]
@@ -175,7 +175,7 @@ def _from_text(header: _Header, data: bytes, path: Path) -> dict[str, Array]:
     }
 
 
-def _by_field(header: _Header, data: bytes) -> dict[str, Array]:
+def _by_field(header: _PcdHeader, data: bytes) -> dict[str, Array]:
     """Compressed clouds are stored field after field."""
     fields, at = {}, 0
     for name in header.dtype.names or ():

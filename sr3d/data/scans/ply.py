@@ -54,7 +54,7 @@ def read_ply(path: Path) -> Content:
         )
     vertex = file["vertex"].data
     found = read_named({name: vertex[name] for name in vertex.dtype.names}, path, "vertex")
-    return read_faces(file, path, found.content())
+    return read_faces(file, path, found)
 
 
 def read_faces(file: PlyData, path: Path, plain: Content) -> Content:

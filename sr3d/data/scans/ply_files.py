@@ -53,7 +53,7 @@ class _Element:
 
 
 @dataclass(frozen=True)
-class _Header:
+class _PlyHeader:
     """form: `ascii`, …. size: bytes up to the data."""
 
     form: str
@@ -97,7 +97,7 @@ def open_ply(path: Path) -> PlyData:
             return PlyData.read(plain)
 
 
-def _read_header(path: Path) -> _Header:
+def _read_header(path: Path) -> _PlyHeader:
     """Reads indented lines, blank lines, every kind of line end, and repeated names."""
     with path.open("rb") as file:
         head = file.read(_LONGEST)
@@ -131,7 +131,7 @@ def _read_header(path: Path) -> _Header:
                     f"{path}: the PLY header has the line '{line.strip()}', which is no format, "
                     "element or property; export it again"
                 )
-    return _Header(form, elements, end.end())
+    return _PlyHeader(form, elements, end.end())
 
 
 def _add(element: _Element, types: tuple[str, ...], words: list[str]) -> None:
@@ -143,7 +143,7 @@ def _add(element: _Element, types: tuple[str, ...], words: list[str]) -> None:
     element.properties.append(_Property(unused, types))
 
 
-def _from_words(header: _Header, numbers: Array, path: Path) -> list[PlyElement]:
+def _from_words(header: _PlyHeader, numbers: Array, path: Path) -> list[PlyElement]:
     elements, at = [], 0
     for element in header.elements:
         for one in element.properties:

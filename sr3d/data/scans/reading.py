@@ -14,7 +14,7 @@ from sr3d.data.scans.frame import UNITS, Frame, up_vector
 from sr3d.data.scans.guessing import COLOR_RANGES, find_colors, find_unit, find_up
 from sr3d.data.scans.listing import KINDS, check_kind
 from sr3d.data.scans.sampling import all_points, some_points
-from sr3d.data.scans.sanity import check_count, check_extent, check_grid, measured
+from sr3d.data.scans.sanity import check_count, check_extent, check_grid, drop_unmeasured
 from sr3d.errors import InputError
 
 GREY = 0.5
@@ -95,7 +95,7 @@ def read_scan(path: Path, told: Reading = Reading()) -> Scan:  # frozen
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file; pass a scan, {', '.join(KINDS)}")
-    content, dropped = measured(_content(path, told), path, colored=told.colors != "none")
+    content, dropped = drop_unmeasured(_content(path, told), path, colored=told.colors != "none")
     few = some_points(content)
     up = _up(content, few, told)
     unit = _unit(content, few, told, up.value)

@@ -22,7 +22,7 @@ _SCANNET = re.compile(r"scene\d{4}_\d{2}")
 
 
 @dataclass(frozen=True)
-class Room:
+class RoomOptions:
     """What the user says of a room; None where it is found.
 
     walls: degrees counter-clockwise from x to a wall; 0 leaves the scan as it stands. floor: its
@@ -38,10 +38,10 @@ class Room:
                 raise InputError(f"{option} {value}: must be a finite number")
 
 
-FIND = Room()
+FIND = RoomOptions()
 
 
-def into_room_frame(scan: Scan, path: Path, dataset: Dataset, room: Room = FIND) -> Scan:
+def into_room_frame(scan: Scan, path: Path, dataset: Dataset, room: RoomOptions = FIND) -> Scan:
     """The scan turned and moved as the scenes of a data set lie; its `frame` leads back.
 
     A detector of boxes with a yaw takes walls in any direction, and only `floor_at_zero` data sets

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -28,18 +27,14 @@ _STEPS = 4  # different values that show a grid
 _MANY, _SOME = 1000, 100_000  # points that show a grid, and that are looked at
 
 
-class Measured(NamedTuple):
-    """content: without what is no measurement. facts: what was left out, and why."""
+def drop_unmeasured(
+    content: Content, path: Path, *, colored: bool = True
+) -> tuple[Content, list[Fact]]:
+    """The content without points that are NaN, infinite, a placeholder, or far from all others, and
+    facts on what was dropped.
 
-    content: Content
-    facts: list[Fact]
-
-
-def measured(content: Content, path: Path, *, colored: bool = True) -> Measured:
-    """Leave out points that are NaN, infinite, a placeholder, or far from all others.
-
-    colored: whether colours are going to be used; points without one are left out then, and the
-    colours are if they are missing at many points.
+    colored: whether colours are going to be used. If so, points without a colour are dropped too,
+    or all colours if they are missing at many points.
 
     Raises:
         InputError: hardly a point is left, or there was none.
@@ -79,7 +74,7 @@ def measured(content: Content, path: Path, *, colored: bool = True) -> Measured:
             facts.append(Fact("colours", "none", f"{why}, so the colours are lost"))
         elif count:
             drop(_uncolored, "NaN for a colour")
-    return Measured(replace(content, parts=parts), facts)
+    return replace(content, parts=parts), facts
 
 
 def check_extent(points: Array, unit: str, scale: float, told: bool, path: Path) -> Fact | None:

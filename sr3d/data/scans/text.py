@@ -151,7 +151,7 @@ def read_text(path: Path, columns: str | None = None) -> Content:
         if words := layout.words():
             why += f"; {', '.join(words)} hold no numbers and are left out"
         fact = Fact("columns", " ".join(names), why)
-        return read_named(fields, path, "columns", text=True).content(fact)
+        return read_named(fields, path, "columns", text=True, facts=[fact])
     if columns is None and path.suffix.lower() == ".pts" and table.shape[1] == len(_LEICA):
         columns = _LEICA
     return read_table(table, path, columns)
