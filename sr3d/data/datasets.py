@@ -89,10 +89,10 @@ DATASETS = {d.name: d for d in (SCANNET, SUNRGBD, S3DIS, SYNTHETIC, SYNTHETIC_RO
 
 
 def dataset_of(config: Config) -> Dataset:
-    """The data set of a configuration: one of those above, or what it says of one's own data.
+    """The data set of a configuration: one of the above, or the user's own data.
 
     Raises:
-        InputError: it says nothing of them.
+        InputError: the configuration has no classes for own data.
     """
     if config.dataset != "own":
         return get_dataset(config.dataset)
@@ -109,7 +109,7 @@ def get_dataset(name: str) -> Dataset:
     """The data set of that name.
 
     Raises:
-        InputError: there is none, or it is one's own, which no name tells.
+        InputError: there is none of that name, or it is `own`, which needs a folder.
     """
     if name == "own":
         raise InputError(
@@ -122,10 +122,10 @@ def get_dataset(name: str) -> Dataset:
 
 
 def coarse_classes(scenes: Sequence[Scene], count: int) -> tuple[int, ...]:
-    """Of each of `count` classes, 0 for the fine level or 1 for the coarse one.
+    """TR3D's level of each class, `Dataset.levels`: 0 fine, 1 coarse.
 
-    Size is the mean volume; of an odd number of classes the smaller half has one more, and classes
-    without a box are fine. See `Dataset.levels`.
+    The larger half by mean volume is coarse. With an odd number of classes, the fine half has one
+    class more. Classes without a box are fine.
     """
     labels = torch.cat([scene.labels for scene in scenes])
     volumes = torch.cat([scene.boxes.sizes.double().prod(dim=1) for scene in scenes])

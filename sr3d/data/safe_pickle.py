@@ -1,7 +1,7 @@
 """Pickled data files, read without running what they contain.
 
 A pickle is a program. This reader knows the few calls that plain data needs (numbers, strings,
-containers, numpy arrays) and refuses every other one. Not even numpy's own unpickling runs: arrays
+containers, numpy arrays) and refuses all others. numpy's own unpickling does not run either: arrays
 are rebuilt here from their bytes, because a crafted dtype can make numpy read foreign memory.
 """
 
@@ -36,8 +36,8 @@ def load_pickle(path: str | Path) -> Any:
 
 
 def load_results(path: str | Path) -> Any:
-    """What `load_pickle` returns, of a file that OpenMMLab's programs wrote of a test: tensors come
-    as arrays, and objects of mmdet3d, mmdet, mmcv and mmengine as `ForeignObject`.
+    """`load_pickle` for results that OpenMMLab's programs wrote: tensors become arrays, and objects
+    of mmdet3d, mmdet, mmcv and mmengine become `ForeignObject`.
 
     Raises:
         InputError: as `load_pickle`.
@@ -46,7 +46,7 @@ def load_results(path: str | Path) -> Any:
 
 
 class ForeignObject:
-    """An object of OpenMMLab's packages, of which only the state is kept.
+    """An object of OpenMMLab's packages, reduced to its state.
 
     kind: the name of its class. state: its attributes.
     """

@@ -24,7 +24,7 @@ _WEB_PAGE = (b"<!doctype html", b"<html")
 
 @dataclass(frozen=True)
 class Download:
-    """What a download did: files fetched, files already there, and bytes of those fetched."""
+    """Files that were fetched, files that existed before, and the bytes of the fetched ones."""
 
     fetched: int = 0
     present: int = 0
@@ -45,16 +45,16 @@ def fetch(
     progress: Callable[[int, int], None] | None = None,
     stop: threading.Event | None = None,
 ) -> int:
-    """Fetch `url` to `path`, and return its size; 0 if `path` exists, which is taken as it is.
+    """Fetch `url` to `path` and return its size. A file that exists is kept, and 0 returned.
 
-    check: called with the complete file under its temporary name; raises InputError, with the
-    reason alone, for wrong content. attempts: in a row that bring nothing new. room: free disk
-    space to ask for, as a multiple of the size. progress: called with bytes (done, all). stop:
-    once set, the transfer breaks off.
+    check: called with the complete file under its temporary name. It raises InputError with the
+    reason alone if the content is wrong. attempts: the maximum number in a row that bring nothing
+    new. room: required free disk space, as a multiple of the size. progress: called with bytes
+    (done, all). stop: once set, the transfer ends.
 
     Raises:
         InputError: the server does not give the file, or gives a wrong one, which is deleted.
-        Cancellation: `stop` was set; a later call goes on.
+        Cancellation: `stop` was set. A later call resumes the transfer.
     """
     if path.exists():
         return 0
@@ -94,7 +94,7 @@ def fetch(
 
 
 def pause(seconds: float, stop: threading.Event | None) -> None:
-    """Wait, but not longer than until `stop`. Tests replace it."""
+    """Wait, or return once `stop` is set. Tests replace this function."""
     (stop or threading.Event()).wait(seconds)
 
 

@@ -1,4 +1,4 @@
-"""What a prepared folder holds, and what in it looks wrong."""
+"""The content of a prepared folder, and signs of mistakes in it."""
 
 from sr3d.data.inspection.description import describe
 from sr3d.data.inspection.facts import BoxPlace, ClassFacts, Inspection, SplitFacts

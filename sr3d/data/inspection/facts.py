@@ -27,12 +27,12 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class SceneFacts:
-    """A scene without its points. colors: (3, 3), rows least, mean, most. extents: (3,).
+    """A scene without its points. colors: (3, 3), the rows minimum, mean, maximum. extents: (3,).
 
-    known: finite points. finite: all of them and all boxes. up: an axis, or -1 if unclear.
-    overturned: its furniture shares tops rather than bottoms along it. boxes: (K, 7). labels,
-    empty (no point inside), outside (centre far beyond the points), sunk (a good part of it below
-    all points): (K,).
+    known: the number of finite points. finite: whether all points and all boxes are finite. up: an
+    axis, or -1 if unclear. overturned: the furniture shares tops rather than bottoms along `up`.
+    boxes: (K, 7). (K,) each: labels, empty (no point inside), outside (centre far beyond the
+    points), sunk (a good part of the box lies below all points).
     """
 
     id: str
@@ -52,7 +52,7 @@ class SceneFacts:
 
 
 def scene_facts(scene: Scene) -> SceneFacts:
-    """What is found in a scene; its points are not kept."""
+    """The facts of a scene."""
     sound = (torch.isfinite(scene.points) & torch.isfinite(scene.colors)).all(dim=1)
     points, colors = scene.points[sound], scene.colors[sound]
     boxes = scene.boxes.tensor.numpy()
@@ -87,7 +87,7 @@ def scene_facts(scene: Scene) -> SceneFacts:
 
 
 def without_points(points: torch.Tensor, boxes: Boxes) -> Array:
-    """(K,) bool: boxes with no point inside; the points in pieces, each box until one is found."""
+    """(K,) bool: boxes without a point inside. The points are searched piece by piece."""
     left, start = torch.arange(len(boxes)), 0
     while len(left) and start < len(points):
         end = start + max(1, 500_000 // len(left))
@@ -97,7 +97,7 @@ def without_points(points: torch.Tensor, boxes: Boxes) -> Array:
 
 
 def _up(points: Array, low: Array, extents: Array, boxes: Array) -> tuple[int, bool]:
-    """The axis that looks up, -1 if unclear, and whether the scene seems to stand on its head.
+    """The up axis, or -1 if unclear, and whether the scene seems to be upside down.
 
     points: (N, 3). low, extents: (3,), where most of them lie. boxes: (K, 7).
     """
@@ -121,7 +121,7 @@ def _up(points: Array, low: Array, extents: Array, boxes: Array) -> tuple[int, b
 
 
 def vote(values: Array) -> Array:
-    """(3,) one for the largest; nothing if two share that place."""
+    """(3,) one for the largest value, or all zero if two values share that place."""
     return (values == values.max()) * float((values == values.max()).sum() == 1)
 
 
@@ -134,7 +134,7 @@ def on_one_level(values: Array, thick: float) -> int:
 
 @dataclass(frozen=True)
 class BoxPlace:
-    """index: the box's place among those of its scene."""
+    """index: the place of the box among the boxes of its scene."""
 
     scene: str
     class_name: str
@@ -143,7 +143,7 @@ class BoxPlace:
 
 @dataclass(frozen=True)
 class ClassFacts:
-    """Metres; None without a box. median_size: dx, dy, dz. edges: the shortest and the longest."""
+    """Lengths are metres, None without a box. median_size: dx, dy, dz. edges: minimum, maximum."""
 
     name: str
     boxes: int
@@ -179,7 +179,7 @@ class SplitFacts:
 
 @dataclass(frozen=True)
 class Inspection:
-    """labels, left_out, deviations: as the manifest has them; empty where it has none.
+    """labels, left_out, deviations: as in the manifest, empty if it has none.
 
     like_classes: groups of class names that differ by case, blanks, hyphens or underscores alone.
     """
@@ -197,7 +197,7 @@ class Inspection:
 
     @property
     def suspicions(self) -> list[str]:
-        """Of the classes and of all splits, as sentences."""
+        """Sentences on the classes and on all splits."""
         classes = [
             f"classes: {' and '.join(map(repr, group))} are probably one; spell it alike in the "
             "labels and prepare again."

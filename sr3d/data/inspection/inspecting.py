@@ -1,4 +1,4 @@
-"""One pass over the scenes of a prepared folder, one of them in memory at a time."""
+"""One pass over the scenes of a prepared folder, with one scene in memory at a time."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def inspect(
     scenes: Sequence[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Inspection:
-    """Look at all scenes, or at those named; progress: called with (done, all).
+    """The facts of all scenes, or of the named ones. progress: called with (done, all).
 
     Raises:
         InputError: no such split or scene, or a file that is not the one the manifest describes.
@@ -70,7 +70,7 @@ def choose_scenes(
     splits: Sequence[str] | None = None,
     scenes: Sequence[str] | None = None,
 ) -> dict[str, list[str]]:
-    """Split to scene ids, in the manifest's order: all, or those named; no split without a scene.
+    """Scene ids by split, in the manifest's order: all, or the named ones. No split is empty.
 
     Raises:
         InputError: no such split or scene.

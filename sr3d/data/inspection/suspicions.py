@@ -1,4 +1,4 @@
-"""What looks wrong in the scenes of a split."""
+"""Signs of mistakes in the scenes of a split."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def repeated(boxes: Array) -> bool:
     return False
 
 
-# What makes a scene odd, the share of the scenes above which it is told, what to say, what to do.
+# A test of a scene, the share of odd scenes above which it is reported, the fault and the remedy.
 _RULES: tuple[tuple[Callable[[SceneFacts], bool], float, str, str], ...] = (
     (lambda s: not s.finite, 0, "NaN or infinite points or boxes", "mend or remove these scenes"),
     (lambda s: s.up == 0, 0.5, "x looks like the up axis", f"{_LOOK} z is up"),

@@ -48,7 +48,7 @@ _KITTI = 15  # words of a line of KITTI's own labels, which begin with the class
 
 
 def is_xtreme1(value: object) -> bool:
-    """Whether it may be such a file."""
+    """Whether it may be a file of this tool."""
     results = value if isinstance(value, list) else [value]
     return bool(results) and all(
         isinstance(result, dict)
@@ -96,7 +96,7 @@ def _xtreme1_label(item: Checked) -> Label:
 
 
 def is_supervisely(value: object) -> bool:
-    """Whether it may be such a file."""
+    """Whether it may be a file of this tool."""
     return isinstance(value, dict) and {"objects", "figures"} <= value.keys()
 
 
@@ -133,7 +133,7 @@ def _supervisely_label(figure: Checked, names: dict[str, Checked]) -> Label:
 
 
 def is_sustech(value: object) -> bool:
-    """Whether it may be such a file."""
+    """Whether it may be a file of this tool."""
     return isinstance(value, list) and all(isinstance(x, dict) and "psr" in x for x in value)
 
 

@@ -31,9 +31,9 @@ FORMATS = (
 """What `--boxes` takes. A file is not searched for another format than the one that was given."""
 
 ALL_IN_ONE = "boxes.json"
-# Folders beside the scans' own, as annotation tools have them.
+# Names of label folders, as annotation tools write them.
 _PLACES = ("labels", "label", "ann", "result")
-# What says that a JSON file beside a depth image describes its camera.
+# Fields that show that a JSON file beside a depth image describes its camera.
 _CAMERA = {
     "fx", "fl_x", "K", "k", "intrinsics", "intrinsic_matrix", "camera_matrix", "depth_intrinsics",
     "depth",
@@ -50,9 +50,9 @@ _IMAGE_SETS = "ImageSets"  # of KITTI, OpenPCDet and mmdetection3d
 
 @dataclass(frozen=True)
 class LabelledScan:
-    """A scan, the file with its labels, and how to read these in the unit of the scan.
+    """A scan, its label file, and the function that reads the labels in the unit of the scan.
 
-    path: of the scan; name: relative to the folder. labels: the file, which may not exist.
+    path: the scan. name: the path relative to the folder. labels: the file, which may not exist.
     """
 
     path: Path
@@ -69,10 +69,10 @@ def find_labels(
 ) -> tuple[list[LabelledScan], str]:
     """Every scan with its labels, and the name of the format.
 
-    scans: paths and names, see `find_scans`. told: one of `FORMATS`. folder: where labels are
-    looked for; by default beside each scan, or in a folder `labels`, `label` or `ann` there, beside
-    or above. A list for all scans is `boxes.json`, or the only JSON file in COCO's manner, in `raw`
-    or the folder.
+    scans: paths and names, see `find_scans`. told: one of `FORMATS`, or None to find out. folder:
+    the folder of the labels. By default they are beside each scan, or in a folder `labels`, `label`
+    or `ann` there, beside it or above it. A list for all scans is `boxes.json`, or the only JSON
+    file in COCO's form, in `raw` or the folder.
 
     Raises:
         InputError: no labels at all, a file that is of no format, or entries that fit no scan.
@@ -122,13 +122,13 @@ def _value(path: Path) -> Checked:
 
 
 def _other_labels(folder: Path) -> str:
-    """What to do about labels of a kind that is not read."""
+    """The remedy for labels of a kind that is not read."""
     found = next(folder.rglob("tracklet_labels.xml"), None)
     return f"{found} has KITTI's tracklets: {_SLY}" if found else ""
 
 
 def _attempt(path: Path, told: str | None) -> tuple[str, Checked] | InputError:
-    """A file's format and content, or what is wrong with it, which may not matter."""
+    """A file's format and content, or its error, which may not matter."""
     try:
         if path.suffix.lower() == ".txt":
             return "openpcdet", Checked(read_text(path), str(path))
@@ -190,7 +190,7 @@ def _list_of_all(folder: Path, told: str | None) -> Checked | None:
 
 
 def _coco_list(path: Path) -> Checked | None:
-    """The file, if it is such a list; what else is wrong with it may not matter."""
+    """The file, if it is such a list. Other faults of the file may not matter."""
     try:
         value = _value(path)
     except InputError:

@@ -37,7 +37,7 @@ _TINY, _LONGER = 0.01, 1.5  # metres, and times the extent of the scan: sizes of
 _BEYOND = 0.5  # metres that the centre of a box may lie outside its scan
 _REMEDY = "label them (a file without boxes is fine), or leave them out with --keep-going"
 
-# What is told of these is in the manifest anyhow.
+# Options that the manifest shows in other fields.
 _SHOWN = ("boxes", "labels", "classes", "val", "unit")
 
 _log = logging.getLogger(__name__)
@@ -45,10 +45,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LabelOptions:
-    """What is told of labels and of the set, instead of found; see `docs/own_data.md`.
+    """What the user says of labels and of the set; the rest is found. See `docs/own_data.md`.
 
-    boxes: the format. labels: the folder of the labels. val: share. rotated: whether boxes may have
-    a yaw. upright: take upright boxes around those that lean. points: of a scan, at most; 0: all.
+    boxes: the format. labels: the folder of the labels. val: the share of the split. rotated:
+    whether boxes may have a yaw. upright: whether tilted boxes are replaced by upright boxes around
+    them. points: the maximum number of points of a scan, 0 for all.
     """
 
     boxes: str | None = None
@@ -149,7 +150,7 @@ class _ChosenScan(NamedTuple):
 
 
 class _Surroundings:
-    """What a scan of some kinds depends on besides itself: cameras, textures, arrays of colours."""
+    """The files that scans of some kinds depend on: cameras, textures, arrays of colours."""
 
     KINDS = (".png", ".obj", ".gltf", ".ply", ".npy")
 
@@ -166,7 +167,7 @@ class _Surroundings:
 
 
 class _SetFacts(NamedTuple):
-    """What is the same for all scenes."""
+    """Facts that all scenes share."""
 
     unit: str
     classes: tuple[str, ...]
@@ -197,7 +198,7 @@ def _choose(
 
 
 class _ScanNotes:
-    """What was found of scans, told once at the end. Several threads add; appending is atomic."""
+    """Notes on scans, printed once at the end. Several threads append, which is atomic."""
 
     def __init__(self) -> None:
         self.ups: list[str] = []
@@ -228,7 +229,7 @@ def _read(
     one: _ChosenScan,
     labels: list[Label] | InputError,
 ) -> Scene:
-    """A scene; no thread has a part in another's."""
+    """A scene. Threads share no scene."""
     if isinstance(labels, InputError):
         raise labels
     path = one.scan.path

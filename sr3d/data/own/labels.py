@@ -44,13 +44,13 @@ class Label:
     written: str = ""
 
     def placed(self, frame: Frame, *, upright: bool = False, aligned: bool = False) -> Array:
-        """(7,) centre, size and yaw in upright metres; a quarter turn is no yaw but another size.
+        """(7,) centre, size and yaw in upright metres. A quarter turn swaps sizes and has yaw 0.
 
-        upright: a box that leans becomes the smallest upright one of its heading around it.
-        aligned: a box with a yaw becomes the smallest axis-aligned one around it.
+        upright: a tilted box becomes the smallest upright box of its heading around it.
+        aligned: a box with a yaw becomes the smallest axis-aligned box around it.
 
         Raises:
-            InputError: the box leans, and `upright` is not asked for.
+            InputError: the box is tilted, and `upright` is not set.
         """
         axes = yaw_axes(self.turn) if isinstance(self.turn, float) else frame.rotation @ self.turn
         size, yaw, lean = _heading(axes, self.size)
@@ -66,7 +66,7 @@ class Label:
         return np.concatenate([center, frame.scale * size, [yaw]])
 
     def is_turned(self, up: str | None) -> bool:
-        """Whether it has a yaw; where `up` is not told, whether it is parallel to no axes."""
+        """Whether the box has a yaw or, if `up` is unknown, is parallel to no axes."""
         if isinstance(self.turn, float):
             return _heading(yaw_axes(self.turn), self.size)[1] != 0
         if up is not None:
@@ -112,7 +112,7 @@ def euler_axes(angles: Array, order: str) -> Array:
 def label_of(
     name: Checked, center: Array, size: Array, turn: Array | float, whole: Checked
 ) -> Label:
-    """A label, checked.
+    """A label with a class and a positive size.
 
     Raises:
         InputError: no class, or a size that is not positive.
@@ -201,7 +201,7 @@ def number(value: Checked) -> float:
 
 
 def parse_classes(text: str) -> tuple[str, ...]:
-    """Of `--classes`: a file with a name a line, or the names with commas between.
+    """The classes of `--classes`: a file with one name a line, or names separated by commas.
 
     Raises:
         InputError: none, or one twice.
@@ -222,8 +222,8 @@ def parse_classes(text: str) -> tuple[str, ...]:
 
 
 def classes_of(labels: Iterable[Label], told: Sequence[str], ignore: bool) -> tuple[str, ...]:
-    """The classes told, or else those of the labels, sorted. ignore: whether labels may have
-    others, which are then passed over.
+    """The given classes, or else the sorted classes of the labels. ignore: whether labels of other
+    classes are skipped.
 
     Raises:
         InputError: a label of another class, or no label at all.

@@ -37,12 +37,12 @@ class Source:
     context: str = ""
 
     def stamp(self) -> str:
-        """Tells these files from changed ones, without reading them."""
+        """A digest that changes when the files change. The files are not read."""
         return digest([self.context, *map(_file_facts, self.files)])
 
 
 def folder_stamp(folder: Path) -> str:
-    """Tells the files of a folder from changed ones, without reading them; not those below it."""
+    """A digest that changes when files directly in a folder change. The files are not read."""
     if not folder.is_dir():
         return ""
     return digest([_file_facts(path) for path in sorted(folder.iterdir()) if path.is_file()])
@@ -55,7 +55,7 @@ def _file_facts(path: Path) -> tuple[str, int, int]:
 
 @dataclass(frozen=True)
 class HowTo:
-    """How a preparation goes about it, the same for every reader.
+    """Options of a preparation, the same for every reader.
 
     workers: threads. keep_going: leave out scenes that cannot be read, and accept deviations from
     the published counts; both are kept in the manifest. progress: see `Progress`.
@@ -73,9 +73,9 @@ def convert(
     remedy: str,
     how: HowTo = HowTo(),
 ) -> Manifest:
-    """Read every source and write it, in order; what an interrupted call wrote is not read again.
+    """Read and write every source in order. A later call resumes an interrupted one.
 
-    remedy: for missing files, which are looked for before anything is written.
+    remedy: the remedy for missing files, which are looked for before anything is written.
 
     Raises:
         InputError: a scene that lacks files or cannot be read, or a set that is not the published
@@ -106,7 +106,7 @@ def convert(
         raise InputError(f"{writer.folder}: none of {len(sources)} scenes could be read; see above")
     deviations = compare(writer.splits, writer.classes, published, left_out)
     _refuse(deviations, writer.folder, how.keep_going)
-    # Of one's own scans nothing is published, and all that can be said is that some are not there.
+    # Nothing is published on a user's own scans, so only missing files can be reported.
     whole = "the published" if published != PublishedCounts() else "the whole"
     for deviation in deviations:
         _log.warning("not %s data set: %s", whole, deviation)
@@ -161,7 +161,7 @@ def _take(
     read: Iterator[Scene | InputError],
     keep_going: bool,
 ) -> str | None:
-    """Write the next scene; why it was left out, if it was."""
+    """Write the next scene. Returns the reason if it was left out."""
     scene = next(read)
     try:
         if isinstance(scene, InputError):

@@ -1,4 +1,4 @@
-"""What the data sets hold according to their publishers, and how a prepared one departs from it."""
+"""The published counts of the data sets, and the deviations of a prepared set from them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LISTED = 10  # scenes that a sentence names
 
 @dataclass(frozen=True)
 class PublishedCounts:
-    """Numbers to compare with; what is empty is not compared.
+    """Numbers to compare with. Empty ones are not compared.
 
     scenes: of each split. boxes: of each split, by class. scene_boxes: of each scene.
     with_boxes: scenes of each split that have a box at all.
@@ -29,7 +29,7 @@ class PublishedCounts:
     scene_boxes: Mapping[str, int] = field(default_factory=dict)
 
     def of_some_scenes(self) -> PublishedCounts:
-        """What can be compared where only some scenes were asked for."""
+        """The numbers that can be compared if only some scenes are prepared."""
         return PublishedCounts(scene_boxes=self.scene_boxes)
 
 
@@ -39,7 +39,7 @@ def compare(
     published: PublishedCounts,
     left_out: Collection[str] = (),
 ) -> list[str]:
-    """A sentence for each deviation; scenes need no points. left_out: scenes known to be absent."""
+    """A sentence for each deviation. Scenes need no points. left_out: scenes known to be absent."""
     found = compare_scenes(
         {split: [scene.id for scene in scenes] for split, scenes in splits.items()}, published
     )
@@ -59,7 +59,7 @@ def compare(
 
 
 def compare_scenes(splits: Mapping[str, Sequence[str]], published: PublishedCounts) -> list[str]:
-    """What can be said before anything is read: are these the scenes of the published splits?"""
+    """Deviations that show before anything is read: other scenes than the published splits have."""
     wrong = [
         f"{split} has {len(splits.get(split, ()))} scenes instead of {count}"
         for split, count in published.scenes.items()
@@ -125,7 +125,7 @@ def _scannet_boxes() -> dict[str, int]:
 
 
 def sunrgbd(labels: str) -> PublishedCounts:
-    """SUN RGB-D's split; the boxes of the first version were counted, those of v2 were not."""
+    """SUN RGB-D's split, and the box counts of labels v1. There are none of v2."""
     frames = {"train": 5285, "val": 5050}
     if labels == "v2":
         return PublishedCounts(scenes=frames)

@@ -49,7 +49,7 @@ _log = logging.getLogger(__name__)
 
 
 class _FileNotes:
-    """What was odd but no error: told once, at the end, instead of room by room."""
+    """Oddities that are no errors, reported once at the end instead of room by room."""
 
     def __init__(self) -> None:
         self._things: defaultdict[str, list[str]] = defaultdict(list)

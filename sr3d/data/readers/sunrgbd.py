@@ -8,8 +8,8 @@ The official folder holds
     SUNRGBDtoolbox/traintestSUNRGBD/allsplit.mat              the split
 
 The rules are those of VoteNet's Matlab scripts (facebookresearch/votenet, `sunrgbd/matlab`) and of
-mmdet3d's converter, except that a frame that fails is told. A scene is named by VoteNet's number
-of its frame: the official test set is 000001 to 005050, the training set 005051 to 010335.
+mmdet3d's converter, except that a frame that fails is reported. VoteNet's number of a frame is the
+name of its scene: the official test set is 000001 to 005050, the training set 005051 to 010335.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def read_split(path: Path) -> dict[str, dict[str, str]]:
 
 
 def read_frames(path: Path) -> dict[str, SunRgbdFrame | InputError]:
-    """SunRgbdFrame folder to what a SUNRGBDMeta file says of it, or to why that is unusable.
+    """Frame folder to what a SUNRGBDMeta file says of it, or to why that is unusable.
 
     Raises:
         InputError: the file cannot be read, or an entry does not name its frame.
@@ -251,7 +251,7 @@ def _given(row: Mapping[str, Any], name: str) -> bool:
 
 
 def _below(name: Any, path: Path) -> str:
-    """A path from `SUNRGBD/` on: what stands before differs from copy to copy."""
+    """A path from `SUNRGBD/` on. The part before it differs from copy to copy."""
     _, found, below = str(name).replace("\\", "/").rpartition("SUNRGBD/")
     if not found or ".." in below.split("/"):
         raise InputError(f"{path}: '{name}' names nothing below SUNRGBD/; {AGAIN}")

@@ -1,4 +1,4 @@
-"""Scans as people have them: every common kind of file, in any unit, with any axis up."""
+"""Scans from every common kind of file, in any unit, with any axis up."""
 
 from sr3d.data.scans.content import Fact
 from sr3d.data.scans.frame import Frame

@@ -36,7 +36,7 @@ _DEGREES = ("GEOGCS", "GEOGCRS", "GEOGRAPHICCRS", "GEODCRS", "GEODETICCRS")
 def read_las(path: Path, colors: str | None = None, unit: str | None = None) -> Content:
     """Coordinates are float64; colours have 16 bits, though many writers fill eight of them.
 
-    colors, unit: what the owner tells of the file, which then is not looked for in it.
+    colors, unit: given by the user; the file is then not searched for them.
 
     Raises:
         InputError: the file's coordinate system is in degrees, or its plan and its heights are in
@@ -82,7 +82,7 @@ def _cut(shades: Array) -> tuple[Array, str, list[Fact]]:
 
 
 def unit_of(header: Any, path: Path) -> tuple[str | None, str]:
-    """The unit and where it is from, or None and, where there is a system without one, its name.
+    """The unit and its source; or None, and the name of a coordinate system without a unit.
 
     Raises:
         InputError: degrees, or heights in another unit than the plan.
@@ -99,7 +99,7 @@ def unit_of(header: Any, path: Path) -> tuple[str | None, str]:
 
 
 def _from_wkt(text: str, path: Path) -> tuple[float | None, float | None, str]:
-    """Metres of one unit in plan and in height, None where it does not say, and its name."""
+    """Metres of one unit in plan and in height, None if unknown, and the name of the system."""
     named = re.search(r'"([^"]*)"', text)
     name = named.group(1) if named else "without a name"
     head = _HEAD.match(text)

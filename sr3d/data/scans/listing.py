@@ -19,7 +19,7 @@ _LFS = b"version https://git-lfs.github.com/spec/"
 _ANNEX = re.compile(rb"^/?(\.\./)*(\.git/)?annex/objects/")
 _SAVE = "save it as .ply, for example with CloudCompare"
 
-# What the first bytes of a file say, and the kinds of file that may begin so.
+# First bytes of a file, its kind, and the suffixes that may begin so.
 _BEGINNINGS: tuple[tuple[bytes, str, tuple[str, ...]], ...] = (
     (b"\x93NUMPY", ".npy", (".npy",)),
     (b"PK\x03\x04", ".npz", (".npz",)),
@@ -65,7 +65,7 @@ UNREAD = {
     ".7z": "unpack it and pass the scan inside",
     ".tar": "unpack it and pass the scan inside",
 }
-"""Kinds of file that hold scans and are not read here, with the way to one that is."""
+"""Suffixes of scans that are not read, with the remedy for each."""
 
 KINDS = (
     ".ply", ".pcd", ".npy", ".npz", ".bin", ".obj", ".gltf", ".glb", ".las", ".laz", ".png",
@@ -73,17 +73,17 @@ KINDS = (
 )  # fmt: skip
 BOXES_MARK = "boxes of sr3d detect"  # a comment in the meshes of boxes that we write
 _DEPTH_MODES = ("I;16", "I;16B", "I")
-# A prepared data set, whole or not yet, which may lie beside the scans that it was made from.
+# Files of a prepared data set, complete or not. It may lie beside the scans it was made from.
 _PREPARED = (("manifest.json", "points"), (".preparation.jsonl", "points"))
 
 _log = logging.getLogger(__name__)
 
 
 def check_signature(path: Path) -> None:
-    """Refuse a file whose first bytes show that it is not what its name says.
+    """Refuse a file whose first bytes contradict its suffix.
 
     Raises:
-        InputError: names what it is instead, and how to get the scan.
+        InputError: names the actual kind of file, and how to get the scan.
     """
     with path.open("rb") as file:
         head = file.read(512)
@@ -120,7 +120,7 @@ def check_kind(path: Path) -> None:
     """Refuse a file that is no scan by its suffix or its first bytes.
 
     Raises:
-        InputError: says which format it has, and how to get a scan from it.
+        InputError: names the format, and how to get a scan from it.
     """
     kind = path.suffix.lower()
     if kind in UNREAD:
@@ -139,14 +139,13 @@ def check_kind(path: Path) -> None:
 
 
 def find_scans(places: Sequence[Path], without: Path | None = None) -> list[tuple[Path, Path]]:
-    """Each scan with its name: relative to the folder that it was found in, else the bare name.
+    """Each scan with its name: the path relative to the given folder, or the name of a given file.
 
-    Of a folder, PNG files count if they have 16 bits a pixel, and text files if they hold rows of
-    numbers. Left out are hidden files, prepared data sets, meshes of boxes that an earlier run
-    wrote, and arrays that belong to the points of another file, see `role`. A log line says how
-    many of those there were.
+    In a folder, PNG files count if they have 16 bits a pixel, and text files if they hold rows of
+    numbers. Hidden files, prepared data sets, meshes of boxes that an earlier run wrote, and arrays
+    that belong to the points of another file (see `role`) are left out. A log line counts them.
 
-    without: a folder of outputs, which are no inputs, if it lies inside one of the places.
+    without: a folder of outputs inside one of the places, which is left out.
 
     Raises:
         InputError: a place that is absent, a folder without a scan, or two scans of one name.
@@ -195,7 +194,7 @@ def _inside(place: Path, without: Path | None) -> list[Path]:
 
 
 def _files(place: Path, without: Path | None) -> Iterator[Path]:
-    """All files below a folder, but for hidden ones, prepared sets and the folder `without`."""
+    """All files below a folder except hidden files, prepared sets and the folder `without`."""
     left_out = without.resolve() if without is not None else None
     for name, folders, files in os.walk(place):
         folder = Path(name)
@@ -221,7 +220,7 @@ def _is_scan(path: Path) -> bool:
 
 
 def _remedy(place: Path) -> str:
-    """What a folder without a scan has instead, and what to do with it."""
+    """The remedy for a folder without a scan."""
     kinds = Counter(
         path.suffix.lower() for path in _files(place, None) if path.suffix.lower() in UNREAD
     )

@@ -1,4 +1,4 @@
-"""A scan from a file of whichever kind it comes in, upright and in metres."""
+"""A scan from a file of any kind, upright and in metres."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ DENSITY = 500.0  # about that of ScanNet's meshes, whose vertices detectors are 
 
 @dataclass(frozen=True)
 class Reading:
-    """What is told of scans; None where it shall be found.
+    """What the user says of scans; None where the program finds out.
 
     up: `z`, `-y`, … or a direction such as `0.1,-0.9,0`. unit: m, cm, mm, ft or in. colors: `0-1`,
-    `0-255`, `0-65535`, or `none` to leave them out. columns: of files without names, one letter
-    each: x, y, z, r, g, b, and any other for what is left out, as in `xyz_rgb`; or a number, the
-    values of a point in BIN files. dtype: of BIN files, float32 or float64.
-    intrinsics: fx, fy, cx, cy of a depth image; depth_scale: its pixel values of a metre.
-    density: points a square metre of a mesh.
+    `0-255`, `0-65535`, or `none` to ignore them. columns: for files without names, one letter a
+    column: x, y, z, r, g, b, and any other letter for an ignored column, as in `xyz_rgb`; or, for
+    BIN files, the number of values of a point. dtype: for BIN files, float32 or float64.
+    intrinsics: fx, fy, cx, cy of a depth image. depth_scale: pixel values a metre. density: points
+    a square metre of a mesh.
     """
 
     up: str | None = None
@@ -74,7 +74,7 @@ def _check_columns(columns: str) -> None:
 class Scan:
     """points: (N, 3) float32 metres, z up. colors: (N, 3) float32 in [0, 1], None without.
 
-    frame: the way back to the file's own coordinates. facts: what was found, and why.
+    frame: the transform from the file's coordinates. facts: what was found, and why.
     """
 
     points: Array

@@ -1,4 +1,4 @@
-"""Points that are no measurements are left out and counted; a scan without sense is refused."""
+"""Points that are no measurements are dropped and counted. Impossible scans are refused."""
 
 from __future__ import annotations
 

@@ -16,9 +16,9 @@ from sr3d.runs.files import LFS_REMEDY, is_lfs_pointer
 def fans(polygons: Array | Sequence[Sequence[int]]) -> tuple[Array, Array]:
     """Triangles of polygons, which are cut into fans.
 
-    polygons: a row of corners each; rows of fewer than three are passed over. Returns triangles
-    (F, 3) of the corners' values, and (F, 2): of each triangle its polygon, and the place of its
-    second corner in that polygon. Its first corner has place 0, its third the next one.
+    polygons: one row of corners each. Rows with fewer than three corners are skipped. Returns the
+    triangles (F, 3) as corner values, and (F, 2): for each triangle its polygon, and the place of
+    its second corner in the polygon. Its first corner has place 0, and its third the next place.
     """
     if isinstance(polygons, np.ndarray) and polygons.ndim == 2:
         tables = [(np.arange(len(polygons)), polygons)]
@@ -49,13 +49,13 @@ def fan(row: Array) -> Array:
 
 
 def _whole(triples: Array) -> Array:
-    """Which are triangles: strips repeat vertices to turn a corner."""
+    """A mask of true triangles. Strips repeat vertices to turn a corner."""
     a, b, c = triples.T
     return (triples >= 0).all(axis=1) & (a != b) & (b != c) & (a != c)
 
 
 PLAIN = "its materials have plain colours, which no scanner measured"
-"""Why a mesh has no colours that has those of its materials."""
+"""The reason why a mesh with colours of materials counts as one without colours."""
 
 Wrap = Callable[[Array], Array]
 
@@ -114,7 +114,7 @@ def find_texture(folder: Path, name: str) -> Path | None:
 
 
 def _inside(folder: Path) -> list[Path]:
-    """What is in a folder; nothing where it cannot be read."""
+    """The entries of a folder, none if it cannot be read."""
     try:
         return sorted(folder.iterdir())
     except OSError:
@@ -122,7 +122,7 @@ def _inside(folder: Path) -> list[Path]:
 
 
 def default_colors(colors: Array) -> str:
-    """Why colours (V, 3) of vertices, 0 to 255, are those that programs fill in; else empty."""
+    """The reason why colours (V, 3) of vertices, 0 to 255, are a program's default; else empty."""
     for shade, name in ((0, "black"), (255, "white")):
         if (colors == shade).all():
             return f"all vertices are {name}, as where no colours were taken"
@@ -158,8 +158,9 @@ def texture_paint(
 
 
 def paint_facts(painted: Sequence[str], bare: Sequence[str]) -> list[Fact]:
-    """What a mesh file has for colours. painted, bare: of each of its parts, the source of its
-    colours or the reason why it has none.
+    """Facts on the colours of a mesh file.
+
+    painted: the sources of the parts with colours. bare: the reasons of the parts without.
     """
     sources, reasons = list(dict.fromkeys(painted)), list(dict.fromkeys(bare))
     why = "; ".join(reasons[:3]) + ("; …" if len(reasons) > 3 else "")

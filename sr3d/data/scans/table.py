@@ -1,4 +1,4 @@
-"""Tables of numbers without names: what each column holds, decided clearly or not at all."""
+"""Tables of numbers without names: the content of each column, or a question to the user."""
 
 from __future__ import annotations
 

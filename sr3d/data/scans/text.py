@@ -19,7 +19,7 @@ from sr3d.data.scans.naming import different, read_named
 from sr3d.data.scans.table import read_table
 from sr3d.errors import InputError
 
-# What Microsoft's C library prints, such as -1.#IND and -nan(ind), and what numpy takes for it.
+# NaN and infinity as Microsoft's C library prints them, such as -1.#IND and -nan(ind).
 _ODD = re.compile(rb"[-+]?(?:nan\(\w*\)|\d\.#\w+)", re.IGNORECASE)
 
 TEXT_KINDS = (".txt", ".xyz", ".asc", ".csv", ".pts", ".xyzrgb", ".xyzn")
@@ -47,7 +47,7 @@ def read_numbers(text: bytes, path: Path) -> Array:
 
 
 def plain_numbers(text: bytes) -> bytes:
-    """The text with `nan` for every word that stands for no number, however it was printed."""
+    """The text with `nan` for every other spelling of NaN and infinity."""
     return _ODD.sub(b"nan", text) if b".#" in text or b"(" in text else text
 
 
@@ -112,7 +112,7 @@ class _Layout(NamedTuple):
 def read_text(path: Path, columns: str | None = None) -> Content:
     """Points, and colours if there are some, of a table in text.
 
-    columns: see `Reading`; it overrules a line of names.
+    columns: see `Reading`. It takes precedence over a line of names.
 
     Raises:
         InputError: rows that are no numbers or differ in length, or columns without a clear sense.
