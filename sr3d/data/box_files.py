@@ -61,8 +61,8 @@ def read_detections(
 ) -> BoxSet:
     """Detections from npz, pkl or json, or from a folder of `sr3d detect`.
 
-    classes: if given, labels must index them. truth: if given, the detections' scenes are named as
-    there, see `match_scenes`; mmdet3d's results of nameless scenes follow its order.
+    classes: if given, labels must index them. truth: if given, scenes get the names that they have
+    there, see `match_scenes`. mmdet3d's results without names follow its order.
 
     Raises:
         InputError: the file cannot be read, or its content is wrong; names the field.
@@ -166,7 +166,7 @@ def read_npz(path: str | Path) -> dict[str, NDArray[Any]]:
 def _box_set(
     path: Path, content: Mapping[str, Any], classes: Sequence[str], scored: bool
 ) -> BoxSet:
-    """Check every entry and bring it to its dtype."""
+    """Check every entry and convert it to its dtype."""
     names = ["scene", "label", "box", *(["score"] if scored else [])]
     missing = [name for name in names if name not in content]
     if missing:
@@ -210,7 +210,7 @@ def _box_set(
 
 
 def _labels(path: Path, content: Mapping[str, Any], classes: Sequence[str]) -> NDArray[np.int64]:
-    """Indices of classes; names of classes are read too."""
+    """Indices of classes, from indices or names."""
     column = _column(path, content, "label", "iuUS" if classes else "iu", "integers")
     if column.dtype.kind not in "US":
         return column.astype(np.int64)
@@ -226,7 +226,7 @@ def _labels(path: Path, content: Mapping[str, Any], classes: Sequence[str]) -> N
 def _column(
     path: Path, content: Mapping[str, Any], name: str, kinds: str, wanted: str
 ) -> NDArray[Any]:
-    """A one-dimensional array of the wanted kind of values; an empty one may have any."""
+    """A one-dimensional array of the required kind of values. An empty one may have any kind."""
     try:
         column = np.asarray(content[name])
     except ValueError:
@@ -252,7 +252,7 @@ def _boxes(path: Path, value: Any) -> NDArray[np.float32]:
 
 
 def _from_infos(path: Path, content: Any, classes: Sequence[str]) -> dict[str, Any]:
-    """The entries of `_box_set` from an info file of mmdet3d; instances of other classes go."""
+    """The entries of `_box_set` from an info file of mmdet3d, without other classes."""
     infos = parse_infos(path, content, classes)
     return {
         "scene": [info.id for info in infos for _ in info.labels],
@@ -263,9 +263,10 @@ def _from_infos(path: Path, content: Any, classes: Sequence[str]) -> dict[str, A
 
 
 def match_scenes(words: Iterable[str], known: Collection[str], where: str) -> dict[str, str]:
-    """To each word the scene of `known` that it names: the same, or without the kind of file, or
-    without its first folders. Folders may be parts of a scene's name, as `sr3d prepare folder` has
-    them: `flat1/kitchen.ply` is `flat1_kitchen`.
+    """The scene of `known` that each word names.
+
+    A word may have the suffix of a file or additional first folders. Folders may be parts of a
+    scene's name, as in `sr3d prepare folder`: `flat1/kitchen.ply` is `flat1_kitchen`.
 
     Raises:
         InputError: a word that names no scene, or two words that name one.

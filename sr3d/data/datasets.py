@@ -1,4 +1,4 @@
-"""What each data set is: its classes in order, whether boxes turn, TR3D's level of each class."""
+"""The data sets: classes in order, whether boxes have a yaw, TR3D's level of each class."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ class _ResultsUnpickler(_PlainUnpickler):
 
 
 def _storage(data: bytes) -> _Array:
-    """The values of a tensor's storage, which a pickle holds as a file of `torch.save`."""
+    """The values of a tensor's storage, which is a file of `torch.save` within the pickle."""
     from sr3d.data.torch_files import stream_values
 
     return stream_values(data).view(_Array)
@@ -136,7 +136,7 @@ def _tensor(values: _Array, offset: int, size: Any, stride: Any, *_: Any) -> _Ar
 
 
 class _Dtype:
-    """Stands in for numpy.dtype: of its pickled state only the byte order is believed."""
+    """In place of numpy.dtype. Only the byte order of its pickled state is used."""
 
     def __init__(self, code: str, align: bool = False, copy: bool = False) -> None:
         if not _PLAIN_DTYPE.fullmatch(code):
@@ -149,7 +149,7 @@ class _Dtype:
 
 
 class _Array(np.ndarray):
-    """An array that takes its pickled state (version, shape, dtype, is Fortran, bytes) checked."""
+    """An array that checks its pickled state (version, shape, dtype, is Fortran, bytes)."""
 
     def __setstate__(self, state: Any) -> None:
         _, shape, dtype, fortran, data = state

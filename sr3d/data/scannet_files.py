@@ -18,10 +18,10 @@ Array = npt.NDArray[Any]
 
 
 def check_alignment(numbers: Any, source: str) -> Array:
-    """(4, 4) float64 from 16 numbers in rows, if they are a turn about z and a shift.
+    """(4, 4) float64, a rotation about z and a translation, from 16 numbers in rows.
 
     Raises:
-        InputError: they are not; the message starts with `source`.
+        InputError: the numbers are no such matrix. The message starts with `source`.
     """
     try:
         matrix = np.array(numbers, dtype=np.float64).reshape(4, 4)
@@ -42,7 +42,7 @@ def check_alignment(numbers: Any, source: str) -> Array:
 def align(points: Array, matrix: Array) -> Array:
     """(N, 3) float32 points moved by a (4, 4) matrix, in float64 and then rounded.
 
-    Written out so that every machine rounds alike; a matrix product may fuse its additions.
+    Written out for equal rounding on all machines. A matrix product may fuse its additions.
     """
     x, y, z = points.astype(np.float64).T
     rows = [a * x + b * y + c * z + d for a, b, c, d in matrix[:3].tolist()]

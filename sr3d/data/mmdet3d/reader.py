@@ -1,8 +1,7 @@
-"""mmdet3d's prepared clouds and info files, turned into scenes without preparing anything again.
+"""mmdet3d's prepared clouds and info files as scenes, without another preparation of the raw data.
 
-What differs between its data sets: ScanNet's clouds are not aligned (its boxes are, and the info
-file has the matrix), SUN RGB-D's colours end at 1 and the others' at 255, S3DIS has an info file an
-area.
+Its data sets differ. ScanNet's clouds are not aligned, but its boxes are, and the info file has the
+matrix. SUN RGB-D's colours end at 1, all others at 255. S3DIS has one info file an area.
 """
 
 from __future__ import annotations
@@ -113,7 +112,7 @@ def read_scene(path: Path, info: SceneInfo, dataset: Dataset) -> Scene:
 
 
 def color_scale(dataset: str) -> int:
-    """What white is in mmdet3d's files; ours of procedural rooms keep 1."""
+    """The value of white in mmdet3d's files; 1 in our files of procedural rooms."""
     return 255 if dataset in ("scannet", "s3dis") else 1
 
 
@@ -143,9 +142,9 @@ def info_file(dataset: str, part: str) -> str:
 
 
 def _check_frame(points: Array, boxes: Array, path: Path) -> None:
-    """A ScanNet box spans some of the points, so none may reach beyond them.
+    """Check that no ScanNet box reaches beyond the points, as it spans some of them.
 
-    Points that were aligned already, as older mmdet3d and VoteNet's own scripts store them, fail.
+    Points that are aligned already, as in older mmdet3d and VoteNet's scripts, fail.
     """
     if not len(boxes):
         return

@@ -20,8 +20,8 @@ _TRANSPOSED = 16  # rows that may be columns
 
 
 def read_numpy(path: Path, columns: str | None = None) -> Content:
-    """(N, 3) points or (N, C) points with other columns; fields of a structured array; of an NPZ,
-    `points` and, apart, `colors`. Colours may also lie in a file beside, see `colors_beside`.
+    """Points (N, 3), or (N, C) with other columns; fields of a structured array; or `points` and
+    `colors` of an NPZ. Colours may also lie in a file beside it, see `colors_beside`.
 
     Raises:
         InputError: no points in it, or columns that may be several things.
@@ -40,7 +40,7 @@ def read_numpy(path: Path, columns: str | None = None) -> Content:
 
 
 def load(path: Path) -> Array | dict[str, Array]:
-    """An array, or the arrays of an NPZ by name; nothing in the file is executed."""
+    """An array, or the arrays of an NPZ by name. Nothing in the file is executed."""
     try:
         value = np.load(path, allow_pickle=False, mmap_mode="r" if path.suffix == ".npy" else None)
         if isinstance(value, np.ndarray):
@@ -109,7 +109,7 @@ def _structured(rows: Array, path: Path) -> Content:
 
 
 def _array(rows: Array, path: Path, columns: str | None) -> Content:
-    """A table, turned if it lies on its side."""
+    """A table, transposed if its points are columns."""
     facts = []
     if rows.ndim == 3 and rows.shape[0] == 1:
         rows = rows[0]

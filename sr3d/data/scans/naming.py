@@ -1,4 +1,4 @@
-"""Points and colours among named fields, whatever the writer called them.
+"""Points and colours among named fields, under the names of every known writer.
 
 PLY properties, PCD fields, structured arrays and the header lines of text files all name their
 columns, each in its own way: `red`, `Red`, `scalar_red`, `diffuse_red`, `R`, packed `rgba`, or the
@@ -134,7 +134,7 @@ def unpack(values: Array, text: bool = False) -> Array | None:
 
 
 def different(names: Sequence[str]) -> list[str]:
-    """The names, with a number after those that a writer repeats: `label`, `label 2`."""
+    """The names, with a number after repeated ones: `label`, `label 2`."""
     return [
         f"{name} {names[: i + 1].count(name)}" if name in names[:i] else name
         for i, name in enumerate(names)
@@ -142,7 +142,7 @@ def different(names: Sequence[str]) -> list[str]:
 
 
 def _no_colors(bits: Array) -> Array:
-    """Which of (N,) are NaN as numpy or C write it where nothing was measured, or infinity."""
+    """A mask of (N,): NaN as numpy or C write it for unmeasured values, or infinity."""
     plain = (bits == 0x7FC00000) | (bits == 0x7F800000)
     # The NaN of x86 is also dark red with an alpha of 255, if all colours have that alpha.
     other = bits == 0xFFC00000
@@ -170,7 +170,7 @@ def _whole(values: Array) -> bool:
 
 
 def _flat(fields: Mapping[str, Array]) -> dict[str, Array]:
-    """Columns (N,) by name; a field of several values gives `name0`, `name1`, …"""
+    """Columns (N,) by name. A field of several values gives `name0`, `name1`, …"""
     columns: dict[str, Array] = {}
     for name, values in fields.items():
         if values.ndim == 1:

@@ -38,10 +38,10 @@ class _PcdHeader:
 
 
 def read_pcd(path: Path) -> Content:
-    """The points of a PCD file; organised clouds have NaN where nothing was measured.
+    """The points of a PCD file. Organised clouds have NaN for unmeasured points.
 
     Raises:
-        InputError: a header that is no PCD header, or data that do not fit it.
+        InputError: the header is no PCD header, or the data do not fit it.
     """
     content = path.read_bytes()
     header, start = _header(content, path)
@@ -51,7 +51,7 @@ def read_pcd(path: Path) -> Content:
 
 
 def _header(content: bytes, path: Path) -> tuple[_PcdHeader, int]:
-    """The header, and where the data begin."""
+    """The header, and the offset of the data."""
     lines: dict[str, list[str]] = {}
     at = len(_BOM) if content.startswith(_BOM) else 0
     while "DATA" not in lines:
@@ -89,8 +89,8 @@ def _header(content: bytes, path: Path) -> tuple[_PcdHeader, int]:
 
 
 def _names(words: list[str], count: int, path: Path) -> list[str]:
-    """`count` different names. Some writers put names with spaces into FIELDS; padding is called
-    `_` as often as there is some; and CloudCompare writes some names twice.
+    """`count` different names. Some writers put names with spaces into FIELDS, every padding field
+    is called `_`, and CloudCompare writes some names twice.
     """
     names: list[str] = []
     for i, word in enumerate(words):
@@ -154,7 +154,7 @@ def _decompressed(data: bytes, size: int, path: Path) -> bytes:
 
 
 def _from_text(header: _PcdHeader, data: bytes, path: Path) -> dict[str, Array]:
-    """Every value keeps the digits of its text: a float of 32 bits would round a packed colour."""
+    """The values of each field. They stay float64, since float32 would round a packed colour."""
     names = header.dtype.names or ()
     counts = [int(np.prod(header.dtype[name].shape)) for name in names]
     numbers, width = read_numbers(data, path), sum(counts)
@@ -176,7 +176,7 @@ def _from_text(header: _PcdHeader, data: bytes, path: Path) -> dict[str, Array]:
 
 
 def _by_field(header: _PcdHeader, data: bytes) -> dict[str, Array]:
-    """Compressed clouds are stored field after field."""
+    """The values of each field. Compressed clouds are stored field after field."""
     fields, at = {}, 0
     for name in header.dtype.names or ():
         kind = header.dtype[name]

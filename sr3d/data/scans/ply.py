@@ -58,12 +58,12 @@ def read_ply(path: Path) -> Content:
 
 
 def read_faces(file: PlyData, path: Path, plain: Content) -> Content:
-    """The surface of a file; `plain`, the cloud of its vertices, where it has no faces.
+    """The surface of a file, or `plain`, the cloud of its vertices, if it has no faces.
 
-    Colours are those of its textures, else of its vertices, else of its faces.
+    Colours come from its textures, else from its vertices, else from its faces.
 
     Raises:
-        InputError: a face names a vertex that is not there, or the strips end in nothing.
+        InputError: a face names a vertex that does not exist, or the strips end in nothing.
     """
     (cloud,) = plain.parts
     assert isinstance(cloud, Cloud)
@@ -128,7 +128,7 @@ def _untextured(
     file: PlyData, plain: Content, cloud: Cloud, faces: Array, own: Array | None, why: str
 ) -> Content:
     """Colours of the vertices, else of the faces. own: (F,) the face of each triangle, None for
-    strips. why: why there is no texture, empty where there is nothing of one.
+    strips. why: the reason why there is no texture, empty if the file mentions none.
     """
     colors, facts = cloud.colors, list(plain.facts)
     if colors is not None:

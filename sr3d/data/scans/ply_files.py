@@ -1,8 +1,8 @@
 """PLY files of every writer, as `plyfile` represents them.
 
-plyfile maps binary files into memory, which is fast, but it is strict: a text file must have one
-row a line, and it takes a Python loop for each value. So text is read here, as the stream of words
-that the format defines, and a header that plyfile refuses is rewritten.
+plyfile maps binary files into memory, which is fast. But it requires text files with one row a
+line, and reads each value in a Python loop. So text is read here, as the stream of words that the
+format defines. A header that plyfile refuses is rewritten.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def open_ply(path: Path) -> PlyData:
 
 
 def _read_header(path: Path) -> _PlyHeader:
-    """Reads indented lines, blank lines, every kind of line end, and repeated names."""
+    """The header, which may have indented and blank lines, any line ends, and repeated names."""
     with path.open("rb") as file:
         head = file.read(_LONGEST)
     start = re.match(rb"(?:\xef\xbb\xbf)?\s*ply[ \t]*(\r\n|\n|\r)", head)
@@ -224,7 +224,7 @@ def _ragged(element: _Element, numbers: Array, path: Path) -> tuple[Array, int]:
 
 
 def _cast(values: Array, one: _Property, path: Path) -> Array:
-    """Values of the property's type; floats stay if a writer called them integers."""
+    """Values of the property's type. Fractions stay floats even if the header says integers."""
     whole = values.astype(_TYPES[one.types[-1]]) if np.isfinite(values).all() else values
     return whole if np.array_equal(whole, values) else values
 

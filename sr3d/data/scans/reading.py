@@ -83,15 +83,15 @@ class Scan:
     facts: Sequence[Fact]
 
     def painted(self) -> Array:
-        """Colours (N, 3), grey where the scan has none."""
+        """Colours (N, 3), grey if the scan has none."""
         return np.full_like(self.points, GREY) if self.colors is None else self.colors
 
 
 def read_scan(path: Path, told: Reading = Reading()) -> Scan:  # frozen
-    """A scan from a file of any of `KINDS`; nothing in it is executed.
+    """A scan from a file of any of `KINDS`. Nothing in the file is executed.
 
     Raises:
-        InputError: names the file, what is wrong with it and what to do.
+        InputError: names the file, the fault and the remedy.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file; pass a scan, {', '.join(KINDS)}")

@@ -78,9 +78,9 @@ def drop_unmeasured(
 
 
 def check_extent(points: Array, unit: str, scale: float, told: bool, path: Path) -> Fact | None:
-    """Refuse a scan that is no room in its unit. With a unit that was given, it is a fact.
+    """Refuse a scan that is no room in its unit. If the user gave the unit, return a fact.
 
-    points: (N, 3), some of the scan's. scale: metres of one unit.
+    points: (N, 3), a sample of the scan. scale: metres of one unit.
 
     Raises:
         InputError: shorter than 10 cm, longer than 200 m, or all on one line.
@@ -102,9 +102,9 @@ def check_extent(points: Array, unit: str, scale: float, told: bool, path: Path)
 
 
 def check_grid(points: Array, scale: float, path: Path) -> Fact | None:
-    """Refuse points that lie on a grid of 10 cm or more; a grid of 2 cm or more is a fact.
+    """Refuse points on a grid of 10 cm or more, and return a fact on a grid of 2 cm or more.
 
-    Survey coordinates, which lie millions of metres from zero, lose their digits in float32.
+    Survey coordinates, millions of metres from zero, lose their digits in float32.
 
     Raises:
         InputError: the grid is too coarse for any object.
@@ -168,7 +168,7 @@ def _zeros(part: Cloud | Mesh) -> Array | None:
 
 
 def _far_outside(parts: list[Cloud | Mesh]) -> tuple[Array, Array] | None:
-    """A box that only a few stray points lie outside of; None if there is none."""
+    """The box of all but a few stray points; None if there are no stray points."""
     places = [_places(part) for part in parts if len(_places(part))]
     if not places:
         return None
