@@ -105,13 +105,13 @@ def _detect(args: argparse.Namespace) -> None:
     with lease_gpu(args.device):
         from sr3d.cli.detecting_model import choose_model
         from sr3d.data.scans import read_scan
-        from sr3d.data.scans.room_frame import Room, into_room_frame
+        from sr3d.data.scans.room_frame import RoomOptions, into_room_frame
         from sr3d.deploy.compiled import PRECISIONS
         from sr3d.deploy.detection import detect_files
         from sr3d.runs.folder import check_device
 
         check_device(args.device)
-        room = Room(args.walls, args.floor)
+        room = RoomOptions(args.walls, args.floor)
         detector, facts = choose_model(args)
         runner = detector.compile(PRECISIONS[args.compile]) if args.compile else detector
         if args.demo:

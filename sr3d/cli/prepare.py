@@ -266,10 +266,10 @@ def _prepare_mmdet3d(args: argparse.Namespace) -> None:
 
 def _prepare_folder(args: argparse.Namespace) -> None:
     _check(args, "raw", "labels")
-    from sr3d.data.own.classes import parse_classes
-    from sr3d.data.own.folder import Telling, prepare_folder
+    from sr3d.data.own.folder import LabelOptions, prepare_folder
+    from sr3d.data.own.labels import parse_classes
 
-    told = Telling(
+    told = LabelOptions(
         boxes=args.boxes,
         labels=args.labels,
         classes=parse_classes(args.classes) if args.classes is not None else (),

@@ -1,1 +1,1 @@
-"""Scenes: what they are, where they come from, how they are stored and augmented."""
+"""Scenes: their type, their sources, their storage and their augmentation."""

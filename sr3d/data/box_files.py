@@ -4,20 +4,23 @@ npz: `scene` (N,) strings, `label` (N,) integers, `box` (N, 7) or, axis-aligned,
 centre, full size in metres, yaw in radians; detections also `score` (N,). Ground truth may list all
 its scene ids as `scenes`, so that scenes without a box are known too.
 
-pkl: a dictionary with the same entries, as arrays or lists; or, as ground truth, an info file of
-mmdet3d of either format, whose boxes follow the same convention; or, as detections, the results
-that mmdet3d dumped of a test.
+pkl: a dictionary with the same entries, as arrays or lists. Ground truth may also be an info file
+of mmdet3d of either format, whose boxes follow the same convention. Detections may also be the
+results that mmdet3d dumps.
 
 json, or a folder of such files: detections that `sr3d detect` or mmdet3d's inferencers wrote.
+
+Two files may name a scene differently: with the suffix of a file, or with folders (`match_scenes`).
 """
 
 from __future__ import annotations
 
 import io
 import logging
+import re
 import zipfile
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -27,13 +30,17 @@ from sr3d.config import did_you_mean
 from sr3d.data.mmdet3d.infos import is_infos, parse_infos
 from sr3d.data.mmdet3d.results import is_results, result_entries
 from sr3d.data.safe_pickle import load_pickle, load_results
-from sr3d.data.scene_names import match_scenes
 from sr3d.errors import InputError
 from sr3d.geometry.box_set import BoxSet
 from sr3d.runs.files import LFS_REMEDY, is_lfs_pointer, read_json
 
 _PICKLES = (".pkl", ".pickle")
+
 _log = logging.getLogger(__name__)
+
+_KINDS = re.compile(
+    r"\.(?:ply|pcd|npy|npz|bin|obj|gltf|glb|las|laz|png|jpg|txt|xyz|pts|json|pkl)$", re.IGNORECASE
+)
 
 
 def read_ground_truth(path: str | Path, classes: Sequence[str]) -> BoxSet:
@@ -54,8 +61,8 @@ def read_detections(
 ) -> BoxSet:
     """Detections from npz, pkl or json, or from a folder of `sr3d detect`.
 
-    classes: if given, labels must index them. truth: if given, the detections' scenes are named as
-    there, see `match_scenes`; mmdet3d's results of nameless scenes follow its order.
+    classes: if given, labels must index them. truth: if given, scenes get the names that they have
+    there, see `match_scenes`. mmdet3d's results without names follow its order.
 
     Raises:
         InputError: the file cannot be read, or its content is wrong; names the field.
@@ -159,7 +166,7 @@ def read_npz(path: str | Path) -> dict[str, NDArray[Any]]:
 def _box_set(
     path: Path, content: Mapping[str, Any], classes: Sequence[str], scored: bool
 ) -> BoxSet:
-    """Check every entry and bring it to its dtype."""
+    """Check every entry and convert it to its dtype."""
     names = ["scene", "label", "box", *(["score"] if scored else [])]
     missing = [name for name in names if name not in content]
     if missing:
@@ -203,7 +210,7 @@ def _box_set(
 
 
 def _labels(path: Path, content: Mapping[str, Any], classes: Sequence[str]) -> NDArray[np.int64]:
-    """Indices of classes; names of classes are read too."""
+    """Indices of classes, from indices or names."""
     column = _column(path, content, "label", "iuUS" if classes else "iu", "integers")
     if column.dtype.kind not in "US":
         return column.astype(np.int64)
@@ -219,7 +226,7 @@ def _labels(path: Path, content: Mapping[str, Any], classes: Sequence[str]) -> N
 def _column(
     path: Path, content: Mapping[str, Any], name: str, kinds: str, wanted: str
 ) -> NDArray[Any]:
-    """A one-dimensional array of the wanted kind of values; an empty one may have any."""
+    """A one-dimensional array of the required kind of values. An empty one may have any kind."""
     try:
         column = np.asarray(content[name])
     except ValueError:
@@ -245,7 +252,7 @@ def _boxes(path: Path, value: Any) -> NDArray[np.float32]:
 
 
 def _from_infos(path: Path, content: Any, classes: Sequence[str]) -> dict[str, Any]:
-    """The entries of `_box_set` from an info file of mmdet3d; instances of other classes go."""
+    """The entries of `_box_set` from an info file of mmdet3d, without other classes."""
     infos = parse_infos(path, content, classes)
     return {
         "scene": [info.id for info in infos for _ in info.labels],
@@ -253,3 +260,47 @@ def _from_infos(path: Path, content: Any, classes: Sequence[str]) -> dict[str, A
         "box": [box for info in infos for box in info.boxes.tolist()],
         "scenes": [info.id for info in infos],
     }
+
+
+def match_scenes(words: Iterable[str], known: Collection[str], where: str) -> dict[str, str]:
+    """The scene of `known` that each word names.
+
+    A word may have the suffix of a file or additional first folders. Folders may be parts of a
+    scene's name, as in `sr3d prepare folder`: `flat1/kitchen.ply` is `flat1_kitchen`.
+
+    Raises:
+        InputError: a word that names no scene, or two words that name one.
+    """
+    found: dict[str, str] = {}
+    for word in words:
+        scene = next((name for name in _spellings(word) if name in known), None)
+        if scene is None:
+            shown = ", ".join(f"'{name}'" for name in sorted(known)[:3])
+            raise InputError(
+                f"{where}: '{word}' is not in the ground truth, which has {shown}"
+                f"{', …' if len(known) > 3 else ''}; name scenes alike in both, or evaluate on the "
+                "split that it belongs to"
+            )
+        found[word] = scene
+    owners: dict[str, str] = {}
+    for word, scene in found.items():
+        if scene in owners:
+            raise InputError(
+                f"{where}: '{owners[scene]}' and '{word}' both name the scene '{scene}'; name each "
+                "scene once"
+            )
+        owners[scene] = word
+    return found
+
+
+def _spellings(word: str) -> Iterable[str]:
+    yield word
+    bare = word
+    while (shorter := _KINDS.sub("", bare)) != bare:
+        bare = shorter
+        yield bare
+    parts = PurePosixPath(bare.replace("\\", "/")).parts
+    for i in range(len(parts)):
+        for tail in ("/".join(parts[i:]), "_".join(parts[i:])):
+            yield tail
+            yield re.sub(r"[^\w.+-]", "_", tail)

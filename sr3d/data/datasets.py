@@ -1,10 +1,14 @@
-"""What each data set is: its classes in order, whether boxes turn, TR3D's level of each class."""
+"""The data sets: classes in order, whether boxes have a yaw, TR3D's level of each class."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+
 from sr3d.config import Config, did_you_mean
+from sr3d.data.scene import Scene
 from sr3d.errors import InputError
 
 
@@ -85,10 +89,10 @@ DATASETS = {d.name: d for d in (SCANNET, SUNRGBD, S3DIS, SYNTHETIC, SYNTHETIC_RO
 
 
 def dataset_of(config: Config) -> Dataset:
-    """The data set of a configuration: one of those above, or what it says of one's own data.
+    """The data set of a configuration: one of the above, or the user's own data.
 
     Raises:
-        InputError: it says nothing of them.
+        InputError: the configuration has no classes for own data.
     """
     if config.dataset != "own":
         return get_dataset(config.dataset)
@@ -105,7 +109,7 @@ def get_dataset(name: str) -> Dataset:
     """The data set of that name.
 
     Raises:
-        InputError: there is none, or it is one's own, which no name tells.
+        InputError: there is none of that name, or it is `own`, which needs a folder.
     """
     if name == "own":
         raise InputError(
@@ -115,3 +119,17 @@ def get_dataset(name: str) -> Dataset:
     if name not in DATASETS:
         raise InputError(f"unknown data set '{name}'{did_you_mean(name, list(DATASETS))}")
     return DATASETS[name]
+
+
+def coarse_classes(scenes: Sequence[Scene], count: int) -> tuple[int, ...]:
+    """TR3D's level of each class, `Dataset.levels`: 0 fine, 1 coarse.
+
+    The larger half by mean volume is coarse. With an odd number of classes, the fine half has one
+    class more. Classes without a box are fine.
+    """
+    labels = torch.cat([scene.labels for scene in scenes])
+    volumes = torch.cat([scene.boxes.sizes.double().prod(dim=1) for scene in scenes])
+    totals = torch.zeros(count, dtype=torch.float64).index_add(0, labels, volumes)
+    mean = totals / torch.bincount(labels, minlength=count).clamp(min=1)
+    larger = sorted(range(count), key=lambda i: -float(mean[i]))[: count // 2]
+    return tuple(int(i in larger and float(mean[i]) > 0) for i in range(count))

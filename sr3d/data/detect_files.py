@@ -1,7 +1,4 @@
-"""JSON files of one scan each as the entries of a file of detections.
-
-`sr3d detect` writes such files, and so do mmdetection3d's inferencers.
-"""
+"""Detections in JSON files of one scan each, of `sr3d detect` and mmdetection3d's inferencers."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 def read_detect_folder(folder: Path, classes: Sequence[str]) -> dict[str, Any]:
-    """The detections of all such files in a folder, at any depth. Other JSON files are passed over.
+    """The detections of all such files in a folder, at any depth. Other JSON files are skipped.
 
     Raises:
         InputError: there is none, or one is wrong; names the field.
@@ -53,7 +50,7 @@ def _is_inferred(value: Any) -> bool:
 
 def detect_entries(path: Path, value: Any, classes: Sequence[str]) -> dict[str, Any]:
     """`scene`, `label`, `score` and `box` of one file, the boxes in upright metres. `scenes` has
-    the scan even where nothing was found in it.
+    the scan even if nothing was detected.
 
     Raises:
         InputError: no such file, a class that is not among `classes`, or another wrong field.
@@ -93,7 +90,7 @@ def detect_entries(path: Path, value: Any, classes: Sequence[str]) -> dict[str, 
 
 
 def _inferred(path: Path, value: Any) -> dict[str, Any]:
-    """Of mmdetection3d's inferencers, whose boxes are tensors of mmdet3d, with the bottom's z."""
+    """The entries of mmdetection3d's inferencers, whose boxes have the z of their bottom face."""
     if str(value.get("box_type_3d", "Depth")) == "Camera":
         raise InputError(
             f"{path}: box_type_3d is Camera; convert the boxes with convert_to(Box3DMode.DEPTH)"
@@ -105,7 +102,7 @@ def _inferred(path: Path, value: Any) -> dict[str, Any]:
 
 
 def _frame(checked: Checked) -> Frame:
-    """The upright frame of the scan, as `sr3d prepare` makes it, whatever else detect turned."""
+    """The upright frame of the scan, as in `sr3d prepare`, without detect's other rotations."""
     if not checked.has("frame"):
         return Frame()
     frame = checked.get("frame")

@@ -1,4 +1,4 @@
-"""The ground truth of a batch, and how a match of an anchor, a query or a proposal is written."""
+"""The ground truth of a batch, and the values of a match of an anchor, a query or a proposal."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class GroundTruth:
 
     @staticmethod
     def collate(boxes: Sequence[Tensor], labels: Sequence[Tensor]) -> GroundTruth:
-        """From one (K, 7) and one (K,) tensor a scene."""
+        """The ground truth of scenes with one (K, 7) and one (K,) tensor each."""
         scenes = [torch.full((len(b),), i, dtype=torch.int64) for i, b in enumerate(boxes)]
         return GroundTruth(torch.cat(list(boxes)), torch.cat(list(labels)), torch.cat(scenes))
 
     @staticmethod
     def of(scenes: Sequence[Scene], device: torch.device) -> GroundTruth:
-        """Of these scenes, on the device; the host does not wait for the copy."""
+        """The ground truth of these scenes, copied to the device without synchronisation."""
         host = GroundTruth.collate([s.boxes.tensor for s in scenes], [s.labels for s in scenes])
         return GroundTruth(*(on_device(x, device) for x in (host.boxes, host.labels, host.scenes)))
 

@@ -1,7 +1,6 @@
-"""Batches of augmented scenes whose every random draw follows from (seed, epoch, position).
+"""Batches of augmented scenes. (seed, epoch, position) determines every random draw.
 
-So a training can go on from any step with the same batches, and the number of threads that load
-them changes nothing.
+So a training run resumes from any step with the same batches, whatever the number of threads.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ def generator_for(*numbers: int) -> torch.Generator:
 
 @dataclass(frozen=True)
 class TrainingScenes:
-    """Scenes by place: the same place gives the same augmented scene."""
+    """Scenes by place. The same place always gives the same augmented scene."""
 
     scenes: PreparedDataset
     config: AugmentConfig
@@ -53,11 +52,11 @@ def epoch_batches(
     epoch: int,
     replaced: Sequence[int] = (),
 ) -> list[list[Place]]:
-    """The batches of one epoch over `repeat` copies of the set, shuffled; a short last one drops.
+    """The shuffled batches of one epoch over `repeat` copies of the set, without a short last one.
 
     A set smaller than one batch gives one short batch. replaced: indices of scenes that are not
-    shown, but not all of them. Another scene, drawn at random, takes each of their places, so an
-    epoch stays as long (mmdetection3d's `filter_empty_gt`).
+    used, but not all scenes. A random other scene takes the place of each, so the length of an
+    epoch stays the same (mmdetection3d's `filter_empty_gt`).
     """
     generator = generator_for(seed, epoch)
     order = torch.randperm(scenes * repeat, generator=generator) % scenes
@@ -74,10 +73,10 @@ def epoch_batches(
 def load_batches(
     dataset: TrainingScenes, batches: list[list[Place]], workers: int, pin: bool = False
 ) -> Generator[list[Scene], None, None]:
-    """The scenes of each batch, in order, two batches read ahead by threads if there are any.
+    """The scenes of each batch, in order. Threads, if any, read two batches ahead.
 
-    Threads, because copying a scene from one process to another takes longer than making it. pin:
-    into memory that a GPU reads while the processor goes on.
+    Threads, because a copy of a scene between processes takes longer than its augmentation. pin:
+    use pinned memory, from which a GPU copies asynchronously.
     """
     if not batches:
         return
@@ -101,7 +100,7 @@ def pinned(scene: Scene) -> Scene:
 
 
 def on_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor on the device; from the processor to a GPU without waiting for the copy."""
+    """A tensor on the device, copied to a GPU without synchronisation."""
     if device.type == "cuda" and tensor.device.type == "cpu":
         tensor = _pinned(tensor)
     return tensor.to(device, non_blocking=True)

@@ -1,4 +1,4 @@
-"""The same work on many items by a few threads, results in order, memory bounded."""
+"""The same function for many items in a few threads, with ordered results and bounded memory."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ R = TypeVar("R")
 def threaded_map(
     function: Callable[[T], R], items: Iterable[T], workers: int, ahead: int | None = None
 ) -> Generator[R, None, None]:
-    """`function` of each item, in order; `ahead` results, by default two a worker, are begun before
-    they are asked for. Close it if you may leave it half-way.
+    """`function` of each item, in order. Close the generator if you may leave it half-way.
 
-    For work that NumPy, PyTorch, image decoders or files do: they let go of the interpreter.
+    ahead: the number of results that are begun before they are needed, by default two a worker.
+    Threads help with work in NumPy, PyTorch, image decoders or files, which release the GIL.
     """
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[R]] = deque()
@@ -38,7 +38,7 @@ def threaded_map(
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """For threads that each have a scene: it is too small to share out among more."""
+    """One thread an operation, for threads with a scene each. A scene is too small for more."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

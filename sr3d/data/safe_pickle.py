@@ -1,7 +1,7 @@
 """Pickled data files, read without running what they contain.
 
 A pickle is a program. This reader knows the few calls that plain data needs (numbers, strings,
-containers, numpy arrays) and refuses every other one. Not even numpy's own unpickling runs: arrays
+containers, numpy arrays) and refuses all others. numpy's own unpickling does not run either: arrays
 are rebuilt here from their bytes, because a crafted dtype can make numpy read foreign memory.
 """
 
@@ -32,12 +32,12 @@ def load_pickle(path: str | Path) -> Any:
         InputError: the file is missing, is not a (whole) pickle, or asks for anything else; then
             the message names what it asked for.
     """
-    return _load(Path(path), _Unpickler)
+    return _load(Path(path), _PlainUnpickler)
 
 
 def load_results(path: str | Path) -> Any:
-    """What `load_pickle` returns, of a file that OpenMMLab's programs wrote of a test: tensors come
-    as arrays, and objects of mmdet3d, mmdet, mmcv and mmengine as `Foreign`.
+    """`load_pickle` for results that OpenMMLab's programs wrote: tensors become arrays, and objects
+    of mmdet3d, mmdet, mmcv and mmengine become `ForeignObject`.
 
     Raises:
         InputError: as `load_pickle`.
@@ -45,8 +45,8 @@ def load_results(path: str | Path) -> Any:
     return _load(Path(path), _ResultsUnpickler)
 
 
-class Foreign:
-    """An object of OpenMMLab's packages, of which only the state is kept.
+class ForeignObject:
+    """An object of OpenMMLab's packages, reduced to its state.
 
     kind: the name of its class. state: its attributes.
     """
@@ -54,7 +54,7 @@ class Foreign:
     kind = ""
     state: dict[str, Any]
 
-    def __new__(cls, *_: Any, **__: Any) -> Foreign:
+    def __new__(cls, *_: Any, **__: Any) -> ForeignObject:
         made = super().__new__(cls)
         made.state = {}
         return made
@@ -67,7 +67,7 @@ class Foreign:
             self.state.update(state)
 
 
-def _load(path: Path, unpickler: type[_Unpickler]) -> Any:
+def _load(path: Path, unpickler: type[_PlainUnpickler]) -> Any:
     try:
         with open(path, "rb") as file:
             if is_lfs_pointer(file.peek(64)):
@@ -84,7 +84,7 @@ def _load(path: Path, unpickler: type[_Unpickler]) -> Any:
         ) from None
 
 
-class _Unpickler(pickle.Unpickler):
+class _PlainUnpickler(pickle.Unpickler):
     def __init__(self, file: Any, path: Path) -> None:
         super().__init__(file)
         self._path = path
@@ -100,7 +100,7 @@ class _Unpickler(pickle.Unpickler):
         return _ALLOWED[module, name]()
 
 
-class _ResultsUnpickler(_Unpickler):
+class _ResultsUnpickler(_PlainUnpickler):
     def find_class(self, module: str, name: str) -> Any:
         match module, name:
             case "torch._utils", "_rebuild_tensor_v2":
@@ -110,14 +110,14 @@ class _ResultsUnpickler(_Unpickler):
             case "torch", "Size":
                 return tuple
             case "builtins" | "__builtin__", "getattr":  # how some versions pickle an enumeration
-                return lambda *_: Foreign()
+                return lambda *_: ForeignObject()
         if module.partition(".")[0] in _OPENMMLAB:
-            return type("Foreign", (Foreign,), {"kind": name})
+            return type("ForeignObject", (ForeignObject,), {"kind": name})
         return super().find_class(module, name)
 
 
 def _storage(data: bytes) -> _Array:
-    """The values of a tensor's storage, which a pickle holds as a file of `torch.save`."""
+    """The values of a tensor's storage, which is a file of `torch.save` within the pickle."""
     from sr3d.data.torch_files import stream_values
 
     return stream_values(data).view(_Array)
@@ -136,7 +136,7 @@ def _tensor(values: _Array, offset: int, size: Any, stride: Any, *_: Any) -> _Ar
 
 
 class _Dtype:
-    """Stands in for numpy.dtype: of its pickled state only the byte order is believed."""
+    """In place of numpy.dtype. Only the byte order of its pickled state is used."""
 
     def __init__(self, code: str, align: bool = False, copy: bool = False) -> None:
         if not _PLAIN_DTYPE.fullmatch(code):
@@ -149,7 +149,7 @@ class _Dtype:
 
 
 class _Array(np.ndarray):
-    """An array that takes its pickled state (version, shape, dtype, is Fortran, bytes) checked."""
+    """An array that checks its pickled state (version, shape, dtype, is Fortran, bytes)."""
 
     def __setstate__(self, state: Any) -> None:
         _, shape, dtype, fortran, data = state

@@ -1,12 +1,17 @@
 """Files of `torch.save`, read without running what they contain.
 
-Such a file is a pickle, which is a program, and the tensors' bytes. What trains detectors elsewhere
-pickles its own objects beside the weights (mmengine its logs, which `weights_only=True` refuses).
-Here nothing is imported or called for them: containers, numbers and text come as they are, tensors
-as descriptions that `load_tensors` follows for those that are wanted, objects as empty stand-ins.
-What a pickle asks for of the standard library beyond plain values is refused.
+Such a file is a pickle, which is a program, and the tensors' bytes. Training programs pickle their
+own objects beside the weights, for example mmengine its logs. Nothing is imported or called for
+such objects. Containers, numbers and text are read as they are. Tensors become descriptions, from
+which `load_tensors` reads the tensors that are needed. Objects become empty stand-ins. A call of
+the standard library beyond plain values is refused.
 
-Both formats: zip archives, and the older stream (`_use_new_zipfile_serialization=False`).
+Both formats are read: zip archives, and the older stream (`_use_new_zipfile_serialization=False`).
+
+`torch.load(weights_only=True)` with stand-ins as `safe_globals` is no replacement (tried with torch
+2.13). It does not compare checksums, so a damaged file gives wrong weights without an error. It
+creates tensors of any size from a few bytes. It refuses defaultdict, subclasses of dict and list
+such as Lightning's AttributeDict, pickle protocols 4 and 5, and integers above 255 bytes.
 """
 
 from __future__ import annotations
@@ -30,8 +35,8 @@ from torch import Tensor
 from sr3d.errors import InputError
 from sr3d.runs.files import LFS_REMEDY, is_lfs_pointer
 
-# What checkpoints mention of the standard library besides weights. None of it is run: a stand-in
-# takes its place. Anything else of the standard library is refused, for no weights need it.
+# Names of the standard library that checkpoints mention besides weights. A stand-in takes the place
+# of each, so nothing runs. All other names of the standard library are refused.
 _PLAIN = {
     ("_codecs", "encode"), ("argparse", "Namespace"), ("types", "SimpleNamespace"),
     ("functools", "partial"), ("copyreg", "_reconstructor"), ("builtins", "object"),
@@ -39,7 +44,9 @@ _PLAIN = {
     ("builtins", "bytes"), ("builtins", "bytearray"), ("builtins", "slice"),
     ("builtins", "dict"), ("builtins", "list"), ("builtins", "tuple"), ("builtins", "range"),
     ("builtins", "int"), ("builtins", "float"), ("builtins", "str"), ("builtins", "bool"),
-    ("builtins", "type"), ("builtins", "xrange"),  # what a range is called in older pickles
+    ("builtins", "type"),
+    # The names of range, int and str in pickles of protocol 2, which `torch.save` writes.
+    ("builtins", "xrange"), ("builtins", "long"), ("builtins", "unicode"),
     ("builtins", "getattr"),  # how a method is pickled; mmengine's logs have some
 }  # fmt: skip
 _PLAIN_MODULES = {"collections", "datetime", "pathlib", "decimal", "fractions", "uuid", "enum"}
@@ -50,12 +57,12 @@ _DTYPES = {
     "BoolStorage": torch.bool,
 }  # fmt: skip
 _STANDARD = sys.stdlib_module_names
-_MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # what the older stream begins with
+_MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # the beginning of the older stream
 
 
 @dataclass
 class Storage:
-    """count values of dtype. offset: of their bytes, in the older format, where the file has it."""
+    """count values of dtype. offset: where their bytes begin in a file of the older format."""
 
     key: str
     dtype: torch.dtype
@@ -74,7 +81,8 @@ class StoredTensor:
 
 
 class StandIn:
-    """An object that was left out. It takes whatever a pickle gives it, and keeps none of it.
+    """In place of an object that is not read. It accepts whatever a pickle gives it and keeps
+    nothing.
 
     origin: the module and the name of its class.
     """
@@ -103,11 +111,11 @@ class StandIn:
 
 
 def read_torch_file(path: str | Path) -> Any:
-    """What a file holds, its tensors as `StoredTensor`.
+    """The content of a file, with tensors as `StoredTensor`.
 
     Raises:
-        InputError: missing, a program (TorchScript, torch.export), of neither format, truncated, or
-            wanting to call what no checkpoint needs; then the message names it.
+        InputError: the file is missing, a program (TorchScript, torch.export), of neither format or
+            truncated, or calls what no checkpoint needs. The message names the call.
     """
     try:
         with open(path, "rb") as file:
@@ -118,7 +126,7 @@ def read_torch_file(path: str | Path) -> Any:
                     if reason := _no_checkpoint(archive):
                         raise InputError(f"{path}: {reason}")
                     pickled = archive.read(_entry(archive))  # whole, so that zipfile compares CRCs
-                return _Unpickler(io.BytesIO(pickled)).load()
+                return _TorchUnpickler(io.BytesIO(pickled)).load()
             file.seek(0)
             return _read_stream(file)
     except FileNotFoundError:
@@ -130,7 +138,7 @@ def read_torch_file(path: str | Path) -> Any:
 
 
 def _no_torch_file(file: BinaryIO) -> str:
-    """What a file is instead, and what to do; empty if it may be a torch file."""
+    """What a file is instead and the remedy, or nothing if it may be a torch file."""
     begin = file.read(64)
     file.seek(0)
     if is_lfs_pointer(begin):
@@ -141,7 +149,7 @@ def _no_torch_file(file: BinaryIO) -> str:
 
 
 def _no_checkpoint(archive: zipfile.ZipFile) -> str:
-    """What an archive is instead, and what to do; empty if it may be a checkpoint."""
+    """What an archive is instead and the remedy, or nothing if it may be a checkpoint."""
     names = archive.namelist()
     if any(name.endswith("/constants.pkl") or "/code/" in name for name in names):
         return (
@@ -163,7 +171,7 @@ def load_tensors(path: str | Path, stored: Mapping[str, StoredTensor]) -> dict[s
     """Some tensors of a file, contiguous, each with memory of its own.
 
     Raises:
-        InputError: the file ends before a tensor does, or a view leaves its storage.
+        InputError: the file is truncated or damaged, or a view leaves its storage.
     """
     try:
         with open(path, "rb") as file:
@@ -188,11 +196,11 @@ def stream_values(data: bytes) -> npt.NDArray[Any]:
     return values.float().numpy() if storage.dtype == torch.bfloat16 else values.numpy()
 
 
-class _Unpickler(pickle.Unpickler):
-    """Knows a few names by heart, and looks up none."""
+class _TorchUnpickler(pickle.Unpickler):
+    """Takes every name from a fixed table. Nothing is imported."""
 
     def find_class(self, module: str, name: str) -> Any:
-        # A pickle may set attributes on what it is given: functions and classes are throw-aways.
+        # A pickle may set attributes on what it is given, so functions and classes are made anew.
         match module, name:
             case "collections", "OrderedDict":
                 return collections.OrderedDict
@@ -209,7 +217,7 @@ class _Unpickler(pickle.Unpickler):
         known = module in _PLAIN_MODULES or (module, name) in _PLAIN
         if known or package not in _STANDARD:
             return type("StandIn", (StandIn,), {"origin": f"{module}.{name}"})
-        raise pickle.UnpicklingError(f"it wants to call {module}.{name}, which no weights need")
+        raise pickle.UnpicklingError(f"it calls {module}.{name}, which no weights need")
 
     def persistent_load(self, pid: Any) -> Storage:
         """("storage", its type, key, device, count), and in the older format None."""
@@ -227,14 +235,14 @@ def _stored(storage: Any, offset: Any, size: Any, stride: Any) -> StoredTensor:
 
 def _read_stream(file: BinaryIO) -> Any:
     """The older format: pickles, then each storage as its count and its bytes."""
-    if _Unpickler(file).load() != _MAGIC or _Unpickler(file).load() != _PROTOCOL:
+    if _TorchUnpickler(file).load() != _MAGIC or _TorchUnpickler(file).load() != _PROTOCOL:
         raise ValueError("neither a zip archive nor an older torch file")
-    system = _Unpickler(file).load()
+    system = _TorchUnpickler(file).load()
     if not system.get("little_endian", True):
         raise ValueError("written by a big-endian machine")
     met: dict[str, list[Storage]] = {}
     content = _StreamUnpickler(file, met).load()
-    for key in _Unpickler(file).load():
+    for key in _TorchUnpickler(file).load():
         (count,) = struct.unpack("<q", file.read(8))
         for storage in met[key]:
             storage.offset = file.tell()
@@ -242,8 +250,8 @@ def _read_stream(file: BinaryIO) -> Any:
     return content
 
 
-class _StreamUnpickler(_Unpickler):
-    """Notes every storage, for `_read_stream` to say where its bytes are."""
+class _StreamUnpickler(_TorchUnpickler):
+    """Collects every storage, so that `_read_stream` can set its offset."""
 
     def __init__(self, file: BinaryIO, met: dict[str, list[Storage]]) -> None:
         super().__init__(file)
@@ -287,7 +295,7 @@ def _unreadable(path: str | Path, error: Exception) -> InputError:
     reason = (str(error).splitlines() or [""])[0] or type(error).__name__
     remedy = (
         "do not use it, or save the model's state_dict alone in the program that wrote it"
-        if isinstance(error, pickle.UnpicklingError) and "wants to call" in reason
+        if isinstance(error, pickle.UnpicklingError) and "it calls" in reason
         else "it is cut off (compare its size with the original), or no file of torch.save"
     )
     return InputError(f"{path}: not a readable checkpoint ({reason}); {remedy}")

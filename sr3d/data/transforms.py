@@ -1,4 +1,4 @@
-"""What training does to a scene. Pure: a scene and a seeded generator in, a new scene out.
+"""The augmentation of training scenes: pure functions of a scene and a seeded generator.
 
 Source: the pipelines of SamsungLabs/tr3d configs; values in `config.AugmentConfig`.
 """
@@ -17,8 +17,8 @@ from sr3d.data.scene import Scene, table
 def augment(scene: Scene, config: AugmentConfig, rotated: bool, generator: Generator) -> Scene:
     """Sample points, flip, rotate, scale, move. One random draw a step, whatever its outcome.
 
-    rotated: whether boxes have a yaw; otherwise a turned box becomes the axis-aligned box around
-    it, as in TR3D, and grows.
+    rotated: whether boxes have a yaw. If not, a rotated box becomes the larger axis-aligned box
+    around it, as in TR3D.
     """
     scene = sample(scene, config, generator)  # a copy, so that all else happens in place
     points, boxes = scene.points, scene.boxes

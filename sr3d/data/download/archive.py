@@ -18,7 +18,7 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError)
 
 
 def check_zip(path: Path, wanted: re.Pattern[str]) -> None:
-    """Check that an archive ends as it should and lists what is wanted; no member is read.
+    """Check that an archive ends as it should and lists the wanted members. No member is read.
 
     Raises:
         InputError: the reason alone.
@@ -35,8 +35,8 @@ def unpack(
 ) -> int:
     """Unpack into `folder` the members that match `wanted`, each to the path of its first group.
 
-    A file that is there in the right size is passed over. progress: called with members (done,
-    all). Returns the number of members.
+    Files that exist with the right size are skipped. progress: called with members (done, all).
+    Returns the number of members.
 
     Raises:
         InputError: the archive is damaged or not the expected one; the reason alone.
@@ -58,7 +58,7 @@ def unpack(
 
 
 def _unpack_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path) -> None:
-    """Write one member aside, which compares its checksum, and then rename it."""
+    """Write one member under a temporary name, compare its checksum, and rename it."""
     # The suffix keeps a left-over from being read as one of the frame's images.
     part = target.with_name(target.name + ".part")
     try:

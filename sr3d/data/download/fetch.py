@@ -1,4 +1,9 @@
-"""One file over HTTP: resumed where cut, retried, verified, and only then under its name."""
+"""One file over HTTP: resumed where cut, retried, verified, and only then under its name.
+
+urllib3's `Retry` is no replacement for the loop. It repeats requests, not a body that broke off, so
+there would be two counts of attempts. It waits without looking at `stop`, and it waits as long as a
+server asks, even an hour.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from sr3d.data.download.transfer import Interrupted, Part, Session, Stopped, receive
+from sr3d.data.download.transfer import Cancellation, Interruption, Part, Session, receive
 from sr3d.errors import InputError
 
 _LONGEST_WAIT = 60.0  # seconds between two attempts
@@ -19,7 +24,7 @@ _WEB_PAGE = (b"<!doctype html", b"<html")
 
 @dataclass(frozen=True)
 class Download:
-    """What a download did: files fetched, files already there, and bytes of those fetched."""
+    """Files that were fetched, files that existed before, and the bytes of the fetched ones."""
 
     fetched: int = 0
     present: int = 0
@@ -40,16 +45,16 @@ def fetch(
     progress: Callable[[int, int], None] | None = None,
     stop: threading.Event | None = None,
 ) -> int:
-    """Fetch `url` to `path`, and return its size; 0 if `path` exists, which is taken as it is.
+    """Fetch `url` to `path` and return its size. A file that exists is kept, and 0 returned.
 
-    check: called with the complete file under its temporary name; raises InputError, with the
-    reason alone, for wrong content. attempts: in a row that bring nothing new. room: free disk
-    space to ask for, as a multiple of the size. progress: called with bytes (done, all). stop:
-    once set, the transfer breaks off.
+    check: called with the complete file under its temporary name. It raises InputError with the
+    reason alone if the content is wrong. attempts: the maximum number in a row that bring nothing
+    new. room: required free disk space, as a multiple of the size. progress: called with bytes
+    (done, all). stop: once set, the transfer ends.
 
     Raises:
         InputError: the server does not give the file, or gives a wrong one, which is deleted.
-        Stopped: `stop` was set; a later call goes on.
+        Cancellation: `stop` was set. A later call resumes the transfer.
     """
     if path.exists():
         return 0
@@ -58,11 +63,11 @@ def fetch(
         furthest, failed = part.size(), 0
         while True:
             if stop and stop.is_set():
-                raise Stopped
+                raise Cancellation
             try:
                 receive(url, part, http, room=room, progress=progress, stop=stop)
                 break
-            except Interrupted as problem:
+            except Interruption as problem:
                 failed = 1 if part.size() > furthest else failed + 1
                 furthest = max(furthest, part.size())
                 wait = problem.wait
@@ -89,7 +94,7 @@ def fetch(
 
 
 def pause(seconds: float, stop: threading.Event | None) -> None:
-    """Wait, but not longer than until `stop`. Tests replace it."""
+    """Wait, or return once `stop` is set. Tests replace this function."""
     (stop or threading.Event()).wait(seconds)
 
 

@@ -1,4 +1,4 @@
-"""ScanNet V2 from its publishers: of each scan the four files that detection needs."""
+"""ScanNet V2 from its publishers: the four files of each scan that detection needs."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def download_scannet(
     parallel: int = 4,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Download:
-    """Fetch into `out` what it lacks of the label map, the two lists and the scans of the lists.
+    """Fetch the label map, the two lists and the scans of the lists into `out`.
 
-    What exists is taken as it is; if nothing is missing, nothing is asked for. A scan that fails
-    does not stop the others; `missing.txt` in `out` then names its files and why.
-    scenes: only these scans. parallel: scans at a time, 8 at most. progress: called with
-    ("scans", done, all).
+    Files that exist are kept, so a complete folder makes no request. A scan that fails does not
+    stop the others. `missing.txt` in `out` then names its files and the reasons.
+    scenes: only these scans. parallel: the number of scans at a time, at most 8. progress: called
+    with ("scans", done, all).
 
     Raises:
         InputError: the terms are not accepted, or something could not be fetched.
@@ -78,7 +78,7 @@ def download_scannet(
 
 
 def _tables(out: Path) -> list[Path]:
-    """The label map and the lists: where they are, of the places where the reader looks."""
+    """Paths of the label map and the lists, among the places where the reader looks."""
     scans = _scans(out)
     places = (scans.parent, scans.parent / "meta", scans, scans / "meta")
     names = (LABEL_MAP, *LISTS)
@@ -87,7 +87,7 @@ def _tables(out: Path) -> list[Path]:
 
 
 def _scans(out: Path) -> Path:
-    """Where the scans are or go: in a folder of their own, unless they lie in `out` already."""
+    """The folder of the scans: `scans`, unless `out` itself has some already."""
     apart = out / "scans"
     return out if not apart.is_dir() and any(out.glob("scene????_??")) else apart
 
@@ -119,7 +119,7 @@ def _fetch_tables(tables: Sequence[Path], url: str, lists_url: str) -> list[int]
 
 @dataclass(frozen=True)
 class _Result:
-    """Of one scan: the sizes of the files fetched, or why each missing one is missing."""
+    """The sizes of the fetched files of a scan, or the reason for each missing file."""
 
     sizes: list[int]
     missing: dict[Path, str]
@@ -131,7 +131,7 @@ def _fetch_scans(
     parallel: int,
     progress: Callable[[str, int, int], None] | None,
 ) -> list[_Result]:
-    """Several scans at a time. An interruption or a full disk ends it soon, files unfinished."""
+    """Fetch several scans at a time. An interruption or a full disk ends the transfers soon."""
     stop = threading.Event()
     results = []
     with ThreadPoolExecutor(min(parallel, _MOST_AT_A_TIME)) as pool:
@@ -147,7 +147,7 @@ def _fetch_scans(
 
 
 def _fetch_scan(folder: Path, url: str, stop: threading.Event) -> _Result:
-    """The first failure ends it, for where one file is not to be had the others seldom are."""
+    """Fetch a scan. The first failure ends it, since its other files are then seldom available."""
     files = [folder / (folder.name + suffix) for suffix in SUFFIXES]
     sizes = []
     with Session() as session:

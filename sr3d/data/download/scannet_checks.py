@@ -1,4 +1,4 @@
-"""Does a downloaded ScanNet file hold what its name says? Each check raises the reason alone."""
+"""Checks that a downloaded ScanNet file holds what its name says. Errors are the reason alone."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _CORNERS = 3  # of every face: the meshes are of triangles
 def check_file(path: Path, target: Path) -> None:
     """Check the content of `path`, which is to become the scan's file `target`.
 
-    The mesh and the segments must be about equally many vertices. Where the other one is there
-    already and does not agree, nobody can tell which is wrong, and so the other one is deleted.
+    The mesh and the segments must have equally many vertices. If the other file exists and
+    disagrees, either may be wrong, so the other file is deleted.
     """
     scene = target.parent.name
     suffix = target.name.removeprefix(scene)
@@ -50,7 +50,7 @@ def check_label_map(path: Path) -> None:
 
 
 def check_list(path: Path, count: int, sha256: str) -> None:
-    """The ids of a published list; copies differ in white space, and so bytes do not count."""
+    """Check the ids of a published list. Copies differ in white space, so bytes do not count."""
     ids = path.read_text(encoding="utf-8", errors="replace").split()
     if hashlib.sha256("".join(f"{name}\n" for name in ids).encode()).hexdigest() != sha256:
         raise InputError(f"it is not the published list of {count} scans (it has {len(ids)})")

@@ -1,8 +1,8 @@
-"""SUN RGB-D from its publishers: two tables of boxes, and of two archives what detection needs.
+"""SUN RGB-D from its publishers: two tables of boxes, and the needed members of two archives.
 
-`archives.json` says of each archive where it came from and, once all is unpacked, how many
-members; with that it is not needed again. It is written before anything is unpacked, so that a
-folder without it was made by hand, and is taken as it is.
+`archives.json` holds the origin of each archive and, once it is unpacked, the number of members.
+The archive is then no longer needed. The file is written before anything is unpacked. So a folder
+without it was made by hand and is kept as it is.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Archive:
-    """A published zip. The first group of `wanted` is where in `folder` a member belongs."""
+    """A published zip. The first group of `wanted` is the path of a member below `folder`."""
 
     name: str
     folder: str
@@ -61,7 +61,7 @@ ARCHIVES = (
 
 @dataclass(frozen=True)
 class _Record:
-    """Of an archive. `url` is None if it was found in the folder; `members` until all are there."""
+    """An archive. url: None if it was found in the folder. members: None until all are unpacked."""
 
     url: str | None
     size: int | None = None
@@ -72,12 +72,11 @@ class _Record:
 def download_sunrgbd(
     out: Path, *, url: str = URL, keep_archives: bool = False, progress: Progress | None = None
 ) -> Download:
-    """Make `out` the folder OFFICIAL_SUNRGBD, unless it holds one: fetch what that lacks, unpack
-    what is needed of it.
+    """Fetch and unpack what `out`, or OFFICIAL_SUNRGBD in it, lacks of the official folder.
 
-    What exists is taken as it is: a folder unpacked by hand, a table, or an archive in `out`. An
-    archive that was fetched is deleted once unpacked, unless `keep_archives`. progress: called
-    with (what, done, all).
+    Existing files are kept: a folder unpacked by hand, a table, or an archive in `out`. A fetched
+    archive is deleted once unpacked, unless `keep_archives`. progress: called with (what, done,
+    all).
 
     Raises:
         InputError: something could not be fetched or is damaged, or there is too little space.
@@ -154,7 +153,7 @@ def _made_by_hand(out: Path) -> bool:
 
 
 def _read_records(out: Path) -> dict[str, _Record]:
-    """What `archives.json` says; if it is damaged, nothing, and the archives are fetched again."""
+    """The content of `archives.json`. A damaged file has none, so archives are fetched again."""
     try:
         return {name: _Record(**value) for name, value in read_json(out / RECORD).items()}
     except (InputError, AttributeError, TypeError):

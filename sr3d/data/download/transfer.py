@@ -1,7 +1,7 @@
-"""One HTTP request that begins or continues a file beside its target.
+"""One HTTP request that begins or resumes a file beside its target.
 
-`<name>.part` holds what has come so far, `<name>.part.json` which file of the server it belongs
-to. The two go on in a later process only if the server still has that file (RFC 9110, 13 and 14).
+`<name>.part` holds the bytes received so far, and `<name>.part.json` the server's file that they
+belong to. A later process resumes only if the server still has that file (RFC 9110, 13 and 14).
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ _MAKE_ROOM = "free some space or name another folder, then run the same command 
 Session = requests.Session
 
 
-class Interrupted(Exception):
-    """The transfer broke off; asking again, after `wait` seconds if set, may complete it."""
+class Interruption(Exception):
+    """The transfer broke off. Another request, after `wait` seconds if set, may complete it."""
 
     def __init__(self, reason: str, wait: float | None = None) -> None:
         super().__init__(reason)
         self.wait = wait
 
 
-class Stopped(Exception):
-    """The caller's `stop` was set; what has come so far is kept."""
+class Cancellation(Exception):
+    """The caller set `stop`. The bytes received so far are kept."""
 
 
 class DiskError(InputError):
-    """This machine cannot store the file: any further one would fail alike."""
+    """This machine cannot store the file. Any other file would fail too."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """The file of a server that a part belongs to: `value` of `header`, ETag or Last-Modified."""
+    """The server's file that a part belongs to. header: ETag or Last-Modified, with its value."""
 
     url: str
     header: str
@@ -76,7 +76,7 @@ class Part:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def origin(self, url: str) -> Origin | None:
-        """Of what is there, if it came from `url` and can be continued."""
+        """The origin of the bytes received so far, if they are from `url` and can be resumed."""
         try:
             origin = Origin(**json.loads(self.notes.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
@@ -84,7 +84,7 @@ class Part:
         return origin if origin.url == url and self.size() else None
 
     def begin(self, origin: Origin | None) -> None:
-        """Forget what is there; without `origin` the new content cannot be continued."""
+        """Delete the bytes received so far. Without `origin` the new content cannot be resumed."""
         self.discard()  # first, lest old bytes ever stand under new notes
         self.target.parent.mkdir(parents=True, exist_ok=True)
         if origin:
@@ -104,13 +104,13 @@ def receive(
     progress: Callable[[int, int], None] | None,
     stop: threading.Event | None,
 ) -> None:
-    """Ask once for what `part` lacks of `url`, and return when it is whole.
+    """Request the missing bytes of `part` once, and return when it is complete.
 
     Raises:
-        Interrupted: a cut, a timeout, 408, 429 or 5xx: ask again.
-        InputError: the server will not give the file, however often it is asked.
+        Interruption: a cut, a timeout, 408, 429 or 5xx. Another request may succeed.
+        InputError: the server refuses the file.
         DiskError: too little room, or the folder cannot be written.
-        Stopped: `stop` was set.
+        Cancellation: `stop` was set.
     """
     origin = part.origin(url)
     ask = {"Range": f"bytes={part.size()}-", "If-Range": origin.value} if origin else {}
@@ -128,20 +128,20 @@ def receive(
                     if progress and total:
                         progress(file.tell(), total)
                     if stop and stop.is_set():
-                        raise Stopped
+                        raise Cancellation
     except (
         requests.ConnectionError,
         requests.Timeout,
         requests.exceptions.ChunkedEncodingError,
     ) as error:
         kind = type(error).__name__
-        raise Interrupted(f"the connection broke after {part.size()} bytes ({kind})") from None
+        raise Interruption(f"the connection broke after {part.size()} bytes ({kind})") from None
     except requests.RequestException as error:
         raise InputError(f"{url}: cannot be asked for ({error}); correct the address") from None
     except OSError as error:
         raise disk_error(part.target, error) from None
     if total is not None and part.size() != total:
-        raise Interrupted(f"the connection ended after {part.size()} of {total} bytes")
+        raise Interruption(f"the connection ended after {part.size()} of {total} bytes")
 
 
 def disk_error(path: Path, error: OSError) -> DiskError:
@@ -163,10 +163,10 @@ def require_room(path: Path, needed: int) -> None:
 
 
 def _accept(response: requests.Response, url: str, part: Part, origin: Origin | None) -> int | None:
-    """Ready `part` for the body of this response; the size of the whole file, where told."""
+    """Prepare `part` for the body of this response. Returns the size of the whole file if known."""
     status, headers = response.status_code, response.headers
     if status in (408, 429) or status >= 500:
-        raise Interrupted(f"the server answers {status}", _retry_after(headers.get("Retry-After")))
+        raise Interruption(f"the server answers {status}", _retry_after(headers.get("Retry-After")))
     if status == 200:
         if "text/html" in headers.get("Content-Type", "") and "htm" not in part.target.suffix:
             raise InputError(f"{url}: the server sent a web page for {part.target}; {_BROWSE}")
@@ -191,7 +191,7 @@ def _accept(response: requests.Response, url: str, part: Part, origin: Origin | 
             "check the address, or ask the publisher"
         )
     part.discard()
-    raise Interrupted("the server's answer does not fit what had come before", wait=0)
+    raise Interruption("the server's answer does not fit what had come before", wait=0)
 
 
 def _origin(response: requests.Response, url: str, size: int | None) -> Origin | None:

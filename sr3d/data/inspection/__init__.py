@@ -1,8 +1,8 @@
-"""What a prepared folder holds, and what in it looks wrong."""
+"""The content of a prepared folder, and signs of mistakes in it."""
 
+from sr3d.data.inspection.description import describe
 from sr3d.data.inspection.facts import BoxPlace, ClassFacts, Inspection, SplitFacts
 from sr3d.data.inspection.inspecting import choose_scenes, inspect
-from sr3d.data.inspection.text import describe
 
 __all__ = [
     "BoxPlace",

@@ -1,4 +1,4 @@
-"""One pass over the scenes of a prepared folder, one of them in memory at a time."""
+"""One pass over the scenes of a prepared folder, with one scene in memory at a time."""
 
 from __future__ import annotations
 
@@ -10,10 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from sr3d.config import did_you_mean
-from sr3d.data.inspection.facts import BoxPlace, ClassFacts, Inspection, SplitFacts, Triple
-from sr3d.data.inspection.scenes import Seen, look
+from sr3d.data.inspection.facts import (
+    BoxPlace,
+    ClassFacts,
+    Inspection,
+    SceneFacts,
+    SplitFacts,
+    Triple,
+    scene_facts,
+)
 from sr3d.data.inspection.suspicions import suspicions
-from sr3d.data.own.classes import similar_names
+from sr3d.data.own.labels import similar_names
 from sr3d.data.prepared import Manifest, PreparedDataset, read_manifest
 from sr3d.errors import InputError
 
@@ -26,7 +33,7 @@ def inspect(
     scenes: Sequence[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Inspection:
-    """Look at all scenes, or at those named; progress: called with (done, all).
+    """The facts of all scenes, or of the named ones. progress: called with (done, all).
 
     Raises:
         InputError: no such split or scene, or a file that is not the one the manifest describes.
@@ -38,7 +45,7 @@ def inspect(
         data, seen = PreparedDataset(folder, split), []
         place = {scene: i for i, scene in enumerate(data.ids)}
         for scene in ids:
-            seen.append(look(data[place[scene]]))
+            seen.append(scene_facts(data[place[scene]]))
             done += 1
             if progress is not None:
                 progress(done, total)
@@ -63,7 +70,7 @@ def choose_scenes(
     splits: Sequence[str] | None = None,
     scenes: Sequence[str] | None = None,
 ) -> dict[str, list[str]]:
-    """Split to scene ids, in the manifest's order: all, or those named; no split without a scene.
+    """Scene ids by split, in the manifest's order: all, or the named ones. No split is empty.
 
     Raises:
         InputError: no such split or scene.
@@ -84,7 +91,7 @@ def choose_scenes(
     return {split: ids for split, ids in kept.items() if ids}
 
 
-def split_facts(split: str, seen: list[Seen], manifest: Manifest) -> SplitFacts:
+def split_facts(split: str, seen: list[SceneFacts], manifest: Manifest) -> SplitFacts:
     boxes = np.concatenate([s.boxes for s in seen])
     labels = np.concatenate([s.labels for s in seen])
     empty = np.concatenate([s.empty for s in seen])

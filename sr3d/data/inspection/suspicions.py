@@ -1,4 +1,4 @@
-"""What looks wrong in the scenes of a split."""
+"""Signs of mistakes in the scenes of a split."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from sr3d.data.inspection.scenes import OUTSIDE, Array, Seen
+from sr3d.data.inspection.facts import OUTSIDE, Array, SceneFacts
 
 FEW = 0.05  # of a split's boxes may be odd
 LARGE, SMALL = 100.0, 1.2  # metres, the largest extent of a room; a unit cube is too small
@@ -17,7 +17,7 @@ SAME = 1e-3  # metres and radians, between two boxes that are one
 DARK = 1.01 / 255  # colours that end here were divided by 255 twice
 
 
-def _one_color(seen: Seen) -> bool:
+def _one_color(seen: SceneFacts) -> bool:
     return seen.known > 0 and bool((seen.colors[0] == seen.colors[2]).all())
 
 
@@ -36,8 +36,8 @@ def repeated(boxes: Array) -> bool:
     return False
 
 
-# What makes a scene odd, the share of the scenes above which it is told, what to say, what to do.
-_RULES: tuple[tuple[Callable[[Seen], bool], float, str, str], ...] = (
+# A test of a scene, the share of odd scenes above which it is reported, the fault and the remedy.
+_RULES: tuple[tuple[Callable[[SceneFacts], bool], float, str, str], ...] = (
     (lambda s: not s.finite, 0, "NaN or infinite points or boxes", "mend or remove these scenes"),
     (lambda s: s.up == 0, 0.5, "x looks like the up axis", f"{_LOOK} z is up"),
     (lambda s: s.up == 1, 0.5, "y looks like the up axis", f"{_LOOK} z is up"),
@@ -105,10 +105,10 @@ _RULES: tuple[tuple[Callable[[Seen], bool], float, str, str], ...] = (
 )
 
 
-def suspicions(split: str, seen: list[Seen], rotated: bool) -> list[str]:
+def suspicions(split: str, seen: list[SceneFacts], rotated: bool) -> list[str]:
     found: list[str] = []
 
-    def say(odd: Sequence[Seen], what: str, remedy: str) -> None:
+    def say(odd: Sequence[SceneFacts], what: str, remedy: str) -> None:
         names = ", ".join([s.id for s in odd[:3]] + ["…"] * (len(odd) > 3))
         found.append(f"{split}: {what} in {len(odd)} of {len(seen)} scenes ({names}); {remedy}.")
 

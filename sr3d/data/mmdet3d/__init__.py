@@ -1,1 +1,1 @@
-"""Data as mmdet3d keeps them: clouds in `points/<scene>.bin`, boxes in info pickles; both ways."""
+"""mmdet3d's data, read and written: clouds in `points/<scene>.bin`, boxes in info pickles."""

@@ -1,8 +1,8 @@
-"""Prepared scenes as files that mmdet3d (1.1 and later) and what is built on it read.
+"""Prepared scenes as files for mmdet3d (1.1 and later) and programs built on it.
 
-`points/<scene>.bin` and info pickles with boxes. Points are aligned already, so ScanNet's
-axis_align_matrix is the identity. Masks, images and calibrations are not part of prepared data and
-not written: the paths of masks that mmdet3d's loaders join are there, the files are not.
+The files are `points/<scene>.bin` and info pickles with boxes. Points are aligned already, so
+ScanNet's axis_align_matrix is the identity. Masks, images and calibrations are not part of prepared
+data. Info files have the paths of masks that mmdet3d's loaders join, but the masks do not exist.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ INFO_VERSION = "1.1"
 
 @dataclass(frozen=True)
 class Export:
-    """What was written: clouds, and the info files."""
+    """The number of clouds, and the info files, that were written."""
 
     scenes: int
     infos: tuple[Path, ...]
@@ -35,7 +35,7 @@ class Export:
 def export_mmdet3d(
     data: Path, out: Path, *, progress: Callable[[int, int], None] | None = None
 ) -> Export:
-    """Write a prepared folder in mmdet3d's layout; reading that again gives the same scenes.
+    """Write a prepared folder in mmdet3d's layout. `prepare_mmdet3d` reads the same scenes from it.
 
     Clouds come first and info files last. progress: called with (done, all).
 
@@ -70,7 +70,7 @@ def export_mmdet3d(
 
 
 def _files(dataset: str, rows: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
-    """Name of each info file to its scenes."""
+    """Scenes by the name of their info file."""
     if dataset != "s3dis":
         splits = dict.fromkeys(("train", "val", *rows))  # both, for mmdet3d asks for both
         return {info_file(dataset, split): rows.get(split, []) for split in splits}

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sr3d.data.alignment import check_alignment
 from sr3d.data.safe_pickle import load_pickle
+from sr3d.data.scannet_files import check_alignment
 from sr3d.errors import InputError
 
 Array = npt.NDArray[Any]
@@ -27,10 +27,10 @@ _FAULTS = (KeyError, TypeError, ValueError, AttributeError, IndexError)  # of a 
 
 @dataclass(frozen=True)
 class SceneInfo:
-    """One scene of an info file, whichever version wrote it.
+    """One scene of an info file of any version.
 
-    points: name of its cloud. boxes: (K, 7) float32, geometric centre, full size, yaw, in the frame
-    to which `alignment`, (4, 4) float64 or absent, takes the points. labels: (K,) int64.
+    points: the name of its cloud. boxes: (K, 7) float32, geometric centre, full size, yaw, in the
+    frame to which `alignment`, (4, 4) float64 or None, transforms the points. labels: (K,) int64.
     """
 
     id: str
@@ -43,9 +43,9 @@ class SceneInfo:
 def read_infos(
     path: str | Path, classes: Sequence[str], *, clockwise: bool = False
 ) -> list[SceneInfo]:
-    """The scenes of an info pickle, labels turned into indices of `classes`.
+    """The scenes of an info pickle, with labels as indices of `classes`.
 
-    clockwise: the yaw of its boxes turns so, as mmdet3d wrote it before version 1.0.
+    clockwise: whether the yaw is clockwise, as mmdet3d wrote it before version 1.0.
 
     Raises:
         InputError: not such a file, or one without some of the classes; names the field.
@@ -54,7 +54,7 @@ def read_infos(
 
 
 def is_infos(content: Any) -> bool:
-    """Whether an unpickled object is meant as an info file."""
+    """Whether an unpickled object has the form of an info file."""
     if isinstance(content, list):
         return all(isinstance(entry, Mapping) and "annos" in entry for entry in content)
     return isinstance(content, Mapping) and "data_list" in content
@@ -63,7 +63,7 @@ def is_infos(content: Any) -> bool:
 def parse_infos(
     path: str | Path, content: Any, classes: Sequence[str], *, clockwise: bool = False
 ) -> list[SceneInfo]:
-    """`read_infos` of a file that was loaded already."""
+    """`read_infos` of a file that is loaded already."""
     where = "metainfo"
     found = []
     try:
@@ -153,8 +153,8 @@ def _fault(path: str | Path, where: str, error: Exception) -> InputError:
 
 
 def _by_label(path: str | Path, metainfo: Any, classes: Sequence[str]) -> Labels:
-    """By name where the file has names (1.1 writes `categories`, name to label); files without are
-    in the order of `classes` already.
+    """The index of a label: by name if the file has names (1.1 writes `categories`, name to label),
+    else the label itself.
     """
     names = metainfo.get("categories") if isinstance(metainfo, Mapping) else None
     if names is None:

@@ -1,8 +1,7 @@
-"""mmdet3d's prepared clouds and info files, turned into scenes without preparing anything again.
+"""mmdet3d's prepared clouds and info files as scenes, without another preparation of the raw data.
 
-What differs between its data sets: ScanNet's clouds are not aligned (its boxes are, and the info
-file has the matrix), SUN RGB-D's colours end at 1 and the others' at 255, S3DIS has an info file an
-area.
+Its data sets differ. ScanNet's clouds are not aligned, but its boxes are, and the info file has the
+matrix. SUN RGB-D's colours end at 1, all others at 255. S3DIS has one info file an area.
 """
 
 from __future__ import annotations
@@ -16,13 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sr3d.data.alignment import align
 from sr3d.data.datasets import DATASETS, Dataset, get_dataset
 from sr3d.data.mmdet3d.infos import SceneInfo, read_infos
 from sr3d.data.prepared import Manifest, PreparedWriter
 from sr3d.data.readers import published
-from sr3d.data.readers.conversion import HowTo, Source, convert
-from sr3d.data.readers.selection import select_scenes
+from sr3d.data.readers.conversion import HowTo, Source, convert, select_scenes
+from sr3d.data.scannet_files import align
 from sr3d.data.scene import Scene, check_scene
 from sr3d.errors import InputError
 from sr3d.geometry.boxes import Boxes
@@ -114,7 +112,7 @@ def read_scene(path: Path, info: SceneInfo, dataset: Dataset) -> Scene:
 
 
 def color_scale(dataset: str) -> int:
-    """What white is in mmdet3d's files; ours of procedural rooms keep 1."""
+    """The value of white in mmdet3d's files; 1 in our files of procedural rooms."""
     return 255 if dataset in ("scannet", "s3dis") else 1
 
 
@@ -144,9 +142,9 @@ def info_file(dataset: str, part: str) -> str:
 
 
 def _check_frame(points: Array, boxes: Array, path: Path) -> None:
-    """A ScanNet box spans some of the points, so none may reach beyond them.
+    """Check that no ScanNet box reaches beyond the points, as it spans some of them.
 
-    Points that were aligned already, as older mmdet3d and VoteNet's own scripts store them, fail.
+    Points that are aligned already, as in older mmdet3d and VoteNet's scripts, fail.
     """
     if not len(boxes):
         return
@@ -193,7 +191,7 @@ def _info_files(root: Path, dataset: str) -> dict[str, list[Path]]:
     return {split: [found[name] for name in some] for split, some in names.items()}
 
 
-def _published(dataset: str, whole: bool) -> published.Published:
+def _published(dataset: str, whole: bool) -> published.PublishedCounts:
     match dataset:
         case "scannet":
             numbers = published.scannet()
@@ -202,5 +200,5 @@ def _published(dataset: str, whole: bool) -> published.Published:
         case "s3dis":
             numbers = published.S3DIS
         case _:
-            numbers = published.Published()
+            numbers = published.PublishedCounts()
     return numbers if whole else numbers.of_some_scenes()

@@ -1,11 +1,11 @@
-"""What mmdetection3d writes of a test: pickles of mmengine's DumpResults, and older `--out` files.
+"""mmdetection3d's results: pickles of mmengine's DumpResults, and older `--out` files.
 
     [{"pred_instances_3d": {"bboxes_3d": BOXES, "scores_3d": (K,), "labels_3d": (K,)},
       "lidar_path": "…/scene0011_00.bin", "sample_idx": 0, …}, …]
 
-BOXES is an object with a `tensor`, whose boxes begin at the bottom face, or an array, whose boxes
-are taken to have their geometric centres. Up to version 1.0 an entry is what is `pred_instances_3d`
-here, and the boxes are `boxes_3d`.
+BOXES is an object with a `tensor` of boxes with the centre of their bottom face, or an array of
+boxes with their geometric centre. Up to version 1.0 an entry is the value of `pred_instances_3d`,
+and the boxes are called `boxes_3d`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from sr3d.data.safe_pickle import Foreign
+from sr3d.data.safe_pickle import ForeignObject
 from sr3d.errors import InputError
 
 _log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def is_results(content: Any) -> bool:
 def result_entries(path: Path, content: Any, order: Sequence[str] = ()) -> dict[str, Any]:
     """`scene`, `label`, `score`, `box` and `scenes` of a list of results.
 
-    order: the scenes of the data set that was tested, for results that name them by index alone.
+    order: the scenes of the evaluated data set, for results that name scenes by index.
 
     Raises:
         InputError: boxes of a camera's coordinates, rows that do not fit, or nameless scenes.
@@ -71,7 +71,7 @@ def result_entries(path: Path, content: Any, order: Sequence[str] = ()) -> dict[
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     """A dictionary, or an object's attributes, as samples and instances have them."""
-    if isinstance(value, Foreign):
+    if isinstance(value, ForeignObject):
         return {name.lstrip("_"): item for name, item in value.state.items()}
     return value if isinstance(value, Mapping) else {}
 
@@ -84,7 +84,7 @@ def _prediction(entry: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def _boxes(where: str, value: Any) -> np.ndarray:
     """(K, 7) with geometric centres."""
-    if not isinstance(value, Foreign):
+    if not isinstance(value, ForeignObject):
         return _padded(where, np.asarray(value, dtype=np.float64))
     if value.kind not in _UPRIGHT or "tensor" not in value.state:
         raise InputError(
@@ -106,7 +106,7 @@ def _padded(where: str, boxes: np.ndarray) -> np.ndarray:
 def _scene(
     where: str, number: int, entry: Mapping[str, Any], order: Sequence[str], count: int
 ) -> str:
-    """By the name of its cloud, else by its index in the data set."""
+    """The scene of an entry, by the name of its cloud, else by its index in the data set."""
     cloud = entry.get("lidar_points")
     named = [entry.get(name) for name in _PATHS]
     named.append(cloud.get("lidar_path") if isinstance(cloud, Mapping) else None)

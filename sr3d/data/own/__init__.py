@@ -1,6 +1,6 @@
-"""One's own scans with boxes, from the files of an annotation tool or ours, as a data set.
+"""A user's scans with boxes, from the files of an annotation tool or ours, as a data set.
 
-`labels` says what a box is here, `ours`, `coco`, `labelcloud`, `sustech` and `supervisely` read one
-format of files each, `finding` finds the file of each scan and its format, `classes`, `splits` and
-`levels` decide what the set is, and `folder` does all of it. `export` writes such a folder.
+`labels` defines a labelled box and the classes of a set. `ours`, `coco`, `labelcloud` and
+`annotation_tools` read label files. `finding` finds the label file of each scan, its format and its
+split. `folder` prepares a folder of labelled scans, and `export` writes such a folder.
 """

@@ -1,12 +1,16 @@
 """COCO-like lists: one JSON file with `images`, `categories` and `annotations` with 3D boxes.
 
-An annotation has `image_id`, `category_id` and either `bbox_3d` (or `bbox3D`, `bbox3d`): centre and
-full size along the scan's axes or, of seven numbers, with a yaw in radians counter-clockwise about
-the up-axis, where the last size is the height; or Omni3D's fields (facebookresearch/omni3d,
-DATA.md and `cubercnn/util/math_util.py`): `bbox3D_cam`, its eight corners in camera coordinates,
-else `center_cam`, `dimensions` (width, height, length) and `R_cam`. What Omni3D flags as
-`valid3D: false` is passed over. `images` may be called `scans`, and `file_name` `file_path`, as
-Omni3D does.
+An annotation has `image_id`, `category_id` and a box of one of two forms.
+
+`bbox_3d` (or `bbox3D`, `bbox3d`): centre and full size along the scan's axes, six numbers. A
+seventh number is a yaw in radians, counter-clockwise about the up-axis. The last size is then the
+height.
+
+Omni3D's fields (facebookresearch/omni3d, DATA.md and `cubercnn/util/math_util.py`): `bbox3D_cam`,
+the eight corners in camera coordinates; else `center_cam`, `dimensions` (width, height, length) and
+`R_cam`. Annotations with `valid3D: false` are skipped.
+
+`images` may be called `scans`, and `file_name` may be called `file_path`, as in Omni3D.
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ def is_coco(value: object) -> bool:
 
 
 def read_coco(value: Checked) -> dict[str, list[Label]]:
-    """The labels of each file named, none of those without annotations.
+    """The labels of each named file. A file without annotations has an empty list.
 
     Raises:
         InputError: names the field.
@@ -50,7 +54,7 @@ def read_coco(value: Checked) -> dict[str, list[Label]]:
 
 
 def _by_id(items: Checked, *fields: str) -> dict[Any, Checked]:
-    """Each item's `id` to the first of the fields that it has."""
+    """Items by `id`: the first of the fields that an item has."""
     found = {}
     for item in items.items():
         field = next((field for field in fields if item.has(field)), fields[0])

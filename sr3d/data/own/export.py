@@ -5,7 +5,8 @@
     DIR/train.txt, DIR/val.txt    the splits
     DIR/classes.txt               the classes in their order
 
-Read with `--classes DIR/classes.txt` it gives the same scenes, but for colours that were no bytes.
+Read with `--classes DIR/classes.txt`, the folder gives the same scenes, with colours rounded to
+bytes.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from sr3d.runs.files import write_bytes, write_json, write_text
 def export_folder(
     data: Path, out: Path, *, progress: Callable[[int, int], None] | None = None
 ) -> int:
-    """Write every scene of a prepared folder, and return how many there are.
+    """Write every scene of a prepared folder, and return their number.
 
-    Coordinates stay what they are to the bit; colours become bytes. progress: see `Progress`.
+    Coordinates are bitwise identical. Colours become bytes. progress: see `Progress`.
 
     Raises:
         InputError: `data` is not a prepared folder, or `out` is the same one.

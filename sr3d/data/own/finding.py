@@ -1,20 +1,26 @@
-"""Which file has the labels of which scan, and in which format."""
+"""Which file has the labels of which scan, in which format, and which split a scan is in."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sr3d.checked import Checked
+from sr3d.data.own.annotation_tools import (
+    is_supervisely,
+    is_sustech,
+    is_xtreme1,
+    read_openpcdet,
+    read_supervisely,
+    read_sustech,
+    read_xtreme1,
+)
 from sr3d.data.own.coco import is_coco, read_coco
 from sr3d.data.own.labelcloud import in_degrees, is_labelcloud, read_labelcloud, said_degrees
 from sr3d.data.own.labels import Label
-from sr3d.data.own.openpcdet import read_openpcdet
 from sr3d.data.own.ours import is_ours, read_all_ours, read_ours
-from sr3d.data.own.supervisely import is_supervisely, read_supervisely
-from sr3d.data.own.sustech import is_sustech, read_sustech
-from sr3d.data.own.xtreme1 import is_xtreme1, read_xtreme1
 from sr3d.errors import InputError
 from sr3d.runs.files import read_json, read_text
 
@@ -25,9 +31,9 @@ FORMATS = (
 """What `--boxes` takes. A file is not searched for another format than the one that was given."""
 
 ALL_IN_ONE = "boxes.json"
-# Folders beside the scans' own, as annotation tools have them.
+# Names of label folders, as annotation tools write them.
 _PLACES = ("labels", "label", "ann", "result")
-# What says that a JSON file beside a depth image describes its camera.
+# Fields that show that a JSON file beside a depth image describes its camera.
 _CAMERA = {
     "fx", "fl_x", "K", "k", "intrinsics", "intrinsic_matrix", "camera_matrix", "depth_intrinsics",
     "depth",
@@ -37,12 +43,16 @@ _REMEDY = "docs/own_data.md shows every format"
 _FOLDER = "name their folder with --labels"
 _SLY = "in CVAT, export as 'Sly Point Cloud Format', which is read"
 
+SHARE = 0.2
+_LISTS = ("train", "val")
+_IMAGE_SETS = "ImageSets"  # of KITTI, OpenPCDet and mmdetection3d
+
 
 @dataclass(frozen=True)
 class LabelledScan:
-    """A scan, the file with its labels, and how to read these in the unit of the scan.
+    """A scan, its label file, and the function that reads the labels in the unit of the scan.
 
-    path: of the scan; name: relative to the folder. labels: the file, which may not exist.
+    path: the scan. name: the path relative to the folder. labels: the file, which may not exist.
     """
 
     path: Path
@@ -59,10 +69,10 @@ def find_labels(
 ) -> tuple[list[LabelledScan], str]:
     """Every scan with its labels, and the name of the format.
 
-    scans: paths and names, see `find_scans`. told: one of `FORMATS`. folder: where labels are
-    looked for; by default beside each scan, or in a folder `labels`, `label` or `ann` there, beside
-    or above. A list for all scans is `boxes.json`, or the only JSON file in COCO's manner, in `raw`
-    or the folder.
+    scans: paths and names, see `find_scans`. told: one of `FORMATS`, or None to find out. folder:
+    the folder of the labels. By default they are beside each scan, or in a folder `labels`, `label`
+    or `ann` there, beside it or above it. A list for all scans is `boxes.json`, or the only JSON
+    file in COCO's form, in `raw` or the folder.
 
     Raises:
         InputError: no labels at all, a file that is of no format, or entries that fit no scan.
@@ -112,13 +122,13 @@ def _value(path: Path) -> Checked:
 
 
 def _other_labels(folder: Path) -> str:
-    """What to do about labels of a kind that is not read."""
+    """The remedy for labels of a kind that is not read."""
     found = next(folder.rglob("tracklet_labels.xml"), None)
     return f"{found} has KITTI's tracklets: {_SLY}" if found else ""
 
 
 def _attempt(path: Path, told: str | None) -> tuple[str, Checked] | InputError:
-    """A file's format and content, or what is wrong with it, which may not matter."""
+    """A file's format and content, or its error, which may not matter."""
     try:
         if path.suffix.lower() == ".txt":
             return "openpcdet", Checked(read_text(path), str(path))
@@ -180,7 +190,7 @@ def _list_of_all(folder: Path, told: str | None) -> Checked | None:
 
 
 def _coco_list(path: Path) -> Checked | None:
-    """The file, if it is such a list; what else is wrong with it may not matter."""
+    """The file, if it is such a list. Other faults of the file may not matter."""
     try:
         value = _value(path)
     except InputError:
@@ -286,3 +296,62 @@ def _is_camera(scan: Path, path: Path) -> bool:
         return False
     value = read_json(path)
     return isinstance(value, dict) and bool(_CAMERA & value.keys())
+
+
+def split_scans(
+    raw: Path, scans: Mapping[str, Path], share: float | None
+) -> tuple[dict[str, list[str]], str]:
+    """Ids of each split, and what decided.
+
+    scans: id to name in the folder. share: of val, by the names' hash; by default as `train.txt`
+    and `val.txt` in the folder, or in `ImageSets` there, say; else 0.2.
+
+    Raises:
+        InputError: lists and a share, one list alone, a list that names something else, or a share
+            outside 0 to 1.
+    """
+    folder = raw
+    if not any((raw / f"{split}.txt").is_file() for split in _LISTS):
+        folder = raw / _IMAGE_SETS
+    lists = {split: folder / f"{split}.txt" for split in _LISTS}
+    there = [split for split in _LISTS if lists[split].is_file()]
+    if not there:
+        return _by_hash(scans, SHARE if share is None else share)
+    if share is not None:
+        raise InputError(
+            f"--val {share:g}: {lists[there[0]]} says what is val; leave one of the two out"
+        )
+    if len(there) < 2:
+        lacking = next(split for split in _LISTS if split not in there)
+        raise InputError(f"{lists[lacking]}: no such file, but there is {there[0]}.txt; write both")
+    found = {split: _listed(lists[split], scans) for split in _LISTS}
+    if both := sorted({*found["train"]} & {*found["val"]}):
+        raise InputError(f"{raw}: '{both[0]}' is in train.txt and in val.txt; list it in one")
+    left = len(scans) - sum(map(len, found.values()))
+    return found, "train.txt and val.txt" + (f", {left} scans are in neither" if left else "")
+
+
+def _listed(path: Path, scans: Mapping[str, Path]) -> list[str]:
+    lines = read_text(path).splitlines()
+    words = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    ids = {name: scan for scan, name in scans.items()}
+    return [ids[name] for name in match_names(words, list(scans.values()), str(path))]
+
+
+def _by_hash(scans: Mapping[str, Path], share: float) -> tuple[dict[str, list[str]], str]:
+    """A scan stays in its split whatever is added; with one exception, that val is never empty."""
+    if not 0 <= share < 1:
+        raise InputError(f"--val {share:g}: the share of val is 0 or more, and below 1")
+    places = {scan: _place(scan) for scan in scans}
+    val = {scan for scan, place in places.items() if place < share}
+    if share and not val and len(scans) > 1:
+        val = {min(places, key=lambda scan: places[scan])}
+    if len(val) == len(scans) > 1:
+        val.remove(max(places, key=lambda scan: places[scan]))
+    found = {"train": [s for s in scans if s not in val], "val": [s for s in scans if s in val]}
+    return {split: ids for split, ids in found.items() if ids}, f"a share of {share:g} by name"
+
+
+def _place(scan: str) -> float:
+    """In [0, 1), by the name alone."""
+    return int.from_bytes(hashlib.sha256(scan.encode()).digest()[:6]) / 2**48

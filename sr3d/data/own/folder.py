@@ -20,14 +20,11 @@ import numpy as np
 import torch
 
 from sr3d.data.loader import generator_for
-from sr3d.data.own.classes import classes_of, similar_names
-from sr3d.data.own.finding import LabelledScan, find_labels, is_label_place
-from sr3d.data.own.labels import Label
-from sr3d.data.own.splits import split_scans
+from sr3d.data.own.finding import LabelledScan, find_labels, is_label_place, split_scans
+from sr3d.data.own.labels import Label, classes_of, similar_names
 from sr3d.data.prepared import MANIFEST, Manifest, PreparedWriter, read_manifest
-from sr3d.data.readers.conversion import HowTo, Source, convert, folder_stamp
-from sr3d.data.readers.published import Published
-from sr3d.data.readers.selection import select_scenes
+from sr3d.data.readers.conversion import HowTo, Source, convert, folder_stamp, select_scenes
+from sr3d.data.readers.published import PublishedCounts
 from sr3d.data.scans import Reading, find_scans, read_scan
 from sr3d.data.scene import Scene, check_scene
 from sr3d.data.transforms import sample_points
@@ -40,18 +37,19 @@ _TINY, _LONGER = 0.01, 1.5  # metres, and times the extent of the scan: sizes of
 _BEYOND = 0.5  # metres that the centre of a box may lie outside its scan
 _REMEDY = "label them (a file without boxes is fine), or leave them out with --keep-going"
 
-# What is told of these is in the manifest anyhow.
+# Options that the manifest shows in other fields.
 _SHOWN = ("boxes", "labels", "classes", "val", "unit")
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Telling:
-    """What is told of labels and of the set, instead of found; see `docs/own_data.md`.
+class LabelOptions:
+    """What the user says of labels and of the set; the rest is found. See `docs/own_data.md`.
 
-    boxes: the format. labels: the folder of the labels. val: share. rotated: whether boxes may have
-    a yaw. upright: take upright boxes around those that lean. points: of a scan, at most; 0: all.
+    boxes: the format. labels: the folder of the labels. val: the share of the split. rotated:
+    whether boxes may have a yaw. upright: whether tilted boxes are replaced by upright boxes around
+    them. points: the maximum number of points of a scan, 0 for all.
     """
 
     boxes: str | None = None
@@ -72,7 +70,7 @@ def prepare_folder(
     raw: Path,
     out: Path,
     *,
-    told: Telling = Telling(),  # frozen
+    told: LabelOptions = LabelOptions(),  # frozen
     reading: Reading | None = None,
     scenes: Sequence[str] | None = None,
     append: bool = False,
@@ -112,9 +110,9 @@ def prepare_folder(
             "--classes and --ignore-unknown",
             " and ".join(f"'{name}'" for name in group),
         )
-    notes = _Notes()
-    read = partial(_read, _Set(unit, classes, rotated), told, reading, notes)
-    around = _Around(out)
+    notes = _ScanNotes()
+    read = partial(_read, _SetFacts(unit, classes, rotated), told, reading, notes)
+    around = _Surroundings(out)
     sources = [
         Source(
             one.split,
@@ -134,12 +132,12 @@ def prepare_folder(
         labels=f"{form}, {len(classes)} classes ({', '.join(classes)}){_said(told)}",
         append=append,
     )
-    manifest = convert(sources, writer, Published(), _REMEDY, how)
+    manifest = convert(sources, writer, PublishedCounts(), _REMEDY, how)
     notes.tell()
     return manifest
 
 
-class _Chosen(NamedTuple):
+class _ChosenScan(NamedTuple):
     """A scan that is going to be a scene."""
 
     split: str
@@ -151,8 +149,8 @@ class _Chosen(NamedTuple):
         return self.scan.path, self.scan.labels
 
 
-class _Around:
-    """What a scan of some kinds depends on besides itself: cameras, textures, arrays of colours."""
+class _Surroundings:
+    """The files that scans of some kinds depend on: cameras, textures, arrays of colours."""
 
     KINDS = (".png", ".obj", ".gltf", ".ply", ".npy")
 
@@ -168,8 +166,8 @@ class _Around:
         return digest([self._stamp(place) for place in (above, *beside) if place != self._out])
 
 
-class _Set(NamedTuple):
-    """What is the same for all scenes."""
+class _SetFacts(NamedTuple):
+    """Facts that all scenes share."""
 
     unit: str
     classes: tuple[str, ...]
@@ -177,8 +175,8 @@ class _Set(NamedTuple):
 
 
 def _choose(
-    raw: Path, out: Path, told: Telling, scenes: Sequence[str] | None
-) -> tuple[list[_Chosen], str, str]:
+    raw: Path, out: Path, told: LabelOptions, scenes: Sequence[str] | None
+) -> tuple[list[_ChosenScan], str, str]:
     """The scans in the order of their splits, the format of labels, and what decided the splits."""
     if not raw.is_dir():
         raise InputError(f"{raw}: no such folder; --raw names the one with the scans")
@@ -192,15 +190,15 @@ def _choose(
     own = dict(zip(ids, labelled, strict=True))
     splits, decided = split_scans(raw, {key: scan.name for key, scan in own.items()}, told.val)
     chosen = [
-        _Chosen(split, scene, own[scene])
+        _ChosenScan(split, scene, own[scene])
         for split, some in select_scenes(splits, scenes).items()
         for scene in some
     ]
     return chosen, form, decided
 
 
-class _Notes:
-    """What was found of scans, told once at the end. Several threads add; appending is atomic."""
+class _ScanNotes:
+    """Notes on scans, printed once at the end. Several threads append, which is atomic."""
 
     def __init__(self) -> None:
         self.ups: list[str] = []
@@ -224,14 +222,14 @@ class _Notes:
 
 
 def _read(
-    own: _Set,
-    told: Telling,
+    own: _SetFacts,
+    told: LabelOptions,
     reading: Reading,
-    notes: _Notes,
-    one: _Chosen,
+    notes: _ScanNotes,
+    one: _ChosenScan,
     labels: list[Label] | InputError,
 ) -> Scene:
-    """A scene; no thread has a part in another's."""
+    """A scene. Threads share no scene."""
     if isinstance(labels, InputError):
         raise labels
     path = one.scan.path

@@ -53,7 +53,7 @@ def read_labelcloud(value: Checked, degrees: bool) -> list[Label]:
 
 
 def said_degrees(folders: Iterable[Path]) -> bool | None:
-    """Whether rotations are degrees, as `_classes.json` in a folder of labels says; None without.
+    """Whether rotations are degrees, as `_classes.json` in a folder of labels says; else None.
 
     Raises:
         InputError: the folders contradict one another.
@@ -76,7 +76,7 @@ def in_degrees(files: Sequence[Checked]) -> bool:
     """Whether the rotations of all files, which one person made with one setting, are degrees.
 
     Raises:
-        InputError: nothing tells.
+        InputError: nothing decides.
     """
     angles = np.concatenate([_angles(file) for file in files])
     if (angles > math.pi + 1e-6).any():
@@ -91,7 +91,7 @@ def in_degrees(files: Sequence[Checked]) -> bool:
 
 
 def _angles(file: Checked) -> Array:
-    """All rotations in a file; none of one that is not sound, which is told when it is read."""
+    """All rotations in a file. A faulty file has none here, and is refused when it is read."""
     try:
         items = [item.get("rotations") for item in file.get("objects").items()
                  if item.has("rotations")]  # fmt: skip

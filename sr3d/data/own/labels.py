@@ -1,17 +1,22 @@
-"""A labelled box as its file has it, and what becomes of it in an upright scene."""
+"""A labelled box as its file has it, its place in an upright scene, and the classes of a set."""
 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sr3d.checked import Checked
+from sr3d.config import did_you_mean
 from sr3d.data.scans.frame import Frame, turn_upright
 from sr3d.errors import InputError
+from sr3d.runs.files import read_text
 
 Array = npt.NDArray[Any]
 
@@ -39,13 +44,13 @@ class Label:
     written: str = ""
 
     def placed(self, frame: Frame, *, upright: bool = False, aligned: bool = False) -> Array:
-        """(7,) centre, size and yaw in upright metres; a quarter turn is no yaw but another size.
+        """(7,) centre, size and yaw in upright metres. A quarter turn swaps sizes and has yaw 0.
 
-        upright: a box that leans becomes the smallest upright one of its heading around it.
-        aligned: a box with a yaw becomes the smallest axis-aligned one around it.
+        upright: a tilted box becomes the smallest upright box of its heading around it.
+        aligned: a box with a yaw becomes the smallest axis-aligned box around it.
 
         Raises:
-            InputError: the box leans, and `upright` is not asked for.
+            InputError: the box is tilted, and `upright` is not set.
         """
         axes = yaw_axes(self.turn) if isinstance(self.turn, float) else frame.rotation @ self.turn
         size, yaw, lean = _heading(axes, self.size)
@@ -61,7 +66,7 @@ class Label:
         return np.concatenate([center, frame.scale * size, [yaw]])
 
     def is_turned(self, up: str | None) -> bool:
-        """Whether it has a yaw; where `up` is not told, whether it is parallel to no axes."""
+        """Whether the box has a yaw or, if `up` is unknown, is parallel to no axes."""
         if isinstance(self.turn, float):
             return _heading(yaw_axes(self.turn), self.size)[1] != 0
         if up is not None:
@@ -107,7 +112,7 @@ def euler_axes(angles: Array, order: str) -> Array:
 def label_of(
     name: Checked, center: Array, size: Array, turn: Array | float, whole: Checked
 ) -> Label:
-    """A label, checked.
+    """A label with a class and a positive size.
 
     Raises:
         InputError: no class, or a size that is not positive.
@@ -193,3 +198,53 @@ def number(value: Checked) -> float:
     if not math.isfinite(found):
         raise value.wrong("a finite number")
     return found
+
+
+def parse_classes(text: str) -> tuple[str, ...]:
+    """The classes of `--classes`: a file with one name a line, or names separated by commas.
+
+    Raises:
+        InputError: none, or one twice.
+    """
+    path = Path(text)
+    if path.is_file():
+        parts = read_text(path).splitlines()
+    elif text.endswith(".txt"):
+        raise InputError(f"--classes {text}: no such file; write it, or name the classes a,b,c")
+    else:
+        parts = text.split(",")
+    names = tuple(" ".join(part.split()) for part in parts if part.strip())
+    if not names:
+        raise InputError(f"--classes {text}: names no class; give a,b,c or a file with one a line")
+    if twice := next((name for i, name in enumerate(names) if name in names[:i]), None):
+        raise InputError(f"--classes: '{twice}' is named twice; name it once")
+    return names
+
+
+def classes_of(labels: Iterable[Label], told: Sequence[str], ignore: bool) -> tuple[str, ...]:
+    """The given classes, or else the sorted classes of the labels. ignore: whether labels of other
+    classes are skipped.
+
+    Raises:
+        InputError: a label of another class, or no label at all.
+    """
+    found = {label.name: label for label in reversed(list(labels))}
+    if not told:
+        if not found:
+            raise InputError("no scan has a box; label some, or name the classes with --classes")
+        return tuple(sorted(found))
+    for name, label in found.items():
+        if name not in told and not ignore:
+            raise InputError(
+                f"{label.where}: unknown class '{name}'{did_you_mean(name, list(told))}; or give "
+                "--ignore-unknown to pass over such boxes"
+            )
+    return tuple(told)
+
+
+def similar_names(names: Iterable[str]) -> list[list[str]]:
+    """Groups of names that differ by case, blanks, hyphens or underscores alone."""
+    groups: dict[str, set[str]] = {}
+    for name in names:
+        groups.setdefault(re.sub(r"[\s_-]+", "", name).casefold(), set()).add(name)
+    return [sorted(group) for group in groups.values() if len(group) > 1]

@@ -1,14 +1,14 @@
-"""Our own box files: what `sr3d detect` writes, so that detections mended by hand are labels.
+"""Our own box files, as `sr3d detect` writes them. Detections corrected by hand are labels.
 
     {"frame": {…}, "detections": [{"class": "chair", "center": [x, y, z], "size": [dx, dy, dz],
                                    "yaw": 0.3}, …]}
 
-`detections` may be called `boxes`. What counts is class, centre, size and yaw, and the rotation
-only where there is no yaw: scores and corners are not looked at, so that they need no mending. With
-a `frame` the yaw is about its up-axis, as detect has it, else about that of the scan as it is read.
+`detections` may be called `boxes`. The reader takes class, centre, size and yaw, or the rotation if
+there is no yaw. Scores and corners are ignored, so they need no correction. With a `frame`, the yaw
+is about the frame's up-axis. Without, it is about the up-axis of the scan.
 
-One file for all scans has `{"scans": {"kitchen.ply": […], …}}`: for each such a list, or the whole
-content of such a file.
+One file for all scans has `{"scans": {"kitchen.ply": […], …}}`: for each scan a list, or the whole
+content of a file as above.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def is_ours(value: object) -> bool:
 
 
 def read_ours(value: Checked, unit: str | None = None) -> list[Label]:
-    """The labels of one scan, from such a file or a bare list. unit: what the scan is read in.
+    """The labels of one scan, from such a file or a bare list. unit: the unit of the scan.
 
     Raises:
         InputError: names the field; or the file's boxes were found in another unit.
@@ -58,12 +58,12 @@ def read_ours(value: Checked, unit: str | None = None) -> list[Label]:
 
 
 def read_all_ours(value: Checked) -> dict[str, Checked]:
-    """Of one file for all scans, what each scan has."""
+    """The value of each scan in one file for all scans."""
     return value.get("scans").entries()
 
 
 def _label(value: Checked, upright: Array | None) -> Label:
-    """upright: the rotation of the frame that a yaw is told in, if it is."""
+    """upright: the rotation of the frame of the yaw, if the file has one."""
     turn: Array | float = 0.0
     if value.has("yaw"):
         turn = float(radians(value.get("yaw"), number(value.get("yaw"))))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from sr3d.data.parallel import one_torch_thread, threaded_map
 from sr3d.data.prepared import Manifest, PreparedWriter
-from sr3d.data.readers.published import Published, compare, compare_scenes
+from sr3d.data.readers.published import PublishedCounts, compare, compare_scenes
 from sr3d.data.scene import Scene
 from sr3d.errors import InputError
 from sr3d.runs.files import digest
@@ -35,12 +37,12 @@ class Source:
     context: str = ""
 
     def stamp(self) -> str:
-        """Tells these files from changed ones, without reading them."""
+        """A digest that changes when the files change. The files are not read."""
         return digest([self.context, *map(_file_facts, self.files)])
 
 
 def folder_stamp(folder: Path) -> str:
-    """Tells the files of a folder from changed ones, without reading them; not those below it."""
+    """A digest that changes when files directly in a folder change. The files are not read."""
     if not folder.is_dir():
         return ""
     return digest([_file_facts(path) for path in sorted(folder.iterdir()) if path.is_file()])
@@ -53,7 +55,7 @@ def _file_facts(path: Path) -> tuple[str, int, int]:
 
 @dataclass(frozen=True)
 class HowTo:
-    """How a preparation goes about it, the same for every reader.
+    """Options of a preparation, the same for every reader.
 
     workers: threads. keep_going: leave out scenes that cannot be read, and accept deviations from
     the published counts; both are kept in the manifest. progress: see `Progress`.
@@ -67,13 +69,13 @@ class HowTo:
 def convert(
     sources: Sequence[Source],
     writer: PreparedWriter,
-    published: Published,
+    published: PublishedCounts,
     remedy: str,
     how: HowTo = HowTo(),
 ) -> Manifest:
-    """Read every source and write it, in order; what an interrupted call wrote is not read again.
+    """Read and write every source in order. A later call resumes an interrupted one.
 
-    remedy: for missing files, which are looked for before anything is written.
+    remedy: the remedy for missing files, which are looked for before anything is written.
 
     Raises:
         InputError: a scene that lacks files or cannot be read, or a set that is not the published
@@ -104,8 +106,8 @@ def convert(
         raise InputError(f"{writer.folder}: none of {len(sources)} scenes could be read; see above")
     deviations = compare(writer.splits, writer.classes, published, left_out)
     _refuse(deviations, writer.folder, how.keep_going)
-    # Of one's own scans nothing is published, and all that can be said is that some are not there.
-    whole = "the published" if published != Published() else "the whole"
+    # Nothing is published on a user's own scans, so only missing files can be reported.
+    whole = "the published" if published != PublishedCounts() else "the whole"
     for deviation in deviations:
         _log.warning("not %s data set: %s", whole, deviation)
     return writer.finish(left_out, deviations)
@@ -159,7 +161,7 @@ def _take(
     read: Iterator[Scene | InputError],
     keep_going: bool,
 ) -> str | None:
-    """Write the next scene; why it was left out, if it was."""
+    """Write the next scene. Returns the reason if it was left out."""
     scene = next(read)
     try:
         if isinstance(scene, InputError):
@@ -170,3 +172,27 @@ def _take(
             raise
         return str(error)
     return None
+
+
+def select_scenes(
+    splits: Mapping[str, Sequence[str]], wanted: Sequence[str] | None
+) -> dict[str, list[str]]:
+    """All scenes of every split, or those `wanted`; in the order of the splits.
+
+    Raises:
+        InputError: a scene that is listed twice, or wanted but in no split, or nothing wanted.
+    """
+    listed = [scene for ids in splits.values() for scene in ids]
+    asked = listed if wanted is None else wanted
+    for names in (listed, asked):
+        if twice := [name for name, count in Counter(names).items() if count > 1]:
+            raise InputError(f"{twice[0]}: the scene is listed twice; list it once")
+    if not asked:
+        raise InputError("no scenes to prepare; name at least one")
+    known, chosen = set(listed), set(asked)
+    if strange := next((scene for scene in asked if scene not in known), None):
+        close = get_close_matches(strange, listed, n=1, cutoff=0.8)
+        hint = f"did you mean '{close[0]}'?" if close else "it has no known ground truth"
+        raise InputError(f"{strange}: not among the scenes of {' and '.join(splits)}; {hint}")
+    kept = {split: [s for s in ids if s in chosen] for split, ids in splits.items()}
+    return {split: ids for split, ids in kept.items() if ids}

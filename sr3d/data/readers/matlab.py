@@ -1,7 +1,8 @@
 """MATLAB files as plain values, version 5 and version 7.3 (which is HDF5) alike.
 
-pymatreader reads both. An array of structs becomes a dictionary of lists, one entry a struct, and a
-single struct one of plain values; `struct_rows` gives a list of dictionaries for both.
+pymatreader reads both. An array of structs becomes a dictionary of lists, with one entry a struct.
+A single struct becomes a dictionary of plain values. `struct_rows` gives a list of dictionaries for
+both.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def load_mat(path: Path, *names: str) -> list[Any]:
 
 
 def texts(value: Any) -> list[str]:
-    """A cell array of texts; one text alone counts as such, an empty array as none."""
+    """The texts of a cell array. A single text counts as one, an empty array as none."""
     if isinstance(value, str):
         return [value]
     return [item for item in value if isinstance(item, str)]

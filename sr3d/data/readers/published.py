@@ -1,4 +1,4 @@
-"""What the data sets hold according to their publishers, and how a prepared one departs from it."""
+"""The published counts of the data sets, and the deviations of a prepared set from them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _LISTED = 10  # scenes that a sentence names
 
 
 @dataclass(frozen=True)
-class Published:
-    """Numbers to compare with; what is empty is not compared.
+class PublishedCounts:
+    """Numbers to compare with. Empty ones are not compared.
 
     scenes: of each split. boxes: of each split, by class. scene_boxes: of each scene.
     with_boxes: scenes of each split that have a box at all.
@@ -28,18 +28,18 @@ class Published:
     with_boxes: Mapping[str, int] = field(default_factory=dict)
     scene_boxes: Mapping[str, int] = field(default_factory=dict)
 
-    def of_some_scenes(self) -> Published:
-        """What can be compared where only some scenes were asked for."""
-        return Published(scene_boxes=self.scene_boxes)
+    def of_some_scenes(self) -> PublishedCounts:
+        """The numbers that can be compared if only some scenes are prepared."""
+        return PublishedCounts(scene_boxes=self.scene_boxes)
 
 
 def compare(
     splits: Mapping[str, Sequence[Scene]],
     classes: Sequence[str],
-    published: Published,
+    published: PublishedCounts,
     left_out: Collection[str] = (),
 ) -> list[str]:
-    """A sentence for each deviation; scenes need no points. left_out: scenes known to be absent."""
+    """A sentence for each deviation. Scenes need no points. left_out: scenes known to be absent."""
     found = compare_scenes(
         {split: [scene.id for scene in scenes] for split, scenes in splits.items()}, published
     )
@@ -58,8 +58,8 @@ def compare(
     return found
 
 
-def compare_scenes(splits: Mapping[str, Sequence[str]], published: Published) -> list[str]:
-    """What can be said before anything is read: are these the scenes of the published splits?"""
+def compare_scenes(splits: Mapping[str, Sequence[str]], published: PublishedCounts) -> list[str]:
+    """Deviations that show before anything is read: other scenes than the published splits have."""
     wrong = [
         f"{split} has {len(splits.get(split, ()))} scenes instead of {count}"
         for split, count in published.scenes.items()
@@ -73,7 +73,7 @@ def compare_scenes(splits: Mapping[str, Sequence[str]], published: Published) ->
 
 
 def _compare_boxes(
-    splits: Mapping[str, Sequence[Scene]], classes: Sequence[str], published: Published
+    splits: Mapping[str, Sequence[Scene]], classes: Sequence[str], published: PublishedCounts
 ) -> list[str]:
     found = []
     for split, count in published.with_boxes.items():
@@ -100,9 +100,9 @@ def _listed(names: Sequence[str]) -> str:
 
 
 @cache
-def scannet() -> Published:
+def scannet() -> PublishedCounts:
     """ScanNet V2 with its 18 classes (open-mmlab/mmdetection3d's info files)."""
-    return Published(
+    return PublishedCounts(
         scenes={"train": 1201, "val": 312},
         boxes={
             "train": (
@@ -124,17 +124,17 @@ def _scannet_boxes() -> dict[str, int]:
         return {row["scene"]: int(row["boxes"]) for row in csv.DictReader(file)}
 
 
-def sunrgbd(labels: str) -> Published:
-    """SUN RGB-D's split; the boxes of the first version were counted, those of v2 were not."""
+def sunrgbd(labels: str) -> PublishedCounts:
+    """SUN RGB-D's split, and the box counts of labels v1. There are none of v2."""
     frames = {"train": 5285, "val": 5050}
     if labels == "v2":
-        return Published(scenes=frames)
-    return Published(
+        return PublishedCounts(scenes=frames)
+    return PublishedCounts(
         scenes=frames,
         boxes={"val": (545, 2454, 639, 10481, 151, 2169, 221, 258, 303, 52)},
         with_boxes={"val": 4031},
     )
 
 
-S3DIS = Published(scenes={"train": 204, "val": 68})
+S3DIS = PublishedCounts(scenes={"train": 204, "val": 68})
 """272 rooms, of which Area 5 has 68."""

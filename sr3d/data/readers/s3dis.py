@@ -27,9 +27,8 @@ import torch
 
 from sr3d.data.datasets import S3DIS
 from sr3d.data.prepared import Manifest, PreparedWriter
-from sr3d.data.readers.conversion import HowTo, Source, convert
+from sr3d.data.readers.conversion import HowTo, Source, convert, select_scenes
 from sr3d.data.readers.published import S3DIS as PUBLISHED
-from sr3d.data.readers.selection import select_scenes
 from sr3d.data.scene import Scene, check_scene
 from sr3d.errors import InputError
 from sr3d.geometry.boxes import Boxes
@@ -49,8 +48,8 @@ _STRAY = re.compile(rb"[^ -~\t]")
 _log = logging.getLogger(__name__)
 
 
-class _Notes:
-    """What was odd but no error: told once, at the end, instead of room by room."""
+class _FileNotes:
+    """Oddities that are no errors, reported once at the end instead of room by room."""
 
     def __init__(self) -> None:
         self._things: defaultdict[str, list[str]] = defaultdict(list)
@@ -86,7 +85,7 @@ def prepare_s3dis(
     rooms = {_scene_id(room): room for area in _areas(raw) for room in _rooms(area)}
     val = [scene for scene, room in rooms.items() if _area_number(room.parent) == VAL_AREA]
     lists = {"train": [scene for scene in rooms if scene not in val], "val": val}
-    notes = _Notes()
+    notes = _FileNotes()
     sources = [
         Source(
             split=split,
@@ -120,13 +119,13 @@ def read_room(folder: Path) -> Scene:
     Raises:
         InputError: names the file, what is wrong with it and what to do.
     """
-    notes = _Notes()
+    notes = _FileNotes()
     scene = _read_room(folder, notes)
     notes.warn()
     return scene
 
 
-def _read_room(folder: Path, notes: _Notes) -> Scene:
+def _read_room(folder: Path, notes: _FileNotes) -> Scene:
     positions, colors, start = [], [], 0
     furniture: list[tuple[Path, int, slice]] = []
     for path in _annotations(folder):
@@ -165,7 +164,7 @@ def _box(points: Array, source: Path) -> Array:
     return np.concatenate([(low + high) / 2, high - low])
 
 
-def _class_of(path: Path, notes: _Notes) -> str:
+def _class_of(path: Path, notes: _FileNotes) -> str:
     """The class that a file is named by; empty for a copy or other stray, which is passed over."""
     named = re.fullmatch(r"(.+)_[0-9]+", path.stem)
     name, start = named[1] if named else "", path.stem.split("_")[0]
@@ -180,7 +179,7 @@ def _class_of(path: Path, notes: _Notes) -> str:
     return name
 
 
-def _read_object(path: Path, name: str, notes: _Notes) -> Array:
+def _read_object(path: Path, name: str, notes: _FileNotes) -> Array:
     """The rows of an object of that class; none may be there if it is no furniture."""
     rows, repaired = read_annotation(path)
     if repaired:

@@ -27,13 +27,11 @@ import numpy.typing as npt
 import torch
 from plyfile import PlyData
 
-from sr3d.data.alignment import align, check_alignment
 from sr3d.data.datasets import SCANNET
 from sr3d.data.prepared import Manifest, PreparedWriter
-from sr3d.data.readers.conversion import HowTo, Source, convert
+from sr3d.data.readers.conversion import HowTo, Source, convert, select_scenes
 from sr3d.data.readers.published import scannet
-from sr3d.data.readers.selection import select_scenes
-from sr3d.data.scannet_files import LABEL_MAP, SPLITS, SUFFIXES
+from sr3d.data.scannet_files import LABEL_MAP, SPLITS, SUFFIXES, align, check_alignment
 from sr3d.data.scene import Scene, check_scene
 from sr3d.errors import InputError
 from sr3d.geometry.boxes import Boxes

@@ -8,8 +8,8 @@ The official folder holds
     SUNRGBDtoolbox/traintestSUNRGBD/allsplit.mat              the split
 
 The rules are those of VoteNet's Matlab scripts (facebookresearch/votenet, `sunrgbd/matlab`) and of
-mmdet3d's converter, except that a frame that fails is told. A scene is named by VoteNet's number
-of its frame: the official test set is 000001 to 005050, the training set 005051 to 010335.
+mmdet3d's converter, except that a frame that fails is reported. VoteNet's number of a frame is the
+name of its scene: the official test set is 000001 to 005050, the training set 005051 to 010335.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import torch
 from sr3d.data.datasets import SUNRGBD
 from sr3d.data.prepared import Manifest, PreparedWriter
 from sr3d.data.readers import published
-from sr3d.data.readers.conversion import HowTo, Source, convert, folder_stamp
+from sr3d.data.readers.conversion import HowTo, Source, convert, folder_stamp, select_scenes
 from sr3d.data.readers.matlab import AGAIN, load_mat, struct_rows, texts
 from sr3d.data.readers.rgbd import (
     check_rotation,
@@ -38,7 +38,6 @@ from sr3d.data.readers.rgbd import (
     read_tilt,
     unproject,
 )
-from sr3d.data.readers.selection import select_scenes
 from sr3d.data.scene import Scene, check_scene
 from sr3d.errors import InputError
 from sr3d.geometry.boxes import Boxes
@@ -54,7 +53,7 @@ _REMEDY = "download SUN RGB-D again (`sr3d download sunrgbd`)"
 
 
 @dataclass(frozen=True)
-class Frame:
+class SunRgbdFrame:
     """What the Matlab files say of a frame.
 
     folder: its files, below the official folder. intrinsics (3, 3); tilt (3, 3) turns the camera
@@ -106,7 +105,7 @@ def prepare_sunrgbd(
             folder = numbered[split][scene]
             absent = InputError(f"{meta}: has no frame {folder} ({scene} of {split}); {_REMEDY}")
             frame = frames.get(folder, absent)
-            if isinstance(frame, Frame):
+            if isinstance(frame, SunRgbdFrame):
                 images = root / folder / frame.depth, root / folder / frame.color
                 read = partial(read_frame, root, frame, scene, points)
                 camera = folder_stamp(root / folder) + folder_stamp(root / folder / "extrinsics")
@@ -128,7 +127,7 @@ def prepare_sunrgbd(
     return convert(sources, writer, whole, _REMEDY, how)
 
 
-def read_frame(root: Path, frame: Frame, scene: str, points: int) -> Scene:
+def read_frame(root: Path, frame: SunRgbdFrame, scene: str, points: int) -> Scene:
     """The points of a frame with its boxes; see `prepare_sunrgbd`.
 
     Raises:
@@ -172,7 +171,7 @@ def read_split(path: Path) -> dict[str, dict[str, str]]:
     return {"train": dict(both[len(test) :]), "val": dict(both[: len(test)])}
 
 
-def read_frames(path: Path) -> dict[str, Frame | InputError]:
+def read_frames(path: Path) -> dict[str, SunRgbdFrame | InputError]:
     """Frame folder to what a SUNRGBDMeta file says of it, or to why that is unusable.
 
     Raises:
@@ -183,7 +182,7 @@ def read_frames(path: Path) -> dict[str, Frame | InputError]:
         rows = struct_rows(value, "depthpath")
     except (KeyError, ValueError) as error:
         raise InputError(f"{path}: SUNRGBDMeta: {error}; {AGAIN}") from None
-    frames: dict[str, Frame | InputError] = {}
+    frames: dict[str, SunRgbdFrame | InputError] = {}
     for number, row in enumerate(rows, start=1):
         depth = _below(row["depthpath"], path)
         folder = depth.rpartition("/depth/")[0]
@@ -204,7 +203,7 @@ def _fail(error: InputError) -> Scene:
     raise error
 
 
-def _frame(row: Mapping[str, Any], folder: str, depth: str, path: Path) -> Frame:
+def _frame(row: Mapping[str, Any], folder: str, depth: str, path: Path) -> SunRgbdFrame:
     color = _below(row["rgbpath"], path)
     if not folder or not color.startswith(folder + "/"):
         raise ValueError(f"depthpath {depth} and rgbpath {color} are not of one frame")
@@ -213,7 +212,7 @@ def _frame(row: Mapping[str, Any], folder: str, depth: str, path: Path) -> Frame
         if box["classname"] in SUNRGBD.classes:
             boxes.append(_box(box, f"groundtruth3DBB({number})"))
             labels.append(SUNRGBD.classes.index(box["classname"]))
-    return Frame(
+    return SunRgbdFrame(
         folder=folder,
         depth=depth[len(folder) + 1 :],
         color=color[len(folder) + 1 :],
@@ -252,7 +251,7 @@ def _given(row: Mapping[str, Any], name: str) -> bool:
 
 
 def _below(name: Any, path: Path) -> str:
-    """A path from `SUNRGBD/` on: what stands before differs from copy to copy."""
+    """A path from `SUNRGBD/` on. The part before it differs from copy to copy."""
     _, found, below = str(name).replace("\\", "/").rpartition("SUNRGBD/")
     if not found or ".." in below.split("/"):
         raise InputError(f"{path}: '{name}' names nothing below SUNRGBD/; {AGAIN}")

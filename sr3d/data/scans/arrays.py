@@ -10,8 +10,8 @@ import numpy as np
 
 from sr3d.data.scans.companions import POINT_WORDS, colors_beside
 from sr3d.data.scans.content import Array, Cloud, Content, Fact, range_of_type
+from sr3d.data.scans.listing import check_signature
 from sr3d.data.scans.naming import read_named
-from sr3d.data.scans.signatures import check_signature
 from sr3d.data.scans.table import read_table
 from sr3d.errors import InputError
 
@@ -20,8 +20,8 @@ _TRANSPOSED = 16  # rows that may be columns
 
 
 def read_numpy(path: Path, columns: str | None = None) -> Content:
-    """(N, 3) points or (N, C) points with other columns; fields of a structured array; of an NPZ,
-    `points` and, apart, `colors`. Colours may also lie in a file beside, see `colors_beside`.
+    """Points (N, 3), or (N, C) with other columns; fields of a structured array; or `points` and
+    `colors` of an NPZ. Colours may also lie in a file beside it, see `colors_beside`.
 
     Raises:
         InputError: no points in it, or columns that may be several things.
@@ -40,7 +40,7 @@ def read_numpy(path: Path, columns: str | None = None) -> Content:
 
 
 def load(path: Path) -> Array | dict[str, Array]:
-    """An array, or the arrays of an NPZ by name; nothing in the file is executed."""
+    """An array, or the arrays of an NPZ by name. Nothing in the file is executed."""
     try:
         value = np.load(path, allow_pickle=False, mmap_mode="r" if path.suffix == ".npy" else None)
         if isinstance(value, np.ndarray):
@@ -72,7 +72,7 @@ def _named_arrays(arrays: Mapping[str, Array], path: Path, columns: str | None) 
         name = next(iter(arrays))
     if name is None:
         if {"x", "y", "z"} <= lower.keys():
-            return read_named(arrays, path, "arrays").content()
+            return read_named(arrays, path, "arrays")
         raise InputError(f"{path}: has no array `points` (it has {have}); name it so")
     points = arrays[name]
     content = _structured(points, path) if points.dtype.names else _array(points, path, columns)
@@ -105,13 +105,11 @@ def _with_colors(
 
 def _structured(rows: Array, path: Path) -> Content:
     flat = rows.reshape(-1)
-    return read_named(
-        {name: flat[name] for name in rows.dtype.names or ()}, path, "fields"
-    ).content()
+    return read_named({name: flat[name] for name in rows.dtype.names or ()}, path, "fields")
 
 
 def _array(rows: Array, path: Path, columns: str | None) -> Content:
-    """A table, turned if it lies on its side."""
+    """A table, transposed if its points are columns."""
     facts = []
     if rows.ndim == 3 and rows.shape[0] == 1:
         rows = rows[0]

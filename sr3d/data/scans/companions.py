@@ -1,4 +1,4 @@
-"""Which arrays of a folder are points, and which belong to the points of another file.
+"""Arrays of a folder that are points, and arrays that belong to the points of another file.
 
 Pointcept writes a folder a scene (coord.npy, color.npy, segment.npy); mmdet3d a folder a kind
 (points, semantic_mask, instance_mask) or a suffix (_vert.npy, _ins_label.npy, _bbox.npy).
@@ -38,8 +38,8 @@ _COLOR_KINDS = (".npy",)
 
 
 def role(path: Path) -> str | None:
-    """What a file of a folder holds that belongs to the points of another file, by its name, its
-    folder's name, or the shape of its array; None if it may hold points.
+    """The content of a file that belongs to the points of another file, by its name, its folder's
+    name, or the shape of its array; None if it may hold points.
     """
     kind = path.suffix.lower()
     if kind == ".ply":

@@ -1,4 +1,4 @@
-"""What the readers of the single kinds of file return, before anything is made of it."""
+"""What the reader of each kind of file returns, before any interpretation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Array = npt.NDArray[Any]
 
 
 class Fact(NamedTuple):
-    """One thing that was found in a file or told by its owner, and why it is believed."""
+    """One property of a scan, found in its file or given by the user, and the reason for it."""
 
     name: str
     value: str
@@ -59,10 +59,10 @@ def vertex_paint(faces: Array, colors: Array) -> Paint:
 class Content:
     """Everything in one file. up: the axis that its format prescribes or that is usual.
 
-    sure: the format leaves no doubt about up, for the reason `why_up`. unit: where the format or
+    sure: whether the format fixes `up`, for the reason `why_up`. unit: the unit if the format or
     the file fixes it, for the reason `why_unit`. color_range: the range that the type of the
     colours implies, `0-255`, …; None if the values must decide. color_source: the fields or columns
-    that the colours come from; or, if there are no colours, what the file has instead.
+    of the colours or, without colours, what the file has instead.
     """
 
     parts: list[Cloud | Mesh]
@@ -77,9 +77,9 @@ class Content:
 
 
 def bounds(rows: Array) -> tuple[Array, Array]:
-    """The least and the greatest values of the C columns of (N, C), NaN where there is one.
+    """The minima and maxima (C,) of the columns of (N, C), NaN for a column with NaN.
 
-    Column by column, which takes numpy a tenth of the time of `rows.min(axis=0)`.
+    numpy takes a tenth of the time column by column, compared with `rows.min(axis=0)`.
     """
     columns = range(rows.shape[1])
     low = np.array([rows[:, i].min() for i in columns])

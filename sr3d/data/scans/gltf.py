@@ -15,18 +15,19 @@ from typing import Any
 import numpy as np
 
 from sr3d.data.scans.content import Array, Cloud, Content, Mesh, Paint, vertex_paint
-from sr3d.data.scans.faces import fan, strip
 from sr3d.data.scans.gltf_file import GltfFile
 from sr3d.data.scans.guessing import find_up
 from sr3d.data.scans.sampling import some_points
-from sr3d.data.scans.textures import (
+from sr3d.data.scans.surfaces import (
     PLAIN,
     clamp,
     default_colors,
+    fan,
     mirror,
     open_texture,
     paint_facts,
     repeat,
+    strip,
     texture_paint,
 )
 from sr3d.errors import InputError

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from sr3d.data.scans.content import Array
-from sr3d.data.scans.textures import find_texture
+from sr3d.data.scans.surfaces import find_texture
 from sr3d.errors import InputError
 from sr3d.runs.files import LFS_REMEDY, is_lfs_pointer
 

@@ -1,6 +1,6 @@
-"""Which way is up in a scan, its unit, and the range of its colours: found where it is not told.
+"""The up axis of a scan, its unit, and the range of its colours, where the user gives none.
 
-All of it is conservative: what is usual stands unless the scan speaks clearly against it.
+The usual value is kept unless the scan clearly contradicts it.
 """
 
 from __future__ import annotations
@@ -28,11 +28,10 @@ COLOR_RANGES = {"0-1": 1.0, "0-255": 255.0, "0-65535": 65535.0}
 
 
 def find_up(points: Array, usual: str) -> Fact:
-    """The axis, with its sign, of (N, 3) points; `usual` where none leads clearly.
+    """The up axis of (N, 3) points, with its sign; `usual` if no axis leads clearly.
 
-    In a room seen by a scanner, pieces of surface that face the vertical lie low: the floor, and
-    what stands on it; ceilings are seen seldom, and walls come in pairs. Besides, a room is less
-    high than it is long and wide.
+    In a scanned room, surfaces that face up lie low: the floor and furniture. Scanners seldom see
+    ceilings, and walls come in pairs. The height of a room is less than its length and width.
     """
     low, high = np.percentile(points, 0.5, axis=0), np.percentile(points, 99.5, axis=0)
     extent = np.maximum(high - low, 1e-12)
@@ -79,7 +78,7 @@ def _pieces(points: Array, cell: float) -> tuple[Array, Array]:
 
 
 def find_unit(points: Array, up: str) -> Fact:
-    """Metres, unless these make no room and centimetres or millimetres do."""
+    """Metres, unless only centimetres or millimetres give the size of a room."""
     low, high = np.percentile(points, 0.5, axis=0), np.percentile(points, 99.5, axis=0)
     longest = float((high - low).max())
     heights = points @ turn_upright(up)[2]
@@ -102,13 +101,13 @@ def find_unit(points: Array, up: str) -> Fact:
 def find_colors(
     colors: Array | None, by_type: str | None, told: str | None, path: object, source: str = ""
 ) -> tuple[Array | None, Fact]:
-    """(N, 3) float32 in [0, 1], or None, and what the file's range was.
+    """Colours (N, 3) float32 in [0, 1], or None, and the range of the file's colours.
 
-    source: where the colours are from, or what the file has instead. Grey, black or white at all
-    points is no colour that was taken: programs fill it in.
+    source: the fields of the colours, or what the file has instead. Grey, black or white at all
+    points is a program's default, and counts as no colours.
 
     Raises:
-        InputError: values outside the range told, or outside any.
+        InputError: values outside the given range, or outside all ranges.
     """
     if told == "none":
         return None, Fact("colours", "none", "as told")
@@ -142,7 +141,7 @@ def find_colors(
 
 
 def _alike(lows: Array, highs: Array, by_type: str | None) -> str:
-    """Why colours with this least and greatest are none; empty if they are some."""
+    """The reason why colours with this minimum and maximum count as none; else empty."""
     if not highs.any() and not lows.any():
         return "all points are black, as where no colours were taken or they were lost"
     if np.array_equal(lows, highs) and highs.min() == highs.max():

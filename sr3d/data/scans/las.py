@@ -1,7 +1,12 @@
-"""LAS and LAZ, of laser scanners and surveys, through laspy."""
+"""LAS and LAZ, of laser scanners and surveys, through laspy.
+
+The unit of the coordinates comes from their coordinate system, as WKT or as GeoTIFF keys.
+"""
 
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +14,29 @@ import laspy
 import numpy as np
 
 from sr3d.data.scans.content import Array, Cloud, Content, Fact
-from sr3d.data.scans.las_units import unit_of
+from sr3d.data.scans.frame import UNITS
 from sr3d.errors import InputError
 
 _FEW = 0.001  # share of points whose colours may be beyond 8 bits by mistake
 _FULL = 4096  # what the brightest points of a file with 16 bits exceed, even of a dark room
 
+_REMEDY = "transform it to a projected system in one unit, or give --unit"
+_CLOSE = 1e-4  # by which the survey feet of several countries differ from the foot
+_MODEL, _GEOGRAPHIC = 1024, 2  # GTModelTypeGeoKey, and its value of longitude and latitude
+_LINEAR, _VERTICAL, _SYSTEM = 3076, 4099, 3072  # keys of units, and of the whole system
+_EPSG = {9001: 1.0, 9002: 0.3048, 9003: 0.3048006096, 1025: 0.001, 1033: 0.01, 9005: 0.3047972654}
+_UNIT = re.compile(r'(?<![A-Z])(?:LENGTH)?UNIT\s*[\[(]\s*"[^"]*"\s*,\s*([-+.\deE]+)')
+_HEAD = re.compile(r"\s*(?:(?:COMPD_CS|COMPOUNDCRS|BOUNDCRS)\s*[\[(].*?)?"
+                   r"(PROJCS|PROJCRS|PROJECTEDCRS|GEOGCS|GEOGCRS|GEOGRAPHICCRS|GEODCRS|GEODETICCRS"
+                   r"|GEOCCS|LOCAL_CS|ENGCRS|ENGINEERINGCRS)\s*[\[(]", re.DOTALL)  # fmt: skip
+_VERTICAL_HEAD = re.compile(r"\b(?:VERT_CS|VERTCRS|VERTICALCRS)\s*[\[(]")
+_DEGREES = ("GEOGCS", "GEOGCRS", "GEOGRAPHICCRS", "GEODCRS", "GEODETICCRS")
+
 
 def read_las(path: Path, colors: str | None = None, unit: str | None = None) -> Content:
     """Coordinates are float64; colours have 16 bits, though many writers fill eight of them.
 
-    colors, unit: what the owner tells of the file, which then is not looked for in it.
+    colors, unit: given by the user; the file is then not searched for them.
 
     Raises:
         InputError: the file's coordinate system is in degrees, or its plan and its heights are in
@@ -62,3 +79,74 @@ def _cut(shades: Array) -> tuple[Array, str, list[Fact]]:
     why = f"{beyond} of {len(shades)} points are brighter than 255, the others have 8 bits"
     facts = [Fact("cut to 255", f"{beyond} colours", why)] if beyond else []
     return shades.clip(0, 255), "0-255", facts
+
+
+def unit_of(header: Any, path: Path) -> tuple[str | None, str]:
+    """The unit and its source; or None, and the name of a coordinate system without a unit.
+
+    Raises:
+        InputError: degrees, or heights in another unit than the plan.
+    """
+    records = [*header.vlrs, *(header.evlrs or ())]
+    for record in records:
+        text = getattr(record, "string", None) or ""
+        if re.match(r"\s*[A-Z_]+\s*[\[(]", text):
+            return _of_lengths(*_from_wkt(text, path), path)
+    for record in records:
+        if keys := getattr(record, "geo_keys", None):
+            return _from_keys(keys, path)
+    return None, ""
+
+
+def _from_wkt(text: str, path: Path) -> tuple[float | None, float | None, str]:
+    """Metres of one unit in plan and in height, None if unknown, and the name of the system."""
+    named = re.search(r'"([^"]*)"', text)
+    name = named.group(1) if named else "without a name"
+    head = _HEAD.match(text)
+    vertical = _VERTICAL_HEAD.search(text)
+    plan = text[: vertical.start()] if vertical else text
+    if head and head.group(1) in _DEGREES:
+        raise _in_degrees(path, name)
+    # The unit of a projected system follows that of the angles in it.
+    sizes = [size for size in map(float, _UNIT.findall(plan)) if not _is_angle(size)]
+    height = [float(value) for value in _UNIT.findall(text[vertical.start() :])] if vertical else []
+    return (sizes[-1] if sizes else None), (height[-1] if height else None), name
+
+
+def _is_angle(size: float) -> bool:
+    """Whether it is radians in a degree or in a grad."""
+    return any(math.isclose(size, math.pi / half, rel_tol=_CLOSE) for half in (180, 200))
+
+
+def _from_keys(keys: Any, path: Path) -> tuple[str | None, str]:
+    values = {key.id: key.value_offset for key in keys if key.tiff_tag_location == 0}
+    name = f"EPSG:{values[_SYSTEM]}" if _SYSTEM in values else "of GeoTIFF keys"
+    if values.get(_MODEL) == _GEOGRAPHIC:
+        raise _in_degrees(path, name)
+    known = _EPSG.get(values.get(_LINEAR, 0)), _EPSG.get(values.get(_VERTICAL, 0))
+    return _of_lengths(*known, name, path)
+
+
+def _of_lengths(
+    plan: float | None, height: float | None, name: str, path: Path
+) -> tuple[str | None, str]:
+    if plan is None:
+        return None, f"{name} does not say its unit, see --unit"
+    if height is not None and not math.isclose(plan, height, rel_tol=_CLOSE):
+        raise InputError(
+            f"{path}: its coordinate system {name} has plans in units of {plan:g} m and heights in "
+            f"units of {height:g} m; {_REMEDY}"
+        )
+    unit = next((u for u, size in UNITS.items() if math.isclose(plan, size, rel_tol=_CLOSE)), None)
+    if unit is None:
+        raise InputError(
+            f"{path}: its coordinate system {name} has a unit of {plan:g} m, which is not known "
+            f"here; {_REMEDY}"
+        )
+    return unit, f"of the file's coordinate system {name}"
+
+
+def _in_degrees(path: Path, name: str) -> InputError:
+    return InputError(
+        f"{path}: its coordinate system {name} is in degrees of longitude and latitude; {_REMEDY}"
+    )

@@ -1,9 +1,10 @@
-"""Which files are scans: those named, and those in the folders named."""
+"""Which files are scans, by their names, their first bytes and their folders."""
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,9 +12,60 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from sr3d.data.scans.companions import role
-from sr3d.data.scans.signatures import UNREAD
 from sr3d.data.scans.text import TEXT_KINDS, is_text_scan
 from sr3d.errors import InputError, Kind
+
+_LFS = b"version https://git-lfs.github.com/spec/"
+_ANNEX = re.compile(rb"^/?(\.\./)*(\.git/)?annex/objects/")
+_SAVE = "save it as .ply, for example with CloudCompare"
+
+# First bytes of a file, its kind, and the suffixes that may begin so.
+_BEGINNINGS: tuple[tuple[bytes, str, tuple[str, ...]], ...] = (
+    (b"\x93NUMPY", ".npy", (".npy",)),
+    (b"PK\x03\x04", ".npz", (".npz",)),
+    (b"LASF", ".las", (".las", ".laz")),
+    (b"glTF", ".glb", (".glb",)),
+    (b"\x89PNG", ".png", (".png",)),
+    (b"ply\n", ".ply", (".ply",)),
+    (b"ply\r", ".ply", (".ply",)),
+    (b"# .PCD", ".pcd", (".pcd",)),
+    (b"VERSION 0.7", ".pcd", (".pcd",)),
+    (b"VERSION .7", ".pcd", (".pcd",)),
+)
+
+UNREAD = {
+    ".e57": _SAVE,
+    ".ptx": _SAVE,
+    ".drc": "decompress it with Draco's draco_decoder to .ply",
+    ".splat": "export it as .ply, for example with SuperSplat",
+    ".ksplat": "export it as .ply, for example with SuperSplat",
+    ".spz": "export it as .ply, for example with SuperSplat",
+    ".usdz": "export the scan as .ply, .obj or .glb from the app that made it",
+    ".usd": "export the scan as .ply, .obj or .glb",
+    ".usdc": "export the scan as .ply, .obj or .glb",
+    ".fbx": "export the scan as .glb or .obj, for example with Blender",
+    ".dae": "export the scan as .glb or .obj, for example with Blender",
+    ".blend": "export the scan as .glb or .ply from Blender",
+    ".stl": "save it as .ply or .obj, for example with MeshLab",
+    ".off": "save it as .ply or .obj, for example with MeshLab",
+    ".3ds": "save it as .ply or .obj, for example with MeshLab",
+    ".vtk": "save it as .ply, for example with ParaView",
+    ".vtp": "save it as .ply, for example with ParaView",
+    ".rcp": "save it as .ply or .las with Autodesk ReCap",
+    ".rcs": "save it as .ply or .las with Autodesk ReCap",
+    ".bag": "export the cloud as .ply or .pcd",
+    ".mat": "save the points as .npy or .txt",
+    ".h5": "save the points as .npy",
+    ".hdf5": "save the points as .npy",
+    ".pth": "save the points as .npy",
+    ".pt": "save the points as .npy",
+    ".pkl": "save the points as .npy",
+    ".zip": "unpack it and pass the scan inside",
+    ".gz": "unpack it and pass the scan inside",
+    ".7z": "unpack it and pass the scan inside",
+    ".tar": "unpack it and pass the scan inside",
+}
+"""Suffixes of scans that are not read, with the remedy for each."""
 
 KINDS = (
     ".ply", ".pcd", ".npy", ".npz", ".bin", ".obj", ".gltf", ".glb", ".las", ".laz", ".png",
@@ -21,21 +73,79 @@ KINDS = (
 )  # fmt: skip
 BOXES_MARK = "boxes of sr3d detect"  # a comment in the meshes of boxes that we write
 _DEPTH_MODES = ("I;16", "I;16B", "I")
-# A prepared data set, whole or not yet, which may lie beside the scans that it was made from.
+# Files of a prepared data set, complete or not. It may lie beside the scans it was made from.
 _PREPARED = (("manifest.json", "points"), (".preparation.jsonl", "points"))
 
 _log = logging.getLogger(__name__)
 
 
+def check_signature(path: Path) -> None:
+    """Refuse a file whose first bytes contradict its suffix.
+
+    Raises:
+        InputError: names the actual kind of file, and how to get the scan.
+    """
+    with path.open("rb") as file:
+        head = file.read(512)
+    if not head:
+        raise InputError(f"{path}: is empty; copy or export it again")
+    if head.startswith(_LFS):
+        size = re.search(rb"^size (\d+)", head, re.MULTILINE)
+        whole = f" of the file's {int(size[1]):,} bytes" if size else ""
+        raise InputError(
+            f"{path}: is a Git LFS pointer{whole}, not the scan itself; run `git lfs pull` in its "
+            "repository"
+        )
+    if _ANNEX.match(head):
+        raise InputError(
+            f"{path}: is a git-annex pointer, not the scan itself; run `git annex get` on it"
+        )
+    kind, start = path.suffix.lower(), head.lstrip().lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        raise InputError(
+            f"{path}: is a web page, not a scan; open it in a browser to see what the server "
+            "answered, for example a login, and download the scan from there"
+        )
+    if head.startswith(b"\x1f\x8b"):
+        raise InputError(f"{path}: is compressed with gzip; unpack it with gunzip")
+    for beginning, other, kinds in _BEGINNINGS:
+        if head.startswith(beginning) and kind not in kinds:
+            raise InputError(
+                f"{path}: its content is that of a {other} file; rename it to "
+                f"{path.with_suffix(other).name}"
+            )
+
+
+def check_kind(path: Path) -> None:
+    """Refuse a file that is no scan by its suffix or its first bytes.
+
+    Raises:
+        InputError: names the format, and how to get a scan from it.
+    """
+    kind = path.suffix.lower()
+    if kind in UNREAD:
+        remedy = f"{UNREAD[kind][:1].upper()}{UNREAD[kind][1:]}."
+        raise InputError(
+            f"'{kind}' files are not read", file=path, kind=Kind.UNREADABLE, remedy=remedy
+        )
+    if kind not in KINDS:
+        raise InputError(
+            f"'{kind}' is no format of a scan",
+            file=path,
+            kind=Kind.UNREADABLE,
+            remedy=f"Pass {', '.join(KINDS)}.",
+        )
+    check_signature(path)
+
+
 def find_scans(places: Sequence[Path], without: Path | None = None) -> list[tuple[Path, Path]]:
-    """Each scan with its name: relative to the folder that it was found in, else the bare name.
+    """Each scan with its name: the path relative to the given folder, or the name of a given file.
 
-    Of a folder, PNG files count if they have 16 bits a pixel, and text files if they hold rows of
-    numbers. Left out are hidden files, prepared data sets, meshes of boxes that an earlier run
-    wrote, and arrays that belong to the points of another file, see `role`. A log line says how
-    many of those there were.
+    In a folder, PNG files count if they have 16 bits a pixel, and text files if they hold rows of
+    numbers. Hidden files, prepared data sets, meshes of boxes that an earlier run wrote, and arrays
+    that belong to the points of another file (see `role`) are left out. A log line counts them.
 
-    without: a folder of outputs, which are no inputs, if it lies inside one of the places.
+    without: a folder of outputs inside one of the places, which is left out.
 
     Raises:
         InputError: a place that is absent, a folder without a scan, or two scans of one name.
@@ -84,7 +194,7 @@ def _inside(place: Path, without: Path | None) -> list[Path]:
 
 
 def _files(place: Path, without: Path | None) -> Iterator[Path]:
-    """All files below a folder, but for hidden ones, prepared sets and the folder `without`."""
+    """All files below a folder except hidden files, prepared sets and the folder `without`."""
     left_out = without.resolve() if without is not None else None
     for name, folders, files in os.walk(place):
         folder = Path(name)
@@ -110,7 +220,7 @@ def _is_scan(path: Path) -> bool:
 
 
 def _remedy(place: Path) -> str:
-    """What a folder without a scan has instead, and what to do with it."""
+    """The remedy for a folder without a scan."""
     kinds = Counter(
         path.suffix.lower() for path in _files(place, None) if path.suffix.lower() in UNREAD
     )

@@ -1,4 +1,4 @@
-"""Points and colours among named fields, whatever the writer called them.
+"""Points and colours among named fields, under the names of every known writer.
 
 PLY properties, PCD fields, structured arrays and the header lines of text files all name their
 columns, each in its own way: `red`, `Red`, `scalar_red`, `diffuse_red`, `R`, packed `rgba`, or the
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -47,38 +46,27 @@ _MOST_PACKED = 2**32
 _SOME = 10_000  # values that show what all are
 
 
-@dataclass(frozen=True)
-class Named:
-    """points: (N, 3) and colors: (N, 3) or None, as the file has them.
-
-    color_range and color_source: see `Content`.
-    """
-
-    points: Array
-    colors: Array | None
-    color_range: str | None
-    color_source: str
-
-    def content(self, *facts: Fact) -> Content:
-        """The content of a file that holds these points alone."""
-        return Content(
-            [Cloud(self.points, self.colors)],
-            color_range=self.color_range,
-            color_source=self.color_source,
-            facts=list(facts),
-        )
-
-
-def read_named(fields: Mapping[str, Array], path: Path, holder: str, text: bool = False) -> Named:
+def read_named(
+    fields: Mapping[str, Array],
+    path: Path,
+    holder: str,
+    text: bool = False,
+    facts: Sequence[Fact] = (),
+) -> Content:
     """Points and colours of named fields.
 
     fields: values (N,) or (N, k) by name, in the order of the file. holder: what the file calls
     the fields, for messages. text: whether the numbers were written as text, which loses the
-    payload of a NaN.
+    payload of a NaN. facts: what else was found in the file.
 
     Raises:
         InputError: no field has the coordinates.
     """
+
+    def found(points: Array, colors: Array | None, span: str | None, source: str) -> Content:
+        cloud = Cloud(points, colors)
+        return Content([cloud], color_range=span, color_source=source, facts=list(facts))
+
     columns = _flat(fields)
     have = ", ".join(fields)
     known = {_normal(name): name for name in reversed(columns)}  # the first of equal names counts
@@ -101,15 +89,15 @@ def read_named(fields: Mapping[str, Array], path: Path, holder: str, text: bool 
         colors = np.stack([columns[name] for name in triple], axis=1)
         if harmonics:
             bright = (0.5 + _Y00 * colors.astype(np.float64)).clip(0, 1)
-            return Named(points, bright, "0-1", f"{source}, colours of Gaussian splats")
-        return Named(points, colors, range_of_type(colors.dtype), source)
+            return found(points, bright, "0-1", f"{source}, colours of Gaussian splats")
+        return found(points, colors, range_of_type(colors.dtype), source)
     packed = next((known[name] for name in _PACKED if name in known), None)
     if packed is None:
-        return Named(points, None, None, f"the file has {have}")
+        return found(points, None, None, f"the file has {have}")
     unpacked = unpack(columns[packed], text)
     if unpacked is None:
-        return Named(points, None, None, f"the file has {have}, and {packed} is no packed colour")
-    return Named(points, unpacked, "0-255", f"{holder} {packed}, packed")
+        return found(points, None, None, f"the file has {have}, and {packed} is no packed colour")
+    return found(points, unpacked, "0-255", f"{holder} {packed}, packed")
 
 
 def unpack(values: Array, text: bool = False) -> Array | None:
@@ -146,7 +134,7 @@ def unpack(values: Array, text: bool = False) -> Array | None:
 
 
 def different(names: Sequence[str]) -> list[str]:
-    """The names, with a number after those that a writer repeats: `label`, `label 2`."""
+    """The names, with a number after repeated ones: `label`, `label 2`."""
     return [
         f"{name} {names[: i + 1].count(name)}" if name in names[:i] else name
         for i, name in enumerate(names)
@@ -154,7 +142,7 @@ def different(names: Sequence[str]) -> list[str]:
 
 
 def _no_colors(bits: Array) -> Array:
-    """Which of (N,) are NaN as numpy or C write it where nothing was measured, or infinity."""
+    """A mask of (N,): NaN as numpy or C write it for unmeasured values, or infinity."""
     plain = (bits == 0x7FC00000) | (bits == 0x7F800000)
     # The NaN of x86 is also dark red with an alpha of 255, if all colours have that alpha.
     other = bits == 0xFFC00000
@@ -182,7 +170,7 @@ def _whole(values: Array) -> bool:
 
 
 def _flat(fields: Mapping[str, Array]) -> dict[str, Array]:
-    """Columns (N,) by name; a field of several values gives `name0`, `name1`, …"""
+    """Columns (N,) by name. A field of several values gives `name0`, `name1`, …"""
     columns: dict[str, Array] = {}
     for name, values in fields.items():
         if values.ndim == 1:

@@ -1,7 +1,6 @@
 """OBJ, with vertex colours or the textures of its materials.
 
-Read here rather than through trimesh, which clips vertex colours of 0 to 255 and paints in grey
-what has no texture.
+trimesh is not used: it clips vertex colours of 0 to 255, and paints parts without a texture grey.
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from sr3d.data.scans.content import Array, Cloud, Content, Mesh, Paint, vertex_paint
-from sr3d.data.scans.faces import fans
-from sr3d.data.scans.textures import (
+from sr3d.data.scans.surfaces import (
     PLAIN,
     default_colors,
+    fans,
     find_texture,
     open_texture,
     paint_facts,
@@ -39,8 +38,10 @@ _TRIPLES = ("-o", "-s", "-t")  # options that one to three numbers follow
 
 @dataclass
 class _Lines:
-    """What an OBJ file says. vertices, places, faces: what follows `v`, `vt` and `f`, and faces
-    by material, with indices from 1.
+    """The lines of an OBJ file.
+
+    vertices, places, faces: the words after `v`, `vt` and `f`. Faces are by material, with indices
+    from 1.
     """
 
     vertices: list[str] = field(default_factory=list)
@@ -50,10 +51,10 @@ class _Lines:
 
 
 def read_obj(path: Path) -> Content:
-    """All faces of the file, of a file without faces its vertices.
+    """All faces of the file, or the vertices of a file without faces.
 
-    Colours are those of textures, else of vertices, to 1 or to 255. The colour of a material is
-    not taken, for nobody measured it.
+    Colours come from textures, else from vertices, up to 1 or up to 255. Colours of materials are
+    not used, because nobody measured them.
 
     Raises:
         InputError: no vertex in it, or a face that names a vertex which is not there.
@@ -92,7 +93,7 @@ def read_obj(path: Path) -> Content:
 
 
 def _paint(image: Path | str, corners: Array) -> tuple[Paint | None, str]:
-    """The paint of a texture and its name, or None and why there is none.
+    """The paint of a texture and its name, or None and the reason.
 
     image: the file, or the reason why there is none. corners: (F, 3, 2), NaN where a face has no
     texture coordinates.
@@ -130,7 +131,7 @@ def _parse(path: Path) -> _Lines:
 
 
 def _whole_lines(path: Path) -> Iterator[str]:
-    """Lines without indentation, tabs and byte order mark; those that end in \\ are joined."""
+    """Lines without indentation, tabs and byte order mark. Lines that end in \\ are joined."""
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         begun = ""
         for line in file:
@@ -144,7 +145,7 @@ def _whole_lines(path: Path) -> Iterator[str]:
 
 
 def _absolute(rest: str, vertices: int, places: int) -> str:
-    """Negative indices count from the end of what was said so far."""
+    """Indices from 1. Negative indices count back from the latest line."""
     ends = (vertices, places, 0)
 
     def corner(words: list[str]) -> str:
@@ -270,7 +271,7 @@ def _read_materials(folder: Path, file: Path) -> dict[str, Path | str]:
 
 
 def _file_name(rest: str) -> str:
-    """What follows the options of a `map_Kd` line; it may have blanks."""
+    """The file name after the options of a `map_Kd` line. It may contain blanks."""
     words = rest.split()
     while words and words[0] in (*_OPTIONS, *_TRIPLES):
         option = words.pop(0)

@@ -1,4 +1,8 @@
-"""PCD, of the Point Cloud Library: ASCII, binary, and binary compressed by LZF."""
+"""PCD, of the Point Cloud Library: ASCII, binary, and binary compressed by LZF.
+
+pypcd4 is not used: it reads a file that is cut off without an error, and refuses COLUMNS, repeated
+names, names with spaces, a byte order mark and tabs.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,12 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+import lzf
 import numpy as np
 
 from sr3d.data.scans.content import Array, Content, Fact
-from sr3d.data.scans.lzf import decompress
 from sr3d.data.scans.naming import different, read_named
-from sr3d.data.scans.words import read_numbers
+from sr3d.data.scans.text import read_numbers
 from sr3d.errors import InputError
 
 _BOM = b"\xef\xbb\xbf"
@@ -22,10 +26,11 @@ _SINGLE = {
     "ring", "curvature", "normal_x", "normal_y", "normal_z", "nx", "ny", "nz", "_",
 }  # fmt: skip
 _AT_REST = (0, 0, 0, 1, 0, 0, 0)
+_GROWTH = 88  # LZF makes 264 bytes of 3 at most
 
 
 @dataclass(frozen=True)
-class _Header:
+class _PcdHeader:
     dtype: np.dtype
     points: int
     data: str
@@ -33,20 +38,20 @@ class _Header:
 
 
 def read_pcd(path: Path) -> Content:
-    """The points of a PCD file; organised clouds have NaN where nothing was measured.
+    """The points of a PCD file. Organised clouds have NaN for unmeasured points.
 
     Raises:
-        InputError: a header that is no PCD header, or data that do not fit it.
+        InputError: the header is no PCD header, or the data do not fit it.
     """
     content = path.read_bytes()
     header, start = _header(content, path)
     fields = _fields(header, content[start:], path)
     text = header.data == "ascii"
-    return read_named(fields, path, "FIELDS", text).content(*header.facts)
+    return read_named(fields, path, "FIELDS", text, header.facts)
 
 
-def _header(content: bytes, path: Path) -> tuple[_Header, int]:
-    """The header, and where the data begin."""
+def _header(content: bytes, path: Path) -> tuple[_PcdHeader, int]:
+    """The header, and the offset of the data."""
     lines: dict[str, list[str]] = {}
     at = len(_BOM) if content.startswith(_BOM) else 0
     while "DATA" not in lines:
@@ -74,16 +79,18 @@ def _header(content: bytes, path: Path) -> tuple[_Header, int]:
         )
         points = lines.get("POINTS")
         count = int(points[0]) if points else int(lines["WIDTH"][0]) * int(lines["HEIGHT"][0])
-        return _Header(dtype, count, lines["DATA"][0].lower(), _pose(lines)), at
+        if count < 0:
+            raise ValueError(f"{count} points")
+        return _PcdHeader(dtype, count, lines["DATA"][0].lower(), _pose(lines)), at
     except (KeyError, ValueError, IndexError, TypeError) as error:
         raise InputError(
-            f"{path}: the PCD header is incomplete ({error}); export it again"
+            f"{path}: the PCD header is incomplete or wrong ({error}); export it again"
         ) from None
 
 
 def _names(words: list[str], count: int, path: Path) -> list[str]:
-    """`count` different names. Some writers put names with spaces into FIELDS; padding is called
-    `_` as often as there is some; and CloudCompare writes some names twice.
+    """`count` different names. Some writers put names with spaces into FIELDS, every padding field
+    is called `_`, and CloudCompare writes some names twice.
     """
     names: list[str] = []
     for i, word in enumerate(words):
@@ -107,7 +114,7 @@ def _pose(lines: dict[str, list[str]]) -> tuple[Fact, ...]:
     return (Fact("viewpoint", shown, "the pose of the sensor; the points are left as they are"),)
 
 
-def _fields(header: _Header, data: bytes, path: Path) -> dict[str, Array]:
+def _fields(header: _PcdHeader, data: bytes, path: Path) -> dict[str, Array]:
     """The values of each field, (N,) or (N, count)."""
     size = header.dtype.itemsize * header.points
     match header.data:
@@ -122,18 +129,32 @@ def _fields(header: _Header, data: bytes, path: Path) -> dict[str, Array]:
             rows = np.frombuffer(data, dtype=header.dtype, count=header.points)
             return {name: rows[name] for name in rows.dtype.names or ()}
         case "binary_compressed":
-            packed, whole = struct.unpack_from("<II", data)
-            if whole != size or packed > len(data) - 8:
-                raise InputError(
-                    f"{path}: DATA is cut off or does not fit POINTS; copy or export it again"
-                )
-            return _by_field(header, decompress(data[8 : 8 + packed], whole))
+            return _by_field(header, _decompressed(data, size, path))
         case kind:
             raise InputError(f"{path}: DATA {kind} is unknown; export it as ascii or binary")
 
 
-def _from_text(header: _Header, data: bytes, path: Path) -> dict[str, Array]:
-    """Every value keeps the digits of its text: a float of 32 bits would round a packed colour."""
+def _decompressed(data: bytes, size: int, path: Path) -> bytes:
+    """`size` bytes from the data of a compressed file: two lengths, and LZF.
+
+    Memory for `size` bytes is reserved only if that many can come from the data.
+    """
+    packed, whole = struct.unpack_from("<II", data) if len(data) >= 8 else (0, -1)
+    if whole != size or packed > len(data) - 8 or whole > _GROWTH * packed:
+        raise InputError(f"{path}: DATA is cut off or does not fit POINTS; copy or export it again")
+    if size == 0:
+        return b""
+    try:
+        content: bytes | None = lzf.decompress(data[8 : 8 + packed], whole)
+    except ValueError:
+        content = None
+    if content is None or len(content) != whole:  # None: more than `whole`
+        raise InputError(f"{path}: DATA is damaged; copy or export it again")
+    return content
+
+
+def _from_text(header: _PcdHeader, data: bytes, path: Path) -> dict[str, Array]:
+    """The values of each field. They stay float64, since float32 would round a packed colour."""
     names = header.dtype.names or ()
     counts = [int(np.prod(header.dtype[name].shape)) for name in names]
     numbers, width = read_numbers(data, path), sum(counts)
@@ -154,8 +175,8 @@ def _from_text(header: _Header, data: bytes, path: Path) -> dict[str, Array]:
     }
 
 
-def _by_field(header: _Header, data: bytes) -> dict[str, Array]:
-    """Compressed clouds are stored field after field."""
+def _by_field(header: _PcdHeader, data: bytes) -> dict[str, Array]:
+    """The values of each field. Compressed clouds are stored field after field."""
     fields, at = {}, 0
     for name in header.dtype.names or ():
         kind = header.dtype[name]

@@ -1,8 +1,8 @@
 """PLY files of every writer, as `plyfile` represents them.
 
-plyfile maps binary files into memory, which is fast, but it is strict: a text file must have one
-row a line, and it takes a Python loop for each value. So text is read here, as the stream of words
-that the format defines, and a header that plyfile refuses is rewritten.
+plyfile maps binary files into memory, which is fast. But it requires text files with one row a
+line, and reads each value in a Python loop. So text is read here, as the stream of words that the
+format defines. A header that plyfile refuses is rewritten.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from plyfile import PlyData, PlyElement, PlyElementParseError, PlyParseError
 
 from sr3d.data.scans.content import Array
-from sr3d.data.scans.words import read_numbers
+from sr3d.data.scans.text import read_numbers
 from sr3d.errors import InputError
 
 FACES = ("vertex_indices", "vertex_index")
@@ -53,7 +53,7 @@ class _Element:
 
 
 @dataclass(frozen=True)
-class _Header:
+class _PlyHeader:
     """form: `ascii`, …. size: bytes up to the data."""
 
     form: str
@@ -97,8 +97,8 @@ def open_ply(path: Path) -> PlyData:
             return PlyData.read(plain)
 
 
-def _read_header(path: Path) -> _Header:
-    """Reads indented lines, blank lines, every kind of line end, and repeated names."""
+def _read_header(path: Path) -> _PlyHeader:
+    """The header, which may have indented and blank lines, any line ends, and repeated names."""
     with path.open("rb") as file:
         head = file.read(_LONGEST)
     start = re.match(rb"(?:\xef\xbb\xbf)?\s*ply[ \t]*(\r\n|\n|\r)", head)
@@ -131,7 +131,7 @@ def _read_header(path: Path) -> _Header:
                     f"{path}: the PLY header has the line '{line.strip()}', which is no format, "
                     "element or property; export it again"
                 )
-    return _Header(form, elements, end.end())
+    return _PlyHeader(form, elements, end.end())
 
 
 def _add(element: _Element, types: tuple[str, ...], words: list[str]) -> None:
@@ -143,7 +143,7 @@ def _add(element: _Element, types: tuple[str, ...], words: list[str]) -> None:
     element.properties.append(_Property(unused, types))
 
 
-def _from_words(header: _Header, numbers: Array, path: Path) -> list[PlyElement]:
+def _from_words(header: _PlyHeader, numbers: Array, path: Path) -> list[PlyElement]:
     elements, at = [], 0
     for element in header.elements:
         for one in element.properties:
@@ -224,7 +224,7 @@ def _ragged(element: _Element, numbers: Array, path: Path) -> tuple[Array, int]:
 
 
 def _cast(values: Array, one: _Property, path: Path) -> Array:
-    """Values of the property's type; floats stay if a writer called them integers."""
+    """Values of the property's type. Fractions stay floats even if the header says integers."""
     whole = values.astype(_TYPES[one.types[-1]]) if np.isfinite(values).all() else values
     return whole if np.array_equal(whole, values) else values
 

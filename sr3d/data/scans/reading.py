@@ -1,4 +1,4 @@
-"""A scan from a file of whichever kind it comes in, upright and in metres."""
+"""A scan from a file of any kind, upright and in metres."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from sr3d.data.scans.bare import TYPES
 from sr3d.data.scans.content import Array, Content, Fact
 from sr3d.data.scans.frame import UNITS, Frame, up_vector
 from sr3d.data.scans.guessing import COLOR_RANGES, find_colors, find_unit, find_up
-from sr3d.data.scans.listing import KINDS
+from sr3d.data.scans.listing import KINDS, check_kind
 from sr3d.data.scans.sampling import all_points, some_points
-from sr3d.data.scans.sanity import check_count, check_extent, check_grid, measured
-from sr3d.data.scans.signatures import UNREAD, check_signature
-from sr3d.errors import InputError, Kind
+from sr3d.data.scans.sanity import check_count, check_extent, check_grid, drop_unmeasured
+from sr3d.errors import InputError
 
 GREY = 0.5
 DENSITY = 500.0  # about that of ScanNet's meshes, whose vertices detectors are trained on
@@ -24,14 +23,14 @@ DENSITY = 500.0  # about that of ScanNet's meshes, whose vertices detectors are 
 
 @dataclass(frozen=True)
 class Reading:
-    """What is told of scans; None where it shall be found.
+    """What the user says of scans; None where the program finds out.
 
     up: `z`, `-y`, … or a direction such as `0.1,-0.9,0`. unit: m, cm, mm, ft or in. colors: `0-1`,
-    `0-255`, `0-65535`, or `none` to leave them out. columns: of files without names, one letter
-    each: x, y, z, r, g, b, and any other for what is left out, as in `xyz_rgb`; or a number, the
-    values of a point in BIN files. dtype: of BIN files, float32 or float64.
-    intrinsics: fx, fy, cx, cy of a depth image; depth_scale: its pixel values of a metre.
-    density: points a square metre of a mesh.
+    `0-255`, `0-65535`, or `none` to ignore them. columns: for files without names, one letter a
+    column: x, y, z, r, g, b, and any other letter for an ignored column, as in `xyz_rgb`; or, for
+    BIN files, the number of values of a point. dtype: for BIN files, float32 or float64.
+    intrinsics: fx, fy, cx, cy of a depth image. depth_scale: pixel values a metre. density: points
+    a square metre of a mesh.
     """
 
     up: str | None = None
@@ -75,7 +74,7 @@ def _check_columns(columns: str) -> None:
 class Scan:
     """points: (N, 3) float32 metres, z up. colors: (N, 3) float32 in [0, 1], None without.
 
-    frame: the way back to the file's own coordinates. facts: what was found, and why.
+    frame: the transform from the file's coordinates. facts: what was found, and why.
     """
 
     points: Array
@@ -84,19 +83,19 @@ class Scan:
     facts: Sequence[Fact]
 
     def painted(self) -> Array:
-        """Colours (N, 3), grey where the scan has none."""
+        """Colours (N, 3), grey if the scan has none."""
         return np.full_like(self.points, GREY) if self.colors is None else self.colors
 
 
 def read_scan(path: Path, told: Reading = Reading()) -> Scan:  # frozen
-    """A scan from a file of any of `KINDS`; nothing in it is executed.
+    """A scan from a file of any of `KINDS`. Nothing in the file is executed.
 
     Raises:
-        InputError: names the file, what is wrong with it and what to do.
+        InputError: names the file, the fault and the remedy.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file; pass a scan, {', '.join(KINDS)}")
-    content, dropped = measured(_content(path, told), path, colored=told.colors != "none")
+    content, dropped = drop_unmeasured(_content(path, told), path, colored=told.colors != "none")
     few = some_points(content)
     up = _up(content, few, told)
     unit = _unit(content, few, told, up.value)
@@ -117,28 +116,6 @@ def read_scan(path: Path, told: Reading = Reading()) -> Scan:  # frozen
     if not any(fact.name == color.name for fact in facts):
         facts.append(color)
     return Scan(frame.upright(cloud.points), colors, frame, tuple(facts))
-
-
-def check_kind(path: Path) -> None:
-    """Refuse a file that is no scan by its suffix or its first bytes.
-
-    Raises:
-        InputError: says which format it has, and how to get a scan from it.
-    """
-    kind = path.suffix.lower()
-    if kind in UNREAD:
-        remedy = f"{UNREAD[kind][:1].upper()}{UNREAD[kind][1:]}."
-        raise InputError(
-            f"'{kind}' files are not read", file=path, kind=Kind.UNREADABLE, remedy=remedy
-        )
-    if kind not in KINDS:
-        raise InputError(
-            f"'{kind}' is no format of a scan",
-            file=path,
-            kind=Kind.UNREADABLE,
-            remedy=f"Pass {', '.join(KINDS)}.",
-        )
-    check_signature(path)
 
 
 def _content(path: Path, told: Reading) -> Content:

@@ -1,4 +1,4 @@
-"""Scans into the frame that detectors are trained in: the floor at z = 0, walls along x and y."""
+"""Scans in the frame of the training data: the floor at z = 0, walls along x and y."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _SCANNET = re.compile(r"scene\d{4}_\d{2}")
 
 
 @dataclass(frozen=True)
-class Room:
-    """What the user says of a room; None where it is found.
+class RoomOptions:
+    """What the user says of a room; None where the program finds out.
 
     walls: degrees counter-clockwise from x to a wall; 0 leaves the scan as it stands. floor: its
     height in upright metres; 0 leaves it there.
@@ -38,14 +38,14 @@ class Room:
                 raise InputError(f"{option} {value}: must be a finite number")
 
 
-FIND = Room()
+FIND = RoomOptions()
 
 
-def into_room_frame(scan: Scan, path: Path, dataset: Dataset, room: Room = FIND) -> Scan:
-    """The scan turned and moved as the scenes of a data set lie; its `frame` leads back.
+def into_room_frame(scan: Scan, path: Path, dataset: Dataset, room: RoomOptions = FIND) -> Scan:
+    """The scan, rotated and moved as the scenes of a data set are. Its `frame` has the way back.
 
-    A detector of boxes with a yaw takes walls in any direction, and only `floor_at_zero` data sets
-    need the floor found. ScanNet's own alignment file beside a scan comes before what is found.
+    A detector of boxes with a yaw accepts walls in any direction, and only data sets with
+    `floor_at_zero` need the floor. ScanNet's alignment file beside a scan takes precedence.
 
     Raises:
         InputError: an alignment file that cannot be read.
@@ -60,7 +60,7 @@ def into_room_frame(scan: Scan, path: Path, dataset: Dataset, room: Room = FIND)
 
 
 def _by_scannet(scan: Scan, path: Path) -> Scan | None:
-    """By `axisAlignment` of ScanNet's text file beside the scan, if there is one."""
+    """The scan aligned by `axisAlignment` of ScanNet's text file beside it; None without."""
     scene = _SCANNET.match(path.name)
     as_in_file = scan.frame.up == "z" and scan.frame.unit == "m" and not scan.frame.origin.any()
     if scene is None or not as_in_file:

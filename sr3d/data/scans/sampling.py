@@ -1,4 +1,8 @@
-"""From triangles to points, evenly over their area."""
+"""Points of a mesh, spread evenly over its area.
+
+trimesh is not used. Its samples are less even, since it draws each point independently, and its
+import takes seconds. It also gives no barycentric weights, which textures need.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ def triangle_areas(mesh: Mesh) -> Array:
 
 
 def sample_mesh(mesh: Mesh, count: int, seed: int = _SEED) -> Cloud:
-    """`count` points spread evenly over the area, with the colours of those places."""
+    """`count` points spread evenly over the area, with the colours of their places."""
     draw = np.random.default_rng(seed)
     ends = np.cumsum(triangle_areas(mesh))
     # One draw in each of `count` equal shares of the area: as even as chance allows.
@@ -32,15 +36,15 @@ def sample_mesh(mesh: Mesh, count: int, seed: int = _SEED) -> Cloud:
 
 
 def some_points(content: Content) -> Array:
-    """(N, 3) float64 of everything in a file, enough of them to judge it."""
+    """(N, 3) float64, a sample of all parts of a file, large enough to judge it."""
     return np.concatenate([_some(part) for part in content.parts])
 
 
 def all_points(content: Content, density: float, scale: float) -> tuple[Cloud, str]:
-    """Everything in a file as one cloud, and how its points came about.
+    """All parts of a file as one cloud, and the source of its points.
 
-    density: points a square metre of a mesh's surface. scale: metres of one unit. A mesh whose
-    vertices lie as densely gives these: they are what was scanned.
+    density: points a square metre of a mesh's surface. scale: metres of one unit. A mesh with
+    vertices of that density gives its vertices, which are the scanned points.
     """
     clouds, notes = [], []
     for part in content.parts:
@@ -70,7 +74,7 @@ def _some(part: Cloud | Mesh) -> Array:
 
 
 def _joined(clouds: list[Cloud]) -> Cloud:
-    """What has no colours among parts that have some is grey."""
+    """One cloud. Parts without colours become grey if other parts have colours."""
     if len(clouds) == 1:
         return clouds[0]
     points = np.concatenate([cloud.points for cloud in clouds])

@@ -1,11 +1,10 @@
-"""Points that are no measurements are left out and counted; a scan without sense is refused."""
+"""Points that are no measurements are dropped and counted. Impossible scans are refused."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -28,18 +27,14 @@ _STEPS = 4  # different values that show a grid
 _MANY, _SOME = 1000, 100_000  # points that show a grid, and that are looked at
 
 
-class Measured(NamedTuple):
-    """content: without what is no measurement. facts: what was left out, and why."""
+def drop_unmeasured(
+    content: Content, path: Path, *, colored: bool = True
+) -> tuple[Content, list[Fact]]:
+    """The content without points that are NaN, infinite, a placeholder, or far from all others, and
+    facts on what was dropped.
 
-    content: Content
-    facts: list[Fact]
-
-
-def measured(content: Content, path: Path, *, colored: bool = True) -> Measured:
-    """Leave out points that are NaN, infinite, a placeholder, or far from all others.
-
-    colored: whether colours are going to be used; points without one are left out then, and the
-    colours are if they are missing at many points.
+    colored: whether colours are going to be used. If so, points without a colour are dropped too,
+    or all colours if they are missing at many points.
 
     Raises:
         InputError: hardly a point is left, or there was none.
@@ -79,13 +74,13 @@ def measured(content: Content, path: Path, *, colored: bool = True) -> Measured:
             facts.append(Fact("colours", "none", f"{why}, so the colours are lost"))
         elif count:
             drop(_uncolored, "NaN for a colour")
-    return Measured(replace(content, parts=parts), facts)
+    return replace(content, parts=parts), facts
 
 
 def check_extent(points: Array, unit: str, scale: float, told: bool, path: Path) -> Fact | None:
-    """Refuse a scan that is no room in its unit. With a unit that was given, it is a fact.
+    """Refuse a scan that is no room in its unit. If the user gave the unit, return a fact.
 
-    points: (N, 3), some of the scan's. scale: metres of one unit.
+    points: (N, 3), a sample of the scan. scale: metres of one unit.
 
     Raises:
         InputError: shorter than 10 cm, longer than 200 m, or all on one line.
@@ -107,9 +102,9 @@ def check_extent(points: Array, unit: str, scale: float, told: bool, path: Path)
 
 
 def check_grid(points: Array, scale: float, path: Path) -> Fact | None:
-    """Refuse points that lie on a grid of 10 cm or more; a grid of 2 cm or more is a fact.
+    """Refuse points on a grid of 10 cm or more, and return a fact on a grid of 2 cm or more.
 
-    Survey coordinates, which lie millions of metres from zero, lose their digits in float32.
+    Survey coordinates, millions of metres from zero, lose their digits in float32.
 
     Raises:
         InputError: the grid is too coarse for any object.
@@ -173,7 +168,7 @@ def _zeros(part: Cloud | Mesh) -> Array | None:
 
 
 def _far_outside(parts: list[Cloud | Mesh]) -> tuple[Array, Array] | None:
-    """A box that only a few stray points lie outside of; None if there is none."""
+    """The box of all but a few stray points; None if there are no stray points."""
     places = [_places(part) for part in parts if len(_places(part))]
     if not places:
         return None

@@ -1,4 +1,4 @@
-"""Tables of numbers without names: what each column holds, decided clearly or not at all."""
+"""Tables of numbers without names: the content of each column, or a question to the user."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Column(NamedTuple):
 
     @property
     def kind(self) -> str | None:
-        """The range of a colour that it may be."""
+        """The range of colours that the column may have."""
         if self.low < 0 or self.high > 65535:
             return None
         if self.whole and self.high > 1:
@@ -111,7 +111,7 @@ def read_table(rows: Array, path: Path, columns: str | None = None) -> Content:
 
 
 def find_layout(rows: Array, path: Path) -> Layout:
-    """What the columns of (N, C ≥ 3) numbers hold, x, y and z first.
+    """The layout of (N, C ≥ 3) numbers, with x, y and z first.
 
     Raises:
         InputError: no coordinates first, or several columns that may be colours.

@@ -1,8 +1,12 @@
-"""Text files of points: .txt, .xyz, .asc, .csv and .pts, with or without a line of names."""
+"""Numbers in text: streams of words, and tables in .txt, .xyz, .asc, .csv and .pts files.
+
+A table may have a line of names.
+"""
 
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -10,19 +14,64 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sr3d.data.scans.content import Content, Fact
+from sr3d.data.scans.content import Array, Content, Fact
 from sr3d.data.scans.naming import different, read_named
 from sr3d.data.scans.table import read_table
-from sr3d.data.scans.words import plain_numbers
 from sr3d.errors import InputError
 
-TEXT_KINDS = (".txt", ".xyz", ".asc", ".csv", ".pts", ".xyzrgb", ".xyzn")
+# NaN and infinity as Microsoft's C library prints them, such as -1.#IND and -nan(ind).
+_ODD = re.compile(rb"[-+]?(?:nan\(\w*\)|\d\.#\w+)", re.IGNORECASE)
 
+TEXT_KINDS = (".txt", ".xyz", ".asc", ".csv", ".pts", ".xyzrgb", ".xyzn")
 _HEAD = 65536  # bytes in which the first row is looked for
 _FEWEST = 100  # rows of a file that counts as a scan in a folder
 _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
 _COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?")  # a number with a decimal comma
 _LEICA = "xyz_rgb"  # .pts files of seven columns have an intensity before the colours
+
+
+def read_numbers(text: bytes, path: Path) -> Array:
+    """(N,) float64, all words of a text; line ends are spaces.
+
+    Raises:
+        InputError: a word that is no number.
+    """
+    numbers = _all(text)
+    if numbers is None:
+        numbers = _all(plain_numbers(text))
+    if numbers is None and b"," in text and b"." not in text:  # decimal commas
+        numbers = _all(text.replace(b",", b"."))
+    if numbers is None:
+        raise InputError(f"{path}: {_first_odd(text)}; export it again")
+    return numbers
+
+
+def plain_numbers(text: bytes) -> bytes:
+    """The text with `nan` for every other spelling of NaN and infinity."""
+    return _ODD.sub(b"nan", text) if b".#" in text or b"(" in text else text
+
+
+def _all(text: bytes) -> Array | None:
+    """None if there is a word that is no number."""
+    if not text or text.isspace():
+        return np.zeros(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)  # the sign of older versions of numpy
+        try:
+            return np.fromstring(text, dtype=np.float64, sep=" ")
+        except (DeprecationWarning, ValueError):
+            return None
+
+
+def _first_odd(text: bytes) -> str:
+    for number, line in enumerate(text.splitlines(), 1):
+        for word in line.split():
+            try:
+                float(word)
+            except ValueError:
+                shown = word[:30].decode("latin-1")
+                return f"line {number} of the data has '{shown}', which is no number"
+    return "the data are no numbers"
 
 
 class _Form(NamedTuple):
@@ -63,7 +112,7 @@ class _Layout(NamedTuple):
 def read_text(path: Path, columns: str | None = None) -> Content:
     """Points, and colours if there are some, of a table in text.
 
-    columns: see `Reading`; it overrules a line of names.
+    columns: see `Reading`. It takes precedence over a line of names.
 
     Raises:
         InputError: rows that are no numbers or differ in length, or columns without a clear sense.
@@ -102,7 +151,7 @@ def read_text(path: Path, columns: str | None = None) -> Content:
         if words := layout.words():
             why += f"; {', '.join(words)} hold no numbers and are left out"
         fact = Fact("columns", " ".join(names), why)
-        return read_named(fields, path, "columns", text=True).content(fact)
+        return read_named(fields, path, "columns", text=True, facts=[fact])
     if columns is None and path.suffix.lower() == ".pts" and table.shape[1] == len(_LEICA):
         columns = _LEICA
     return read_table(table, path, columns)

@@ -16,7 +16,7 @@ import pytest
 from sr3d.data.download import fetch as module
 from sr3d.data.download import transfer
 from sr3d.data.download.fetch import fetch
-from sr3d.data.download.transfer import DiskError, Stopped
+from sr3d.data.download.transfer import Cancellation, DiskError
 from sr3d.errors import InputError
 from tests.data.download import server as www
 from tests.data.download.conftest import CONTENT
@@ -172,13 +172,13 @@ def test_stop_ends_a_transfer_and_a_wait(
 ) -> None:
     monkeypatch.setattr(transfer, "CHUNK", 10_000)
     stop = threading.Event()
-    with pytest.raises(Stopped):
+    with pytest.raises(Cancellation):
         fetch(url, out / "data.bin", progress=lambda *_: stop.set(), stop=stop)
     assert (out / "data.bin.part").read_bytes() == CONTENT[:10_000]
     stop.clear()
     server.script["data.bin"] = [www.status(500)] * 2
     monkeypatch.setattr(module, "pause", lambda *_: stop.set())
-    with pytest.raises(Stopped):
+    with pytest.raises(Cancellation):
         fetch(url, out / "data.bin", stop=stop)
     assert len(server.requests) == 2
     assert fetch(url, out / "data.bin", attempts=2) == 100_000

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sr3d.data.inspection import BoxPlace, ClassFacts, describe, inspect
-from sr3d.data.inspection import scenes as looking
+from sr3d.data.inspection import BoxPlace, ClassFacts, describe, facts, inspect
 from sr3d.data.prepared import read_manifest
 from sr3d.errors import InputError
 from sr3d.geometry.boxes import Boxes
@@ -70,10 +69,10 @@ def test_boxes_without_points_whatever_the_pieces(points: int) -> None:
     cloud = torch.rand(points, 3, generator=draw) * torch.tensor([4, 4, 2.0])
     expected = ~Boxes(boxes).contains(cloud).any(dim=0)
     assert 0 < expected.sum() < 300
-    found = looking.without_points(cloud, Boxes(boxes))
+    found = facts.without_points(cloud, Boxes(boxes))
     assert found.tolist() == expected.tolist()
-    assert looking.without_points(cloud[:0], Boxes(boxes)).all()
-    assert looking.without_points(cloud, Boxes.empty()).shape == (0,)
+    assert facts.without_points(cloud[:0], Boxes(boxes)).all()
+    assert facts.without_points(cloud, Boxes.empty()).shape == (0,)
 
 
 def test_some_splits_and_scenes(small: Path) -> None:

@@ -11,8 +11,7 @@ import torch
 
 from sr3d.data.box_files import read_ground_truth
 from sr3d.data.datasets import SCANNET
-from sr3d.data.inspection import inspect
-from sr3d.data.inspection import scenes as looking
+from sr3d.data.inspection import facts, inspect
 from sr3d.data.prepared import PreparedWriter
 from sr3d.data.safe_pickle import load_pickle
 from sr3d.data.scene import Scene
@@ -57,16 +56,16 @@ def test_real_scans_upright_and_turned(tmp_path: Path, name: str) -> None:
             [f"train: {up} looks"] if up != "z" else []
         )
     bare = replace(scene, boxes=scene.boxes[:0], labels=scene.labels[:0])  # points alone tell too
-    assert looking.look(bare).up == 2
-    assert looking.look(swapped((0, 2, 1))(bare)).up == 1
+    assert facts.scene_facts(bare).up == 2
+    assert facts.scene_facts(swapped((0, 2, 1))(bare)).up == 1
 
 
 def test_a_real_frame_upright_and_turned() -> None:
     rows = np.fromfile(shared("real/sunrgbd/points/000017.bin"), "<f4").reshape(-1, 6)
     points, none = torch.from_numpy(rows[:, :3]), torch.zeros(0, dtype=torch.int64)
     frame = Scene("17", points, torch.from_numpy(rows[:, 3:]), Boxes.empty(), none)
-    assert looking.look(frame).up == 2
-    assert looking.look(swapped((2, 1, 0))(frame)).up == 0
+    assert facts.scene_facts(frame).up == 2
+    assert facts.scene_facts(swapped((2, 1, 0))(frame)).up == 0
 
 
 def test_furniture_of_all_real_scans_stands_on_one_level() -> None:
@@ -79,8 +78,8 @@ def test_furniture_of_all_real_scans_stands_on_one_level() -> None:
     for boxes in np.split(truth.box[order], starts[1:]):
         if len(boxes) >= 3:
             ends = (boxes[:, :3] + side * boxes[:, 3:6] / 2 for side in (-1, 1))
-            levels = [[looking.on_one_level(v, 0.1) for v in end.T] for end in ends]
-            votes = looking.vote(np.max(levels, axis=0))
+            levels = [[facts.on_one_level(v, 0.1) for v in end.T] for end in ends]
+            votes = facts.vote(np.max(levels, axis=0))
             named.append(int(votes.argmax()) if votes.any() else -1)
     assert len(named) > 1000
     assert np.mean(np.array(named) == 2) > 0.85

@@ -13,7 +13,7 @@ import torch
 
 from sr3d.cli import main
 from sr3d.data.own.export import export_folder
-from sr3d.data.own.folder import Telling, prepare_folder
+from sr3d.data.own.folder import LabelOptions, prepare_folder
 from sr3d.data.prepared import MANIFEST, PreparedDataset, PreparedWriter, read_manifest
 from sr3d.data.readers.conversion import HowTo
 from sr3d.data.rooms.generate import prepare_rooms
@@ -28,7 +28,7 @@ KINDS = (".ply", ".pcd", ".npy", ".npz", ".bin", ".obj", ".glb", ".las")
 def prepare(raw: Path, out: Path, **told: Any) -> Path:
     """Split 0.5; what is told of scans as `reading`, and the rest of labels."""
     more = {name: told.pop(name) for name in ("reading", "append", "how", "scenes") if name in told}
-    prepare_folder(raw, out, told=Telling(**{"val": 0.5, **told}), **more)
+    prepare_folder(raw, out, told=LabelOptions(**{"val": 0.5, **told}), **more)
     return out
 
 
@@ -253,7 +253,7 @@ def test_points_are_drawn_once_and_always_the_same(tmp_path: Path) -> None:
     assert len(one["scan0"]) == 700
     assert torch.equal(one["scan0"].points, other["scan0"].points)
     with pytest.raises(InputError, match="--points -1: must be 0"):
-        Telling(points=-1)
+        LabelOptions(points=-1)
 
 
 def test_boxes_beside_their_scan_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 
 from sr3d.checked import Checked
+from sr3d.data.own.annotation_tools import read_supervisely, read_sustech
 from sr3d.data.own.coco import read_coco
 from sr3d.data.own.labelcloud import in_degrees, read_labelcloud
 from sr3d.data.own.labels import Label
 from sr3d.data.own.ours import read_all_ours, read_ours
-from sr3d.data.own.supervisely import read_supervisely
-from sr3d.data.own.sustech import read_sustech
 from sr3d.data.scans.frame import Frame
 from sr3d.errors import InputError
 from tests.data.own.making import CHAIR, labelcloud_vertices, turn_x, turn_y, turn_z, xyz

@@ -10,10 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sr3d.data.own.classes import classes_of, parse_classes
-from sr3d.data.own.labels import Label
-from sr3d.data.own.levels import coarse_classes
-from sr3d.data.own.splits import split_scans
+from sr3d.data.datasets import coarse_classes
+from sr3d.data.own.finding import split_scans
+from sr3d.data.own.labels import Label, classes_of, parse_classes
 from sr3d.data.scene import Scene
 from sr3d.errors import InputError
 from sr3d.geometry.boxes import Boxes

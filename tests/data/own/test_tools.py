@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from sr3d.cli import main
-from sr3d.data.own.classes import parse_classes, similar_names
-from sr3d.data.own.folder import Telling, prepare_folder
+from sr3d.data.own.folder import LabelOptions, prepare_folder
+from sr3d.data.own.labels import parse_classes, similar_names
 from sr3d.data.prepared import PreparedDataset
 from sr3d.errors import InputError
 from tests.data.own.making import CHAIR, turn_x, turn_y, turn_z, write_scan, xyz
@@ -29,7 +29,7 @@ def text(path: Path, content: Any, encoding: str = "utf-8") -> None:
 def prepared(raw: Path, **told: Any) -> dict[str, np.ndarray]:
     """The boxes of each scene."""
     out = raw.parent / "out"
-    manifest = prepare_folder(raw, out, told=Telling(**told))
+    manifest = prepare_folder(raw, out, told=LabelOptions(**told))
     return {
         scene.id: scene.boxes.tensor.numpy()
         for split in manifest.splits
@@ -235,5 +235,5 @@ def test_boxes_in_another_unit_than_their_scan_are_told(
     prepared(raw, val=0.0)
     assert "smaller than 1 cm" not in caplog.text
     text(raw / "a.json", {"detections": [CHAIR, {**CHAIR, "size": size}]})
-    prepare_folder(raw, tmp_path / "other", told=Telling(val=0.0))
+    prepare_folder(raw, tmp_path / "other", told=LabelOptions(val=0.0))
     assert "smaller than 1 cm or much longer than the scan in 1 scans (a)" in caplog.text

@@ -11,7 +11,7 @@ import sr3d
 from sr3d.cli import main
 from sr3d.config import Config, OwnData, config_from_dict, default_config
 from sr3d.data.datasets import DATASETS, dataset_of, get_dataset
-from sr3d.data.own.folder import Telling, prepare_folder
+from sr3d.data.own.folder import LabelOptions, prepare_folder
 from sr3d.errors import InputError
 from sr3d.runs.folder import own_data, starting_config
 from sr3d.runs.record import read_run
@@ -25,7 +25,7 @@ SMALL = ("model=small", "train=small", "augment=small")
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("own")
-    prepare_folder(write_folder(folder / "raw"), folder / "data", told=Telling(val=0.5))
+    prepare_folder(write_folder(folder / "raw"), folder / "data", told=LabelOptions(val=0.5))
     return folder / "data"
 
 

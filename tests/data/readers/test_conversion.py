@@ -18,7 +18,7 @@ from sr3d.data.parallel import threaded_map
 from sr3d.data.prepared import MANIFEST, PreparedDataset, PreparedWriter, verify
 from sr3d.data.prepared.writing import JOURNAL
 from sr3d.data.readers.conversion import HowTo, Source, convert
-from sr3d.data.readers.published import Published, compare, compare_scenes, scannet
+from sr3d.data.readers.published import PublishedCounts, compare, compare_scenes, scannet
 from sr3d.data.scene import Scene
 from sr3d.errors import InputError
 from sr3d.geometry.boxes import Boxes
@@ -62,7 +62,7 @@ def writer(out: Path, **options: Any) -> PreparedWriter:
 
 
 def converted(reader: Reader, out: Path, how: HowTo = HowTo(), **options: Any) -> Any:
-    published = options.pop("published", Published())
+    published = options.pop("published", PublishedCounts())
     return convert(reader.sources, writer(out, **options), published, "fetch them", how)
 
 
@@ -285,7 +285,7 @@ def splits(**scenes: list[Scene]) -> dict[str, list[Scene]]:
     return scenes
 
 
-PUBLISHED = Published(
+PUBLISHED = PublishedCounts(
     scenes={"train": 2, "val": 1},
     boxes={"train": (3, 0), "val": (0, 1)},
     with_boxes={"train": 2, "val": 1},
@@ -334,16 +334,16 @@ def test_of_some_scenes_only_their_own_boxes_are_compared() -> None:
 
 def test_another_number_of_scenes_is_told_before_any_is_read(reader: Reader, out: Path) -> None:
     with pytest.raises(InputError, match=r"train has 6 scenes instead of 7; mend .* --keep-going"):
-        converted(reader, out, published=Published(scenes={"train": 7}))
+        converted(reader, out, published=PublishedCounts(scenes={"train": 7}))
     assert reader.read == []
     manifest = converted(
-        reader, out, HowTo(keep_going=True), published=Published(scenes={"train": 7})
+        reader, out, HowTo(keep_going=True), published=PublishedCounts(scenes={"train": 7})
     )
     assert manifest.deviations == ["train has 6 scenes instead of 7"]
 
 
 def test_other_boxes_are_told_before_the_manifest_is_written(reader: Reader, out: Path) -> None:
-    published = Published(scene_boxes={"b": 4})
+    published = PublishedCounts(scene_boxes={"b": 4})
     with pytest.raises(InputError, match="b \\(1 boxes instead of 4\\)"):
         converted(reader, out, published=published)
     assert not (out / MANIFEST).exists()

@@ -20,7 +20,7 @@ from sr3d.data.readers.rgbd import read_intrinsics, read_tilt, unproject
 from sr3d.data.readers.sunrgbd import (
     LABEL_FILES,
     SPLIT_FILE,
-    Frame,
+    SunRgbdFrame,
     prepare_sunrgbd,
     read_frame,
     read_frames,
@@ -48,9 +48,9 @@ CHAIR, BED = SUNRGBD.classes.index("chair"), SUNRGBD.classes.index("bed")
 OFFICIAL = "real/sunrgbd/OFFICIAL_SUNRGBD"
 
 
-def usable(path: Path, folder: str) -> Frame:
+def usable(path: Path, folder: str) -> SunRgbdFrame:
     frame = read_frames(path)[folder]
-    assert isinstance(frame, Frame), frame
+    assert isinstance(frame, SunRgbdFrame), frame
     return frame
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import laspy
+import lzf
 import numpy as np
 import trimesh
 from plyfile import PlyData, PlyElement
@@ -65,44 +66,8 @@ def write_pcd(path: Path, points: Array, colors: Array | None, data: str) -> Non
         path.write_bytes(header + rows.tobytes())
     else:
         whole = b"".join(rows[name].tobytes() for name in names)
-        packed = lzf_compress(whole)
+        packed = lzf.compress(whole, 2 * len(whole) + 16)  # it does not give up on noise
         path.write_bytes(header + struct.pack("<II", len(packed), len(whole)) + packed)
-
-
-def lzf_compress(data: bytes) -> bytes:
-    """A greedy compressor that remembers where every three bytes were last seen."""
-    out, literals, at = bytearray(), bytearray(), 0
-    seen: dict[bytes, int] = {}
-
-    def flush() -> None:
-        for start in range(0, len(literals), 32):
-            piece = literals[start : start + 32]
-            out.append(len(piece) - 1)
-            out.extend(piece)
-        literals.clear()
-
-    while at < len(data):
-        key = data[at : at + 3]
-        before, seen[key] = seen.get(key), at
-        if len(key) < 3 or before is None or at - before > 8192:
-            literals.append(data[at])
-            at += 1
-            continue
-        length = 3
-        while (
-            length < 264 and at + length < len(data) and data[before + length] == data[at + length]
-        ):
-            length += 1
-        flush()
-        back = at - before - 1
-        if length - 2 < 7:
-            out.append((length - 2) << 5 | back >> 8)
-        else:
-            out.extend((7 << 5 | back >> 8, length - 9))
-        out.append(back & 255)
-        at += length
-    flush()
-    return bytes(out)
 
 
 def write_las(path: Path, points: Array, colors: Array | None) -> None:

@@ -11,7 +11,7 @@ import trimesh
 from PIL import Image
 
 from sr3d.data.scans import Reading, Scan, read_scan
-from sr3d.data.scans.faces import fan, fans, strip
+from sr3d.data.scans.surfaces import fan, fans, strip
 from sr3d.errors import InputError
 
 WALL = "v 0 0 0\nv 4 0 0\nv 4 0 3\nv 0 0 3\n"

@@ -12,7 +12,7 @@ import torch
 from sr3d.data.datasets import SCANNET, SUNRGBD, SYNTHETIC, Dataset
 from sr3d.data.rooms.generate import generate_room
 from sr3d.data.scans import Reading, Scan, read_scan
-from sr3d.data.scans.room_frame import FIND, Room, into_room_frame
+from sr3d.data.scans.room_frame import FIND, RoomOptions, into_room_frame
 from sr3d.errors import InputError
 from sr3d.geometry.boxes import Boxes
 from tests.shared_data import shared
@@ -33,7 +33,7 @@ def about_z(degrees: float) -> np.ndarray:
     return np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
 
 
-def read(path: Path, dataset: Dataset, room: Room = FIND, unit: str | None = None) -> Scan:
+def read(path: Path, dataset: Dataset, room: RoomOptions = FIND, unit: str | None = None) -> Scan:
     return into_room_frame(read_scan(path, Reading(unit=unit)), path, dataset, room)
 
 
@@ -85,14 +85,14 @@ def test_a_detector_of_turned_boxes_takes_scans_as_they_stand(tmp_path: Path) ->
 
 def test_what_is_given_comes_before_what_is_found(tmp_path: Path) -> None:
     path = written(tmp_path, 30, 1.0)
-    kept = read(path, SYNTHETIC, Room(walls=0, floor=0))
+    kept = read(path, SYNTHETIC, RoomOptions(walls=0, floor=0))
     assert np.array_equal(kept.points, read_scan(path).points)
-    given = read(path, SYNTHETIC, Room(walls=10, floor=0.5))
+    given = read(path, SYNTHETIC, RoomOptions(walls=10, floor=0.5))
     assert given.frame.walls == pytest.approx(math.radians(10))
     lowered = read_scan(path).points[:, 2] - 0.5
     assert np.allclose(given.points[:, 2], lowered, atol=1e-6)
     with pytest.raises(InputError):
-        Room(walls=math.nan)
+        RoomOptions(walls=math.nan)
 
 
 def test_scannets_own_alignment_beside_a_scan_is_taken() -> None:

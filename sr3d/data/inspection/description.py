@@ -13,7 +13,7 @@ WIDTH, NAME = 100, 20  # letters of a line, and of a name in a table
 
 
 def describe(inspection: Inspection) -> str:
-    """Plain text of at most 100 letters a line: facts, classes, and last what is suspicious."""
+    """Plain text of at most 100 letters a line: facts, classes and suspicions."""
     kind = "boxes with a yaw" if inspection.rotated else "axis-aligned boxes"
     about = {
         "folder": inspection.folder,
@@ -66,7 +66,7 @@ def _shades(split: SplitFacts, channel: int) -> str:
 
 
 def _class_rows(splits: Sequence[SplitFacts]) -> list[list[str]]:
-    """Three columns a split; empty: boxes without points inside."""
+    """Three columns a split. The column `empty` counts boxes without points inside."""
     over, head = [""], ["class"]
     for split in splits:
         over += ["", "", _short(split.name)]
@@ -95,7 +95,7 @@ def _plain(value: Any) -> str:
 
 
 def _counted(value: Any) -> str:
-    """A text as it is; of many things their number and the first three."""
+    """A text as it is, or the number of several things and the first three."""
     if not value or isinstance(value, str):
         return value or ""
     first = dict(list(value.items())[:3]) if isinstance(value, dict) else list(value)[:3]

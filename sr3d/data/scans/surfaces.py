@@ -1,4 +1,4 @@
-"""Texture images, and the colours that they give to places on a mesh."""
+"""Surfaces of mesh files: triangles of polygons and strips, and colours of texture images."""
 
 from __future__ import annotations
 
@@ -12,8 +12,50 @@ from PIL import Image, UnidentifiedImageError
 from sr3d.data.scans.content import Array, Fact, Paint
 from sr3d.runs.files import LFS_REMEDY, is_lfs_pointer
 
+
+def fans(polygons: Array | Sequence[Sequence[int]]) -> tuple[Array, Array]:
+    """Triangles of polygons, which are cut into fans.
+
+    polygons: one row of corners each. Rows with fewer than three corners are skipped. Returns the
+    triangles (F, 3) as corner values, and (F, 2): for each triangle its polygon, and the place of
+    its second corner in the polygon. Its first corner has place 0, and its third the next place.
+    """
+    if isinstance(polygons, np.ndarray) and polygons.ndim == 2:
+        tables = [(np.arange(len(polygons)), polygons)]
+    else:
+        lengths = np.array([len(row) for row in polygons], dtype=np.int64)
+        groups = [np.flatnonzero(lengths == length) for length in np.unique(lengths)]
+        tables = [(own, np.array([polygons[i] for i in own.tolist()])) for own in groups]
+    corners, origins = [np.empty((0, 3), np.int64)], [np.empty((0, 2), np.int64)]
+    for own, table in tables:
+        for second in range(1, table.shape[1] - 1):
+            corners.append(table[:, [0, second, second + 1]].astype(np.int64))
+            origins.append(np.stack([own, np.full(len(own), second)], axis=1))
+    return np.concatenate(corners), np.concatenate(origins)
+
+
+def strip(row: Array) -> Array:
+    """(F, 3) triangles of one row of vertices, in which -1 ends a strip and begins another."""
+    row = np.asarray(row, dtype=np.int64)
+    triples = np.stack([row[:-2], row[1:-1], row[2:]], axis=1)
+    return triples[_whole(triples)]
+
+
+def fan(row: Array) -> Array:
+    """(F, 3) triangles around the first of a row of vertices."""
+    row = np.asarray(row, dtype=np.int64)
+    triples = np.stack([np.full(len(row) - 2, row[0]), row[1:-1], row[2:]], axis=1)
+    return triples[_whole(triples)]
+
+
+def _whole(triples: Array) -> Array:
+    """A mask of true triangles. Strips repeat vertices to turn a corner."""
+    a, b, c = triples.T
+    return (triples >= 0).all(axis=1) & (a != b) & (b != c) & (a != c)
+
+
 PLAIN = "its materials have plain colours, which no scanner measured"
-"""Why a mesh has no colours that has those of its materials."""
+"""The reason why a mesh with colours of materials counts as one without colours."""
 
 Wrap = Callable[[Array], Array]
 
@@ -72,7 +114,7 @@ def find_texture(folder: Path, name: str) -> Path | None:
 
 
 def _inside(folder: Path) -> list[Path]:
-    """What is in a folder; nothing where it cannot be read."""
+    """The entries of a folder, none if it cannot be read."""
     try:
         return sorted(folder.iterdir())
     except OSError:
@@ -80,7 +122,7 @@ def _inside(folder: Path) -> list[Path]:
 
 
 def default_colors(colors: Array) -> str:
-    """Why colours (V, 3) of vertices, 0 to 255, are those that programs fill in; else empty."""
+    """The reason why colours (V, 3) of vertices, 0 to 255, are a program's default; else empty."""
     for shade, name in ((0, "black"), (255, "white")):
         if (colors == shade).all():
             return f"all vertices are {name}, as where no colours were taken"
@@ -116,8 +158,9 @@ def texture_paint(
 
 
 def paint_facts(painted: Sequence[str], bare: Sequence[str]) -> list[Fact]:
-    """What a mesh file has for colours. painted, bare: of each of its parts, the source of its
-    colours or the reason why it has none.
+    """Facts on the colours of a mesh file.
+
+    painted: the sources of the parts with colours. bare: the reasons of the parts without.
     """
     sources, reasons = list(dict.fromkeys(painted)), list(dict.fromkeys(bare))
     why = "; ".join(reasons[:3]) + ("; …" if len(reasons) > 3 else "")
