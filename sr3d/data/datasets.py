@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sr3d.config import Config, did_you_mean
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,9 @@ def dataset_of(config: Config) -> Dataset:
     own = config.own
     if not own.classes:
         raise InputError(
-            "dataset=own: own.classes is empty; `sr3d train --data DIR` takes it from the prepared "
-            "folder, and a training's folder has it"
+            "dataset=own: own.classes is empty; `sr3d train --data DIR` takes "
+            "it from the prepared folder, and a training's folder has it",
+            kind=Kind.EMPTY,
         )
     return Dataset("own", own.classes, own.levels, own.rotated)
 
@@ -109,8 +110,9 @@ def get_dataset(name: str) -> Dataset:
     """
     if name == "own":
         raise InputError(
-            "data set 'own': its classes are those of a prepared folder or of a training; name "
-            "that folder"
+            "data set 'own': its classes are those of a prepared folder or of a training",
+            kind=Kind.MISSING,
+            remedy="Name that folder.",
         )
     if name not in DATASETS:
         raise InputError(f"unknown data set '{name}'{did_you_mean(name, list(DATASETS))}")

@@ -27,7 +27,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.files import LFS_REMEDY, is_lfs_pointer
 
 # What checkpoints mention of the standard library besides weights. None of it is run: a stand-in
@@ -112,17 +112,17 @@ def read_torch_file(path: str | Path) -> Any:
     try:
         with open(path, "rb") as file:
             if reason := _no_torch_file(file):
-                raise InputError(f"{path}: {reason}")
+                raise InputError(reason, file=path, kind=Kind.UNREADABLE)
             if zipfile.is_zipfile(file):
                 with zipfile.ZipFile(file) as archive:
                     if reason := _no_checkpoint(archive):
-                        raise InputError(f"{path}: {reason}")
+                        raise InputError(reason, file=path, kind=Kind.UNREADABLE)
                     pickled = archive.read(_entry(archive))  # whole, so that zipfile compares CRCs
                 return _Unpickler(io.BytesIO(pickled)).load()
             file.seek(0)
             return _read_stream(file)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such checkpoint") from None
+        raise InputError("no such checkpoint", file=path, kind=Kind.MISSING) from None
     except InputError:
         raise
     except Exception as error:  # damaged bytes trip an unpickler in any way at all
@@ -290,4 +290,6 @@ def _unreadable(path: str | Path, error: Exception) -> InputError:
         if isinstance(error, pickle.UnpicklingError) and "wants to call" in reason
         else "it is cut off (compare its size with the original), or no file of torch.save"
     )
-    return InputError(f"{path}: not a readable checkpoint ({reason}); {remedy}")
+    return InputError(
+        f"not a readable checkpoint ({reason}); {remedy}", file=path, kind=Kind.UNREADABLE
+    )

@@ -8,7 +8,7 @@ from sr3d.data.scans.content import Content
 from sr3d.data.scans.naming import read_named
 from sr3d.data.scans.ply_files import open_ply
 from sr3d.data.scans.ply_mesh import read_faces
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 
 def read_ply(path: Path) -> Content:
@@ -21,7 +21,10 @@ def read_ply(path: Path) -> Content:
     if "vertex" not in file:
         have = ", ".join(element.name for element in file.elements) or "none"
         raise InputError(
-            f"{path}: has no element 'vertex' (it has {have}); export it with its points"
+            f"has no element 'vertex' (it has {have})",
+            file=path,
+            kind=Kind.EMPTY,
+            remedy="Export it with its points.",
         )
     vertex = file["vertex"].data
     found = read_named({name: vertex[name] for name in vertex.dtype.names}, path, "vertex")
