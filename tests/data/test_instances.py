@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from sr3d.data.transforms import augment, pick_points, sample_points
 from sr3d.errors import DamagedFile, InputError, Kind
 from sr3d.geometry.boxes import Boxes
 from sr3d.runs.files import with_checksum, without_checksum
+from tests.data.older_formats import as_version_2
 
 CLASSES = ("chair", "table")
 
@@ -50,18 +50,6 @@ def write(folder: Path, *scenes: Scene, **options: Any) -> None:
     for scene in scenes:
         writer.add("train", scene)
     writer.finish()
-
-
-def as_version_2(folder: Path) -> Path:
-    """The same folder as format version 2 had it."""
-    path = folder / MANIFEST
-    value = without_checksum(json.loads(path.read_text()), path, "")
-    for facts in value["scenes"].values():
-        facts.pop("instances", None)
-    del value["mean_sizes"]
-    path.write_text(json.dumps(with_checksum({**value, "version": 2})))
-    shutil.rmtree(folder / "instances", ignore_errors=True)
-    return folder
 
 
 A, B = make_scene("a"), make_scene("b", 1)

@@ -57,6 +57,8 @@ class SplitFacts:
 class Inspection:
     """labels, left_out, deviations: as the manifest has them; empty where it has none.
 
+    instances: number of scenes that have the object of each point.
+
     like_classes: groups of class names that differ by case, blanks, hyphens or underscores alone.
     """
 
@@ -68,6 +70,7 @@ class Inspection:
     labels: str
     left_out: dict[str, str]
     deviations: list[str]
+    instances: int
     like_classes: tuple[tuple[str, ...], ...]
     splits: tuple[SplitFacts, ...]
 

@@ -48,9 +48,10 @@ def prepare_mmdet3d(
     """Turn what mmdet3d prepared into a prepared folder.
 
     root: holds `points/`, perhaps `instance_mask/`, and `<data set>_infos_<split>.pkl` (S3DIS:
-    `s3dis_infos_Area_<n>.pkl`) directly or in `infos/`. dataset: which one; by default the only one that has info files there.
-    infos: split to info files, where they have other names. clockwise: see `read_infos`.
-    scenes: only these; by default all. append: add to what `out` holds.
+    `s3dis_infos_Area_<n>.pkl`) directly or in `infos/`. dataset: which one; by default the only
+    one that has info files there. infos: split to info files, where they have other names.
+    clockwise: see `read_infos`. scenes: only these; by default all. append: add to what `out`
+    holds.
 
     Raises:
         InputError: a missing or unusable file, or counts other than published; nothing is written
