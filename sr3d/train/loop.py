@@ -46,8 +46,10 @@ def train(job: TrainingJob, processes: Processes = ALONE) -> RunRecord:
             in this folder, another training that has finished or was interrupted there, fewer
             scenes in a batch than processes, a full disk, or a loss that stopped being a number.
     """
-    scenes = open_split(job.data, job.split, dataset_of(job.config))
-    config = with_needs(job.config, FAMILIES[job.config.model.name], scenes)
+    family = FAMILIES[job.config.model.name]
+    instances = "instance" in family.needs
+    scenes = open_split(job.data, job.split, dataset_of(job.config), instances)
+    config = with_needs(job.config, family, scenes)
     watch, job = Stopwatch(), replace(job, config=config)
     with exclusive(job.out / RUN_FILE) if processes.first else nullcontext():
         finished = processes.from_first(

@@ -69,6 +69,12 @@ def test_instances_come_back_and_are_verified(tmp_path: Path) -> None:
             read()
 
 
+def test_instances_are_not_read_where_nobody_needs_them(tmp_path: Path) -> None:
+    write(tmp_path, A)
+    (tmp_path / "instances" / "a.npy").unlink()
+    assert PreparedDataset(tmp_path, "train", instances=False)[0].instance is None
+
+
 def test_a_folder_may_lack_them_in_all_scenes_or_in_some(tmp_path: Path) -> None:
     write(tmp_path, replace(A, instance=None))
     assert not (tmp_path / "instances").exists()

@@ -1,8 +1,8 @@
 """Prepared scenes as files that mmdet3d (1.1 and later) and what is built on it read.
 
 `points/<scene>.bin` and info pickles with boxes. Points are aligned already, so ScanNet's
-axis_align_matrix is the identity. Masks, images and calibrations are not part of prepared data and
-not written: the paths of masks that mmdet3d's loaders join are there, the files are not.
+axis_align_matrix is the identity. Images and calibrations are not part of prepared data, and masks
+are not written: the paths of masks that mmdet3d's loaders join are there, the files are not.
 """
 
 from __future__ import annotations

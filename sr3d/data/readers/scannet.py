@@ -127,8 +127,8 @@ def _read_scan(folder: Path, label_map: Mapping[str, int]) -> tuple[Scene, list[
     points = align(vertices, read_alignment(text))
     objects = read_objects(aggregation)
     owner = _owners(read_segments(segments, len(vertices)), objects, aggregation)
-    boxes, labels = [], []
-    instance = np.full(len(points), -1)
+    boxes: list[Array] = []
+    labels, instance = [], np.full(len(points), -1)
     for index, (category, _) in enumerate(objects):
         nyu40, mask = label_map.get(category, 0), owner == index
         if nyu40 in NYU40_IDS and (own := points[mask]).size:

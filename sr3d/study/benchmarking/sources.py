@@ -39,7 +39,7 @@ class PreparedScenes:
 
     def load(self) -> list[Scene]:
         dataset = dataset_of(starting_config(self.dataset, self.folder, self.split))
-        prepared = open_split(self.folder, self.split, dataset)
+        prepared = open_split(self.folder, self.split, dataset, instances=True)
         count = min(self.count, len(prepared))
         return [prepared[i * len(prepared) // count] for i in range(count)]
 
