@@ -104,13 +104,17 @@ def own_data(data: Path, split: str) -> OwnData:
     return OwnData(tuple(manifest.classes), levels, manifest.rotated, len(scenes))
 
 
-def open_split(data: Path, split: str, dataset: Dataset) -> PreparedDataset:
+def open_split(
+    data: Path, split: str, dataset: Dataset, instances: bool = False
+) -> PreparedDataset:
     """A split of prepared data. It must belong to the configured data set.
+
+    instances: see `PreparedDataset`.
 
     Raises:
         InputError: other classes, other box coding, or an empty split.
     """
-    scenes = PreparedDataset(data, split)
+    scenes = PreparedDataset(data, split, instances)
     manifest = scenes.manifest
     if tuple(manifest.classes) != dataset.classes or manifest.rotated != dataset.rotated:
         other = manifest.dataset != dataset.name

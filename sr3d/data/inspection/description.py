@@ -12,8 +12,11 @@ from sr3d.text_tables import text_table
 WIDTH, NAME = 100, 20  # letters of a line, and of a name in a table
 
 
-def describe(inspection: Inspection) -> str:
-    """Plain text of at most 100 letters a line: facts, classes and suspicions."""
+def describe(inspection: Inspection, contents: str = "") -> str:
+    """Plain text of at most 100 letters a line: facts, classes and suspicions.
+
+    contents: one line on what the scenes hold.
+    """
     kind = "boxes with a yaw" if inspection.rotated else "axis-aligned boxes"
     about = {
         "folder": inspection.folder,
@@ -21,6 +24,7 @@ def describe(inspection: Inspection) -> str:
         "source": inspection.source,
         "digest": inspection.digest,
         "labels": inspection.labels,
+        "contents": contents,
         "left out": _counted(inspection.left_out),
         "deviations": inspection.deviations,
     }

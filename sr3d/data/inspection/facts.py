@@ -181,6 +181,8 @@ class SplitFacts:
 class Inspection:
     """labels, left_out, deviations: as in the manifest, empty if it has none.
 
+    instances: number of scenes that have the object of each point.
+
     like_classes: groups of class names that differ by case, blanks, hyphens or underscores alone.
     """
 
@@ -192,6 +194,7 @@ class Inspection:
     labels: str
     left_out: dict[str, str]
     deviations: list[str]
+    instances: int
     like_classes: tuple[tuple[str, ...], ...]
     splits: tuple[SplitFacts, ...]
 

@@ -59,6 +59,7 @@ def inspect(
         labels=manifest.labels,
         left_out=manifest.left_out,
         deviations=manifest.deviations,
+        instances=sum("instances" in facts for facts in manifest.scenes.values()),
         like_classes=tuple(tuple(group) for group in similar_names(manifest.classes)),
         splits=tuple(found),
     )
