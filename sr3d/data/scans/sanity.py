@@ -17,7 +17,7 @@ SMALLEST, LARGEST = 0.1, 200.0  # metres, the longest side of a scan
 
 _PLACEHOLDER = 1e10  # no coordinate on Earth reaches it, not even in millimetres
 _KEPT = 0.05  # share of the points that must be left
-_FEW = 0.01  # share of the points that may lie far outside
+_FEW = 0.05  # share of the points that may lie far outside
 _FEW_VALUES = 3  # different places that placeholders have
 _FAR = 25.0  # times the length of the middle half of the points
 _ZEROS = 10  # points at exactly 0, 0, 0 that are no chance
@@ -83,7 +83,8 @@ def measured(content: Content, path: Path, *, colored: bool = True) -> Measured:
 
 
 def check_extent(points: Array, unit: str, scale: float, told: bool, path: Path) -> Fact | None:
-    """Refuse a scan that is no room in its unit. With a unit that was given, it is a fact.
+    """Refuse a scan that is no room in its unit. With a unit that was given, it is a fact, as is a
+    scan without a height.
 
     points: (N, 3), some of the scan's. scale: metres of one unit.
 
@@ -96,7 +97,8 @@ def check_extent(points: Array, unit: str, scale: float, told: bool, path: Path)
     if widths[1] < _LINE * widths[2]:
         raise InputError(f"{path}: all points lie on a line or in one place; export it again")
     if SMALLEST <= longest <= LARGEST:
-        return None
+        flat = widths[0] < _LINE * widths[2]
+        return Fact("size", f"{longest:.3g} m", "all points lie in one plane") if flat else None
     size = f"{longest:.3g} m long in {unit}"
     if told:
         return Fact("size", size, "as no room is; the unit is as given")
