@@ -11,7 +11,7 @@ import numpy as np
 from sr3d.data.scans.content import Array, Content, Fact
 from sr3d.data.scans.lzf import decompress
 from sr3d.data.scans.naming import different, read_named
-from sr3d.data.scans.words import read_numbers
+from sr3d.data.scans.words import is_utf16, read_numbers
 from sr3d.errors import InputError
 
 _BOM = b"\xef\xbb\xbf"
@@ -39,6 +39,8 @@ def read_pcd(path: Path) -> Content:
         InputError: a header that is no PCD header, or data that do not fit it.
     """
     content = path.read_bytes()
+    if is_utf16(content):
+        content = content.decode("utf-16", "replace").encode()
     header, start = _header(content, path)
     fields = _fields(header, content[start:], path)
     text = header.data == "ascii"

@@ -12,6 +12,7 @@ from sr3d.data.rooms.generate import generate_room
 from sr3d.data.scans import Fact, Reading, Scan, read_scan
 from sr3d.data.scans.guessing import find_tilt, find_unit
 from sr3d.errors import InputError
+from tests.data.scans.making import write_pcd, write_ply
 
 ROOM = generate_room(910, points=20_000)
 POINTS, COLORS = ROOM.points.numpy(), ROOM.colors.numpy()
@@ -114,3 +115,58 @@ def test_points_that_las_flags_are_left_out(tmp_path: Path) -> None:
     assert fact(scan, "left out").value == f"600 of {len(points):,} points"
     assert scan.colors is not None
     assert np.abs(scan.colors - COLORS[600:]).max() < 1e-3
+
+
+@pytest.mark.parametrize("kind", ["ply", "pcd", "obj"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_text_files_in_any_encoding_are_read(tmp_path: Path, kind: str, encoding: str) -> None:
+    path = tmp_path / f"scan.{kind}"
+    points = POINTS[:2000]
+    if kind == "ply":
+        write_ply(path, points, None, text=True)
+    elif kind == "pcd":
+        write_pcd(path, points, None, "ascii")
+    else:
+        path.write_text("".join(f"v {x:.6f} {y:.6f} {z:.6f}\n" for x, y, z in points))
+    path.write_text(path.read_text(), encoding=encoding)
+    assert read_scan(path).points == pytest.approx(points, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "words"),
+    [
+        ("a.npy", np.c_[COLORS * 255 // 1, POINTS], "--columns rgbxyz"),
+        ("a.txt", np.c_[np.arange(len(POINTS)) % 7, POINTS, COLORS], "--columns _xyzrgb"),
+        ("a.npy", np.zeros((2000, 64)) + np.arange(2000)[:, None], "64 columns"),
+        ("scene0000_00_bbox.npy", np.random.default_rng(0).random((30, 7)), "labels or boxes"),
+        ("a.npy", np.array([{"points": POINTS}], dtype=object), "Python objects"),
+    ],
+)
+def test_tables_that_are_no_points_are_refused_for_their_reason(
+    tmp_path: Path, name: str, table: np.ndarray, words: str
+) -> None:
+    path = tmp_path / name
+    if path.suffix == ".npy":
+        np.save(path, table)
+    else:
+        np.savetxt(path, table, fmt="%.4f")
+    with pytest.raises(InputError) as error:
+        read_scan(path)
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["feats", "bgr"])
+def test_arrays_that_may_be_colours_are_named(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "scan.npz"
+    np.savez(path, points=POINTS, **{name: COLORS})
+    scan = read_scan(path)
+    assert scan.colors is None
+    assert f"{name} {COLORS.shape}" in fact(scan, "colours").why
+
+
+@pytest.mark.parametrize("name", ["points3D.bin", "points3D.txt"])
+def test_a_sparse_model_of_colmap_is_told(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"# 3D point list\n# POINT3D_ID, X, Y, Z, R, G, B, ERROR, TRACK[]\n1 2 3 4\n")
+    with pytest.raises(InputError, match="colmap model_converter"):
+        read_scan(path)
