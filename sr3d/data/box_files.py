@@ -8,7 +8,8 @@ pkl: a dictionary with the same entries, as arrays or lists; or, as ground truth
 mmdet3d of either format, whose boxes follow the same convention; or, as detections, the results
 that mmdet3d dumped of a test.
 
-json, or a folder of such files: detections that `sr3d detect` or mmdet3d's inferencers wrote.
+json, or a folder of such files: detections that `sr3d detect` or mmdet3d's inferencers wrote; or a
+dictionary with the same entries, as lists.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from sr3d.geometry.box_set import BoxSet
 from sr3d.runs.files import LFS_REMEDY, is_lfs_pointer, read_json
 
 _PICKLES = (".pkl", ".pickle")
+_ENTRIES = {"scene", "label", "box", "score"}
 _log = logging.getLogger(__name__)
 
 
@@ -68,7 +70,9 @@ def read_detections(
     elif path.suffix == ".json":
         from sr3d.data.detect_files import detect_entries
 
-        content = detect_entries(path, read_json(path), classes)
+        content = read_json(path)
+        if not (isinstance(content, Mapping) and content.keys() >= _ENTRIES):
+            content = detect_entries(path, content, classes)
     elif path.suffix in _PICKLES:
         content = load_results(path)
     else:

@@ -11,12 +11,15 @@ from sr3d.errors import InputError
 _KINDS = re.compile(
     r"\.(?:ply|pcd|npy|npz|bin|obj|gltf|glb|las|laz|png|jpg|txt|xyz|pts|json|pkl)$", re.IGNORECASE
 )
+# What data sets and programs add to the name of a scene: ScanNet's meshes, and predictions.
+_ADDED = re.compile(r"_vh_clean(?:_2)?$|_vert$|[_.-]?pred(?:iction)?s?$|^pred(?:iction)?s?[_.-]")
 
 
 def match_scenes(words: Iterable[str], known: Collection[str], where: str) -> dict[str, str]:
-    """To each word the scene of `known` that it names: the same, or without the kind of file, or
-    without its first folders. Folders may be parts of a scene's name, as `sr3d prepare folder` has
-    them: `flat1/kitchen.ply` is `flat1_kitchen`.
+    """To each word the scene of `known` that it names: the same, or without the kind of file,
+    without its first folders, or without what ScanNet adds to its meshes (`_vh_clean_2`). Folders
+    may be parts of a scene's name, as `sr3d prepare folder` has them: `flat1/kitchen.ply` is
+    `flat1_kitchen`.
 
     Raises:
         InputError: a word that names no scene, or two words that name one.
@@ -45,7 +48,7 @@ def match_scenes(words: Iterable[str], known: Collection[str], where: str) -> di
 
 def _spellings(word: str) -> Iterable[str]:
     yield word
-    bare = word
+    bare = word.strip()
     while (shorter := _KINDS.sub("", bare)) != bare:
         bare = shorter
         yield bare
@@ -54,3 +57,4 @@ def _spellings(word: str) -> Iterable[str]:
         for tail in ("/".join(parts[i:]), "_".join(parts[i:])):
             yield tail
             yield re.sub(r"[^\w.+-]", "_", tail)
+            yield _ADDED.sub("", tail)

@@ -57,7 +57,8 @@ class SplitFacts:
 class Inspection:
     """labels, left_out, deviations: as the manifest has them; empty where it has none.
 
-    like_classes: groups of class names that differ by case, blanks, hyphens or underscores alone.
+    like_classes: groups of class names that differ by case, blanks, hyphens, underscores or a
+    plural s alone. twins: groups of scenes with the same points, extents and colours.
     """
 
     folder: str
@@ -69,6 +70,7 @@ class Inspection:
     left_out: dict[str, str]
     deviations: list[str]
     like_classes: tuple[tuple[str, ...], ...]
+    twins: tuple[tuple[str, ...], ...]
     splits: tuple[SplitFacts, ...]
 
     @property
@@ -79,7 +81,14 @@ class Inspection:
             "labels and prepare again."
             for group in self.like_classes
         ]
-        return classes + [sentence for split in self.splits for sentence in split.suspicions]
+        twins = [
+            f"scenes: {' and '.join([*map(repr, group[:3]), *['…'] * (len(group) > 3)])} seem to be "
+            "one scan; keep one of them, above all if they are in different splits."
+            for group in self.twins
+        ]
+        return (
+            classes + twins + [sentence for split in self.splits for sentence in split.suspicions]
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON."""

@@ -29,8 +29,8 @@ class Seen:
 
     known: finite points. finite: all of them and all boxes. up: an axis, or -1 if unclear.
     overturned: its furniture shares tops rather than bottoms along it. boxes: (K, 7). labels,
-    empty (no point inside), outside (centre far beyond the points), sunk (a good part of it below
-    all points): (K,).
+    empty (no point inside), outside (centre far beyond the points), lost (farther than the scene is
+    long), sunk (a good part of it below all points): (K,).
     """
 
     id: str
@@ -46,6 +46,7 @@ class Seen:
     labels: Array
     empty: Array
     outside: Array
+    lost: Array
     sunk: Array
 
 
@@ -55,11 +56,13 @@ def look(scene: Scene) -> Seen:
     boxes = scene.boxes.tensor.numpy()
     whole = np.isfinite(boxes).all(axis=1)
     extents, shades, up, overturned = np.zeros(3), np.zeros((3, 3)), -1, False
-    outside, sunk = np.zeros((2, len(boxes)), dtype=bool)
+    outside, lost, sunk = np.zeros((3, len(boxes)), dtype=bool)
     if len(points):
         low, high = points.amin(0).numpy() - OUTSIDE, points.amax(0).numpy() + OUTSIDE
         outside |= ((boxes[:, :3] < low) | (boxes[:, :3] > high)).any(axis=1)
         shades = torch.stack([colors.amin(0), colors.double().mean(0), colors.amax(0)]).numpy()
+        reach = float((high - low).max())
+        lost |= ((boxes[:, :3] < low - reach) | (boxes[:, :3] > high + reach)).any(axis=1)
         sample = points[:: max(1, len(points) // 200_000)].numpy()
         low, high = np.percentile(sample, [1, 99], axis=0)
         extents = high - low
@@ -79,6 +82,7 @@ def look(scene: Scene) -> Seen:
         labels=scene.labels.numpy(),
         empty=without_points(points, scene.boxes) & whole,
         outside=outside,
+        lost=lost,
         sunk=sunk,
     )
 
