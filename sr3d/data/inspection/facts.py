@@ -82,7 +82,7 @@ class Inspection:
             for group in self.like_classes
         ]
         twins = [
-            f"scenes: {' and '.join([*map(repr, group[:3]), *['…'] * (len(group) > 3)])} seem to be "
+            f"scenes: {' and '.join(map(repr, group[:3]))}{', …' * (len(group) > 3)} seem to be "
             "one scan; keep one of them, above all if they are in different splits."
             for group in self.twins
         ]
