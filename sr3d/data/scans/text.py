@@ -46,6 +46,14 @@ def read_numbers(text: bytes, path: Path) -> Array:
     return numbers
 
 
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")  # its byte order marks, as Windows writes them
+
+
+def is_utf16(head: bytes) -> bool:
+    """Whether a file that begins so is text in UTF-16."""
+    return head.startswith(_UTF16)
+
+
 def plain_numbers(text: bytes) -> bytes:
     """The text with `nan` for every other spelling of NaN and infinity."""
     return _ODD.sub(b"nan", text) if b".#" in text or b"(" in text else text
