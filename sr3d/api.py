@@ -13,13 +13,16 @@ from typing import Any
 
 import torch
 
-from sr3d.config import Config, config_from_dict, default_config, did_you_mean
-from sr3d.detectors import NETWORKS, Detections, Detector, build_detector
+from sr3d.config import Config, config_from_dict, default_config
+from sr3d.detectors import NETWORKS, build_detector
+from sr3d.detectors.base import Detector
 from sr3d.detectors.infer_config import load_model, recognise
+from sr3d.detectors.outputs import Detections
 from sr3d.detectors.weights import Checkpoint, read_checkpoint
 from sr3d.errors import InputError
 from sr3d.model_names import PRETRAINED, PRETRAINED_MODELS, refuse_apple_gpu
 from sr3d.runs.record import MODEL_FILE, RUN_FILE, read_run, run_file
+from sr3d.validation import did_you_mean
 
 __all__ = [
     "PRETRAINED",

@@ -14,17 +14,16 @@ from safetensors.torch import load_file
 from torch import nn
 
 import sr3d
-from sr3d.config import Config, TrainConfig, default_config
+from sr3d.config import Config, TrainConfig, default_config, preset_names
 from sr3d.data.datasets import get_dataset
 from sr3d.data.prepared import PreparedDataset, PreparedWriter, read_manifest
 from sr3d.data.scene import Scene
-from sr3d.detectors import Detector
+from sr3d.detectors.base import Detector
 from sr3d.errors import InputError
 from sr3d.evaluate.average_precision import average_precision
 from sr3d.evaluate.loop import TestJob, test
 from sr3d.evaluate.scored_files import read_scored
 from sr3d.geometry.boxes import Boxes
-from sr3d.presets import PRESETS
 from sr3d.runs.files import exclusive
 from sr3d.runs.record import read_metrics, read_run
 from sr3d.train import step
@@ -47,7 +46,8 @@ TINY = [
 
 def tiny(dataset: str = "synthetic", *overrides: str) -> Config:
     """Presets among the overrides come first, as they must."""
-    ordered = sorted([*TINY, *overrides], key=lambda one: one.partition("=")[0] not in PRESETS)
+    groups = preset_names()
+    ordered = sorted([*TINY, *overrides], key=lambda one: one.partition("=")[0] not in groups)
     return default_config(dataset).with_overrides(ordered)
 
 

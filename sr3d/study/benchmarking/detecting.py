@@ -14,7 +14,7 @@ import torch
 from sr3d.data.loader import generator_for
 from sr3d.data.scene import Scene
 from sr3d.data.transforms import sample_points
-from sr3d.detectors import Detections
+from sr3d.detectors.outputs import Detections
 from sr3d.evaluate.loop import detect_scene, shuffled
 from sr3d.runs.folder import as_jobs_run, synchronise
 from sr3d.study.benchmarking.memory import watched_memory

@@ -10,7 +10,8 @@ import torch
 
 from sr3d.config import Config
 from sr3d.deploy.compiled import PRECISIONS, CompiledDetector
-from sr3d.detectors import Detector, build_detector
+from sr3d.detectors import build_detector
+from sr3d.detectors.base import Detector
 from sr3d.detectors.weights import load_weights
 
 

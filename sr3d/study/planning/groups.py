@@ -14,7 +14,8 @@ def network(config: Config) -> Hashable:
 
 def training(config: Config) -> Hashable:
     """What decides a step, as far as assigners and losses go by their names."""
-    return roughly_training(config), config.assigner.name, config.loss.cls
+    values = config.flat()
+    return roughly_training(config), values.get("assigner.name"), values.get("loss.cls")
 
 
 def roughly_training(config: Config) -> Hashable:
@@ -25,5 +26,5 @@ def roughly_training(config: Config) -> Hashable:
 
 def testing(config: Config) -> Hashable:
     """What decides the test of a scene."""
-    test = config.test
-    return network(config), test.sample_count, test.nms, test.nms_pre, test.oracle
+    test, oracle = config.test, config.flat().get("test.oracle")
+    return network(config), test.sample_count, test.nms, test.nms_pre, oracle

@@ -17,7 +17,8 @@ from sr3d.data.datasets import dataset_of
 from sr3d.data.loader import generator_for
 from sr3d.data.scene import Scene
 from sr3d.data.transforms import augment, sample_points
-from sr3d.detectors import Detections, build_detector
+from sr3d.detectors import build_detector
+from sr3d.detectors.outputs import Detections
 from sr3d.evaluate.detection_matches import best_ground_truth
 from sr3d.evaluate.loop import detect_scene
 from sr3d.geometry.box_set import BoxSet

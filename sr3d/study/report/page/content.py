@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sr3d.config import Config, flatten
+from sr3d.config import default_config
 from sr3d.study.report.figures import OWN, Drawn
 from sr3d.study.report.figures.names import names_of
 from sr3d.study.report.headline import Headline, headline_of
@@ -17,6 +17,7 @@ from sr3d.study.report.page.report import Part, Report, datasets_of, ran
 from sr3d.study.report.page.values import Values, values_of
 from sr3d.study.report.paper import Paper, printed_dataset
 from sr3d.study.report.verdicts.wording import listed
+from sr3d.validation import flatten
 
 _VALUES = ("strip", "curves")  # the figures that show single values
 
@@ -100,7 +101,7 @@ def _shown(paper: Paper, part: Part) -> Section:
 def _cautions(paper: Paper, part: Part, settings: Sequence[str]) -> list[str]:
     """What must be known before any number on this data set is read."""
     summaries = [s for name in settings if (s := part.findings.summary(name))]
-    cautions, full = [], Config().model.stem_channels
+    cautions, full = [], default_config("scannet").flat()["model.stem_channels"]
     if not part.own and part.dataset not in datasets_of(paper):
         cautions.append(
             f"The paper has no results on {part.label}; it tests on "
