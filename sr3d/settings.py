@@ -71,7 +71,7 @@ class Setting(Row):
         """The setting whose trainings it evaluates: itself, as a rule."""
         return self.tests_of or self.name
 
-    def check_data(self, dataset: str, labels: str, folder: str | Path) -> None:
+    def check_data(self, dataset: DatasetName, labels: str, folder: str | Path) -> None:
         """Refuse prepared data that are not the setting's. labels: of the manifest.
 
         Raises:

@@ -68,6 +68,23 @@ class Pattern:
         return {**handler(source), "pattern": self.regex, "strip_whitespace": True}
 
 
+@dataclass(frozen=True)
+class Different:
+    """Limits a list to items that differ."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_after_validator_function(_different, handler(source))
+
+
+def _different(items: Sequence[Any]) -> Sequence[Any]:
+    twice = next((item for i, item in enumerate(items) if item in items[:i]), None)
+    if twice is not None:
+        raise ValueError(f"'{twice}' occurs twice")
+    return items
+
+
 Name = Annotated[str, Pattern("^[a-z0-9_]+$", "lowercase letters, digits and _")]
 Text = Annotated[str, Pattern(r"\S", "text")]
 Override = Annotated[str, Pattern("^[a-z0-9_.]+=.", "name=value")]
@@ -216,8 +233,6 @@ _EXPECTED = {
     "dict_type": "a mapping",
     "mapping_type": "a mapping",
     "dataclass_type": "a mapping",
-    "too_short": "a longer list",
-    "too_long": "a shorter list",
 }
 
 
@@ -245,6 +260,10 @@ def _refusal(kind: Any, value: Any, error: Any, file: str | Path | None) -> Inpu
     elif place == "string_pattern_mismatch":
         pattern = next(one for one in hint.__metadata__ if isinstance(one, Pattern))
         problem = f"expected {pattern.example}, got '{found}'"
+    elif place in ("too_short", "too_long"):
+        least = error["ctx"].get("min_length", 0)
+        bound = f"at least {least}" if place == "too_short" else "fewer"
+        problem = f"expected {bound} entries, got {len(found)}"
     elif place in _EXPECTED:
         problem = f"expected {_EXPECTED[place]}, got '{found}'"
     else:
@@ -266,8 +285,8 @@ def _walk(kind: Any, value: Any, loc: Sequence[str | int]) -> tuple[list[str | i
             hint = next((m for m in members if part in _tags(m)), hint)
             if part in _tags(hint) and not (isinstance(value, dict) and part in value):
                 continue
-        hint = _bare(hint)
-        owner, hint = hint, _inside(hint, part)
+        owner = _bare(_optional(hint))
+        hint = _inside(owner, part)
         names.append(part)
         try:
             value = value[part]
