@@ -13,14 +13,17 @@ from typing import Any
 
 import torch
 
-from sr3d.config import Config, config_from_dict, default_config, did_you_mean
-from sr3d.detectors import NETWORKS, Detections, Detector, build_detector
+from sr3d.config import Config, config_from_dict, default_config
+from sr3d.detectors import NETWORKS, build_detector
+from sr3d.detectors.base import Detector
 from sr3d.detectors.infer_config import infer_config, load_model
+from sr3d.detectors.outputs import Detections
 from sr3d.detectors.weights import Checkpoint, read_checkpoint
 from sr3d.errors import InputError, Kind
 from sr3d.runs.devices import refuse_apple_gpu
 from sr3d.runs.pretrained import PRETRAINED, PRETRAINED_MODELS
 from sr3d.runs.record import MODEL_FILE, RUN_FILE, read_training, run_file
+from sr3d.validation import did_you_mean
 
 __all__ = [
     "PRETRAINED",

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from sr3d.config import did_you_mean
 from sr3d.errors import InputError
+from sr3d.validation import did_you_mean
 
 _KINDS = {"text": str, "whole number": int, "list": list, "mapping": dict, "yes or no": bool}
 

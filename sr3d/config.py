@@ -2,21 +2,35 @@
 
 `default_config("scannet").with_overrides(["assigner.k=7"])` is the whole mechanism: dotted names,
 type-checked, with a did-you-mean. Runtime matters (device, threads, folders) are not configuration.
+
+This module has what all detectors share. Each family of detectors subclasses `Config` in its own
+folder and adds its network, losses and test-time values. `model.name` says which of them a
+configuration is.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import pairwise
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from sr3d.errors import InputError
-from sr3d.fields import assign, did_you_mean, flatten, from_dict, plain, ranges
-from sr3d.presets import PRESETS, dataset_values, preset
-from sr3d.ranges import (
+import yaml
+from annotated_types import Interval
+
+from sr3d.errors import InputError, Kind
+from sr3d.presets import (
+    DataFacts,
+    Values,
+    paper_augmentation,
+    small_augmentation,
+    small_training,
+)
+from sr3d.runs.files import digest
+from sr3d.validation import (
     Count,
     Exponent,
     Factor,
@@ -24,18 +38,25 @@ from sr3d.ranges import (
     Many,
     ManyOrNone,
     PositiveShare,
-    Range,
     Seed,
     Share,
+    Validated,
     Weight,
+    did_you_mean,
+    flatten,
+    json_schema,
+    parse_text,
+    plain,
+    validate,
 )
-from sr3d.runs.files import digest
 
 F = TypeVar("F")
+Preset = Callable[[DataFacts], Values]
+Rule = tuple[str, bool, str]  # a field, whether its value can be used, and what it must be
 _LATER = "later"  # metadata of a field: `Config.digest` leaves it out at its default
 
 
-def _later(default: F) -> F:
+def later(default: F) -> F:
     """A field that was added after runs were recorded. default: what those runs did.
 
     At its default it does not change `Config.digest`, so those runs stay valid.
@@ -45,68 +66,20 @@ def _later(default: F) -> F:
 
 DatasetName = Literal["scannet", "sunrgbd", "s3dis", "synthetic", "synthetic_rotated", "own"]
 DATASETS: tuple[str, ...] = typing.get_args(DatasetName)
-FamilyName = Literal["tr3d", "fcaf3d"]
-FAMILIES: tuple[str, ...] = typing.get_args(FamilyName)
+Size = Annotated[float, Interval(gt=0, le=1000)]  # metres
 EngineName = Literal["native", "torch", "triton", "minkowski"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The network. The defaults are TR3D's, which SR3D does not change: MinkResNet34, a generative
-    neck, a shared head.
-    """
+    """What every family says of its network."""
 
-    name: FamilyName = "tr3d"  # FCAF3D: by the preset model=fcaf3d
+    name: str  # the family of detectors. To change it, give a preset such as model=tr3d
     engine: EngineName = "native"  # what computes sparse layers; native: triton on a GPU, or torch
-    voxel_size: Annotated[float, Range(0.001, 10)] = 0.01  # edge of a voxel in metres
-    stem_channels: Count = 64  # channels of the first convolution
-    stem_stride: int = 2  # stride of the first convolution
-    stem_norm: Literal["batch", "instance"] = "batch"  # norm after the first convolution
-    stem_pool: bool = True  # 2³ max pooling after this norm
-    planes: tuple[Count, ...] = (64, 128, 128, 128)  # channels of the stages. FCAF3D: of the levels
-    blocks: tuple[Count, ...] = (3, 4, 6, 3)  # residual blocks of the stages
-    neck_channels: Count = 128  # channels of the levels that the head gets
-    pts_prune: Many = 100_000  # FCAF3D: maximum number of cells that each level keeps per scene
 
-
-@dataclass(frozen=True)
-class AssignerConfig:
-    """The assigner decides which anchors are positive, and for which ground truth."""
-
-    # SPOTA is SR3D's. The others: TR3D's, the two of Table 4, FCAF3D's.
-    name: Literal["spota", "tr3d", "simota", "align_ota", "fcaf3d"] = "spota"
-    k: Count = 6  # positives per ground truth, at most; simOTA, AlignOTA, FCAF3D have their own
-    levels: Literal["all", "by_class"] = "all"  # candidates of SPOTA. `by_class` is TR3D's rule
-    # Eq. 4: how fast the centre prior rises with the distance
-    mu: Annotated[float, Range(0, 100, above=True)] = 1.0
-    reg_cost: Literal["iou", "log_iou", "diou"] = "iou"  # C_reg of Eq. 5
-    vertex_distance: bool = True  # whether Eq. 5 includes R_VD
-    vertices: Literal["invariant", "literal"] = "invariant"  # Eq. 3 on rotated boxes
-    cls_weight: Weight = 0.0  # λ of Eq. 2, inside the bracket of Eq. 5. SPOTA has none
-    # the repository that TR3D's assigner follows
-    tr3d_variant: Literal["mmdet3d", "samsung"] = "mmdet3d"
-    fcaf3d_limit: Many = 27  # FCAF3D: minimum number of anchors in a box for a level to fit it
-    fcaf3d_top: Count = 18  # FCAF3D: maximum number of positives per ground truth
-
-
-@dataclass(frozen=True)
-class LossConfig:
-    """The classification loss (RAS of Eq. 7, or an alternative) and the box loss (DIoU)."""
-
-    cls: Literal["ras", "focal", "qfl", "vfl"] = "ras"  # of classes; RAS is Eq. 7
-    focal_alpha: Share = 0.25  # weight of positives; 1 - α of negatives
-    # focusing exponent. A higher value reduces the weight of easy anchors
-    focal_gamma: Exponent = 2.0
-    tau: Annotated[float, Range(1e-6, 1000)] = 0.1  # Eq. 9: temperature of the soft ranks
-    beta: Exponent = 1.0  # Eq. 6: exponent of the rank
-    # reading of Eq. 6, see docs/readings.md
-    rdl_form: Literal["rank", "position", "printed", "bracket"] = "rank"
-    # set of positives in which ranks are computed
-    rank_scope: Literal["ground_truth", "image"] = "ground_truth"
-    qfl_beta: Exponent = 2.0  # QFL: exponent of |q - p|
-    vfl_alpha: Weight = 0.75  # VFL: weight of negatives
-    vfl_gamma: Exponent = 2.0  # VFL: exponent of their scores
-    rotated_diou: Literal["correct", "legacy"] = "correct"  # legacy: x, y, w for x, y, z, as TR3D
+    def size(self) -> str:
+        """The network's size in words, for print."""
+        return self.name
 
 
 @dataclass(frozen=True)
@@ -120,9 +93,10 @@ class AugmentConfig:
     sample_replace: Literal["if_few", "always", "never"] = "if_few"
     flip_x: Share = 0.5  # probability that x is mirrored
     flip_y: Share = 0.5  # probability that y is mirrored
-    rotation: Annotated[float, Range(0, 180)] = 5.0  # degrees, uniform in ±
+    rotation: Annotated[float, Interval(ge=0, le=180)] = 5.0  # degrees, uniform in ±
     scale: tuple[Factor, Factor] = (0.6, 1.4)  # factor, uniform in this range
-    translation: Annotated[float, Range(0, 100)] = 0.1  # metres, standard deviation per axis
+    # metres, standard deviation per axis
+    translation: Annotated[float, Interval(ge=0, le=100)] = 0.1
 
 
 @dataclass(frozen=True)
@@ -134,20 +108,21 @@ class TrainConfig:
     milestones: tuple[Count, ...] = (8, 11, 12)
     repeat: Many = 15  # how often an epoch goes through the scenes
     batch_size: Count = 16  # scenes a step
-    lr: Annotated[float, Range(0, 10, above=True)] = 1e-3  # of the optimiser, after the warm-up
-    warmup_start_lr: Annotated[float, Range(0, 10)] = 1e-5  # at the first step
+    lr: Annotated[float, Interval(gt=0, le=10)] = 1e-3  # of the optimiser, after the warm-up
+    warmup_start_lr: Annotated[float, Interval(ge=0, le=10)] = 1e-5  # at the first step
     warmup_iters: ManyOrNone = 300  # steps of the warm-up, linear
     weight_decay: Weight = 1e-4  # weight decay of the optimiser
-    clip_norm: Annotated[float, Range(0, 1e6, above=True)] = 10.0  # norm of the gradient, at most
+    clip_norm: Annotated[float, Interval(gt=0, le=1e6)] = 10.0  # norm of the gradient, at most
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"  # of the network's products; tf32: GPUs
-    filter_empty_gt: bool = _later(False)  # another takes the place of a scene without boxes
-    optimizer: Literal["adamw", "adam", "sgd"] = _later("adamw")  # optimiser
-    momentum: Share = _later(0.9)  # momentum of SGD
+    filter_empty_gt: bool = later(False)  # another takes the place of a scene without boxes
+    optimizer: Literal["adamw", "adam", "sgd"] = later("adamw")  # optimiser
+    momentum: Share = later(0.9)  # momentum of SGD
     # step: a tenth after each milestone; cosine, polynomial: from lr to min_lr
-    schedule: Literal["step", "cosine", "polynomial"] = _later("step")
-    schedule_by: Literal["epoch", "step"] = _later("epoch")  # how often cosine and polynomial fall
-    schedule_power: Exponent = _later(0.9)  # of the polynomial schedule
-    min_lr: Annotated[float, Range(0, 10)] = _later(0.0)  # at the end of cosine and polynomial
+    schedule: Literal["step", "cosine", "polynomial"] = later("step")
+    schedule_by: Literal["epoch", "step"] = later("epoch")  # how often cosine and polynomial fall
+    schedule_power: Exponent = later(0.9)  # of the polynomial schedule
+    # at the end of cosine and polynomial
+    min_lr: Annotated[float, Interval(ge=0, le=10)] = later(0.0)
 
 
 @dataclass(frozen=True)
@@ -159,13 +134,9 @@ class TestConfig:
     sample_count: ManyOrNone = 0  # points drawn from each scene. 0 keeps all
     voxel_pick: Literal["first", "random"] = "random"  # which point represents a voxel
     nms: Literal["bev", "3d"] = "bev"  # IoU for NMS: of boxes seen from above, or of volumes
-    nms_pre: Many = 1000  # maximum number of anchors per scene. FCAF3D: per level
+    nms_pre: Many = 1000  # maximum number of anchors that NMS gets
     score_thr: Share = 0.01  # detections need a higher score
     iou_thr: PositiveShare = 0.5  # NMS removes the worse of two boxes with a higher IoU
-    # Table 6: the true value that replaces scores
-    oracle: Literal["none", "centerness", "iou"] = "none"
-    # Table 6: the anchors whose scores are replaced
-    foreground: Literal["assigned", "inside"] = "assigned"
 
 
 @dataclass(frozen=True)
@@ -181,28 +152,57 @@ class OwnData:
     scenes: ManyOrNone = 0
 
 
-@dataclass(frozen=True)
-class Config:
-    """One setting on one data set."""
+@dataclass(frozen=True, kw_only=True)
+class Config(Validated):
+    """One setting on one data set. A family of detectors subclasses it.
+
+    presets: of this family by their group (`model`, `train`, `augment`) and name. earlier: fields
+    that earlier versions also recorded for this family, without any effect, and their values.
+    """
+
+    presets: ClassVar[Mapping[str, Mapping[str, Preset]]] = {
+        "train": {"small": small_training},
+        "augment": {"small": small_augmentation, "paper": paper_augmentation},
+    }
+    earlier: ClassVar[Mapping[str, Any]] = {}
 
     dataset: DatasetName = "scannet"  # decides the classes and the defaults
     own: OwnData = field(default_factory=OwnData)
     # mean full size (dx, dy, dz) of the boxes of each class in metres. `sr3d train` reads it from
     # the prepared folder if the detector needs it and none is published
-    mean_sizes: tuple[tuple[float, float, float], ...] = _later(())
+    mean_sizes: tuple[tuple[Size, Size, Size], ...] = later(())
     seed: Seed = 0  # base seed. Runs derive their seeds from it and their indices
-    model: ModelConfig = field(default_factory=ModelConfig)
-    assigner: AssignerConfig = field(default_factory=AssignerConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
+    model: ModelConfig
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     test: TestConfig = field(default_factory=TestConfig)
 
+    @classmethod
+    def defaults(cls, data: DataFacts) -> Values:
+        """What a data set changes in this family's defaults."""
+        return {}
+
+    def rules(self) -> Iterator[Rule]:
+        """What values must fulfil together. A family adds rules of its own."""
+        classes, levels, train = self.own.classes, self.own.levels, self.train
+        rising = [0, *train.milestones, train.epochs]
+        below = f"rising numbers below train.epochs={train.epochs}, such as []"
+        ours = self.model.engine != "minkowski" or train.precision != "bf16"
+        fraction, scale = self.augment.sample_fraction, self.augment.scale
+        yield "own.classes", self.dataset == "own" or not classes, "empty unless dataset=own"
+        yield "own.classes", len(set(classes)) == len(classes), "different names"
+        yield "own.levels", len(levels) in (0, len(classes)), "as many numbers as own.classes"
+        yield "augment.sample_fraction", fraction[0] <= fraction[1], "two rising numbers"
+        yield "augment.scale", scale[0] <= scale[1], "two rising numbers"
+        yield "train.milestones", all(a < b for a, b in pairwise(rising)), below
+        yield "train.precision", ours, "fp32 where model.engine=minkowski"
+
     def with_overrides(self, overrides: Sequence[str]) -> Config:
         """A copy with `dotted.name=value` assignments applied, left to right.
 
-        `model=NAME`, `train=NAME` and `augment=NAME` apply a preset (see `presets`). A preset sets
-        its whole group, so it comes before single values of that group.
+        `model=NAME`, `train=NAME` and `augment=NAME` apply a preset (see `preset_names`). A preset
+        sets its whole group, so it comes before single values of that group. `model=NAME` may give
+        the configuration of another family.
 
         Raises:
             InputError: unknown name (with the nearest known one), a value of the wrong type or that
@@ -213,6 +213,26 @@ class Config:
         check(config, before=self)
         return config
 
+    @classmethod
+    def of_values(cls, values: Mapping[str, Any]) -> Self:
+        """The configuration of nested plain values. What is left out has its default.
+
+        Raises:
+            InputError: unknown name (with the nearest known one), or a value of the wrong type or
+                outside its range.
+        """
+        return validate(cls, values)
+
+    @classmethod
+    def without_earlier(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Nested plain values of any version without the `earlier` fields."""
+        kept = dict(values)
+        for name in cls.earlier:
+            group, key = name.split(".")
+            if isinstance(kept.get(group), Mapping):
+                kept[group] = {k: v for k, v in kept[group].items() if k != key}
+        return kept
+
     def to_dict(self) -> dict[str, Any]:
         """Nested plain values, JSON-able."""
         return typing.cast(dict[str, Any], plain(dataclasses.asdict(self)))
@@ -222,8 +242,15 @@ class Config:
         return flatten(self.to_dict())
 
     def digest(self) -> str:
-        """Short digest of the whole configuration, but for `_later` fields at their default."""
-        return digest(plain(_digested(self)))
+        """Short digest of the whole configuration, equal to that of earlier versions.
+
+        Hence it leaves out `later` fields at their default, and counts the `earlier` ones.
+        """
+        values = _digested(self)
+        for name, value in self.earlier.items():
+            group, key = name.split(".")
+            values[group].setdefault(key, value)
+        return digest(plain(values))
 
 
 def default_config(dataset: str, own: OwnData = OwnData()) -> Config:  # frozen
@@ -235,28 +262,60 @@ def default_config(dataset: str, own: OwnData = OwnData()) -> Config:  # frozen
         InputError: unknown data set.
     """
     if dataset not in DATASETS:
-        raise InputError(f"unknown data set '{dataset}'{did_you_mean(dataset, DATASETS)}")
-    values = dataset_values(dataset, own.scenes)
-    config = from_dict(Config, {"dataset": dataset, **values})
+        raise InputError(
+            f"unknown data set '{dataset}'{did_you_mean(dataset, DATASETS)}",
+            field="dataset",
+            kind=Kind.UNKNOWN,
+        )
+    first = next(iter(_families().values()))
+    facts = DataFacts(dataset, own.scenes, own.rotated)
+    config = first.of_values({"dataset": dataset, **first.defaults(facts)})
     return dataclasses.replace(config, own=own)
 
 
 def augment_preset(name: str, dataset: str) -> AugmentConfig:
-    """What `augment=NAME` means on a data set (see `presets`)."""
+    """What `augment=NAME` means on a data set."""
     return default_config(dataset).with_overrides([f"augment={name}"]).augment
 
 
+def preset_names() -> dict[str, tuple[str, ...]]:
+    """The names of all presets by their group."""
+    return {group: tuple(known) for group, known in _presets().items()}
+
+
+def preset_values(config: Config, group: str, name: str) -> Values:
+    """What `group=name` sets on the data set of a configuration.
+
+    Raises:
+        InputError: unknown preset.
+    """
+    known = _presets()[group]
+    if name not in known:
+        raise InputError(
+            f"unknown preset '{name}'{did_you_mean(name, [*known])}",
+            field=group,
+            kind=Kind.UNKNOWN,
+        )
+    _, preset = known[name]
+    return preset(DataFacts(config.dataset, config.own.scenes, config.own.rotated))
+
+
 def apply_overrides(config: Config, overrides: Sequence[str]) -> Config:
-    """`Config.with_overrides` without the check of the result."""
+    """`Config.with_overrides` without the rules for values together."""
     given: dict[str, str] = {}
     for override in overrides:
         name, text = split_override(override)
         if name == "dataset" and text.strip("\"'") != config.dataset:
-            raise InputError(f"{override}: a data set brings values of its own; name it apart")
-        if name in PRESETS:
+            raise InputError(
+                "a data set brings values of its own",
+                field=override,
+                kind=Kind.CONFLICT,
+                remedy="Name the data set apart.",
+            )
+        if name in _presets():
             config = _with_preset(config, name, text, given)
         else:
-            config = assign(config, name, text)
+            config = _assign(config, name, text)
         given[name] = override
     return config
 
@@ -269,20 +328,35 @@ def split_override(override: str) -> tuple[str, str]:
     """
     name, equals, text = override.partition("=")
     if not equals:
-        raise InputError(f"override '{override}': write it as name=value")
+        raise InputError(
+            "no override", field=override, kind=Kind.VALUE, remedy="Write it as name=value."
+        )
     return name.strip(), text.strip()
 
 
-def config_from_dict(value: dict[str, Any]) -> Config:
+def config_from_dict(value: Mapping[str, Any]) -> Config:
     """The inverse of `Config.to_dict`, with the same checks as overrides, except of milestones.
 
-    Earlier versions ran trainings whose milestones lie beyond the last epoch, where they had no
-    effect.
+    It also reads configurations of earlier versions. These ran trainings whose milestones lie
+    beyond the last epoch, where they had no effect. They wrote fields of all families into each
+    configuration, and no `model.name` before there was a second family.
     """
-    config = from_dict(Config, value)
-    for name, remedy in problems(config).items():
-        if name != "train.milestones":
-            raise _problem(config, name, remedy)
+    if not isinstance(value, Mapping):
+        raise InputError("expected a mapping", field="configuration", kind=Kind.VALUE)
+    model = value.get("model", {})
+    name = model.get("name") if isinstance(model, Mapping) else None
+    families = _families()
+    if name is not None and name not in families:
+        raise InputError(
+            f"'{name}'{did_you_mean(str(name), [*families])}",
+            field="model.name",
+            kind=Kind.UNKNOWN,
+        )
+    family = families[name or next(iter(families))]
+    config = family.of_values(family.without_earlier(value))
+    for key, remedy in problems(config).items():
+        if key != "train.milestones":
+            raise _problem(config, key, remedy)
     return config
 
 
@@ -300,71 +374,112 @@ def check(config: Config, before: Config | None = None) -> None:
             raise _problem(config, name, remedy)
 
 
-def _problem(config: Config, name: str, remedy: str) -> InputError:
-    return InputError(f"{name}={config.flat()[name]}: must be {remedy}")
-
-
 def problems(config: Config) -> dict[str, str]:
     """The fields that no run can use: dotted name to what the value must be."""
-    fcaf3d, milestones = config.model.name == "fcaf3d", config.train.milestones
-    stages = len(config.model.planes)
-    possible, count = ((2, 3, 4), "two to four numbers") if fcaf3d else ((4,), "four numbers")
-    own = "where model.name=fcaf3d; model=fcaf3d sets what belongs together"
-    ours, minkowski = config.model.engine != "minkowski", "where model.engine=minkowski"
-    classes, levels = config.own.classes, config.own.levels
-    by_class = config.assigner.name == "tr3d" or (
-        config.assigner.name == "spota" and config.assigner.levels == "by_class"
-    )
-    told = "told where the assigner goes by them; `sr3d train` finds them in the prepared folder"
-    rising = [0, *milestones, config.train.epochs]
-    below = f"rising numbers below train.epochs={config.train.epochs}, such as []"
-    rules = [
-        *ranges(config),
-        ("own.classes", config.dataset == "own" or not classes, "empty unless dataset=own"),
-        ("own.classes", len(set(classes)) == len(classes), "different names"),
-        ("own.levels", len(levels) in (0, len(classes)), "as many numbers as own.classes"),
-        ("own.levels", bool(levels) or not (classes and by_class), told),
-        ("mean_sizes", all(min(size) > 0 for size in config.mean_sizes), "positive sizes"),
-        ("model.stem_stride", config.model.stem_stride in (1, 2), "1 or 2"),
-        ("model.planes", stages in possible, count),
-        ("model.blocks", len(config.model.blocks) == stages, "as many numbers as model.planes"),
-        ("assigner.name", not fcaf3d or config.assigner.name == "fcaf3d", f"fcaf3d {own}"),
-        ("loss.cls", not fcaf3d or config.loss.cls == "focal", f"focal {own}"),
-        ("augment.sample_fraction", _rising(config.augment.sample_fraction), "two rising numbers"),
-        ("augment.scale", _rising(config.augment.scale), "two rising numbers"),
-        ("train.milestones", all(a < b for a, b in pairwise(rising)), below),
-        ("train.precision", ours or config.train.precision != "bf16", f"fp32 {minkowski}"),
-        ("test.oracle", not fcaf3d or config.test.oracle == "none", "none but on TR3D's network"),
-    ]
     found: dict[str, str] = {}
-    for name, holds, remedy in rules:
+    for name, holds, remedy in config.rules():
         if not holds:
             found.setdefault(name, remedy)
     return found
 
 
-def _rising(pair: tuple[float, float]) -> bool:
-    return pair[0] <= pair[1]
+def config_schema() -> dict[str, Any]:
+    """The JSON schema of a configuration of any family."""
+    return json_schema(typing.Union[tuple(_families().values())])  # noqa: UP007
+
+
+def _problem(config: Config, name: str, remedy: str) -> InputError:
+    value = config.flat()[name]
+    return InputError(f"must be {remedy}, got {value}", field=name, kind=Kind.VALUE)
+
+
+@cache
+def _families() -> dict[str, type[Config]]:
+    """The configuration of each family. Families build on this module, so it asks for them late."""
+    from sr3d.detectors import FAMILIES
+
+    return {name: family.config for name, family in FAMILIES.items()}
+
+
+@cache
+def _presets() -> dict[str, dict[str, tuple[type[Config], Preset]]]:
+    """Group and name to the family of a preset and its values."""
+    found: dict[str, dict[str, tuple[type[Config], Preset]]] = {}
+    families: tuple[type[Config], ...] = (*_families().values(), Config)
+    for family in families:
+        for group, presets in family.presets.items():
+            for name, preset in presets.items():
+                found.setdefault(group, {})[name] = (family, preset)
+    return found
+
+
+def _assign(config: Config, name: str, text: str) -> Config:
+    """A copy with one field, by its dotted name, set to what the text says."""
+    flat = config.flat()
+    if name not in flat:
+        raise _unknown(config, name, flat)
+    if name == "model.name" and text in _families() and text != config.model.name:
+        raise InputError(
+            f"'{text}' is another family of detectors",
+            field=name,
+            kind=Kind.CONFLICT,
+            remedy=f"Give the preset model={text}, which sets what belongs together.",
+        )
+    try:
+        value = parse_text(text)
+    except yaml.YAMLError:
+        raise InputError(f"cannot read '{text}'", field=name, kind=Kind.VALUE) from None
+    values = config.to_dict()
+    *groups, key = name.split(".")
+    group = values
+    for part in groups:
+        group = group[part]
+    group[key] = value
+    return config.of_values(values)
+
+
+def _unknown(config: Config, name: str, known: Iterable[str]) -> InputError:
+    if any(key.startswith(f"{name}.") for key in known):
+        remedy = f"Set one of its fields, e.g. {name}.…=…"
+        return InputError("is a group", field=name, kind=Kind.VALUE, remedy=remedy)
+    others = [other for other, family in _families().items() if name in family.of_values({}).flat()]
+    if others:
+        return InputError(
+            f"is no key of model.name={config.model.name}",
+            field=name,
+            kind=Kind.UNKNOWN,
+            remedy=f"It belongs to {', '.join(others)}.",
+        )
+    problem = f"unknown key '{name}'{did_you_mean(name, [*known])}"
+    return InputError(problem, field=name, kind=Kind.UNKNOWN)
 
 
 def _with_preset(config: Config, group: str, name: str, given: Mapping[str, str]) -> Config:
     """given: the overrides that came before, by name."""
-    known = PRESETS[group]
-    if name not in known:
-        raise InputError(f"{group}: unknown preset '{name}'{did_you_mean(name, known)}")
+    changes = preset_values(config, group, name)
     if (earlier := given.get(group, f"{group}={name}")) != f"{group}={name}":
-        raise InputError(f"{group}={name}: contradicts {earlier}, given before it; keep one")
-    values = config.to_dict()
-    values[group] = {}  # a preset says all of its own group, defaults included
-    own = config.own
-    for other, fields in preset(group, name, config.dataset, own.scenes, own.rotated).items():
-        values[other] |= fields
-    after, before = from_dict(Config, values), config.flat()
-    for field_, value in after.flat().items():
-        if field_ in given and value != before[field_]:
+        raise InputError(
+            f"contradicts {earlier}, given before it",
+            field=f"{group}={name}",
+            kind=Kind.CONFLICT,
+            remedy="Keep one of them.",
+        )
+    family = _presets()[group][name][0] if group == "model" else type(config)
+    # A preset sets all of its own group, defaults included. Another family has other keys.
+    values = {**config.to_dict(), group: {}}
+    for other, known in family.of_values({}).to_dict().items():
+        if isinstance(known, dict):
+            kept = {k: v for k, v in values.get(other, {}).items() if k in known}
+            values[other] = kept | changes.get(other, {})
+    after, before = family.of_values(values), config.flat()
+    flat = after.flat()
+    for key, value in before.items():
+        if key in given and flat.get(key) != value:
             raise InputError(
-                f"{group}={name}: would replace {given[field_]}, given before it; "
-                f"put {group}={name} first, then what differs from it"
+                f"would replace {given[key]}, given before it",
+                field=f"{group}={name}",
+                kind=Kind.CONFLICT,
+                remedy=f"Put {group}={name} first, then single values.",
             )
     return after
 

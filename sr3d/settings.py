@@ -5,17 +5,31 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from sr3d.checked import Checked
-from sr3d.config import DATASETS, Config, apply_overrides, did_you_mean, split_override
+from sr3d.config import (
+    Config,
+    DatasetName,
+    apply_overrides,
+    preset_names,
+    preset_values,
+    split_override,
+)
 from sr3d.errors import InputError, Kind
-from sr3d.presets import PRESETS, preset
+from sr3d.validation import (
+    Name,
+    Override,
+    Text,
+    Validated,
+    did_you_mean,
+    json_schema,
+    read_yaml,
+    validate,
+)
 
 FILE = Path(__file__).with_name("settings.yaml")
 CUSTOM = "custom"  # the name of a run that is no setting
@@ -28,9 +42,9 @@ OF_EVALUATION = ("test.", "model.engine=")
 _OWN_ROW = "For another method, write a settings file (docs/workflow.md) and pass --settings."
 
 
-@dataclass(frozen=True)
-class Setting:
-    """One row.
+@dataclass(frozen=True, kw_only=True)
+class Row(Validated):
+    """What a file says of one setting.
 
     overrides: of the configuration. tests_of: the setting whose trainings it evaluates, for one
     without trainings of its own. datasets: the only ones that it can run on. prepared: data set to
@@ -38,20 +52,26 @@ class Setting:
     ground truth that this folder must hold.
     """
 
+    label: Text
+    overrides: tuple[Override, ...]
+    tests_of: Name | None = None
+    datasets: tuple[DatasetName, ...] = get_args(DatasetName)
+    prepared: Mapping[DatasetName, Text] = field(default_factory=dict, hash=False)
+    labels: Mapping[DatasetName, Text] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting(Row):
+    """A setting with its name."""
+
     name: str
-    label: str
-    overrides: tuple[str, ...]
-    tests_of: str | None = None
-    datasets: tuple[str, ...] = DATASETS
-    prepared: Mapping[str, str] = field(default_factory=dict, hash=False)
-    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def trained_as(self) -> str:
         """The setting whose trainings it evaluates: itself, as a rule."""
         return self.tests_of or self.name
 
-    def check_data(self, dataset: str, labels: str, folder: str | Path) -> None:
+    def check_data(self, dataset: DatasetName, labels: str, folder: str | Path) -> None:
         """Refuse prepared data that are not the setting's. labels: of the manifest.
 
         Raises:
@@ -137,14 +157,16 @@ def configure(
         )
     own = _own_overrides(settings, setting, trained)
     beside = [override for override in given if override not in own]
-    apply_overrides(start, beside)  # refuses what is wrong by itself, in the order as given
+    # The setting decides the family of detectors, and so the keys that there are.
+    family = apply_overrides(start, [o for o in own if split_override(o)[0] == "model"])
+    apply_overrides(family, beside)  # refuses what is wrong by itself, in the order as given
     _check_presets(name, own, beside)
-    told = apply_overrides(start, _presets_first(beside)).flat()
+    told = apply_overrides(family, _presets_first(beside)).flat()
     config = start.with_overrides(_presets_first(beside, own))
     fixed, values = _fixed(own, start), config.flat()
     single = {split_override(override)[0] for override in beside}
     for key, value in values.items():
-        if fixed.get(key, value) != value or (key in single and told[key] != value):
+        if fixed.get(key, value) != value or (key in single and told.get(key) != value):
             culprits = [override for override in beside if key in _stated(override, start)]
             raise InputError(
                 f"makes {key}={told[key]}, and the setting {name} has {key}="
@@ -254,9 +276,9 @@ def departures(
         return []
     own, values = _own_overrides(settings, settings[name], trained=False), config.flat()
     return [
-        f"{key}={values[key]}, not {value}"
+        f"{key}={values.get(key)}, not {value}"
         for key, value in _fixed(own, start).items()
-        if values[key] != value
+        if values.get(key) != value
     ]
 
 
@@ -269,7 +291,7 @@ def _fixed(own: Sequence[str], start: Config) -> dict[str, Any]:
     return {
         key: value
         for key, value in after.items()
-        if key.startswith(METHOD) or (key in stated and value != before[key])
+        if key.startswith(METHOD) or (key in stated and value != before.get(key))
     }
 
 
@@ -284,13 +306,15 @@ def _own_overrides(
 
 def _presets_first(*lists: Iterable[str]) -> list[str]:
     """The presets of all lists, then the single values of all lists."""
+    groups = preset_names()
     ordered = [override for overrides in lists for override in overrides]
-    return sorted(ordered, key=lambda override: split_override(override)[0] not in PRESETS)
+    return sorted(ordered, key=lambda override: split_override(override)[0] not in groups)
 
 
 def _check_presets(name: str, own: Sequence[str], beside: Sequence[str]) -> None:
     """Refuse a preset beside the setting's own preset of the same group."""
-    groups = {group: text for group, text in map(split_override, own) if group in PRESETS}
+    known = preset_names()
+    groups = {group: text for group, text in map(split_override, own) if group in known}
     for override in beside:
         group, _ = split_override(override)
         if group in groups:
@@ -305,10 +329,9 @@ def _check_presets(name: str, own: Sequence[str], beside: Sequence[str]) -> None
 def _stated(override: str, start: Config) -> set[str]:
     """The fields that an override sets by name: one, or those that its preset lists."""
     name, text = split_override(override)
-    if name not in PRESETS or text not in PRESETS[name]:
+    if text not in preset_names().get(name, ()):
         return {name}
-    own = start.own
-    values = preset(name, text, start.dataset, own.scenes, own.rotated)
+    values = preset_values(start, name, text)
     return {f"{group}.{key}" for group, fields in values.items() for key in fields}
 
 
@@ -329,19 +352,36 @@ def _packaged() -> dict[str, Setting]:
     return _read(FILE)
 
 
+def settings_schema() -> dict[str, Any]:
+    """The JSON schema of a file with settings."""
+    return json_schema(_ROWS)
+
+
+_ROWS = dict[Name, Row]
+
+
 def _read(path: Path, known: Mapping[str, Setting] | None = None) -> dict[str, Setting]:
     """known: settings that `tests_of` may name besides the file's own."""
-    entries = Checked.of_file(path).entries()
-    if not entries:
+    rows = validate(_ROWS, read_yaml(path), path)
+    if not rows:
         remedy = "Write at least one. docs/workflow.md has an example."
         raise InputError("no settings", file=path, kind=Kind.EMPTY, remedy=remedy)
-    settings = {name: _setting(name, entry) for name, entry in entries.items()}
+    if CUSTOM in rows:
+        remedy = "Choose another name. Runs that are no setting have this one."
+        raise InputError("is reserved", file=path, field=CUSTOM, kind=Kind.VALUE, remedy=remedy)
+    settings = {name: Setting(name=name, **vars(row)) for name, row in rows.items()}
     for name, setting in settings.items():
         if setting.tests_of is None:
             continue
         trained = {**(known or {}), **settings}
         trains = [other for other, one in trained.items() if one.tests_of is None]
-        entries[name].get("tests_of").name(trains)
+        if setting.tests_of not in trains:
+            raise InputError(
+                f"'{setting.tests_of}'{did_you_mean(setting.tests_of, trains)}",
+                file=path,
+                field=f"{name}.tests_of",
+                kind=Kind.UNKNOWN,
+            )
         for override in setting.overrides:
             if not override.startswith(OF_EVALUATION):
                 raise InputError(
@@ -352,34 +392,3 @@ def _read(path: Path, known: Mapping[str, Setting] | None = None) -> dict[str, S
                     remedy="With tests_of, override only test.… and model.engine.",
                 )
     return settings
-
-
-def _setting(name: str, entry: Checked) -> Setting:
-    if not isinstance(name, str) or not re.fullmatch("[a-z0-9_]+", name) or name == CUSTOM:
-        raise InputError(
-            "invalid name of a setting",
-            field=entry.where,
-            kind=Kind.VALUE,
-            remedy=f"Use lowercase letters, digits and _. The name {CUSTOM} is reserved.",
-        )
-    entry.only(("label", "overrides", "tests_of", "datasets", "prepared", "labels"))
-    overrides = entry.get("overrides")
-    for item in overrides.items():
-        if not re.fullmatch(r"[a-z0-9_.]+=.+", item.text()):
-            raise item.wrong("name=value")
-    if not entry.get("label").text():
-        raise entry.get("label").wrong("a label")
-    texts = {
-        key: {Checked(k, one.where).name(DATASETS): one.text() for k, one in found.items()}
-        for key in ("prepared", "labels")
-        if entry.has(key) and (found := entry.get(key).entries())
-    }
-    return Setting(
-        name=name,
-        label=entry.get("label").text(),
-        overrides=overrides.texts(),
-        tests_of=entry.get("tests_of").text() if entry.has("tests_of") else None,
-        datasets=entry.get("datasets").names(DATASETS) if entry.has("datasets") else DATASETS,
-        prepared=texts.get("prepared", {}),
-        labels=texts.get("labels", {}),
-    )

@@ -19,7 +19,6 @@ PACKAGE = Path(sr3d.__file__).parent
 WITHOUT_A_PART_IN_NUMBERS = {
     "__init__.py": "names what the package offers",
     "_version.py": "a name",
-    "checked.py": "reads settings, which fill in the configuration",
     "data/__init__.py": "empty",
     "data/box_files.py": "reads boxes for `sr3d evaluate` and reports",
     "data/mmdet3d": "reads another program's files",
@@ -31,14 +30,13 @@ WITHOUT_A_PART_IN_NUMBERS = {
     "data/scannet_files.py": "reads original scans",
     "data/torch_files.py": "reads weights of other programs",
     "errors.py": "words",
-    "fields.py": "fills in the configuration, which has a digest",
     "runs/__init__.py": "empty",
     "runs/devices.py": "names",
     "runs/files.py": "carries bytes, with checksums",
     "runs/machine.py": "facts for the record",
     "presets.py": "fills in the configuration, which has a digest",
     "runs/progress.py": "words",
-    "ranges.py": "checks the configuration, which has a digest",
+    "validation.py": "checks the configuration, which has a digest",
     "settings.py": "fills in the configuration, which has a digest",
 }
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from sr3d.config import DATASETS, Config, ModelConfig, default_config
-from sr3d.errors import InputError
-from sr3d.presets import PRESETS
+from sr3d.config import DATASETS, Config, default_config, preset_names
+from sr3d.detectors.fcaf3d.config import FCAF3DConfig
+from sr3d.detectors.tr3d.config import TR3DConfig, TR3DModel
+from sr3d.errors import InputError, Kind
 
 REAL = ("scannet", "sunrgbd", "s3dis")
 ROOMS = ("synthetic", "synthetic_rotated")
@@ -18,13 +19,14 @@ ROOMS = ("synthetic", "synthetic_rotated")
 
 def changed(before: Config, after: Config) -> dict[str, Any]:
     old, new = before.flat(), after.flat()
-    return {name: value for name, value in new.items() if value != old[name]}
+    return {name: value for name, value in new.items() if value != old.get(name)}
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_every_preset_gives_a_sound_configuration(dataset: str) -> None:
-    for combination in itertools.product(*PRESETS.values()):
-        overrides = [f"{group}={name}" for group, name in zip(PRESETS, combination, strict=True)]
+    presets = preset_names()
+    for combination in itertools.product(*presets.values()):
+        overrides = [f"{group}={name}" for group, name in zip(presets, combination, strict=True)]
         assert default_config(dataset).with_overrides(overrides).dataset == dataset
 
 
@@ -38,11 +40,15 @@ def test_fcaf3d_is_the_published_network(dataset: str) -> None:
         "model.planes": [64, 128, 256, 512],
         "assigner.name": "fcaf3d",
         "loss.cls": "focal",
+        "model.pts_prune": 100_000,
+        "assigner.fcaf3d_limit": 27,
+        "assigner.fcaf3d_top": 18,
     }
     if dataset == "scannet":  # the others draw as many already
         expected["test.sample_count"] = 100_000
     assert changed(before, after) == expected
     c = after
+    assert isinstance(c, FCAF3DConfig)
     assert (c.model.blocks, c.model.neck_channels, c.model.voxel_size) == ((3, 4, 6, 3), 128, 0.01)
     assert (c.assigner.fcaf3d_limit, c.assigner.fcaf3d_top, c.model.pts_prune) == (27, 18, 100_000)
     assert (c.test.nms_pre, c.test.score_thr, c.test.iou_thr) == (1000, 0.01, 0.5)
@@ -97,7 +103,10 @@ def test_fcaf3ds_augmentation_is_the_published_one(
 def test_rooms_keep_their_schedule_voxels_and_augmentation(dataset: str) -> None:
     before = default_config(dataset)
     after = before.with_overrides(["model=fcaf3d", "augment=fcaf3d", "train=fcaf3d"])
-    assert (after.train, after.augment, after.test) == (before.train, before.augment, before.test)
+    assert (after.train, after.augment) == (before.train, before.augment)
+    assert isinstance(after, FCAF3DConfig)
+    assert isinstance(before, TR3DConfig)
+    assert (after.test.sample_count, after.test.nms_pre) == (15_000, 300)
     assert after.model.voxel_size == before.model.voxel_size
     assert sum(after.model.planes) < 200
     assert before.with_overrides(["train=tr3d", "model=tr3d"]) == before
@@ -108,8 +117,11 @@ def test_a_small_fcaf3d_is_that_of_the_rooms_on_any_data(dataset: str) -> None:
     rooms = default_config("synthetic").with_overrides(["model=fcaf3d"])
     found = default_config(dataset).with_overrides(["model=fcaf3d_small"])
     assert found.model == rooms.model
+    assert isinstance(found, FCAF3DConfig)
     assert (found.assigner.name, found.loss.cls) == ("fcaf3d", "focal")
-    assert found.test == default_config(dataset).test
+    before = default_config(dataset).flat()
+    tests = {name: value for name, value in found.flat().items() if name.startswith("test.")}
+    assert tests == {name: before[name] for name in tests}
     small = found.with_overrides(["train=small", "augment=small"])
     assert (small.model, small.train) == (
         found.model,
@@ -120,7 +132,7 @@ def test_a_small_fcaf3d_is_that_of_the_rooms_on_any_data(dataset: str) -> None:
 def test_a_preset_replaces_its_group_and_later_overrides_win() -> None:
     before = default_config("scannet").with_overrides(["model.neck_channels=9", "train.lr=5"])
     after = before.with_overrides(["model=tr3d", "train=tr3d", "train.epochs=30"])
-    assert after.model == ModelConfig()
+    assert after.model == TR3DModel()
     assert (after.train.lr, after.train.epochs) == (1e-3, 30)
 
 
@@ -152,25 +164,41 @@ def test_a_preset_may_come_after_what_it_leaves_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "message"),
+    ("overrides", "field", "kind", "told"),
     [
-        (["model=fcaf"], "model: unknown preset 'fcaf'; did you mean 'fcaf3d'?"),
-        (["train=paper"], "train: unknown preset 'paper'; choose one of tr3d, fcaf3d"),
-        (["model.name=fcaf3d"], "assigner.name=spota: must be fcaf3d where model.name=fcaf3d"),
-        (["model=fcaf3d", "assigner.name=tr3d"], "model=fcaf3d sets what belongs together"),
-        (["model=fcaf3d", "loss.cls=ras"], "loss.cls=ras: must be focal where"),
-        (["model=fcaf3d", "test.oracle=iou"], "must be none but on TR3D's network"),
-        (["model=fcaf3d", "model.planes=[8]"], "must be two to four numbers"),
-        (["model=fcaf3d", "model.planes=[8, 8]"], "must be as many numbers as model.planes"),
-        (["model.planes=[8, 8]"], "must be four numbers"),
-        (["model.pts_prune=0"], "model.pts_prune=0: must be"),
-        (["assigner.fcaf3d_top=0"], "assigner.fcaf3d_top=0: must be"),
+        (["model=fcaf"], "model", Kind.UNKNOWN, "'fcaf3d'"),
+        (["train=paper"], "train", Kind.UNKNOWN, "tr3d, fcaf3d, small"),
+        (["model.name=fcaf3d"], "model.name", Kind.CONFLICT, "model=fcaf3d"),
+        (["model=fcaf3d", "model.name=tr3d"], "model.name", Kind.CONFLICT, "model=tr3d"),
+        (["model.name=fcaf"], "model.name", Kind.UNKNOWN, "tr3d"),
+        (["model=fcaf3d", "assigner.name=tr3d"], "assigner.name", Kind.UNKNOWN, "fcaf3d"),
+        (["model=fcaf3d", "loss.cls=ras"], "loss.cls", Kind.UNKNOWN, "focal"),
+        (["model=fcaf3d", "test.oracle=iou"], "test.oracle", Kind.UNKNOWN, "tr3d"),
+        (["model=fcaf3d", "assigner.k=7"], "assigner.k", Kind.UNKNOWN, "tr3d"),
+        (["model.pts_prune=7"], "model.pts_prune", Kind.UNKNOWN, "fcaf3d"),
+        (["model=fcaf3d", "model.planes=[8]"], "model.planes", Kind.VALUE, "two to four"),
+        (["model=fcaf3d", "model.planes=[8, 8]"], "model.blocks", Kind.VALUE, "model.planes"),
+        (["model.planes=[8, 8]"], "model.planes", Kind.VALUE, "four"),
+        (["model=fcaf3d", "model.pts_prune=0"], "model.pts_prune", Kind.VALUE, "from 1"),
+        (["model=fcaf3d", "assigner.fcaf3d_top=0"], "assigner.fcaf3d_top", Kind.VALUE, "from 1"),
     ],
 )
-def test_what_does_not_go_together_gets_one_sentence(overrides: list[str], message: str) -> None:
+def test_what_does_not_go_together_gets_one_sentence(
+    overrides: list[str], field: str, kind: Kind, told: str
+) -> None:
     with pytest.raises(InputError) as error:
         default_config("scannet").with_overrides(overrides)
-    assert message in str(error.value)
+    assert (error.value.field, error.value.kind) == (field, kind)
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_value_that_another_family_has_not_is_replaced_by_its_preset() -> None:
+    with pytest.raises(InputError) as error:
+        default_config("scannet").with_overrides(["loss.tau=0.2", "model=fcaf3d"])
+    assert (error.value.field, error.value.kind) == ("model=fcaf3d", Kind.CONFLICT)
+    kept = default_config("scannet").with_overrides(["loss.focal_gamma=1", "model=fcaf3d"])
+    assert kept.flat()["loss.focal_gamma"] == 1
 
 
 def test_fcaf3ds_assigner_goes_with_tr3ds_network() -> None:

@@ -58,7 +58,6 @@ def test_a_file_of_ones_own_adds_settings(tmp_path: Path) -> None:
         ({"sr3d": {"label": "SR3D", "overrides": []}}, "sr3d"),
         ({"custom": {"label": "mine", "overrides": []}}, "custom"),
         ({"My-Row": {"label": "mine", "overrides": []}}, "My-Row"),
-        ({3: {"label": "mine", "overrides": []}}, "3"),
         ({"mine": None}, "mine"),
         ({"mine": {"overrides": []}}, "label"),
         ({"mine": {"label": "mine"}}, "overrides"),

@@ -11,25 +11,24 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from sr3d.train.training import Training
 from torch import nn
 
 import sr3d
-from sr3d.config import Config, TrainConfig, default_config
+from sr3d.config import Config, TrainConfig, default_config, preset_names
 from sr3d.data.datasets import get_dataset
 from sr3d.data.loader import epoch_batches
 from sr3d.data.prepared import PreparedDataset, PreparedWriter, read_manifest
 from sr3d.data.scene import Scene
-from sr3d.detectors import Detector, build_detector
+from sr3d.detectors import build_detector
+from sr3d.detectors.base import Detector
 from sr3d.errors import InputError, Kind
 from sr3d.evaluate.average_precision import average_precision
 from sr3d.evaluate.loop import EvaluationJob, evaluate
 from sr3d.evaluate.scored_files import read_scored
 from sr3d.geometry.boxes import Boxes
-from sr3d.presets import PRESETS
 from sr3d.runs.files import exclusive
 from sr3d.runs.record import read_metrics, read_run
-from sr3d.train import step, training
+from sr3d.train import step
 from sr3d.train.checkpoint import CHECKPOINT_FILES
 from sr3d.train.loop import PARTIAL_METRICS_FILE, TrainingJob, train
 from sr3d.train.schedule import build_optimizer, learning_rate, set_learning_rate
@@ -49,7 +48,8 @@ TINY = [
 
 def tiny(dataset: str = "synthetic", *overrides: str) -> Config:
     """Presets among the overrides come first, as they must."""
-    ordered = sorted([*TINY, *overrides], key=lambda one: one.partition("=")[0] not in PRESETS)
+    groups = preset_names()
+    ordered = sorted([*TINY, *overrides], key=lambda one: one.partition("=")[0] not in groups)
     return default_config(dataset).with_overrides(ordered)
 
 
@@ -278,11 +278,11 @@ def test_epochs_are_made_when_they_begin(
         made.append(args[4])
         return epoch_batches(*args)
 
-    monkeypatch.setattr(training, "epoch_batches", noted)
+    monkeypatch.setattr(training_run, "epoch_batches", noted)
     config = tiny("synthetic", "train.epochs=1080")
     job_ = job(rooms, tmp_path, config)
     scenes = PreparedDataset(rooms, "train")
-    run = Training(job_, build_detector(config), scenes, 0, {"digest": ""})
+    run = TrainingRun(job_, build_detector(config), scenes, 0, {"digest": ""})
     assert made == [0]  # for the number of its steps
     assert run.total == 1080 * run.steps_per_epoch
     left = run._left()

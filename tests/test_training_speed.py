@@ -276,8 +276,10 @@ def test_a_training_in_bf16_learns_resumes_and_keeps_weights_in_fp32(
     take_step = training_run.train_step
     stops = iter([False, False, True])
     monkeypatch.setattr(
-        training_run, "train_step", lambda *args: take_step(*args[:-1], next(stops))
-    )  # type: ignore[call-arg]
+        training_run,
+        "train_step",
+        lambda *args: take_step(*args[:-1], next(stops)),  # type: ignore[call-arg]
+    )
     with pytest.raises(KeyboardInterrupt):
         train(job(rooms, tmp_path / "parts", config))
     monkeypatch.setattr(training_run, "train_step", take_step)

@@ -1,49 +1,184 @@
-"""The workflow's files, checked against workflow/schemas.
-
-Not by `snakemake.utils.validate`: that reads a schema's file again at every reference into it, a
-thousand times, which was most of what a dry run took.
-"""
+"""What config.yaml and workflow/tiers.yaml may say, checked before any job."""
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
-import yaml
-from jsonschema import Draft202012Validator, ValidationError
-from referencing import Registry, Resource
+from annotated_types import Interval, MinLen
 
+from sr3d.config import DatasetName
+from sr3d.errors import InputError
+from sr3d.runs.devices import refuse_apple_gpu
+from sr3d.validation import Different, Name, Override, Pattern, Text, Validated, validate
 from workflow.refusal import Refusal
 
-SCHEMAS = Path(__file__).parent / "schemas"
+Positive = Annotated[int, Interval(ge=1)]
+Whole = Annotated[int, Interval(ge=0)]
+Names = Annotated[tuple[Name, ...], MinLen(1), Different()]
+Datasets = Annotated[tuple[DatasetName, ...], MinLen(1), Different()]
+Scenes = Annotated[tuple[str, ...], MinLen(1), Different()]
+Files = Annotated[tuple[Text, ...], MinLen(1), Different()]
+Address = Annotated[str, Pattern("^https?://", "an address that begins with https://")]
 
 
-def check(value: dict[str, Any], schema: str, file: str) -> None:
-    """Refuse a value that does not follow workflow/schemas/{schema}.schema.yaml.
+@dataclass(frozen=True, kw_only=True)
+class Rooms:
+    """Procedural rooms to generate."""
+
+    train: Positive
+    val: Positive
+    points: Positive
+    seed: Whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tier(Validated):
+    """How much work a tier asks for."""
+
+    tables: Names
+    datasets: Datasets
+    trainings: Positive
+    tests: Positive
+    overrides: tuple[Override, ...]
+    train_split: Name
+    test_split: Name
+    results: Text
+    synthetic: Rooms
+    settings: Names | None = None
+    prepared: Mapping[DatasetName, Name] = field(default_factory=dict)
+    scans: Scenes | None = None
+    clouds: Scenes | None = None
+    infos: Mapping[Name, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Raw:
+    """Where original files lie."""
+
+    scannet: str
+    sunrgbd: str
+    s3dis: str
+    own: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanNetServer:
+    """How ScanNet is downloaded."""
+
+    accept_terms: bool
+    url: Address
+    parallel: Annotated[int, Interval(ge=1, le=16)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SunRgbdServer:
+    """How SUN RGB-D is downloaded."""
+
+    url: Address
+
+
+@dataclass(frozen=True, kw_only=True)
+class Download:
+    """How each data set is downloaded."""
+
+    scannet: ScanNetServer
+    sunrgbd: SunRgbdServer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """Where prepared data sets are written."""
+
+    synthetic: str
+    rooms: str
+    synthetic_rotated: str
+    scannet: str
+    sunrgbd: str
+    sunrgbd_v1: str
+    s3dis: str
+    own: str
+    real: str
+    real_sunrgbd: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class External:
+    """Boxes of another framework (docs/external_detector.md). files: one for each evaluation run,
+    those of a training run side by side. tests: evaluation runs of each training run.
+    """
+
+    dataset: DatasetName
+    files: Files
+    label: Text | None = None
+    tests: Positive = 1
+    latency_ms: Annotated[float, Interval(ge=0)] | None = None
+    allow_missing: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment(Validated):
+    """config.yaml. It may also set any key of a tier. prepare_own: words of `sr3d prepare folder`.
+    settings_file: your own settings. assume: for `snakemake plan`, as of `sr3d plan --assume`.
+    """
+
+    tier: str
+    device: Literal["cpu", "cuda"]
+    seed: Whole
+    raw: Raw
+    download: Download
+    data: Prepared
+    prepare_own: tuple[Text, ...] = ()
+    real_scans: str | None = None
+    settings_file: Text | None = None
+    external: Mapping[Name, External] = field(default_factory=dict)
+    assume: str | None = None
+    tables: Names | None = None
+    settings: Names | None = None
+    datasets: Datasets | None = None
+    trainings: Positive | None = None
+    tests: Positive | None = None
+    overrides: tuple[Override, ...] | None = None
+    train_split: Name | None = None
+    test_split: Name | None = None
+    results: Text | None = None
+    synthetic: Rooms | None = None
+    prepared: Mapping[DatasetName, Name] | None = None
+    scans: Scenes | None = None
+    clouds: Scenes | None = None
+    infos: Mapping[Name, str] | None = None
+
+
+Tiers = Annotated[Mapping[str, Tier], MinLen(1)]
+
+
+def check_experiment(config: Mapping[str, Any], file: str = "config.yaml") -> None:
+    """Refuse a config.yaml that says something wrong.
 
     Raises:
-        Refusal: what is wrong and where in `file`, in one sentence.
+        Refusal: what is wrong and where, in one sentence.
     """
-    validator = Draft202012Validator({"$ref": f"{schema}.schema.yaml"}, registry=_schemas())
     try:
-        validator.validate(value)
-    except ValidationError as wrong:
-        if list(wrong.absolute_path) == ["device"] and str(wrong.instance).startswith("mps"):
-            raise Refusal(
-                f"{file}: device mps: sr3d does not run on Apple GPUs; use device cpu"
-            ) from None
-        where = "".join(f"[{key}]" for key in wrong.absolute_path)
-        raise Refusal(
-            f"{file}{where}: {wrong.message}. "
-            f"workflow/schemas/{schema}.schema.yaml lists what is allowed."
-        ) from None
+        refuse_apple_gpu(config.get("device"))
+    except InputError as error:
+        raise Refusal(str(error.inside(file))) from None
+    if (empty := next((key for key, value in config.items() if value is None), None)) is not None:
+        raise Refusal(f"{file}: {empty}: has no value. Give it one, or remove the line.")
+    _check(Experiment, config, file)
 
 
-@cache
-def _schemas() -> Registry[Any]:
-    """All of them, by the names under which they refer to each other."""
-    paths = sorted(SCHEMAS.glob("*.schema.yaml"))
-    contents = {path.name: yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths}
-    resources = {name: Resource.from_contents(value) for name, value in contents.items()}
-    return Registry().with_resources(resources.items())
+def check_tiers(tiers: Any, file: str) -> None:
+    """Refuse a file of tiers that says something wrong.
+
+    Raises:
+        Refusal: what is wrong and where, in one sentence.
+    """
+    _check(Tiers, tiers, file)
+
+
+def _check(kind: Any, value: Any, file: str) -> None:
+    try:
+        validate(kind, value, file)
+    except InputError as error:
+        raise Refusal(str(error)) from None

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from sr3d._version import __version__
-from sr3d.cli.about import add_config, add_doctor
+from sr3d.cli.about import add_config, add_doctor, add_schema
 from sr3d.cli.arguments import VerbParser
 from sr3d.cli.benchmark import add_benchmark
 from sr3d.cli.completion import add_completion
@@ -24,8 +24,8 @@ from sr3d.cli.prepare import add_prepare
 from sr3d.cli.results import add_evaluate, add_report, add_summarise, add_track
 from sr3d.cli.runs import add_test, add_train
 from sr3d.cli.workflow import add_workflow
-from sr3d.config import did_you_mean
 from sr3d.errors import InputError, Kind
+from sr3d.validation import did_you_mean
 
 DESCRIPTION = """\
 Indoor 3D object detection: detectors trained and evaluated as in the SR3D paper.
@@ -109,6 +109,7 @@ def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
         add_test,
         add_evaluate,
         add_config,
+        add_schema,
         add_summarise,
         add_report,
         add_track,

@@ -1,4 +1,4 @@
-"""The verbs that explain: `config` and `doctor`."""
+"""The verbs that explain: `config`, `schema` and `doctor`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import json
 import os
 
 from sr3d.cli.arguments import Verbs, add_overrides, add_setting, overrides_of
-from sr3d.config import DATASETS, default_config
-from sr3d.settings import configure, read_settings
+from sr3d.config import DATASETS, config_schema, default_config
+from sr3d.settings import configure, read_settings, settings_schema
 from sr3d.text_tables import text_table
 
 
@@ -38,6 +38,30 @@ def _config(args: argparse.Namespace) -> None:
         config = config.with_overrides(overrides)
     for name, value in config.flat().items():
         print(f"{name}={json.dumps(value)}")
+
+
+_SCHEMAS = {
+    "config": config_schema,
+    "settings": settings_schema,
+}
+
+
+def add_schema(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    about = "Print the JSON schema of a file, for editors that check it."
+    verb = verbs.add_parser(
+        "schema",
+        parents=[common],
+        help=about,
+        description=f"{about} `config` is the configuration of a run, `settings` a file for "
+        "--settings.",
+        examples=("sr3d schema settings",),
+    )
+    verb.add_argument("file", choices=tuple(_SCHEMAS), help="kind of file")
+    verb.set_defaults(verb=_schema)
+
+
+def _schema(args: argparse.Namespace) -> None:
+    print(json.dumps(_SCHEMAS[args.file](), indent=2))
 
 
 def add_doctor(verbs: Verbs, common: argparse.ArgumentParser) -> None:

@@ -11,10 +11,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sr3d.config import did_you_mean
+from annotated_types import Interval
+
 from sr3d.errors import InputError, Kind
-from sr3d.ranges import Range
 from sr3d.runs.devices import DEVICES, refuse_apple_gpu
+from sr3d.validation import did_you_mean, holds, limits
 
 Verbs = argparse._SubParsersAction  # argparse has no public name for it
 
@@ -126,22 +127,23 @@ N = TypeVar("N", int, float)
 
 def whole(low: int = 0, high: int = 1_000_000) -> Callable[[str], int]:
     """The type of an argument that is a whole number from `low` to `high`, such as 1000 or 1e3."""
-    return _number(int, "a whole number", Range(low, high))
+    return _number(int, "a whole number", Interval(ge=low, le=high))
 
 
 def real(low: float, high: float, above: bool = False) -> Callable[[str], float]:
     """The type of an argument that is a number from `low` to `high`. above: without `low`."""
-    return _number(float, "a number", Range(low, high, above))
+    allowed = Interval(gt=low, le=high) if above else Interval(ge=low, le=high)
+    return _number(float, "a number", allowed)
 
 
-def _number(kind: type[N], name: str, allowed: Range) -> Callable[[str], N]:
+def _number(kind: type[N], name: str, allowed: Interval) -> Callable[[str], N]:
     def read(text: str) -> N:
         try:
             value = float(text)
         except ValueError:
             value = float("nan")
-        if not allowed.holds(value) or kind(value) != value:
-            raise argparse.ArgumentTypeError(f"expected {name} {allowed}, got '{text}'")
+        if not holds(allowed, value) or kind(value) != value:
+            raise argparse.ArgumentTypeError(f"expected {name} {limits(allowed)}, got '{text}'")
         return kind(value)
 
     return read

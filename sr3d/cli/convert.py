@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from sr3d.cli.arguments import Verbs, add_overrides, overrides_of
 from sr3d.cli.inputs import check_output_file, find_model
-from sr3d.config import DATASETS, FAMILIES
+from sr3d.config import DATASETS
+from sr3d.detectors import FAMILIES
 from sr3d.errors import InputError, Kind
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def add_convert(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         "the checkpoint)",
     )  # fmt: skip
     verb.add_argument(
-        "--model", choices=FAMILIES,
+        "--model", choices=tuple(FAMILIES),
         help="network (default: found from the checkpoint)",
     )  # fmt: skip
     add_overrides(
@@ -117,5 +118,5 @@ def _about(source: ModelSource) -> str:
         f"{source.checkpoint.path}: {model.name} as {source.checkpoint.naming} names it, "
         f"{len(source.checkpoint.weights)} tensors\n"
         f"  {source.config.dataset}: {len(dataset.classes)} classes, {boxes} boxes; "
-        f"voxels of {model.voxel_size:g} m, widths {', '.join(map(str, model.planes))}"
+        f"{model.size()}"
     )

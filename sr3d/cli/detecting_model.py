@@ -9,7 +9,7 @@ from typing import Any
 from sr3d.api import find_source
 from sr3d.cli.inputs import find_model
 from sr3d.deploy.detection import ModelFacts
-from sr3d.detectors import Detector
+from sr3d.detectors.base import Detector
 from sr3d.runs.pretrained import PRETRAINED_MODELS
 
 _log = logging.getLogger(__name__)

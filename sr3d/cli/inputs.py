@@ -6,10 +6,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from sr3d.config import DATASETS, FAMILIES, did_you_mean
+from sr3d.config import DATASETS
+from sr3d.detectors import FAMILIES
 from sr3d.errors import InputError, Kind
 from sr3d.runs.pretrained import PRETRAINED, PRETRAINED_MODELS
 from sr3d.runs.record import RUN_FILE
+from sr3d.validation import did_you_mean
 
 _MANIFEST = "manifest.json"  # copied from `sr3d.data.prepared`, which imports torch
 _WEIGHTS = (".safetensors", ".pth", ".pt", ".ckpt")

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from sr3d.config import Config, did_you_mean
+from sr3d.config import Config
 from sr3d.data.scene import Scene
 from sr3d.errors import InputError, Kind
+from sr3d.validation import did_you_mean
 
 
 @dataclass(frozen=True)

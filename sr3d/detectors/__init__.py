@@ -1,20 +1,25 @@
-"""All families of detectors, by their name in a configuration (`model.name`)."""
+"""All families of detectors, by their name in a configuration (`model.name`).
+
+This module does not import torch: commands ask it for configurations. A family imports its network
+when it builds one.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sr3d.config import Config
-from sr3d.data.datasets import dataset_of
-from sr3d.detectors.base import Detector
 from sr3d.detectors.family import Family
 from sr3d.detectors.fcaf3d import family as fcaf3d
-from sr3d.detectors.outputs import Detections
 from sr3d.detectors.tr3d import family as tr3d
 from sr3d.errors import InputError, Kind
 
-__all__ = ["FAMILIES", "NETWORKS", "Detections", "Detector", "Family", "build_detector"]
+if TYPE_CHECKING:
+    from sr3d.detectors.base import Detector
 
+__all__ = ["FAMILIES", "NETWORKS", "Family", "build_detector"]
+
+# The first is the family of a data set's default configuration.
 FAMILIES: dict[str, Family] = {"tr3d": tr3d.FAMILY, "fcaf3d": fcaf3d.FAMILY}
 # The family of each name that a user may give. SR3D is TR3D's network, trained differently.
 NETWORKS = {"sr3d": "tr3d", **{name: name for name in FAMILIES}}
@@ -26,6 +31,8 @@ def build_detector(config: Config) -> Detector[Any, Any]:
     Raises:
         InputError: the family needs mean sizes, and neither data set nor configuration has any.
     """
+    from sr3d.data.datasets import dataset_of  # imports torch
+
     family = FAMILIES[config.model.name]
     if "mean_sizes" in family.needs and not dataset_of(config).mean_sizes:
         raise InputError(

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from sr3d.config import Config, TrainConfig
+from sr3d.config import Config, ModelConfig, TrainConfig
 from sr3d.data.datasets import dataset_of
 from sr3d.data.loader import on_device
 from sr3d.data.scene import Scene
+from sr3d.detectors.common.sparse_config import SparseModelConfig
 from sr3d.detectors.common.voxelize import voxelize
 from sr3d.detectors.outputs import (
     Detections,
@@ -48,7 +49,8 @@ class Detector(nn.Module, ABC, Generic[B, P]):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.config, self.test_config = config.model, config.test
+        self.config: ModelConfig = config.model
+        self.test_config = config.test
         self.dataset = dataset_of(config)
 
     @property
@@ -101,13 +103,14 @@ class Detector(nn.Module, ABC, Generic[B, P]):
     def start_epoch(self, epoch: int) -> None:
         """Called before the first step of each epoch, from 0, and when a run resumes in it."""
 
-    def with_oracle(self, predictions: P, scene: Scene) -> P:
-        """One scene's predictions with scores from the ground truth, by the test configuration.
+    @property
+    def has_oracle(self) -> bool:
+        """Whether the test configuration replaces scores by true values."""
+        return False
 
-        Raises:
-            InputError: the family has no oracle.
-        """
-        raise InputError(f"test.oracle={self.test_config.oracle}: {type(self).__name__} has none")
+    def with_oracle(self, predictions: P, scene: Scene) -> P:
+        """One scene's predictions with scores from the ground truth, if `has_oracle`."""
+        raise NotImplementedError(f"{type(self).__name__} has no oracle")
 
     @torch.no_grad()
     def detect(self, points: Any, colors: Any = None, floor: float | None = None) -> Detections:
@@ -149,6 +152,7 @@ class Detector(nn.Module, ABC, Generic[B, P]):
 class SparseDetector(Detector[SparseTensor, A]):
     """A detector on voxels whose sites are anchors. A: `Predictions` or a subclass."""
 
+    config: SparseModelConfig
     nms_pre_by_level = False  # whether `nms_pre` limits the anchors per level, not in all
 
     def inputs(

@@ -11,7 +11,8 @@ import torch
 
 from sr3d.config import Config, OwnData, default_config
 from sr3d.data.datasets import DATASETS
-from sr3d.detectors import FAMILIES, Detector, build_detector
+from sr3d.detectors import FAMILIES, build_detector
+from sr3d.detectors.base import Detector
 from sr3d.detectors.weights import Checkpoint, put_weights
 from sr3d.errors import InputError, Kind
 

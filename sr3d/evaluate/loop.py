@@ -18,7 +18,8 @@ from sr3d.data.loader import generator_for, on_device
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.scene import Scene
 from sr3d.data.transforms import pick_points, sample_points
-from sr3d.detectors import Detector, build_detector
+from sr3d.detectors import build_detector
+from sr3d.detectors.base import Detector
 from sr3d.detectors.outputs import Detections, require_finite_predictions
 from sr3d.detectors.weights import load_weights
 from sr3d.errors import InputError, Kind
@@ -208,7 +209,7 @@ def detect_scene(
     synchronise(model.device)
     started = time.perf_counter()
     found = predictions = model(model.inputs([scene], generator))
-    if model.test_config.oracle != "none":
+    if model.has_oracle:
         predictions = model.with_oracle(predictions, scene)
     (detections,) = model.detections(predictions)
     synchronise(model.device)

@@ -19,9 +19,10 @@ from typing import Any
 
 import torch
 
-from sr3d.config import config_from_dict, flatten
+from sr3d.config import config_from_dict
 from sr3d.errors import DamagedFile, InputError, Kind, OtherRun
 from sr3d.runs.files import atomic_path
+from sr3d.validation import flatten
 
 # Not declared as results, so a workflow that deletes the results of a failed job keeps them.
 CHECKPOINT_FILE = "last.ckpt"

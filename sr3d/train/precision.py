@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from sr3d.detectors import Detector
+from sr3d.detectors.base import Detector
 
 
 @contextmanager

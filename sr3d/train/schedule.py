@@ -7,7 +7,7 @@ import math
 import torch
 
 from sr3d.config import TrainConfig
-from sr3d.detectors import Detector
+from sr3d.detectors.base import Detector
 
 
 def build_optimizer(model: Detector, config: TrainConfig) -> torch.optim.Optimizer:

@@ -14,7 +14,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from sr3d.data.ground_truth import GroundTruth
 from sr3d.data.scene import Scene
-from sr3d.detectors import Detector
+from sr3d.detectors.base import Detector
 from sr3d.detectors.outputs import Losses
 from sr3d.sparse.determinism import ordered_backward
 from sr3d.train.distributed import ALONE, Processes

@@ -24,7 +24,7 @@ from sr3d.config import Config, TrainConfig
 from sr3d.data.loader import Place, TrainingScenes, epoch_batches, load_batches
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.scene import Scene
-from sr3d.detectors import Detector
+from sr3d.detectors.base import Detector
 from sr3d.errors import InputError, Kind
 from sr3d.runs.progress import Progress
 from sr3d.train.checkpoint import TrainingState, resumable_state, write_state

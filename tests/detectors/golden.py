@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import sr3d
-from sr3d.detectors import Detector
+from sr3d.detectors.base import Detector
 from tests.shared_data import shared
 
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from sr3d.config import Config, default_config
-from sr3d.detectors import Detector, build_detector
+from sr3d.detectors import build_detector
+from sr3d.detectors.base import Detector
 
 # What to put in place of what, in a state dict of ours.
 NAMINGS: dict[str, tuple[str, dict[str, str]]] = {

@@ -7,13 +7,14 @@ from typing import TypeVar
 import pytest
 import torch
 
-from sr3d.config import AssignerConfig, LossConfig
 from sr3d.data.datasets import SYNTHETIC, SYNTHETIC_ROTATED, Dataset
 from sr3d.data.ground_truth import IGNORED
 from sr3d.detectors.outputs import Anchors, GroundTruth, Losses, Predictions
+from sr3d.detectors.tr3d.assigners import build_assigner
+from sr3d.detectors.tr3d.config import AssignerConfig, LossConfig
 from sr3d.detectors.tr3d.loss import detection_loss
 from sr3d.detectors.tr3d.network import decode_boxes
-from sr3d.matching.build import build_assigner
+from sr3d.matching.assigner import Assigner
 
 P = TypeVar("P", bound=Predictions)
 ASSIGNERS = ("spota", "tr3d", "simota", "align_ota", "fcaf3d")
@@ -60,16 +61,24 @@ def truth(counts: list[int], dataset: Dataset) -> GroundTruth:
     return GroundTruth.collate([b for b, _ in pairs], [label for _, label in pairs])
 
 
+def assigner_of(config: AssignerConfig | Assigner, dataset: Dataset) -> Assigner:
+    return build_assigner(config, dataset) if isinstance(config, AssignerConfig) else config
+
+
 def loss_of(
-    pred: Predictions, gt: GroundTruth, dataset: Dataset, config: AssignerConfig, loss: LossConfig
+    pred: Predictions,
+    gt: GroundTruth,
+    dataset: Dataset,
+    config: AssignerConfig | Assigner,
+    loss: LossConfig,
 ) -> Losses:
-    return detection_loss(pred, gt, build_assigner(config, dataset), loss, dataset.rotated)
+    return detection_loss(pred, gt, assigner_of(config, dataset), loss, dataset.rotated)
 
 
 def assign(
-    pred: Predictions, gt: GroundTruth, dataset: Dataset, config: AssignerConfig
+    pred: Predictions, gt: GroundTruth, dataset: Dataset, config: AssignerConfig | Assigner
 ) -> torch.Tensor:
-    return build_assigner(config, dataset)(pred.anchors, pred.boxes, pred.logits, gt)
+    return assigner_of(config, dataset)(pred.anchors, pred.boxes, pred.logits, gt)
 
 
 def alone_in(scene: P) -> P:

@@ -8,14 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from sr3d.config import AssignerConfig, LossConfig
 from sr3d.data.datasets import SYNTHETIC, SYNTHETIC_ROTATED, Dataset
 from sr3d.detectors.outputs import Anchors, GroundTruth, Predictions
+from sr3d.detectors.tr3d.config import AssignerConfig, LossConfig
 from sr3d.detectors.tr3d.network import decode_boxes
 from sr3d.losses import positives
 from sr3d.matching import batching as scenes
-from sr3d.matching.build import build_assigner
-from tests.detectors.test_criterion import alone_in, assign, loss_of
+from sr3d.matching.assigner import Assigner
+from sr3d.matching.fcaf3d import FCAF3DAssigner
+from tests.detectors.test_criterion import alone_in, assign, assigner_of, loss_of
 from tests.matching.waits import Waits
 
 CONFIGS = {
@@ -26,7 +27,7 @@ CONFIGS = {
     "tr3d of samsung": {"tr3d_variant": "samsung"},
     "simota": {},
     "align_ota": {},
-    "fcaf3d": {"fcaf3d_limit": 4, "fcaf3d_top": 5},
+    "fcaf3d": {},
 }
 UNBOUNDED = ("simota", "align_ota")  # where a ground truth may win more than it claims
 BOTH = (SYNTHETIC, SYNTHETIC_ROTATED)
@@ -39,7 +40,9 @@ BATCHES = {
 }
 
 
-def config(name: str) -> AssignerConfig:
+def config(name: str) -> AssignerConfig | Assigner:
+    if name == "fcaf3d":
+        return FCAF3DAssigner(4, 5)
     return AssignerConfig(name=name.split()[0], **CONFIGS[name])  # type: ignore[arg-type]
 
 
@@ -80,7 +83,7 @@ def batch(
 
 
 def one_by_one(
-    pred: Predictions, truth: GroundTruth, dataset: Dataset, config: AssignerConfig
+    pred: Predictions, truth: GroundTruth, dataset: Dataset, config: AssignerConfig | Assigner
 ) -> Tensor:
     assigned = torch.full((len(pred.boxes),), -1)
     for scene in range(8):
@@ -187,7 +190,7 @@ def test_what_fills_the_positives_up_changes_nothing(
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_no_ground_truth_gets_more_than_is_promised(name: str) -> None:
-    promised = build_assigner(config(name), SYNTHETIC).max_positives
+    promised = assigner_of(config(name), SYNTHETIC).max_positives
     if promised is None:
         assert name in UNBOUNDED
         return

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 import sr3d
-from sr3d import config
 from sr3d.cli import main
+from sr3d.config import default_config
 from sr3d.data.datasets import dataset_of
 from sr3d.data.prepared import PreparedDataset, read_manifest
 from sr3d.data.scene import Scene
@@ -32,12 +32,8 @@ PACKAGE = Path(sr3d.__file__).parent
 ALLOWED = {
     "detectors/__init__.py": "the table of families",
     "detectors/common/checkpoint_names.py": "one repository published two families",
-    "detectors/common/oracle.py": "the paper's Table 6 takes TR3D's positives as foreground",
     "matching/tr3d.py": "an assigner of that name, which is an option of others too",
     "matching/fcaf3d.py": "likewise",
-    "matching/build.py": "assigners by name",
-    "config.py": "still one configuration for all families",
-    "presets.py": "still the presets of all families",
     "study/report/tables/filled.py": "names of settings, beside which a row of boxes stands",
     "interop/mmdet3d/": "TR3D's network as a detector of mmdetection3d",
 }
@@ -73,7 +69,8 @@ def test_no_other_module_names_a_family() -> None:
 
 
 def test_a_configuration_can_name_every_family() -> None:
-    assert tuple(FAMILIES) == config.FAMILIES
+    for name, family in FAMILIES.items():
+        assert family.config.of_values({}).model.name == name
     assert set(NETWORKS.values()) == set(FAMILIES)
 
 
@@ -113,7 +110,7 @@ def voting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def job(data: Path, out: Path, dataset: str = "synthetic") -> TrainingJob:
-    chosen = config.default_config(dataset).with_overrides(TINY)
+    chosen = default_config(dataset).with_overrides(TINY)
     return TrainingJob(chosen, TINY, data, out, setting="sr3d", index=0)
 
 
@@ -169,11 +166,11 @@ def test_data_sets_of_boxes_alone_are_not_refused(rooms: Path) -> None:
 
 @pytest.mark.usefixtures("voting")
 def test_a_network_that_needs_mean_sizes_says_so() -> None:
-    assert build_detector(config.default_config("scannet")).dataset.mean_sizes  # published
+    assert build_detector(default_config("scannet")).dataset.mean_sizes  # published
     with pytest.raises(InputError) as error:
-        build_detector(config.default_config("synthetic"))
+        build_detector(default_config("synthetic"))
     assert (error.value.kind, error.value.field) == (Kind.MISSING, "mean_sizes")
-    three = config.default_config("synthetic").with_overrides(["mean_sizes=[[1,1,1]]"])
+    three = default_config("synthetic").with_overrides(["mean_sizes=[[1,1,1]]"])
     with pytest.raises(InputError) as error:
         dataset_of(three)
     assert (error.value.kind, error.value.field) == (Kind.CONFLICT, "mean_sizes")
@@ -185,7 +182,7 @@ def test_families_without_needs_train_on_older_folders_as_before(
 ) -> None:
     if FAMILIES[name].needs:
         pytest.skip("this family has needs")
-    chosen: Any = config.default_config("synthetic").with_overrides([f"model={NETWORKS[name]}"])
+    chosen: Any = default_config("synthetic").with_overrides([f"model={NETWORKS[name]}"])
     old = PreparedDataset(as_version_2(rooms, tmp_path / "old"), "train")
     for scenes in (old, PreparedDataset(rooms, "train")):
         assert with_needs(chosen, FAMILIES[name], scenes) is chosen

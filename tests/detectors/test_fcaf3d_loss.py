@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
 
-from sr3d.config import LossConfig, TestConfig
+from sr3d.config import TestConfig
 from sr3d.data.datasets import SYNTHETIC, SYNTHETIC_ROTATED, Dataset
+from sr3d.detectors.fcaf3d.config import FCAF3DLoss
 from sr3d.detectors.fcaf3d.detector import CentredPredictions, centred_loss, select_by_level
 from sr3d.detectors.outputs import Anchors, GroundTruth, Losses
 from sr3d.geometry.boxes import centerness
@@ -29,7 +30,7 @@ def centred(counts: list[int], dataset: Dataset) -> CentredPredictions:
 
 
 def loss_of(pred: CentredPredictions, gt: GroundTruth, dataset: Dataset) -> Losses:
-    return centred_loss(pred, gt, FCAF3DAssigner(), LossConfig(cls="focal"), dataset.rotated)
+    return centred_loss(pred, gt, FCAF3DAssigner(), FCAF3DLoss(), dataset.rotated)
 
 
 def assign(pred: CentredPredictions, gt: GroundTruth) -> Tensor:

@@ -8,10 +8,10 @@ import torch
 from numpy.testing import assert_allclose
 
 import sr3d
-from sr3d.config import AssignerConfig, LossConfig
 from sr3d.data.datasets import SCANNET
 from sr3d.detectors.common.selection import select_detections
 from sr3d.detectors.outputs import Anchors, GroundTruth, Level, Predictions
+from sr3d.detectors.tr3d.config import AssignerConfig, LossConfig
 from sr3d.detectors.tr3d.network import decode_boxes
 from sr3d.geometry.boxes import Boxes
 from tests.detectors.golden import golden, golden_model

@@ -217,7 +217,7 @@ def test_counts_of_batches_may_be_absent_and_weights_must_be_numbers(tmp_path: P
         ('{"format": "sr3d/model 9"}', "'sr3d/model 9', this sr3d reads 'sr3d/model 1'"),
         ("{", "its configuration is not readable"),
         ("[]", "its configuration is not readable"),
-        ('{"format": "sr3d/model 1", "config": {"asigner": {}}}', "unknown key 'asigner'"),
+        ('{"format": "sr3d/model 1", "config": {"asigner": {}}}', "asigner: unknown key"),
     ],
 )
 def test_files_of_other_versions_are_refused(about: str, message: str, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import yaml
 
 from sr3d.cli import main
 from tests.docs.pages import DOCS, ROOT, blocks
-from workflow.checking import check
+from workflow.checking import check_experiment
 
 
 def test_every_command_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +33,7 @@ def test_every_command_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_configuration_is_one() -> None:
     (block,) = blocks((DOCS / "external_detector.md").read_text(encoding="utf-8"), "yaml")
     config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
-    check(config | yaml.safe_load(block), "config", "docs/external_detector.md")
+    check_experiment(config | yaml.safe_load(block), "docs/external_detector.md")
 
 
 def run(commands: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from sr3d.config import did_you_mean
 from sr3d.errors import InputError
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.paper import DATASETS, PaperTable, read_paper
@@ -13,6 +12,7 @@ from sr3d.study.report.report_folder import write_index
 from sr3d.study.report.tables.cells import PrintedTable, lay_out
 from sr3d.study.report.tables.filled import collect
 from sr3d.study.report.tables.formats import write_table
+from sr3d.validation import did_you_mean
 
 
 def write_tables(

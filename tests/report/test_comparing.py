@@ -88,7 +88,7 @@ def test_a_field_that_the_older_records_lack_is_no_difference(tmp_path):
     findings = tree(tmp_path)
     for path in (tmp_path / "scannet" / "baseline").glob("train*/test*"):
         record = read_run(path)
-        record.config["model"].pop("pts_prune")
+        record.config["model"].pop("stem_norm")
         write_run(path, record)
     assert sides(findings, "baseline_gt_ctr", "baseline", "AP25")[2]
     path = tmp_path / "scannet/baseline/train0/test0"

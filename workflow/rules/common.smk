@@ -9,16 +9,30 @@ import yaml
 from sr3d.config import apply_overrides, default_config
 from sr3d.errors import InputError
 from sr3d.settings import Configured, Setting, configure, read_settings
-from workflow.checking import check
+from workflow.checking import check_experiment, check_tiers
 from workflow.markers import forget_stale
 from workflow.refusal import Refusal
 
 
-def load(name: str) -> dict:
-    """The checked content of workflow/{name}.yaml."""
-    value = yaml.safe_load(Path(f"workflow/{name}.yaml").read_text(encoding="utf-8"))
-    check(value, name, f"workflow/{name}.yaml")
+def load_tiers() -> dict:
+    """The checked content of workflow/tiers.yaml."""
+    file = "workflow/tiers.yaml"
+    value = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    check_tiers(value, file)
     return value
+
+
+def load_tables() -> dict:
+    """The content of workflow/tables.yaml. The process that plans checks it for all jobs."""
+    file = "workflow/tables.yaml"
+    if workflow.is_main_process:
+        from sr3d.study.report.paper.reading import read_paper
+
+        try:
+            read_paper(file)
+        except InputError as error:
+            raise Refusal(str(error)) from None
+    return yaml.safe_load(Path(file).read_text(encoding="utf-8"))
 
 
 def load_settings() -> dict[str, Setting]:
@@ -244,8 +258,8 @@ def loading(wildcards, resources) -> list[str]:
     return ["--workers", str(THREADS)] if resources.gpu else []
 
 
-check(config, "config", "config.yaml")
-TIERS, SETTINGS, PAPER = load("tiers"), load_settings(), load("tables")
+check_experiment(config)
+TIERS, SETTINGS, PAPER = load_tiers(), load_settings(), load_tables()
 EXTERNAL = config.get("external", {})
 TABLES, FIGURES = PAPER["tables"], PAPER["figures"]
 require([config["tier"]], TIERS, "tier", "config.yaml")

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sr3d.config import did_you_mean
 from sr3d.data.inspection.facts import (
     BoxPlace,
     ClassFacts,
@@ -23,6 +22,7 @@ from sr3d.data.inspection.suspicions import suspicions
 from sr3d.data.own.labels import similar_names
 from sr3d.data.prepared import Manifest, PreparedDataset, read_manifest
 from sr3d.errors import InputError, Kind
+from sr3d.validation import did_you_mean
 
 Array = npt.NDArray[Any]
 

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sr3d.checked import Checked
-from sr3d.config import did_you_mean
 from sr3d.data.scans.frame import Frame, turn_upright
 from sr3d.errors import InputError, Kind
 from sr3d.runs.files import read_text
+from sr3d.validation import did_you_mean
 
 Array = npt.NDArray[Any]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from sr3d.config import ModelConfig
+from sr3d.detectors.common.sparse_config import SparseModelConfig
 from sr3d.sparse import SparseTensor
 from sr3d.sparse.nn import (
     SparseBatchNorm,
@@ -45,7 +45,7 @@ class BasicBlock(nn.Module):
 class MinkResNet(nn.Module):
     """A stem and stages of stride 2. Returns the output of every stage, finest first."""
 
-    def __init__(self, config: ModelConfig, in_channels: int = 3) -> None:
+    def __init__(self, config: SparseModelConfig, in_channels: int = 3) -> None:
         super().__init__()
         channels = config.stem_channels
         self.conv1 = SparseConv(in_channels, channels, stride=config.stem_stride)

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from sr3d.config import Config, LossConfig, TestConfig
+from sr3d.config import TestConfig
 from sr3d.detectors.base import SparseDetector
 from sr3d.detectors.common.mink_resnet import MinkResNet
 from sr3d.detectors.common.selection import suppress
+from sr3d.detectors.fcaf3d.config import FCAF3DConfig, FCAF3DLoss, FCAF3DModel
 from sr3d.detectors.fcaf3d.network import FCAF3DHead, RawLevel, decode_distances
 from sr3d.detectors.outputs import (
     Detections,
@@ -31,7 +32,7 @@ from sr3d.losses.focal import class_targets, focal_loss
 from sr3d.losses.inconsistency import average_inconsistency
 from sr3d.losses.positives import Positives
 from sr3d.matching.assigner import Assigner
-from sr3d.matching.build import build_assigner
+from sr3d.matching.fcaf3d import FCAF3DAssigner
 from sr3d.sparse import SparseTensor
 from sr3d.sparse.determinism import deterministic_algorithms
 from sr3d.sparse.tensor import PlannedTensor
@@ -59,9 +60,12 @@ class FCAF3D(SparseDetector[CentredPredictions]):
 
     nms_pre_by_level = True
 
-    def __init__(self, config: Config) -> None:
+    config: FCAF3DModel
+
+    def __init__(self, config: FCAF3DConfig) -> None:
         super().__init__(config)
-        self.assigner = build_assigner(config.assigner, self.dataset)
+        limits = config.assigner
+        self.assigner = FCAF3DAssigner(limits.fcaf3d_limit, limits.fcaf3d_top)
         self.loss_config = config.loss
         self.backbone = MinkResNet(config.model)
         self.bbox_head = FCAF3DHead(config.model, len(self.dataset.classes), self.dataset.rotated)
@@ -104,7 +108,7 @@ def centred_loss(
     predictions: CentredPredictions,
     truth: GroundTruth,
     assigner: Assigner,
-    config: LossConfig,
+    config: FCAF3DLoss,
     rotated: bool,
     total: Total = alone,
 ) -> Losses:

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from sr3d.config import ModelConfig
+from sr3d.detectors.fcaf3d.config import FCAF3DModel
 from sr3d.sparse import SparseTensor
 from sr3d.sparse.nn import SparseBatchNorm, SparseConv, SparseConvTranspose, SparseELU
 
@@ -24,7 +24,7 @@ class FCAF3DHead(nn.Module):
     The neck's kernels keep MinkowskiEngine's default initialisation, as published.
     """
 
-    def __init__(self, config: ModelConfig, classes: int, rotated: bool) -> None:
+    def __init__(self, config: FCAF3DModel, classes: int, rotated: bool) -> None:
         super().__init__()
         channels, planes = config.neck_channels, config.planes
         self.pts_prune = config.pts_prune

@@ -14,8 +14,10 @@ The network is the same as ours, which follows open-mmlab/mmdetection3d. Two con
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _STEM = "backbone.conv1.kernel"
 _BOXES, _CLASSES = "bbox_head.conv_reg.kernel", "bbox_head.conv_cls.kernel"

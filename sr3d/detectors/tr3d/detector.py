@@ -5,11 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sr3d.config import Config
 from sr3d.data.scene import Scene
 from sr3d.detectors.base import SparseDetector
 from sr3d.detectors.common.mink_resnet import MinkResNet
-from sr3d.detectors.common.oracle import with_oracle
 from sr3d.detectors.common.selection import select_detections
 from sr3d.detectors.outputs import (
     Detections,
@@ -20,9 +18,11 @@ from sr3d.detectors.outputs import (
     alone,
     anchors_of,
 )
+from sr3d.detectors.tr3d.assigners import build_assigner
+from sr3d.detectors.tr3d.config import TR3DConfig, TR3DModel, TR3DTest
 from sr3d.detectors.tr3d.loss import detection_loss
 from sr3d.detectors.tr3d.network import TR3DHead, TR3DNeck, decode_boxes
-from sr3d.matching.build import build_assigner
+from sr3d.detectors.tr3d.oracle import with_oracle
 from sr3d.sparse import SparseTensor
 from sr3d.sparse.tensor import PlannedTensor
 
@@ -30,7 +30,10 @@ from sr3d.sparse.tensor import PlannedTensor
 class TR3D(SparseDetector[Predictions]):
     """Backbone, neck and head, for any assigner and classification loss."""
 
-    def __init__(self, config: Config) -> None:
+    config: TR3DModel
+    test_config: TR3DTest
+
+    def __init__(self, config: TR3DConfig) -> None:
         super().__init__(config)
         self.assigner = build_assigner(config.assigner, self.dataset)
         self.loss_config = config.loss
@@ -54,6 +57,10 @@ class TR3D(SparseDetector[Predictions]):
     def loss(self, predictions: Predictions, truth: GroundTruth, total: Total = alone) -> Losses:
         rotated = self.dataset.rotated
         return detection_loss(predictions, truth, self.assigner, self.loss_config, rotated, total)
+
+    @property
+    def has_oracle(self) -> bool:
+        return self.test_config.oracle != "none"
 
     def with_oracle(self, predictions: Predictions, scene: Scene) -> Predictions:
         return with_oracle(predictions, scene, self.dataset, self.test_config)

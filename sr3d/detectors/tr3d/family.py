@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from sr3d.detectors.common.checkpoint_names import Naming, foreign_name
 from sr3d.detectors.family import Family
-from sr3d.detectors.tr3d.detector import TR3D
+from sr3d.detectors.tr3d.config import TR3DConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sr3d.detectors.tr3d.detector import TR3D
+
+
+def _build(config: TR3DConfig) -> TR3D:
+    from sr3d.detectors.tr3d.detector import TR3D
+
+    return TR3D(config)
 
 
 def _recognises(weights: Mapping[str, Tensor]) -> bool:
@@ -20,4 +30,11 @@ def _publish(weights: Mapping[str, Tensor], naming: Naming) -> dict[str, Tensor]
     return {foreign_name(name, naming, fcaf3d=False): value for name, value in weights.items()}
 
 
-FAMILY = Family("TR3D", TR3D, _recognises, _publish, adopt=lambda weights, _: dict(weights))
+FAMILY = Family(
+    title="TR3D",
+    config=TR3DConfig,
+    build=_build,
+    recognises=_recognises,
+    publish=_publish,
+    adopt=lambda weights, _: dict(weights),
+)

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from sr3d.config import ModelConfig
+from sr3d.detectors.common.sparse_config import SparseModelConfig
 from sr3d.sparse import SparseTensor
 from sr3d.sparse.nn import (
     SparseBatchNorm,
@@ -28,7 +28,7 @@ class TR3DNeck(nn.Module):
     The up-sampling kernels keep MinkowskiEngine's default initialisation, as in TR3D.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: SparseModelConfig) -> None:
         super().__init__()
         _, *planes = config.planes
         channels = config.neck_channels

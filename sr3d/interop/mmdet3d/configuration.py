@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sr3d.config import Config, config_from_dict, default_config, did_you_mean
+from sr3d.config import config_from_dict, default_config
+from sr3d.detectors.tr3d.config import TR3DConfig
 from sr3d.errors import InputError
+from sr3d.validation import did_you_mean
 
 Fields = Mapping[str, Any] | None
 # The evaluation steps of the head and the detector. mmdet3d's pipelines do the others.
@@ -21,7 +23,7 @@ def settings(
     assigner: Fields = None,
     loss: Fields = None,
     test: Fields = None,
-) -> Config:
+) -> TR3DConfig:
     """The paper's configuration for a data set, with other values of some fields.
 
     Raises:
@@ -34,7 +36,9 @@ def settings(
     groups = {"own": own, "model": model, "assigner": assigner, "loss": loss, "test": test}
     for group, fields in groups.items():
         values[group] |= dict(fields or {})
-    config = config_from_dict(values)
-    if config.model.name != "tr3d" or config.assigner.name == "fcaf3d":
+    given = (model or {}).get("name"), (assigner or {}).get("name")
+    if given[0] not in (None, "tr3d") or given[1] == "fcaf3d":
         raise InputError("SR3D has TR3D's network; for FCAF3D use mmdet3d's own detector")
+    config = config_from_dict(values)
+    assert isinstance(config, TR3DConfig)
     return config

@@ -48,7 +48,7 @@ def run(plan: BenchmarkPlan) -> Benchmark:
     """
     subject = plan.subject
     check_device(subject.device)
-    if subject.config.test.oracle != "none":
+    if subject.config.flat().get("test.oracle", "none") != "none":
         raise InputError(
             "an oracle is no detector",
             field="test.oracle",

@@ -16,7 +16,7 @@ from torch import nn
 from sr3d.data.loader import generator_for
 from sr3d.data.scene import Scene
 from sr3d.data.transforms import augment, sample_points
-from sr3d.detectors import Detections
+from sr3d.detectors.outputs import Detections
 from sr3d.errors import InputError, Kind
 from sr3d.evaluate.loop import detect_scene, shuffled
 from sr3d.runs.folder import as_jobs_run, synchronise

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from sr3d.detectors import Detector
+from sr3d.detectors.base import Detector
 from sr3d.runs.folder import synchronise
 from sr3d.sparse import Sites
 from sr3d.train import step

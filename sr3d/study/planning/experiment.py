@@ -12,17 +12,22 @@ Optional: `threads` (of the CPU, a job; 1) and `workers` (threads that load scen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, Literal
 
-from sr3d.checked import Checked
-from sr3d.config import DATASETS, Config
+from annotated_types import Interval
+
+from sr3d.config import Config, DatasetName
 from sr3d.errors import InputError, Kind
 from sr3d.runs.files import read_json
 from sr3d.runs.folder import starting_config
 from sr3d.settings import configure, read_settings
+from sr3d.validation import Text, Validated, did_you_mean, validate
+
+Positive = Annotated[int, Interval(ge=1)]
+Whole = Annotated[int, Interval(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -35,8 +40,8 @@ class DataPlan:
     folder: Path
     split: str
     test_split: str
-    scenes: Mapping[str, int]
-    points: int | None = None
+    scenes: Mapping[str, Positive]
+    points: Positive | None = None
 
 
 @dataclass(frozen=True)
@@ -49,14 +54,14 @@ class Job:
     one that has none of its own. Its overrides come after that setting's.
     """
 
-    dataset: str
-    setting: str
+    dataset: DatasetName
+    setting: Text
     overrides: tuple[str, ...]
-    trainings: int
-    tests: int
-    tests_of: str | None = None
-    done_trainings: int = 0
-    done_tests: tuple[int, ...] = ()
+    trainings: Positive
+    tests: Whole
+    tests_of: Text | None = None
+    done_trainings: Whole = 0
+    done_tests: tuple[Whole, ...] = ()
 
     @property
     def trainings_left(self) -> int:
@@ -71,16 +76,16 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Experiment:
+class Experiment(Validated):
     """slots: jobs that run side by side. results: the folder that has the finished ones."""
 
-    device: str
-    slots: int
+    device: Literal["cpu", "cuda"]
+    slots: Positive
     results: Path
-    data: Mapping[str, DataPlan]
+    data: Mapping[DatasetName, DataPlan]
     jobs: tuple[Job, ...]
-    threads: int = 1
-    workers: int = 0
+    threads: Positive = 1
+    workers: Whole = 0
 
     def job(self, dataset: str, setting: str) -> Job | None:
         """The job of that name."""
@@ -107,91 +112,45 @@ def read_experiment(path: str | Path) -> Experiment:
     Raises:
         InputError: names the file, the field and what is wrong with it.
     """
-    whole = Checked(read_json(path), f"{path}:").only(
-        ("device", "slots", "results", "data", "jobs", "threads", "workers")
-    )
-    data = {}
-    for name, plan in whole.get("data").entries().items():
-        Checked(name, f"{path}: data").name(DATASETS)
-        data[name] = _data(plan)
-    experiment = Experiment(
-        device=whole.get("device").name(("cpu", "cuda")),
-        slots=whole.get("slots").whole(),
-        results=Path(whole.get("results").text()),
-        data=data,
-        jobs=tuple(_job(job, list(data)) for job in whole.get("jobs").items()),
-        threads=_optional(whole, "threads", Checked.whole) or 1,
-        workers=_optional(whole, "workers", _count) or 0,
-    )
-    for job, where in zip(experiment.jobs, whole.get("jobs").items(), strict=True):
-        _check_job(experiment, job, where)
+    experiment = validate(Experiment, read_json(path), path)
+    for name, data in experiment.data.items():
+        for key in ("split", "test_split"):
+            _known(getattr(data, key), list(data.scenes), path, f"data.{name}.{key}")
+    for i, job in enumerate(experiment.jobs):
+        _known(job.dataset, list(experiment.data), path, f"jobs[{i}].dataset")
+        _check_job(experiment, job, path, f"jobs[{i}]")
     return experiment
 
 
-def _data(value: Checked) -> DataPlan:
-    value.only(("folder", "split", "test_split", "scenes", "points"))
-    scenes = {name: count.whole() for name, count in value.get("scenes").entries().items()}
-    return DataPlan(
-        folder=Path(value.get("folder").text()),
-        split=value.get("split").name(list(scenes)),
-        test_split=value.get("test_split").name(list(scenes)),
-        scenes=scenes,
-        points=_optional(value, "points", Checked.whole),
-    )
+def _known(name: str, known: list[str], file: str | Path, field: str) -> None:
+    if name not in known:
+        problem = f"'{name}'{did_you_mean(name, known)}"
+        raise InputError(problem, file=file, field=field, kind=Kind.UNKNOWN)
 
 
-def _job(value: Checked, datasets: list[str]) -> Job:
-    value.only(
-        (
-            "dataset", "setting", "overrides", "trainings", "tests", "tests_of", "done_trainings",
-            "done_tests",
-        )
-    )  # fmt: skip
-    return Job(
-        dataset=value.get("dataset").name(datasets),
-        setting=value.get("setting").text(),
-        overrides=value.get("overrides").texts(),
-        trainings=value.get("trainings").whole(),
-        tests=_count(value.get("tests")),
-        tests_of=_optional(value, "tests_of", Checked.text),
-        done_trainings=_optional(value, "done_trainings", _count) or 0,
-        done_tests=_optional(value, "done_tests", _counts) or (),
-    )
-
-
-def _check_job(experiment: Experiment, job: Job, where: Checked) -> None:
+def _check_job(experiment: Experiment, job: Job, file: str | Path, where: str) -> None:
     """Refuse what each field allows and all together do not."""
+
+    def wrong(key: str, wanted: str) -> InputError:
+        found = getattr(job, key)
+        problem = f"expected {wanted}, got '{list(found) if isinstance(found, tuple) else found}'"
+        return InputError(problem, file=file, field=f"{where}.{key}", kind=Kind.CONFLICT)
+
     if experiment.job(job.dataset, job.setting) is not job:
-        raise where.get("setting").wrong(f"a setting that is new on {job.dataset}")
+        raise wrong("setting", f"a setting that is new on {job.dataset}")
     if job.tests_of:
         trained = experiment.job(job.dataset, job.tests_of)
         if trained is None or trained.tests_of:
-            raise where.get("tests_of").wrong(f"a setting that is trained on {job.dataset}")
+            raise wrong("tests_of", f"a setting that is trained on {job.dataset}")
         if job.trainings > trained.trainings:
-            raise where.get("trainings").wrong(f"at most the {trained.trainings} of {job.tests_of}")
+            raise wrong("trainings", f"at most the {trained.trainings} of {job.tests_of}")
     elif job.done_trainings > job.trainings:
-        raise where.get("done_trainings").wrong(f"at most the {job.trainings} trainings")
+        raise wrong("done_trainings", f"at most the {job.trainings} trainings")
     if len(job.done_tests) > job.trainings or max(job.done_tests, default=0) > job.tests:
         most = f"at most {job.tests} tests of each of {job.trainings} trainings"
-        raise where.get("done_tests").wrong(most)
+        raise wrong("done_tests", most)
     try:
         experiment.config(job)
     except InputError as error:
-        raise InputError(f"{where.where}.overrides: {error}", kind=Kind.VALUE) from None
-
-
-T = TypeVar("T")
-
-
-def _optional(value: Checked, name: str, read: Callable[[Checked], T]) -> T | None:
-    return read(value.get(name)) if value.has(name) and value.get(name).value is not None else None
-
-
-def _counts(value: Checked) -> tuple[int, ...]:
-    return tuple(_count(item) for item in value.items())
-
-
-def _count(value: Checked) -> int:
-    """A whole number, zero included."""
-    nothing = type(value.value) is int and value.value == 0
-    return 0 if nothing else value.whole()
+        field = f"{where}.overrides"
+        raise InputError(str(error), file=file, field=field, kind=error.kind) from None

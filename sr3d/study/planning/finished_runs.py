@@ -98,7 +98,8 @@ def network_group(config: Config) -> Hashable:
 
 def training_group(config: Config) -> Hashable:
     """What decides a step, as far as assigners and losses go by their names."""
-    return rough_training_group(config), config.assigner.name, config.loss.cls
+    values = config.flat()
+    return rough_training_group(config), values.get("assigner.name"), values.get("loss.cls")
 
 
 def rough_training_group(config: Config) -> Hashable:
@@ -109,5 +110,5 @@ def rough_training_group(config: Config) -> Hashable:
 
 def evaluation_group(config: Config) -> Hashable:
     """What decides the test of a scene."""
-    test = config.test
-    return network_group(config), test.sample_count, test.nms, test.nms_pre, test.oracle
+    test, oracle = config.test, config.flat().get("test.oracle")
+    return network_group(config), test.sample_count, test.nms, test.nms_pre, oracle

@@ -20,7 +20,8 @@ from sr3d.data.prepared import MANIFEST, read_manifest
 from sr3d.data.rooms.generate import generate_room
 from sr3d.data.scene import Scene
 from sr3d.data.transforms import augment, sample_points
-from sr3d.detectors import Detections, build_detector
+from sr3d.detectors import build_detector
+from sr3d.detectors.outputs import Detections
 from sr3d.errors import InputError
 from sr3d.evaluate.detection_matches import best_ground_truth
 from sr3d.evaluate.loop import detect_scene

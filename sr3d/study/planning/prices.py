@@ -11,7 +11,7 @@ from functools import cache, partial
 
 import torch
 
-from sr3d.config import Config, DatasetName, ModelConfig, OwnData, did_you_mean
+from sr3d.config import Config
 from sr3d.data.datasets import dataset_of
 from sr3d.detectors import build_detector
 from sr3d.errors import InputError, Kind
@@ -33,6 +33,7 @@ from sr3d.study.planning.measuring import (
     time_test,
     time_training,
 )
+from sr3d.validation import did_you_mean
 
 # Seen of the thin network on procedural rooms: detections for each of the `nms_pre` anchors that
 # are looked at (an anchor can be detected as several classes), and bytes of each on disk.
@@ -165,7 +166,9 @@ def _price(
     runs: FinishedRuns,
 ) -> Price:
     config = experiment.config(job)
-    model_bytes, checkpoint_bytes = _weights(config.dataset, config.own, config.model)
+    model_bytes, checkpoint_bytes = _weights(
+        type(config)(dataset=config.dataset, own=config.own, model=config.model)
+    )
     guess = SourcedNumber(
         _DETECTIONS_AN_ANCHOR * config.test.nms_pre * _DETECTION_BYTES,
         f"a guess: {_DETECTIONS_AN_ANCHOR} detections of {_DETECTION_BYTES} bytes for each of "
@@ -215,9 +218,8 @@ def _need(device: str) -> None:
 
 
 @cache
-def _weights(dataset: DatasetName, own: OwnData, model: ModelConfig) -> tuple[int, int]:
+def _weights(config: Config) -> tuple[int, int]:
     """Bytes of a model's file, and of a checkpoint: AdamW keeps two numbers a parameter."""
-    config = Config(dataset=dataset, own=own, model=model)
     network = build_detector(config)
     weights = sum(v.numel() * v.element_size() for v in network.state_dict().values())
     return weights, weights + 2 * sum(p.numel() * p.element_size() for p in network.parameters())

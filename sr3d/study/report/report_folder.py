@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sr3d.config import did_you_mean
 from sr3d.errors import InputError, Kind
 from sr3d.runs.files import write_text
 from sr3d.runs.record import NO_RUNS, RUN_FILE
@@ -27,6 +26,7 @@ from sr3d.study.report.tables.cells import lay_out
 from sr3d.study.report.tables.filled import collect, external_tables, with_external
 from sr3d.study.report.tables.formats import TABLE_FORMATS, escape_markdown, write_table
 from sr3d.study.report.verdicts import Judgement, Verdict, judge
+from sr3d.validation import did_you_mean
 
 PAGE, CLAIMS = "index.html", "claims"
 

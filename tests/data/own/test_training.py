@@ -58,7 +58,7 @@ def test_without_the_group_it_is_what_it_was(data: Path) -> None:
     [
         (["own.classes=[a, a]", "own.levels=[0, 0]"], "must be different names"),
         (["own.levels=[0]"], "must be as many numbers as own.classes"),
-        (["own.levels=[0, 2]"], r"own\.levels=\[0, 2\]: must be"),
+        (["own.levels=[0, 2]"], r"own\.levels\[1\]: must be"),
         (["dataset=scannet"], "brings values of its own"),
     ],
 )

@@ -164,7 +164,7 @@ def test_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_the_engine_cannot_do() -> None:
-    with pytest.raises(InputError, match=r"precision=bf16: must be fp32 where model\.engine"):
+    with pytest.raises(InputError, match=r"precision: must be fp32 where model\.engine"):
         tiny(ON_MINKOWSKI, "train.precision=bf16")
     model = build_detector(tiny(ON_MINKOWSKI))
     assert isinstance(model, TR3D)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from sr3d.config import Config, default_config
-from sr3d.detectors import Detector, build_detector
+from sr3d.detectors import build_detector
+from sr3d.detectors.base import Detector
 from sr3d.detectors.outputs import GroundTruth
 from tests.detectors.golden import golden, golden_model
 from tests.detectors.thin import clouds

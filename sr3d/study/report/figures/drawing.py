@@ -12,7 +12,6 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.transforms import Bbox
 
-from sr3d.config import did_you_mean
 from sr3d.errors import InputError
 from sr3d.study.report.figures.canvas import Canvas, ReportFigure, Viewer
 from sr3d.study.report.figures.class_plots import (
@@ -45,6 +44,7 @@ from sr3d.study.report.paper import (
     printed_dataset,
 )
 from sr3d.study.report.viewer import write_scene_viewer
+from sr3d.validation import did_you_mean
 
 # Figures that are not the paper's, with their titles. Every report has them.
 OWN = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sr3d.config import Config, flatten
+from sr3d.config import default_config
 from sr3d.study.report.figures import OWN, ReportFigure
 from sr3d.study.report.figures.style import names_of
 from sr3d.study.report.findings import Findings, ran
@@ -21,6 +21,7 @@ from sr3d.study.report.paper import (
 from sr3d.study.report.tables.cells import PrintedTable
 from sr3d.study.report.verdicts import Judgement
 from sr3d.study.report.verdicts.judgement import listed
+from sr3d.validation import flatten
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def _shown(paper: Paper, part: ReportPart) -> Section:
 def _cautions(paper: Paper, part: ReportPart, settings: Sequence[str]) -> list[str]:
     """What must be known before any number on this data set is read."""
     summaries = [s for name in settings if (s := part.findings.summary(name))]
-    cautions, full = [], Config().model.stem_channels
+    cautions, full = [], default_config("scannet").flat()["model.stem_channels"]
     if not part.own and part.dataset not in datasets_of(paper):
         cautions.append(
             f"The paper has no results on {part.label}; it tests on "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sr3d.config import did_you_mean
 from sr3d.errors import InputError
 from sr3d.study.report.paper.contents import (
     Claim,
@@ -15,6 +14,7 @@ from sr3d.study.report.paper.contents import (
     settings_of_claim,
     settings_of_figure,
 )
+from sr3d.validation import did_you_mean
 
 MINUS = "−"
 

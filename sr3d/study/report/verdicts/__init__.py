@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from sr3d.config import did_you_mean
 from sr3d.errors import InputError
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.paper import (
@@ -56,6 +55,7 @@ from sr3d.study.report.verdicts.series_claims import (
     evidence_of_highest,
     evidence_of_trend,
 )
+from sr3d.validation import did_you_mean
 
 __all__ = ["Direction", "Judgement", "Numbers", "Size", "Verdict", "count", "judge"]
 

@@ -1,9 +1,9 @@
-"""Builds the assigner of a configuration."""
+"""Builds the assigner of a TR3D configuration."""
 
 from __future__ import annotations
 
-from sr3d.config import AssignerConfig
 from sr3d.data.datasets import Dataset
+from sr3d.detectors.tr3d.config import AssignerConfig
 from sr3d.matching.align_ota import AlignOTA
 from sr3d.matching.assigner import Assigner
 from sr3d.matching.fcaf3d import FCAF3DAssigner
@@ -30,7 +30,7 @@ def build_assigner(config: AssignerConfig, dataset: Dataset) -> Assigner:
         case "tr3d":
             return TR3DAssigner(dataset.levels, config.k, config.tr3d_variant)
         case "fcaf3d":
-            return FCAF3DAssigner(config.fcaf3d_limit, config.fcaf3d_top)
+            return FCAF3DAssigner()
         case "simota":
             return SimOTA(dataset.rotated)
         case "align_ota":

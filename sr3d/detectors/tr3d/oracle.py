@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import dataclasses
 
-from sr3d.config import TestConfig
 from sr3d.data.datasets import Dataset
 from sr3d.data.scene import Scene
 from sr3d.detectors.common.oracle_scores import inside_smallest, with_scores
 from sr3d.detectors.outputs import GroundTruth, Predictions
+from sr3d.detectors.tr3d.config import TR3DTest
 from sr3d.geometry.boxes import centerness
 from sr3d.geometry.iou import paired_iou
 from sr3d.matching.tr3d import TR3DAssigner
 
 
 def with_oracle(
-    predictions: Predictions, scene: Scene, dataset: Dataset, config: TestConfig
+    predictions: Predictions, scene: Scene, dataset: Dataset, config: TR3DTest
 ) -> Predictions:
     """One scene's predictions with other scores for the true classes of the foreground.
 
