@@ -28,10 +28,11 @@ from sr3d.evaluate.scored_files import read_scored
 from sr3d.geometry.boxes import Boxes
 from sr3d.runs.files import exclusive
 from sr3d.runs.record import read_metrics, read_run
-from sr3d.train import step
+from sr3d.train import step, training_run
 from sr3d.train.checkpoint import CHECKPOINT_FILES
 from sr3d.train.loop import PARTIAL_METRICS_FILE, TrainingJob, train
 from sr3d.train.schedule import build_optimizer, learning_rate, set_learning_rate
+from sr3d.train.training_run import TrainingRun
 
 TINY = [
     "model.voxel_size=0.1",

@@ -101,7 +101,7 @@ def plan(experiment: Experiment, limit: float, assumed: Assumptions | None = Non
     """
     assumed = assumed or Assumptions()
     experiment = assumed_experiment(experiment, assumed)
-    sizes = {name: split_sizes(data) for name, data in experiment.data.items()}
+    sizes = {str(name): split_sizes(data) for name, data in experiment.data.items()}
     if assumed.iteration is None or assumed.scene is None:
         prices = price_jobs(experiment, limit)
     else:
