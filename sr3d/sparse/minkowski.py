@@ -21,7 +21,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from sr3d.errors import InputError, Kind
+from sr3d.errors import InputError
 from sr3d.sparse.kernel_map import KernelMap, Pairs
 from sr3d.sparse.lookup import CellNumbering
 from sr3d.sparse.sites import Sites
@@ -37,10 +37,8 @@ class MinkowskiSites(Sites):
         coords = manager.get_coordinates(key)
         if len(coords) == 0:  # over which its convolutions crash
             raise InputError(
-                "MinkowskiEngine cannot compute without any cell",
-                field="model.engine",
-                kind=Kind.EMPTY,
-                remedy="Take model.engine=native, or leave out empty scenes.",
+                "model.engine=minkowski: MinkowskiEngine cannot compute without any cell; "
+                "leave out empty scenes, or leave the engine native"
             )
         super().__init__(coords, key.get_tensor_stride()[0], batch_size)
         self.manager, self.key = manager, key
@@ -57,10 +55,8 @@ class MinkowskiSites(Sites):
         engine = _library()
         if coords.is_cuda and not engine.is_cuda_available():
             raise InputError(
-                "the MinkowskiEngine that is installed computes on CPUs alone",
-                field="model.engine",
-                kind=Kind.CONFLICT,
-                remedy="Take model.engine=native, or pass --device cpu.",
+                "model.engine=minkowski: the MinkowskiEngine that is installed computes on CPUs "
+                "alone; run it with --device cpu, or leave the engine native"
             )
         if batch_size is None:
             batch_size = int(coords[:, 0].max()) + 1 if len(coords) else 0
@@ -221,10 +217,8 @@ def _library() -> Any:
     """
     if find_spec("MinkowskiEngine") is None:
         raise InputError(
-            "MinkowskiEngine is not installed",
-            field="model.engine",
-            kind=Kind.MISSING,
-            remedy="Pass --set model.engine=native, which computes the same without it.",
+            "model.engine=minkowski: MinkowskiEngine is not installed; --set model.engine=native "
+            "computes the same without it, or envs/openmmlab.sh builds it"
         )
     # MinkowskiEngine 0.5.4 asks for a name that Python 3.10 dropped.
     collections.Sequence = collections.abc.Sequence  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ from typing import Literal
 
 import torch
 
-from sr3d.errors import InputError, Kind
+from sr3d.errors import InputError
 
 VARIABLE = "SR3D_ENGINE"
 _CHOICES = ("native", "torch", "triton")
@@ -36,27 +36,22 @@ def native_engine(device: torch.device) -> Literal["torch", "triton"]:
     """
     asked = os.environ.get(VARIABLE) or "native"
     if asked not in _CHOICES:
-        raise InputError(
-            f"unknown engine '{asked}'",
-            field=VARIABLE,
-            kind=Kind.UNKNOWN,
-            remedy=f"Set it to one of {', '.join(_CHOICES)}.",
-        )
+        raise InputError(f"{VARIABLE}={asked}: unknown; choose one of {', '.join(_CHOICES)}")
     if device.type != "cuda" or asked == "torch":
         return "torch"
     if asked == "triton":
-        require_triton(VARIABLE)
+        require_triton(f"{VARIABLE}=triton")
     return "triton" if _triton_runs() else "torch"
 
 
 def require_triton(who: str) -> None:
-    """Check that Triton can run. who: the option or variable that asked for it.
+    """Check that Triton can run. who: what asked for it.
 
     Raises:
         InputError: it cannot.
     """
     if (fault := triton_fault()) is not None:
-        raise InputError(fault, field=who, kind=Kind.MISSING, remedy="Or take the engine `native`.")
+        raise InputError(f"{who}: {fault}. Or take the torch engine")
 
 
 @cache
