@@ -158,7 +158,7 @@ def test_fcaf3d_has_an_inference_runner_too(rooms: Path) -> None:
 
 def test_another_engine_has_no_inference_runner() -> None:
     about = subject("model.engine=minkowski", compiled="fp32")
-    with pytest.raises(InputError, match="take native"):
+    with pytest.raises(InputError, match="Take model.engine=native"):
         about.compile(about.build())
 
 
