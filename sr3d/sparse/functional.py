@@ -42,7 +42,7 @@ def engine(name: EngineName) -> Iterator[None]:
         InputError: Triton is requested and cannot run.
     """
     if name == "triton":
-        require_triton("model.engine")
+        require_triton("model.engine=triton")
     token = _forced.set(name if name in ("torch", "triton") else _forced.get())
     try:
         yield

@@ -21,7 +21,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from sr3d.errors import InputError, Kind
+from sr3d.errors import InputError
 from sr3d.sparse.kernel_map import KernelMap, Pairs
 from sr3d.sparse.lookup import CellNumbering
 from sr3d.sparse.sites import Sites
@@ -222,10 +222,8 @@ def _library() -> Any:
     """
     if find_spec("MinkowskiEngine") is None:
         raise InputError(
-            "MinkowskiEngine is not installed",
-            field="model.engine",
-            kind=Kind.MISSING,
-            remedy="Pass --set model.engine=native, which computes the same without it.",
+            "model.engine=minkowski: MinkowskiEngine is not installed; --set model.engine=native "
+            "computes the same without it, or envs/openmmlab.sh builds it"
         )
     # MinkowskiEngine 0.5.4 needs a name that Python 3.10 removed.
     collections.Sequence = collections.abc.Sequence  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ from typing import Literal
 
 import torch
 
-from sr3d.errors import InputError, Kind
+from sr3d.errors import InputError
 
 VARIABLE = "SR3D_ENGINE"
 _CHOICES = ("native", "torch", "triton")
@@ -36,16 +36,11 @@ def native_engine(device: torch.device) -> Literal["torch", "triton"]:
     """
     asked = os.environ.get(VARIABLE) or "native"
     if asked not in _CHOICES:
-        raise InputError(
-            f"unknown engine '{asked}'",
-            field=VARIABLE,
-            kind=Kind.UNKNOWN,
-            remedy=f"Set it to one of {', '.join(_CHOICES)}.",
-        )
+        raise InputError(f"{VARIABLE}={asked}: unknown; choose one of {', '.join(_CHOICES)}")
     if device.type != "cuda" or asked == "torch":
         return "torch"
     if asked == "triton":
-        require_triton(VARIABLE)
+        require_triton(f"{VARIABLE}=triton")
     return "triton" if _triton_runs() else "torch"
 
 

@@ -9,7 +9,7 @@ import torch
 
 from sr3d.cli import doctor
 from sr3d.config import config_from_dict, default_config
-from sr3d.errors import InputError, Kind
+from sr3d.errors import InputError
 from sr3d.runs import folder as runs
 from sr3d.sparse import functional, torch_engine, triton_check
 from sr3d.sparse.agreement import compare_engines
@@ -81,14 +81,11 @@ def test_python_headers_are_asked_for(tmp_path: Any, monkeypatch: pytest.MonkeyP
 def test_triton_that_is_asked_for_and_cannot_run_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError, match=r"model\.engine=triton: no C compiler"):
         functional.engine("triton").__enter__()
-    assert (caught.value.field, caught.value.kind) == ("model.engine", Kind.MISSING)
-    assert "no C compiler" in caught.value.problem
     monkeypatch.setenv("SR3D_ENGINE", "triton")
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError, match=r"SR3D_ENGINE=triton: no C compiler"):
         native_engine(GPU)
-    assert (caught.value.field, caught.value.kind) == ("SR3D_ENGINE", Kind.MISSING)
     assert native_engine(CPU) == "torch"
 
 
@@ -99,9 +96,8 @@ def test_the_environment_chooses_what_native_means(
         monkeypatch.setenv("SR3D_ENGINE", value)
         assert native_engine(GPU) == expected
     monkeypatch.setenv("SR3D_ENGINE", "tritn")
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError, match="SR3D_ENGINE=tritn"):
         native_engine(CPU)
-    assert (caught.value.field, caught.value.kind) == ("SR3D_ENGINE", Kind.UNKNOWN)
     assert caplog.records == []
 
 
