@@ -40,7 +40,7 @@ def split_points(points: Any, colors: Any) -> tuple[Tensor, Tensor]:
         raise InputError("points: the scan is empty")
     low, high = torch.stack([points.amin(dim=0), points.amax(dim=0)]).tolist()
     if not np.isfinite([low, high]).all():
-        raise InputError("points: NaN or infinity; remove such points first")
+        raise InputError("points: NaN or infinity; drop such points first")
     darkest, brightest = min(low[3:]), max(high[3:])
     if darkest < -_TOLERANCE or brightest > 1 + _TOLERANCE:
         raise InputError(

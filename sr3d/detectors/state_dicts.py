@@ -79,7 +79,7 @@ def find_state_dict(content: Any, path: Path) -> StateDict:
     if len(plain) > 1 and _rank(plain[0]) == _rank(plain[1]):
         raise InputError(
             f"{path}: holds several networks ({', '.join(map(_shown, plain))}); save the "
-            "state_dict of one network"
+            "state_dict of one of them"
         )
     where, prefix = plain[0]
     tensors = groups[where]

@@ -180,7 +180,7 @@ def _read_safetensors(path: Path) -> Checkpoint:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
             f"{path}: not a readable checkpoint ({reason}); it is cut off (compare its size with "
-            "the original), or not a safetensors file"
+            "the original), or no safetensors file"
         ) from None
     found = find_state_dict(state, path)
     weights = _in_our_conventions(found.weights, _renamed(found.weights))
@@ -216,7 +216,7 @@ def _digest(about: Mapping[str, Any], state: Mapping[str, Tensor]) -> str:
 def _changed(path: Path) -> DamagedFile:
     return DamagedFile(
         f"{path}: damaged or edited, for its checksum does not match its content; copy or convert "
-        "it again from its source"
+        "it again from where it came"
     )
 
 

@@ -50,8 +50,8 @@ class Frame:
         self.cells = batch_size * x * y * z
         if self.cells >= 1 << 63 or max(map(abs, (*bounds[0], *bounds[1]))) >= 1 << 31:
             raise InputError(
-                f"the points span {x:,} × {y:,} × {z:,} voxels, more than can be numbered; remove "
-                "stray points, or give metres"
+                f"the points span {x:,} × {y:,} × {z:,} voxels, more than can be numbered; drop "
+                "the stray ones, or give metres"
             )
 
     def number(self, coords: Tensor) -> Tensor:

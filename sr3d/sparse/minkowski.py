@@ -38,7 +38,7 @@ class MinkowskiSites(Sites):
         if len(coords) == 0:  # MinkowskiEngine's convolutions would crash
             raise InputError(
                 "model.engine=minkowski: MinkowskiEngine cannot compute without any cell; "
-                "remove empty scenes, or use model.engine=native"
+                "leave out empty scenes, or leave the engine native"
             )
         super().__init__(coords, key.get_tensor_stride()[0], batch_size)
         self.manager, self.key = manager, key
@@ -56,8 +56,8 @@ class MinkowskiSites(Sites):
         engine = _library()
         if coords.is_cuda and not engine.is_cuda_available():
             raise InputError(
-                "model.engine=minkowski: the installed MinkowskiEngine supports CPUs only; pass "
-                "--device cpu, or use model.engine=native"
+                "model.engine=minkowski: the MinkowskiEngine that is installed computes on CPUs "
+                "alone; run it with --device cpu, or leave the engine native"
             )
         if batch_size is None:
             batch_size = int(coords[:, 0].max()) + 1 if len(coords) else 0
@@ -219,7 +219,7 @@ def _library() -> Any:
     if find_spec("MinkowskiEngine") is None:
         raise InputError(
             "model.engine=minkowski: MinkowskiEngine is not installed; --set model.engine=native "
-            "gives the same results without it, or envs/openmmlab.sh builds it"
+            "computes the same without it, or envs/openmmlab.sh builds it"
         )
     # MinkowskiEngine 0.5.4 needs a name that Python 3.10 removed.
     collections.Sequence = collections.abc.Sequence  # type: ignore[attr-defined]

@@ -51,7 +51,7 @@ def require_triton(who: str) -> None:
         InputError: it cannot.
     """
     if (fault := triton_fault()) is not None:
-        raise InputError(f"{who}: {fault}. Or use the torch engine")
+        raise InputError(f"{who}: {fault}. Or take the torch engine")
 
 
 @cache

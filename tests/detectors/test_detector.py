@@ -212,7 +212,7 @@ def test_a_network_has_random_weights_only_on_request(name: str, tmp_path: Path)
 def test_a_stray_point_that_voxels_cannot_reach_is_told(far: tuple[float, float, float]) -> None:
     points = torch.rand(300, 6)
     points[7, :3] = torch.tensor(far)
-    with pytest.raises(InputError, match=r"points span .* voxels, .* remove stray points"):
+    with pytest.raises(InputError, match=r"points span .* voxels, .* drop the stray ones"):
         thin_model("scannet").detect(points)
     found = thin_model("scannet").detect(torch.cat([points[:7], points[8:]]))
     assert len(found.labels) > 0

@@ -84,7 +84,7 @@ def _scene(sample: Mapping[str, Any]) -> str:
         return PurePosixPath(sample["lidar_points"]["lidar_path"]).stem
     except KeyError:
         raise InputError(
-            "SR3DMetric: a sample does not name its cloud; add 'lidar_points' to the meta_keys of "
+            "SR3DMetric: a sample does not say its cloud; add 'lidar_points' to the meta_keys of "
             "the test pipeline's Pack3DDetInputs"
         ) from None
 

@@ -258,7 +258,7 @@ def _check(x: Tensor, other: Tensor) -> None:
     if not (x.is_cuda or INTERPRETED):
         raise InputError(
             f"model.engine=triton needs a GPU, and these tensors are on the {x.device.type}. Pass "
-            "--device cuda, or use model.engine=native"
+            "--device cuda, or take model.engine=native"
         )
 
 
