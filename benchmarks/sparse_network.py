@@ -36,7 +36,7 @@ def main() -> None:
     import torch
 
     import sr3d
-    from sr3d.deploy.network import FusedNetwork
+    from sr3d.deploy.fused_network import FusedNetwork
     from sr3d.detectors.common.voxelize import voxelize
     from sr3d.runs.files import write_json
     from sr3d.runs.machine import machine_facts, versions

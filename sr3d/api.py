@@ -15,11 +15,12 @@ import torch
 
 from sr3d.config import Config, config_from_dict, default_config, did_you_mean
 from sr3d.detectors import NETWORKS, Detections, Detector, build_detector
-from sr3d.detectors.infer_config import load_model, recognise
+from sr3d.detectors.infer_config import infer_config, load_model
 from sr3d.detectors.weights import Checkpoint, read_checkpoint
-from sr3d.errors import InputError
-from sr3d.model_names import PRETRAINED, PRETRAINED_MODELS, refuse_apple_gpu
-from sr3d.runs.record import MODEL_FILE, RUN_FILE, read_run, run_file
+from sr3d.errors import InputError, Kind
+from sr3d.runs.devices import refuse_apple_gpu
+from sr3d.runs.pretrained import PRETRAINED, PRETRAINED_MODELS
+from sr3d.runs.record import MODEL_FILE, RUN_FILE, read_training, run_file
 
 __all__ = [
     "PRETRAINED",
@@ -27,7 +28,7 @@ __all__ = [
     "Detections",
     "Detector",
     "InputError",
-    "Source",
+    "ModelSource",
     "find_source",
     "load",
 ]
@@ -59,16 +60,21 @@ def load(
     source = find_source(name, dataset, checkpoint)
     if source.checkpoint is None and not untrained:
         raise InputError(
-            f"{name}: is a network without weights; name a training's folder, a file of weights or "
-            f"{PRETRAINED_MODELS[0]}, or pass untrained=True for random weights"
+            f"'{name}' is a network without weights",
+            field="model",
+            kind=Kind.EMPTY,
+            remedy="Name the folder of a training run, a file of weights, or "
+            f"{PRETRAINED_MODELS[0]}. For random weights, pass untrained=True.",
         )
     if source.checkpoint is not None and untrained:
-        raise InputError(f"{name}: has weights; leave out untrained=True")
+        raise InputError(
+            f"'{name}' has weights", field="untrained", kind=Kind.CONFLICT, remedy="Leave it out."
+        )
     return source.detector().to(device).eval()
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelSource:
     """The origin of a detector. checkpoint: None for random weights."""
 
     name: str
@@ -94,9 +100,9 @@ def find_source(
     checkpoint: str | Path | None = None,
     network: str | None = None,
     overrides: list[str] | None = None,
-) -> Source:
+) -> ModelSource:
     """The source of a detector for `load`. network, overrides: for files that lack them, see
-    `recognise`.
+    `infer_config`.
 
     The engine is always the native one, because weights do not depend on the engine.
 
@@ -106,25 +112,42 @@ def find_source(
     overrides = ["model.engine=native", *(overrides or [])]
     folder = PRETRAINED / name if name in PRETRAINED_MODELS else Path(name)
     if (folder / RUN_FILE).is_file():
-        run = read_run(folder)
+        run = read_training(folder)
         if dataset not in (None, run.dataset):
-            raise InputError(f"--dataset {dataset}: {folder} was trained on {run.dataset}")
+            raise InputError(
+                f"was trained on {run.dataset}, not on {dataset}",
+                file=folder,
+                field="--dataset",
+                kind=Kind.CONFLICT,
+                remedy="Leave it out.",
+            )
         config = config_from_dict(run.config).with_overrides(overrides)
         weights = checkpoint or run_file(folder, run, MODEL_FILE)
-        return Source(run.key, config, read_checkpoint(weights))
+        return ModelSource(run.key, config, read_checkpoint(weights))
     if folder.is_file():
         if checkpoint is not None:
-            raise InputError(f"{checkpoint}: a second file of weights beside {folder}; name one")
+            raise InputError(
+                f"a second file of weights beside {folder}",
+                file=checkpoint,
+                field="checkpoint",
+                kind=Kind.CONFLICT,
+                remedy="Leave it out.",
+            )
         checkpoint = folder
     elif name in NETWORKS:
         network = NETWORKS[str(name)]
     else:
         known = [*NETWORKS, *PRETRAINED_MODELS]
         hint = did_you_mean(str(name), known)
-        raise InputError(f"unknown model '{name}'{hint}, a file of weights, or a run's folder")
+        raise InputError(
+            f"unknown model '{name}'{hint}",
+            field="model",
+            kind=Kind.UNKNOWN,
+            remedy="Name the folder of a training run, or a file of weights.",
+        )
     if checkpoint is None:
         config = default_config(dataset or "scannet").with_overrides([f"model={network}"])
-        return Source(str(name), config.with_overrides(overrides), None)
+        return ModelSource(str(name), config.with_overrides(overrides), None)
     read = read_checkpoint(checkpoint)
-    config = recognise(read, dataset, network, overrides)
-    return Source(config.model.name, config, read)
+    config = infer_config(read, dataset, network, overrides)
+    return ModelSource(config.model.name, config, read)

@@ -13,8 +13,8 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from sr3d.config import default_config
-from sr3d.evaluate.detection_matches import Matching
-from sr3d.evaluate.scored_files import ScoredTest, write_scored
+from sr3d.evaluate.detection_matches import DetectionMatches
+from sr3d.evaluate.scored_files import ScoredDetections, write_scored
 from sr3d.geometry.box_set import BoxSet
 from sr3d.runs.files import atomic_path, sha256, write_text
 from sr3d.runs.record import (
@@ -22,9 +22,9 @@ from sr3d.runs.record import (
     METRICS_FILE,
     MODEL_FILE,
     RunRecord,
+    evaluation_seed,
     read_run,
     run_key,
-    test_seed,
     train_seed,
     write_run,
 )
@@ -117,16 +117,16 @@ def make_test(
     return record
 
 
-def two_detections(score: float) -> ScoredTest:
+def two_detections(score: float) -> ScoredDetections:
     """One box in each of two rooms, both found, the second with this score."""
     scene, label = np.array(["room0", "room1"]), np.array([0, 1])
     box = np.ones((2, 7), np.float32)
     truth = BoxSet(scene, label, box, scenes=("room0", "room1"))
     found = BoxSet(scene, label, box, np.array([0.9, score], np.float32), ("room0", "room1"))
-    return ScoredTest(truth, found, Matching(np.arange(2), np.ones(2)))
+    return ScoredDetections(truth, found, DetectionMatches(np.arange(2), np.ones(2)))
 
 
-def leave_detections(folder: Path, scored: ScoredTest) -> None:
+def leave_detections(folder: Path, scored: ScoredDetections) -> None:
     """Replace what a test left, as if it had found these."""
     write_scored(folder / DETECTIONS_FILE, scored)
     record = read_run(folder)
@@ -155,7 +155,7 @@ def _record(
     start = START + timedelta(hours=train, minutes=0 if test is None else 30 + test)
     seeds = {"train": train_seed(0, train)}
     if test is not None:
-        seeds["test"] = test_seed(0, train, test)
+        seeds["test"] = evaluation_seed(0, train, test)
     seconds = 600.0 if test is None else 20.0
     record = RunRecord(
         kind="train" if test is None else "test",

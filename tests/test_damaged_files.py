@@ -21,9 +21,9 @@ from sr3d.data.prepared import PreparedDataset, read_manifest
 from sr3d.data.scene import Scene
 from sr3d.detectors import Detector, build_detector
 from sr3d.detectors.weights import Checkpoint, read_checkpoint, write_model
-from sr3d.errors import DamagedFile, InputError
+from sr3d.errors import DamagedFile, InputError, Kind, OtherRun
 from sr3d.evaluate import loop as evaluation
-from sr3d.evaluate.loop import TestJob, test
+from sr3d.evaluate.loop import EvaluationJob, evaluate
 from sr3d.evaluate.scored_files import read_scored
 from sr3d.runs.files import read_json, sha256, write_json
 from sr3d.runs.markers import MARKER, marker_holds, write_marker
@@ -45,7 +45,7 @@ def run(rooms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training and its evaluation."""
     out = tmp_path_factory.mktemp("results") / "synthetic/sr3d/train0"
     train(job(rooms, out, tiny("synthetic", *SHORT)))
-    test(TestJob(out, rooms, out / "test0", index=0))
+    evaluate(EvaluationJob(out, rooms, out / "test0", index=0))
     return out
 
 
@@ -169,8 +169,10 @@ def test_an_edited_ap_is_refused(run: Path, tmp_path: Path, value: float) -> Non
     edited = read_json(run / "test0/run.json")
     edited["metrics"]["AP25"] = value
     write_json(tmp_path / "run.json", edited)
-    with pytest.raises(DamagedFile, match=r"run\.json.*sr3d test"):
+    with pytest.raises(DamagedFile) as caught:
         read_run(tmp_path)
+    assert (caught.value.file, caught.value.kind) == (tmp_path / "run.json", Kind.UNREADABLE)
+    assert "sr3d test" in str(caught.value.remedy)
 
 
 def test_a_record_of_an_earlier_version_has_no_checksum(run: Path, tmp_path: Path) -> None:
@@ -228,16 +230,18 @@ def test_a_finished_evaluation_is_returned_and_another_one_refused(
     run: Path, rooms: Path, evaluated: Path, detections_made: list[int]
 ) -> None:
     record = read_run(evaluated)
-    assert test(TestJob(run, rooms, evaluated, index=0)) == record
+    assert evaluate(EvaluationJob(run, rooms, evaluated, index=0)) == record
     others = {
-        "test": TestJob(run, rooms, evaluated, index=1),
-        "split": TestJob(run, rooms, evaluated, index=0, split="train"),
-        "configuration": TestJob(run, rooms, evaluated, 0, overrides=["test.nms=3d"]),
-        "setting": TestJob(run, rooms, evaluated, 0, setting="other"),
+        "evaluation": EvaluationJob(run, rooms, evaluated, index=1),
+        "split": EvaluationJob(run, rooms, evaluated, index=0, split="train"),
+        "configuration": EvaluationJob(run, rooms, evaluated, 0, overrides=["test.nms=3d"]),
+        "setting": EvaluationJob(run, rooms, evaluated, 0, setting="other"),
     }
     for difference, other in others.items():
-        with pytest.raises(InputError, match=rf"test0 .* {difference}.*--out"):
-            test(other)
+        with pytest.raises(OtherRun) as caught:
+            evaluate(other)
+        assert difference in str(caught.value.field).split(", ")
+        assert caught.value.file == evaluated
     assert detections_made == []
     assert read_run(evaluated) == record
 
@@ -248,7 +252,7 @@ def test_a_finished_evaluation_needs_the_weights_no_more(
     training = tmp_path / "training"
     training.mkdir()
     (training / "run.json").write_bytes((run / "run.json").read_bytes())
-    assert test(TestJob(training, rooms, evaluated, index=0)) == read_run(evaluated)
+    assert evaluate(EvaluationJob(training, rooms, evaluated, index=0)) == read_run(evaluated)
 
 
 def test_an_evaluation_of_other_weights_is_refused(
@@ -270,8 +274,9 @@ def test_an_evaluation_of_other_weights_is_refused(
     write_model(other / "model.safetensors", model, config_from_dict(record.config), {})
     files = {**record.files, "model.safetensors": sha256(other / "model.safetensors")}
     write_run(other, dataclasses.replace(record, files=files))
-    with pytest.raises(InputError, match=r"weights.*--out"):
-        test(TestJob(other, rooms, evaluated, index=0))
+    with pytest.raises(OtherRun) as caught:
+        evaluate(EvaluationJob(other, rooms, evaluated, index=0))
+    assert (caught.value.file, caught.value.field) == (evaluated, "weights")
 
 
 @pytest.mark.parametrize("name", ["run.json", "detections.npz"])
@@ -280,7 +285,7 @@ def test_a_finished_evaluation_with_a_damaged_file_is_repeated_with_a_warning(
 ) -> None:
     before = read_run(evaluated)
     (evaluated / name).write_bytes((evaluated / name).read_bytes()[:-3])
-    again = test(TestJob(run, rooms, evaluated, index=0))
+    again = evaluate(EvaluationJob(run, rooms, evaluated, index=0))
     assert (again.metrics, again.files) == (before.metrics, before.files)
     assert name in caplog.text
     assert read_run(evaluated) == again
@@ -291,11 +296,32 @@ def test_an_evaluation_refuses_damaged_weights(run: Path, rooms: Path, tmp_path:
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     try:
-        with pytest.raises(DamagedFile, match=r"model\.safetensors.*sr3d train"):
-            test(TestJob(run, rooms, tmp_path, index=0))
+        with pytest.raises(DamagedFile) as caught:
+            evaluate(EvaluationJob(run, rooms, tmp_path, index=0))
+        assert caught.value.file == path
+        assert "sr3d train" in str(caught.value.remedy)
         assert not (tmp_path / "run.json").exists()
     finally:
         path.write_bytes(whole)
+
+
+def test_an_evaluation_is_no_training_run(run: Path, rooms: Path, tmp_path: Path) -> None:
+    # Else the remedy would be to repeat the evaluation, which has no weights either.
+    with pytest.raises(InputError) as caught:
+        evaluate(EvaluationJob(run / "test0", rooms, tmp_path, index=0))
+    assert (caught.value.file, caught.value.kind) == (run / "test0", Kind.CONFLICT)
+    assert "sr3d train" in str(caught.value.remedy)
+    for model in (["detect", "scan.ply", "--model"], ["benchmark", "--run"]):
+        with pytest.raises(InputError) as caught:
+            main([*model, str(run / "test0"), "--debug"])
+        assert caught.value.kind in (Kind.CONFLICT, Kind.MISSING)
+
+
+def test_the_remedy_for_a_file_that_the_record_lacks_repeats_the_run(run: Path) -> None:
+    record = dataclasses.replace(read_run(run), files={})
+    with pytest.raises(DamagedFile) as caught:
+        run_file(run, record, "model.safetensors")
+    assert f"Move {run} away" in str(caught.value.remedy)  # else the run counts as finished
 
 
 def test_a_damaged_run_loses_its_marker_so_that_a_workflow_makes_it_again(

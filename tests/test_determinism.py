@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.utils import deterministic
 
-from sr3d.api import PRETRAINED
 from sr3d.cli import main
 from sr3d.detectors.base import Detector
 from sr3d.errors import InputError
+from sr3d.runs.pretrained import PRETRAINED
 from sr3d.sparse import SparseTensor, functional
 from sr3d.sparse.determinism import deterministic_algorithms, ordered_backward
 from sr3d.sparse.nn import SparseInstanceNorm
@@ -33,7 +33,7 @@ from tests.sparse.brute_force import random_coords
     [
         ("sr3d.train.loop.train", ["train", "--dataset", "synthetic", "--out", "o"]),
         (
-            "sr3d.evaluate.loop.test",
+            "sr3d.evaluate.loop.evaluate",
             ["test", "--run", str(PRETRAINED / "sr3d_rooms"), "--out", "o"],
         ),
     ],

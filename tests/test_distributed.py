@@ -22,13 +22,13 @@ from sr3d.config import Config
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.scene import Scene
 from sr3d.detectors import build_detector
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.geometry.boxes import Boxes
 from sr3d.runs.record import read_metrics
 from sr3d.sparse import SparseTensor
 from sr3d.sparse.determinism import ordered_backward
 from sr3d.sparse.nn import SparseBatchNorm
-from sr3d.train import training
+from sr3d.train import training_run
 from sr3d.train.checkpoint import CHECKPOINT_FILE
 from sr3d.train.distributed import (
     ALONE,
@@ -37,7 +37,7 @@ from sr3d.train.distributed import (
     SharedSparseNorm,
     share_norms,
 )
-from sr3d.train.loop import CURVE_FILE, TrainingJob, train
+from sr3d.train.loop import PARTIAL_METRICS_FILE, TrainingJob, train
 from sr3d.train.step import batch_losses
 from tests.test_training import TINY, tiny
 
@@ -153,7 +153,7 @@ def work(rank: int, folder: Path, data: Path) -> None:
     found["handed"] = processes.from_first(lambda: f"from {rank}")
     torch.save(found, folder / f"found{rank}.pt")
 
-    learning_rate = training.learning_rate
+    learning_rate = training_run.learning_rate
 
     def stopped(config: Any, step: int, *rest: Any) -> float:
         if step == STOP_AFTER - 1:
@@ -161,7 +161,7 @@ def work(rank: int, folder: Path, data: Path) -> None:
         return learning_rate(config, step, *rest)
 
     if rank == 1:
-        training.learning_rate = stopped  # type: ignore[assignment]
+        training_run.learning_rate = stopped  # type: ignore[assignment]
     with contextlib.suppress(KeyboardInterrupt):
         train(job(data, folder / "run"), processes)
         raise AssertionError("not stopped")
@@ -245,7 +245,7 @@ def test_all_stop_when_one_is_told_and_one_process_can_go_on(
 ) -> None:
     run = pair / "run"
     assert (run / CHECKPOINT_FILE).exists()
-    assert len(read_metrics(run / CURVE_FILE)) == STOP_AFTER
+    assert len(read_metrics(run / PARTIAL_METRICS_FILE)) == STOP_AFTER
     train(job(rooms, run))
     assert_same_curve(run, alone)
 
@@ -291,15 +291,16 @@ def test_every_process_needs_a_gpu_of_its_own(
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     words = ["train", "--dataset", "synthetic", "--data", str(rooms), "--out", "y"]
     assert main([*words, "--device", "cuda"]) == 2
-    assert "2 processes, but 1 GPUs; lower --nproc-per-node" in capsys.readouterr().err
+    assert "--nproc-per-node=1" in capsys.readouterr().err
 
 
 def test_a_batch_has_a_scene_for_every_process(
     rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Processes, "from_first", lambda _, make: make())  # without the other three
-    with pytest.raises(InputError, match="batch_size=3: 4 processes share batches of 3"):
+    with pytest.raises(InputError) as caught:
         train(job(rooms, tmp_path), Processes(rank=0, count=4))
+    assert (caught.value.field, caught.value.kind) == ("--nproc-per-node", Kind.CONFLICT)
 
 
 def arguments(data: Path, out: Path) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sr3d.errors import InputError, Kind
 from sr3d.runs import gpu_lease
 from sr3d.runs.gpu_lease import lease_gpu, lock_folder, visible_gpus
 from tests.lease_holders import holder, kill, told, waits
@@ -83,6 +84,17 @@ def test_nothing_is_done_on_the_cpu_or_without_a_gpu(
         assert gpu is None
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
     assert not folder.exists()
+
+
+def test_a_lock_folder_in_whose_place_a_file_lies_has_its_own_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    (tmp_path / "locks").write_text("in the way")
+    with pytest.raises(InputError) as caught, lease_gpu("cuda", tmp_path / "locks"):
+        pass
+    assert (caught.value.file, caught.value.kind) == (tmp_path / "locks", Kind.UNWRITABLE)
+    assert "TMPDIR" in str(caught.value.remedy)  # no option names this folder
 
 
 def test_jobs_of_a_batch_system_do_not_wait_for_each_other(

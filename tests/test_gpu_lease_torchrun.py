@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.gpu_lease import lease_gpu
 from tests.lease_holders import holder, kill, told, waits
 
@@ -97,6 +97,7 @@ def test_more_processes_than_gpus_are_refused(
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", GPUS)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
-    refused = pytest.raises(InputError, match="3 processes, but 2 GPUs; lower --nproc-per-node")
-    with refused, lease_gpu("cuda", tmp_path):
+    with pytest.raises(InputError) as caught, lease_gpu("cuda", tmp_path):
         pass
+    assert (caught.value.field, caught.value.kind) == ("--nproc-per-node", Kind.CONFLICT)
+    assert "--nproc-per-node=2" in str(caught.value.remedy)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sr3d.cli.jobs import mark_run, replacing
-from sr3d.errors import InputError, OtherRun
+from sr3d.cli import main
+from sr3d.cli.jobs import make_room, mark_run
+from sr3d.errors import InputError, Kind, OtherRun
 from sr3d.runs.files import exclusive
 from sr3d.runs.markers import marker_holds
 from sr3d.runs.record import RunRecord, read_run
@@ -29,28 +30,49 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "synthetic/sr3d/train0"
 
 
-def train_otherwise(folder: Path) -> RunRecord:
-    """As `sr3d train` with another configuration."""
-    if (folder / "run.json").exists():
-        raise OtherRun("another run has ended there")
-    return make_training(folder.parents[2], "synthetic", "sr3d", ["assigner.k=7"], 0)
+def test_another_run_is_refused_or_replaced(
+    folder: Path, rooms: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train_otherwise(*_: object) -> RunRecord:
+        if (folder / "run.json").exists():
+            raise OtherRun("another run has ended there")
+        return make_training(folder.parents[2], "synthetic", "sr3d", ["assigner.k=7"], 0)
 
-
-def test_another_run_is_refused_or_replaced(folder: Path) -> None:
+    monkeypatch.setattr("sr3d.train.loop.train", train_otherwise)
+    words = ["train", "--dataset", "synthetic", "--data", str(rooms), "--out", str(folder)]
     old = read_run(folder)
-    with pytest.raises(OtherRun):
-        replacing(options(folder), lambda: train_otherwise(folder))
-    new = replacing(options(folder, replace=True), lambda: train_otherwise(folder))
-    assert read_run(folder) == new != old
+    assert main(words) == 2
+    assert read_run(folder) == old
+    assert main([*words, "--replace"]) == 0
+    assert read_run(folder) != old
     assert not (folder / "test0" / "run.json").exists()  # it was an evaluation of the old weights
     [aside] = (folder.parent / "replaced").iterdir()
     assert read_run(aside) == old
     assert {path.name for path in aside.iterdir()} == {"run.json", *old.files, "test0"}
 
 
+def test_another_evaluation_is_refused_or_replaced(
+    folder: Path, rooms: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = folder / "test0"
+
+    def evaluate_otherwise(*_: object) -> RunRecord:
+        if (out / "run.json").exists():
+            raise OtherRun("another run has ended there")
+        return make_test(folder.parents[2], "synthetic", "sr3d", [], 0, 0, 10.0)
+
+    monkeypatch.setattr("sr3d.evaluate.loop.evaluate", evaluate_otherwise)
+    words = ["test", "--run", str(folder), "--data", str(rooms), "--out", str(out)]
+    assert main(words) == 2
+    assert read_run(out).metrics["AP25"] == 60.0
+    assert main([*words, "--replace"]) == 0
+    assert read_run(out).metrics["AP25"] == 10.0
+
+
 def test_a_run_at_work_is_not_replaced(folder: Path) -> None:
-    with exclusive(folder / "run.json"), pytest.raises(InputError, match="another sr3d"):
-        replacing(options(folder, replace=True), lambda: train_otherwise(folder))
+    with exclusive(folder / "run.json"), pytest.raises(InputError) as caught:
+        make_room(options(folder))
+    assert (caught.value.file, caught.value.kind) == (folder / "run.json", Kind.CONFLICT)
     assert read_run(folder).overrides == []
 
 

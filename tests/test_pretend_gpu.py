@@ -24,8 +24,7 @@ from sr3d.detectors import build_detector
 from sr3d.detectors.base import Detector
 from sr3d.detectors.outputs import Losses
 from sr3d.evaluate import loop as evaluation
-from sr3d.evaluate.loop import TestJob, detect_scene
-from sr3d.evaluate.loop import test as run_test
+from sr3d.evaluate.loop import EvaluationJob, detect_scene, evaluate
 from sr3d.geometry.boxes import Boxes
 from sr3d.sparse import functional
 from sr3d.train.loop import TrainingJob, train
@@ -225,7 +224,7 @@ def test_a_training_and_its_test_from_end_to_end(
     def run(device: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         out = tmp_path / device
         train(TrainingJob(config, overrides, rooms, out, "mine", 0, device=device))
-        record = run_test(TestJob(out, rooms, out / "test0", index=0, device=device))
+        record = evaluate(EvaluationJob(out, rooms, out / "test0", index=0, device=device))
         curve = (out / "metrics.jsonl").read_text().splitlines()
         return [json.loads(line) for line in curve], record.metrics
 

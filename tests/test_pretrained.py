@@ -7,11 +7,11 @@ import pytest
 import torch
 
 import sr3d
-from sr3d.api import PRETRAINED, PRETRAINED_MODELS
 from sr3d.cli import main
 from sr3d.data.rooms.generate import generate_room
 from sr3d.geometry.iou import pairwise_iou
 from sr3d.runs.files import read_json, sha256
+from sr3d.runs.pretrained import PRETRAINED, PRETRAINED_MODELS
 from sr3d.runs.record import read_run
 
 

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import torch
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind, OtherRun
 from sr3d.runs import machine
 from sr3d.runs.record import RunRecord, read_metrics, read_run
 from sr3d.study.report.page.provenance import _code
 from sr3d.study.report.summary import code_of
-from sr3d.train import checkpoint, loop, step, training
+from sr3d.train import checkpoint, loop, step, training_run
 from sr3d.train.checkpoint import (
     CHECKPOINT_FILE,
     CHECKPOINT_FILES,
@@ -25,7 +25,7 @@ from sr3d.train.checkpoint import (
     read_state,
     write_state,
 )
-from sr3d.train.loop import CURVE_FILE, TrainingJob, train
+from sr3d.train.loop import PARTIAL_METRICS_FILE, TrainingJob, train
 from tests.test_training import job, same_bits, tiny
 
 STEPS = 12  # of the training of `job`
@@ -54,8 +54,8 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> Interrupt:
                 raise Killed
 
         with monkeypatch.context() as patch:
-            patch.setattr(training, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-            patch.setattr(training, "write_state", write_and_die)
+            patch.setattr(training_run, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+            patch.setattr(training_run, "write_state", write_and_die)
             with pytest.raises(Killed):
                 train(a_job)
 
@@ -66,13 +66,13 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> Interrupt:
 def taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The epochs of all steps that are taken."""
     epochs: list[int] = []
-    learning_rate = training.learning_rate
+    learning_rate = training_run.learning_rate
 
     def counted(config: Any, step: int, epoch: int, steps: int) -> float:
         epochs.append(epoch)
         return learning_rate(config, step, epoch, steps)
 
-    monkeypatch.setattr(training, "learning_rate", counted)
+    monkeypatch.setattr(training_run, "learning_rate", counted)
     return epochs
 
 
@@ -90,7 +90,7 @@ def only_results(folder: Path) -> bool:
 def test_a_signal_saves_and_the_same_command_resumes(
     undisturbed: Path, rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
 ) -> None:
-    learning_rate = training.learning_rate
+    learning_rate = training_run.learning_rate
 
     def interrupted(config: Any, step: int, *rest: Any) -> float:
         if step == stop_at:
@@ -98,14 +98,14 @@ def test_a_signal_saves_and_the_same_command_resumes(
         return learning_rate(config, step, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "learning_rate", interrupted)
+        patch.setattr(training_run, "learning_rate", interrupted)
         with pytest.raises(KeyboardInterrupt):
             train(job(rooms, tmp_path))
     assert (tmp_path / CHECKPOINT_FILE).exists()
     assert not (tmp_path / "run.json").exists()
-    assert len(read_metrics(tmp_path / CURVE_FILE)) == stop_at + 1
+    assert len(read_metrics(tmp_path / PARTIAL_METRICS_FILE)) == stop_at + 1
     # A kill may leave more of the curve than the checkpoint knows of.
-    with open(tmp_path / CURVE_FILE, "a") as file:
+    with open(tmp_path / PARTIAL_METRICS_FILE, "a") as file:
         file.write('{"step": 99}\n')
     record = train(job(rooms, tmp_path))
     assert record.metrics["step"] == STEPS  # also where nothing was left to do
@@ -123,7 +123,7 @@ def test_a_training_that_fails_in_the_end_takes_no_step_again(
         raise InputError("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+        patch.setattr(training_run, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
         patch.setattr(loop, "finish_run", full)
         with pytest.raises(InputError, match="full"):
             train(job(rooms, tmp_path))
@@ -154,7 +154,7 @@ def test_the_curve_that_people_watch_may_be_damaged(
     case: str,
 ) -> None:
     interrupt(job(rooms, tmp_path), 10)
-    CURVES[case](tmp_path / CURVE_FILE)
+    CURVES[case](tmp_path / PARTIAL_METRICS_FILE)
     taken.clear()
     train(job(rooms, tmp_path))
     assert len(taken) == 2
@@ -245,8 +245,12 @@ def test_a_checkpoint_of_another_training_is_refused_and_kept(
         "data": job(rotated_rooms, tmp_path, tiny("synthetic_rotated")),
     }
     for difference, other in others.items():
-        with pytest.raises(InputError, match=rf"last\.ckpt: .* {difference}.*--out"):
+        with pytest.raises(OtherRun) as caught:
             train(other)
+        error = caught.value
+        assert (error.file, error.kind) == (tmp_path / CHECKPOINT_FILE, Kind.CONFLICT)
+        assert difference in str(error.field).split(", ")
+        assert "--out" in str(error.remedy)
         assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     assert train(job(rooms, tmp_path)).metrics["step"] == STEPS
 
@@ -270,8 +274,12 @@ def test_other_code_resumes_only_if_told_to_and_the_record_lists_both(
 ) -> None:
     interrupt(job(rooms, tmp_path), 5)
     other_code("new")
-    with pytest.raises(InputError, match=r"last\.ckpt: other code .* 5 steps .*--resume-anyway"):
+    with pytest.raises(InputError) as caught:
         train(job(rooms, tmp_path))
+    error = caught.value
+    assert (error.file, error.field) == (tmp_path / CHECKPOINT_FILE, "code")
+    assert "5 steps" in error.problem
+    assert "--resume-anyway" in str(error.remedy)
     anyway = dataclasses.replace(job(rooms, tmp_path), resume_anyway=True)
     interrupt(anyway, 8)
     with pytest.raises(Killed):  # the same code may resume what it has taken over
@@ -327,8 +335,11 @@ def test_a_checkpoint_of_an_earlier_version_is_refused_and_kept(
 ) -> None:
     torch.save({"step": 3}, tmp_path / CHECKPOINT_FILE)
     before = (tmp_path / CHECKPOINT_FILE).read_bytes()
-    with pytest.raises(InputError, match=r"last\.ckpt: of an earlier version"):
+    with pytest.raises(InputError) as caught:
         train(job(rooms, tmp_path))
+    error = caught.value
+    assert (error.file, error.kind) == (tmp_path / CHECKPOINT_FILE, Kind.UNREADABLE)
+    assert "--out" in str(error.remedy)
     assert (tmp_path / CHECKPOINT_FILE).read_bytes() == before
 
 
@@ -364,8 +375,12 @@ def test_a_finished_training_is_returned_and_another_one_refused(
         "setting": dataclasses.replace(job(rooms, tmp_path), setting="other"),
     }
     for difference, other in others.items():
-        with pytest.raises(InputError, match=rf"synthetic/sr3d/train0 .* {difference}.*--out"):
+        with pytest.raises(OtherRun) as caught:
             train(other)
+        error = caught.value
+        assert (error.file, error.kind) == (tmp_path, Kind.CONFLICT)
+        assert difference in str(error.field).split(", ")
+        assert "--out" in str(error.remedy)
     assert taken == []
     assert read_run(tmp_path) == record
 

@@ -21,7 +21,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import OperationalError
 
 from sr3d.config import default_config
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.files import sha256
 from sr3d.runs.markers import marker_holds
 from sr3d.runs.record import find_runs, read_run
@@ -296,14 +296,14 @@ def test_a_deleted_experiment_comes_back(results):
 
 
 @pytest.mark.parametrize(
-    ("damage", "words"),
+    ("damage", "kind"),
     [
-        ("locked", "database is locked; stop what else"),
-        ("newer", "the installed MLflow cannot use it"),
-        ("second track", "another sr3d is writing"),
+        ("locked", Kind.CONFLICT),
+        ("newer", Kind.UNREADABLE),
+        ("second track", Kind.CONFLICT),
     ],
 )
-def test_an_unusable_store_is_told_in_one_sentence(results, monkeypatch, damage, words):
+def test_an_unusable_store_is_told_in_one_sentence(results, monkeypatch, damage, kind):
     monkeypatch.setattr(mlflow_store, "LOCK_SECONDS", 0.1)
     path = results / "mlflow.db"
     connection = sqlite3.connect(path, isolation_level=None)
@@ -315,11 +315,12 @@ def test_an_unusable_store_is_told_in_one_sentence(results, monkeypatch, damage,
                 connection.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
             case "second track":
                 fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(InputError, match=words) as error:
+        with pytest.raises(InputError) as caught:
             bring(results)
     connection.close()
-    assert str(path) in str(error.value)
-    assert "\n" not in str(error.value)
+    assert (caught.value.file, caught.value.kind) == (path, kind)
+    assert caught.value.remedy
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("damage", ["no database", "empty", "cut off", "flipped", "half made"])
@@ -491,10 +492,9 @@ def test_a_full_disk_is_named_and_nothing_is_advised_that_deletes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("code", "word"),
-    [("SQLITE_FULL", "space"), ("SQLITE_IOERR_WRITE", "disk"), ("SQLITE_READONLY", "writable")],
+    "code", ["SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_READONLY", "SQLITE_CANTOPEN"]
 )
-def test_what_goes_wrong_on_the_disk_has_a_remedy(tmp_path, monkeypatch, code, word):
+def test_what_goes_wrong_on_the_disk_has_a_remedy(tmp_path, monkeypatch, code):
     make_tree(tmp_path, settings={"sr3d": []}, trainings=1, tests=1)
 
     def fail(*_):
@@ -503,38 +503,69 @@ def test_what_goes_wrong_on_the_disk_has_a_remedy(tmp_path, monkeypatch, code, w
         raise MlflowException("wrapped") from OperationalError("SELECT", {}, cause)
 
     monkeypatch.setattr(MlflowClient, "create_run", fail)
-    with pytest.raises(InputError, match=word) as error:
+    with pytest.raises(InputError) as caught:
         bring(tmp_path)
-    assert "as SQLite says it" in str(error.value)
+    assert caught.value.kind is Kind.UNWRITABLE
+    assert caught.value.remedy
+    assert "as SQLite says it" in caught.value.problem
 
 
 def test_a_password_is_not_printed(tmp_path):
+    make_tree(tmp_path, settings={"sr3d": []}, trainings=1, tests=0)
     with pytest.raises(InputError) as error:
         track(tmp_path, "mysql+nodriver://me:secret@localhost/runs", tmp_path)
     assert "secret" not in str(error.value)
+    assert (error.value.field, error.value.kind) == ("--store", Kind.UNREADABLE)
 
 
 @pytest.mark.parametrize("name", ["results/mlruns", "file:///elsewhere/mlruns"])
 def test_a_folder_is_no_store(tmp_path, name):
-    with pytest.raises(InputError, match=r"sqlite:///results/mlflow\.db"):
+    with pytest.raises(InputError) as caught:
         track(tmp_path, name, tmp_path)
+    assert (caught.value.field, caught.value.kind) == ("--store", Kind.VALUE)
 
 
 def test_an_unreadable_record_or_curve_is_named(results):
     broken = results / "synthetic/sr3d/train0"
     edit(results, "synthetic/sr3d/train0", wall_seconds=1.0)  # so that it is written anew
     (broken / "metrics.jsonl").write_text('{"step": 0, "lo')
-    with pytest.raises(InputError, match=r"train0/metrics\.jsonl"):
+    with pytest.raises(InputError) as caught:
         bring(results)
+    assert caught.value.file == broken / "metrics.jsonl"
     (broken / "run.json").write_text("{}")
-    with pytest.raises(InputError, match=r"train0/run\.json"):
+    with pytest.raises(InputError) as caught:
         bring(results)
+    assert caught.value.file == broken / "run.json"
+
+
+@pytest.mark.parametrize("text", ['{"step": 0, "lo', '["step"]\n'])
+def test_an_unreadable_curve_keeps_its_own_remedy(results, text):
+    path = results / "synthetic/sr3d/train0/metrics.jsonl"
+    path.write_text(text)
+    edit(results, "synthetic/sr3d/train0", files={"metrics.jsonl": sha256(path)})
+    with pytest.raises(InputError) as caught:
+        bring(results)
+    assert (caught.value.file, caught.value.kind) == (path, Kind.UNREADABLE)
+    assert "Error(" not in str(caught.value) or text == '["step"]\n'
+    assert "sr3d train" in str(caught.value.remedy)
 
 
 def test_a_copied_folder_of_runs_is_refused(results):
     shutil.copytree(results / "synthetic/sr3d", results / "synthetic/copy")
-    with pytest.raises(InputError, match="two records say that they are synthetic/sr3d/train0"):
+    with pytest.raises(InputError) as caught:
         bring(results)
+    assert (caught.value.file, caught.value.kind) == (results, Kind.CONFLICT)
+    assert "synthetic/sr3d/train0" in caught.value.problem
+
+
+def test_a_run_has_the_name_of_who_tracked_it_and_its_record_has_none(results, monkeypatch):
+    edit(results, "synthetic/sr3d/train0", wall_seconds=1.0)  # so that it is written anew
+    monkeypatch.setenv("LOGNAME", "ada-of-the-tests")
+    assert bring(results).updated
+    assert live(results)["synthetic/sr3d/train0"].data.tags["mlflow.user"] == "ada-of-the-tests"
+    assert "ada-of-the-tests" not in (results / "synthetic/sr3d/train0/run.json").read_text()
+    monkeypatch.setenv("LOGNAME", "another")
+    assert bring(results).unchanged == RUNS
 
 
 def test_long_curves_are_thinned_evenly_and_keep_their_end(tmp_path):

@@ -19,9 +19,9 @@ from sr3d.data.datasets import get_dataset
 from sr3d.data.prepared import PreparedDataset, PreparedWriter, read_manifest
 from sr3d.data.scene import Scene
 from sr3d.detectors import Detector
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.evaluate.average_precision import average_precision
-from sr3d.evaluate.loop import TestJob, test
+from sr3d.evaluate.loop import EvaluationJob, evaluate
 from sr3d.evaluate.scored_files import read_scored
 from sr3d.geometry.boxes import Boxes
 from sr3d.presets import PRESETS
@@ -29,7 +29,7 @@ from sr3d.runs.files import exclusive
 from sr3d.runs.record import read_metrics, read_run
 from sr3d.train import step
 from sr3d.train.checkpoint import CHECKPOINT_FILES
-from sr3d.train.loop import CURVE_FILE, TrainingJob, train
+from sr3d.train.loop import PARTIAL_METRICS_FILE, TrainingJob, train
 from sr3d.train.schedule import build_optimizer, learning_rate, set_learning_rate
 
 TINY = [
@@ -82,7 +82,7 @@ def test_a_training_leaves_its_record_curve_and_weights(trained: Path, rooms: Pa
     assert record.metrics["epochs"]["AIC"] == pytest.approx([np.mean(a) for a in aic], abs=1e-6)
     assert 0 < record.timings["seconds_per_epoch"] * 2 <= record.wall_seconds
     left = {path.name for path in trained.iterdir()}
-    assert left.isdisjoint({*CHECKPOINT_FILES, CURVE_FILE})
+    assert left.isdisjoint({*CHECKPOINT_FILES, PARTIAL_METRICS_FILE})
     assert "resumed" not in record.code
 
 
@@ -97,9 +97,9 @@ def test_same_seed_same_bits_and_another_index_other_bits(
 
 
 def test_a_test_is_seeded_by_its_index(trained: Path, rooms: Path, tmp_path: Path) -> None:
-    first = test(TestJob(trained, rooms, tmp_path / "a", index=0))
-    again = test(TestJob(trained, rooms, tmp_path / "b", index=0))
-    other = test(TestJob(trained, rooms, tmp_path / "c", index=1))
+    first = evaluate(EvaluationJob(trained, rooms, tmp_path / "a", index=0))
+    again = evaluate(EvaluationJob(trained, rooms, tmp_path / "b", index=0))
+    other = evaluate(EvaluationJob(trained, rooms, tmp_path / "c", index=1))
     assert first.metrics == again.metrics
     assert first.key == "synthetic/sr3d/train0/test0"
     assert 0 <= first.metrics["AP50"] <= first.metrics["AP25"] <= 100
@@ -110,7 +110,7 @@ def test_a_test_is_seeded_by_its_index(trained: Path, rooms: Path, tmp_path: Pat
 
 
 def test_a_test_keeps_what_reports_need(trained: Path, rooms: Path, tmp_path: Path) -> None:
-    record = test(TestJob(trained, rooms, tmp_path, index=0))
+    record = evaluate(EvaluationJob(trained, rooms, tmp_path, index=0))
     scored = read_scored(tmp_path / "detections.npz")
     dataset = get_dataset("synthetic")
     again = average_precision(scored.truth, scored.detections, dataset.classes, rotated=False)
@@ -127,14 +127,16 @@ def test_a_test_keeps_what_reports_need(trained: Path, rooms: Path, tmp_path: Pa
 def test_oracles_test_a_training_under_a_name_of_their_own(
     trained: Path, rooms: Path, tmp_path: Path
 ) -> None:
-    plain = test(TestJob(trained, rooms, tmp_path / "plain", index=0))
+    plain = evaluate(EvaluationJob(trained, rooms, tmp_path / "plain", index=0))
     records = {}
     for oracle in ("iou", "centerness"):
         for foreground in ("assigned", "inside"):
             overrides = [f"test.oracle={oracle}", f"test.foreground={foreground}"]
             name = f"{oracle}_{foreground}"
-            job = TestJob(trained, rooms, tmp_path / name, 0, setting=name, overrides=overrides)
-            records[name] = test(job)
+            job = EvaluationJob(
+                trained, rooms, tmp_path / name, 0, setting=name, overrides=overrides
+            )
+            records[name] = evaluate(job)
             assert records[name].key == f"synthetic/{name}/train0/test0"
             assert records[name].tests_of == "sr3d"
             assert records[name].overrides[-2:] == overrides
@@ -144,8 +146,9 @@ def test_oracles_test_a_training_under_a_name_of_their_own(
 
 
 def test_a_test_cannot_change_what_was_trained(trained: Path, rooms: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="a test can change test"):
-        test(TestJob(trained, rooms, tmp_path, 0, overrides=["assigner.k=7"]))
+    with pytest.raises(InputError) as caught:
+        evaluate(EvaluationJob(trained, rooms, tmp_path, 0, overrides=["assigner.k=7"]))
+    assert (caught.value.field, caught.value.kind) == ("--set", Kind.CONFLICT)
     assert not (tmp_path / "run.json").exists()
 
 
@@ -199,7 +202,7 @@ def test_every_real_data_set_trains_and_tests(dataset: str, tmp_path: Path) -> N
     record = train(job(tmp_path / "data", tmp_path / "run", config))
     assert record.metrics["positives"] > 0
     assert record.data["digest"] == read_manifest(tmp_path / "data").digest()
-    tested = test(TestJob(tmp_path / "run", tmp_path / "data", tmp_path / "run/test0", 0))
+    tested = evaluate(EvaluationJob(tmp_path / "run", tmp_path / "data", tmp_path / "run/test0", 0))
     assert tested.metrics["per_class"].keys() == {kind.classes[2]}
     assert tested.data["split"] == "val"
 
@@ -274,14 +277,19 @@ def test_a_loss_that_is_no_number_stops_with_a_remedy(
         return dataclasses.replace(losses, terms={"cls": losses.total * float("nan")})
 
     monkeypatch.setattr(step, "batch_losses", broken)
-    with pytest.raises(InputError, match=r"loss is nan at step 1 \(scenes room_.*lower train.lr"):
+    with pytest.raises(InputError) as caught:
         train(job(rooms, tmp_path))
+    error = caught.value
+    assert (error.file, error.field, error.kind) == (tmp_path, "loss", Kind.VALUE)
+    assert "at training step 1 (scenes room_" in error.problem
+    assert "train.lr" in str(error.remedy)
     assert not (tmp_path / "run.json").exists()
 
 
 def test_two_processes_never_train_in_one_folder(rooms: Path, tmp_path: Path) -> None:
-    with exclusive(tmp_path / "run.json"), pytest.raises(InputError, match="another sr3d"):
+    with exclusive(tmp_path / "run.json"), pytest.raises(InputError) as caught:
         train(job(rooms, tmp_path))
+    assert (caught.value.file, caught.value.kind) == (tmp_path / "run.json", Kind.CONFLICT)
     train(job(rooms, tmp_path))  # the lock went with its holder
 
 
@@ -328,17 +336,21 @@ def test_a_split_without_any_box_is_refused(half_empty: Path, tmp_path: Path) ->
     bare = dataclasses.replace(job(half_empty, tmp_path / "out", config), split="empty")
     with pytest.raises(InputError) as error:
         train(bare)
-    assert str(half_empty) in str(error.value)
-    assert "'empty'" in str(error.value)
+    assert (error.value.file, error.value.field) == (half_empty, "--split")
+    assert "'empty'" in error.value.problem
 
 
 def test_data_of_another_kind_is_refused(rooms: Path, trained: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds 'synthetic', not 'scannet'"):
+    with pytest.raises(InputError) as caught:
         train(job(rooms, tmp_path, default_config("scannet")))
+    assert (caught.value.file, caught.value.kind) == (rooms, Kind.CONFLICT)
+    assert "'synthetic', not 'scannet'" in caught.value.problem
     with pytest.raises(InputError, match="no split 'vall'; did you mean 'val'"):
-        test(TestJob(trained, rooms, tmp_path, index=0, split="vall"))
-    with pytest.raises(InputError, match="no such file"):
-        test(TestJob(tmp_path / "nothing", rooms, tmp_path, index=0))
+        evaluate(EvaluationJob(trained, rooms, tmp_path, index=0, split="vall"))
+    with pytest.raises(InputError) as caught:
+        evaluate(EvaluationJob(tmp_path / "nothing", rooms, tmp_path, index=0))
+    assert caught.value.kind is Kind.MISSING
     (tmp_path / "run.json").write_text(json.dumps({"schema_version": 99}))
-    with pytest.raises(InputError, match="schema_version 99"):
+    with pytest.raises(InputError) as caught:
         read_run(tmp_path)
+    assert (caught.value.file, caught.value.field) == (tmp_path / "run.json", "schema_version")

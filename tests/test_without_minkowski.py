@@ -10,12 +10,12 @@ import pytest
 import torch
 
 import sr3d
-from sr3d.api import PRETRAINED
 from sr3d.cli import main
 from sr3d.config import config_from_dict
 from sr3d.data.rooms.generate import generate_room, prepare_rooms
 from sr3d.detectors.weights import read_checkpoint, write_model
 from sr3d.runs.files import sha256
+from sr3d.runs.pretrained import PRETRAINED
 from sr3d.runs.record import MODEL_FILE, RUN_FILE, read_run, write_run
 from sr3d.sparse import minkowski
 

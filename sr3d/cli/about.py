@@ -49,7 +49,7 @@ def add_doctor(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 
 
 def _doctor(args: argparse.Namespace) -> None:
-    from sr3d.doctor import examine
+    from sr3d.cli.doctor import examine
 
     findings = examine(os.environ)
     if args.json:

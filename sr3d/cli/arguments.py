@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sr3d.errors import InputError, Kind
-from sr3d.model_names import DEVICES, refuse_apple_gpu
 from sr3d.ranges import Range
+from sr3d.runs.devices import DEVICES, refuse_apple_gpu
 
 Verbs = argparse._SubParsersAction  # argparse has no public name for it
 
@@ -131,7 +131,7 @@ def _device(text: str) -> str:
     try:
         refuse_apple_gpu(text)
     except InputError as error:
-        raise argparse.ArgumentTypeError(error.problem) from None
+        raise argparse.ArgumentTypeError(f"{error.problem}; use device cpu") from None
     return text
 
 

@@ -80,10 +80,13 @@ def add_benchmark(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         help="also measure generated floors with these numbers of points, e.g. 1e4 1e5 1e6",
     )  # fmt: skip
     verb.add_argument(
-        "--boxes", nargs="+", type=whole(1, 10_000_000), default=[], metavar="N",
+        "--nms-pre", nargs="+", type=whole(1, 10_000_000), default=[], metavar="N",
         help="also measure with these numbers of candidate boxes before NMS (test.nms_pre), e.g. "
         "300 1000 3000",
     )  # fmt: skip
+    verb.add_argument(  # its earlier name
+        "--boxes", nargs="+", type=whole(1, 10_000_000), dest="nms_pre", help=argparse.SUPPRESS
+    )
     add_compile(verb)
     add_device(verb)
     verb.add_argument(
@@ -150,12 +153,12 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _plan(args: argparse.Namespace) -> Plan:
-    from sr3d.runs.record import MODEL_FILE, read_run, run_file
+    from sr3d.runs.record import MODEL_FILE, read_training, run_file
     from sr3d.study.benchmarking.benchmark import Plan
     from sr3d.study.benchmarking.subject import Subject
 
     setting, config = _setting(args)
-    weights = run_file(args.run, read_run(args.run), MODEL_FILE) if args.run else None
+    weights = run_file(args.run, read_training(args.run), MODEL_FILE) if args.run else None
     full = config.train.batch_size
     batch = args.batch or (min(full, _BATCH_ON_CPU) if args.device == "cpu" else full)
     return Plan(
@@ -165,7 +168,7 @@ def _plan(args: argparse.Namespace) -> Plan:
         repeats=args.repeats or (5 if args.device == "cpu" else 25),
         batch=batch if args.train else None,
         points=args.points,
-        candidates=args.boxes,
+        nms_pre=args.nms_pre,
         command=shlex.join(["sr3d", *args.words]),
     )
 
@@ -174,11 +177,11 @@ def _setting(args: argparse.Namespace) -> tuple[str, Config]:
     """The name of the setting, and the configuration with all overrides."""
     overrides = overrides_of(args)
     if args.run:
-        from sr3d.evaluate.loop import test_config
-        from sr3d.runs.record import read_run
+        from sr3d.evaluate.loop import override_evaluation
+        from sr3d.runs.record import read_training
 
-        training = read_run(args.run)
-        return training.setting, test_config(config_from_dict(training.config), overrides)
+        training = read_training(args.run)
+        return training.setting, override_evaluation(config_from_dict(training.config), overrides)
     settings, start = read_settings(args.settings), _default(args)
     chosen = (
         configure(settings, args.setting, start, overrides)

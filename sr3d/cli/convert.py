@@ -13,7 +13,7 @@ from sr3d.config import DATASETS, FAMILIES
 from sr3d.errors import InputError, Kind
 
 if TYPE_CHECKING:
-    from sr3d.api import Source
+    from sr3d.api import ModelSource
 
 _SUFFIX = {"sr3d": ".safetensors", "mmdet3d": ".pth", "samsung": ".pth"}
 _log = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ def _convert(args: argparse.Namespace) -> None:
     print(f"  written: {args.out} ({args.out.stat().st_size / 2**20:.1f} MB)")
 
 
-def _about(source: Source) -> str:
+def _about(source: ModelSource) -> str:
     from sr3d.data.datasets import dataset_of
 
     assert source.checkpoint is not None

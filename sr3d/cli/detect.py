@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sr3d.data.datasets import Dataset
     from sr3d.data.scans import Scan
     from sr3d.data.scene import Scene
-    from sr3d.deploy.detection import Found, ModelFacts, ScanDetector
+    from sr3d.deploy.detection import ModelFacts, ScanDetections, ScanDetector
 
 _NAME = "{scan}"
 _DEMO_ROOM, _DEMO_POINTS = 2026, 60_000  # a room that the model has not seen
@@ -121,7 +121,7 @@ def _detect(args: argparse.Namespace) -> None:
         def read(path: Path) -> Scan:
             return into_room_frame(read_scan(path, reading), path, detector.dataset, room)
 
-        def write(found: Found) -> None:
+        def write(found: ScanDetections) -> None:
             _write(args, found, facts)
 
         classes = detector.dataset.classes
@@ -203,19 +203,19 @@ def _demo(
     """Detect in a generated room. Shows its true boxes too, and always writes a page."""
     from sr3d.data.rooms.generate import generate_room
     from sr3d.data.scans import Fact, Frame, Scan
-    from sr3d.deploy.detection import Found, detect_in_scan
+    from sr3d.deploy.detection import ScanDetections, detect_in_scan
 
     room = generate_room(_DEMO_ROOM, rotated=dataset.rotated, points=_DEMO_POINTS)
     made = Fact("points", str(len(room)), "a procedural room, made here")
     scan = Scan(room.points.numpy(), room.colors.numpy(), Frame(), (made,))
     detections = detect_in_scan(runner, scan, args.score_thr, args.keep_duplicates)
     args.view = args.view or str(args.out / "demo.html")
-    found = Found("a procedural room", Path("demo"), scan, detections, dataset.classes)
+    found = ScanDetections("a procedural room", Path("demo"), scan, detections, dataset.classes)
     _write(args, found, facts, room)
 
 
 def _write(
-    args: argparse.Namespace, found: Found, facts: ModelFacts, truth: Scene | None = None
+    args: argparse.Namespace, found: ScanDetections, facts: ModelFacts, truth: Scene | None = None
 ) -> None:
     """Write all outputs of one scan, and print the findings."""
     from sr3d.deploy.detection import describe
@@ -236,7 +236,7 @@ def _write(
     print(f"  written: {', '.join(written)}")
 
 
-def _write_boxes(path: Path, found: Found) -> Path:
+def _write_boxes(path: Path, found: ScanDetections) -> Path:
     import numpy as np
 
     from sr3d.data.scans.wireframes import write_wireframes
@@ -256,7 +256,7 @@ def _write_boxes(path: Path, found: Found) -> Path:
     return path
 
 
-def _write_view(path: Path, found: Found, truth: Scene | None, score_thr: float) -> Path:
+def _write_view(path: Path, found: ScanDetections, truth: Scene | None, score_thr: float) -> Path:
     from sr3d.data.datasets import SYNTHETIC
     from sr3d.study.report.viewer import BoxLayer, write_viewer
 

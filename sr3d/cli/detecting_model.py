@@ -10,7 +10,7 @@ from sr3d.api import find_source
 from sr3d.cli.inputs import find_model
 from sr3d.deploy.detection import ModelFacts
 from sr3d.detectors import Detector
-from sr3d.model_names import PRETRAINED_MODELS
+from sr3d.runs.pretrained import PRETRAINED_MODELS
 
 _log = logging.getLogger(__name__)
 

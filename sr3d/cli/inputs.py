@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sr3d.config import DATASETS, FAMILIES, did_you_mean
 from sr3d.errors import InputError, Kind
-from sr3d.model_names import PRETRAINED, PRETRAINED_MODELS
+from sr3d.runs.pretrained import PRETRAINED, PRETRAINED_MODELS
 from sr3d.runs.record import RUN_FILE
 
 _MANIFEST = "manifest.json"  # copied from `sr3d.data.prepared`, which imports torch

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
 from pathlib import Path
 
-from sr3d.errors import OtherRun
 from sr3d.runs.files import exclusive
 from sr3d.runs.markers import write_marker
 from sr3d.runs.record import RUN_FILE, RunRecord
@@ -53,18 +51,12 @@ def wait_for_others(args: argparse.Namespace) -> None:
             pass
 
 
-def replacing(args: argparse.Namespace, run: Callable[[], RunRecord]) -> RunRecord:
-    """The record that `run` returns. With `--replace`, another run is moved aside first."""
-    try:
-        return run()
-    except OtherRun:
-        if not args.replace:
-            raise
-        from sr3d.train.replacing import set_aside
+def make_room(args: argparse.Namespace) -> None:
+    """Move the other run in `args.out` aside, for `--replace`."""
+    from sr3d.train.replacing import set_aside
 
-        with exclusive(args.out / RUN_FILE, args.wait):
-            set_aside(args.out)
-        return run()
+    with exclusive(args.out / RUN_FILE, args.wait):
+        set_aside(args.out)
 
 
 def mark_run(args: argparse.Namespace, record: RunRecord) -> None:

@@ -133,13 +133,26 @@ def _write_row(args: argparse.Namespace) -> tuple[Evaluation, list[Path]]:
     from sr3d.study.external_rows import ExternalRow, write_row
 
     if args.against:
-        raise InputError("--against: the report has the differences; leave it out beside --as")
+        raise InputError(
+            "contradicts --as, because the report has the differences",
+            field="--against",
+            kind=Kind.CONFLICT,
+            remedy="Leave it out.",
+        )
     if args.dataset:
-        raise InputError("--dataset: the prepared folder names it; leave it out beside --as")
+        raise InputError(
+            "contradicts --as, because the prepared folder names the data set",
+            field="--dataset",
+            kind=Kind.CONFLICT,
+            remedy="Leave it out.",
+        )
     if not (args.ground_truth / MANIFEST).is_file():
         raise InputError(
-            f"--ground-truth {args.ground_truth}: is not a prepared folder, which --as needs, "
-            "because all rows are evaluated on the same scenes; pass the folder of `sr3d prepare`"
+            "is not a prepared folder, which --as needs to evaluate all rows on the same scenes",
+            file=args.ground_truth,
+            field="--ground-truth",
+            kind=Kind.CONFLICT,
+            remedy="Pass the folder that `sr3d prepare` wrote.",
         )
     row = ExternalRow(
         args.name, args.label or args.name, args.ground_truth, args.split, tuple(args.detections),

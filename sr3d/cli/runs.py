@@ -21,9 +21,9 @@ from sr3d.cli.arguments import (
     overrides_of,
 )
 from sr3d.cli.inputs import check_dataset, check_output_folder, check_prepared, check_run
-from sr3d.cli.jobs import add_run_options, mark_run, replacing, wait_for_others
+from sr3d.cli.jobs import add_run_options, make_room, mark_run, wait_for_others
 from sr3d.config import DATASETS, Config
-from sr3d.errors import DamagedFile
+from sr3d.errors import DamagedFile, OtherRun
 from sr3d.runs.markers import forget_marker
 from sr3d.settings import Configured, choose, read_settings
 
@@ -109,9 +109,14 @@ def _train(args: argparse.Namespace) -> None:
                 resume_anyway=args.resume_anyway,
             )
             with torchrun_processes(args.device) as processes:
-                # Several processes cannot repeat a run that one of them refused.
-                alone = processes.count == 1
-                record = replacing(args, lambda: train(job)) if alone else train(job, processes)
+                try:
+                    record = train(job, processes)
+                except OtherRun:
+                    # Several processes cannot repeat a run that one of them refused.
+                    if not args.replace or processes.count > 1:
+                        raise
+                    make_room(args)
+                    record = train(job)
         if processes.first:
             mark_run(args, record)
             seconds, loss = record.wall_seconds, record.metrics["loss"]
@@ -171,16 +176,16 @@ def _test(args: argparse.Namespace) -> None:
     check_prepared(args.data)
     check_output_folder(args.out)
     from sr3d.config import config_from_dict
-    from sr3d.runs.record import read_run
+    from sr3d.runs.record import read_training
 
-    training = read_run(args.run)
+    training = read_training(args.run)
     start = config_from_dict(training.config)
     chosen = _chosen(args, start, overrides_of(args), training.setting)
     wait_for_others(args)
     with _device(args):
-        from sr3d.evaluate.loop import TestJob, test
+        from sr3d.evaluate.loop import EvaluationJob, evaluate
 
-        job = TestJob(
+        job = EvaluationJob(
             run=args.run,
             data=args.data,
             out=args.out,
@@ -191,7 +196,13 @@ def _test(args: argparse.Namespace) -> None:
             overrides=chosen.overrides,
         )
         try:
-            record = replacing(args, lambda: test(job))
+            try:
+                record = evaluate(job)
+            except OtherRun:
+                if not args.replace:
+                    raise
+                make_room(args)
+                record = evaluate(job)
         except DamagedFile:
             forget_marker(args.run)
             raise

@@ -22,7 +22,7 @@ def add_workflow(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 
 
 def _workflow(args: argparse.Namespace) -> None:
-    from sr3d.workflow_files import copy_workflow
+    from sr3d.cli.workflow_files import copy_workflow
 
     copy_workflow(args.folder)
     print(f"{args.folder}: the workflow; run it with: cd {args.folder} && snakemake --cores all")

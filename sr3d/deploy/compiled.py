@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sr3d.deploy.network import FusedNetwork
-from sr3d.deploy.static_pass import Candidates, Capacity, StaticPass
+from sr3d.deploy.fused_network import FusedNetwork
+from sr3d.deploy.static_pass import Capacity, StaticDetections, StaticPass
 from sr3d.detectors.base import SparseDetector
 from sr3d.detectors.common.selection import suppress
 from sr3d.detectors.common.voxelize import voxelize
@@ -35,7 +35,7 @@ class CompiledDetector:
         self.network = network = FusedNetwork(detector, dtype)
         self.config, self.test = network.detector.config, network.detector.test_config
         self.dataset, self.device = network.detector.dataset, network.device
-        self._recorded: _Recorded | None = None
+        self._recorded: _RecordedPass | None = None
 
     @torch.no_grad()
     def detect(self, points: Any, colors: Any = None, floor: float | None = None) -> Detections:
@@ -68,7 +68,7 @@ class CompiledDetector:
             capacity = capacity.joined(before) if before else capacity
             if capacity != before:  # equal if the scan fitted, but its NMS did not finish
                 self._recorded = None  # frees its memory before the next graph is recorded
-                self._recorded = _Recorded(self.static_pass(capacity), self.device)
+                self._recorded = _RecordedPass(self.static_pass(capacity), self.device)
         return detections
 
     def _records(self) -> bool:
@@ -109,7 +109,7 @@ class CompiledDetector:
         return StaticPass(self.network, capacity)
 
 
-class _Recorded:
+class _RecordedPass:
     """A `StaticPass` as a CUDA graph with its buffers."""
 
     def __init__(self, static: StaticPass, device: torch.device) -> None:
@@ -130,7 +130,7 @@ class _Recorded:
         with torch.cuda.graph(self._graph):
             self._found = static(*inputs)
 
-    def __call__(self, points: Tensor, colors: Tensor) -> Candidates:
+    def __call__(self, points: Tensor, colors: Tensor) -> StaticDetections:
         """The result is valid until the next call."""
         n = len(points)
         self._points[:n].copy_(points)

@@ -42,7 +42,7 @@ class ModelFacts:
 
 
 @dataclass(frozen=True)
-class Found:
+class ScanDetections:
     """A scan with its detections, best first, in the frame of `scan.points`.
 
     file: the file of the scan. name: of the output files, a relative path. classes: names by label.
@@ -63,17 +63,17 @@ class Found:
 
 
 def detect_in_scan(
-    model: ScanDetector, scan: Scan, score_thr: float, duplicates: bool = False
+    model: ScanDetector, scan: Scan, score_thr: float, keep_duplicates: bool = False
 ) -> Detections:
     """Boxes with a score of at least `score_thr`, best first, on the CPU.
 
     The scan is not moved: `into_room_frame` has found its floor, or the user switched this off.
-    duplicates: keep boxes that `geometry.duplicates` takes for copies of a better box.
+    keep_duplicates: keep boxes that `geometry.duplicates` takes for copies of a better box.
     """
     found = model.detect(scan.points, scan.painted(), floor=0.0)
     found = Detections(*(part.cpu() for part in found))
     found = found.rows(found.scores >= score_thr)
-    if duplicates:
+    if keep_duplicates:
         return found.rows(torch.sort(found.scores, descending=True, stable=True).indices)
     return found.rows(without_duplicates(*found, rotated=bool(found.boxes[:, 6].any())))
 
@@ -84,12 +84,13 @@ def detect_files(
     scans: Sequence[tuple[Path, Path]],
     read: Callable[[Path], Scan],
     score_thr: float,
-    each: Callable[[Found], None],
-    duplicates: bool = False,
+    each: Callable[[ScanDetections], None],
+    keep_duplicates: bool = False,
 ) -> None:
     """Detect in every scan, a pair of file and name, and pass the boxes to `each`.
 
-    read: reads a file into a scan in the frame of the model. duplicates: see `detect_in_scan`.
+    read: reads a file into a scan in the frame of the model. keep_duplicates: see
+    `detect_in_scan`.
 
     Raises:
         InputError: after all other scans, if some failed. At once if there is only one scan.
@@ -99,10 +100,10 @@ def detect_files(
         try:
             scan = read(path)
             try:
-                found = detect_in_scan(model, scan, score_thr, duplicates)
+                found = detect_in_scan(model, scan, score_thr, keep_duplicates)
             except InputError as error:  # errors of points and model do not name the file
                 raise error.inside(path) from None
-            each(Found(str(path), name, scan, found, classes))
+            each(ScanDetections(str(path), name, scan, found, classes))
         except InputError as error:
             if len(scans) == 1:
                 raise
@@ -116,7 +117,7 @@ def detect_files(
         )
 
 
-def describe(found: Found, model: ModelFacts, score_thr: float) -> dict[str, Any]:
+def describe(found: ScanDetections, model: ModelFacts, score_thr: float) -> dict[str, Any]:
     """The content of a JSON file of detections. docs/detect.md explains every field."""
     scan, detections = found.scan, found.detections
     frame, boxes = scan.frame, scan.frame.back(Boxes(detections.boxes))

@@ -1,7 +1,8 @@
 """From points to boxes in static shapes: the pass of the CUDA graph, and its capacity.
 
 All tensors have sizes that are known in advance, so the pass has no host–device sync. If a scene
-exceeds the capacity, `Candidates.overflow` is set, and the caller runs it without static shapes.
+exceeds the capacity, `StaticDetections.overflow` is set, and the caller runs it without static
+shapes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from sr3d.deploy.network import FusedNetwork, Outputs
+from sr3d.deploy.fused_network import FusedNetwork, Outputs
 from sr3d.detectors.common.selection import kept
 from sr3d.detectors.outputs import Detections
 from sr3d.geometry.static_nms import static_nms
@@ -67,7 +68,7 @@ class Capacity:
 
 
 @dataclass(frozen=True)
-class Candidates:
+class StaticDetections:
     """boxes: (n, 7) of the best anchors, at most `Capacity.boxes`. scores: (n, C). keep: (n, C),
     which box is detected as which class.
 
@@ -95,7 +96,7 @@ class StaticPass:
         self.rotated = detector.dataset.rotated
 
     @torch.no_grad()
-    def __call__(self, points: Tensor, colors: Tensor, count: Tensor) -> Candidates:
+    def __call__(self, points: Tensor, colors: Tensor, count: Tensor) -> StaticDetections:
         """points, colors: (capacity.points, 3). Only the first `count`, () int64, are valid."""
         config, grid = self.config, self.capacity.grid
         valid = torch.arange(len(points), device=points.device) < count
@@ -109,7 +110,7 @@ class StaticPass:
         assert next(rows, None) is None, "the capacity belongs to another network"
         return self._candidates(found, corner)
 
-    def _candidates(self, found: Outputs, corner: Tensor) -> Candidates:
+    def _candidates(self, found: Outputs, corner: Tensor) -> StaticDetections:
         test, levels = self.test, cast(Sequence[StaticSites], found.levels)
         real = torch.cat([level.valid for level in levels])
         best = found.scores.amax(dim=1).masked_fill(~real, -1)
@@ -128,7 +129,7 @@ class StaticPass:
         overflow = torch.stack([level.overflow for level in levels]).any()
         finite = found.scores.isfinite().all(dim=1) & found.reg.isfinite().all(dim=1)
         broken = (real & ~finite).any() | (real[top] & ~boxes.isfinite().all(dim=1)).any()
-        return Candidates(boxes, scores, keep, overflow | left_out | ~settled | broken)
+        return StaticDetections(boxes, scores, keep, overflow | left_out | ~settled | broken)
 
 
 def _roomy(rows: int) -> int:

@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 _BLOCK = re.compile(r"backbone\.layer(\d+)\.(\d+)\.conv1\.kernel")
 
 
-def recognise(
+def infer_config(
     checkpoint: Checkpoint,
     dataset: str | None = None,
     network: str | None = None,

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sr3d.evaluate.detection_matches import Matching, best_ground_truth, true_positives
+from sr3d.evaluate.detection_matches import DetectionMatches, best_ground_truth, true_positives
 from sr3d.geometry.box_set import BoxSet
 
 
@@ -26,7 +26,7 @@ def average_precision(
     truth: BoxSet,
     detections: BoxSet,
     classes: Sequence[str],
-    thresholds: Sequence[float] = (0.25, 0.5),
+    iou_thrs: Sequence[float] = (0.25, 0.5),
     *,
     rotated: bool,
 ) -> dict[str, Any]:
@@ -44,15 +44,15 @@ def average_precision(
         ValueError: detections without scores, or a label outside `classes`.
     """
     matching = best_ground_truth(truth, detections, rotated)
-    return score_matches(truth, detections, matching, classes, thresholds)
+    return score_matches(truth, detections, matching, classes, iou_thrs)
 
 
 def score_matches(
     truth: BoxSet,
     detections: BoxSet,
-    matching: Matching,
+    matching: DetectionMatches,
     classes: Sequence[str],
-    thresholds: Sequence[float] = (0.25, 0.5),
+    iou_thrs: Sequence[float] = (0.25, 0.5),
 ) -> dict[str, Any]:
     """`average_precision` from a given result of `best_ground_truth`."""
     if detections.score is None:
@@ -65,16 +65,15 @@ def score_matches(
 
     best_first = np.argsort(-detections.score, kind="stable")
     ranked, ranked_label = matching[best_first], detections.label[best_first]
-    names = [f"AP{round(100 * threshold)}" for threshold in thresholds]
+    names = [f"AP{round(100 * iou_thr)}" for iou_thr in iou_thrs]
     per_class = {}
     for label, name in enumerate(classes):
         positives = int((truth.label == label).sum())
         if positives:
             mine = ranked[ranked_label == label]
             per_class[name] = {
-                key: 100
-                * float(precision_at_hits(true_positives(mine, threshold)).sum() / positives)
-                for key, threshold in zip(names, thresholds, strict=True)
+                key: 100 * float(precision_at_hits(true_positives(mine, iou_thr)).sum() / positives)
+                for key, iou_thr in zip(names, iou_thrs, strict=True)
             }
     without = [name for name in classes if name not in per_class]
     detected = {classes[label] for label in np.unique(detections.label)}

@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Matching:
+class DetectionMatches:
     """The best ground truth of each of K detections, whether taken by others or not.
 
     index: (K,) int64, a row of the ground truth, or −1 if its scene has none of the class.
@@ -33,12 +33,12 @@ class Matching:
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, rows: Any) -> Matching:
+    def __getitem__(self, rows: Any) -> DetectionMatches:
         """The detections at a mask, slice or index array."""
-        return Matching(self.index[rows], self.iou[rows])
+        return DetectionMatches(self.index[rows], self.iou[rows])
 
 
-def best_ground_truth(truth: BoxSet, detections: BoxSet, rotated: bool) -> Matching:
+def best_ground_truth(truth: BoxSet, detections: BoxSet, rotated: bool) -> DetectionMatches:
     """For each detection, in order, the ground truth of its scene and class with the highest IoU,
     the first of equals. Labels are 0 or more. Scores are not used.
 
@@ -68,16 +68,16 @@ def best_ground_truth(truth: BoxSet, detections: BoxSet, rotated: bool) -> Match
         top[rows] = np.maximum.reduceat(iou, begin)
         winner = np.flatnonzero(iou == top[pair_row])[::-1]
         best[pair_row[winner]] = pair_truth[winner]  # reversed, so the first of equals wins
-    return Matching(best, top)
+    return DetectionMatches(best, top)
 
 
-def true_positives(ranked: Matching, threshold: float) -> NDArray[np.bool_]:
+def true_positives(ranked: DetectionMatches, iou_thr: float) -> NDArray[np.bool_]:
     """`(K,)` bool: whether each detection is a true positive.
 
-    From the best score down, a detection takes its ground truth if their IoU is strictly above the
-    threshold and no earlier one took it. Scenes and classes may be mixed.
+    From the best score down, a detection takes its ground truth if their IoU is strictly above
+    `iou_thr` and no earlier one took it. Scenes and classes may be mixed.
     """
-    hit = np.flatnonzero(ranked.iou > threshold)
+    hit = np.flatnonzero(ranked.iou > iou_thr)
     taker = np.unique(ranked.index[hit], return_index=True)[1]  # the first to reach each
     right = np.zeros(len(ranked), dtype=bool)
     right[hit[taker]] = True

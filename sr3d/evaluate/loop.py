@@ -21,11 +21,11 @@ from sr3d.data.transforms import pick_points, sample_points
 from sr3d.detectors import Detector, build_detector
 from sr3d.detectors.outputs import Detections, require_finite_predictions
 from sr3d.detectors.weights import load_weights
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.evaluate.average_precision import score_matches
 from sr3d.evaluate.consistency import most_confident, prediction_consistency
-from sr3d.evaluate.detection_matches import Matching, best_ground_truth
-from sr3d.evaluate.scored_files import ScoredTest, write_scored
+from sr3d.evaluate.detection_matches import DetectionMatches, best_ground_truth
+from sr3d.evaluate.scored_files import ScoredDetections, write_scored
 from sr3d.geometry.box_set import BoxSet
 from sr3d.runs.files import exclusive
 from sr3d.runs.folder import Stopwatch, finish_run, finished_run, open_split, synchronise
@@ -36,21 +36,19 @@ from sr3d.runs.record import (
     MODEL_FILE,
     RUN_FILE,
     RunRecord,
-    read_run,
+    evaluation_seed,
+    read_training,
     run_file,
-    test_seed,
 )
 
 
 @dataclass(frozen=True)
-class TestJob:
+class EvaluationJob:
     """The arguments of an evaluation run. index: of the run in its training run.
 
     setting, overrides: another name, and other values of `test.…` or `model.engine`, for a setting
     that evaluates the training runs of another setting.
     """
-
-    __test__ = False  # not a test class
 
     run: Path
     data: Path
@@ -62,7 +60,7 @@ class TestJob:
     overrides: Sequence[str] = ()
 
 
-def test(job: TestJob) -> RunRecord:
+def evaluate(job: EvaluationJob) -> RunRecord:
     """Detect in every scene of the split, score, and write `detections.npz` and `run.json`.
 
     A finished evaluation is not repeated: its record is returned.
@@ -73,8 +71,8 @@ def test(job: TestJob) -> RunRecord:
             process that evaluates there, or a full disk.
     """
     watch = Stopwatch()
-    training = read_run(job.run)
-    config = test_config(config_from_dict(training.config), job.overrides)
+    training = read_training(job.run)
+    config = override_evaluation(config_from_dict(training.config), job.overrides)
     scenes = open_split(job.data, job.split, dataset_of(config))
     with exclusive(job.out / RUN_FILE):
         facts = _facts(job, training, config, scenes)
@@ -83,7 +81,7 @@ def test(job: TestJob) -> RunRecord:
 
 
 def _facts(
-    job: TestJob, training: RunRecord, config: Config, scenes: PreparedDataset
+    job: EvaluationJob, training: RunRecord, config: Config, scenes: PreparedDataset
 ) -> dict[str, Any]:
     """See `runs.facts_of`."""
     return {
@@ -91,7 +89,7 @@ def _facts(
         "data set": config.dataset,
         "setting": job.setting or training.setting,
         "training": training.train,
-        "test": job.index,
+        "evaluation": job.index,
         "configuration": config.digest(),
         "data": scenes.manifest.digest(),
         "split": job.split,
@@ -100,7 +98,7 @@ def _facts(
 
 
 def _evaluate(
-    job: TestJob,
+    job: EvaluationJob,
     training: RunRecord,
     config: Config,
     scenes: PreparedDataset,
@@ -110,13 +108,13 @@ def _evaluate(
     model = build_detector(config)
     load_weights(model, run_file(job.run, training, MODEL_FILE))
     model = model.to(job.device).eval()
-    seed = test_seed(config.seed, training.train, job.index)
+    seed = evaluation_seed(config.seed, training.train, job.index)
 
     label = f"{training.dataset}/{job.setting or training.setting}/train{training.train}"
     detections, milliseconds = detect_scenes(model, scenes, seed, f"{label}/test{job.index}")
     truth = ground_truth(scenes)
     matching = best_ground_truth(truth, detections, dataset.rotated)
-    write_scored(job.out / DETECTIONS_FILE, ScoredTest(truth, detections, matching))
+    write_scored(job.out / DETECTIONS_FILE, ScoredDetections(truth, detections, matching))
     return finish_run(
         job.out,
         kind="test",
@@ -143,10 +141,7 @@ def _evaluate(
     )
 
 
-test.__test__ = False  # type: ignore[attr-defined]  # not a pytest function
-
-
-def test_config(config: Config, overrides: Sequence[str]) -> Config:
+def override_evaluation(config: Config, overrides: Sequence[str]) -> Config:
     """The configuration of the training run with other `test` values, or another engine.
 
     Raises:
@@ -155,13 +150,12 @@ def test_config(config: Config, overrides: Sequence[str]) -> Config:
     for override in overrides:
         if not override.startswith(("test.", "model.engine=")):
             raise InputError(
-                f"--set {override}: a test can change test.… and model.engine alone; "
-                "train it instead"
+                f"'{override}' cannot change in an evaluation, only test.… and model.engine can",
+                field="--set",
+                kind=Kind.CONFLICT,
+                remedy="Train with this override with `sr3d train`.",
             )
     return config.with_overrides(overrides)
-
-
-test_config.__test__ = False  # type: ignore[attr-defined]
 
 
 @torch.inference_mode()
@@ -234,7 +228,7 @@ def shuffled(model: Detector[Any, Any], scene: Scene, generator: torch.Generator
     return pick_points(scene, on_device(order, scene.points.device))
 
 
-def _consistency(detections: BoxSet, matching: Matching) -> dict[str, Any]:
+def _consistency(detections: BoxSet, matching: DetectionMatches) -> dict[str, Any]:
     """PCE and its quantiles, of the 30 most confident detections of each class."""
     assert detections.score is not None
     top = most_confident(detections.label, detections.score)

@@ -19,7 +19,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from sr3d.evaluate.detection_matches import Floats, Indices, Matching, true_positives
+from sr3d.evaluate.detection_matches import DetectionMatches, Floats, Indices, true_positives
 from sr3d.geometry.box_set import BoxSet
 
 CONFIDENCE = 0.95
@@ -41,12 +41,14 @@ class ScoredScenes:
     scene: Indices
     label: Indices
     score: NDArray[np.floating]
-    matching: Matching
+    matching: DetectionMatches
     truth_scene: Indices
     truth_label: Indices
 
     @classmethod
-    def from_boxes(cls, truth: BoxSet, detections: BoxSet, matching: Matching) -> ScoredScenes:
+    def from_boxes(
+        cls, truth: BoxSet, detections: BoxSet, matching: DetectionMatches
+    ) -> ScoredScenes:
         """matching: `best_ground_truth(truth, detections, …)`. A scene without ground truth is
         drawn like any other if it is known from `truth.scenes` or from the detections.
 
@@ -77,7 +79,7 @@ def scene_draws(n_scenes: int, replicates: int, seed: int) -> Indices:
 
 
 def resampled_ap(
-    scored: ScoredScenes, n_classes: int, threshold: float, weights: NDArray[np.integer]
+    scored: ScoredScenes, n_classes: int, iou_thr: float, weights: NDArray[np.integer]
 ) -> Floats:
     """Mean AP in percent, `(B,)`, of data sets in which scene s occurs `weights[b, s]` times.
 
@@ -93,7 +95,7 @@ def resampled_ap(
     if weights.ndim != 2 or weights.shape[1] != len(scored.scenes):
         raise ValueError(f"weights {weights.shape} for {len(scored.scenes)} scenes")
     best_first = np.argsort(-scored.score, kind="stable")
-    right = true_positives(scored.matching[best_first], threshold)
+    right = true_positives(scored.matching[best_first], iou_thr)
     scene, label = scored.scene[best_first], scored.label[best_first]
     counts = np.ascontiguousarray(weights.T, dtype=np.float64)
 

@@ -14,22 +14,22 @@ from pathlib import Path
 import numpy as np
 
 from sr3d.data.box_files import read_detections, read_npz
-from sr3d.errors import InputError
-from sr3d.evaluate.detection_matches import Matching
+from sr3d.errors import InputError, Kind
+from sr3d.evaluate.detection_matches import DetectionMatches
 from sr3d.geometry.box_set import BoxSet
 from sr3d.runs.files import write_bytes
 
 
 @dataclass(frozen=True)
-class ScoredTest:
+class ScoredDetections:
     """Detections (K), the ground truth of the same scenes, and the match of each detection."""
 
     truth: BoxSet
     detections: BoxSet
-    matching: Matching
+    matching: DetectionMatches
 
 
-def write_scored(path: str | Path, scored: ScoredTest) -> None:
+def write_scored(path: str | Path, scored: ScoredDetections) -> None:
     """Write the npz atomically."""
     found, truth = scored.detections, scored.truth
     assert found.score is not None
@@ -50,7 +50,7 @@ def write_scored(path: str | Path, scored: ScoredTest) -> None:
     write_bytes(path, buffer.getbuffer())
 
 
-def read_scored(path: str | Path) -> ScoredTest:
+def read_scored(path: str | Path) -> ScoredDetections:
     """Read a file of `write_scored`. For a file of a run, take its path from `records.run_file`.
 
     Raises:
@@ -59,11 +59,18 @@ def read_scored(path: str | Path) -> ScoredTest:
     detections = read_detections(path)
     content = read_npz(path)
     if "truth_scene" not in content or "iou" not in content:
-        raise InputError(f"{path}: holds no ground truth; repeat `sr3d test` with this version")
+        raise InputError(  # `sr3d test` alone would find that the run has finished
+            "holds no ground truth",
+            file=path,
+            kind=Kind.EMPTY,
+            remedy=f"Move {Path(path).parent} away, then repeat its `sr3d test` command.",
+        )
     truth = BoxSet(
         content["truth_scene"],
         content["truth_label"],
         content["truth_box"],
         scenes=tuple(content["scenes"].tolist()),
     )
-    return ScoredTest(truth, detections, Matching(content["gt"].astype(np.int64), content["iou"]))
+    return ScoredDetections(
+        truth, detections, DetectionMatches(content["gt"].astype(np.int64), content["iou"])
+    )

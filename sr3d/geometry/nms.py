@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sr3d.geometry.iou import paired_iou, pairs_at_a_time
 from sr3d.geometry.static_nms import static_nms
-from sr3d.geometry.sweep import Line
+from sr3d.geometry.sweep_line import SweepLine
 
 _BLOCK = 1024  # boxes per step, best first: limits memory and skips the boxes that they suppress
 _SHARED = 4096  # up to this many boxes shared by classes are compared once for all classes
@@ -115,7 +115,7 @@ def _in_rounds(boxes: Tensor, scores: Tensor, valid: Tensor, groups: Tensor, rul
 
 def _shared(boxes: Tensor, scores: Tensor, valid: Tensor, groups: Tensor, rule: _Rule) -> Tensor:
     """(N, C) bool: the kept boxes of all classes. Each pair is compared once for all classes."""
-    line = Line.of(boxes, groups, rule.iou_thr, rule.rotated, rule.bev)
+    line = SweepLine.of(boxes, groups, rule.iou_thr, rule.rotated, rule.bev)
     suppresses = torch.zeros(len(boxes), len(boxes), dtype=torch.bool, device=boxes.device)
     for p, q in line.pairs_within(torch.arange(len(boxes), device=boxes.device)):
         p, q = line.order.index_select(0, p), line.order.index_select(0, q)
@@ -132,7 +132,7 @@ def _shared(boxes: Tensor, scores: Tensor, valid: Tensor, groups: Tensor, rule: 
 
 def _blockwise(boxes: Tensor, scores: Tensor, groups: Tensor, rule: _Rule) -> Tensor:
     """(N,) bool: the kept boxes, if each belongs to one group."""
-    line = Line.of(boxes, groups, rule.iou_thr, rule.rotated, rule.bev)
+    line = SweepLine.of(boxes, groups, rule.iou_thr, rule.rotated, rule.bev)
     order = line.order
     boxes = boxes[order]
     # By rows of the input, so equal scores keep its order.

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from sr3d.deploy.network import FusedNetwork
+from sr3d.deploy.fused_network import FusedNetwork
 from sr3d.deploy.static_pass import Capacity, StaticPass
 from sr3d.detectors.base import SparseDetector
 from sr3d.sparse.fusion import GatheredTensor

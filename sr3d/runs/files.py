@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from filelock import lock_descriptor
 
-from sr3d.errors import DamagedFile, InputError
+from sr3d.errors import DamagedFile, InputError, Kind
 
 CHECKSUM = "checksum"
 _log = logging.getLogger(__name__)
@@ -33,8 +33,8 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_ROOM = "free some space, then give the same command again"
-_ELSEWHERE = "name a folder that you may write"
+_ROOM = "Free some space, then run the same command again."
+_ELSEWHERE = "Name a folder that you may write."
 _REMEDIES = {
     errno.ENOSPC: _ROOM,
     errno.EDQUOT: _ROOM,
@@ -51,8 +51,10 @@ _TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp(\.[^.]*)?")
 
 
 @contextmanager
-def writing(path: str | Path) -> Iterator[None]:
+def writing(path: str | Path, elsewhere: str = _ELSEWHERE) -> Iterator[None]:
     """Within the block, which writes `path`, turn errors of the disk into an `InputError`.
+
+    elsewhere: the remedy for a folder that cannot be written.
 
     Raises:
         InputError: the disk is full, or the folder cannot be written.
@@ -61,7 +63,12 @@ def writing(path: str | Path) -> Iterator[None]:
         yield
     except OSError as error:
         if remedy := _REMEDIES.get(error.errno or 0):
-            raise InputError(f"{path}: cannot be written ({error.strerror}); {remedy}") from error
+            raise InputError(
+                f"cannot be written ({error.strerror})",
+                file=path,
+                kind=Kind.UNWRITABLE,
+                remedy=elsewhere if remedy == _ELSEWHERE else remedy,
+            ) from error
         raise
 
 
@@ -155,8 +162,10 @@ def exclusive(path: str | Path, wait: bool = False) -> Iterator[None]:
             holder = read_holder(lock)
             if not wait:
                 raise InputError(
-                    f"{path}: another sr3d is writing it ({holder}); wait for its end, or stop "
-                    "that process"
+                    f"another sr3d is writing it ({holder})",
+                    file=path,
+                    kind=Kind.CONFLICT,
+                    remedy="Wait for its end, or stop that process.",
                 ) from None
             _log.warning("%s: %s is writing it; waiting for its end", path, holder)
             lock_descriptor(lock.fileno())
@@ -215,35 +224,63 @@ def read_text(path: str | Path) -> str:
     Raises:
         InputError: the file is missing, or in another encoding.
     """
+    content = _read_bytes(path)
+    try:
+        return _decoded(content)
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"not in UTF-8 ({error})",
+            file=path,
+            kind=Kind.UNREADABLE,
+            remedy="Save it as UTF-8.",
+        ) from None
+
+
+def _read_bytes(path: str | Path) -> bytes:
     try:
         content = Path(path).read_bytes()
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        raise InputError(
+            "no such file", file=path, kind=Kind.MISSING, remedy="Name an existing file."
+        ) from None
     if is_lfs_pointer(content):
-        raise InputError(f"{path}: {LFS_REMEDY}")
-    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
-    try:
-        return content.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not in UTF-8 ({error}); save it as UTF-8") from None
+        raise InputError(
+            "is a pointer of Git LFS, not the file",
+            file=path,
+            kind=Kind.MISSING,
+            remedy="Get the file with `git lfs pull`.",
+        )
+    return content
 
 
-def read_json(path: str | Path, remedy: str = "correct that place, or write the file again") -> Any:
+def _decoded(content: bytes) -> str:
+    return content.decode(
+        next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
+    )
+
+
+def read_json(path: str | Path, remedy: str | None = None) -> Any:
     """Read JSON.
 
-    remedy: for the message about a file that is not JSON.
+    remedy: for the message about a file of ours that is not JSON, as whole sentences. None for a
+    file that the user wrote.
 
     Raises:
-        InputError: the file is missing, or in another encoding.
-        DamagedFile: it is empty, or not JSON.
+        InputError: the file is missing.
+        DamagedFile: it is empty, in another encoding, or not JSON.
     """
-    text = read_text(path)
-    if not text.strip():
-        raise DamagedFile(f"{path}: is empty, so it is no JSON; {remedy}")
+    content = _read_bytes(path)
     try:
-        return json.loads(text)
+        text = _decoded(content)
+        if text.strip():
+            return json.loads(text)
+    except UnicodeDecodeError as error:
+        problem, correct = f"not in UTF-8 ({error})", "Save it as UTF-8."
     except ValueError as error:
-        raise DamagedFile(f"{path}: not valid JSON ({error}); {remedy}") from None
+        problem, correct = f"not valid JSON ({error})", "Correct the file at that place."
+    else:
+        problem, correct = "is empty, so it is no JSON", "Write the file again."
+    raise DamagedFile(problem, file=path, kind=Kind.UNREADABLE, remedy=remedy or correct)
 
 
 def with_checksum(value: dict[str, Any]) -> dict[str, Any]:
@@ -254,7 +291,7 @@ def with_checksum(value: dict[str, Any]) -> dict[str, Any]:
 def without_checksum(value: dict[str, Any], where: str | Path, remedy: str) -> dict[str, Any]:
     """The inverse of `with_checksum`. Accepts values of earlier versions, which have no checksum.
 
-    where, remedy: for the message.
+    where, remedy: file and remedy of the error.
 
     Raises:
         DamagedFile: the content differs from what was written.
@@ -266,7 +303,10 @@ def without_checksum(value: dict[str, Any], where: str | Path, remedy: str) -> d
         changed = True
     if changed:
         raise DamagedFile(
-            f"{where}: damaged or edited, for its checksum does not match its content; {remedy}"
+            "damaged or edited, because its checksum does not match its content",
+            file=where,
+            kind=Kind.UNREADABLE,
+            remedy=remedy,
         )
     return rest
 

@@ -15,12 +15,12 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from sr3d.config import Config, OwnData, default_config, did_you_mean
+from sr3d.config import Config, OwnData, default_config
 from sr3d.data.datasets import Dataset
 from sr3d.data.own.levels import coarse_classes
 from sr3d.data.prepared import PreparedDataset
 from sr3d.errors import DamagedFile, InputError, Kind, OtherRun
-from sr3d.model_names import DEVICES, refuse_apple_gpu
+from sr3d.runs.devices import DEVICES, refuse_apple_gpu
 from sr3d.runs.files import sha256
 from sr3d.runs.machine import code_version, machine_facts, peak_memory_mb, versions
 from sr3d.runs.record import RUN_FILE, RunRecord, read_run, verify_run, write_run
@@ -37,13 +37,18 @@ def check_device(device: str) -> None:
     """
     refuse_apple_gpu(device)
     if device not in DEVICES:
-        raise InputError(f"--device {device}: unknown{did_you_mean(device, DEVICES)}")
+        raise InputError(
+            f"unknown device '{device}'",
+            field="--device",
+            kind=Kind.UNKNOWN,
+            remedy=f"Pass one of {', '.join(DEVICES)}.",
+        )
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError(
             "PyTorch finds no GPU",
-            field="--device cuda",
+            field="--device",
             kind=Kind.MISSING,
-            remedy="Run `sr3d doctor` for the reason, or pass --device cpu.",
+            remedy="Pass --device cpu. `sr3d doctor` gives the reason.",
         )
 
 
@@ -109,18 +114,25 @@ def open_split(data: Path, split: str, dataset: Dataset) -> PreparedDataset:
     scenes = PreparedDataset(data, split)
     manifest = scenes.manifest
     if tuple(manifest.classes) != dataset.classes or manifest.rotated != dataset.rotated:
+        other = manifest.dataset != dataset.name
         raise InputError(
-            f"holds '{manifest.dataset}', not '{dataset.name}'",
+            f"holds '{manifest.dataset}', not '{dataset.name}'"
+            if other
+            else f"holds '{dataset.name}' with other classes or boxes than the model has",
             file=data,
+            field="--data",
             kind=Kind.CONFLICT,
-            remedy="Pass another folder with --data.",
+            remedy="Pass the folder that was prepared for this data set."
+            if other
+            else "Pass the folder that the model was trained on.",
         )
     if len(scenes) == 0:
         raise InputError(
             f"no scenes in split '{split}'",
             file=data,
+            field="--split",
             kind=Kind.EMPTY,
-            remedy="Prepare scenes of this split with `sr3d prepare`, or name another split.",
+            remedy="Name another split.",
         )
     return scenes
 
@@ -148,7 +160,7 @@ def facts_of(record: RunRecord) -> dict[str, Any]:
         "data set": record.dataset,
         "setting": record.setting,
         "training": record.train,
-        "test": record.test,
+        "evaluation": record.test,
         "configuration": record.config_digest,
         "data": record.data.get("digest"),
         "split": record.data.get("split"),
@@ -176,12 +188,15 @@ def finished_run(
         differing = [name for name in expected if found[name] not in (None, expected[name])]
         if differing:
             raise OtherRun(
-                f"{out}: {record.key} has finished there, and differs from this run in "
-                f"{', '.join(differing)}; name another folder with --out, or move this one away"
+                f"{record.key} has finished there with another value",
+                file=out,
+                field=", ".join(differing),
+                kind=Kind.CONFLICT,
+                remedy="Name another folder with --out.",
             )
         verify_run(out, record)
     except DamagedFile as error:
-        _log.warning("%s. This command does so now", error)
+        _log.warning("%s: %s. The run is repeated now", error.file, error.problem)
         return None
     with_other = "" if record.code.get("digest") == code["digest"] else ", with other code than now"
     _log.warning(

@@ -26,13 +26,15 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
+from sr3d.runs.files import writing
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 POLL_SECONDS = 0.5
+_ELSEWHERE = "Set TMPDIR to a folder that you may write."  # see `lock_folder`
 
 T = TypeVar("T")
-Kind = Literal["exclusive", "shared"]
+LockMode = Literal["exclusive", "shared"]
 
 
 @contextmanager
@@ -44,7 +46,8 @@ def lease_gpu(device: str = "cuda", folder: Path | None = None) -> Iterator[str 
     Windows. folder: of the lock files. Under torchrun all processes of the machine must call this.
 
     Raises:
-        InputError: torchrun started more processes than there are GPUs.
+        InputError: torchrun started more processes than there are GPUs, or the folder of the lock
+            files cannot be written.
     """
     gpus = visible_gpus() if device == "cuda" else []
     if gpus and sys.platform == "win32":
@@ -54,7 +57,8 @@ def lease_gpu(device: str = "cuda", folder: Path | None = None) -> Iterator[str 
         yield None
         return
     folder = folder or lock_folder()
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder, _ELSEWHERE):
+        folder.mkdir(parents=True, exist_ok=True)
     before = {name: os.environ.get(name) for name in (VISIBLE, "CUDA_DEVICE_ORDER")}
     with ExitStack() as held:
         gpu = _lease(gpus, folder, held)
@@ -98,7 +102,12 @@ def _lease(gpus: list[str], folder: Path, held: ExitStack) -> str:
     rank = int(os.environ.get("LOCAL_RANK", "0"))  # set by torchrun
     count = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if count > len(gpus):
-        raise InputError(f"{count} processes, but {len(gpus)} GPUs; lower --nproc-per-node")
+        raise InputError(
+            f"{count} processes, but {len(gpus)} GPUs",
+            field="--nproc-per-node",
+            kind=Kind.CONFLICT,
+            remedy=f"Pass --nproc-per-node={len(gpus)} to torchrun.",
+        )
     if count == 1:
         return _take_one(gpus, folder, held, "exclusive")
     job = folder / f"job-{os.environ.get('MASTER_PORT', '')}"  # running jobs have different ports
@@ -127,10 +136,10 @@ def _take_several(count: int, gpus: list[str], folder: Path, held: ExitStack) ->
     return sorted(taken, key=gpus.index)
 
 
-def _take_one(gpus: list[str], folder: Path, held: ExitStack, *kinds: Kind) -> str:
+def _take_one(gpus: list[str], folder: Path, held: ExitStack, *modes: LockMode) -> str:
     """The first free GPU, locked."""
     return _wait_for(
-        lambda: next((g for g in gpus if _lock(_lock_file(g, folder), held, *kinds)), None),
+        lambda: next((g for g in gpus if _lock(_lock_file(g, folder), held, *modes)), None),
         f"all GPUs are leased ({', '.join(gpus)}): waiting",
     )
 
@@ -139,15 +148,16 @@ def _lock_file(gpu: str, folder: Path) -> Path:
     return folder / f"{gpu.replace('/', '_')}.lock"
 
 
-def _lock(path: Path, held: ExitStack, *kinds: Kind) -> bool:
-    """Whether the file could be locked in all these ways, one after the other."""
+def _lock(path: Path, held: ExitStack, *modes: LockMode) -> bool:
+    """Whether the file could be locked in all these modes, one after the other."""
     import fcntl  # missing on Windows, which leases nothing
 
     flags = {"exclusive": fcntl.LOCK_EX, "shared": fcntl.LOCK_SH}
-    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    with writing(path, _ELSEWHERE):
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        for kind in kinds:
-            fcntl.flock(lock, flags[kind] | fcntl.LOCK_NB)
+        for mode in modes:
+            fcntl.flock(lock, flags[mode] | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
         return False

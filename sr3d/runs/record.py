@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from sr3d.errors import DamagedFile, InputError
+from sr3d.errors import DamagedFile, InputError, Kind
 from sr3d.runs.files import (
     CHECKSUM,
     digest,
@@ -30,8 +30,8 @@ RUN_FILE = "run.json"
 METRICS_FILE = "metrics.jsonl"
 MODEL_FILE = "model.safetensors"
 DETECTIONS_FILE = "detections.npz"
-_AGAIN = "repeat the run with its `sr3d train` or `sr3d test` command"
-NO_RUNS = "name the folder above DATASET/SETTING/train0, or run `sr3d train` and `sr3d test` first"
+_AGAIN = "Repeat the command that made the run: `sr3d train`, `sr3d test` or `sr3d evaluate`."
+NO_RUNS = "Name the folder above DATASET/SETTING/train0."
 
 
 @dataclass(frozen=True)
@@ -107,22 +107,29 @@ def train_seed(base: int, train: int) -> int:
         InputError: a negative number, which is not a valid seed.
     """
     if base < 0 or train < 0:
-        raise InputError(f"seed {base}, training {train}: must be zero or more")
+        raise InputError(
+            f"seed {base}, training {train}: must be zero or more",
+            field="--seed" if base < 0 else "--train",
+            kind=Kind.VALUE,
+            remedy="Pass a number from 0 on.",
+        )
     return 1_000_000 * base + 1_000 * train
 
 
-def test_seed(base: int, train: int, test: int) -> int:
+def evaluation_seed(base: int, train: int, test: int) -> int:
     """Seed of evaluation run `test` of training run `train`: sampling and choice of voxel points.
 
     Raises:
         InputError: see `train_seed`.
     """
     if test < 0:
-        raise InputError(f"test {test}: must be zero or more")
+        raise InputError(
+            f"evaluation {test}: must be zero or more",
+            field="--test",
+            kind=Kind.VALUE,
+            remedy="Pass a number from 0 on.",
+        )
     return train_seed(base, train) + 1 + test
-
-
-test_seed.__test__ = False  # type: ignore[attr-defined]  # not a pytest function
 
 
 def write_run(folder: str | Path, record: RunRecord) -> None:
@@ -144,23 +151,48 @@ def read_run(path: str | Path) -> RunRecord:
         path = path / RUN_FILE
     value = read_json(path, _AGAIN)
     if not isinstance(value, dict):
-        raise DamagedFile(f"{path}: not a run record; {_AGAIN}")
+        raise _damaged(path, "not a run record")
     has_checksum, value = CHECKSUM in value, without_checksum(value, path, _AGAIN)
     if "weights" in value and not has_checksum:  # earlier versions wrote neither
-        raise DamagedFile(f"{path}: damaged or edited, because its checksum is missing; {_AGAIN}")
+        raise _damaged(path, "damaged or edited, because its checksum is missing")
     if value.get("schema_version") != SCHEMA_VERSION:
         raise InputError(
-            f"{path}: schema_version {value.get('schema_version')}, this sr3d reads "
-            f"{SCHEMA_VERSION}; use the version of sr3d that wrote it, or repeat the run in "
-            "another folder"
+            f"is {value.get('schema_version')}, this sr3d reads {SCHEMA_VERSION}",
+            file=path,
+            field="schema_version",
+            kind=Kind.UNREADABLE,
+            remedy="Use the version of sr3d that wrote the record.",
         )
     try:
         return RunRecord(**value)
     except TypeError as error:
         raise InputError(
-            f"{path}: not a run record of this version ({error}); use the version of sr3d that "
-            "wrote it, or repeat the run in another folder"
+            f"not a run record of this version ({error})",
+            file=path,
+            kind=Kind.UNREADABLE,
+            remedy="Use the version of sr3d that wrote the record.",
         ) from None
+
+
+def read_training(path: str | Path) -> RunRecord:
+    """`read_run` of a folder that must hold a training run.
+
+    Raises:
+        InputError: as `read_run`, or the record of an evaluation run.
+    """
+    record = read_run(path)
+    if record.kind != "train":
+        raise InputError(
+            f"holds the evaluation run {record.key}, not a training run",
+            file=path,
+            kind=Kind.CONFLICT,
+            remedy="Name a folder that `sr3d train` wrote.",
+        )
+    return record
+
+
+def _damaged(path: Path, problem: str, remedy: str = _AGAIN) -> DamagedFile:
+    return DamagedFile(problem, file=path, kind=Kind.UNREADABLE, remedy=remedy)
 
 
 def run_file(folder: str | Path, record: RunRecord, name: str) -> Path:
@@ -170,15 +202,15 @@ def run_file(folder: str | Path, record: RunRecord, name: str) -> Path:
         DamagedFile: the file is missing or changed, or the record does not list it.
     """
     path = Path(folder) / name
-    again = (
-        f"repeat the run with its `sr3d {'evaluate' if record.external else record.kind}` command"
-    )
-    if name not in record.files:
-        raise DamagedFile(f"{path}: {RUN_FILE} does not list this file; {again}")
+    verb = "evaluate" if record.external else record.kind
+    again = f"Repeat the run with its `sr3d {verb}` command."
+    if name not in record.files:  # the same command would find that the run has finished
+        again = f"Move {path.parent} away, then repeat the run with its `sr3d {verb}` command."
+        raise _damaged(path, f"{RUN_FILE} does not list this file", again)
     if not path.is_file():
-        raise DamagedFile(f"{path}: missing; {again}")
+        raise DamagedFile("missing", file=path, kind=Kind.MISSING, remedy=again)
     if sha256(path) != record.files[name]:
-        raise DamagedFile(f"{path}: damaged or changed since {RUN_FILE} was written; {again}")
+        raise _damaged(path, f"damaged or changed since {RUN_FILE} was written", again)
     return path
 
 
@@ -212,4 +244,4 @@ def read_metrics(path: str | Path) -> list[dict[str, Any]]:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines if line]
     except ValueError as error:
-        raise DamagedFile(f"{path}: a line is not JSON ({error}); {_AGAIN}") from None
+        raise _damaged(Path(path), f"a line is not JSON ({error})") from None

@@ -30,7 +30,7 @@ def cell(values: Iterable[int]) -> Cell:
     return x, y, z
 
 
-class Frame:
+class CellNumbering:
     """Numbers the cells of a box, padded by `reach`, in the order (batch, x, y, z).
 
     A move by (dx, dy, dz) cells, each at most `reach`, adds a constant to a cell's number. Thanks
@@ -90,7 +90,7 @@ class Frame:
 class RowLookup:
     """Rows of sites by cell number. `numbers` must ascend strictly."""
 
-    def __init__(self, frame: Frame, numbers: Tensor) -> None:
+    def __init__(self, frame: CellNumbering, numbers: Tensor) -> None:
         self._numbers = numbers
         self._table: Tensor | None = None
         if frame.affordable(len(numbers)):
@@ -113,7 +113,7 @@ class RowLookup:
         return rows.where(self._numbers[rows] == queries, -1).to(torch.int32)
 
 
-def unique_numbers(frame: Frame, numbers: list[Tensor]) -> Tensor:
+def unique_numbers(frame: CellNumbering, numbers: list[Tensor]) -> Tensor:
     """Ascending distinct cell numbers of several vectors."""
     if frame.affordable(sum(len(n) for n in numbers)):
         mark = torch.zeros(frame.cells, dtype=torch.bool, device=numbers[0].device)

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from sr3d.errors import InputError
 from sr3d.sparse.kernel_map import KernelMap, Pairs
-from sr3d.sparse.lookup import Frame
+from sr3d.sparse.lookup import CellNumbering
 from sr3d.sparse.sites import Sites
 
 
@@ -72,8 +72,8 @@ class MinkowskiSites(Sites):
 
     @cached_property
     def in_order(self) -> Tensor | slice:
-        frame = Frame(self.bounds, self.batch_size, self.stride, reach=0)
-        return torch.argsort(frame.number(self.coords))
+        numbering = CellNumbering(self.bounds, self.batch_size, self.stride, reach=0)
+        return torch.argsort(numbering.number(self.coords))
 
     def _build_strided(self, factor: int, capacity: int) -> Sites:
         # With a new name, because otherwise it returns any map of this stride that it has.

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from sr3d.sparse.kernel_map import KernelMap
-from sr3d.sparse.lookup import Bounds, Frame, RowLookup, cell, joined, unique_numbers
+from sr3d.sparse.lookup import Bounds, CellNumbering, RowLookup, cell, joined, unique_numbers
 from sr3d.sparse.norms import instance_norm
 
 _requests: ContextVar[list[Sites] | None] = ContextVar("requests", default=None)
@@ -105,8 +105,8 @@ class Sites:
         if len(coords) == 0:
             return Sites(coords.to(torch.int32), stride, batch_size), coords.new_zeros(0).long()
         bounds = _bounds_of(coords)
-        frame = Frame(bounds, batch_size, stride, reach=0)
-        numbers, order = torch.sort(frame.number(coords), stable=True)
+        numbering = CellNumbering(bounds, batch_size, stride, reach=0)
+        numbers, order = torch.sort(numbering.number(coords), stable=True)
         first = torch.ones(len(numbers), dtype=torch.bool, device=coords.device)
         first[1:] = numbers[1:] != numbers[:-1]
         order = order[first]
@@ -229,13 +229,15 @@ class Sites:
         result = features.new_zeros(len(out), features.shape[1])
         if len(self) == 0 or len(out) == 0:
             return result
-        frame = Frame(joined(self.bounds, out.bounds), self.batch_size, self.stride, reach=1)
-        lookup = RowLookup(frame, frame.number(self.coords))
-        corner = frame.number(out.coords)  # of the coordinate's cell
+        numbering = CellNumbering(
+            joined(self.bounds, out.bounds), self.batch_size, self.stride, reach=1
+        )
+        lookup = RowLookup(numbering, numbering.number(self.coords))
+        corner = numbering.number(out.coords)  # of the cell that holds the coordinate
         share = (out.coords[:, 1:] % self.stride).to(features.dtype) / self.stride
         padded = torch.cat([features, features.new_zeros(1, features.shape[1])])  # -1: missing
         for offset in kernel_offsets(2):
-            rows = lookup.rows(corner + frame.shift(offset))
+            rows = lookup.rows(corner + numbering.shift(offset))
             result = result + corner_weight(share, offset)[:, None] * padded[rows]
         return result
 
@@ -244,26 +246,28 @@ class Sites:
         return 0
 
     def _build_strided(self, factor: int, capacity: int) -> Sites:
-        frame = Frame(self.bounds, self.batch_size, self.stride * factor, reach=0)
-        return _sites(unique_numbers(frame, [frame.number(self.coords)]), frame)
+        numbering = CellNumbering(self.bounds, self.batch_size, self.stride * factor, reach=0)
+        return _sites(unique_numbers(numbering, [numbering.number(self.coords)]), numbering)
 
     def _build_generated(self, kernel: int, factor: int, capacity: int) -> Sites:
         stride = self.stride // factor
-        frame = Frame(self.bounds, self.batch_size, stride, reach=kernel // 2 + 1)
-        base = frame.number(self.coords)
-        reached = [base + frame.shift(offset) for offset in kernel_offsets(kernel)]
-        return _sites(unique_numbers(frame, reached), frame)
+        numbering = CellNumbering(self.bounds, self.batch_size, stride, reach=kernel // 2 + 1)
+        base = numbering.number(self.coords)
+        reached = [base + numbering.shift(offset) for offset in kernel_offsets(kernel)]
+        return _sites(unique_numbers(numbering, reached), numbering)
 
     def _build_union(self, other: Sites, capacity: int) -> tuple[Sites, Tensor, Tensor]:
-        frame = Frame(joined(self.bounds, other.bounds), self.batch_size, self.stride, reach=0)
-        mine, others = frame.number(self.coords), frame.number(other.coords)
-        numbers = unique_numbers(frame, [mine, others])
+        numbering = CellNumbering(
+            joined(self.bounds, other.bounds), self.batch_size, self.stride, reach=0
+        )
+        mine, others = numbering.number(self.coords), numbering.number(other.coords)
+        numbers = unique_numbers(numbering, [mine, others])
         if len(numbers) == len(self):
             union = self
         elif len(numbers) == len(other):
             union = other
         else:
-            union = _sites(numbers, frame)
+            union = _sites(numbers, numbering)
         return union, torch.searchsorted(numbers, mine), torch.searchsorted(numbers, others)
 
     def _build_map(self, out: Sites, kernel: int) -> KernelMap:
@@ -272,14 +276,14 @@ class Sites:
             none = [self.coords.new_zeros(0).long()] * len(offsets)
             return KernelMap.from_pairs(none, none, len(self), len(out))
         bounds = joined(self.bounds, out.bounds)
-        frame = Frame(bounds, self.batch_size, self.stride, reach=kernel // 2 + 1)
-        lookup = RowLookup(frame, frame.number(self.coords))
-        base = frame.number(out.coords)
+        numbering = CellNumbering(bounds, self.batch_size, self.stride, reach=kernel // 2 + 1)
+        lookup = RowLookup(numbering, numbering.number(self.coords))
+        base = numbering.number(out.coords)
         mirrored = out is self and kernel % 2 == 1
         identity = len(offsets) // 2 if mirrored else None
         if _whole_tables(self.coords.device):
             steps = _steps(kernel, self.coords.device)
-            _, *weights = frame.weights
+            _, *weights = numbering.weights
             shifts = sum(step * weight for step, weight in zip(steps, weights, strict=True))
             return KernelMap.from_table(lookup.rows(base[:, None] + shifts), len(self), identity)
         in_rows: list[Tensor] = []
@@ -291,7 +295,7 @@ class Sites:
                 out_rows.append(in_rows[twin])
                 in_rows.append(out_rows[twin])
                 continue
-            hit, rows = lookup.find(base + frame.shift(offset))
+            hit, rows = lookup.find(base + numbering.shift(offset))
             out_rows.append(hit)
             in_rows.append(rows)
         return KernelMap.from_pairs(in_rows, out_rows, len(self), len(out), identity)
@@ -334,9 +338,11 @@ def _noted(sites: Sites) -> Sites:
     return sites
 
 
-def _sites(numbers: Tensor, frame: Frame) -> Sites:
-    """Sites of a frame's cells, ascending."""
-    return Sites(frame.coords(numbers), frame.stride, frame.batch_size, frame.bounds)
+def _sites(numbers: Tensor, numbering: CellNumbering) -> Sites:
+    """Sites of a numbering's cells, ascending."""
+    return Sites(
+        numbering.coords(numbers), numbering.stride, numbering.batch_size, numbering.bounds
+    )
 
 
 def _bounds_of(coords: Tensor) -> Bounds:

@@ -18,7 +18,7 @@ from sr3d.evaluate.detection_matches import best_ground_truth
 from sr3d.evaluate.diagnosis import Diagnosis, diagnose
 from sr3d.evaluate.loop import ground_truth as truth_of
 from sr3d.evaluate.scene_bootstrap import ScoredScenes, half_width, resampled_ap, scene_draws
-from sr3d.evaluate.scored_files import ScoredTest
+from sr3d.evaluate.scored_files import ScoredDetections
 from sr3d.geometry.box_set import BoxSet
 from sr3d.study.statistics import Comparison, Summary, compare, summarise
 
@@ -38,7 +38,7 @@ class ScoredFile:
     result: dict[str, Any]
     diagnosis: Diagnosis | None
     matched: ScoredScenes
-    test: ScoredTest
+    test: ScoredDetections
 
     @property
     def missing_scenes(self) -> list[str]:
@@ -181,7 +181,7 @@ def _scored(
         score_matches(truth, found, matching, classes),
         diagnose(truth, found, classes, rotated=rotated),
         ScoredScenes.from_boxes(truth, found, matching),
-        ScoredTest(truth, found, matching),
+        ScoredDetections(truth, found, matching),
     )
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from sr3d.config import config_from_dict, flatten
-from sr3d.errors import DamagedFile, InputError, OtherRun
+from sr3d.errors import DamagedFile, InputError, Kind, OtherRun
 from sr3d.runs.files import atomic_path
 
 # Not declared as results, so a workflow that deletes the results of a failed job keeps them.
@@ -30,6 +30,7 @@ CHECKPOINT_FILES = (CHECKPOINT_FILE, EARLIER_FILE)
 _FORMAT = b"sr3d/checkpoint 1 sha256:"
 _HEAD = len(_FORMAT) + 64 + 1
 _OF_EARLIER_VERSIONS = b"PK\x03\x04"  # without our first line
+_ELSEWHERE = "Name another folder with --out."
 _log = logging.getLogger(__name__)
 
 
@@ -86,7 +87,8 @@ def read_state(folder: Path) -> TrainingState | None:
                 # The next checkpoint then replaces the damaged one, not this one.
                 path.replace(folder / CHECKPOINT_FILE)
     for fault in faults:
-        _log.warning("%s; training resumes from step %d", fault, found.step if found else 0)
+        step = found.step if found else 0
+        _log.warning("%s: %s; training resumes from step %d", fault.file, fault.problem, step)
     return found
 
 
@@ -106,23 +108,25 @@ def resumable_state(
     if state is None:
         return None
     path = folder / CHECKPOINT_FILE
-    anew = (
-        f"name another folder with --out, or delete {' and '.join(CHECKPOINT_FILES)} there to "
-        "start from step 0"
-    )
     if differing := _differing(state.identity, identity):
         raise OtherRun(
-            f"{path}: another training was interrupted there at step {state.step}, and differs "
-            f"from this one in {', '.join(differing)}; {anew}"
+            f"the training that was interrupted there at step {state.step} has another value",
+            file=path,
+            field=", ".join(differing),
+            kind=Kind.CONFLICT,
+            remedy=_ELSEWHERE,
         )
     before = state.code[-1]
     if all(before[name] == code[name] for name in ("digest", "torch")):
         return state
     if not anyway:
         raise InputError(
-            f"{path}: other code took the first {state.step} steps (sr3d {before['digest']} with "
-            f"PyTorch {before['torch']}, now {code['digest']} with {code['torch']}); return to "
-            f"that code, or pass --resume-anyway (run.json then lists both), or {anew}"
+            f"other code took the first {state.step} steps (sr3d {before['digest']} with "
+            f"PyTorch {before['torch']}, now {code['digest']} with {code['torch']})",
+            file=path,
+            field="code",
+            kind=Kind.CONFLICT,
+            remedy="Pass --resume-anyway to mix both. run.json will list both.",
         )
     _log.warning("%s: other code takes over at step %d", path, state.step)
     return replace(state, code=[*state.code, {**code, "step": state.step}])
@@ -153,17 +157,23 @@ def _read(path: Path) -> TrainingState:
     data = path.read_bytes()
     if data.startswith(_OF_EARLIER_VERSIONS):
         raise InputError(
-            f"{path}: of an earlier version of sr3d; finish the training with that version, or "
-            "start it again in another folder with --out"
+            "of an earlier version of sr3d", file=path, kind=Kind.UNREADABLE, remedy=_ELSEWHERE
         )
     head, content = data[:_HEAD], memoryview(data)[_HEAD:]
     if head != _FORMAT + hashlib.sha256(content).hexdigest().encode() + b"\n":
-        raise DamagedFile(f"{path}: damaged or cut off, for its checksum does not match")
+        raise DamagedFile(
+            "damaged or cut off, because its checksum does not match",
+            file=path,
+            kind=Kind.UNREADABLE,
+            remedy=_ELSEWHERE,
+        )
     try:
         return TrainingState(**torch.load(io.BytesIO(content), "cpu", weights_only=True))
     except (RuntimeError, TypeError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"{path}: not readable by this version of sr3d ({reason}); finish the training with "
-            "the version that began it, or start it again in another folder with --out"
+            f"not readable by this version of sr3d ({reason})",
+            file=path,
+            kind=Kind.UNREADABLE,
+            remedy=_ELSEWHERE,
         ) from None

@@ -26,9 +26,9 @@ from sr3d.runs.record import (
 from sr3d.train.checkpoint import remove_states
 from sr3d.train.distributed import ALONE, Processes, share_norms
 from sr3d.train.precision import network_precision
-from sr3d.train.training import CURVE_FILE, Training, TrainingJob
+from sr3d.train.training_run import PARTIAL_METRICS_FILE, TrainingJob, TrainingRun
 
-__all__ = ["CURVE_FILE", "TrainingJob", "epoch_means", "train"]
+__all__ = ["PARTIAL_METRICS_FILE", "TrainingJob", "epoch_means", "train"]
 
 
 def train(job: TrainingJob, processes: Processes = ALONE) -> RunRecord:
@@ -57,7 +57,7 @@ def train(job: TrainingJob, processes: Processes = ALONE) -> RunRecord:
         model = build_detector(config).to(job.device)
         if processes.count > 1:
             share_norms(model)
-        training = Training(job, model, scenes, seed, watch.code, processes)
+        training = TrainingRun(job, model, scenes, seed, watch.code, processes)
         with network_precision(model, config.train.precision):
             training.run()
         return processes.from_first(lambda: _finish(training, watch))
@@ -76,7 +76,7 @@ def _facts(job: TrainingJob, scenes: PreparedDataset) -> dict[str, Any]:
     }
 
 
-def _finish(training: Training, watch: Stopwatch) -> RunRecord:
+def _finish(training: TrainingRun, watch: Stopwatch) -> RunRecord:
     job, config, model = training.job, training.job.config, training.model
     source = {"dataset": config.dataset, "setting": job.setting, "train": str(job.index)}
     write_model(job.out / MODEL_FILE, model, config, source)
@@ -104,7 +104,7 @@ def _finish(training: Training, watch: Stopwatch) -> RunRecord:
         resumed=training.code,
     )
     remove_states(job.out)  # last, so the same command resumes until then
-    (job.out / CURVE_FILE).unlink(missing_ok=True)
+    (job.out / PARTIAL_METRICS_FILE).unlink(missing_ok=True)
     return record
 
 

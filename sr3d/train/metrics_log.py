@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.files import write_text, writing
 
 STOP = "stop"  # the number of processes that were asked to stop. Not written
 
 
 @dataclass(frozen=True)
-class Line:
+class LoggedStep:
     """One step. known: values known to the host. scenes: ids of its batch. values: scalars by name
     that the device may still be computing: "loss", "grad_norm", STOP and others.
     """
@@ -29,7 +29,7 @@ class Line:
     values: dict[str, Tensor]
 
 
-class Curve:
+class MetricsLog:
     """The metrics of a training run so far, in memory and in a file. A context manager.
 
     The file is for monitoring. Nothing reads it back, so damage to it has no effect.
@@ -46,7 +46,7 @@ class Curve:
         self.stop = False
         self._lines = text.splitlines(keepends=True)
         self.last: dict[str, Any] = json.loads(self._lines[-1]) if self._lines else {}
-        self._waiting: list[tuple[Line, Tensor]] = []
+        self._waiting: list[tuple[LoggedStep, Tensor]] = []
         self._file = None
         if writes:
             write_text(path, text)
@@ -57,7 +57,7 @@ class Curve:
         """All lines whose values have been fetched, as in the file."""
         return "".join(self._lines)
 
-    def __enter__(self) -> Curve:
+    def __enter__(self) -> MetricsLog:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -65,7 +65,7 @@ class Curve:
             with writing(self.path):
                 self._file.close()
 
-    def add(self, line: Line) -> None:
+    def add(self, line: LoggedStep) -> None:
         self._waiting.append((line, torch.stack(list(line.values.values())).detach()))
 
     def fetch(self) -> None:
@@ -86,13 +86,16 @@ class Curve:
                 with writing(self.path):
                     self._file.write(self._lines[-1])
 
-    def _check(self, line: Line, values: dict[str, float]) -> None:
+    def _check(self, line: LoggedStep, values: dict[str, float]) -> None:
         for name, what in (("loss", "loss"), ("grad_norm", "norm of the gradient")):
             if not math.isfinite(values[name]):
-                raise InputError(
-                    f"{self.path.parent}: the {what} is {values[name]} at step "
-                    f"{line.known['step']} (scenes {', '.join(line.scenes)}); lower train.lr, or "
-                    "check these scenes"
+                raise InputError(  # in the same folder, the checkpoint is another training's
+                    f"the {what} is {values[name]} at training step {line.known['step']} "
+                    f"(scenes {', '.join(line.scenes)})",
+                    file=self.path.parent,
+                    field=name,
+                    kind=Kind.VALUE,
+                    remedy="Train with a lower train.lr into another folder.",
                 )
 
 

@@ -25,7 +25,7 @@ def planned(*words: str) -> benchmark.Plan:
 
 def test_a_whole_benchmark(rooms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["benchmark", "--data", str(rooms), "--scenes", "2", "--repeats", "2", "--train"]
-    words += ["--batch", "1", "--points", "2e3", "--boxes", "50", "--json"]
+    words += ["--batch", "1", "--points", "2e3", "--nms-pre", "50", "--json"]
     words += [str(tmp_path / "b.json"), "--set", *THIN]
     assert main(words) == 0
     text = capsys.readouterr().out

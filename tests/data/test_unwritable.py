@@ -56,7 +56,7 @@ def test_a_disk_that_is_full_for_a_file(raw: Path, tmp_path: Path, dataset: str)
         command(dataset, raw, out),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300)),
     )
-    one_sentence(done, "free some space, then give the same command again")
+    one_sentence(done, "Free some space, then run the same command again.")
     assert [p for p in out.rglob("*") if p.is_file()] == []
     assert run(command(dataset, raw, out)).returncode == 0  # with the space that it asked for
     verify(out)
@@ -79,7 +79,7 @@ def test_a_disk_that_is_full(raw: Path, tmp_path: Path, dataset: str) -> None:
     disk.mkdir()
     # One page is less than any set needs with its folders and points.
     done = mounted("size=4k", disk, command(dataset, raw, disk / "out"))
-    one_sentence(done, "free some space")
+    one_sentence(done, "Free some space")
     assert "manifest.json" not in done.stdout
     assert ".npz" not in done.stdout
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from sr3d.deploy.compiled import _Recorded
-from sr3d.deploy.static_pass import Candidates, Capacity
+from sr3d.deploy.compiled import _RecordedPass
+from sr3d.deploy.static_pass import Capacity, StaticDetections
 from sr3d.detectors.base import Detector
 from sr3d.detectors.outputs import Detections
 from sr3d.errors import InputError
@@ -31,7 +31,9 @@ def capacity_for(model: Detector[Any, Any], points: torch.Tensor) -> Capacity:
     return model.compile().capacity_like(points[:, :3], points[:, 3:])
 
 
-def run_static(model: Detector[Any, Any], capacity: Capacity, points: torch.Tensor) -> Candidates:
+def run_static(
+    model: Detector[Any, Any], capacity: Capacity, points: torch.Tensor
+) -> StaticDetections:
     """The static pass on a padded scan; the padding must not matter."""
     padded = torch.full((capacity.points, 6), 77.0)
     padded[: len(points)] = points
@@ -137,7 +139,7 @@ def test_a_graph_recorded_in_inference_mode_is_replayed_outside(
             return inputs
 
     with torch.inference_mode():
-        recorded: Any = _Recorded(Fixed(), torch.device("cpu"))  # type: ignore[arg-type]
+        recorded: Any = _RecordedPass(Fixed(), torch.device("cpu"))  # type: ignore[arg-type]
     cloud = torch.rand(2, 5, 3)
     points, colors, count = recorded(*cloud)
     assert torch.equal(torch.stack([points[:5], colors[:5]]), cloud)

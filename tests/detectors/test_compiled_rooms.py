@@ -10,7 +10,7 @@ import torch
 from sr3d.data.rooms.generate import generate_room
 from sr3d.data.scene import table
 from sr3d.deploy import compiled, static_pass
-from sr3d.deploy.static_pass import Candidates, StaticPass
+from sr3d.deploy.static_pass import StaticDetections, StaticPass
 from sr3d.detectors.outputs import Detections
 from tests.detectors.test_compiled import MODELS, Make, assert_same, capacity_for, run_static, scan
 from tests.detectors.thin import thin_fcaf3d, thin_model
@@ -87,7 +87,7 @@ class Replayed:
         self.points, self.colors = torch.full((2, self.capacity.points, 3), 1e6)
         self.made.append(self)
 
-    def __call__(self, points: torch.Tensor, colors: torch.Tensor) -> Candidates:
+    def __call__(self, points: torch.Tensor, colors: torch.Tensor) -> StaticDetections:
         self.calls += 1
         self.points[: len(points)], self.colors[: len(points)] = points, colors
         return self.static(self.points, self.colors, torch.tensor(len(points)))
@@ -97,7 +97,7 @@ class Replayed:
 def test_a_larger_scan_makes_room_for_those_to_come(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compiled, "_Recorded", Replayed)
+    monkeypatch.setattr(compiled, "_RecordedPass", Replayed)
     monkeypatch.setattr(Replayed, "made", [])
     model = make("scannet")
     model.test_config = replace(model.test_config, nms_pre=100)
@@ -126,7 +126,7 @@ def test_a_larger_scan_makes_room_for_those_to_come(
 def test_a_scan_whose_nms_is_not_settled_records_nothing_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(compiled, "_Recorded", Replayed)
+    monkeypatch.setattr(compiled, "_RecordedPass", Replayed)
     monkeypatch.setattr(Replayed, "made", [])
     monkeypatch.setattr(static_pass, "_NMS_ROUNDS", 1)
     model, points = thin_model("scannet"), scan()

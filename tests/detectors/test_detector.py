@@ -15,7 +15,7 @@ from sr3d.detectors.common.voxelize import voxelize
 from sr3d.detectors.outputs import Anchors, Detections, Predictions
 from sr3d.detectors.tr3d.network import decode_boxes
 from sr3d.detectors.weights import load_weights
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.geometry.iou import paired_iou
 from tests.detectors.thin import thin_model
 
@@ -144,8 +144,9 @@ def test_weights_in_every_naming(tmp_path) -> None:  # type: ignore[no-untyped-d
     expected = model.detect(points)
     for name in ("own.safetensors", "mmdet3d.pth", "samsung.pth"):
         loaded = sr3d.load("tr3d", dataset="synthetic", checkpoint=tmp_path / name)
-        with pytest.raises(InputError, match="a second file of weights beside"):
+        with pytest.raises(InputError) as caught:
             sr3d.load(str(tmp_path / name), checkpoint=tmp_path / "other.pth")
+        assert (caught.value.file, caught.value.field) == (tmp_path / "other.pth", "checkpoint")
         assert torch.equal(loaded.detect(points).boxes, expected.boxes)
 
 
@@ -198,14 +199,16 @@ def test_load_names_what_it_knows() -> None:
 
 @pytest.mark.parametrize("name", ["sr3d", "tr3d", "fcaf3d"])
 def test_a_network_has_random_weights_only_on_request(name: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="untrained=True"):
+    with pytest.raises(InputError) as caught:
         sr3d.load(name, dataset="synthetic")
+    assert (caught.value.field, caught.value.kind) == ("model", Kind.EMPTY)
     models = [sr3d.load(name, dataset="synthetic", untrained=True) for _ in range(2)]
     states = [model.state_dict() for model in models]
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
     torch.save(states[0], tmp_path / "model.pth")
-    with pytest.raises(InputError, match="has weights"):
+    with pytest.raises(InputError) as caught:
         sr3d.load(name, "synthetic", tmp_path / "model.pth", untrained=True)
+    assert (caught.value.field, caught.value.kind) == ("untrained", Kind.CONFLICT)
 
 
 @pytest.mark.parametrize("far", [(-5e7, -5.4e7, -300.0), (3e9, 0.0, 0.0)])

@@ -14,7 +14,7 @@ from sr3d.data.prepared import PreparedDataset
 from sr3d.detectors import build_detector
 from sr3d.detectors.outputs import GroundTruth
 from sr3d.errors import InputError
-from sr3d.evaluate.loop import TestJob, test
+from sr3d.evaluate.loop import EvaluationJob, evaluate
 from sr3d.geometry.iou import pairwise_iou
 from sr3d.runs.record import read_metrics
 from sr3d.train.loop import TrainingJob, train
@@ -56,16 +56,16 @@ def test_a_training_and_its_test(
     assert curve[0]["loss"] == pytest.approx(terms, abs=1e-5)
     assert all(row["positives"] > 0 for row in curve)
 
-    found = test(TestJob(tmp_path / "run", data, tmp_path / "test", index=0))
+    found = evaluate(EvaluationJob(tmp_path / "run", data, tmp_path / "test", index=0))
     assert found.config["model"]["name"] == "fcaf3d"
     assert 0 <= found.metrics["AP50"] <= found.metrics["AP25"] <= 100
     model = sr3d.load(str(tmp_path / "run"))
     scene = PreparedDataset(data, "val")[0]
     assert model.detect(scene.points, scene.colors).boxes.shape[1] == 7
 
-    job = TestJob(tmp_path / "run", data, tmp_path / "x", 0, overrides=["test.oracle=iou"])
+    job = EvaluationJob(tmp_path / "run", data, tmp_path / "x", 0, overrides=["test.oracle=iou"])
     with pytest.raises(InputError, match=r"test\.oracle=iou: must be none but on TR3D's network"):
-        test(job)
+        evaluate(job)
 
 
 @pytest.mark.parametrize("dataset", ["synthetic", "synthetic_rotated"])

@@ -13,7 +13,7 @@ import torch
 from sr3d.data.loader import generator_for
 from sr3d.data.scans import read_scan
 from sr3d.data.scene import Scene
-from sr3d.deploy.detection import Found, detect_files
+from sr3d.deploy.detection import ScanDetections, detect_files
 from sr3d.detectors.base import Detector
 from sr3d.detectors.fcaf3d.detector import CentredPredictions
 from sr3d.detectors.outputs import require_finite_predictions
@@ -87,7 +87,7 @@ def test_detecting_in_files_names_the_file(tmp_path: Path) -> None:
     write_any(tmp_path / "kitchen.npz", *room())
     model = broken(thin_model, "conv_cls.bias", 3, torch.nan)
     scans = [(tmp_path / "kitchen.npz", Path("kitchen"))]
-    found: list[Found] = []
+    found: list[ScanDetections] = []
     with pytest.raises(InputError) as error:
         detect_files(model, model.classes, scans, read_scan, 0.3, found.append)
     assert found == []

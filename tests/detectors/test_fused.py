@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sr3d.deploy.network import FusedNetwork
+from sr3d.deploy.fused_network import FusedNetwork
 from sr3d.detectors.outputs import anchors_of
 from sr3d.detectors.tr3d.detector import TR3D
 from sr3d.sparse import SparseTensor

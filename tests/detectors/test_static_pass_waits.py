@@ -14,7 +14,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from sr3d.deploy.network import FusedNetwork
+from sr3d.deploy.fused_network import FusedNetwork
 from sr3d.deploy.static_pass import StaticPass
 from sr3d.sparse import functional
 from tests.detectors.test_compiled import MODELS, Make, capacity_for, scan
@@ -74,13 +74,13 @@ def is_tensor(value: object) -> bool:
 
 @pytest.fixture
 def kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[NoKernel]:
-    from sr3d.sparse.triton import convolution_kernels, engine, pooling_kernels, tables
+    from sr3d.sparse.triton import convolution_kernels, engine, neighbor_tables, pooling_kernels
 
     kernel = NoKernel()
     for module, names in (
         (convolution_kernels, ("convolution", "sum_groups")),
         (pooling_kernels, ("max_pool",)),
-        (tables, ("_fill_tiles", "_rank_rows")),
+        (neighbor_tables, ("_fill_tiles", "_rank_rows")),
     ):
         for name in names:
             monkeypatch.setattr(module, name, kernel)

@@ -13,7 +13,7 @@ import sr3d
 from sr3d.config import OwnData, default_config
 from sr3d.detectors import build_detector
 from sr3d.detectors.common.checkpoint_names import foreign_name, own_name
-from sr3d.detectors.infer_config import load_model, recognise
+from sr3d.detectors.infer_config import infer_config, load_model
 from sr3d.detectors.weights import put_weights, read_checkpoint, write_foreign, write_model
 from sr3d.errors import InputError
 from sr3d.runs.files import sha256
@@ -39,7 +39,7 @@ def test_every_published_naming_is_read(naming: str, prefix: str, tmp_path: Path
     )
     checkpoint = read_checkpoint(tmp_path / "a.pth")
     assert equal(dict(checkpoint.weights), state)
-    assert recognise(checkpoint) == config
+    assert infer_config(checkpoint) == config
 
 
 @pytest.mark.parametrize("naming", ["mmdet3d-1.0-fcaf3d", "samsung-fcaf3d", "samsung-tr3d"])
@@ -75,7 +75,7 @@ def test_round_trips_are_exact(network: str, dataset: str, tmp_path: Path) -> No
         read = read_checkpoint(tmp_path / name)
         assert read.config == config
         assert read.classes == model.dataset.classes
-        assert equal(load_model(read, recognise(read)).state_dict(), state)
+        assert equal(load_model(read, infer_config(read)).state_dict(), state)
 
 
 def test_classes_of_ones_own_travel_with_the_file(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_samsung_fcaf3d_divided_sunrgbds_colours(tmp_path: Path) -> None:
     ours = x @ first.weights[stem].reshape(81, -1)
     assert torch.allclose(ours, theirs, rtol=1e-5)
     # Back into their naming, the factor is back too, but for the last bit.
-    write_foreign(tmp_path / "back.pth", load_model(first, recognise(first)), config, "samsung")
+    write_foreign(tmp_path / "back.pth", load_model(first, infer_config(first)), config, "samsung")
     back = torch.load(tmp_path / "back.pth", weights_only=True)["state_dict"][
         "backbone.conv1.0.kernel"
     ]

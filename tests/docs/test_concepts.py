@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sr3d.runs.record import test_seed, train_seed
+from sr3d.runs.record import evaluation_seed, train_seed
 from sr3d.settings import read_settings
 from tests.docs.pages import DOCS, ROOT
 
@@ -60,7 +60,7 @@ def test_the_folders_of_the_concepts_exist() -> None:
 
 def test_seeds_are_as_the_concepts_say() -> None:
     assert train_seed(2, 3) == 1_000_000 * 2 + 1_000 * 3
-    assert test_seed(2, 3, 4) == train_seed(2, 3) + 1 + 4
+    assert evaluation_seed(2, 3, 4) == train_seed(2, 3) + 1 + 4
 
 
 def trainings(names: list[str]) -> dict[str, int]:

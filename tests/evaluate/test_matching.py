@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sr3d.evaluate.average_precision import average_precision, score_matches
-from sr3d.evaluate.detection_matches import Matching, best_ground_truth, true_positives
+from sr3d.evaluate.detection_matches import DetectionMatches, best_ground_truth, true_positives
 from tests.evaluate.reference_average_precision import iou
 from tests.evaluate.test_average_precision import box_set, random_case
 
@@ -52,7 +52,7 @@ def test_nothing_matches_nothing() -> None:
 
 
 def test_each_ground_truth_is_taken_once_and_only_above_the_threshold() -> None:
-    ranked = Matching(np.array([0, 1, 0, -1, 1]), np.array([0.5, 0.9, 0.6, 0.0, 0.95]))
+    ranked = DetectionMatches(np.array([0, 1, 0, -1, 1]), np.array([0.5, 0.9, 0.6, 0.0, 0.95]))
     assert true_positives(ranked, 0.5).tolist() == [False, True, True, False, False]
     assert true_positives(ranked, 0.25).tolist() == [True, True, False, False, False]
 

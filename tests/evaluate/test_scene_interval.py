@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sr3d.evaluate.detection_matches import Matching
+from sr3d.evaluate.detection_matches import DetectionMatches
 from sr3d.evaluate.scene_bootstrap import (
     ScoredScenes,
     half_width,
@@ -37,7 +37,7 @@ def population(skills: tuple[float, ...]) -> list[ScoredScenes]:
                 scene=np.concatenate([truth_scene[found], wrong]),
                 label=np.concatenate([truth_label[found], rng.integers(0, CLASSES, len(wrong))]),
                 score=score,
-                matching=Matching(np.concatenate([found, none]), np.full(len(score), 0.5)),
+                matching=DetectionMatches(np.concatenate([found, none]), np.full(len(score), 0.5)),
                 truth_scene=truth_scene,
                 truth_label=truth_label,
             )

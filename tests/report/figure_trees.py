@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sr3d.evaluate.detection_matches import best_ground_truth
-from sr3d.evaluate.scored_files import ScoredTest
+from sr3d.evaluate.scored_files import ScoredDetections
 from sr3d.geometry.box_set import BoxSet
 from tests.make_runs import edit, leave_detections, make_tree
 
@@ -29,16 +29,16 @@ def boxes(placed: Placed, scored: bool) -> BoxSet:
     )
 
 
-def scored_test(truth: Placed, found: Placed) -> ScoredTest:
+def scored_test(truth: Placed, found: Placed) -> ScoredDetections:
     """A test with these boxes; a box moved by 0.5 along x has an IoU of 1/3 with its truth."""
     true, detections = boxes(truth, scored=False), boxes(found, scored=True)
-    return ScoredTest(true, detections, best_ground_truth(true, detections, rotated=False))
+    return ScoredDetections(true, detections, best_ground_truth(true, detections, rotated=False))
 
 
 def make_full_tree(
     results: Path,
     settings: Mapping[str, Sequence[str]],
-    tests: Mapping[str, ScoredTest] | None = None,
+    tests: Mapping[str, ScoredDetections] | None = None,
     dataset: str = "synthetic",
     trainings: int = 3,
     **changes: Any,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from sr3d.evaluate.average_precision import score_matches
-from sr3d.evaluate.detection_matches import Matching
-from sr3d.evaluate.scored_files import ScoredTest
+from sr3d.evaluate.detection_matches import DetectionMatches
+from sr3d.evaluate.scored_files import ScoredDetections
 from sr3d.geometry.box_set import BoxSet
 from sr3d.study.report.figures.classes import (
     class_curves,
@@ -24,7 +24,7 @@ from tests.report.figure_trees import make_full_tree
 CLASSES = ("chair", "table", "bed", "lamp")
 
 
-def scored(seed: int) -> ScoredTest:
+def scored(seed: int) -> ScoredDetections:
     """Random detections of three classes; lamps have no ground truth."""
     rng = np.random.default_rng(seed)
     truth_label, label = rng.integers(0, 3, 25), rng.integers(0, 4, 80)
@@ -35,14 +35,14 @@ def scored(seed: int) -> ScoredTest:
     )  # fmt: skip
     iou = np.where(index < 0, 0.0, rng.random(80))
     score = (rng.permutation(80) / 80).astype(np.float32)
-    return ScoredTest(
+    return ScoredDetections(
         BoxSet(np.array(["a"] * 25), truth_label, box[:25]),
         BoxSet(np.array(["a"] * 80), label, box, score),
-        Matching(index, iou),
+        DetectionMatches(index, iou),
     )
 
 
-def brute_force(test: ScoredTest, label: int) -> list[float]:
+def brute_force(test: ScoredDetections, label: int) -> list[float]:
     """Highest precision of any prefix of the ranking whose recall is at least that asked for."""
     assert test.detections.score is not None
     order = np.argsort(-test.detections.score)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sr3d.data.prepared import PreparedDataset, read_manifest
-from sr3d.evaluate.scored_files import ScoredTest
+from sr3d.evaluate.scored_files import ScoredDetections
 from sr3d.study.report.figures.drawing import draw_figures
 from sr3d.study.report.figures.names import names_of
 from sr3d.study.report.figures.qualitative import VIEWS, draw_qualitative
@@ -44,7 +44,7 @@ def test_a_score_at_the_threshold_counts():
     assert f1_scores(scored_test({"b": [(0, 0, 1)]}, {"b": [(0, 0, SCORE)]})) == {"b": 1.0}
 
 
-def literal_f1(test: ScoredTest, scene: str) -> float:
+def literal_f1(test: ScoredDetections, scene: str) -> float:
     """Box by box, the best score first; each takes the ground truth it overlaps most."""
     score = test.detections.score
     assert score is not None

@@ -11,7 +11,7 @@ from sr3d.errors import InputError
 from sr3d.evaluate.average_precision import average_precision
 from sr3d.evaluate.detection_matches import best_ground_truth
 from sr3d.evaluate.scene_bootstrap import scene_draws
-from sr3d.evaluate.scored_files import ScoredTest
+from sr3d.evaluate.scored_files import ScoredDetections
 from sr3d.geometry.box_set import BoxSet
 from sr3d.runs.files import read_json, without_checksum, write_json
 from sr3d.runs.record import DETECTIONS_FILE
@@ -40,7 +40,7 @@ def boxes():
 def leave(folder, truth: BoxSet, detections: BoxSet) -> None:
     """Replace what a test left, as if it had found these."""
     matching = best_ground_truth(truth, detections, rotated=False)
-    leave_detections(folder, ScoredTest(truth, detections, matching))
+    leave_detections(folder, ScoredDetections(truth, detections, matching))
 
 
 def tree(results, share: dict[str, float], truth: BoxSet | None = None) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from sr3d import doctor
+from sr3d.cli import doctor
 from sr3d.config import config_from_dict, default_config
 from sr3d.errors import InputError
 from sr3d.runs import folder as runs

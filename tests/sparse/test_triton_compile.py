@@ -65,17 +65,17 @@ PLAIN = dict(scale=None, shift=None, residual=None, ACTIVATION="none")
 def of_layer(arithmetic: Any, capability: int) -> dict[str, dict[str, Any]]:
     """A large layer from 64 to 128 channels, with the configurations that it would run with."""
     from sr3d.sparse.triton import convolution_kernels, weight_kernels
-    from sr3d.sparse.triton.tuning import Config, Layer, choose
+    from sr3d.sparse.triton.tuning import KernelConfig, Layer, choose
 
     dtype, precision = ARITHMETICS[arithmetic]
 
-    def config(operation: Any) -> Config:
+    def config(operation: Any) -> KernelConfig:
         return choose(Layer(operation, arithmetic, 64, 128, 27, 15), torch.device("cpu"))
 
-    def blocks(c: Config) -> dict[str, Any]:
+    def blocks(c: KernelConfig) -> dict[str, Any]:
         return dict(BLOCK_M=c.block_m, BLOCK_N=c.block_n, BLOCK_K=c.block_k, PRECISION=precision)
 
-    def kernel(run: Any, c: Config, **arguments: Any) -> dict[str, Any]:
+    def kernel(run: Any, c: KernelConfig, **arguments: Any) -> dict[str, Any]:
         values = TABLES | SIZES | blocks(c) | dict(VOLUME=27, CI=64, CO=128, WIDEN=False)
         return compiled(run, values | arguments, capability, c.warps, c.stages)
 
@@ -112,9 +112,9 @@ def of_layer(arithmetic: Any, capability: int) -> dict[str, dict[str, Any]]:
 def rest(capability: int) -> dict[str, dict[str, Any]]:
     """The other kernels, and the stem's convolution, whose 6 channels fill no block."""
     from sr3d.sparse.triton import convolution_kernels as c
+    from sr3d.sparse.triton import neighbor_tables as t
     from sr3d.sparse.triton import pooling_kernels as p
     from sr3d.sparse.triton import probe
-    from sr3d.sparse.triton import tables as t
 
     half = dict(x="*bf16", weight="*bf16", out="*bf16", grad="*bf16")
     stem: dict[str, Any] = dict(VOLUME=27, PER_GROUP=27, CI=6, CO=64, stride_o=1)

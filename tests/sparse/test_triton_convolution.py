@@ -17,7 +17,7 @@ from sr3d.sparse.epilogue import Epilogue
 from sr3d.sparse.functional import engine, sparse_conv, sparse_conv_fused
 from sr3d.sparse.kernel_map import KernelMap
 from sr3d.sparse.triton.engine import run_convolution, run_weight_gradient
-from sr3d.sparse.triton.tuning import Config
+from sr3d.sparse.triton.tuning import KernelConfig
 from tests.sparse import brute_force
 from tests.sparse.brute_force import cells
 
@@ -79,7 +79,7 @@ def test_equals_brute_force() -> None:
 def test_every_tiling_gives_the_same(groups: int, block: int) -> None:
     m = kernel_map("transposed")
     x, weight = random(m.n_in, 40), random(27, 40, 24)
-    config = Config(block, 16, 16, warps=4, stages=2, groups=groups)
+    config = KernelConfig(block, 16, 16, warps=4, stages=2, groups=groups)
     y = run_convolution(config, x, weight, m)
     assert error(y, torch_engine.convolve(x, weight, m)) < TOLERANCE[torch.float32]
 
@@ -90,7 +90,7 @@ def test_every_tiling_gives_the_same(groups: int, block: int) -> None:
 def test_every_split_of_the_weight_gradient(block_m: int, block_n: int, pairs: int) -> None:
     m = kernel_map("submanifold")
     x, grad = random(m.n_in, 24), random(m.n_out, 20, seed=4)
-    config = Config(block_m, block_n, 16, warps=4, stages=2, pairs=pairs)
+    config = KernelConfig(block_m, block_n, 16, warps=4, stages=2, pairs=pairs)
     result = run_weight_gradient(config, x, grad, m)
     expected = torch_engine.weight_gradient(x, grad, m)
     assert error(result, expected) < TOLERANCE[torch.float32]

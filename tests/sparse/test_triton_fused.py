@@ -21,7 +21,7 @@ from sr3d.sparse.functional import engine, max_pool, sparse_conv, sparse_conv_fu
 from sr3d.sparse.kernel_map import KernelMap
 from sr3d.sparse.triton import engine as triton_engine
 from sr3d.sparse.triton.engine import INTERPRETED, run_convolution
-from sr3d.sparse.triton.tuning import Config
+from sr3d.sparse.triton.tuning import KernelConfig
 
 WITH = list(itertools.product([True, False], repeat=3))  # scale, shift, residual
 ACTIVATIONS: tuple[Activation, ...] = ("relu", "elu", "none")
@@ -71,7 +71,7 @@ def test_half_precision_is_rounded_once(groups: int, dtype: torch.dtype) -> None
     m = kernel_map("submanifold")
     x, weight = random(m.n_in, 16).to(dtype), random(27, 16, 24).to(dtype)
     more = epilogue((True, True, True), "relu", m.n_out, 24, dtype)
-    y = run_convolution(Config(32, 32, 16, 4, 2, groups), x, weight, m, more)
+    y = run_convolution(KernelConfig(32, 32, 16, 4, 2, groups), x, weight, m, more)
     assert y.dtype == dtype
     assert more.residual is not None
     wide = replace(more, residual=more.residual.float())
@@ -87,7 +87,7 @@ def test_rows_without_any_neighbour_still_have_their_epilogue() -> None:
     shift, residual = random(8), random(20, 8, seed=1)[: m.n_out]
     last = Epilogue(shift=shift, residual=residual, activation="relu")
     for groups in (1, 3):
-        config = Config(16, 16, 16, 4, 2, groups)
+        config = KernelConfig(16, 16, 16, 4, 2, groups)
         y = run_convolution(config, random(0, 4), random(27, 4, 8), m, last)
         assert torch.equal(y, (shift + residual).clamp(min=0))
 

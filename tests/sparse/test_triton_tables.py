@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sr3d.sparse import Sites
 from sr3d.sparse.kernel_map import KernelMap
-from sr3d.sparse.triton.tables import kernel_bits, pairs, tiles
+from sr3d.sparse.triton.neighbor_tables import kernel_bits, pairs, tiles
 
 
 def table_by_hand(m: KernelMap) -> list[list[int]]:

@@ -11,18 +11,20 @@ import pytest
 import torch
 import triton
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.sparse import torch_engine
 from sr3d.sparse.triton import tune, tuning
 from sr3d.sparse.triton.engine import run_convolution
-from sr3d.sparse.triton.tuning import Config, Entry, Layer
+from sr3d.sparse.triton.tuning import KernelConfig, Layer, TuningEntry
 
 LAYER = Layer("convolution", "half", ci=64, co=64, volume=27, rows=14)
-CONFIG = Config(64, 64, 64, warps=4, stages=5)
+CONFIG = KernelConfig(64, 64, 64, warps=4, stages=5)
 
 
 def with_tables(
-    monkeypatch: pytest.MonkeyPatch, shipped: list[Entry], measured: tuple[Entry, ...] = ()
+    monkeypatch: pytest.MonkeyPatch,
+    shipped: list[TuningEntry],
+    measured: tuple[TuningEntry, ...] = (),
 ) -> None:
     """Choose between these entries, as if on a GPU."""
     monkeypatch.setattr(tuning, "shipped_table", lambda: tuple(shipped))
@@ -61,8 +63,11 @@ def test_the_nearest_entry_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     near = replace(LAYER, rows=12)
     far = replace(LAYER, ci=512, co=512)
     other = replace(LAYER, operation="weight_gradient")
-    entries = [Entry(far, replace(CONFIG, warps=8)), Entry(near, replace(CONFIG, warps=2))]
-    with_tables(monkeypatch, [Entry(other, CONFIG), *entries])
+    entries = [
+        TuningEntry(far, replace(CONFIG, warps=8)),
+        TuningEntry(near, replace(CONFIG, warps=2)),
+    ]
+    with_tables(monkeypatch, [TuningEntry(other, CONFIG), *entries])
     assert tuning.choose(LAYER, GPU).warps == 2
     assert tuning.choose(far, GPU).warps == 8
     assert tuning.choose(replace(LAYER, ci=256, co=512), GPU).warps == 8
@@ -70,16 +75,16 @@ def test_the_nearest_entry_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_was_measured_here_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    measured = (Entry(replace(LAYER, rows=15), replace(CONFIG, warps=2)),)
-    with_tables(monkeypatch, [Entry(LAYER, replace(CONFIG, warps=8))], measured)
+    measured = (TuningEntry(replace(LAYER, rows=15), replace(CONFIG, warps=2)),)
+    with_tables(monkeypatch, [TuningEntry(LAYER, replace(CONFIG, warps=8))], measured)
     assert tuning.choose(LAYER, GPU).warps == 2  # one doubling away, and yet
     measured = (replace(measured[0], layer=replace(LAYER, rows=16)),)
-    with_tables(monkeypatch, [Entry(LAYER, replace(CONFIG, warps=8))], measured)
+    with_tables(monkeypatch, [TuningEntry(LAYER, replace(CONFIG, warps=8))], measured)
     assert tuning.choose(LAYER, GPU).warps == 8  # two doublings are too far
 
 
 def test_blocks_shrink_to_the_layer() -> None:
-    wide = Config(64, 128, 64, warps=4, stages=5, groups=9)
+    wide = KernelConfig(64, 128, 64, warps=4, stages=5, groups=9)
     narrow = tuning.fitted(wide, replace(LAYER, ci=3, co=24, volume=8))
     assert (narrow.block_m, narrow.block_n, narrow.block_k, narrow.groups) == (64, 32, 16, 8)
     weight = tuning.fitted(wide, replace(LAYER, operation="weight_gradient", ci=3, co=24, volume=8))
@@ -115,15 +120,15 @@ def test_shipped_table_is_sound() -> None:
     assert "NOT by timing" in json.loads(text)["note"]
 
 
-def case(operation: Any = "convolution") -> tune.Case:
-    return tune.Case(operation, 16, 16, kernel_map("pointwise strided"), torch.float32)
+def case(operation: Any = "convolution") -> tune.TuningCase:
+    return tune.TuningCase(operation, 16, 16, kernel_map("pointwise strided"), torch.float32)
 
 
 def planted(best: dict[str, int]) -> Callable[[Callable[[], Any]], float]:
     """A clock that never runs the kernel: slower the farther from `best`."""
 
     def milliseconds(run: Callable[[], Any]) -> float:
-        (cell,) = (c for c in run.__closure__ or () if isinstance(c.cell_contents, Config))  # type: ignore[attr-defined]
+        (cell,) = (c for c in run.__closure__ or () if isinstance(c.cell_contents, KernelConfig))  # type: ignore[attr-defined]
         config = asdict(cell.cell_contents)
         if config["warps"] == 8:
             raise triton.OutOfResources(1, 0, "shared memory")
@@ -195,8 +200,10 @@ def test_room_has_the_layers_of_the_network() -> None:
 def test_a_broken_table_is_named_with_its_remedy(tmp_path: Path, text: str) -> None:
     path = tmp_path / "table.json"
     path.write_text(text)
-    with pytest.raises(InputError, match=r"table\.json: not a table .*delete it, or tune again"):
+    with pytest.raises(InputError) as caught:
         tuning.read_table(path)
+    assert (caught.value.file, caught.value.kind) == (path, Kind.UNREADABLE)
+    assert "Move it away" in str(caught.value.remedy)  # tuning reads the table as well
 
 
 def test_user_table_is_named_after_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

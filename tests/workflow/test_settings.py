@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from sr3d.config import DATASETS, default_config
-from sr3d.evaluate.loop import test_config as config_of_test
+from sr3d.evaluate.loop import override_evaluation
 from sr3d.settings import configure, read_settings
 from tests.workflow.checkout import ROOT
 
@@ -22,7 +22,7 @@ def test_every_setting_is_a_configuration_of_its_own(dataset: str) -> None:
         config = configure(SETTINGS, name, default_config(dataset)).config
         if setting.tests_of:
             trained = configure(SETTINGS, setting.tests_of, default_config(dataset)).config
-            assert config == config_of_test(trained, setting.overrides)
+            assert config == override_evaluation(trained, setting.overrides)
         if not setting.prepared:  # those differ in their data
             digests.setdefault(config.digest(), []).append(name)
     same = [names for names in digests.values() if len(names) > 1]

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from sr3d.data.prepared.manifest import AGAIN
+from sr3d.data.prepared.manifest import REMEDY
 from sr3d.runs.files import with_checksum, without_checksum, write_text, writing
 
 
@@ -79,6 +79,6 @@ def _line(value: dict[str, Any]) -> str:
 def _value(path: Path, line: str) -> dict[str, Any] | None:
     """The inverse of `_line`; None of a damaged line."""
     try:
-        return without_checksum(json.loads(line), path, AGAIN)
+        return without_checksum(json.loads(line), path, REMEDY)
     except (ValueError, TypeError, AttributeError):
         return None

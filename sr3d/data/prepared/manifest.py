@@ -20,6 +20,7 @@ FORMAT = "sr3d-prepared"
 VERSION = 2
 MANIFEST = "manifest.json"
 AGAIN = "repeat the `sr3d prepare` command, which writes again what differs"
+REMEDY = "Repeat the `sr3d prepare` command, which writes again what differs."
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,10 @@ def read_manifest(folder: str | Path) -> Manifest:
     path = Path(folder) / MANIFEST
     if not path.is_file():
         raise InputError(f"{path}: no such file; make it with `sr3d prepare`")
-    value = read_json(path, AGAIN)
+    value = read_json(path, REMEDY)
     if not isinstance(value, dict):
         raise DamagedFile(f"{path}: not a manifest; {AGAIN}")
-    value = without_checksum(value, path, AGAIN)
+    value = without_checksum(value, path, REMEDY)
     kind = value.pop("format", None), value.pop("version", None)
     if kind != (FORMAT, VERSION):
         raise InputError(f"{path}: format {kind[0]} version {kind[1]}; {AGAIN}")

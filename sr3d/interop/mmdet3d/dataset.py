@@ -11,7 +11,7 @@ from mmdet3d.registry import DATASETS
 
 from sr3d.data.safe_pickle import load_pickle
 from sr3d.errors import InputError
-from sr3d.interop.mmdet3d.boxes import depth_boxes
+from sr3d.interop.mmdet3d.box_conversion import depth_boxes
 
 
 @DATASETS.register_module()

@@ -16,7 +16,7 @@ from sr3d.detectors.common.voxelize import voxelize
 from sr3d.detectors.outputs import Predictions
 from sr3d.detectors.tr3d.network import TR3DNeck
 from sr3d.errors import InputError
-from sr3d.interop.mmdet3d.settings import Fields, settings
+from sr3d.interop.mmdet3d.configuration import Fields, settings
 from sr3d.sparse import SparseTensor
 
 

@@ -20,8 +20,8 @@ from sr3d.detectors.common.selection import select_detections
 from sr3d.detectors.outputs import Predictions, anchors_of, require_finite_predictions
 from sr3d.detectors.tr3d.loss import detection_loss
 from sr3d.detectors.tr3d.network import TR3DHead, decode_boxes
-from sr3d.interop.mmdet3d.boxes import ground_truth, instances_of
-from sr3d.interop.mmdet3d.settings import Fields, settings
+from sr3d.interop.mmdet3d.box_conversion import ground_truth, instances_of
+from sr3d.interop.mmdet3d.configuration import Fields, settings
 from sr3d.matching.build import build_assigner
 from sr3d.sparse import SparseTensor
 

@@ -19,7 +19,7 @@ from sr3d.detectors.outputs import require_finite
 from sr3d.errors import InputError
 from sr3d.evaluate.average_precision import average_precision
 from sr3d.geometry.box_set import BoxSet
-from sr3d.interop.mmdet3d.boxes import from_mmdet3d
+from sr3d.interop.mmdet3d.box_conversion import from_mmdet3d
 from sr3d.runs.files import write_bytes
 
 

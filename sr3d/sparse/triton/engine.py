@@ -16,8 +16,8 @@ from sr3d.errors import InputError
 from sr3d.sparse.epilogue import NOTHING, Epilogue
 from sr3d.sparse.kernel_map import KernelMap
 from sr3d.sparse.triton import convolution_kernels, pooling_kernels, weight_kernels
-from sr3d.sparse.triton.tables import Neighbors, pairs, tiles
-from sr3d.sparse.triton.tuning import Config, arithmetic, choose, chunk_size, layer_of
+from sr3d.sparse.triton.neighbor_tables import Neighbors, pairs, tiles
+from sr3d.sparse.triton.tuning import KernelConfig, arithmetic, choose, chunk_size, layer_of
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 # Whether TRITON_INTERPRET=1 was set when Triton was imported. Kernels then run anywhere, slowly.
@@ -59,7 +59,7 @@ def convolve_fused(
 
 
 def run_convolution(
-    config: Config,
+    config: KernelConfig,
     x: Tensor,
     weight: Tensor,
     kernel_map: Neighbors,
@@ -140,7 +140,7 @@ def weight_gradient(
 
 
 def run_weight_gradient(
-    config: Config,
+    config: KernelConfig,
     x: Tensor,
     grad: Tensor,
     kernel_map: KernelMap,

@@ -23,10 +23,10 @@ from sr3d.sparse.kernel_map import KernelMap
 from sr3d.sparse.sites import Sites
 from sr3d.sparse.triton.engine import run_convolution, run_weight_gradient
 from sr3d.sparse.triton.tuning import (
-    Config,
-    Entry,
+    KernelConfig,
     Layer,
     Operation,
+    TuningEntry,
     choose,
     fitted,
     layer_of,
@@ -47,7 +47,7 @@ _CHANNELS = {2: (64, 64), 3: (64, 128), 4: (128, 128), 5: (128, 128)}  # into, a
 
 
 @dataclass(frozen=True)
-class Case:
+class TuningCase:
     """A layer to tune, on a realistic map."""
 
     operation: Operation
@@ -61,7 +61,7 @@ class Case:
         volume, n_out = self.kernel_map.volume, self.kernel_map.n_out
         return layer_of(self.operation, self.dtype, self.ci, self.co, volume, n_out)
 
-    def run(self) -> Callable[[Config], Tensor]:
+    def run(self) -> Callable[[KernelConfig], Tensor]:
         """The operation as a function of the configuration, on random numbers."""
         kernel_map, device = self.kernel_map, self.kernel_map.in_rows.device
         x = torch.randn(kernel_map.n_in, self.ci, dtype=self.dtype, device=device)
@@ -79,10 +79,10 @@ def gpu_milliseconds(run: Callable[[], Any]) -> float:
 
 
 def tune(
-    cases: Iterable[Case],
+    cases: Iterable[TuningCase],
     path: Path,
     milliseconds: Callable[[Callable[[], Any]], float] = gpu_milliseconds,
-) -> Iterator[tuple[Entry, float]]:
+) -> Iterator[tuple[TuningEntry, float]]:
     """Tune each case and add it to the table at `path`. The table is complete after every case.
 
     Yields each entry and its time.
@@ -101,12 +101,12 @@ def tune(
 
 
 def _tune_one(
-    case: Case, milliseconds: Callable[[Callable[[], Any]], float]
-) -> tuple[Entry, float]:
+    case: TuningCase, milliseconds: Callable[[Callable[[], Any]], float]
+) -> tuple[TuningEntry, float]:
     run, layer = case.run(), case.layer
-    times: dict[Config, float] = {}
+    times: dict[KernelConfig, float] = {}
 
-    def time(config: Config) -> float:
+    def time(config: KernelConfig) -> float:
         if config not in times:
             try:
                 times[config] = milliseconds(lambda: run(config))
@@ -118,11 +118,11 @@ def _tune_one(
     while True:
         faster = min(_near(best, layer), key=time)
         if time(faster) >= time(best):
-            return Entry(layer, best), time(best)
+            return TuningEntry(layer, best), time(best)
         best = faster
 
 
-def _near(config: Config, layer: Layer) -> list[Config]:
+def _near(config: KernelConfig, layer: Layer) -> list[KernelConfig]:
     """Configurations that differ in one property, by one step."""
     other = "pairs" if layer.operation == "convolution" else "groups"  # unused here
     result = []
@@ -136,7 +136,9 @@ def _near(config: Config, layer: Layer) -> list[Config]:
     return [c for c in result if c != config]
 
 
-def room_cases(device: torch.device, dtypes: Iterable[torch.dtype], size: int = 700) -> list[Case]:
+def room_cases(
+    device: torch.device, dtypes: Iterable[torch.dtype], size: int = 700
+) -> list[TuningCase]:
     """The layers of the detectors' network in a room of `size` cells of 1 cm, every operation.
 
     A floor, two walls and forty boxes: surfaces, as in a scan.
@@ -155,10 +157,10 @@ def room_cases(device: torch.device, dtypes: Iterable[torch.dtype], size: int = 
     cases = []
     for dtype in dtypes:
         for ci, co, kernel_map in maps:
-            cases.append(Case("convolution", ci, co, kernel_map, dtype))
-            cases.append(Case("weight_gradient", ci, co, kernel_map, dtype))
+            cases.append(TuningCase("convolution", ci, co, kernel_map, dtype))
+            cases.append(TuningCase("weight_gradient", ci, co, kernel_map, dtype))
             if ci != co and ci >= 16:
-                cases.append(Case("convolution", co, ci, kernel_map.transposed(), dtype))
+                cases.append(TuningCase("convolution", co, ci, kernel_map.transposed(), dtype))
     # If the table cannot distinguish two cases, the later one has more work: the sub-manifold case.
     return list({case.layer: case for case in cases}.values())
 

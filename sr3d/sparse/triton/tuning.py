@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 Operation = Literal["convolution", "weight_gradient"]
 Arithmetic = Literal["half", "tf32", "float32"]
@@ -48,7 +48,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Config:
+class KernelConfig:
     """For the convolution: m output rows, n output channels, k input channels per step, and
     `groups` of offsets with separate sums. For the weight gradient: m input channels, n output
     channels, k pairs per step, and at least `pairs` in a chunk.
@@ -64,9 +64,9 @@ class Config:
 
 
 @dataclass(frozen=True)
-class Entry:
+class TuningEntry:
     layer: Layer
-    config: Config
+    config: KernelConfig
 
 
 def layer_of(
@@ -83,7 +83,7 @@ def arithmetic(dtype: torch.dtype) -> Arithmetic:
 
 
 @cache
-def choose(layer: Layer, device: torch.device) -> Config:
+def choose(layer: Layer, device: torch.device) -> KernelConfig:
     """The configuration for a layer on a device, fitted to the layer's channels."""
     measured = read_table(user_table(device)) if device.type == "cuda" else ()
     entries = (*measured, *shipped_table())
@@ -95,21 +95,21 @@ def choose(layer: Layer, device: torch.device) -> Config:
     return fitted(entries[best].config, layer)
 
 
-def fitted(config: Config, layer: Layer) -> Config:
+def fitted(config: KernelConfig, layer: Layer) -> KernelConfig:
     """The configuration without blocks larger than the layer, and without too many groups."""
     values = asdict(config)
     values["block_n"] = min(config.block_n, _edge(layer.co))
     if layer.operation == "weight_gradient":
         values["block_m"] = min(config.block_m, _edge(layer.ci))
-        return Config(**values)
+        return KernelConfig(**values)
     values["block_k"] = min(config.block_k, _edge(layer.ci))
     rows = 2 << layer.rows
     groups = min(config.groups, layer.volume)
     values["groups"] = groups if groups * rows * layer.co * 4 <= _PARTIAL_BYTES else 1
-    return Config(**values)
+    return KernelConfig(**values)
 
 
-def chunk_size(config: Config, volume: int, ci: int, co: int, n_out: int) -> int:
+def chunk_size(config: KernelConfig, volume: int, ci: int, co: int, n_out: int) -> int:
     """Pairs per chunk of the weight gradient: as configured, or more to limit the partial sums."""
     affordable = max(1, _PARTIAL_BYTES // (volume * ci * co * 4))
     least = max(config.pairs, -(-n_out // affordable))
@@ -117,7 +117,7 @@ def chunk_size(config: Config, volume: int, ci: int, co: int, n_out: int) -> int
 
 
 @cache
-def shipped_table() -> tuple[Entry, ...]:
+def shipped_table() -> tuple[TuningEntry, ...]:
     text = files("sr3d.sparse.triton").joinpath("configs.json").read_text(encoding="utf-8")
     return parse_table(text, "configs.json")
 
@@ -129,7 +129,7 @@ def user_table(device: torch.device) -> Path:
     return Path(root) / "sr3d" / f"sparse-{name}.json"
 
 
-def read_table(path: Path) -> tuple[Entry, ...]:
+def read_table(path: Path) -> tuple[TuningEntry, ...]:
     """The entries of a table, or none if there is no such file.
 
     Raises:
@@ -140,24 +140,27 @@ def read_table(path: Path) -> tuple[Entry, ...]:
     return parse_table(path.read_text(encoding="utf-8"), str(path))
 
 
-def parse_table(text: str, name: str) -> tuple[Entry, ...]:
+def parse_table(text: str, name: str) -> tuple[TuningEntry, ...]:
     try:
         return tuple(_entry(line) for line in json.loads(text)["entries"])
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{name}: not a table of tuned configurations ({error}); delete it, or tune again"
+        raise InputError(  # tuning reads it too
+            f"not a table of tuned configurations ({error})",
+            file=str(name),
+            kind=Kind.UNREADABLE,
+            remedy="Move it away, then tune again.",
         ) from None
 
 
-def _entry(line: dict[str, Any]) -> Entry:
+def _entry(line: dict[str, Any]) -> TuningEntry:
     layer = Layer(**{f.name: line[f.name] for f in fields(Layer)})
-    config = Config(**{f.name: line[f.name] for f in fields(Config) if f.name in line})
+    config = KernelConfig(**{f.name: line[f.name] for f in fields(KernelConfig) if f.name in line})
     if layer.operation not in get_args(Operation) or layer.arithmetic not in get_args(Arithmetic):
         raise ValueError(f"{layer.operation} in {layer.arithmetic} is unknown")
     for block in (config.block_m, config.block_n, config.block_k):
         if block < _LEAST or block & (block - 1):
             raise ValueError(f"a block of {block} is no power of two from {_LEAST} up")
-    return Entry(layer, config)
+    return TuningEntry(layer, config)
 
 
 def _edge(channels: int) -> int:

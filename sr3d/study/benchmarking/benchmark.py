@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sr3d.detectors import build_detector
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.folder import check_device
 from sr3d.runs.machine import code_version, is_busy, machine_facts, versions
 from sr3d.study.benchmarking.detecting import measure_detection
@@ -28,8 +28,8 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Plan:
     """What is asked for. setting: its name. batch: scenes a training step, None for no training.
-    points: of each floor that shows how latency and memory grow. candidates: boxes kept for NMS,
-    to show the same. command: that asked for it.
+    points: of each floor that shows how latency and memory grow. nms_pre: boxes kept for NMS, to
+    show the same. command: that asked for it.
     """
 
     subject: Subject
@@ -38,7 +38,7 @@ class Plan:
     repeats: int
     batch: int | None = None
     points: Sequence[int] = ()
-    candidates: Sequence[int] = ()
+    nms_pre: Sequence[int] = ()
     command: str = ""
 
 
@@ -51,7 +51,12 @@ def run(plan: Plan) -> Benchmark:
     subject = plan.subject
     check_device(subject.device)
     if subject.config.test.oracle != "none":
-        raise InputError("test.oracle: an oracle is no detector; leave it out to measure latency")
+        raise InputError(
+            "an oracle is no detector",
+            field="test.oracle",
+            kind=Kind.CONFLICT,
+            remedy="Leave it out to measure latency.",
+        )
     facts = _facts(plan)
     _log.info("detection in %s", plan.source)
     detection = in_fresh_process(measure_detection, subject, plan.source, plan.repeats)
@@ -62,7 +67,7 @@ def run(plan: Plan) -> Benchmark:
             measure_training, subject, plan.source, plan.batch, plan.repeats
         )
     scaling = tuple(_floor(subject, points, plan.repeats) for points in plan.points)
-    candidates = tuple(_candidates(plan, count) for count in plan.candidates)
+    candidates = tuple(_candidates(plan, nms_pre) for nms_pre in plan.nms_pre)
     return Benchmark(facts, detection, training, scaling, candidates)
 
 
@@ -73,11 +78,11 @@ def _floor(subject: Subject, points: int, repeats: int) -> Row:
     return _row(points, subject, source, repeats, sample=False, details=False)
 
 
-def _candidates(plan: Plan, count: int) -> Row:
-    _log.info("detection with the %d best boxes kept for NMS", count)
-    config = plan.subject.config.with_overrides([f"test.nms_pre={count}"])
+def _candidates(plan: Plan, nms_pre: int) -> Row:
+    _log.info("detection with the %d best boxes kept for NMS", nms_pre)
+    config = plan.subject.config.with_overrides([f"test.nms_pre={nms_pre}"])
     subject = replace(plan.subject, config=config)
-    return _row(count, subject, plan.source, plan.repeats)
+    return _row(nms_pre, subject, plan.source, plan.repeats)
 
 
 def _row(size: int, subject: Subject, source: Source, repeats: int, **how: bool) -> Row:

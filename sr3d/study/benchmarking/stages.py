@@ -1,4 +1,10 @@
-"""Where time goes: the seconds during which each stage was the innermost one."""
+"""Where time goes: the seconds during which each stage was the innermost one.
+
+The stages wrap functions while they are measured. `torch.profiler.record_function` in the network
+would cost every detection 1.2 ms even without a profiler: 6 µs each for 189 stages, which are
+mostly kernel maps. With a profiler it would record 40,000 operations, and the times of stages would
+contain that work.
+"""
 
 from __future__ import annotations
 

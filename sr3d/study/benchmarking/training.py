@@ -7,7 +7,7 @@ import time
 from sr3d.data.loader import generator_for
 from sr3d.data.scene import Scene
 from sr3d.data.transforms import augment
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.folder import as_jobs_run, synchronise
 from sr3d.study.benchmarking.memory import watched_memory
 from sr3d.study.benchmarking.results import Times, Training
@@ -30,7 +30,12 @@ def measure_training(subject: Subject, source: Source, batch: int, repeats: int)
     with as_jobs_run(subject.threads):
         scenes = source.load()
         if not any(len(scene.labels) for scene in scenes):
-            raise InputError(f"{source}: no boxes to train on; use --data or the procedural rooms")
+            raise InputError(
+                f"no boxes to train on in {source}",
+                field="--train",
+                kind=Kind.EMPTY,
+                remedy="Use --data or the procedural rooms.",
+            )
         steps = _Steps(subject, scenes, batch)
         with network_precision(steps.model, subject.config.train.precision):
             with watched_memory(steps.model, steps.device) as memory:

@@ -15,7 +15,7 @@ from sr3d.study.report.scene_draws import digest_of_tests, draw_scenes
 from sr3d.study.report.summary import SCHEMA_VERSION, summarise_runs, tests_of
 
 SUMMARY_FILE = "summary.json"
-_AGAIN = "repeat the `sr3d summarise` command"
+_AGAIN = "Repeat the `sr3d summarise` command."
 
 
 def write_summary(
@@ -115,7 +115,9 @@ def _written(folder_of_setting: str | Path) -> dict[str, Any] | None:
         return None
     written = read_json(path, _AGAIN)
     if not isinstance(written, dict) or written.get("schema_version") != SCHEMA_VERSION:
-        raise InputError(f"{path}: of another version of sr3d; {_AGAIN}")
+        raise InputError(
+            "of another version of sr3d", file=path, kind=Kind.UNREADABLE, remedy=_AGAIN
+        )
     return without_checksum(written, path, _AGAIN)
 
 
@@ -131,6 +133,11 @@ def runs_of(folder_of_setting: str | Path) -> list[RunRecord]:
     for path in paths:
         record = read_run(path)
         if not os.path.abspath(path.parent).endswith(os.sep + os.path.normpath(record.key)):
-            raise InputError(f"{path}: is the record of {record.key}; move it there or delete it")
+            raise InputError(
+                f"is the record of {record.key}",
+                file=path,
+                kind=Kind.CONFLICT,
+                remedy="Move its folder to that place.",
+            )
         records.append(record)
     return sorted(records, key=lambda r: (r.train, -1 if r.test is None else r.test))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sr3d.config import did_you_mean
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.files import write_text
 from sr3d.runs.record import NO_RUNS, RUN_FILE
 from sr3d.study.report.claim_files import claims_as_csv, claims_as_markdown
@@ -60,7 +60,7 @@ def write_report(
         raise InputError(f"{results}: no such folder of results")
     marks = (SUMMARY_FILE, f"train*/{RUN_FILE}", f"train*/test*/{RUN_FILE}")
     if not any(any(Path(results).glob(f"*/*/{mark}")) for mark in marks):
-        raise InputError(f"{results}: holds no complete run; {NO_RUNS}")
+        raise InputError("holds no complete run", file=results, kind=Kind.EMPTY, remedy=NO_RUNS)
     found = _findings(Path(results), paper, datasets)
     paper = with_external(paper, found)
     written: list[Path] = []

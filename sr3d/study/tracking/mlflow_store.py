@@ -19,19 +19,21 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.files import atomic_path, exclusive
 
 SQLITE = "sqlite:///"
 LOCK_SECONDS = 20.0  # how long to wait for another user of the database
-_DAMAGED = "the store is damaged: move it away, and `sr3d track` makes it again"
-_REMEDIES = {
-    sqlite3.SQLITE_BUSY: "stop what else is writing to this store, then try again",
-    sqlite3.SQLITE_LOCKED: "stop what else is writing to this store, then try again",
-    sqlite3.SQLITE_FULL: "free some space, then try again",
-    sqlite3.SQLITE_IOERR: "check the disk and its free space, then try again",
-    sqlite3.SQLITE_READONLY: "make the file and its folder writable, then try again",
-    sqlite3.SQLITE_CANTOPEN: "make the file and its folder writable, then try again",
+_DAMAGED = "Move the store away. `sr3d track` makes it again from the run records."
+_BUSY = "Stop what else is writing to this store, then try again."
+_CLOSED = "Make the file and its folder writable, then try again."
+_FAULTS = {
+    sqlite3.SQLITE_BUSY: (Kind.CONFLICT, _BUSY),
+    sqlite3.SQLITE_LOCKED: (Kind.CONFLICT, _BUSY),
+    sqlite3.SQLITE_FULL: (Kind.UNWRITABLE, "Free some space, then try again."),
+    sqlite3.SQLITE_IOERR: (Kind.UNWRITABLE, "Check the disk and its free space, then try again."),
+    sqlite3.SQLITE_READONLY: (Kind.UNWRITABLE, _CLOSED),
+    sqlite3.SQLITE_CANTOPEN: (Kind.UNWRITABLE, _CLOSED),
 }
 _spellings = count()
 _log = logging.getLogger(__name__)
@@ -44,7 +46,12 @@ def require_database(store: str) -> None:
         InputError: says how such an address looks.
     """
     if store.startswith("file:") or "://" not in store:
-        raise InputError(f"store '{store}': give a database, such as sqlite:///results/mlflow.db")
+        raise InputError(
+            f"'{store}' is no address of a database",
+            field="--store",
+            kind=Kind.VALUE,
+            remedy="Pass one such as sqlite:///results/mlflow.db.",
+        )
 
 
 @contextmanager
@@ -60,26 +67,20 @@ def open_store(store: str, wait: bool = False) -> Iterator[MlflowClient]:
     """
     require_database(store)
     path = store_path(store)
-    shown = str(path) if path else make_url(store).render_as_string(hide_password=True)
+    shown = path or make_url(store).render_as_string(hide_password=True)
     with exclusive(path, wait) if path else nullcontext():
         try:
             client = _sqlite(path) if path else _client(store)
         except (MlflowException, SQLAlchemyError, CommandError, sqlite3.DatabaseError) as error:
-            fault = _fault(error)
-            if fault is None:
-                raise InputError(
-                    f"{shown}: the installed MLflow cannot use it ({_first_line(error)}). Upgrade "
-                    "the store with `mlflow db upgrade`, or move it away: `sr3d track` makes it "
-                    "again from the run records"
-                ) from error
-            raise InputError(f"{shown}: {fault}") from error
+            raise (_fault(error, shown) or _other_version(error, shown)) from error
         try:
             with _silent_mlflow():
                 yield client
         except (MlflowException, SQLAlchemyError, sqlite3.DatabaseError) as error:
-            if fault := _fault(error):
-                raise InputError(f"{shown}: {fault}") from error
-            raise
+            fault = _fault(error, shown)
+            if fault is None:
+                raise
+            raise fault from error
 
 
 def store_path(store: str) -> Path | None:
@@ -108,7 +109,7 @@ def _is_sound(path: Path) -> bool:
             connection.execute("ROLLBACK")
             [found] = connection.execute("PRAGMA integrity_check(1)").fetchone()
         except sqlite3.DatabaseError as error:
-            if _code(error) in _REMEDIES:
+            if _code(error) in _FAULTS:
                 raise
             found = str(error)
     if found != "ok":
@@ -177,20 +178,35 @@ def _silent_mlflow() -> Iterator[None]:
         logging.disable(silenced)
 
 
-def _fault(error: Exception) -> str | None:
+def _fault(error: Exception, store: str | Path) -> InputError | None:
     """What is wrong with the database or its disk, and what to do; None where it is neither."""
-    causes = list(_causes(error))
+    causes, reason = list(_causes(error)), _first_line(error)
     for cause in causes:
         original = getattr(cause, "orig", cause)
-        if remedy := _REMEDIES.get(_code(original) or -1):
-            return f"{original}; {remedy}"
+        if found := _FAULTS.get(_code(original) or -1):
+            return _error(str(original), store, *found)
     if any(_code(getattr(cause, "orig", cause)) is not None for cause in causes):
-        return f"{_first_line(error)}; {_DAMAGED}"
+        return _error(f"is damaged ({reason})", store, Kind.UNREADABLE, _DAMAGED)
     if any(isinstance(cause, DBAPIError) for cause in causes):
-        return f"cannot be used ({_first_line(error)}); check the address and that its server runs"
+        remedy = "Check the address, and that its server runs."
+        return _error(f"cannot be used ({reason})", store, Kind.UNREADABLE, remedy)
     if getattr(error, "error_code", None) == "TEMPORARILY_UNAVAILABLE":
-        return f"{_first_line(error)}; try again when it is free"
+        return _error(reason, store, Kind.CONFLICT, "Try again when it is free.")
     return None
+
+
+def _other_version(error: Exception, store: str | Path) -> InputError:
+    """A newer MLflow made the store, or a much older one. `mlflow db upgrade` mends only one."""
+    remedy = _DAMAGED if isinstance(store, Path) else "Install the MLflow version of its server."
+    problem = f"the installed MLflow cannot use it ({_first_line(error)})"
+    return _error(problem, store, Kind.UNREADABLE, remedy)
+
+
+def _error(problem: str, store: str | Path, kind: Kind, remedy: str) -> InputError:
+    """store: the file of a SQLite store, or another database's address without its password."""
+    if isinstance(store, Path):
+        return InputError(problem, file=store, kind=kind, remedy=remedy)
+    return InputError(f"{store}: {problem}", field="--store", kind=kind, remedy=remedy)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

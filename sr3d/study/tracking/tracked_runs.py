@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from sr3d.config import flatten
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.files import digest
-from sr3d.runs.record import METRICS_FILE, RunRecord, read_metrics, run_file
+from sr3d.runs.record import METRICS_FILE, RUN_FILE, RunRecord, read_metrics, run_file
 from sr3d.study.report.paper import Shown
 from sr3d.study.report.summary import METRICS, summarise_runs
 from sr3d.study.report.summary_files import expected_counts
 
-MAPPING = "3"  # raise it when runs should look different in the store: all are then written anew
+MAPPING = "4"  # raise it when runs should look different in the store: all are then written anew
 CURVE_POINTS = 1000  # a longer curve is thinned evenly; metrics.jsonl has all of it
 
 Point = tuple[str, float, int]  # name of a metric, value, step
@@ -232,8 +232,8 @@ def _run_points(results: Path, record: RunRecord) -> list[Point]:
 
 
 def _curves(path: Path) -> list[Point]:
+    rows = read_metrics(path)
     try:
-        rows = read_metrics(path)
         stride = max(1, math.ceil(len(rows) / CURVE_POINTS))
         thinned = rows[::stride] + ([] if (len(rows) - 1) % stride == 0 else rows[-1:])
         return [
@@ -242,8 +242,13 @@ def _curves(path: Path) -> list[Point]:
             for point in _points(row, row["step"])
             if point[0] not in ("step", "steps")
         ]
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InputError(f"{path}: cannot be read ({error!r}); run the training again") from None
+    except (TypeError, KeyError, AttributeError) as error:
+        raise InputError(
+            f"has no curves of a training ({error!r})",
+            file=path,
+            kind=Kind.UNREADABLE,
+            remedy=f"Move {path.parent} away, then repeat the run with its `sr3d train` command.",
+        ) from None
 
 
 def _statistics(
@@ -284,4 +289,9 @@ def _milliseconds(record: RunRecord, text: str) -> int:
     try:
         return round(datetime.fromisoformat(text).timestamp() * 1000)
     except (TypeError, ValueError):
-        raise InputError(f"{record.key}/run.json: '{text}' is no time; run it again") from None
+        raise InputError(
+            f"'{text}' is no time",
+            file=f"{record.key}/{RUN_FILE}",
+            kind=Kind.UNREADABLE,
+            remedy="Move its folder away, then repeat the command that made the run.",
+        ) from None

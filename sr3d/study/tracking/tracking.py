@@ -10,10 +10,14 @@ The store is a copy of one results folder. If it is deleted, the next call makes
 fits the record and what the store says of the run. MLflow cannot change a parameter, so an outdated
 run is deleted and made anew. No key ever has two live runs. A run whose record is gone from the
 disk stays, with a tag `sr3d.missing`. Descriptions and tags that a user wrote are kept.
+
+A run has the login name of whoever runs `sr3d track`, as MLflow's own client records it. Run
+records hold no name. So another person's call leaves runs that are up to date as they are.
 """
 
 from __future__ import annotations
 
+import getpass
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +25,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.files import digest
 from sr3d.runs.progress import Progress
 from sr3d.runs.record import NO_RUNS, find_runs
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
 
 KEY, DIGEST, MISSING = "sr3d.key", "sr3d.digest", "sr3d.missing"
 PARENT = "mlflow.parentRunId"
+USER = "mlflow.user"  # MLflow's column User
 DESCRIPTION = "mlflow.note.content"  # MLflow shows it, and users edit it
 WRITTEN = "sr3d.description"  # the description as written here, to notice an edit
 CONTEXT = "mlflow.data.context"
@@ -81,10 +86,15 @@ def track(
     require_database(store)
     runs = find_runs(results)
     if not runs:
-        raise InputError(f"{results}: holds no complete run; {NO_RUNS}")
+        raise InputError("holds no complete run", file=results, kind=Kind.EMPTY, remedy=NO_RUNS)
     twice = [key for key, count in Counter(r.key for r in runs).items() if count > 1]
     if twice:
-        raise InputError(f"{results}: two records say that they are {twice[0]}; delete the copy")
+        raise InputError(
+            f"two records say that they are {twice[0]}",
+            file=results,
+            kind=Kind.CONFLICT,
+            remedy="Move the copy out of this folder.",
+        )
     counts = Counter({"created": 0, "updated": 0, "unchanged": 0, "deleted": 0})
     with open_store(store, wait) as client, Progress("track", len(runs)) as progress:
         folder = artifact_folder(store) if artifacts is None else Path(artifacts)
@@ -154,7 +164,7 @@ def _write(
     parent: str | None,
 ) -> str:
     tags = {name: value[:_VALUE_LENGTH] for name, value in wanted.tags.items()}
-    tags |= {KEY: wanted.key} | ({} if parent is None else {PARENT: parent})
+    tags |= {KEY: wanted.key, USER: _user()} | ({} if parent is None else {PARENT: parent})
     tags |= dict.fromkeys((WRITTEN, DESCRIPTION), wanted.description[:_VALUE_LENGTH]) | kept
     run = client.create_run(experiment, wanted.started, tags, wanted.name)
     run_id: str = run.info.run_id
@@ -170,6 +180,14 @@ def _write(
     client.set_terminated(run_id, "FINISHED", wanted.finished)
     client.set_tag(run_id, DIGEST, _digest(wanted, client.get_run(run_id)))
     return run_id
+
+
+def _user() -> str:
+    """The login name, from LOGNAME, USER or the system."""
+    try:
+        return getpass.getuser()
+    except (ImportError, KeyError, OSError):  # a container's user often has no name
+        return "unknown"
 
 
 def _digest(wanted: TrackedRun, run: Run) -> str:

@@ -15,7 +15,7 @@ import sr3d.interop.mmdet3d
 from sr3d.config import default_config
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.scene import Scene
-from sr3d.interop.mmdet3d.boxes import depth_boxes
+from sr3d.interop.mmdet3d.box_conversion import depth_boxes
 
 CONFIGS = Path(sr3d.interop.mmdet3d.__file__).parent / "configs"
 

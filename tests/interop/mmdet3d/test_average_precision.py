@@ -19,7 +19,7 @@ from sr3d.data.datasets import SCANNET, SUNRGBD, Dataset
 from sr3d.evaluate.average_precision import average_precision
 from sr3d.evaluate.detection_matches import best_ground_truth
 from sr3d.geometry.box_set import BoxSet
-from sr3d.interop.mmdet3d.boxes import depth_boxes
+from sr3d.interop.mmdet3d.box_conversion import depth_boxes
 from sr3d.interop.mmdet3d.metric import SR3DMetric
 from tests.shared_data import shared
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sr3d.geometry.boxes import Boxes
-from sr3d.interop.mmdet3d.boxes import depth_boxes, from_mmdet3d
+from sr3d.interop.mmdet3d.box_conversion import depth_boxes, from_mmdet3d
 
 pytestmark = pytest.mark.openmmlab
 

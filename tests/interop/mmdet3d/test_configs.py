@@ -11,7 +11,7 @@ from mmengine.config import Config as FileConfig
 from mmengine.registry import init_default_scope
 
 from sr3d.config import Config, default_config
-from sr3d.interop.mmdet3d.settings import settings
+from sr3d.interop.mmdet3d.configuration import settings
 from tests.interop.mmdet3d.samples import CONFIGS
 
 pytestmark = pytest.mark.openmmlab

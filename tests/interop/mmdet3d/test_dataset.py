@@ -19,7 +19,7 @@ from sr3d.data.mmdet3d.export import export_mmdet3d
 from sr3d.data.mmdet3d.reader import prepare_mmdet3d
 from sr3d.data.prepared import PreparedDataset
 from sr3d.errors import InputError
-from sr3d.interop.mmdet3d.boxes import depth_boxes, from_mmdet3d
+from sr3d.interop.mmdet3d.box_conversion import depth_boxes, from_mmdet3d
 from sr3d.study.external_boxes import evaluate_files
 from tests.interop.mmdet3d.samples import CONFIGS
 from tests.shared_data import shared

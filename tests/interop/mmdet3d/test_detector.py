@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from sr3d.config import default_config
 from sr3d.detectors.tr3d.detector import TR3D
 from sr3d.errors import InputError
-from sr3d.interop.mmdet3d.boxes import from_mmdet3d
+from sr3d.interop.mmdet3d.box_conversion import from_mmdet3d
 from tests.interop.mmdet3d.samples import build_detector, clouds, samples, scenes
 
 pytestmark = pytest.mark.openmmlab

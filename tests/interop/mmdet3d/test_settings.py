@@ -9,8 +9,8 @@ from mmengine.config import ConfigDict
 from sr3d.config import default_config
 from sr3d.data.datasets import Dataset, dataset_of
 from sr3d.errors import InputError
+from sr3d.interop.mmdet3d.configuration import settings
 from sr3d.interop.mmdet3d.head import SR3DHead
-from sr3d.interop.mmdet3d.settings import settings
 from tests.interop.mmdet3d.samples import build_detector
 
 pytestmark = pytest.mark.openmmlab

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from sr3d.data.scene import Scene
 from sr3d.errors import InputError
-from sr3d.evaluate.scored_files import ScoredTest, read_scored
+from sr3d.evaluate.scored_files import ScoredDetections, read_scored
 from sr3d.geometry.box_set import BoxSet
 from sr3d.runs.record import DETECTIONS_FILE, run_file
 from sr3d.study.report.findings import Findings
@@ -83,7 +83,7 @@ class Canvas:
     scenes: list[ShownScene] = field(default_factory=list)
     dark: bool = True
 
-    def first_test(self, findings: Findings, setting: str, label: str) -> ScoredTest | None:
+    def first_test(self, findings: Findings, setting: str, label: str) -> ScoredDetections | None:
         """The first test of a setting's first training, if any; what makes it unreadable goes to
         missing.
         """

@@ -13,7 +13,7 @@ from sr3d.config import config_from_dict
 from sr3d.data.datasets import dataset_of
 from sr3d.evaluate.average_precision import precision_at_hits
 from sr3d.evaluate.detection_matches import true_positives
-from sr3d.evaluate.scored_files import ScoredTest
+from sr3d.evaluate.scored_files import ScoredDetections
 from sr3d.study.report.figures.canvas import Canvas
 from sr3d.study.report.figures.names import Names
 from sr3d.study.report.figures.style import INK_ON_PICTURE, SMALL, grid, new_figure
@@ -99,7 +99,7 @@ def draw_precision_recall(findings: Findings, names: Names) -> Canvas:
     return canvas
 
 
-def class_curves(test: ScoredTest, classes: Sequence[str]) -> dict[str, Floats]:
+def class_curves(test: ScoredDetections, classes: Sequence[str]) -> dict[str, Floats]:
     """Interpolated precision at recalls of 0, 0.01, …, 1 of each class with ground truth, (101,).
 
     0 beyond the recall that is reached. As `average_precision` ranks detections.

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from sr3d.evaluate.consistency import most_confident
-from sr3d.evaluate.scored_files import ScoredTest
+from sr3d.evaluate.scored_files import ScoredDetections
 from sr3d.study.report.figures.canvas import Canvas
 from sr3d.study.report.figures.estimates import Band, band, estimate, incomplete
 from sr3d.study.report.figures.names import Names
@@ -62,7 +62,7 @@ def draw_consistency(figure: Consistency, findings: Findings, names: Names) -> C
     return canvas
 
 
-def cloud_of(test: ScoredTest, top_n: int) -> Cloud:
+def cloud_of(test: ScoredDetections, top_n: int) -> Cloud:
     """The `top_n` most confident detections of each class over the whole test."""
     assert test.detections.score is not None
     rows = most_confident(test.detections.label, test.detections.score, top_n)

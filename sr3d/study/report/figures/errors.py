@@ -10,7 +10,7 @@ import numpy as np
 from sr3d.config import config_from_dict
 from sr3d.data.datasets import dataset_of
 from sr3d.evaluate.detection_matches import best_ground_truth
-from sr3d.evaluate.scored_files import ScoredTest
+from sr3d.evaluate.scored_files import ScoredDetections
 from sr3d.study.report.figures.canvas import Canvas
 from sr3d.study.report.figures.names import Names
 from sr3d.study.report.figures.scenes import IOU, SCORE
@@ -35,7 +35,9 @@ class Outcomes:
     missed: int
 
 
-def outcomes_of(test: ScoredTest, classes: Sequence[str], *, rotated: bool) -> dict[str, Outcomes]:
+def outcomes_of(
+    test: ScoredDetections, classes: Sequence[str], *, rotated: bool
+) -> dict[str, Outcomes]:
     """Outcomes of each class with ground truth, from detections of a score of `SCORE` or more.
 
     A ground truth is found if a detection of its class overlaps it by more than `IOU`. It is badly

@@ -18,7 +18,7 @@ from sr3d.data.datasets import dataset_of
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.scene import Scene
 from sr3d.errors import InputError
-from sr3d.evaluate.scored_files import ScoredTest
+from sr3d.evaluate.scored_files import ScoredDetections
 from sr3d.geometry.boxes import Boxes
 from sr3d.study.report.figures.canvas import Canvas, ShownScene
 from sr3d.study.report.figures.estimates import incomplete
@@ -135,7 +135,7 @@ def show_scenes(
     canvas: Canvas,
     findings: Findings,
     names: Names,
-    tests: Mapping[str, ScoredTest],
+    tests: Mapping[str, ScoredDetections],
     scenes: Sequence[str],
     data: Path | None,
     layers: Sequence[str] | None = None,
@@ -177,7 +177,7 @@ def floor(low: Array, high: Array) -> Array:
     return np.concatenate([corners, corners[:1]])
 
 
-def _truth(test: ScoredTest) -> Confident:
+def _truth(test: ScoredDetections) -> Confident:
     return Confident(test.truth, np.ones(len(test.truth), dtype=bool))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sr3d.evaluate.detection_matches import true_positives
-from sr3d.evaluate.scored_files import ScoredTest
+from sr3d.evaluate.scored_files import ScoredDetections
 from sr3d.geometry.box_set import BoxSet
 from sr3d.study.report.paper import Qualitative
 
@@ -36,7 +36,7 @@ class Confident:
         return Confident(self.boxes[rows], self.right[rows])
 
 
-def confident(test: ScoredTest) -> Confident:
+def confident(test: ScoredDetections) -> Confident:
     """The boxes of a score of `SCORE` or more, matched by AP's rule at an IoU of `IOU`."""
     score = test.detections.score
     assert score is not None
@@ -45,7 +45,7 @@ def confident(test: ScoredTest) -> Confident:
     return Confident(test.detections[rows], true_positives(test.matching[rows], IOU))
 
 
-def f1_scores(test: ScoredTest) -> dict[str, float]:
+def f1_scores(test: ScoredDetections) -> dict[str, float]:
     """F1 of each scene by its name; 1 where there is nothing to find and nothing is found."""
     found = confident(test)
     names = sorted(test.truth.known_scenes() | test.detections.known_scenes())

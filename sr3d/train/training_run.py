@@ -25,15 +25,15 @@ from sr3d.data.loader import Place, TrainingScenes, epoch_batches, load_batches
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.scene import Scene
 from sr3d.detectors import Detector
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.progress import Progress
 from sr3d.train.checkpoint import TrainingState, resumable_state, write_state
 from sr3d.train.distributed import ALONE, Processes
-from sr3d.train.metrics_log import Curve, Line
+from sr3d.train.metrics_log import LoggedStep, MetricsLog
 from sr3d.train.schedule import build_optimizer, learning_rate, set_learning_rate
 from sr3d.train.step import train_step
 
-CURVE_FILE = "metrics.partial.jsonl"
+PARTIAL_METRICS_FILE = "metrics.partial.jsonl"
 _SECONDS_BETWEEN_CHECKPOINTS = 60.0
 _STEPS_BETWEEN_FETCHES = {"cpu": 1, "cuda": 10}  # a few seconds, for a quick stop on a signal
 
@@ -57,7 +57,7 @@ class TrainingJob:
     resume_anyway: bool = False
 
 
-class Training:
+class TrainingRun:
     """The state of a training run, as in a checkpoint, and the steps that change it."""
 
     def __init__(
@@ -98,7 +98,7 @@ class Training:
         self.model.train()
         with (
             Progress(label, self.total, self.step) if first else nullcontext() as progress,
-            Curve(self.job.out / CURVE_FILE, self.metrics, writes=first) as curve,
+            MetricsLog(self.job.out / PARTIAL_METRICS_FILE, self.metrics, writes=first) as log,
             _stop_on_signal() as stopped,
             closing(self._left()) as left,
         ):
@@ -112,20 +112,20 @@ class Training:
                 )  # fmt: skip
                 self.step += 1
                 known = {"step": self.step, "steps": self.total, "epoch": epoch, "lr": rate}
-                curve.add(Line(known, [self.scenes.ids[index] for *_, index in batch], values))
+                log.add(LoggedStep(known, [self.scenes.ids[index] for *_, index in batch], values))
                 if self.step % every and self.step < self.total:
                     continue
-                curve.fetch()
+                log.fetch()
                 if progress:
-                    progress.update(self.step, f"loss {curve.last['loss']:.3f}")
+                    progress.update(self.step, f"loss {log.last['loss']:.3f}")
                 now = time.monotonic()
-                if curve.stop or now - saved > _SECONDS_BETWEEN_CHECKPOINTS:
-                    self._save(self.seconds_before + now - started, curve.text)
+                if log.stop or now - saved > _SECONDS_BETWEEN_CHECKPOINTS:
+                    self._save(self.seconds_before + now - started, log.text)
                     saved = now
-                if curve.stop:
+                if log.stop:
                     raise KeyboardInterrupt
             self.seconds = self.seconds_before + time.monotonic() - started
-            self.last, self.metrics = curve.last, curve.text
+            self.last, self.metrics = log.last, log.text
 
     def _batches(self, epoch: int) -> list[list[Place]]:
         c, processes = self.config, self.processes.count
@@ -134,8 +134,10 @@ class Training:
         )
         if len(batches[0]) < processes:
             raise InputError(
-                f"train.batch_size={c.batch_size}: {processes} processes share batches of "
-                f"{len(batches[0])}; start at most as many processes as a batch has scenes"
+                f"{processes} processes share batches of {len(batches[0])}",
+                field="--nproc-per-node",
+                kind=Kind.CONFLICT,
+                remedy="Start no more processes than a batch has scenes.",
             )
         return batches
 
@@ -189,8 +191,11 @@ def _replaced(scenes: PreparedDataset, config: TrainConfig) -> list[int]:
     empty = scenes.empty()
     if len(empty) == len(scenes):
         raise InputError(
-            f"{scenes.folder}: no scene of the split '{scenes.split}' has a box to train on; "
-            "label some, or name another split"
+            f"no scene of the split '{scenes.split}' has a box to train on",
+            file=scenes.folder,
+            field="--split",
+            kind=Kind.EMPTY,
+            remedy="Name another split, or label its scans and run `sr3d prepare` again.",
         )
     return empty
 

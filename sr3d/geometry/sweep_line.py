@@ -20,7 +20,7 @@ _FAR = 1e6  # metres. Diverged boxes are moved here, because otherwise all place
 
 
 @dataclass(frozen=True)
-class Line:
+class SweepLine:
     """Boxes sorted by their low ends. All indices below refer to this order.
 
     order: (N,) int64, the rows of the input. low, high: (axes, N) float64, the shrunk extents that
@@ -32,7 +32,7 @@ class Line:
     high: Tensor
 
     @staticmethod
-    def of(boxes: Tensor, groups: Tensor, iou_thr: float, rotated: bool, bev: bool) -> Line:
+    def of(boxes: Tensor, groups: Tensor, iou_thr: float, rotated: bool, bev: bool) -> SweepLine:
         """boxes (N, 7), groups (N,) int64. Finds all pairs within a group whose IoU is above
         `iou_thr`.
 
@@ -54,7 +54,7 @@ class Line:
             low[0] += shift
             high[0] += shift
         order = torch.argsort(low[0])
-        return Line(order, low[:, order], high[:, order])
+        return SweepLine(order, low[:, order], high[:, order])
 
     def pairs_within(self, members: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Pairs that may overlap, each once, in portions. `members`: ascending."""

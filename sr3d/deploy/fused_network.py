@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sr3d.detectors.base import SparseDetector
 from sr3d.detectors.common.selection import best_anchors
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.sparse import Sites
 from sr3d.sparse.functional import engine
 from sr3d.sparse.fusion import FusedTensor, FusedWeights
@@ -46,7 +46,12 @@ class FusedNetwork(nn.Module):
     ) -> None:
         super().__init__()
         if detector.config.engine == "minkowski":
-            raise InputError("model.engine=minkowski has no inference runner; take native")
+            raise InputError(
+                "minkowski has no inference runner",
+                field="model.engine",
+                kind=Kind.CONFLICT,
+                remedy="Take model.engine=native.",
+            )
         device = next(detector.parameters()).device
         self.detector = copy.deepcopy(detector).cpu().eval().requires_grad_(False)
         self.kind, self.weights = kind, FusedWeights()

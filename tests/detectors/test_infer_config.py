@@ -7,7 +7,7 @@ import torch
 
 from sr3d.config import OwnData, default_config
 from sr3d.detectors import build_detector
-from sr3d.detectors.infer_config import load_model, recognise
+from sr3d.detectors.infer_config import infer_config, load_model
 from sr3d.detectors.weights import Checkpoint, read_checkpoint
 from sr3d.errors import InputError
 from tests.data.checkpoint_files import save_mmengine
@@ -30,29 +30,29 @@ def checkpoint(
 )
 def test_full_networks_are_recognised(network: str, dataset: str) -> None:
     expected = default_config(dataset).with_overrides([f"model={network}"])
-    assert recognise(checkpoint(network, dataset)) == expected
+    assert infer_config(checkpoint(network, dataset)) == expected
 
 
 def test_what_the_caller_says_must_agree_or_overrule() -> None:
     with pytest.raises(InputError, match=r"--model fcaf3d: w\.pth is of tr3d"):
-        recognise(checkpoint("tr3d", "scannet"), network="fcaf3d")
-    config = recognise(checkpoint("tr3d", "scannet"), overrides=["model.voxel_size=0.02"])
+        infer_config(checkpoint("tr3d", "scannet"), network="fcaf3d")
+    config = infer_config(checkpoint("tr3d", "scannet"), overrides=["model.voxel_size=0.02"])
     assert config.model.voxel_size == 0.02
-    assert recognise(checkpoint("tr3d", "scannet", voxel=0.05)).model.voxel_size == 0.05
+    assert infer_config(checkpoint("tr3d", "scannet", voxel=0.05)).model.voxel_size == 0.05
 
 
 def test_unknown_classes_become_a_data_set_of_ones_own() -> None:
     classes = tuple(f"thing{i}" for i in range(18))
-    config = recognise(checkpoint("tr3d", "scannet", classes))
+    config = infer_config(checkpoint("tr3d", "scannet", classes))
     assert config.dataset == "own"
     assert config.own == OwnData(classes)
-    named = recognise(checkpoint("tr3d", "scannet", classes), dataset="scannet")
+    named = infer_config(checkpoint("tr3d", "scannet", classes), dataset="scannet")
     assert named.dataset == "scannet"
 
 
 @pytest.mark.parametrize("by_class", ["assigner.name=tr3d", "assigner.levels=by_class"])
 def test_no_assigner_goes_by_levels_that_nobody_knows(by_class: str) -> None:
-    config = recognise(checkpoint("tr3d", "scannet", tuple(f"thing{i}" for i in range(18))))
+    config = infer_config(checkpoint("tr3d", "scannet", tuple(f"thing{i}" for i in range(18))))
     with pytest.raises(InputError, match=r"own.levels=\[\]: must be told .* prepared folder"):
         config.with_overrides([by_class])
     levels = [0, 1] * 9
@@ -64,12 +64,12 @@ def test_what_fits_no_data_set_is_told() -> None:
     odd = checkpoint("tr3d", "scannet")
     weights = {**odd.weights, "bbox_head.conv_cls.kernel": torch.empty(128, 7, device="meta")}
     with pytest.raises(InputError, match=r"its 7 classes and axis-aligned boxes.*--dataset"):
-        recognise(Checkpoint(odd.path, weights, ""))
+        infer_config(Checkpoint(odd.path, weights, ""))
     with pytest.raises(InputError, match="names no classes"):
-        recognise(Checkpoint(odd.path, weights, ""), dataset="own")
+        infer_config(Checkpoint(odd.path, weights, ""), dataset="own")
     other = Checkpoint(odd.path, {"rpn_head.conv.weight": torch.zeros(1)}, "")
     with pytest.raises(InputError, match=r"no TR3D and no FCAF3D; its first weight is rpn_head"):
-        recognise(other)
+        infer_config(other)
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -80,8 +80,8 @@ def test_an_mmengine_checkpoint_tells_classes_and_voxels(zipped: bool, tmp_path:
     save_mmengine(tmp_path / "a.pth", state, zipped, dataset_meta={"classes": classes})
     read = read_checkpoint(tmp_path / "a.pth")
     assert (read.classes, read.voxel_size) == (classes, 0.08)
-    assert recognise(read) == config.with_overrides(["model.voxel_size=0.08"])
-    loaded = load_model(read, recognise(read)).state_dict()
+    assert infer_config(read) == config.with_overrides(["model.voxel_size=0.08"])
+    loaded = load_model(read, infer_config(read)).state_dict()
     assert all(torch.equal(loaded[name], tensor) for name, tensor in state.items())
 
 

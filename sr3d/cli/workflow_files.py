@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sr3d.errors import InputError, Kind
 
-_PACKAGE = Path(__file__).resolve().parent
+_PACKAGE = Path(__file__).resolve().parents[1]
 _BUNDLED = _PACKAGE / "_workflow"  # in an installed wheel; in a checkout the files lie beside sr3d/
 _NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.pyc")
 

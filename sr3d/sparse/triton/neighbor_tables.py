@@ -84,7 +84,7 @@ class Tiles:
 
 
 @dataclass(frozen=True)
-class Pairs:
+class SortedPairs:
     """Pairs of rows by offset, output rows ascending. Offset k has [starts[k], starts[k + 1]).
 
     in_rows, out_rows: int32, as long as if every neighbour existed, because only the device knows
@@ -96,8 +96,8 @@ class Pairs:
     starts: Tensor
 
 
-def pairs(kernel_map: KernelMap) -> Pairs:
-    return kernel_map.cached(Pairs, lambda: _build_pairs(kernel_map.table))
+def pairs(kernel_map: KernelMap) -> SortedPairs:
+    return kernel_map.cached(SortedPairs, lambda: _build_pairs(kernel_map.table))
 
 
 def tiles(kernel_map: Neighbors, block: int, groups: int) -> Tiles:
@@ -108,14 +108,14 @@ def tiles(kernel_map: Neighbors, block: int, groups: int) -> Tiles:
     return result
 
 
-def _build_pairs(table: Tensor) -> Pairs:
+def _build_pairs(table: Tensor) -> SortedPairs:
     n_out, volume = table.shape
     columns = table.t().reshape(-1)
     present = columns >= 0
     ends = present.view(volume, n_out).sum(dim=1).cumsum(dim=0)
     starts = torch.cat([ends.new_zeros(1), ends]).to(torch.int32)
     order = kept_first(present)
-    return Pairs(columns[order], (order % max(1, n_out)).to(torch.int32), starts)
+    return SortedPairs(columns[order], (order % max(1, n_out)).to(torch.int32), starts)
 
 
 def _build_tiles(kernel_map: Neighbors, block: int, groups: int) -> Tiles:
