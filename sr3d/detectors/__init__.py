@@ -14,7 +14,7 @@ from sr3d.detectors.tr3d import family as tr3d
 __all__ = ["FAMILIES", "NETWORKS", "Detections", "Detector", "Family", "build_detector"]
 
 FAMILIES: dict[str, Family] = {"tr3d": tr3d.FAMILY, "fcaf3d": fcaf3d.FAMILY}
-# The family of each name that a user may give. SR3D is TR3D's network, trained differently.
+# The family of each name that a user may give; SR3D is TR3D's network, trained differently.
 NETWORKS = {"sr3d": "tr3d", **{name: name for name in FAMILIES}}
 
 
