@@ -1,7 +1,7 @@
-"""Diagnoses low scores: finds a mistake in the boxes that explains them.
+"""Why detections score low: which mistake in their boxes, if undone, would make them right.
 
-Each known mistake is undone, and average precision is computed again. This needs no other
-knowledge, so it works for the boxes of any program.
+Each known mistake is undone and average precision is computed again. No other knowledge is needed,
+so it works for the boxes of any program.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from sr3d.evaluate.average_precision import average_precision
 from sr3d.geometry.box_set import BoxSet
 
-_MOST = 200_000  # maximum number of detections used, the best ones
-_TURN = 2 * np.pi + 1e-3  # radians of a whole turn
-_GAIN, _TIMES = 10.0, 1.5  # minimum rise of the mean of AP25 and AP50, in points and as a ratio
+_MOST = 200_000  # detections that are looked at, the best ones
+_TURN = 2 * np.pi + 1e-3  # radians, of a whole turn
+_GAIN, _TIMES = 10.0, 1.5  # by which the mean of AP25 and AP50 must rise, in points and as a ratio
 
 Boxes = NDArray[np.float32]
 
@@ -26,8 +26,8 @@ Boxes = NDArray[np.float32]
 class Diagnosis:
     """A mistake that explains a low score.
 
-    name: a keyword. mistake: the probable mistake in the boxes. remedy: what to do. AP25, AP50: the
-    scores without the mistake, in percent. was: the scores with it.
+    name: a word for it. mistake: what seems wrong with the boxes. remedy: what to do. AP25, AP50:
+    what the detections would score without it, in percent, and was: what they score now.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Diagnosis:
 def diagnose(
     truth: BoxSet, detections: BoxSet, classes: Sequence[str], *, rotated: bool
 ) -> Diagnosis | None:
-    """The mistake that explains most of a low score, or None."""
+    """The mistake that explains most of a low score; None where no known one does."""
     assert detections.score is not None
     best = np.argsort(-detections.score, kind="stable")[:_MOST]
     some = detections[np.sort(best)]
@@ -57,7 +57,7 @@ def diagnose(
         return result["AP25"], result["AP50"]
 
     was = score(some)
-    # An angle of more than a whole turn shows the mistake, whatever the score.
+    # More than a whole turn is a sign by itself, whatever the score.
     turns = bool((np.abs(some.box[:, 6]) > _TURN).any())
     high = sum(was) / 2 * _TIMES > 100 or sum(was) / 2 + _GAIN > 100
     if not len(some) or (high and not turns):
@@ -123,7 +123,7 @@ def _from_corners(box: Boxes) -> Boxes | None:
     return np.concatenate([(low + high) / 2, high - low, box[:, 6:]], axis=1)
 
 
-# Keyword, mistake, remedy, and the function that undoes the mistake.
+# A word, what seems wrong, what to do, and what undoes it.
 _MISTAKES: tuple[tuple[str, str, str, Undo], ...] = (
     (
         "bottom_centre",
@@ -135,7 +135,7 @@ _MISTAKES: tuple[tuple[str, str, str, Undo], ...] = (
     (
         "top_centre",
         "the centres of the detections seem to be those of their top faces",
-        "subtract half of the height from each z",
+        "take half of the height from each z",
         _boxes(_raised(-0.5)),
     ),
     (
