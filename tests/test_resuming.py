@@ -335,7 +335,7 @@ def test_a_checkpoint_of_an_earlier_version_is_refused_and_kept(
 ) -> None:
     torch.save({"step": 3}, tmp_path / CHECKPOINT_FILE)
     before = (tmp_path / CHECKPOINT_FILE).read_bytes()
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(OtherRun) as caught:  # which --replace sets aside
         train(job(rooms, tmp_path))
     error = caught.value
     assert (error.file, error.kind) == (tmp_path / CHECKPOINT_FILE, Kind.UNREADABLE)

@@ -74,7 +74,7 @@ def read_state(folder: Path) -> TrainingState | None:
     """The newest intact checkpoint, or None. A warning names each damaged one.
 
     Raises:
-        InputError: a checkpoint of another version of sr3d.
+        OtherRun: a checkpoint of another version of sr3d.
     """
     found, faults = None, []
     for path in (folder / name for name in CHECKPOINT_FILES):
@@ -101,8 +101,8 @@ def resumable_state(
     "torch"}`. If it is new, it is added to the state's list. anyway: accept a state of other code.
 
     Raises:
-        OtherRun: the checkpoint belongs to another training run.
-        InputError: another version of sr3d or other code wrote the checkpoint.
+        OtherRun: the checkpoint belongs to another training run, or to another version of sr3d.
+        InputError: other code wrote the checkpoint.
     """
     state = read_state(folder)
     if state is None:
@@ -156,7 +156,7 @@ def remove_states(folder: Path) -> None:
 def _read(path: Path) -> TrainingState:
     data = path.read_bytes()
     if data.startswith(_OF_EARLIER_VERSIONS):
-        raise InputError(
+        raise OtherRun(
             "of an earlier version of sr3d", file=path, kind=Kind.UNREADABLE, remedy=_ELSEWHERE
         )
     head, content = data[:_HEAD], memoryview(data)[_HEAD:]
@@ -171,7 +171,7 @@ def _read(path: Path) -> TrainingState:
         return TrainingState(**torch.load(io.BytesIO(content), "cpu", weights_only=True))
     except (RuntimeError, TypeError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(
+        raise OtherRun(
             f"not readable by this version of sr3d ({reason})",
             file=path,
             kind=Kind.UNREADABLE,
