@@ -22,12 +22,12 @@ test: $(VENV)/.test
 test-real: $(VENV)/.test
 	@$(BIN)/pytest -q -m real
 
-# mmdet3d and MinkowskiEngine beside ours, in an environment of their own; both are compiled, once.
+# With mmdet3d and MinkowskiEngine in a separate environment. Both are compiled once.
 test-openmmlab: $(OPENMMLAB)/.complete
 	@OMP_NUM_THREADS=1 $(OPENMMLAB)/bin/python -m pytest -q -m "not real and not slow" \
 		tests/interop/mmdet3d tests/sparse/conformance
 
-# With the lowest versions that pyproject.toml allows, in an environment of its own.
+# With the lowest versions that pyproject.toml allows, in a separate environment.
 test-lowest: $(LOWEST)/.complete
 	@OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -q -n auto --dist loadfile
 
@@ -57,7 +57,7 @@ $(LOWEST)/.complete: pyproject.toml envs/lowest.txt
 	@$(LOWEST)/bin/python -m pip install --quiet -c envs/lowest.txt -e '.[test]'
 	@touch $@
 
-# .venv/.EXTRA stands for an environment that has that extra of the package, as of these files.
+# .venv/.EXTRA marks an environment with this extra of the package, newer than these files.
 $(VENV)/.%: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "sr3d needs Python 3.11 or later, and '$(PYTHON)' is not;" \

@@ -1,7 +1,6 @@
-"""Draw the way of the data for docs/concepts.md: `python docs/draw_concepts.py [FILE.svg]`.
+"""Draw the data flow for docs/concepts.md: `python docs/draw_concepts.py [FILE.svg]`.
 
-Boxes bring their own ground, and what lies outside of them is a grey that is seen on white and on
-black.
+Boxes have a background. Text outside of them is grey, which is visible on white and on black.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ PAGE = Path(__file__).with_name("commands.md")
 _HEAD = """\
 # Commands
 
-*Written by `docs/write_commands.py` from the help texts. Change those.*
+This reference has the help of every command. `docs/write_commands.py` writes it from the help texts, so change those.
 
 `sr3d VERB --help` prints the same text.
 """

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # Makes an environment in which this checkout's sr3d, MinkowskiEngine and mmdet3d work together, on
-# a CPU: envs/openmmlab.sh [FOLDER], by default .venv-openmmlab; PYTHON names another Python 3.11.
+# a CPU: envs/openmmlab.sh [FOLDER], by default .venv-openmmlab. PYTHON names another Python 3.11.
 #
-# MinkowskiEngine and mmcv have no wheels for any Python that sr3d runs on. They are compiled once,
-# in about 6 and 15 minutes on two cores, and kept for the next environment. A call that was cut
-# short goes on where it was when called again; the folder's file .complete tells that it is whole.
+# MinkowskiEngine and mmcv have no wheels for any Python that sr3d supports. They are compiled once,
+# in about 6 and 15 minutes on two cores, and kept for the next environment. To resume an interrupted
+# call, call the script again. The file .complete marks a complete environment.
 set -euo pipefail
 
 here=$(dirname "$(realpath "$0")")
 venv=$(realpath -m "${1:-.venv-openmmlab}")
 python=${PYTHON:-python3}
 torch=2.13.0
-# A wheel fits the version of PyTorch that it was compiled against, and no other.
+# A wheel works only with the version of PyTorch against which it was compiled.
 wheels=${XDG_CACHE_HOME:-$HOME/.cache}/sr3d/wheels/torch-$torch
 
 need() { # SENTENCE COMMAND...: say it and stop, unless the command succeeds
@@ -65,7 +65,7 @@ wheel MinkowskiEngine 0.5.4
 wheel mmcv 2.1.0
 pip install --no-deps --editable "$here/.."
 
-# MinkowskiEngine asks for collections.Sequence, which Python 3.10 took away.
+# MinkowskiEngine needs collections.Sequence, which Python 3.10 removed.
 echo 'import collections, collections.abc; collections.Sequence = collections.abc.Sequence' \
     >"$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/minkowski.pth"
 

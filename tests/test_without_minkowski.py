@@ -65,7 +65,7 @@ def test_a_test_is_told_what_to_say_and_then_runs(
     out = tmp_path / "test0"
     command = ["test", "--run", str(run), "--data", str(data), "--out", str(out)]
     assert main(command) == 2
-    assert "not installed; --set model.engine=native gives the same" in capsys.readouterr().err
+    assert "not installed; --set model.engine=native computes the same" in capsys.readouterr().err
     assert not (out / RUN_FILE).exists()
     assert main([*command, *NATIVE]) == 0
     assert read_run(out).engine == "native"

@@ -52,7 +52,7 @@ def wait_for_others(args: argparse.Namespace) -> None:
 
 
 def make_room(args: argparse.Namespace) -> None:
-    """Set the other run in `args.out` aside, as `--replace` asks for."""
+    """Move the other run in `args.out` aside, for `--replace`."""
     from sr3d.train.replacing import set_aside
 
     with exclusive(args.out / RUN_FILE, args.wait):

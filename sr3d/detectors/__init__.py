@@ -21,7 +21,7 @@ __all__ = ["FAMILIES", "NETWORKS", "Family", "build_detector"]
 
 # The first is the family of a data set's default configuration.
 FAMILIES: dict[str, Family] = {"tr3d": tr3d.FAMILY, "fcaf3d": fcaf3d.FAMILY}
-# The family of each name that a user may give. SR3D is TR3D's network, trained differently.
+# The family of each name that a user may give; SR3D is TR3D's network, trained differently.
 NETWORKS = {"sr3d": "tr3d", **{name: name for name in FAMILIES}}
 
 

@@ -1,7 +1,7 @@
-"""Diagnoses low scores: finds a mistake in the boxes that explains them.
+"""Why detections score low: which mistake in their boxes, if undone, would make them right.
 
-Each known mistake is undone, and average precision is computed again. This needs no other
-knowledge, so it works for the boxes of any program.
+Each known mistake is undone and average precision is computed again. No other knowledge is needed,
+so it works for the boxes of any program.
 """
 
 from __future__ import annotations
