@@ -24,7 +24,7 @@ from tests.shared_data import ROOT
 
 TABLES = ROOT / "workflow" / "tables.yaml"
 PAPER = read_paper(TABLES)
-LAYERS = ["SR3D", "TR3D under SR3D's schedule", "ground truth"]
+LAYERS = ["SR3D", "Baseline", "ground truth"]
 
 
 @pytest.fixture(scope="module")
