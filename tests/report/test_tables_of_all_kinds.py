@@ -91,14 +91,14 @@ def test_metrics_of_trainings_count_trainings(out):
     text = (out / "table7_scannet.md").read_text()
     assert row_of(text, "SR3D", TIME)["runs"] == "2 of 5"
     assert row_of(text, "SR3D")["runs"] == "4 of 25"
-    assert "'SR3D': incomplete, 2 of 5 trainings and 4 of 25 runs." in text
+    assert "'SR3D': incomplete, 2 of 5 training runs and 4 of 25 evaluations." in text
 
 
 def test_times_name_their_machines(out):
     for name in ("table1", "table7"):
         text = (out / f"{name}_scannet.md").read_text()
-        assert "Our times are of: H100; RTX 4090. Those of different machines do not" in text
-    assert "Our times are of" not in (out / "table3_scannet.md").read_text()
+        assert "Our times were measured on H100 and RTX 4090. Do not compare times of" in text
+    assert "Our times were measured" not in (out / "table3_scannet.md").read_text()
 
 
 def test_a_table_of_our_own_has_no_column_of_the_papers(out):
@@ -133,7 +133,7 @@ def test_cited_rows_are_left_out_where_the_paper_has_no_such_data(tmp_path):
     text = render_text(tmp_path, PAPER, "table1", "synthetic")
     assert "VoteNet" not in text
     assert "Sparse detectors" not in text
-    assert "13 rows that the paper has on other data only are left out." in text
+    assert "13 rows that the paper has only on other data are left out." in text
     assert "74.0 (73.2)" in text
 
 
