@@ -103,7 +103,7 @@ def test_times_name_their_machines(out):
 
 def test_a_table_of_our_own_has_no_column_of_the_papers(out):
     text = (out / "open_scannet.md").read_text()
-    row = row_of(text, "1 − r before the whole bracket, τ = 0.1")
+    row = row_of(text, "(1 − r)^β before the whole bracket, τ = 0.1")
     assert list(row) == ["setting", "mean", "95 % CI", "runs", DELTA, "p"]
     assert row[DELTA].startswith("−0.5 [")
     assert text.startswith("# What the paper leaves open (on ScanNet V2)")
