@@ -13,7 +13,8 @@ PAGE = Path(__file__).with_name("commands.md")
 _HEAD = """\
 # Commands
 
-This reference has the help of every command. `docs/write_commands.py` writes it from the help texts, so change those.
+This reference has the help of every command. To change this page, change the help texts, and run
+`docs/write_commands.py`.
 
 `sr3d VERB --help` prints the same text.
 """

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 # Up to this many cells per site, a table is faster to fill than a search is to run (on a CPU, over
 # the levels of a real scan). The second bound limits it to 256 MiB of int32.

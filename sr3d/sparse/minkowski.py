@@ -21,7 +21,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.sparse.kernel_map import KernelMap, Pairs
 from sr3d.sparse.lookup import CellNumbering
 from sr3d.sparse.sites import Sites

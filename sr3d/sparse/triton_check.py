@@ -17,7 +17,7 @@ from typing import Literal
 
 import torch
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 VARIABLE = "SR3D_ENGINE"
 _CHOICES = ("native", "torch", "triton")

@@ -134,7 +134,7 @@ def test_latencies_of_different_machines_are_told_apart(copied, tmp_path):
         ):
             edit(copied, key, device="cuda", machine={"gpus": ["a GPU"], "processor": "another"})
     caption = draw(copied, tmp_path / "out", "fig1")["fig1"].caption
-    assert "different machines, which do not compare: a processor (TR3D, TR3D under" in caption
+    assert "measured on machines that do not compare: a processor (TR3D, Baseline) and " in caption
     assert "a GPU (SR3D)" in caption
 
 
@@ -151,22 +151,25 @@ def test_missing_tests_times_and_epochs_are_told(copied, tmp_path):
     assert drawn["fig1"].missing == (
         "FCAF3D: not run",
         "TR3D: no latency (ms a scene)",
-        "SR3D: 5 of 6 tests",
+        "SR3D: 5 of 6 evaluations",
     )
     assert drawn["fig6"].missing == (
-        "SR3D: 5 of 6 tests",
-        "TR3D under SR3D's schedule: its trainings have 2 to 3 epochs, its AIC is drawn for 2",
+        "SR3D: 5 of 6 evaluations",
+        "Baseline: its trainings have 2 to 3 epochs, its AIC is drawn for 2",
     )
-    assert drawn["fig8"].missing[:2] == ("k = 5, 7, 8, 9, 10: not run", "the default: 5 of 6 tests")
+    assert drawn["fig8"].missing[:2] == (
+        "k = 5, 7, 8, 9, 10: not run",
+        "the default: 5 of 6 evaluations",
+    )
 
 
 def test_trainings_without_tests_show_their_curves(copied, tmp_path):
     for path in copied.glob("synthetic/*/train*/test*"):
         shutil.rmtree(path)
     drawn = draw(copied, tmp_path / "out")
-    labels = ("TR3D", "TR3D under SR3D's schedule", "SR3D")
+    labels = ("TR3D", "Baseline", "SR3D")
     assert drawn["fig6"].svg is not None
-    assert drawn["fig6"].missing == tuple(f"{label}: no test" for label in labels)
+    assert drawn["fig6"].missing == tuple(f"{label}: no evaluation" for label in labels)
     assert drawn["curves"].svg is not None
     for name in ("fig1", "fig5", "fig8", "strip"):
         assert drawn[name].svg is None
@@ -190,5 +193,5 @@ def test_detections_that_cannot_be_read_cost_their_panels_alone(copied, tmp_path
     for one in drawn.values():
         told = [line for line in one.missing if DETECTIONS_FILE in line]
         assert len(told) == 1
-        assert told[0].startswith("TR3D under SR3D's schedule: ")
+        assert told[0].startswith("Baseline: ")
         assert str(tmp_path) not in told[0]

@@ -155,7 +155,7 @@ def test_the_consistency_figure_draws_the_means_of_aic_and_pce(findings):
     drawn = [value for line in errors.lines for value in np.atleast_1d(line.get_xdata())]
     assert findings.metric("sr3d", "PCE")["mean"] in drawn
     assert [axes.get_title() for axes in clouds] == [
-        "(b) TR3D under SR3D's schedule",
+        "(b) Baseline",
         "(b) SR3D",
     ]
 

@@ -136,14 +136,14 @@ def test_the_figure_shows_those_scenes_with_their_scores(tmp_path):
     titles = [axes.get_title() for axes in canvas.picture.axes]
     assert titles[:: 3 * len(VIEWS)] == ["room1", "room2", "room0"]
     assert titles[3:6] == ["", "", ""]  # the other view of the first scene
-    assert titles[1:3] == ["TR3D under SR3D's schedule: F1 0.00", "SR3D: F1 1.00"]
-    assert "from above; no points." in canvas.caption
+    assert titles[1:3] == ["Baseline: F1 0.00", "SR3D: F1 1.00"]
+    assert "from above. There are no points." in canvas.caption
     later = draw_qualitative(
         PAPER.figures["fig9"], findings, names_of(PAPER), None, [PAPER.figures["fig5"]]
     )
     titles = [axes.get_title() for axes in later.picture.axes]
     assert titles[:: 3 * len(VIEWS)] == ["room4", "room3"]
-    assert "through those that are not in Fig. 5, in order" in later.caption
+    assert "through the scenes that are not in Fig. 5, in order" in later.caption
 
 
 def test_scenes_of_one_test_alone_are_left_out_and_told(tmp_path):

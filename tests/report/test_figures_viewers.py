@@ -24,7 +24,7 @@ from tests.shared_data import ROOT
 
 TABLES = ROOT / "workflow" / "tables.yaml"
 PAPER = read_paper(TABLES)
-LAYERS = ["SR3D", "TR3D under SR3D's schedule", "ground truth"]
+LAYERS = ["SR3D", "Baseline", "ground truth"]
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +159,7 @@ def test_the_page_links_to_the_files_beside_it(report):
     assert len(viewers) == 2 * 3
     assert set(viewers) <= set(files)
     assert {path.name for path in out.iterdir()} == {path.name for path in files}
-    named = re.search(r"Open in 3D: (.*?)\. They are files beside this page", page.words())
+    named = re.search(r"Open in 3D: (.*?)\. The viewers are files beside this page", page.words())
     assert named[1].split(", ") == [unquote(href).split(".")[1] for href in links[:3]]
     # The pictures' own links are for the mouse alone, as the same ones follow.
     over = [a for a in page.of("a") if a.get("class") == "scene"]

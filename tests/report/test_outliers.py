@@ -39,7 +39,7 @@ def test_a_training_run_far_from_its_siblings_is_an_outlier(tmp_path, means, tra
 
 def test_the_page_names_the_folder(tmp_path):
     tree(tmp_path, 60.0, 60.5, 61.0, 60.2, 41.0)
-    named = [a["data-outlier"] for a in page_of(tmp_path).of("p") if "data-outlier" in a]
+    named = [a["data-outlier"] for a in page_of(tmp_path).of("li") if "data-outlier" in a]
     assert named == ["synthetic/sr3d/train4"]
 
 

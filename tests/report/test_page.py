@@ -112,6 +112,7 @@ def test_every_table_has_the_cells_that_other_formats_print(results):
         lines = [table.columns]
         for metric, block in table.blocks:
             lines += [metric, *block]
+        shown = [[cell.replace("\u00a0", " ") for cell in line] for line in shown]
         assert shown == [[line] if isinstance(line, str) else list(line) for line in lines]
     assert page.captions[1] == "ours on procedural rooms, the paper's on ScanNet V2"
     text = page.words()
@@ -300,7 +301,7 @@ def test_few_runs_give_a_page(tmp_path, trainings, tests):
     make_tree(tmp_path, trainings=trainings, tests=tests)
     text = page_of(tmp_path).words()
     wanted = trainings * tests
-    assert f"baseline , {wanted} of 25 tests" in text.replace("baseline,", "baseline ,")
+    assert f"baseline , {wanted} of 25 evaluations" in text.replace("baseline,", "baseline ,")
     assert ("one training run of" in text) == (trainings == 1)
 
 
@@ -308,7 +309,7 @@ def test_one_setting_gives_a_page(tmp_path):
     settings = {"of_my_own": ["assigner.k=9"]}
     make_tree(tmp_path, settings=settings, trainings=2, tests=1, score=lambda *_: 50.0)
     text = page_of(tmp_path).words()
-    assert "2 trainings and 2 tests of 1 setting" in text
+    assert "2 training runs and 2 evaluations of 1 setting" in text
     assert "of_my_own" in text
     assert "0 have results on procedural rooms" in text
 

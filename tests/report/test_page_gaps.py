@@ -52,11 +52,12 @@ def test_the_page_calls_settings_as_figures_do(tmp_path):
     page = page_of(tmp_path, names=["open"])
     text, label = page.words(), names_of(PAPER).label
     for setting in settings:
-        assert f"{label(setting)} {setting}: 2 trainings" in text
+        assert f"{label(setting)} {setting}: 2 training runs" in text
     values = next(t for t in page.tables if t and t[0][0] == "setting" and "SD between" in t[0])
     named = [line[0] for line in values[1:]]
     assert named == [f"{label(setting)} {setting}" for setting in settings]
     assert f"{label('rank_image')} rank_image" in text
     assert (
-        f"Not counted, as it is a setting of other data alone: {label('boxes_v1')} boxes_v1" in text
+        f"Not counted, because it is a setting of other data alone: {label('boxes_v1')} boxes_v1"
+        in text
     )

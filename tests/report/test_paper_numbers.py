@@ -78,7 +78,7 @@ def test_table_1_runs_what_can_be_run_and_cites_the_rest():
     assert settings == {
         "FCAF3D": "fcaf3d",
         "TR3D": "tr3d",
-        "TR3D under SR3D's schedule": "baseline",
+        "Baseline": "baseline",
         "SR3D": "sr3d",
     }
 

@@ -108,7 +108,7 @@ def test_a_row_without_results_says_not_run_and_an_incomplete_one_is_marked(out)
     assert {row[name] for name in ("95 % CI", "runs", DELTA, "p")} == {NONE}
     assert (row["paper"], row["paper's Δ"]) == ("72.5", "+1.7")
     assert row_of(text, "+ SPOTA")["runs"] == "3 of 4"
-    assert "- '+ SPOTA': incomplete, 3 of 4 runs." in text
+    assert "- '+ SPOTA': incomplete, 3 of 4 evaluations." in text
 
 
 def test_a_row_that_ran_without_a_metric_does_not_say_not_run(out):
@@ -122,8 +122,8 @@ def test_heading_and_note_say_that_procedural_rooms_are_not_scannet(out):
         text = (out / f"table2_synthetic.{ending}").read_text()
         assert "(ours on procedural rooms, the paper's on ScanNet V2)" in text
         assert (
-            "The paper's values are on ScanNet V2, ours are on procedural rooms: "
-            "they cannot be compared in absolute terms." in text
+            "The paper's values are on ScanNet V2, ours are on procedural rooms. "
+            "Do not compare them in absolute terms." in text
         )
         assert "the published average of TR3D" in text  # algorithms.md 2.13
 
@@ -188,8 +188,8 @@ def test_scannet_as_the_paper_tests_it_has_no_comparison_note(tmp_path):
     make_tree(tmp_path, "scannet", {"sr3d": []}, data=data)
     text = render_text(tmp_path, PAPER, "table2", "scannet")
     assert "ablation of each component (on ScanNet V2)" in text
-    assert "cannot be compared" not in text
-    assert "depart from SR3D as published" not in text
+    assert "Do not compare them" not in text
+    assert "override SR3D as published" not in text
 
 
 def test_a_few_scans_with_coarse_voxels_are_not_passed_off_as_scannet(tmp_path):
@@ -197,8 +197,8 @@ def test_a_few_scans_with_coarse_voxels_are_not_passed_off_as_scannet(tmp_path):
     make_tree(tmp_path, "scannet", {"sr3d": ["model.voxel_size=0.04"]}, 1, 1, data=data)
     text = render_text(tmp_path, PAPER, "table2", "scannet")
     assert "ours on ScanNet V2, 2 scenes of its split 'train', the paper's on ScanNet V2" in text
-    assert "they cannot be compared in absolute terms" in text
-    assert "depart from SR3D as published in model.voxel_size=0.04." in text
+    assert "Do not compare them in absolute terms" in text
+    assert "override SR3D as published: model.voxel_size=0.04." in text
     assert "1 of 25" in text
 
 
@@ -221,6 +221,6 @@ def test_unknown_names_are_input_errors(tmp_path):
 def test_rows_of_one_configuration_are_told(tmp_path):
     make_tree(tmp_path, settings={"baseline": [], "sr3d": []})
     text = render_text(tmp_path, PAPER, "table2", "synthetic")
-    assert "'Baseline' and 'SR3D' have one and the same configuration" in text
+    assert "'Baseline' and 'SR3D' have the same configuration" in text
     make_tree(tmp_path / "right")
     assert "same configuration" not in render_text(tmp_path / "right", PAPER, "table2", "synthetic")

@@ -83,7 +83,7 @@ def test_each_metric_has_its_own_digits(out):
     assert (parameters["mean"], parameters["paper"]) == ("1.2M", "14.7M")
     assert (parameters["95 % CI"], parameters["runs"], parameters["p"]) == (NONE, NONE, NONE)
     assert parameters[DELTA] == "0"
-    ours = row_of((out / "open_scannet.md").read_text(), "SR3D as read here", "PCE")
+    ours = row_of((out / "open_scannet.md").read_text(), "SR3D", "PCE")
     assert ours["mean"] == "0.204"
 
 
@@ -91,19 +91,19 @@ def test_metrics_of_trainings_count_trainings(out):
     text = (out / "table7_scannet.md").read_text()
     assert row_of(text, "SR3D", TIME)["runs"] == "2 of 5"
     assert row_of(text, "SR3D")["runs"] == "4 of 25"
-    assert "'SR3D': incomplete, 2 of 5 trainings and 4 of 25 runs." in text
+    assert "'SR3D': incomplete, 2 of 5 training runs and 4 of 25 evaluations." in text
 
 
 def test_times_name_their_machines(out):
     for name in ("table1", "table7"):
         text = (out / f"{name}_scannet.md").read_text()
-        assert "Our times are of: H100; RTX 4090. Those of different machines do not" in text
-    assert "Our times are of" not in (out / "table3_scannet.md").read_text()
+        assert "Our times were measured on H100 and RTX 4090. Do not compare times of" in text
+    assert "Our times were measured" not in (out / "table3_scannet.md").read_text()
 
 
 def test_a_table_of_our_own_has_no_column_of_the_papers(out):
     text = (out / "open_scannet.md").read_text()
-    row = row_of(text, "1 − r before the whole bracket, τ = 0.1")
+    row = row_of(text, "(1 − r)^β before the whole bracket, τ = 0.1")
     assert list(row) == ["setting", "mean", "95 % CI", "runs", DELTA, "p"]
     assert row[DELTA].startswith("−0.5 [")
     assert text.startswith("# What the paper leaves open (on ScanNet V2)")
@@ -133,7 +133,7 @@ def test_cited_rows_are_left_out_where_the_paper_has_no_such_data(tmp_path):
     text = render_text(tmp_path, PAPER, "table1", "synthetic")
     assert "VoteNet" not in text
     assert "Sparse detectors" not in text
-    assert "13 rows that the paper has on other data only are left out." in text
+    assert "13 rows that the paper has only on other data are left out." in text
     assert "74.0 (73.2)" in text
 
 

@@ -12,7 +12,7 @@ import torch
 import triton
 from torch import Tensor
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.sparse.epilogue import NOTHING, Epilogue
 from sr3d.sparse.kernel_map import KernelMap
 from sr3d.sparse.triton import convolution_kernels, pooling_kernels, weight_kernels

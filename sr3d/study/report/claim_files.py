@@ -65,8 +65,8 @@ def claims_as_markdown(report: Report) -> str:
         told = [f"{n} {VERDICTS[verdict].word}" for verdict, n in count(part.judged).items()]
         lines.append(f"- On {part.label}: {', '.join(told[:-1])}.")
     lines += [
-        "- Brackets hold 95 % intervals that hold together for all claims of a table or figure on "
-        "one kind of quantity (Bonferroni). p-values are adjusted over the same claims (Holm).",
+        "- Brackets show simultaneous 95 % intervals (Bonferroni) over all claims of a table or "
+        "figure on one kind of quantity. Holm's rule adjusts p-values over the same claims.",
     ]
     heading = ""
     for dataset, one in _every(report):

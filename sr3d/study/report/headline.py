@@ -154,8 +154,8 @@ class Outlier:
         size = number(METRIC, abs(self.mean - self.median))
         where = "above" if self.mean > self.median else "below"
         return (
-            f"The training run {self.folder} is an outlier: its mean of {number(METRIC, self.mean)}"
-            f" {METRIC} lies {size} {where} the median of its setting."
+            f"The training run {self.folder} has a mean of {number(METRIC, self.mean)} {METRIC}, "
+            f"{size} {where} the median of its setting."
         )
 
 

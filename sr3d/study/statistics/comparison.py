@@ -163,7 +163,12 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def _difference(a: np.ndarray, b: np.ndarray, paired: bool) -> TEstimate:
-    """The difference of means."""
+    """The difference of means.
+
+    `scipy.stats.ttest_ind(equal_var=False)` gives the same interval, p and degrees of freedom to
+    1e-12. It does not give the standard error, which the tests against a margin or a limit need, it
+    has no result for values without spread, and `design` has no values to give it.
+    """
     if paired:
         pairs = a - b
         return TEstimate(_mean(pairs), _sd(pairs) / math.sqrt(len(pairs)), len(pairs) - 1.0)

@@ -155,8 +155,8 @@ def incomplete(findings: Findings, setting: str, label: str) -> list[str]:
     expected = (summary.get("expected") or {}).get("runs")
     runs = summary.get("runs", 0)
     if runs == 0:
-        return [f"{label}: no test"]
-    return [f"{label}: {runs} of {expected} tests"] if expected and runs < expected else []
+        return [f"{label}: no evaluation"]
+    return [f"{label}: {runs} of {expected} evaluations"] if expected and runs < expected else []
 
 
 def _interval_ends(values: Sequence[float]) -> tuple[float, float]:

@@ -35,14 +35,14 @@ def draw_strip(findings: Findings, names: Names) -> Canvas:
     """AP25 and AP50 of all tests: a row for each setting, in it a line for each training."""
     canvas = Canvas(
         STRIP_TITLE,
-        "Every test of every training. Within a setting each training has a line of its own, the "
-        "first at the top: dots are its tests, the short bar is their mean. The long bar is the "
-        "mean over all tests, the shading its 95 % interval over the trainings, where there are "
-        "two or more. Settings stand in the order of their mean AP25.",
+        "Every evaluation of every training run. Within a setting each training run has its own "
+        "line, the first at the top. Dots are its evaluations and the short bar is their mean. The "
+        "long bar is the mean over all evaluations. The shading is its 95 % interval over the "
+        "training runs, if there are two or more. Settings stand in the order of their mean AP25.",
     )
     settings = ranked(findings)
     if not settings:
-        canvas.missing.append("nothing has been tested")
+        canvas.missing.append("nothing has been evaluated")
         return canvas
     most = max(len(findings.values(s, SHOWN[0])) for s in settings)
     height = max(0.34, 0.075 * most)  # of a setting, inches
@@ -72,9 +72,9 @@ def draw_curves(findings: Findings, names: Names) -> Canvas:
     """Loss and AIC by epoch, a thin line for each training, two panels for each setting."""
     canvas = Canvas(
         CURVES_TITLE,
-        "Mean of each epoch's steps, a line for each training; all settings have the same axes. "
-        "AIC is the mean of |score − IoU| over the positives, which each assigner chooses for "
-        "itself. Losses of different kinds do not compare in height.",
+        "Mean over the steps of each epoch, with a line for each training run. All settings have "
+        "the same axes. AIC is the mean of |score − IoU| over the positives, which each assigner "
+        "chooses for itself. Do not compare the heights of different losses.",
     )
     settings = [s for s in names.labels if any(findings.curves(s, c) for c in CURVES)]
     settings += [
@@ -139,8 +139,9 @@ def _draw_curves(
 
 
 _SWEEP_CAPTION = (
-    "Means over all tests, with 95 % intervals over the trainings as bars; hollow: one training, "
-    "no interval. The dashed line marks the default. Heights compare along a row."
+    "Means over all evaluations. Bars are 95 % intervals over the training runs. A hollow mark has "
+    "one training run and no interval. The dashed line marks the default. Heights compare along a "
+    "row."
 )
 
 

@@ -16,10 +16,10 @@ from sr3d.study.report.paper import Qualitative
 SCORE = 0.3  # boxes of a lower score are neither drawn nor counted
 IOU = 0.25  # with a ground truth of its class, strictly above which a box is right
 RULE = (
-    "The F1 of a scene is 2·TP / (boxes + ground truths), of these boxes alone; TP are those that "
-    "are solid. Its gain is the second setting's F1 minus the first's. Shown are scenes at equal "
-    "steps through all that were tested, in order of their gain, from the largest to the smallest; "
-    "of equal gains the name decides."
+    "The F1 of a scene is 2·TP / (boxes + ground truths), where TP is the number of solid boxes. "
+    "Its gain is the second setting's F1 minus the first's. The evaluated scenes are ordered by "
+    "gain, from the largest to the smallest, then by name. The figure shows scenes at equal steps "
+    "through this order."
 )
 
 

@@ -202,17 +202,17 @@ def _scenes(
 def _caption(labels: Sequence[str], points: bool, before: Sequence[Qualitative]) -> str:
     if before:
         return (
-            f"Drawn as {number_of(before[0].title)} is, of the same tests. Shown are scenes at "
-            f"equal steps through those that are not in {_numbers(before)}, in order of their gain "
-            "in F1, from the largest to the smallest."
+            f"Drawn like {number_of(before[0].title)}, from the same evaluations. It shows scenes "
+            f"at equal steps through the scenes that are not in {_numbers(before)}, in order of "
+            "their gain in F1, from the largest to the smallest."
         )
-    drawn = "; of the points, ceiling and near walls are left out" if points else "; no points"
+    drawn = "Ceiling and near walls are left out." if points else "There are no points."
     return (
-        f"Ground truth, {labels[0]}, {labels[1]}, each in the first test of its first training, "
-        f"with boxes of a score of {SCORE:g} or more. Every scene is seen obliquely and, below, "
-        f"from above{drawn}. Solid: overlaps a ground truth of its class, not yet taken, by more "
-        f"than {IOU:g} IoU; its thin edges are those that the box itself hides. Dotted: does not. "
-        f"Numbers are classes; the bars are one metre along x, y and upwards. {RULE}"
+        f"Ground truth, {labels[0]} and {labels[1]}, in the first evaluation of the first training "
+        f"run. Boxes have a score of {SCORE:g} or more. Every scene is seen obliquely and, below, "
+        f"from above. {drawn} A solid box overlaps a ground truth of its class, not yet taken, by "
+        f"more than {IOU:g} IoU. The box itself hides its thin edges. Dotted boxes do not. "
+        f"Numbers are classes. The bars are one metre along x, y and upwards. {RULE}"
     )
 
 

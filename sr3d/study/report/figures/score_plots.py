@@ -158,12 +158,12 @@ def _draw_errors(
 
 def _caption(top_n: int) -> str:
     return (
-        "(a) Mean of each epoch over the trainings; the band is its 95 % interval, with two "
-        "trainings it reaches from one to the other. "
-        f"(b) The {top_n} most confident boxes of each class in the first test of the first "
-        "training, against their IoU with the best ground truth of that class; on the dashed line "
-        "they agree. (c) Boxes: quartiles of |score − IoU| in (b), with whiskers from the 5th to "
-        f"the 95th percentile. Points: {METRICS['PCE'].label}, the mean of |score − IoU| of the "
-        "30 most confident boxes of each class, over all tests, with its 95 % interval over the "
-        "trainings; hollow: one training, no interval."
+        "(a) Mean of each epoch over the training runs. The band is its 95 % interval. With two "
+        "training runs it reaches from one to the other. "
+        f"(b) The {top_n} most confident boxes of each class in the first evaluation of the first "
+        "training run, against their IoU with the best ground truth of that class. On the dashed "
+        "line they agree. (c) Boxes: quartiles of |score − IoU| in (b), with whiskers from the 5th "
+        f"to the 95th percentile. Points: {METRICS['PCE'].label}, the mean of |score − IoU| of the "
+        "30 most confident boxes of each class over all evaluations, with its 95 % interval over "
+        "the training runs. A hollow mark has one training run and no interval."
     )

@@ -24,6 +24,7 @@ from sr3d.study.report.figures.style import (
 )
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.paper import METRICS, Paper, PaperTable, Tradeoff, printed_dataset
+from sr3d.study.report.verdicts.judgement import listed
 
 
 @dataclass(frozen=True)
@@ -172,17 +173,17 @@ def _caption(findings: Findings, ours: Sequence[MeasuredPoint], beside: bool, sa
         measured = f"measured on {next(iter(machines))}"
     else:
         parts = [f"{where} ({', '.join(labels)})" for where, labels in machines.items()]
-        measured = f"measured on different machines, which do not compare: {'; '.join(parts)}"
+        measured = f"measured on machines that do not compare: {listed(parts)}"
     text = (
-        f"{'Left: means' if beside else 'Means'} over all tests, with 95 % intervals over the "
-        "trainings as bars; hollow: one training, no interval. Latency is a test's median from "
-        f"points to boxes, {measured}."
+        f"{'Left: means' if beside else 'Means'} over all evaluations. Bars are 95 % intervals "
+        "over the training runs. A hollow mark has one training run and no interval. Latency is "
+        f"the median of an evaluation from points to boxes, {measured}."
     )
     if beside:
-        text += (
-            " Right: the paper's numbers, best (circle) and mean (dash, where it prints one). "
-            f"{'Heights compare between the panels, latencies' if same else 'The two panels'} "
-            "do not" + (" compare." if not same else ".")
+        text += " Right: the paper's numbers, best (circle) and, if printed, mean (dash). " + (
+            "Heights compare between the panels, latencies do not."
+            if same
+            else "The two panels do not compare."
         )
     return text
 

@@ -177,7 +177,7 @@ def _incomplete(paper: Paper, findings: Findings, names: Names) -> tuple[Incompl
         )
         have = summary["runs"]
         if have < wanted or not have:
-            text = f"{have} of {wanted} tests" if wanted else "no test"
+            text = f"{have} of {wanted} evaluations" if wanted else "no evaluation"
             found.append(IncompleteSetting(setting, names.label(setting), text))
     return tuple(found)
 

@@ -153,10 +153,9 @@ def _cautions(paper: Paper, part: ReportPart, settings: Sequence[str]) -> list[s
     cautions, full = [], default_config("scannet").flat()["model.stem_channels"]
     if not part.own and part.dataset not in datasets_of(paper):
         cautions.append(
-            f"The paper has no results on {part.label}; it tests on "
-            f"{listed(labels(datasets_of(paper)))}. Numbers on these data cannot be compared with "
-            "the paper's in absolute terms, and a verdict says no more than whether a claim also "
-            "holds here."
+            f"The paper has no results on {part.label}. It evaluates on "
+            f"{listed(labels(datasets_of(paper)))}. Do not compare absolute numbers on these data "
+            "with the paper's. A verdict says only whether a claim also holds here."
         )
     if any(flatten(s["config"]).get("model.stem_channels", full) < full for s in summaries):
         sizes = sorted({s["parameters"] for s in summaries if s["parameters"] is not None})

@@ -106,8 +106,9 @@ def _whole(text: str) -> str:
 
 
 def _intervals(cell: str) -> Markup:
-    """A table's cell as HTML in which a line breaks before an interval and never within it."""
-    return Markup(re.sub(r"\[[^\]]*\]", r'<span class="interval">\g<0></span>', str(escape(cell))))
+    """A table's cell as HTML. A line breaks before an interval, never within it or in "< 0.001"."""
+    text = str(escape(re.sub(r"^< ", "<\u00a0", cell)))
+    return Markup(re.sub(r"\[[^\]]*\]", r'<span class="interval">\g<0></span>', text))
 
 
 def _data_of(heading: str, title: str) -> str:

@@ -10,7 +10,6 @@ from sr3d.study.report.paper.contents import (
     Paper,
     PaperTable,
     Sweep,
-    Tradeoff,
     settings_of_claim,
     settings_of_figure,
 )
@@ -98,24 +97,32 @@ def _digits(metric: str, value: float) -> str:
 
 
 def labels_of(paper: Paper) -> dict[str, str]:
-    """Every setting with its name in print, in the order of the paper's tables and figures.
+    """Every setting with its one name in print, in the order of the paper's tables and figures.
 
-    As in the first table that has it, or by its value in a sweep. Rows of our own tables mean
-    little without their heading, and have it before them.
+    The name is the label of the first row that has the setting, or else the value in a sweep. The
+    paper's tables come before its sweeps, and our own tables come last. Rows of our own tables mean
+    little without their heading, and have it before them. A row that has another label carries this
+    name in parentheses: "RAS (SR3D)".
     """
     labels: dict[str, str] = {}
-    for table in paper.tables.values():
-        for row in table.rows:
-            heading = f"{row.group}: " if row.group and not table.datasets else ""
-            if row.setting:
-                labels.setdefault(row.setting, heading + row.label)
+    for table in (table for table in paper.tables.values() if table.datasets):
+        _label_rows(labels, table)
     for figure in paper.figures.values():
         for panel in figure.panels if isinstance(figure, Sweep) else ():
             for value, setting in panel.points:
                 labels.setdefault(setting, _at(panel.parameter, value))
         for setting in settings_of_figure(figure):
             labels.setdefault(setting, setting)
+    for table in (table for table in paper.tables.values() if not table.datasets):
+        _label_rows(labels, table)
     return labels
+
+
+def _label_rows(labels: dict[str, str], table: PaperTable) -> None:
+    for row in table.rows:
+        heading = f"{row.group}: " if row.group and not table.datasets else ""
+        if row.setting:
+            labels.setdefault(row.setting, heading + row.label)
 
 
 def datasets_of(paper: Paper) -> list[str]:
@@ -145,25 +152,20 @@ def shown_settings(paper: Paper) -> dict[str, PrintedSetting]:
 
 
 def labels_in(paper: Paper, claim: Claim) -> dict[str, str]:
-    """The same, where the claim's own table or figure calls a setting otherwise by its words.
+    """The names of `labels_of`. A claim about a sweep adds the values: "SR3D (τ = 0.1)".
 
-    So a claim about one parameter of a sweep has a value of it for each of its settings, although
-    the sweep's default is a value of every parameter.
+    The values are of the parameter that all settings of the claim lie along, because the default is
+    a value of every parameter.
     """
-    return labels_of(paper) | _names_at(paper, claim)
-
-
-def _names_at(paper: Paper, claim: Claim) -> dict[str, str]:
-    shown = paper.tables.get(claim.of) or paper.figures.get(claim.of)
-    if isinstance(shown, Tradeoff):
-        shown = paper.tables[shown.table]
-    match shown:
-        case PaperTable() if shown.datasets:
-            return {row.setting: row.label for row in reversed(shown.rows) if row.setting}
-        case Sweep():
-            return _values(shown, set(settings_of_claim(claim)))
-        case _:
-            return {}
+    labels = labels_of(paper)
+    shown = paper.figures.get(claim.of)
+    if not isinstance(shown, Sweep):
+        return labels
+    values = _values(shown, set(settings_of_claim(claim)))
+    return labels | {
+        setting: at if labels[setting] == at else f"{labels[setting]} ({at})"
+        for setting, at in values.items()
+    }
 
 
 def _values(sweep: Sweep, settings: set[str]) -> dict[str, str]:

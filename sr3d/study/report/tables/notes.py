@@ -72,7 +72,7 @@ def _same_rows(results: FilledTable) -> list[str]:
             config = str(flatten(entry.summary["config"]))
             labels.setdefault(config, []).append(f"'{entry.row.label}'")
     return [
-        f"{listed(same)} have one and the same configuration: not all are what their names say."
+        f"{listed(same)} have the same configuration. Not all are what their names say."
         for same in labels.values()
         if len(same) > 1
     ]
@@ -92,12 +92,12 @@ def _other_data(results: FilledTable) -> list[str]:
     if theirs in (ours, ""):
         return []
     notes = [
-        f"The paper's values are on {theirs}, ours are on {ours}: "
-        "they cannot be compared in absolute terms."
+        f"The paper's values are on {theirs}, ours are on {ours}. "
+        "Do not compare them in absolute terms."
     ]
     left_out = len(results.table.rows) - len(results.entries)
     if left_out:
-        notes.append(f"{left_out} rows that the paper has on other data only are left out.")
+        notes.append(f"{left_out} rows that the paper has only on other data are left out.")
     return notes
 
 
@@ -115,7 +115,7 @@ def _changed_configuration(results: FilledTable) -> list[str]:
     ]
     if not changed:
         return []
-    return [f"All rows that ran depart from SR3D as published in {', '.join(changed)}."]
+    return [f"All rows that ran override SR3D as published: {', '.join(changed)}."]
 
 
 def _of_rows(results: FilledTable) -> list[str]:
@@ -128,7 +128,7 @@ def _of_rows(results: FilledTable) -> list[str]:
         for metric in results.table.metrics:
             have, expected = results.runs(entry, metric)
             if entry.metric(metric) is not None and 0 < have < expected:
-                what = "trainings" if METRICS[metric].of_trainings else "runs"
+                what = "training runs" if METRICS[metric].of_trainings else "evaluations"
                 lacking[f"{have} of {expected} {what}"] = None
         if lacking:
             notes.append(f"'{entry.row.label}': incomplete, {' and '.join(lacking)}.")
@@ -152,8 +152,9 @@ def _between_rows(summaries: Sequence[dict[str, Any]]) -> list[str]:
     if len(codes) > 1:
         notes.append(f"Rows come from different code versions: {', '.join(sorted(codes))}.")
     configs = [flatten(s["config"]) for s in ours]
-    names = list(dict.fromkeys(name for config in configs for name in config))
-    differing = [n for n in names if len({str(config.get(n)) for config in configs}) > 1]
+    first = configs[0] if configs else {}
+    names = [n for n in first if all(n in config for config in configs)]  # families have own keys
+    differing = [n for n in names if len({str(config[n]) for config in configs}) > 1]
     if differing:
         notes.append(f"The rows' configurations differ in {', '.join(differing)}.")
     return notes
@@ -165,19 +166,19 @@ def _of_machines(results: FilledTable) -> list[str]:
         e for e in results.entries for m in results.table.metrics if m in _TIMES and e.metric(m)
     ]
     given = [f"'{e.row.label}'" for e in timed if e.summary and e.summary.get("external")]
-    notes = [f"Times of {listed(dict.fromkeys(given))}: as given by the user."] if given else []
+    notes = [f"Times of {listed(dict.fromkeys(given))} were given by the user."] if given else []
     ours = _of_sr3d([e.summary for e in timed if e.summary])
     machines = {_machine(summary["machine"]): None for summary in ours}
     if not machines:
         return notes
-    note = f"Our times are of: {'; '.join(sorted(machines))}."
+    note = f"Our times were measured on {listed(sorted(machines))}."
     if len(machines) > 1:
-        note += " Those of different machines do not compare."
+        note += " Do not compare times of different machines."
     notes = [note, *notes]
     if "latency_ms" in results.table.metrics and any(e.busy for e in timed):
         notes.append(
             f"{BUSY}: latencies were measured on a busy machine and are too long. Other work had "
-            f"a load average above {BUSY_LOAD:g} a core."
+            f"a load average above {BUSY_LOAD:g} per core."
         )
     return notes
 
@@ -188,18 +189,18 @@ def _machine(facts: dict[str, Any]) -> str:
 
 def _how_to_read(results: FilledTable) -> list[str]:
     table = results.table
-    read = "Best and mean: over all tests."
+    read = "Best and mean are over all evaluations."
     alone = [METRICS[name].label for name in table.metrics if not METRICS[name].has_best]
     if table.prints == "best_mean" and alone:
         read += f" A number alone is the mean: {', '.join(alone)}."
-    notes = [f"{read} CI: Student's t on the training means."]
+    notes = [f"{read} CI: Student's t interval of the means of training runs."]
     if results.reference is not None:
         notes.append(_of_differences(results, results.reference))
     notes += _of_scenes(results)
     if results.paper_dataset is not None:
         form = "best (mean)" if table.prints == "best_mean" else "mean"
         runs = f"{table.trainings * table.tests} runs ({table.trainings} × {table.tests})"
-        notes.append(f"Paper: {form} of {runs}; {table.source}.")
+        notes.append(f"Paper: {form} of {runs}. Source: {table.source}.")
     return notes
 
 
@@ -213,10 +214,10 @@ def _of_differences(results: FilledTable, reference: FilledRow) -> str:
     labels = [f"'{e.row.label}'" for e in results.entries if e.row.setting in pairs]
     note += ", with Welch's interval on the means of training runs"
     if labels:
-        are = "is" if len(labels) == 1 else "are"
         note += (
-            f", but that of {listed(labels)}, which {are} tested on the same training runs, is "
-            "paired: Student's t on the differences of each training run"
+            f". {listed(labels)} {'evaluates' if len(labels) == 1 else 'evaluate'} the same "
+            "training runs as the reference. There the interval is paired: Student's t on the "
+            "differences of each training run"
         )
     of_family = {f: [m for _, m in tested if family_of(m) is f] for f in HypothesisFamily}
     counts = [
@@ -226,9 +227,9 @@ def _of_differences(results: FilledTable, reference: FilledRow) -> str:
     ]
     apart = ", each by themselves" if len(counts) > 1 else ""
     note += (
-        f". p: of its test, adjusted by Holm's rule over {listed(counts)} in this table{apart}. "
-        "The intervals hold together for the same tests (Bonferroni). The CSV has those of single "
-        "differences, too"
+        f". p: p-value of the difference, adjusted by Holm's rule over {listed(counts)} in this "
+        f"table{apart}. The intervals are simultaneous over the same tests (Bonferroni). The CSV "
+        "also has the intervals of single differences"
     )
     if any(delta.sharper for delta in tested.values()):
         note += f". {SHARPER}: Holm's rule shows what the more cautious interval leaves open"
@@ -248,15 +249,19 @@ def _of_scenes(results: FilledTable) -> list[str]:
     counts = sorted({of["scenes"] for of in drawn.values()})
     draws = max(len(of[metric]) for of in drawn.values() for metric in THRESHOLDS if metric in of)
     note = (
-        "Scenes: half of the 95 % interval over the choice of scenes for these trainings and tests,"
-        f" by {draws:,} draws with replacement of all {listed(map(str, counts))} scenes tested"
+        "Scenes: half width of the 95 % interval over the choice of scenes for these runs, by "
+        f"{draws:,} bootstrap draws of the {listed(map(str, counts))} evaluated scenes"
     )
     to = results.reference.drawn if results.reference is not None else None
-    notes = [note + (", and of Δ by the same draws of both rows (paired)." if to else ".")]
+    notes = [
+        note + (". The interval of Δ is paired: both rows have the same draws." if to else ".")
+    ]
     if len(drawn) < len(kept):
         without = listed(label for label in kept if label not in drawn)
         notes.append(f"No interval over scenes of {without}: run `sr3d summarise` again.")
     others = [label for label, of in drawn.items() if to and of["drawn"] != to["drawn"]]
     if others:
-        notes.append(f"No paired interval over scenes of {listed(others)}: tested on other scenes.")
+        notes.append(
+            f"No paired interval over scenes of {listed(others)}: evaluated on other scenes."
+        )
     return notes

@@ -122,7 +122,7 @@ class ClaimCase:
             reasons.append(f"{self.names(*absent)} {verb(absent, 'has')} not run")
         if silent:
             reasons.append(f"the results of {self.names(*silent)} lack {self.claim.metric}")
-        return self.untested(Verdict.NOT_RUN, "; ".join(reasons))
+        return self.untested(Verdict.NOT_RUN, ", and ".join(reasons))
 
     def one_training(self, numbers: Mapping[str, Sized], ours: str = NOTHING) -> Judgement:
         """The judgement where a setting was trained once: numbers[setting] has one entry each."""

@@ -121,7 +121,7 @@ VERDICTS = {
     Verdict.REPRODUCED: Words("reproduced", "the claim, as it is worded, also holds on {}"),
     Verdict.DIRECTION_ONLY: Words(
         "direction reproduced",
-        "the claim states an amount; on {} its direction holds, and its amount is not judged",
+        "the claim states an amount. On {} its direction holds, and its amount is not judged",
     ),
     Verdict.NOT_REPRODUCED: Words(
         "not reproduced", "the training runs on {} contradict the claim as it is worded"
@@ -131,7 +131,7 @@ VERDICTS = {
     ),
     Verdict.NOT_RUN: Words("not run", "nothing on {} that could decide it"),
     Verdict.NOT_CHECKABLE: Words(
-        "not checkable here", "no run of ours could decide it; the reason stands below each"
+        "not checkable here", "no run of ours could decide it, for the reason below each claim"
     ),
 }
 DIRECTIONS = {

@@ -102,7 +102,7 @@ def _texts_of_highest(
     nearest = min(compared, key=lambda s: compared[s].difference)
     reason = f"{case.names(nearest)} may lie as high or higher"
     if untested:
-        reason += f"; {case.names(*untested)} {verb(untested, 'lacks')} a second training run"
+        reason += f", and {case.names(*untested)} {verb(untested, 'lacks')} a second training run"
     return Texts(
         shown=f"{name} lies above {case.names(*claim.among)}",
         refuted=f"{case.names(nearest)} lies above {name}",
@@ -215,7 +215,7 @@ def evidence_of_curve(case: ClaimCase, claim: CurveBelowClaim) -> Evidence | Jud
         detectable=max(c.detectable for c in compared),
         texts=Texts(
             shown=f"{name} lies below {other} in every epoch",
-            refuted=f"{name} lies above {other} in an epoch or more; it is {where}",
+            refuted=f"{name} lies above {other} in an epoch or more. It is {where}",
             open=f"{name} is {where}",
         ),
         remark=_untested(case, curves, len(epochs), len(epochs) - len(compared)),
