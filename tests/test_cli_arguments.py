@@ -82,9 +82,40 @@ def test_numbers_may_be_written_as_people_do() -> None:
 
 
 def test_wrong_words_are_one_sentence_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
-    for words in (["train"], ["trian"], ["train", "--what"], [], ["prepare", "kitti"]):
+    for words in (["train"], ["trian"], ["train", "--what"], ["prepare", "kitti"]):
         assert main(words) == 2
         error = capsys.readouterr().err
         assert error.startswith("sr3d: ")
         assert error.count("\n") == 1
         assert "--help" in error
+
+
+@pytest.mark.parametrize(
+    ("words", "near", "help_of"),
+    [
+        (["detect", "--modle", "x", "a.ply"], "--model", "sr3d detect"),
+        (["detect", "--demo", "--devcie=cuda"], "--device", "sr3d detect"),
+        (["prepare", "folder", "--raw", "a", "--ot", "b"], "--out", "sr3d prepare folder"),
+        (["evaluate", "--ground-trth", "a", "--detections", "b"], "--ground-truth", "evaluate"),
+        (["prepare", "foldr"], "folder", "sr3d prepare"),
+        (["inspect", "dta"], "data", "sr3d inspect"),
+        (["detekt"], "detect", "sr3d"),
+    ],
+)
+def test_misspelt_words_have_the_nearest_known_one(
+    words: list[str], near: str, help_of: str
+) -> None:
+    error = refused(words)
+    assert f"did you mean '{near}'?" in error.problem
+    assert error.remedy is not None
+    assert f"{help_of} --help" in error.remedy
+
+
+def test_help_is_a_verb_and_what_no_verb_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "sr3d detect --demo" in capsys.readouterr().err
+    for words in (["help"], ["help", "detect"]):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert ended.value.code == 0
+        assert " ".join(["usage: sr3d", *words[1:]]) in capsys.readouterr().out

@@ -38,12 +38,21 @@ To detect objects in your own scans, run `sr3d detect SCAN`. `sr3d VERB --help` 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb. Returns 0 on success, 2 on bad input, 130 when interrupted."""
+    """Run one verb. Returns 0 on success, 2 on bad input, 130 when interrupted.
+
+    Without a verb it prints the help. `sr3d help VERB` is `sr3d VERB --help`.
+    """
     _say_what_is_logged()
     words = sys.argv[1:] if argv is None else list(argv)
     debug = "--debug" in words
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
     try:
-        args = build_parser(words).parse_args(words, argparse.Namespace(words=words))
+        parser = build_parser(words)
+        if not words:
+            parser.print_help(sys.stderr)
+            return 2
+        args = parser.parse_args(words, argparse.Namespace(words=words))
         args.verb(args)
     except InputError as error:
         return _fail(debug, str(error), 2)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sr3d.config import did_you_mean
 from sr3d.errors import InputError, Kind
 from sr3d.model_names import DEVICES, refuse_apple_gpu
 from sr3d.ranges import Range
@@ -49,6 +52,7 @@ class VerbParser(argparse.ArgumentParser):
     def __init__(self, *args: Any, examples: tuple[str, ...] = (), **kwargs: Any) -> None:
         """examples: command lines that the help shows; tests parse each of them."""
         self.examples = examples
+        self._words: list[str] = []
         if examples:
             kwargs["epilog"] = "\n  ".join(("examples:", *examples))
         super().__init__(*args, **{**kwargs, "formatter_class": _HelpText})
@@ -58,6 +62,11 @@ class VerbParser(argparse.ArgumentParser):
         cause, field = sys.exception(), None
         if isinstance(cause, argparse.ArgumentError):
             message, field = cause.message, cause.argument_name
+            if choice := re.match(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
+                known = [word.strip(" '") for word in choice[2].split(",")]
+                message = f"unknown '{choice[1]}'{did_you_mean(choice[1], known)}"
+        else:  # arguments that are missing, perhaps because an option is misspelt
+            self._refuse_misspelt(word for word in self._words if word.startswith("--"))
         raise InputError(
             message,
             field=field,
@@ -69,7 +78,29 @@ class VerbParser(argparse.ArgumentParser):
         self, args: Iterable[str] | None = None, namespace: Any = None
     ) -> tuple[Any, list[str]]:
         words = sys.argv[1:] if args is None else args
-        return super().parse_known_args(list(self._joined(self._completed(words))), namespace)
+        self._words = list(self._joined(self._completed(words)))
+        found, rest = super().parse_known_args(self._words, namespace)
+        # Said here, because the parser of all verbs, which gets the rest, knows no verb's options.
+        self._refuse_misspelt(rest)
+        return found, rest
+
+    def _refuse_misspelt(self, words: Iterable[str]) -> None:
+        """Refuse options that the verb does not have.
+
+        Raises:
+            InputError: names the nearest option.
+        """
+        known = [name for name in self._option_string_actions if name.startswith("--")]
+        for word in words:
+            option = word.partition("=")[0]
+            if not option.startswith("-") or any(name.startswith(option) for name in known):
+                continue
+            near = difflib.get_close_matches(option, known, n=1)
+            raise InputError(
+                f"unknown option '{option}'" + (f"; did you mean '{near[0]}'?" if near else ""),
+                kind=Kind.UNKNOWN,
+                remedy=f"`{self.prog} --help` explains the options.",
+            )
 
     def _completed(self, words: Iterable[str]) -> Iterator[str]:
         """The words, each optional value in its place."""

@@ -27,7 +27,10 @@ def add_completion(
         "the script as ~/.config/fish/completions/sr3d.fish.",
         examples=("sr3d completion bash",),
     )
-    verb.add_argument("shell", choices=SHELLS, help="shell that the script is for")
+    verb.add_argument(
+        "shell", choices=SHELLS, metavar="SHELL",
+        help=f"shell that the script is for: {', '.join(SHELLS)}",
+    )  # fmt: skip
     verb.set_defaults(verb=_printer(whole))
 
 

@@ -8,7 +8,8 @@ pkl: a dictionary with the same entries, as arrays or lists. Ground truth may al
 of mmdet3d of either format, whose boxes follow the same convention. Detections may also be the
 results that mmdet3d dumps.
 
-json, or a folder of such files: detections that `sr3d detect` or mmdet3d's inferencers wrote.
+json, or a folder of such files: detections that `sr3d detect` or mmdet3d's inferencers wrote; or a
+dictionary with the same entries, as lists.
 
 Two files may name a scene differently: with the suffix of a file, or with folders (`match_scenes`).
 """
@@ -35,12 +36,14 @@ from sr3d.geometry.box_set import BoxSet
 from sr3d.runs.files import LFS_REMEDY, is_lfs_pointer, read_json
 
 _PICKLES = (".pkl", ".pickle")
-
+_ENTRIES = {"scene", "label", "box", "score"}
 _log = logging.getLogger(__name__)
 
 _KINDS = re.compile(
     r"\.(?:ply|pcd|npy|npz|bin|obj|gltf|glb|las|laz|png|jpg|txt|xyz|pts|json|pkl)$", re.IGNORECASE
 )
+# What data sets and programs add to the name of a scene: ScanNet's meshes, and predictions.
+_ADDED = re.compile(r"_vh_clean(?:_2)?$|_vert$|[_.-]?pred(?:iction)?s?$|^pred(?:iction)?s?[_.-]")
 
 
 def read_ground_truth(path: str | Path, classes: Sequence[str]) -> BoxSet:
@@ -75,7 +78,9 @@ def read_detections(
     elif path.suffix == ".json":
         from sr3d.data.detect_files import detect_entries
 
-        content = detect_entries(path, read_json(path), classes)
+        content = read_json(path)
+        if not (isinstance(content, Mapping) and content.keys() >= _ENTRIES):
+            content = detect_entries(path, content, classes)
     elif path.suffix in _PICKLES:
         content = load_results(path)
     else:
@@ -265,7 +270,8 @@ def _from_infos(path: Path, content: Any, classes: Sequence[str]) -> dict[str, A
 def match_scenes(words: Iterable[str], known: Collection[str], where: str) -> dict[str, str]:
     """The scene of `known` that each word names.
 
-    A word may have the suffix of a file or additional first folders. Folders may be parts of a
+    A word may have the suffix of a file, additional first folders, or the suffix of ScanNet's
+    meshes (`_vh_clean_2`). Folders may be parts of a
     scene's name, as in `sr3d prepare folder`: `flat1/kitchen.ply` is `flat1_kitchen`.
 
     Raises:
@@ -295,7 +301,7 @@ def match_scenes(words: Iterable[str], known: Collection[str], where: str) -> di
 
 def _spellings(word: str) -> Iterable[str]:
     yield word
-    bare = word
+    bare = word.strip()
     while (shorter := _KINDS.sub("", bare)) != bare:
         bare = shorter
         yield bare
@@ -304,3 +310,4 @@ def _spellings(word: str) -> Iterable[str]:
         for tail in ("/".join(parts[i:]), "_".join(parts[i:])):
             yield tail
             yield re.sub(r"[^\w.+-]", "_", tail)
+            yield _ADDED.sub("", tail)

@@ -32,7 +32,8 @@ class SceneFacts:
     known: the number of finite points. finite: whether all points and all boxes are finite. up: an
     axis, or -1 if unclear. overturned: the furniture shares tops rather than bottoms along `up`.
     boxes: (K, 7). (K,) each: labels, empty (no point inside), outside (centre far beyond the
-    points), sunk (a good part of the box lies below all points).
+    points), lost (farther than the scene is long), sunk (a good part of the box lies below all
+    points).
     """
 
     id: str
@@ -48,6 +49,7 @@ class SceneFacts:
     labels: Array
     empty: Array
     outside: Array
+    lost: Array
     sunk: Array
 
 
@@ -58,11 +60,13 @@ def scene_facts(scene: Scene) -> SceneFacts:
     boxes = scene.boxes.tensor.numpy()
     whole = np.isfinite(boxes).all(axis=1)
     extents, shades, up, overturned = np.zeros(3), np.zeros((3, 3)), -1, False
-    outside, sunk = np.zeros((2, len(boxes)), dtype=bool)
+    outside, lost, sunk = np.zeros((3, len(boxes)), dtype=bool)
     if len(points):
         low, high = points.amin(0).numpy() - OUTSIDE, points.amax(0).numpy() + OUTSIDE
         outside |= ((boxes[:, :3] < low) | (boxes[:, :3] > high)).any(axis=1)
         shades = torch.stack([colors.amin(0), colors.double().mean(0), colors.amax(0)]).numpy()
+        reach = float((high - low).max())
+        lost |= ((boxes[:, :3] < low - reach) | (boxes[:, :3] > high + reach)).any(axis=1)
         sample = points[:: max(1, len(points) // 200_000)].numpy()
         low, high = np.percentile(sample, [1, 99], axis=0)
         extents = high - low
@@ -82,6 +86,7 @@ def scene_facts(scene: Scene) -> SceneFacts:
         labels=scene.labels.numpy(),
         empty=without_points(points, scene.boxes) & whole,
         outside=outside,
+        lost=lost,
         sunk=sunk,
     )
 
@@ -181,7 +186,8 @@ class SplitFacts:
 class Inspection:
     """labels, left_out, deviations: as in the manifest, empty if it has none.
 
-    like_classes: groups of class names that differ by case, blanks, hyphens or underscores alone.
+    like_classes: groups of class names that differ by case, blanks, hyphens, underscores or a
+    plural s alone. twins: groups of scenes with the same points, extents and colours.
     """
 
     folder: str
@@ -193,6 +199,7 @@ class Inspection:
     left_out: dict[str, str]
     deviations: list[str]
     like_classes: tuple[tuple[str, ...], ...]
+    twins: tuple[tuple[str, ...], ...]
     splits: tuple[SplitFacts, ...]
 
     @property
@@ -203,7 +210,14 @@ class Inspection:
             "labels and prepare again."
             for group in self.like_classes
         ]
-        return classes + [sentence for split in self.splits for sentence in split.suspicions]
+        twins = [
+            f"scenes: {' and '.join(map(repr, group[:3]))}{', …' * (len(group) > 3)} seem to be "
+            "one scan; keep one of them, above all if they are in different splits."
+            for group in self.twins
+        ]
+        return (
+            classes + twins + [sentence for split in self.splits for sentence in split.suspicions]
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON."""

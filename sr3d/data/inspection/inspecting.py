@@ -41,11 +41,15 @@ def inspect(
     manifest = read_manifest(folder)
     chosen = choose_scenes(folder, manifest, splits, scenes)
     done, total, found = 0, sum(map(len, chosen.values())), []
+    looks = dict[bytes, dict[str, None]]()  # scenes that look the same, whatever their split
     for split, ids in chosen.items():
         data, seen = PreparedDataset(folder, split), []
         place = {scene: i for i, scene in enumerate(data.ids)}
         for scene in ids:
             seen.append(scene_facts(data[place[scene]]))
+            one = seen[-1]
+            values = np.concatenate([[one.points, one.known], one.extents, one.colors.ravel()])
+            looks.setdefault(values.tobytes(), {})[scene] = None
             done += 1
             if progress is not None:
                 progress(done, total)
@@ -60,6 +64,7 @@ def inspect(
         left_out=manifest.left_out,
         deviations=manifest.deviations,
         like_classes=tuple(tuple(group) for group in similar_names(manifest.classes)),
+        twins=tuple(tuple(group) for group in looks.values() if len(group) > 1),
         splits=tuple(found),
     )
 

@@ -14,6 +14,7 @@ LARGE, SMALL = 100.0, 1.2  # metres, the largest extent of a room; a unit cube i
 LONGER = 1.5  # times the extent of its scene, and a metre: longer than any box of something seen
 TINY = 0.01  # metres, the longest edge of a box
 SAME = 1e-3  # metres and radians, between two boxes that are one
+NEAR = 0.1  # share of the size, between two boxes of one object
 DARK = 1.01 / 255  # colours that end here were divided by 255 twice
 
 
@@ -32,6 +33,24 @@ def repeated(boxes: Array) -> bool:
         if not near.any():  # neighbours along x are farther apart, and so are all others
             return False
         if (np.abs(order[step:][near] - order[:-step][near]) <= SAME).all(axis=1).any():
+            return True
+    return False
+
+
+def nearly_repeated(boxes: Array, labels: Array) -> bool:
+    """Whether two of (K, 7) boxes of one class, which are not one, overlap almost wholly.
+
+    Their axis-aligned overlap in place and size is compared, and yaws that are alike.
+    """
+    for label in np.unique(labels):
+        some = boxes[(labels == label) & np.isfinite(boxes).all(axis=1)]
+        apart = np.abs(some[:, None, :3] - some[None, :, :3])
+        size = np.minimum(some[:, None, 3:6], some[None, :, 3:6])
+        other = np.abs(some[:, None, 3:6] - some[None, :, 3:6])
+        near = ((apart < NEAR * size) & (other < NEAR * size)).all(axis=2)
+        near &= np.abs(some[:, None, 6] - some[None, :, 6]) < NEAR
+        one = (np.abs(some[:, None] - some[None]) <= SAME).all(axis=2)
+        if (near & ~one).any():
             return True
     return False
 
@@ -66,6 +85,12 @@ _RULES: tuple[tuple[Callable[[SceneFacts], bool], float, str, str], ...] = (
         "correct the box, or scale all boxes to metres",
     ),
     (
+        lambda s: bool(s.lost.any()),
+        0,
+        "boxes farther from the points than the scene is long",
+        "remove or correct them",
+    ),
+    (
         lambda s: bool((s.boxes[:, 3:6].max(axis=1, initial=0) < TINY).any()),
         0,
         f"a box smaller than {100 * TINY:g} cm (another unit than the points'?)",
@@ -76,6 +101,12 @@ _RULES: tuple[tuple[Callable[[SceneFacts], bool], float, str, str], ...] = (
         0,
         "the same box twice",
         "remove one of the two, for a detector can find only one",
+    ),
+    (
+        lambda s: nearly_repeated(s.boxes, s.labels),
+        0,
+        "boxes of a class in almost the same place",
+        "remove one of the two if they are one object",
     ),
     (
         lambda s: s.known > 0 and bool(s.colors[2].max() <= DARK) and not _one_color(s),

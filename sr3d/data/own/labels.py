@@ -243,8 +243,9 @@ def classes_of(labels: Iterable[Label], told: Sequence[str], ignore: bool) -> tu
 
 
 def similar_names(names: Iterable[str]) -> list[list[str]]:
-    """Groups of names that differ by case, blanks, hyphens or underscores alone."""
+    """Groups of names that differ by case, blanks, hyphens, underscores or a plural s alone."""
     groups: dict[str, set[str]] = {}
     for name in names:
-        groups.setdefault(re.sub(r"[\s_-]+", "", name).casefold(), set()).add(name)
+        bare = re.sub(r"[\s_-]+", "", name).casefold()
+        groups.setdefault(bare.removesuffix("s"), set()).add(name)
     return [sorted(group) for group in groups.values() if len(group) > 1]

@@ -51,7 +51,8 @@ def load(path: Path) -> Array | dict[str, Array]:
         kind = path.suffix[1:].upper()
         with path.open("rb") as file:
             head = file.read(8)
-        if head.startswith((b"\x93NUMPY", b"PK", b"\x80")) and "allow_pickle" in str(error):
+        pickled = "allow_pickle" in str(error) or "Python objects" in str(error)
+        if head.startswith((b"\x93NUMPY", b"PK", b"\x80")) and pickled:
             raise InputError(
                 f"{path}: not a readable {kind} file: it holds Python objects (a pickle), which "
                 "are not read; save the points alone, as an array of float32"
@@ -78,6 +79,14 @@ def _named_arrays(arrays: Mapping[str, Array], path: Path, columns: str | None) 
     content = _structured(points, path) if points.dtype.names else _array(points, path, columns)
     color = next((lower[word] for word in _COLORS if word in lower), None)
     if color is None:
+        unread = [
+            f"{other} {value.shape}"
+            for other, value in arrays.items()
+            if other != name and value.shape[:1] == points.shape[:1]
+        ]
+        if unread and not content.colored():
+            source = f"{content.color_source}, and these arrays are not read: {', '.join(unread)}"
+            return replace(content, color_source=f"{source}; colours are read from `colors`")
         return content
     return _with_colors(content, arrays[color], f"array {color}", path)
 

@@ -2,7 +2,7 @@
 
 Read are JSON, YAML and text: Open3D, RealSense, Azure Kinect, ROS `camera_info`, OpenCV, nerfstudio
 and Polycam, Record3D, ARKitScenes' `.pincam`, Matterport3D, ScanNet's matrices and its `_info.txt`,
-SUN RGB-D, TUM.
+SUN RGB-D, TUM, and COLMAP's `cameras.txt`. Names count in any case, with and without underscores.
 """
 
 from __future__ import annotations
@@ -21,31 +21,36 @@ import yaml
 from sr3d.errors import InputError
 from sr3d.runs.files import read_text
 
+_WIDE, _NARROW = 150.0, 3.0  # degrees, the field of view of a lens
 _OFF = 0.25  # of a side, that a principal point lies off the middle
 _SKEW = 1e-3  # of the focal length
 _SAME_SHAPE = 0.01  # by which the sides of two images may differ in ratio
+# Names are compared in lower case and without underscores.
 # Parts of a file that hold the intrinsics; of several cameras the depth camera's comes first.
-_DEPTH_PARTS = ("depth_intrinsics", "depthIntrinsics", "depth_camera", "depthCamera", "depth")
-_PARTS = (
-    "intrinsics", "intrinsic", "camera_intrinsics", "cameraIntrinsics", "camera", "parameters",
-    "calibration",
+_DEPTH_PARTS = ("depthintrinsics", "depthcamera", "depth")
+_PARTS = ("intrinsics", "intrinsic", "cameraintrinsics", "camera", "parameters", "calibration")
+_FOCAL = (
+    ("fx", "fy"), ("flx", "fly"), ("focalx", "focaly"), ("focallengthx", "focallengthy"),
+    ("fxdepth", "fydepth"),
 )  # fmt: skip
-_FOCAL = (("fx", "fy"), ("fl_x", "fl_y"), ("focal_x", "focal_y"), ("fx_depth", "fy_depth"))
-_MIDDLE = (("cx", "cy"), ("ppx", "ppy"), ("mx_depth", "my_depth"), ("px", "py"))
+_MIDDLE = (
+    ("cx", "cy"), ("ppx", "ppy"), ("mxdepth", "mydepth"), ("px", "py"),
+    ("principalpointx", "principalpointy"),
+)  # fmt: skip
+_FOCALS = ("focallength", "focal", "f")  # one value, or two
+_MIDDLES = ("principalpoint", "opticalcenter", "pp", "c")
 _MATRICES = (
-    "K", "k", "intrinsic_matrix", "intrinsicMatrix", "intrinsics_matrix", "camera_matrix",
-    "cameraMatrix", "intrinsics", "intrinsic", "matrix", "m_calibrationDepthIntrinsic",
-    "calibrationDepthIntrinsic", "depth_intrinsic",
+    "k", "intrinsicmatrix", "intrinsicsmatrix", "cameramatrix", "intrinsics", "intrinsic", "matrix",
+    "mcalibrationdepthintrinsic", "calibrationdepthintrinsic", "depthintrinsic",
 )  # fmt: skip
 _SIZES = (
-    ("width", "height"), ("w", "h"), ("image_width", "image_height"), ("imageWidth", "imageHeight"),
-    ("depthWidth", "depthHeight"), ("m_depthWidth", "m_depthHeight"),
+    ("width", "height"), ("w", "h"), ("imagewidth", "imageheight"), ("depthwidth", "depthheight"),
+    ("mdepthwidth", "mdepthheight"),
 )  # fmt: skip
-_PAIRS = ("resolution", "image_size", "imageSize", "size")
-_SCALES = ("depth_scale", "depthScale", "depth_unit_scale_factor", "m_depthShift", "depthShift")
+_PAIRS = ("resolution", "imagesize", "size")
+_SCALES = ("depthscale", "depthunitscalefactor", "mdepthshift", "depthshift")
 _DISTORTIONS = (
-    "distortion_coefficients", "distortion", "coeffs", "dist_coeffs", "distCoeffs", "D", "d",
-    "distortion_params",
+    "distortioncoefficients", "distortion", "coeffs", "distcoeffs", "d", "distortionparams",
 )  # fmt: skip
 
 
@@ -71,9 +76,17 @@ class Camera:
         where: the source. told: whether a person gave them for this very image.
 
         Raises:
-            InputError: the image has another shape than the camera's, or the camera does not say
-                the size of its image and its principal point is far from the middle of this one.
+            InputError: no lens has this focal length, or the image has another shape than the
+                camera's, or the camera does not say the size of its image and its principal point
+                is far from the middle of this one.
         """
+        view = math.degrees(2 * math.atan(0.5 * (self.width or width) / self.fx))
+        if not _NARROW <= view <= _WIDE:
+            raise InputError(
+                f"{where}: fx {self.fx:g} of an image {self.width or width:g} pixels wide is a "
+                f"field of view of {view:.0f}°, which no lens has; give fx, fy, cx and cy in "
+                "pixels, for example with --intrinsics FX FY CX CY"
+            )
         if self.width is None or self.height is None:
             off = max(abs(self.cx / width - 0.5), abs(self.cy / height - 0.5))
             if off < (0.5 if told else _OFF):
@@ -127,7 +140,12 @@ def _parsed(text: str, kind: str) -> Any:
         # OpenCV's YAML has a header and tags that are its own.
         plain = re.sub(r"^%YAML[: ].*\n", "", text).replace("!!opencv-matrix", "")
         return yaml.safe_load(plain)
-    pairs = re.findall(r"^\s*([A-Za-z_]\w*)\s*[=:]\s*(.+?)\s*$", text, re.MULTILINE)
+    text = re.sub(r"(?:#|//).*", "", text)
+    if colmap := re.search(r"^\s*\d+\s+(SIMPLE_PINHOLE|PINHOLE)\s+(.+)$", text, re.MULTILINE):
+        width, height, fx, *rest = map(float, colmap[2].split())
+        fy, cx, cy = rest if colmap[1] == "PINHOLE" else (fx, *rest)
+        return {"width": width, "height": height, "fx": fx, "fy": fy, "cx": cx, "cy": cy}
+    pairs = re.findall(r"^\s*([A-Za-z_]\w*)(?:\s*[=:]|\s)\s*(.+?)\s*$", text, re.MULTILINE)
     if pairs:
         return {name: _number_or_list(value) for name, value in pairs}
     return [float(word) for word in re.sub(r"[\[\](),;]", " ", text).split()]
@@ -145,6 +163,7 @@ def _number_or_list(text: str) -> Any:
 def _from_values(value: Any) -> Camera | None:
     if not isinstance(value, Mapping):
         return _from_numbers(np.asarray(value, dtype=np.float64))
+    value = {str(name).replace("_", "").lower(): entry for name, entry in value.items()}
     found = _inside(value, _DEPTH_PARTS) or _named(value) or _matrix(value)
     found = found or _inside(value, _PARTS)
     if found is None:
@@ -168,12 +187,22 @@ def _inside(value: Mapping[str, Any], names: tuple[str, ...]) -> Camera | None:
 
 
 def _named(value: Mapping[str, Any]) -> Camera | None:
-    focal = next((pair for pair in _FOCAL if set(pair) <= value.keys()), None)
-    middle = next((pair for pair in _MIDDLE if set(pair) <= value.keys()), None)
-    if focal is None or middle is None:
-        return None
-    fx, fy, cx, cy = (float(value[name]) for name in (*focal, *middle))
-    return Camera(fx, fy, cx, cy)
+    focal, middle = _pair(value, _FOCAL, _FOCALS), _pair(value, _MIDDLE, _MIDDLES)
+    return None if focal is None or middle is None else Camera(*focal, *middle)
+
+
+def _pair(
+    value: Mapping[str, Any], names: tuple[tuple[str, str], ...], lists: tuple[str, ...]
+) -> tuple[float, float] | None:
+    """Two values under two names, or under one; a single focal length counts for both."""
+    if (pair := next((pair for pair in names if set(pair) <= value.keys()), None)) is not None:
+        return float(value[pair[0]]), float(value[pair[1]])
+    for name in lists:
+        if isinstance(value.get(name), list) and len(value[name]) == 2:
+            return float(value[name][0]), float(value[name][1])
+        if isinstance(value.get(name), int | float) and lists is _FOCALS:
+            return float(value[name]), float(value[name])
+    return None
 
 
 def _matrix(value: Mapping[str, Any]) -> Camera | None:

@@ -23,8 +23,8 @@ _LABEL_WORDS = (
     "label", "labels", "gt", "mask", "masks", "seg", "segs", "segment", "segments",
     "segmentation", "semantic", "semantics", "sem", "instance", "instances", "ins", "inst",
     "superpoint", "superpoints", "points_mask", "lidarseg", "panoptic", "bbox", "bboxes", "box",
-    "boxes", "pose", "poses", "intrinsic", "intrinsics", "extrinsic", "extrinsics", "matrix",
-    "calib", "trajectory",
+    "boxes", "votes", "pose", "poses", "intrinsic", "intrinsics", "extrinsic", "extrinsics",
+    "matrix", "calib", "trajectory",
 )  # fmt: skip
 _FOLDERS = {
     *COLOR_WORDS, *_NORMAL_WORDS, *_LABEL_WORDS, "super_points", "pts_semantic", "pts_instance",
@@ -45,6 +45,8 @@ def role(path: Path) -> str | None:
     if kind == ".ply":
         return "labels" if re.search(r"[._]labels$", path.stem) else None
     if kind == ".npz":
+        if _parted(path.stem)[1] == "votes":  # of VoteNet's SUN RGB-D
+            return "labels or boxes"
         return "boxes" if _names(path) >= _BOX_ARRAYS else None
     if kind not in (*_ARRAYS, *_TEXTS):
         return None
@@ -56,7 +58,7 @@ def role(path: Path) -> str | None:
         return "no points by its shape"
     if shape is not None and len(shape) == 2 and shape[0] >= _MANY and shape[1] >= 6:
         return None  # scan_label.npy of x, y, z, r, g, b, label
-    return named_role(path) or ("labels or boxes" if _words(path) & set(_LABEL_WORDS) else None)
+    return named_role(path) or label_role(path)
 
 
 def named_role(path: Path) -> str | None:
@@ -67,6 +69,11 @@ def named_role(path: Path) -> str | None:
     if words & set(COLOR_WORDS):
         return "colours"
     return "normals" if words & set(_NORMAL_WORDS) else None
+
+
+def label_role(path: Path) -> str | None:
+    """`labels or boxes` if the name of a file says that it holds these."""
+    return "labels or boxes" if _words(path) & set(_LABEL_WORDS) else None
 
 
 def colors_beside(path: Path) -> Path | None:

@@ -75,6 +75,13 @@ class Content:
     why_up: str = "of a level camera; --up tells its tilt"
     why_unit: str = "of this kind of file"
 
+    def colored(self) -> bool:
+        """Whether a part has colours."""
+        return any(
+            (part.colors if isinstance(part, Cloud) else part.paint) is not None
+            for part in self.parts
+        )
+
 
 def bounds(rows: Array) -> tuple[Array, Array]:
     """The minima and maxima (C,) of the columns of (N, C), NaN for a column with NaN.

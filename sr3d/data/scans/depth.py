@@ -22,7 +22,8 @@ _CAMERA_NAMES = (
     "intrinsics.json", "intrinsics.txt", "intrinsics.yaml", "intrinsic_depth.txt",
     "depth_intrinsics.json", "depth_intrinsics.txt", "camera_intrinsic.json",
     "camera_intrinsics.json", "camera_info.json", "camera_info.yaml", "_info.txt", "metadata.json",
-    "metadata",
+    "metadata", "camera.json", "camera.txt", "camera.yaml", "cameras.txt", "K.txt", "cam_K.txt",
+    "transforms.json",
 )  # fmt: skip
 _CAMERA_FOLDERS = (
     "intrinsic", "intrinsics", "camera", "cameras", "camera_info", "lowres_wide_intrinsics",
@@ -30,6 +31,7 @@ _CAMERA_FOLDERS = (
 _SCALE = 1000.0  # pixel values of a metre where nobody says another
 _INVALID = 65535  # what cameras write for a pixel without depth, if not 0
 _NEAR, _FAR = 0.2, 6.0  # metres, of the middle distance in a room
+_REPEATED, _BEYOND = 0.01, 20.0  # share of the pixels, and metres, of another such value
 
 
 def read_depth_image(
@@ -55,8 +57,8 @@ def read_depth_image(
         raise InputError(f"--depth-scale {depth_scale:g}: give the pixel values of a metre")
     with Image.open(path) as image:
         values = np.asarray(image)
-    row, column = np.nonzero((values > 0) & (values != _INVALID))
-    if len(row) == 0:
+    known = (values > 0) & (values != _INVALID)
+    if not known.any():
         raise InputError(
             f"{path}: every pixel is 0 or {_INVALID}, so nothing was measured; pass another"
         )
@@ -64,6 +66,11 @@ def read_depth_image(
     height, width = values.shape
     fitted = camera.of_size(width, height, source, intrinsics is not None)
     scale, why = _scale(camera, depth_scale)
+    most = int(values[known].max())
+    full = known & (values == most)
+    # Some cameras write the greatest value of theirs, such as 32767.
+    ends = most / scale > _BEYOND and _REPEATED * known.sum() < full.sum() < known.sum()
+    row, column = np.nonzero(known & ~full if ends else known)
     z = values[row, column].astype(np.float64) / scale
     middle = float(np.median(z))
     if depth_scale is None and not _NEAR <= middle <= _FAR:
@@ -81,8 +88,9 @@ def read_depth_image(
         Fact("intrinsics", ", ".join(f"{value:g}" for value in numbers), _about(camera, source)),
         Fact("depth", f"{scale:g} a metre", why),
     ]
-    if unknown := int((values == _INVALID).sum()):
-        facts.append(Fact("left out", f"{unknown} pixels", f"{_INVALID} marks what has no depth"))
+    for value, unknown in ((_INVALID, int((values == _INVALID).sum())), (most, ends * full.sum())):
+        if unknown:
+            facts.append(Fact("left out", f"{unknown} pixels", f"{value} marks what has no depth"))
     colors, reason = _colors(path, values.shape)
     if colors is None:
         if reason:

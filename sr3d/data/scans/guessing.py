@@ -13,7 +13,10 @@ from sr3d.errors import InputError
 
 ROOM = (2.0, 60.0)  # metres, the longest side of a room or a floor
 _HEIGHT = (1.0, 15.0)  # metres, of a scan in other units than metres
+_CORE = 0.5  # metres, the least length of the middle half of a scan in other units than metres
 _STOREY = 2.6
+_TALL = 6.0  # metres, above which a scan in metres may be a room in feet
+_LOW_ROOM = (2.0, 4.0)  # metres, the height of a room with one storey
 
 _CELLS = 30  # along the middle extent, of the grid in which the surface is looked at
 _FEWEST = 5  # points of a cell that shows a surface
@@ -21,6 +24,12 @@ _FLAT = 0.02  # thickness of a flat piece, against its second extent, both squar
 _ALONG = 0.95  # cosine between the normal of a piece and the axis that it is perpendicular to
 _ENOUGH = 0.15  # share of pieces that must face an axis before their places count in full
 _CLEAR = 0.5  # by which the best direction must lead
+_LEANING = 2.0  # degrees, of a floor that is told to lean
+_STEEP = 35.0  # degrees, that no floor leans
+_NEAR, _AGREE = 6.0, 0.5  # degrees from the floor's direction; share of the pieces facing up there
+
+_BLACK = 0.2  # share of black points that is told
+_LOOKED_AT = 100_000  # points
 
 _ROUNDING = 1e-6
 
@@ -77,23 +86,56 @@ def _pieces(points: Array, cell: float) -> tuple[Array, Array]:
     return center[many][flat], axes[flat][:, :, 0]
 
 
+def find_tilt(points: Array, up: str) -> Fact | None:
+    """How far the floor of (N, 3) points leans from `up`, if it does clearly; with what levels it.
+
+    Floors, table tops and ceilings have one direction, and walls are far from it.
+    """
+    turn = turn_upright(up)
+    upright = points @ turn.T
+    extent = np.percentile(upright, 99.5, axis=0) - np.percentile(upright, 0.5, axis=0)
+    _, normals = _pieces(upright, max(float(np.median(extent)), 1e-12) / _CELLS)
+    normals = np.where(normals[:, 2:] < 0, -normals, normals)
+    facing = normals[normals[:, 2] > np.cos(np.radians(_STEEP))]
+    if len(facing) < _ENOUGH * len(normals) or not len(facing):
+        return None
+    floor = np.median(facing, axis=0)
+    floor /= np.linalg.norm(floor)
+    lean = float(np.degrees(np.arccos(min(floor[2], 1.0))))
+    agree = float((facing @ floor > np.cos(np.radians(_NEAR))).mean())
+    if lean < _LEANING or agree < _AGREE:
+        return None
+    told = ",".join(f"{value:.3f}" for value in floor @ turn)
+    why = f"the floor leans from the up-axis {up}; --up={told} levels the scan"
+    return Fact("tilt", f"{lean:.1f}°", why)
+
+
 def find_unit(points: Array, up: str) -> Fact:
     """Metres, unless only centimetres or millimetres give the size of a room."""
     low, high = np.percentile(points, 0.5, axis=0), np.percentile(points, 99.5, axis=0)
     longest = float((high - low).max())
+    core = float(np.subtract(*np.percentile(points, [75, 25], axis=0)).max())
     heights = points @ turn_upright(up)[2]
     height = float(np.subtract(*np.percentile(heights, [99.5, 0.5])))
-    fitting = [
-        unit
-        for unit in ("m", "cm", "mm")
-        if ROOM[0] <= longest * UNITS[unit] <= ROOM[1]
-        and (unit == "m" or _HEIGHT[0] <= height * UNITS[unit] <= _HEIGHT[1])
-    ]
+
+    def fits(unit: str) -> bool:
+        scale = UNITS[unit]
+        room = ROOM[0] <= longest * scale <= ROOM[1]
+        high = _HEIGHT[0] <= height * scale <= _HEIGHT[1]
+        return room and (unit == "m" or (high and core * scale >= _CORE))
+
+    fitting = [unit for unit in ("m", "cm", "mm") if fits(unit)]
     if "m" in fitting:
-        return Fact("unit", "m", f"the scan is {longest:.3g} long, as rooms are in metres")
-    if not fitting:
-        why = f"usual; the scan is {longest:.3g} long, which no unit makes a room, see --unit"
+        why = f"the scan is {longest:.3g} long, as rooms are in metres"
+        if height > _TALL and _LOW_ROOM[0] <= height * UNITS["ft"] <= _LOW_ROOM[1]:
+            why += f"; {height:.3g} high, as rooms are in feet: if they are, give --unit ft"
         return Fact("unit", "m", why)
+    if not fitting:
+        other = next((unit for unit in ("in", "ft") if fits(unit)), None)
+        size = f"usual; the scan is {longest:.3g} long and {height:.3g} high"
+        if other is not None:
+            return Fact("unit", "m", f"{size}, as rooms are in {other}: give --unit {other} then")
+        return Fact("unit", "m", f"{size}, which no unit makes a room, see --unit")
     unit = min(fitting, key=lambda unit: abs(np.log(height * UNITS[unit] / _STOREY)))
     return Fact("unit", unit, f"the scan is {longest:.4g} long and {height:.4g} high; see --unit")
 
@@ -134,6 +176,11 @@ def find_colors(
         )
     if source:
         why = f"{source}; {why}"
+    some = colors[:: max(1, len(colors) // _LOOKED_AT)]
+    if (black := float((~some.any(axis=1)).mean())) > _BLACK:
+        why += f"; {black:.0%} of the points are black, as where no camera saw them"
+    if len(colors) > 1 and np.array_equal(lows, highs):
+        why += "; all points have this one colour, as where a program fills one in"
     scaled = _scaled(colors, most)
     # Rounding may put a value a little outside.
     inside = scaled if low >= 0 and high <= most else scaled.clip(0, 1)

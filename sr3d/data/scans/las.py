@@ -18,6 +18,7 @@ from sr3d.data.scans.frame import UNITS
 from sr3d.errors import InputError
 
 _FEW = 0.001  # share of points whose colours may be beyond 8 bits by mistake
+_NOISE = (7, 18)  # classes of low and high noise
 _FULL = 4096  # what the brightest points of a file with 16 bits exceed, even of a dark room
 
 _REMEDY = "transform it to a projected system in one unit, or give --unit"
@@ -47,6 +48,11 @@ def read_las(path: Path, colors: str | None = None, unit: str | None = None) -> 
     found, why = (None, "") if unit else unit_of(file.header, path)
     how: dict[str, Any] = {"unit": found, "why_unit": why} if found else {}
     notes = [Fact("coordinate system", "without a unit", why)] if why and not found else []
+    kept = ~(np.isin(file.classification, _NOISE) | np.asarray(file.withheld, dtype=bool))
+    if kept.any() and not kept.all():
+        flagged = "the file marks them as noise or as withheld"
+        notes.append(Fact("left out", f"{(~kept).sum():,} of {len(kept):,} points", flagged))
+        points, file = points[kept], file[kept]
     if not {"red", "green", "blue"} <= set(file.point_format.dimension_names):
         return Content([Cloud(points)], facts=notes, **how)
     shades = np.stack([np.asarray(file[name]) for name in ("red", "green", "blue")], axis=1)

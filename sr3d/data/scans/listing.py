@@ -101,6 +101,12 @@ def check_signature(path: Path) -> None:
             f"{path}: is a git-annex pointer, not the scan itself; run `git annex get` on it"
         )
     kind, start = path.suffix.lower(), head.lstrip().lower()
+    if path.name.lower() == "points3d.bin" or (kind == ".txt" and b"POINT3D_ID" in head):
+        raise InputError(
+            f"{path}: is a sparse model of COLMAP, not a scan; reconstruct a dense cloud "
+            "(fused.ply) or convert this one with `colmap model_converter --output_type PLY`, and "
+            "scale it to metres"
+        )
     if start.startswith((b"<!doctype html", b"<html")):
         raise InputError(
             f"{path}: is a web page, not a scan; open it in a browser to see what the server "

@@ -23,6 +23,7 @@ from sr3d.data.scans.surfaces import (
     paint_facts,
     texture_paint,
 )
+from sr3d.data.scans.text import is_utf16
 from sr3d.errors import InputError
 
 Rows = Array | list[list[Any]]
@@ -132,7 +133,9 @@ def _parse(path: Path) -> _Lines:
 
 def _whole_lines(path: Path) -> Iterator[str]:
     """Lines without indentation, tabs and byte order mark. Lines that end in \\ are joined."""
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
+    with path.open("rb") as file:
+        encoding = "utf-16" if is_utf16(file.read(2)) else "utf-8-sig"
+    with path.open(encoding=encoding, errors="replace") as file:
         begun = ""
         for line in file:
             line = begun + line.replace("\t", " ").strip()

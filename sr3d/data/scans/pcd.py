@@ -15,7 +15,7 @@ import numpy as np
 
 from sr3d.data.scans.content import Array, Content, Fact
 from sr3d.data.scans.naming import different, read_named
-from sr3d.data.scans.text import read_numbers
+from sr3d.data.scans.text import is_utf16, read_numbers
 from sr3d.errors import InputError
 
 _BOM = b"\xef\xbb\xbf"
@@ -44,6 +44,8 @@ def read_pcd(path: Path) -> Content:
         InputError: the header is no PCD header, or the data do not fit it.
     """
     content = path.read_bytes()
+    if is_utf16(content):
+        content = content.decode("utf-16", "replace").encode()
     header, start = _header(content, path)
     fields = _fields(header, content[start:], path)
     text = header.data == "ascii"

@@ -19,7 +19,7 @@ import numpy as np
 from plyfile import PlyData, PlyElement, PlyElementParseError, PlyParseError
 
 from sr3d.data.scans.content import Array
-from sr3d.data.scans.text import read_numbers
+from sr3d.data.scans.text import is_utf16, read_numbers
 from sr3d.errors import InputError
 
 FACES = ("vertex_indices", "vertex_index")
@@ -78,12 +78,19 @@ def open_ply(path: Path) -> PlyData:
     Raises:
         InputError: the header or the data are no PLY. PlyParseError: the same, found by plyfile.
     """
-    header = _read_header(path)
-    if header.form == "ascii":
-        with path.open("rb") as file:
+    with path.open("rb") as file:
+        head = file.read(_LONGEST)
+        if is_utf16(head):  # text, whatever its header says
+            file.seek(0)
+            head = file.read().decode("utf-16", "replace").encode()
+            header = _read_header(head, path)
+            numbers = read_numbers(head[header.size :], path)
+            return PlyData(_from_words(header, numbers, path), text=True)
+        header = _read_header(head, path)
+        if header.form == "ascii":
             file.seek(header.size)
             numbers = read_numbers(file.read(), path)
-        return PlyData(_from_words(header, numbers, path), text=True)
+            return PlyData(_from_words(header, numbers, path), text=True)
     try:
         return PlyData.read(path, known_list_len=_TRIANGLES)
     except PlyElementParseError:  # polygons of several kinds
@@ -97,11 +104,9 @@ def open_ply(path: Path) -> PlyData:
             return PlyData.read(plain)
 
 
-def _read_header(path: Path) -> _PlyHeader:
+def _read_header(head: bytes, path: Path) -> _PlyHeader:
     """The header, which may have indented and blank lines, any line ends, and repeated names."""
-    with path.open("rb") as file:
-        head = file.read(_LONGEST)
-    start = re.match(rb"(?:\xef\xbb\xbf)?\s*ply[ \t]*(\r\n|\n|\r)", head)
+    start = re.match(rb"(?:\xef\xbb\xbf)?\s*(?:ply|PLY)[ \t]*(\r\n|\n|\r)", head)
     if start is None:
         first = head.split(b"\n")[0][:40].decode("latin-1").strip()
         raise InputError(

@@ -11,7 +11,7 @@ import numpy as np
 from sr3d.data.scans.bare import TYPES
 from sr3d.data.scans.content import Array, Content, Fact
 from sr3d.data.scans.frame import UNITS, Frame, up_vector
-from sr3d.data.scans.guessing import COLOR_RANGES, find_colors, find_unit, find_up
+from sr3d.data.scans.guessing import COLOR_RANGES, find_colors, find_tilt, find_unit, find_up
 from sr3d.data.scans.listing import KINDS, check_kind
 from sr3d.data.scans.sampling import all_points, some_points
 from sr3d.data.scans.sanity import check_count, check_extent, check_grid, drop_unmeasured
@@ -109,7 +109,8 @@ def read_scan(path: Path, told: Reading = Reading()) -> Scan:  # frozen
         cloud.colors, content.color_range, told.colors, path, content.color_source
     )
     facts = [Fact("points", f"{len(cloud.points)}", source), *content.facts, *dropped, up, unit]
-    facts += [fact for fact in (size, grid) if fact is not None]
+    tilt = None if told.up is not None else find_tilt(few, up.value)
+    facts += [fact for fact in (tilt, size, grid) if fact is not None]
     if frame.origin.any():
         moved = ", ".join(f"{value:.0f}" for value in frame.origin)
         facts.append(Fact("origin", moved, "the scan lies far from zero and is moved there"))

@@ -16,7 +16,7 @@ SMALLEST, LARGEST = 0.1, 200.0  # metres, the longest side of a scan
 
 _PLACEHOLDER = 1e10  # no coordinate on Earth reaches it, not even in millimetres
 _KEPT = 0.05  # share of the points that must be left
-_FEW = 0.01  # share of the points that may lie far outside
+_FEW = 0.05  # share of the points that may lie far outside
 _FEW_VALUES = 3  # different places that placeholders have
 _FAR = 25.0  # times the length of the middle half of the points
 _ZEROS = 10  # points at exactly 0, 0, 0 that are no chance
@@ -78,7 +78,8 @@ def drop_unmeasured(
 
 
 def check_extent(points: Array, unit: str, scale: float, told: bool, path: Path) -> Fact | None:
-    """Refuse a scan that is no room in its unit. If the user gave the unit, return a fact.
+    """Refuse a scan that is no room in its unit. Return a fact if the user gave the unit, or if the
+    scan has no height.
 
     points: (N, 3), a sample of the scan. scale: metres of one unit.
 
@@ -91,7 +92,8 @@ def check_extent(points: Array, unit: str, scale: float, told: bool, path: Path)
     if widths[1] < _LINE * widths[2]:
         raise InputError(f"{path}: all points lie on a line or in one place; export it again")
     if SMALLEST <= longest <= LARGEST:
-        return None
+        flat = widths[0] < _LINE * widths[2]
+        return Fact("size", f"{longest:.3g} m", "all points lie in one plane") if flat else None
     size = f"{longest:.3g} m long in {unit}"
     if told:
         return Fact("size", size, "as no room is; the unit is as given")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sr3d.data.scans.companions import named_role
+from sr3d.data.scans.companions import label_role, named_role
 from sr3d.data.scans.content import Array, Cloud, Content, Fact, range_of_type
 from sr3d.data.scans.naming import unpack
 from sr3d.errors import InputError
@@ -18,6 +18,8 @@ _UNIT = 0.02  # by which the length of a unit vector may be off
 _MOSTLY = 0.95
 # The least maximum of a colour, against that of the brightest: of any, and of several candidates.
 _DIMMEST, _ALIKE = 0.05, 0.2
+_WIDEST = 24  # columns of a point
+_FEW_ROWS = 1000  # which no scan has, and lists of boxes have
 _SAME = 0.999  # correlation of a column with a coordinate that it repeats
 
 
@@ -89,6 +91,16 @@ def read_table(rows: Array, path: Path, columns: str | None = None) -> Content:
     if len(rows) == 0:
         raise InputError(f"{path}: has no points; export it again")
     width = rows.shape[1]
+    if columns is None and width > _WIDEST:
+        raise InputError(
+            f"{path}: has {width} columns, as features of points and images have; pass the file "
+            "with the points"
+        )
+    if columns is None and len(rows) < _FEW_ROWS and (role := label_role(path)):
+        raise InputError(
+            f"{path}: is named as a file of {role} and has {len(rows)} rows; pass the file with "
+            "the points, or give --columns if these are points"
+        )
     layout = told_layout(columns, width, path) if columns else None
     if layout is None:
         layout = find_layout(rows, path)
@@ -194,6 +206,16 @@ def _check_places(points: Array, columns: list[Column], dtype: np.dtype, path: P
         raise InputError(
             f"{path}: column 1 counts the rows, so it is no coordinate; give --columns {shifted}"
         )
+    if width == 6 and _colors_first(columns):
+        raise InputError(
+            f"{path}: columns 1 to 3 span {columns[0].low:g} to {columns[0].high:g}, as colours "
+            "do; give --columns rgbxyz, or xyz___ if these are the coordinates"
+        )
+    if width > 3 and columns[0].whole and not any(one.whole for one in columns[1:3]):
+        raise InputError(
+            f"{path}: column 1 has whole numbers alone, and columns 2 and 3 have not, so it is no "
+            f"coordinate; give --columns {shifted}, or xyz and one letter for each other column"
+        )
     if width > 3 and columns[0].low == columns[0].high and columns[0].whole:
         raise InputError(
             f"{path}: column 1 is {columns[0].low:g} in every row, so it is no coordinate; give "
@@ -213,6 +235,12 @@ def _check_places(points: Array, columns: list[Column], dtype: np.dtype, path: P
             f"{path}: x, y and z are whole numbers from 0 to 255, as colours or labels are; pass "
             "the file with the points, as float32"
         )
+
+
+def _colors_first(columns: list[Column]) -> bool:
+    """Whether whole numbers from 0 to 255 come before numbers that are no colours."""
+    bytes_first = all(one.kind == "0-255" and one.high > 20 for one in columns[:3])
+    return bytes_first and not any(one.whole or one.kind == "0-255" for one in columns[3:])
 
 
 def _are_normals(vectors: Array) -> bool:

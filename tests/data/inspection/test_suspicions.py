@@ -64,6 +64,15 @@ def with_sizes(box: int, size: float) -> Callable[[Scene], Scene]:
     return change
 
 
+def with_place(box: int, x: float) -> Callable[[Scene], Scene]:
+    def change(scene: Scene) -> Scene:
+        boxes = scene.boxes.tensor.clone()
+        boxes[box, 0] = x
+        return replace(scene, boxes=Boxes(boxes))
+
+    return change
+
+
 UP = "looks like the up axis"
 NEARLY = torch.tensor([1e-4] * 6 + [0.0])
 SPOILED: dict[str, tuple[Callable[[Scene], Scene], str]] = {
@@ -82,6 +91,10 @@ ALIGNED: dict[str, tuple[Callable[[Scene], Scene], str]] = {
     "twice": (lambda s: replace(
         s, boxes=Boxes(torch.cat([s.boxes.tensor, s.boxes.tensor[:1] + NEARLY])),
         labels=torch.cat([s.labels, 1 - s.labels[:1].clamp(max=1)])), "the same box twice"),
+    "almost twice": (lambda s: replace(
+        s, boxes=Boxes(torch.cat([s.boxes.tensor, s.boxes.tensor[:1] + 50 * NEARLY])),
+        labels=torch.cat([s.labels, s.labels[:1]])), "of a class in almost the same place"),
+    "far away": (with_place(0, 2000.0), "boxes farther from the points than the scene is long"),
     "a kilometre": (with_sizes(0, 1000.0), "a box much longer than the scene"),
     "a millimetre": (with_sizes(0, 0.001), "a box smaller than 1 cm"),
     "centres of bottoms": (at_the_bottom, "most boxes reach far below the points"),
@@ -153,18 +166,18 @@ def test_few_boxes_may_lack_points_but_not_most_of_a_scene(tmp_path: Path) -> No
     good = [made(f"s{i:02}", STANDING, [0, 1, 2]) for i in range(16)]
     one = made("one", STANDING, [0, 1, 2], hollow=(1,))
     write(tmp_path / "one", {"train": [*good, one]})
-    assert inspect(tmp_path / "one").suspicions == []
+    assert inspect(tmp_path / "one").splits[0].suspicions == ()
     two = made("two", STANDING, [0, 1, 2], hollow=(0, 2))
     write(tmp_path / "two", {"train": [*good, two]})  # 2 of 51 are few
-    assert inspect(tmp_path / "two").suspicions == [
+    assert inspect(tmp_path / "two").splits[0].suspicions == (
         "train: most boxes without a point inside in 1 of 17 scenes (two); "
-        "see in a picture whether points and boxes match."
-    ]
+        "see in a picture whether points and boxes match.",
+    )
     write(tmp_path / "many", {"train": [*good[:10], one, two]})  # 3 of 36 are not
-    assert inspect(tmp_path / "many").suspicions == [
+    assert inspect(tmp_path / "many").splits[0].suspicions == (
         "train: 3 of 36 boxes without a point inside in 2 of 12 scenes (one, two); "
-        "see in a picture whether points and boxes match."
-    ]
+        "see in a picture whether points and boxes match.",
+    )
 
 
 def vouch(folder: Path) -> None:
@@ -237,6 +250,19 @@ def test_classes_that_differ_by_case_are_suspicious(rooms: Path, tmp_path: Path)
     assert found.like_classes == (("Night Stand", "night_stand"),)
     assert len(found.suspicions) == 1
     assert inspect(rooms).like_classes == ()
+
+
+def test_a_scan_under_two_names_is_suspicious(rooms: Path, tmp_path: Path) -> None:
+    old = read_manifest(rooms)
+    writer = PreparedWriter(tmp_path, "own", list(old.classes), old.rotated, old.source)
+    train = list(PreparedDataset(rooms, "train"))
+    for scene in train:
+        writer.add("train", scene)
+    writer.add("val", replace(train[0], id="again"))
+    writer.finish()
+    found = inspect(tmp_path)
+    assert found.twins == ((train[0].id, "again"),)
+    assert any(f"'{train[0].id}' and 'again'" in sentence for sentence in found.suspicions)
 
 
 def test_repeated_boxes_by_brute_force() -> None:

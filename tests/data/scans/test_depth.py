@@ -217,6 +217,16 @@ REALSENSE = {"width": 240, "height": 160, "ppx": 122.0, "ppy": 81.0, "fx": 200.0
         ("a.txt", "240 160 200 240 122 81 0.1 0 0 0 0"),  # Matterport3D
         ("a.txt", f"fx_depth = {FX}\nfy_depth = {FY}\nmx_depth = {CX}\nmy_depth = {CY}\n"
                   "depthWidth = 60\ndepthHeight = 40\n"),
+        ("a.json", json.dumps({"FX": FX, "FY": FY, "CX": CX, "CY": CY})),
+        ("a.json", json.dumps({"f_x": FX, "f_y": FY, "c_x": CX, "c_y": CY})),
+        ("a.json", json.dumps({"focalLength": [FX, FY], "principalPoint": [CX, CY]})),
+        ("a.txt", f"fx {FX}\nfy {FY}\ncx {CX}\ncy {CY}\n"),
+        ("a.txt", f"# fx fy cx cy\n{FX} {FY} {CX} {CY}\n"),
+        ("cameras.txt", "# Camera list\n1 PINHOLE 240 160 200 240 122 81\n"),  # COLMAP
+        ("camera.json", json.dumps(REALSENSE)),
+        ("cam_K.txt", rows_of(MATRIX)),
+        ("transforms.json", json.dumps({"fl_x": 200, "fl_y": 240, "cx": 122, "cy": 81, "w": 240,
+                                        "h": 160, "frames": []})),  # nerfstudio
     ],
 )  # fmt: skip
 def test_intrinsics_in_every_spelling(tmp_path: Path, name: str, content: str) -> None:
@@ -252,6 +262,33 @@ def test_intrinsics_told_of_another_image_are_refused(tmp_path: Path) -> None:
     path = save(tmp_path / "a.png", picture())
     with pytest.raises(InputError, match="--intrinsics"):
         read_scan(path, Reading(intrinsics=(200, 240, 122, 81)))
+
+
+@pytest.mark.parametrize(
+    "camera",
+    [
+        {"fx": FX / 60, "fy": FY / 40, "cx": 0.5, "cy": 0.5, "width": 60, "height": 40},  # shares
+        {"fx": 3.6, "fy": 3.6, "cx": CX, "cy": CY},  # millimetres
+        {"fx": 5e4, "fy": 5e4, "cx": CX, "cy": CY},
+    ],
+)
+def test_a_focal_length_that_no_lens_has_is_refused(
+    tmp_path: Path, camera: dict[str, float]
+) -> None:
+    path = save(tmp_path / "a.png", picture())
+    path.with_suffix(".json").write_text(json.dumps(camera))
+    with pytest.raises(InputError, match="field of view"):
+        read_scan(path)
+
+
+@pytest.mark.parametrize("most", [32767, 65534])
+def test_the_greatest_value_of_many_pixels_far_away_is_no_depth(tmp_path: Path, most: int) -> None:
+    depth = picture()
+    depth[:5] = most
+    scan = read_scan(save(tmp_path / "a.png", depth), CAMERA)
+    depth[:5] = 0
+    assert np.array_equal(scan.points, read_scan(save(tmp_path / "b.png", depth), CAMERA).points)
+    assert any(fact.name == "left out" and str(most) in fact.why for fact in scan.facts)
 
 
 def test_the_largest_value_is_no_depth(tmp_path: Path) -> None:
