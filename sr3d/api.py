@@ -17,7 +17,7 @@ from sr3d.config import Config, config_from_dict, default_config, did_you_mean
 from sr3d.detectors import NETWORKS, Detections, Detector, build_detector
 from sr3d.detectors.infer_config import load_model, recognise
 from sr3d.detectors.weights import Checkpoint, read_checkpoint
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.model_names import PRETRAINED, PRETRAINED_MODELS, refuse_apple_gpu
 from sr3d.runs.record import MODEL_FILE, RUN_FILE, read_run, run_file
 
@@ -58,11 +58,16 @@ def load(
     source = find_source(name, dataset, checkpoint)
     if source.checkpoint is None and not untrained:
         raise InputError(
-            f"{name}: is a network without weights; name a training's folder, a file of weights or "
-            f"{PRETRAINED_MODELS[0]}, or pass untrained=True for random weights"
+            "is a network without weights",
+            field=str(name),
+            kind=Kind.VALUE,
+            remedy="Name a training's folder, a file of weights or "
+            f"{PRETRAINED_MODELS[0]}, or pass untrained=True for random weights.",
         )
     if source.checkpoint is not None and untrained:
-        raise InputError(f"{name}: has weights; leave out untrained=True")
+        raise InputError(
+            "has weights", field=str(name), kind=Kind.VALUE, remedy="Leave out untrained=True."
+        )
     return source.detector().to(device).eval()
 
 
@@ -106,20 +111,31 @@ def find_source(
     if (folder / RUN_FILE).is_file():
         run = read_run(folder)
         if dataset not in (None, run.dataset):
-            raise InputError(f"--dataset {dataset}: {folder} was trained on {run.dataset}")
+            raise InputError(
+                f"{folder} was trained on {run.dataset}",
+                field=f"--dataset {dataset}",
+                kind=Kind.CONFLICT,
+            )
         config = config_from_dict(run.config).with_overrides(overrides)
         weights = checkpoint or run_file(folder, run, MODEL_FILE)
         return Source(run.key, config, read_checkpoint(weights))
     if folder.is_file():
         if checkpoint is not None:
-            raise InputError(f"{checkpoint}: a second file of weights beside {folder}; name one")
+            raise InputError(
+                f"a second file of weights beside {folder}",
+                file=checkpoint,
+                kind=Kind.CONFLICT,
+                remedy="Name one.",
+            )
         checkpoint = folder
     elif name in NETWORKS:
         network = NETWORKS[str(name)]
     else:
         known = [*NETWORKS, *PRETRAINED_MODELS]
         hint = did_you_mean(str(name), known)
-        raise InputError(f"unknown model '{name}'{hint}, a file of weights, or a run's folder")
+        raise InputError(
+            f"unknown model '{name}'{hint}, a file of weights, or a run's folder", kind=Kind.UNKNOWN
+        )
     if checkpoint is None:
         config = default_config(dataset or "scannet").with_overrides([f"model={network}"])
         return Source(str(name), config.with_overrides(overrides), None)

@@ -31,7 +31,7 @@ from sr3d.config import did_you_mean
 from sr3d.data.mmdet3d.infos import is_infos, parse_infos
 from sr3d.data.mmdet3d.results import is_results, result_entries
 from sr3d.data.safe_pickle import load_pickle, load_results
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.geometry.box_set import BoxSet
 from sr3d.runs.files import LFS_REMEDY, is_lfs_pointer, read_json
 
@@ -87,8 +87,10 @@ def read_detections(
         content = _arrays(path)
     if is_infos(content):
         raise InputError(
-            f"{path}: this is an info file of ground truth, not of detections; pass the file that "
-            "the test wrote"
+            "this is an info file of ground truth, not of detections",
+            file=path,
+            kind=Kind.UNREADABLE,
+            remedy="Pass the file that the test wrote.",
         )
     if is_results(content):
         content = result_entries(path, content, truth.scenes if truth else ())
@@ -124,8 +126,11 @@ def _named_as(path: Path, detections: BoxSet, truth: BoxSet) -> BoxSet:
 def _mapping(path: Path, content: Any) -> Mapping[str, Any]:
     if not isinstance(content, Mapping):
         raise InputError(
-            f"{path}: holds a {type(content).__name__}; expected a dictionary, or a list of "
-            "mmdet3d's results; docs/file_formats.md shows what is read"
+            f"holds a {type(content).__name__}; expected a dictionary, or a "
+            "list of mmdet3d's results",
+            file=path,
+            kind=Kind.VALUE,
+            remedy="docs/file_formats.md shows what is read.",
         )
     return content
 
@@ -133,7 +138,9 @@ def _mapping(path: Path, content: Any) -> Mapping[str, Any]:
 def _arrays(path: Path) -> dict[str, Any]:
     if path.suffix != ".npz":
         raise InputError(
-            f"{path}: expected a file named .npz or .pkl, or of `sr3d detect` (.json, or a folder)"
+            "expected a file named .npz or .pkl, or of `sr3d detect` (.json, or a folder)",
+            file=path,
+            kind=Kind.UNREADABLE,
         )
     return read_npz(path)
 
@@ -150,7 +157,7 @@ def read_npz(path: str | Path) -> dict[str, NDArray[Any]]:
     try:
         with path.open("rb") as begin:
             if is_lfs_pointer(begin.read(64)):
-                raise InputError(f"{path}: {LFS_REMEDY}")
+                raise InputError(LFS_REMEDY, file=path, kind=Kind.UNREADABLE)
         with zipfile.ZipFile(path) as archive:
             return {
                 name.removesuffix(".npy"): np.lib.format.read_array(
@@ -159,12 +166,15 @@ def read_npz(path: str | Path) -> dict[str, NDArray[Any]]:
                 for name in archive.namelist()
             }
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        raise InputError("no such file", file=path, kind=Kind.MISSING) from None
     except InputError:
         raise
     except Exception as error:  # damaged bytes trip zipfile, zlib and numpy in any way at all
         raise InputError(
-            f"{path}: not a readable npz of plain arrays ({error}); make it again"
+            f"not a readable npz of plain arrays ({error})",
+            file=path,
+            kind=Kind.UNREADABLE,
+            remedy="Make it again.",
         ) from None
 
 
@@ -176,8 +186,10 @@ def _box_set(
     missing = [name for name in names if name not in content]
     if missing:
         raise InputError(
-            f"{path}: no entry '{missing[0]}'; expected {', '.join(names)} (found "
-            f"{', '.join(map(str, content)) or 'none'})"
+            f"no entry '{missing[0]}'; expected {', '.join(names)} (found "
+            f"{', '.join(map(str, content)) or 'none'})",
+            file=path,
+            kind=Kind.MISSING,
         )
     scene = _column(path, content, "scene", "US", "strings").astype(str)
     label = _labels(path, content, classes)
@@ -188,15 +200,19 @@ def _box_set(
     for name, column in (("label", label), ("box", box), ("score", score)):
         if column is not None and len(column) != len(scene):
             raise InputError(
-                f"{path}: {name} has {len(column)} rows but scene has {len(scene)}; "
-                "each box needs one of each"
+                f"{name} has {len(column)} rows but scene has {len(scene)}; each "
+                "box needs one of each",
+                file=path,
+                kind=Kind.CONFLICT,
             )
 
     def require(name: str, holds: Any, fault: str, remedy: str) -> None:
         if not holds.all():
             row = int(np.argmin(holds))
             raise InputError(
-                f"{path}: {name} has {fault} in row {row} (scene '{scene[row]}'); {remedy}"
+                f"{name} has {fault} in row {row} (scene '{scene[row]}'); {remedy}",
+                file=path,
+                kind=Kind.VALUE,
             )
 
     again = "correct it"
@@ -223,7 +239,10 @@ def _labels(path: Path, content: Mapping[str, Any], classes: Sequence[str]) -> N
     names = column.astype(str).tolist()
     if strange := next((name for name in names if name not in order), None):
         raise InputError(
-            f"{path}: label: unknown class '{strange}'{did_you_mean(strange, list(classes))}"
+            f"unknown class '{strange}'{did_you_mean(strange, list(classes))}",
+            file=path,
+            field="label",
+            kind=Kind.UNKNOWN,
         )
     return np.array([order[name] for name in names], dtype=np.int64)
 
@@ -235,11 +254,17 @@ def _column(
     try:
         column = np.asarray(content[name])
     except ValueError:
-        raise InputError(f"{path}: {name} is ragged; expected one value a box") from None
+        raise InputError(
+            f"{name} is ragged; expected one value a box", file=path, kind=Kind.VALUE
+        ) from None
     if column.ndim != 1:
-        raise InputError(f"{path}: {name} has shape {column.shape}; expected (N,)")
+        raise InputError(
+            f"{name} has shape {column.shape}; expected (N,)", file=path, kind=Kind.VALUE
+        )
     if column.size and column.dtype.kind not in kinds:
-        raise InputError(f"{path}: {name} holds {column.dtype}; expected {wanted}")
+        raise InputError(
+            f"{name} holds {column.dtype}; expected {wanted}", file=path, kind=Kind.VALUE
+        )
     return column
 
 
@@ -248,11 +273,17 @@ def _boxes(path: Path, value: Any) -> NDArray[np.float32]:
         with np.errstate(over="ignore"):  # too large for float32 is infinite, refused below
             box = np.asarray(value, dtype=np.float32)
     except (ValueError, TypeError):
-        raise InputError(f"{path}: box is not a table of numbers; expected (N, 7)") from None
+        raise InputError(
+            "box is not a table of numbers; expected (N, 7)", file=path, kind=Kind.UNREADABLE
+        ) from None
     if box.size == 0:
         return np.zeros((0, 7), dtype=np.float32)
     if box.ndim != 2 or box.shape[1] not in (6, 7):
-        raise InputError(f"{path}: box has shape {box.shape}; expected (N, 7), or (N, 6) upright")
+        raise InputError(
+            f"box has shape {box.shape}; expected (N, 7), or (N, 6) upright",
+            file=path,
+            kind=Kind.VALUE,
+        )
     return np.pad(box, ((0, 0), (0, 7 - box.shape[1])))
 
 

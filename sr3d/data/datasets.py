@@ -9,7 +9,7 @@ import torch
 
 from sr3d.config import Config, did_you_mean
 from sr3d.data.scene import Scene
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,9 @@ def dataset_of(config: Config) -> Dataset:
     own = config.own
     if not own.classes:
         raise InputError(
-            "dataset=own: own.classes is empty; `sr3d train --data DIR` takes it from the prepared "
-            "folder, and a training's folder has it"
+            "dataset=own: own.classes is empty; `sr3d train --data DIR` takes "
+            "it from the prepared folder, and a training's folder has it",
+            kind=Kind.EMPTY,
         )
     return Dataset("own", own.classes, own.levels, own.rotated)
 
@@ -113,8 +114,9 @@ def get_dataset(name: str) -> Dataset:
     """
     if name == "own":
         raise InputError(
-            "data set 'own': its classes are those of a prepared folder or of a training; name "
-            "that folder"
+            "data set 'own': its classes are those of a prepared folder or of a training",
+            kind=Kind.MISSING,
+            remedy="Name that folder.",
         )
     if name not in DATASETS:
         raise InputError(f"unknown data set '{name}'{did_you_mean(name, list(DATASETS))}")

@@ -13,7 +13,7 @@ from sr3d.data.mmdet3d.results import result_entries
 from sr3d.data.own.labels import numbers
 from sr3d.data.own.ours import read_ours
 from sr3d.data.scans.frame import UNITS, Frame, turn_upright
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.files import read_json
 
 _LOW = 0.05  # the least score that leaves average precision about what it is
@@ -34,8 +34,10 @@ def read_detect_folder(folder: Path, classes: Sequence[str]) -> dict[str, Any]:
     ]
     if not parts:
         raise InputError(
-            f"{folder}: has no JSON file of `sr3d detect` in it; name the folder that its --out "
-            "named, or a file of detections"
+            "has no JSON file of `sr3d detect` in it",
+            file=folder,
+            kind=Kind.EMPTY,
+            remedy="Name the folder that its --out named, or a file of detections.",
         )
     return {name: [value for part in parts for value in part[name]] for name in parts[0]}
 
@@ -59,8 +61,10 @@ def detect_entries(path: Path, value: Any, classes: Sequence[str]) -> dict[str, 
         return _inferred(path, value)
     if not _is_ours(value):
         raise InputError(
-            f"{path}: is no file that `sr3d detect` wrote (no list `detections`); "
-            "docs/file_formats.md shows what is read"
+            "is no file that `sr3d detect` wrote (no list `detections`)",
+            file=path,
+            kind=Kind.UNREADABLE,
+            remedy="docs/file_formats.md shows what is read.",
         )
     checked = Checked(value, f"{path}:")
     scene = checked.get("file").text() if checked.has("file") else path.stem
@@ -70,9 +74,10 @@ def detect_entries(path: Path, value: Any, classes: Sequence[str]) -> dict[str, 
     for label in labels:
         if label.name not in classes:
             raise InputError(
-                f"{label.where}: unknown class '{label.name}'"
-                f"{did_you_mean(label.name, list(classes))}; name the data set that the model "
-                "knows with --dataset"
+                f"unknown class '{label.name}'{did_you_mean(label.name, list(classes))}",
+                field=label.where,
+                kind=Kind.UNKNOWN,
+                remedy="Name the data set that the model knows with --dataset.",
             )
     items = checked.get("detections").items()
     if isinstance(least := value.get("score_thr"), int | float) and least > _LOW:
@@ -93,7 +98,10 @@ def _inferred(path: Path, value: Any) -> dict[str, Any]:
     """The entries of mmdetection3d's inferencers, whose boxes have the z of their bottom face."""
     if str(value.get("box_type_3d", "Depth")) == "Camera":
         raise InputError(
-            f"{path}: box_type_3d is Camera; convert the boxes with convert_to(Box3DMode.DEPTH)"
+            "box_type_3d is Camera",
+            file=path,
+            kind=Kind.VALUE,
+            remedy="Convert the boxes with convert_to(Box3DMode.DEPTH).",
         )
     entries = result_entries(path, [{**value, "sample_idx": path.stem}])
     for box in entries["box"]:

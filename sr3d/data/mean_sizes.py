@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 
 from sr3d.data.scene import Scene
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 
 def mean_sizes_of(scenes: Iterable[Scene], classes: int) -> tuple[tuple[float, float, float], ...]:
@@ -22,6 +22,8 @@ def mean_sizes_of(scenes: Iterable[Scene], classes: int) -> tuple[tuple[float, f
         total.index_add_(0, scene.labels, scene.boxes.sizes.double())
         count.index_add_(0, scene.labels, torch.ones(len(scene.labels), 1, dtype=torch.float64))
     if not count.any():
-        raise InputError("mean sizes: no scene has a box; label some, or name another split")
+        raise InputError(
+            "mean sizes: no scene has a box; label some, or name another split", kind=Kind.EMPTY
+        )
     mean = torch.where(count > 0, total / count.clamp(min=1), total.sum(0) / count.sum())
     return tuple((x, y, z) for x, y, z in mean.tolist())

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.files import LFS_REMEDY, is_lfs_pointer
 
 _OPENMMLAB = ("mmdet3d", "mmdet", "mmcv", "mmengine", "torch")
@@ -71,16 +71,18 @@ def _load(path: Path, unpickler: type[_PlainUnpickler]) -> Any:
     try:
         with open(path, "rb") as file:
             if is_lfs_pointer(file.peek(64)):
-                raise InputError(f"{path}: {LFS_REMEDY}")
+                raise InputError(LFS_REMEDY, file=path, kind=Kind.UNREADABLE)
             return unpickler(file, path).load()
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        raise InputError("no such file", file=path, kind=Kind.MISSING) from None
     except InputError:
         raise
     except Exception as error:  # a damaged pickle can raise almost anything
         reason = str(error) or type(error).__name__
         raise InputError(
-            f"{path}: not a readable pickle ({reason}); it may be truncated, copy or write it again"
+            f"not a readable pickle ({reason}); it may be truncated, copy or write it again",
+            file=path,
+            kind=Kind.UNREADABLE,
         ) from None
 
 
@@ -94,8 +96,11 @@ class _PlainUnpickler(pickle.Unpickler):
         module = module.replace("numpy._core", "numpy.core").replace("__builtin__", "builtins")
         if (module, name) not in _ALLOWED:
             raise InputError(
-                f"{self._path}: refused, because this pickle wants to call {module}.{name}, which "
-                "plain data does not need; save it again as plain lists and numpy arrays, or as npz"
+                f"refused, because this pickle wants to call {module}.{name}, which "
+                "plain data does not need",
+                file=self._path,
+                kind=Kind.UNREADABLE,
+                remedy="Save it again as plain lists and numpy arrays, or as npz.",
             )
         return _ALLOWED[module, name]()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.geometry.boxes import Boxes
 
 
@@ -58,23 +58,49 @@ def check_scene(scene: Scene, classes: tuple[str, ...], source: str) -> None:
             message starts with `source`.
     """
     if len(scene) == 0:
-        raise InputError(f"{source}: the scene has no points; remove it or scan it again")
+        raise InputError(
+            "the scene has no points",
+            file=source,
+            kind=Kind.EMPTY,
+            remedy="Remove it or scan it again.",
+        )
     if scene.points.shape != scene.colors.shape:
-        raise InputError(f"{source}: {len(scene.points)} points but {len(scene.colors)} colours")
+        raise InputError(
+            f"{len(scene.points)} points but {len(scene.colors)} colours",
+            file=source,
+            kind=Kind.CONFLICT,
+        )
     for name, value in (
         ("points", scene.points),
         ("colours", scene.colors),
         ("boxes", scene.boxes.tensor),
     ):
         if not torch.isfinite(value).all():
-            raise InputError(f"{source}: {name} contain NaN or infinity; clean the scan first")
+            raise InputError(
+                f"{name} contain NaN or infinity; clean the scan first",
+                file=source,
+                kind=Kind.VALUE,
+            )
     low, high = float(scene.colors.min()), float(scene.colors.max())
     if low < 0 or high > 1:
-        raise InputError(f"{source}: colours span {low:.3g} to {high:.3g}; scale them to 0 to 1")
+        raise InputError(
+            f"colours span {low:.3g} to {high:.3g}; scale them to 0 to 1",
+            file=source,
+            kind=Kind.VALUE,
+        )
     if len(scene.labels) != len(scene.boxes):
-        raise InputError(f"{source}: {len(scene.boxes)} boxes but {len(scene.labels)} labels")
+        raise InputError(
+            f"{len(scene.boxes)} boxes but {len(scene.labels)} labels",
+            file=source,
+            kind=Kind.CONFLICT,
+        )
     if len(scene.boxes) and float(scene.boxes.sizes.min()) <= 0:
-        raise InputError(f"{source}: a ground-truth box has no extent; remove it or mend its size")
+        raise InputError(
+            "a ground-truth box has no extent",
+            file=source,
+            kind=Kind.EMPTY,
+            remedy="Remove it or mend its size.",
+        )
     if len(scene.labels) and not (
         0 <= int(scene.labels.min()) <= int(scene.labels.max()) < len(classes)
     ):

@@ -32,7 +32,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.files import LFS_REMEDY, is_lfs_pointer
 
 # Names of the standard library that checkpoints mention besides weights. A stand-in takes the place
@@ -120,17 +120,17 @@ def read_torch_file(path: str | Path) -> Any:
     try:
         with open(path, "rb") as file:
             if reason := _no_torch_file(file):
-                raise InputError(f"{path}: {reason}")
+                raise InputError(reason, file=path, kind=Kind.UNREADABLE)
             if zipfile.is_zipfile(file):
                 with zipfile.ZipFile(file) as archive:
                     if reason := _no_checkpoint(archive):
-                        raise InputError(f"{path}: {reason}")
+                        raise InputError(reason, file=path, kind=Kind.UNREADABLE)
                     pickled = archive.read(_entry(archive))  # whole, so that zipfile compares CRCs
                 return _TorchUnpickler(io.BytesIO(pickled)).load()
             file.seek(0)
             return _read_stream(file)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such checkpoint") from None
+        raise InputError("no such checkpoint", file=path, kind=Kind.MISSING) from None
     except InputError:
         raise
     except Exception as error:  # damaged bytes trip an unpickler in any way at all
@@ -298,4 +298,6 @@ def _unreadable(path: str | Path, error: Exception) -> InputError:
         if isinstance(error, pickle.UnpicklingError) and "it calls" in reason
         else "it is cut off (compare its size with the original), or no file of torch.save"
     )
-    return InputError(f"{path}: not a readable checkpoint ({reason}); {remedy}")
+    return InputError(
+        f"not a readable checkpoint ({reason}); {remedy}", file=path, kind=Kind.UNREADABLE
+    )

@@ -25,7 +25,7 @@ from sr3d.detectors.outputs import (
     require_finite_predictions,
 )
 from sr3d.detectors.scan import detect_on_floor, split_points
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.sparse import SparseTensor
 from sr3d.sparse.functional import engine
 from sr3d.sparse.tensor import PlannedTensor, plan
@@ -139,7 +139,11 @@ class Detector(nn.Module, ABC, Generic[B, P]):
         Raises:
             InputError: a detector or an engine that has none.
         """
-        raise InputError(f"{type(self).__name__} has no inference runner; run it without")
+        raise InputError(
+            f"{type(self).__name__} has no inference runner",
+            kind=Kind.CONFLICT,
+            remedy="Run it without.",
+        )
 
 
 class SparseDetector(Detector[SparseTensor, A]):
@@ -197,7 +201,11 @@ class SparseDetector(Detector[SparseTensor, A]):
         Raises:
             InputError: unless a detector says how.
         """
-        raise InputError(f"{type(self).__name__} has no fused inference; run it without compile")
+        raise InputError(
+            f"{type(self).__name__} has no fused inference",
+            kind=Kind.CONFLICT,
+            remedy="Run it without compile.",
+        )
 
     def scores(self, cls: Tensor, *more: Tensor) -> Tensor:
         """(N, C) of the raw outputs after the boxes', for `compile`."""

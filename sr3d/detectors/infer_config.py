@@ -13,7 +13,7 @@ from sr3d.config import Config, OwnData, default_config
 from sr3d.data.datasets import DATASETS
 from sr3d.detectors import FAMILIES, Detector, build_detector
 from sr3d.detectors.weights import Checkpoint, put_weights
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 _log = logging.getLogger(__name__)
 _BLOCK = re.compile(r"backbone\.layer(\d+)\.(\d+)\.conv1\.kernel")
@@ -78,7 +78,9 @@ def _of_no_family(checkpoint: Checkpoint, what: str) -> InputError:
     titles = " and no ".join(family.title for family in FAMILIES.values())
     first = next(iter(checkpoint.weights), "none")
     return InputError(
-        f"{checkpoint.path}: has {what}, so it is no {titles}; its first weight is {first}"
+        f"has {what}, so it is no {titles}; its first weight is {first}",
+        file=checkpoint.path,
+        kind=Kind.CONFLICT,
     )
 
 
@@ -96,15 +98,21 @@ def _dataset_of(checkpoint: Checkpoint, classes: int, rotated: bool) -> str:
         return "own"
     turned = "rotated" if rotated else "axis-aligned"
     raise InputError(
-        f"{checkpoint.path}: its {classes} classes and {turned} boxes are those of no data set; "
-        "name one with --dataset"
+        f"its {classes} classes and {turned} boxes are those of no data set",
+        file=checkpoint.path,
+        kind=Kind.UNKNOWN,
+        remedy="Name one with --dataset.",
     )
 
 
 def _own(checkpoint: Checkpoint, rotated: bool) -> OwnData:
     """Without levels, which a file does not tell, and which only training goes by."""
     if checkpoint.classes is None:
-        raise InputError(f"{checkpoint.path}: names no classes, so it cannot be of --dataset own")
+        raise InputError(
+            "names no classes, so it cannot be of --dataset own",
+            file=checkpoint.path,
+            kind=Kind.MISSING,
+        )
     return OwnData(checkpoint.classes, rotated=rotated)
 
 
@@ -135,4 +143,8 @@ def _shape(checkpoint: Checkpoint, name: str) -> tuple[int, ...]:
 
 def _agree(checkpoint: Checkpoint, what: str, said: str | None, found: str) -> None:
     if said not in (None, found):
-        raise InputError(f"--{what} {said}: {checkpoint.path} is of {found}; leave --{what} out")
+        raise InputError(
+            f"--{what} {said}: {checkpoint.path} is of {found}",
+            kind=Kind.CONFLICT,
+            remedy=f"Leave --{what} out.",
+        )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sr3d.data.ground_truth import GroundTruth
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.matching.assigner import Anchors
 from sr3d.sparse import Sites
 
@@ -113,8 +113,9 @@ def require_finite(
     """
     if not torch.stack([value.isfinite().all() for value in values]).all():
         raise InputError(
-            f"{where and where + ': '}the model gives NaN or infinite scores or boxes, so its "
-            f"weights have diverged; {remedy}"
+            f"{where and where + ': '}the model gives NaN or infinite scores or "
+            f"boxes, so its weights have diverged; {remedy}",
+            kind=Kind.VALUE,
         )
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sr3d.data.datasets import Dataset
 from sr3d.detectors.outputs import Detections
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.geometry.room import AT_ZERO, find_floor
 
 _EXTENT = (0.5, 200.0)  # metres, the longest side of a plausible scan
@@ -35,17 +35,25 @@ def split_points(points: Any, colors: Any) -> tuple[Tensor, Tensor]:
         scale = 255 if colors.dtype == torch.uint8 else 1
         points = torch.cat([points, colors.to(torch.float32) / scale], dim=1)
     if points.ndim != 2 or points.shape[1] != 6:
-        raise InputError(f"points: expected (N, 6) of x, y, z, r, g, b, got {tuple(points.shape)}")
+        raise InputError(
+            f"expected (N, 6) of x, y, z, r, g, b, got {tuple(points.shape)}",
+            field="points",
+            kind=Kind.VALUE,
+        )
     if len(points) == 0:
-        raise InputError("points: the scan is empty")
+        raise InputError("the scan is empty", field="points", kind=Kind.EMPTY)
     low, high = torch.stack([points.amin(dim=0), points.amax(dim=0)]).tolist()
     if not np.isfinite([low, high]).all():
-        raise InputError("points: NaN or infinity; drop such points first")
+        raise InputError(
+            "NaN or infinity", field="points", kind=Kind.VALUE, remedy="Drop such points first."
+        )
     darkest, brightest = min(low[3:]), max(high[3:])
     if darkest < -_TOLERANCE or brightest > 1 + _TOLERANCE:
         raise InputError(
-            f"colors: values span {darkest:.3g} to {brightest:.3g}, expected 0 to 1; divide "
-            "colours of 0 to 255 by 255, or pass them as uint8"
+            f"values span {darkest:.3g} to {brightest:.3g}, expected 0 to 1; "
+            "divide colours of 0 to 255 by 255, or pass them as uint8",
+            field="colors",
+            kind=Kind.VALUE,
         )
     longest = max(b - a for a, b in zip(low[:3], high[:3], strict=True))
     if not _EXTENT[0] <= longest <= _EXTENT[1]:

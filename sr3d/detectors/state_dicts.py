@@ -17,7 +17,7 @@ from typing import Any
 from torch import Tensor
 
 from sr3d.data.torch_files import StandIn, StoredTensor
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 _STEM = re.compile(r"(?:^|.*\.)(?=backbone\.conv1\.(?:0\.)?kernel$)")
 _AVERAGED = re.compile(r"(?:^|[._])(?:ema|averag|teacher|swa|shadow)", re.IGNORECASE)
@@ -65,7 +65,7 @@ def find_state_dict(content: Any, path: Path) -> StateDict:
     """
     groups = dict(_groups(content))
     if not groups:
-        raise InputError(f"{path}: {_without_weights(content)}")
+        raise InputError(_without_weights(content), file=path, kind=Kind.UNREADABLE)
     places = [
         (where, match.group())
         for where, tensors in groups.items()
@@ -79,8 +79,10 @@ def find_state_dict(content: Any, path: Path) -> StateDict:
     plain.sort(key=_rank)
     if len(plain) > 1 and _rank(plain[0]) == _rank(plain[1]):
         raise InputError(
-            f"{path}: holds several networks ({', '.join(map(_shown, plain))}); save the "
-            "state_dict of one of them"
+            f"holds several networks ({', '.join(map(_shown, plain))})",
+            file=path,
+            kind=Kind.CONFLICT,
+            remedy="Save the state_dict of one of them.",
         )
     where, prefix = plain[0]
     tensors = groups[where]

@@ -29,7 +29,7 @@ from sr3d.data.torch_files import load_tensors, read_torch_file
 from sr3d.detectors import FAMILIES, Detector
 from sr3d.detectors.common.checkpoint_names import Naming, naming_of, own_name
 from sr3d.detectors.state_dicts import find_state_dict
-from sr3d.errors import DamagedFile, InputError
+from sr3d.errors import DamagedFile, InputError, Kind
 from sr3d.runs.files import LFS_REMEDY, is_lfs_pointer, write_bytes
 
 _log = logging.getLogger(__name__)
@@ -71,11 +71,11 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: no such checkpoint")
+        raise InputError("no such checkpoint", file=path, kind=Kind.MISSING)
     with path.open("rb") as file:
         begin = file.read(64)
     if is_lfs_pointer(begin):
-        raise InputError(f"{path}: {LFS_REMEDY}")
+        raise InputError(LFS_REMEDY, file=path, kind=Kind.UNREADABLE)
     if path.suffix == ".safetensors" or _is_safetensors(begin, path.stat().st_size):
         return _said_where(_read_safetensors(path))
     content = read_torch_file(path)
@@ -119,12 +119,19 @@ def put_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
         problems.append(f"{len(unknown)} unknown: {_few(unknown, 'more')}{hint}")
     if problems:
         raise InputError(
-            f"{checkpoint.path}: does not fit the model ({'; '.join(problems)}); check the data "
-            "set and the file"
+            f"does not fit the model ({'; '.join(problems)})",
+            file=checkpoint.path,
+            kind=Kind.CONFLICT,
+            remedy="Check the data set and the file.",
         )
     for name, tensor in weights.items():
         if not bool(torch.isfinite(tensor).all()):
-            raise InputError(f"{checkpoint.path}: {name} holds NaN or infinity; take another epoch")
+            raise InputError(
+                f"{name} holds NaN or infinity",
+                file=checkpoint.path,
+                kind=Kind.VALUE,
+                remedy="Take another epoch.",
+            )
     model.load_state_dict({**{name: own[name] for name in absent}, **weights})
 
 
@@ -179,8 +186,10 @@ def _read_safetensors(path: Path) -> Checkpoint:
     except Exception as error:  # of a library in another language
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"{path}: not a readable checkpoint ({reason}); it is cut off (compare its size with "
-            "the original), or no safetensors file"
+            f"not a readable checkpoint ({reason}); it is cut off (compare its "
+            "size with the original), or no safetensors file",
+            file=path,
+            kind=Kind.UNREADABLE,
         ) from None
     found = find_state_dict(state, path)
     weights = _in_our_conventions(found.weights, _renamed(found.weights))
@@ -215,13 +224,20 @@ def _digest(about: Mapping[str, Any], state: Mapping[str, Tensor]) -> str:
 
 def _changed(path: Path) -> DamagedFile:
     return DamagedFile(
-        f"{path}: damaged or edited, for its checksum does not match its content; copy or convert "
-        "it again from where it came"
+        "damaged or edited, for its checksum does not match its content; "
+        "copy or convert it again from where it came",
+        file=path,
+        kind=Kind.UNREADABLE,
     )
 
 
 def _of_another_version(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path}: its configuration is not readable ({error}); convert it again")
+    return InputError(
+        f"its configuration is not readable ({error})",
+        file=path,
+        kind=Kind.VALUE,
+        remedy="Convert it again.",
+    )
 
 
 def _exported(path: Path, meta: dict[Any, Any]) -> Config | None:

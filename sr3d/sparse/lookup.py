@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 # A table of up to so many cells per site is faster to fill than a search is to run (on a CPU, over
 # the levels of a real scan), and the second bound keeps it below 256 MiB of int32.
@@ -51,8 +51,9 @@ class Frame:
         self.cells = batch_size * x * y * z
         if self.cells >= 1 << 63 or max(map(abs, (*bounds[0], *bounds[1]))) >= 1 << 31:
             raise InputError(
-                f"the points span {x:,} × {y:,} × {z:,} voxels, more than can be numbered; drop "
-                "the stray ones, or give metres"
+                f"the points span {x:,} × {y:,} × {z:,} voxels, more than can be numbered",
+                kind=Kind.VALUE,
+                remedy="Drop the stray ones, or give metres.",
             )
 
     def number(self, coords: Tensor) -> Tensor:

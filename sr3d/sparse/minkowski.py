@@ -21,7 +21,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.sparse.kernel_map import KernelMap, Pairs
 from sr3d.sparse.lookup import Frame
 from sr3d.sparse.sites import Sites
@@ -37,8 +37,9 @@ class MinkowskiSites(Sites):
         coords = manager.get_coordinates(key)
         if len(coords) == 0:  # over which its convolutions crash
             raise InputError(
-                "model.engine=minkowski: MinkowskiEngine cannot compute without any cell; "
-                "leave out empty scenes, or leave the engine native"
+                "model.engine=minkowski: MinkowskiEngine cannot compute without any cell",
+                kind=Kind.EMPTY,
+                remedy="Leave out empty scenes, or leave the engine native.",
             )
         super().__init__(coords, key.get_tensor_stride()[0], batch_size)
         self.manager, self.key = manager, key
@@ -55,8 +56,10 @@ class MinkowskiSites(Sites):
         engine = _library()
         if coords.is_cuda and not engine.is_cuda_available():
             raise InputError(
-                "model.engine=minkowski: the MinkowskiEngine that is installed computes on CPUs "
-                "alone; run it with --device cpu, or leave the engine native"
+                "model.engine=minkowski: the MinkowskiEngine that is installed "
+                "computes on CPUs alone",
+                kind=Kind.CONFLICT,
+                remedy="Run it with --device cpu, or leave the engine native.",
             )
         if batch_size is None:
             batch_size = int(coords[:, 0].max()) + 1 if len(coords) else 0
@@ -217,8 +220,10 @@ def _library() -> Any:
     """
     if find_spec("MinkowskiEngine") is None:
         raise InputError(
-            "model.engine=minkowski: MinkowskiEngine is not installed; --set model.engine=native "
-            "computes the same without it, or envs/openmmlab.sh builds it"
+            "model.engine=minkowski: MinkowskiEngine is not installed; --set "
+            "model.engine=native computes the same without it, or "
+            "envs/openmmlab.sh builds it",
+            kind=Kind.MISSING,
         )
     # MinkowskiEngine 0.5.4 asks for a name that Python 3.10 dropped.
     collections.Sequence = collections.abc.Sequence  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ from typing import Literal
 
 import torch
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 VARIABLE = "SR3D_ENGINE"
 _CHOICES = ("native", "torch", "triton")
@@ -36,7 +36,11 @@ def native_engine(device: torch.device) -> Literal["torch", "triton"]:
     """
     asked = os.environ.get(VARIABLE) or "native"
     if asked not in _CHOICES:
-        raise InputError(f"{VARIABLE}={asked}: unknown; choose one of {', '.join(_CHOICES)}")
+        raise InputError(
+            f"{VARIABLE}={asked}: unknown",
+            kind=Kind.UNKNOWN,
+            remedy=f"Choose one of {', '.join(_CHOICES)}.",
+        )
     if device.type != "cuda" or asked == "torch":
         return "torch"
     if asked == "triton":
@@ -51,7 +55,7 @@ def require_triton(who: str) -> None:
         InputError: it cannot.
     """
     if (fault := triton_fault()) is not None:
-        raise InputError(f"{who}: {fault}. Or take the torch engine")
+        raise InputError(f"{who}: {fault}. Or take the torch engine", kind=Kind.MISSING)
 
 
 @cache

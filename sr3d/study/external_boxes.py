@@ -12,7 +12,7 @@ import numpy as np
 from sr3d.data.box_files import read_detections, read_ground_truth
 from sr3d.data.datasets import get_dataset
 from sr3d.data.prepared import MANIFEST, PreparedDataset, read_manifest
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.evaluate.average_precision import score_matches
 from sr3d.evaluate.detection_matches import best_ground_truth
 from sr3d.evaluate.diagnosis import Diagnosis, diagnose
@@ -139,7 +139,10 @@ def evaluate_files(
     prepared = (ground_truth / MANIFEST).is_file()
     if dataset is None and not prepared:
         raise InputError(
-            f"--ground-truth {ground_truth}: names no classes; pass --dataset, or a prepared folder"
+            "names no classes",
+            field=f"--ground-truth {ground_truth}",
+            kind=Kind.MISSING,
+            remedy="Pass --dataset, or a prepared folder.",
         )
     named = dataset or str(ground_truth)
     if (Path(named) / MANIFEST).is_file():
@@ -155,8 +158,10 @@ def evaluate_files(
     )
     if not len(truth):
         raise InputError(
-            f"{ground_truth}: has no ground truth: not one box in {len(truth.known_scenes())} "
-            "scenes; pass the file of a split that is labelled"
+            f"has no ground truth: not one box in {len(truth.known_scenes())} scenes",
+            file=ground_truth,
+            kind=Kind.EMPTY,
+            remedy="Pass the file of a split that is labelled.",
         )
     sides = [[read_detections(path, classes, truth) for path in side]
              for side in (detections, against)]  # fmt: skip
@@ -188,5 +193,10 @@ def _scored(
 def _prepared_truth(folder: Path, split: str, classes: Sequence[str]) -> BoxSet:
     scenes = PreparedDataset(folder, split)
     if tuple(scenes.manifest.classes) != tuple(classes):
-        raise InputError(f"{folder}: has other classes than --dataset; leave --dataset out")
+        raise InputError(
+            "has other classes than --dataset",
+            file=folder,
+            kind=Kind.CONFLICT,
+            remedy="Leave --dataset out.",
+        )
     return truth_of(scenes)

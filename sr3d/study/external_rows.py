@@ -20,7 +20,7 @@ import numpy as np
 
 from sr3d.config import DATASETS
 from sr3d.data.prepared import PreparedDataset
-from sr3d.errors import DamagedFile, InputError
+from sr3d.errors import DamagedFile, InputError, Kind
 from sr3d.evaluate.scored_files import write_scored
 from sr3d.geometry.box_set import BoxSet
 from sr3d.runs.files import digest, exclusive, sha256
@@ -76,13 +76,15 @@ def write_row(
     _check_name(row.name)
     if len(row.files) % row.tests:
         raise InputError(
-            f"--detections: {len(row.files)} files are no multiple of --tests {row.tests}; give "
-            "every training run the same number of files"
+            f"{len(row.files)} files are no multiple of --tests {row.tests}",
+            field="--detections",
+            kind=Kind.CONFLICT,
+            remedy="Give every training run the same number of files.",
         )
     scenes = PreparedDataset(row.data, row.split)
     dataset = scenes.manifest.dataset
     if dataset not in DATASETS:
-        raise InputError(f"{row.data}: holds '{dataset}', which no report knows")
+        raise InputError(f"{row.data}: holds '{dataset}', which no report knows", kind=Kind.UNKNOWN)
     found = evaluate_files(row.data, row.files, split=row.split)
     contents = [_content(file.test.detections) for file in found.files]
     _check_different(row.files, contents)
@@ -110,10 +112,17 @@ def write_row(
 def _check_name(name: str) -> None:
     if not re.fullmatch("[a-z0-9_]+", name) or name == CUSTOM:
         raise InputError(
-            f"--as {name}: a setting's name has small letters, digits and _, and is not {CUSTOM}"
+            f"a setting's name has small letters, digits and _, and is not {CUSTOM}",
+            field=f"--as {name}",
+            kind=Kind.VALUE,
         )
     if name in read_settings():
-        raise InputError(f"--as {name}: is a setting of the package; choose another name")
+        raise InputError(
+            "is a setting of the package",
+            field=f"--as {name}",
+            kind=Kind.VALUE,
+            remedy="Choose another name.",
+        )
 
 
 def _check_different(files: Sequence[Path], contents: Sequence[str]) -> None:
@@ -122,8 +131,11 @@ def _check_different(files: Sequence[Path], contents: Sequence[str]) -> None:
     for path, content in zip(files, contents, strict=True):
         if content in first:
             raise InputError(
-                f"{path}: has the same boxes as {first[content]}; pass each training or evaluation "
-                "run once, or the interval would be too narrow"
+                f"has the same boxes as {first[content]}",
+                file=path,
+                kind=Kind.CONFLICT,
+                remedy="Pass each training or evaluation run once, or the interval would "
+                "be too narrow.",
             )
         first[content] = path
 
@@ -133,9 +145,12 @@ def _check_complete(files: Sequence[ScoredFile]) -> None:
         missing = file.missing_scenes
         if missing:
             raise InputError(
-                f"{file.path}: {len(missing)} of {len(file.test.truth.scenes)} scenes are missing, "
-                f"such as '{missing[0]}'; list scenes without boxes in `scenes`, or pass "
-                "--allow-missing to count their objects as missed"
+                f"{len(missing)} of {len(file.test.truth.scenes)} scenes are "
+                f"missing, such as '{missing[0]}'",
+                file=file.path,
+                kind=Kind.MISSING,
+                remedy="List scenes without boxes in `scenes`, or pass --allow-missing to "
+                "count their objects as missed.",
             )
 
 
@@ -156,7 +171,11 @@ def _earlier_runs(place: Path) -> dict[Path, RunRecord | None]:
         found[path.parent] = record
         ours = ours or (None if record.external else path)
     if ours is not None:
-        raise InputError(f"{ours}: is a run of sr3d; choose another name than {place.name}")
+        raise InputError(
+            f"{ours}: is a run of sr3d",
+            kind=Kind.VALUE,
+            remedy=f"Choose another name than {place.name}.",
+        )
     return found
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from sr3d.data.download.transfer import disk_error, require_room
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 # RuntimeError: encrypted, or packed in a way that zipfile does not know.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError)
@@ -66,12 +66,17 @@ def _unpack_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path
         with archive.open(info) as source, open(part, "wb") as sink:
             shutil.copyfileobj(source, sink, 1 << 20)
         if part.stat().st_size != info.file_size:
-            raise InputError(f"its member {info.filename} is not {info.file_size} bytes long")
+            raise InputError(
+                f"its member {info.filename} is not {info.file_size} bytes long",
+                kind=Kind.UNREADABLE,
+            )
         part.replace(target)
     except InputError:
         raise
     except _DAMAGE as error:
-        raise InputError(f"its member {info.filename} is damaged ({error})") from None
+        raise InputError(
+            f"its member {info.filename} is damaged ({error})", kind=Kind.UNREADABLE
+        ) from None
     except OSError as error:
         raise disk_error(target, error) from None
     finally:
@@ -84,7 +89,7 @@ def _open(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         archive = zipfile.ZipFile(path)
     except (*_DAMAGE, OSError) as error:
-        raise InputError(f"it is cut or no zip archive ({error})") from None
+        raise InputError(f"it is cut or no zip archive ({error})", kind=Kind.UNREADABLE) from None
     with archive:
         yield archive
 
@@ -98,9 +103,14 @@ def _targets(archive: zipfile.ZipFile, wanted: re.Pattern[str]) -> dict[str, zip
     for info in archive.infolist():
         name = PurePosixPath(info.filename)
         if name.is_absolute() or ".." in name.parts:
-            raise InputError(f"its member {info.filename} leads out of the folder")
+            raise InputError(
+                f"its member {info.filename} leads out of the folder", kind=Kind.UNREADABLE
+            )
         if not info.is_dir() and (match := wanted.fullmatch(info.filename)):
             targets[match[1]] = info
     if not targets:
-        raise InputError(f"none of its {len(archive.infolist())} members is one of those expected")
+        raise InputError(
+            f"none of its {len(archive.infolist())} members is one of those expected",
+            kind=Kind.UNREADABLE,
+        )
     return targets

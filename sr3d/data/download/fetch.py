@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sr3d.data.download.transfer import Cancellation, Interruption, Part, Session, receive
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 _LONGEST_WAIT = 60.0  # seconds between two attempts
 _PATIENCE = 600.0  # seconds, if the server asks for a longer wait
@@ -75,8 +75,10 @@ def fetch(
                     wait = min(2.0 ** (failed - 1), _LONGEST_WAIT)
                 if failed >= attempts or wait > _PATIENCE:
                     raise InputError(
-                        f"{url}: {problem}, so {path} is not complete; run the same command "
-                        "again later"
+                        f"{problem}, so {path} is not complete",
+                        file=url,
+                        kind=Kind.MISSING,
+                        remedy="Run the same command again later.",
                     ) from None
                 pause(wait, stop)
     try:
@@ -84,8 +86,11 @@ def fetch(
     except InputError as error:
         part.discard()
         raise InputError(
-            f"{url}: {error}, so {path} was not kept; run the same command again, and if it stays "
-            "so, look at the address in a browser"
+            f"{error}, so {path} was not kept",
+            file=url,
+            kind=Kind.UNREADABLE,
+            remedy="Run the same command again, and if it stays so, look at the "
+            "address in a browser.",
         ) from None
     received = part.size()
     part.path.replace(path)
@@ -107,12 +112,14 @@ def _verify(
 ) -> None:
     with open(path, "rb") as file:
         if file.read(512).lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_WEB_PAGE):
-            raise InputError("the server sent a web page")
+            raise InputError("the server sent a web page", kind=Kind.UNREADABLE)
     if size is not None and path.stat().st_size != size:
-        raise InputError(f"the file has {path.stat().st_size} bytes and not {size}")
+        raise InputError(
+            f"the file has {path.stat().st_size} bytes and not {size}", kind=Kind.UNREADABLE
+        )
     for name, expected in (("sha256", sha256), ("md5", md5)):
         if expected is not None and (found := _digest(path, name)) != expected.lower():
-            raise InputError(f"its {name} is {found} and not {expected}")
+            raise InputError(f"its {name} is {found} and not {expected}", kind=Kind.UNREADABLE)
     if check:
         check(path)
 

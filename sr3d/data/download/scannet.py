@@ -13,7 +13,7 @@ from sr3d.data.download.fetch import Download, fetch
 from sr3d.data.download.scannet_checks import check_file, check_label_map, check_list
 from sr3d.data.download.transfer import DiskError, Session
 from sr3d.data.scannet_files import LABEL_MAP, SPLITS, SUFFIXES
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.files import exclusive, write_text
 
 URL = "http://kaldir.vc.cit.tum.de/scannet/"
@@ -55,7 +55,9 @@ def download_scannet(
         InputError: the terms are not accepted, or something could not be fetched.
     """
     if parallel < 1:
-        raise InputError(f"parallel = {parallel}: must be at least 1 scan at a time")
+        raise InputError(
+            f"parallel = {parallel}: must be at least 1 scan at a time", kind=Kind.VALUE
+        )
     url, lists_url = (address.rstrip("/") + "/" for address in (url, lists_url))
     tables = _tables(out)
     if all(path.exists() for path in tables):
@@ -98,7 +100,11 @@ def _scan_files(out: Path, tables: Sequence[Path], scenes: Sequence[str] | None)
     listed = [scene for ids in lists for scene in ids]
     chosen = listed if scenes is None else scenes
     if strange := sorted(set(chosen) - set(listed)):
-        raise InputError(f"{strange[0]}: in neither of ScanNet's lists; correct the name")
+        raise InputError(
+            f"{strange[0]}: in neither of ScanNet's lists",
+            kind=Kind.UNKNOWN,
+            remedy="Correct the name.",
+        )
     scans = _scans(out)
     return [scans / s / (s + suffix) for s in dict.fromkeys(chosen) for suffix in SUFFIXES]
 
@@ -178,7 +184,9 @@ def _report(out: Path, missing: Mapping[Path, str]) -> None:
     write_text(out / MISSING, "".join(lines))
     scans = sorted({path.parent.name for path in missing})
     raise InputError(
-        f"{out}: {len(scans)} scans lack files ({', '.join(scans[:3])}"
+        f"{len(scans)} scans lack files ({', '.join(scans[:3])}"
         f"{', …' if len(scans) > 3 else ''}); {out / MISSING} says which and why, and the same "
-        "command goes on from here"
+        "command goes on from here",
+        file=out,
+        kind=Kind.MISSING,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sr3d.data.scannet_files import SUFFIXES
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 _BYTES = {
     **dict.fromkeys(("char", "uchar", "int8", "uint8"), 1),
@@ -39,21 +39,25 @@ def check_file(path: Path, target: Path) -> None:
     if others != str(count):
         other.unlink()
         raise InputError(
-            f"it is about {count} vertices but {other.name}, deleted too, about {others}"
+            f"it is about {count} vertices but {other.name}, deleted too, about {others}",
+            kind=Kind.UNREADABLE,
         )
 
 
 def check_label_map(path: Path) -> None:
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     if len(lines) < 2 or not {"raw_category", "nyu40id"} <= set(lines[0].split("\t")):
-        raise InputError("it is not ScanNet's table of labels")
+        raise InputError("it is not ScanNet's table of labels", kind=Kind.UNREADABLE)
 
 
 def check_list(path: Path, count: int, sha256: str) -> None:
     """Check the ids of a published list. Copies differ in white space, so bytes do not count."""
     ids = path.read_text(encoding="utf-8", errors="replace").split()
     if hashlib.sha256("".join(f"{name}\n" for name in ids).encode()).hexdigest() != sha256:
-        raise InputError(f"it is not the published list of {count} scans (it has {len(ids)})")
+        raise InputError(
+            f"it is not the published list of {count} scans (it has {len(ids)})",
+            kind=Kind.UNREADABLE,
+        )
 
 
 def _check_mesh(path: Path, _: str) -> int:
@@ -61,7 +65,7 @@ def _check_mesh(path: Path, _: str) -> int:
     head, end, body = path.read_bytes().partition(b"end_header")
     lines = [line.split() for line in head.decode("latin1").splitlines()]
     if not end or lines[0] != ["ply"]:
-        raise InputError("it is not a PLY mesh")
+        raise InputError("it is not a PLY mesh", kind=Kind.UNREADABLE)
     counts: dict[str, int] = {}
     sizes: dict[str, int] = {}
     binary, element = True, ""
@@ -77,14 +81,16 @@ def _check_mesh(path: Path, _: str) -> int:
             elif words[0] == "property":
                 sizes[element] += _BYTES[words[1]]
     except (IndexError, KeyError, ValueError):
-        raise InputError("the header of the PLY mesh is damaged") from None
+        raise InputError("the header of the PLY mesh is damaged", kind=Kind.UNREADABLE) from None
     if counts.get("vertex", 0) < 1 or counts.get("face", 0) < 1:
-        raise InputError("the mesh has no vertices or no faces")
+        raise InputError("the mesh has no vertices or no faces", kind=Kind.UNREADABLE)
     body = body.partition(b"\n")[2]
     unit, found = ("bytes", len(body)) if binary else ("lines", len(body.splitlines()))
     needed = sum(count * (sizes[name] if binary else 1) for name, count in counts.items())
     if found < needed:
-        raise InputError(f"the mesh is cut: {found} {unit} of {needed} are there")
+        raise InputError(
+            f"the mesh is cut: {found} {unit} of {needed} are there", kind=Kind.UNREADABLE
+        )
     return counts["vertex"]
 
 
@@ -105,7 +111,7 @@ def _check_text(path: Path, _: str) -> int:
     except (KeyError, ValueError):
         numbers = []
     if len(numbers) != 16:
-        raise InputError("it has no line axisAlignment with 16 numbers")
+        raise InputError("it has no line axisAlignment with 16 numbers", kind=Kind.UNREADABLE)
     return len(numbers)
 
 
@@ -114,11 +120,11 @@ def _read_list(path: Path, scene: str, key: str) -> list[Any]:
         value = json.loads(path.read_bytes())
         found, name = value[key], str(value.get("sceneId", scene))
     except (ValueError, TypeError, KeyError):
-        raise InputError(f"it is not JSON with a list {key}") from None
+        raise InputError(f"it is not JSON with a list {key}", kind=Kind.UNREADABLE) from None
     if not isinstance(found, list):
-        raise InputError(f"its {key} is not a list")
+        raise InputError(f"its {key} is not a list", kind=Kind.UNREADABLE)
     if not name.endswith(scene):
-        raise InputError(f"it is about the scan {name}")
+        raise InputError(f"it is about the scan {name}", kind=Kind.UNREADABLE)
     return found
 
 

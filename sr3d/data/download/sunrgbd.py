@@ -17,7 +17,7 @@ from pathlib import Path
 from sr3d.data.download.archive import check_zip, unpack
 from sr3d.data.download.fetch import Download, fetch
 from sr3d.data.download.transfer import DiskError
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.files import exclusive, read_json, sha256, write_json
 
 URL = "https://rgbd.cs.princeton.edu/data/"
@@ -137,7 +137,9 @@ def _provide(
         if record.url:
             path.unlink()
             remedy = "it was deleted"
-        raise InputError(f"{path}: {error}; {remedy}, and run the same command again") from None
+        raise InputError(
+            f"{error}; {remedy}, and run the same command again", file=path, kind=Kind.UNREADABLE
+        ) from None
     records[archive.name] = _Record(record.url, path.stat().st_size, sha256(path), members)
     _write_records(out, records)
     return size
@@ -167,7 +169,7 @@ def _write_records(out: Path, records: dict[str, _Record]) -> None:
 def _check_matlab(path: Path) -> None:
     with open(path, "rb") as file:
         if not file.read(len(_MATLAB[0])).startswith(_MATLAB):
-            raise InputError("it is not a MATLAB file")
+            raise InputError("it is not a MATLAB file", kind=Kind.UNREADABLE)
 
 
 def _megabytes(name: str, progress: Progress | None) -> Callable[[int, int], None] | None:

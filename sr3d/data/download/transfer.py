@@ -18,7 +18,7 @@ from pathlib import Path
 
 import requests
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.files import write_json
 
 CHUNK = 1 << 16  # bytes at a time: a cut loses fewer than that
@@ -137,7 +137,12 @@ def receive(
         kind = type(error).__name__
         raise Interruption(f"the connection broke after {part.size()} bytes ({kind})") from None
     except requests.RequestException as error:
-        raise InputError(f"{url}: cannot be asked for ({error}); correct the address") from None
+        raise InputError(
+            f"cannot be asked for ({error})",
+            file=url,
+            kind=Kind.VALUE,
+            remedy="Correct the address.",
+        ) from None
     except OSError as error:
         raise disk_error(part.target, error) from None
     if total is not None and part.size() != total:
@@ -169,7 +174,11 @@ def _accept(response: requests.Response, url: str, part: Part, origin: Origin | 
         raise Interruption(f"the server answers {status}", _retry_after(headers.get("Retry-After")))
     if status == 200:
         if "text/html" in headers.get("Content-Type", "") and "htm" not in part.target.suffix:
-            raise InputError(f"{url}: the server sent a web page for {part.target}; {_BROWSE}")
+            raise InputError(
+                f"the server sent a web page for {part.target}; {_BROWSE}",
+                file=url,
+                kind=Kind.UNREADABLE,
+            )
         compressed = headers.get("Content-Encoding", "identity") != "identity"
         length = headers.get("Content-Length", "")
         total = int(length) if length.isdigit() and not compressed else None
@@ -187,8 +196,10 @@ def _accept(response: requests.Response, url: str, part: Part, origin: Origin | 
     else:
         refusal = _REFUSALS.get(status, "gives no file")
         raise InputError(
-            f"{url}: the server {refusal} (status {status}), so {part.target} is missing; "
-            "check the address, or ask the publisher"
+            f"the server {refusal} (status {status}), so {part.target} is missing",
+            file=url,
+            kind=Kind.MISSING,
+            remedy="Check the address, or ask the publisher.",
         )
     part.discard()
     raise Interruption("the server's answer does not fit what had come before", wait=0)

@@ -22,7 +22,7 @@ from sr3d.data.inspection.facts import (
 from sr3d.data.inspection.suspicions import suspicions
 from sr3d.data.own.labels import similar_names
 from sr3d.data.prepared import Manifest, PreparedDataset, read_manifest
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 Array = npt.NDArray[Any]
 
@@ -83,14 +83,16 @@ def choose_scenes(
     for split in splits or ():
         if split not in manifest.splits:
             hint = did_you_mean(split, list(manifest.splits))
-            raise InputError(f"{folder}: no split '{split}'{hint}")
+            raise InputError(f"no split '{split}'{hint}", file=folder, kind=Kind.UNKNOWN)
     among = {s: ids for s, ids in manifest.splits.items() if not splits or s in splits}
     known = {scene: None for ids in among.values() for scene in ids}
     for scene in scenes or ():
         if scene not in known:
             hint = did_you_mean(scene, list(known))
             hint = hint if len(hint) < 200 else f"; its manifest lists the {len(known)} there are"
-            raise InputError(f"{folder}: no scene '{scene}' in {', '.join(among)}{hint}")
+            raise InputError(
+                f"no scene '{scene}' in {', '.join(among)}{hint}", file=folder, kind=Kind.UNKNOWN
+            )
     wanted = set(scenes or known)
     kept = {s: [scene for scene in ids if scene in wanted] for s, ids in among.items()}
     return {split: ids for split, ids in kept.items() if ids}

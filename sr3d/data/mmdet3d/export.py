@@ -18,7 +18,7 @@ import numpy as np
 from sr3d.data.mmdet3d.reader import AREAS, color_scale, info_file
 from sr3d.data.prepared import PreparedDataset, read_manifest
 from sr3d.data.scene import Scene
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.files import write_bytes
 
 INFO_VERSION = "1.1"
@@ -44,7 +44,12 @@ def export_mmdet3d(
     """
     manifest = read_manifest(data)
     if out.resolve() == data.resolve():
-        raise InputError(f"{out}: is the prepared folder itself; name another with --out")
+        raise InputError(
+            "is the prepared folder itself",
+            file=out,
+            kind=Kind.VALUE,
+            remedy="Name another with --out.",
+        )
     total, done = len(manifest.scenes), 0
     rows: dict[str, list[dict[str, Any]]] = {}
     for split in manifest.splits:

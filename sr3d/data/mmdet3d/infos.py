@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from sr3d.data.safe_pickle import load_pickle
 from sr3d.data.scannet_files import check_alignment
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 Array = npt.NDArray[Any]
 Labels = Callable[[Any], int]
@@ -81,7 +81,12 @@ def parse_infos(
     except _FAULTS as error:
         raise _fault(path, where, error) from None
     if twice := [scene for scene, n in Counter(info.id for info in found).items() if n > 1]:
-        raise InputError(f"{path}: data_list has scene '{twice[0]}' twice; remove one")
+        raise InputError(
+            f"data_list has scene '{twice[0]}' twice",
+            file=path,
+            kind=Kind.CONFLICT,
+            remedy="Remove one.",
+        )
     if clockwise:
         for info in found:
             info.boxes[:, 6] *= -1
@@ -149,7 +154,12 @@ def _scene(path: str, where: str, name: str, rows: list[list[float]], alignment:
 
 def _fault(path: str | Path, where: str, error: Exception) -> InputError:
     told = f"no entry {error}" if isinstance(error, KeyError) else str(error)
-    return InputError(f"{path}: {where}: {told}; expected an info file of mmdet3d, make it again")
+    return InputError(
+        f"{told}; expected an info file of mmdet3d, make it again",
+        file=path,
+        field=where,
+        kind=Kind.UNREADABLE,
+    )
 
 
 def _by_label(path: str | Path, metainfo: Any, classes: Sequence[str]) -> Labels:
@@ -162,8 +172,10 @@ def _by_label(path: str | Path, metainfo: Any, classes: Sequence[str]) -> Labels
     missing = [name for name in classes if name not in names]
     if missing:
         raise InputError(
-            f"{path}: metainfo.categories lacks the class '{missing[0]}'; is this the right data "
-            f"set? Its classes are {', '.join(map(str, names))}"
+            f"metainfo.categories lacks the class '{missing[0]}'; is this the "
+            f"right data set? Its classes are {', '.join(map(str, names))}",
+            file=path,
+            kind=Kind.MISSING,
         )
     order = {name: label for label, name in enumerate(classes)}
     ours = {int(label): order.get(name, -1) for name, label in names.items()}

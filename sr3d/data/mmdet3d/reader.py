@@ -22,7 +22,7 @@ from sr3d.data.readers import published
 from sr3d.data.readers.conversion import HowTo, Source, convert, select_scenes
 from sr3d.data.scannet_files import align
 from sr3d.data.scene import Scene, check_scene
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.geometry.boxes import Boxes
 
 Array = npt.NDArray[Any]
@@ -93,10 +93,18 @@ def read_scene(path: Path, info: SceneInfo, dataset: Dataset) -> Scene:
     rows = read_cloud(path)
     brightest = float(rows[:, 3:].max())
     if brightest <= 1 < color_scale(dataset.name):
-        raise InputError(f"{path}: colours end at {brightest:.3g}, those of {dataset.name} at 255; "
-                         f"{_AGAIN}")  # fmt: skip
+        raise InputError(
+            f"colours end at {brightest:.3g}, those of {dataset.name} at 255; {_AGAIN}",
+            file=path,
+            kind=Kind.VALUE,
+        )
     if dataset.name == "scannet" and info.alignment is None:
-        raise InputError(f"{path}: the info file has no axis_align_matrix for it; make it again")
+        raise InputError(
+            "the info file has no axis_align_matrix for it",
+            file=path,
+            kind=Kind.MISSING,
+            remedy="Make it again.",
+        )
     points = rows[:, :3].copy() if info.alignment is None else align(rows[:, :3], info.alignment)
     if dataset.name == "scannet":
         _check_frame(points, info.boxes, path)
@@ -126,13 +134,19 @@ def read_cloud(path: Path) -> Array:
         values = np.fromfile(path, dtype="<f4")
         size = path.stat().st_size
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error}); {_AGAIN}") from None
+        raise InputError(
+            f"cannot be read ({error}); {_AGAIN}", file=path, kind=Kind.UNREADABLE
+        ) from None
     if size == 0 or size % 24:
-        raise InputError(f"{path}: {size} bytes are no whole number of 6-value points; {_AGAIN}")
+        raise InputError(
+            f"{size} bytes are no whole number of 6-value points; {_AGAIN}",
+            file=path,
+            kind=Kind.UNREADABLE,
+        )
     rows = values.reshape(-1, 6)
     bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     if len(bad):
-        raise InputError(f"{path}: point {bad[0]} is NaN or infinite; {_AGAIN}")
+        raise InputError(f"point {bad[0]} is NaN or infinite; {_AGAIN}", file=path, kind=Kind.VALUE)
     return rows
 
 
@@ -152,8 +166,10 @@ def _check_frame(points: Array, boxes: Array, path: Path) -> None:
     beyond = max(float((points.min(0) - low).max()), float((high - points.max(0)).max()))
     if beyond > 0.1:
         raise InputError(
-            f"{path}: boxes reach {beyond:.2f} m beyond the points, which are perhaps aligned "
-            "already; make both with one version of mmdet3d (1.0 or later stores them unaligned)"
+            f"boxes reach {beyond:.2f} m beyond the points, which are perhaps aligned already",
+            file=path,
+            kind=Kind.CONFLICT,
+            remedy="Make both with one version of mmdet3d (1.0 or later stores them unaligned).",
         )
 
 
@@ -163,12 +179,19 @@ def _only_dataset(root: Path) -> str:
     if len(known) == 1:
         return known[0]
     if known:
-        raise InputError(f"{root}: has info files of {' and '.join(known)}; choose with --dataset")
+        raise InputError(
+            f"has info files of {' and '.join(known)}",
+            file=root,
+            kind=Kind.VALUE,
+            remedy="Choose with --dataset.",
+        )
     found = f" (found {', '.join(sorted(names))})" if names else ""
     raise InputError(
-        f"{root}: no <data set>_infos_<split>.pkl in it or in its folder infos{found}; make them "
-        "with mmdet3d's tools/create_data.py, name their folder with --root or the files with "
-        "--infos and --dataset"
+        f"no <data set>_infos_<split>.pkl in it or in its folder infos{found}",
+        file=root,
+        kind=Kind.MISSING,
+        remedy="Make them with mmdet3d's tools/create_data.py, name their folder "
+        "with --root or the files with --infos and --dataset.",
     )
 
 
@@ -185,8 +208,10 @@ def _info_files(root: Path, dataset: str) -> dict[str, list[Path]]:
     }
     if absent := [name for some in names.values() for name in some if name not in found]:
         raise InputError(
-            f"{absent[0]} is neither in {root} nor in {root / 'infos'}; make it with mmdet3d's "
-            "tools/create_data.py, name its folder with --root or other files with --infos"
+            f"{absent[0]} is neither in {root} nor in {root / 'infos'}",
+            kind=Kind.MISSING,
+            remedy="Make it with mmdet3d's tools/create_data.py, name its folder with "
+            "--root or other files with --infos.",
         )
     return {split: [found[name] for name in some] for split, some in names.items()}
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from sr3d.data.safe_pickle import ForeignObject
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 _log = logging.getLogger(__name__)
 _BOXES = ("bboxes_3d", "boxes_3d")
@@ -58,8 +58,10 @@ def result_entries(path: Path, content: Any, order: Sequence[str] = ()) -> dict[
         labels, scores = (np.asarray(found[name]).ravel() for name in ("labels_3d", "scores_3d"))
         if not len(boxes) == len(labels) == len(scores):
             raise InputError(
-                f"{where}: {len(boxes)} boxes, {len(labels)} labels and {len(scores)} scores; each "
-                "box needs one of each, write the results again"
+                f"{len(boxes)} boxes, {len(labels)} labels and {len(scores)} "
+                "scores; each box needs one of each, write the results again",
+                field=where,
+                kind=Kind.CONFLICT,
             )
         entries["scene"] += [scene] * len(boxes)
         entries["label"] += labels.astype(np.int64).tolist()
@@ -88,8 +90,10 @@ def _boxes(where: str, value: Any) -> np.ndarray:
         return _padded(where, np.asarray(value, dtype=np.float64))
     if value.kind not in _UPRIGHT or "tensor" not in value.state:
         raise InputError(
-            f"{where}: boxes are {value.kind}, in a camera's coordinates; convert them with "
-            "convert_to(Box3DMode.DEPTH) before they are written"
+            f"boxes are {value.kind}, in a camera's coordinates",
+            field=where,
+            kind=Kind.VALUE,
+            remedy="Convert them with convert_to(Box3DMode.DEPTH) before they are written.",
         )
     boxes = _padded(where, np.asarray(value.state["tensor"], dtype=np.float64))
     boxes[:, 2] += boxes[:, 5] / 2  # of mmdet3d's own tensors the z is that of the bottom
@@ -99,7 +103,9 @@ def _boxes(where: str, value: Any) -> np.ndarray:
 def _padded(where: str, boxes: np.ndarray) -> np.ndarray:
     boxes = boxes.reshape(-1, 7) if boxes.size == 0 else boxes
     if boxes.ndim != 2 or boxes.shape[1] not in (6, 7):
-        raise InputError(f"{where}: boxes of shape {boxes.shape}; expected (N, 7) or (N, 6)")
+        raise InputError(
+            f"boxes of shape {boxes.shape}; expected (N, 7) or (N, 6)", field=where, kind=Kind.VALUE
+        )
     return np.pad(boxes, ((0, 0), (0, 7 - boxes.shape[1])))
 
 
@@ -123,6 +129,9 @@ def _scene(
             )  # fmt: skip
         return order[int(index)]
     raise InputError(
-        f"{where}: names its scene by the index {index} alone, and the ground truth does not list "
-        f"as many scenes in the order of an info file; {_REMEDY}"
+        f"names its scene by the index {index} alone, and the ground truth "
+        "does not list as many scenes in the order of an info file; "
+        f"{_REMEDY}",
+        field=where,
+        kind=Kind.CONFLICT,
     )

@@ -21,7 +21,7 @@ import numpy as np
 
 from sr3d.checked import Checked
 from sr3d.data.own.labels import Label, label_of, label_of_corners, numbers, radians, rotation
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 _BOXES = ("bbox_3d", "bbox3D", "bbox3d")
 # Of the corners in Omni3D's drawing: v0, and its neighbours along length, height and depth.
@@ -68,7 +68,10 @@ def _by_id(items: Checked, *fields: str) -> dict[Any, Checked]:
 def _known(items: dict[Any, Checked], key: Checked) -> Checked:
     if not isinstance(key.value, int | str) or key.value not in items:
         raise InputError(
-            f"{key.where}: no entry has the id '{key.value}'; add it, or mend this one"
+            f"no entry has the id '{key.value}'",
+            field=key.where,
+            kind=Kind.VALUE,
+            remedy="Add it, or mend this one.",
         )
     return items[key.value]
 
@@ -95,4 +98,9 @@ def _label(item: Checked, name: Checked) -> Label:
         axes = rotation(item.get("R_cam"))
         size = np.array([length, height, width])
         return label_of(name, numbers(item.get("center_cam"), 3), size, axes, item)
-    raise InputError(f"{item.where}: 'bbox_3d' is missing; give centre, size and yaw")
+    raise InputError(
+        "'bbox_3d' is missing",
+        field=item.where,
+        kind=Kind.MISSING,
+        remedy="Give centre, size and yaw.",
+    )

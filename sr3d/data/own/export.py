@@ -21,7 +21,7 @@ from plyfile import PlyData, PlyElement
 
 from sr3d.data.prepared import PreparedDataset, read_manifest
 from sr3d.data.scene import Scene
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.files import write_bytes, write_json, write_text
 
 
@@ -37,7 +37,12 @@ def export_folder(
     """
     manifest = read_manifest(data)
     if out.resolve() == data.resolve():
-        raise InputError(f"{out}: is the prepared folder itself; name another with --out")
+        raise InputError(
+            "is the prepared folder itself",
+            file=out,
+            kind=Kind.VALUE,
+            remedy="Name another with --out.",
+        )
     done, total = 0, len(manifest.scenes)
     for split, ids in manifest.splits.items():
         for scene in PreparedDataset(data, split):

@@ -21,7 +21,7 @@ from sr3d.data.own.coco import is_coco, read_coco
 from sr3d.data.own.labelcloud import in_degrees, is_labelcloud, read_labelcloud, said_degrees
 from sr3d.data.own.labels import Label
 from sr3d.data.own.ours import is_ours, read_all_ours, read_ours
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.files import read_json, read_text
 
 FORMATS = (
@@ -78,7 +78,7 @@ def find_labels(
         InputError: no labels at all, a file that is of no format, or entries that fit no scan.
     """
     if told is not None and told not in FORMATS:
-        raise InputError(f"--boxes {told}: take {', '.join(FORMATS)}")
+        raise InputError(f"take {', '.join(FORMATS)}", field=f"--boxes {told}", kind=Kind.UNKNOWN)
     if (whole := _list_of_all(folder or raw, told)) is not None:
         return _from_list(whole, scans, told)
     files = [_beside(raw, path, name, folder) for path, name in scans]
@@ -86,8 +86,11 @@ def find_labels(
     if not values:
         places = folder or raw
         raise InputError(
-            f"{places}: no labels in it: neither {ALL_IN_ONE} nor, for example, "
-            f"{files[0].name} for {scans[0][1]}; {_other_labels(places) or _FOLDER}; {_REMEDY}"
+            f"no labels in it: neither {ALL_IN_ONE} nor, for example, "
+            f"{files[0].name} for {scans[0][1]}; "
+            f"{_other_labels(places) or _FOLDER}; {_REMEDY}",
+            file=places,
+            kind=Kind.MISSING,
         )
     sound = [value for value in values.values() if not isinstance(value, InputError)]
     # labelCloud writes degrees or radians: its list of classes says which, else all files together.
@@ -134,8 +137,11 @@ def _attempt(path: Path, told: str | None) -> tuple[str, Checked] | InputError:
             return "openpcdet", Checked(read_text(path), str(path))
         if not read_text(path).strip():
             raise InputError(
-                f"{path}: is empty, so it says nothing of its scan; write "
-                '{"detections": []} into it if the scan has no box, else label the scan'
+                "is empty, so it says nothing of its scan",
+                file=path,
+                kind=Kind.EMPTY,
+                remedy='Write {"detections": []} into it if the scan has no box, else '
+                "label the scan.",
             )
         value = _value(path)
         return told or _kind(value), value
@@ -154,8 +160,10 @@ def _kind(value: Checked) -> str:
         if test(value.value):
             return kind
     if isinstance(value.value, dict) and {"items", "categories"} <= value.value.keys():
-        raise InputError(f"{value.where} is Datumaro's format, which is not read; {_SLY}")
-    raise InputError(f"{value.where} no labels of a known format; {_REMEDY}")
+        raise InputError(
+            f"{value.where} is Datumaro's format, which is not read; {_SLY}", kind=Kind.UNREADABLE
+        )
+    raise InputError(f"{value.where} no labels of a known format; {_REMEDY}", kind=Kind.UNREADABLE)
 
 
 def _read(value: Checked, kind: str, degrees: bool, unit: str | None) -> list[Label]:
@@ -183,9 +191,18 @@ def _list_of_all(folder: Path, told: str | None) -> Checked | None:
     lists = [value for path in sorted(folder.glob("*.json")) if (value := _coco_list(path))]
     if len(lists) > 1:
         names = " and ".join(value.where.rstrip(":") for value in lists[:2])
-        raise InputError(f"{names}: both list boxes; make one {ALL_IN_ONE} of them")
+        raise InputError(
+            "both list boxes",
+            field=names,
+            kind=Kind.CONFLICT,
+            remedy=f"Make one {ALL_IN_ONE} of them.",
+        )
     if told == "coco" and not lists:
-        raise InputError(f"{folder}: no JSON file with images, categories and annotations in it")
+        raise InputError(
+            "no JSON file with images, categories and annotations in it",
+            file=folder,
+            kind=Kind.EMPTY,
+        )
     return lists[0] if lists else None
 
 
@@ -209,7 +226,12 @@ def _from_list(
     elif kind == "sr3d":
         entries = read_all_ours(value)
     else:
-        raise InputError(f"--boxes {kind}: {path} is one file for all scans; take coco or sr3d")
+        raise InputError(
+            f"{path} is one file for all scans",
+            field=f"--boxes {kind}",
+            kind=Kind.CONFLICT,
+            remedy="Take coco or sr3d.",
+        )
     owners = match_names(entries, [name for _, name in scans], str(path))
 
     def reader(entry: Checked | list[Label]) -> Callable[[str | None], list[Label]]:
@@ -227,8 +249,10 @@ def _from_list(
 def _unlisted(path: Path, name: Path) -> Callable[[str | None], list[Label]]:
     def read(unit: str | None) -> list[Label]:
         raise InputError(
-            f"{path}: does not list {name}; add it, without boxes if it has none, or leave it out "
-            "with --keep-going"
+            f"does not list {name}",
+            file=path,
+            kind=Kind.MISSING,
+            remedy="Add it, without boxes if it has none, or leave it out with --keep-going.",
         )
 
     return read
@@ -258,10 +282,18 @@ def match_names(
         owners = places[0] if places else []
         if len(owners) != 1:
             what = "no scan of the folder" if not owners else f"{len(owners)} scans of the folder"
-            raise InputError(f"{where}: '{word}' names {what}; name each by its path in the folder")
+            raise InputError(
+                f"'{word}' names {what}",
+                field=where,
+                kind=Kind.VALUE,
+                remedy="Name each by its path in the folder.",
+            )
         if owners[0] in found:
             raise InputError(
-                f"{where}: '{word}' and '{found[owners[0]]}' are one scan; list it once"
+                f"'{word}' and '{found[owners[0]]}' are one scan",
+                field=where,
+                kind=Kind.CONFLICT,
+                remedy="List it once.",
             )
         found[owners[0]] = word
     return found

@@ -28,7 +28,7 @@ from sr3d.data.readers.published import PublishedCounts
 from sr3d.data.scans import Reading, find_scans, read_scan
 from sr3d.data.scene import Scene, check_scene
 from sr3d.data.transforms import sample_points
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.geometry.boxes import Boxes
 from sr3d.runs.files import digest
 
@@ -63,7 +63,9 @@ class LabelOptions:
 
     def __post_init__(self) -> None:
         if self.points < 0:
-            raise InputError(f"--points {self.points}: must be 0 (all) or more")
+            raise InputError(
+                "must be 0 (all) or more", field=f"--points {self.points}", kind=Kind.VALUE
+            )
 
 
 def prepare_folder(
@@ -179,10 +181,15 @@ def _choose(
 ) -> tuple[list[_ChosenScan], str, str]:
     """The scans in the order of their splits, the format of labels, and what decided the splits."""
     if not raw.is_dir():
-        raise InputError(f"{raw}: no such folder; --raw names the one with the scans")
+        raise InputError(
+            "no such folder; --raw names the one with the scans", file=raw, kind=Kind.MISSING
+        )
     if out.resolve() == raw.resolve():
         raise InputError(
-            f"--out {out}: is the folder of the scans; name another, such as {raw / 'prepared'}"
+            "is the folder of the scans",
+            field=f"--out {out}",
+            kind=Kind.VALUE,
+            remedy=f"Name another, such as {raw / 'prepared'}.",
         )
     scans = [scan for scan in find_scans([raw], without=out) if not is_label_place(scan[1])]
     ids = _ids(scans)
@@ -236,8 +243,10 @@ def _read(
     scan = read_scan(path, reading)
     if scan.frame.unit != own.unit:
         raise InputError(
-            f"{path}: seems to be in {scan.frame.unit}, and the first scan of the set in "
-            f"{own.unit}; tell with --unit what all of them are in"
+            f"seems to be in {scan.frame.unit}, and the first scan of the set in {own.unit}",
+            file=path,
+            kind=Kind.CONFLICT,
+            remedy="Tell with --unit what all of them are in.",
         )
     notes.ups.append(scan.frame.up)
     known = [label for label in labels if label.name in own.classes]
@@ -273,7 +282,11 @@ def _ids(scans: Sequence[tuple[Path, Path]]) -> list[str]:
         ids.append(text if re.match(r"\w", text) else f"_{text}")
     if twice := next((scene for scene, count in Counter(ids).items() if count > 1), None):
         same = [str(path) for (path, _), scene in zip(scans, ids, strict=True) if scene == twice]
-        raise InputError(f"{' and '.join(same[:2])}: would both be '{twice}'; rename one of them")
+        raise InputError(
+            f"{' and '.join(same[:2])}: would both be '{twice}'",
+            kind=Kind.CONFLICT,
+            remedy="Rename one of them.",
+        )
     return ids
 
 
@@ -306,8 +319,10 @@ def _rotated(turned: Sequence[Label], told: bool | None, kept: Manifest | None, 
         return bool(turned)
     if turned and not kept.rotated:
         raise InputError(
-            f"{turned[0].where}: has a yaw, and {out} holds axis-aligned boxes; give --aligned for "
-            "the boxes around such, or prepare all of it again"
+            f"has a yaw, and {out} holds axis-aligned boxes",
+            field=turned[0].where,
+            kind=Kind.CONFLICT,
+            remedy="Give --aligned for the boxes around such, or prepare all of it again.",
         )
     return kept.rotated
 

@@ -30,7 +30,7 @@ from sr3d.data.own.labels import (
     named_numbers,
     numbers,
 )
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.files import read_json
 
 _CORNERS = (0, 3, 1, 4)
@@ -67,7 +67,9 @@ def said_degrees(folders: Iterable[Path]) -> bool | None:
                 found[_FORMATS[name]] = path
     if len(found) > 1:
         raise InputError(
-            f"{found[True]} says degrees and {found[False]} radians; prepare the folders one by one"
+            f"{found[True]} says degrees and {found[False]} radians",
+            kind=Kind.VALUE,
+            remedy="Prepare the folders one by one.",
         )
     return next(iter(found), None)
 
@@ -85,8 +87,10 @@ def in_degrees(files: Sequence[Checked]) -> bool:
         return False
     first = next(file for file in files if _angles(file).any())
     raise InputError(
-        f"{first.where} objects: all rotations lie between 0 and π, so they may be degrees or "
-        "radians; say --boxes labelcloud-degrees or --boxes labelcloud-radians"
+        f"{first.where} objects: all rotations lie between 0 and π, so they "
+        "may be degrees or radians",
+        kind=Kind.VALUE,
+        remedy="Say --boxes labelcloud-degrees or --boxes labelcloud-radians.",
     )
 
 

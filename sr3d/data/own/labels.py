@@ -15,7 +15,7 @@ import numpy.typing as npt
 from sr3d.checked import Checked
 from sr3d.config import did_you_mean
 from sr3d.data.scans.frame import Frame, turn_upright
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.files import read_text
 
 Array = npt.NDArray[Any]
@@ -56,9 +56,11 @@ class Label:
         size, yaw, lean = _heading(axes, self.size)
         if lean > _LEAN and not upright:
             raise InputError(
-                f"{self.where}: leans by {math.degrees(lean):.1f}°, and detectors know upright "
-                "boxes alone; if the scan is not upright tell its --up, else mend the box, or give "
-                "--upright for upright boxes around such"
+                f"leans by {math.degrees(lean):.1f}°, and detectors know upright "
+                "boxes alone; if the scan is not upright tell its --up, else mend "
+                "the box, or give --upright for upright boxes around such",
+                field=self.where,
+                kind=Kind.VALUE,
             )
         if aligned and yaw:
             size, yaw = np.abs(yaw_axes(yaw)) @ size, 0.0
@@ -119,10 +121,17 @@ def label_of(
     """
     text = name.text()
     if not text:
-        raise InputError(f"{name.where}: is empty; name the class of the box")
+        raise InputError(
+            "is empty", field=name.where, kind=Kind.EMPTY, remedy="Name the class of the box."
+        )
     if not (size > 0).all():
         shown = " × ".join(f"{edge:g}" for edge in size)
-        raise InputError(f"{whole.where}: the box has no extent ({shown}); remove it or mend it")
+        raise InputError(
+            f"the box has no extent ({shown})",
+            field=whole.where,
+            kind=Kind.EMPTY,
+            remedy="Remove it or mend it.",
+        )
     return Label(text, center, size, turn, whole.where, str(name.value))
 
 
@@ -143,7 +152,12 @@ def label_of_corners(
     if np.abs(axes.T @ axes - np.diag(np.diag(axes.T @ axes))).max() > _FLAT or off > _FLAT * max(
         size
     ):
-        raise InputError(f"{whole.where}: its corners are no cuboid's, in their order; mend it")
+        raise InputError(
+            "its corners are no cuboid's, in their order",
+            field=whole.where,
+            kind=Kind.VALUE,
+            remedy="Mend it.",
+        )
     return label_of(name, center, size, axes, whole)
 
 
@@ -156,8 +170,10 @@ def radians(value: Checked, angles: Array | float) -> Array | float:
     most = float(np.abs(angles).max())
     if most > _TURN:
         raise InputError(
-            f"{value.where}: {most:g} radians are more than a whole turn, so these seem to be "
-            "degrees; write radians (degrees times 0.0174533)"
+            f"{most:g} radians are more than a whole turn, so these seem to be degrees",
+            field=value.where,
+            kind=Kind.VALUE,
+            remedy="Write radians (degrees times 0.0174533).",
         )
     return angles
 

@@ -25,7 +25,7 @@ from sr3d.data.own.labels import (
     yaw_axes,
 )
 from sr3d.data.scans.frame import UNITS
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 _LISTS = ("detections", "boxes")
 
@@ -51,8 +51,10 @@ def read_ours(value: Checked, unit: str | None = None) -> list[Label]:
         found = frame.get("unit").name(list(UNITS))
         if unit not in (None, found):
             raise InputError(
-                f"{frame.get('unit').where}: detect took the scan for one in {found}, and here it "
-                f"is one in {unit}; tell both the same --unit"
+                f"detect took the scan for one in {found}, and here it is one in {unit}",
+                field=frame.get("unit").where,
+                kind=Kind.VALUE,
+                remedy="Tell both the same --unit.",
             )
     return [_label(item, upright) for item in value.get(name).items()]
 

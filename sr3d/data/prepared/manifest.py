@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sr3d.errors import DamagedFile, InputError
+from sr3d.errors import DamagedFile, InputError, Kind
 from sr3d.runs.files import (
     digest,
     read_json,
@@ -91,9 +91,13 @@ def read_manifest(folder: str | Path) -> Manifest:
     try:
         manifest = Manifest(**value)
     except TypeError as error:
-        raise InputError(f"{path}: {error}; {AGAIN}") from None
+        raise InputError(f"{error}; {AGAIN}", file=path, kind=Kind.UNREADABLE) from None
     if manifest.digest() != wanted:
-        raise DamagedFile(f"{path}: damaged or edited, for its digest does not match; {AGAIN}")
+        raise DamagedFile(
+            f"damaged or edited, for its digest does not match; {AGAIN}",
+            file=path,
+            kind=Kind.UNREADABLE,
+        )
     return manifest
 
 
@@ -118,4 +122,6 @@ def check_file(path: Path, expected: str) -> None:
         DamagedFile: the file is missing or changed.
     """
     if not path.is_file() or sha256(path) != expected:
-        raise DamagedFile(f"{path}: missing or changed since it was prepared; {AGAIN}")
+        raise DamagedFile(
+            f"missing or changed since it was prepared; {AGAIN}", file=path, kind=Kind.UNREADABLE
+        )

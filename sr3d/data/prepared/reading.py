@@ -11,7 +11,7 @@ import torch
 from sr3d.config import did_you_mean
 from sr3d.data.prepared.manifest import AGAIN, check_file, read_manifest
 from sr3d.data.scene import Scene
-from sr3d.errors import DamagedFile, InputError
+from sr3d.errors import DamagedFile, InputError, Kind
 from sr3d.geometry.boxes import Boxes
 
 
@@ -33,7 +33,11 @@ class PreparedDataset:
         self.manifest = read_manifest(folder)
         if split not in self.manifest.splits:
             known = list(self.manifest.splits)
-            raise InputError(f"{self.folder}: no split '{split}'{did_you_mean(split, known)}")
+            raise InputError(
+                f"no split '{split}'{did_you_mean(split, known)}",
+                file=self.folder,
+                kind=Kind.UNKNOWN,
+            )
         self.split = split
         self.ids = self.manifest.splits[split]
         path = self.folder / f"{split}.npz"

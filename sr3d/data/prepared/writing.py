@@ -18,7 +18,7 @@ from sr3d.data.prepared.journal import Entry, Journal
 from sr3d.data.prepared.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from sr3d.data.prepared.reading import PreparedDataset
 from sr3d.data.scene import Scene, check_scene, table
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.geometry.boxes import Boxes
 from sr3d.runs.files import atomic_path, code_digest, sha256
 from sr3d.runs.machine import code_version
@@ -77,8 +77,11 @@ class PreparedWriter:
         ours = self.dataset, list(self.classes), self.rotated
         if (old.dataset, old.classes, old.rotated) != ours:
             raise InputError(
-                f"{self.folder}: holds '{old.dataset}' with {len(old.classes)} classes, and "
-                f"'{self.dataset}' cannot be appended to it; choose another folder"
+                f"holds '{old.dataset}' with {len(old.classes)} classes, and '{self.dataset}' "
+                "cannot be appended to it",
+                file=self.folder,
+                kind=Kind.VALUE,
+                remedy="Choose another folder.",
             )
         self.source = _joined(old.source, self.source)
         self.labels = _joined(old.labels, self.labels)
@@ -131,7 +134,12 @@ class PreparedWriter:
     def _keep(self, split: str, light: Scene, facts: dict[str, Any]) -> None:
         """Enter a scene into the tables that the manifest is made from."""
         if light.id in self._added:
-            raise InputError(f"{light.id}: the scene is listed twice; list it once")
+            raise InputError(
+                "the scene is listed twice",
+                field=light.id,
+                kind=Kind.CONFLICT,
+                remedy="List it once.",
+            )
         if light.id in self.scenes:
             held = next((s for s in self.splits.get(split, []) if s.id == light.id), None)
             if facts != self.scenes[light.id] or held is None or not _same_truth(held, light):
@@ -156,7 +164,12 @@ class PreparedWriter:
             InputError: there is no scene.
         """
         if not self.scenes:
-            raise InputError(f"{self.folder}: no scenes to prepare; name at least one")
+            raise InputError(
+                "no scenes to prepare",
+                file=self.folder,
+                kind=Kind.EMPTY,
+                remedy="Name at least one.",
+            )
         self._keep_manifest = False
         truth = {}
         for split, scenes in self.splits.items():
@@ -219,7 +232,9 @@ def _joined(one: str, other: str) -> str:
 def _check_name(name: str, what: str) -> None:
     """Names become file names: letters of any script, digits and `_ - . +`, no leading dot."""
     if not re.fullmatch(r"\w[\w.+-]*", name) or len(name.encode()) > 200:
-        raise InputError(f"'{name}': a {what} is named by letters, digits and _ - . + alone")
+        raise InputError(
+            f"'{name}': a {what} is named by letters, digits and _ - . + alone", kind=Kind.VALUE
+        )
 
 
 def _same_truth(one: Scene, other: Scene) -> bool:
@@ -230,7 +245,9 @@ def _same_truth(one: Scene, other: Scene) -> bool:
 def _points_file(scene: Scene) -> bytes:
     rows = table(scene).numpy().astype(np.float32, copy=False)
     if rows.shape != (len(scene), 6):
-        raise InputError(f"{scene.id}: points and colours must have three columns each")
+        raise InputError(
+            "points and colours must have three columns each", field=scene.id, kind=Kind.VALUE
+        )
     buffer = io.BytesIO()
     np.save(buffer, rows, allow_pickle=False)
     return buffer.getvalue()

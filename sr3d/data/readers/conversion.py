@@ -14,7 +14,7 @@ from sr3d.data.parallel import one_torch_thread, threaded_map
 from sr3d.data.prepared import Manifest, PreparedWriter
 from sr3d.data.readers.published import PublishedCounts, compare, compare_scenes
 from sr3d.data.scene import Scene
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.files import digest
 
 Progress = Callable[[int, int], None]
@@ -103,7 +103,12 @@ def convert(
     for reason in left_out.values():
         _log.warning("left out: %s", reason)
     if left_out and not writer.scenes:
-        raise InputError(f"{writer.folder}: none of {len(sources)} scenes could be read; see above")
+        raise InputError(
+            f"none of {len(sources)} scenes could be read",
+            file=writer.folder,
+            kind=Kind.EMPTY,
+            remedy="See above.",
+        )
     deviations = compare(writer.splits, writer.classes, published, left_out)
     _refuse(deviations, writer.folder, how.keep_going)
     # Nothing is published on a user's own scans, so only missing files can be reported.
@@ -116,9 +121,11 @@ def convert(
 def _refuse(deviations: Sequence[str], folder: Path, keep_going: bool) -> None:
     if deviations and not keep_going:
         raise InputError(
-            f"{folder}: not the published data set: {', '.join(deviations)}; mend the original "
-            "files, name with --scenes those that you want, or go on with --keep-going, which "
-            "notes it in the manifest"
+            f"not the published data set: {', '.join(deviations)}",
+            file=folder,
+            kind=Kind.VALUE,
+            remedy="Mend the original files, name with --scenes those that you want, "
+            "or go on with --keep-going, which notes it in the manifest.",
         )
 
 
@@ -140,7 +147,10 @@ def _complete(
         first = [path for missing in list(lacking.values())[:3] for path in missing]
         named = [path if path.parent.is_dir() else path.parent for path in first]
         names = ", ".join(dict.fromkeys(map(str, named))) + (", …" if len(lacking) > 3 else "")
-        raise InputError(f"{len(lacking)} of {len(sources)} scenes lack files: {names}; {remedy}")
+        raise InputError(
+            f"{len(lacking)} of {len(sources)} scenes lack files: {names}; {remedy}",
+            kind=Kind.MISSING,
+        )
     left_out = {
         scene: f"{missing[0]}: no such file; {remedy}" for scene, missing in lacking.items()
     }

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from pymatreader import read_mat
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 AGAIN = "download it again"
 
@@ -26,17 +26,19 @@ def load_mat(path: Path, *names: str) -> list[Any]:
         InputError: the file cannot be read, or lacks one of them.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no such file; {AGAIN}")
+        raise InputError(f"no such file; {AGAIN}", file=path, kind=Kind.MISSING)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of types that no variable here has
             content = read_mat(path, variable_names=list(names))
     except Exception as error:  # a damaged file makes the parsers raise almost anything
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise InputError(f"{path}: not a readable MATLAB file ({reason}); {AGAIN}") from None
+        raise InputError(
+            f"not a readable MATLAB file ({reason}); {AGAIN}", file=path, kind=Kind.UNREADABLE
+        ) from None
     for name in names:
         if name not in content:
-            raise InputError(f"{path}: has no variable {name}; {AGAIN}")
+            raise InputError(f"has no variable {name}; {AGAIN}", file=path, kind=Kind.MISSING)
     return [content[name] for name in names]
 
 

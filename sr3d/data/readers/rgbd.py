@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 Array = npt.NDArray[Any]
 
@@ -28,7 +28,11 @@ def read_depth(path: Path) -> Array:
     pixels = _pixels(path)
     if pixels.ndim != 2 or pixels.dtype not in (np.uint16, np.int32):
         kind = f"{pixels.dtype} {pixels.shape}"
-        raise InputError(f"{path}: a depth image has 16 bits a pixel, this is {kind}; {_AGAIN}")
+        raise InputError(
+            f"a depth image has 16 bits a pixel, this is {kind}; {_AGAIN}",
+            file=path,
+            kind=Kind.VALUE,
+        )
     raw = pixels.astype(np.uint16)
     metres = (raw >> 3 | raw << 13).astype(np.float32) / np.float32(1000)
     return np.minimum(metres, np.float32(FARTHEST))
@@ -40,7 +44,9 @@ def read_color(path: Path) -> Array:
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         kind = f"{pixels.dtype} {pixels.shape}"
         raise InputError(
-            f"{path}: a colour image has three bytes a pixel, this is {kind}; {_AGAIN}"
+            f"a colour image has three bytes a pixel, this is {kind}; {_AGAIN}",
+            file=path,
+            kind=Kind.VALUE,
         )
     return pixels
 
@@ -57,12 +63,12 @@ def read_tilt(folder: Path) -> Array:
     """
     files = sorted((folder / "extrinsics").glob("*.txt"))
     if not files:
-        raise InputError(f"{folder / 'extrinsics'}: has no file; {_AGAIN}")
+        raise InputError(f"has no file; {_AGAIN}", file=folder / "extrinsics", kind=Kind.MISSING)
     turn = _matrix(files[-1], 4)[:, :3]
     try:
         return check_rotation(_UPRIGHT.T @ turn @ _UPRIGHT)
     except ValueError as error:
-        raise InputError(f"{files[-1]}: {error}; {_AGAIN}") from None
+        raise InputError(f"{error}; {_AGAIN}", file=files[-1], kind=Kind.VALUE) from None
 
 
 def check_rotation(matrix: Array) -> Array:
@@ -80,11 +86,13 @@ def _matrix(path: Path, columns: int) -> Array:
     try:
         values = np.loadtxt(path, dtype=np.float64)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file; {_AGAIN}") from None
+        raise InputError(f"no such file; {_AGAIN}", file=path, kind=Kind.MISSING) from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a table of numbers ({error}); {_AGAIN}") from None
+        raise InputError(
+            f"not a table of numbers ({error}); {_AGAIN}", file=path, kind=Kind.UNREADABLE
+        ) from None
     if values.size != 3 * columns or not np.isfinite(values).all():
-        raise InputError(f"{path}: must be {3 * columns} numbers; {_AGAIN}")
+        raise InputError(f"must be {3 * columns} numbers; {_AGAIN}", file=path, kind=Kind.VALUE)
     return values.reshape(3, columns)
 
 
@@ -117,6 +125,8 @@ def _pixels(path: Path) -> Array:
         with Image.open(path) as image:
             return np.asarray(image)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file; {_AGAIN}") from None
+        raise InputError(f"no such file; {_AGAIN}", file=path, kind=Kind.MISSING) from None
     except (OSError, SyntaxError, ValueError, zlib.error, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: not a readable image ({error}); {_AGAIN}") from None
+        raise InputError(
+            f"not a readable image ({error}); {_AGAIN}", file=path, kind=Kind.UNREADABLE
+        ) from None

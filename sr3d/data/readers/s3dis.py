@@ -30,7 +30,7 @@ from sr3d.data.prepared import Manifest, PreparedWriter
 from sr3d.data.readers.conversion import HowTo, Source, convert, select_scenes
 from sr3d.data.readers.published import S3DIS as PUBLISHED
 from sr3d.data.scene import Scene, check_scene
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.geometry.boxes import Boxes
 
 Array = npt.NDArray[Any]
@@ -140,7 +140,9 @@ def _read_room(folder: Path, notes: _FileNotes) -> Scene:
             furniture.append((path, S3DIS.classes.index(name), own))
         start += len(rows)
     if not positions:
-        raise InputError(f"{folder / 'Annotations'}: no file with points; {_AGAIN}")
+        raise InputError(
+            f"no file with points; {_AGAIN}", file=folder / "Annotations", kind=Kind.EMPTY
+        )
     exact = np.concatenate(positions)
     exact -= exact.min(axis=0)
     points = exact.astype(np.float32)
@@ -160,7 +162,12 @@ def _box(points: Array, source: Path) -> Array:
     low, high = points.min(axis=0), points.max(axis=0)
     if not (high > low).all():
         size = " × ".join(f"{edge:g}" for edge in high - low)
-        raise InputError(f"{source}: spans {size} m, which is flat; remove it, or {_AGAIN}")
+        raise InputError(
+            f"spans {size} m, which is flat",
+            file=source,
+            kind=Kind.VALUE,
+            remedy=f"Remove it, or {_AGAIN}.",
+        )
     return np.concatenate([(low + high) / 2, high - low])
 
 
@@ -170,7 +177,10 @@ def _class_of(path: Path, notes: _FileNotes) -> str:
     name, start = named[1] if named else "", path.stem.split("_")[0]
     if start in S3DIS.classes and name != start:
         raise InputError(
-            f"{path}: not named {start}_<number>.txt, so it may be a copy; remove or rename it"
+            f"not named {start}_<number>.txt, so it may be a copy",
+            file=path,
+            kind=Kind.VALUE,
+            remedy="Remove or rename it.",
         )
     if not name:
         notes.add("passed over files that are not named <class>_<number>.txt", str(path))
@@ -186,7 +196,7 @@ def _read_object(path: Path, name: str, notes: _FileNotes) -> Array:
         notes.add("repaired lines with a stray character", str(path), repaired)
     if len(rows) == 0:
         if name in S3DIS.classes:
-            raise InputError(f"{path}: holds no points; {_AGAIN}")
+            raise InputError(f"holds no points; {_AGAIN}", file=path, kind=Kind.EMPTY)
         notes.add("passed over empty files", str(path))
     return rows
 
@@ -208,7 +218,9 @@ def read_annotation(path: Path) -> tuple[Array, int]:
         # What NumPy accepts and we do not is read again line by line, to tell which line it is.
         return (rows, 0) if _sound(rows) else _read_lines(path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); {_AGAIN}") from None
+        raise InputError(
+            f"cannot be read ({error.strerror}); {_AGAIN}", file=path, kind=Kind.UNREADABLE
+        ) from None
 
 
 def _sound(rows: Array) -> bool:
@@ -229,8 +241,10 @@ def _read_lines(path: Path) -> tuple[Array, int]:
                 repaired += 1
             if numbers is None:
                 raise InputError(
-                    f"{path}: line {number} must be x y z and r g b from 0 to 255, six numbers, "
-                    f"and is {str(text[:60])[1:]}; {_AGAIN}, or mend the line"
+                    f"line {number} must be x y z and r g b from 0 to 255, six numbers, "
+                    f"and is {str(text[:60])[1:]}; {_AGAIN}, or mend the line",
+                    file=path,
+                    kind=Kind.VALUE,
                 )
             values.extend(numbers)
     return np.array(values).reshape(-1, 6), repaired
@@ -264,12 +278,12 @@ def _areas(raw: Path) -> list[Path]:
     """The folders of the areas, in the order of their numbers."""
     wanted = f"--raw names {FOLDER} or the folder that it lies in"
     if not raw.is_dir():
-        raise InputError(f"{raw}: no such folder; {wanted}")
+        raise InputError(f"no such folder; {wanted}", file=raw, kind=Kind.MISSING)
     for folder in (raw, raw / FOLDER):
         areas = [path for path in folder.glob("Area_*") if _area_number(path) and path.is_dir()]
         if areas:
             return sorted(areas, key=_area_number)
-    raise InputError(f"{raw}: holds no folders Area_1 to Area_6; {wanted}")
+    raise InputError(f"holds no folders Area_1 to Area_6; {wanted}", file=raw, kind=Kind.EMPTY)
 
 
 def _area_number(area: Path) -> int:

@@ -33,7 +33,7 @@ from sr3d.data.readers.conversion import HowTo, Source, convert, select_scenes
 from sr3d.data.readers.published import scannet
 from sr3d.data.scannet_files import LABEL_MAP, SPLITS, SUFFIXES, align, check_alignment
 from sr3d.data.scene import Scene, check_scene
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.geometry.boxes import Boxes
 from sr3d.runs.files import read_json, sha256
 
@@ -67,7 +67,11 @@ def prepare_scannet(
     """
     scans = raw / "scans" if (raw / "scans").is_dir() else raw
     if not scans.is_dir():
-        raise InputError(f"{raw}: no such folder; --raw names the one that holds ScanNet's `scans`")
+        raise InputError(
+            "no such folder; --raw names the one that holds ScanNet's `scans`",
+            file=raw,
+            kind=Kind.MISSING,
+        )
     places = [meta] if meta else [scans, scans.parent, scans / "meta", scans.parent / "meta"]
     label_file = _find(LABEL_MAP, places)
     label_map = read_label_map(label_file)
@@ -156,17 +160,23 @@ def read_mesh(path: Path) -> tuple[Array, Array]:
         points = np.stack([vertex[name] for name in ("x", "y", "z")], axis=1).astype(np.float32)
         colors = np.stack([vertex[name] for name in ("red", "green", "blue")], axis=1)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file; {again}") from None
+        raise InputError(f"no such file; {again}", file=path, kind=Kind.MISSING) from None
     except Exception as error:  # a damaged file makes the parser raise almost anything
         reason = f"{type(error).__name__}: {error}"
-        raise InputError(f"{path}: not a coloured triangle mesh ({reason}); {again}") from None
+        raise InputError(
+            f"not a coloured triangle mesh ({reason}); {again}", file=path, kind=Kind.VALUE
+        ) from None
     if len(points) == 0:
-        raise InputError(f"{path}: the mesh has no vertices; {again}")
+        raise InputError(f"the mesh has no vertices; {again}", file=path, kind=Kind.EMPTY)
     if colors.dtype != np.uint8:
-        raise InputError(f"{path}: colours are {colors.dtype}, not uchar from 0 to 255; {again}")
+        raise InputError(
+            f"colours are {colors.dtype}, not uchar from 0 to 255; {again}",
+            file=path,
+            kind=Kind.VALUE,
+        )
     bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
     if len(bad):
-        raise InputError(f"{path}: vertex {bad[0]} is NaN or infinite; {again}")
+        raise InputError(f"vertex {bad[0]} is NaN or infinite; {again}", file=path, kind=Kind.VALUE)
     return points, colors.astype(np.float32) / 255
 
 
@@ -176,11 +186,16 @@ def read_segments(path: Path, vertices: int) -> Array:
     try:
         segments = np.array(value["segIndices"])
     except (TypeError, KeyError, ValueError):
-        raise InputError(f"{path}: no list `segIndices`; download the scan again") from None
+        raise InputError(
+            "no list `segIndices`", file=path, kind=Kind.VALUE, remedy="Download the scan again."
+        ) from None
     if segments.shape != (vertices,) or segments.dtype.kind != "i":
         raise InputError(
-            f"{path}: `segIndices` must be {vertices} whole numbers, one a vertex of the mesh, and "
-            f"is {segments.dtype} {segments.shape}; download the mesh and its segments again"
+            f"`segIndices` must be {vertices} whole numbers, one a vertex of "
+            f"the mesh, and is {segments.dtype} {segments.shape}",
+            file=path,
+            kind=Kind.VALUE,
+            remedy="Download the mesh and its segments again.",
         )
     return segments.astype(np.int64)
 
@@ -199,8 +214,11 @@ def read_objects(path: Path) -> list[tuple[str, Array]]:
         }
     except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise InputError(
-            f"{path}: `segGroups` must list objects with objectId, label and segments "
-            f"({type(error).__name__}: {error}); download the scan again"
+            "`segGroups` must list objects with objectId, label and segments "
+            f"({type(error).__name__}: {error})",
+            file=path,
+            kind=Kind.VALUE,
+            remedy="Download the scan again.",
         ) from None
     return list(objects.values())
 
@@ -218,8 +236,10 @@ def _owners(segments: Array, objects: list[tuple[str, Array]], source: Path) -> 
         strange = own[known[place] != own]
         if len(strange):
             raise InputError(
-                f"{source}: object '{category}' names segment {strange[0]}, which no vertex has; "
-                "download the segments and the aggregation of this scan again"
+                f"object '{category}' names segment {strange[0]}, which no vertex has",
+                file=source,
+                kind=Kind.VALUE,
+                remedy="Download the segments and the aggregation of this scan again.",
             )
         owner[place] = index
     return owner[inverse]
@@ -231,11 +251,16 @@ def read_alignment(path: Path) -> Array:
     Only test scans lack it, and they have no objects either; so its absence is an error here.
     """
     if not path.exists():
-        raise InputError(f"{path}: no such file; download the scan again")
+        raise InputError(
+            "no such file", file=path, kind=Kind.MISSING, remedy="Download the scan again."
+        )
     matrix = find_alignment(path)
     if matrix is None:
         raise InputError(
-            f"{path}: no axisAlignment, which every train and val scan has; download it again"
+            "no axisAlignment, which every train and val scan has",
+            file=path,
+            kind=Kind.MISSING,
+            remedy="Download it again.",
         )
     return matrix
 
@@ -251,7 +276,12 @@ def find_alignment(path: Path) -> Array | None:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a text file ({error}); download the scan again") from None
+        raise InputError(
+            f"not a text file ({error})",
+            file=path,
+            kind=Kind.UNREADABLE,
+            remedy="Download the scan again.",
+        ) from None
     values = {key.strip(): value for key, _, value in (line.partition("=") for line in lines)}
     if "axisAlignment" not in values:
         return None
@@ -266,11 +296,16 @@ def read_label_map(path: Path) -> dict[str, int]:
             table = {row["raw_category"]: int(row["nyu40id"]) for row in rows}
     except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
         raise InputError(
-            f"{path}: not ScanNet's label map, a tab-separated table with raw_category and nyu40id "
-            f"({type(error).__name__}: {error}); download it again"
+            "not ScanNet's label map, a tab-separated table with raw_category "
+            f"and nyu40id ({type(error).__name__}: {error})",
+            file=path,
+            kind=Kind.VALUE,
+            remedy="Download it again.",
         ) from None
     if not table:
-        raise InputError(f"{path}: the label map is empty; download it again")
+        raise InputError(
+            "the label map is empty", file=path, kind=Kind.EMPTY, remedy="Download it again."
+        )
     return table
 
 
@@ -279,7 +314,12 @@ def read_list(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8").split()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a list of scans ({error}); download it again") from None
+        raise InputError(
+            f"not a list of scans ({error})",
+            file=path,
+            kind=Kind.VALUE,
+            remedy="Download it again.",
+        ) from None
 
 
 def _find(name: str, places: Sequence[Path]) -> Path:
@@ -287,7 +327,9 @@ def _find(name: str, places: Sequence[Path]) -> Path:
         if (place / name).is_file():
             return place / name
     raise InputError(
-        f"{name} is not in {', '.join(map(str, places))}: take the label map from the ScanNet "
-        "download and the lists of train and val scans from Tasks/Benchmark of "
-        "github.com/ScanNet/ScanNet, and name their folder with --meta"
+        f"{name} is not in {', '.join(map(str, places))}: take the label "
+        "map from the ScanNet download and the lists of train and val "
+        "scans from Tasks/Benchmark of github.com/ScanNet/ScanNet, and "
+        "name their folder with --meta",
+        kind=Kind.MISSING,
     )

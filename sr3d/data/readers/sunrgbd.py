@@ -39,7 +39,7 @@ from sr3d.data.readers.rgbd import (
     unproject,
 )
 from sr3d.data.scene import Scene, check_scene
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.geometry.boxes import Boxes
 
 Array = npt.NDArray[Any]
@@ -91,10 +91,12 @@ def prepare_sunrgbd(
             before all files are known to exist.
     """
     if points < 0:
-        raise InputError(f"--points {points}: must be zero or more")
+        raise InputError("must be zero or more", field=f"--points {points}", kind=Kind.VALUE)
     root = raw / "OFFICIAL_SUNRGBD" if (raw / "OFFICIAL_SUNRGBD").is_dir() else raw
     if not root.is_dir():
-        raise InputError(f"{raw}: no such folder; --raw names SUN RGB-D's official folder")
+        raise InputError(
+            "no such folder; --raw names SUN RGB-D's official folder", file=raw, kind=Kind.MISSING
+        )
     numbered = read_split(root / SPLIT_FILE)
     chosen = select_scenes({split: list(ids) for split, ids in numbered.items()}, scenes)
     meta = root / LABEL_FILES[labels]
@@ -103,7 +105,9 @@ def prepare_sunrgbd(
     for split, ids in chosen.items():
         for scene in ids:
             folder = numbered[split][scene]
-            absent = InputError(f"{meta}: has no frame {folder} ({scene} of {split}); {_REMEDY}")
+            absent = InputError(
+                f"has no frame {folder} ({scene} of {split}); {_REMEDY}", file=meta, kind=Kind.EMPTY
+            )
             frame = frames.get(folder, absent)
             if isinstance(frame, SunRgbdFrame):
                 images = root / folder / frame.depth, root / folder / frame.color
@@ -137,14 +141,18 @@ def read_frame(root: Path, frame: SunRgbdFrame, scene: str, points: int) -> Scen
     depth, color = read_depth(folder / frame.depth), read_color(folder / frame.color)
     if depth.shape != color.shape[:2]:
         raise InputError(
-            f"{folder}: depth image {depth.shape} and colour image {color.shape[:2]} differ in "
-            f"size; {_REMEDY}"
+            f"depth image {depth.shape} and colour image {color.shape[:2]} "
+            f"differ in size; {_REMEDY}",
+            file=folder,
+            kind=Kind.CONFLICT,
         )
     intrinsics = read_intrinsics(folder) if frame.intrinsics is None else frame.intrinsics
     tilt = read_tilt(folder) if frame.tilt is None else frame.tilt
     xyz, rgb = unproject(depth, color, intrinsics, tilt, points, seed=int(scene))
     if len(xyz) == 0:
-        raise InputError(f"{folder / frame.depth}: no pixel has a depth; {_REMEDY}")
+        raise InputError(
+            f"no pixel has a depth; {_REMEDY}", file=folder / frame.depth, kind=Kind.VALUE
+        )
     made = Scene(
         id=scene,
         points=torch.from_numpy(xyz),
@@ -165,7 +173,9 @@ def read_split(path: Path) -> dict[str, dict[str, str]]:
     test, train = (texts(value) for value in load_mat(path, "alltest", "alltrain"))
     folders = [_below(name, path) for name in (*test, *train)]
     if twice := [name for name, count in Counter(folders).items() if count > 1]:
-        raise InputError(f"{path}: lists the frame {twice[0]} twice; {AGAIN}")
+        raise InputError(
+            f"lists the frame {twice[0]} twice; {AGAIN}", file=path, kind=Kind.CONFLICT
+        )
     ids = [f"{number:06d}" for number in range(1, len(folders) + 1)]
     both = list(zip(ids, folders, strict=True))
     return {"train": dict(both[len(test) :]), "val": dict(both[: len(test)])}
@@ -187,7 +197,9 @@ def read_frames(path: Path) -> dict[str, SunRgbdFrame | InputError]:
         depth = _below(row["depthpath"], path)
         folder = depth.rpartition("/depth/")[0]
         if folder in frames:
-            raise InputError(f"{path}: has the frame {folder} twice; {AGAIN}")
+            raise InputError(
+                f"has the frame {folder} twice; {AGAIN}", file=path, kind=Kind.CONFLICT
+            )
         try:
             frames[folder] = _frame(row, folder, depth, path)
         except InputError as error:
@@ -195,7 +207,9 @@ def read_frames(path: Path) -> dict[str, SunRgbdFrame | InputError]:
         except (KeyError, ValueError, TypeError, IndexError) as error:
             fault = f"no field {error}" if isinstance(error, KeyError) else str(error)
             where = f"SUNRGBDMeta({number}), {folder}"
-            frames[folder] = InputError(f"{path}: {where}: {fault}; {AGAIN}")
+            frames[folder] = InputError(
+                f"{fault}; {AGAIN}", file=path, field=where, kind=Kind.VALUE
+            )
     return frames
 
 
@@ -254,5 +268,7 @@ def _below(name: Any, path: Path) -> str:
     """A path from `SUNRGBD/` on. The part before it differs from copy to copy."""
     _, found, below = str(name).replace("\\", "/").rpartition("SUNRGBD/")
     if not found or ".." in below.split("/"):
-        raise InputError(f"{path}: '{name}' names nothing below SUNRGBD/; {AGAIN}")
+        raise InputError(
+            f"'{name}' names nothing below SUNRGBD/; {AGAIN}", file=path, kind=Kind.UNREADABLE
+        )
     return f"SUNRGBD/{below.strip('/')}"

@@ -19,7 +19,7 @@ from sr3d.data.rooms.furnish import Room, furnished_room
 from sr3d.data.rooms.scanner import Scan, View, scan
 from sr3d.data.rooms.shapes import rotation
 from sr3d.data.scene import Scene
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.geometry.boxes import Boxes
 from sr3d.runs.files import code_digest
 
@@ -144,11 +144,14 @@ def prepare_rooms(
         InputError: a count that makes no sense.
     """
     if not 1 <= train <= VAL_FIRST or not 1 <= val <= VAL_FIRST:
-        raise InputError(f"train={train}, val={val}: each must lie in 1 to {VAL_FIRST}")
+        raise InputError(
+            f"train={train}, val={val}: each must lie in 1 to {VAL_FIRST}", kind=Kind.VALUE
+        )
     if points < 1000 or seed < 0 or workers < 1:
         raise InputError(
-            f"points={points}, seed={seed}, workers={workers}: "
-            "a room needs 1000 points or more, a seed of 0 or more and a worker"
+            f"points={points}, seed={seed}, workers={workers}: a room needs "
+            "1000 points or more, a seed of 0 or more and a worker",
+            kind=Kind.VALUE,
         )
     dataset = SYNTHETIC_ROTATED if rotated else SYNTHETIC
     source = f"procedural rooms, seed {seed}, {points} points a room, generator {_generator()}"

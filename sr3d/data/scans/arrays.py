@@ -13,7 +13,7 @@ from sr3d.data.scans.content import Array, Cloud, Content, Fact, range_of_type
 from sr3d.data.scans.listing import check_signature
 from sr3d.data.scans.naming import read_named
 from sr3d.data.scans.table import read_table
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 _COLORS = ("colors", "colours", "color", "colour", "rgb", "rgbs", "point_colors")
 _TRANSPOSED = 16  # rows that may be columns
@@ -54,13 +54,18 @@ def load(path: Path) -> Array | dict[str, Array]:
         pickled = "allow_pickle" in str(error) or "Python objects" in str(error)
         if head.startswith((b"\x93NUMPY", b"PK", b"\x80")) and pickled:
             raise InputError(
-                f"{path}: not a readable {kind} file: it holds Python objects (a pickle), which "
-                "are not read; save the points alone, as an array of float32"
+                f"not a readable {kind} file: it holds Python objects (a pickle), "
+                "which are not read",
+                file=path,
+                kind=Kind.UNREADABLE,
+                remedy="Save the points alone, as an array of float32.",
             ) from None
         if "allow_pickle" in str(error):
             raise InputError(
-                f"{path}: not a readable {kind} file: it does not begin as numpy's files do; save "
-                "it with numpy.save, or name it after the kind of file that it is"
+                f"not a readable {kind} file: it does not begin as numpy's files do",
+                file=path,
+                kind=Kind.UNREADABLE,
+                remedy="Save it with numpy.save, or name it after the kind of file that it is.",
             ) from None
         raise
 
@@ -102,7 +107,9 @@ def _with_colors(
     fitting = [(len(part.points), count) for count in (3, 4)]
     if not isinstance(colors, np.ndarray) or shape not in fitting:
         raise InputError(
-            f"{path}: points {part.points.shape} and colours {shape} do not fit; both need (N, 3)"
+            f"points {part.points.shape} and colours {shape} do not fit; both need (N, 3)",
+            file=path,
+            kind=Kind.CONFLICT,
         )
     return replace(
         content,
@@ -127,8 +134,11 @@ def _array(rows: Array, path: Path, columns: str | None) -> Content:
         rows = np.ascontiguousarray(rows.T)
     if rows.ndim == 3 and rows.shape[2] >= 3:
         raise InputError(
-            f"{path}: the shape is {rows.shape}; save one cloud a file, (N, {rows.shape[2]}) "
-            "each, or reshape the rows of an organised cloud into one list"
+            f"the shape is {rows.shape}",
+            file=path,
+            kind=Kind.VALUE,
+            remedy=f"Save one cloud a file, (N, {rows.shape[2]}) each, or reshape the "
+            "rows of an organised cloud into one list.",
         )
     content = read_table(rows, path, columns)
     content.facts[:0] = facts

@@ -8,7 +8,7 @@ import numpy as np
 
 from sr3d.data.scans.content import Array, Content, Fact
 from sr3d.data.scans.table import read_table
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 TYPES = {"float32": "<f4", "float64": "<f8"}
 
@@ -35,7 +35,7 @@ def read_bin(path: Path, columns: str | None, dtype: str | None) -> Content:
     """
     size = path.stat().st_size
     if size == 0:
-        raise InputError(f"{path}: is empty; copy or export it again")
+        raise InputError("is empty; copy or export it again", file=path, kind=Kind.EMPTY)
     name, why = (dtype, "as given by --dtype") if dtype else _find_type(path, size)
     step = np.dtype(TYPES[name]).itemsize
     told = None if columns is None else int(columns) if columns.isdecimal() else len(columns)
@@ -56,14 +56,19 @@ def _find_type(path: Path, size: int) -> tuple[str, str]:
     """float32 or float64, whichever gives sensible numbers."""
     if size % 4:
         raise InputError(
-            f"{path}: {size} bytes are no whole number of float32 values; the file is cut off, or "
-            "holds bytes such as labels: pass the file with the points"
+            f"{size} bytes are no whole number of float32 values; the file is "
+            "cut off, or holds bytes such as labels: pass the file with the "
+            "points",
+            file=path,
+            kind=Kind.UNREADABLE,
         )
     words = _some(np.memmap(path, dtype="<u4", mode="r"))
     if _whole_numbers(words):
         raise InputError(
-            f"{path}: holds whole numbers (int32 or int64), as labels and masks do, not points; "
-            "pass the file with the points"
+            "holds whole numbers (int32 or int64), as labels and masks do, not points",
+            file=path,
+            kind=Kind.VALUE,
+            remedy="Pass the file with the points.",
         )
     singles = _sanity(words.view("<f4"))
     if size % 8 == 0:
@@ -75,8 +80,10 @@ def _find_type(path: Path, size: int) -> tuple[str, str]:
             return "float64", f"{singles:.0%} of the values are sensible float32, all are float64"
     if singles < _MOSTLY:
         raise InputError(
-            f"{path}: only {singles:.0%} of the values are sensible float32; give --dtype float64 "
-            "if they are doubles, or save the points as float32"
+            f"only {singles:.0%} of the values are sensible float32",
+            file=path,
+            kind=Kind.VALUE,
+            remedy="Give --dtype float64 if they are doubles, or save the points as float32.",
         )
     return "float32", f"{singles:.0%} of the values are sensible"
 
@@ -123,13 +130,18 @@ def _find_width(values: Array, path: Path) -> tuple[int, str]:
     second = max(rivals, key=lambda width: rivals[width], default=best)
     if best < 3 or most < _LEAST or (rivals and rivals[second] >= _CLEAR * most):
         raise InputError(
-            f"{path}: it is not clear how many values make a point; give --columns, as a number or "
-            "as one letter a column, such as xyzrgb"
+            "it is not clear how many values make a point",
+            file=path,
+            kind=Kind.VALUE,
+            remedy="Give --columns, as a number or as one letter a column, such as xyzrgb.",
         )
     if len(values) % best:
         raise InputError(
-            f"{path}: {best} values seem to make a point, but {len(values)} values are no whole "
-            "number of points; copy the file again if it is cut off, or give --columns"
+            f"{best} values seem to make a point, but {len(values)} values are "
+            "no whole number of points; copy the file again if it is cut off, "
+            "or give --columns",
+            file=path,
+            kind=Kind.UNREADABLE,
         )
     return best, f"{most:.2f} bits tell columns apart, and {rivals[second]:.2f} at any other width"
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.files import read_text
 
 _WIDE, _NARROW = 150.0, 3.0  # degrees, the field of view of a lens
@@ -92,18 +92,23 @@ class Camera:
             if off < (0.5 if told else _OFF):
                 return self
             raise InputError(
-                f"{where}: the principal point ({self.cx:g}, {self.cy:g}) is far from the middle "
-                f"of the depth image of {width} x {height}, so these seem to be the intrinsics of "
-                "another image; give those of the depth image with --intrinsics FX FY CX CY"
+                f"the principal point ({self.cx:g}, {self.cy:g}) is far from the "
+                f"middle of the depth image of {width} x {height}, so these seem to "
+                "be the intrinsics of another image",
+                field=where,
+                kind=Kind.VALUE,
+                remedy="Give those of the depth image with --intrinsics FX FY CX CY.",
             )
         across, down = width / self.width, height / self.height
         if not math.isclose(across, down, rel_tol=_SAME_SHAPE):
             turned = math.isclose(width / self.height, height / self.width, rel_tol=_SAME_SHAPE)
             raise InputError(
-                f"{where}: these are the intrinsics of an image of {self.width:g} x "
-                f"{self.height:g}, and the depth image has {width} x {height}, which "
-                f"{'lies on its side' if turned else 'is no scaled one'}; give those of the depth "
-                "image with --intrinsics FX FY CX CY"
+                f"these are the intrinsics of an image of {self.width:g} x "
+                f"{self.height:g}, and the depth image has {width} x {height}, "
+                f"which {('lies on its side' if turned else 'is no scaled one')}",
+                field=where,
+                kind=Kind.VALUE,
+                remedy="Give those of the depth image with --intrinsics FX FY CX CY.",
             )
         return replace(
             self, fx=self.fx * across, fy=self.fy * down, cx=self.cx * across, cy=self.cy * down,
@@ -124,11 +129,17 @@ def read_camera(path: Path) -> Camera:
         found = None
     if found is None or not np.isfinite([found.fx, found.fy, found.cx, found.cy]).all():
         raise InputError(
-            f"{path}: expected fx, fy, cx, cy or a 3 × 3 matrix of intrinsics; correct the file or "
-            "give --intrinsics FX FY CX CY"
+            "expected fx, fy, cx, cy or a 3 × 3 matrix of intrinsics",
+            file=path,
+            kind=Kind.VALUE,
+            remedy="Correct the file or give --intrinsics FX FY CX CY.",
         )
     if not (found.fx > 0 and found.fy > 0):
-        raise InputError(f"{path}: fx and fy must be above 0, got {found.fx:g} and {found.fy:g}")
+        raise InputError(
+            f"fx and fy must be above 0, got {found.fx:g} and {found.fy:g}",
+            file=path,
+            kind=Kind.VALUE,
+        )
     return found
 
 

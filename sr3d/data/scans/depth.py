@@ -11,7 +11,7 @@ from PIL import Image
 from sr3d.data.scans.cameras import Camera, read_camera
 from sr3d.data.scans.content import Array, Cloud, Content, Fact
 from sr3d.data.scans.listing import is_depth_image
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 _REMEDY = "give --intrinsics FX FY CX CY, or write them beside it as .json or .txt"
 _COLOR_FOLDERS = ("image", "color", "colour", "rgb")
@@ -52,15 +52,27 @@ def read_depth_image(
             or distances of no room where nobody told the scale.
     """
     if not is_depth_image(path):
-        raise InputError(f"{path}: has not 16 bits a pixel, so it is no depth image; pass another")
+        raise InputError(
+            "has not 16 bits a pixel, so it is no depth image",
+            file=path,
+            kind=Kind.UNREADABLE,
+            remedy="Pass another.",
+        )
     if depth_scale is not None and not depth_scale > 0:
-        raise InputError(f"--depth-scale {depth_scale:g}: give the pixel values of a metre")
+        raise InputError(
+            "give the pixel values of a metre",
+            field=f"--depth-scale {depth_scale:g}",
+            kind=Kind.VALUE,
+        )
     with Image.open(path) as image:
         values = np.asarray(image)
     known = (values > 0) & (values != _INVALID)
     if not known.any():
         raise InputError(
-            f"{path}: every pixel is 0 or {_INVALID}, so nothing was measured; pass another"
+            f"every pixel is 0 or {_INVALID}, so nothing was measured",
+            file=path,
+            kind=Kind.EMPTY,
+            remedy="Pass another.",
         )
     camera, source = _camera(path, intrinsics)
     height, width = values.shape
@@ -75,10 +87,12 @@ def read_depth_image(
     middle = float(np.median(z))
     if depth_scale is None and not _NEAR <= middle <= _FAR:
         raise InputError(
-            f"{path}: with {scale:g} values a metre ({why}) the median distance is {middle:.3g} m, "
-            "as in no room; "
-            "give --depth-scale, the values of a metre (1000, 4000 in Matterport3D, 5000 in TUM, "
-            "6553.5 in Replica, 8000 in SUN RGB-D)"
+            f"with {scale:g} values a metre ({why}) the median distance is "
+            f"{middle:.3g} m, as in no room",
+            file=path,
+            kind=Kind.VALUE,
+            remedy="Give --depth-scale, the values of a metre (1000, 4000 in "
+            "Matterport3D, 5000 in TUM, 6553.5 in Replica, 8000 in SUN RGB-D).",
         )
     points = np.stack(
         [(column - fitted.cx) * z / fitted.fx, (row - fitted.cy) * z / fitted.fy, z], axis=1
@@ -105,10 +119,18 @@ def _camera(path: Path, intrinsics: tuple[float, float, float, float] | None) ->
     if intrinsics is None:
         place = next((place for place in camera_files(path) if place.is_file()), None)
         if place is None:
-            raise InputError(f"{path}: a depth image needs the camera's intrinsics; {_REMEDY}")
+            raise InputError(
+                f"a depth image needs the camera's intrinsics; {_REMEDY}",
+                file=path,
+                kind=Kind.MISSING,
+            )
         return read_camera(place), str(place)
     if not (np.isfinite(intrinsics).all() and min(intrinsics[:2]) > 0):
-        raise InputError(f"{path}: intrinsics {intrinsics}: fx and fy must be above 0; {_REMEDY}")
+        raise InputError(
+            f"intrinsics {intrinsics}: fx and fy must be above 0; {_REMEDY}",
+            file=path,
+            kind=Kind.VALUE,
+        )
     return Camera(*intrinsics), "--intrinsics"
 
 

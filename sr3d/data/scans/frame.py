@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sr3d.data.scans.content import bounds
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 if TYPE_CHECKING:
     from sr3d.geometry.boxes import Boxes
@@ -114,7 +114,11 @@ def up_vector(up: str) -> Array:
         vector = np.zeros(0)
     length = float(np.linalg.norm(vector))
     if vector.shape != (3,) or not np.isfinite(length) or length < 1e-6:
-        raise InputError(f"--up {up}: take x, y, z, -x, -y, -z, or a direction such as 0.1,-0.9,0")
+        raise InputError(
+            "take x, y, z, -x, -y, -z, or a direction such as 0.1,-0.9,0",
+            field=f"--up {up}",
+            kind=Kind.UNKNOWN,
+        )
     return vector / length
 
 

@@ -30,7 +30,7 @@ from sr3d.data.scans.surfaces import (
     strip,
     texture_paint,
 )
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 _POINTS, _TRIANGLES, _STRIP, _FAN = 0, 4, 5, 6  # of a primitive's modes; the others are lines
 _WRAPS = {33071: clamp, 33648: mirror, 10497: repeat}
@@ -63,7 +63,12 @@ def read_gltf(path: Path) -> Content:
             parts.append(part)
             (painted if source else bare).append(source or why)
     if not parts:
-        raise InputError(f"{path}: holds no mesh and no points; export it with its geometry")
+        raise InputError(
+            "holds no mesh and no points",
+            file=path,
+            kind=Kind.EMPTY,
+            remedy="Export it with its geometry.",
+        )
     facts = paint_facts(painted, bare)
     content = Content(parts, up="y", sure=True, color_range="0-255", facts=facts)
     return replace(content, why_up=_why_up(some_points(content)))
@@ -89,13 +94,20 @@ def _placed_meshes(file: GltfFile) -> Iterator[tuple[dict[str, Any], Array]]:
     while waiting:
         index, above, depth = waiting.pop()
         if depth > _DEEPEST:
-            raise InputError(f"{file.path}: nodes[{index}]: is below itself; export it again")
+            raise InputError(
+                f"nodes[{index}]: is below itself",
+                file=file.path,
+                kind=Kind.VALUE,
+                remedy="Export it again.",
+            )
         node = nodes[index]
         matrix = above @ _matrix(node)
         if "EXT_mesh_gpu_instancing" in node.get("extensions", {}):
             raise InputError(
-                f"{file.path}: nodes[{index}]: has instances (EXT_mesh_gpu_instancing), which are "
-                "not read; export without instancing"
+                f"nodes[{index}]: has instances (EXT_mesh_gpu_instancing), which are not read",
+                file=file.path,
+                kind=Kind.VALUE,
+                remedy="Export without instancing.",
             )
         if "mesh" in node:
             yield file.list("meshes")[node["mesh"]], matrix
@@ -133,7 +145,10 @@ def _part(
         order = file.accessor(primitive["indices"])[:, 0].astype(np.int64)
         if len(order) and order.max() >= len(vertices):
             raise InputError(
-                f"{file.path}: a face names a vertex beyond the {len(vertices)}; export it again"
+                f"a face names a vertex beyond the {len(vertices)}",
+                file=file.path,
+                kind=Kind.VALUE,
+                remedy="Export it again.",
             )
     else:
         order = np.arange(len(vertices))

@@ -15,7 +15,7 @@ import numpy as np
 
 from sr3d.data.scans.content import Array
 from sr3d.data.scans.surfaces import find_texture
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.files import LFS_REMEDY, is_lfs_pointer
 
 _MAGIC, _JSON, _BIN = b"glTF", 0x4E4F534A, 0x004E4942
@@ -68,14 +68,22 @@ class GltfFile:
             raise ValueError("its JSON is no object")
         version = str(value.get("asset", {}).get("version", "unknown"))
         if not version.startswith("2"):
-            raise InputError(f"{path}: is glTF of version {version}; export it as glTF 2.0")
+            raise InputError(
+                f"is glTF of version {version}",
+                file=path,
+                kind=Kind.UNREADABLE,
+                remedy="Export it as glTF 2.0.",
+            )
         file = cls(path, value, binary)
         for name in value.get("extensionsRequired", ()):
             if name in _REMEDIES:
                 raise file._compressed(name)
             if not name.startswith(_KNOWN):
                 raise InputError(
-                    f"{path}: requires the extension {name}, which is not read; export it without"
+                    f"requires the extension {name}, which is not read",
+                    file=path,
+                    kind=Kind.UNREADABLE,
+                    remedy="Export it without.",
                 )
         return file
 
@@ -173,24 +181,33 @@ class GltfFile:
         place = self.path.parent / unquote(uri)
         if not place.is_file():
             raise InputError(
-                f"{self.path}: its data are in {unquote(uri)}, which is not there; put that file "
-                "beside it, or export as .glb"
+                f"its data are in {unquote(uri)}, which is not there",
+                file=self.path,
+                kind=Kind.MISSING,
+                remedy="Put that file beside it, or export as .glb.",
             )
         content = place.read_bytes()
         if is_lfs_pointer(content):
-            raise InputError(f"{place}: {LFS_REMEDY}")
+            raise InputError(LFS_REMEDY, file=place, kind=Kind.UNREADABLE)
         return content
 
     def _compressed(self, name: str) -> InputError:
         what, remedy = _REMEDIES[name]
-        return InputError(f"{self.path}: {what} ({name}), which is not read; {remedy}")
+        return InputError(
+            f"{what} ({name}), which is not read; {remedy}", file=self.path, kind=Kind.UNREADABLE
+        )
 
 
 def _chunks(path: Path, content: bytes) -> tuple[bytes, bytes | None]:
     """The JSON and the binary chunk of a GLB."""
     (version,) = struct.unpack_from("<I", content, 4)
     if version != 2:
-        raise InputError(f"{path}: is GLB of version {version}; export it as glTF 2.0")
+        raise InputError(
+            f"is GLB of version {version}",
+            file=path,
+            kind=Kind.UNREADABLE,
+            remedy="Export it as glTF 2.0.",
+        )
     found: dict[int, bytes] = {}
     at = 12
     while at + 8 <= len(content):

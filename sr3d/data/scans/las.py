@@ -15,7 +15,7 @@ import numpy as np
 
 from sr3d.data.scans.content import Array, Cloud, Content, Fact
 from sr3d.data.scans.frame import UNITS
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 _FEW = 0.001  # share of points whose colours may be beyond 8 bits by mistake
 _NOISE = (7, 18)  # classes of low and high noise
@@ -73,8 +73,10 @@ def _bits(shades: Array, path: Path) -> tuple[Array, str, list[Fact]]:
         return _cut(shades)
     if np.quantile(brightest, 0.99) < _FULL:
         raise InputError(
-            f"{path}: colours reach {int(brightest.max())}, so they have neither 8 bits nor 16; "
-            "give --colors 0-255 or 0-65535 for what they range over, or none"
+            f"colours reach {int(brightest.max())}, so they have neither 8 bits nor 16",
+            file=path,
+            kind=Kind.VALUE,
+            remedy="Give --colors 0-255 or 0-65535 for what they range over, or none.",
         )
     return shades, "0-65535", []
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from sr3d.data.scans.content import Array, Cloud, Content, Fact, bounds, range_of_type
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 _PLACES = (
     *((f"{before}x", f"{before}y", f"{before}z") for before in (
@@ -75,12 +75,16 @@ def read_named(
         remedy = "export the points with coordinates x, y and z"
         if "packedposition" in known:
             remedy = "these are compressed Gaussian splats: export them uncompressed"
-        raise InputError(f"{path}: {holder} {have} have no x, y and z; {remedy}")
+        raise InputError(
+            f"{holder} {have} have no x, y and z; {remedy}", file=path, kind=Kind.VALUE
+        )
     points = np.stack([columns[name] for name in places], axis=1)
     if points.dtype.kind not in "fiu":
         raise InputError(
-            f"{path}: {holder} {', '.join(places)} hold {points.dtype}, not numbers; "
-            "export them as numbers"
+            f"{holder} {', '.join(places)} hold {points.dtype}, not numbers",
+            file=path,
+            kind=Kind.VALUE,
+            remedy="Export them as numbers.",
         )
     for triple, harmonics in ((_find(_TRIPLES, known), False), (_find(_HARMONICS, known), True)):
         if triple is None:

@@ -24,7 +24,7 @@ from sr3d.data.scans.surfaces import (
     texture_paint,
 )
 from sr3d.data.scans.text import is_utf16
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 Rows = Array | list[list[Any]]
 """Numbers of a row each: a table, or lists of differing lengths."""
@@ -62,7 +62,12 @@ def read_obj(path: Path) -> Content:
     """
     lines = _parse(path)
     if not lines.vertices:
-        raise InputError(f"{path}: holds no mesh and no points; export it with its geometry")
+        raise InputError(
+            "holds no mesh and no points",
+            file=path,
+            kind=Kind.EMPTY,
+            remedy="Export it with its geometry.",
+        )
     vertices, colors, why = _vertices(path, _numbers(lines.vertices))
     parts: list[Cloud | Mesh] = []
     painted: list[str] = []
@@ -196,7 +201,12 @@ def _vertices(path: Path, rows: Rows) -> tuple[Array, Array | None, str]:
     """Places (V, 3), colours (V, 3) from 0 to 255 or None, and why there are none."""
     lengths = {rows.shape[1]} if isinstance(rows, np.ndarray) else set(map(len, rows))
     if min(lengths) < 3:
-        raise InputError(f"{path}: a vertex has fewer than three numbers; export it again")
+        raise InputError(
+            "a vertex has fewer than three numbers",
+            file=path,
+            kind=Kind.VALUE,
+            remedy="Export it again.",
+        )
     whole = rows if isinstance(rows, np.ndarray) else np.array([row[:3] for row in rows])
     vertices = whole[:, :3].astype(np.float64)
     if max(lengths) < 6:
@@ -216,7 +226,10 @@ def _triangles(path: Path, faces: list[str], vertices: Array, places: Array) -> 
     triangles, origins = fans(own)
     if len(triangles) and not 0 <= triangles.min() <= triangles.max() < len(vertices):
         raise InputError(
-            f"{path}: a face names a vertex beyond the {len(vertices)}; export it again"
+            f"a face names a vertex beyond the {len(vertices)}",
+            file=path,
+            kind=Kind.VALUE,
+            remedy="Export it again.",
         )
     if isinstance(textured, np.ndarray):
         starts, flat = np.arange(len(textured)) * textured.shape[1], textured.ravel()
@@ -228,7 +241,10 @@ def _triangles(path: Path, faces: list[str], vertices: Array, places: Array) -> 
     corners = flat[np.stack([first, first + second, first + second + 1], axis=1)]
     if len(corners) and corners.max(initial=-1) >= len(places):
         raise InputError(
-            f"{path}: a face names a texture coordinate beyond the {len(places)}; export it again"
+            f"a face names a texture coordinate beyond the {len(places)}",
+            file=path,
+            kind=Kind.VALUE,
+            remedy="Export it again.",
         )
     shown = np.full((*corners.shape, 2), np.nan)
     known = corners >= 0

@@ -16,7 +16,7 @@ import numpy as np
 from sr3d.data.scans.content import Array, Content, Fact
 from sr3d.data.scans.naming import different, read_named
 from sr3d.data.scans.text import is_utf16, read_numbers
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 _BOM = b"\xef\xbb\xbf"
 _KINDS = {"F": "f", "I": "i", "U": "u"}
@@ -60,7 +60,10 @@ def _header(content: bytes, path: Path) -> tuple[_PcdHeader, int]:
         end = content.find(b"\n", at)
         if end < 0 or end > 65536:
             raise InputError(
-                f"{path}: not a readable PCD file: its header has no line DATA; export it again"
+                "not a readable PCD file: its header has no line DATA",
+                file=path,
+                kind=Kind.UNREADABLE,
+                remedy="Export it again.",
             )
         words = content[at:end].decode("latin-1").split("#")[0].split()
         at = end + 1
@@ -102,8 +105,10 @@ def _names(words: list[str], count: int, path: Path) -> list[str]:
             names.append(word)
     if len(names) != count:
         raise InputError(
-            f"{path}: FIELDS has {len(words)} names ({' '.join(words)}) and SIZE has {count} "
-            "values; rename fields that have a space in their name and export it again"
+            f"FIELDS has {len(words)} names ({' '.join(words)}) and SIZE has {count} values",
+            file=path,
+            kind=Kind.UNREADABLE,
+            remedy="Rename fields that have a space in their name and export it again.",
         )
     return different(names)
 
@@ -125,15 +130,22 @@ def _fields(header: _PcdHeader, data: bytes, path: Path) -> dict[str, Array]:
         case "binary":
             if len(data) < size:
                 raise InputError(
-                    f"{path}: DATA has {len(data)} bytes, and {header.points} points need {size}; "
-                    "copy or export it again"
+                    f"DATA has {len(data)} bytes, and {header.points} points need {size}; "
+                    "copy or export it again",
+                    file=path,
+                    kind=Kind.UNREADABLE,
                 )
             rows = np.frombuffer(data, dtype=header.dtype, count=header.points)
             return {name: rows[name] for name in rows.dtype.names or ()}
         case "binary_compressed":
             return _by_field(header, _decompressed(data, size, path))
         case kind:
-            raise InputError(f"{path}: DATA {kind} is unknown; export it as ascii or binary")
+            raise InputError(
+                f"DATA {kind} is unknown",
+                file=path,
+                kind=Kind.UNKNOWN,
+                remedy="Export it as ascii or binary.",
+            )
 
 
 def _decompressed(data: bytes, size: int, path: Path) -> bytes:
@@ -162,13 +174,19 @@ def _from_text(header: _PcdHeader, data: bytes, path: Path) -> dict[str, Array]:
     numbers, width = read_numbers(data, path), sum(counts)
     if numbers.size < header.points * width:
         raise InputError(
-            f"{path}: DATA has {numbers.size // width} points, and POINTS says {header.points}; "
-            "copy or export it again"
+            f"DATA has {numbers.size // width} points, and POINTS says "
+            f"{header.points}; copy or export it again",
+            file=path,
+            kind=Kind.UNREADABLE,
         )
     if numbers.size > header.points * width:
         raise InputError(
-            f"{path}: DATA has {numbers.size} numbers, and {header.points} points of {width} "
-            "values need fewer: FIELDS, COUNT and POINTS do not fit them; export it again"
+            f"DATA has {numbers.size} numbers, and {header.points} points of "
+            f"{width} values need fewer: FIELDS, COUNT and POINTS do not fit "
+            "them",
+            file=path,
+            kind=Kind.UNREADABLE,
+            remedy="Export it again.",
         )
     table, ends = numbers.reshape(-1, width), np.cumsum(counts)
     return {

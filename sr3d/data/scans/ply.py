@@ -32,7 +32,7 @@ from sr3d.data.scans.surfaces import (
     strip,
     texture_paint,
 )
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 _LISTS = ("vertex_indices", "vertex_index")
 _PLACES = (("s", "t"), ("u", "v"), ("texture_u", "texture_v"), ("texture_s", "texture_t"))
@@ -50,7 +50,10 @@ def read_ply(path: Path) -> Content:
     if "vertex" not in file:
         have = ", ".join(element.name for element in file.elements) or "none"
         raise InputError(
-            f"{path}: has no element 'vertex' (it has {have}); export it with its points"
+            f"has no element 'vertex' (it has {have})",
+            file=path,
+            kind=Kind.EMPTY,
+            remedy="Export it with its points.",
         )
     vertex = file["vertex"].data
     found = read_named({name: vertex[name] for name in vertex.dtype.names}, path, "vertex")

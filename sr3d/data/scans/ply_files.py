@@ -20,7 +20,7 @@ from plyfile import PlyData, PlyElement, PlyElementParseError, PlyParseError
 
 from sr3d.data.scans.content import Array
 from sr3d.data.scans.text import is_utf16, read_numbers
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 FACES = ("vertex_indices", "vertex_index")
 # Triangles known in advance let plyfile map the faces instead of walking through them.
@@ -110,13 +110,20 @@ def _read_header(head: bytes, path: Path) -> _PlyHeader:
     if start is None:
         first = head.split(b"\n")[0][:40].decode("latin-1").strip()
         raise InputError(
-            f"{path}: not a readable PLY file: it begins with '{first}' instead of 'ply'; "
-            "export it as PLY, or name it after the kind of file that it is"
+            f"not a readable PLY file: it begins with '{first}' instead of 'ply'",
+            file=path,
+            kind=Kind.UNREADABLE,
+            remedy="Export it as PLY, or name it after the kind of file that it is.",
         )
     line_end = rb"\r" if start[1] == b"\r" else rb"\r?\n"
     end = re.search(rb"(?:^|[\r\n])[ \t]*end_header[ \t]*" + line_end, head)
     if end is None:
-        raise InputError(f"{path}: the PLY header has no line end_header; export it again")
+        raise InputError(
+            "the PLY header has no line end_header",
+            file=path,
+            kind=Kind.EMPTY,
+            remedy="Export it again.",
+        )
     lines = re.split(r"\r\n|\n|\r", head[start.end() : end.start()].decode("latin-1"))
     form, elements = "", list[_Element]()
     for line in lines:
@@ -154,8 +161,10 @@ def _from_words(header: _PlyHeader, numbers: Array, path: Path) -> list[PlyEleme
         for one in element.properties:
             if unknown := set(one.types) - _TYPES.keys():
                 raise InputError(
-                    f"{path}: property {one.name} has the unknown type {unknown.pop()}; export it "
-                    "as float or uchar"
+                    f"property {one.name} has the unknown type {unknown.pop()}",
+                    file=path,
+                    kind=Kind.UNKNOWN,
+                    remedy="Export it as float or uchar.",
                 )
         rows, used = _rows(element, numbers[at:], path)
         at += used
@@ -236,6 +245,8 @@ def _cast(values: Array, one: _Property, path: Path) -> Array:
 
 def _ends_early(element: _Element, rows: int, path: Path) -> InputError:
     return InputError(
-        f"{path}: the data end after {rows} of {element.count} rows of element {element.name}; "
-        "export or copy it again"
+        f"the data end after {rows} of {element.count} rows of element {element.name}",
+        file=path,
+        kind=Kind.VALUE,
+        remedy="Export or copy it again.",
     )

@@ -15,7 +15,7 @@ from sr3d.data.scans.guessing import COLOR_RANGES, find_colors, find_tilt, find_
 from sr3d.data.scans.listing import KINDS, check_kind
 from sr3d.data.scans.sampling import all_points, some_points
 from sr3d.data.scans.sanity import check_count, check_extent, check_grid, drop_unmeasured
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 GREY = 0.5
 DENSITY = 500.0  # about that of ScanNet's meshes, whose vertices detectors are trained on
@@ -46,27 +46,41 @@ class Reading:
         if self.up is not None:
             up_vector(self.up)
         if self.unit is not None and self.unit not in UNITS:
-            raise InputError(f"--unit {self.unit}: take {', '.join(UNITS)}")
+            raise InputError(
+                f"take {', '.join(UNITS)}", field=f"--unit {self.unit}", kind=Kind.VALUE
+            )
         if self.colors is not None and self.colors not in (*COLOR_RANGES, "none"):
-            raise InputError(f"--colors {self.colors}: take {', '.join(COLOR_RANGES)} or none")
+            raise InputError(
+                f"take {', '.join(COLOR_RANGES)} or none",
+                field=f"--colors {self.colors}",
+                kind=Kind.VALUE,
+            )
         if self.columns is not None:
             _check_columns(self.columns)
         if self.dtype is not None and self.dtype not in TYPES:
-            raise InputError(f"--dtype {self.dtype}: take {' or '.join(TYPES)}")
+            raise InputError(
+                f"take {' or '.join(TYPES)}", field=f"--dtype {self.dtype}", kind=Kind.VALUE
+            )
         if not self.density > 0:
-            raise InputError(f"--density {self.density:g}: must be above 0")
+            raise InputError(
+                "must be above 0", field=f"--density {self.density:g}", kind=Kind.VALUE
+            )
 
 
 def _check_columns(columns: str) -> None:
     if columns.isdecimal():
         if int(columns) < 3:
-            raise InputError(f"--columns {columns}: a point has x, y and z at least")
+            raise InputError(
+                "a point has x, y and z at least", field=f"--columns {columns}", kind=Kind.VALUE
+            )
         return
     counts = [columns.count(name) for name in "xyzrgb"]
     if counts not in ([1] * 6, [1, 1, 1, 0, 0, 0]):
         raise InputError(
-            f"--columns {columns}: give x, y and z once each, and r, g and b once each or not at "
-            "all, such as xyz_rgb; _ stands for a column that is left out"
+            "give x, y and z once each, and r, g and b once each or not at "
+            "all, such as xyz_rgb; _ stands for a column that is left out",
+            field=f"--columns {columns}",
+            kind=Kind.VALUE,
         )
 
 
@@ -165,8 +179,10 @@ def _content(path: Path, told: Reading) -> Content:
     except Exception as error:  # damaged bytes make parsers raise almost anything
         reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
         raise InputError(
-            f"{path}: not a readable {kind[1:].upper()} file ({reason}); copy it again if it is "
-            "cut off, or export it again"
+            f"not a readable {kind[1:].upper()} file ({reason}); copy it again "
+            "if it is cut off, or export it again",
+            file=path,
+            kind=Kind.UNREADABLE,
         ) from None
 
 

@@ -14,7 +14,7 @@ from sr3d.data.datasets import Dataset
 from sr3d.data.readers.scannet import find_alignment
 from sr3d.data.scans.content import Array, Fact
 from sr3d.data.scans.reading import Scan
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.geometry.room import AT_ZERO, find_floor, find_walls
 
 _ALONG = math.radians(2)  # training turns scenes by more
@@ -35,7 +35,7 @@ class RoomOptions:
     def __post_init__(self) -> None:
         for option, value in (("--walls", self.walls), ("--floor", self.floor)):
             if value is not None and not math.isfinite(value):
-                raise InputError(f"{option} {value}: must be a finite number")
+                raise InputError(f"{option} {value}: must be a finite number", kind=Kind.VALUE)
 
 
 FIND = RoomOptions()

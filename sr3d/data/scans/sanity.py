@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from sr3d.data.scans.content import Array, Cloud, Content, Fact, Mesh, Paint, bounds
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 FEWEST = 100  # points of a scan
 SMALLEST, LARGEST = 0.1, 200.0  # metres, the longest side of a scan
@@ -42,7 +42,7 @@ def drop_unmeasured(
     parts, facts = list(content.parts), list[Fact]()
     total = sum(len(_places(part)) for part in parts)
     if total == 0:
-        raise InputError(f"{path}: has no points; scan or export it again")
+        raise InputError("has no points; scan or export it again", file=path, kind=Kind.EMPTY)
 
     def drop(bad: Callable[[Cloud | Mesh], Array | None], why: str) -> None:
         count = 0
@@ -56,8 +56,10 @@ def drop_unmeasured(
         left = sum(len(_places(part)) for part in parts)
         if count and left < max(_KEPT * total, 1):
             raise InputError(
-                f"{path}: {total - left:,} of {total:,} points are no measurements ({why}); scan "
-                "or export it again"
+                f"{total - left:,} of {total:,} points are no measurements ({why}); "
+                "scan or export it again",
+                file=path,
+                kind=Kind.VALUE,
             )
 
     drop(_unmeasured, "NaN, infinity or a placeholder beyond 1e10")
@@ -90,7 +92,12 @@ def check_extent(points: Array, unit: str, scale: float, told: bool, path: Path)
     longest = float((high - low).max()) * scale
     widths = np.sqrt(np.maximum(np.linalg.eigvalsh(np.cov(points.T)), 0)) * scale
     if widths[1] < _LINE * widths[2]:
-        raise InputError(f"{path}: all points lie on a line or in one place; export it again")
+        raise InputError(
+            "all points lie on a line or in one place",
+            file=path,
+            kind=Kind.VALUE,
+            remedy="Export it again.",
+        )
     if SMALLEST <= longest <= LARGEST:
         flat = widths[0] < _LINE * widths[2]
         return Fact("size", f"{longest:.3g} m", "all points lie in one plane") if flat else None
@@ -100,7 +107,7 @@ def check_extent(points: Array, unit: str, scale: float, told: bool, path: Path)
     remedy = "give --unit if it is not in metres"
     if longest > LARGEST:
         remedy += ", else cut out the rooms"
-    raise InputError(f"{path}: the scan is {size}, as no room is; {remedy}")
+    raise InputError(f"the scan is {size}, as no room is; {remedy}", file=path, kind=Kind.VALUE)
 
 
 def check_grid(points: Array, scale: float, path: Path) -> Fact | None:
@@ -123,8 +130,11 @@ def check_grid(points: Array, scale: float, path: Path) -> Fact | None:
     far = np.abs(points).max() * scale > 10_000
     cause = "large coordinates lose their digits in float32: " if far else ""
     raise InputError(
-        f"{path}: all points lie on a grid of {step:.3g} m along {axis}; {cause}export them as "
-        "double, or subtract an offset first (a global shift in CloudCompare)"
+        f"all points lie on a grid of {step:.3g} m along {axis}; {cause}export "
+        "them as double, or subtract an offset first (a global shift in "
+        "CloudCompare)",
+        file=path,
+        kind=Kind.VALUE,
     )
 
 
@@ -136,8 +146,10 @@ def check_count(points: Array, path: Path) -> None:
     """
     if len(points) < FEWEST:
         raise InputError(
-            f"{path}: has {len(points) or 'no'} points, and a scan has {FEWEST} or more; scan or "
-            "export it again"
+            f"has {len(points) or 'no'} points, and a scan has {FEWEST} or "
+            "more; scan or export it again",
+            file=path,
+            kind=Kind.VALUE,
         )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from sr3d.data.scans.companions import label_role, named_role
 from sr3d.data.scans.content import Array, Cloud, Content, Fact, range_of_type
 from sr3d.data.scans.naming import unpack
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 _SOME = 100_000  # rows that show what a column holds
 _UNIT = 0.02  # by which the length of a unit vector may be off
@@ -65,8 +65,10 @@ def told_layout(columns: str, width: int, path: Path) -> Layout | None:
         return None
     if len(columns) != width:
         raise InputError(
-            f"{path}: --columns {columns} names {len(columns)} columns, and the file has {width}; "
-            "give one letter for each"
+            f"--columns {columns} names {len(columns)} columns, and the file has {width}",
+            file=path,
+            kind=Kind.VALUE,
+            remedy="Give one letter for each.",
         )
     places = tuple(columns.index(name) for name in "xyz")
     colors = tuple(columns.index(name) for name in "rgb" if name in columns)
@@ -82,14 +84,22 @@ def read_table(rows: Array, path: Path, columns: str | None = None) -> Content:
         InputError: no points, or columns that may be several things; `--columns` settles it.
     """
     if rows.dtype.kind not in "fiu":
-        raise InputError(f"{path}: holds {rows.dtype}, not numbers; save the points as float32")
+        raise InputError(
+            f"holds {rows.dtype}, not numbers",
+            file=path,
+            kind=Kind.VALUE,
+            remedy="Save the points as float32.",
+        )
     if rows.ndim != 2 or rows.shape[1] < 3:
         raise InputError(
-            f"{path}: the shape is {rows.shape}, and points need (N, 3) or more columns; it may "
-            "hold labels or masks: pass the file with the points"
+            f"the shape is {rows.shape}, and points need (N, 3) or more "
+            "columns; it may hold labels or masks: pass the file with the "
+            "points",
+            file=path,
+            kind=Kind.VALUE,
         )
     if len(rows) == 0:
-        raise InputError(f"{path}: has no points; export it again")
+        raise InputError("has no points", file=path, kind=Kind.EMPTY, remedy="Export it again.")
     width = rows.shape[1]
     if columns is None and width > _WIDEST:
         raise InputError(
@@ -161,9 +171,11 @@ def find_layout(rows: Array, path: Path) -> Layout:
     if candidates:
         options = [Layout(places, each, "").letters(width) for each in candidates]
         raise InputError(
-            f"{path}: has {width} columns, and the colours may be any of columns "
-            f"{' or '.join(_listed(each) for each in candidates)}; give --columns "
-            f"{' or '.join(options)}"
+            f"has {width} columns, and the colours may be any of columns "
+            f"{' or '.join(_listed(each) for each in candidates)}",
+            file=path,
+            kind=Kind.VALUE,
+            remedy=f"Give --columns {' or '.join(options)}.",
         )
     if width == 4 and (packed := unpack(rows[:, 3])) is not None and packed[:, 0].any():
         return Layout(places, (3,), "column 4 holds packed colours")
@@ -175,8 +187,11 @@ def find_layout(rows: Array, path: Path) -> Layout:
         left_out = Layout(places, (), "").letters(width)
         asked = Layout(places, odd, "").letters(width)
         raise InputError(
-            f"{path}: columns {_listed(odd)} span {low:.3g} to {high:.3g}, which may be normals or "
-            f"colours of another range; give --columns {left_out} to leave them out, or {asked}"
+            f"columns {_listed(odd)} span {low:.3g} to {high:.3g}, which may be "
+            "normals or colours of another range",
+            file=path,
+            kind=Kind.VALUE,
+            remedy=f"Give --columns {left_out} to leave them out, or {asked}.",
         )
     return Layout(places, (), _reason(columns, (), normals, None))
 
@@ -201,10 +216,18 @@ def _check_places(points: Array, columns: list[Column], dtype: np.dtype, path: P
     width = len(columns)
     shifted = f"_{Layout((0, 1, 2), (3, 4, 5) if width == 7 else (), '').letters(width - 1)}"
     if all(one.low == one.high for one in columns[:3]):
-        raise InputError(f"{path}: all points lie in one place; export the scan again")
+        raise InputError(
+            "all points lie in one place",
+            file=path,
+            kind=Kind.VALUE,
+            remedy="Export the scan again.",
+        )
     if width > 3 and columns[0].whole and (np.diff(points[: min(len(points), 1000), 0]) == 1).all():
         raise InputError(
-            f"{path}: column 1 counts the rows, so it is no coordinate; give --columns {shifted}"
+            "column 1 counts the rows, so it is no coordinate",
+            file=path,
+            kind=Kind.VALUE,
+            remedy=f"Give --columns {shifted}.",
         )
     if width == 6 and _colors_first(columns):
         raise InputError(
@@ -218,22 +241,31 @@ def _check_places(points: Array, columns: list[Column], dtype: np.dtype, path: P
         )
     if width > 3 and columns[0].low == columns[0].high and columns[0].whole:
         raise InputError(
-            f"{path}: column 1 is {columns[0].low:g} in every row, so it is no coordinate; give "
-            f"--columns {shifted}, or xyz and one letter for each other column"
+            f"column 1 is {columns[0].low:g} in every row, so it is no coordinate",
+            file=path,
+            kind=Kind.VALUE,
+            remedy=f"Give --columns {shifted}, or xyz and one letter for each other column.",
         )
     if width == 3 and (named := named_role(path)):
         raise InputError(
-            f"{path}: has three columns and is named as a file of {named}; pass the file with the "
-            "points, or give --columns xyz if these are points"
+            f"has three columns and is named as a file of {named}",
+            file=path,
+            kind=Kind.VALUE,
+            remedy="Pass the file with the points, or give --columns xyz if these are points.",
         )
     if width == 3 and _are_normals(points):
         raise InputError(
-            f"{path}: all rows have the length 1, as normals do; pass the file with the points"
+            "all rows have the length 1, as normals do",
+            file=path,
+            kind=Kind.VALUE,
+            remedy="Pass the file with the points.",
         )
     if dtype == np.uint8 or (width == 3 and all(one.kind == "0-255" for one in columns[:3])):
         raise InputError(
-            f"{path}: x, y and z are whole numbers from 0 to 255, as colours or labels are; pass "
-            "the file with the points, as float32"
+            "x, y and z are whole numbers from 0 to 255, as colours or labels are",
+            file=path,
+            kind=Kind.VALUE,
+            remedy="Pass the file with the points, as float32.",
         )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from sr3d.data.scans.content import Array, Content, Fact
 from sr3d.data.scans.naming import different, read_named
 from sr3d.data.scans.table import read_table
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 # NaN and infinity as Microsoft's C library prints them, such as -1.#IND and -nan(ind).
 _ODD = re.compile(rb"[-+]?(?:nan\(\w*\)|\d\.#\w+)", re.IGNORECASE)
@@ -128,7 +128,10 @@ def read_text(path: Path, columns: str | None = None) -> Content:
     layout = _layout(text[:_HEAD], whole=len(text) <= _HEAD)
     if layout is None:
         raise InputError(
-            f"{path}: has no rows of three or more numbers; export the points as x y z r g b"
+            "has no rows of three or more numbers",
+            file=path,
+            kind=Kind.EMPTY,
+            remedy="Export the points as x y z r g b.",
         )
     _check_skipped(text.split("\n", layout.skip)[: layout.skip], path)
     body = text.encode("ascii")
@@ -148,8 +151,10 @@ def read_text(path: Path, columns: str | None = None) -> Content:
     except ValueError as error:
         reason = str(error).split(";")[0]
         raise InputError(
-            f"{path}: {reason} (rows count from the first after line {layout.skip}); mend or "
-            "delete that line, or export it again"
+            f"{reason} (rows count from the first after line {layout.skip})",
+            file=path,
+            kind=Kind.VALUE,
+            remedy="Mend or delete that line, or export it again.",
         ) from None
     if layout.names and (columns is None or columns.isdecimal()):
         names = [layout.names[i] for i in layout.numbers]
@@ -171,7 +176,10 @@ def _check_skipped(lines: list[str], path: Path) -> None:
         odd = [word for word in words if not _is_number(word)]
         if len(words) >= 3 and 2 * len(odd) < len(words):
             raise InputError(
-                f"{path}: line {number} has '{odd[0]}' among its numbers; mend or delete that line"
+                f"line {number} has '{odd[0]}' among its numbers",
+                file=path,
+                kind=Kind.VALUE,
+                remedy="Mend or delete that line.",
             )
 
 

@@ -14,7 +14,7 @@ from plyfile import PlyData, PlyElement
 
 from sr3d.data.scans.content import Array
 from sr3d.data.scans.listing import BOXES_MARK
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.files import atomic_path, write_bytes
 
 # An edge is its lower corner and its axis: corners whose indices differ in one bit share it.
@@ -75,7 +75,9 @@ def write_wireframes(
                     out.writelines(f"v {x:.9g} {y:.9g} {z:.9g} {paint}\n" for x, y, z in one)
                     out.writelines(f"f {a} {b} {c}\n" for a, b, c in faces + 1)
         case kind:
-            raise InputError(f"{path}: '{kind}': boxes are written as .ply or .obj")
+            raise InputError(
+                f"'{kind}': boxes are written as .ply or .obj", file=path, kind=Kind.VALUE
+            )
 
 
 def _ply(vertices: Array, triangles: Array, colors: Array) -> PlyData:

@@ -15,7 +15,7 @@ from sr3d.detectors.common.mink_resnet import MinkResNet
 from sr3d.detectors.common.voxelize import voxelize
 from sr3d.detectors.outputs import Predictions
 from sr3d.detectors.tr3d.network import TR3DNeck
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.interop.mmdet3d.settings import Fields, settings
 from sr3d.sparse import SparseTensor
 
@@ -89,11 +89,15 @@ def _check_cloud(cloud: Tensor) -> None:
     """Columns and colours are what pipelines get wrong."""
     if cloud.shape[1] != 6:
         raise InputError(
-            f"points have {cloud.shape[1]} columns; SR3D needs x, y, z, r, g, b: "
-            "LoadPointsFromFile with use_color=True and use_dim=[0, 1, 2, 3, 4, 5]"
+            f"points have {cloud.shape[1]} columns; SR3D needs x, y, z, r, g, "
+            "b: LoadPointsFromFile with use_color=True and use_dim=[0, 1, 2, "
+            "3, 4, 5]",
+            kind=Kind.VALUE,
         )
     if len(cloud) and (highest := float(cloud[:, 3:].max())) > 1.001:
         raise InputError(
-            f"points have colours up to {highest:g}; SR3D needs them from 0 to 1: add "
-            "dict(type='NormalizePointsColor', color_mean=None) to the pipeline"
+            f"points have colours up to {highest:g}; SR3D needs them from 0 to "
+            "1: add dict(type='NormalizePointsColor', color_mean=None) to the "
+            "pipeline",
+            kind=Kind.VALUE,
         )

@@ -16,7 +16,7 @@ from mmdet3d.registry import METRICS
 from mmengine.evaluator import BaseMetric
 
 from sr3d.detectors.outputs import require_finite
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.evaluate.average_precision import average_precision
 from sr3d.geometry.box_set import BoxSet
 from sr3d.interop.mmdet3d.boxes import from_mmdet3d
@@ -84,8 +84,9 @@ def _scene(sample: Mapping[str, Any]) -> str:
         return PurePosixPath(sample["lidar_points"]["lidar_path"]).stem
     except KeyError:
         raise InputError(
-            "SR3DMetric: a sample does not say its cloud; add 'lidar_points' to the meta_keys of "
-            "the test pipeline's Pack3DDetInputs"
+            "SR3DMetric: a sample does not say its cloud",
+            kind=Kind.MISSING,
+            remedy="Add 'lidar_points' to the meta_keys of the test pipeline's Pack3DDetInputs.",
         ) from None
 
 

@@ -12,7 +12,7 @@ import torch
 import triton
 from torch import Tensor
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.sparse.epilogue import NOTHING, Epilogue
 from sr3d.sparse.kernel_map import KernelMap
 from sr3d.sparse.triton import convolution_kernels, pooling_kernels, weight_kernels
@@ -257,8 +257,9 @@ def _check(x: Tensor, other: Tensor) -> None:
         )
     if not (x.is_cuda or INTERPRETED):
         raise InputError(
-            f"model.engine=triton needs a GPU, and these tensors are on the {x.device.type}. Pass "
-            "--device cuda, or take model.engine=native"
+            "model.engine=triton needs a GPU, and these tensors are on the "
+            f"{x.device.type}. Pass --device cuda, or take model.engine=native",
+            kind=Kind.CONFLICT,
         )
 
 

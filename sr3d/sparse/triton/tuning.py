@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 Operation = Literal["convolution", "weight_gradient"]
 Arithmetic = Literal["half", "tf32", "float32"]
@@ -145,7 +145,10 @@ def parse_table(text: str, name: str) -> tuple[Entry, ...]:
         return tuple(_entry(line) for line in json.loads(text)["entries"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{name}: not a table of tuned configurations ({error}); delete it, or tune again"
+            f"not a table of tuned configurations ({error})",
+            field=name,
+            kind=Kind.UNREADABLE,
+            remedy="Delete it, or tune again.",
         ) from None
 
 

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from sr3d.checked import Checked
 from sr3d.config import DATASETS, Config
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.files import read_json
 from sr3d.runs.folder import starting_config
 from sr3d.settings import configure, read_settings
@@ -177,7 +177,7 @@ def _check_job(experiment: Experiment, job: Job, where: Checked) -> None:
     try:
         experiment.config(job)
     except InputError as error:
-        raise InputError(f"{where.where}.overrides: {error}") from None
+        raise InputError(f"{where.where}.overrides: {error}", kind=Kind.VALUE) from None
 
 
 T = TypeVar("T")
