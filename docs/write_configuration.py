@@ -126,6 +126,8 @@ def _kind(hint: Any) -> str:
         return _kind(args[0])
     kinds = {int: "whole number", float: "number", bool: "`true`, `false`", str: "text"}
     if origin is tuple:
+        if typing.get_origin(args[0]) is tuple:
+            return f"lists of {_kind(args[0])}"
         item = typing.get_args(args[0])[0] if typing.get_origin(args[0]) is Annotated else args[0]
         several = {int: "whole numbers", float: "numbers", str: "names"}[item]
         return several if args[-1] is Ellipsis else f"{len(args)} {several}"

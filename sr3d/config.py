@@ -187,6 +187,9 @@ class Config:
 
     dataset: DatasetName = "scannet"  # decides the classes and the defaults
     own: OwnData = field(default_factory=OwnData)
+    # mean full size (dx, dy, dz) of the boxes of each class in metres. `sr3d train` reads it from
+    # the prepared folder if the detector needs it and none is published
+    mean_sizes: tuple[tuple[float, float, float], ...] = _later(())
     seed: Seed = 0  # base seed. Runs derive their seeds from it and their indices
     model: ModelConfig = field(default_factory=ModelConfig)
     assigner: AssignerConfig = field(default_factory=AssignerConfig)
@@ -321,6 +324,7 @@ def problems(config: Config) -> dict[str, str]:
         ("own.classes", len(set(classes)) == len(classes), "different names"),
         ("own.levels", len(levels) in (0, len(classes)), "as many numbers as own.classes"),
         ("own.levels", bool(levels) or not (classes and by_class), told),
+        ("mean_sizes", all(min(size) > 0 for size in config.mean_sizes), "positive sizes"),
         ("model.stem_stride", config.model.stem_stride in (1, 2), "1 or 2"),
         ("model.planes", stages in possible, count),
         ("model.blocks", len(config.model.blocks) == stages, "as many numbers as model.planes"),

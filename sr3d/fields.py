@@ -115,7 +115,7 @@ def plain(value: Any) -> Any:
     """Nested dictionaries with lists in the place of tuples, as JSON has them."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
-    return list(value) if isinstance(value, tuple) else value
+    return [plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -49,6 +49,7 @@ def test_a_later_field_at_its_default_leaves_the_digest_of_earlier_runs() -> Non
     config = default_config("scannet")
     recorded = config.to_dict()
     # As runs before these fields had it.
+    del recorded["mean_sizes"]
     for name in (
         "filter_empty_gt", "optimizer", "momentum", "schedule", "schedule_by", "schedule_power",
         "min_lr",

@@ -16,9 +16,10 @@ from torch import nn
 import sr3d
 from sr3d.config import Config, TrainConfig, default_config
 from sr3d.data.datasets import get_dataset
+from sr3d.data.loader import epoch_batches
 from sr3d.data.prepared import PreparedDataset, PreparedWriter, read_manifest
 from sr3d.data.scene import Scene
-from sr3d.detectors import Detector
+from sr3d.detectors import Detector, build_detector
 from sr3d.errors import InputError
 from sr3d.evaluate.average_precision import average_precision
 from sr3d.evaluate.loop import TestJob, test
@@ -27,10 +28,11 @@ from sr3d.geometry.boxes import Boxes
 from sr3d.presets import PRESETS
 from sr3d.runs.files import exclusive
 from sr3d.runs.record import read_metrics, read_run
-from sr3d.train import step
+from sr3d.train import step, training
 from sr3d.train.checkpoint import CHECKPOINT_FILES
 from sr3d.train.loop import CURVE_FILE, TrainingJob, train
 from sr3d.train.schedule import build_optimizer, learning_rate, set_learning_rate
+from sr3d.train.training import Training
 
 TINY = [
     "model.voxel_size=0.1",
@@ -264,6 +266,29 @@ def test_each_epoch_is_announced_to_the_detector(
     assert epochs == [0, 1]
 
 
+def test_epochs_are_made_when_they_begin(
+    rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    def noted(*args: Any) -> Any:
+        made.append(args[4])
+        return epoch_batches(*args)
+
+    monkeypatch.setattr(training, "epoch_batches", noted)
+    config = tiny("synthetic", "train.epochs=1080")
+    job_ = job(rooms, tmp_path, config)
+    scenes = PreparedDataset(rooms, "train")
+    run = Training(job_, build_detector(config), scenes, 0, {"digest": ""})
+    assert made == [0]  # for the number of its steps
+    assert run.total == 1080 * run.steps_per_epoch
+    left = run._left()
+    for _ in range(run.steps_per_epoch + 1):
+        next(left)
+    left.close()
+    assert made == [0, 0, 1]
+
+
 def test_a_loss_that_is_no_number_stops_with_a_remedy(
     rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,9 +322,10 @@ def half_empty(rooms: Path, tmp_path: Path) -> Path:
         scene = source[i]
         count = i % 2 * len(scene.labels)  # of the first and the third none
         boxes, labels = scene.boxes[:count], scene.labels[:count]
-        writer.add("train", dataclasses.replace(scene, boxes=boxes, labels=labels))
-    bare = source[4]
-    writer.add("empty", dataclasses.replace(bare, boxes=bare.boxes[:0], labels=bare.labels[:0]))
+        bare = dataclasses.replace(scene, boxes=boxes, labels=labels, instance=None)
+        writer.add("train", bare)
+    last = dataclasses.replace(source[4], instance=None)
+    writer.add("empty", dataclasses.replace(last, boxes=last.boxes[:0], labels=last.labels[:0]))
     writer.finish()
     return tmp_path / "data"
 

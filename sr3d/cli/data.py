@@ -138,13 +138,18 @@ def _inspect_data(args: argparse.Namespace) -> None:
     check_prepared(args.folder, "DIR")
     from sr3d.data.inspection import choose_scenes, describe, inspect
     from sr3d.data.prepared import read_manifest, verify
+    from sr3d.detectors import FAMILIES
+    from sr3d.detectors.needs import contents
     from sr3d.runs.progress import Counter
 
     if args.verify:
         verify(args.folder)
     with Counter("scenes") as progress:
         found = inspect(args.folder, args.split, args.scenes, progress=progress.update)
-    print(json.dumps(found.to_dict(), indent=2) if args.json else describe(found))
+    if args.json:
+        print(json.dumps(found.to_dict(), indent=2))
+    else:
+        print(describe(found, contents(args.folder, read_manifest(args.folder), FAMILIES)))
     if args.pictures:
         from sr3d.study.report.scene_pictures import draw_scenes
 

@@ -320,10 +320,13 @@ def _alone(args: argparse.Namespace) -> Iterator[None]:
 
 def _say_prepared(out: Path) -> None:
     from sr3d.data.prepared import read_manifest
+    from sr3d.detectors import FAMILIES
+    from sr3d.detectors.needs import contents
 
     manifest = read_manifest(out)
     for split, scenes in manifest.splits.items():
         boxes = sum(manifest.scenes[scene]["boxes"] for scene in scenes)
         print(f"{out}: {split}: {len(scenes)} scenes, {boxes} boxes")
+    print(f"{out}: {contents(out, manifest, FAMILIES)}")
     if manifest.left_out:
         print(f"{out}: {len(manifest.left_out)} scenes left out; manifest.json says why")

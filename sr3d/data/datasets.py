@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -22,7 +22,11 @@ class Dataset:
 
     mean_sizes: per class the mean full size (dx, dy, dz) of its boxes in the training split, metres
     (ScanNet, SUN RGB-D: facebookresearch/votenet, `scannet_means.npz` and `model_util_sunrgbd.py`).
-    Empty where unknown; `data.mean_sizes` computes it.
+    Of other data sets it is in the prepared manifest and, if the detector needs it, in the
+    configuration. Empty where unknown.
+
+    instances: whether its original files tell the object of each point, so that prepared scenes can
+    have `Scene.instance`.
     """
 
     name: str
@@ -31,6 +35,7 @@ class Dataset:
     rotated: bool = False
     floor_at_zero: bool = False
     mean_sizes: tuple[tuple[float, float, float], ...] = ()
+    instances: bool = False
 
 
 SCANNET = Dataset(
@@ -53,6 +58,7 @@ SCANNET = Dataset(
         (1.15115265, 1.0546296, 0.49706794), (0.47535286, 0.49249493, 0.58021168),
     ),
     floor_at_zero=True,
+    instances=True,
 )  # fmt: skip
 SUNRGBD = Dataset(
     name="sunrgbd",
@@ -75,6 +81,7 @@ S3DIS = Dataset(
     classes=("table", "chair", "sofa", "bookcase", "board"),
     levels=(1, 0, 1, 1, 0),
     floor_at_zero=True,
+    instances=True,
 )
 # Procedural rooms: ScanNet's names and levels for the classes that the generator builds.
 _ROOM_CLASSES = (
@@ -82,8 +89,10 @@ _ROOM_CLASSES = (
     "refrigerator", "toilet", "garbagebin",
 )  # fmt: skip
 _ROOM_LEVELS = tuple(SCANNET.levels[SCANNET.classes.index(name)] for name in _ROOM_CLASSES)
-SYNTHETIC = Dataset("synthetic", _ROOM_CLASSES, _ROOM_LEVELS, floor_at_zero=True)
-SYNTHETIC_ROTATED = Dataset("synthetic_rotated", _ROOM_CLASSES, _ROOM_LEVELS, rotated=True)
+SYNTHETIC = Dataset("synthetic", _ROOM_CLASSES, _ROOM_LEVELS, floor_at_zero=True, instances=True)
+SYNTHETIC_ROTATED = Dataset(
+    "synthetic_rotated", _ROOM_CLASSES, _ROOM_LEVELS, rotated=True, instances=True
+)
 
 DATASETS = {d.name: d for d in (SCANNET, SUNRGBD, S3DIS, SYNTHETIC, SYNTHETIC_ROTATED)}
 
@@ -92,10 +101,22 @@ def dataset_of(config: Config) -> Dataset:
     """The data set of a configuration: one of the above, or the user's own data.
 
     Raises:
-        InputError: the configuration has no classes for own data.
+        InputError: the configuration has no classes for own data, or mean sizes of other classes.
     """
-    if config.dataset != "own":
-        return get_dataset(config.dataset)
+    known = _own(config) if config.dataset == "own" else get_dataset(config.dataset)
+    if not config.mean_sizes:
+        return known
+    if len(config.mean_sizes) != len(known.classes):
+        raise InputError(
+            f"{len(config.mean_sizes)} sizes for {len(known.classes)} classes",
+            field="mean_sizes",
+            kind=Kind.CONFLICT,
+            remedy="Give one [dx, dy, dz] per class, or leave it to `sr3d train`.",
+        )
+    return replace(known, mean_sizes=config.mean_sizes)
+
+
+def _own(config: Config) -> Dataset:
     own = config.own
     if not own.classes:
         raise InputError(

@@ -95,8 +95,10 @@ def load_batches(
 
 
 def pinned(scene: Scene) -> Scene:
-    """The same scene with its points and colours in pinned memory."""
-    return replace(scene, points=_pinned(scene.points), colors=_pinned(scene.colors))
+    """The same scene with what it has of each point in pinned memory."""
+    instance = None if scene.instance is None else _pinned(scene.instance)
+    points, colors = _pinned(scene.points), _pinned(scene.colors)
+    return replace(scene, points=points, colors=colors, instance=instance)
 
 
 def on_device(tensor: Tensor, device: torch.device) -> Tensor:

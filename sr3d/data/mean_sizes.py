@@ -9,8 +9,10 @@ import torch
 from sr3d.data.scene import Scene
 from sr3d.errors import InputError, Kind
 
+MeanSizes = tuple[tuple[float, float, float], ...]
 
-def mean_sizes_of(scenes: Iterable[Scene], classes: int) -> tuple[tuple[float, float, float], ...]:
+
+def mean_sizes_of(scenes: Iterable[Scene], classes: int) -> MeanSizes:
     """`Dataset.mean_sizes` of scenes. A class without a box gets the mean of all boxes.
 
     Raises:

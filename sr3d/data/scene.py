@@ -17,6 +17,9 @@ class Scene:
 
     points: (N, 3) float32 metres, z up. colors: (N, 3) float32 in [0, 1].
     boxes: K ground-truth boxes. labels: (K,) int64 into the data set's classes.
+    instance: (N,) int64, the ground-truth box whose object each point lies on, -1 for none. None if
+    unknown: SUN RGB-D and own data have boxes alone, and a detector that votes takes the points
+    inside a box for its object's. A point in no object's mask may lie in a box, and the reverse.
     """
 
     id: str
@@ -24,6 +27,7 @@ class Scene:
     colors: Tensor
     boxes: Boxes
     labels: Tensor
+    instance: Tensor | None = None
 
     @staticmethod
     def unlabelled(points: Tensor, colors: Tensor, id: str = "scan") -> Scene:
@@ -54,8 +58,8 @@ def check_scene(scene: Scene, classes: tuple[str, ...], source: str) -> None:
     """Refuse a scene that would poison a training.
 
     Raises:
-        InputError: no points, NaN, a colour outside [0, 1], a flat box or an unknown label; the
-            message starts with `source`.
+        InputError: no points, NaN, a colour outside [0, 1], a flat box, an unknown label, or an
+            instance that is no box; the message starts with `source`.
     """
     if len(scene) == 0:
         raise InputError(
@@ -105,3 +109,14 @@ def check_scene(scene: Scene, classes: tuple[str, ...], source: str) -> None:
         0 <= int(scene.labels.min()) <= int(scene.labels.max()) < len(classes)
     ):
         raise InputError(f"{source}: labels must lie in 0 to {len(classes) - 1}")
+    _check_instance(scene, source)
+
+
+def _check_instance(scene: Scene, source: str) -> None:
+    if scene.instance is None:
+        return
+    if scene.instance.shape != (len(scene),):
+        count = len(scene.instance)
+        raise InputError(f"{source}: {len(scene)} points but {count} instance numbers")
+    if not -1 <= int(scene.instance.min()) <= int(scene.instance.max()) < len(scene.boxes):
+        raise InputError(f"{source}: instance numbers must lie in -1 to {len(scene.boxes) - 1}")

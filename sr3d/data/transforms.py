@@ -6,6 +6,7 @@ Source: the pipelines of SamsungLabs/tr3d configs; values in `config.AugmentConf
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Generator, Tensor
@@ -36,7 +37,7 @@ def augment(scene: Scene, config: AugmentConfig, rotated: bool, generator: Gener
     boxes = boxes.scaled(factor).translated(offset)
     if not rotated:
         boxes = boxes.enclosing()
-    return Scene(scene.id, points, scene.colors, boxes, scene.labels)
+    return replace(scene, boxes=boxes)  # its points changed in place
 
 
 def sample(scene: Scene, config: AugmentConfig, generator: Generator) -> Scene:
@@ -60,7 +61,8 @@ def sample_points(scene: Scene, count: int, generator: Generator, replace: str =
 def pick_points(scene: Scene, index: Tensor) -> Scene:
     """The scene with these of its points, (P,) int64, in this order."""
     rows = table(scene).index_select(0, index)
-    return Scene(scene.id, rows[:, :3], rows[:, 3:], scene.boxes, scene.labels)
+    instance = None if scene.instance is None else scene.instance.index_select(0, index)
+    return replace(scene, points=rows[:, :3], colors=rows[:, 3:], instance=instance)
 
 
 def _turn(points: Tensor, angle: float) -> None:

@@ -99,13 +99,17 @@ def own_data(data: Path, split: str) -> OwnData:
     return OwnData(tuple(manifest.classes), levels, manifest.rotated, len(scenes))
 
 
-def open_split(data: Path, split: str, dataset: Dataset) -> PreparedDataset:
+def open_split(
+    data: Path, split: str, dataset: Dataset, instances: bool = False
+) -> PreparedDataset:
     """A split of prepared data, which must be of the data set that the configuration names.
+
+    instances: see `PreparedDataset`.
 
     Raises:
         InputError: other classes, other box coding, or an empty split.
     """
-    scenes = PreparedDataset(data, split)
+    scenes = PreparedDataset(data, split, instances)
     manifest = scenes.manifest
     if tuple(manifest.classes) != dataset.classes or manifest.rotated != dataset.rotated:
         raise InputError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
@@ -11,7 +12,8 @@ import torch
 
 from sr3d.data.datasets import dataset_of
 from sr3d.data.prepared import PreparedDataset
-from sr3d.detectors import build_detector
+from sr3d.detectors import FAMILIES, build_detector
+from sr3d.detectors.needs import with_needs
 from sr3d.detectors.weights import write_model
 from sr3d.runs.files import exclusive, write_text
 from sr3d.runs.folder import Stopwatch, finish_run, finished_run, open_split
@@ -40,12 +42,15 @@ def train(job: TrainingJob, processes: Processes = ALONE) -> RunRecord:
     its newest checkpoint that is not damaged.
 
     Raises:
-        InputError: unusable data, another process that trains in this folder, another training that
-            has finished or was interrupted there, fewer scenes in a batch than processes, a full
-            disk, or a loss that stopped being a number.
+        InputError: unusable data, data without what the detector needs, another process that trains
+            in this folder, another training that has finished or was interrupted there, fewer
+            scenes in a batch than processes, a full disk, or a loss that stopped being a number.
     """
-    scenes = open_split(job.data, job.split, dataset_of(job.config))
-    watch, config = Stopwatch(), job.config
+    family = FAMILIES[job.config.model.name]
+    instances = "instance" in family.needs
+    scenes = open_split(job.data, job.split, dataset_of(job.config), instances)
+    config = with_needs(job.config, family, scenes)
+    watch, job = Stopwatch(), replace(job, config=config)
     with exclusive(job.out / RUN_FILE) if processes.first else nullcontext():
         finished = processes.from_first(
             lambda: finished_run(job.out, _facts(job, scenes), watch.code)

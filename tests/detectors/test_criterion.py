@@ -9,6 +9,7 @@ import torch
 
 from sr3d.config import AssignerConfig, LossConfig
 from sr3d.data.datasets import SYNTHETIC, SYNTHETIC_ROTATED, Dataset
+from sr3d.data.ground_truth import IGNORED
 from sr3d.detectors.outputs import Anchors, GroundTruth, Losses, Predictions
 from sr3d.detectors.tr3d.loss import detection_loss
 from sr3d.detectors.tr3d.network import decode_boxes
@@ -153,3 +154,37 @@ def test_identical_predictions_give_ranks_without_order() -> None:
     assert terms.curves["positives"] == n
     assert pred.logits.grad is not None
     assert torch.allclose(pred.logits.grad, pred.logits.grad[0].expand(n, -1))
+
+
+class Given:
+    """An assigner that gives these matches."""
+
+    max_positives = None
+
+    def __init__(self, matches: torch.Tensor) -> None:
+        self.matches = matches
+
+    def __call__(self, *_: object) -> torch.Tensor:
+        return self.matches
+
+
+@pytest.mark.parametrize("cls", ["ras", "focal", "qfl", "vfl"])
+def test_ignored_anchors_have_no_part_in_any_loss(cls: str) -> None:
+    matches = torch.randint(-2, 4, (300,), generator=torch.Generator().manual_seed(2))
+    kept = matches != IGNORED
+    whole = predictions([300], SYNTHETIC)
+    part = Predictions(
+        whole.anchors.rows(kept.nonzero()[:, 0]),
+        boxes=whole.boxes.detach()[kept].requires_grad_(),
+        logits=whole.logits.detach()[kept].requires_grad_(),
+    )
+    config = LossConfig(cls=cls)  # type: ignore[arg-type]
+    losses = [
+        detection_loss(p, truth([4], SYNTHETIC), Given(m), config, rotated=False)  # type: ignore[arg-type]
+        for p, m in ((whole, matches), (part, matches[kept]))
+    ]
+    torch.testing.assert_close(losses[0].values(), losses[1].values())
+    losses[0].total.backward()
+    for output in (whole.boxes, whole.logits):
+        assert output.grad is not None
+        assert not output.grad[~kept].any()

@@ -1,14 +1,31 @@
-"""Outside its own files nothing in the package names a family of detectors."""
+"""Outside its own files nothing in the package names a family, and families say what they need."""
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import tokenize
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
 
 import sr3d
 from sr3d import config
-from sr3d.detectors import FAMILIES, NETWORKS
+from sr3d.cli import main
+from sr3d.data.datasets import dataset_of
+from sr3d.data.prepared import PreparedDataset, read_manifest
+from sr3d.data.scene import Scene
+from sr3d.detectors import FAMILIES, NETWORKS, build_detector
+from sr3d.detectors.needs import contents, lacks_instances, with_needs
+from sr3d.detectors.tr3d.detector import TR3D
+from sr3d.errors import InputError, Kind
+from sr3d.sparse import SparseTensor
+from sr3d.train.loop import TrainingJob, train
+from tests.data.older_formats import as_version_2
+from tests.refusals import refused
 
 PACKAGE = Path(sr3d.__file__).parent
 # Who may, and why.
@@ -58,3 +75,117 @@ def test_no_other_module_names_a_family() -> None:
 def test_a_configuration_can_name_every_family() -> None:
     assert tuple(FAMILIES) == config.FAMILIES
     assert set(NETWORKS.values()) == set(FAMILIES)
+
+
+# ---------------------------------------------------------------- what families need of the data
+
+TINY = [
+    "model.voxel_size=0.1",
+    "model.stem_channels=8",
+    "model.planes=[8,8,8,8]",
+    "model.neck_channels=8",
+    "train.epochs=1",
+    "train.milestones=[]",
+    "train.batch_size=2",
+    "train.repeat=1",
+]
+
+
+class Voting(TR3D):
+    """A family that trains on instances and mean sizes, or asserts that it could."""
+
+    def inputs(
+        self, scenes: Sequence[Scene], generator: torch.Generator | None = None
+    ) -> SparseTensor:
+        for scene in scenes if self.training else ():
+            assert scene.instance is not None
+            assert scene.instance.shape == scene.points.shape[:1]
+        assert len(self.dataset.mean_sizes) == len(self.classes)
+        return super().inputs(scenes, generator)
+
+
+@pytest.fixture
+def voting(monkeypatch: pytest.MonkeyPatch) -> None:
+    family = dataclasses.replace(
+        FAMILIES["tr3d"], title="Voting", build=Voting, needs=("instance", "mean_sizes")
+    )
+    monkeypatch.setitem(FAMILIES, "tr3d", family)
+
+
+def job(data: Path, out: Path, dataset: str = "synthetic") -> TrainingJob:
+    chosen = config.default_config(dataset).with_overrides(TINY)
+    return TrainingJob(chosen, TINY, data, out, setting="sr3d", index=0)
+
+
+@pytest.mark.usefixtures("voting")
+def test_a_family_gets_the_instances_and_mean_sizes_that_it_needs(
+    rooms: Path, tmp_path: Path
+) -> None:
+    record = train(job(rooms, tmp_path / "out"))
+    sizes = [list(size) for size in PreparedDataset(rooms, "train").mean_sizes()]
+    assert record.config["mean_sizes"] == sizes == read_manifest(rooms).mean_sizes
+    assert record.data["instances"] is True
+    loaded = sr3d.load(tmp_path / "out")
+    assert [list(size) for size in loaded.dataset.mean_sizes] == sizes
+    assert train(job(rooms, tmp_path / "out")).seeds == record.seeds  # finished, not repeated
+
+
+@pytest.mark.usefixtures("voting")
+def test_data_without_the_instances_that_a_family_needs_are_refused_before_training(
+    rooms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = as_version_2(rooms, tmp_path / "old")
+    out = tmp_path / "out"
+    command = ["train", "--dataset", "synthetic", "--data", str(old), "--out", str(out)]
+    error = refused([*command, "--set", *TINY])
+    assert (error.kind, error.field, error.file) == (Kind.MISSING, "model.name", old)
+    assert f"sr3d prepare synthetic … --out {old}" in str(error.remedy)
+    assert not list(out.rglob("*.*"))
+    command = ["prepare", "synthetic", "--train", "6", "--val", "3", "--points", "4000"]
+    main([*command, "--workers", "1", "--out", str(old)])  # the remedy
+    assert "instance of each point" in capsys.readouterr().out
+    assert read_manifest(old).digest() == read_manifest(rooms).digest()
+    assert train(job(old, out)).data["instances"] is True
+
+
+@pytest.mark.usefixtures("voting")
+def test_inspection_says_what_is_lacking(
+    rooms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = as_version_2(rooms, tmp_path / "old")
+    main(["inspect", "data", str(old)])
+    assert "no instances, which tr3d needs" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.usefixtures("voting")
+def test_data_sets_of_boxes_alone_are_not_refused(rooms: Path) -> None:
+    """There a family takes the points in a box for its object's."""
+    manifest = dataclasses.replace(read_manifest(rooms), scenes={"a": {"points": 1}})
+    for dataset, lacks in (("scannet", True), ("sunrgbd", False), ("own", False)):
+        other = dataclasses.replace(manifest, dataset=dataset)
+        assert lacks_instances(FAMILIES["tr3d"], other) == lacks
+        assert ("needs" in contents(rooms, other, {"tr3d": FAMILIES["tr3d"]})) or not lacks
+
+
+@pytest.mark.usefixtures("voting")
+def test_a_network_that_needs_mean_sizes_says_so() -> None:
+    assert build_detector(config.default_config("scannet")).dataset.mean_sizes  # published
+    with pytest.raises(InputError) as error:
+        build_detector(config.default_config("synthetic"))
+    assert (error.value.kind, error.value.field) == (Kind.MISSING, "mean_sizes")
+    three = config.default_config("synthetic").with_overrides(["mean_sizes=[[1,1,1]]"])
+    with pytest.raises(InputError) as error:
+        dataset_of(three)
+    assert (error.value.kind, error.value.field) == (Kind.CONFLICT, "mean_sizes")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_families_without_needs_train_on_older_folders_as_before(
+    name: str, rooms: Path, tmp_path: Path
+) -> None:
+    if FAMILIES[name].needs:
+        pytest.skip("this family has needs")
+    chosen: Any = config.default_config("synthetic").with_overrides([f"model={NETWORKS[name]}"])
+    old = PreparedDataset(as_version_2(rooms, tmp_path / "old"), "train")
+    for scenes in (old, PreparedDataset(rooms, "train")):
+        assert with_needs(chosen, FAMILIES[name], scenes) is chosen

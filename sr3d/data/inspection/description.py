@@ -11,8 +11,11 @@ from sr3d.data.inspection.facts import Inspection, SplitFacts, Triple
 WIDTH, NAME = 100, 20  # letters of a line, and of a name in a table
 
 
-def describe(inspection: Inspection) -> str:
-    """Plain text of at most 100 letters a line: facts, classes and suspicions."""
+def describe(inspection: Inspection, contents: str = "") -> str:
+    """Plain text of at most 100 letters a line: facts, classes and suspicions.
+
+    contents: a line on the contents of the scenes.
+    """
     kind = "boxes with a yaw" if inspection.rotated else "axis-aligned boxes"
     about = {
         "folder": inspection.folder,
@@ -20,6 +23,7 @@ def describe(inspection: Inspection) -> str:
         "source": inspection.source,
         "digest": inspection.digest,
         "labels": inspection.labels,
+        "contents": contents,
         "left out": _counted(inspection.left_out),
         "deviations": inspection.deviations,
     }

@@ -186,8 +186,9 @@ class SplitFacts:
 class Inspection:
     """labels, left_out, deviations: as in the manifest, empty if it has none.
 
-    like_classes: groups of class names that differ by case, blanks, hyphens, underscores or a
-    plural s alone. twins: groups of scenes with the same points, extents and colours.
+    instances: number of scenes that have the object of each point. like_classes: groups of class
+    names that differ by case, blanks, hyphens, underscores or a plural s alone. twins: groups of
+    scenes with the same points, extents and colours.
     """
 
     folder: str
@@ -198,6 +199,7 @@ class Inspection:
     labels: str
     left_out: dict[str, str]
     deviations: list[str]
+    instances: int
     like_classes: tuple[tuple[str, ...], ...]
     twins: tuple[tuple[str, ...], ...]
     splits: tuple[SplitFacts, ...]

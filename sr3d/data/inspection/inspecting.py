@@ -63,6 +63,7 @@ def inspect(
         labels=manifest.labels,
         left_out=manifest.left_out,
         deviations=manifest.deviations,
+        instances=sum("instances" in facts for facts in manifest.scenes.values()),
         like_classes=tuple(tuple(group) for group in similar_names(manifest.classes)),
         twins=tuple(tuple(group) for group in looks.values() if len(group) > 1),
         splits=tuple(found),

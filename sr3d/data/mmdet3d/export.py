@@ -1,8 +1,9 @@
 """Prepared scenes as files for mmdet3d (1.1 and later) and programs built on it.
 
 The files are `points/<scene>.bin` and info pickles with boxes. Points are aligned already, so
-ScanNet's axis_align_matrix is the identity. Masks, images and calibrations are not part of prepared
-data. Info files have the paths of masks that mmdet3d's loaders join, but the masks do not exist.
+ScanNet's axis_align_matrix is the identity. Images and calibrations are not part of prepared data,
+and masks are not written. Info files have the paths of masks that mmdet3d's loaders join, but the
+masks do not exist.
 """
 
 from __future__ import annotations

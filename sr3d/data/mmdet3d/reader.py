@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 
 from sr3d.data.datasets import DATASETS, Dataset, get_dataset
+from sr3d.data.mmdet3d import masks
 from sr3d.data.mmdet3d.infos import SceneInfo, read_infos
 from sr3d.data.prepared import Manifest, PreparedWriter
 from sr3d.data.readers import published
@@ -44,10 +45,11 @@ def prepare_mmdet3d(
 ) -> Manifest:
     """Turn what mmdet3d prepared into a prepared folder.
 
-    root: holds `points/`, and `<data set>_infos_<split>.pkl` (S3DIS: `s3dis_infos_Area_<n>.pkl`)
-    directly or in `infos/`. dataset: which one; by default the only one that has info files there.
-    infos: split to info files, where they have other names. clockwise: see `read_infos`.
-    scenes: only these; by default all. append: add to what `out` holds.
+    root: holds `points/`, perhaps `instance_mask/`, and `<data set>_infos_<split>.pkl` (S3DIS:
+    `s3dis_infos_Area_<n>.pkl`) directly or in `infos/`. dataset: which one; by default the only
+    one that has info files there. infos: split to info files, where they have other names.
+    clockwise: see `read_infos`. scenes: only these; by default all. append: add to what `out`
+    holds.
 
     Raises:
         InputError: a missing or unusable file, or counts other than published; nothing is written
@@ -65,8 +67,10 @@ def prepare_mmdet3d(
     for split, ids in select_scenes(lists, scenes).items():
         for scene in ids:
             cloud = root / "points" / known[scene].points
-            read = partial(read_scene, cloud, known[scene], kind)
-            sources.append(Source(split, scene, (cloud, *files[split]), read))
+            mask = root / masks.FOLDER / known[scene].points
+            used = (cloud, *files[split], *((mask,) if mask.is_file() else ()))
+            read = partial(read_scene, cloud, known[scene], kind, mask)
+            sources.append(Source(split, scene, used, read))
     labels = "v2 unless mmdet3d was told otherwise" if kind.name == "sunrgbd" else "of the infos"
     writer = PreparedWriter(
         out,
@@ -84,8 +88,8 @@ def prepare_mmdet3d(
     return convert(sources, writer, _published(kind.name, whole), remedy, how)
 
 
-def read_scene(path: Path, info: SceneInfo, dataset: Dataset) -> Scene:
-    """One cloud with its boxes.
+def read_scene(path: Path, info: SceneInfo, dataset: Dataset, mask: Path | None = None) -> Scene:
+    """One cloud with its boxes. mask: its instance mask, which may be absent.
 
     Raises:
         InputError: names the file, what is wrong with it and what to do.
@@ -108,12 +112,16 @@ def read_scene(path: Path, info: SceneInfo, dataset: Dataset) -> Scene:
     points = rows[:, :3].copy() if info.alignment is None else align(rows[:, :3], info.alignment)
     if dataset.name == "scannet":
         _check_frame(points, info.boxes, path)
+    instance = None
+    if mask is not None and not dataset.rotated:  # SUN RGB-D has none
+        instance = masks.read_instances(mask, points, info.boxes)
     scene = Scene(
         id=info.id,
         points=torch.from_numpy(points),
         colors=torch.from_numpy(rows[:, 3:] / np.float32(color_scale(dataset.name))),
         boxes=Boxes.from_array(info.boxes),
         labels=torch.from_numpy(info.labels),
+        instance=None if instance is None else torch.from_numpy(instance),
     )
     check_scene(scene, dataset.classes, str(path))
     return scene

@@ -17,7 +17,8 @@ from sr3d.runs.files import (
 )
 
 FORMAT = "sr3d-prepared"
-VERSION = 2
+VERSION = 3  # 2 had neither instances nor mean sizes
+READABLE = (2, VERSION)
 MANIFEST = "manifest.json"
 AGAIN = "repeat the `sr3d prepare` command, which writes again what differs"
 
@@ -27,8 +28,10 @@ class Manifest:
     """source: one line on where the scenes come from. labels: which version of the ground truth.
 
     splits: name to scene ids, in order. scenes: id to {"points": N, "boxes": K, "sha256": of its
-    points file}. ground_truth: split to the sha256 of its file. left_out: scenes that could not be
-    read, and why. deviations: how the set is not the published one or not whole, in sentences.
+    points file, "instances": sha256 of its instance file, if it has one}. ground_truth: split to
+    the sha256 of its file. left_out: scenes that could not be read, and why. deviations: how the
+    set is not the published one or not whole, in sentences. mean_sizes: of each class, the mean
+    full size (dx, dy, dz) in metres of the boxes of the split train; empty if it has none.
     """
 
     dataset: str
@@ -42,11 +45,31 @@ class Manifest:
     labels: str = ""
     left_out: dict[str, str] = field(default_factory=dict)
     deviations: list[str] = field(default_factory=list)
+    mean_sizes: list[list[float]] = field(default_factory=list)
+
+    @property
+    def has_instances(self) -> bool:
+        """Whether every scene has the instance of each point."""
+        return all("instances" in facts for facts in self.scenes.values())
+
+    def files(self) -> dict[str, str]:
+        """Every file beside the manifest, by its name in the folder, to its sha256."""
+        files = {f"points/{s}.npy": facts["sha256"] for s, facts in self.scenes.items()}
+        files |= {
+            f"instances/{s}.npy": facts["instances"]
+            for s, facts in self.scenes.items()
+            if "instances" in facts
+        }
+        return files | {f"{split}.npz": value for split, value in self.ground_truth.items()}
 
     def digest(self) -> str:
-        """Identifies the data that a run saw, whichever version of this code prepared it."""
+        """Identifies the points and boxes that a run saw, whichever version of this code prepared
+        them. Instances do not count: runs stay valid when a folder of version 2 is prepared again.
+        """
         value = asdict(self)
         data = ("dataset", "classes", "rotated", "splits", "scenes", "ground_truth")
+        for facts in value["scenes"].values():
+            facts.pop("instances", None)
         return digest({name: value[name] for name in data})
 
     def provenance(self) -> dict[str, Any]:
@@ -57,6 +80,7 @@ class Manifest:
             "labels": self.labels,
             "deviations": self.deviations,
             "prepared_by": self.code_version,
+            "instances": self.has_instances,
             "digest": self.digest(),
         }
 
@@ -74,7 +98,7 @@ def read_manifest(folder: str | Path) -> Manifest:
     """The manifest of a prepared folder.
 
     Raises:
-        InputError: the folder is not prepared, or by another version.
+        InputError: the folder is not prepared, or its format is unknown or newer than ours.
         DamagedFile: the manifest is damaged or was edited.
     """
     path = Path(folder) / MANIFEST
@@ -85,7 +109,14 @@ def read_manifest(folder: str | Path) -> Manifest:
         raise DamagedFile(f"{path}: not a manifest; {AGAIN}")
     value = without_checksum(value, path, AGAIN)
     kind = value.pop("format", None), value.pop("version", None)
-    if kind != (FORMAT, VERSION):
+    if kind[0] == FORMAT and isinstance(kind[1], int) and kind[1] > VERSION:
+        raise InputError(
+            f"format version {kind[1]} is newer than this program supports ({VERSION})",
+            file=path,
+            kind=Kind.VALUE,
+            remedy="Upgrade sr3d, or run `sr3d prepare` again.",
+        )
+    if kind[0] != FORMAT or kind[1] not in READABLE:
         raise InputError(f"{path}: format {kind[0]} version {kind[1]}; {AGAIN}")
     wanted = value.pop("digest", None)
     try:
@@ -108,10 +139,7 @@ def verify(folder: str | Path) -> None:
         DamagedFile: names the first file that differs.
     """
     folder = Path(folder)
-    manifest = read_manifest(folder)
-    expected = {f"points/{s}.npy": facts["sha256"] for s, facts in manifest.scenes.items()}
-    expected |= {f"{split}.npz": value for split, value in manifest.ground_truth.items()}
-    for name, value in expected.items():
+    for name, value in read_manifest(folder).files().items():
         check_file(folder / name, value)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from sr3d.config import did_you_mean
+from sr3d.data.mean_sizes import MeanSizes, mean_sizes_of
 from sr3d.data.prepared.manifest import AGAIN, check_file, read_manifest
 from sr3d.data.scene import Scene
 from sr3d.errors import DamagedFile, InputError, Kind
@@ -23,13 +25,16 @@ class PreparedDataset:
     augmenting the scene once that takes little (`benchmarks/loading.py`), and a training does it
     once in all epochs.
 
+    instances: whether scenes get their `instance`, if the folder has them. Reading them makes
+    loading a quarter slower, so runs of detectors without a use for them go without.
+
     Raises:
         InputError: no such split.
         DamagedFile: a file is not the one that the manifest describes.
     """
 
-    def __init__(self, folder: str | Path, split: str) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str | Path, split: str, instances: bool = True) -> None:
+        self.folder, self._instances = Path(folder), instances
         self.manifest = read_manifest(folder)
         if split not in self.manifest.splits:
             known = list(self.manifest.splits)
@@ -55,22 +60,39 @@ class PreparedDataset:
 
     def __getitem__(self, index: int) -> Scene:
         scene_id = self.ids[index]
-        path = self.folder / "points" / f"{scene_id}.npy"
         facts = self.manifest.scenes[scene_id]
-        if scene_id not in self._verified:
-            check_file(path, facts["sha256"])
-            self._verified.add(scene_id)
+        points = self._rows("points", scene_id, facts["sha256"], np.float32, facts["points"], 6)
+        scene = self._scene(index, points[:, :3], points[:, 3:])
+        if self._instances and "instances" in facts:
+            own = self._rows("instances", scene_id, facts["instances"], np.int16, facts["points"])
+            scene = replace(scene, instance=own.long())
+        self._verified.add(scene_id)
+        return scene
+
+    def _rows(self, kind: str, scene: str, digest: str, dtype: type, *shape: int) -> torch.Tensor:
+        """A file of a scene, memory-mapped, and verified unless the scene was read before."""
+        path = self.folder / kind / f"{scene}.npy"
+        if scene not in self._verified:
+            check_file(path, digest)
         try:
             rows = np.load(path, mmap_mode="c", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise DamagedFile(f"{path}: cannot be read ({error}); {AGAIN}") from None
-        expected = (facts["points"], 6)
-        if rows.shape != expected or rows.dtype != np.float32:
+        if rows.shape != shape or rows.dtype != dtype:
             raise DamagedFile(
-                f"{path}: {rows.dtype} {rows.shape}, the manifest says {expected}; {AGAIN}"
+                f"{path}: {rows.dtype} {rows.shape}, the manifest says {shape}; {AGAIN}"
             )
-        points = torch.from_numpy(rows)
-        return self._scene(index, points[:, :3], points[:, 3:])
+        return torch.from_numpy(rows)
+
+    def mean_sizes(self) -> MeanSizes:
+        """`Dataset.mean_sizes` of the manifest; of a folder of format version 2, of this split.
+
+        Raises:
+            InputError: there is no box.
+        """
+        if self.manifest.mean_sizes:
+            return tuple((x, y, z) for x, y, z in self.manifest.mean_sizes)
+        return mean_sizes_of(self.without_points(), len(self.manifest.classes))
 
     def __iter__(self) -> Iterator[Scene]:
         return (self[i] for i in range(len(self)))

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from sr3d._version import __version__
+from sr3d.data.mean_sizes import mean_sizes_of
 from sr3d.data.prepared.journal import Entry, Journal
 from sr3d.data.prepared.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from sr3d.data.prepared.reading import PreparedDataset
@@ -93,8 +94,10 @@ class PreparedWriter:
         entry = self._journal.entries.get(scene)
         if entry is None or (entry.split, entry.stamp) != (split, stamp) or scene in self.scenes:
             return False
-        path = self._points_path(scene)
-        return path.is_file() and sha256(path) == entry.facts["sha256"]
+        wanted = {self._points_path(scene): entry.facts["sha256"]}
+        if "instances" in entry.facts:
+            wanted[self._instance_path(scene)] = entry.facts["instances"]
+        return all(path.is_file() and sha256(path) == value for path, value in wanted.items())
 
     def adopt(self, scene: str) -> None:
         """Take over a scene that is `journaled`."""
@@ -107,8 +110,8 @@ class PreparedWriter:
         """Check and write one scene; with a stamp, note it in the journal.
 
         Raises:
-            InputError: the scene is unusable, or was added before, or the folder holds another
-                one of that id.
+            InputError: the scene is unusable, has more than 32,767 boxes, or was added before, or
+                the folder holds another one of that id.
         """
         _check_name(split, "split")
         _check_name(scene.id, "scene")
@@ -118,15 +121,23 @@ class PreparedWriter:
                 f"{scene.id}: some boxes have a yaw, which '{self.dataset}' knows not; "
                 "replace them by their enclosing boxes"
             )
+        if len(scene.boxes) > np.iinfo(np.int16).max:
+            raise InputError(f"{scene.id}: {len(scene.boxes)} boxes; cut the scan into rooms")
         data = _points_file(scene)
         facts = {
             "points": len(scene),
             "boxes": len(scene.boxes),
             "sha256": hashlib.sha256(data).hexdigest(),
         }
-        light = replace(scene, points=scene.points[:0].clone(), colors=scene.colors[:0].clone())
+        instances = None if scene.instance is None else _instance_file(scene.instance)
+        if instances is not None:
+            facts["instances"] = hashlib.sha256(instances).hexdigest()
+        none = scene.points[:0].clone()
+        light = replace(scene, points=none, colors=none, instance=None)
         self._keep(split, light, facts)
         self._write(self._points_path(scene.id), data)
+        if instances is not None:
+            self._write(self._instance_path(scene.id), instances)
         if stamp is not None:
             boxes, labels = scene.boxes.tensor.tolist(), scene.labels.tolist()
             self._journal.add(Entry(split, scene.id, stamp, facts, boxes, labels))
@@ -142,14 +153,17 @@ class PreparedWriter:
             )
         if light.id in self.scenes:
             held = next((s for s in self.splits.get(split, []) if s.id == light.id), None)
-            if facts != self.scenes[light.id] or held is None or not _same_truth(held, light):
+            before = self.scenes[light.id]
+            # One of them may lack instances: a folder of format version 2 does.
+            same = all(before[name] == facts[name] for name in before.keys() & facts.keys())
+            if not same or held is None or not _same_truth(held, light):
                 raise InputError(
                     f"{self.folder}: holds another '{light.id}' already (its points, boxes or "
                     "split differ); choose another folder, or prepare without appending"
                 )
         else:
             self.splits.setdefault(split, []).append(light)
-            self.scenes[light.id] = facts
+        self.scenes[light.id] = {**self.scenes.get(light.id, {}), **facts}
         self._added.add(light.id)
 
     def finish(
@@ -188,11 +202,18 @@ class PreparedWriter:
             left_out=dict(left_out or {}),
             deviations=list(deviations),
             code_version=f"{__version__} {code_version()['commit'] or ''}".strip(),
+            mean_sizes=self._mean_sizes(),
         )
         write_manifest(self.folder, manifest)
         self.close()
         self._clear(manifest)
         return manifest
+
+    def _mean_sizes(self) -> list[list[float]]:
+        scenes = self.splits.get("train", [])
+        if not any(len(scene.labels) for scene in scenes):
+            return []
+        return [list(size) for size in mean_sizes_of(scenes, len(self.classes))]
 
     def close(self) -> None:
         """Let go of the journal's file, which stays."""
@@ -201,13 +222,14 @@ class PreparedWriter:
     def _clear(self, manifest: Manifest) -> None:
         if self._replaced is None:
             return
-        for scene in self._replaced.scenes.keys() - manifest.scenes.keys():
-            self._points_path(scene).unlink(missing_ok=True)
-        for split in self._replaced.splits.keys() - manifest.splits.keys():
-            (self.folder / f"{split}.npz").unlink(missing_ok=True)
+        for name in self._replaced.files().keys() - manifest.files().keys():
+            (self.folder / name).unlink(missing_ok=True)
 
     def _points_path(self, scene: str) -> Path:
         return self.folder / "points" / f"{scene}.npy"
+
+    def _instance_path(self, scene: str) -> Path:
+        return self.folder / "instances" / f"{scene}.npy"
 
     def _write(self, path: Path, data: bytes) -> None:
         if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
@@ -240,6 +262,12 @@ def _check_name(name: str, what: str) -> None:
 def _same_truth(one: Scene, other: Scene) -> bool:
     same_boxes = torch.equal(one.boxes.tensor, other.boxes.tensor.float())
     return same_boxes and torch.equal(one.labels, other.labels)
+
+
+def _instance_file(instance: torch.Tensor) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, instance.numpy().astype(np.int16), allow_pickle=False)
+    return buffer.getvalue()
 
 
 def _points_file(scene: Scene) -> bytes:

@@ -126,7 +126,7 @@ def read_room(folder: Path) -> Scene:
 
 
 def _read_room(folder: Path, notes: _FileNotes) -> Scene:
-    positions, colors, start = [], [], 0
+    positions, colors, instance, start = [], [], [], 0
     furniture: list[tuple[Path, int, slice]] = []
     for path in _annotations(folder):
         name = _class_of(path, notes)
@@ -135,6 +135,7 @@ def _read_room(folder: Path, notes: _FileNotes) -> Scene:
             continue
         positions.append(rows[:, :3].copy())  # a view would keep all of `rows` in memory
         colors.append(rows[:, 3:].astype(np.float32) / 255)
+        instance.append(np.full(len(rows), len(furniture) if name in S3DIS.classes else -1))
         if name in S3DIS.classes:
             own = slice(start, start + len(rows))
             furniture.append((path, S3DIS.classes.index(name), own))
@@ -152,6 +153,7 @@ def _read_room(folder: Path, notes: _FileNotes) -> Scene:
         colors=torch.from_numpy(np.concatenate(colors)),
         boxes=Boxes.from_array(np.array([_box(points[own], path) for path, _, own in furniture])),
         labels=torch.tensor([label for _, label, _ in furniture], dtype=torch.int64),
+        instance=torch.from_numpy(np.concatenate(instance)),
     )
     check_scene(scene, S3DIS.classes, str(folder))
     return scene

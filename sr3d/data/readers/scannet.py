@@ -129,11 +129,13 @@ def _read_scan(folder: Path, label_map: Mapping[str, int]) -> tuple[Scene, list[
     points = align(vertices, read_alignment(text))
     objects = read_objects(aggregation)
     owner = _owners(read_segments(segments, len(vertices)), objects, aggregation)
-    boxes, labels = [], []
+    boxes: list[Array] = []
+    labels, instance = [], np.full(len(points), -1)
     for index, (category, _) in enumerate(objects):
-        nyu40 = label_map.get(category, 0)
-        if nyu40 in NYU40_IDS and (own := points[owner == index]).size:
+        nyu40, mask = label_map.get(category, 0), owner == index
+        if nyu40 in NYU40_IDS and (own := points[mask]).size:
             low, high = own.min(axis=0), own.max(axis=0)
+            instance[mask] = len(boxes)
             boxes.append(np.concatenate([(low + high) / 2, high - low]))
             labels.append(NYU40_IDS.index(nyu40))
     scene = Scene(
@@ -142,6 +144,7 @@ def _read_scan(folder: Path, label_map: Mapping[str, int]) -> tuple[Scene, list[
         colors=torch.from_numpy(colors),
         boxes=Boxes.from_array(np.array(boxes)),
         labels=torch.tensor(labels, dtype=torch.int64),
+        instance=torch.from_numpy(instance),
     )
     check_scene(scene, SCANNET.classes, str(folder))
     return scene, [category for category, _ in objects if category not in label_map]

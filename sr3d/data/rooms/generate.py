@@ -82,7 +82,19 @@ def generate_room(seed: int, *, rotated: bool = False, points: int = 20_000) -> 
         colors=torch.from_numpy(made.scan.colors),
         boxes=Boxes.from_array(boxes),
         labels=torch.from_numpy(room.labels[kept]),
+        instance=torch.from_numpy(_instance(made.owner, kept)),
     )
+
+
+def _instance(owner: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """(N,) the place of each point's object among the objects that are kept; -1 for other points.
+
+    kept: (K,) bool. owner: (N,), negative where a point lies on no object.
+    """
+    place = np.where(kept, np.cumsum(kept) - 1, -1)
+    # Owners of no object count from the end: the last entry is theirs.
+    found: np.ndarray = np.append(place, -1)[np.maximum(owner, -1)]
+    return found
 
 
 def _walk(rng: np.random.Generator, room: Room) -> list[View]:
@@ -188,7 +200,8 @@ def _already_there(
     try:
         manifest = read_manifest(out)
         same = manifest.dataset == dataset and manifest.source == source
-        if not same or tuple(map(len, manifest.splits.values())) != counts:
+        whole = tuple(map(len, manifest.splits.values())) == counts and manifest.has_instances
+        if not (same and whole):
             return None
         verify(out)
     except InputError:

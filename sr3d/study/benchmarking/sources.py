@@ -39,7 +39,7 @@ class PreparedScenes:
 
     def load(self) -> list[Scene]:
         dataset = dataset_of(starting_config(self.dataset, self.folder, self.split))
-        prepared = open_split(self.folder, self.split, dataset)
+        prepared = open_split(self.folder, self.split, dataset, instances=True)
         count = min(self.count, len(prepared))
         return [prepared[i * len(prepared) // count] for i in range(count)]
 
@@ -117,18 +117,22 @@ def side_by_side(rooms: list[Scene]) -> Scene:
     high = torch.stack([room.points.amax(dim=0) for room in rooms])
     pitch = (high - low).amax(dim=0) + _WALL
     columns = math.ceil(math.sqrt(len(rooms)))
-    points, boxes = [], []
+    points, boxes, instances, before = [], [], [], 0
     for i, room in enumerate(rooms):
         place = torch.tensor([i % columns, i // columns, 0]) * pitch
         move = place - low[i] * torch.tensor([1, 1, 0])  # heights stay
         points.append(room.points + move)
         boxes.append(room.boxes.translated(move).tensor)
+        assert room.instance is not None
+        instances.append(torch.where(room.instance < 0, -1, room.instance + before))
+        before += len(room.boxes)
     return Scene(
         id="floor",
         points=torch.cat(points),
         colors=torch.cat([room.colors for room in rooms]),
         boxes=Boxes(torch.cat(boxes)),
         labels=torch.cat([room.labels for room in rooms]),
+        instance=torch.cat(instances),
     )
 
 

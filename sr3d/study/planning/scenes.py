@@ -58,7 +58,7 @@ def sample_scenes(dataset: Dataset, data: DataPlan, split: str) -> Sample:
         InputError: the folder is prepared but not readable, or of another data set.
     """
     if is_prepared(data):
-        prepared = open_split(data.folder, split, dataset)
+        prepared = open_split(data.folder, split, dataset, instances=True)
         count = min(_SAMPLE, len(prepared))
         chosen = tuple(prepared[i * len(prepared) // count] for i in range(count))
         return Sample(chosen, f"{count} of {len(prepared)} prepared scenes")

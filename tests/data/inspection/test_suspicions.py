@@ -86,7 +86,9 @@ SPOILED: dict[str, tuple[Callable[[Scene], Scene], str]] = {
     "grey": (lambda s: replace(s, colors=s.colors[:, [1, 1, 1]]), "all points are grey"),
 }  # fmt: skip
 ALIGNED: dict[str, tuple[Callable[[Scene], Scene], str]] = {
-    "no boxes": (lambda s: replace(s, boxes=s.boxes[:0], labels=s.labels[:0]), "no box in"),
+    "no boxes": (
+        lambda s: replace(s, boxes=s.boxes[:0], labels=s.labels[:0], instance=None), "no box in"
+    ),
     "other frame": (shifted(9.0, 0.0), "with their centre more than 0.5 m outside"),
     "twice": (lambda s: replace(
         s, boxes=Boxes(torch.cat([s.boxes.tensor, s.boxes.tensor[:1] + NEARLY])),

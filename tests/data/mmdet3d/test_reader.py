@@ -125,6 +125,54 @@ def test_infos_may_lie_in_a_folder_and_name_one_for_the_points(root: Path) -> No
     assert prepared(root).id == ID
 
 
+def write_mask(root: Path, mask: Sequence[int], dtype: str = "<i8") -> None:
+    (root / "instance_mask").mkdir(exist_ok=True)
+    np.array(mask, dtype=dtype).tofile(root / "instance_mask" / f"{ID}.bin")
+
+
+def test_a_mask_gives_each_box_the_object_that_it_spans(root: Path) -> None:
+    assert prepared(root).instance is None
+    write_mask(root, [7, 7, 9])  # the box spans the first two points
+    assert prepared(root).instance.tolist() == [0, 0, -1]
+
+
+def test_masks_of_several_objects(root: Path) -> None:
+    draw = np.random.default_rng(0)
+    sizes, places = draw.uniform(0.3, 1.5, (5, 3)), draw.uniform(-4, 4, (5, 3))
+    pairs = zip(sizes, places, strict=True)
+    cloud = [place + draw.uniform(-0.5, 0.5, (200, 3)) * s for s, place in pairs]
+    rows = np.zeros((1000, 6), np.float32)
+    rows[:, :3] = np.concatenate(cloud)
+    rows[0, 3] = 255
+    write_points(root, rows)
+    low, high = (np.stack([extent(part, axis=0) for part in cloud]) for extent in (np.min, np.max))
+    chosen = [3, 0, 4]  # objects with a box, in the order of their boxes
+    boxes = np.concatenate([(low + high) / 2, high - low], axis=1)[chosen]
+    entry = info() | {"axis_align_matrix": np.eye(4).tolist()}
+    entry["instances"] = [{"bbox_3d": b, "bbox_label_3d": TABLE} for b in boxes.tolist()]
+    write_infos(root, "train", [entry])
+    order = draw.permutation(1000)
+    write_points(root, rows[order])
+    own = (np.arange(1000) // 200)[order]
+    write_mask(root, 10 + own)
+    expected = [chosen.index(i) if i in chosen else -1 for i in own.tolist()]
+    assert prepared(root).instance.tolist() == expected
+
+
+def test_a_mask_of_other_data_counts_as_absent(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_mask(root, [7, 9, 9])
+    assert prepared(root).instance is None
+    assert "instance_mask" in caplog.text
+
+
+def test_a_mask_has_a_number_for_each_point(root: Path) -> None:
+    write_mask(root, [7, 7])
+    with pytest.raises(InputError, match=rf"instance_mask.{ID}\.bin"):
+        prepared(root)
+
+
 def test_a_scene_without_boxes(root: Path) -> None:
     write_infos(root, "train", [{**info(), "instances": []}])
     assert len(prepared(root).boxes) == 0

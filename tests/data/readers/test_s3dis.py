@@ -63,6 +63,8 @@ def test_a_room_is_shifted_to_its_minimum_and_boxes_span_their_objects(room: Pat
     assert [S3DIS.classes[label] for label in scene.labels] == ["board", "chair"]
     boxes = [[3.125, 1, 3.5, 0.25, 2, 1, 0], [1.5, 1.5, 1, 1, 1, 1, 0]]
     assert scene.boxes.tensor.tolist() == boxes
+    assert scene.instance is not None
+    assert scene.instance.tolist() == [0, 0, 1, 1, 1, -1, -1]
 
 
 def test_furniture_has_its_label_and_its_place_and_other_classes_have_none(tmp_path: Path) -> None:

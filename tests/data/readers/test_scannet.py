@@ -12,7 +12,10 @@ import pytest
 import torch
 
 from sr3d.data.datasets import SCANNET
+from sr3d.data.mmdet3d.infos import read_infos
+from sr3d.data.mmdet3d.masks import read_instances
 from sr3d.data.mmdet3d.reader import prepare_mmdet3d
+from sr3d.data.point_features import floor_height, height_above_floor
 from sr3d.data.prepared import MANIFEST, PreparedDataset, read_manifest, verify
 from sr3d.data.readers.conversion import HowTo
 from sr3d.data.readers.scannet import (
@@ -63,6 +66,44 @@ def test_the_real_scan_gives_exactly_the_27_official_boxes() -> None:
         assert float(gap.min()) < 1e-5
         assert int(scene.labels[left.pop(int(gap.argmin()))]) == instance["bbox_label_3d"]
     assert (scene.boxes.yaw == 0).all()
+    assert scene.instance is not None
+    for box in range(27):  # whose points its instance is
+        own = scene.points[scene.instance == box]
+        low, high = own.amin(dim=0), own.amax(dim=0)
+        assert torch.equal((low + high) / 2, scene.boxes.centers[box])
+        assert torch.equal(high - low, scene.boxes.sizes[box])
+
+
+def test_instances_and_heights_are_those_of_votenet() -> None:
+    """Its own export and its own input of the real scan."""
+    scan = shared("real/scannet/scans/scene0000_00")
+    scene = read_scan(scan, read_label_map(shared(f"real/scannet/meta/{LABEL_MAP}")))
+    with np.load(shared("golden/votenet_scene0000_00.npz")) as file:
+        points, chosen = torch.tensor(file["points"]), torch.tensor(file["choices"]).long()
+        theirs, category = file["instance_label"], file["nyu40_label"]
+    assert torch.equal(points[:, :3], scene.points[chosen])
+    height = height_above_floor(scene.points[chosen], floor_height(scene.points))
+    torch.testing.assert_close(points[:, 3:], height, rtol=0, atol=1e-6)
+    assert scene.instance is not None
+    ours = scene.instance[chosen].numpy()
+    first = {i: category[theirs == i][0] for i in np.unique(theirs).tolist()}
+    assert ((ours >= 0) == [first[i] in NYU40_IDS for i in theirs.tolist()]).all()
+    pairs = {pair for pair in zip(theirs.tolist(), ours.tolist(), strict=True) if pair[1] >= 0}
+    assert len(pairs) == 27  # one to one
+
+
+def test_masks_of_mmdet3d_give_the_instances_of_the_raw_scan(tmp_path: Path) -> None:
+    scan = shared("real/scannet/scans/scene0000_00")
+    raw = read_scan(scan, read_label_map(shared(f"real/scannet/meta/{LABEL_MAP}")))
+    infos = read_infos(shared("real/scannet/infos/scannet_infos_train.pkl"), SCANNET.classes)
+    boxes = next(info.boxes for info in infos if info.id == "scene0000_00")
+    assert raw.instance is not None
+    (raw.instance + 1).numpy().tofile(tmp_path / "mask.bin")
+    found = read_instances(tmp_path / "mask.bin", raw.points.numpy(), boxes)
+    assert found is not None
+    assert ((found >= 0) == (raw.instance >= 0).numpy()).all()
+    gap = torch.tensor(boxes)[found] - raw.boxes.tensor[raw.instance]
+    assert float(gap[raw.instance >= 0].abs().max()) < 1e-5
 
 
 def test_raw_and_mmdet3d_give_the_same_points_and_boxes(tmp_path: Path) -> None:
@@ -119,6 +160,10 @@ def test_points_are_aligned_colours_scaled_and_boxes_span_their_objects(raw: Pat
     assert scene.labels.tolist() == [CHAIR, TABLE]
     # chair: x' in 0..2, y' in 3..4, z' in 0.5..3.5; table: x' -5..-3, y' 8..9, z' 0.5..1.5
     assert scene.boxes.tensor.tolist() == [[1, 3.5, 2, 2, 1, 3, 0], [-4, 8.5, 1, 2, 1, 1, 0]]
+    assert scene.instance is not None
+    for box, (low, high) in enumerate([((0, 3, 0.5), (2, 4, 3.5)), ((-5, 8, 0.5), (-3, 9, 1.5))]):
+        own = scene.points[scene.instance == box]
+        assert (own.amin(dim=0).tolist(), own.amax(dim=0).tolist()) == (list(low), list(high))
 
 
 def test_the_nyu40_ids_are_those_of_the_benchmark() -> None:

@@ -1,0 +1,66 @@
+"""mmdet3d's instance masks, from its own numbers of objects to the boxes of an info file."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from sr3d.errors import InputError
+from sr3d.geometry.boxes import Boxes
+from sr3d.geometry.iou import pairwise_iou
+
+Array = npt.NDArray[Any]
+
+FOLDER = "instance_mask"
+_SAME = 0.5  # IoU of an object's extent and its box; 1 but where points were left out since
+_FIT = 0.5  # share of the boxes that must find their object
+
+_log = logging.getLogger(__name__)
+
+
+def read_instances(path: Path, points: Array, boxes: Array) -> Array | None:
+    """(N,) int64, the box of each point's object, -1 for none; None if there are no masks.
+
+    Info files do not say which object a box belongs to, but a box is the extent of its object's
+    points. So an object and a box belong together if each overlaps the other most. points: (N, 3)
+    and boxes: (K, 7), axis-aligned, in one frame. Masks that fit less than half of the boxes are of
+    other data: they count as absent, with a warning.
+
+    Raises:
+        InputError: the mask is not one number per point.
+    """
+    if not path.is_file():
+        return None
+    mask = np.fromfile(path, dtype="<i8")
+    if path.stat().st_size != 8 * len(points):
+        raise InputError(
+            f"{path}: {path.stat().st_size} bytes, and {len(points)} points have int64 masks of "
+            f"{8 * len(points)}; make points and masks with mmdet3d again"
+        )
+    _, own, count = np.unique(mask, return_inverse=True, return_counts=True)
+    rows = points[np.argsort(own, kind="stable")]
+    starts = np.cumsum(count) - count
+    low, high = np.minimum.reduceat(rows, starts), np.maximum.reduceat(rows, starts)
+    box_of = _boxes_of(np.concatenate([(low + high) / 2, high - low], axis=1), boxes)
+    if len(boxes) > 0 and (box_of >= 0).sum() < _FIT * len(boxes):
+        _log.warning("%s: does not fit the boxes of the info file; instances are left out", path)
+        return None
+    found: Array = box_of[own]
+    return found
+
+
+def _boxes_of(extents: Array, boxes: Array) -> Array:
+    """(I, 6) extents of objects and (K, 7) boxes to the (I,) box of each object, or -1."""
+    if not len(boxes):
+        return np.full(len(extents), -1)
+    around = Boxes.from_array(extents).tensor
+    iou = pairwise_iou(around, torch.from_numpy(boxes), rotated=False).numpy()
+    best = iou.argmax(axis=1)
+    places = np.arange(len(extents))
+    mutual = (iou.argmax(axis=0)[best] == places) & (iou[places, best] >= _SAME)
+    return np.where(mutual, best, -1)
