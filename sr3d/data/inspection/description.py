@@ -15,7 +15,7 @@ WIDTH, NAME = 100, 20  # letters of a line, and of a name in a table
 def describe(inspection: Inspection, contents: str = "") -> str:
     """Plain text of at most 100 letters a line: facts, classes and suspicions.
 
-    contents: one line on what the scenes hold.
+    contents: a line on the contents of the scenes.
     """
     kind = "boxes with a yaw" if inspection.rotated else "axis-aligned boxes"
     about = {

@@ -32,7 +32,7 @@ class SceneFacts:
     known: the number of finite points. finite: whether all points and all boxes are finite. up: an
     axis, or -1 if unclear. overturned: the furniture shares tops rather than bottoms along `up`.
     boxes: (K, 7). (K,) each: labels, empty (no point inside), outside (centre far beyond the
-    points), lost (farther away than the scene is long), sunk (a good part of the box lies below all
+    points), lost (farther than the scene is long), sunk (a good part of the box lies below all
     points).
     """
 
@@ -186,10 +186,9 @@ class SplitFacts:
 class Inspection:
     """labels, left_out, deviations: as in the manifest, empty if it has none.
 
-    instances: number of scenes that have the object of each point.
-
-    like_classes: groups of class names that differ by case, blanks, hyphens, underscores or a
-    plural s alone. twins: groups of scenes with the same points, extents and colours.
+    instances: number of scenes that have the object of each point. like_classes: groups of class
+    names that differ by case, blanks, hyphens, underscores or a plural s alone. twins: groups of
+    scenes with the same points, extents and colours.
     """
 
     folder: str

@@ -80,8 +80,8 @@ def drop_unmeasured(
 
 
 def check_extent(points: Array, unit: str, scale: float, told: bool, path: Path) -> Fact | None:
-    """Refuse a scan that is no room in its unit. If the user gave the unit, or if the scan has no
-    height, return a fact.
+    """Refuse a scan that is no room in its unit. Return a fact if the user gave the unit, or if the
+    scan has no height.
 
     points: (N, 3), a sample of the scan. scale: metres of one unit.
 

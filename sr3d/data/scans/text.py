@@ -29,6 +29,8 @@ _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-
 _COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?")  # a number with a decimal comma
 _LEICA = "xyz_rgb"  # .pts files of seven columns have an intensity before the colours
 
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")  # its byte order marks, as Windows writes them
+
 
 def read_numbers(text: bytes, path: Path) -> Array:
     """(N,) float64, all words of a text; line ends are spaces.
@@ -44,9 +46,6 @@ def read_numbers(text: bytes, path: Path) -> Array:
     if numbers is None:
         raise InputError(f"{path}: {_first_odd(text)}; export it again")
     return numbers
-
-
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")  # its byte order marks, as Windows writes them
 
 
 def is_utf16(head: bytes) -> bool:
