@@ -30,6 +30,11 @@ RUN_FILE = "run.json"
 METRICS_FILE = "metrics.jsonl"
 MODEL_FILE = "model.safetensors"
 DETECTIONS_FILE = "detections.npz"
+# Not among a run's declared results, so a workflow that clears the results of a failed job keeps
+# them. Named here, because the workflow needs the names and must not import torch.
+CHECKPOINT_FILE = "last.ckpt"
+EARLIER_FILE = "previous.ckpt"
+CHECKPOINT_FILES = (CHECKPOINT_FILE, EARLIER_FILE)
 _AGAIN = "Repeat the command that made the run: `sr3d train`, `sr3d test` or `sr3d evaluate`."
 NO_RUNS = "Name the folder above DATASET/SETTING/train0."
 

@@ -22,12 +22,9 @@ import torch
 from sr3d.config import config_from_dict
 from sr3d.errors import DamagedFile, InputError, Kind, OtherRun
 from sr3d.runs.files import atomic_path
+from sr3d.runs.record import CHECKPOINT_FILE, CHECKPOINT_FILES, EARLIER_FILE
 from sr3d.validation import flatten
 
-# Not declared as results, so a workflow that deletes the results of a failed job keeps them.
-CHECKPOINT_FILE = "last.ckpt"
-EARLIER_FILE = "previous.ckpt"
-CHECKPOINT_FILES = (CHECKPOINT_FILE, EARLIER_FILE)
 _FORMAT = b"sr3d/checkpoint 1 sha256:"
 _HEAD = len(_FORMAT) + 64 + 1
 _OF_EARLIER_VERSIONS = b"PK\x03\x04"  # without our first line
