@@ -92,7 +92,9 @@ def plan(experiment: Experiment, limit: float, assumed: Assumed | None = None) -
     """
     assumed = assumed or Assumed()
     experiment = assumed_experiment(experiment, assumed)
-    sizes = {name: split_sizes(data) for name, data in experiment.data.items()}
+    sizes: dict[str, tuple[int, int]] = {
+        name: split_sizes(data) for name, data in experiment.data.items()
+    }
     if assumed.iteration is None or assumed.scene is None:
         prices = price_jobs(experiment, limit)
     else:
