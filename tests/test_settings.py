@@ -46,7 +46,7 @@ def test_a_file_of_ones_own_adds_settings(tmp_path: Path) -> None:
     both = read_settings(write(tmp_path, own))
     assert list(both) == [*SETTINGS, *own]
     found = configure(both, "mine_3d", default_config("scannet"))
-    assert (found.config.assigner.k, found.config.test.nms) == (3, "3d")
+    assert (found.config.flat()["assigner.k"], found.config.test.nms) == (3, "3d")
     assert both["mine"].datasets == DATASETS
 
 

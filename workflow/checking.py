@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -11,7 +13,16 @@ from annotated_types import Interval, MinLen
 from sr3d.config import DatasetName
 from sr3d.errors import InputError
 from sr3d.runs.devices import refuse_apple_gpu
-from sr3d.validation import Different, Name, Override, Pattern, Text, Validated, validate
+from sr3d.validation import (
+    Different,
+    Name,
+    Override,
+    Pattern,
+    Text,
+    Validated,
+    json_schema,
+    validate,
+)
 from workflow.refusal import Refusal
 
 Positive = Annotated[int, Interval(ge=1)]
@@ -182,3 +193,8 @@ def _check(kind: Any, value: Any, file: str) -> None:
         validate(kind, value, file)
     except InputError as error:
         raise Refusal(str(error)) from None
+
+
+if __name__ == "__main__":
+    # The JSON schema of a file, for editors: python -m workflow.checking config
+    print(json.dumps(json_schema({"config": Experiment, "tiers": Tiers}[sys.argv[1]]), indent=2))

@@ -10,6 +10,7 @@ from torch import Tensor
 from sr3d.config import Config, default_config
 from sr3d.detectors import build_detector
 from sr3d.detectors.base import Detector
+from sr3d.detectors.common.sparse_config import SparseModelConfig
 
 # What to put in place of what, in a state dict of ours.
 NAMINGS: dict[str, tuple[str, dict[str, str]]] = {
@@ -53,6 +54,7 @@ def thin_config(network: str, dataset: str) -> Config:
     planes, blocks = (
         ((8, 12, 16), (2, 1, 1)) if network == "fcaf3d" else ((8, 12, 16, 20), (2, 1, 1, 1))
     )
+    assert isinstance(config.model, SparseModelConfig)
     model = dataclasses.replace(
         config.model, stem_channels=4, planes=planes, blocks=blocks, neck_channels=24
     )

@@ -12,6 +12,7 @@ import torch
 from sr3d.deploy.compiled import _RecordedPass
 from sr3d.deploy.static_pass import Capacity, StaticDetections
 from sr3d.detectors.base import Detector
+from sr3d.detectors.common.sparse_config import SparseModelConfig
 from sr3d.detectors.outputs import Detections
 from sr3d.errors import InputError
 from sr3d.sparse.static import Grid
@@ -87,6 +88,7 @@ def test_a_scan_that_does_not_fit_says_so_at_every_level(make: Make) -> None:
         if not run_static(model, replace(capacity, rows=tuple(rows)), points).overflow:
             unnoticed.append(level)
     # Each stage's shortcut asks for the cells of its convolution once more.
+    assert isinstance(model.config, SparseModelConfig)
     assert len(unnoticed) == len(model.config.planes)
     assert run_static(model, replace(capacity, boxes=5), points).overflow
     small = Grid.holding((20, 20, 20), capacity.grid.coarsest)

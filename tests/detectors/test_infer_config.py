@@ -37,8 +37,9 @@ def test_what_the_caller_says_must_agree_or_overrule() -> None:
     with pytest.raises(InputError, match=r"--model fcaf3d: w\.pth is of tr3d"):
         infer_config(checkpoint("tr3d", "scannet"), network="fcaf3d")
     config = infer_config(checkpoint("tr3d", "scannet"), overrides=["model.voxel_size=0.02"])
-    assert config.model.voxel_size == 0.02
-    assert infer_config(checkpoint("tr3d", "scannet", voxel=0.05)).model.voxel_size == 0.05
+    assert config.flat()["model.voxel_size"] == 0.02
+    config = infer_config(checkpoint("tr3d", "scannet", voxel=0.05))
+    assert config.flat()["model.voxel_size"] == 0.05
 
 
 def test_unknown_classes_become_a_data_set_of_ones_own() -> None:

@@ -13,7 +13,6 @@ import pytest
 import torch
 from torch import nn
 
-from sr3d.config import default_config
 from sr3d.data.rooms.generate import generate_room
 from sr3d.data.scene import Scene
 from sr3d.detectors.outputs import Detections
@@ -31,6 +30,7 @@ from sr3d.sparse.nn import (
     SparseReLU,
 )
 from sr3d.train.step import batch_losses
+from tests.family_configs import tr3d_config
 
 
 class Deeper(nn.Module):
@@ -97,7 +97,7 @@ EACH = pytest.mark.parametrize("kind", LAYERS)
 
 
 def toy(kind: str) -> TR3D:
-    config = default_config("synthetic")
+    config = tr3d_config("synthetic")
     thin = replace(config.model, stem_channels=8, planes=(8, 8, 8, 8), blocks=(1, 1, 1, 1),
                    neck_channels=8)  # fmt: skip
     torch.manual_seed(0)

@@ -7,26 +7,32 @@ import torch
 
 from sr3d.config import Config, default_config
 from sr3d.detectors.base import Detector
+from sr3d.detectors.common.sparse_config import SparseModelConfig
+from sr3d.detectors.fcaf3d.config import FCAF3DConfig
 from sr3d.detectors.fcaf3d.detector import FCAF3D
 from sr3d.detectors.tr3d.detector import TR3D
 from sr3d.sparse.nn import SparseBatchNorm
+from tests.family_configs import of_family, tr3d_config
 
+C = TypeVar("C", bound=Config)
 D = TypeVar("D", bound=Detector[Any, Any])
 
 
 def thin_model(dataset: str, **changes: Any) -> TR3D:
     """TR3D's. changes: of `config.model`."""
-    detector = TR3D(_thin(default_config(dataset), **changes))
+    detector = TR3D(_thin(tr3d_config(dataset), **changes))
     return _as_trained(detector)
 
 
 def thin_fcaf3d(dataset: str, **changes: Any) -> FCAF3D:
     """FCAF3D's; unless changed, every level but the coarsest is pruned in a cloud of 1200."""
-    config = default_config(dataset).with_overrides(["model=fcaf3d"])
+    preset = default_config(dataset).with_overrides(["model=fcaf3d"])
+    config = of_family(FCAF3DConfig, preset)
     return _as_trained(FCAF3D(_thin(config, **{"pts_prune": 150, **changes})))
 
 
-def _thin(config: Config, **changes: Any) -> Config:
+def _thin(config: C, **changes: Any) -> C:
+    assert isinstance(config.model, SparseModelConfig)
     model = replace(
         config.model, stem_channels=8, planes=(8, 8, 16, 16), blocks=(2, 1, 2, 1), neck_channels=16,
         voxel_size=0.05, **changes,

@@ -294,7 +294,11 @@ def test_a_wrong_configuration_is_refused_in_one_sentence(
     ("file", "content", "told"),
     [
         ("tables", with_table({**TABLE, "foot": []}), "unknown 'foot'"),
-        ("tables", with_table({**TABLE, "rows": [UNKNOWN]}), "no setting 'sr4d'"),
+        (
+            "tables",
+            with_table({**TABLE, "rows": [UNKNOWN], "reference": "sr4d"}),
+            "no setting 'sr4d'",
+        ),
         ("tiers", {"demo": {**TIER, "test": 5}}, "demo.test: unknown key"),
     ],
 )

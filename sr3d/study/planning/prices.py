@@ -101,7 +101,9 @@ def plan(experiment: Experiment, limit: float, assumed: Assumptions | None = Non
     """
     assumed = assumed or Assumptions()
     experiment = assumed_experiment(experiment, assumed)
-    sizes = {str(name): split_sizes(data) for name, data in experiment.data.items()}
+    sizes: dict[str, tuple[int, int]] = {
+        name: split_sizes(data) for name, data in experiment.data.items()
+    }
     if assumed.iteration is None or assumed.scene is None:
         prices = price_jobs(experiment, limit)
     else:

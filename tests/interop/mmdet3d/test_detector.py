@@ -9,10 +9,10 @@ pytest.importorskip("mmdet3d", reason="needs the environment of envs/openmmlab.s
 import torch
 from torch.testing import assert_close
 
-from sr3d.config import default_config
 from sr3d.detectors.tr3d.detector import TR3D
 from sr3d.errors import InputError
 from sr3d.interop.mmdet3d.box_conversion import from_mmdet3d
+from tests.family_configs import tr3d_config
 from tests.interop.mmdet3d.samples import build_detector, clouds, samples, scenes
 
 pytestmark = pytest.mark.openmmlab
@@ -27,7 +27,7 @@ def test_boxes_are_those_of_our_detector(
     some = scenes(request.getfixturevalue(folder), "val")
     theirs = build_detector(dataset).eval()
     torch.nn.init.normal_(theirs.bbox_head.conv_cls.kernel, std=0.5)
-    ours = TR3D(default_config(dataset))
+    ours = TR3D(tr3d_config(dataset))
     ours.load_state_dict(theirs.state_dict())
     rotated = ours.dataset.rotated
     with torch.no_grad():

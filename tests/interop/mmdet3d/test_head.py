@@ -11,11 +11,11 @@ import torch
 from mmdet3d.registry import MODELS
 from torch.testing import assert_close
 
-from sr3d.config import default_config
 from sr3d.detectors.outputs import GroundTruth
 from sr3d.detectors.tr3d.detector import TR3D
 from sr3d.interop.mmdet3d.box_conversion import from_mmdet3d
 from sr3d.sparse import SparseTensor
+from tests.family_configs import tr3d_config
 from tests.interop.mmdet3d.samples import build_detector, clouds, samples, scenes
 
 pytestmark = pytest.mark.openmmlab
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.openmmlab
 def head(levels: list[SparseTensor], **fields: object) -> Any:
     torch.manual_seed(0)
     channels = levels[0].features.shape[1]
-    size = default_config("synthetic").model.voxel_size
+    size = tr3d_config("synthetic").model.voxel_size
     found = MODELS.build(
         dict(
             type="SR3DHead",
@@ -68,7 +68,7 @@ def test_losses_are_those_of_our_detector(
 ) -> None:
     overrides = [f"assigner.{name}={value}" for name, value in assigner.items()]
     overrides += [f"loss.{name}={value}" for name, value in loss.items()]
-    ours = TR3D(default_config("synthetic").with_overrides(overrides))
+    ours = TR3D(tr3d_config("synthetic", *overrides))
     theirs = head(levels, assigner=assigner, loss=loss)
     ours.bbox_head.load_state_dict(theirs.state_dict())
     some = scenes(rooms)
@@ -92,7 +92,7 @@ def test_minkowski_engines_tensors_give_the_same(rooms: Path, levels: list[Spars
 
 
 def test_predictions_are_those_of_our_detector(rooms: Path, levels: list[SparseTensor]) -> None:
-    ours = TR3D(default_config("synthetic"))
+    ours = TR3D(tr3d_config("synthetic"))
     theirs = head(levels)
     predictions = theirs(levels)
     for i, found in enumerate(theirs.predict(levels, [None, None])):

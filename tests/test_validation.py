@@ -1,0 +1,151 @@
+"""Dataclasses from plain values: each mistake is one error with its field, kind and remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+from annotated_types import Interval, MinLen
+
+from sr3d.errors import InputError, Kind
+from sr3d.validation import (
+    Count,
+    Different,
+    Name,
+    Override,
+    Share,
+    Text,
+    Validated,
+    holds,
+    interval_of,
+    json_schema,
+    limits,
+    parse_text,
+    read_yaml,
+    validate,
+)
+
+
+@dataclass(frozen=True)
+class Chair:
+    kind: Literal["chair"]
+    legs: Count = 4
+
+
+@dataclass(frozen=True)
+class Lamp:
+    kind: Literal["lamp"]
+    watts: float = 1.0
+
+
+@dataclass(frozen=True)
+class House(Validated):
+    name: Text
+    pieces: tuple[Chair | Lamp, ...] = ()
+    rooms: Mapping[Name, Share] = field(default_factory=dict)
+    size: tuple[float, float] = (1.0, 1.0)
+    words: Annotated[tuple[str, ...], MinLen(1), Different()] = ("a",)
+    overrides: tuple[Override, ...] | None = None
+    folder: Path | None = None
+    open: bool = False
+
+
+def test_plain_values_become_what_the_types_say() -> None:
+    value = {
+        "name": " mine\n",
+        "pieces": [{"kind": "lamp", "watts": 3}, {"kind": "chair"}],
+        "rooms": {"hall": 0, 7: 0.5},
+        "size": [1, 2.5],
+        "folder": "a/b",
+    }
+    found = validate(House, value)
+    assert found == House(
+        name="mine",
+        pieces=(Lamp("lamp", 3.0), Chair("chair")),
+        rooms={"hall": 0.0, "7": 0.5},
+        size=(1.0, 2.5),
+        folder=Path("a/b"),
+    )
+    assert all(type(number) is float for number in found.size)
+
+
+@pytest.mark.parametrize(
+    ("value", "place", "kind", "told"),
+    [
+        (None, None, Kind.VALUE, "a mapping"),
+        ([], None, Kind.VALUE, "a mapping"),
+        ({}, "name", Kind.MISSING, "missing"),
+        ({"nam": "x"}, "nam", Kind.UNKNOWN, "'name'"),
+        ({"name": 3}, "name", Kind.VALUE, "text, got '3'"),
+        ({"name": "  "}, "name", Kind.VALUE, "text"),
+        ({"open": 1}, "open", Kind.VALUE, "true or false"),
+        ({"open": "yes"}, "open", Kind.VALUE, "true or false"),
+        ({"open": None}, "open", Kind.VALUE, "true or false"),
+        ({"size": [1]}, "size", Kind.VALUE, "2 values, got 1"),
+        ({"size": [1, 2, 3]}, "size", Kind.VALUE, "2 values, got 3"),
+        ({"size": [1, "2"]}, "size[1]", Kind.VALUE, "a number, got '2'"),
+        ({"size": [1, float("nan")]}, "size[1]", Kind.VALUE, "a finite number"),
+        ({"size": [1, 10**400]}, "size[1]", Kind.VALUE, "a finite number"),
+        ({"size": {1: 2}}, "size", Kind.VALUE, "a list"),
+        ({"words": []}, "words", Kind.VALUE, "at least 1"),
+        ({"words": ["a", "a"]}, "words", Kind.VALUE, "'a' occurs twice"),
+        ({"rooms": {"Hall": 0.5}}, "rooms.Hall", Kind.VALUE, "lowercase letters"),
+        ({"rooms": {"hall": 2}}, "rooms.hall", Kind.VALUE, "from 0 to 1, got '2'"),
+        ({"rooms": []}, "rooms", Kind.VALUE, "a mapping"),
+        ({"overrides": ["k"]}, "overrides[0]", Kind.VALUE, "name=value, got 'k'"),
+        ({"pieces": [{"kind": "char"}]}, "pieces[0].kind", Kind.UNKNOWN, "'char'"),
+    ],
+)
+def test_a_mistake_is_named(value: Any, place: str | None, kind: Kind, told: str) -> None:
+    if isinstance(value, dict) and value and "nam" not in value:
+        value = {"name": "mine", **value}
+    with pytest.raises(InputError) as error:
+        validate(House, value, "house.yaml")
+    assert (error.value.file, error.value.field) == (Path("house.yaml"), place)
+    assert error.value.kind == kind
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_limits_in_words() -> None:
+    assert limits(Interval(ge=0, le=1)) == "from 0 to 1"
+    assert limits(Interval(gt=0, le=0.5)) == "above 0 and at most 0.5"
+    assert limits(Interval(ge=1)) == "1 or more"
+    assert limits(Interval(gt=1)) == "above 1"
+    assert limits(Interval(le=1)) == "at most 1"
+    assert interval_of(tuple[Count, ...]) == Interval(ge=1, le=10_000)
+    assert interval_of(int) is None
+    assert holds(Interval(gt=0), 1e300)
+    assert not holds(Interval(gt=0), 0)
+    assert not holds(Interval(ge=0), float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e-3", 1e-3), ("-2E5", -2e5), ("[1e2, a]", [100.0, "a"]), ("1e", "1e"), ("7", 7)],
+)
+def test_numbers_of_the_command_line_need_no_dot(text: str, value: Any) -> None:
+    found = parse_text(text)
+    assert (found, type(found)) == (value, type(value))
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as error:
+        read_yaml(tmp_path / "none.yaml")
+    assert error.value.kind == Kind.MISSING
+    (tmp_path / "bad.yaml").write_text("a: [")
+    with pytest.raises(InputError) as error:
+        read_yaml(tmp_path / "bad.yaml")
+    assert error.value.kind == Kind.UNREADABLE
+    assert "\n" not in str(error.value)
+
+
+def test_the_schema_has_the_same_rules() -> None:
+    schema = json_schema(House)
+    assert schema["required"] == ["name"]
+    assert schema["additionalProperties"] is False
+    [share] = schema["properties"]["rooms"]["patternProperties"].values()
+    assert (share["minimum"], share["maximum"]) == (0, 1)
