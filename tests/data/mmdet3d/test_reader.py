@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
@@ -125,7 +126,7 @@ def test_infos_may_lie_in_a_folder_and_name_one_for_the_points(root: Path) -> No
     assert prepared(root).id == ID
 
 
-def write_mask(root: Path, mask: Sequence[int], dtype: str = "<i8") -> None:
+def write_mask(root: Path, mask: npt.ArrayLike, dtype: str = "<i8") -> None:
     (root / "instance_mask").mkdir(exist_ok=True)
     np.array(mask, dtype=dtype).tofile(root / "instance_mask" / f"{ID}.bin")
 

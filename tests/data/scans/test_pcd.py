@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sr3d.data.scans.content import Cloud
 from sr3d.data.scans.pcd import read_pcd
 from sr3d.errors import InputError
 from tests.data.scans.making import room, write_pcd
@@ -78,6 +79,7 @@ def test_any_compressed_data_give_a_cloud_or_an_error(
         (cloud,) = read_pcd(path).parts
     except InputError:
         return
+    assert isinstance(cloud, Cloud)
     assert cloud.points.shape == (points, 3)
 
 
@@ -87,6 +89,7 @@ def test_every_encoding_gives_the_same_points(tmp_path: Path) -> None:
     for kind in ("ascii", "binary", "binary_compressed"):
         write_pcd(tmp_path / "a.pcd", points, colors, kind)
         (cloud,) = read_pcd(tmp_path / "a.pcd").parts
+        assert isinstance(cloud, Cloud)
         found.append(cloud.points.astype(np.float32))
     assert np.array_equal(found[0], points)
     assert np.array_equal(found[1], points)

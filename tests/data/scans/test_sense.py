@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import laspy
 import numpy as np
@@ -20,7 +21,10 @@ POINTS, COLORS = ROOM.points.numpy(), ROOM.colors.numpy()
 
 def saved(tmp_path: Path, points: np.ndarray, colors: np.ndarray | None = None) -> Path:
     path = tmp_path / "scan.npz"
-    np.savez(path, points=points, **({} if colors is None else {"colors": colors}))
+    if colors is None:
+        np.savez(path, points=points)
+    else:
+        np.savez(path, points=points, colors=colors)
     return path
 
 
@@ -158,7 +162,8 @@ def test_tables_that_are_no_points_are_refused_for_their_reason(
 @pytest.mark.parametrize("name", ["feats", "bgr"])
 def test_arrays_that_may_be_colours_are_named(tmp_path: Path, name: str) -> None:
     path = tmp_path / "scan.npz"
-    np.savez(path, points=POINTS, **{name: COLORS})
+    arrays: dict[str, Any] = {"points": POINTS, name: COLORS}
+    np.savez(path, **arrays)
     scan = read_scan(path)
     assert scan.colors is None
     assert f"{name} {COLORS.shape}" in fact(scan, "colours").why

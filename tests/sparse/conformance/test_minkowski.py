@@ -17,7 +17,7 @@ from sr3d.detectors import build_detector
 from sr3d.detectors.tr3d.detector import TR3D
 from sr3d.errors import InputError, Kind
 from sr3d.evaluate.loop import EvaluationJob, evaluate
-from sr3d.pretrained import PRETRAINED
+from sr3d.runs.pretrained import PRETRAINED
 from sr3d.runs.record import RunRecord, read_metrics
 from sr3d.sparse import Sites, SparseTensor, minkowski
 from sr3d.sparse.minkowski import MinkowskiSites
