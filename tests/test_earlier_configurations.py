@@ -48,7 +48,9 @@ def test_they_have_the_same_values_and_digests() -> None:
     for line, config in read():
         assert config.digest() == line["digest"]
         before = flatten(earlier(line))
-        assert config.flat() == {name: before[name] for name in config.flat()}
+        now = config.flat()
+        assert now.pop("mean_sizes") == []  # a later field
+        assert now == {name: before[name] for name in now}
         assert config_from_dict(config.to_dict()) == config
 
 

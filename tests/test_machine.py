@@ -21,6 +21,7 @@ WITHOUT_A_PART_IN_NUMBERS = {
     "_version.py": "a name",
     "data/__init__.py": "empty",
     "data/box_files.py": "reads boxes for `sr3d evaluate` and reports",
+    "data/mean_sizes.py": "fills in the configuration, which has a digest",
     "data/mmdet3d": "reads another program's files",
     "data/prepared/__init__.py": "names what it offers",
     "data/prepared/journal.py": "belongs to the preparation",
