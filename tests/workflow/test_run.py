@@ -179,7 +179,7 @@ def test_an_interrupted_run_resumes_by_the_same_command(
     with hanging(checkout) as process:
         again = checkout.snakemake(*ONE)
         assert again.returncode == 1
-        assert f"results: another run is writing here (process {process.pid} on " in again.stdout
+        assert f"(process {process.pid} on " in again.stdout
         os.killpg(process.pid, how)
         assert process.wait(timeout=120) != 0
 
