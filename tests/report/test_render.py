@@ -90,7 +90,7 @@ def test_latex():
 def test_a_long_table_is_several_floats_with_the_notes_in_the_last():
     rows = (("", "Baseline", "60.5"),) * 25
     blocks = (("A", rows[:10]), ("B", rows[:25]), ("C", rows))
-    floats = to_latex(Printed("t", "d", "Long", TABLE.columns, blocks, ("Note.",))).split(
+    floats = to_latex(Printed("t", "d", "Long", "Long", TABLE.columns, blocks, ("Note.",))).split(
         r"\end{table*}"
     )
     assert [part.count("Baseline") for part in floats] == [35, 25, 0]
