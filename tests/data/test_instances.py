@@ -59,7 +59,8 @@ def test_instances_come_back_and_are_verified(tmp_path: Path) -> None:
     write(tmp_path, A, B)
     assert read_manifest(tmp_path).has_instances
     for found, given in zip(PreparedDataset(tmp_path, "train"), (A, B), strict=True):
-        assert found.instance is not None and given.instance is not None
+        assert found.instance is not None
+        assert given.instance is not None
         assert found.instance.dtype == torch.int64
         assert torch.equal(found.instance, given.instance)
     path = tmp_path / "instances" / "b.npy"
@@ -110,7 +111,8 @@ def test_appending_a_scene_again_adds_its_instances(tmp_path: Path) -> None:
     as_version_2(tmp_path)
     write(tmp_path, A, append=True)
     found = PreparedDataset(tmp_path, "train")[0].instance
-    assert found is not None and A.instance is not None
+    assert found is not None
+    assert A.instance is not None
     assert torch.equal(found, A.instance)
     write(tmp_path, replace(A, instance=None), append=True)  # which takes nothing away
     assert PreparedDataset(tmp_path, "train")[0].instance is not None
