@@ -33,8 +33,8 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from sr3d.detectors.tr3d.config import AssignerConfig, LossConfig
 from sr3d.data.datasets import SCANNET, SUNRGBD, Dataset
+from sr3d.detectors.tr3d.config import AssignerConfig, LossConfig
 from sr3d.geometry.iou import paired_iou, pairs_at_a_time
 from sr3d.matching import batching as scenes
 from sr3d.matching import matches

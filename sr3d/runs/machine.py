@@ -18,9 +18,10 @@ from sr3d.runs.files import code_digest
 # The files of this package that decide the numbers of a training or a test. Prepared data have a
 # digest of their own. A test compares this list with what the two import.
 _COMPUTING = (
-    "config.py", "data/datasets.py", "data/ground_truth.py", "data/loader.py", "data/parallel.py",
-    "data/prepared/reading.py", "data/scene.py", "data/transforms.py", "runs/folder.py",
-    "runs/record.py", "deploy", "detectors", "evaluate", "geometry", "losses", "matching",
+    "config.py", "config_groups.py", "data/datasets.py", "data/ground_truth.py", "data/loader.py",
+    "data/parallel.py", "data/prepared/reading.py", "data/scene.py", "data/transforms.py",
+    "runs/folder.py", "runs/record.py", "deploy", "detectors", "evaluate", "geometry", "losses",
+    "matching",
     "sparse", "train",
 )  # fmt: skip
 BUSY_LOAD = 0.25  # load average a core from which other work disturbs times
