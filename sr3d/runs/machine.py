@@ -21,8 +21,7 @@ _COMPUTING = (
     "config.py", "config_groups.py", "data/datasets.py", "data/ground_truth.py", "data/loader.py",
     "data/parallel.py", "data/prepared/reading.py", "data/scene.py", "data/transforms.py",
     "runs/folder.py", "runs/record.py", "deploy", "detectors", "evaluate", "geometry", "losses",
-    "matching",
-    "sparse", "train",
+    "matching", "sparse", "train",
 )  # fmt: skip
 BUSY_LOAD = 0.25  # load average a core from which other work disturbs times
 _PACKAGES = (
