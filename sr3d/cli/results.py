@@ -19,11 +19,10 @@ from sr3d.cli.inputs import (
     check_prepared,
 )
 from sr3d.cli.jobs import add_done, add_wait
-from sr3d.config import DATASETS
+from sr3d.config import DATASETS, did_you_mean
 from sr3d.errors import InputError, Kind
 from sr3d.runs.markers import write_marker
 from sr3d.runs.record import DETECTIONS_FILE, RUN_FILE
-from sr3d.validation import did_you_mean
 
 if TYPE_CHECKING:
     from sr3d.study.external_boxes import Evaluation

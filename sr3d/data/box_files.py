@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sr3d.config import did_you_mean
 from sr3d.data.mmdet3d.infos import is_infos, parse_infos
 from sr3d.data.mmdet3d.results import is_results, result_entries
 from sr3d.data.safe_pickle import load_pickle, load_results
@@ -30,7 +31,6 @@ from sr3d.data.scene_names import match_scenes
 from sr3d.errors import InputError
 from sr3d.geometry.box_set import BoxSet
 from sr3d.runs.files import LFS_REMEDY, is_lfs_pointer, read_json
-from sr3d.validation import did_you_mean
 
 _PICKLES = (".pkl", ".pickle")
 _log = logging.getLogger(__name__)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sr3d.config import Config
+from sr3d.config import Config, did_you_mean
 from sr3d.errors import InputError
-from sr3d.validation import did_you_mean
 
 
 @dataclass(frozen=True)

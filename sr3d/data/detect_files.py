@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from sr3d.checked import Checked
+from sr3d.config import did_you_mean
 from sr3d.data.mmdet3d.results import result_entries
 from sr3d.data.own.labels import numbers
 from sr3d.data.own.ours import read_ours
 from sr3d.data.scans.frame import UNITS, Frame, turn_upright
 from sr3d.errors import InputError
 from sr3d.runs.files import read_json
-from sr3d.validation import did_you_mean
 
 _LOW = 0.05  # the least score that leaves average precision about what it is
 _log = logging.getLogger(__name__)

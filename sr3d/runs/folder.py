@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from sr3d.config import Config, OwnData, default_config
+from sr3d.config import Config, OwnData, default_config, did_you_mean
 from sr3d.data.datasets import Dataset
 from sr3d.data.own.levels import coarse_classes
 from sr3d.data.prepared import PreparedDataset
@@ -25,7 +25,6 @@ from sr3d.runs.files import sha256
 from sr3d.runs.machine import code_version, machine_facts, peak_memory_mb, versions
 from sr3d.runs.record import RUN_FILE, RunRecord, read_run, verify_run, write_run
 from sr3d.sparse.triton_check import native_engine
-from sr3d.validation import did_you_mean
 
 _log = logging.getLogger(__name__)
 

@@ -19,10 +19,9 @@ from typing import Any
 
 import torch
 
-from sr3d.config import config_from_dict
+from sr3d.config import config_from_dict, flatten
 from sr3d.errors import DamagedFile, InputError, OtherRun
 from sr3d.runs.files import atomic_path
-from sr3d.validation import flatten
 
 # Not among a run's declared results, so a workflow that clears those of a failed job keeps them.
 CHECKPOINT_FILE = "last.ckpt"

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sr3d.config import did_you_mean
 from sr3d.data.inspection.facts import BoxPlace, ClassFacts, Inspection, SplitFacts, Triple
 from sr3d.data.inspection.scenes import Seen, look
 from sr3d.data.inspection.suspicions import suspicions
 from sr3d.data.own.classes import similar_names
 from sr3d.data.prepared import Manifest, PreparedDataset, read_manifest
 from sr3d.errors import InputError
-from sr3d.validation import did_you_mean
 
 Array = npt.NDArray[Any]
 

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from sr3d.config import did_you_mean
 from sr3d.data.own.labels import Label
 from sr3d.errors import InputError
 from sr3d.runs.files import read_text
-from sr3d.validation import did_you_mean
 
 
 def parse_classes(text: str) -> tuple[str, ...]:

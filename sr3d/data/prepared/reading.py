@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from sr3d.config import did_you_mean
 from sr3d.data.prepared.manifest import AGAIN, check_file, read_manifest
 from sr3d.data.scene import Scene
 from sr3d.errors import DamagedFile, InputError
 from sr3d.geometry.boxes import Boxes
-from sr3d.validation import did_you_mean
 
 
 class PreparedDataset:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sr3d.config import default_config
+from sr3d.config import default_config, flatten
 from sr3d.runs.machine import BUSY_LOAD
 from sr3d.study.report.families import Family, family_of
 from sr3d.study.report.paper import METRICS, OWN_DATA, printed_dataset
@@ -13,7 +13,6 @@ from sr3d.study.report.scene_draws import THRESHOLDS
 from sr3d.study.report.summary import code_of
 from sr3d.study.report.table_results import Entry, Results
 from sr3d.study.report.verdicts.wording import called, listed
-from sr3d.validation import flatten
 
 BUSY = "†"  # marks a latency that other work on the machine disturbed
 SHARPER = "*"  # marks a p-value that decides what the interval beside it leaves open

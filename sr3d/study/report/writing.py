@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from sr3d.config import did_you_mean
 from sr3d.errors import InputError
 from sr3d.runs.files import write_text
 from sr3d.runs.record import NO_RUNS, RUN_FILE
@@ -28,7 +29,6 @@ from sr3d.study.report.summary_files import SUMMARY_FILE
 from sr3d.study.report.table_results import collect
 from sr3d.study.report.tables import write_table
 from sr3d.study.report.verdicts import Judgement, Verdict, judge
-from sr3d.validation import did_you_mean
 
 PAGE, CLAIMS = "index.html", "claims"
 

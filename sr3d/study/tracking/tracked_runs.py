@@ -14,13 +14,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from sr3d.config import flatten
 from sr3d.errors import InputError
 from sr3d.runs.files import digest
 from sr3d.runs.record import METRICS_FILE, RunRecord, read_metrics, run_file
 from sr3d.study.report.paper import Shown
 from sr3d.study.report.summary import METRICS, summarise_runs
 from sr3d.study.report.summary_files import expected_counts
-from sr3d.validation import flatten
 
 MAPPING = "3"  # raise it when runs should look different in the store: all are then written anew
 CURVE_POINTS = 1000  # a longer curve is thinned evenly; metrics.jsonl has all of it

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from sr3d.config import did_you_mean
 from sr3d.errors import InputError
 from sr3d.study.report.figures.canvas import Canvas, Drawn
 from sr3d.study.report.figures.classes import (
@@ -33,7 +34,6 @@ from sr3d.study.report.paper import (
     Tradeoff,
     printed_dataset,
 )
-from sr3d.validation import did_you_mean
 
 # Figures that are not the paper's, with their titles. Every report has them.
 OWN = {

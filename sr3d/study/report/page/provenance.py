@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sr3d.config import config_from_dict, default_config
+from sr3d.config import config_from_dict, default_config, flatten
 from sr3d.runs.record import RunRecord
 from sr3d.study.report.figures.names import Names
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.page.commands import Command, commands_of
 from sr3d.study.report.summary_files import runs_of
-from sr3d.validation import flatten
 
 NONE = "–"
 

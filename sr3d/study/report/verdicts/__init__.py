@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from sr3d.config import did_you_mean
 from sr3d.errors import InputError
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.paper import (
@@ -43,7 +44,6 @@ from sr3d.study.report.verdicts.judgement import Direction, Judgement, Numbers, 
 from sr3d.study.report.verdicts.ruling import rule_all
 from sr3d.study.report.verdicts.trends import case_of_trend, evidence_of_trend
 from sr3d.study.report.verdicts.wording import NOTHING
-from sr3d.validation import did_you_mean
 
 __all__ = ["Direction", "Judgement", "Numbers", "Size", "Verdict", "count", "judge"]
 
