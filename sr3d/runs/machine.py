@@ -18,10 +18,10 @@ from sr3d.runs.files import code_digest
 # The files of this package that decide the numbers of a training or evaluation run. Prepared data
 # have a separate digest. A test compares this list with the imports of both.
 _COMPUTING = (
-    "config.py", "data/datasets.py", "data/ground_truth.py", "data/loader.py", "data/parallel.py",
-    "data/prepared/reading.py", "data/scene.py", "data/transforms.py", "runs/folder.py",
-    "runs/record.py", "deploy", "detectors", "evaluate", "geometry", "losses", "matching",
-    "sparse", "train",
+    "config.py", "config_groups.py", "data/datasets.py", "data/ground_truth.py", "data/loader.py",
+    "data/parallel.py", "data/prepared/reading.py", "data/scene.py", "data/transforms.py",
+    "runs/folder.py", "runs/record.py", "deploy", "detectors", "evaluate", "geometry", "losses",
+    "matching", "sparse", "train",
 )  # fmt: skip
 BUSY_LOAD = 0.25  # load average per core above which other work disturbs times
 _PACKAGES = (

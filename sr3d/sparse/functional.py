@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sr3d.config import EngineName
+from sr3d.config_groups import EngineName
 from sr3d.sparse import torch_engine
 from sr3d.sparse.determinism import deterministic_algorithms
 from sr3d.sparse.epilogue import NOTHING, Epilogue

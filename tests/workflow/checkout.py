@@ -35,6 +35,8 @@ class Checkout:
         paper = checkout.read("workflow/tables.yaml")
         table = paper["tables"]["table2"]
         table["rows"] = [row for row in table["rows"] if row["setting"] in settings]
+        if table["reference"] not in settings:
+            del table["reference"]
         checkout.edit("workflow/tables.yaml", paper)
         binary = folder / "bin" / "sr3d"
         binary.parent.mkdir()

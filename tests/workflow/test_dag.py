@@ -258,7 +258,8 @@ def test_settings_that_tables_share_are_trained_once(tmp_path: Path) -> None:
     checkout = Checkout.make(tmp_path / "checkout", SETTINGS)
     paper = checkout.read("workflow/tables.yaml")
     table = paper["tables"]["table2"]
-    paper["tables"]["table9"] = table | {"rows": table["rows"][2:]}
+    rows = table["rows"][2:]
+    paper["tables"]["table9"] = table | {"rows": rows, "reference": rows[0]["setting"]}
     checkout.edit("workflow/tables.yaml", paper)
     planned = checkout.planned("--config", "tier=full", "tables=[table9, table2]")
     assert planned == {"prepare_synthetic": 1, **jobs(5, 5)}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sr3d.config import EngineName
+from sr3d.config_groups import EngineName
 from sr3d.sparse import Sites, SparseTensor
 from sr3d.sparse.minkowski import MinkowskiSites
 
