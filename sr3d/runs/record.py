@@ -30,6 +30,11 @@ RUN_FILE = "run.json"
 METRICS_FILE = "metrics.jsonl"
 MODEL_FILE = "model.safetensors"
 DETECTIONS_FILE = "detections.npz"
+# Not among a run's declared results, so a workflow that clears the results of a failed job keeps
+# them. Named here, because the workflow needs the names and must not import torch.
+CHECKPOINT_FILE = "last.ckpt"
+EARLIER_FILE = "previous.ckpt"
+CHECKPOINT_FILES = (CHECKPOINT_FILE, EARLIER_FILE)
 _AGAIN = "repeat the run with its `sr3d train` or `sr3d test` command"
 NO_RUNS = "name the folder above DATASET/SETTING/train0, or run `sr3d train` and `sr3d test` first"
 

@@ -22,11 +22,8 @@ import torch
 from sr3d.config import config_from_dict, flatten
 from sr3d.errors import DamagedFile, InputError, OtherRun
 from sr3d.runs.files import atomic_path
+from sr3d.runs.record import CHECKPOINT_FILE, CHECKPOINT_FILES, EARLIER_FILE
 
-# Not among a run's declared results, so a workflow that clears those of a failed job keeps them.
-CHECKPOINT_FILE = "last.ckpt"
-EARLIER_FILE = "previous.ckpt"
-CHECKPOINT_FILES = (CHECKPOINT_FILE, EARLIER_FILE)
 _FORMAT = b"sr3d/checkpoint 1 sha256:"
 _HEAD = len(_FORMAT) + 64 + 1
 _OF_EARLIER_VERSIONS = b"PK\x03\x04"  # without a line of ours

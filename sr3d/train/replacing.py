@@ -6,8 +6,13 @@ import logging
 from pathlib import Path
 
 from sr3d.runs.files import sha256
-from sr3d.runs.record import DETECTIONS_FILE, METRICS_FILE, MODEL_FILE, RUN_FILE
-from sr3d.train.checkpoint import CHECKPOINT_FILES
+from sr3d.runs.record import (
+    CHECKPOINT_FILES,
+    DETECTIONS_FILE,
+    METRICS_FILE,
+    MODEL_FILE,
+    RUN_FILE,
+)
 
 REPLACED = "replaced"
 _NAMING = (RUN_FILE, *CHECKPOINT_FILES)

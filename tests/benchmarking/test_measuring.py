@@ -17,7 +17,7 @@ from sr3d.data.loader import generator_for
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.transforms import sample_points
 from sr3d.detectors.tr3d.detector import TR3D
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.evaluate.loop import detect_scene
 from sr3d.study.benchmarking import benchmark
 from sr3d.study.benchmarking.benchmark import Plan, run
@@ -29,6 +29,7 @@ from sr3d.study.benchmarking.stages import STAGES, TRAINING_STAGES
 from sr3d.study.benchmarking.text import describe, number
 from sr3d.study.benchmarking.training import measure_training
 from tests.benchmarking.making import fcaf3d, subject
+from tests.refusals import refuses
 
 
 def prepared(rooms: Path, count: int = 2) -> Source:
@@ -294,7 +295,7 @@ def test_what_cannot_be_measured_is_refused(about: Any, message: str, rooms: Pat
 
 def test_a_gpu_that_is_not_there_is_told(rooms: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(InputError, match="PyTorch finds no GPU"):
+    with refuses(Kind.MISSING, field="--device cuda", mentions=["PyTorch"]):
         run(Plan(subject(device="cuda"), "sr3d", prepared(rooms), 1))
 
 

@@ -16,10 +16,11 @@ from sr3d.data.rooms.generate import generate_room
 from sr3d.data.scene import Scene
 from sr3d.deploy.static_pass import Capacity
 from sr3d.detectors.outputs import Detections
-from sr3d.errors import InputError
+from sr3d.errors import Kind
 from sr3d.interop import onnx_files
 from sr3d.interop.exporting import PortableDetector, capacity_like, export_detector
 from tests.detectors.thin import clouds, thin_fcaf3d, thin_model
+from tests.refusals import refuses
 
 ROOMS = [generate_room(seed, points=3000) for seed in (1, 2, 3)]
 
@@ -108,7 +109,7 @@ def test_fcaf3d_exports_too(tmp_path: Path) -> None:
 
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_files, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"writing ONNX needs onnx; pip install 'sr3d\[export\]'"):
+    with refuses(Kind.MISSING, file="a.onnx", mentions=["sr3d[export]"]):
         onnx_files.write_onnx(None, tmp_path / "a.onnx")  # type: ignore[arg-type]
 
 

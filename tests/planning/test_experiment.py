@@ -10,6 +10,7 @@ import pytest
 from sr3d.errors import InputError
 from sr3d.study.planning.experiment import read_experiment
 from tests.planning.making import SMALL, content, experiment, job, only_tests, write
+from tests.refusals import refuses
 
 
 def test_a_file_is_read_as_it_is_written(tmp_path: Path) -> None:
@@ -70,10 +71,10 @@ def test_a_mistake_is_named(tmp_path: Path, value: Any, message: str) -> None:
 def test_a_split_must_have_a_size(tmp_path: Path) -> None:
     value = content()
     value["data"]["synthetic"]["test_split"] = "test"
-    with pytest.raises(InputError, match=r"data\.synthetic\.test_split: unknown 'test'"):
+    with refuses(mentions=["data.synthetic", "test_split"]):
         read_experiment(write(tmp_path, value))
 
 
 def test_a_file_that_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"none\.json: no such file"):
+    with refuses(mentions=["none.json"]):
         read_experiment(tmp_path / "none.json")

@@ -219,4 +219,8 @@ def hanging(checkout: Checkout) -> Iterator[subprocess.Popen[str]]:
             assert process.poll() is None
             assert time.monotonic() < end
             time.sleep(0.05)
-        yield process
+        try:
+            yield process
+        finally:  # a failed test does not wait for the training that stands still
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)

@@ -81,7 +81,7 @@ class PreparedWriter:
                 f"holds '{old.dataset}' with {len(old.classes)} classes, and '{self.dataset}' "
                 "cannot be appended to it",
                 file=self.folder,
-                kind=Kind.VALUE,
+                kind=Kind.CONFLICT,
                 remedy="Choose another folder.",
             )
         self.source = _joined(old.source, self.source)
@@ -255,7 +255,9 @@ def _check_name(name: str, what: str) -> None:
     """Names become file names: letters of any script, digits and `_ - . +`, no leading dot."""
     if not re.fullmatch(r"\w[\w.+-]*", name) or len(name.encode()) > 200:
         raise InputError(
-            f"'{name}': a {what} is named by letters, digits and _ - . + alone", kind=Kind.VALUE
+            f"a {what} is named by letters, digits and _ - . + alone",
+            field=repr(name),
+            kind=Kind.VALUE,
         )
 
 

@@ -23,8 +23,9 @@ from sr3d.data.readers.published import scannet
 from sr3d.data.readers.scannet import prepare_scannet
 from sr3d.data.safe_pickle import load_pickle
 from sr3d.data.scene import Scene
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.geometry.boxes import Boxes
+from tests.refusals import refuses
 from tests.shared_data import shared
 
 TURN = [[0.0, -1.0, 0.0, 2.0], [1.0, 0.0, 0.0, 3.0], [0.0, 0.0, 1.0, 0.5], [0.0, 0.0, 0.0, 1.0]]
@@ -211,18 +212,18 @@ def test_s3dis_has_an_info_file_an_area(tmp_path: Path) -> None:
     }
     assert "train has 5 scenes instead of 204" in manifest.deviations
     (root / "infos" / "s3dis_infos_Area_4.pkl").unlink()
-    with pytest.raises(InputError, match=r"s3dis_infos_Area_4\.pkl is neither in"):
+    with refuses(Kind.MISSING, mentions=["s3dis_infos_Area_4.pkl"]):
         prepare_mmdet3d(root, tmp_path / "other")
 
 
 def test_which_data_set_is_found_or_asked_for(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no <data set>_infos_<split>\.pkl"):
+    with refuses(Kind.MISSING, file=tmp_path, mentions=["--root"]):
         prepare_mmdet3d(tmp_path, tmp_path / "out")
     for kind in (SCANNET, SUNRGBD):
         write(tmp_path / f"{kind.name}_infos_train.pkl", kind, [])
-    with pytest.raises(InputError, match="scannet and sunrgbd; choose with --dataset"):
+    with refuses(Kind.VALUE, mentions=["--dataset"]):
         prepare_mmdet3d(tmp_path, tmp_path / "out")
-    with pytest.raises(InputError, match=r"scannet_infos_val\.pkl is neither in"):
+    with refuses(Kind.MISSING, mentions=["scannet_infos_val.pkl"]):
         prepare_mmdet3d(tmp_path, tmp_path / "out", dataset="scannet")
 
 
@@ -379,7 +380,7 @@ def test_export_leaves_nothing_half_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_prepared(tmp_path / "first", "scannet")
-    with pytest.raises(InputError, match="is the prepared folder itself"):
+    with refuses(Kind.VALUE, file="first"):
         export_mmdet3d(tmp_path / "first", tmp_path / "first")
     (tmp_path / "first" / "points" / "scene0001_00.npy").write_bytes(b"")
     with pytest.raises(InputError, match=r"scene0001_00\.npy"):

@@ -13,9 +13,10 @@ import pytest
 import trimesh
 
 from sr3d.data.scans import Reading, Scan, read_scan
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from tests.data.scans.gltf_making import QUAD, QUAD_FACES, QUAD_PLACES, Gltf, png, quad
 from tests.data.scans.making import room
+from tests.refusals import refuses
 
 # The upper half is red and the lower one blue; the left half of either is darker.
 PIXELS = np.array([[[100, 0, 0], [200, 0, 0]], [[0, 0, 100], [0, 0, 200]]], dtype=np.uint8)
@@ -150,7 +151,7 @@ def test_primitives_that_share_their_vertices_have_each_its_own(
 
 
 def test_lines_are_no_surface(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no mesh and no points"):
+    with refuses(Kind.EMPTY, file="a.glb"):
         read_scan(quad(mode=1).write(tmp_path / "a.glb"))
 
 
@@ -322,20 +323,18 @@ def test_a_part_without_a_texture_among_others_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("extension", "remedy"),
+    "extension",
     [
-        ("KHR_draco_mesh_compression", "without compression"),
-        ("EXT_meshopt_compression", "without compression"),
-        ("KHR_meshopt_compression", "without compression"),
-        ("KHR_gaussian_splatting", "export it without"),
+        "KHR_draco_mesh_compression",
+        "EXT_meshopt_compression",
+        "KHR_meshopt_compression",
+        "KHR_gaussian_splatting",
     ],
 )
-def test_what_is_not_read_is_refused_with_a_remedy(
-    tmp_path: Path, extension: str, remedy: str
-) -> None:
+def test_what_is_not_read_is_refused_with_a_remedy(tmp_path: Path, extension: str) -> None:
     file = quad()
     file.document["extensionsRequired"] = [extension]
-    with pytest.raises(InputError, match=f"{extension}.*{remedy}"):
+    with refuses(Kind.UNREADABLE, file="a.glb", mentions=[extension]):
         read_scan(file.write(tmp_path / "a.glb"))
 
 
@@ -351,7 +350,7 @@ def test_compression_with_a_fallback_is_read(tmp_path: Path) -> None:
 
 def test_instances_are_refused(tmp_path: Path) -> None:
     file = quad(node={"extensions": {"EXT_mesh_gpu_instancing": {"attributes": {}}}})
-    with pytest.raises(InputError, match=r"EXT_mesh_gpu_instancing.*without instancing"):
+    with refuses(Kind.VALUE, file="a.glb"):
         read_scan(file.write(tmp_path / "a.glb"))
 
 
@@ -372,7 +371,7 @@ def test_sparse_accessors_change_rows(tmp_path: Path) -> None:
 def test_files_beside_it(tmp_path: Path) -> None:
     path = quad().write(tmp_path / "a.gltf")
     path.with_suffix(".bin").rename(tmp_path / "other.bin")
-    with pytest.raises(InputError, match=r"a\.bin, which is not there"):
+    with refuses(Kind.MISSING, file="a.gltf", mentions=["a.bin"]):
         read_scan(path)
     document = json.loads(path.read_text())
     data = base64.b64encode((tmp_path / "other.bin").read_bytes()).decode()
@@ -417,7 +416,7 @@ def test_a_few_bytes_cannot_ask_for_all_the_memory(tmp_path: Path) -> None:
 def test_other_versions_and_loops(tmp_path: Path) -> None:
     file = quad()
     file.document["asset"]["version"] = "1.0"
-    with pytest.raises(InputError, match=r"1\.0; export it as glTF 2\.0"):
+    with refuses(Kind.UNREADABLE, file="a.glb", mentions=["1.0", "2.0"]):
         read_scan(file.write(tmp_path / "a.glb"))
     file = quad()
     file.document["nodes"][0]["children"] = [0]

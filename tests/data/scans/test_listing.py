@@ -9,7 +9,8 @@ import pytest
 
 from sr3d.data.scans import find_scans
 from sr3d.data.scans.wireframes import write_wireframes
-from sr3d.errors import InputError
+from sr3d.errors import Kind
+from tests.refusals import refuses
 
 
 def touch(*paths: Path) -> None:
@@ -37,11 +38,11 @@ def test_boxes_that_an_earlier_run_wrote_are_passed_over(tmp_path: Path, kind: s
 
 
 def test_absent_empty_and_clashing_places_are_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="none: no such file"):
+    with refuses(Kind.MISSING, file="none"):
         find_scans([tmp_path / "none"])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="empty: has no scan in it"):
+    with refuses(Kind.EMPTY, file="empty"):
         find_scans([tmp_path / "empty"])
     touch(tmp_path / "a" / "x.ply", tmp_path / "b" / "x.ply")
-    with pytest.raises(InputError, match=r"b/x\.ply: has the same name as .*a/x\.ply"):
+    with refuses(Kind.CONFLICT, file="x.ply", mentions=["b/x.ply", "a/x.ply"]):
         find_scans([tmp_path / "a", tmp_path / "b"])
