@@ -16,6 +16,8 @@ from sr3d.errors import InputError, Kind
 from sr3d.geometry.room import AT_ZERO, find_floor
 
 _EXTENT = (0.5, 200.0)  # metres, the longest side of a plausible scan
+_IMPOSSIBLE = 1000.0  # metres, of no building: its boxes would mean nothing, after a long time
+_SOME = 100_000  # points whose extent is looked at
 _TOLERANCE = 1e-4  # of colours, above 1 and below 0: rounding
 _log = logging.getLogger(__name__)
 
@@ -27,7 +29,8 @@ def split_points(points: Any, colors: Any) -> tuple[Tensor, Tensor]:
     by 255. Logs a warning if the scan is not of a room's size.
 
     Raises:
-        InputError: empty or wrongly shaped input, NaN, or colours outside [0, 1].
+        InputError: empty or wrongly shaped input, NaN, colours outside [0, 1], or a scan of
+            kilometres, as of a room in millimetres.
     """
     points = torch.as_tensor(points, dtype=torch.float32)
     if colors is not None:
@@ -56,6 +59,14 @@ def split_points(points: Any, colors: Any) -> tuple[Tensor, Tensor]:
             kind=Kind.VALUE,
         )
     longest = max(b - a for a, b in zip(low[:3], high[:3], strict=True))
+    if longest > _EXTENT[1]:
+        some = points[:: max(1, len(points) // _SOME), :3].cpu().numpy()
+        most = float(np.subtract(*np.percentile(some, [99, 1], axis=0)).max())
+        if most > _IMPOSSIBLE:  # of all points, not of a few stray ones
+            raise InputError(
+                f"points: the scan is {most:.4g} m long, which no room is; pass coordinates in "
+                "metres"
+            )
     if not _EXTENT[0] <= longest <= _EXTENT[1]:
         _log.warning(
             "points: the scan is %.3g m long, which no room is; pass coordinates in metres and "
