@@ -48,7 +48,7 @@ def offset_by_offset() -> Iterator[None]:
 
 
 def naive(model: TR3D, points: Tensor, colors: Tensor) -> Detections:
-    config = model.test_config
+    config = model.inference
     with offset_by_offset():
         predictions = model(model.voxels([points], [colors]))
     scores = predictions.logits.sigmoid()

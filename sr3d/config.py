@@ -25,10 +25,10 @@ from sr3d.config_groups import (
     LATER,
     AugmentConfig,
     DatasetName,
+    InferenceConfig,
     ModelConfig,
     OwnData,
     Size,
-    TestConfig,
     TrainConfig,
     later,
 )
@@ -79,7 +79,7 @@ class Config(Validated):
     model: ModelConfig
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
-    test: TestConfig = field(default_factory=TestConfig)
+    test: InferenceConfig = field(default_factory=InferenceConfig)
 
     @classmethod
     def defaults(cls, data: DataFacts) -> Values:

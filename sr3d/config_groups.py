@@ -94,10 +94,8 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
-class TestConfig:
+class InferenceConfig:
     """Inference, with its sources of randomness. The indices of the runs decide the seeds."""
-
-    __test__ = False  # no test class, whatever pytest thinks of the name
 
     sample_count: ManyOrNone = 0  # points drawn from each scene. 0 keeps all
     voxel_pick: Literal["first", "random"] = "random"  # which point represents a voxel

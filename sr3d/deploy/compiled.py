@@ -33,7 +33,7 @@ class CompiledDetector:
 
     def __init__(self, detector: SparseDetector[Any], dtype: torch.dtype) -> None:
         self.network = network = FusedNetwork(detector, dtype)
-        self.config, self.test = network.detector.config, network.detector.test_config
+        self.config, self.test = network.detector.config, network.detector.inference
         self.dataset, self.device = network.detector.dataset, network.device
         self._recorded: _RecordedPass | None = None
 

@@ -92,7 +92,7 @@ class StaticPass:
     def __init__(self, network: FusedNetwork, capacity: Capacity) -> None:
         self.network, self.capacity = network, capacity
         detector = network.detector
-        self.config, self.test = detector.config, detector.test_config
+        self.config, self.test = detector.config, detector.inference
         self.rotated = detector.dataset.rotated
 
     @torch.no_grad()

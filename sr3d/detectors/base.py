@@ -50,7 +50,7 @@ class Detector(nn.Module, ABC, Generic[B, P]):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config: ModelConfig = config.model
-        self.test_config = config.test
+        self.inference = config.test
         self.dataset = dataset_of(config)
 
     @property

@@ -172,8 +172,8 @@ def detect_scenes(
     with Progress(label, len(scenes)) as progress:
         for i, scene in enumerate(scenes):
             generator = generator_for(seed, i)
-            if model.test_config.sample_count:
-                scene = sample_points(scene, model.test_config.sample_count, generator)
+            if model.inference.sample_count:
+                scene = sample_points(scene, model.inference.sample_count, generator)
             detections, seconds = detect_scene(model, scene, generator)
             found.append(detections)
             milliseconds.append(1000 * seconds)
@@ -223,7 +223,7 @@ def shuffled(model: Detector[Any, Any], scene: Scene, generator: torch.Generator
 
     The first point of a voxel represents it, so each point of a voxel has the same chance.
     """
-    if model.test_config.voxel_pick == "first":
+    if model.inference.voxel_pick == "first":
         return scene
     order = torch.randperm(len(scene), generator=generator)
     return pick_points(scene, on_device(order, scene.points.device))

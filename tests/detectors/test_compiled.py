@@ -61,7 +61,7 @@ def test_compiled_finds_what_eager_finds(dataset: str, make: Make) -> None:
 @pytest.mark.parametrize("nms_pre", [50, 400])
 def test_the_static_pass_finds_what_eager_finds(dataset: str, nms_pre: int, make: Make) -> None:
     model, points = make(dataset), scan()
-    model.test_config = replace(model.test_config, nms_pre=nms_pre)
+    model.inference = replace(model.inference, nms_pre=nms_pre)
     found = run_static(model, capacity_for(model, points), points)
     assert not found.overflow
     assert_same(found.detections(), model.detect(points, floor=0))

@@ -36,7 +36,7 @@ def test_rooms(dataset: str, rotated: bool, make: Make) -> None:
 @pytest.mark.parametrize("most", [1, 60, 400, 100_000])
 def test_pruning_to_so_many_cells(most: int) -> None:
     model, points = thin_fcaf3d("scannet", pts_prune=most), room(3)
-    model.test_config = replace(model.test_config, nms_pre=100)
+    model.inference = replace(model.inference, nms_pre=100)
     x = model.voxels([points[:, :3]], [points[:, 3:]])
     sizes = [len(level.sites) for level, *_ in model.levels(x)]
     assert sizes[-1] > 1  # the coarsest is never pruned
@@ -100,7 +100,7 @@ def test_a_larger_scan_makes_room_for_those_to_come(
     monkeypatch.setattr(compiled, "_RecordedPass", Replayed)
     monkeypatch.setattr(Replayed, "made", [])
     model = make("scannet")
-    model.test_config = replace(model.test_config, nms_pre=100)
+    model.inference = replace(model.inference, nms_pre=100)
     runner = model.compile()
     runner.device = SimpleNamespace(type="cuda")  # type: ignore[assignment]
     far = scan(300)

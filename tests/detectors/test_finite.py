@@ -74,7 +74,7 @@ def test_one_value_of_one_anchor_is_enough() -> None:
 @pytest.mark.parametrize("oracle", ["none", "iou"])
 def test_an_evaluation_names_the_scene(oracle: Any) -> None:
     model = broken(thin_model, "conv_cls.bias", 3, torch.nan)
-    model.test_config = dataclasses.replace(tr3d_config("sunrgbd").test, oracle=oracle)
+    model.inference = dataclasses.replace(tr3d_config("sunrgbd").test, oracle=oracle)
     points = scan()
     boxes = Boxes(torch.tensor([[0.0, 0, 0, 1, 1, 1, 0]]))
     scene = Scene("frame_42", points[:, :3], points[:, 3:], boxes, torch.tensor([3]))

@@ -107,7 +107,7 @@ def test_losses_equal_mmdet3d() -> None:
 def test_detections_equal_mmdet3d() -> None:
     reference = golden("tr3d_mmdet3d_scene0000_00.npz")
     sharp = dataclasses.replace(predictions(), logits=6 * predictions().logits - 2)
-    found = select_detections(sharp, golden_model().test_config, rotated=False)
+    found = select_detections(sharp, golden_model().inference, rotated=False)
     assert np.array_equal(found.labels.numpy(), reference["det_labels"])
     assert_allclose(found.scores.numpy(), reference["det_scores"], atol=1e-4)
     # Scores that differ by less than float32 can tell may stand in either order.

@@ -10,7 +10,7 @@ import torch
 from sr3d.data.datasets import SYNTHETIC, SYNTHETIC_ROTATED, Dataset
 from sr3d.data.scene import Scene
 from sr3d.detectors.outputs import Anchors, Predictions
-from sr3d.detectors.tr3d.config import TR3DTest
+from sr3d.detectors.tr3d.config import TR3DInference
 from sr3d.detectors.tr3d.oracle import with_oracle
 from sr3d.geometry.boxes import Boxes, centerness
 from sr3d.geometry.iou import paired_iou
@@ -48,7 +48,7 @@ def scene_of(dataset: Dataset, count: int, seed: int) -> Scene:
     return Scene("room", torch.zeros(0, 3), torch.zeros(0, 3), Boxes(boxes), labels)
 
 
-def literal(predictions: Predictions, scene: Scene, dataset: Dataset, config: TR3DTest):
+def literal(predictions: Predictions, scene: Scene, dataset: Dataset, config: TR3DInference):
     """Scores after the oracle, anchor by anchor."""
     scores = predictions.logits.sigmoid().clone()
     truth, labels = scene.boxes.tensor, scene.labels.tolist()
@@ -78,7 +78,7 @@ def literal(predictions: Predictions, scene: Scene, dataset: Dataset, config: TR
 @pytest.mark.parametrize("dataset", [SYNTHETIC, SYNTHETIC_ROTATED])
 @pytest.mark.parametrize(("oracle", "foreground"), ORACLES)
 def test_an_oracle_equals_scoring_anchor_by_anchor(dataset, oracle, foreground):
-    config = TR3DTest(oracle=oracle, foreground=foreground)
+    config = TR3DInference(oracle=oracle, foreground=foreground)
     predictions, scene = predictions_of(dataset, 200, seed=0), scene_of(dataset, 6, seed=1)
     before = predictions.logits.clone()
     found = with_oracle(predictions, scene, dataset, config)
@@ -102,7 +102,7 @@ def test_a_perfect_box_scores_one_and_a_centre_keeps_its_score():
     )
 
     def scores(oracle: Literal["centerness", "iou"]) -> list[float]:
-        config = TR3DTest(oracle=oracle, foreground="inside")
+        config = TR3DInference(oracle=oracle, foreground="inside")
         found = with_oracle(predictions, scene, SYNTHETIC, config).logits.sigmoid()
         assert (found.sum(dim=1) - found[:, 3] == 0.5 * (len(SYNTHETIC.classes) - 1)).all()
         return found[:, 3].tolist()
@@ -114,7 +114,7 @@ def test_a_perfect_box_scores_one_and_a_centre_keeps_its_score():
 
 @pytest.mark.parametrize(("oracle", "foreground"), ORACLES)
 def test_a_scene_without_boxes_or_anchors_stays_as_it_is(oracle, foreground):
-    config = TR3DTest(oracle=oracle, foreground=foreground)
+    config = TR3DInference(oracle=oracle, foreground=foreground)
     for anchors, boxes in ((20, 0), (0, 3), (0, 0)):
         predictions = predictions_of(SYNTHETIC, anchors, seed=0)
         found = with_oracle(predictions, scene_of(SYNTHETIC, boxes, seed=1), SYNTHETIC, config)

@@ -96,7 +96,7 @@ def test_gathered_layers_equal_the_inference_runners(dataset: str) -> None:
 @pytest.mark.slow
 def test_fcaf3d_exports_too(tmp_path: Path) -> None:
     model, (points,), colors = thin_fcaf3d("sunrgbd"), clouds(400), torch.rand(400, 3)
-    model.test_config = replace(model.test_config, nms_pre=50)
+    model.inference = replace(model.inference, nms_pre=50)
     room_for = capacity_like(model, points, colors)
     torch.export.save(export_detector(model, room_for), tmp_path / "detector.pt2")
     filler = torch.zeros(room_for.points - 400, 3)

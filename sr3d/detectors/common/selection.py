@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sr3d.config import TestConfig
+from sr3d.config import InferenceConfig
 from sr3d.detectors.outputs import Detections, Predictions
 from sr3d.geometry.nms import class_nms
 
 
-def suppress(boxes: Tensor, scores: Tensor, config: TestConfig, rotated: bool) -> Detections:
+def suppress(boxes: Tensor, scores: Tensor, config: InferenceConfig, rotated: bool) -> Detections:
     """Apply a score threshold, and NMS within each class. boxes: (N, 7). scores: (N, C).
 
     A box may be detected as several classes. The default NMS compares boxes in bird's-eye view, as
@@ -43,7 +43,9 @@ def kept(boxes: Tensor, scores: Tensor, keep: Tensor) -> Detections:
     return Detections(boxes[rows], scores[rows, labels], labels)
 
 
-def select_detections(predictions: Predictions, config: TestConfig, rotated: bool) -> Detections:
+def select_detections(
+    predictions: Predictions, config: InferenceConfig, rotated: bool
+) -> Detections:
     """One scene's detections: the `nms_pre` best anchors of all levels, threshold, NMS."""
     scores = predictions.logits.sigmoid()
     best = scores.amax(dim=1)

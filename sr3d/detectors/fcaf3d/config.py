@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from sr3d.config import Config, Preset, Rule, TestConfig
+from sr3d.config import Config, InferenceConfig, Preset, Rule
 from sr3d.detectors.common.sparse_config import THIN, SparseModelConfig
 from sr3d.presets import SINGLE_VIEW, DataFacts, Values, rooms_of, twelve_epochs
 from sr3d.validation import Count, Exponent, Many, Share
@@ -48,7 +48,7 @@ class FCAF3DLoss:
 
 
 @dataclass(frozen=True)
-class FCAF3DTest(TestConfig):
+class FCAF3DInference(InferenceConfig):
     """Inference. The indices of the runs decide the seeds."""
 
     nms_pre: Many = 1000  # maximum number of anchors of each level that NMS gets
@@ -126,7 +126,7 @@ class FCAF3DConfig(Config):
     model: FCAF3DModel = field(default_factory=FCAF3DModel)
     assigner: FCAF3DAssignment = field(default_factory=FCAF3DAssignment)
     loss: FCAF3DLoss = field(default_factory=FCAF3DLoss)
-    test: FCAF3DTest = field(default_factory=FCAF3DTest)
+    test: FCAF3DInference = field(default_factory=FCAF3DInference)
 
     def rules(self) -> Iterator[Rule]:
         yield from super().rules()

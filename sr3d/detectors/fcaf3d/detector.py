@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from sr3d.config import TestConfig
+from sr3d.config import InferenceConfig
 from sr3d.detectors.base import SparseDetector
 from sr3d.detectors.common.mink_resnet import MinkResNet
 from sr3d.detectors.common.selection import suppress
@@ -101,7 +101,7 @@ class FCAF3D(SparseDetector[CentredPredictions]):
         return centred_scores(cls, *more)
 
     def select(self, predictions: CentredPredictions) -> Detections:
-        return select_by_level(predictions, self.test_config, self.dataset.rotated)
+        return select_by_level(predictions, self.inference, self.dataset.rotated)
 
 
 def centred_loss(
@@ -149,7 +149,7 @@ def centred_loss(
 
 
 def select_by_level(
-    predictions: CentredPredictions, config: TestConfig, rotated: bool
+    predictions: CentredPredictions, config: InferenceConfig, rotated: bool
 ) -> Detections:
     """One scene's detections: the `nms_pre` best anchors of each level, threshold, NMS."""
     scores = predictions.scores

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Interval
 
-from sr3d.config import Config, Preset, Rule, TestConfig
+from sr3d.config import Config, InferenceConfig, Preset, Rule
 from sr3d.detectors.common.sparse_config import THIN, SparseModelConfig
 from sr3d.presets import SINGLE_VIEW, DataFacts, Values, repeat, rooms_of, twelve_epochs
 from sr3d.validation import Count, Exponent, Share, Weight
@@ -66,7 +66,7 @@ class LossConfig:
 
 
 @dataclass(frozen=True)
-class TR3DTest(TestConfig):
+class TR3DInference(InferenceConfig):
     """Inference, with the oracles of Table 6. The indices of the runs decide the seeds."""
 
     # Table 6: the true value that replaces scores
@@ -124,7 +124,7 @@ class TR3DConfig(Config):
     model: TR3DModel = field(default_factory=TR3DModel)
     assigner: AssignerConfig = field(default_factory=AssignerConfig)
     loss: LossConfig = field(default_factory=LossConfig)
-    test: TR3DTest = field(default_factory=TR3DTest)
+    test: TR3DInference = field(default_factory=TR3DInference)
 
     @classmethod
     def defaults(cls, data: DataFacts) -> Values:

@@ -19,7 +19,7 @@ from sr3d.detectors.outputs import (
     anchors_of,
 )
 from sr3d.detectors.tr3d.assigners import build_assigner
-from sr3d.detectors.tr3d.config import TR3DConfig, TR3DModel, TR3DTest
+from sr3d.detectors.tr3d.config import TR3DConfig, TR3DInference, TR3DModel
 from sr3d.detectors.tr3d.loss import detection_loss
 from sr3d.detectors.tr3d.network import TR3DHead, TR3DNeck, decode_boxes
 from sr3d.detectors.tr3d.oracle import with_oracle
@@ -31,7 +31,7 @@ class TR3D(SparseDetector[Predictions]):
     """Backbone, neck and head, for any assigner and classification loss."""
 
     config: TR3DModel
-    test_config: TR3DTest
+    inference: TR3DInference
 
     def __init__(self, config: TR3DConfig) -> None:
         super().__init__(config)
@@ -60,13 +60,13 @@ class TR3D(SparseDetector[Predictions]):
 
     @property
     def has_oracle(self) -> bool:
-        return self.test_config.oracle != "none"
+        return self.inference.oracle != "none"
 
     def with_oracle(self, predictions: Predictions, scene: Scene) -> Predictions:
-        return with_oracle(predictions, scene, self.dataset, self.test_config)
+        return with_oracle(predictions, scene, self.dataset, self.inference)
 
     def select(self, predictions: Predictions) -> Detections:
-        return select_detections(predictions, self.test_config, self.dataset.rotated)
+        return select_detections(predictions, self.inference, self.dataset.rotated)
 
     def decode(self, anchors: Tensor, reg: Tensor) -> Tensor:
         return decode_boxes(anchors, reg)

@@ -11,14 +11,14 @@ from sr3d.data.datasets import Dataset
 from sr3d.data.scene import Scene
 from sr3d.detectors.common.oracle_scores import inside_smallest, with_scores
 from sr3d.detectors.outputs import GroundTruth, Predictions
-from sr3d.detectors.tr3d.config import TR3DTest
+from sr3d.detectors.tr3d.config import TR3DInference
 from sr3d.geometry.boxes import centerness
 from sr3d.geometry.iou import paired_iou
 from sr3d.matching.tr3d import TR3DAssigner
 
 
 def with_oracle(
-    predictions: Predictions, scene: Scene, dataset: Dataset, config: TR3DTest
+    predictions: Predictions, scene: Scene, dataset: Dataset, config: TR3DInference
 ) -> Predictions:
     """One scene's predictions with other scores for the true classes of the foreground.
 

@@ -32,7 +32,7 @@ class SR3DHead(TR3DHead):
 
     dataset: a known name, for classes, their levels and oriented boxes. Or `own`, with the fields
     of `config.OwnData` in `own`. assigner, loss: fields of `AssignerConfig` and `LossConfig`, by
-    default SPOTA and RAS. test_cfg: fields of `TestConfig`. train_cfg: unused, but mmdet3d's
+    default SPOTA and RAS. test_cfg: fields of `InferenceConfig`. train_cfg: unused, but mmdet3d's
     detectors pass it.
 
     Raises:

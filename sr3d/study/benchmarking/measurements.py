@@ -93,7 +93,7 @@ class _Runner:
     def __init__(self, subject: Subject, source: SceneSource, sample: bool) -> None:
         self.model = subject.build()
         self.compiled = subject.compile(self.model)
-        self.config = self.model.test_config
+        self.config = self.model.inference
         self.device = self.model.device
         count = self.config.sample_count if sample else 0
         self.scenes: list[Scene] = []

@@ -10,7 +10,7 @@ default_scope = "mmdet3d"
 model = dict(
     type="SR3D",
     data_preprocessor=dict(type="Det3DDataPreprocessor"),
-    # Fields of sr3d.config: ModelConfig, AssignerConfig, LossConfig, TestConfig.
+    # Fields of sr3d.config: ModelConfig, AssignerConfig, LossConfig, InferenceConfig.
     network=dict(voxel_size=0.01),
     bbox_head=dict(
         type="SR3DHead",
