@@ -33,7 +33,7 @@ class CompiledDetector:
 
     def __init__(self, detector: SparseDetector[Any], dtype: torch.dtype) -> None:
         self.network = network = FusedNetwork(detector, dtype)
-        self.config, self.test = network.detector.config, network.detector.inference
+        self.config, self.inference = network.detector.config, network.detector.inference
         self.dataset, self.device = network.detector.dataset, network.device
         self._recorded: _RecordedPass | None = None
 
@@ -94,12 +94,12 @@ class CompiledDetector:
             with recorded() as requests:
                 found = self.network(x.features, x.sites)
         best = found.scores.amax(dim=1)
-        top = self.network.best(found, best, self.test.nms_pre)
-        top = top[best[top] > self.test.score_thr]
+        top = self.network.best(found, best, self.inference.nms_pre)
+        top = top[best[top] > self.inference.score_thr]
         anchors = anchors_of(found.levels, self.config.voxel_size)
         boxes = self.network.detector.decode(anchors.positions[top], found.reg[top])
         return (
-            suppress(boxes, found.scores[top], self.test, self.dataset.rotated),
+            suppress(boxes, found.scores[top], self.inference, self.dataset.rotated),
             Capacity.for_scenes_like([x.sites, *requests], len(points), len(top)),
             (found.scores, found.reg, boxes),
         )

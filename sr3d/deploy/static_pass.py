@@ -92,7 +92,7 @@ class StaticPass:
     def __init__(self, network: FusedNetwork, capacity: Capacity) -> None:
         self.network, self.capacity = network, capacity
         detector = network.detector
-        self.config, self.test = detector.config, detector.inference
+        self.config, self.inference = detector.config, detector.inference
         self.rotated = detector.dataset.rotated
 
     @torch.no_grad()
@@ -111,7 +111,7 @@ class StaticPass:
         return self._candidates(found, corner)
 
     def _candidates(self, found: Outputs, corner: Tensor) -> StaticDetections:
-        test, levels = self.test, cast(Sequence[StaticSites], found.levels)
+        test, levels = self.inference, cast(Sequence[StaticSites], found.levels)
         real = torch.cat([level.valid for level in levels])
         best = found.scores.amax(dim=1).masked_fill(~real, -1)
         top = self.network.best(found, best, test.nms_pre)
