@@ -28,11 +28,11 @@ from unittest import mock
 import torch
 
 from benchmarks.loading import CONFIG, write_scenes
-from sr3d.config import default_config
 from sr3d.data.loader import TrainingScenes
 from sr3d.data.prepared import PreparedDataset, reading
 from sr3d.data.rooms.generate import prepare_rooms
 from sr3d.detectors import build_detector, weights
+from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.detectors.weights import read_checkpoint, write_model
 from sr3d.evaluate import loop as evaluation
 from sr3d.evaluate.loop import EvaluationJob
@@ -114,7 +114,7 @@ def states(folder: Path, rounds: int) -> dict[str, Any]:
 
 def runs(folder: Path, rounds: int) -> dict[str, Any]:
     count = iter(range(10**6))
-    config = default_config("synthetic").with_overrides(["train.epochs=1", "train.milestones=[]"])
+    config = with_overrides(default_config("synthetic"), ["train.epochs=1", "train.milestones=[]"])
 
     def training() -> None:
         out = folder / f"run{next(count)}"

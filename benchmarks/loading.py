@@ -25,11 +25,11 @@ import torch
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from sr3d.config import default_config
 from sr3d.data.datasets import SCANNET
 from sr3d.data.loader import TrainingScenes, epoch_batches, load_batches
 from sr3d.data.prepared import PreparedDataset, PreparedWriter
 from sr3d.data.scene import Scene
+from sr3d.detectors.configuration import default_config
 from sr3d.geometry.boxes import Boxes
 from sr3d.runs.files import write_json
 from sr3d.runs.machine import machine_facts, versions

@@ -26,10 +26,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.timing import milliseconds
-from sr3d.config import ModelConfig, default_config
+from sr3d.config import ModelConfig
 from sr3d.data.scene import table
 from sr3d.detectors.common.mink_resnet import MinkResNet
 from sr3d.detectors.common.voxelize import voxelize
+from sr3d.detectors.configuration import default_config
 from sr3d.detectors.tr3d.network import TR3DNeck
 from sr3d.runs.files import write_json
 from sr3d.runs.machine import machine_facts, versions

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from sr3d.config import default_config
 from sr3d.data.ground_truth import GroundTruth
 from sr3d.detectors import build_detector
 from sr3d.detectors.common.voxelize import voxelize
+from sr3d.detectors.configuration import default_config
 from sr3d.runs.files import write_json
 from sr3d.runs.machine import machine_facts, versions
 from sr3d.sparse.determinism import ordered_backward

@@ -19,8 +19,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from sr3d.config import DATASETS, default_config, preset_names
+from sr3d.config_groups import DATASETS
 from sr3d.detectors import FAMILIES
+from sr3d.detectors.configuration import default_config, preset_names, with_overrides
 from sr3d.validation import interval_of, limits
 
 PAGE = Path(__file__).with_name("configuration.md")
@@ -194,7 +195,7 @@ def _value(value: Any) -> str:
 
 
 def _flat(dataset: str, *overrides: str) -> dict[str, Any]:
-    return default_config(dataset).with_overrides(overrides).flat()
+    return with_overrides(default_config(dataset), overrides).flat()
 
 
 def _elsewhere(key: str, family: str) -> str:

@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 
-from sr3d.config import Config, config_from_dict, default_config
+from sr3d.config import Config
 from sr3d.detectors import NETWORKS, build_detector
 from sr3d.detectors.base import Detector
+from sr3d.detectors.configuration import config_from_dict, default_config, with_overrides
 from sr3d.detectors.infer_config import infer_config, load_model
 from sr3d.detectors.outputs import Detections
 from sr3d.detectors.weights import Checkpoint, read_checkpoint
@@ -124,7 +125,7 @@ def find_source(
                 kind=Kind.CONFLICT,
                 remedy="Leave it out.",
             )
-        config = config_from_dict(run.config).with_overrides(overrides)
+        config = with_overrides(config_from_dict(run.config), overrides)
         weights = checkpoint or run_file(folder, run, MODEL_FILE)
         return ModelSource(run.key, config, read_checkpoint(weights))
     if folder.is_file():
@@ -149,8 +150,8 @@ def find_source(
             remedy="Name the folder of a training run, or a file of weights.",
         )
     if checkpoint is None:
-        config = default_config(dataset or "scannet").with_overrides([f"model={network}"])
-        return ModelSource(str(name), config.with_overrides(overrides), None)
+        config = with_overrides(default_config(dataset or "scannet"), [f"model={network}"])
+        return ModelSource(str(name), with_overrides(config, overrides), None)
     read = read_checkpoint(checkpoint)
     config = infer_config(read, dataset, network, overrides)
     return ModelSource(config.model.name, config, read)

@@ -1,27 +1,21 @@
-"""What a run does, as frozen dataclasses. Defaults are the paper's; see the README for its gaps.
-
-`default_config("scannet").with_overrides(["assigner.k=7"])` is the whole mechanism: dotted names,
-type-checked, with a did-you-mean. Runtime matters (device, threads, folders) are not configuration.
+"""What a run does, as frozen dataclasses. Defaults are the paper's. docs/readings.md has its gaps.
 
 This module has what all detectors share. Each family of detectors subclasses `Config` in its own
 folder and adds its network, losses and test-time values. `model.name` says which of them a
-configuration is.
+configuration is. `sr3d.detectors.configuration` makes configurations: from defaults, overrides,
+presets and files. Runtime matters (device, threads, folders) are not configuration.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import pairwise
 from typing import Any, ClassVar, Self
 
-import yaml
-
 from sr3d.config_groups import (
-    DATASETS,
     LATER,
     AugmentConfig,
     DatasetName,
@@ -44,10 +38,7 @@ from sr3d.runs.files import digest
 from sr3d.validation import (
     Seed,
     Validated,
-    did_you_mean,
     flatten,
-    json_schema,
-    parse_text,
     plain,
     validate,
 )
@@ -101,22 +92,6 @@ class Config(Validated):
         yield "train.milestones", all(a < b for a, b in pairwise(rising)), below
         yield "train.precision", ours, "fp32 where model.engine=minkowski"
 
-    def with_overrides(self, overrides: Sequence[str]) -> Config:
-        """A copy with `dotted.name=value` assignments applied, left to right.
-
-        `model=NAME`, `train=NAME` and `augment=NAME` apply a preset (see `preset_names`). A preset
-        sets its whole group, so it comes before single values of that group. `model=NAME` may give
-        the configuration of another family.
-
-        Raises:
-            InputError: unknown name (with the nearest known one), a value of the wrong type or that
-                no run can use, another data set, a preset that would replace a value or a preset
-                given before it.
-        """
-        config = apply_overrides(self, overrides)
-        check(config, before=self)
-        return config
-
     @classmethod
     def of_values(cls, values: Mapping[str, Any]) -> Self:
         """The configuration of nested plain values. What is left out has its default.
@@ -157,113 +132,6 @@ class Config(Validated):
         return digest(plain(values))
 
 
-def default_config(dataset: str, own: OwnData = OwnData()) -> Config:  # frozen
-    """The paper's configuration for a data set; for procedural rooms, one that two cores can train.
-
-    own: where the data set is `own`, what it is.
-
-    Raises:
-        InputError: unknown data set.
-    """
-    if dataset not in DATASETS:
-        raise InputError(
-            f"unknown data set '{dataset}'{did_you_mean(dataset, DATASETS)}",
-            field="dataset",
-            kind=Kind.UNKNOWN,
-        )
-    first = next(iter(_families().values()))
-    facts = DataFacts(dataset, own.scenes, own.rotated)
-    config = first.of_values({"dataset": dataset, **first.defaults(facts)})
-    return dataclasses.replace(config, own=own)
-
-
-def augment_preset(name: str, dataset: str) -> AugmentConfig:
-    """What `augment=NAME` means on a data set."""
-    return default_config(dataset).with_overrides([f"augment={name}"]).augment
-
-
-def preset_names() -> dict[str, tuple[str, ...]]:
-    """The names of all presets by their group."""
-    return {group: tuple(known) for group, known in _presets().items()}
-
-
-def preset_values(config: Config, group: str, name: str) -> Values:
-    """What `group=name` sets on the data set of a configuration.
-
-    Raises:
-        InputError: unknown preset.
-    """
-    known = _presets()[group]
-    if name not in known:
-        raise InputError(
-            f"unknown preset '{name}'{did_you_mean(name, [*known])}",
-            field=group,
-            kind=Kind.UNKNOWN,
-        )
-    _, preset = known[name]
-    return preset(DataFacts(config.dataset, config.own.scenes, config.own.rotated))
-
-
-def apply_overrides(config: Config, overrides: Sequence[str]) -> Config:
-    """`Config.with_overrides` without the rules for values together."""
-    given: dict[str, str] = {}
-    for override in overrides:
-        name, text = split_override(override)
-        if name == "dataset" and text.strip("\"'") != config.dataset:
-            raise InputError(
-                "a data set brings values of its own",
-                field=override,
-                kind=Kind.CONFLICT,
-                remedy="Name the data set apart.",
-            )
-        if name in _presets():
-            config = _with_preset(config, name, text, given)
-        else:
-            config = _assign(config, name, text)
-        given[name] = override
-    return config
-
-
-def split_override(override: str) -> tuple[str, str]:
-    """The name and the text of `name=value`.
-
-    Raises:
-        InputError: it has no "=".
-    """
-    name, equals, text = override.partition("=")
-    if not equals:
-        raise InputError(
-            "no override", field=override, kind=Kind.VALUE, remedy="Write it as name=value."
-        )
-    return name.strip(), text.strip()
-
-
-def config_from_dict(value: Mapping[str, Any]) -> Config:
-    """The inverse of `Config.to_dict`, with the same checks as overrides, except of milestones.
-
-    It also reads configurations of earlier versions. These ran trainings whose milestones lie
-    beyond the last epoch, where they had no effect. They wrote fields of all families into each
-    configuration, and no `model.name` before there was a second family.
-    """
-    if not isinstance(value, Mapping):
-        raise InputError("expected a mapping", field="configuration", kind=Kind.VALUE)
-    model = value.get("model", {})
-    name = model.get("name") if isinstance(model, Mapping) else None
-    families = _families()
-    if name is not None and name not in families:
-        raise InputError(
-            f"'{name}'{did_you_mean(str(name), [*families])}",
-            field="model.name",
-            kind=Kind.UNKNOWN,
-        )
-    family = families[name or next(iter(families))]
-    config = family.of_values(family.without_earlier(value))
-    for key, remedy in problems(config).items():
-        if key != "train.milestones":
-            raise _problem(config, key, remedy)
-    return config
-
-
 def check(config: Config, before: Config | None = None) -> None:
     """Refuse values that no run can use.
 
@@ -275,7 +143,7 @@ def check(config: Config, before: Config | None = None) -> None:
     accepted = {} if before is None else problems(before)
     for name, remedy in problems(config).items():
         if accepted.get(name) != remedy:
-            raise _problem(config, name, remedy)
+            raise problem(config, name, remedy)
 
 
 def problems(config: Config) -> dict[str, str]:
@@ -287,105 +155,10 @@ def problems(config: Config) -> dict[str, str]:
     return found
 
 
-def config_schema() -> dict[str, Any]:
-    """The JSON schema of a configuration of any family."""
-    return json_schema(typing.Union[tuple(_families().values())])  # noqa: UP007
-
-
-def _problem(config: Config, name: str, remedy: str) -> InputError:
+def problem(config: Config, name: str, remedy: str) -> InputError:
+    """The error of a field that no run can use, from `problems`."""
     value = config.flat()[name]
     return InputError(f"must be {remedy}, got {value}", field=name, kind=Kind.VALUE)
-
-
-@cache
-def _families() -> dict[str, type[Config]]:
-    """The configuration of each family. Families build on this module, so it asks for them late."""
-    from sr3d.detectors import FAMILIES
-
-    return {name: family.config for name, family in FAMILIES.items()}
-
-
-@cache
-def _presets() -> dict[str, dict[str, tuple[type[Config], Preset]]]:
-    """Group and name to the family of a preset and its values."""
-    found: dict[str, dict[str, tuple[type[Config], Preset]]] = {}
-    families: tuple[type[Config], ...] = (*_families().values(), Config)
-    for family in families:
-        for group, presets in family.presets.items():
-            for name, preset in presets.items():
-                found.setdefault(group, {})[name] = (family, preset)
-    return found
-
-
-def _assign(config: Config, name: str, text: str) -> Config:
-    """A copy with one field, by its dotted name, set to what the text says."""
-    flat = config.flat()
-    if name not in flat:
-        raise _unknown(config, name, flat)
-    if name == "model.name" and text in _families() and text != config.model.name:
-        raise InputError(
-            f"'{text}' is another family of detectors",
-            field=name,
-            kind=Kind.CONFLICT,
-            remedy=f"Give the preset model={text}, which sets what belongs together.",
-        )
-    try:
-        value = parse_text(text)
-    except yaml.YAMLError:
-        raise InputError(f"cannot read '{text}'", field=name, kind=Kind.VALUE) from None
-    values = config.to_dict()
-    *groups, key = name.split(".")
-    group = values
-    for part in groups:
-        group = group[part]
-    group[key] = value
-    return config.of_values(values)
-
-
-def _unknown(config: Config, name: str, known: Iterable[str]) -> InputError:
-    if any(key.startswith(f"{name}.") for key in known):
-        remedy = f"Set one of its fields, e.g. {name}.…=…"
-        return InputError("is a group", field=name, kind=Kind.VALUE, remedy=remedy)
-    others = [other for other, family in _families().items() if name in family.of_values({}).flat()]
-    if others:
-        return InputError(
-            f"is no key of model.name={config.model.name}",
-            field=name,
-            kind=Kind.UNKNOWN,
-            remedy=f"It belongs to {', '.join(others)}.",
-        )
-    problem = f"unknown key '{name}'{did_you_mean(name, [*known])}"
-    return InputError(problem, field=name, kind=Kind.UNKNOWN)
-
-
-def _with_preset(config: Config, group: str, name: str, given: Mapping[str, str]) -> Config:
-    """given: the overrides that came before, by name."""
-    changes = preset_values(config, group, name)
-    if (earlier := given.get(group, f"{group}={name}")) != f"{group}={name}":
-        raise InputError(
-            f"contradicts {earlier}, given before it",
-            field=f"{group}={name}",
-            kind=Kind.CONFLICT,
-            remedy="Keep one of them.",
-        )
-    family = _presets()[group][name][0] if group == "model" else type(config)
-    # A preset sets all of its own group, defaults included. Another family has other keys.
-    values = {**config.to_dict(), group: {}}
-    for other, known in family.of_values({}).to_dict().items():
-        if isinstance(known, dict):
-            kept = {k: v for k, v in values.get(other, {}).items() if k in known}
-            values[other] = kept | changes.get(other, {})
-    after, before = family.of_values(values), config.flat()
-    flat = after.flat()
-    for key, value in before.items():
-        if key in given and flat.get(key) != value:
-            raise InputError(
-                f"would replace {given[key]}, given before it",
-                field=f"{group}={name}",
-                kind=Kind.CONFLICT,
-                remedy=f"Put {group}={name} first, then single values.",
-            )
-    return after
 
 
 def _digested(node: Any) -> dict[str, Any]:

@@ -11,13 +11,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
-from sr3d.config import (
-    Config,
-    DatasetName,
+from sr3d.config import Config
+from sr3d.config_groups import DatasetName
+from sr3d.detectors.configuration import (
     apply_overrides,
     preset_names,
     preset_values,
     split_override,
+    with_overrides,
 )
 from sr3d.errors import InputError, Kind
 from sr3d.validation import (
@@ -162,7 +163,7 @@ def configure(
     apply_overrides(family, beside)  # refuses what is wrong by itself, in the order as given
     _check_presets(name, own, beside)
     told = apply_overrides(family, _presets_first(beside)).flat()
-    config = start.with_overrides(_presets_first(beside, own))
+    config = with_overrides(start, _presets_first(beside, own))
     fixed, values = _fixed(own, start), config.flat()
     single = {split_override(override)[0] for override in beside}
     for key, value in values.items():
@@ -196,7 +197,7 @@ def recognise(
     Raises:
         InputError: an override that cannot be applied.
     """
-    config = start.with_overrides(given)
+    config = with_overrides(start, given)
     fitting = [
         setting
         for setting in settings.values()
@@ -237,11 +238,11 @@ def choose(
         InputError: a setting that does not fit the training run or the data; see `configure`.
     """
     if name is None:
-        start.with_overrides(given)
+        with_overrides(start, given)
         return recognise(settings, start, given, trained, labels_of(folder))
     if name == trained and name not in settings:
         # The name comes from a settings file that this call does not have.
-        return Configured(name, start.with_overrides(given), tuple(given))
+        return Configured(name, with_overrides(start, given), tuple(given))
     setting = find_setting(settings, name)
     if trained is None and setting.tests_of:
         raise InputError(

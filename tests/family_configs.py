@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from sr3d.config import Config, default_config
+from sr3d.config import Config
+from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.detectors.tr3d.config import TR3DConfig
 
 C = TypeVar("C", bound=Config)
@@ -18,4 +19,4 @@ def of_family(kind: type[C], config: Config) -> C:
 
 def tr3d_config(dataset: str, *overrides: str) -> TR3DConfig:
     """TR3D's configuration of a data set."""
-    return of_family(TR3DConfig, default_config(dataset).with_overrides(overrides))
+    return of_family(TR3DConfig, with_overrides(default_config(dataset), overrides))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from sr3d.config import default_config
+from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.evaluate.detection_matches import DetectionMatches
 from sr3d.evaluate.scored_files import ScoredDetections, write_scored
 from sr3d.geometry.box_set import BoxSet
@@ -151,7 +151,7 @@ def _record(
     test: int | None,
     changes: dict[str, Any],
 ) -> RunRecord:
-    config = default_config(dataset).with_overrides(overrides)
+    config = with_overrides(default_config(dataset), overrides)
     start = START + timedelta(hours=train, minutes=0 if test is None else 30 + test)
     seeds = {"train": train_seed(0, train)}
     if test is not None:

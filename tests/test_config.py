@@ -3,13 +3,13 @@ from typing import Any
 
 import pytest
 
-from sr3d.config import (
-    DATASETS,
-    AugmentConfig,
-    check,
+from sr3d.config import AugmentConfig, check
+from sr3d.config_groups import DATASETS
+from sr3d.detectors.configuration import (
     config_from_dict,
     config_schema,
     default_config,
+    with_overrides,
 )
 from sr3d.detectors.tr3d.config import TR3DConfig
 from sr3d.errors import InputError, Kind
@@ -40,13 +40,13 @@ def test_every_data_set_has_a_default_that_survives_json(dataset: str) -> None:
 
 def test_overrides_apply_left_to_right_and_change_the_digest() -> None:
     c = default_config("scannet")
-    d = c.with_overrides(["assigner.k=7", "assigner.k=8", "loss.tau=1e-2", "test.nms=3d"])
+    d = with_overrides(c, ["assigner.k=7", "assigner.k=8", "loss.tau=1e-2", "test.nms=3d"])
     assert isinstance(d, TR3DConfig)
     assert (d.assigner.k, d.loss.tau, d.test.nms) == (8, 0.01, "3d")
     assert d.digest() != c.digest()
-    assert c.with_overrides([]) == c
-    assert c.with_overrides(["train.milestones=[1, 2]"]).train.milestones == (1, 2)
-    assert c.with_overrides(["train.lr=1"]).train.lr == 1.0  # a whole number is a number
+    assert with_overrides(c, []) == c
+    assert with_overrides(c, ["train.milestones=[1, 2]"]).train.milestones == (1, 2)
+    assert with_overrides(c, ["train.lr=1"]).train.lr == 1.0  # a whole number is a number
 
 
 def with_earlier_fields(recorded: dict[str, Any]) -> dict[str, Any]:
@@ -69,14 +69,14 @@ def test_a_later_field_at_its_default_leaves_the_digest_of_earlier_runs() -> Non
         del recorded["train"][name]
     assert config_from_dict(recorded) == config
     assert config.digest() == digest(with_earlier_fields(recorded))
-    assert config.with_overrides(["train.filter_empty_gt=true"]).digest() != config.digest()
-    assert config.with_overrides(["train.precision=tf32"]).digest() != config.digest()
+    assert with_overrides(config, ["train.filter_empty_gt=true"]).digest() != config.digest()
+    assert with_overrides(config, ["train.precision=tf32"]).digest() != config.digest()
 
 
 def test_augment_presets() -> None:
-    scannet = default_config("scannet").with_overrides(["augment=tr3d"])
+    scannet = with_overrides(default_config("scannet"), ["augment=tr3d"])
     assert scannet.augment.rotation == pytest.approx(1.1459156)
-    sunrgbd = default_config("sunrgbd").with_overrides(["augment=tr3d", "augment.flip_y=0.5"])
+    sunrgbd = with_overrides(default_config("sunrgbd"), ["augment=tr3d", "augment.flip_y=0.5"])
     assert sunrgbd.augment == AugmentConfig(
         sample_count=100_000, flip_y=0.5, rotation=30.0, scale=(0.85, 1.15)
     )
@@ -129,7 +129,7 @@ def test_augment_presets() -> None:
 )
 def test_bad_overrides_get_one_sentence(override: str, field: str, kind: Kind, told: str) -> None:
     with pytest.raises(InputError) as error:
-        default_config("scannet").with_overrides([override])
+        with_overrides(default_config("scannet"), [override])
     assert (error.value.field, error.value.kind) == (field, kind)
     assert told in str(error.value)
     assert "\n" not in str(error.value)

@@ -15,11 +15,11 @@ from annotated_types import Interval
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sr3d.config import config_from_dict, default_config
 from sr3d.data.loader import generator_for
 from sr3d.data.rooms.generate import generate_room
 from sr3d.data.transforms import augment, sample_points
 from sr3d.detectors import build_detector
+from sr3d.detectors.configuration import config_from_dict, default_config, with_overrides
 from sr3d.detectors.tr3d.config import TR3DConfig
 from sr3d.errors import InputError
 from sr3d.evaluate.loop import detect_scene
@@ -86,7 +86,7 @@ def test_every_number_declares_its_range() -> None:
 @pytest.mark.parametrize("value", [-1, ".nan", ".inf", "-.inf", "1e300", 10**400])
 def test_a_number_that_no_run_can_use_is_refused_by_its_name(name: str, value: Any) -> None:
     with pytest.raises(InputError, match=name.replace(".", r"\.")):
-        default_config("scannet").with_overrides([written(name, value)])
+        with_overrides(default_config("scannet"), [written(name, value)])
 
 
 @pytest.mark.parametrize("name", RANGES)
@@ -128,7 +128,7 @@ FREE = {
 def test_what_is_accepted_trains_a_step_and_detects(
     method: list[str], overrides: tuple[str, ...]
 ) -> None:
-    config = default_config("synthetic").with_overrides([*THIN, *method, *overrides])
+    config = with_overrides(default_config("synthetic"), [*THIN, *method, *overrides])
     torch.manual_seed(0)
     model = build_detector(config).train()
     scene = augment(ROOM, config.augment, False, generator_for(config.seed, 0))
@@ -163,10 +163,10 @@ def test_what_is_accepted_trains_a_step_and_detects(
 def test_milestones_rise_within_the_epochs(epochs: int, milestones: str, good: bool) -> None:
     overrides = [f"train.epochs={epochs}", f"train.milestones={milestones}"]
     if good:
-        default_config("scannet").with_overrides(overrides)
+        with_overrides(default_config("scannet"), overrides)
         return
     with pytest.raises(InputError, match=r"train\.milestones"):
-        default_config("scannet").with_overrides(overrides)
+        with_overrides(default_config("scannet"), overrides)
 
 
 def test_a_finished_run_with_milestones_beyond_its_epochs_is_read_and_tested() -> None:
@@ -174,7 +174,7 @@ def test_a_finished_run_with_milestones_beyond_its_epochs_is_read_and_tested() -
     value = default_config("scannet").to_dict()
     value["train"] |= {"epochs": 1, "milestones": [8]}
     config = config_from_dict(value)
-    assert config.with_overrides(["test.nms=3d"]).train.milestones == (8,)
+    assert with_overrides(config, ["test.nms=3d"]).train.milestones == (8,)
     assert config.to_dict() == value
     with pytest.raises(InputError, match=r"train\.milestones"):
-        config.with_overrides(["train.epochs=2"])
+        with_overrides(config, ["train.epochs=2"])

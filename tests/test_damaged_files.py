@@ -16,11 +16,11 @@ from safetensors.torch import save_file
 
 import sr3d
 from sr3d.cli import main
-from sr3d.config import config_from_dict
 from sr3d.data.prepared import PreparedDataset, read_manifest
 from sr3d.data.scene import Scene
 from sr3d.detectors import build_detector
 from sr3d.detectors.base import Detector
+from sr3d.detectors.configuration import config_from_dict
 from sr3d.detectors.weights import Checkpoint, read_checkpoint, write_model
 from sr3d.errors import DamagedFile, InputError, Kind, OtherRun
 from sr3d.evaluate import loop as evaluation

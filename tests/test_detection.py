@@ -15,7 +15,6 @@ from plyfile import PlyData
 
 import sr3d.cli.detecting_model as choosing
 from sr3d.cli import main
-from sr3d.config import config_from_dict
 from sr3d.data.scans import Frame, Reading, Scan, read_scan
 from sr3d.data.scans.frame import UNITS, turn_upright
 from sr3d.deploy.detection import (
@@ -26,6 +25,7 @@ from sr3d.deploy.detection import (
     detect_files,
     detect_in_scan,
 )
+from sr3d.detectors.configuration import config_from_dict
 from sr3d.detectors.outputs import Detections
 from sr3d.detectors.tr3d.detector import TR3D
 from sr3d.errors import InputError, Kind

@@ -12,7 +12,13 @@ from typing import Any
 
 import pytest
 
-from sr3d.config import Config, config_from_dict, default_config, preset_names
+from sr3d.config import Config
+from sr3d.detectors.configuration import (
+    config_from_dict,
+    default_config,
+    preset_names,
+    with_overrides,
+)
 from sr3d.errors import InputError, Kind
 from sr3d.validation import flatten
 
@@ -58,7 +64,7 @@ def test_the_same_overrides_give_them() -> None:
     groups = preset_names()
     for line, config in read():
         ordered = sorted(line["overrides"], key=lambda o: o.split("=")[0] not in groups)
-        assert default_config(config.dataset, config.own).with_overrides(ordered) == config
+        assert with_overrides(default_config(config.dataset, config.own), ordered) == config
 
 
 def test_before_there_were_two_families_there_was_no_name() -> None:

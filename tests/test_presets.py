@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 import re
+from functools import partial
 from typing import Any
 
 import pytest
 
-from sr3d.config import DATASETS, Config, default_config, preset_names
+from sr3d.config import Config
+from sr3d.config_groups import DATASETS
+from sr3d.detectors.configuration import default_config, preset_names, with_overrides
 from sr3d.detectors.fcaf3d.config import FCAF3DConfig
 from sr3d.detectors.tr3d.config import TR3DConfig, TR3DModel
 from sr3d.errors import InputError, Kind
@@ -27,13 +30,13 @@ def test_every_preset_gives_a_sound_configuration(dataset: str) -> None:
     presets = preset_names()
     for combination in itertools.product(*presets.values()):
         overrides = [f"{group}={name}" for group, name in zip(presets, combination, strict=True)]
-        assert default_config(dataset).with_overrides(overrides).dataset == dataset
+        assert with_overrides(default_config(dataset), overrides).dataset == dataset
 
 
 @pytest.mark.parametrize("dataset", REAL)
 def test_fcaf3d_is_the_published_network(dataset: str) -> None:
     before = default_config(dataset)
-    after = before.with_overrides(["model=fcaf3d"])
+    after = with_overrides(before, ["model=fcaf3d"])
     expected: dict[str, Any] = {
         "model.name": "fcaf3d",
         "model.stem_norm": "instance",
@@ -66,7 +69,7 @@ def test_fcaf3d_is_the_published_network(dataset: str) -> None:
     ],
 )
 def test_schedules_are_the_published_ones(name: str, dataset: str, repeat: int) -> None:
-    train = default_config(dataset).with_overrides([f"train={name}"]).train
+    train = with_overrides(default_config(dataset), [f"train={name}"]).train
     assert (train.epochs, train.milestones, train.repeat) == (12, (8, 11), repeat)
     assert (train.batch_size, train.lr, train.weight_decay) == (16, 1e-3, 1e-4)
     assert (train.clip_norm, train.warmup_iters) == (10, 0)
@@ -76,7 +79,7 @@ def test_schedules_are_the_published_ones(name: str, dataset: str, repeat: int) 
 def test_fcaf3d_alone_replaces_scenes_without_boxes(dataset: str) -> None:
     default = default_config(dataset)
     found = {
-        name: default.with_overrides([f"train={name}"]).train.filter_empty_gt
+        name: with_overrides(default, [f"train={name}"]).train.filter_empty_gt
         for name in ("tr3d", "fcaf3d")
     }
     assert found == {"tr3d": False, "fcaf3d": True}
@@ -94,7 +97,7 @@ def test_fcaf3d_alone_replaces_scenes_without_boxes(dataset: str) -> None:
 def test_fcaf3ds_augmentation_is_the_published_one(
     dataset: str, expected: tuple[object, ...]
 ) -> None:
-    a = default_config(dataset).with_overrides(["augment=fcaf3d"]).augment
+    a = with_overrides(default_config(dataset), ["augment=fcaf3d"]).augment
     found = a.sample_count, a.flip_x, a.flip_y, a.rotation, a.scale, a.translation
     assert found == expected
 
@@ -102,36 +105,36 @@ def test_fcaf3ds_augmentation_is_the_published_one(
 @pytest.mark.parametrize("dataset", ROOMS)
 def test_rooms_keep_their_schedule_voxels_and_augmentation(dataset: str) -> None:
     before = default_config(dataset)
-    after = before.with_overrides(["model=fcaf3d", "augment=fcaf3d", "train=fcaf3d"])
+    after = with_overrides(before, ["model=fcaf3d", "augment=fcaf3d", "train=fcaf3d"])
     assert (after.train, after.augment) == (before.train, before.augment)
     assert isinstance(after, FCAF3DConfig)
     assert isinstance(before, TR3DConfig)
     assert (after.test.sample_count, after.test.nms_pre) == (15_000, 300)
     assert after.model.voxel_size == before.model.voxel_size
     assert sum(after.model.planes) < 200
-    assert before.with_overrides(["train=tr3d", "model=tr3d"]) == before
+    assert with_overrides(before, ["train=tr3d", "model=tr3d"]) == before
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_a_small_fcaf3d_is_that_of_the_rooms_on_any_data(dataset: str) -> None:
-    rooms = default_config("synthetic").with_overrides(["model=fcaf3d"])
-    found = default_config(dataset).with_overrides(["model=fcaf3d_small"])
+    rooms = with_overrides(default_config("synthetic"), ["model=fcaf3d"])
+    found = with_overrides(default_config(dataset), ["model=fcaf3d_small"])
     assert found.model == rooms.model
     assert isinstance(found, FCAF3DConfig)
     assert (found.assigner.name, found.loss.cls) == ("fcaf3d", "focal")
     before = default_config(dataset).flat()
     tests = {name: value for name, value in found.flat().items() if name.startswith("test.")}
     assert tests == {name: before[name] for name in tests}
-    small = found.with_overrides(["train=small", "augment=small"])
+    small = with_overrides(found, ["train=small", "augment=small"])
     assert (small.model, small.train) == (
         found.model,
-        default_config(dataset).with_overrides(["train=small"]).train,
+        with_overrides(default_config(dataset), ["train=small"]).train,
     )
 
 
 def test_a_preset_replaces_its_group_and_later_overrides_win() -> None:
-    before = default_config("scannet").with_overrides(["model.neck_channels=9", "train.lr=5"])
-    after = before.with_overrides(["model=tr3d", "train=tr3d", "train.epochs=30"])
+    before = with_overrides(default_config("scannet"), ["model.neck_channels=9", "train.lr=5"])
+    after = with_overrides(before, ["model=tr3d", "train=tr3d", "train.epochs=30"])
     assert after.model == TR3DModel()
     assert (after.train.lr, after.train.epochs) == (1e-3, 30)
 
@@ -151,15 +154,15 @@ def test_a_preset_replaces_nothing_that_was_given_before_it(
     overrides: list[str], replaced: str
 ) -> None:
     with pytest.raises(InputError) as error:
-        default_config("scannet").with_overrides(overrides)
+        with_overrides(default_config("scannet"), overrides)
     assert {overrides[-1], replaced} <= {*re.split(r"[ ,;:]+", str(error.value))}
 
 
 def test_a_preset_may_come_after_what_it_leaves_as_it_is() -> None:
-    config = default_config("scannet").with_overrides
+    config = partial(with_overrides, default_config("scannet"))
     same = ["model.voxel_size=0.01", "train.lr=2", "model=fcaf3d", "model=fcaf3d"]
     assert config(same) == config(["model=fcaf3d", "train.lr=2"])
-    again = config(["train=tr3d", "train.lr=2"]).with_overrides(["train=tr3d"])
+    again = with_overrides(config(["train=tr3d", "train.lr=2"]), ["train=tr3d"])
     assert again == config(["train=tr3d"])  # it replaces what a configuration had
 
 
@@ -187,7 +190,7 @@ def test_what_does_not_go_together_gets_one_sentence(
     overrides: list[str], field: str, kind: Kind, told: str
 ) -> None:
     with pytest.raises(InputError) as error:
-        default_config("scannet").with_overrides(overrides)
+        with_overrides(default_config("scannet"), overrides)
     assert (error.value.field, error.value.kind) == (field, kind)
     assert told in str(error.value)
     assert "\n" not in str(error.value)
@@ -195,12 +198,12 @@ def test_what_does_not_go_together_gets_one_sentence(
 
 def test_a_value_that_another_family_has_not_is_replaced_by_its_preset() -> None:
     with pytest.raises(InputError) as error:
-        default_config("scannet").with_overrides(["loss.tau=0.2", "model=fcaf3d"])
+        with_overrides(default_config("scannet"), ["loss.tau=0.2", "model=fcaf3d"])
     assert (error.value.field, error.value.kind) == ("model=fcaf3d", Kind.CONFLICT)
-    kept = default_config("scannet").with_overrides(["loss.focal_gamma=1", "model=fcaf3d"])
+    kept = with_overrides(default_config("scannet"), ["loss.focal_gamma=1", "model=fcaf3d"])
     assert kept.flat()["loss.focal_gamma"] == 1
 
 
 def test_fcaf3ds_assigner_goes_with_tr3ds_network() -> None:
-    config = default_config("scannet").with_overrides(["assigner.name=fcaf3d"])
+    config = with_overrides(default_config("scannet"), ["assigner.name=fcaf3d"])
     assert config.model.name == "tr3d"

@@ -16,12 +16,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from sr3d.config import default_config
 from sr3d.data.loader import TrainingScenes, generator_for, load_batches, on_device
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.scene import Scene
 from sr3d.detectors import build_detector
 from sr3d.detectors.base import Detector
+from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.detectors.outputs import Losses
 from sr3d.evaluate import loop as evaluation
 from sr3d.evaluate.loop import EvaluationJob, detect_scene, evaluate
@@ -52,7 +52,7 @@ def detector(setting: str, dataset: str = "scannet", engine: str = "native") -> 
     overrides = [*SETTINGS[setting], *SLIM, *shape, f"model.voxel_size={voxel_size}"]
     overrides.append(f"model.engine={engine}")
     torch.manual_seed(0)
-    model = build_detector(default_config(dataset).with_overrides(overrides))
+    model = build_detector(with_overrides(default_config(dataset), overrides))
     for name, value in model.named_parameters():
         if "conv_cls.kernel" in name or "conv_reg.kernel" in name:
             value.data.normal_(std=0.5)  # so that scores and boxes differ
@@ -219,7 +219,7 @@ def test_a_training_and_its_test_from_end_to_end(
 ) -> None:
     thin = THIN if network == "tr3d" else [f"{name}=fcaf3d" for name in PRESETS] + THIN_FCAF3D
     overrides = [*thin, "train.epochs=2", "train.milestones=[]", "train.repeat=1"]
-    config = default_config("synthetic").with_overrides(overrides)
+    config = with_overrides(default_config("synthetic"), overrides)
 
     def run(device: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         out = tmp_path / device

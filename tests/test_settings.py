@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sr3d.cli import main
-from sr3d.config import DATASETS, Config, default_config
+from sr3d.config import Config
+from sr3d.config_groups import DATASETS
 from sr3d.data.prepared import PreparedWriter
 from sr3d.data.scene import Scene
+from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.errors import InputError
 from sr3d.geometry.boxes import Boxes
 from sr3d.runs.record import RunRecord, read_run
@@ -92,7 +94,7 @@ def test_a_name_alone_is_its_overrides_and_they_are_its_name(name: str) -> None:
     for dataset in setting.datasets:
         start = default_config(dataset)
         found = configure(SETTINGS, name, start)
-        assert found.config == start.with_overrides(setting.overrides)
+        assert found.config == with_overrides(start, setting.overrides)
         assert found.overrides == setting.overrides
         again = configure(SETTINGS, name, start, ["train.batch_size=3", *setting.overrides])
         assert again.config == configure(SETTINGS, name, start, ["train.batch_size=3"]).config
@@ -118,8 +120,8 @@ def test_other_overrides_come_first_and_the_order_of_equal_lists_changes_nothing
     except InputError:
         return
     assert found == configure(SETTINGS, name, start, [*beside, *setting.overrides])
-    flat, alone = found.config.flat(), start.with_overrides(setting.overrides).flat()
-    told = start.with_overrides([o for o in beside if o not in setting.overrides]).flat()
+    flat, alone = found.config.flat(), with_overrides(start, setting.overrides).flat()
+    told = with_overrides(start, [o for o in beside if o not in setting.overrides]).flat()
     for key, value in flat.items():
         assert value in (alone[key], told[key])
 
@@ -181,7 +183,7 @@ def test_single_values_beside_a_setting_survive_its_presets() -> None:
 def test_overrides_alone_are_named_by_what_they_make(overrides: list[str], name: str) -> None:
     start = default_config("scannet")
     found = recognise(SETTINGS, start, overrides)
-    assert (found.name, found.config) == (name, start.with_overrides(overrides))
+    assert (found.name, found.config) == (name, with_overrides(start, overrides))
 
 
 def test_the_version_of_the_ground_truth_tells_settings_apart() -> None:
@@ -214,7 +216,7 @@ def test_a_name_trains_what_it_says(baseline: Path) -> None:
     record = read_run(baseline)
     expected = [*SHORT, "assigner.name=tr3d", "loss.cls=focal"]
     assert (record.setting, record.overrides) == ("baseline", expected)
-    assert record.config == default_config("synthetic").with_overrides(expected).to_dict()
+    assert record.config == with_overrides(default_config("synthetic"), expected).to_dict()
 
 
 def test_a_setting_of_ones_own_trains_from_its_file(rooms: Path, tmp_path: Path) -> None:

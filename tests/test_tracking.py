@@ -20,7 +20,7 @@ from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import OperationalError
 
-from sr3d.config import default_config
+from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.errors import InputError, Kind
 from sr3d.runs.files import sha256
 from sr3d.runs.markers import marker_holds
@@ -129,7 +129,7 @@ def test_a_training(tracked):
     record = read_run(tracked / "synthetic/baseline/train1")
     assert run.info.start_time == 1793523600_000  # 2026-11-01 09:00 UTC
     assert run.info.end_time == run.info.start_time + 600_000
-    flat = default_config("synthetic").with_overrides(SETTINGS["baseline"]).flat()
+    flat = with_overrides(default_config("synthetic"), SETTINGS["baseline"]).flat()
     expected = {name: str(value) for name, value in flat.items()}
     assert run.data.params == expected | {"seeds.train": "1000"}
     assert run.data.params["assigner.name"] == "tr3d"

@@ -14,13 +14,14 @@ from safetensors.torch import load_file
 from torch import nn
 
 import sr3d
-from sr3d.config import Config, TrainConfig, default_config, preset_names
+from sr3d.config import Config, TrainConfig
 from sr3d.data.datasets import get_dataset
 from sr3d.data.loader import epoch_batches
 from sr3d.data.prepared import PreparedDataset, PreparedWriter, read_manifest
 from sr3d.data.scene import Scene
 from sr3d.detectors import build_detector
 from sr3d.detectors.base import Detector
+from sr3d.detectors.configuration import default_config, preset_names, with_overrides
 from sr3d.errors import InputError, Kind
 from sr3d.evaluate.average_precision import average_precision
 from sr3d.evaluate.loop import EvaluationJob, evaluate
@@ -51,7 +52,7 @@ def tiny(dataset: str = "synthetic", *overrides: str) -> Config:
     """Presets among the overrides come first, as they must."""
     groups = preset_names()
     ordered = sorted([*TINY, *overrides], key=lambda one: one.partition("=")[0] not in groups)
-    return default_config(dataset).with_overrides(ordered)
+    return with_overrides(default_config(dataset), ordered)
 
 
 def job(data: Path, out: Path, config: Config | None = None, index: int = 0) -> TrainingJob:
@@ -201,7 +202,7 @@ def test_every_real_data_set_trains_and_tests(dataset: str, tmp_path: Path) -> N
         writer.add(split, Scene(f"{split}_1", rows[:, :3], rows[:, 3:], Boxes(box), labels))
     writer.finish()
     overrides = [*TINY, "train.epochs=1", "train.milestones=[]", "augment.sample_count=2000"]
-    config = default_config(dataset).with_overrides(overrides)
+    config = with_overrides(default_config(dataset), overrides)
     record = train(job(tmp_path / "data", tmp_path / "run", config))
     assert record.metrics["positives"] > 0
     assert record.data["digest"] == read_manifest(tmp_path / "data").digest()

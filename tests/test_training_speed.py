@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import load_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sr3d.config import default_config
 from sr3d.data.loader import on_device
 from sr3d.data.prepared import PreparedDataset
 from sr3d.detectors import build_detector
+from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.detectors.outputs import Losses
 from sr3d.errors import InputError, Kind
 from sr3d.runs.record import read_metrics
@@ -297,7 +297,7 @@ def test_a_training_in_bf16_learns_resumes_and_keeps_weights_in_fp32(
 def test_precision_is_one_of_three_and_fp32_unless_asked_for() -> None:
     assert default_config("scannet").train.precision == "fp32"
     with pytest.raises(InputError, match=r"train\.precision: 'fp16'"):
-        default_config("scannet").with_overrides(["train.precision=fp16"])
+        with_overrides(default_config("scannet"), ["train.precision=fp16"])
 
 
 def test_a_tensor_on_its_device_is_not_copied() -> None:

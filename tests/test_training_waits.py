@@ -10,7 +10,7 @@ from collections import Counter
 
 import pytest
 
-from sr3d.config import default_config
+from sr3d.detectors.configuration import default_config
 from sr3d.detectors.fcaf3d.detector import FCAF3D
 from sr3d.sparse import functional
 from sr3d.train.schedule import build_optimizer

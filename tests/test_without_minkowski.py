@@ -11,8 +11,8 @@ import torch
 
 import sr3d
 from sr3d.cli import main
-from sr3d.config import config_from_dict
 from sr3d.data.rooms.generate import generate_room, prepare_rooms
+from sr3d.detectors.configuration import config_from_dict
 from sr3d.detectors.weights import read_checkpoint, write_model
 from sr3d.runs.files import sha256
 from sr3d.runs.pretrained import PRETRAINED

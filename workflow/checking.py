@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Interval, MinLen
 
-from sr3d.config import DatasetName
+from sr3d.config_groups import DatasetName
 from sr3d.errors import InputError
 from sr3d.runs.devices import refuse_apple_gpu
 from sr3d.validation import (

@@ -19,7 +19,7 @@ from typing import Any
 
 import pandas as pd
 
-from sr3d.config import default_config
+from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.runs.record import RunRecord, train_seed
 from sr3d.settings import read_settings
 from sr3d.study.report.claim_files import claims_as_csv, claims_as_markdown
@@ -146,7 +146,7 @@ def _record(row: Mapping[str, str], test: int | None, tests_of: str | None) -> R
         setting=row["setting"],
         train=int(row["train"]),
         test=test,
-        config=default_config(row["dataset"]).with_overrides(overrides).to_dict(),
+        config=with_overrides(default_config(row["dataset"]), overrides).to_dict(),
         config_digest=row["config_digest"],
         overrides=overrides,
         seeds={"train": train_seed(0, int(row["train"]))},

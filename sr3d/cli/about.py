@@ -7,7 +7,8 @@ import json
 import os
 
 from sr3d.cli.arguments import Verbs, add_overrides, add_setting, overrides_of
-from sr3d.config import DATASETS, config_schema, default_config
+from sr3d.config_groups import DATASETS
+from sr3d.detectors.configuration import config_schema, default_config, with_overrides
 from sr3d.settings import configure, read_settings, settings_schema
 from sr3d.text_tables import text_table
 
@@ -35,7 +36,7 @@ def _config(args: argparse.Namespace) -> None:
         settings = read_settings(args.settings)
         config = configure(settings, args.setting, config, overrides).config
     else:
-        config = config.with_overrides(overrides)
+        config = with_overrides(config, overrides)
     for name, value in config.flat().items():
         print(f"{name}={json.dumps(value)}")
 

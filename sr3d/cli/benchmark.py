@@ -19,7 +19,9 @@ from sr3d.cli.arguments import (
     whole,
 )
 from sr3d.cli.inputs import check_file, check_output_file, check_prepared, check_run
-from sr3d.config import DATASETS, Config, config_from_dict, default_config
+from sr3d.config import Config
+from sr3d.config_groups import DATASETS
+from sr3d.detectors.configuration import config_from_dict, default_config
 from sr3d.errors import InputError, Kind
 from sr3d.settings import configure, read_settings, recognise
 

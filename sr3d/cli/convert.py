@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sr3d.cli.arguments import Verbs, add_overrides, overrides_of
 from sr3d.cli.inputs import check_output_file, find_model
-from sr3d.config import DATASETS
+from sr3d.config_groups import DATASETS
 from sr3d.detectors import FAMILIES
 from sr3d.errors import InputError, Kind
 

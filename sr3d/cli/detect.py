@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sr3d.cli.arguments import Verbs, add_compile, add_device, real
 from sr3d.cli.inputs import check_dataset, check_output_folder, find_model
 from sr3d.cli.scans import add_scan_options, reading_of
-from sr3d.config import DATASETS
+from sr3d.config_groups import DATASETS
 from sr3d.errors import InputError, Kind
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from sr3d.config import default_config
 from sr3d.detectors import build_detector
+from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.runs.folder import as_jobs_run
 from sr3d.runs.machine import code_version, machine_facts, versions
 from sr3d.sparse.agreement import compare_engines
@@ -77,7 +77,7 @@ def _attempt(look: Callable[[], Any]) -> Any:
 def _detect(device: str, *overrides: str) -> str:
     generator = torch.Generator().manual_seed(0)
     points = torch.rand(2000, 6, generator=generator)
-    model = build_detector(default_config("synthetic").with_overrides(overrides)).to(device)
+    model = build_detector(with_overrides(default_config("synthetic"), overrides)).to(device)
     started = time.perf_counter()
     with as_jobs_run(threads=1):
         model.detect(points)

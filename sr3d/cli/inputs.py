@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from sr3d.config import DATASETS
+from sr3d.config_groups import DATASETS
 from sr3d.detectors import FAMILIES
 from sr3d.errors import InputError, Kind
 from sr3d.runs.pretrained import PRETRAINED, PRETRAINED_MODELS

@@ -13,7 +13,7 @@ from sr3d.cli.arguments import COUNT, SEED, Verbs, real, whole
 from sr3d.cli.inputs import check_folder, check_output_folder
 from sr3d.cli.jobs import add_wait
 from sr3d.cli.scans import add_scan_options, reading_of
-from sr3d.config import DATASETS
+from sr3d.config_groups import DATASETS
 from sr3d.errors import InputError, Kind
 from sr3d.runs.files import exclusive
 

@@ -19,7 +19,7 @@ from sr3d.cli.inputs import (
     check_prepared,
 )
 from sr3d.cli.jobs import add_done, add_wait
-from sr3d.config import DATASETS
+from sr3d.config_groups import DATASETS
 from sr3d.errors import InputError, Kind
 from sr3d.runs.markers import write_marker
 from sr3d.runs.record import DETECTIONS_FILE, RUN_FILE

@@ -22,7 +22,9 @@ from sr3d.cli.arguments import (
 )
 from sr3d.cli.inputs import check_dataset, check_output_folder, check_prepared, check_run
 from sr3d.cli.jobs import add_run_options, make_room, mark_run, wait_for_others
-from sr3d.config import DATASETS, Config
+from sr3d.config import Config
+from sr3d.config_groups import DATASETS
+from sr3d.detectors.configuration import with_overrides
 from sr3d.errors import DamagedFile, OtherRun
 from sr3d.runs.markers import forget_marker
 from sr3d.settings import Configured, choose, read_settings
@@ -90,7 +92,7 @@ def _train(args: argparse.Namespace) -> None:
 
         start = starting_config(args.dataset, args.data, args.split)
         if args.seed is not None:
-            start = start.with_overrides([f"seed={args.seed}"])
+            start = with_overrides(start, [f"seed={args.seed}"])
         chosen = _chosen(args, start, overrides)
         with _device(args):
             from sr3d.train.distributed import torchrun_processes
@@ -175,7 +177,7 @@ def _test(args: argparse.Namespace) -> None:
     check_run(args.run, "--run")
     check_prepared(args.data)
     check_output_folder(args.out)
-    from sr3d.config import config_from_dict
+    from sr3d.detectors.configuration import config_from_dict
     from sr3d.runs.record import read_training
 
     training = read_training(args.run)

@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 
-from sr3d.config import Config, OwnData, default_config
+from sr3d.config import Config, OwnData
 from sr3d.data.datasets import DATASETS
 from sr3d.detectors import FAMILIES, build_detector
 from sr3d.detectors.base import Detector
+from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.detectors.weights import Checkpoint, put_weights
 from sr3d.errors import InputError, Kind
 
@@ -40,13 +41,13 @@ def infer_config(
     _agree(checkpoint, "model", network, found)
     if checkpoint.config is not None:
         _agree(checkpoint, "dataset", dataset, checkpoint.config.dataset)
-        return checkpoint.config.with_overrides(overrides)
+        return with_overrides(checkpoint.config, overrides)
     boxes = _shape(checkpoint, "bbox_head.conv_reg.kernel")
     classes = _shape(checkpoint, "bbox_head.conv_cls.kernel")[-1]
     rotated = boxes[-1] == 8
     name = dataset or _dataset_of(checkpoint, classes, rotated)
     config = default_config(name, _own(checkpoint, rotated) if name == "own" else OwnData())
-    return config.with_overrides([f"model={found}", *_widths(checkpoint), *overrides])
+    return with_overrides(config, [f"model={found}", *_widths(checkpoint), *overrides])
 
 
 def load_model(checkpoint: Checkpoint, config: Config) -> Detector[Any, Any]:

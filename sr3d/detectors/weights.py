@@ -24,11 +24,12 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from sr3d._version import __version__
-from sr3d.config import Config, config_from_dict
+from sr3d.config import Config
 from sr3d.data.torch_files import load_tensors, read_torch_file
 from sr3d.detectors import FAMILIES
 from sr3d.detectors.base import Detector
 from sr3d.detectors.common.checkpoint_names import Naming, naming_of, own_name
+from sr3d.detectors.configuration import config_from_dict
 from sr3d.detectors.state_dicts import find_state_dict
 from sr3d.errors import DamagedFile, InputError, Kind
 from sr3d.runs.files import LFS_REMEDY, is_lfs_pointer, write_bytes

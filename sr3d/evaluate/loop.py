@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sr3d.config import Config, config_from_dict
+from sr3d.config import Config
 from sr3d.data.datasets import dataset_of
 from sr3d.data.loader import generator_for, on_device
 from sr3d.data.prepared import PreparedDataset
@@ -20,6 +20,7 @@ from sr3d.data.scene import Scene
 from sr3d.data.transforms import pick_points, sample_points
 from sr3d.detectors import build_detector
 from sr3d.detectors.base import Detector
+from sr3d.detectors.configuration import config_from_dict, with_overrides
 from sr3d.detectors.outputs import Detections, require_finite_predictions
 from sr3d.detectors.weights import load_weights
 from sr3d.errors import InputError, Kind
@@ -156,7 +157,7 @@ def override_evaluation(config: Config, overrides: Sequence[str]) -> Config:
                 kind=Kind.CONFLICT,
                 remedy="Train with this override with `sr3d train`.",
             )
-    return config.with_overrides(overrides)
+    return with_overrides(config, overrides)
 
 
 @torch.inference_mode()

@@ -15,9 +15,10 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from sr3d.config import Config, OwnData, default_config
+from sr3d.config import Config, OwnData
 from sr3d.data.datasets import Dataset, coarse_classes
 from sr3d.data.prepared import PreparedDataset
+from sr3d.detectors.configuration import default_config
 from sr3d.errors import DamagedFile, InputError, Kind, OtherRun
 from sr3d.runs.devices import DEVICES, refuse_apple_gpu
 from sr3d.runs.files import sha256

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from sr3d.config import DATASETS
+from sr3d.config_groups import DATASETS
 from sr3d.data.prepared import PreparedDataset
 from sr3d.errors import DamagedFile, InputError, Kind
 from sr3d.evaluate.scored_files import write_scored

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from sr3d.config import config_from_dict
+from sr3d.detectors.configuration import config_from_dict
 from sr3d.errors import DamagedFile, InputError, Kind, OtherRun
 from sr3d.runs.files import atomic_path
 from sr3d.runs.record import CHECKPOINT_FILE, CHECKPOINT_FILES, EARLIER_FILE

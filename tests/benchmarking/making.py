@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sr3d.config import default_config
+from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.study.benchmarking.subject import Subject
 
 THIN = [
@@ -19,9 +19,9 @@ THIN_FCAF3D = [*THIN[:2], "model.planes=[8,8,8]", "model.neck_channels=8", "mode
 
 
 def subject(*overrides: str, dataset: str = "synthetic", **fields: Any) -> Subject:
-    return Subject(default_config(dataset).with_overrides([*THIN, *overrides]), **fields)
+    return Subject(with_overrides(default_config(dataset), [*THIN, *overrides]), **fields)
 
 
 def fcaf3d(**fields: Any) -> Subject:
     overrides = ["model=fcaf3d", *THIN_FCAF3D]
-    return Subject(default_config("synthetic").with_overrides(overrides), **fields)
+    return Subject(with_overrides(default_config("synthetic"), overrides), **fields)

@@ -11,7 +11,7 @@ import pytest
 
 from sr3d.cli import build_parser, main
 from sr3d.cli.benchmark import _plan
-from sr3d.config import default_config
+from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.settings import read_settings
 from sr3d.study.benchmarking import benchmark
 from sr3d.train.loop import TrainingJob, train
@@ -59,19 +59,19 @@ def test_settings_are_those_of_the_workflow() -> None:
         if "sunrgbd" not in setting.datasets or setting.tests_of:
             continue
         plan = planned("--setting", name, "--dataset", "sunrgbd", "--set", "test.nms=3d")
-        expected = default_config("sunrgbd").with_overrides([*setting.overrides, "test.nms=3d"])
+        expected = with_overrides(default_config("sunrgbd"), [*setting.overrides, "test.nms=3d"])
         assert (plan.setting, plan.subject.config) == (name, expected)
 
 
 def test_a_run_knows_its_weights_and_configuration(rooms: Path, tmp_path: Path) -> None:
-    config = default_config("synthetic").with_overrides(
-        [*THIN, "train.epochs=1", "train.milestones=[]"]
+    config = with_overrides(
+        default_config("synthetic"), [*THIN, "train.epochs=1", "train.milestones=[]"]
     )
     train(TrainingJob(config, THIN, rooms, tmp_path / "run", setting="mine", index=0))
     plan = planned("--run", str(tmp_path / "run"), "--set", "test.nms=3d")
     assert plan.setting == "mine"
     assert plan.subject.weights == tmp_path / "run/model.safetensors"
-    assert plan.subject.config == config.with_overrides(["test.nms=3d"])
+    assert plan.subject.config == with_overrides(config, ["test.nms=3d"])
     plan.subject.build()
     assert main(["benchmark", "--run", str(tmp_path / "run"), "--set", "model.voxel_size=1"]) == 2
 

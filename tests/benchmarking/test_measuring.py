@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from sr3d.config import default_config
 from sr3d.data.loader import generator_for
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.transforms import sample_points
+from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.detectors.tr3d.detector import TR3D
 from sr3d.errors import InputError, Kind
 from sr3d.evaluate.loop import detect_scene
@@ -156,7 +156,7 @@ def not_called(*_: object) -> None:
 
 def test_fcaf3d_has_an_inference_runner_too(rooms: Path) -> None:
     found = measure_detection(fcaf3d(compiled="fp32"), prepared(rooms, 1), 1, details=False)
-    config = fcaf3d().config.with_overrides(["test.voxel_pick=first"])
+    config = with_overrides(fcaf3d().config, ["test.voxel_pick=first"])
     eager = dataclasses.replace(fcaf3d(), config=config)
     expected = measure_detection(eager, prepared(rooms, 1), 1, details=False)
     assert found.scenes == expected.scenes

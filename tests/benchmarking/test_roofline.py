@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from sr3d.config import default_config
+from sr3d.detectors.configuration import default_config
 from sr3d.sparse import SparseTensor
 from sr3d.sparse.nn import SparseConv, SparseConvTranspose, SparseReLU
 from sr3d.study.benchmarking.measurements import counted_flop, dense_peak

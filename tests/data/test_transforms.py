@@ -7,10 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sr3d.config import AugmentConfig, augment_preset
+from sr3d.config import AugmentConfig
 from sr3d.data.loader import generator_for
 from sr3d.data.scene import Scene, table
 from sr3d.data.transforms import augment, sample_points
+from sr3d.detectors.configuration import augment_preset
 from sr3d.geometry.boxes import Boxes
 
 

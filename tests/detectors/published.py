@@ -7,10 +7,11 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from sr3d.config import Config, default_config
+from sr3d.config import Config
 from sr3d.detectors import build_detector
 from sr3d.detectors.base import Detector
 from sr3d.detectors.common.sparse_config import SparseModelConfig
+from sr3d.detectors.configuration import default_config, with_overrides
 
 # What to put in place of what, in a state dict of ours.
 NAMINGS: dict[str, tuple[str, dict[str, str]]] = {
@@ -50,7 +51,7 @@ NAMINGS: dict[str, tuple[str, dict[str, str]]] = {
 
 def thin_config(network: str, dataset: str) -> Config:
     """On real data sets as well, a network of few weights; all its widths differ."""
-    config = default_config(dataset).with_overrides([f"model={network}"])
+    config = with_overrides(default_config(dataset), [f"model={network}"])
     planes, blocks = (
         ((8, 12, 16), (2, 1, 1)) if network == "fcaf3d" else ((8, 12, 16, 20), (2, 1, 1, 1))
     )

@@ -7,11 +7,12 @@ import torch
 from safetensors.torch import save_file
 
 import sr3d
-from sr3d.config import InferenceConfig, default_config
+from sr3d.config import InferenceConfig
 from sr3d.data.loader import generator_for
 from sr3d.detectors import build_detector
 from sr3d.detectors.common.selection import select_detections
 from sr3d.detectors.common.voxelize import voxelize
+from sr3d.detectors.configuration import default_config
 from sr3d.detectors.outputs import Anchors, Detections, Predictions
 from sr3d.detectors.tr3d.network import decode_boxes
 from sr3d.detectors.weights import load_weights

@@ -14,11 +14,11 @@ import torch
 
 import sr3d
 from sr3d.cli import main
-from sr3d.config import default_config
 from sr3d.data.datasets import dataset_of
 from sr3d.data.prepared import PreparedDataset, read_manifest
 from sr3d.data.scene import Scene
 from sr3d.detectors import FAMILIES, NETWORKS, build_detector
+from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.detectors.needs import contents, lacks_instances, with_needs
 from sr3d.detectors.tr3d.detector import TR3D
 from sr3d.errors import InputError, Kind
@@ -110,7 +110,7 @@ def voting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def job(data: Path, out: Path, dataset: str = "synthetic") -> TrainingJob:
-    chosen = default_config(dataset).with_overrides(TINY)
+    chosen = with_overrides(default_config(dataset), TINY)
     return TrainingJob(chosen, TINY, data, out, setting="sr3d", index=0)
 
 
@@ -170,7 +170,7 @@ def test_a_network_that_needs_mean_sizes_says_so() -> None:
     with pytest.raises(InputError) as error:
         build_detector(default_config("synthetic"))
     assert (error.value.kind, error.value.field) == (Kind.MISSING, "mean_sizes")
-    three = default_config("synthetic").with_overrides(["mean_sizes=[[1,1,1]]"])
+    three = with_overrides(default_config("synthetic"), ["mean_sizes=[[1,1,1]]"])
     with pytest.raises(InputError) as error:
         dataset_of(three)
     assert (error.value.kind, error.value.field) == (Kind.CONFLICT, "mean_sizes")
@@ -182,7 +182,7 @@ def test_families_without_needs_train_on_older_folders_as_before(
 ) -> None:
     if FAMILIES[name].needs:
         pytest.skip("this family has needs")
-    chosen: Any = default_config("synthetic").with_overrides([f"model={NETWORKS[name]}"])
+    chosen: Any = with_overrides(default_config("synthetic"), [f"model={NETWORKS[name]}"])
     old = PreparedDataset(as_version_2(rooms, tmp_path / "old"), "train")
     for scenes in (old, PreparedDataset(rooms, "train")):
         assert with_needs(chosen, FAMILIES[name], scenes) is chosen

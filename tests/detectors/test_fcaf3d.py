@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sr3d
-from sr3d.config import default_config
 from sr3d.detectors import build_detector
+from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.detectors.fcaf3d.detector import FCAF3D
 from sr3d.detectors.fcaf3d.network import decode_distances, prune
 from sr3d.geometry.iou import paired_iou
@@ -68,7 +68,7 @@ def test_parameters() -> None:
 
 
 def test_names_and_shapes_are_mmdetection3ds() -> None:
-    model = build_detector(default_config("scannet").with_overrides(["model=fcaf3d"]))
+    model = build_detector(with_overrides(default_config("scannet"), ["model=fcaf3d"]))
     shapes = {name: tuple(t.shape) for name, t in model.state_dict().items()}
     assert {name.split(".")[0] for name in shapes} == {"backbone", "bbox_head"}
     expected: dict[str, tuple[int, ...]] = {
@@ -124,7 +124,7 @@ def test_outputs_equal_the_network_written_out() -> None:
 @pytest.mark.parametrize("prefix", ["bbox_head.", "head."])
 def test_weights_of_mmdetection3d_old_and_new(prefix: str, tmp_path: Path) -> None:
     torch.manual_seed(3)
-    model = build_detector(default_config("synthetic").with_overrides(["model=fcaf3d"]))
+    model = build_detector(with_overrides(default_config("synthetic"), ["model=fcaf3d"]))
     state = {n.replace("bbox_head.", prefix): t for n, t in model.state_dict().items()}
     torch.save({"meta": {}, "state_dict": state}, tmp_path / "theirs.pth")
     loaded = load("synthetic", checkpoint=tmp_path / "theirs.pth")
@@ -263,8 +263,8 @@ def test_pruning_keeps_exactly_the_best_cells_of_each_scene(seed: int, most: int
 def test_every_level_but_the_coarsest_is_pruned_in_training_and_test() -> None:
     def outputs(most: int, training: bool) -> list[Any]:
         torch.manual_seed(0)
-        config = default_config("synthetic").with_overrides(
-            ["model=fcaf3d", f"model.pts_prune={most}"]
+        config = with_overrides(
+            default_config("synthetic"), ["model=fcaf3d", f"model.pts_prune={most}"]
         )
         model = build_detector(config).train(training)
         clouds = [cloud(seed=0), cloud(n=200, seed=1)]
@@ -285,7 +285,7 @@ def test_every_level_but_the_coarsest_is_pruned_in_training_and_test() -> None:
 
 
 def test_fewer_levels_have_fewer_stages() -> None:
-    config = default_config("synthetic").with_overrides(
-        ["model=fcaf3d", "model.planes=[8, 8]", "model.blocks=[1, 1]"]
+    config = with_overrides(
+        default_config("synthetic"), ["model=fcaf3d", "model.planes=[8, 8]", "model.blocks=[1, 1]"]
     )
     assert len(build_detector(config).eval().raw_outputs(cloud())) == 2

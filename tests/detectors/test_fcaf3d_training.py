@@ -9,9 +9,10 @@ import torch
 from safetensors.torch import load_file
 
 import sr3d
-from sr3d.config import Config, default_config
+from sr3d.config import Config
 from sr3d.data.prepared import PreparedDataset
 from sr3d.detectors import build_detector
+from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.detectors.outputs import GroundTruth
 from sr3d.errors import InputError
 from sr3d.evaluate.loop import EvaluationJob, evaluate
@@ -39,7 +40,7 @@ TINY = [
 
 
 def tiny(dataset: str, *overrides: str) -> Config:
-    return default_config(dataset).with_overrides([*TINY, *overrides])
+    return with_overrides(default_config(dataset), [*TINY, *overrides])
 
 
 @pytest.mark.parametrize("dataset", ["synthetic", "synthetic_rotated"])
@@ -73,7 +74,7 @@ def test_a_training_and_its_test(
 @pytest.mark.parametrize("dataset", ["synthetic", "synthetic_rotated"])
 def test_it_learns_a_few_boxes_by_heart(dataset: str, rooms: Path, rotated_rooms: Path) -> None:
     data = rooms if dataset == "synthetic" else rotated_rooms
-    config = default_config(dataset).with_overrides(["model=fcaf3d"])
+    config = with_overrides(default_config(dataset), ["model=fcaf3d"])
     scenes = [PreparedDataset(data, "train")[0]]
     torch.manual_seed(0)
     model = build_detector(config).train()

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from sr3d.config import OwnData, default_config
+from sr3d.config import OwnData
 from sr3d.detectors import build_detector
+from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.detectors.infer_config import infer_config, load_model
 from sr3d.detectors.weights import Checkpoint, read_checkpoint
 from sr3d.errors import Kind
@@ -20,7 +21,7 @@ def checkpoint(
 ) -> Checkpoint:
     """Of a network of full size, without memory for its weights."""
     with torch.device("meta"):
-        config = default_config(dataset).with_overrides([f"model={network}"])
+        config = with_overrides(default_config(dataset), [f"model={network}"])
         weights = build_detector(config).state_dict()
     return Checkpoint(Path("w.pth"), weights, "", classes=classes, voxel_size=voxel)
 
@@ -30,7 +31,7 @@ def checkpoint(
     "dataset", ["scannet", "sunrgbd", "s3dis", "synthetic", "synthetic_rotated"]
 )
 def test_full_networks_are_recognised(network: str, dataset: str) -> None:
-    expected = default_config(dataset).with_overrides([f"model={network}"])
+    expected = with_overrides(default_config(dataset), [f"model={network}"])
     assert infer_config(checkpoint(network, dataset)) == expected
 
 
@@ -56,10 +57,10 @@ def test_unknown_classes_become_a_data_set_of_ones_own() -> None:
 def test_no_assigner_goes_by_levels_that_nobody_knows(by_class: str) -> None:
     config = infer_config(checkpoint("tr3d", "scannet", tuple(f"thing{i}" for i in range(18))))
     with refuses(field="own.levels"):
-        config.with_overrides([by_class])
+        with_overrides(config, [by_class])
     levels = [0, 1] * 9
-    assert config.with_overrides([f"own.levels={levels}", by_class]).own.levels == tuple(levels)
-    assert config.with_overrides(["assigner.name=simota"]).own.levels == ()
+    assert with_overrides(config, [f"own.levels={levels}", by_class]).own.levels == tuple(levels)
+    assert with_overrides(config, ["assigner.name=simota"]).own.levels == ()
 
 
 def test_what_fits_no_data_set_is_told() -> None:
@@ -82,7 +83,7 @@ def test_an_mmengine_checkpoint_tells_classes_and_voxels(zipped: bool, tmp_path:
     save_mmengine(tmp_path / "a.pth", state, zipped, dataset_meta={"classes": classes})
     read = read_checkpoint(tmp_path / "a.pth")
     assert (read.classes, read.voxel_size) == (classes, 0.08)
-    assert infer_config(read) == config.with_overrides(["model.voxel_size=0.08"])
+    assert infer_config(read) == with_overrides(config, ["model.voxel_size=0.08"])
     loaded = load_model(read, infer_config(read)).state_dict()
     assert all(torch.equal(loaded[name], tensor) for name, tensor in state.items())
 

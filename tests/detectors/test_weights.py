@@ -10,9 +10,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import sr3d
-from sr3d.config import OwnData, default_config
+from sr3d.config import OwnData
 from sr3d.detectors import build_detector
 from sr3d.detectors.common.checkpoint_names import foreign_name, own_name
+from sr3d.detectors.configuration import default_config
 from sr3d.detectors.infer_config import infer_config, load_model
 from sr3d.detectors.weights import put_weights, read_checkpoint, write_foreign, write_model
 from sr3d.errors import InputError, Kind

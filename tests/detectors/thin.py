@@ -5,9 +5,10 @@ from typing import Any, TypeVar
 
 import torch
 
-from sr3d.config import Config, default_config
+from sr3d.config import Config
 from sr3d.detectors.base import Detector
 from sr3d.detectors.common.sparse_config import SparseModelConfig
+from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.detectors.fcaf3d.config import FCAF3DConfig
 from sr3d.detectors.fcaf3d.detector import FCAF3D
 from sr3d.detectors.tr3d.detector import TR3D
@@ -26,7 +27,7 @@ def thin_model(dataset: str, **changes: Any) -> TR3D:
 
 def thin_fcaf3d(dataset: str, **changes: Any) -> FCAF3D:
     """FCAF3D's; unless changed, every level but the coarsest is pruned in a cloud of 1200."""
-    preset = default_config(dataset).with_overrides(["model=fcaf3d"])
+    preset = with_overrides(default_config(dataset), ["model=fcaf3d"])
     config = of_family(FCAF3DConfig, preset)
     return _as_trained(FCAF3D(_thin(config, **{"pts_prune": 150, **changes})))
 

@@ -11,8 +11,9 @@ from types import ModuleType
 
 import pytest
 
-from sr3d.config import DATASETS, default_config
+from sr3d.config_groups import DATASETS
 from sr3d.detectors import FAMILIES
+from sr3d.detectors.configuration import default_config
 from tests.docs.pages import DOCS
 
 

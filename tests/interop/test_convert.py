@@ -10,8 +10,8 @@ from torch import Tensor
 import sr3d
 from sr3d.api import Detections
 from sr3d.cli import main
-from sr3d.config import default_config
 from sr3d.data.rooms.generate import generate_room
+from sr3d.detectors.configuration import default_config
 from sr3d.detectors.weights import read_checkpoint
 from sr3d.runs.files import read_json, sha256
 from sr3d.runs.pretrained import PRETRAINED

@@ -11,9 +11,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sr3d.config import default_config
 from sr3d.data.datasets import SYNTHETIC
 from sr3d.detectors import build_detector
+from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.errors import InputError, Kind
 from sr3d.runs.files import read_json
 from sr3d.runs.folder import as_jobs_run
@@ -99,7 +99,7 @@ def test_a_batch_of_one_is_scaled_to_the_full_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(measuring, "_clock", lambda run, device: (run(), 1.0))
-    config = default_config("synthetic").with_overrides(SMALL)
+    config = with_overrides(default_config("synthetic"), SMALL)
     scenes = sample_scenes(SYNTHETIC, experiment(tmp_path).data["synthetic"], "train").scenes
     alone = time_training(config, scenes, 0.0, "cpu", workers=0)
     assert (alone.seconds, alone.runs, alone.batch) == (4 * (1.0 + 1.0), 1, 1)
@@ -108,7 +108,7 @@ def test_a_batch_of_one_is_scaled_to_the_full_batch(
 
 
 def test_with_time_the_full_batch_itself_is_measured(tmp_path: Path) -> None:
-    config = default_config("synthetic").with_overrides(SMALL)
+    config = with_overrides(default_config("synthetic"), SMALL)
     scenes = sample_scenes(SYNTHETIC, experiment(tmp_path).data["synthetic"], "train").scenes
     timed = time_training(config, scenes, 60.0, "cpu", workers=0)
     assert timed.batch == 4

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sr3d.config import OwnData, default_config
+from sr3d.config import OwnData
+from sr3d.detectors.configuration import default_config
 from sr3d.study.report.figures import ReportFigure
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.page import Report, ReportPart, render_page

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sr3d.cli import doctor
-from sr3d.config import config_from_dict, default_config
+from sr3d.detectors.configuration import config_from_dict, default_config, with_overrides
 from sr3d.errors import InputError
 from sr3d.runs import folder as runs
 from sr3d.sparse import functional, torch_engine, triton_check
@@ -124,12 +124,12 @@ def test_earlier_configurations_are_read_and_keep_their_digest() -> None:
     assert config.model.engine == "native"
     assert config_from_dict(config.to_dict()).digest() == config.digest()
     with pytest.raises(InputError, match=r"model\.engine"):
-        config.with_overrides(["model.engine=cuda"])
+        with_overrides(config, ["model.engine=cuda"])
 
 
 def test_the_record_says_what_native_meant_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     def name(device: str, *overrides: str) -> str:
-        return runs._engine_name(default_config("scannet").with_overrides(overrides), device)
+        return runs._engine_name(with_overrides(default_config("scannet"), overrides), device)
 
     assert name("cuda") == "native (triton)"
     assert name("cuda", "model.engine=torch") == "torch"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from sr3d.config import DATASETS, default_config
+from sr3d.config_groups import DATASETS
+from sr3d.detectors.configuration import default_config
 from sr3d.evaluate.loop import override_evaluation
 from sr3d.settings import configure, read_settings
 from tests.workflow.checkout import ROOT

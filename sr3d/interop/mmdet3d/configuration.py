@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sr3d.config import config_from_dict, default_config
+from sr3d.detectors.configuration import config_from_dict, default_config
 from sr3d.detectors.tr3d.config import TR3DConfig
 from sr3d.errors import InputError
 from sr3d.validation import did_you_mean

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sr3d.detectors import build_detector
+from sr3d.detectors.configuration import with_overrides
 from sr3d.errors import InputError, Kind
 from sr3d.runs.folder import check_device
 from sr3d.runs.machine import code_version, is_busy, machine_facts, versions
@@ -78,7 +79,7 @@ def _floor(subject: Subject, points: int, repeats: int) -> SizedDetection:
 
 def _candidates(plan: BenchmarkPlan, nms_pre: int) -> SizedDetection:
     _log.info("detection with the %d best boxes kept for NMS", nms_pre)
-    config = plan.subject.config.with_overrides([f"test.nms_pre={nms_pre}"])
+    config = with_overrides(plan.subject.config, [f"test.nms_pre={nms_pre}"])
     subject = replace(plan.subject, config=config)
     return _row(nms_pre, subject, plan.source, plan.repeats)
 

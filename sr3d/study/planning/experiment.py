@@ -19,7 +19,9 @@ from typing import Annotated, Literal
 
 from annotated_types import Interval
 
-from sr3d.config import Config, DatasetName
+from sr3d.config import Config
+from sr3d.config_groups import DatasetName
+from sr3d.detectors.configuration import with_overrides
 from sr3d.errors import InputError, Kind
 from sr3d.runs.files import read_json
 from sr3d.runs.folder import starting_config
@@ -103,7 +105,7 @@ class Experiment(Validated):
         config, overrides = starting_config(job.dataset, data.folder, data.split), job.overrides
         if job.setting in (settings := read_settings()):
             return configure(settings, job.setting, config, [*trained, *overrides]).config
-        return config.with_overrides([*trained, *overrides])
+        return with_overrides(config, [*trained, *overrides])
 
 
 def read_experiment(path: str | Path) -> Experiment:

@@ -11,7 +11,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from sr3d.config import Config, config_from_dict
+from sr3d.config import Config
+from sr3d.detectors.configuration import config_from_dict
 from sr3d.errors import InputError
 from sr3d.runs.record import DETECTIONS_FILE, RunRecord, find_runs
 from sr3d.study.planning.budget import SourcedNumber, iterations_per_epoch

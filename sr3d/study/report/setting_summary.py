@@ -12,7 +12,7 @@ from functools import lru_cache
 from statistics import fmean
 from typing import Any
 
-from sr3d.config import config_from_dict, default_config
+from sr3d.detectors.configuration import config_from_dict, default_config
 from sr3d.errors import InputError
 from sr3d.runs.files import digest
 from sr3d.runs.machine import is_busy

@@ -9,9 +9,10 @@ import pytest
 
 import sr3d
 from sr3d.cli import main
-from sr3d.config import Config, OwnData, config_from_dict, default_config
+from sr3d.config import Config, OwnData
 from sr3d.data.datasets import DATASETS, dataset_of, get_dataset
 from sr3d.data.own.folder import LabelOptions, prepare_folder
+from sr3d.detectors.configuration import config_from_dict, default_config, with_overrides
 from sr3d.errors import InputError
 from sr3d.runs.folder import own_data, starting_config
 from sr3d.runs.record import read_run
@@ -65,7 +66,7 @@ def test_without_the_group_it_is_what_it_was(data: Path) -> None:
 )
 def test_a_group_that_makes_no_sense_is_refused(overrides: list[str], told: str) -> None:
     with pytest.raises(InputError, match=told):
-        default_config("own", OWN).with_overrides(overrides)
+        with_overrides(default_config("own", OWN), overrides)
 
 
 def test_the_classes_of_ones_own_data_belong_to_no_other_data_set() -> None:
@@ -79,11 +80,11 @@ def test_few_scenes_are_gone_through_more_often(data: Path) -> None:
     for scenes, repeat in ((0, 15), (1, 1500), (8, 188), (100, 15), (5000, 15)):
         config = default_config("own", OwnData(scenes=scenes))
         assert config.train.repeat == repeat
-        assert config.with_overrides(["train=tr3d"]).train.repeat == repeat
+        assert with_overrides(config, ["train=tr3d"]).train.repeat == repeat
         assert config.model == papers.model
         assert config.augment == papers.augment
     for scenes, repeat in ((8, 20), (160, 1), (161, 1), (3, 54)):
-        config = default_config("own", OwnData(scenes=scenes)).with_overrides(SMALL)
+        config = with_overrides(default_config("own", OwnData(scenes=scenes)), SMALL)
         assert config.train.repeat == repeat
         steps = config.train.epochs * scenes * repeat / config.train.batch_size
         assert steps >= 400
@@ -91,12 +92,12 @@ def test_few_scenes_are_gone_through_more_often(data: Path) -> None:
 
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_small_is_what_procedural_rooms_use(dataset: str) -> None:
-    found = default_config(dataset).with_overrides(SMALL)
+    found = with_overrides(default_config(dataset), SMALL)
     views = dataset in ("sunrgbd", "synthetic_rotated")
     rooms = default_config("synthetic_rotated" if views else "synthetic")
     assert (found.model, found.train, found.augment) == (rooms.model, rooms.train, rooms.augment)
     assert found.test == default_config(dataset).test
-    rotated = default_config("own", OwnData(rotated=True)).with_overrides(SMALL)
+    rotated = with_overrides(default_config("own", OwnData(rotated=True)), SMALL)
     assert rotated.train == default_config("synthetic_rotated").train
     assert rotated.augment.flip_y == 0.5  # a whole room may be flipped
 

@@ -12,9 +12,9 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
 import sr3d.interop.mmdet3d
-from sr3d.config import default_config
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.scene import Scene
+from sr3d.detectors.configuration import default_config
 from sr3d.interop.mmdet3d.box_conversion import depth_boxes
 
 CONFIGS = Path(sr3d.interop.mmdet3d.__file__).parent / "configs"

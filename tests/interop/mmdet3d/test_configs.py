@@ -10,7 +10,8 @@ from mmdet3d.registry import DATASETS, MODELS, TRANSFORMS
 from mmengine.config import Config as FileConfig
 from mmengine.registry import init_default_scope
 
-from sr3d.config import Config, default_config
+from sr3d.config import Config
+from sr3d.detectors.configuration import default_config
 from sr3d.interop.mmdet3d.configuration import settings
 from tests.interop.mmdet3d.samples import CONFIGS
 

@@ -6,8 +6,8 @@ pytest.importorskip("mmdet3d", reason="needs the environment of envs/openmmlab.s
 
 from mmengine.config import ConfigDict
 
-from sr3d.config import default_config
 from sr3d.data.datasets import Dataset, dataset_of
+from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.errors import InputError
 from sr3d.interop.mmdet3d.configuration import settings
 from sr3d.interop.mmdet3d.head import SR3DHead
@@ -35,7 +35,7 @@ def test_fields_are_those_of_the_command() -> None:
         "loss.cls=focal",
         "test.nms=3d",
     ]
-    assert found == default_config("scannet").with_overrides(overrides)
+    assert found == with_overrides(default_config("scannet"), overrides)
 
 
 def test_own_data_say_their_classes() -> None:

@@ -24,8 +24,8 @@ from mmengine.structures import InstanceData
 from numpy.testing import assert_allclose
 
 import sr3d.interop.mmdet3d  # noqa: F401
-from sr3d.config import default_config
 from sr3d.data.datasets import SCANNET
+from sr3d.detectors.configuration import default_config
 from sr3d.detectors.weights import write_foreign
 from sr3d.interop.mmdet3d.box_conversion import depth_boxes
 from tests.detectors.golden import golden, golden_model

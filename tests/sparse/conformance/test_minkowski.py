@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 from sr3d.cli.doctor import examine
-from sr3d.config import Config, default_config
+from sr3d.config import Config
 from sr3d.detectors import build_detector
+from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.detectors.tr3d.detector import TR3D
 from sr3d.errors import InputError, Kind
 from sr3d.evaluate.loop import EvaluationJob, evaluate
@@ -42,7 +43,7 @@ TINY = [
 
 
 def tiny(*overrides: str) -> Config:
-    return default_config("synthetic").with_overrides([*TINY, *overrides])
+    return with_overrides(default_config("synthetic"), [*TINY, *overrides])
 
 
 @pytest.fixture(scope="module")

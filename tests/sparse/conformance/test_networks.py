@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from sr3d.config import Config, default_config
+from sr3d.config import Config
 from sr3d.detectors import build_detector
 from sr3d.detectors.base import Detector
+from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.detectors.outputs import GroundTruth
 from tests.detectors.golden import golden, golden_model
 from tests.detectors.thin import clouds
@@ -47,7 +48,7 @@ def pair(config: Config) -> tuple[Detector[Any, Any], Detector[Any, Any]]:
             assert module.running_var is not None
             module.running_mean.normal_(std=0.3)
             module.running_var.uniform_(0.3, 2)
-    other = build_detector(config.with_overrides(["model.engine=minkowski"]))
+    other = build_detector(with_overrides(config, ["model.engine=minkowski"]))
     other.load_state_dict(native.state_dict())
     return native, other
 
@@ -79,7 +80,7 @@ def outputs(model: Detector[Any, Any]) -> list[tuple[Tensor, ...]]:
 @pytest.mark.parametrize("dataset", ["synthetic", "synthetic_rotated"])
 @pytest.mark.parametrize("network", NETWORKS)
 def test_outputs(network: str, dataset: str, training: bool) -> None:
-    native, other = pair(default_config(dataset).with_overrides(NETWORKS[network]))
+    native, other = pair(with_overrides(default_config(dataset), NETWORKS[network]))
     with torch.no_grad():
         one, two = outputs(native.train(training)), outputs(other.train(training))
     assert len(one) == len(two)
@@ -95,7 +96,7 @@ def test_losses_and_gradients_of_every_parameter(network: str, dataset: str) -> 
     # In double precision: rounding that moves one number across ReLU's kink would be seen.
     xyz, colors = points()
     pictures = []
-    for model in pair(default_config(dataset).with_overrides(NETWORKS[network])):
+    for model in pair(with_overrides(default_config(dataset), NETWORKS[network])):
         model.double().train()
         x = model.voxels(xyz, [c.double() for c in colors])  # type: ignore[operator]
         terms = model.loss(model(x), truth(model.dataset.rotated))
@@ -114,7 +115,7 @@ def test_losses_and_gradients_of_every_parameter(network: str, dataset: str) -> 
 
 def test_the_full_network_on_a_real_scan_equals_the_golden() -> None:
     reference = golden("tr3d_minkowski_scene0000_00.npz")
-    model = build_detector(default_config("scannet").with_overrides(["model.engine=minkowski"]))
+    model = build_detector(with_overrides(default_config("scannet"), ["model.engine=minkowski"]))
     model.load_state_dict(golden_model().state_dict())
     for i, level in enumerate(model.raw_outputs(reference["points"])):
         coords, reg, cls = by_cell(level.coords, level.reg, level.cls)

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from sr3d.config import config_from_dict
 from sr3d.data.datasets import dataset_of
+from sr3d.detectors.configuration import config_from_dict
 from sr3d.evaluate.average_precision import precision_at_hits
 from sr3d.evaluate.detection_matches import best_ground_truth, true_positives
 from sr3d.evaluate.scored_files import ScoredDetections

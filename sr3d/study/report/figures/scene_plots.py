@@ -13,10 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from sr3d.config import config_from_dict
 from sr3d.data.datasets import dataset_of
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.scene import Scene
+from sr3d.detectors.configuration import config_from_dict
 from sr3d.errors import InputError
 from sr3d.evaluate.scored_files import ScoredDetections
 from sr3d.geometry.boxes import Boxes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sr3d.config import default_config
+from sr3d.detectors.configuration import default_config
 from sr3d.study.report.figures import OWN, ReportFigure
 from sr3d.study.report.figures.style import names_of
 from sr3d.study.report.findings import Findings, ran

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sr3d.config import config_from_dict, default_config
+from sr3d.detectors.configuration import config_from_dict, default_config
 from sr3d.runs.record import RunRecord, run_key
 from sr3d.settings import CUSTOM, read_settings
 from sr3d.study.report.figures.style import Names

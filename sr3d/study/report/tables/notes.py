@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sr3d.config import default_config
+from sr3d.detectors.configuration import default_config
 from sr3d.runs.machine import BUSY_LOAD
 from sr3d.study.report.paper import METRICS, OWN_DATA, printed_dataset
 from sr3d.study.report.scene_draws import THRESHOLDS
