@@ -11,11 +11,12 @@ import pytest
 import torch
 import triton
 
-from sr3d.errors import InputError
+from sr3d.errors import Kind
 from sr3d.sparse import torch_engine
 from sr3d.sparse.triton import tune, tuning
 from sr3d.sparse.triton.engine import run_convolution
 from sr3d.sparse.triton.tuning import Config, Entry, Layer
+from tests.refusals import refuses
 
 LAYER = Layer("convolution", "half", ci=64, co=64, volume=27, rows=14)
 CONFIG = Config(64, 64, 64, warps=4, stages=5)
@@ -195,7 +196,7 @@ def test_room_has_the_layers_of_the_network() -> None:
 def test_a_broken_table_is_named_with_its_remedy(tmp_path: Path, text: str) -> None:
     path = tmp_path / "table.json"
     path.write_text(text)
-    with pytest.raises(InputError, match=r"table\.json: not a table .*delete it, or tune again"):
+    with refuses(Kind.UNREADABLE, mentions=["table.json"]):
         tuning.read_table(path)
 
 
