@@ -18,10 +18,11 @@ from sr3d.data.datasets import SYNTHETIC
 from sr3d.data.mmdet3d.export import export_mmdet3d
 from sr3d.data.mmdet3d.reader import prepare_mmdet3d
 from sr3d.data.prepared import PreparedDataset
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.interop.mmdet3d.box_conversion import depth_boxes, from_mmdet3d
 from sr3d.study.external_boxes import evaluate_files
 from tests.interop.mmdet3d.samples import CONFIGS
+from tests.refusals import refuses
 from tests.shared_data import shared
 
 pytestmark = pytest.mark.openmmlab
@@ -154,5 +155,5 @@ def test_a_sample_must_name_its_cloud() -> None:
     metric = METRICS.build(dict(type="SR3DMetric"))
     row = result("a", [], [])
     del row["lidar_points"]
-    with pytest.raises(InputError, match="add 'lidar_points' to the meta_keys"):
+    with refuses(Kind.MISSING, mentions=["lidar_points", "meta_keys"]):
         metric.process(None, [row])
