@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.files import atomic_path
 
 _OPSET = 18
@@ -33,7 +33,12 @@ def write_onnx(program: ExportedProgram, path: str | Path) -> None:
     """
     for package in ("onnx", "onnxscript"):
         if find_spec(package) is None:
-            raise InputError(f"{path}: writing ONNX needs {package}; pip install 'sr3d[export]'")
+            raise InputError(
+                f"writing ONNX needs {package}",
+                file=path,
+                kind=Kind.MISSING,
+                remedy="Run `pip install 'sr3d[export]'`.",
+            )
     op: Any = getattr(import_module("onnxscript"), f"opset{_OPSET}")
     aten = torch.ops.aten
     table: dict[Any, Any] = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from sr3d.config import apply_overrides, default_config
+from sr3d.detectors.configuration import apply_overrides, default_config
 from sr3d.errors import InputError
 from sr3d.settings import Configured, Setting, configure, read_settings
 from workflow.checking import check_experiment, check_tiers

@@ -146,7 +146,7 @@ _SWEEP_CAPTION = (
 
 
 @dataclass(frozen=True)
-class SweepLine:
+class SweepSeries:
     """A metric along a hyper-parameter: what there is of it, in rising order of the values."""
 
     values: tuple[float, ...]
@@ -179,14 +179,14 @@ def draw_sweep(figure: Sweep, findings: Findings) -> Canvas:
     return canvas
 
 
-def line_of(panel: Panel, metric: str, findings: Findings) -> SweepLine:
+def line_of(panel: Panel, metric: str, findings: Findings) -> SweepSeries:
     """The values that ran, and what they gave."""
     found = [
         (value, mark)
         for value, setting in panel.points
         if (mark := estimate(findings, setting, metric)) is not None
     ]
-    return SweepLine(tuple(value for value, _ in found), tuple(mark for _, mark in found))
+    return SweepSeries(tuple(value for value, _ in found), tuple(mark for _, mark in found))
 
 
 def default_of(figure: Sweep) -> str | None:
@@ -210,7 +210,7 @@ def _missing(figure: Sweep, findings: Findings) -> list[str]:
     return list(missing)
 
 
-def _draw(axes: Axes, panel: Panel, line: SweepLine, row: int, default: str | None) -> None:
+def _draw(axes: Axes, panel: Panel, line: SweepSeries, row: int, default: str | None) -> None:
     style = look(row)
     for value, setting in panel.points:
         if setting == default:
