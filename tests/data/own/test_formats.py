@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from sr3d.checked import Checked
 from sr3d.data.own.annotation_tools import read_supervisely, read_sustech
 from sr3d.data.own.coco import read_coco
 from sr3d.data.own.labelcloud import in_degrees, read_labelcloud
-from sr3d.data.own.labels import Label
+from sr3d.data.own.labels import FileValue, Label
 from sr3d.data.own.ours import read_all_ours, read_ours
 from sr3d.data.scans.frame import Frame
 from sr3d.errors import InputError, Kind
@@ -24,8 +24,8 @@ from tests.refusals import refuses
 CENTER, SIZE = np.array([1.0, -2.0, 0.5]), np.array([2.0, 1.0, 0.75])
 
 
-def checked(value: Any) -> Checked:
-    return Checked(json.loads(json.dumps(value)), "a.json:")
+def checked(value: Any) -> FileValue:
+    return FileValue(json.loads(json.dumps(value)), Path("a.json"))
 
 
 def boxes(labels: list[Label], frame: Frame | None = None) -> list[list[float]]:
@@ -79,9 +79,9 @@ def test_detections_that_were_found_in_another_unit_are_refused() -> None:
 @pytest.mark.parametrize(
     ("box", "told"),
     [
-        ({**CHAIR, "class": 3}, r"\[0\]\.class: expected a text, got '3'"),
-        ({"class": "a", "size": [1, 1, 1]}, r"\[0\]: 'center' is missing"),
-        ({**CHAIR, "size": [1, 1]}, r"\[0\]\.size: expected 3 numbers"),
+        ({**CHAIR, "class": 3}, r"\[0\]\.class: expected text, got '3'"),
+        ({"class": "a", "size": [1, 1, 1]}, r"\[0\]\.center: is missing"),
+        ({**CHAIR, "size": [1, 1]}, r"\[0\]\.size: expected 3 values"),
         ({**CHAIR, "yaw": "30"}, r"\[0\]\.yaw: expected a number"),
         (
             {"class": "a", "center": [0, 0, 0], "size": [1, 1, 1], "rotation": []},
@@ -169,14 +169,14 @@ def test_omni3ds_corners_and_its_centre_dimensions_and_rotation_are_one_box() ->
             lambda v: v["annotations"][0].update(bbox_3d=[0, 0, 0, 1, 1, math.inf]),
             r"annotations\[0\]\.bbox_3d\[5\]: expected a finite number",
         ),
-        (lambda v: v["images"][0].pop("file_name"), r"images\[0\]: 'file_name' is missing"),
+        (lambda v: v["images"][0].pop("file_name"), r"images\[0\]\.file_name: is missing"),
     ],
 )
 def test_a_wrong_list_is_refused_by_field(change: Callable[[Any], Any], told: str) -> None:
     value = json.loads(json.dumps(LIST))
     change(value)
     with pytest.raises(InputError, match=rf"^a\.json: {told}"):
-        read_coco(Checked(value, "a.json:"))
+        read_coco(checked(value))
 
 
 # ---------------------------------------------------------------- labelCloud
