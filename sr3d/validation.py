@@ -308,6 +308,8 @@ def _refusal(kind: Any, value: Any, error: Any, file: str | Path | None, within:
         problem = f"expected {bound} entries, got {len(found)}"
     elif place in _EXPECTED:
         problem = f"expected {_EXPECTED[place]}, got '{found}'"
+    elif place == "json_invalid":  # half a surrogate pair; the input is the whole text
+        problem, what = "has text that is not valid Unicode", Kind.UNREADABLE
     else:
         problem = f"{error['msg'][:1].lower()}{error['msg'][1:]}, got '{found}'"
     field = _dotted([within, *names]) or None

@@ -56,6 +56,14 @@ def test_a_yaw_that_was_mended_counts_and_the_rotation_beside_it_does_not() -> N
     assert found.placed(Frame())[6] == pytest.approx(0.5)
 
 
+def test_a_faulty_rotation_beside_a_yaw_is_not_read_and_a_yaw_of_null_is_refused() -> None:
+    (found,) = read_ours(checked([{**CHAIR, "yaw": 0.5, "rotation": "none"}]))
+    assert found.turn == 0.5
+    whole = checked({"scans": {"k.ply": {"boxes": [CHAIR, {**CHAIR, "yaw": None}]}}})
+    with refuses(Kind.VALUE, file="a.json", field="scans.k.ply.boxes[1].yaw"):
+        read_ours(read_all_ours(whole)["k.ply"])
+
+
 def test_without_a_frame_a_yaw_is_about_the_up_axis_of_the_scan_as_it_is_read() -> None:
     frame = Frame.of(np.zeros((1, 3)), "y", "cm")
     (found,) = read_ours(checked({"boxes": [{**CHAIR, "yaw": 0.3}]}))
@@ -267,6 +275,11 @@ def test_superviselys_cuboids_turn_about_z_alone() -> None:
     assert found[0].name == "chair"
     with refuses(mentions=["figures[0].geometry.rotation"]):
         read_supervisely(checked(supervisely(x=0.1)))
+    skipped = supervisely()
+    skipped["figures"].reverse()
+    skipped["figures"][1]["geometry"]["position"]["x"] = "1"
+    with refuses(Kind.VALUE, file="a.json", field="figures[1].geometry.position.x"):
+        read_supervisely(checked(skipped))
     lost = supervisely()
     lost["objects"] = []
     with refuses(mentions=["figures[0].objectKey"]):
