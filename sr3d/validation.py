@@ -15,7 +15,7 @@ import difflib
 import json
 import re
 import typing
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -55,6 +55,18 @@ class Validated:
     }
 
 
+class Foreign:
+    """Base of dataclasses for parts of files that other programs write: keys that we do not read
+    are allowed. A field `class_` is the key `class`.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {
+        **Validated.__pydantic_config__,
+        "extra": "ignore",
+        "alias_generator": lambda name: name.removesuffix("_"),
+    }
+
+
 @dataclass(frozen=True)
 class Pattern:
     """Text that a regular expression finds something in, without the space around it. example: what
@@ -78,6 +90,32 @@ class Different:
         return core_schema.no_info_after_validator_function(_different, handler(source))
 
 
+@dataclass(frozen=True)
+class Rule:
+    """Passes a value of the type through a function. Its InputError or ValueError refuses the
+    value.
+    """
+
+    function: Callable[[Any], Any]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_after_validator_function(self.function, handler(source))
+
+
+@dataclass(frozen=True)
+class NotNull:
+    """Refuses null where a type allows None for a key that is left out."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        return handler(source)["schema"]
+
+
+LeftOut = Annotated[T | None, NotNull()]
+"""A field that may be left out, and is None then. `field: LeftOut[int] = None`."""
+
+
 def _different(items: Sequence[Any]) -> Sequence[Any]:
     twice = next((item for i, item in enumerate(items) if item in items[:i]), None)
     if twice is not None:
@@ -96,11 +134,11 @@ def did_you_mean(name: str, known: Sequence[str]) -> str:
     return f"; did you mean '{close[0]}'?" if close else f"; choose one of {', '.join(known)}"
 
 
-def validate(kind: type[T], value: Any, file: str | Path | None = None) -> T:
+def validate(kind: type[T], value: Any, file: str | Path | None = None, place: str = "") -> T:
     """A value of this type from plain values, such as those of a YAML or JSON file.
 
     kind: a dataclass, or a generic type of dataclasses. What is left out has its default. A whole
-    number is a number; nothing else is converted.
+    number is a number; nothing else is converted. place: of the value in the file, for errors.
 
     Raises:
         InputError: the first mistake, with its file, its field and what is allowed.
@@ -116,7 +154,7 @@ def validate(kind: type[T], value: Any, file: str | Path | None = None) -> T:
         # A misspelt key explains the one that is missing.
         unknown = (one for one in errors if one["type"] == "unexpected_keyword_argument")
         first = next(unknown, errors[0])
-        raise _refusal(kind, json.loads(text), first, file) from None
+        raise _refusal(kind, json.loads(text), first, file, place) from None
 
 
 def json_schema(kind: Any) -> dict[str, Any]:
@@ -236,10 +274,11 @@ _EXPECTED = {
 }
 
 
-def _refusal(kind: Any, value: Any, error: Any, file: str | Path | None) -> InputError:
-    """The error of pydantic as ours."""
+def _refusal(kind: Any, value: Any, error: Any, file: str | Path | None, within: str) -> InputError:
+    """The error of pydantic as ours. within: the place of the value in the file."""
     names, hint, owner = _walk(kind, value, error["loc"])
     found, what, place = error["input"], Kind.VALUE, error["type"]
+    remedy = None
     if place == "missing" and isinstance(names[-1], int):  # one of several numbers
         names, hint, place = names[:-1], owner, "too_long"
     if place == "missing":
@@ -247,7 +286,10 @@ def _refusal(kind: Any, value: Any, error: Any, file: str | Path | None) -> Inpu
     elif place == "too_long" and typing.get_origin(_bare(hint)) is tuple:
         problem = f"expected {len(typing.get_args(_bare(hint)))} values, got {len(found)}"
     elif place in ("value_error", "assertion_error"):
-        problem = str(error["ctx"]["error"])
+        cause = error["ctx"]["error"]
+        problem = str(cause)
+        if isinstance(cause, InputError):
+            problem, what, remedy = cause.problem, cause.kind or what, cause.remedy
     elif place == "unexpected_keyword_argument":
         known = [*_hints(owner)]
         problem, what = f"unknown key{did_you_mean(str(names[-1]), known)}", Kind.UNKNOWN
@@ -266,9 +308,12 @@ def _refusal(kind: Any, value: Any, error: Any, file: str | Path | None) -> Inpu
         problem = f"expected {bound} entries, got {len(found)}"
     elif place in _EXPECTED:
         problem = f"expected {_EXPECTED[place]}, got '{found}'"
+    elif place == "json_invalid":  # half a surrogate pair; the input is the whole text
+        problem, what = "has text that is not valid Unicode", Kind.UNREADABLE
     else:
         problem = f"{error['msg'][:1].lower()}{error['msg'][1:]}, got '{found}'"
-    return InputError(problem, file=file, field=_dotted(names) or None, kind=what)
+    field = _dotted([within, *names]) or None
+    return InputError(problem, file=file, field=field, kind=what, remedy=remedy)
 
 
 def _walk(kind: Any, value: Any, loc: Sequence[str | int]) -> tuple[list[str | int], Any, Any]:
@@ -298,7 +343,8 @@ def _walk(kind: Any, value: Any, loc: Sequence[str | int]) -> tuple[list[str | i
 def _inside(hint: Any, part: str | int) -> Any:
     """The type of a field of a dataclass, of a value of a mapping or of an item of a list."""
     if dataclasses.is_dataclass(hint):
-        return _hints(hint).get(str(part))
+        hints = _hints(hint)
+        return hints.get(str(part), hints.get(f"{part}_"))
     args = typing.get_args(hint)
     return args[-1] if len(args) == 2 and args[-1] is not Ellipsis else args[0] if args else None
 

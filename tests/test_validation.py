@@ -14,8 +14,11 @@ from sr3d.errors import InputError, Kind
 from sr3d.validation import (
     Count,
     Different,
+    Foreign,
+    LeftOut,
     Name,
     Override,
+    Rule,
     Share,
     Text,
     Validated,
@@ -149,3 +152,41 @@ def test_the_schema_has_the_same_rules() -> None:
     assert schema["additionalProperties"] is False
     [share] = schema["properties"]["rooms"]["patternProperties"].values()
     assert (share["minimum"], share["maximum"]) == (0, 1)
+
+
+def _even(number: int) -> int:
+    if number % 2:
+        raise InputError(f"{number} is odd", kind=Kind.CONFLICT, remedy="Add one.")
+    return number
+
+
+@dataclass(frozen=True)
+class Sofa(Foreign):
+    class_: str
+    seats: LeftOut[Annotated[int, Rule(_even)]] = None
+
+
+def test_a_foreign_file_may_have_other_keys_and_a_key_may_be_left_out_but_not_null() -> None:
+    assert validate(Sofa, {"class": "sofa", "color": [1, 2]}) == Sofa("sofa")
+    assert validate(tuple[Sofa, ...], [{"class": "a", "seats": 2}]) == (Sofa("a", 2),)
+    with pytest.raises(InputError) as error:
+        validate(Sofa, {"class": "sofa", "seats": None}, "a.json", "rooms[1]")
+    assert (error.value.field, error.value.kind) == ("rooms[1].seats", Kind.VALUE)
+    with pytest.raises(InputError) as error:
+        validate(Sofa, {"class_": "sofa"})
+    assert (error.value.field, error.value.kind) == ("class", Kind.MISSING)
+
+
+def test_the_error_of_a_rule_keeps_its_kind_and_remedy_and_gets_the_place() -> None:
+    with pytest.raises(InputError) as error:
+        validate(tuple[Sofa, ...], [{"class": "a", "seats": 3}], "a.json", "sofas")
+    found = error.value
+    assert (found.file, found.field) == (Path("a.json"), "sofas[0].seats")
+    assert (found.kind, found.remedy) == (Kind.CONFLICT, "Add one.")
+
+
+def test_text_that_is_not_unicode_is_refused_without_the_whole_file() -> None:
+    with pytest.raises(InputError) as error:
+        validate(tuple[Sofa, ...], [{"class": "\ud800"}, {"class": "other"}], "a.json")
+    assert error.value.kind == Kind.UNREADABLE
+    assert "other" not in str(error.value)

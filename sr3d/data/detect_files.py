@@ -4,20 +4,43 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sr3d.checked import Checked
+import numpy as np
+
 from sr3d.data.mmdet3d.results import result_entries
-from sr3d.data.own.labels import numbers
+from sr3d.data.own.labels import FileValue, Triple, Unit
 from sr3d.data.own.ours import read_ours
-from sr3d.data.scans.frame import UNITS, Frame, turn_upright
+from sr3d.data.scans.frame import Frame, turn_upright
 from sr3d.errors import InputError, Kind
 from sr3d.runs.files import read_json
-from sr3d.validation import did_you_mean
+from sr3d.validation import Foreign, LeftOut, did_you_mean
 
 _LOW = 0.05  # the least score that leaves average precision about what it is
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Frame(Foreign):
+    up: str
+    unit: Unit
+    origin: Triple
+
+
+@dataclass(frozen=True)
+class _Scored(Foreign):
+    score: float
+
+
+@dataclass(frozen=True)
+class _File(Foreign):
+    """What `read_ours` does not read."""
+
+    detections: tuple[_Scored, ...]
+    file: LeftOut[str] = None
+    frame: LeftOut[_Frame] = None
 
 
 def read_detect_folder(folder: Path, classes: Sequence[str]) -> dict[str, Any]:
@@ -66,10 +89,11 @@ def detect_entries(path: Path, value: Any, classes: Sequence[str]) -> dict[str, 
             kind=Kind.UNREADABLE,
             remedy="docs/file_formats.md shows what is read.",
         )
-    checked = Checked(value, f"{path}:")
-    scene = checked.get("file").text() if checked.has("file") else path.stem
-    frame = _frame(checked)
-    labels = read_ours(checked)
+    whole = FileValue(value, path)
+    file = whole.read(_File, value)
+    scene = path.stem if file.file is None else " ".join(file.file.split())
+    frame = Frame() if file.frame is None else _upright(file.frame)
+    labels = read_ours(whole)
     boxes = [label.placed(frame) for label in labels]
     for label in labels:
         if label.name not in classes:
@@ -79,7 +103,6 @@ def detect_entries(path: Path, value: Any, classes: Sequence[str]) -> dict[str, 
                 kind=Kind.UNKNOWN,
                 remedy="Name the data set that the model knows with --dataset.",
             )
-    items = checked.get("detections").items()
     if isinstance(least := value.get("score_thr"), int | float) and least > _LOW:
         _log.warning(
             "%s: has only boxes that score %g or more, which lowers average precision; detect with "
@@ -88,7 +111,7 @@ def detect_entries(path: Path, value: Any, classes: Sequence[str]) -> dict[str, 
     return {
         "scene": [scene] * len(labels),
         "label": [list(classes).index(label.name) for label in labels],
-        "score": [item.get("score").real() for item in items],
+        "score": [one.score for one in file.detections],
         "box": [box.tolist() for box in boxes],
         "scenes": [scene],
     }
@@ -109,11 +132,7 @@ def _inferred(path: Path, value: Any) -> dict[str, Any]:
     return entries
 
 
-def _frame(checked: Checked) -> Frame:
+def _upright(frame: _Frame) -> Frame:
     """The upright frame of the scan, as in `sr3d prepare`, without detect's other rotations."""
-    if not checked.has("frame"):
-        return Frame()
-    frame = checked.get("frame")
-    up = frame.get("up").text()
-    origin = numbers(frame.get("origin"), 3)
-    return Frame(up, frame.get("unit").name(list(UNITS)), turn_upright(up), origin)
+    up = " ".join(frame.up.split())
+    return Frame(up, frame.unit, turn_upright(up), np.array(frame.origin))

@@ -34,17 +34,56 @@ text file has one box a line. The yaw is counter-clockwise about z. An empty fil
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
 
-from sr3d.checked import Checked
-from sr3d.data.own.labels import Label, euler_axes, label_of, named_numbers, radians
-from sr3d.errors import InputError
+from sr3d.data.own.labels import (
+    FileValue,
+    Label,
+    Skipped,
+    Vector,
+    VectorOfRadians,
+    euler_axes,
+    in_radians,
+    label_of,
+    skip_unless,
+)
+from sr3d.errors import InputError, Kind
+from sr3d.validation import Foreign, Rule
 
 _TRUTH = "Ground Truth"
+_CUBOID = "cuboid_3d"
 
 _ROUNDING = 1e-4  # radians; turns as small may be applied in any order
 _KITTI = 15  # words of a line of KITTI's own labels, which begin with the class
+
+
+@dataclass(frozen=True)
+class _Contour(Foreign):
+    center3D: Vector
+    size3D: Vector
+    rotation3D: VectorOfRadians
+
+
+@dataclass(frozen=True)
+class _XtremeObject(Foreign):
+    className: str
+    contour: _Contour
+
+
+@dataclass(frozen=True)
+class _XtremeObjects(Foreign):
+    objects: tuple[_XtremeObject | Skipped, ...]
+
+
+@dataclass(frozen=True)
+class _XtremeResult(Foreign):
+    """The objects are read when the result is chosen: others may be wrong."""
+
+    objects: list[Any]
+    sourceName: Any = None
 
 
 def is_xtreme1(value: object) -> bool:
@@ -62,37 +101,79 @@ def _has_contours(objects: list[object]) -> bool:
     return bool(objects) and all(isinstance(x, dict) and "contour" in x for x in objects)
 
 
-def read_xtreme1(value: Checked) -> list[Label]:
+def read_xtreme1(value: FileValue) -> list[Label]:
     """The labels of one scan.
 
     Raises:
         InputError: names the field; or several sources, none of them the ground truth.
     """
-    results = value.items() if isinstance(value.value, list) else (value,)
-    full = [result for result in results if result.get("objects").items()]
+    places = {"": value.value}
+    if isinstance(value.value, list):
+        places = {f"[{i}]": result for i, result in enumerate(value.value)}
+    full = []
+    for place, result in places.items():
+        part = FileValue(result, value.file, f"{value.place}{place}")
+        head = part.read(_XtremeResult, result)
+        if head.objects:
+            full.append((part, head.sourceName))
     if len(full) > 1:
-        truth = [r for r in full if r.has("sourceName") and r.get("sourceName").value == _TRUTH]
+        truth = [(part, source) for part, source in full if source == _TRUTH]
         if len(truth) != 1:
             raise InputError(
-                f"{value.where} has {len(full)} results; export the one that is the ground truth"
+                f"has {len(full)} results",
+                file=value.file,
+                kind=Kind.CONFLICT,
+                remedy="Export the one that is the ground truth.",
             )
         full = truth
-    return [
-        _xtreme1_label(item)
-        for result in full
-        for item in result.get("objects").items()
-        if not item.has("type") or item.get("type").value == "3D_BOX"
-    ]
+    return [label for part, _ in full for label in _xtreme1_labels(part)]
 
 
-def _xtreme1_label(item: Checked) -> Label:
-    contour = item.get("contour")
-    center, size, angles = (
-        named_numbers(contour.get(name), "x", "y", "z")
-        for name in ("center3D", "size3D", "rotation3D")
-    )
-    radians(contour.get("rotation3D"), angles)
-    return label_of(item.get("className"), center, size, euler_axes(angles, "xyz"), item)
+def _xtreme1_labels(result: FileValue) -> list[Label]:
+    items = skip_unless(lambda x: x.get("type", "3D_BOX") == "3D_BOX", result.value["objects"])
+    labels = []
+    for i, item in enumerate(result.read(_XtremeObjects, {"objects": items}).objects):
+        if not isinstance(item, str):
+            where, contour = result.where(f"objects[{i}]"), item.contour
+            axes = euler_axes(contour.rotation3D.array(), "xyz")
+            center, size = contour.center3D.array(), contour.size3D.array()
+            labels.append(label_of(item.className, center, size, axes, where, f"{where}.className"))
+    return labels
+
+
+def _about_z(angles: Vector) -> Vector:
+    if max(abs(angles.x), abs(angles.y)) > _ROUNDING:
+        raise ValueError(
+            "expected turns about z alone (the order of turns about several axes is "
+            f"undocumented), got '{angles.x:g}, {angles.y:g}, {angles.z:g}'"
+        )
+    return angles
+
+
+@dataclass(frozen=True)
+class _Geometry(Foreign):
+    position: Vector
+    dimensions: Vector
+    rotation: Annotated[VectorOfRadians, Rule(_about_z)]
+
+
+@dataclass(frozen=True)
+class _Figure(Foreign):
+    objectKey: str
+    geometryType: str
+    geometry: _Geometry
+
+
+@dataclass(frozen=True)
+class _SuperviselyObject(Foreign):
+    key: str
+    classTitle: str
+
+
+@dataclass(frozen=True)
+class _SuperviselyFile(Foreign):
+    objects: tuple[_SuperviselyObject, ...]
+    figures: tuple[_Figure | Skipped, ...]
 
 
 def is_supervisely(value: object) -> bool:
@@ -100,36 +181,53 @@ def is_supervisely(value: object) -> bool:
     return isinstance(value, dict) and {"objects", "figures"} <= value.keys()
 
 
-def read_supervisely(value: Checked) -> list[Label]:
+def read_supervisely(value: FileValue) -> list[Label]:
     """The labels of one scan.
 
     Raises:
         InputError: names the field.
     """
-    names = {
-        item.get("key").text(): item.get("classTitle") for item in value.get("objects").items()
-    }
-    figures = value.get("figures").items()
-    return [
-        _supervisely_label(f, names) for f in figures if f.get("geometryType").value == "cuboid_3d"
-    ]
-
-
-def _supervisely_label(figure: Checked, names: dict[str, Checked]) -> Label:
-    key = figure.get("objectKey")
-    if key.value not in names:
-        raise InputError(f"{key.where}: no object has the key '{key.value}'; export it again")
-    geometry = figure.get("geometry")
-    center, size, angles = (
-        named_numbers(geometry.get(name), "x", "y", "z")
-        for name in ("position", "dimensions", "rotation")
-    )
-    radians(geometry.get("rotation"), angles)
-    if (np.abs(angles[:2]) > _ROUNDING).any():
-        raise geometry.get("rotation").wrong(
-            "turns about z alone (the order of turns about several axes is undocumented)"
+    whole = value.value
+    if isinstance(whole, dict):
+        figures = skip_unless(
+            lambda x: x.get("geometryType", _CUBOID) == _CUBOID, whole.get("figures")
         )
-    return label_of(names[key.text()], center, size, euler_axes(angles, "xyz"), figure)
+        whole = {**whole, "figures": figures}
+    file = value.read(_SuperviselyFile, whole)
+    names = {
+        one.key: (one.classTitle, value.where(f"objects[{i}].classTitle"))
+        for i, one in enumerate(file.objects)
+    }
+    labels = []
+    for i, figure in enumerate(file.figures):
+        if isinstance(figure, str):
+            continue
+        where, geometry = value.where(f"figures[{i}]"), figure.geometry
+        if figure.objectKey not in names:
+            raise InputError(
+                f"no object has the key '{figure.objectKey}'",
+                field=f"{where}.objectKey",
+                kind=Kind.VALUE,
+                remedy="Export it again.",
+            )
+        name, named = names[figure.objectKey]
+        axes = euler_axes(geometry.rotation.array(), "xyz")
+        center, size = geometry.position.array(), geometry.dimensions.array()
+        labels.append(label_of(name, center, size, axes, where, named))
+    return labels
+
+
+@dataclass(frozen=True)
+class _Psr(Foreign):
+    position: Vector
+    scale: Vector
+    rotation: VectorOfRadians
+
+
+@dataclass(frozen=True)
+class _SustechObject(Foreign):
+    obj_type: str
+    psr: _Psr
 
 
 def is_sustech(value: object) -> bool:
@@ -137,33 +235,30 @@ def is_sustech(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(x, dict) and "psr" in x for x in value)
 
 
-def read_sustech(value: Checked) -> list[Label]:
+def read_sustech(value: FileValue) -> list[Label]:
     """The labels of one scan.
 
     Raises:
         InputError: names the field.
     """
-    return [_sustech_label(item) for item in value.items()]
+    labels = []
+    for i, item in enumerate(value.read(tuple[_SustechObject, ...], value.value)):
+        where, psr = value.where(f"[{i}]"), item.psr
+        axes = euler_axes(psr.rotation.array(), "xyz")
+        center, size = psr.position.array(), psr.scale.array()
+        labels.append(label_of(item.obj_type, center, size, axes, where, f"{where}.obj_type"))
+    return labels
 
 
-def _sustech_label(item: Checked) -> Label:
-    psr = item.get("psr")
-    center, size, angles = (
-        named_numbers(psr.get(name), "x", "y", "z") for name in ("position", "scale", "rotation")
-    )
-    radians(psr.get("rotation"), angles)
-    return label_of(item.get("obj_type"), center, size, euler_axes(angles, "xyz"), item)
-
-
-def read_openpcdet(text: str, where: str) -> list[Label]:
-    """The labels of one scan. where: the file.
+def read_openpcdet(value: FileValue) -> list[Label]:
+    """The labels of one scan, from the text of the file.
 
     Raises:
         InputError: names the line.
     """
-    lines = [line.split() for line in text.splitlines()]
+    lines = [line.split() for line in value.value.splitlines()]
     return [
-        _openpcdet_label(words, f"{where}: line {number}")
+        _openpcdet_label(words, f"{value.file}: line {number}")
         for number, words in enumerate(lines, start=1)
         if words
     ]
@@ -181,9 +276,8 @@ def _openpcdet_label(words: list[str], where: str) -> Label:
             "correct the line, docs/own_data.md shows every format"
         )
     values = np.array([float(word) for word in words[:7]])
-    name, whole = Checked(" ".join(words[7:]), where), Checked(words, where)
-    turn = float(radians(whole, values[6]))
-    return label_of(name, values[:3], values[3:6], turn, whole)
+    turn = in_radians(float(values[6]), where)
+    return label_of(" ".join(words[7:]), values[:3], values[3:6], turn, where, where)
 
 
 def _is_number(word: str) -> bool:

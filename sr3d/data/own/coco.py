@@ -15,17 +15,82 @@ the eight corners in camera coordinates; else `center_cam`, `dimensions` (width,
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 
-from sr3d.checked import Checked
-from sr3d.data.own.labels import Label, label_of, label_of_corners, numbers, radians, rotation
+from sr3d.data.own.labels import (
+    Corners,
+    FileValue,
+    Label,
+    Rotation,
+    Triple,
+    given,
+    in_radians,
+    label_of,
+    label_of_corners,
+)
 from sr3d.errors import InputError, Kind
+from sr3d.validation import Foreign, LeftOut, Rule
+
+T = TypeVar("T")
 
 _BOXES = ("bbox_3d", "bbox3D", "bbox3d")
 # Of the corners in Omni3D's drawing: v0, and its neighbours along length, height and depth.
 _OMNI3D_CORNERS = (0, 1, 3, 4)
+
+
+def _six_or_seven(values: tuple[float, ...]) -> tuple[float, ...]:
+    if len(values) not in (6, 7):
+        raise ValueError(
+            "expected centre, size and perhaps a yaw, 6 or 7 numbers (the order of more angles "
+            f"differs between tools), got '{list(values)}'"
+        )
+    for yaw in values[6:]:
+        in_radians(yaw)
+    return values
+
+
+_Id = int | str
+_Numbers = Annotated[tuple[float, ...], Rule(_six_or_seven)]
+
+
+@dataclass(frozen=True)
+class _Category(Foreign):
+    id: _Id
+    name: str
+
+
+@dataclass(frozen=True)
+class _Image(Foreign):
+    id: _Id
+    file_name: LeftOut[str] = None
+    file_path: LeftOut[str] = None
+
+
+@dataclass(frozen=True)
+class _Annotation(Foreign):
+    image_id: _Id
+    category_id: _Id
+    bbox_3d: LeftOut[_Numbers] = None
+    bbox3D: LeftOut[_Numbers] = None
+    bbox3d: LeftOut[_Numbers] = None
+    bbox3D_cam: LeftOut[Corners] = None
+    center_cam: LeftOut[Triple] = None
+    dimensions: LeftOut[Triple] = None
+    R_cam: LeftOut[Rotation] = None
+
+
+@dataclass(frozen=True)
+class _List(Foreign):
+    """It has `images` or `scans`."""
+
+    categories: tuple[_Category, ...]
+    annotations: tuple[_Annotation, ...]
+    images: LeftOut[tuple[_Image, ...]] = None
+    scans: LeftOut[tuple[_Image, ...]] = None
 
 
 def is_coco(value: object) -> bool:
@@ -33,74 +98,88 @@ def is_coco(value: object) -> bool:
     return isinstance(value, dict) and {"annotations", "categories"} <= value.keys()
 
 
-def read_coco(value: Checked) -> dict[str, list[Label]]:
+def read_coco(value: FileValue) -> dict[str, list[Label]]:
     """The labels of each named file. A file without annotations has an empty list.
 
     Raises:
         InputError: names the field.
     """
-    names = _by_id(value.get("categories"), "name")
-    files = _by_id(
-        value.get("images" if value.has("images") else "scans"), "file_name", "file_path"
-    )
-    found: dict[str, list[Label]] = {file.text(): [] for file in files.values()}
-    for item in value.get("annotations").items():
-        file = _known(files, item.get("image_id"))
-        name = _known(names, item.get("category_id"))
-        if item.has("valid3D") and item.get("valid3D").value is False:
-            continue
-        found[file.text()].append(_label(item, name))
+    whole = value.value
+    field = "images"
+    if isinstance(whole, dict):
+        field = "images" if "images" in whole else "scans"
+        whole = {key: whole[key] for key in ("categories", field, "annotations") if key in whole}
+        if isinstance(items := whole.get("annotations"), list):
+            whole["annotations"] = [_needed(item) for item in items]
+    read = value.read(_List, whole)
+    names = {one.id: (one.name, f"categories[{i}].name") for i, one in enumerate(read.categories)}
+    files = {
+        one.id: _file_name(one, value.where(f"{field}[{i}]"))
+        for i, one in enumerate(given(read.scans if read.images is None else read.images,
+                                      value.where(field)))
+    }  # fmt: skip
+    found: dict[str, list[Label]] = {file: [] for file in files.values()}
+    for i, item in enumerate(read.annotations):
+        where = value.where(f"annotations[{i}]")
+        file = _known(files, item.image_id, where, "image_id")
+        name, named = _known(names, item.category_id, where, "category_id")
+        if value.value["annotations"][i].get("valid3D") is not False:
+            found[file].append(_label(item, name, where, value.where(named)))
     return found
 
 
-def _by_id(items: Checked, *fields: str) -> dict[Any, Checked]:
-    """Items by `id`: the first of the fields that an item has."""
-    found = {}
-    for item in items.items():
-        field = next((field for field in fields if item.has(field)), fields[0])
-        key = item.get("id").value
-        if not isinstance(key, int | str):
-            raise item.get("id").wrong("a number or text")
-        found[key] = item.get(field)
-    return found
+def _needed(item: Any) -> Any:
+    """An annotation with the fields that are read. Others may be wrong, as those of invalid boxes
+    are in Omni3D.
+    """
+    if not isinstance(item, dict):
+        return item
+    fields: tuple[str, ...] = ()
+    if item.get("valid3D") is False:
+        pass
+    elif boxes := [field for field in _BOXES if field in item]:
+        fields = (boxes[0],)
+    elif isinstance(item.get("bbox3D_cam"), list):
+        fields = ("bbox3D_cam",)
+    elif "center_cam" in item:
+        fields = ("center_cam", "dimensions", "R_cam")
+    return {key: item[key] for key in ("image_id", "category_id", *fields) if key in item}
 
 
-def _known(items: dict[Any, Checked], key: Checked) -> Checked:
-    if not isinstance(key.value, int | str) or key.value not in items:
+def _file_name(image: _Image, where: str) -> str:
+    name = image.file_path if image.file_name is None else image.file_name
+    return " ".join(given(name, f"{where}.file_name").split())
+
+
+def _known(items: Mapping[_Id, T], key: _Id, where: str, field: str) -> T:
+    if key not in items:
         raise InputError(
-            f"no entry has the id '{key.value}'",
-            field=key.where,
+            f"no entry has the id '{key}'",
+            field=f"{where}.{field}",
             kind=Kind.VALUE,
             remedy="Add it, or mend this one.",
         )
-    return items[key.value]
+    return items[key]
 
 
-def _label(item: Checked, name: Checked) -> Label:
-    field = next((field for field in _BOXES if item.has(field)), None)
-    if field is not None:
-        box = item.get(field)
-        if len(box.items()) not in (6, 7):
-            raise box.wrong("centre, size and perhaps a yaw, 6 or 7 numbers (the order of more "
-                            "angles differs between tools)")  # fmt: skip
-        values = numbers(box, len(box.items()))
-        turn = float(radians(box, values[6])) if len(values) == 7 else np.eye(3)
-        return label_of(name, values[:3], values[3:6], turn, box)
-    if item.has("bbox3D_cam") and isinstance(item.get("bbox3D_cam").value, list):
-        rows = item.get("bbox3D_cam")
-        if len(rows.items()) != 8:
-            raise rows.wrong("8 corners")
-        corners = np.stack([numbers(row, 3) for row in rows.items()])
-        return label_of_corners(name, corners, _OMNI3D_CORNERS, rows)
-    if item.has("center_cam"):
+def _label(item: _Annotation, name: str, where: str, named: str) -> Label:
+    for field in _BOXES:
+        if (box := getattr(item, field)) is not None:
+            values = np.array(box)
+            turn = box[6] if len(box) == 7 else np.eye(3)
+            return label_of(name, values[:3], values[3:6], turn, f"{where}.{field}", named)
+    if item.bbox3D_cam is not None:
+        corners, place = np.array(item.bbox3D_cam), f"{where}.bbox3D_cam"
+        return label_of_corners(name, corners, _OMNI3D_CORNERS, place, named)
+    if item.center_cam is not None:
         # Omni3D's own axes are length, height, width; its `dimensions` begin with the width.
-        width, height, length = numbers(item.get("dimensions"), 3)
-        axes = rotation(item.get("R_cam"))
+        width, height, length = given(item.dimensions, f"{where}.dimensions")
+        axes = np.array(given(item.R_cam, f"{where}.R_cam"))
         size = np.array([length, height, width])
-        return label_of(name, numbers(item.get("center_cam"), 3), size, axes, item)
+        return label_of(name, np.array(item.center_cam), size, axes, where, named)
     raise InputError(
         "'bbox_3d' is missing",
-        field=item.where,
+        field=where,
         kind=Kind.MISSING,
         remedy="Give centre, size and yaw.",
     )

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sr3d.checked import Checked
 from sr3d.data.own.annotation_tools import (
     is_supervisely,
     is_sustech,
@@ -19,7 +18,7 @@ from sr3d.data.own.annotation_tools import (
 )
 from sr3d.data.own.coco import is_coco, read_coco
 from sr3d.data.own.labelcloud import in_degrees, is_labelcloud, read_labelcloud, said_degrees
-from sr3d.data.own.labels import Label
+from sr3d.data.own.labels import FileValue, Label
 from sr3d.data.own.ours import is_ours, read_all_ours, read_ours
 from sr3d.errors import InputError, Kind
 from sr3d.runs.files import read_json, read_text
@@ -120,8 +119,8 @@ def find_labels(
     return found, " and ".join(names)
 
 
-def _value(path: Path) -> Checked:
-    return Checked(read_json(path), f"{path}:")
+def _value(path: Path) -> FileValue:
+    return FileValue(read_json(path), path)
 
 
 def _other_labels(folder: Path) -> str:
@@ -130,11 +129,11 @@ def _other_labels(folder: Path) -> str:
     return f"{found} has KITTI's tracklets: {_SLY}" if found else ""
 
 
-def _attempt(path: Path, told: str | None) -> tuple[str, Checked] | InputError:
+def _attempt(path: Path, told: str | None) -> tuple[str, FileValue] | InputError:
     """A file's format and content, or its error, which may not matter."""
     try:
         if path.suffix.lower() == ".txt":
-            return "openpcdet", Checked(read_text(path), str(path))
+            return "openpcdet", FileValue(read_text(path), path)
         if not read_text(path).strip():
             raise InputError(
                 "is empty, so it says nothing of its scan",
@@ -149,7 +148,7 @@ def _attempt(path: Path, told: str | None) -> tuple[str, Checked] | InputError:
         return error
 
 
-def _kind(value: Checked) -> str:
+def _kind(value: FileValue) -> str:
     for kind, test in (
         ("supervisely", is_supervisely),  # its files have `objects` too
         ("xtreme1", is_xtreme1),  # and so may its files
@@ -161,12 +160,16 @@ def _kind(value: Checked) -> str:
             return kind
     if isinstance(value.value, dict) and {"items", "categories"} <= value.value.keys():
         raise InputError(
-            f"{value.where} is Datumaro's format, which is not read; {_SLY}", kind=Kind.UNREADABLE
+            f"is Datumaro's format, which is not read; {_SLY}",
+            file=value.file,
+            kind=Kind.UNREADABLE,
         )
-    raise InputError(f"{value.where} no labels of a known format; {_REMEDY}", kind=Kind.UNREADABLE)
+    raise InputError(
+        f"no labels of a known format; {_REMEDY}", file=value.file, kind=Kind.UNREADABLE
+    )
 
 
-def _read(value: Checked, kind: str, degrees: bool, unit: str | None) -> list[Label]:
+def _read(value: FileValue, kind: str, degrees: bool, unit: str | None) -> list[Label]:
     match kind:
         case "sr3d":
             return read_ours(value, unit)
@@ -177,12 +180,12 @@ def _read(value: Checked, kind: str, degrees: bool, unit: str | None) -> list[La
         case "xtreme1":
             return read_xtreme1(value)
         case "openpcdet":
-            return read_openpcdet(value.value, value.where)
+            return read_openpcdet(value)
         case _:
             return read_supervisely(value)
 
 
-def _list_of_all(folder: Path, told: str | None) -> Checked | None:
+def _list_of_all(folder: Path, told: str | None) -> FileValue | None:
     """The one file with the labels of all scans, if there is such a file."""
     if (path := folder / ALL_IN_ONE).is_file():
         return _value(path)
@@ -190,7 +193,7 @@ def _list_of_all(folder: Path, told: str | None) -> Checked | None:
         return None
     lists = [value for path in sorted(folder.glob("*.json")) if (value := _coco_list(path))]
     if len(lists) > 1:
-        names = " and ".join(value.where.rstrip(":") for value in lists[:2])
+        names = " and ".join(str(value.file) for value in lists[:2])
         raise InputError(
             "both list boxes",
             field=names,
@@ -206,7 +209,7 @@ def _list_of_all(folder: Path, told: str | None) -> Checked | None:
     return lists[0] if lists else None
 
 
-def _coco_list(path: Path) -> Checked | None:
+def _coco_list(path: Path) -> FileValue | None:
     """The file, if it is such a list. Other faults of the file may not matter."""
     try:
         value = _value(path)
@@ -216,11 +219,11 @@ def _coco_list(path: Path) -> Checked | None:
 
 
 def _from_list(
-    value: Checked, scans: Sequence[tuple[Path, Path]], told: str | None
+    value: FileValue, scans: Sequence[tuple[Path, Path]], told: str | None
 ) -> tuple[list[LabelledScan], str]:
     kind = told or ("coco" if is_coco(value.value) else "sr3d")
-    path = Path(value.where.rstrip(":"))
-    entries: Mapping[str, Checked | list[Label]]
+    path = value.file
+    entries: Mapping[str, FileValue | list[Label]]
     if kind == "coco":
         entries = read_coco(value)
     elif kind == "sr3d":
@@ -234,7 +237,7 @@ def _from_list(
         )
     owners = match_names(entries, [name for _, name in scans], str(path))
 
-    def reader(entry: Checked | list[Label]) -> Callable[[str | None], list[Label]]:
+    def reader(entry: FileValue | list[Label]) -> Callable[[str | None], list[Label]]:
         return lambda unit: entry if isinstance(entry, list) else read_ours(entry, unit)
 
     found = [

@@ -16,26 +16,62 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from sr3d.checked import Checked
 from sr3d.data.own.labels import (
     Array,
+    Corners,
+    FileValue,
     Label,
+    Vector,
     euler_axes,
+    given,
     label_of,
     label_of_corners,
-    named_numbers,
-    numbers,
 )
 from sr3d.errors import InputError, Kind
 from sr3d.runs.files import read_json
+from sr3d.validation import Foreign, LeftOut
 
 _CORNERS = (0, 3, 1, 4)
 _CLASSES = "_classes.json"
 _FORMATS = {"centroid_abs": True, "centroid_rel": False}
+
+
+@dataclass(frozen=True)
+class _Dimensions(Foreign):
+    length: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class _Object(Foreign):
+    """It has vertices, or else the other three."""
+
+    name: str
+    vertices: LeftOut[Corners] = None
+    centroid: LeftOut[Vector] = None
+    dimensions: LeftOut[_Dimensions] = None
+    rotations: LeftOut[Vector] = None
+
+
+@dataclass(frozen=True)
+class _File(Foreign):
+    objects: tuple[_Object, ...]
+
+
+@dataclass(frozen=True)
+class _Rotated(Foreign):
+    rotations: LeftOut[Vector] = None
+
+
+@dataclass(frozen=True)
+class _Rotations(Foreign):
+    objects: tuple[_Rotated, ...]
 
 
 def is_labelcloud(value: object) -> bool:
@@ -43,13 +79,14 @@ def is_labelcloud(value: object) -> bool:
     return isinstance(value, dict) and isinstance(value.get("objects"), list)
 
 
-def read_labelcloud(value: Checked, degrees: bool) -> list[Label]:
+def read_labelcloud(value: FileValue, degrees: bool) -> list[Label]:
     """The labels of one scan. degrees: whether rotations are, see `in_degrees`.
 
     Raises:
         InputError: names the field.
     """
-    return [_label(item, degrees) for item in value.get("objects").items()]
+    objects = value.read(_File, value.value).objects
+    return [_label(x, degrees, value.where(f"objects[{i}]")) for i, x in enumerate(objects)]
 
 
 def said_degrees(folders: Iterable[Path]) -> bool | None:
@@ -74,7 +111,7 @@ def said_degrees(folders: Iterable[Path]) -> bool | None:
     return next(iter(found), None)
 
 
-def in_degrees(files: Sequence[Checked]) -> bool:
+def in_degrees(files: Sequence[FileValue]) -> bool:
     """Whether the rotations of all files, which one person made with one setting, are degrees.
 
     Raises:
@@ -87,32 +124,30 @@ def in_degrees(files: Sequence[Checked]) -> bool:
         return False
     first = next(file for file in files if _angles(file).any())
     raise InputError(
-        f"{first.where} objects: all rotations lie between 0 and π, so they "
-        "may be degrees or radians",
+        "all rotations lie between 0 and π, so they may be degrees or radians",
+        file=first.file,
+        field="objects",
         kind=Kind.VALUE,
         remedy="Say --boxes labelcloud-degrees or --boxes labelcloud-radians.",
     )
 
 
-def _angles(file: Checked) -> Array:
+def _angles(file: FileValue) -> Array:
     """All rotations in a file. A faulty file has none here, and is refused when it is read."""
     try:
-        items = [item.get("rotations") for item in file.get("objects").items()
-                 if item.has("rotations")]  # fmt: skip
-        return np.array([named_numbers(item, "x", "y", "z") for item in items]).ravel()
+        objects = file.read(_Rotations, file.value).objects
     except InputError:
         return np.zeros(0)
+    return np.array([x.rotations.array() for x in objects if x.rotations is not None]).ravel()
 
 
-def _label(item: Checked, degrees: bool) -> Label:
-    if item.has("vertices"):
-        rows = item.get("vertices")
-        if len(rows.items()) != 8:
-            raise rows.wrong("8 corners")
-        corners = np.stack([numbers(row, 3) for row in rows.items()])
-        return label_of_corners(item.get("name"), corners, _CORNERS, item)
-    center = named_numbers(item.get("centroid"), "x", "y", "z")
-    size = named_numbers(item.get("dimensions"), "length", "width", "height")
-    angles = named_numbers(item.get("rotations"), "x", "y", "z")
+def _label(item: _Object, degrees: bool, where: str) -> Label:
+    named = f"{where}.name"
+    if item.vertices is not None:
+        return label_of_corners(item.name, np.array(item.vertices), _CORNERS, where, named)
+    center = given(item.centroid, f"{where}.centroid").array()
+    edges = given(item.dimensions, f"{where}.dimensions")
+    angles = given(item.rotations, f"{where}.rotations").array()
+    size = np.array([edges.length, edges.width, edges.height])
     axes = euler_axes(np.radians(angles) if degrees else angles, "zyx")
-    return label_of(item.get("name"), center, size, axes, item)
+    return label_of(item.name, center, size, axes, where, named)

@@ -4,26 +4,48 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from sr3d.checked import Checked
-from sr3d.data.scans.frame import Frame, turn_upright
+from sr3d.data.scans.frame import UNITS, Frame, turn_upright
 from sr3d.errors import InputError, Kind
 from sr3d.runs.files import read_text
-from sr3d.validation import did_you_mean
+from sr3d.validation import Foreign, Rule, did_you_mean, validate
 
 Array = npt.NDArray[Any]
+T = TypeVar("T")
 
 _LEAN = math.radians(1.0)  # of a box that counts as upright
 _TURN = 2 * math.pi + 1e-3
 _EVEN = 1e-3  # radians between an edge and an axis that are parallel
 _FLAT = 0.01  # cosine between edges that are perpendicular; and of a size, what a corner may be off
+
+
+@dataclass(frozen=True)
+class FileValue:
+    """A value of a label file, as JSON or text has it. place: its path, as "scans.kitchen.ply"."""
+
+    value: Any
+    file: Path
+    place: str = ""
+
+    def read(self, kind: type[T], value: Any) -> T:
+        """Typed values from a value at this place, which may have less in it than the file's.
+
+        Raises:
+            InputError: names the file and the field.
+        """
+        return validate(kind, value, self.file, self.place)
+
+    def where(self, inside: str = "") -> str:
+        """The file and a place in it, as "boxes.json: scans.kitchen.ply[0]"."""
+        joined = self.place + (inside if inside[:1] == "[" else f".{inside}" if inside else "")
+        return f"{self.file}: {joined.lstrip('.')}" if joined else f"{self.file}"
 
 
 @dataclass(frozen=True)
@@ -112,31 +134,34 @@ def euler_axes(angles: Array, order: str) -> Array:
 
 
 def label_of(
-    name: Checked, center: Array, size: Array, turn: Array | float, whole: Checked
+    name: str, center: Array, size: Array, turn: Array | float, where: str, named: str
 ) -> Label:
-    """A label with a class and a positive size.
+    """A label with a class and a positive size. where: its place. named: the place of the class.
+
+    The classes of COCO's categories and the sizes of corners are not where the box is, so this
+    check is no part of a type.
 
     Raises:
         InputError: no class, or a size that is not positive.
     """
-    text = name.text()
+    text = " ".join(name.split())
     if not text:
         raise InputError(
-            "is empty", field=name.where, kind=Kind.EMPTY, remedy="Name the class of the box."
+            "is empty", field=named, kind=Kind.EMPTY, remedy="Name the class of the box."
         )
     if not (size > 0).all():
         shown = " × ".join(f"{edge:g}" for edge in size)
         raise InputError(
             f"the box has no extent ({shown})",
-            field=whole.where,
+            field=where,
             kind=Kind.EMPTY,
             remedy="Remove it or mend it.",
         )
-    return Label(text, center, size, turn, whole.where, str(name.value))
+    return Label(text, center, size, turn, where, name)
 
 
 def label_of_corners(
-    name: Checked, corners: Array, along: tuple[int, int, int, int], whole: Checked
+    name: str, corners: Array, along: tuple[int, int, int, int], where: str, named: str
 ) -> Label:
     """A label from its corners (8, 3). along: a corner, and its neighbours along the three axes.
 
@@ -154,66 +179,94 @@ def label_of_corners(
     ):
         raise InputError(
             "its corners are no cuboid's, in their order",
-            field=whole.where,
+            field=where,
             kind=Kind.VALUE,
             remedy="Mend it.",
         )
-    return label_of(name, center, size, axes, whole)
+    return label_of(name, center, size, axes, where, named)
 
 
-def radians(value: Checked, angles: Array | float) -> Array | float:
-    """The angles of a field, which are radians.
+def in_radians(angle: float, where: str | None = None) -> float:
+    """The angle, which is in radians. where: its place, unless it is read by a type.
 
     Raises:
-        InputError: one is more than a whole turn, as degrees are.
+        InputError: it is more than a whole turn, as degrees are.
     """
-    most = float(np.abs(angles).max())
-    if most > _TURN:
+    if abs(angle) > _TURN:
         raise InputError(
-            f"{most:g} radians are more than a whole turn, so these seem to be degrees",
-            field=value.where,
+            f"{abs(angle):g} radians are more than a whole turn, so these seem to be degrees",
+            field=where,
             kind=Kind.VALUE,
             remedy="Write radians (degrees times 0.0174533).",
         )
+    return angle
+
+
+def _eight(corners: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(corners) != 8:
+        raise ValueError(f"expected 8 corners, got {len(corners)}")
+    return corners
+
+
+def _perpendicular(rows: tuple[Any, ...]) -> tuple[Any, ...]:
+    found = np.array(rows)
+    if np.abs(found.T @ found - np.eye(3)).max() > _EVEN:
+        raise ValueError(f"expected a 3 × 3 rotation, got '{found.tolist()}'")
+    return rows
+
+
+def _known_unit(name: str) -> str:
+    if name not in UNITS:
+        raise InputError(f"unknown '{name}'{did_you_mean(name, list(UNITS))}", kind=Kind.UNKNOWN)
+    return name
+
+
+@dataclass(frozen=True)
+class Vector(Foreign):
+    """Three numbers, as annotation tools write them."""
+
+    x: float
+    y: float
+    z: float
+
+    def array(self) -> Array:
+        """(3,) float64."""
+        return np.array([self.x, self.y, self.z])
+
+
+def _vector_in_radians(angles: Vector) -> Vector:
+    in_radians(max(angles.x, angles.y, angles.z, key=abs))
     return angles
 
 
-def numbers(value: Checked, count: int) -> Array:
-    """(count,) float64 of a list.
+Triple = tuple[float, float, float]
+Corners = Annotated[tuple[Triple, ...], Rule(_eight)]
+Rotation = Annotated[tuple[Triple, Triple, Triple], Rule(_perpendicular)]
+Radians = Annotated[float, Rule(in_radians)]
+VectorOfRadians = Annotated[Vector, Rule(_vector_in_radians)]
+Unit = Annotated[str, Rule(_known_unit)]
+Skipped = Literal["skipped"]
+"""Stands for an item that is not read, so that the others keep their indices."""
+
+
+def skip_unless(wanted: Callable[[dict[str, Any]], bool], items: Any) -> Any:
+    """The items of a list with `Skipped` for mappings that are not wanted. Others are for the type
+    to judge.
+    """
+    if not isinstance(items, list):
+        return items
+    return ["skipped" if isinstance(x, dict) and not wanted(x) else x for x in items]
+
+
+def given(value: T | None, field: str) -> T:
+    """The value of a field that one form of a box needs and another lacks.
 
     Raises:
-        InputError: of another length, or something in it is no finite number.
+        InputError: it is None.
     """
-    items = value.items()
-    if len(items) != count:
-        raise value.wrong(f"{count} numbers")
-    return np.array([number(item) for item in items])
-
-
-def rotation(value: Checked) -> Array:
-    """(3, 3), whose columns are perpendicular and of length 1.
-
-    Raises:
-        InputError: they are not.
-    """
-    rows = value.items()
-    found = np.array([numbers(row, 3) for row in rows])
-    if found.shape != (3, 3) or np.abs(found.T @ found - np.eye(3)).max() > _EVEN:
-        raise value.wrong("a 3 × 3 rotation")
-    return found
-
-
-def named_numbers(value: Checked, *names: str) -> Array:
-    """float64 of the entries of a mapping, in the order of the names."""
-    return np.array([number(value.get(name)) for name in names])
-
-
-def number(value: Checked) -> float:
-    """A finite number."""
-    found = value.real()
-    if not math.isfinite(found):
-        raise value.wrong("a finite number")
-    return found
+    if value is None:
+        raise InputError("is missing", field=field, kind=Kind.MISSING)
+    return value
 
 
 def parse_classes(text: str) -> tuple[str, ...]:

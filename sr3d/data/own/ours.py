@@ -13,21 +13,55 @@ content of a file as above.
 
 from __future__ import annotations
 
-from sr3d.checked import Checked
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
 from sr3d.data.own.labels import (
     Array,
+    FileValue,
     Label,
+    Radians,
+    Rotation,
+    Triple,
+    Unit,
     label_of,
-    number,
-    numbers,
-    radians,
-    rotation,
     yaw_axes,
 )
-from sr3d.data.scans.frame import UNITS
 from sr3d.errors import InputError, Kind
+from sr3d.validation import Foreign, LeftOut
 
 _LISTS = ("detections", "boxes")
+
+
+@dataclass(frozen=True)
+class _Box(Foreign):
+    class_: str
+    center: Triple
+    size: Triple
+    yaw: LeftOut[Radians] = None
+    rotation: LeftOut[Rotation] = None
+
+
+@dataclass(frozen=True)
+class _Frame(Foreign):
+    rotation: Rotation
+    unit: Unit
+
+
+@dataclass(frozen=True)
+class _File(Foreign):
+    """frame: of the yaw, if the file has one. The file has one of the two lists."""
+
+    frame: LeftOut[_Frame] = None
+    detections: LeftOut[tuple[_Box, ...]] = None
+    boxes: LeftOut[tuple[_Box, ...]] = None
+
+
+@dataclass(frozen=True)
+class _AllScans(Foreign):
+    scans: dict[str, Any]
 
 
 def is_ours(value: object) -> bool:
@@ -35,44 +69,60 @@ def is_ours(value: object) -> bool:
     return isinstance(value, dict) and any(isinstance(value.get(name), list) for name in _LISTS)
 
 
-def read_ours(value: Checked, unit: str | None = None) -> list[Label]:
+def read_ours(value: FileValue, unit: str | None = None) -> list[Label]:
     """The labels of one scan, from such a file or a bare list. unit: the unit of the scan.
 
     Raises:
         InputError: names the field; or the file's boxes were found in another unit.
     """
-    if isinstance(value.value, list):
-        return [_label(item, None) for item in value.items()]
-    name = next((name for name in _LISTS if value.has(name)), _LISTS[0])
-    upright = None
-    if value.has("frame"):
-        frame = value.get("frame")
-        upright = rotation(frame.get("rotation"))
-        found = frame.get("unit").name(list(UNITS))
-        if unit not in (None, found):
-            raise InputError(
-                f"detect took the scan for one in {found}, and here it is one in {unit}",
-                field=frame.get("unit").where,
-                kind=Kind.VALUE,
-                remedy="Tell both the same --unit.",
-            )
-    return [_label(item, upright) for item in value.get(name).items()]
+    whole = value.value
+    if isinstance(whole, list):
+        boxes = value.read(tuple[_Box, ...], _without_idle_rotations(whole))
+        return [_label(box, None, value.where(f"[{i}]")) for i, box in enumerate(boxes)]
+    name = "detections"
+    if isinstance(whole, dict):
+        name = next((name for name in _LISTS if name in whole), name)
+        whole = {key: whole[key] for key in ("frame", name) if key in whole}
+        whole[name] = _without_idle_rotations(whole.get(name))
+    file = value.read(_File, whole)
+    if file.frame is not None and unit not in (None, file.frame.unit):
+        raise InputError(
+            f"detect took the scan for one in {file.frame.unit}, and here it is one in {unit}",
+            field=value.where("frame.unit"),
+            kind=Kind.VALUE,
+            remedy="Tell both the same --unit.",
+        )
+    upright = None if file.frame is None else np.array(file.frame.rotation)
+    boxes = file.boxes or () if file.detections is None else file.detections
+    return [_label(box, upright, value.where(f"{name}[{i}]")) for i, box in enumerate(boxes)]
 
 
-def read_all_ours(value: Checked) -> dict[str, Checked]:
+def read_all_ours(value: FileValue) -> dict[str, FileValue]:
     """The value of each scan in one file for all scans."""
-    return value.get("scans").entries()
+    scans = value.read(_AllScans, value.value).scans
+    return {name: FileValue(scan, value.file, f"scans.{name}") for name, scan in scans.items()}
 
 
-def _label(value: Checked, upright: Array | None) -> Label:
+def _without_idle_rotations(boxes: Any) -> Any:
+    """Without the rotations beside a yaw, which are not read and may be wrong."""
+    if not isinstance(boxes, list):
+        return boxes
+    return [
+        {key: box[key] for key in box if key != "rotation"}
+        if isinstance(box, dict) and "yaw" in box
+        else box
+        for box in boxes
+    ]
+
+
+def _label(box: _Box, upright: Array | None, where: str) -> Label:
     """upright: the rotation of the frame of the yaw, if the file has one."""
     turn: Array | float = 0.0
-    if value.has("yaw"):
-        turn = float(radians(value.get("yaw"), number(value.get("yaw"))))
-        turn = turn if upright is None else upright.T @ yaw_axes(turn)
-    elif value.has("rotation"):
-        turn = rotation(value.get("rotation"))
+    if box.yaw is not None:
+        turn = box.yaw if upright is None else upright.T @ yaw_axes(box.yaw)
+    elif box.rotation is not None:
+        turn = np.array(box.rotation)
     elif upright is not None:
         turn = upright.T
-    center, size = numbers(value.get("center"), 3), numbers(value.get("size"), 3)
-    return label_of(value.get("class"), center, size, turn, value)
+    center, size = np.array(box.center), np.array(box.size)
+    return label_of(box.class_, center, size, turn, where, f"{where}.class")

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from sr3d.checked import Checked
 from sr3d.data.own.annotation_tools import read_supervisely, read_sustech
 from sr3d.data.own.coco import read_coco
 from sr3d.data.own.labelcloud import in_degrees, read_labelcloud
-from sr3d.data.own.labels import Label
+from sr3d.data.own.labels import FileValue, Label
 from sr3d.data.own.ours import read_all_ours, read_ours
 from sr3d.data.scans.frame import Frame
 from sr3d.errors import InputError, Kind
@@ -24,8 +24,8 @@ from tests.refusals import refuses
 CENTER, SIZE = np.array([1.0, -2.0, 0.5]), np.array([2.0, 1.0, 0.75])
 
 
-def checked(value: Any) -> Checked:
-    return Checked(json.loads(json.dumps(value)), "a.json:")
+def checked(value: Any) -> FileValue:
+    return FileValue(json.loads(json.dumps(value)), Path("a.json"))
 
 
 def boxes(labels: list[Label], frame: Frame | None = None) -> list[list[float]]:
@@ -56,6 +56,14 @@ def test_a_yaw_that_was_mended_counts_and_the_rotation_beside_it_does_not() -> N
     assert found.placed(Frame())[6] == pytest.approx(0.5)
 
 
+def test_a_faulty_rotation_beside_a_yaw_is_not_read_and_a_yaw_of_null_is_refused() -> None:
+    (found,) = read_ours(checked([{**CHAIR, "yaw": 0.5, "rotation": "none"}]))
+    assert found.turn == 0.5
+    whole = checked({"scans": {"k.ply": {"boxes": [CHAIR, {**CHAIR, "yaw": None}]}}})
+    with refuses(Kind.VALUE, file="a.json", field="scans.k.ply.boxes[1].yaw"):
+        read_ours(read_all_ours(whole)["k.ply"])
+
+
 def test_without_a_frame_a_yaw_is_about_the_up_axis_of_the_scan_as_it_is_read() -> None:
     frame = Frame.of(np.zeros((1, 3)), "y", "cm")
     (found,) = read_ours(checked({"boxes": [{**CHAIR, "yaw": 0.3}]}))
@@ -79,9 +87,9 @@ def test_detections_that_were_found_in_another_unit_are_refused() -> None:
 @pytest.mark.parametrize(
     ("box", "told"),
     [
-        ({**CHAIR, "class": 3}, r"\[0\]\.class: expected a text, got '3'"),
-        ({"class": "a", "size": [1, 1, 1]}, r"\[0\]: 'center' is missing"),
-        ({**CHAIR, "size": [1, 1]}, r"\[0\]\.size: expected 3 numbers"),
+        ({**CHAIR, "class": 3}, r"\[0\]\.class: expected text, got '3'"),
+        ({"class": "a", "size": [1, 1, 1]}, r"\[0\]\.center: is missing"),
+        ({**CHAIR, "size": [1, 1]}, r"\[0\]\.size: expected 3 values"),
         ({**CHAIR, "yaw": "30"}, r"\[0\]\.yaw: expected a number"),
         (
             {"class": "a", "center": [0, 0, 0], "size": [1, 1, 1], "rotation": []},
@@ -169,14 +177,14 @@ def test_omni3ds_corners_and_its_centre_dimensions_and_rotation_are_one_box() ->
             lambda v: v["annotations"][0].update(bbox_3d=[0, 0, 0, 1, 1, math.inf]),
             r"annotations\[0\]\.bbox_3d\[5\]: expected a finite number",
         ),
-        (lambda v: v["images"][0].pop("file_name"), r"images\[0\]: 'file_name' is missing"),
+        (lambda v: v["images"][0].pop("file_name"), r"images\[0\]\.file_name: is missing"),
     ],
 )
 def test_a_wrong_list_is_refused_by_field(change: Callable[[Any], Any], told: str) -> None:
     value = json.loads(json.dumps(LIST))
     change(value)
     with pytest.raises(InputError, match=rf"^a\.json: {told}"):
-        read_coco(Checked(value, "a.json:"))
+        read_coco(checked(value))
 
 
 # ---------------------------------------------------------------- labelCloud
@@ -267,6 +275,11 @@ def test_superviselys_cuboids_turn_about_z_alone() -> None:
     assert found[0].name == "chair"
     with refuses(mentions=["figures[0].geometry.rotation"]):
         read_supervisely(checked(supervisely(x=0.1)))
+    skipped = supervisely()
+    skipped["figures"].reverse()
+    skipped["figures"][1]["geometry"]["position"]["x"] = "1"
+    with refuses(Kind.VALUE, file="a.json", field="figures[1].geometry.position.x"):
+        read_supervisely(checked(skipped))
     lost = supervisely()
     lost["objects"] = []
     with refuses(mentions=["figures[0].objectKey"]):

@@ -10,7 +10,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sr3d.checked import Checked
 from sr3d.data.own.labels import Label, euler_axes, label_of, label_of_corners
 from sr3d.data.scans.frame import UNITS, Frame
 from sr3d.errors import Kind
@@ -132,19 +131,18 @@ def test_eulers_angles_multiply_from_left_to_right(angles: tuple[float, float, f
 
 
 def test_corners_that_are_no_cuboids_are_refused() -> None:
-    whole, name = Checked(0, "a.json: [3]"), Checked("chair", "a.json: [3].name")
+    whole, named = "a.json: [3]", "a.json: [3].name"
     cuboid = Boxes(torch.tensor([[0.0, 0, 0, 1, 2, 3, 0.4]])).corners()[0].numpy().astype(float)
-    found = label_of_corners(name, cuboid, (0, 1, 2, 4), whole)
+    found = label_of_corners("chair", cuboid, (0, 1, 2, 4), whole, named)
     assert found.placed(Frame()) == pytest.approx([0, 0, 0, 1, 2, 3, 0.4], abs=1e-6)
     for i in range(8):
         bent = cuboid.copy()
         bent[i] += 0.5
         with refuses(Kind.VALUE, field="a.json: [3]"):
-            label_of_corners(name, bent, (0, 1, 2, 4), whole)
+            label_of_corners("chair", bent, (0, 1, 2, 4), whole, named)
 
 
 @pytest.mark.parametrize("size", [(1, 0, 1), (1, -2, 1), (1, math.nan, 1)])
 def test_a_box_without_extent_is_refused(size: tuple[float, ...]) -> None:
-    name = Checked("chair", "a.json: [0].class")
     with refuses(Kind.EMPTY, field="a.json: [0]"):
-        label_of(name, np.zeros(3), np.array(size), 0.0, Checked(0, "a.json: [0]"))
+        label_of("chair", np.zeros(3), np.array(size), 0.0, "a.json: [0]", "a.json: [0].class")
