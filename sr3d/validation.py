@@ -123,8 +123,50 @@ def _different(items: Sequence[Any]) -> Sequence[Any]:
     return items
 
 
+@dataclass(frozen=True)
+class ByField:
+    """Chooses the member of a union by this field, the first one of every member."""
+
+    name: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic import Field
+
+        return handler(Annotated[source, Field(discriminator=self.name)])
+
+
+@dataclass(frozen=True)
+class FromKey:
+    """A field that no file has: its value is the key that the entry has in a mapping."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import PydanticKnownError, core_schema
+
+        def refuse(value: Any) -> Any:
+            raise PydanticKnownError("unexpected_keyword_argument")
+
+        return core_schema.no_info_plain_validator_function(refuse)
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> Any:
+        from pydantic_core import PydanticOmit
+
+        raise PydanticOmit
+
+
+@dataclass(frozen=True)
+class OneLine:
+    """Text whose line breaks and repeated spaces become single spaces."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        join = core_schema.no_info_after_validator_function
+        return join(lambda text: " ".join(text.split()), handler(source))
+
+
 Name = Annotated[str, Pattern("^[a-z0-9_]+$", "lowercase letters, digits and _")]
 Text = Annotated[str, Pattern(r"\S", "text")]
+Line = Annotated[str, OneLine()]
 Override = Annotated[str, Pattern("^[a-z0-9_.]+=.", "name=value")]
 
 
@@ -262,6 +304,7 @@ _EXPECTED = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
     "float_type": "a number",
+    "float_parsing": "a number",
     "finite_number": "a finite number",
     "bool_type": "true or false",
     "string_type": "text",
@@ -271,6 +314,7 @@ _EXPECTED = {
     "dict_type": "a mapping",
     "mapping_type": "a mapping",
     "dataclass_type": "a mapping",
+    "model_attributes_type": "a mapping",
 }
 
 
@@ -279,6 +323,11 @@ def _refusal(kind: Any, value: Any, error: Any, file: str | Path | None, within:
     names, hint, owner = _walk(kind, value, error["loc"])
     found, what, place = error["input"], Kind.VALUE, error["type"]
     remedy = None
+    if place.startswith("union_tag_"):  # by the field that chooses the member of a union
+        names, owner = [*names, error["ctx"]["discriminator"].strip("'")], hint
+        hint = Literal[tuple(tag for m in _members(owner) for tag in _tags(m)[1:])]
+        found = error["ctx"].get("tag")
+        place = "missing" if place == "union_tag_not_found" else "literal_error"
     if place == "missing" and isinstance(names[-1], int):  # one of several numbers
         names, hint, place = names[:-1], owner, "too_long"
     if place == "missing":
@@ -291,12 +340,10 @@ def _refusal(kind: Any, value: Any, error: Any, file: str | Path | None, within:
         if isinstance(cause, InputError):
             problem, what, remedy = cause.problem, cause.kind or what, cause.remedy
     elif place == "unexpected_keyword_argument":
-        known = [*_hints(owner)]
+        known = [key for key, one in _hints(owner).items() if not _is_key(one)]
         problem, what = f"unknown key{did_you_mean(str(names[-1]), known)}", Kind.UNKNOWN
     elif (choices := _choices(hint)) and place != "dataclass_type":
         problem, what = f"'{found}'{did_you_mean(str(found), choices)}", Kind.UNKNOWN
-    elif place == "union_tag_not_found":
-        problem, what = f"{error['ctx']['discriminator']} is missing", Kind.MISSING
     elif (interval := interval_of(hint)) is not None and place not in _EXPECTED:
         problem = f"must be {limits(interval)}, got '{found}'"
     elif place == "string_pattern_mismatch":
@@ -378,6 +425,10 @@ def _tags(hint: Any) -> tuple[Any, ...]:
 def _choices(hint: Any) -> tuple[str, ...]:
     bare = _bare(hint)
     return tuple(map(str, typing.get_args(bare))) if typing.get_origin(bare) is Literal else ()
+
+
+def _is_key(hint: Any) -> bool:
+    return any(isinstance(one, FromKey) for one in getattr(hint, "__metadata__", ()))
 
 
 def _bare(hint: Any) -> Any:

@@ -12,10 +12,13 @@ from annotated_types import Interval, MinLen
 
 from sr3d.errors import InputError, Kind
 from sr3d.validation import (
+    ByField,
     Count,
     Different,
     Foreign,
+    FromKey,
     LeftOut,
+    Line,
     Name,
     Override,
     Rule,
@@ -33,13 +36,13 @@ from sr3d.validation import (
 
 
 @dataclass(frozen=True)
-class Chair:
+class Chair(Validated):
     kind: Literal["chair"]
     legs: Count = 4
 
 
 @dataclass(frozen=True)
-class Lamp:
+class Lamp(Validated):
     kind: Literal["lamp"]
     watts: float = 1.0
 
@@ -54,6 +57,13 @@ class House(Validated):
     overrides: tuple[Override, ...] | None = None
     folder: Path | None = None
     open: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room(Validated):
+    name: Annotated[str, FromKey()] = ""
+    about: Line = ""
+    piece: Annotated[Chair | Lamp, ByField("kind")]
 
 
 def test_plain_values_become_what_the_types_say() -> None:
@@ -111,6 +121,38 @@ def test_a_mistake_is_named(value: Any, place: str | None, kind: Kind, told: str
     assert error.value.kind == kind
     assert told in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_text_becomes_one_line_and_a_field_chooses_the_class() -> None:
+    found = validate(Room, {"about": " a\n  b ", "piece": {"kind": "lamp"}})
+    assert found == Room(about="a b", piece=Lamp("lamp"))
+
+
+@pytest.mark.parametrize(
+    ("value", "place", "kind", "told"),
+    [
+        ({"kind": "lmp"}, "piece.kind", Kind.UNKNOWN, "'lamp'"),
+        ({"kind": 3}, "piece.kind", Kind.UNKNOWN, "chair, lamp"),
+        ({}, "piece.kind", Kind.MISSING, "missing"),
+        ([], "piece", Kind.VALUE, "a mapping"),
+        ({"kind": "lamp", "legs": 3}, "piece.legs", Kind.UNKNOWN, "kind, watts"),
+        ({"kind": "chair", "legs": 0}, "piece.legs", Kind.VALUE, "from 1"),
+    ],
+)
+def test_a_mistake_in_a_chosen_class_is_named(
+    value: Any, place: str, kind: Kind, told: str
+) -> None:
+    with pytest.raises(InputError) as error:
+        validate(Room, {"piece": value})
+    assert (error.value.field, error.value.kind) == (place, kind)
+    assert told in str(error.value)
+
+
+def test_a_file_does_not_repeat_the_key_of_an_entry() -> None:
+    with pytest.raises(InputError, match="about, piece") as error:
+        validate(Room, {"name": "x", "piece": {"kind": "lamp"}})
+    assert (error.value.field, error.value.kind) == ("name", Kind.UNKNOWN)
+    assert "name" not in json_schema(Room)["properties"]
 
 
 def test_limits_in_words() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from typing import Any
 
 from sr3d.cli.arguments import Verbs, add_overrides, add_setting, overrides_of
 from sr3d.config_groups import DATASETS
@@ -41,9 +42,16 @@ def _config(args: argparse.Namespace) -> None:
         print(f"{name}={json.dumps(value)}")
 
 
+def _tables_schema() -> dict[str, Any]:
+    from sr3d.study.report.paper.reading import paper_schema
+
+    return paper_schema()
+
+
 _SCHEMAS = {
     "config": config_schema,
     "settings": settings_schema,
+    "tables": _tables_schema,
 }
 
 
@@ -54,7 +62,7 @@ def add_schema(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         parents=[common],
         help=about,
         description=f"{about} `config` is the configuration of a run, `settings` a file for "
-        "--settings.",
+        "--settings, `tables` the workflow's tables.yaml.",
         examples=("sr3d schema settings",),
     )
     verb.add_argument("file", choices=tuple(_SCHEMAS), help="kind of file")

@@ -1,18 +1,24 @@
 """Reading `tables.yaml`: what comes out, and one sentence for each mistake."""
 
 import copy
-from typing import Any
+import json
+import re
+from typing import Any, get_args
 
 import pytest
 import yaml
 
-from sr3d.errors import InputError
+from sr3d.cli import main
+from sr3d.config import DatasetName
+from sr3d.errors import Kind
 from sr3d.study.report.paper import (
+    DATASETS,
     METRICS,
     AmountClaim,
     Consistency,
     CurveBelowClaim,
     DifferenceClaim,
+    MetricName,
     Qualitative,
     Tradeoff,
     TrendClaim,
@@ -21,6 +27,9 @@ from sr3d.study.report.paper import (
     shown_settings,
     signed,
 )
+from tests.refusals import refuses
+
+NULL = object()
 
 ROW = {
     "setting": "sr3d",
@@ -89,7 +98,9 @@ def read(tmp_path, value):
 
 
 def changed(place: str, change):
-    """The file with `change` (a value, or None to delete) at a place such as claims.gain.over."""
+    """The file with `change` (a value, None to delete, NULL for YAML's null) at a place such as
+    claims.gain.over.
+    """
     value: Any = copy.deepcopy(FILE)
     *path, last = (int(step) if step.isdigit() else step for step in place.split("."))
     node = value
@@ -98,8 +109,13 @@ def changed(place: str, change):
     if change is None:
         del node[last]
     else:
-        node[last] = change
+        node[last] = None if change is NULL else change
     return value
+
+
+def dotted(place: str) -> str:
+    """The place as errors have it, such as rows[0].label."""
+    return re.sub(r"\.(\d+)", r"[\1]", place)
 
 
 def test_what_is_read(tmp_path):
@@ -153,86 +169,145 @@ def test_claims_that_are_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("place", "change", "words"),
+    ("place", "change", "mentions"),
     [
-        ("figures", None, "'figures' is missing"),
-        ("claim", {}, "unknown 'claim'; did you mean 'claims'"),
-        ("tables.table2", ["x"], "tables.table2: expected a mapping, got '['x']'"),
-        ("tables.table2.titel", "x", "tables.table2: unknown 'titel'; did you mean 'title'"),
-        ("tables.table2.title", 3, "tables.table2.title: expected a text, got '3'"),
-        ("tables.table2.source", None, "tables.table2: 'source' is missing"),
-        ("tables.table2.datasets", ["scanet"], "datasets[0]: unknown 'scanet'; did you mean 'sc"),
-        ("tables.table2.datasets", "scannet", "datasets: expected a list"),
-        ("tables.table2.metrics", ["AP75"], "metrics[0]: unknown 'AP75'"),
-        ("tables.table2.prints", "best", "prints: unknown 'best'"),
-        ("tables.table2.trainings", "five", "trainings: expected a whole number, got 'five'"),
-        ("tables.table2.tests", 0, "tests: expected a whole number above zero, got '0'"),
-        ("tables.table2.tests", True, "tests: expected a whole number above zero, got 'True'"),
-        ("tables.table2.reference", "sr4d", "reference: unknown 'sr4d'; did you mean 'sr3d'"),
-        ("tables.table2.rows.0.label", None, "tables.table2.rows[0]: 'label' is missing"),
-        ("tables.table2.rows.2.paper", None, "tables.table2.rows[2]: 'paper' is missing"),
-        ("tables.table2.rows.2.setting", "sr3d", "rows: 'sr3d' has two rows"),
-        (
-            "tables.table2.rows.1.ticks",
-            ["SAR"],
-            "rows[1].ticks[0]: unknown 'SAR'; choose one of RAS",
-        ),
-        ("tables.table2.rows.1.paper.scanet", {}, "rows[1].paper: unknown 'scanet'"),
-        ("tables.table2.rows.1.paper.scannet.AP", {}, "rows[1].paper.scannet: unknown 'AP'"),
-        ("tables.table2.rows.1.paper.scannet.AP25.max", 1, "paper.scannet.AP25: unknown 'max'"),
-        ("tables.table2.rows.1.paper.scannet.AP25.mean", "x", "AP25.mean: expected a number"),
-        ("figures.fig1.kind", "trade", "figures.fig1.kind: unknown 'trade'"),
-        ("figures.fig1.table", "table3", "figures.fig1.table: unknown 'table3'"),
-        ("figures.fig1.top_n", 3, "figures.fig1: unknown 'top_n'"),
-        ("figures.fig5.settings", ["sr3d"], "figures.fig5.settings: expected two settings"),
-        ("figures.fig8.panels.0.points", {6: "sr3d", 4: "k4"}, "points: expected values in rising"),
-        ("figures.fig8.panels.0.points", {"six": "sr3d"}, "points: expected a number, got 'six'"),
-        ("claims.gain.kind", "diference", "claims.gain.kind: unknown 'diference'; did you mean"),
-        ("claims.gain.of", "table9", "claims.gain.of: unknown 'table9'; did you mean 'table2'"),
-        ("claims.gain.over", "sr3d", "claims.gain.over: expected another setting, got 'sr3d'"),
-        ("claims.gain.direction", "lower", "gain.paper: expected numbers of the direction 'lower'"),
-        ("claims.gain.direction", None, "claims.gain: 'direction' is missing"),
-        ("claims.gain.paper", {"sunrgbd": 1.0}, "claims.gain.paper: unknown 'sunrgbd'"),
-        ("claims.gain.statistic", "best", "claims.gain: unknown 'statistic'"),
-        ("claims.much.statistic", "average", "claims.much.statistic: unknown 'average'"),
-        ("claims.much.paper", None, "claims.much: 'paper' is missing"),
-        ("claims.much.direction", "higher", "much.paper: expected numbers of the direction 'hi"),
-        ("claims.only.margin", None, "claims.only: 'margin' is missing"),
-        ("claims.only.margin", 0, "claims.only.margin: expected a difference above 0, got '0'"),
-        ("claims.only.margin_reason", None, "claims.only: 'margin_reason' is missing"),
-        ("claims.only.paper", {"scannet": 0.8}, "claims.only.paper: expected numbers within"),
-        ("claims.only.scale", "log", "claims.only.scale: unknown 'log'"),
-        ("claims.near.margin", 0.9, "claims.near.margin: expected a ratio above 1, got '0.9'"),
-        ("claims.near.paper", {"scannet": 0.9}, "claims.near.paper: expected numbers within"),
-        ("claims.fast.limit", -1, "claims.fast.limit: expected a ratio above 0, got '-1'"),
-        ("claims.fast.limit_reason", None, "claims.fast: 'limit_reason' is missing"),
-        ("claims.fast.paper", {"scannet": 1.1}, "claims.fast.paper: expected ratios above 0 and"),
-        ("claims.best.among", ["sr3d"], "claims.best.among: expected the other settings"),
-        ("claims.best.over", "baseline", "claims.best: unknown 'over'"),
-        ("claims.drop.along", {1: "a", 2: "b"}, "claims.drop.along: expected three settings"),
-        ("claims.drop.along", {0: "a", 1: "b", 2: "c"}, "claims.drop.along: expected values above"),
-        ("claims.drop.log", "no way", "claims.drop.log: expected a yes or no"),
-        ("claims.fast.limit", None, "claims.fast: 'limit' is missing"),
-        ("claims.seen.reason", None, "claims.seen: 'reason' is missing"),
+        ("claim", {}, "'claims'"),
+        ("tables.table2.titel", "x", "'title'"),
+        ("tables.table2.name", "x", "title"),
+        ("tables.table2.metrics.0", "AP75", "'AP75'"),
+        ("tables.table2.datasets.0", "scanet", "'scannet'"),
+        ("tables.table2.prints", "best", "'best_mean'"),
+        ("tables.table2.reference", "sr4d", "'sr3d'"),
+        ("tables.table2.rows.1.ticks.0", "SAR", "RAS"),
+        ("tables.table2.rows.1.paper.scanet", {}, "'scannet'"),
+        ("tables.table2.rows.1.paper.scannet.AP", {}, "'AP50'"),
+        ("tables.table2.rows.1.paper.scannet.AP25.max", 1, "median"),
+        ("figures.fig1.kind", "trade", "'tradeoff'"),
+        ("figures.fig1.table", "table3", "'table2'"),
+        ("figures.fig1.top_n", 3, "kind, title"),
+        ("claims.gain.id", "x", "kind"),
+        ("claims.gain.kind", "diference", "'difference'"),
+        ("claims.gain.kind", 3, "difference, amount"),
+        ("claims.gain.of", "table9", "'table2'"),
+        ("claims.gain.paper.sunrgbd", 1.0, "scannet"),
+        ("claims.gain.statistic", "best", "direction"),
+        ("claims.much.statistic", "average", "best, mean"),
+        ("claims.only.scale", "log", "ratio"),
+        ("claims.best.over", "baseline", "among"),
     ],
 )
-def test_each_mistake_is_named_with_its_place(tmp_path, place, change, words):
-    with pytest.raises(InputError) as error:
+def test_an_unknown_name_is_refused_with_the_names_that_are_known(
+    tmp_path, place, change, mentions
+):
+    with refuses(Kind.UNKNOWN, field=dotted(place), file="tables.yaml", mentions=[mentions]):
         read(tmp_path, changed(place, change))
-    assert words in str(error.value)
-    assert str(error.value).startswith(f"{tmp_path / 'tables.yaml'}: ")
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "figures",
+        "tables.table2.source",
+        "tables.table2.rows.0.label",
+        "tables.table2.rows.2.paper",
+        "figures.fig1.kind",
+        "claims.gain.direction",
+        "claims.much.paper",
+        "claims.only.margin",
+        "claims.only.margin_reason",
+        "claims.fast.limit",
+        "claims.fast.limit_reason",
+        "claims.seen.reason",
+    ],
+)
+def test_a_missing_entry_is_named(tmp_path, place):
+    with refuses(Kind.MISSING, field=dotted(place), file="tables.yaml"):
+        read(tmp_path, changed(place, None))
+
+
+@pytest.mark.parametrize(
+    ("place", "change", "mentions"),
+    [
+        ("tables.table2", ["x"], "a mapping"),
+        ("tables.table2.title", 3, "text"),
+        ("tables.table2.datasets", "scannet", "a list"),
+        ("tables.table2.trainings", "five", "a whole number"),
+        ("tables.table2.tests", 0, "1 or more"),
+        ("tables.table2.tests", True, "a whole number"),
+        ("tables.table2.reference", NULL, "text"),
+        ("tables.table2.rows.1.setting", NULL, "text"),
+        ("tables.table2.rows.1.paper.scannet.AP25.mean", "x", "a number"),
+        ("tables.table2.rows.1.paper.scannet.AP25.mean", float("nan"), "a finite number"),
+        ("figures.fig1", ["x"], "a mapping"),
+        ("figures.fig5.settings", ["sr3d"], "2 values"),
+        ("figures.fig5.settings", ["sr3d", "baseline", "tr3d"], "2 values"),
+        ("figures.fig8.panels.0.points", ["x"], "a mapping"),
+        ("figures.fig8.panels.0.points", {6: "sr3d", 4: "k4"}, "[6.0, 4.0]"),
+        ("figures.fig8.panels.0.points.six", "sr3d", "a number"),
+        ("figures.fig8.panels.0.points.6", 7, "text"),
+        ("claims.only.margin", 0, "above 0"),
+        ("claims.fast.limit", -1, "above 0"),
+        ("claims.drop.log", "no way", "true or false"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_what_is_expected(tmp_path, place, change, mentions):
+    field = dotted(place).replace("points[6]", "points.6")
+    with refuses(Kind.VALUE, field=field, file="tables.yaml", mentions=[mentions]):
+        read(tmp_path, changed(place, change))
+
+
+@pytest.mark.parametrize(
+    ("place", "change", "field", "mentions"),
+    [
+        ("tables.table2.rows.2.setting", "sr3d", "tables.table2.rows", "'sr3d'"),
+        ("claims.gain.over", "sr3d", "claims.gain.over", "'sr3d'"),
+        ("claims.gain.direction", "lower", "claims.gain.paper", "'lower'"),
+        ("claims.gain.paper.scannet", 0, "claims.gain.paper", "'higher'"),
+        ("claims.much.direction", "higher", "claims.much.paper", "'higher'"),
+        ("claims.only.paper.scannet", 0.8, "claims.only.paper", "0.8"),
+        ("claims.near.margin", 0.9, "claims.near.margin", "above 1"),
+        ("claims.near.paper.scannet", 0.9, "claims.near.paper", "0.9"),
+        ("claims.fast.paper.scannet", 1.1, "claims.fast.paper", "1.1"),
+        ("claims.fast.paper.scannet", 0, "claims.fast.paper", "0.0"),
+        ("claims.best.among", ["sr3d"], "claims.best.among", "'sr3d'"),
+        ("claims.best.among", [], "claims.best.among", "'sr3d'"),
+        ("claims.drop.along", {1: "a", 2: "b"}, "claims.drop.along", "three"),
+        ("claims.drop.along", {0: "a", 1: "b", 2: "c"}, "claims.drop.along", "above zero"),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused(tmp_path, place, change, field, mentions):
+    with refuses(Kind.CONFLICT, field=field, file="tables.yaml", mentions=[mentions]):
+        read(tmp_path, changed(place, change))
 
 
 def test_no_file_and_no_yaml(tmp_path):
     path = tmp_path / "tables.yaml"
-    with pytest.raises(InputError, match=r"tables\.yaml: no such file"):
+    with refuses(Kind.MISSING, file=path):
         read_paper(path)
     path.write_text("tables: [")
-    with pytest.raises(InputError, match=r"tables\.yaml: not valid YAML"):
+    with refuses(Kind.UNREADABLE, file=path):
         read_paper(path)
     path.write_text("- tables")
-    with pytest.raises(InputError, match=r"tables\.yaml: expected a mapping"):
+    with refuses(Kind.VALUE, file=path, mentions=["a mapping"]):
         read_paper(path)
+
+
+def test_the_schema_describes_the_file_as_it_is_written(capsys):
+    main(["schema", "tables"])
+    schema = json.loads(capsys.readouterr().out)
+    parts = schema["$defs"]
+    assert schema["required"] == ["tables", "figures", "claims"]
+    assert "name" not in parts["PaperTable"]["properties"]
+    assert "id" not in parts["DifferenceClaim"]["properties"]
+    assert parts["PaperRow"]["properties"]["setting"]["type"] == "string"
+    assert parts["Panel"]["properties"]["points"]["type"] == "object"
+    kinds = schema["properties"]["claims"]["additionalProperties"]["discriminator"]["mapping"]
+    assert kinds.keys() == {claim["kind"] for claim in FILE["claims"].values()}
+
+
+def test_declared_names_are_those_that_have_a_name_in_print():
+    assert get_args(MetricName) == tuple(METRICS)
+    assert get_args(DatasetName) == tuple(DATASETS)
 
 
 def test_shown_settings(tmp_path):

@@ -294,7 +294,7 @@ def test_a_wrong_configuration_is_refused_in_one_sentence(
 @pytest.mark.parametrize(
     ("file", "content", "told"),
     [
-        ("tables", with_table({**TABLE, "foot": []}), "unknown 'foot'"),
+        ("tables", with_table({**TABLE, "foot": []}), "tables.table2.foot: unknown key"),
         (
             "tables",
             with_table({**TABLE, "rows": [UNKNOWN], "reference": "sr4d"}),

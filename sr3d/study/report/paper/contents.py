@@ -7,15 +7,62 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from itertools import pairwise
+from typing import Annotated, Any, Literal, get_args
 
-STATISTICS = ("best", "mean", "median")
-PRINTS = ("mean", "best_mean")
-Values = Mapping[str, Mapping[str, Mapping[str, float]]]
+from annotated_types import Interval
+
+from sr3d.config import DatasetName
+from sr3d.validation import ByField, FromKey, Line, Validated
+
+MetricName = Literal["AP25", "AP50", "PCE", "AIC", "latency_ms", "minutes_per_epoch", "parameters"]
+Statistic = Literal["best", "mean", "median"]
+Prints = Literal["mean", "best_mean"]
+STATISTICS: tuple[str, ...] = get_args(Statistic)
+PRINTS: tuple[str, ...] = get_args(Prints)
+
+Datasets = tuple[DatasetName, ...]
+Metrics = tuple[MetricName, ...]
+Values = Mapping[DatasetName, Mapping[MetricName, Mapping[Statistic, float]]]
+Stated = Mapping[DatasetName, float]
+Positive = Annotated[int, Interval(ge=1)]
+AboveZero = Annotated[float, Interval(gt=0)]
+
+
+@dataclass(frozen=True)
+class _FromMapping:
+    """The file has a mapping of values to settings. They become pairs in rising order."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        # The keys of JSON are text, which a strict schema does not convert.
+        value = core_schema.float_schema(strict=False, allow_inf_nan=False)
+        mapping = core_schema.dict_schema(value, handler.generate_schema(Line))
+        return core_schema.no_info_after_validator_function(_rising, mapping)
+
+
+def _rising(points: Mapping[float, str]) -> tuple[tuple[float, str], ...]:
+    values = list(points)
+    if any(low >= high for low, high in pairwise(values)):
+        raise ValueError(f"expected values in rising order, got {values}")
+    return tuple(points.items())
+
+
+@dataclass(frozen=True)
+class _NotNull:
+    """None is the default, and a file cannot say it."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        return handler(source)["schema"]
+
+
+LineOrNone = Annotated[Line | None, _NotNull()]
+Points = Annotated[tuple[tuple[float, str], ...], _FromMapping()]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PaperRow:
+class PaperRow(Validated):
     """One line of a table.
 
     setting: what we run for it; None for a method that is not run here, whose figures are cited.
@@ -24,13 +71,13 @@ class PaperRow:
     out. paper: data set -> metric -> statistic -> number. note: what to know of the row, or "".
     """
 
-    label: str
-    setting: str | None
-    group: str = ""
-    ticks: tuple[str, ...] = ()
-    only_on: tuple[str, ...] = ()
-    paper: Values
-    note: str = ""
+    label: Line
+    setting: LineOrNone = None
+    group: Line = ""
+    ticks: tuple[Line, ...] = ()
+    only_on: Datasets = ()
+    paper: Values = field(default_factory=dict, hash=False)
+    note: Line = ""
 
     def belongs_on(self, dataset: str) -> bool:
         """Whether its setting is one for these data."""
@@ -38,11 +85,12 @@ class PaperRow:
 
     def value(self, dataset: str, metric: str, statistic: str) -> float | None:
         """The paper's number, if it has that one."""
-        return self.paper.get(dataset, {}).get(metric, {}).get(statistic)
+        numbers: Mapping[Any, Mapping[Any, Mapping[Any, float]]] = self.paper
+        return numbers.get(dataset, {}).get(metric, {}).get(statistic)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PaperTable:
+class PaperTable(Validated):
     """One table.
 
     datasets: where the paper has it; empty for a table of our own. prints: what a cell of the
@@ -51,18 +99,18 @@ class PaperTable:
     that rows tick.
     """
 
-    name: str
-    title: str
-    source: str
-    datasets: tuple[str, ...]
-    metrics: tuple[str, ...]
-    prints: str
-    trainings: int
-    tests: int
-    reference: str | None
-    components: tuple[str, ...] = ()
+    name: Annotated[str, FromKey()] = ""
+    title: Line
+    source: Line
+    datasets: Datasets
+    metrics: Metrics
+    prints: Prints
+    trainings: Positive
+    tests: Positive
+    reference: LineOrNone = None
+    components: tuple[Line, ...] = ()
     rows: tuple[PaperRow, ...]
-    footnotes: tuple[str, ...] = ()
+    footnotes: tuple[Line, ...] = ()
 
     def settings(self) -> tuple[str, ...]:
         """The settings of its rows, each once, in order."""
@@ -70,40 +118,43 @@ class PaperTable:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BaseFigure:
+class BaseFigure(Validated):
     """What every figure has; datasets: where the paper has it."""
 
-    name: str
-    title: str
-    source: str
-    datasets: tuple[str, ...]
-    footnotes: tuple[str, ...] = ()
+    kind: str
+    name: Annotated[str, FromKey()] = ""
+    title: Line
+    source: Line
+    datasets: Datasets
+    footnotes: tuple[Line, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tradeoff(BaseFigure):
     """The rows of a table as points: metric `y` over metric `x`."""
 
-    table: str
-    x: str
-    y: str
+    kind: Literal["tradeoff"] = "tradeoff"
+    table: Line
+    x: MetricName
+    y: MetricName
 
 
 @dataclass(frozen=True, kw_only=True)
 class Consistency(BaseFigure):
     """AIC over training, confidence against IoU, and PCE; of the `top_n` boxes of each class."""
 
-    settings: tuple[str, ...]
-    top_n: int
+    kind: Literal["consistency"] = "consistency"
+    settings: tuple[Line, ...]
+    top_n: Positive
 
 
 @dataclass(frozen=True, kw_only=True)
-class Panel:
+class Panel(Validated):
     """One hyper-parameter: its symbol, and (value, setting) in rising order of the values."""
 
-    parameter: str
-    metrics: tuple[str, ...]
-    points: tuple[tuple[float, str], ...]
+    parameter: Line
+    metrics: Metrics
+    points: Points
     log: bool = False
 
 
@@ -111,6 +162,7 @@ class Panel:
 class Sweep(BaseFigure):
     """Metrics along hyper-parameters, a panel for each."""
 
+    kind: Literal["sweep"] = "sweep"
     panels: tuple[Panel, ...]
 
 
@@ -118,9 +170,10 @@ class Sweep(BaseFigure):
 class Qualitative(BaseFigure):
     """Predicted boxes of two settings in `count` scenes; rule: how the scenes are chosen."""
 
-    settings: tuple[str, str]
-    rule: str
-    count: int
+    kind: Literal["qualitative"] = "qualitative"
+    settings: tuple[Line, Line]
+    rule: Line
+    count: Positive
 
 
 Figure = Tradeoff | Consistency | Sweep | Qualitative
@@ -139,7 +192,7 @@ def settings_of_figure(figure: Figure) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BaseClaim:
+class BaseClaim(Validated):
     """What every claim has.
 
     kind: how its wording is judged. id: its name in `tables.yaml`. of: the table or figure that it
@@ -148,13 +201,13 @@ class BaseClaim:
     footnote: what to know of it, such as that the paper's own numbers disagree; may be empty.
     """
 
-    kind: ClassVar[str]
-    id: str
-    of: str
-    says: str
-    where: str
-    datasets: tuple[str, ...]
-    footnote: str = ""
+    kind: str
+    id: Annotated[str, FromKey()] = ""
+    of: Line
+    says: Line
+    where: Line
+    datasets: Datasets
+    footnote: Line = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,12 +218,12 @@ class DifferenceClaim(BaseClaim):
     in the metric's unit; its sign agrees with `direction`; empty where the paper gives no number.
     """
 
-    kind: ClassVar[str] = "difference"
-    metric: str
-    setting: str
-    over: str
-    direction: str
-    paper: Mapping[str, float] = field(default_factory=dict, hash=False)
+    kind: Literal["difference"] = "difference"
+    metric: MetricName
+    setting: Line
+    over: Line
+    direction: Literal["higher", "lower"]
+    paper: Stated = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,13 +234,13 @@ class AmountClaim(BaseClaim):
     paper's number is a difference of, "mean" or "best".
     """
 
-    kind: ClassVar[str] = "amount"
-    metric: str
-    setting: str
-    over: str
-    direction: str
-    paper: Mapping[str, float] = field(hash=False)
-    statistic: str = "mean"
+    kind: Literal["amount"] = "amount"
+    metric: MetricName
+    setting: Line
+    over: Line
+    direction: Literal["higher", "lower"]
+    paper: Stated = field(hash=False)
+    statistic: Statistic = "mean"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,14 +252,14 @@ class EquivalenceClaim(BaseClaim):
     margin_reason: why so much. paper: data set -> the paper's own difference or ratio.
     """
 
-    kind: ClassVar[str] = "equivalence"
-    metric: str
-    setting: str
-    over: str
-    scale: str
-    margin: float
-    margin_reason: str
-    paper: Mapping[str, float] = field(default_factory=dict, hash=False)
+    kind: Literal["equivalence"] = "equivalence"
+    metric: MetricName
+    setting: Line
+    over: Line
+    scale: Literal["difference", "ratio"]
+    margin: AboveZero
+    margin_reason: Line
+    paper: Stated = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,23 +269,23 @@ class AtMostClaim(BaseClaim):
     limit_reason: where the limit is from. paper: data set -> the ratio of the paper's own values.
     """
 
-    kind: ClassVar[str] = "at_most"
-    metric: str
-    setting: str
-    over: str
-    limit: float
-    limit_reason: str
-    paper: Mapping[str, float] = field(default_factory=dict, hash=False)
+    kind: Literal["at_most"] = "at_most"
+    metric: MetricName
+    setting: Line
+    over: Line
+    limit: AboveZero
+    limit_reason: Line
+    paper: Stated = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class HighestClaim(BaseClaim):
     """`setting` has the highest mean of `metric`; `among` are the others, without it."""
 
-    kind: ClassVar[str] = "highest"
-    metric: str
-    setting: str
-    among: tuple[str, ...]
+    kind: Literal["highest"] = "highest"
+    metric: MetricName
+    setting: Line
+    among: tuple[Line, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,10 +296,10 @@ class TrendClaim(BaseClaim):
     "rises". log: whether the trend is along the logarithm of the values.
     """
 
-    kind: ClassVar[str] = "trend"
-    metric: str
-    along: tuple[tuple[float, str], ...]
-    direction: str
+    kind: Literal["trend"] = "trend"
+    metric: MetricName
+    along: Points
+    direction: Literal["falls", "rises"]
     log: bool = False
 
 
@@ -254,28 +307,28 @@ class TrendClaim(BaseClaim):
 class CurveBelowClaim(BaseClaim):
     """The curve of `metric` over the epochs of training lies below that of `over`, throughout."""
 
-    kind: ClassVar[str] = "curve_below"
-    metric: str
-    setting: str
-    over: str
+    kind: Literal["curve_below"] = "curve_below"
+    metric: MetricName
+    setting: Line
+    over: Line
 
 
 @dataclass(frozen=True, kw_only=True)
 class EqualClaim(BaseClaim):
     """`metric` of `setting` and of `over` are the same number."""
 
-    kind: ClassVar[str] = "equal"
-    metric: str
-    setting: str
-    over: str
+    kind: Literal["equal"] = "equal"
+    metric: MetricName
+    setting: Line
+    over: Line
 
 
 @dataclass(frozen=True, kw_only=True)
 class CitedClaim(BaseClaim):
     """A statement that no run here can decide, and the reason why."""
 
-    kind: ClassVar[str] = "cited"
-    reason: str
+    kind: Literal["cited"] = "cited"
+    reason: Line
 
 
 MeasuredClaim = (
@@ -305,12 +358,12 @@ def settings_of_claim(claim: Claim) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Paper:
+class Paper(Validated):
     """Everything that `tables.yaml` holds, each by its name, in the order of the file."""
 
     tables: dict[str, PaperTable]
-    figures: dict[str, Figure]
-    claims: dict[str, Claim]
+    figures: dict[str, Annotated[Figure, ByField("kind")]]
+    claims: dict[str, Annotated[Claim, ByField("kind")]]
 
 
 def settings_of(paper: Paper, name: str) -> tuple[str, ...]:

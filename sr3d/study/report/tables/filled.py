@@ -14,6 +14,7 @@ from sr3d.study.report.paper import (
     METRICS,
     OWN_DATA,
     PARAMETERS,
+    MetricName,
     Paper,
     PaperRow,
     PaperTable,
@@ -219,7 +220,7 @@ def _delta(findings: Findings, metric: str, entry: FilledRow, reference: FilledR
 
 # What a user's detector is compared with, where it ran: SR3D and the baselines of the paper.
 BESIDE = ("sr3d", "baseline", "tr3d", "fcaf3d")
-_EXTERNAL_METRICS = ("AP25", "AP50")
+_EXTERNAL_METRICS: tuple[MetricName, ...] = ("AP25", "AP50")
 _NOTE = (
     "sr3d knows this detector by its boxes alone. Its evaluation runs have no training run "
     "here, and sr3d cannot tell how it was trained."

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 
 from sr3d.study.report.findings import Findings
-from sr3d.study.report.paper import BaseClaim, MeasuredClaim
+from sr3d.study.report.paper import BaseClaim, MeasuredClaim, Stated
 from sr3d.study.report.verdicts.judgement import (
     NOTHING,
     Direction,
@@ -159,7 +159,7 @@ def p_not_below(estimate: TEstimate, bound: float = 0.0) -> float:
 
 def amount_test(
     claim: BaseClaim,
-    paper: Mapping[str, float],
+    paper: Stated,
     dataset: str,
     estimate: TEstimate,
     scale: Callable[[float], float] = float,
@@ -169,11 +169,12 @@ def amount_test(
     On data other than the paper's no amount is judged: they have other objects, another level of AP
     and, here, a thinner network.
     """
-    if dataset not in paper:
+    stated = next((value for name, value in paper.items() if name == dataset), None)
+    if stated is None:
         return Size.OTHER_DATA if paper and dataset not in claim.datasets else Size.NO_AMOUNT
     if not estimate.has_spread:
         return Size.NOT_TESTED
-    return AmountTest(paper[dataset], estimate.p_equal(scale(paper[dataset])))
+    return AmountTest(stated, estimate.p_equal(scale(stated)))
 
 
 def no_spread(paired: bool) -> str:

@@ -6,11 +6,11 @@ The value of a code is what the CSV and the page's attributes hold.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from sr3d.study.report.paper import Claim, number, printed_dataset
+from sr3d.study.report.paper import Claim, Stated, number, printed_dataset
 from sr3d.study.statistics import Comparison, Interval, Ratio
 
 
@@ -238,7 +238,7 @@ def missed(metric: str, detectable: float) -> str:
     )
 
 
-def printed_by(paper: Mapping[str, float], dataset: str, show: Callable[[float], str]) -> str:
+def printed_by(paper: Stated, dataset: str, show: Callable[[float], str]) -> str:
     """The paper's number on the data, or else all that it has on its own; "" without any."""
     known = {d: value for d, value in paper.items() if d == dataset} or paper
     return listed(f"{show(value)} on {printed_dataset(d).label}" for d, value in known.items())
