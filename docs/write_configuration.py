@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal
 from sr3d.config_groups import DATASETS
 from sr3d.detectors import FAMILIES
 from sr3d.detectors.configuration import default_config, preset_names, with_overrides
-from sr3d.validation import interval_of, limits
+from sr3d.value_types import interval_of, limits
 
 PAGE = Path(__file__).with_name("configuration.md")
 FIRST = "scannet"  # the data set whose defaults are the dataclasses' own

@@ -35,13 +35,8 @@ from sr3d.presets import (
     small_training,
 )
 from sr3d.runs.files import digest
-from sr3d.validation import (
-    Seed,
-    Validated,
-    flatten,
-    plain,
-    validate,
-)
+from sr3d.validation import flatten, plain, validate
+from sr3d.value_types import Seed, Validated
 
 Preset = Callable[[DataFacts], Values]
 Rule = tuple[str, bool, str]  # a field, whether its value can be used, and what it must be

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeVar
 
 from annotated_types import Interval
 
-from sr3d.validation import (
+from sr3d.value_types import (
     Count,
     Exponent,
     Factor,

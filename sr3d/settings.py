@@ -21,16 +21,8 @@ from sr3d.detectors.configuration import (
     with_overrides,
 )
 from sr3d.errors import InputError, Kind
-from sr3d.validation import (
-    Name,
-    Override,
-    Text,
-    Validated,
-    did_you_mean,
-    json_schema,
-    read_yaml,
-    validate,
-)
+from sr3d.validation import did_you_mean, json_schema, read_yaml, validate
+from sr3d.value_types import Name, Override, Text, Validated
 
 FILE = Path(__file__).with_name("settings.yaml")
 CUSTOM = "custom"  # the name of a run that is no setting

@@ -25,7 +25,7 @@ from sr3d.errors import InputError
 from sr3d.evaluate.loop import detect_scene
 from sr3d.train.schedule import build_optimizer
 from sr3d.train.step import train_step
-from sr3d.validation import holds, interval_of
+from sr3d.value_types import holds, interval_of
 
 ROOM = generate_room(seed=3, points=1500)
 THIN = [

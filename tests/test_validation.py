@@ -11,7 +11,8 @@ import pytest
 from annotated_types import Interval, MinLen
 
 from sr3d.errors import InputError, Kind
-from sr3d.validation import (
+from sr3d.validation import json_schema, parse_text, read_yaml, validate
+from sr3d.value_types import (
     ByField,
     Count,
     Different,
@@ -27,11 +28,7 @@ from sr3d.validation import (
     Validated,
     holds,
     interval_of,
-    json_schema,
     limits,
-    parse_text,
-    read_yaml,
-    validate,
 )
 
 

@@ -13,16 +13,8 @@ from annotated_types import Interval, MinLen
 from sr3d.config_groups import DatasetName
 from sr3d.errors import InputError
 from sr3d.runs.devices import refuse_apple_gpu
-from sr3d.validation import (
-    Different,
-    Name,
-    Override,
-    Pattern,
-    Text,
-    Validated,
-    json_schema,
-    validate,
-)
+from sr3d.validation import json_schema, validate
+from sr3d.value_types import Different, Name, Override, Pattern, Text, Validated
 from workflow.refusal import Refusal
 
 Positive = Annotated[int, Interval(ge=1)]

@@ -15,7 +15,8 @@ from annotated_types import Interval
 
 from sr3d.errors import InputError, Kind
 from sr3d.runs.devices import DEVICES, refuse_apple_gpu
-from sr3d.validation import did_you_mean, holds, limits
+from sr3d.validation import did_you_mean
+from sr3d.value_types import holds, limits
 
 Verbs = argparse._SubParsersAction  # argparse has no public name for it
 

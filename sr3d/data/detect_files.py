@@ -16,7 +16,8 @@ from sr3d.data.own.ours import read_ours
 from sr3d.data.scans.frame import Frame, turn_upright
 from sr3d.errors import InputError, Kind
 from sr3d.runs.files import read_json
-from sr3d.validation import Foreign, LeftOut, did_you_mean
+from sr3d.validation import did_you_mean
+from sr3d.value_types import Foreign, LeftOut
 
 _LOW = 0.05  # the least score that leaves average precision about what it is
 _log = logging.getLogger(__name__)

@@ -51,7 +51,7 @@ from sr3d.data.own.labels import (
     skip_unless,
 )
 from sr3d.errors import InputError, Kind
-from sr3d.validation import Foreign, Rule
+from sr3d.value_types import Foreign, Rule
 
 _TRUTH = "Ground Truth"
 _CUBOID = "cuboid_3d"

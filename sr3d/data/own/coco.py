@@ -33,7 +33,7 @@ from sr3d.data.own.labels import (
     label_of_corners,
 )
 from sr3d.errors import InputError, Kind
-from sr3d.validation import Foreign, LeftOut, Rule
+from sr3d.value_types import Foreign, LeftOut, Rule
 
 T = TypeVar("T")
 

@@ -34,7 +34,7 @@ from sr3d.data.own.labels import (
 )
 from sr3d.errors import InputError, Kind
 from sr3d.runs.files import read_json
-from sr3d.validation import Foreign, LeftOut
+from sr3d.value_types import Foreign, LeftOut
 
 _CORNERS = (0, 3, 1, 4)
 _CLASSES = "_classes.json"

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from sr3d.data.scans.frame import UNITS, Frame, turn_upright
 from sr3d.errors import InputError, Kind
 from sr3d.runs.files import read_text
-from sr3d.validation import Foreign, Rule, did_you_mean, validate
+from sr3d.validation import did_you_mean, validate
+from sr3d.value_types import Foreign, Rule
 
 Array = npt.NDArray[Any]
 T = TypeVar("T")

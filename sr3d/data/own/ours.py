@@ -30,7 +30,7 @@ from sr3d.data.own.labels import (
     yaw_axes,
 )
 from sr3d.errors import InputError, Kind
-from sr3d.validation import Foreign, LeftOut
+from sr3d.value_types import Foreign, LeftOut
 
 _LISTS = ("detections", "boxes")
 

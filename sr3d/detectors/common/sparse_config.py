@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Interval
 
 from sr3d.config import ModelConfig, Rule
-from sr3d.validation import Count
+from sr3d.value_types import Count
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 from sr3d.config import Config, InferenceConfig, Preset, Rule
 from sr3d.detectors.common.sparse_config import THIN, SparseModelConfig
 from sr3d.presets import SINGLE_VIEW, DataFacts, Values, rooms_of, twelve_epochs
-from sr3d.validation import Count, Exponent, Many, Share
+from sr3d.value_types import Count, Exponent, Many, Share
 
 # How often an epoch goes through the scenes, as published. A data set of no paper takes `own`.
 REPEAT = {"scannet": 10, "sunrgbd": 3, "s3dis": 13, "own": 10}

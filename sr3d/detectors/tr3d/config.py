@@ -14,7 +14,7 @@ from annotated_types import Interval
 from sr3d.config import Config, InferenceConfig, Preset, Rule
 from sr3d.detectors.common.sparse_config import THIN, SparseModelConfig
 from sr3d.presets import SINGLE_VIEW, DataFacts, Values, repeat, rooms_of, twelve_epochs
-from sr3d.validation import Count, Exponent, Share, Weight
+from sr3d.value_types import Count, Exponent, Share, Weight
 
 # How often an epoch goes through the scenes, as published. A data set of no paper takes `own`.
 REPEAT = {"scannet": 15, "sunrgbd": 5, "s3dis": 13, "own": 15}

@@ -26,7 +26,8 @@ from sr3d.errors import InputError, Kind
 from sr3d.runs.files import read_json
 from sr3d.runs.folder import starting_config
 from sr3d.settings import configure, read_settings
-from sr3d.validation import Text, Validated, did_you_mean, validate
+from sr3d.validation import did_you_mean, validate
+from sr3d.value_types import Text, Validated
 
 Positive = Annotated[int, Interval(ge=1)]
 Whole = Annotated[int, Interval(ge=0)]

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, get_args
 from annotated_types import Interval
 
 from sr3d.config import DatasetName
-from sr3d.validation import ByField, FromKey, Line, Validated
+from sr3d.value_types import ByField, FromKey, Line, Validated
 
 MetricName = Literal["AP25", "AP50", "PCE", "AIC", "latency_ms", "minutes_per_epoch", "parameters"]
 Statistic = Literal["best", "mean", "median"]
