@@ -13,7 +13,7 @@ from tests.shared_data import ROOT
 PAPER = read_paper(ROOT / "workflow" / "tables.yaml")
 TIME = "minutes_per_epoch"
 LIMIT = AtMostClaim(
-    **ABOUT, id="time", metric=TIME, setting="sr3d", over="tr3d",
+    **ABOUT, id="time", metric=TIME, setting="sr3d", over="tr3d",  # type: ignore[arg-type]
     limit=1.03, limit_reason="the limit is the paper's own", paper={"scannet": 12.6 / 12.3},
 )  # fmt: skip
 ONLY = EquivalenceClaim(
