@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, get_args
 from annotated_types import Interval
 
 from sr3d.config import DatasetName
-from sr3d.value_types import ByField, FromKey, Line, Validated
+from sr3d.value_types import ByField, FromKey, LeftOut, Line, Validated
 
 MetricName = Literal["AP25", "AP50", "PCE", "AIC", "latency_ms", "minutes_per_epoch", "parameters"]
 Statistic = Literal["best", "mean", "median"]
@@ -49,15 +49,6 @@ def _rising(points: Mapping[float, str]) -> tuple[tuple[float, str], ...]:
     return tuple(points.items())
 
 
-@dataclass(frozen=True)
-class _NotNull:
-    """None is the default, and a file cannot say it."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        return handler(source)["schema"]
-
-
-LineOrNone = Annotated[Line | None, _NotNull()]
 Points = Annotated[tuple[tuple[float, str], ...], _FromMapping()]
 
 
@@ -72,7 +63,7 @@ class PaperRow(Validated):
     """
 
     label: Line
-    setting: LineOrNone = None
+    setting: LeftOut[Line] = None
     group: Line = ""
     ticks: tuple[Line, ...] = ()
     only_on: Datasets = ()
@@ -107,7 +98,7 @@ class PaperTable(Validated):
     prints: Prints
     trainings: Positive
     tests: Positive
-    reference: LineOrNone = None
+    reference: LeftOut[Line] = None
     components: tuple[Line, ...] = ()
     rows: tuple[PaperRow, ...]
     footnotes: tuple[Line, ...] = ()
