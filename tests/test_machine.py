@@ -38,6 +38,7 @@ WITHOUT_A_PART_IN_NUMBERS = {
     "presets.py": "fills in the configuration, which has a digest",
     "runs/progress.py": "words",
     "validation.py": "checks the configuration, which has a digest",
+    "value_types.py": "limits of values of the configuration, which has a digest",
     "settings.py": "fills in the configuration, which has a digest",
 }
 
