@@ -18,13 +18,14 @@ from sr3d.runs.record import DETECTIONS_FILE
 from sr3d.study.report import scene_draws as module
 from sr3d.study.report.findings import find_summary, runs_of, write_summary
 from sr3d.study.report.scene_draws import draw_scenes, over_scenes, paired_over_scenes
+from sr3d.study.report.tables.cells import NONE
 from tests.evaluate.test_average_precision import random_case
 from tests.evaluate.test_scene_bootstrap import CLASSES, SCENES, repeated
 from tests.make_runs import SETTINGS, leave_detections, make_tree
 from tests.refusals import refuses
 from tests.report.plain import render_text
 from tests.report.printed import note_with, notes_with, numbers_in
-from tests.report.test_tables import NONE, PAPER
+from tests.report.test_tables import PAPER
 
 DRAWS = 40
 
