@@ -107,8 +107,9 @@ def test_tables_stand_where_the_paper_has_them_and_where_there_is_something(tmp_
     assert {dataset for dataset, _ in where} == {"scannet", "synthetic"}
     assert ("synthetic", "not_run") not in where
     page = (tmp_path / "out" / "index.html").read_text()
-    assert 'id="table2-scannet"' in page
-    assert 'id="table2-synthetic"' in page
+    headings = dict(re.findall(r'<h3 id="(table2-\w+)-heading">([^<]*)', page))
+    assert set(headings) == {"table2-scannet", "table2-synthetic"}
+    assert printed_dataset("synthetic").label in headings["table2-synthetic"]
 
 
 def test_chosen_data_sets_are_shown_even_without_results(results, tmp_path):
