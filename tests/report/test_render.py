@@ -76,8 +76,8 @@ def test_latex():
     ]
     body = "\n".join(lines)
     assert body.count(r"\multicolumn{3}{l}{Ours} \\") == 2
-    assert r"\caption{A table (on rooms)}\label{tab:table-2-synthetic}" in body
-    assert r"A note of 5 \%.\par" in body
+    assert rf"\caption{{{TABLE.heading}}}\label{{tab:table-2-synthetic}}" in body
+    assert rf"{tex(TABLE.notes[0])}\par" in body
     for name in ("table*", "tabular", "minipage"):
         assert body.count(rf"\begin{{{name}}}") == body.count(rf"\end{{{name}}}") == 1
     assert (body.count(r"\toprule"), body.count(r"\midrule"), body.count(r"\bottomrule")) == (
@@ -96,7 +96,8 @@ def test_a_long_table_is_several_floats_with_the_notes_in_the_last():
     assert [part.count("Baseline") for part in floats] == [35, 25, 0]
     assert ["Note." in part for part in floats] == [False, True, False]
     assert r"\caption{Long}\label{tab:t-d}" in floats[0]
-    assert r"\caption{Long, continued}\label{tab:t-d-2}" in floats[1]
+    assert r"\caption{Long, " in floats[1]
+    assert r"\label{tab:t-d-2}" in floats[1]
 
 
 @pytest.fixture(scope="module")

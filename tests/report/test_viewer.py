@@ -15,13 +15,15 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_hex
 
 from sr3d.data.scene import Scene
-from sr3d.errors import InputError
+from sr3d.errors import Kind
 from sr3d.geometry.box_set import BoxSet
 from sr3d.geometry.boxes import Boxes
 from sr3d.study.report.scene_pictures import class_style
 from sr3d.study.report.viewer import BoxLayer, write_scene_viewer, write_viewer
 from sr3d.study.report.viewer.cloud import MOST_POINTS, pack_cloud, rgb565, thin
 from sr3d.study.report.viewer.layers import MOST_BOXES, best_overlaps, class_color, describe_layers
+from tests.refusals import refuses
+from tests.report.printed import numbers_in
 
 CLASSES = ("chair", "table", "sofa")
 UNIT = [0, 0, 0, 1, 1, 1, 0]
@@ -205,21 +207,26 @@ def test_tensors_arrays_and_lists_are_the_same():
 
 
 @pytest.mark.parametrize(
-    ("bad", "says"),
+    ("bad", "kind", "field", "numbers"),
     [
-        (layer(labels=[0, 1]), "1 boxes but 2 labels"),
-        (layer(scores=[0.1, 0.2]), "1 boxes but 2 scores"),
-        (layer(labels=[3]), "3 classes"),
-        (layer(labels=[-1]), "3 classes"),
-        (layer([[0, 0, 0, 1, -1, 1, 0]]), "negative size"),
-        (layer([[np.nan, 0, 0, 1, 1, 1, 0]]), "not finite"),
-        (layer(scores=[np.nan]), "score"),
-        (layer([[0, 0, 0]]), r"\(K, 7\)"),
-        (layer(np.tile(UNIT, (MOST_BOXES + 1, 1)), np.zeros(MOST_BOXES + 1)), "least score"),
+        (layer(labels=[0, 1]), Kind.CONFLICT, "layer 'truth': labels", ["2", "1"]),
+        (layer(scores=[0.1, 0.2]), Kind.CONFLICT, "layer 'truth': scores", ["2", "1"]),
+        (layer(labels=[3]), Kind.VALUE, "layer 'truth': labels", ["3 to 3", "3 classes"]),
+        (layer(labels=[-1]), Kind.VALUE, "layer 'truth': labels", ["-1 to -1", "3 classes"]),
+        (layer([[0, 0, 0, 1, -1, 1, 0]]), Kind.VALUE, "layer 'truth': boxes", []),
+        (layer([[np.nan, 0, 0, 1, 1, 1, 0]]), Kind.VALUE, "layer 'truth': boxes", []),
+        (layer(scores=[np.nan]), Kind.VALUE, "layer 'truth': scores", []),
+        (layer([[0, 0, 0]]), Kind.VALUE, "layer 'truth': boxes", ["(K, 7)"]),
+        (
+            layer(np.tile(UNIT, (MOST_BOXES + 1, 1)), np.zeros(MOST_BOXES + 1)),
+            Kind.VALUE,
+            "viewer",
+            ["20,001", "20,000"],
+        ),
     ],
 )
-def test_a_layer_that_does_not_fit_together_is_refused(bad, says):
-    with pytest.raises(InputError, match=says):
+def test_a_layer_that_does_not_fit_together_is_refused(bad, kind, field, numbers):
+    with refuses(kind, field=field, mentions=numbers):
         describe_layers([bad])
 
 
@@ -268,18 +275,22 @@ def test_a_full_page_stays_below_15_megabytes(tmp_path):
     scene, table = read(path)
     assert path.stat().st_size < 15e6
     assert 0.9 * MOST_POINTS < len(table) <= MOST_POINTS
-    assert f"of {count:,} points: one a voxel of" in scene["cloud"]["note"]
+    note = scene["cloud"]["note"]
+    assert numbers_in(note)[:2] == [f"{len(table):,}", f"{count:,}"]
+    assert " mm" in note  # of the voxel
 
 
 @pytest.mark.parametrize(
-    ("points", "colors", "says"),
+    ("points", "colors", "kind", "field", "shapes"),
     [
-        (np.zeros((5, 2)), None, r"\(N, 3\)"),
-        (np.zeros((5, 3)), np.zeros((4, 3)), "colours are"),
+        (np.zeros((5, 2)), None, Kind.VALUE, "points", ["(5, 2)", "(N, 3)"]),
+        (np.zeros((5, 3)), np.zeros((4, 3)), Kind.CONFLICT, "colors", ["(4, 3)", "(5, 3)"]),
     ],
 )
-def test_points_that_do_not_fit_are_refused_by_the_files_name(tmp_path, points, colors, says):
-    with pytest.raises(InputError, match=f"room.html: .*{says}"):
+def test_points_that_do_not_fit_are_refused_by_the_files_name(
+    tmp_path, points, colors, kind, field, shapes
+):
+    with refuses(kind, file=tmp_path / "room.html", field=field, mentions=shapes):
         write_viewer(tmp_path / "room.html", "Room", points, colors, [])
 
 
@@ -308,7 +319,7 @@ def test_a_tested_scene_shows_its_truth_and_each_settings_boxes(tmp_path):
     write_scene_viewer(path, "Fig. 5", scene, {}, CLASSES, most=20)
     few, table = read(path)
     assert len(table) == few["cloud"]["count"] <= 20
-    assert " of 50 points: one a voxel of " in few["cloud"]["note"]
+    assert {f"{len(table)}", "50"} <= set(numbers_in(few["cloud"]["note"]))
 
 
 def test_layers_without_boxes_are_fine(tmp_path):

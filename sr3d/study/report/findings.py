@@ -14,7 +14,12 @@ from sr3d.runs.markers import forget_marker
 from sr3d.runs.record import RUN_FILE, RunRecord, read_run, run_file
 from sr3d.study.report.paper import Paper, labels_of
 from sr3d.study.report.scene_draws import digest_of_tests, draw_scenes
-from sr3d.study.report.setting_summary import SCHEMA_VERSION, summarise_runs, tests_of
+from sr3d.study.report.setting_summary import (
+    RUN_FIRST,
+    SCHEMA_VERSION,
+    summarise_runs,
+    tests_of,
+)
 
 SUMMARY_FILE = "summary.json"
 _AGAIN = "Repeat the `sr3d summarise` command."
@@ -38,7 +43,7 @@ def write_summary(
     records = runs_of(folder_of_setting)
     if not records:
         raise InputError(
-            f"{folder_of_setting}: no complete run there; run `sr3d train` and `sr3d test` first"
+            "no complete run there", file=folder_of_setting, kind=Kind.EMPTY, remedy=RUN_FIRST
         )
     summary = summarise_runs(records, expected_trainings, expected_tests)
     tests = tests_of(records, expected_trainings, expected_tests)
@@ -47,7 +52,8 @@ def write_summary(
     except InputError as error:
         _refuse_damaged(Path(folder_of_setting), tests)
         summary["scenes"] = None
-        summary["warnings"].append(f"no intervals over scenes: {error}")
+        reason = str(error).removesuffix(".")  # as of all warnings
+        summary["warnings"].append(f"no intervals over scenes: {reason}")
     write_json(out, with_checksum(summary))
     return summary
 

@@ -55,7 +55,7 @@ def write_report(
     paper, out = read_paper(paper_file), Path(out)
     names = _known(paper, names)
     if not Path(results).is_dir():
-        raise InputError(f"{results}: no such folder of results")
+        raise InputError("no such folder of results", file=results, kind=Kind.MISSING)
     marks = (SUMMARY_FILE, f"train*/{RUN_FILE}", f"train*/test*/{RUN_FILE}")
     if not any(any(Path(results).glob(f"*/*/{mark}")) for mark in marks):
         raise InputError("holds no complete run", file=results, kind=Kind.EMPTY, remedy=NO_RUNS)
@@ -105,7 +105,8 @@ def _known(paper: Paper, names: Sequence[str] | None) -> list[str]:
     known = [*paper.tables, *paper.figures]
     for name in names or ():
         if name not in known:
-            raise InputError(f"unknown table or figure '{name}'{did_you_mean(name, known)}")
+            problem = f"unknown table or figure '{name}'{did_you_mean(name, known)}"
+            raise InputError(problem, kind=Kind.UNKNOWN)
     return [name for name in known if names is None or name in names]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.evaluate.scene_bootstrap import ScoredScenes, half_width, resampled_ap, scene_draws
 from sr3d.evaluate.scored_files import read_scored
 from sr3d.geometry.box_set import BoxSet
@@ -50,7 +50,12 @@ def draw_scenes(folder_of_setting: Path, tests: Sequence[RunRecord]) -> dict[str
             scenes = _digest_of_scenes(scored.scenes, test.truth)
             weights = scene_draws(len(scored.scenes), DRAWS, SEED)
         elif scenes != _digest_of_scenes(scored.scenes, test.truth):
-            raise InputError(f"{path}: of other scenes than {tests[0].key}; test again on the same")
+            raise InputError(
+                f"of other scenes than {tests[0].key}",
+                file=path,
+                kind=Kind.CONFLICT,
+                remedy="Repeat the evaluation runs with `sr3d test` on the same scenes.",
+            )
         n_classes = int(test.truth.label.max(initial=-1)) + 1
         for metric, threshold in THRESHOLDS.items():
             found[metric].append(resampled_ap(scored, n_classes, threshold, weights))

@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import Any
 
 from sr3d.detectors.configuration import config_from_dict, default_config
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.files import digest
 from sr3d.runs.machine import is_busy
 from sr3d.runs.record import MODEL_FILE, RunRecord, run_key
@@ -21,6 +21,7 @@ from sr3d.settings import departures, read_settings
 from sr3d.study.statistics import group, summarise
 
 SCHEMA_VERSION = 1
+RUN_FIRST = "Run `sr3d train` and `sr3d test` first."
 
 Read = Callable[[RunRecord], Any]
 METRICS = ("AP25", "AP50")  # percent; every test has them
@@ -68,7 +69,7 @@ def summarise_runs(
         InputError: no record.
     """
     if not records:
-        raise InputError("no complete run to summarise; run `sr3d train` and `sr3d test` first")
+        raise InputError("no complete run to summarise", kind=Kind.EMPTY, remedy=RUN_FIRST)
     first = records[0]
     if {(r.dataset, r.setting) for r in records} != {(first.dataset, first.setting)}:
         raise ValueError("records of more than one setting or data set")

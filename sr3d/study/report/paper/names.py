@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.study.report.paper.contents import (
     Claim,
     Paper,
@@ -70,7 +70,8 @@ def printed_dataset(name: str) -> PrintedDataset:
         InputError: there is none.
     """
     if name not in DATASETS:
-        raise InputError(f"unknown data set '{name}'{did_you_mean(name, list(DATASETS))}")
+        problem = f"unknown data set '{name}'{did_you_mean(name, list(DATASETS))}"
+        raise InputError(problem, kind=Kind.UNKNOWN)
     return DATASETS[name]
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.paper import (
     AmountClaim,
@@ -68,7 +68,8 @@ def judge(paper: Paper, findings: Findings, of: str | None = None) -> list[Judge
     """
     known = [*paper.tables, *paper.figures]
     if of is not None and of not in known:
-        raise InputError(f"no table or figure '{of}'{did_you_mean(of, known)}")
+        problem = f"no table or figure '{of}'{did_you_mean(of, known)}"
+        raise InputError(problem, kind=Kind.UNKNOWN)
     claims = [claim for claim in paper.claims.values() if of in (None, claim.of)]
     judged: dict[str, Judgement] = {}
     tested: list[tuple[ClaimCase, Evidence]] = []

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.geometry.boxes import Boxes
 from sr3d.geometry.iou import pairwise_iou
 
@@ -62,7 +62,10 @@ def describe_layers(layers: Sequence[BoxLayer]) -> dict[str, Any]:
     checked = [_checked(layer) for layer in layers]
     if (count := sum(len(layer.boxes) for layer in checked)) > MOST_BOXES:
         raise InputError(
-            f"viewer: {count:,} boxes, but it shows {MOST_BOXES:,} at most; raise the least score"
+            f"{count:,} boxes, but it shows {MOST_BOXES:,} at most",
+            field="viewer",
+            kind=Kind.VALUE,
+            remedy="Raise the least score.",
         )
     names = list(dict.fromkeys(name for layer in checked for name in layer.classes))
     truths = [i for i, layer in enumerate(checked) if layer.is_truth]
@@ -118,20 +121,28 @@ def _checked(layer: BoxLayer) -> BoxLayer:
     try:
         boxes = Boxes.from_array(_array(layer.boxes)).tensor.numpy()
     except ValueError as error:
-        raise InputError(f"{where}: {error}; give centre, size and yaw") from None
+        raise InputError(
+            str(error),
+            field=f"{where}: boxes",
+            kind=Kind.VALUE,
+            remedy="Give centre, size and yaw.",
+        ) from None
     labels = _array(layer.labels).astype(np.int64).reshape(-1)
     scores = None if layer.scores is None else _array(layer.scores).astype(np.float32).reshape(-1)
     for name, values in (("labels", labels), ("scores", scores)):
         if values is not None and len(values) != len(boxes):
-            raise InputError(f"{where}: {len(boxes)} boxes but {len(values)} {name}")
+            problem = f"{len(values)} for {len(boxes)} boxes"
+            raise InputError(problem, field=f"{where}: {name}", kind=Kind.CONFLICT)
     if not np.isfinite(boxes).all() or (boxes[:, 3:6] < 0).any():
-        raise InputError(f"{where}: a box is not finite or has a negative size; leave it out")
+        problem = "a box is not finite or has a negative size"
+        raise InputError(problem, field=f"{where}: boxes", kind=Kind.VALUE, remedy="Leave it out.")
     if scores is not None and not np.isfinite(scores).all():
-        raise InputError(f"{where}: a score is not a number; leave that box out")
+        problem = "a score is not a number"
+        remedy = "Leave that box out."
+        raise InputError(problem, field=f"{where}: scores", kind=Kind.VALUE, remedy=remedy)
     if len(labels) and not 0 <= labels.min() <= labels.max() < len(layer.classes):
-        raise InputError(
-            f"{where}: labels {labels.min()} to {labels.max()}, but {len(layer.classes)} classes"
-        )
+        problem = f"{labels.min()} to {labels.max()}, but {len(layer.classes)} classes"
+        raise InputError(problem, field=f"{where}: labels", kind=Kind.VALUE)
     return BoxLayer(layer.name, boxes, labels, scores, tuple(layer.classes))
 
 

@@ -15,7 +15,7 @@ import torch
 
 from sr3d._version import __version__
 from sr3d.data.scene import Scene
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.geometry.box_set import BoxSet
 from sr3d.runs.files import write_text
 from sr3d.study.report.viewer.cloud import MOST_POINTS, PackedCloud, pack_cloud
@@ -57,9 +57,11 @@ def write_viewer(
     )
     points = np.asarray(points, dtype=np.float32)
     if points.ndim != 2 or points.shape[1] != 3:
-        raise InputError(f"{path}: points are {points.shape}; give (N, 3)")
+        problem = f"are {points.shape}, not (N, 3)"
+        raise InputError(problem, file=path, field="points", kind=Kind.VALUE)
     if colors is not None and np.shape(colors) != points.shape:
-        raise InputError(f"{path}: colours are {np.shape(colors)}, points {points.shape}")
+        problem = f"are {np.shape(colors)}, but points are {points.shape}"
+        raise InputError(problem, file=path, field="colors", kind=Kind.CONFLICT)
     described = describe_layers(layers)
     cloud = pack_cloud(points, colors, most)
     write_text(path, render_viewer(title, cloud, described, score))
