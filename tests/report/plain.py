@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.paper import DATASETS, PaperTable, read_paper
 from sr3d.study.report.report_folder import write_index
@@ -56,7 +56,8 @@ def render_text(results: str | Path, paper_file: str | Path, name: str, dataset:
 
 def _table(tables: dict[str, PaperTable], name: str) -> PaperTable:
     if name not in tables:
-        raise InputError(f"unknown table '{name}'{did_you_mean(name, list(tables))}")
+        problem = f"unknown table '{name}'{did_you_mean(name, list(tables))}"
+        raise InputError(problem, kind=Kind.UNKNOWN)
     return tables[name]
 
 
