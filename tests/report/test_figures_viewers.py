@@ -18,7 +18,7 @@ from sr3d.study.report.paper import read_paper
 from sr3d.study.report.report_folder import write_report
 from sr3d.study.report.viewer import write_scene_viewer
 from tests.report.figure_trees import make_full_tree, scored_test
-from tests.report.test_page import Page
+from tests.report.html_page import Page
 from tests.report.test_viewer import read
 from tests.shared_data import ROOT
 
