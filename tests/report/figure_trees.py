@@ -35,6 +35,11 @@ def scored_test(truth: Placed, found: Placed) -> ScoredDetections:
     return ScoredDetections(true, detections, best_ground_truth(true, detections, rotated=False))
 
 
+def lacking(missing: Sequence[str]) -> list[str]:
+    """What the notes of a figure are about: a label, or a parameter and its values."""
+    return [note.partition(":")[0] for note in missing]
+
+
 def make_full_tree(
     results: Path,
     settings: Mapping[str, Sequence[str]],

@@ -1,5 +1,6 @@
 """Which settings are compared training by training, told by run records and never by names."""
 
+import re
 import shutil
 from statistics import stdev
 
@@ -146,7 +147,7 @@ def test_small_claims_of_table_6_can_be_judged(tmp_path):
     small = judged["true_centerness_ap25"]
     assert (small.verdict, small.direction) == (Verdict.REPRODUCED, Direction.ABSENT)
     assert small.size is Size.INSIDE
-    assert small.ours.endswith("AP25, 3 training runs, paired")
+    assert re.search(r"AP25\b.*\b3\b.*\bpaired\b", small.ours)
     gained = judged["true_iou_ap25"]
     assert gained.numbers.detectable == pytest.approx(detectable_mean(stdev(GAIN[IOU]), 3))
     assert all(j.verdict is Verdict.REPRODUCED for j in judged.values() if "50" not in j.claim.id)
@@ -155,7 +156,8 @@ def test_small_claims_of_table_6_can_be_judged(tmp_path):
         for j in judge(read_paper(PAPER), tree(tmp_path / "b", tests_of=None), of="table6")
     }
     assert apart["true_centerness_ap25"].verdict is Verdict.INCONCLUSIVE
-    assert apart["true_centerness_ap25"].ours.endswith("3 vs 3 training runs")
+    assert "3 vs 3" in apart["true_centerness_ap25"].ours
+    assert "paired" not in apart["true_centerness_ap25"].ours
 
 
 def test_families_are_accuracy_and_cost():

@@ -11,7 +11,7 @@ from sr3d.study.report.paper import (
     read_paper,
     settings_of_claim,
 )
-from sr3d.study.report.verdicts import judge
+from sr3d.study.report.verdicts import Direction, Verdict, judge
 from sr3d.study.report.verdicts.judgement import quoted
 from tests.report.made_up import MadeUp, around
 from tests.shared_data import ROOT
@@ -33,7 +33,8 @@ def test_every_setting_of_a_claim_has_a_name_in_print():
     assert named <= EVERY.keys()
     assert EVERY["baseline"] == "Baseline"
     assert EVERY["k7"] == "k = 7"
-    assert EVERY["rank_image"] == "Ranks: ranks over the whole image"  # a row of our own table
+    (row,) = (row for row in PAPER.tables["open"].rows if row.setting == "rank_image")
+    assert EVERY["rank_image"] == f"{row.group}: {row.label}"  # a row of our own table
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ def test_verdicts_speak_of_names_in_print_and_never_of_folders():
                 assert not folders.search(text), text
 
 
-def test_a_sentence_with_a_name_of_several_words():
+def test_a_sentence_has_the_names_the_data_and_the_p_value():
     about = ("fig6", "PCE", "baseline")
     claim = next(
         c
@@ -111,6 +112,8 @@ def test_a_sentence_with_a_name_of_several_words():
     )
     values = {("sr3d", "PCE"): around(0.2, 0.001), ("baseline", "PCE"): around(0.3, 0.001)}
     judged = next(j for j in judge(PAPER, MadeUp(values)) if j.claim is claim)
-    assert judged.why == (
-        "On ScanNet V2: SR3D lies below Baseline in PCE, p < 0.001 after Holm over 1."
-    )
+    assert (judged.verdict, judged.direction) == (Verdict.REPRODUCED, Direction.THERE)
+    assert judged.numbers.family == 1
+    told = ("ScanNet V2", "SR3D", "Baseline", "PCE", "p < 0.001", "1.")
+    places = [judged.why.index(it) for it in told]
+    assert places == sorted(places)

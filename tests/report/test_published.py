@@ -60,7 +60,7 @@ def test_the_results_page_counts_the_published_verdicts():
     told = dict(re.findall(r"^\| (\w[\w ]+?) \| (\d+) \|", text, re.MULTILINE))
     assert {VERDICTS[verdict].word: str(n) for verdict, n in counts.items()} == told
     claims = read_paper(ROOT / "workflow" / "tables.yaml").claims
-    assert f"Of the paper's {len(claims)} claims, {len(judged)} could be judged" in text
+    assert re.search(rf"\b{len(claims)} claims\b[^.]*\b{len(judged)}\b", text)
 
 
 def test_the_results_page_quotes_the_published_intervals():
@@ -70,7 +70,8 @@ def test_the_results_page_quotes_the_published_intervals():
         numbers = [float(found[claim][n]) for n in ("estimate", *_ENDS)]
         assert "+{:.1f} [{:.1f}, {:.1f}] ".format(*numbers) + metric in text
     value, low, high = (-float(found["pce_below_baseline"][n]) for n in ("estimate", *_ENDS))
-    assert f"lower by {value:.2f} [{high:.2f}, {low:.2f}]" in text
+    assert value > 0
+    assert f" {value:.2f} [{high:.2f}, {low:.2f}]" in text
 
 
 _ENDS = ("simultaneous_low", "simultaneous_high")

@@ -12,7 +12,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.transforms import Bbox
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.study.report.figures.canvas import Canvas, ReportFigure, Viewer
 from sr3d.study.report.figures.class_plots import (
     CLASSES_TITLE,
@@ -84,7 +84,8 @@ def draw_figures(
     known = [*paper.figures, *OWN]
     for name in names or ():
         if name not in known:
-            raise InputError(f"unknown figure '{name}'{did_you_mean(name, known)}")
+            problem = f"unknown figure '{name}'{did_you_mean(name, known)}"
+            raise InputError(problem, kind=Kind.UNKNOWN)
     asked = list(known if names is None else dict.fromkeys(names))
     return [_drawn(paper, findings, Path(out), name, asked, data) for name in asked]
 
