@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -46,10 +47,15 @@ def told(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
-def waits(process: subprocess.Popen[str]) -> str:
-    """What a process says that must wait, once it does."""
+def waits(process: subprocess.Popen[str]) -> list[str]:
+    """The leased GPUs that a waiting process names, once it waits.
+
+    Empty if it waits for another job that takes several GPUs.
+    """
     assert process.stderr is not None
-    return process.stderr.readline().strip()
+    line = process.stderr.readline()
+    assert line.strip()
+    return re.findall(r"\d+", line)
 
 
 def kill(process: subprocess.Popen[str], folder: Path, gpu: str) -> None:

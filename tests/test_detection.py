@@ -31,6 +31,7 @@ from sr3d.detectors.tr3d.detector import TR3D
 from sr3d.errors import InputError, Kind
 from sr3d.runs.pretrained import PRETRAINED
 from sr3d.runs.record import read_run
+from sr3d.study.report import viewer
 from tests.data.scans.making import room, write_any, write_ply
 from tests.detectors.thin import thin_model
 from tests.refusals import refused, refuses
@@ -208,10 +209,20 @@ def test_an_unknown_precision_is_refused(capsys: pytest.CaptureFixture[str]) -> 
 def test_the_demo_shows_the_true_boxes_too(
     thin_cli: TR3D, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    layers: list[viewer.BoxLayer] = []
+    write_viewer = viewer.write_viewer
+
+    def noted(*args: Any, **more: Any) -> None:
+        layers.extend(args[4])
+        write_viewer(*args, **more)
+
+    monkeypatch.setattr(viewer, "write_viewer", noted)
     monkeypatch.setattr("sr3d.cli.detect._DEMO_POINTS", 2000)
     assert main(["detect", "--demo", "--out", str(tmp_path)]) == 0
-    assert outcome(tmp_path / "demo.json")["file"] == "a procedural room"
-    assert "the room's" in (tmp_path / "demo.html").read_text()
+    assert not Path(outcome(tmp_path / "demo.json")["file"]).suffix  # it names no file
+    assert [layer.scores is None for layer in layers] == [False, True]  # found and true boxes
+    page = (tmp_path / "demo.html").read_text()
+    assert all(layer.name in page for layer in layers)
 
 
 @pytest.mark.parametrize("up", ["-y", "-z", "-0.1,0.2,-.9", "-.1,0,1", "x", "0,0,1"])

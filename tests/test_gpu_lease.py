@@ -18,7 +18,7 @@ def test_each_process_gets_a_gpu_of_its_own_and_frees_it_however_it_ends(tmp_pat
     gpu, other = told(first), told(second)
     assert {gpu, other} == {"2", "5"}
     third = holder(tmp_path, "2,5")
-    assert waits(third) == "all GPUs are leased (2, 5): waiting"
+    assert waits(third) == ["2", "5"]
     kill(first, tmp_path, gpu)
     assert told(third) == gpu
     second.communicate(timeout=30)  # closes its stdin, and so ends it

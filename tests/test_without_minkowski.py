@@ -14,10 +14,12 @@ from sr3d.cli import main
 from sr3d.data.rooms.generate import generate_room, prepare_rooms
 from sr3d.detectors.configuration import config_from_dict
 from sr3d.detectors.weights import read_checkpoint, write_model
+from sr3d.errors import Kind
 from sr3d.runs.files import sha256
 from sr3d.runs.pretrained import PRETRAINED
 from sr3d.runs.record import MODEL_FILE, RUN_FILE, read_run, write_run
 from sr3d.sparse import minkowski
+from tests.refusals import refused
 
 ROOMS = PRETRAINED / "sr3d_rooms"
 NATIVE = ("--set", "model.engine=native")
@@ -59,13 +61,12 @@ def test_loading_and_detecting_take_the_native_engine(run: Path, file: str, tmp_
     assert [*out.glob("*.json")]
 
 
-def test_a_test_is_told_what_to_say_and_then_runs(
-    run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_test_is_told_what_to_say_and_then_runs(run: Path, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "test0"
     command = ["test", "--run", str(run), "--data", str(data), "--out", str(out)]
-    assert main(command) == 2
-    assert "not installed; --set model.engine=native computes the same" in capsys.readouterr().err
+    error = refused(command)
+    assert (error.field, error.kind) == ("model.engine=minkowski", Kind.MISSING)
+    assert "--set model.engine=native" in str(error.remedy)
     assert not (out / RUN_FILE).exists()
     assert main([*command, *NATIVE]) == 0
     assert read_run(out).engine == "native"
@@ -75,10 +76,9 @@ def test_a_test_is_told_what_to_say_and_then_runs(
     find_spec("MinkowskiEngine") is not None,
     reason="it is installed, and what measures is a fresh process, from which nothing hides it",
 )
-def test_a_benchmark_is_told_what_to_say_and_then_runs(
-    run: Path, data: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_benchmark_is_told_what_to_say_and_then_runs(run: Path, data: Path) -> None:
     command = ["benchmark", "--run", str(run), "--data", str(data), "--scenes", "1"]
-    assert main([*command, "--repeats", "1"]) == 2
-    assert "--set model.engine=native" in capsys.readouterr().err
+    error = refused([*command, "--repeats", "1"])
+    assert (error.field, error.kind) == ("model.engine=minkowski", Kind.MISSING)
+    assert "--set model.engine=native" in str(error.remedy)
     assert main([*command, "--repeats", "1", *NATIVE]) == 0

@@ -110,7 +110,7 @@ def read_detections(
 def _named_as(path: Path, detections: BoxSet, truth: BoxSet) -> BoxSet:
     """The same detections with the ground truth's names of scenes."""
     words = sorted(detections.known_scenes())
-    names = match_scenes(words, truth.known_scenes(), f"{path}: scene")
+    names = match_scenes(words, truth.known_scenes(), path)
     changed = [word for word in words if names[word] != word]
     if not changed:
         return detections
@@ -298,8 +298,8 @@ def _from_infos(path: Path, content: Any, classes: Sequence[str]) -> dict[str, A
     }
 
 
-def match_scenes(words: Iterable[str], known: Collection[str], where: str) -> dict[str, str]:
-    """The scene of `known` that each word names.
+def match_scenes(words: Iterable[str], known: Collection[str], path: Path) -> dict[str, str]:
+    """The scene of `known` that each word of a file names.
 
     A word may have the suffix of a file, additional first folders, or what ScanNet adds to the
     names of its meshes (`_vh_clean_2`). Folders may be parts of a
@@ -314,17 +314,23 @@ def match_scenes(words: Iterable[str], known: Collection[str], where: str) -> di
         if scene is None:
             shown = ", ".join(f"'{name}'" for name in sorted(known)[:3])
             raise InputError(
-                f"{where}: '{word}' is not in the ground truth, which has {shown}"
-                f"{', …' if len(known) > 3 else ''}; name scenes alike in both, or evaluate on the "
-                "split that it belongs to"
+                f"'{word}' is not in the ground truth, which has {shown}"
+                f"{', …' if len(known) > 3 else ''}",
+                file=path,
+                field="scene",
+                kind=Kind.UNKNOWN,
+                remedy="Use the same scene names in both, or evaluate on the split of the scene.",
             )
         found[word] = scene
     owners: dict[str, str] = {}
     for word, scene in found.items():
         if scene in owners:
             raise InputError(
-                f"{where}: '{owners[scene]}' and '{word}' both name the scene '{scene}'; name each "
-                "scene once"
+                f"'{owners[scene]}' and '{word}' both name the scene '{scene}'",
+                file=path,
+                field="scene",
+                kind=Kind.CONFLICT,
+                remedy="Name each scene once.",
             )
         owners[scene] = word
     return found

@@ -122,9 +122,11 @@ def _own(config: Config) -> Dataset:
     own = config.own
     if not own.classes:
         raise InputError(
-            "dataset=own: own.classes is empty; `sr3d train --data DIR` takes "
-            "it from the prepared folder, and a training's folder has it",
+            "is empty, so the classes of dataset=own are unknown",
+            field="own.classes",
             kind=Kind.EMPTY,
+            remedy="Run `sr3d train --data DIR`, which takes them from the prepared folder. Or "
+            "load the folder of a training run.",
         )
     return Dataset("own", own.classes, own.levels, own.rotated)
 

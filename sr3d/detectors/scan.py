@@ -64,8 +64,10 @@ def split_points(points: Any, colors: Any) -> tuple[Tensor, Tensor]:
         most = float(np.subtract(*np.percentile(some, [99, 1], axis=0)).max())
         if most > _IMPOSSIBLE:  # of all points, not of a few stray ones
             raise InputError(
-                f"points: the scan is {most:.4g} m long, which no room is; pass coordinates in "
-                "metres"
+                f"the scan is {most:.4g} m long, which no room is",
+                field="points",
+                kind=Kind.VALUE,
+                remedy="Pass coordinates in metres.",
             )
     if not _EXTENT[0] <= longest <= _EXTENT[1]:
         _log.warning(

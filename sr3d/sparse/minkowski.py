@@ -222,8 +222,11 @@ def _library() -> Any:
     """
     if find_spec("MinkowskiEngine") is None:
         raise InputError(
-            "model.engine=minkowski: MinkowskiEngine is not installed; --set model.engine=native "
-            "computes the same without it, or envs/openmmlab.sh builds it"
+            "MinkowskiEngine is not installed",
+            field="model.engine=minkowski",
+            kind=Kind.MISSING,
+            remedy="Pass --set model.engine=native, which gives the same results, or build "
+            "MinkowskiEngine with envs/openmmlab.sh.",
         )
     # MinkowskiEngine 0.5.4 needs a name that Python 3.10 removed.
     collections.Sequence = collections.abc.Sequence  # type: ignore[attr-defined]

@@ -12,10 +12,13 @@ import pytest
 from sr3d.cli import build_parser, main
 from sr3d.cli.benchmark import _plan
 from sr3d.detectors.configuration import default_config, with_overrides
+from sr3d.errors import Kind
 from sr3d.settings import read_settings
 from sr3d.study.benchmarking import benchmark
+from sr3d.study.benchmarking.subject import Rooms
 from sr3d.train.loop import TrainingJob, train
 from tests.benchmarking.making import THIN
+from tests.refusals import refuses
 
 
 def planned(*words: str) -> benchmark.BenchmarkPlan:
@@ -37,7 +40,8 @@ def test_a_whole_benchmark(rooms: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert value["training"]["step_ms"]["n"] == 2
     assert [row["points"] for row in value["scaling"]] == [2000]
     assert [row["nms_pre"] for row in value["candidates"]] == [50]
-    assert "peak memory" in text
+    assert value["detection"]["memory"]["peak_mb"] > 0
+    assert f"{value['detection']['memory']['weights_mb']:,.1f} MB" in text
     assert f"{tmp_path / 'b.json'}: written" in text
     assert [path.name for path in tmp_path.iterdir()] == ["b.json"]
 
@@ -46,7 +50,7 @@ def test_defaults_follow_the_device() -> None:
     plan = planned()
     assert (plan.setting, plan.subject.config) == ("sr3d", default_config("scannet"))
     assert (plan.repeats, plan.batch, list(plan.points)) == (5, None, [])
-    assert str(plan.source) == "procedural rooms"
+    assert isinstance(plan.source, Rooms)
     assert planned("--train").batch == 2
     assert planned("--compile", "fp16").subject.compiled == "fp16"
     assert planned("--compile").subject.compiled == "fp32"
@@ -77,42 +81,48 @@ def test_a_run_knows_its_weights_and_configuration(rooms: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("words", "kind", "field", "mentions"),
     [
-        ("--device tpu", "--device: "),
-        ("--setting spot", "did you mean 'spota'"),
-        ("--dataset scanet", "did you mean 'scannet'"),
-        ("--set loss.tua=1", "did you mean 'loss.tau'"),
-        ("--scenes 0", "--scenes"),
-        ("--threads 0", "--threads"),
-        ("--repeats -1", "--repeats"),
-        ("--train --batch 0", "--batch"),
-        ("--batch 4", "Add --train"),
-        ("--points many", "--points"),
-        ("--points nan", "--points"),
-        ("--points 0", "--points"),
-        ("--boxes few", "--boxes"),
-        ("--data a --scan b", "--scan: contradicts --data"),
-        ("--scan b --train", "no boxes to train on"),
-        ("--run a --setting sr3d", "Leave out --setting"),
-        ("--run nowhere", "nowhere"),
-        ("--data nowhere", "nowhere: --data: no such folder"),
-        ("--set test.oracle=iou", "an oracle is no detector"),
+        ("--device tpu", Kind.VALUE, "--device", ["'tpu'", "'cpu'"]),
+        ("--setting spot", Kind.UNKNOWN, "--setting spot", ["'spota'", "--settings"]),
+        ("--dataset scanet", Kind.UNKNOWN, "dataset", ["'scannet'"]),
+        ("--set loss.tua=1", Kind.UNKNOWN, "loss.tua", ["'loss.tau'"]),
+        ("--scenes 0", Kind.VALUE, "--scenes", ["'0'"]),
+        ("--threads 0", Kind.VALUE, "--threads", ["'0'"]),
+        ("--repeats -1", Kind.VALUE, "--repeats", ["'-1'"]),
+        ("--train --batch 0", Kind.VALUE, "--batch", ["'0'"]),
+        ("--batch 4", Kind.CONFLICT, "--batch", ["--train"]),
+        ("--points many", Kind.VALUE, "--points", ["'many'"]),
+        ("--points nan", Kind.VALUE, "--points", ["'nan'"]),
+        ("--points 0", Kind.VALUE, "--points", ["'0'"]),
+        ("--boxes few", Kind.VALUE, "--boxes", ["'few'"]),
+        ("--data a --scan b", Kind.CONFLICT, "--scan", ["--data"]),
+        ("--scan b --train", Kind.CONFLICT, "--train", ["--data"]),
+        ("--run a --setting sr3d", Kind.CONFLICT, "--run", ["--setting", "--dataset"]),
+        ("--run nowhere", Kind.MISSING, "--run", ["nowhere", "sr3d train"]),
+        ("--data nowhere", Kind.MISSING, "--data", ["nowhere", "sr3d prepare"]),
+        ("--set test.oracle=iou", Kind.CONFLICT, "test.oracle", ["oracle"]),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(
     words: str,
-    sentence: str,
+    kind: Kind,
+    field: str,
+    mentions: list[str],
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(benchmark.os, "getloadavg", lambda: (0.0, 0.0, 0.0))
-    assert main(["benchmark", *words.split(), "--json", "out.json"]) == 2
+    command = ["benchmark", *words.split(), "--json", "out.json"]
+    with refuses(kind, mentions=mentions) as caught:
+        main([*command, "--debug"])
+    assert caught.value.field == field
+    capsys.readouterr()
+    assert main(command) == 2
     error = capsys.readouterr().err.splitlines()
-    assert error[-1].startswith("sr3d: ")
-    assert sentence in error[-1]
+    assert error[-1] == f"sr3d: {caught.value}"
     assert "Traceback" not in "\n".join(error)
     assert list(tmp_path.iterdir()) == []  # nothing half-written
 
@@ -122,5 +132,5 @@ def test_help_says_what_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
         main(["benchmark", "--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
-    assert "usage: sr3d benchmark" in text
+    assert text.split()[1:3] == ["sr3d", "benchmark"]
     assert "--points" in text

@@ -79,5 +79,7 @@ def test_what_does_not_fit_is_left_out_and_what_is_right_comes_first(tmp_path: P
     names = list(outcomes)
     assert names[:4] == ["doctor", "kernels", "graph", "bits"]
     assert outcomes["eager"] == "done"
-    assert outcomes["tune"].startswith("left out")
-    assert len(commands) == sum(not text.startswith("left out") for text in outcomes.values())
+    ran = [name for name, text in outcomes.items() if text in ("done", "failed")]
+    assert "tune" not in ran
+    assert "600" in outcomes["tune"]  # seconds that it may take, more than are left
+    assert len(commands) == len(ran)

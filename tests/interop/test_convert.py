@@ -46,7 +46,8 @@ def test_a_training_becomes_one_file_that_needs_nothing_else(
 ) -> None:
     out = convert(ROOMS, "model.safetensors")
     told = capsys.readouterr().out
-    assert "synthetic: 13 classes, axis-aligned boxes; voxels of 0.08 m, widths 16, 24" in told
+    for fact in ("synthetic", "13", "0.08 m", "16, 24"):
+        assert fact in told
     room, file = found("sr3d_rooms"), found(out)
     assert len(room.scores) > 10
     assert all(torch.equal(a, b) for a, b in zip(room, file, strict=True))
@@ -108,7 +109,9 @@ def test_the_golden_weights_convert_to_the_golden_network(
     state = golden_model().state_dict()
     torch.save({"state_dict": renamed(dict(state), "samsung-tr3d")}, tmp_path / "tr3d_scannet.pth")
     out = convert(tmp_path / "tr3d_scannet.pth", "model.safetensors")
-    assert "tr3d as SamsungLabs/tr3d names it, 262 tensors" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "SamsungLabs/tr3d" in told
+    assert "262" in told
     model = sr3d.load(out)
     assert same(dict(model.state_dict()), dict(state))
     assert read_checkpoint(out).config == default_config("scannet")

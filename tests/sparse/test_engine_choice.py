@@ -9,7 +9,7 @@ import torch
 
 from sr3d.cli import doctor
 from sr3d.detectors.configuration import config_from_dict, default_config, with_overrides
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs import folder as runs
 from sr3d.sparse import functional, torch_engine, triton_check
 from sr3d.sparse.agreement import compare_engines
@@ -17,6 +17,7 @@ from sr3d.sparse.triton import engine as triton_engine
 from sr3d.sparse.triton import probe
 from sr3d.sparse.triton_check import native_engine, triton_fault
 from tests.pretend_gpu import pretend_gpu
+from tests.refusals import refuses
 from tests.test_pretend_gpu import detector, on_host, scene
 
 GPU, CPU = torch.device("cuda", 0), torch.device("cpu")
@@ -65,26 +66,31 @@ def test_torch_takes_over_with_one_warning_where_triton_cannot_run(
     assert torch.equal(found.labels, expected.labels)
     torch.testing.assert_close(found.scores, expected.scores)
     (warning,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
-    for part in ("no C compiler", "apt install gcc", "torch engine"):
+    for part in ("apt install gcc", "torch", "SR3D_ENGINE=torch"):
         assert part in warning
 
 
 def test_python_headers_are_asked_for(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(triton_check.shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(triton_check.sysconfig, "get_path", lambda name: str(tmp_path))
-    assert "apt install python3-dev" in triton_check._explained(OSError())
+    for part in ("Python.h", "python3-dev"):
+        assert part in triton_check._explained(OSError())
     (tmp_path / "Python.h").touch()
-    assert "OSError: broken" in triton_check._explained(OSError("broken\nmore"))
+    explained = triton_check._explained(OSError("broken\nmore"))
+    for part in ("OSError", "broken", "sr3d doctor"):
+        assert part in explained
+    assert "more" not in explained
 
 
 @pytest.mark.usefixtures("no_compiler")
 def test_triton_that_is_asked_for_and_cannot_run_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with pytest.raises(InputError, match=r"model\.engine=triton: no C compiler"):
+    remedies = ["apt install gcc", "model.engine=native"]
+    with refuses(Kind.MISSING, field="model.engine=triton", mentions=remedies):
         functional.engine("triton").__enter__()
     monkeypatch.setenv("SR3D_ENGINE", "triton")
-    with pytest.raises(InputError, match=r"SR3D_ENGINE=triton: no C compiler"):
+    with refuses(Kind.MISSING, field="SR3D_ENGINE=triton", mentions=remedies):
         native_engine(GPU)
     assert native_engine(CPU) == "torch"
 
@@ -152,8 +158,11 @@ def test_the_comparison_notices_a_wrong_gradient(monkeypatch: pytest.MonkeyPatch
     assert apart["gradient"] == pytest.approx(0.01, rel=0.01)
 
 
+BROKEN = "CUDA driver is broken"  # PyTorch's words
+
+
 def broken(*_: object) -> Any:
-    raise RuntimeError("CUDA driver is broken\nsecond line")
+    raise RuntimeError(f"{BROKEN}\nsecond line")
 
 
 @pytest.mark.parametrize("function", ["is_available", "device_count", "get_device_name"])
@@ -163,7 +172,7 @@ def test_doctor_survives_a_broken_driver(function: str, monkeypatch: pytest.Monk
     monkeypatch.setattr(torch.cuda, function, broken)
     found = doctor.examine({})
     assert found["cpu works"].startswith("yes")
-    assert any("CUDA driver is broken" in str(value) for value in found.values())
+    assert any(BROKEN in str(value) for value in found.values())
 
 
 @pytest.mark.usefixtures("no_compiler")
@@ -172,6 +181,8 @@ def test_doctor_says_why_the_engines_were_not_compared(monkeypatch: pytest.Monke
     monkeypatch.setattr(doctor, "_detect", broken)
     found = doctor.examine({"SR3D_ENGINE": "native"})
     assert found["engine on a GPU"] == "torch"
-    assert "no C compiler" in found["triton equals torch"]
-    assert found["gpu works"] == "failed: RuntimeError: CUDA driver is broken"
+    assert "apt install gcc" in found["triton equals torch"]
+    for part in ("failed", "RuntimeError", BROKEN):
+        assert part in found["gpu works"]
+    assert "second line" not in found["gpu works"]
     assert found["SR3D_ENGINE"] == "native"

@@ -117,7 +117,7 @@ def test_shipped_table_is_sound() -> None:
         assert tiles * (c.block_m + c.block_n) * c.block_k * size <= 99 * 1024
         assert c.warps in (4, 8)
     text = Path(tuning.__file__).with_name("configs.json").read_text()
-    assert "NOT by timing" in json.loads(text)["note"]
+    assert json.loads(text)["timed"] is False  # until somebody measures it
 
 
 def case(operation: Any = "convolution") -> tune.TuningCase:
@@ -160,11 +160,11 @@ def test_a_failure_leaves_the_table_of_the_cases_before(tmp_path: Path) -> None:
     path = tmp_path / "table.json"
 
     def failing(run: Callable[[], Any]) -> float:
-        raise RuntimeError("the GPU fell off")
+        raise ConnectionError  # stands for any failure
 
     list(tune.tune([case()], path, planted({"stages": 2})))
     before = path.read_text()
-    with pytest.raises(RuntimeError, match="fell off"):
+    with pytest.raises(ConnectionError):
         list(tune.tune([case("weight_gradient")], path, failing))
     assert path.read_text() == before
 
@@ -203,7 +203,7 @@ def test_a_broken_table_is_named_with_its_remedy(tmp_path: Path, text: str) -> N
     with pytest.raises(InputError) as caught:
         tuning.read_table(path)
     assert (caught.value.file, caught.value.kind) == (path, Kind.UNREADABLE)
-    assert "Move it away" in str(caught.value.remedy)  # tuning reads the table as well
+    assert "Move" in str(caught.value.remedy)  # tuning reads the table as well
 
 
 def test_user_table_is_named_after_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,12 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 
 def with_table(table: dict[str, object]) -> dict[str, object]:
     return PAPER | {"tables": {"table2": table}, "figures": {}, "claims": {}}
+
+
+def refusal_of(done: subprocess.CompletedProcess[str]) -> str:
+    """The only error, in one line, without our code."""
+    (error,) = (line for line in done.stdout.splitlines() if line.startswith("Error: "))
+    return error
 
 
 def jobs(trainings: int, tests: int, datasets: int = 1, settings: int = 4) -> dict[str, int]:
@@ -137,8 +144,9 @@ def test_overrides_that_no_training_takes_are_told_before_anything_runs(
 ) -> None:
     done = checkout.snakemake("-n", "--config", "tier=paper", "overrides=[train.epoch=6]")
     assert done.returncode != 0
-    assert "unknown key 'train.epoch'; did you mean 'train.epochs'" in done.stdout
-    assert "overrides in config.yaml or workflow/tiers.yaml" in done.stdout
+    error = refusal_of(done)
+    for name in ("'train.epoch'", "'train.epochs'", "config.yaml", "workflow/tiers.yaml"):
+        assert name in error
 
 
 @pytest.mark.parametrize(("words", "slots"), [([], 1), (["--resources", "gpu=4"], 4)])
@@ -266,41 +274,32 @@ def test_settings_that_tables_share_are_trained_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "told"),
+    ("config", "mentions"),
     [
-        ("trainigs=3", "config.yaml: trainigs: unknown key; did you mean 'trainings'"),
-        ("tier=papr", "config.yaml: no tier 'papr'. Choose from full, demo, quick"),
-        (
-            "tables=[table9]",
-            "workflow/tables.yaml: no table or figure 'table9'. Choose from ",
-        ),
-        (
-            "raw={scanet: x}",
-            "config.yaml: raw.scanet: unknown key; did you mean 'scannet'",
-        ),
-        ("overrides=[train.epochs]", "config.yaml: overrides[0]: expected name=value"),
-        ("tier=real", "Pass --config real_scans=DIR"),
+        ("trainigs=3", ["config.yaml: trainigs: ", "'trainings'"]),
+        ("tier=papr", ["config.yaml: ", "'papr'", "full, demo, quick"]),
+        ("tables=[table9]", ["workflow/tables.yaml: ", "'table9'", "table2"]),
+        ("raw={scanet: x}", ["config.yaml: raw.scanet: ", "'scannet'"]),
+        ("overrides=[train.epochs]", ["config.yaml: overrides[0]: ", "name=value"]),
+        ("tier=real", ["--config real_scans=DIR"]),
     ],
 )
 def test_a_wrong_configuration_is_refused_in_one_sentence(
-    checkout: Checkout, config: str, told: str
+    checkout: Checkout, config: str, mentions: list[str]
 ) -> None:
     done = checkout.snakemake("-n", "--config", config)
     assert done.returncode == 1
-    assert told in done.stdout
-    assert "Failed validating" not in done.stdout
+    error = refusal_of(done)
+    for name in mentions:
+        assert name in error
 
 
 @pytest.mark.parametrize(
     ("file", "content", "told"),
     [
-        ("tables", with_table({**TABLE, "foot": []}), "tables.table2.foot: unknown key"),
-        (
-            "tables",
-            with_table({**TABLE, "rows": [UNKNOWN], "reference": "sr4d"}),
-            "no setting 'sr4d'",
-        ),
-        ("tiers", {"demo": {**TIER, "test": 5}}, "demo.test: unknown key"),
+        ("tables", with_table({**TABLE, "foot": []}), "tables.table2.foot: "),
+        ("tables", with_table({**TABLE, "rows": [UNKNOWN], "reference": "sr4d"}), "'sr4d'"),
+        ("tiers", {"demo": {**TIER, "test": 5}}, "demo.test: "),
     ],
 )
 def test_a_wrong_table_is_refused_with_the_name_of_its_file(
@@ -310,8 +309,9 @@ def test_a_wrong_table_is_refused_with_the_name_of_its_file(
     checkout.edit(f"workflow/{file}.yaml", content)
     done = checkout.snakemake("-n")
     assert done.returncode == 1
-    assert told in done.stdout
-    assert "workflow/" in done.stdout.partition(told)[0]
+    error = refusal_of(done)
+    assert told in error
+    assert f"workflow/{file}.yaml" in error.partition(told)[0]
 
 
 def test_lint_finds_nothing(checkout: Checkout) -> None:

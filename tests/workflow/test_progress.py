@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 
 from workflow.progress import Job, Progress, Tally, duration, steps_done, tail, worth_reading
+
+NAME = "train a/b, training 1"  # of a job
 
 
 def write_curve(path: Path, step: int, steps: int) -> Path:
@@ -30,11 +33,17 @@ def tally(**planned: int) -> Tally:
     return value
 
 
+def parts(work: Tally, now: float) -> list[str]:
+    """The counts, shares and durations in each part of the line."""
+    figure = r"\d+/\d+|\d+%|\d+ (?:s|min|h)\b|\d+"
+    return [" ".join(re.findall(figure, part)) for part in work.line(now, now).split(" · ")]
+
+
 def test_before_anything_is_known_no_time_is_told() -> None:
     work = tally(prepare_synthetic=1, train=4, test=8)
     work.start(1, job("prepare_synthetic"))
-    expected = "training runs 0/4 · evaluations 0/8 · prepare_synthetic something · 20 s so far"
-    assert work.line(20, 20) == expected
+    assert parts(work, 20) == ["0/4", "0/8", "", "20 s"]
+    assert "prepare_synthetic something" in work.line(20, 20)
 
 
 def test_a_running_training_is_extrapolated(tmp_path: Path) -> None:
@@ -46,10 +55,7 @@ def test_a_running_training_is_extrapolated(tmp_path: Path) -> None:
     seconds, whole = work.seconds_left(30)
     assert seconds == pytest.approx(210)
     assert not whole
-    expected = (
-        "training runs 0/4 (+ 25%, 25%) · evaluations 0/8 · 30 s so far · at least 4 min left"
-    )
-    assert work.line(30, 30) == expected
+    assert parts(work, 30) == ["0/4 25% 25%", "0/8", "30 s", "4 min"]
 
 
 def test_finished_jobs_give_the_means() -> None:
@@ -65,7 +71,7 @@ def test_finished_jobs_give_the_means() -> None:
     seconds, whole = work.seconds_left(110)
     assert seconds == pytest.approx(88)
     assert whole
-    assert work.line(110, 110).endswith("evaluations 1/4 · 2 min so far · about 88 s left")
+    assert parts(work, 110)[1:] == ["1/4", "2 min", "88 s"]
 
 
 def test_the_estimate_follows_the_load(tmp_path: Path) -> None:
@@ -92,9 +98,7 @@ def test_many_running_trainings_are_told_by_their_mean(tmp_path: Path) -> None:
     work = tally(train=9)
     for number in range(6):
         work.start(number, job("train", 0, write_curve(tmp_path / str(number), 1 + number, 10)))
-    assert work.line(60, 60).startswith(
-        "training runs 0/9 (+ 6 running, 35% on average) · 60 s so far"
-    )
+    assert parts(work, 60)[:2] == ["0/9 6 35%", "60 s"]
 
 
 def test_a_training_that_has_told_nothing_yet_is_at_its_start(tmp_path: Path) -> None:
@@ -131,23 +135,24 @@ def test_it_follows_the_events_of_snakemake(
         fields: dict[str, Any] = {
             "jobid": number,
             "rule_name": "train",
-            "rule_msg": f"train a/b, training {number}",
+            "rule_msg": f"{NAME[:-1]}{number}",
             "output": [os.fspath(tmp_path / "run.json"), os.fspath(tmp_path / "metrics.jsonl")],
             "wildcards": {"dataset": "a"},
         }
         progress.emit(record("job_info", **fields))
-    assert "training runs 0/2 (+ 50%, 50%)" in progress.tally.line(1, 1)
+    assert parts(progress.tally, 1)[0] == "0/2 50% 50%"
     progress.emit(record("job_finished", job_id=0))
     progress.emit(record("job_error", jobid=1, rule_name="train", log=[os.fspath(log)]))
     assert progress.tally.running == {}
     assert progress.tally.done["train"] == 1
     told = capsys.readouterr().err
-    assert f"failed: train a/b, training 1; its log: {log}, which ends:" in told
+    assert all(name in told.splitlines()[0] for name in (NAME, str(log)))
     assert "no such file" in told
     assert "line 80" in told
     assert "line 79" not in told
     progress.fail()
-    assert f"failed: train a/b, training 1; its log: {log}" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert all(name in told for name in (NAME, str(log)))
 
 
 def test_the_end_of_a_log_says_when_the_disk_is_full(

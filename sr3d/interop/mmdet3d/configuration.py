@@ -7,7 +7,7 @@ from typing import Any
 
 from sr3d.detectors.configuration import config_from_dict, default_config
 from sr3d.detectors.tr3d.config import TR3DConfig
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.validation import did_you_mean
 
 Fields = Mapping[str, Any] | None
@@ -31,14 +31,20 @@ def settings(
             kind, or a value without effect here.
     """
     if unused := [name for name in test or () if name not in _OF_TESTS]:
-        raise InputError(f"test_cfg.{unused[0]}: unknown{did_you_mean(unused[0], _OF_TESTS)}")
+        problem = f"unknown{did_you_mean(unused[0], _OF_TESTS)}"
+        raise InputError(problem, field=f"test_cfg.{unused[0]}", kind=Kind.UNKNOWN)
     values = default_config(dataset).to_dict()
     groups = {"own": own, "model": model, "assigner": assigner, "loss": loss, "test": test}
     for group, fields in groups.items():
         values[group] |= dict(fields or {})
-    given = (model or {}).get("name"), (assigner or {}).get("name")
-    if given[0] not in (None, "tr3d") or given[1] == "fcaf3d":
-        raise InputError("SR3D has TR3D's network; for FCAF3D use mmdet3d's own detector")
+    network, matching = (model or {}).get("name"), (assigner or {}).get("name")
+    if network not in (None, "tr3d") or matching == "fcaf3d":
+        raise InputError(
+            f"SR3D has TR3D's network, got '{matching if matching == 'fcaf3d' else network}'",
+            field="assigner.name" if matching == "fcaf3d" else "model.name",
+            kind=Kind.CONFLICT,
+            remedy="For FCAF3D, use mmdet3d's own detector.",
+        )
     config = config_from_dict(values)
     assert isinstance(config, TR3DConfig)
     return config

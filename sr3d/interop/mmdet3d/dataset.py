@@ -10,7 +10,7 @@ from mmdet3d.datasets import Det3DDataset
 from mmdet3d.registry import DATASETS
 
 from sr3d.data.safe_pickle import load_pickle
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.interop.mmdet3d.box_conversion import depth_boxes
 
 
@@ -31,7 +31,12 @@ class SR3DDataset(Det3DDataset):
                 len(one["bbox_3d"]) == 7 for row in content["data_list"] for one in row["instances"]
             )
         except (KeyError, TypeError):
-            raise InputError(f"{path}: write it with sr3d export mmdet3d") from None
+            raise InputError(
+                "is no info file of `sr3d export mmdet3d`",
+                file=path,
+                kind=Kind.UNREADABLE,
+                remedy="Write it with `sr3d export mmdet3d`.",
+            ) from None
         classes = tuple(sorted(labels, key=labels.get))
         self.METAINFO = {"classes": classes}
         super().__init__(

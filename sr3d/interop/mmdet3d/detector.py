@@ -91,15 +91,15 @@ def _check_cloud(cloud: Tensor) -> None:
     """Check columns and colours, which pipelines often get wrong."""
     if cloud.shape[1] != 6:
         raise InputError(
-            f"points have {cloud.shape[1]} columns; SR3D needs x, y, z, r, g, "
-            "b: LoadPointsFromFile with use_color=True and use_dim=[0, 1, 2, "
-            "3, 4, 5]",
+            f"has {cloud.shape[1]} columns, and SR3D needs x, y, z, r, g, b",
+            field="points",
             kind=Kind.VALUE,
+            remedy="Use LoadPointsFromFile with use_color=True and use_dim=[0, 1, 2, 3, 4, 5].",
         )
     if len(cloud) and (highest := float(cloud[:, 3:].max())) > 1.001:
         raise InputError(
-            f"points have colours up to {highest:g}; SR3D needs them from 0 to "
-            "1: add dict(type='NormalizePointsColor', color_mean=None) to the "
-            "pipeline",
+            f"has colours up to {highest:g}, and SR3D needs them from 0 to 1",
+            field="points",
             kind=Kind.VALUE,
+            remedy="Add dict(type='NormalizePointsColor', color_mean=None) to the pipeline.",
         )

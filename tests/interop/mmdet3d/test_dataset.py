@@ -18,7 +18,7 @@ from sr3d.data.datasets import SYNTHETIC
 from sr3d.data.mmdet3d.export import export_mmdet3d
 from sr3d.data.mmdet3d.reader import prepare_mmdet3d
 from sr3d.data.prepared import PreparedDataset
-from sr3d.errors import InputError, Kind
+from sr3d.errors import Kind
 from sr3d.interop.mmdet3d.box_conversion import depth_boxes, from_mmdet3d
 from sr3d.study.external_boxes import evaluate_files
 from tests.interop.mmdet3d.samples import CONFIGS
@@ -103,7 +103,7 @@ def test_other_info_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "infos_train.pkl").symlink_to(
         shared("real/sunrgbd/points/sunrgbd_000017_infos.pkl")
     )
-    with pytest.raises(InputError, match="write it with sr3d export mmdet3d"):
+    with refuses(Kind.UNREADABLE, file="infos_train.pkl", mentions=["sr3d export mmdet3d"]):
         DATASETS.build(
             dict(type="SR3DDataset", data_root=str(tmp_path), ann_file="infos_train.pkl")
         )

@@ -10,10 +10,11 @@ import torch
 from torch.testing import assert_close
 
 from sr3d.detectors.tr3d.detector import TR3D
-from sr3d.errors import InputError
+from sr3d.errors import Kind
 from sr3d.interop.mmdet3d.box_conversion import from_mmdet3d
 from tests.family_configs import tr3d_config
 from tests.interop.mmdet3d.samples import build_detector, clouds, samples, scenes
+from tests.refusals import refuses
 
 pytestmark = pytest.mark.openmmlab
 
@@ -79,12 +80,14 @@ def test_voxels_may_be_represented_at_random(rooms: Path) -> None:
 
 def test_points_without_colours_are_refused(rooms: Path) -> None:
     bare = {"points": [scene.points for scene in scenes(rooms)]}
-    with pytest.raises(InputError, match=r"3 columns.*use_color=True"):
+    with refuses(Kind.VALUE, field="points", mentions=["3"]) as caught:
         build_detector("synthetic")(bare, mode="tensor")
+    assert "use_color=True" in str(caught.value.remedy)
 
 
 def test_colours_up_to_255_are_refused(rooms: Path) -> None:
     some = clouds(scenes(rooms))
     some["points"][1][:, 3:] *= 255
-    with pytest.raises(InputError, match=r"up to 25.*NormalizePointsColor"):
+    with refuses(Kind.VALUE, field="points", mentions=[" 25"]) as caught:
         build_detector("synthetic")(some, mode="tensor")
+    assert "NormalizePointsColor" in str(caught.value.remedy)

@@ -23,6 +23,7 @@ from sr3d.runs.record import RunRecord, read_metrics
 from sr3d.sparse import Sites, SparseTensor, minkowski
 from sr3d.sparse.minkowski import MinkowskiSites
 from sr3d.train.loop import TrainingJob, train
+from tests.refusals import refuses
 from tests.sparse.brute_force import random_coords
 from tests.sparse.conformance.engines import needs_minkowski
 
@@ -150,20 +151,21 @@ def test_scenes_are_told_apart_in_any_order() -> None:
 
 def test_no_cell_at_all_is_refused() -> None:
     needs_minkowski()
-    with pytest.raises(InputError, match="without any cell"):
+    with refuses(Kind.EMPTY, field="model.engine", mentions=["model.engine=native"]):
         MinkowskiSites.unique(torch.zeros(0, 4, dtype=torch.int32), batch_size=2)
 
 
 def test_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(minkowski, "find_spec", lambda name: None)
     minkowski._library.cache_clear()
-    with pytest.raises(InputError, match=r"not installed; --set model\.engine=native"):
+    remedies = ["--set model.engine=native", "envs/openmmlab.sh"]
+    with refuses(Kind.MISSING, field="model.engine=minkowski", mentions=remedies):
         build_detector(tiny(ON_MINKOWSKI)).detect(torch.rand(50, 6))
     minkowski._library.cache_clear()
 
 
 def test_what_the_engine_cannot_do() -> None:
-    with pytest.raises(InputError, match=r"precision: must be fp32 where model\.engine"):
+    with refuses(Kind.VALUE, field="train.precision", mentions=["fp32", "model.engine"]):
         tiny(ON_MINKOWSKI, "train.precision=bf16")
     model = build_detector(tiny(ON_MINKOWSKI))
     assert isinstance(model, TR3D)
