@@ -38,7 +38,7 @@ def test_nothing_is_suspicious_in_rooms(rooms: Path, rotated_rooms: Path) -> Non
         found = inspect(folder)
         assert found.suspicions == []
         assert all(split.up == (0, 0, split.scenes) for split in found.splits)
-        assert "Nothing suspicious." in describe(found)
+        assert "Suspicious:" not in describe(found)
 
 
 def test_nothing_is_suspicious_in_one_room_alone(rooms: Path) -> None:
@@ -140,7 +140,9 @@ def test_rooms_on_their_head(rooms: Path, rotated_rooms: Path, tmp_path: Path) -
         found = inspect(rewritten(folder, tmp_path / folder.name, overturned))
         count = found.splits[0].scenes
         assert len(found.splits[0].suspicions) == 1
-        assert f"train: the floor seems to lie above in {count} of" in found.suspicions[0]
+        assert found.suspicions[0].startswith("train: ")
+        assert "floor" in found.suspicions[0]
+        assert f" in {count} of {count} scenes" in found.suspicions[0]
 
 
 def test_a_suspicion_counts_the_scenes_and_names_three(rooms: Path, tmp_path: Path) -> None:
@@ -202,9 +204,7 @@ def test_nan_and_colours_of_a_file_from_elsewhere(small: Path, tmp_path: Path) -
     vouch(folder)
     found = inspect(folder)
     assert found.splits[0].not_finite == ("a",)
-    assert any(
-        "NaN or infinite points or boxes in 1 of 3 scenes (a)" in s for s in found.suspicions
-    )
+    assert any("NaN" in s and "1 of 3 scenes (a)" in s for s in found.suspicions)
     json.dumps(found.to_dict(), allow_nan=False)
     np.save(path, np.full_like(rows, np.nan))
     vouch(folder)
@@ -217,7 +217,9 @@ def test_nan_and_colours_of_a_file_from_elsewhere(small: Path, tmp_path: Path) -
     describe(lost)
     np.save(path, bright)
     vouch(folder)
-    assert any("colours lie beyond 0 to 1" in s for s in inspect(folder).suspicions)
+    (sentence,) = (s for s in inspect(folder).suspicions if "colours" in s)
+    assert "0 to 1" in sentence
+    assert "1 of 3 scenes (a)" in sentence
 
 
 def test_boxes_that_the_writer_would_refuse(small: Path, tmp_path: Path) -> None:
@@ -235,9 +237,8 @@ def test_boxes_that_the_writer_would_refuse(small: Path, tmp_path: Path) -> None
         (0.55, 0.4, 0.95)
     )  # of the two that are whole
     assert val.without_points == ()
-    told = " ".join(val.suspicions)
-    assert "NaN or infinite" in told
-    assert "boxes with a yaw though the data set has none in 1 of 1 scenes (c)" in told
+    for name in ("NaN", "yaw"):
+        assert any(name in s and "1 of 1 scenes (c)" in s for s in val.suspicions)
 
 
 def test_classes_that_differ_by_case_are_suspicious(rooms: Path, tmp_path: Path) -> None:

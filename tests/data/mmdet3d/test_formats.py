@@ -210,7 +210,7 @@ def test_s3dis_has_an_info_file_an_area(tmp_path: Path) -> None:
         "train": [f"Area_{n}_office_1" for n in (1, 2, 3, 4, 6)],
         "val": ["Area_5_office_1"],
     }
-    assert "train has 5 scenes instead of 204" in manifest.deviations
+    assert any({"train", "5", "204"} <= set(text.split()) for text in manifest.deviations)
     (root / "infos" / "s3dis_infos_Area_4.pkl").unlink()
     with refuses(Kind.MISSING, mentions=["s3dis_infos_Area_4.pkl"]):
         prepare_mmdet3d(root, tmp_path / "other")
@@ -287,12 +287,9 @@ def test_one_box_too_few_in_the_whole_of_scannet_is_told(stand_ins: Path, tmp_pa
         ],
     }
     (root / "scannet_infos_train.pkl").write_bytes(pickle.dumps(plain))
-    with pytest.raises(InputError) as caught:
+    named = ["train", "15732", "15733", SCANNET.classes[lost["bbox_label_3d"]], f" {name} ("]
+    with refuses(Kind.VALUE, file="out", mentions=named):
         prepare_mmdet3d(root, tmp_path / "out", how=HowTo(workers=2))
-    message = str(caught.value)
-    assert "train has 15732 boxes instead of 15733" in message
-    assert SCANNET.classes[lost["bbox_label_3d"]] in message
-    assert f"scenes that differ: {name} (" in message
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
