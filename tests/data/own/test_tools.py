@@ -202,8 +202,9 @@ def test_classes_that_differ_by_case_are_told(
     rows = [{**CHAIR, "class": name} for name in ("chair", "Chair", "chair ", "office chair")]
     text(raw / "a.json", {"detections": rows})
     prepared(raw, val=0.0)
-    assert "'Chair' and 'chair' and 'chair '" in caplog.text
-    assert "'office chair'" not in caplog.text
+    (message,) = (m for m in caplog.messages if "'Chair'" in m)
+    assert all(repr(name) in message for name in ("Chair", "chair", "chair "))
+    assert repr("office chair") not in caplog.text
     assert similar_names(["Night_Stand", "night stand", "table", "night-stand"]) == [
         ["Night_Stand", "night stand", "night-stand"]
     ]
@@ -234,7 +235,7 @@ def test_boxes_in_another_unit_than_their_scan_are_told(
     write_scan(raw / "a.ply")
     text(raw / "a.json", {"detections": [CHAIR]})
     prepared(raw, val=0.0)
-    assert "smaller than 1 cm" not in caplog.text
+    assert "1 cm" not in caplog.text
     text(raw / "a.json", {"detections": [CHAIR, {**CHAIR, "size": size}]})
     prepare_folder(raw, tmp_path / "other", told=LabelOptions(val=0.0))
-    assert "smaller than 1 cm or much longer than the scan in 1 scans (a)" in caplog.text
+    assert any("1 cm" in m and "1 scans (a)" in m for m in caplog.messages)
