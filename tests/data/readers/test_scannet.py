@@ -358,17 +358,16 @@ def test_a_bad_scan_is_refused_by_name_and_leaves_no_manifest(
 @pytest.mark.parametrize("name", [PLY, SEGS, AGGREGATION, TXT])
 def test_read_scan_names_an_absent_file(raw: Path, name: str) -> None:
     file(raw, name).unlink()
-    with pytest.raises(InputError, match=f"{ID}{name}: no such file"):
+    with refuses(Kind.MISSING, file=f"{ID}{name}"):
         scan_of(raw)
 
 
 def test_all_listed_scans_must_be_there(raw: Path, tmp_path: Path) -> None:
     scenes = [f"scene900{i}_00" for i in range(6)]
     write_meta(raw, train="\n".join(scenes), val="")
-    with pytest.raises(InputError) as caught:
+    three = [f"scene900{i}_00" for i in (1, 2, 3)]
+    with refuses(Kind.MISSING, mentions=["5 of 6", *three]) as caught:
         prepare_scannet(raw, tmp_path / "out", scenes=scenes)
-    assert "5 of 6 scenes lack files" in str(caught.value)
-    assert all(f"scene900{i}_00" in str(caught.value) for i in (1, 2, 3))
     assert "scene9004_00" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 
@@ -379,28 +378,34 @@ def test_without_scenes_both_lists_are_prepared(raw: Path, tmp_path: Path) -> No
         prepare_scannet(raw, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     manifest = prepare_scannet(raw, tmp_path / "out", how=HowTo(keep_going=True))
-    assert "val has 1 scenes instead of 312" in manifest.deviations
+    assert any({"val", "1", "312"} <= set(text.split()) for text in manifest.deviations)
     assert manifest.splits == {"train": [ID], "val": ["scene9001_00"]}
     assert manifest == read_manifest(tmp_path / "out")
 
 
 @pytest.mark.parametrize(
-    ("lists", "scenes", "reason"),
+    ("lists", "scenes", "kind", "field", "named"),
     [
-        ({"train": f"{ID}\n{ID}\n"}, None, f"{ID}: the scene is listed twice"),
-        ({"val": f"{ID}\n"}, None, f"{ID}: the scene is listed twice"),
-        ({}, [ID, ID], f"{ID}: the scene is listed twice"),
-        ({}, ["scene9000_01"], "scene9000_01.*did you mean 'scene9000_00'"),
-        ({}, ["scene0707_00", ID], "scene0707_00: not among the scenes of train and val"),
-        ({}, [], "no scenes"),
-        ({"train": "", "val": "\n"}, None, "no scenes"),
+        ({"train": f"{ID}\n{ID}\n"}, None, Kind.CONFLICT, ID, []),
+        ({"val": f"{ID}\n"}, None, Kind.CONFLICT, ID, []),
+        ({}, [ID, ID], Kind.CONFLICT, ID, []),
+        ({}, ["scene9000_01"], Kind.UNKNOWN, "scene9000_01", ["'scene9000_00'"]),
+        ({}, ["scene0707_00", ID], Kind.UNKNOWN, "scene0707_00", ["train", "val"]),
+        ({}, [], Kind.EMPTY, None, []),
+        ({"train": "", "val": "\n"}, None, Kind.EMPTY, None, []),
     ],
 )
 def test_bad_lists(
-    raw: Path, tmp_path: Path, lists: dict[str, str], scenes: list[str] | None, reason: str
+    raw: Path,
+    tmp_path: Path,
+    lists: dict[str, str],
+    scenes: list[str] | None,
+    kind: Kind,
+    field: str | None,
+    named: list[str],
 ) -> None:
     write_meta(raw, **lists)
-    with pytest.raises(InputError, match=reason):
+    with refuses(kind, field=field, mentions=named):
         prepare_scannet(raw, tmp_path / "out", scenes=scenes)
     assert not (tmp_path / "out").exists()
 
@@ -419,15 +424,17 @@ def test_the_lists_are_found_where_people_keep_them(tmp_path: Path, place: str) 
 @pytest.mark.parametrize("name", [LABEL_MAP, "scannetv2_train.txt", "scannetv2_val.txt"])
 def test_an_absent_list_says_where_to_get_it(raw: Path, tmp_path: Path, name: str) -> None:
     (raw / name).unlink()
-    with pytest.raises(InputError, match=rf"{name} is not in .*github.com/ScanNet.*--meta"):
+    with refuses(Kind.MISSING, mentions=[name, str(raw)]) as error:
         prepare_scannet(raw, tmp_path / "out", scenes=[ID])
+    assert all(word in str(error.value.remedy) for word in ("github.com/ScanNet", "--meta"))
 
 
 @pytest.mark.parametrize("text", ["", "id\tcategory\n1\twall\n", "raw_category\tnyu40id\nwall\n"])
 def test_a_bad_label_map(raw: Path, tmp_path: Path, text: str) -> None:
     (raw / LABEL_MAP).write_text(text)
-    with pytest.raises(InputError, match=f"{LABEL_MAP}: .*label map"):
+    with refuses(Kind.VALUE if text else Kind.EMPTY, file=LABEL_MAP) as error:
         prepare_scannet(raw, tmp_path / "out", scenes=[ID])
+    assert error.value.remedy
 
 
 def test_a_missing_raw_folder(tmp_path: Path) -> None:

@@ -392,7 +392,7 @@ def test_the_number_of_frames_is_asserted(raw: Path, tmp_path: Path) -> None:
         prepare_sunrgbd(raw, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     manifest = prepare_sunrgbd(raw, tmp_path / "out", how=HowTo(keep_going=True))
-    assert manifest.deviations[0] == "train has 1 scenes instead of 5285"
+    assert {"train", "1", "5285"} <= set(manifest.deviations[0].split())
 
 
 def test_keep_going_leaves_out_what_cannot_be_read_and_says_so(
@@ -404,10 +404,11 @@ def test_keep_going_leaves_out_what_cannot_be_read_and_says_so(
     manifest = prepare_sunrgbd(raw, tmp_path / "out", how=how)
     assert manifest.splits == {"val": ["000002"]}
     assert sorted(manifest.left_out) == ["000001", "000003"]
-    assert "not a readable image" in manifest.left_out["000001"]
-    assert "no such file" in manifest.left_out["000003"]
-    assert "scenes left out: 000003, 000001" in manifest.deviations
-    assert caplog.text.count("left out:") >= 2
+    assert DEPTH_FILE in manifest.left_out["000001"]
+    assert str(raw / FOLDERS[2] / "image" / "c.png") in manifest.left_out["000003"]
+    assert any("000003, 000001" in text for text in manifest.deviations)
+    for reason in manifest.left_out.values():
+        assert reason in caplog.text
     verify(tmp_path / "out")
 
 
@@ -419,8 +420,8 @@ def test_one_bad_entry_of_the_matlab_file_costs_its_own_frame_alone(
     assert prepared(raw, "000002").labels.tolist() == [CHAIR]  # a frame that was not asked for
     manifest = prepare_sunrgbd(raw, tmp_path / "all", how=HowTo(keep_going=True))
     assert manifest.splits == {"val": ["000002"]}
-    assert "groundtruth3DBB(2): a bed without extent" in manifest.left_out["000001"]
-    assert f"has no frame {FOLDERS[2]}" in manifest.left_out["000003"]
+    assert "groundtruth3DBB(2): a bed " in manifest.left_out["000001"]
+    assert FOLDERS[2] in manifest.left_out["000003"]
 
 
 @pytest.mark.parametrize("points", [-1])
