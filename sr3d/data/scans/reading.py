@@ -108,7 +108,12 @@ def read_scan(path: Path, told: Reading = Reading()) -> Scan:  # frozen
         InputError: names the file, the fault and the remedy.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no such file; pass a scan, {', '.join(KINDS)}")
+        raise InputError(
+            "no such file",
+            file=path,
+            kind=Kind.MISSING,
+            remedy=f"Pass a scan: {', '.join(KINDS)}.",
+        )
     content, dropped = drop_unmeasured(_content(path, told), path, colored=told.colors != "none")
     few = some_points(content)
     up = _up(content, few, told)
