@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-import re
 from pathlib import Path
 from typing import Any
 
@@ -79,35 +78,37 @@ BOX: Any = ENTRIES["box"]
 
 
 @pytest.mark.parametrize(
-    ("changes", "field"),
+    ("changes", "named"),
     [
-        ({"scene": None}, "no entry 'scene'"),
-        ({"score": None}, "no entry 'score'"),
-        ({"label": np.array([0, 1])}, "label has 2 rows"),
-        ({"score": np.array([0.5])}, "score has 1 rows"),
-        ({"box": BOX[:2]}, "box has 2 rows"),
-        ({"box": BOX[:, :5]}, r"box has shape \(3, 5\)"),
-        ({"box": BOX[0]}, r"box has shape \(7,\)"),
-        ({"box": np.array([["x"] * 7] * 3)}, "box is not a table of numbers"),
-        ({"box": np.where(BOX == 9, np.nan, BOX)}, "box has NaN or infinity in row 1"),
-        ({"box": np.where(BOX == 9, 1e39, BOX)}, "box has NaN or infinity in row 1"),
-        ({"box": np.where(BOX == 18, 0, BOX)}, "box has a size that is not positive in row 2"),
-        ({"box": np.where(BOX == 18, -1, BOX)}, "box has a size that is not positive in row 2"),
-        ({"score": np.array([0.5, np.inf, 0])}, "score has NaN or infinity in row 1"),
-        ({"score": np.array(["a", "b", "c"])}, "score holds"),
-        ({"label": np.array([0, 1, 2])}, "label has an unknown label in row 2.*0 to 1"),
-        ({"label": np.array([0, -1, 0])}, "label has a negative label in row 1"),
-        ({"label": np.array([0.0, 1.0, 0.0])}, "label holds float64; expected integers"),
-        ({"label": np.array([[0], [1], [0]])}, r"label has shape \(3, 1\)"),
-        ({"scene": np.array([1, 2, 3])}, "scene holds int64; expected strings"),
+        ({"scene": None}, ["'scene'"]),
+        ({"score": None}, ["'score'"]),
+        ({"label": np.array([0, 1])}, ["label", "2 rows"]),
+        ({"score": np.array([0.5])}, ["score", "1 rows"]),
+        ({"box": BOX[:2]}, ["box", "2 rows"]),
+        ({"box": BOX[:, :5]}, ["box", "(3, 5)"]),
+        ({"box": BOX[0]}, ["box", "(7,)"]),
+        ({"box": np.array([["x"] * 7] * 3)}, ["box"]),
+        ({"box": np.where(BOX == 9, np.nan, BOX)}, ["box", "NaN", "row 1"]),
+        ({"box": np.where(BOX == 9, 1e39, BOX)}, ["box", "infinity", "row 1"]),
+        ({"box": np.where(BOX == 18, 0, BOX)}, ["box", "size", "row 2"]),
+        ({"box": np.where(BOX == 18, -1, BOX)}, ["box", "size", "row 2"]),
+        ({"score": np.array([0.5, np.inf, 0])}, ["score", "infinity", "row 1"]),
+        ({"score": np.array(["a", "b", "c"])}, ["score"]),
+        ({"label": np.array([0, 1, 2])}, ["label", "row 2", "0 to 1"]),
+        ({"label": np.array([0, -1, 0])}, ["label", "row 1"]),
+        ({"label": np.array([0.0, 1.0, 0.0])}, ["label", "float64"]),
+        ({"label": np.array([[0], [1], [0]])}, ["label", "(3, 1)"]),
+        ({"scene": np.array([1, 2, 3])}, ["scene", "int64"]),
     ],
 )
 @pytest.mark.parametrize("suffix", ["npz", "pkl"])
-def test_bad_entries(tmp_path: Path, suffix: str, changes: dict[str, Any], field: str) -> None:
+def test_bad_entries(
+    tmp_path: Path, suffix: str, changes: dict[str, Any], named: list[str]
+) -> None:
     path = written(tmp_path / f"bad.{suffix}", **changes)
-    with pytest.raises(InputError, match=f"{re.escape(str(path))}: .*{field}") as error:
+    with refuses(file=path, mentions=named) as error:
         read_detections(path, CLASSES)
-    assert "\n" not in str(error.value)
+    assert error.value.kind
 
 
 def test_a_box_that_is_no_number_names_its_scene(tmp_path: Path) -> None:

@@ -197,7 +197,9 @@ def read_frames(path: Path) -> dict[str, SunRgbdFrame | InputError]:
     try:
         rows = struct_rows(value, "depthpath")
     except (KeyError, ValueError) as error:
-        raise InputError(f"{path}: SUNRGBDMeta: {error}; {AGAIN}") from None
+        raise InputError(
+            f"{error}; {AGAIN}", file=path, field="SUNRGBDMeta", kind=Kind.VALUE
+        ) from None
     frames: dict[str, SunRgbdFrame | InputError] = {}
     for number, row in enumerate(rows, start=1):
         depth = _below(row["depthpath"], path)

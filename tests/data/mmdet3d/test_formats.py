@@ -147,23 +147,23 @@ def test_yaw_of_before_1_0_turns_clockwise(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "named"),
     [
-        (lambda e: e.pop("pts_path"), r"\[0\]: no entry 'pts_path'"),
-        (lambda e: e["annos"].pop("gt_num"), "no entry 'gt_num'"),
-        (lambda e: e["annos"].update(gt_num=5), "gt_num is 5, with 1 boxes of 1 classes"),
-        (lambda e: e["annos"].update(gt_boxes_upright_depth=np.ones((1, 5))), "5 values instead"),
-        (lambda e: e["annos"].update(gt_boxes_upright_depth=np.zeros((1, 7))), "not positive"),
+        (lambda e: e.pop("pts_path"), "'pts_path'"),
+        (lambda e: e["annos"].pop("gt_num"), "'gt_num'"),
+        (lambda e: e["annos"].update(gt_num=5), "gt_num is 5"),
+        (lambda e: e["annos"].update(gt_boxes_upright_depth=np.ones((1, 5))), "5 values"),
+        (lambda e: e["annos"].update(gt_boxes_upright_depth=np.zeros((1, 7))), "positive"),
         (lambda e: e["annos"].update(gt_boxes_upright_depth=np.full((1, 7), np.nan)), "NaN"),
         (lambda e: e["annos"].update(axis_align_matrix=np.eye(3)), "16 numbers"),
         (lambda e: (e["annos"].pop("name"), e["annos"].update({"class": [99]})), "class is 99"),
     ],
 )
-def test_bad_old_infos_are_told_with_their_field(tmp_path: Path, change: Any, told: str) -> None:
+def test_bad_old_infos_are_told_with_their_field(tmp_path: Path, change: Any, named: str) -> None:
     entry = old_info("a", [ALIGNED], ["bed"], SCANNET)
     change(entry)
     write(tmp_path / "i.pkl", SCANNET, [entry])
-    with pytest.raises(InputError, match=rf"i\.pkl: .*{told}.*; "):
+    with refuses(mentions=["i.pkl: ", "[0]", named]):
         read_infos(tmp_path / "i.pkl", SCANNET.classes)
 
 

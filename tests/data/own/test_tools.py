@@ -132,20 +132,20 @@ def test_xtreme1_turns_as_three_js_does_and_knows_its_sources(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "named"),
     [
-        ("1 2 3 1 1 1 0", r"line 2: expected `x y z dx dy dz yaw class`"),
-        ("chair 1 2 3 1 1 1 0", r"line 2: expected"),
+        ("1 2 3 1 1 1 0", "x y z dx dy dz yaw class"),
+        ("chair 1 2 3 1 1 1 0", "line 2"),
         ("Car 0 0 -1 1 2 3 4 1.5 1.6 3.9 1 2 20 -1.5", "KITTI"),
-        ("1 2 3 1 1 -1 0 chair", "line 2: the box has no extent"),
+        ("1 2 3 1 1 -1 0 chair", "line 2"),
         ("1 2 3 1 1 1 90 chair", "degrees"),
         ("1 2 nan 1 1 1 0 chair", "line 2"),
     ],
 )
-def test_lines_that_are_no_boxes_are_told(tmp_path: Path, line: str, told: str) -> None:
+def test_lines_that_are_no_boxes_are_told(tmp_path: Path, line: str, named: str) -> None:
     openpcdet(tmp_path / "raw")
     text(tmp_path / "raw" / "labels" / "b.txt", f"1 2 3 1 1 1 0 big chair 2\n{line}\n")
-    with pytest.raises(InputError, match=rf"b\.txt: .*{told}"):
+    with refuses(mentions=["b.txt: ", named]):
         prepared(tmp_path / "raw")
 
 
