@@ -353,28 +353,16 @@ def split_scans(
     if not there:
         return _by_hash(scans, SHARE if share is None else share)
     if share is not None:
-        raise InputError(
-            f"{lists[there[0]]} says what is val",
-            field=f"--val {share:g}",
-            kind=Kind.CONFLICT,
-            remedy="Leave one of the two out.",
-        )
+        fault, remedy = f"{lists[there[0]]} says what is val", "Leave one of the two out."
+        raise InputError(fault, field=f"--val {share:g}", kind=Kind.CONFLICT, remedy=remedy)
     if len(there) < 2:
         lacking = next(split for split in _LISTS if split not in there)
-        raise InputError(
-            f"no such file, but there is {there[0]}.txt",
-            file=lists[lacking],
-            kind=Kind.MISSING,
-            remedy="Write both.",
-        )
+        fault, remedy = f"no such file, but there is {there[0]}.txt", "Write both."
+        raise InputError(fault, file=lists[lacking], kind=Kind.MISSING, remedy=remedy)
     found = {split: _listed(lists[split], scans) for split in _LISTS}
     if both := sorted({*found["train"]} & {*found["val"]}):
-        raise InputError(
-            f"'{both[0]}' is in train.txt and in val.txt",
-            file=raw,
-            kind=Kind.CONFLICT,
-            remedy="List it in one.",
-        )
+        fault = f"'{both[0]}' is in train.txt and in val.txt"
+        raise InputError(fault, file=raw, kind=Kind.CONFLICT, remedy="List it in one.")
     left = len(scans) - sum(map(len, found.values()))
     return found, "train.txt and val.txt" + (f", {left} scans are in neither" if left else "")
 
