@@ -78,11 +78,12 @@ def _load(path: Path, unpickler: type[_PlainUnpickler]) -> Any:
     except InputError:
         raise
     except Exception as error:  # a damaged pickle can raise almost anything
-        reason = str(error) or type(error).__name__
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
-            f"not a readable pickle ({reason}); it may be truncated, copy or write it again",
+            f"not a readable pickle ({reason}); it may be truncated",
             file=path,
             kind=Kind.UNREADABLE,
+            remedy="Copy or write it again.",
         ) from None
 
 

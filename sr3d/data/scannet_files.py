@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 LABEL_MAP = "scannetv2-labels.combined.tsv"
 SPLITS = {"train": "scannetv2_train.txt", "val": "scannetv2_val.txt"}
@@ -26,7 +26,9 @@ def check_alignment(numbers: Any, source: str) -> Array:
     try:
         matrix = np.array(numbers, dtype=np.float64).reshape(4, 4)
     except (TypeError, ValueError):
-        raise InputError(f"{source} must be 16 numbers; download the file again") from None
+        raise InputError(
+            f"{source} must be 16 numbers", kind=Kind.VALUE, remedy="Download the file again."
+        ) from None
     turn = matrix[:3, :3]
     if not (
         np.isfinite(matrix).all()
@@ -35,7 +37,11 @@ def check_alignment(numbers: Any, source: str) -> Array:
         and turn[2, 2] > 0.999
         and np.allclose(matrix[3], [0, 0, 0, 1])
     ):
-        raise InputError(f"{source} must turn about z and shift; download the file again")
+        raise InputError(
+            f"{source} must turn about z and shift",
+            kind=Kind.VALUE,
+            remedy="Download the file again.",
+        )
     return matrix
 
 

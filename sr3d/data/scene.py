@@ -108,7 +108,9 @@ def check_scene(scene: Scene, classes: tuple[str, ...], source: str) -> None:
     if len(scene.labels) and not (
         0 <= int(scene.labels.min()) <= int(scene.labels.max()) < len(classes)
     ):
-        raise InputError(f"{source}: labels must lie in 0 to {len(classes) - 1}")
+        raise InputError(
+            f"labels must lie in 0 to {len(classes) - 1}", file=source, kind=Kind.VALUE
+        )
     _check_instance(scene, source)
 
 
@@ -117,6 +119,14 @@ def _check_instance(scene: Scene, source: str) -> None:
         return
     if scene.instance.shape != (len(scene),):
         count = len(scene.instance)
-        raise InputError(f"{source}: {len(scene)} points but {count} instance numbers")
+        raise InputError(
+            f"{len(scene)} points but {count} instance numbers",
+            file=source,
+            kind=Kind.CONFLICT,
+        )
     if not -1 <= int(scene.instance.min()) <= int(scene.instance.max()) < len(scene.boxes):
-        raise InputError(f"{source}: instance numbers must lie in -1 to {len(scene.boxes) - 1}")
+        raise InputError(
+            f"instance numbers must lie in -1 to {len(scene.boxes) - 1}",
+            file=source,
+            kind=Kind.VALUE,
+        )

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-import re
 from pathlib import Path
 from typing import Any
 
@@ -79,35 +78,37 @@ BOX: Any = ENTRIES["box"]
 
 
 @pytest.mark.parametrize(
-    ("changes", "field"),
+    ("changes", "named"),
     [
-        ({"scene": None}, "no entry 'scene'"),
-        ({"score": None}, "no entry 'score'"),
-        ({"label": np.array([0, 1])}, "label has 2 rows"),
-        ({"score": np.array([0.5])}, "score has 1 rows"),
-        ({"box": BOX[:2]}, "box has 2 rows"),
-        ({"box": BOX[:, :5]}, r"box has shape \(3, 5\)"),
-        ({"box": BOX[0]}, r"box has shape \(7,\)"),
-        ({"box": np.array([["x"] * 7] * 3)}, "box is not a table of numbers"),
-        ({"box": np.where(BOX == 9, np.nan, BOX)}, "box has NaN or infinity in row 1"),
-        ({"box": np.where(BOX == 9, 1e39, BOX)}, "box has NaN or infinity in row 1"),
-        ({"box": np.where(BOX == 18, 0, BOX)}, "box has a size that is not positive in row 2"),
-        ({"box": np.where(BOX == 18, -1, BOX)}, "box has a size that is not positive in row 2"),
-        ({"score": np.array([0.5, np.inf, 0])}, "score has NaN or infinity in row 1"),
-        ({"score": np.array(["a", "b", "c"])}, "score holds"),
-        ({"label": np.array([0, 1, 2])}, "label has an unknown label in row 2.*0 to 1"),
-        ({"label": np.array([0, -1, 0])}, "label has a negative label in row 1"),
-        ({"label": np.array([0.0, 1.0, 0.0])}, "label holds float64; expected integers"),
-        ({"label": np.array([[0], [1], [0]])}, r"label has shape \(3, 1\)"),
-        ({"scene": np.array([1, 2, 3])}, "scene holds int64; expected strings"),
+        ({"scene": None}, ["'scene'"]),
+        ({"score": None}, ["'score'"]),
+        ({"label": np.array([0, 1])}, ["label", "2 rows"]),
+        ({"score": np.array([0.5])}, ["score", "1 rows"]),
+        ({"box": BOX[:2]}, ["box", "2 rows"]),
+        ({"box": BOX[:, :5]}, ["box", "(3, 5)"]),
+        ({"box": BOX[0]}, ["box", "(7,)"]),
+        ({"box": np.array([["x"] * 7] * 3)}, ["box"]),
+        ({"box": np.where(BOX == 9, np.nan, BOX)}, ["box", "NaN", "row 1"]),
+        ({"box": np.where(BOX == 9, 1e39, BOX)}, ["box", "infinity", "row 1"]),
+        ({"box": np.where(BOX == 18, 0, BOX)}, ["box", "size", "row 2"]),
+        ({"box": np.where(BOX == 18, -1, BOX)}, ["box", "size", "row 2"]),
+        ({"score": np.array([0.5, np.inf, 0])}, ["score", "infinity", "row 1"]),
+        ({"score": np.array(["a", "b", "c"])}, ["score"]),
+        ({"label": np.array([0, 1, 2])}, ["label", "row 2", "0 to 1"]),
+        ({"label": np.array([0, -1, 0])}, ["label", "row 1"]),
+        ({"label": np.array([0.0, 1.0, 0.0])}, ["label", "float64"]),
+        ({"label": np.array([[0], [1], [0]])}, ["label", "(3, 1)"]),
+        ({"scene": np.array([1, 2, 3])}, ["scene", "int64"]),
     ],
 )
 @pytest.mark.parametrize("suffix", ["npz", "pkl"])
-def test_bad_entries(tmp_path: Path, suffix: str, changes: dict[str, Any], field: str) -> None:
+def test_bad_entries(
+    tmp_path: Path, suffix: str, changes: dict[str, Any], named: list[str]
+) -> None:
     path = written(tmp_path / f"bad.{suffix}", **changes)
-    with pytest.raises(InputError, match=f"{re.escape(str(path))}: .*{field}") as error:
+    with refuses(file=path, mentions=named) as error:
         read_detections(path, CLASSES)
-    assert "\n" not in str(error.value)
+    assert error.value.kind
 
 
 def test_a_box_that_is_no_number_names_its_scene(tmp_path: Path) -> None:
@@ -145,18 +146,17 @@ def test_scenes_that_the_ground_truth_does_not_know(tmp_path: Path) -> None:
 
 def test_unreadable_files(tmp_path: Path) -> None:
     whole = written(tmp_path / "whole.npz").read_bytes()
-    for name, content, fault in (
-        ("cut.npz", whole[: len(whole) // 2], "not a readable npz"),
-        ("empty.npz", b"", "not a readable npz"),
-        ("text.npz", b"scene,label\n", "not a readable npz"),
-        ("boxes.csv", b"", r"named \.npz or \.pkl"),
-        ("list.pkl", pickle.dumps([{"annos": {}}]), "info file of ground truth"),
-        ("number.pkl", pickle.dumps(3), "holds a int"),
+    for name, content, kind, named in (
+        ("cut.npz", whole[: len(whole) // 2], Kind.UNREADABLE, ["npz"]),
+        ("empty.npz", b"", Kind.UNREADABLE, ["npz"]),
+        ("text.npz", b"scene,label\n", Kind.UNREADABLE, ["npz"]),
+        ("boxes.csv", b"", Kind.UNREADABLE, [".npz", ".pkl"]),
+        ("list.pkl", pickle.dumps([{"annos": {}}]), Kind.UNREADABLE, ["ground truth"]),
+        ("number.pkl", pickle.dumps(3), Kind.VALUE, [" int"]),
     ):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(InputError, match=fault) as error:
+        with refuses(kind, file=tmp_path / name, mentions=named):
             read_detections(tmp_path / name)
-        assert str(tmp_path / name) in str(error.value)
     with refuses(Kind.MISSING, file="absent.npz"):
         read_ground_truth(tmp_path / "absent.npz", CLASSES)
     np.savez(tmp_path / "objects.npz", scene=np.array([{}], dtype=object))
@@ -205,26 +205,52 @@ def test_info_files_without_names_use_our_order(tmp_path: Path) -> None:
         read_ground_truth(path, CLASSES)
 
 
+def first(info: Any) -> Any:
+    """The boxes of the first scene."""
+    return info["data_list"][0]["instances"]
+
+
 @pytest.mark.parametrize(
-    ("change", "fault"),
+    ("change", "kind", "field", "named"),
     [
-        (lambda v: v["metainfo"]["categories"].pop("chair"), "lacks the class 'chair'"),
-        (lambda v: v["data_list"][0].pop("lidar_points"), r"data_list\[0\].lidar_points"),
-        (lambda v: v["data_list"][0]["instances"][1].pop("bbox_3d"), r"instances\[1\].*bbox_3d"),
-        (lambda v: v["data_list"][0]["instances"][1].update(bbox_3d=[1]), "1 values instead"),
-        (lambda v: v["data_list"][0]["instances"][0].update(bbox_label_3d=9), "is 9"),
-        (lambda v: v["data_list"][0]["instances"][0].update(bbox_3d=["x"] * 7), "could not conv"),
-        (lambda v: v["data_list"][0]["instances"][0]["bbox_3d"].__setitem__(4, 0), "not positive"),
-        (lambda v: v["data_list"].append(v["data_list"][1]), "'scene0154_00' twice"),
-        (lambda v: v.update(data_list=None), "info file"),
-        (lambda v: v["metainfo"].update(categories={"chair": "x", "table": 1}), "metainfo"),
+        (lambda v: v["metainfo"]["categories"].pop("chair"), Kind.MISSING, None, "'chair'"),
+        (
+            lambda v: v["data_list"][0].pop("lidar_points"),
+            Kind.UNREADABLE,
+            "data_list[0].lidar_points",
+            "",
+        ),
+        (lambda v: first(v)[1].pop("bbox_3d"), Kind.UNREADABLE, "instances[1]", "bbox_3d"),
+        (
+            lambda v: first(v)[1].update(bbox_3d=[1]),
+            Kind.UNREADABLE,
+            "instances[1]",
+            "bbox_3d has 1",
+        ),
+        (lambda v: first(v)[0].update(bbox_label_3d=9), Kind.UNREADABLE, "instances[0]", "is 9"),
+        (lambda v: first(v)[0].update(bbox_3d=["x"] * 7), Kind.UNREADABLE, "instances[0]", "'x'"),
+        (
+            lambda v: first(v)[0]["bbox_3d"].__setitem__(4, 0),
+            Kind.UNREADABLE,
+            "instances[0]",
+            "bbox_3d",
+        ),
+        (lambda v: v["data_list"].append(v["data_list"][1]), Kind.CONFLICT, None, "'scene0154_00'"),
+        (lambda v: v.update(data_list=None), Kind.UNREADABLE, None, ""),
+        (
+            lambda v: v["metainfo"].update(categories={"chair": "x", "table": 1}),
+            Kind.UNREADABLE,
+            "metainfo",
+            "'x'",
+        ),
     ],
 )
-def test_bad_info_files(tmp_path: Path, change: Any, fault: str) -> None:
+def test_bad_info_files(
+    tmp_path: Path, change: Any, kind: Kind, field: str | None, named: str
+) -> None:
     path = infos(tmp_path / "infos.pkl", change)
-    with pytest.raises(InputError, match=fault) as error:
+    with refuses(kind, file=path, field=field, mentions=[named]):
         read_ground_truth(path, CLASSES)
-    assert str(path) in str(error.value)
 
 
 def test_an_info_file_holds_no_detections(tmp_path: Path) -> None:

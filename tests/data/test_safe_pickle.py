@@ -95,9 +95,8 @@ def test_numpy_1_module_names(tmp_path: Path) -> None:
 def test_nothing_is_called(tmp_path: Path, make: Any, named: str, protocol: int) -> None:
     mark = tmp_path / "called"
     path = stored(tmp_path, make(mark), protocol)
-    with pytest.raises(InputError, match=named) as error:
+    with refuses(Kind.UNREADABLE, file=path, mentions=[named]):
         load_pickle(path)
-    assert str(path) in str(error.value)
     assert not mark.exists()
 
 
@@ -121,7 +120,7 @@ def test_nothing_is_called(tmp_path: Path, make: Any, named: str, protocol: int)
 def test_hand_made_streams(tmp_path: Path, stream: bytes, refused: str) -> None:
     path = tmp_path / "file.pkl"
     path.write_bytes(stream)
-    with pytest.raises(InputError, match=refused):
+    with refuses(Kind.UNREADABLE, file=path, mentions=[refused]):
         load_pickle(path)
 
 

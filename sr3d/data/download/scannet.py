@@ -184,9 +184,8 @@ def _report(out: Path, missing: Mapping[Path, str]) -> None:
     write_text(out / MISSING, "".join(lines))
     scans = sorted({path.parent.name for path in missing})
     raise InputError(
-        f"{len(scans)} scans lack files ({', '.join(scans[:3])}"
-        f"{', …' if len(scans) > 3 else ''}); {out / MISSING} says which and why, and the same "
-        "command goes on from here",
+        f"{len(scans)} scans lack files ({', '.join(scans[:3])}{', …' if len(scans) > 3 else ''})",
         file=out,
         kind=Kind.MISSING,
+        remedy=f"{out / MISSING} gives the reasons. Run the same command again to resume.",
     )

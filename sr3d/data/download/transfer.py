@@ -27,7 +27,7 @@ TIMEOUT = (20.0, 30.0)  # seconds to connect, and without a byte
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": "sr3d"}
 _REFUSALS = {403: "refuses this file", 404: "has no such file", 410: "no longer has this file"}
 _BROWSE = "open the address in a browser to see what it wants, then run the same command again"
-_MAKE_ROOM = "free some space or name another folder, then run the same command again"
+_MAKE_ROOM = "Free some space or name another folder, then run the same command again."
 
 Session = requests.Session
 
@@ -150,7 +150,12 @@ def receive(
 
 
 def disk_error(path: Path, error: OSError) -> DiskError:
-    return DiskError(f"{path}: cannot be written ({error.strerror}); {_MAKE_ROOM}")
+    return DiskError(
+        f"cannot be written ({error.strerror})",
+        file=path,
+        kind=Kind.UNWRITABLE,
+        remedy=_MAKE_ROOM,
+    )
 
 
 def require_room(path: Path, needed: int) -> None:
@@ -163,7 +168,10 @@ def require_room(path: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise DiskError(
-            f"{path}: needs {_amount(needed)} and {folder} has {_amount(free)} free; {_MAKE_ROOM}"
+            f"needs {_amount(needed)} and {folder} has {_amount(free)} free",
+            file=path,
+            kind=Kind.UNWRITABLE,
+            remedy=_MAKE_ROOM,
         )
 
 

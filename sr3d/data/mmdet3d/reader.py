@@ -83,7 +83,7 @@ def prepare_mmdet3d(
     )
     whole = scenes is None and infos is None
     remedy = (
-        "make them with mmdet3d's tools/create_data.py, or name with --scenes those that you have"
+        "Make them with mmdet3d's tools/create_data.py, or name with --scenes those that you have."
     )
     return convert(sources, writer, _published(kind.name, whole), remedy, how)
 

@@ -353,15 +353,16 @@ def split_scans(
     if not there:
         return _by_hash(scans, SHARE if share is None else share)
     if share is not None:
-        raise InputError(
-            f"--val {share:g}: {lists[there[0]]} says what is val; leave one of the two out"
-        )
+        fault, remedy = f"{lists[there[0]]} says what is val", "Leave one of the two out."
+        raise InputError(fault, field=f"--val {share:g}", kind=Kind.CONFLICT, remedy=remedy)
     if len(there) < 2:
         lacking = next(split for split in _LISTS if split not in there)
-        raise InputError(f"{lists[lacking]}: no such file, but there is {there[0]}.txt; write both")
+        fault, remedy = f"no such file, but there is {there[0]}.txt", "Write both."
+        raise InputError(fault, file=lists[lacking], kind=Kind.MISSING, remedy=remedy)
     found = {split: _listed(lists[split], scans) for split in _LISTS}
     if both := sorted({*found["train"]} & {*found["val"]}):
-        raise InputError(f"{raw}: '{both[0]}' is in train.txt and in val.txt; list it in one")
+        fault = f"'{both[0]}' is in train.txt and in val.txt"
+        raise InputError(fault, file=raw, kind=Kind.CONFLICT, remedy="List it in one.")
     left = len(scans) - sum(map(len, found.values()))
     return found, "train.txt and val.txt" + (f", {left} scans are in neither" if left else "")
 
@@ -376,7 +377,9 @@ def _listed(path: Path, scans: Mapping[str, Path]) -> list[str]:
 def _by_hash(scans: Mapping[str, Path], share: float) -> tuple[dict[str, list[str]], str]:
     """A scan stays in its split whatever is added; with one exception, that val is never empty."""
     if not 0 <= share < 1:
-        raise InputError(f"--val {share:g}: the share of val is 0 or more, and below 1")
+        raise InputError(
+            "the share of val is 0 or more, and below 1", field=f"--val {share:g}", kind=Kind.VALUE
+        )
     places = {scan: _place(scan) for scan in scans}
     val = {scan for scan, place in places.items() if place < share}
     if share and not val and len(scans) > 1:

@@ -35,7 +35,7 @@ from sr3d.runs.files import digest
 OWN = "own"
 _TINY, _LONGER = 0.01, 1.5  # metres, and times the extent of the scan: sizes of no object
 _BEYOND = 0.5  # metres that the centre of a box may lie outside its scan
-_REMEDY = "label them (a file without boxes is fine), or leave them out with --keep-going"
+_REMEDY = "Label them (a file without boxes is fine), or leave them out with --keep-going."
 
 # Options that the manifest shows in other fields.
 _SHOWN = ("boxes", "labels", "classes", "val", "unit")

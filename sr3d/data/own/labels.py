@@ -280,14 +280,29 @@ def parse_classes(text: str) -> tuple[str, ...]:
     if path.is_file():
         parts = read_text(path).splitlines()
     elif text.endswith(".txt"):
-        raise InputError(f"--classes {text}: no such file; write it, or name the classes a,b,c")
+        raise InputError(
+            "no such file",
+            field=f"--classes {text}",
+            kind=Kind.MISSING,
+            remedy="Write it, or name the classes a,b,c.",
+        )
     else:
         parts = text.split(",")
     names = tuple(" ".join(part.split()) for part in parts if part.strip())
     if not names:
-        raise InputError(f"--classes {text}: names no class; give a,b,c or a file with one a line")
+        raise InputError(
+            "names no class",
+            field=f"--classes {text}",
+            kind=Kind.EMPTY,
+            remedy="Give a,b,c or a file with one class a line.",
+        )
     if twice := next((name for i, name in enumerate(names) if name in names[:i]), None):
-        raise InputError(f"--classes: '{twice}' is named twice; name it once")
+        raise InputError(
+            f"'{twice}' is named twice",
+            field="--classes",
+            kind=Kind.CONFLICT,
+            remedy="Name it once.",
+        )
     return names
 
 
@@ -301,13 +316,19 @@ def classes_of(labels: Iterable[Label], told: Sequence[str], ignore: bool) -> tu
     found = {label.name: label for label in reversed(list(labels))}
     if not told:
         if not found:
-            raise InputError("no scan has a box; label some, or name the classes with --classes")
+            raise InputError(
+                "no scan has a box",
+                kind=Kind.EMPTY,
+                remedy="Label some, or name the classes with --classes.",
+            )
         return tuple(sorted(found))
     for name, label in found.items():
         if name not in told and not ignore:
             raise InputError(
-                f"{label.where}: unknown class '{name}'{did_you_mean(name, list(told))}; or give "
-                "--ignore-unknown to pass over such boxes"
+                f"unknown class '{name}'{did_you_mean(name, list(told))}; or give "
+                "--ignore-unknown to pass over such boxes",
+                field=label.where,
+                kind=Kind.UNKNOWN,
             )
     return tuple(told)
 

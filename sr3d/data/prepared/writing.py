@@ -118,8 +118,10 @@ class PreparedWriter:
         check_scene(scene, self.classes, scene.id)
         if not self.rotated and scene.boxes.yaw.any():
             raise InputError(
-                f"{scene.id}: some boxes have a yaw, which '{self.dataset}' knows not; "
-                "replace them by their enclosing boxes"
+                f"some boxes have a yaw, which '{self.dataset}' knows not",
+                field=scene.id,
+                kind=Kind.CONFLICT,
+                remedy="Replace them by their enclosing boxes.",
             )
         if len(scene.boxes) > np.iinfo(np.int16).max:
             raise InputError(f"{scene.id}: {len(scene.boxes)} boxes; cut the scan into rooms")
@@ -158,8 +160,10 @@ class PreparedWriter:
             same = all(before[name] == facts[name] for name in before.keys() & facts.keys())
             if not same or held is None or not _same_truth(held, light):
                 raise InputError(
-                    f"{self.folder}: holds another '{light.id}' already (its points, boxes or "
-                    "split differ); choose another folder, or prepare without appending"
+                    f"holds another '{light.id}' already (its points, boxes or split differ)",
+                    file=self.folder,
+                    kind=Kind.CONFLICT,
+                    remedy="Choose another folder, or prepare without appending.",
                 )
         else:
             self.splits.setdefault(split, []).append(light)

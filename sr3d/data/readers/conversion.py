@@ -148,11 +148,12 @@ def _complete(
         named = [path if path.parent.is_dir() else path.parent for path in first]
         names = ", ".join(dict.fromkeys(map(str, named))) + (", …" if len(lacking) > 3 else "")
         raise InputError(
-            f"{len(lacking)} of {len(sources)} scenes lack files: {names}; {remedy}",
+            f"{len(lacking)} of {len(sources)} scenes lack files: {names}",
             kind=Kind.MISSING,
+            remedy=remedy,
         )
     left_out = {
-        scene: f"{missing[0]}: no such file; {remedy}" for scene, missing in lacking.items()
+        scene: f"{missing[0]}: no such file. {remedy}" for scene, missing in lacking.items()
     }
     return [source for source in sources if source.id not in lacking], left_out
 
@@ -196,13 +197,22 @@ def select_scenes(
     asked = listed if wanted is None else wanted
     for names in (listed, asked):
         if twice := [name for name, count in Counter(names).items() if count > 1]:
-            raise InputError(f"{twice[0]}: the scene is listed twice; list it once")
+            raise InputError(
+                "the scene is listed twice",
+                field=twice[0],
+                kind=Kind.CONFLICT,
+                remedy="List it once.",
+            )
     if not asked:
-        raise InputError("no scenes to prepare; name at least one")
+        raise InputError("no scenes to prepare", kind=Kind.EMPTY, remedy="Name at least one.")
     known, chosen = set(listed), set(asked)
     if strange := next((scene for scene in asked if scene not in known), None):
         close = get_close_matches(strange, listed, n=1, cutoff=0.8)
         hint = f"did you mean '{close[0]}'?" if close else "it has no known ground truth"
-        raise InputError(f"{strange}: not among the scenes of {' and '.join(splits)}; {hint}")
+        raise InputError(
+            f"not among the scenes of {' and '.join(splits)}; {hint}",
+            field=strange,
+            kind=Kind.UNKNOWN,
+        )
     kept = {split: [s for s in ids if s in chosen] for split, ids in splits.items()}
     return {split: ids for split, ids in kept.items() if ids}

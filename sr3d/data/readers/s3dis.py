@@ -42,7 +42,7 @@ OTHER_CLASSES = (
 )  # fmt: skip
 """What S3DIS holds besides furniture; "staris" is a slip of its own."""
 
-_AGAIN = "download S3DIS again"
+_AGAIN = "Download S3DIS again"
 _STRAY = re.compile(rb"[^ -~\t]")
 
 _log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ def prepare_s3dis(
         labels="5 furniture classes",
         append=append,
     )
-    remedy = f"{_AGAIN}, or name with --scenes the rooms that you have"
+    remedy = f"{_AGAIN}, or name with --scenes the rooms that you have."
     published = PUBLISHED if scenes is None else PUBLISHED.of_some_scenes()
     manifest = convert(sources, writer, published, remedy, how)
     notes.warn()
@@ -142,7 +142,10 @@ def _read_room(folder: Path, notes: _FileNotes) -> Scene:
         start += len(rows)
     if not positions:
         raise InputError(
-            f"no file with points; {_AGAIN}", file=folder / "Annotations", kind=Kind.EMPTY
+            "no file with points",
+            file=folder / "Annotations",
+            kind=Kind.EMPTY,
+            remedy=f"{_AGAIN}.",
         )
     exact = np.concatenate(positions)
     exact -= exact.min(axis=0)
@@ -168,7 +171,7 @@ def _box(points: Array, source: Path) -> Array:
             f"spans {size} m, which is flat",
             file=source,
             kind=Kind.VALUE,
-            remedy=f"Remove it, or {_AGAIN}.",
+            remedy=f"{_AGAIN}, or remove it.",
         )
     return np.concatenate([(low + high) / 2, high - low])
 
@@ -198,7 +201,7 @@ def _read_object(path: Path, name: str, notes: _FileNotes) -> Array:
         notes.add("repaired lines with a stray character", str(path), repaired)
     if len(rows) == 0:
         if name in S3DIS.classes:
-            raise InputError(f"holds no points; {_AGAIN}", file=path, kind=Kind.EMPTY)
+            raise InputError("holds no points", file=path, kind=Kind.EMPTY, remedy=f"{_AGAIN}.")
         notes.add("passed over empty files", str(path))
     return rows
 
@@ -221,7 +224,10 @@ def read_annotation(path: Path) -> tuple[Array, int]:
         return (rows, 0) if _sound(rows) else _read_lines(path)
     except OSError as error:
         raise InputError(
-            f"cannot be read ({error.strerror}); {_AGAIN}", file=path, kind=Kind.UNREADABLE
+            f"cannot be read ({error.strerror})",
+            file=path,
+            kind=Kind.UNREADABLE,
+            remedy=f"{_AGAIN}.",
         ) from None
 
 
@@ -244,9 +250,10 @@ def _read_lines(path: Path) -> tuple[Array, int]:
             if numbers is None:
                 raise InputError(
                     f"line {number} must be x y z and r g b from 0 to 255, six numbers, "
-                    f"and is {str(text[:60])[1:]}; {_AGAIN}, or mend the line",
+                    f"and is {str(text[:60])[1:]}",
                     file=path,
                     kind=Kind.VALUE,
+                    remedy=f"{_AGAIN}, or mend the line.",
                 )
             values.extend(numbers)
     return np.array(values).reshape(-1, 6), repaired

@@ -103,7 +103,7 @@ def prepare_scannet(
         append=append,
     )
     published = scannet() if scenes is None else scannet().of_some_scenes()
-    remedy = "download them from ScanNet, or name with --scenes the scans that you have"
+    remedy = "Download them from ScanNet, or name with --scenes the scans that you have."
     manifest = convert(sources, writer, published, remedy, how)
     if unknown:
         listed = ", ".join(f"{name} ({count})" for name, count in sorted(unknown.items()))
@@ -330,9 +330,8 @@ def _find(name: str, places: Sequence[Path]) -> Path:
         if (place / name).is_file():
             return place / name
     raise InputError(
-        f"{name} is not in {', '.join(map(str, places))}: take the label "
-        "map from the ScanNet download and the lists of train and val "
-        "scans from Tasks/Benchmark of github.com/ScanNet/ScanNet, and "
-        "name their folder with --meta",
+        f"{name} is not in {', '.join(map(str, places))}",
         kind=Kind.MISSING,
+        remedy="Take the label map from the ScanNet download and the lists of train and val "
+        "scans from Tasks/Benchmark of github.com/ScanNet/ScanNet. Name their folder with --meta.",
     )

@@ -49,7 +49,7 @@ LABEL_FILES = {
     "v2": "SUNRGBDMeta3DBB_v2.mat",
     "v1": "SUNRGBDtoolbox/Metadata/SUNRGBDMeta.mat",
 }
-_REMEDY = "download SUN RGB-D again (`sr3d download sunrgbd`)"
+_REMEDY = "Download SUN RGB-D again (`sr3d download sunrgbd`)."
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,10 @@ def prepare_sunrgbd(
         for scene in ids:
             folder = numbered[split][scene]
             absent = InputError(
-                f"has no frame {folder} ({scene} of {split}); {_REMEDY}", file=meta, kind=Kind.EMPTY
+                f"has no frame {folder} ({scene} of {split})",
+                file=meta,
+                kind=Kind.EMPTY,
+                remedy=_REMEDY,
             )
             frame = frames.get(folder, absent)
             if isinstance(frame, SunRgbdFrame):
@@ -141,17 +144,20 @@ def read_frame(root: Path, frame: SunRgbdFrame, scene: str, points: int) -> Scen
     depth, color = read_depth(folder / frame.depth), read_color(folder / frame.color)
     if depth.shape != color.shape[:2]:
         raise InputError(
-            f"depth image {depth.shape} and colour image {color.shape[:2]} "
-            f"differ in size; {_REMEDY}",
+            f"depth image {depth.shape} and colour image {color.shape[:2]} differ in size",
             file=folder,
             kind=Kind.CONFLICT,
+            remedy=_REMEDY,
         )
     intrinsics = read_intrinsics(folder) if frame.intrinsics is None else frame.intrinsics
     tilt = read_tilt(folder) if frame.tilt is None else frame.tilt
     xyz, rgb = unproject(depth, color, intrinsics, tilt, points, seed=int(scene))
     if len(xyz) == 0:
         raise InputError(
-            f"no pixel has a depth; {_REMEDY}", file=folder / frame.depth, kind=Kind.VALUE
+            "no pixel has a depth",
+            file=folder / frame.depth,
+            kind=Kind.VALUE,
+            remedy=_REMEDY,
         )
     made = Scene(
         id=scene,
@@ -191,7 +197,9 @@ def read_frames(path: Path) -> dict[str, SunRgbdFrame | InputError]:
     try:
         rows = struct_rows(value, "depthpath")
     except (KeyError, ValueError) as error:
-        raise InputError(f"{path}: SUNRGBDMeta: {error}; {AGAIN}") from None
+        raise InputError(
+            f"{error}; {AGAIN}", file=path, field="SUNRGBDMeta", kind=Kind.VALUE
+        ) from None
     frames: dict[str, SunRgbdFrame | InputError] = {}
     for number, row in enumerate(rows, start=1):
         depth = _below(row["depthpath"], path)

@@ -79,7 +79,13 @@ def _named_arrays(arrays: Mapping[str, Array], path: Path, columns: str | None) 
     if name is None:
         if {"x", "y", "z"} <= lower.keys():
             return read_named(arrays, path, "arrays")
-        raise InputError(f"{path}: has no array `points` (it has {have}); name it so")
+        raise InputError(
+            f"has no array `points` (it has {have})",
+            file=path,
+            field="points",
+            kind=Kind.MISSING,
+            remedy="Name the array of points `points`.",
+        )
     points = arrays[name]
     content = _structured(points, path) if points.dtype.names else _array(points, path, columns)
     color = next((lower[word] for word in _COLORS if word in lower), None)

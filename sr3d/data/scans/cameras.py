@@ -83,9 +83,12 @@ class Camera:
         view = math.degrees(2 * math.atan(0.5 * (self.width or width) / self.fx))
         if not _NARROW <= view <= _WIDE:
             raise InputError(
-                f"{where}: fx {self.fx:g} of an image {self.width or width:g} pixels wide is a "
-                f"field of view of {view:.0f}°, which no lens has; give fx, fy, cx and cy in "
-                "pixels, for example with --intrinsics FX FY CX CY"
+                f"fx {self.fx:g} of an image {self.width or width:g} pixels wide is a "
+                f"field of view of {view:.0f}°, which no lens has",
+                file=where,
+                kind=Kind.VALUE,
+                remedy="Give fx, fy, cx and cy in pixels, for example with "
+                "--intrinsics FX FY CX CY.",
             )
         if self.width is None or self.height is None:
             off = max(abs(self.cx / width - 0.5), abs(self.cy / height - 0.5))

@@ -9,7 +9,7 @@ import numpy as np
 
 from sr3d.data.scans.content import Array, Fact, bounds
 from sr3d.data.scans.frame import UNITS, turn_upright
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 
 ROOM = (2.0, 60.0)  # metres, the longest side of a room or a floor
 _HEIGHT = (1.0, 15.0)  # metres, of a scan in other units than metres
@@ -158,7 +158,13 @@ def find_colors(
     lows, highs = bounds(colors)
     low, high = float(lows.min()), float(highs.max())
     if not np.isfinite([low, high]).all():
-        raise InputError(f"{path}: colours: NaN or infinity; mend them, or give --colors none")
+        raise InputError(
+            "NaN or infinity",
+            file=str(path),
+            field="colours",
+            kind=Kind.VALUE,
+            remedy="Mend them, or give --colors none.",
+        )
     if len(colors) > 1 and (same := _alike(lows, highs, by_type)):
         of = f" ({source})" if source else ""
         return None, Fact("colours", "none", f"{same}{of}; grey is taken")
@@ -171,8 +177,10 @@ def find_colors(
     most = COLOR_RANGES[name] if name else 0.0
     if low < -_ROUNDING * most or high > most * (1 + _ROUNDING):
         raise InputError(
-            f"{path}: colours span {low:.3g} to {high:.3g}; scale them to 0-1 or 0-255, or give "
-            "--colors none"
+            f"colours span {low:.3g} to {high:.3g}",
+            file=str(path),
+            kind=Kind.VALUE,
+            remedy="Scale them to 0-1 or 0-255, or give --colors none.",
         )
     if source:
         why = f"{source}; {why}"

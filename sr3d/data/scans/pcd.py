@@ -155,7 +155,13 @@ def _decompressed(data: bytes, size: int, path: Path) -> bytes:
     """
     packed, whole = struct.unpack_from("<II", data) if len(data) >= 8 else (0, -1)
     if whole != size or packed > len(data) - 8 or whole > _GROWTH * packed:
-        raise InputError(f"{path}: DATA is cut off or does not fit POINTS; copy or export it again")
+        raise InputError(
+            "is cut off or does not fit POINTS",
+            file=path,
+            field="DATA",
+            kind=Kind.UNREADABLE,
+            remedy="Copy or export it again.",
+        )
     if size == 0:
         return b""
     try:
@@ -163,7 +169,13 @@ def _decompressed(data: bytes, size: int, path: Path) -> bytes:
     except ValueError:
         content = None
     if content is None or len(content) != whole:  # None: more than `whole`
-        raise InputError(f"{path}: DATA is damaged; copy or export it again")
+        raise InputError(
+            "is damaged",
+            file=path,
+            field="DATA",
+            kind=Kind.UNREADABLE,
+            remedy="Copy or export it again.",
+        )
     return content
 
 

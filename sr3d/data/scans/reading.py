@@ -109,7 +109,10 @@ def read_scan(path: Path, told: Reading = Reading()) -> Scan:  # frozen
     """
     if not path.is_file():
         raise InputError(
-            "no such file", file=path, kind=Kind.MISSING, remedy=f"Pass a scan, {', '.join(KINDS)}."
+            "no such file",
+            file=path,
+            kind=Kind.MISSING,
+            remedy=f"Pass a scan: {', '.join(KINDS)}.",
         )
     content, dropped = drop_unmeasured(_content(path, told), path, colored=told.colors != "none")
     few = some_points(content)

@@ -93,23 +93,27 @@ def read_table(rows: Array, path: Path, columns: str | None = None) -> Content:
     if rows.ndim != 2 or rows.shape[1] < 3:
         raise InputError(
             f"the shape is {rows.shape}, and points need (N, 3) or more "
-            "columns; it may hold labels or masks: pass the file with the "
-            "points",
+            "columns; it may hold labels or masks",
             file=path,
             kind=Kind.VALUE,
+            remedy="Pass the file with the points.",
         )
     if len(rows) == 0:
         raise InputError("has no points", file=path, kind=Kind.EMPTY, remedy="Export it again.")
     width = rows.shape[1]
     if columns is None and width > _WIDEST:
         raise InputError(
-            f"{path}: has {width} columns, as features of points and images have; pass the file "
-            "with the points"
+            f"has {width} columns, as features of points and images have",
+            file=path,
+            kind=Kind.VALUE,
+            remedy="Pass the file with the points.",
         )
     if columns is None and len(rows) < _FEW_ROWS and (role := label_role(path)):
         raise InputError(
-            f"{path}: is named as a file of {role} and has {len(rows)} rows; pass the file with "
-            "the points, or give --columns if these are points"
+            f"is named as a file of {role} and has {len(rows)} rows",
+            file=path,
+            kind=Kind.VALUE,
+            remedy="Pass the file with the points, or give --columns if these are points.",
         )
     layout = told_layout(columns, width, path) if columns else None
     if layout is None:

@@ -118,9 +118,10 @@ def test_many_missing_scans_are_counted_and_three_named(
     server: Server, scans: dict[str, bytes], out: Path
 ) -> None:
     shutil.rmtree(server.folder / "scannet/v2/scans")
-    with pytest.raises(InputError) as error:
+    named = "(scene0000_00, scene0000_01, scene0001_00, …)"
+    with refuses(Kind.MISSING, file=out, mentions=["4 scans", named]) as error:
         download(server, out)
-    assert "4 scans lack files (scene0000_00, scene0000_01, scene0001_00, …);" in str(error.value)
+    assert str(out / "missing.txt") in str(error.value.remedy)
     assert len((out / "missing.txt").read_text().splitlines()) == 16
 
 

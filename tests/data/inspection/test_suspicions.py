@@ -38,7 +38,7 @@ def test_nothing_is_suspicious_in_rooms(rooms: Path, rotated_rooms: Path) -> Non
         found = inspect(folder)
         assert found.suspicions == []
         assert all(split.up == (0, 0, split.scenes) for split in found.splits)
-        assert "Nothing suspicious." in describe(found)
+        assert "Suspicious:" not in describe(found)
 
 
 def test_nothing_is_suspicious_in_one_room_alone(rooms: Path) -> None:
@@ -73,38 +73,37 @@ def with_place(box: int, x: float) -> Callable[[Scene], Scene]:
     return change
 
 
-UP = "looks like the up axis"
 NEARLY = torch.tensor([1e-4] * 6 + [0.0])
-SPOILED: dict[str, tuple[Callable[[Scene], Scene], str]] = {
-    "x up": (swapped((2, 1, 0)), f"x {UP}"),
-    "y up": (swapped((0, 2, 1)), f"y {UP}"),
-    "millimetres": (scaled(1000), "more than 100 m (millimetres or centimetres?)"),
-    "centimetres": (scaled(100), "more than 100 m (millimetres or centimetres?)"),
-    "unit size": (scaled(0.2), "less than 1.2 m (scaled to a unit size?)"),
-    "divided twice": (lambda s: replace(s, colors=s.colors / 255), "no colour is above 1/255"),
-    "one colour": (lambda s: replace(s, colors=s.colors * 0 + 0.5), "all points have the same"),
-    "grey": (lambda s: replace(s, colors=s.colors[:, [1, 1, 1]]), "all points are grey"),
+SPOILED: dict[str, tuple[Callable[[Scene], Scene], tuple[str, ...]]] = {
+    "x up": (swapped((2, 1, 0)), (" x ", "up axis")),
+    "y up": (swapped((0, 2, 1)), (" y ", "up axis")),
+    "millimetres": (scaled(1000), ("100 m", "millimetres")),
+    "centimetres": (scaled(100), ("100 m", "centimetres")),
+    "unit size": (scaled(0.2), ("1.2 m",)),
+    "divided twice": (lambda s: replace(s, colors=s.colors / 255), ("1/255",)),
+    "one colour": (lambda s: replace(s, colors=s.colors * 0 + 0.5), ("same", "colour")),
+    "grey": (lambda s: replace(s, colors=s.colors[:, [1, 1, 1]]), ("grey",)),
 }  # fmt: skip
-ALIGNED: dict[str, tuple[Callable[[Scene], Scene], str]] = {
+ALIGNED: dict[str, tuple[Callable[[Scene], Scene], tuple[str, ...]]] = {
     "no boxes": (
-        lambda s: replace(s, boxes=s.boxes[:0], labels=s.labels[:0], instance=None), "no box in"
+        lambda s: replace(s, boxes=s.boxes[:0], labels=s.labels[:0], instance=None), ("no box",)
     ),
-    "other frame": (shifted(9.0, 0.0), "with their centre more than 0.5 m outside"),
+    "other frame": (shifted(9.0, 0.0), ("0.5 m",)),
     "twice": (lambda s: replace(
         s, boxes=Boxes(torch.cat([s.boxes.tensor, s.boxes.tensor[:1] + NEARLY])),
-        labels=torch.cat([s.labels, 1 - s.labels[:1].clamp(max=1)])), "the same box twice"),
+        labels=torch.cat([s.labels, 1 - s.labels[:1].clamp(max=1)])), ("same", "box")),
     "almost twice": (lambda s: replace(
         s, boxes=Boxes(torch.cat([s.boxes.tensor, s.boxes.tensor[:1] + 50 * NEARLY])),
-        labels=torch.cat([s.labels, s.labels[:1]])), "of a class in almost the same place"),
-    "far away": (with_place(0, 2000.0), "boxes farther from the points than the scene is long"),
-    "a kilometre": (with_sizes(0, 1000.0), "a box much longer than the scene"),
-    "a millimetre": (with_sizes(0, 0.001), "a box smaller than 1 cm"),
-    "centres of bottoms": (at_the_bottom, "most boxes reach far below the points"),
-    "a little off": (shifted(0.0, 0.9), "boxes without a point inside"),
+        labels=torch.cat([s.labels, s.labels[:1]])), ("class", "place")),
+    "far away": (with_place(0, 2000.0), ("farther",)),
+    "a kilometre": (with_sizes(0, 1000.0), ("longer",)),
+    "a millimetre": (with_sizes(0, 0.001), ("1 cm",)),
+    "centres of bottoms": (at_the_bottom, ("below",)),
+    "a little off": (shifted(0.0, 0.9), ("inside",)),
 }  # fmt: skip
-ROTATED: dict[str, tuple[Callable[[Scene], Scene], str]] = {
-    "no yaw": (lambda s: replace(s, boxes=s.boxes.enclosing()), "every yaw is 0"),
-    "degrees": (in_degrees, "a yaw beyond a whole turn (degrees?)"),
+ROTATED: dict[str, tuple[Callable[[Scene], Scene], tuple[str, ...]]] = {
+    "no yaw": (lambda s: replace(s, boxes=s.boxes.enclosing()), ("yaw", " 0 ")),
+    "degrees": (in_degrees, ("degrees",)),
 }  # fmt: skip
 
 
@@ -121,11 +120,11 @@ def test_spoiled_rotated_rooms(rotated_rooms: Path, tmp_path: Path, case: str) -
 
 
 def _check_spoiled(
-    source: Path, folder: Path, change: Callable[[Scene], Scene], expected: str
+    source: Path, folder: Path, change: Callable[[Scene], Scene], expected: tuple[str, ...]
 ) -> None:
     found = inspect(rewritten(source, folder, change))
     for split in found.splits:
-        told = [sentence for sentence in split.suspicions if expected in sentence]
+        told = [s for s in split.suspicions if all(word in s for word in expected)]
         assert len(told) == 1, split.suspicions
         assert told[0].startswith(f"{split.name}: ")
         assert f" of {split.scenes} scenes (room_" in told[0]
@@ -140,7 +139,9 @@ def test_rooms_on_their_head(rooms: Path, rotated_rooms: Path, tmp_path: Path) -
         found = inspect(rewritten(folder, tmp_path / folder.name, overturned))
         count = found.splits[0].scenes
         assert len(found.splits[0].suspicions) == 1
-        assert f"train: the floor seems to lie above in {count} of" in found.suspicions[0]
+        assert found.suspicions[0].startswith("train: ")
+        assert "floor" in found.suspicions[0]
+        assert f" in {count} of {count} scenes" in found.suspicions[0]
 
 
 def test_a_suspicion_counts_the_scenes_and_names_three(rooms: Path, tmp_path: Path) -> None:
@@ -150,10 +151,10 @@ def test_a_suspicion_counts_the_scenes_and_names_three(rooms: Path, tmp_path: Pa
         tmp_path,
         lambda s: replace(s, colors=s.colors[:, [0, 0, 0]]) if s.id in grey else s,
     )
-    assert inspect(folder).suspicions == [
-        "train: all points are grey in 4 of 6 scenes (room_000001, room_000002, room_000003, …); "
-        "check that the three colour channels are read, or leave these scenes out."
-    ]
+    (sentence,) = inspect(folder).suspicions
+    assert sentence.startswith("train: ")
+    assert "grey" in sentence
+    assert " in 4 of 6 scenes (room_000001, room_000002, room_000003, …)" in sentence
 
 
 def test_a_few_turned_scenes_are_not_the_split(rooms: Path, tmp_path: Path) -> None:
@@ -171,15 +172,12 @@ def test_few_boxes_may_lack_points_but_not_most_of_a_scene(tmp_path: Path) -> No
     assert inspect(tmp_path / "one").splits[0].suspicions == ()
     two = made("two", STANDING, [0, 1, 2], hollow=(0, 2))
     write(tmp_path / "two", {"train": [*good, two]})  # 2 of 51 are few
-    assert inspect(tmp_path / "two").splits[0].suspicions == (
-        "train: most boxes without a point inside in 1 of 17 scenes (two); "
-        "see in a picture whether points and boxes match.",
-    )
+    (sentence,) = inspect(tmp_path / "two").splits[0].suspicions
+    assert " in 1 of 17 scenes (two)" in sentence
     write(tmp_path / "many", {"train": [*good[:10], one, two]})  # 3 of 36 are not
-    assert inspect(tmp_path / "many").splits[0].suspicions == (
-        "train: 3 of 36 boxes without a point inside in 2 of 12 scenes (one, two); "
-        "see in a picture whether points and boxes match.",
-    )
+    (sentence,) = inspect(tmp_path / "many").splits[0].suspicions
+    assert sentence.startswith("train: 3 of 36 boxes ")
+    assert " in 2 of 12 scenes (one, two)" in sentence
 
 
 def vouch(folder: Path) -> None:
@@ -202,9 +200,7 @@ def test_nan_and_colours_of_a_file_from_elsewhere(small: Path, tmp_path: Path) -
     vouch(folder)
     found = inspect(folder)
     assert found.splits[0].not_finite == ("a",)
-    assert any(
-        "NaN or infinite points or boxes in 1 of 3 scenes (a)" in s for s in found.suspicions
-    )
+    assert any("NaN" in s and "1 of 3 scenes (a)" in s for s in found.suspicions)
     json.dumps(found.to_dict(), allow_nan=False)
     np.save(path, np.full_like(rows, np.nan))
     vouch(folder)
@@ -217,7 +213,9 @@ def test_nan_and_colours_of_a_file_from_elsewhere(small: Path, tmp_path: Path) -
     describe(lost)
     np.save(path, bright)
     vouch(folder)
-    assert any("colours lie beyond 0 to 1" in s for s in inspect(folder).suspicions)
+    (sentence,) = (s for s in inspect(folder).suspicions if "colours" in s)
+    assert "0 to 1" in sentence
+    assert "1 of 3 scenes (a)" in sentence
 
 
 def test_boxes_that_the_writer_would_refuse(small: Path, tmp_path: Path) -> None:
@@ -235,9 +233,8 @@ def test_boxes_that_the_writer_would_refuse(small: Path, tmp_path: Path) -> None
         (0.55, 0.4, 0.95)
     )  # of the two that are whole
     assert val.without_points == ()
-    told = " ".join(val.suspicions)
-    assert "NaN or infinite" in told
-    assert "boxes with a yaw though the data set has none in 1 of 1 scenes (c)" in told
+    for name in ("NaN", "yaw"):
+        assert any(name in s and "1 of 1 scenes (c)" in s for s in val.suspicions)
 
 
 def test_classes_that_differ_by_case_are_suspicious(rooms: Path, tmp_path: Path) -> None:

@@ -147,23 +147,23 @@ def test_yaw_of_before_1_0_turns_clockwise(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "named"),
     [
-        (lambda e: e.pop("pts_path"), r"\[0\]: no entry 'pts_path'"),
-        (lambda e: e["annos"].pop("gt_num"), "no entry 'gt_num'"),
-        (lambda e: e["annos"].update(gt_num=5), "gt_num is 5, with 1 boxes of 1 classes"),
-        (lambda e: e["annos"].update(gt_boxes_upright_depth=np.ones((1, 5))), "5 values instead"),
-        (lambda e: e["annos"].update(gt_boxes_upright_depth=np.zeros((1, 7))), "not positive"),
+        (lambda e: e.pop("pts_path"), "'pts_path'"),
+        (lambda e: e["annos"].pop("gt_num"), "'gt_num'"),
+        (lambda e: e["annos"].update(gt_num=5), "gt_num is 5"),
+        (lambda e: e["annos"].update(gt_boxes_upright_depth=np.ones((1, 5))), "5 values"),
+        (lambda e: e["annos"].update(gt_boxes_upright_depth=np.zeros((1, 7))), "positive"),
         (lambda e: e["annos"].update(gt_boxes_upright_depth=np.full((1, 7), np.nan)), "NaN"),
         (lambda e: e["annos"].update(axis_align_matrix=np.eye(3)), "16 numbers"),
         (lambda e: (e["annos"].pop("name"), e["annos"].update({"class": [99]})), "class is 99"),
     ],
 )
-def test_bad_old_infos_are_told_with_their_field(tmp_path: Path, change: Any, told: str) -> None:
+def test_bad_old_infos_are_told_with_their_field(tmp_path: Path, change: Any, named: str) -> None:
     entry = old_info("a", [ALIGNED], ["bed"], SCANNET)
     change(entry)
     write(tmp_path / "i.pkl", SCANNET, [entry])
-    with pytest.raises(InputError, match=rf"i\.pkl: .*{told}.*; "):
+    with refuses(mentions=["i.pkl: ", "[0]", named]):
         read_infos(tmp_path / "i.pkl", SCANNET.classes)
 
 
@@ -210,7 +210,7 @@ def test_s3dis_has_an_info_file_an_area(tmp_path: Path) -> None:
         "train": [f"Area_{n}_office_1" for n in (1, 2, 3, 4, 6)],
         "val": ["Area_5_office_1"],
     }
-    assert "train has 5 scenes instead of 204" in manifest.deviations
+    assert any({"train", "5", "204"} <= set(text.split()) for text in manifest.deviations)
     (root / "infos" / "s3dis_infos_Area_4.pkl").unlink()
     with refuses(Kind.MISSING, mentions=["s3dis_infos_Area_4.pkl"]):
         prepare_mmdet3d(root, tmp_path / "other")
@@ -287,12 +287,9 @@ def test_one_box_too_few_in_the_whole_of_scannet_is_told(stand_ins: Path, tmp_pa
         ],
     }
     (root / "scannet_infos_train.pkl").write_bytes(pickle.dumps(plain))
-    with pytest.raises(InputError) as caught:
+    named = ["train", "15732", "15733", SCANNET.classes[lost["bbox_label_3d"]], f" {name} ("]
+    with refuses(Kind.VALUE, file="out", mentions=named):
         prepare_mmdet3d(root, tmp_path / "out", how=HowTo(workers=2))
-    message = str(caught.value)
-    assert "train has 15732 boxes instead of 15733" in message
-    assert SCANNET.classes[lost["bbox_label_3d"]] in message
-    assert f"scenes that differ: {name} (" in message
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 

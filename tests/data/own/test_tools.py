@@ -132,20 +132,20 @@ def test_xtreme1_turns_as_three_js_does_and_knows_its_sources(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "named"),
     [
-        ("1 2 3 1 1 1 0", r"line 2: expected `x y z dx dy dz yaw class`"),
-        ("chair 1 2 3 1 1 1 0", r"line 2: expected"),
+        ("1 2 3 1 1 1 0", "x y z dx dy dz yaw class"),
+        ("chair 1 2 3 1 1 1 0", "line 2"),
         ("Car 0 0 -1 1 2 3 4 1.5 1.6 3.9 1 2 20 -1.5", "KITTI"),
-        ("1 2 3 1 1 -1 0 chair", "line 2: the box has no extent"),
+        ("1 2 3 1 1 -1 0 chair", "line 2"),
         ("1 2 3 1 1 1 90 chair", "degrees"),
         ("1 2 nan 1 1 1 0 chair", "line 2"),
     ],
 )
-def test_lines_that_are_no_boxes_are_told(tmp_path: Path, line: str, told: str) -> None:
+def test_lines_that_are_no_boxes_are_told(tmp_path: Path, line: str, named: str) -> None:
     openpcdet(tmp_path / "raw")
     text(tmp_path / "raw" / "labels" / "b.txt", f"1 2 3 1 1 1 0 big chair 2\n{line}\n")
-    with pytest.raises(InputError, match=rf"b\.txt: .*{told}"):
+    with refuses(mentions=["b.txt: ", named]):
         prepared(tmp_path / "raw")
 
 
@@ -202,8 +202,9 @@ def test_classes_that_differ_by_case_are_told(
     rows = [{**CHAIR, "class": name} for name in ("chair", "Chair", "chair ", "office chair")]
     text(raw / "a.json", {"detections": rows})
     prepared(raw, val=0.0)
-    assert "'Chair' and 'chair' and 'chair '" in caplog.text
-    assert "'office chair'" not in caplog.text
+    (message,) = (m for m in caplog.messages if "'Chair'" in m)
+    assert all(repr(name) in message for name in ("Chair", "chair", "chair "))
+    assert repr("office chair") not in caplog.text
     assert similar_names(["Night_Stand", "night stand", "table", "night-stand"]) == [
         ["Night_Stand", "night stand", "night-stand"]
     ]
@@ -234,7 +235,7 @@ def test_boxes_in_another_unit_than_their_scan_are_told(
     write_scan(raw / "a.ply")
     text(raw / "a.json", {"detections": [CHAIR]})
     prepared(raw, val=0.0)
-    assert "smaller than 1 cm" not in caplog.text
+    assert "1 cm" not in caplog.text
     text(raw / "a.json", {"detections": [CHAIR, {**CHAIR, "size": size}]})
     prepare_folder(raw, tmp_path / "other", told=LabelOptions(val=0.0))
-    assert "smaller than 1 cm or much longer than the scan in 1 scans (a)" in caplog.text
+    assert any("1 cm" in m and "1 scans (a)" in m for m in caplog.messages)

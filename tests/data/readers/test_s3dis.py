@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -198,7 +199,8 @@ def test_other_files_and_hidden_ones_are_passed_over(
     out = prepare(tmp_path, keep_going=True)
     assert read_manifest(out).left_out == {}
     assert torch.equal(PreparedDataset(out, "train")[0].points, expected.points)
-    assert all(message.startswith("not the published") for message in caplog.messages)
+    others = [".DS_Store", "._", "Icon", "chair_3", "chair_4", "chair_5", "office_2.txt"]
+    assert not any(name in caplog.text for name in [*others, "alignmentAngle", ".hidden"])
 
 
 # ---------------------------------------------------------------- bad input
@@ -221,9 +223,9 @@ def strip(room: Path, keep: str = "", name: str = "Annotations") -> None:
     (room / "Annotations").rename(room / name)
 
 
-# What is done to the room, the file to be named, a part of the reason.
+# What is done to the room, the file to be named, a pattern of the numbers and names of the error.
 BAD: dict[str, tuple[Callable[[Path], object], str, str]] = {
-    "five numbers": (chair("1 2 3 4 5"), "chair_1.txt", "line 3 must be x y z and r g b"),
+    "five numbers": (chair("1 2 3 4 5"), "chair_1.txt", "line 3 .*x y z"),
     "seven numbers": (chair("1 2 3 4 5 6 7"), "chair_1.txt", "line 3 .* '1 2 3 4 5 6 7'"),
     "seven columns": (put("wall_1", "1 2 3 4 5 6 7\n" * 2), "wall_1.txt", "line 1"),
     "NaN": (chair("1 2 3 4 5 6\n1 nan 3 4 5 6"), "chair_1.txt", "line 4"),
@@ -236,16 +238,16 @@ BAD: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "a mended colour of 999": (chair(b"1 2 3 9\x10\x1099 5 6"), "chair_1.txt", "line 3"),
     "utf-16": (chair("7.5 8 9 1 2 3\n".encode("utf-16")), "chair_1.txt", "line 4"),
     "a page of a web server": (chair("<html>\n"), "chair_1.txt", "line 3"),
-    "furniture without points": (put("board_1", "\n"), "board_1.txt", "no points"),
+    "furniture without points": (put("board_1", "\n"), "board_1.txt", ""),
     "furniture of one point": (put("sofa_1", "1 1 1 0 0 0"), "sofa_1.txt", "0 × 0 × 0 m"),
     "flat furniture": (
-        put("board_1", "1 1 1 0 0 0\n1 2 3 0 0 0"), "board_1.txt", "0 × 1 × 2 m, which is flat",
+        put("board_1", "1 1 1 0 0 0\n1 2 3 0 0 0"), "board_1.txt", "0 × 1 × 2 m",
     ),
-    "a copy of furniture": (put("chair_1 (1)", CHAIR), "chair_1 (1).txt", "not named chair_<num"),
-    "furniture without number": (put("table", CHAIR), "table.txt", "not named table_<number>"),
-    "no file that counts": (lambda r: strip(r, keep="wall_1"), "Annotations", "no file with"),
-    "no annotations": (lambda r: strip(r, name="old"), "Annotations", "1 of 1 scenes lack files"),
-    "empty annotations": (strip, "Annotations/*.txt", "1 of 1 scenes lack files"),
+    "a copy of furniture": (put("chair_1 (1)", CHAIR), "chair_1 (1).txt", "chair_<number>"),
+    "furniture without number": (put("table", CHAIR), "table.txt", "table_<number>"),
+    "no file that counts": (lambda r: strip(r, keep="wall_1"), "Annotations", ""),
+    "no annotations": (lambda r: strip(r, name="old"), "Annotations", "1 of 1"),
+    "empty annotations": (strip, "Annotations/*.txt", "1 of 1"),
 }  # fmt: skip
 
 
@@ -253,15 +255,13 @@ BAD: dict[str, tuple[Callable[[Path], object], str, str]] = {
 def test_a_bad_room_is_refused_by_name_and_leaves_no_manifest(
     room: Path, tmp_path: Path, case: str
 ) -> None:
-    spoil, name, reason = BAD[case]
+    spoil, name, pattern = BAD[case]
     spoil(room)
-    with pytest.raises(InputError, match=reason) as caught:
+    with refuses(mentions=[str(room), name]) as caught:
         prepare(tmp_path, [ID])
-    message = str(caught.value)
-    assert str(room) in message
-    assert name in message
-    assert caught.value.remedy or ";" in message, "no remedy"
-    assert "\n" not in message
+    assert caught.value.kind in (Kind.VALUE, Kind.EMPTY, Kind.MISSING)
+    assert re.search(pattern, str(caught.value))
+    assert caught.value.remedy
     assert not (tmp_path / "out" / MANIFEST).exists()
 
 
@@ -271,7 +271,7 @@ def test_a_bad_room_is_left_out_on_request_and_noted(room: Path, tmp_path: Path)
     chair("1 2 3")(room)
     manifest = read_manifest(prepare(tmp_path, keep_going=True))
     assert manifest.splits == {"val": ["Area_5_office_1"]}
-    assert "chair_1.txt: line 3" in manifest.left_out[ID]
+    assert all(name in manifest.left_out[ID] for name in ("chair_1.txt", "line 3"))
     assert "Annotations" in manifest.left_out["Area_5_office_2"]
     verify(tmp_path / "out")
 
@@ -287,7 +287,7 @@ def test_after_a_failure_only_the_rest_is_read(
     annotation(bad, "chair_1").write_text(CHAIR)
     with caplog.at_level(logging.INFO):
         out = prepare(tmp_path, both)
-    assert "going on after 1 of 2 scenes" in caplog.text
+    assert (1, 2) in [record.args for record in caplog.records]
     first, second = (PreparedDataset(out, split)[0] for split in ("train", "val"))
     assert torch.equal(first.points, second.points)
 
@@ -297,6 +297,6 @@ def test_a_wrong_folder_or_room(room: Path, tmp_path: Path) -> None:
         prepare_s3dis(tmp_path / "nowhere", tmp_path / "out")
     with refuses(Kind.EMPTY, file="Area_1", mentions=["--raw"]):
         prepare_s3dis(room.parent, tmp_path / "out")
-    with pytest.raises(InputError, match=f"did you mean '{ID}'"):
+    with refuses(Kind.UNKNOWN, field="Area_1_office_3", mentions=[f"'{ID}'"]):
         prepare(tmp_path, ["Area_1_office_3"])
     assert not (tmp_path / "out").exists()

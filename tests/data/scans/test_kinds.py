@@ -191,12 +191,12 @@ def test_bad_content_is_told(tmp_path: Path) -> None:
     with refuses(mentions=[f"{tmp_path / 'a.ply'}: ", "300"]):
         read_scan(tmp_path / "a.ply")
     np.savez(tmp_path / "a.npz", one=points, other=points)
-    with pytest.raises(InputError, match="no array `points`"):
+    with refuses(Kind.MISSING, file="a.npz", field="points", mentions=["one", "other"]):
         read_scan(tmp_path / "a.npz")
     np.savez(tmp_path / "b.npz", points=points, colors=colors[:5])
     with refuses(Kind.CONFLICT, file="b.npz"):
         read_scan(tmp_path / "b.npz")
     with refuses(Kind.UNREADABLE, file="test_kinds.py"):
         read_scan(Path(__file__))
-    with pytest.raises(InputError, match="no such file"):
+    with refuses(Kind.MISSING, file="none.ply"):
         read_scan(tmp_path / "none.ply")

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from sr3d.data.scans.content import Cloud
 from sr3d.data.scans.pcd import read_pcd
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from tests.data.scans.making import room, write_pcd
+from tests.refusals import refuses
 
 
 def header(points: int, data: str) -> bytes:
@@ -64,8 +65,9 @@ def test_damage_within_compressed_data_is_an_error(
     path = tmp_path / "a.pcd"
     lengths = struct.pack("<II", len(packed), 12 * points)
     path.write_bytes(header(points, "binary_compressed") + lengths + packed)
-    with pytest.raises(InputError, match="copy or export it again"):
+    with refuses(Kind.UNREADABLE, file="a.pcd", field="DATA") as error:
         read_pcd(path)
+    assert error.value.remedy
 
 
 @given(st.binary(max_size=60), st.integers(0, 3))
