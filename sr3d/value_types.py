@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import operator
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -64,16 +65,6 @@ class Pattern:
 
 
 @dataclass(frozen=True)
-class Different:
-    """Limits a list to items that differ."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        from pydantic_core import core_schema
-
-        return core_schema.no_info_after_validator_function(_different, handler(source))
-
-
-@dataclass(frozen=True)
 class Rule:
     """Passes a value of the type through a function. Its InputError or ValueError refuses the
     value.
@@ -106,6 +97,9 @@ def _different(items: Sequence[Any]) -> Sequence[Any]:
     return items
 
 
+DIFFERENT = Rule(_different)  # limits a list to items that differ
+
+
 @dataclass(frozen=True)
 class ByField:
     """Chooses the member of a union by this field, the first one of every member."""
@@ -136,20 +130,14 @@ class FromKey:
         raise PydanticOmit
 
 
-@dataclass(frozen=True)
-class OneLine:
-    """Text whose line breaks and repeated spaces become single spaces."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        from pydantic_core import core_schema
-
-        join = core_schema.no_info_after_validator_function
-        return join(lambda text: " ".join(text.split()), handler(source))
+def _on_one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 Name = Annotated[str, Pattern("^[a-z0-9_]+$", "lowercase letters, digits and _")]
 Text = Annotated[str, Pattern(r"\S", "text")]
-Line = Annotated[str, OneLine()]
+# Line breaks and repeated spaces become single spaces.
+Line = Annotated[str, Rule(_on_one_line)]
 Override = Annotated[str, Pattern("^[a-z0-9_.]+=.", "name=value")]
 
 
@@ -163,9 +151,8 @@ def interval_of(hint: Any) -> Interval | None:
 
 def holds(interval: Interval, value: float) -> bool:
     """Whether a number lies within limits. NaN does not."""
-    low = interval.ge if interval.gt is None else interval.gt
-    above = low is None or (low < value if interval.ge is None else low <= value)  # type: ignore[operator]
-    return bool(above and (interval.le is None or value <= interval.le))  # type: ignore[operator]
+    bounds = (operator.gt, interval.gt), (operator.ge, interval.ge), (operator.le, interval.le)
+    return all(bound is None or bool(compare(value, bound)) for compare, bound in bounds)
 
 
 def limits(interval: Interval) -> str:

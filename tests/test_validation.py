@@ -14,9 +14,9 @@ from annotated_types import Interval, MinLen
 from sr3d.errors import InputError, Kind
 from sr3d.validation import json_schema, parse_text, read_yaml, validate
 from sr3d.value_types import (
+    DIFFERENT,
     ByField,
     Count,
-    Different,
     Foreign,
     FromKey,
     LeftOut,
@@ -52,7 +52,7 @@ class House(Validated):
     pieces: tuple[Chair | Lamp, ...] = ()
     rooms: Mapping[Name, Share] = field(default_factory=dict)
     size: tuple[float, float] = (1.0, 1.0)
-    words: Annotated[tuple[str, ...], MinLen(1), Different()] = ("a",)
+    words: Annotated[tuple[str, ...], MinLen(1), DIFFERENT] = ("a",)
     overrides: tuple[Override, ...] | None = None
     folder: Path | None = None
     open: bool = False

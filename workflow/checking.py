@@ -14,15 +14,15 @@ from sr3d.config_groups import DatasetName
 from sr3d.errors import InputError
 from sr3d.runs.devices import refuse_apple_gpu
 from sr3d.validation import json_schema, validate
-from sr3d.value_types import Different, Name, Override, Pattern, Text, Validated
+from sr3d.value_types import DIFFERENT, Name, Override, Pattern, Text, Validated
 from workflow.refusal import Refusal
 
 Positive = Annotated[int, Interval(ge=1)]
 Whole = Annotated[int, Interval(ge=0)]
-Names = Annotated[tuple[Name, ...], MinLen(1), Different()]
-Datasets = Annotated[tuple[DatasetName, ...], MinLen(1), Different()]
-Scenes = Annotated[tuple[str, ...], MinLen(1), Different()]
-Files = Annotated[tuple[Text, ...], MinLen(1), Different()]
+Names = Annotated[tuple[Name, ...], MinLen(1), DIFFERENT]
+Datasets = Annotated[tuple[DatasetName, ...], MinLen(1), DIFFERENT]
+Scenes = Annotated[tuple[str, ...], MinLen(1), DIFFERENT]
+Files = Annotated[tuple[Text, ...], MinLen(1), DIFFERENT]
 Address = Annotated[str, Pattern("^https?://", "an address that begins with https://")]
 
 
