@@ -153,41 +153,41 @@ _EXPECTED = {
 def _refusal(kind: Any, value: Any, error: Any, file: str | Path | None, within: str) -> InputError:
     """The error of pydantic as ours. within: the place of the value in the file."""
     names, hint, owner = _walk(kind, value, error["loc"])
-    found, what, place = error["input"], Kind.VALUE, error["type"]
+    found, what, fault = error["input"], Kind.VALUE, error["type"]
     remedy = None
-    if place.startswith("union_tag_"):  # by the field that chooses the member of a union
+    if fault.startswith("union_tag_"):  # by the field that chooses the member of a union
         names, owner = [*names, error["ctx"]["discriminator"].strip("'")], hint
         hint = Literal[tuple(tag for m in _members(owner) for tag in _tags(m)[1:])]
         found = error["ctx"].get("tag")
-        place = "missing" if place == "union_tag_not_found" else "literal_error"
-    if place == "missing" and isinstance(names[-1], int):  # one of several numbers
-        names, hint, place = names[:-1], owner, "too_long"
-    if place == "missing":
+        fault = "missing" if fault == "union_tag_not_found" else "literal_error"
+    if fault == "missing" and isinstance(names[-1], int):  # one of several numbers
+        names, hint, fault = names[:-1], owner, "too_long"
+    if fault == "missing":
         problem, what = "is missing", Kind.MISSING
-    elif place == "too_long" and typing.get_origin(_bare(hint)) is tuple:
+    elif fault == "too_long" and typing.get_origin(_bare(hint)) is tuple:
         problem = f"expected {len(typing.get_args(_bare(hint)))} values, got {len(found)}"
-    elif place in ("value_error", "assertion_error"):
+    elif fault in ("value_error", "assertion_error"):
         cause = error["ctx"]["error"]
         problem = str(cause)
         if isinstance(cause, InputError):
             problem, what, remedy = cause.problem, cause.kind or what, cause.remedy
-    elif place == "unexpected_keyword_argument":
+    elif fault == "unexpected_keyword_argument":
         known = [key for key, one in _hints(owner).items() if not _is_key(one)]
         problem, what = f"unknown key{did_you_mean(str(names[-1]), known)}", Kind.UNKNOWN
-    elif (choices := _choices(hint)) and place != "dataclass_type":
+    elif (choices := _choices(hint)) and fault != "dataclass_type":
         problem, what = f"'{found}'{did_you_mean(str(found), choices)}", Kind.UNKNOWN
-    elif (interval := interval_of(hint)) is not None and place not in _EXPECTED:
+    elif (interval := interval_of(hint)) is not None and fault not in _EXPECTED:
         problem = f"must be {limits(interval)}, got '{found}'"
-    elif place == "string_pattern_mismatch":
+    elif fault == "string_pattern_mismatch":
         pattern = next(one for one in hint.__metadata__ if isinstance(one, Pattern))
         problem = f"expected {pattern.example}, got '{found}'"
-    elif place in ("too_short", "too_long"):
+    elif fault in ("too_short", "too_long"):
         least = error["ctx"].get("min_length", 0)
-        bound = f"at least {least}" if place == "too_short" else "fewer"
+        bound = f"at least {least}" if fault == "too_short" else "fewer"
         problem = f"expected {bound} entries, got {len(found)}"
-    elif place in _EXPECTED:
-        problem = f"expected {_EXPECTED[place]}, got '{found}'"
-    elif place == "json_invalid":  # half a surrogate pair; the input is the whole text
+    elif fault in _EXPECTED:
+        problem = f"expected {_EXPECTED[fault]}, got '{found}'"
+    elif fault == "json_invalid":  # half a surrogate pair; the input is the whole text
         problem, what = "has text that is not valid Unicode", Kind.UNREADABLE
     else:
         problem = f"{error['msg'][:1].lower()}{error['msg'][1:]}, got '{found}'"

@@ -29,8 +29,6 @@ _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-
 _COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?")  # a number with a decimal comma
 _LEICA = "xyz_rgb"  # .pts files of seven columns have an intensity before the colours
 
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")  # its byte order marks, as Windows writes them
-
 
 def read_numbers(text: bytes, path: Path) -> Array:
     """(N,) float64, all words of a text; line ends are spaces.
@@ -50,7 +48,7 @@ def read_numbers(text: bytes, path: Path) -> Array:
 
 def is_utf16(head: bytes) -> bool:
     """Whether a file that begins so is text in UTF-16."""
-    return head.startswith(_UTF16)
+    return any(head.startswith(mark) for mark, form in _MARKS.items() if form == "utf-16")
 
 
 def plain_numbers(text: bytes) -> bytes:
