@@ -198,7 +198,7 @@ def _default(args: argparse.Namespace) -> Config:
     if not args.data:
         return default_config(args.dataset or "scannet")
     from sr3d.data.prepared import read_manifest
-    from sr3d.runs.folder import starting_config
+    from sr3d.detectors.starting_config import starting_config
 
     name = args.dataset or read_manifest(args.data).dataset
     return starting_config(name, args.data, args.split)

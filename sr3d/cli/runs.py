@@ -88,7 +88,7 @@ def _train(args: argparse.Namespace) -> None:
         check_output_folder(args.out)
         wait_for_others(args)
         overrides = overrides_of(args)
-        from sr3d.runs.folder import starting_config
+        from sr3d.detectors.starting_config import starting_config
 
         start = starting_config(args.dataset, args.data, args.split)
         if args.seed is not None:

@@ -20,9 +20,10 @@ from sr3d.data.transforms import sample_points
 from sr3d.deploy.compiled import PRECISIONS, CompiledDetector
 from sr3d.detectors import build_detector
 from sr3d.detectors.base import Detector
+from sr3d.detectors.starting_config import starting_config
 from sr3d.detectors.weights import load_weights
 from sr3d.geometry.boxes import Boxes
-from sr3d.runs.folder import open_split, starting_config
+from sr3d.runs.folder import open_split
 
 
 @dataclass(frozen=True)
