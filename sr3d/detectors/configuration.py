@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from sr3d.config import Config, Preset, check, problem, problems
-from sr3d.config_groups import DATASETS, AugmentConfig, OwnData
+from sr3d.config_groups import DATASETS, OwnData
 from sr3d.detectors import FAMILIES
 from sr3d.errors import InputError, Kind
 from sr3d.presets import DataFacts, Values
@@ -122,11 +122,6 @@ def config_from_dict(value: Mapping[str, Any]) -> Config:
 def config_schema() -> dict[str, Any]:
     """The JSON schema of a configuration of any family."""
     return json_schema(typing.Union[tuple(_families().values())])  # noqa: UP007
-
-
-def augment_preset(name: str, dataset: str) -> AugmentConfig:
-    """What `augment=NAME` means on a data set."""
-    return with_overrides(default_config(dataset), [f"augment={name}"]).augment
 
 
 def preset_names() -> dict[str, tuple[str, ...]]:

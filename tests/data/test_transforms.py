@@ -11,7 +11,7 @@ from sr3d.config import AugmentConfig
 from sr3d.data.loader import generator_for
 from sr3d.data.scene import Scene, table
 from sr3d.data.transforms import augment, sample_points
-from sr3d.detectors.configuration import augment_preset
+from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.geometry.boxes import Boxes
 
 
@@ -53,6 +53,10 @@ PRESETS = [
     for name in ("sr3d", "tr3d", "paper")
     for dataset in ("scannet", "sunrgbd", "s3dis")
 ]
+
+
+def augment_preset(name: str, dataset: str) -> AugmentConfig:
+    return with_overrides(default_config(dataset), [f"augment={name}"]).augment
 
 
 @pytest.mark.parametrize(("name", "dataset"), PRESETS)
