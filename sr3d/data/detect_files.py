@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sr3d.data.mmdet3d.results import result_entries
-from sr3d.data.own.labels import FileValue, Triple, Unit
+from sr3d.data.own.labels import FileValue, Place, Triple, Unit
 from sr3d.data.own.ours import read_ours
 from sr3d.data.scans.frame import Frame, turn_upright
 from sr3d.errors import InputError, Kind
@@ -90,7 +90,7 @@ def detect_entries(path: Path, value: Any, classes: Sequence[str]) -> dict[str, 
             kind=Kind.UNREADABLE,
             remedy="docs/file_formats.md shows what is read.",
         )
-    whole = FileValue(value, path)
+    whole = FileValue(value, Place(path))
     file = whole.read(_File, value)
     scene = path.stem if file.file is None else " ".join(file.file.split())
     frame = Frame() if file.frame is None else _upright(file.frame)
@@ -98,11 +98,10 @@ def detect_entries(path: Path, value: Any, classes: Sequence[str]) -> dict[str, 
     boxes = [label.placed(frame) for label in labels]
     for label in labels:
         if label.name not in classes:
-            raise InputError(
+            raise label.place.error(
                 f"unknown class '{label.name}'{did_you_mean(label.name, list(classes))}",
-                field=label.where,
-                kind=Kind.UNKNOWN,
-                remedy="Name the data set that the model knows with --dataset.",
+                Kind.UNKNOWN,
+                "Name the data set that the model knows with --dataset.",
             )
     if isinstance(least := value.get("score_thr"), int | float) and least > _LOW:
         _log.warning(

@@ -18,7 +18,7 @@ from sr3d.data.own.annotation_tools import (
 )
 from sr3d.data.own.coco import is_coco, read_coco
 from sr3d.data.own.labelcloud import in_degrees, is_labelcloud, read_labelcloud, said_degrees
-from sr3d.data.own.labels import FileValue, Label
+from sr3d.data.own.labels import FileValue, Label, Place
 from sr3d.data.own.ours import is_ours, read_all_ours, read_ours
 from sr3d.errors import InputError, Kind
 from sr3d.runs.files import read_json, read_text
@@ -120,7 +120,7 @@ def find_labels(
 
 
 def _value(path: Path) -> FileValue:
-    return FileValue(read_json(path), path)
+    return FileValue(read_json(path), Place(path))
 
 
 def _other_labels(folder: Path) -> str:
@@ -133,7 +133,7 @@ def _attempt(path: Path, told: str | None) -> tuple[str, FileValue] | InputError
     """A file's format and content, or its error, which may not matter."""
     try:
         if path.suffix.lower() == ".txt":
-            return "openpcdet", FileValue(read_text(path), path)
+            return "openpcdet", FileValue(read_text(path), Place(path))
         if not read_text(path).strip():
             raise InputError(
                 "is empty, so it says nothing of its scan",
@@ -159,14 +159,8 @@ def _kind(value: FileValue) -> str:
         if test(value.value):
             return kind
     if isinstance(value.value, dict) and {"items", "categories"} <= value.value.keys():
-        raise InputError(
-            f"is Datumaro's format, which is not read; {_SLY}",
-            file=value.file,
-            kind=Kind.UNREADABLE,
-        )
-    raise InputError(
-        f"no labels of a known format; {_REMEDY}", file=value.file, kind=Kind.UNREADABLE
-    )
+        raise value.place.error(f"is Datumaro's format, which is not read; {_SLY}", Kind.UNREADABLE)
+    raise value.place.error(f"no labels of a known format; {_REMEDY}", Kind.UNREADABLE)
 
 
 def _read(value: FileValue, kind: str, degrees: bool, unit: str | None) -> list[Label]:
@@ -193,7 +187,7 @@ def _list_of_all(folder: Path, told: str | None) -> FileValue | None:
         return None
     lists = [value for path in sorted(folder.glob("*.json")) if (value := _coco_list(path))]
     if len(lists) > 1:
-        names = " and ".join(str(value.file) for value in lists[:2])
+        names = " and ".join(str(value.place.file) for value in lists[:2])
         raise InputError(
             "both list boxes",
             field=names,
@@ -222,7 +216,7 @@ def _from_list(
     value: FileValue, scans: Sequence[tuple[Path, Path]], told: str | None
 ) -> tuple[list[LabelledScan], str]:
     kind = told or ("coco" if is_coco(value.value) else "sr3d")
-    path = value.file
+    path = value.place.file
     entries: Mapping[str, FileValue | list[Label]]
     if kind == "coco":
         entries = read_coco(value)

@@ -318,11 +318,10 @@ def _rotated(turned: Sequence[Label], told: bool | None, kept: Manifest | None, 
     if kept is None:
         return bool(turned)
     if turned and not kept.rotated:
-        raise InputError(
+        raise turned[0].place.error(
             f"has a yaw, and {out} holds axis-aligned boxes",
-            field=turned[0].where,
-            kind=Kind.CONFLICT,
-            remedy="Give --aligned for the boxes around such, or prepare all of it again.",
+            Kind.CONFLICT,
+            "Give --aligned for the boxes around such, or prepare all of it again.",
         )
     return kept.rotated
 
