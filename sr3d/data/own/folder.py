@@ -20,8 +20,9 @@ import numpy as np
 import torch
 
 from sr3d.data.loader import generator_for
-from sr3d.data.own.finding import LabelledScan, find_labels, is_label_place, split_scans
+from sr3d.data.own.finding import LabelledScan, find_labels, is_label_place
 from sr3d.data.own.labels import Label, classes_of, similar_names
+from sr3d.data.own.splits import split_scans
 from sr3d.data.prepared import MANIFEST, Manifest, PreparedWriter, read_manifest
 from sr3d.data.readers.conversion import HowTo, Source, convert, folder_stamp, select_scenes
 from sr3d.data.readers.published import PublishedCounts

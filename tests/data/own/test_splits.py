@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sr3d.data.datasets import coarse_classes
-from sr3d.data.own.finding import split_scans
 from sr3d.data.own.labels import Label, Place, classes_of, parse_classes
+from sr3d.data.own.splits import split_scans
 from sr3d.data.scene import Scene
 from sr3d.errors import Kind
 from sr3d.geometry.boxes import Boxes
