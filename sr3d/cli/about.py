@@ -44,7 +44,7 @@ def _config(args: argparse.Namespace) -> None:
 
 
 def _tables_schema() -> dict[str, Any]:
-    from sr3d.study.report.paper.reading import paper_schema
+    from sr3d.study.report.paper.tables_file import paper_schema
 
     return paper_schema()
 

@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sr3d.data.mmdet3d.dumped_results import is_results, result_entries
 from sr3d.data.mmdet3d.infos import is_infos, parse_infos
-from sr3d.data.mmdet3d.results import is_results, result_entries
 from sr3d.data.safe_pickle import load_pickle, load_results
 from sr3d.data.scene_names import match_scenes
 from sr3d.errors import InputError, Kind

@@ -27,7 +27,7 @@ def load_tables() -> dict:
     """The content of workflow/tables.yaml. The process that plans checks it for all jobs."""
     file = "workflow/tables.yaml"
     if workflow.is_main_process:
-        from sr3d.study.report.paper.reading import read_paper
+        from sr3d.study.report.paper.tables_file import read_paper
 
         try:
             read_paper(file)

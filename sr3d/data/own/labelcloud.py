@@ -61,7 +61,7 @@ class _Object(Foreign):
 
 
 @dataclass(frozen=True)
-class _File(Foreign):
+class _LabelCloudFile(Foreign):
     objects: tuple[_Object, ...]
 
 
@@ -86,7 +86,7 @@ def read_labelcloud(value: FileValue, degrees: bool) -> list[Label]:
     Raises:
         InputError: names the field.
     """
-    objects = value.read(_File, value.value).objects
+    objects = value.read(_LabelCloudFile, value.value).objects
     return [_label(x, degrees, value.place.at(f"objects[{i}]")) for i, x in enumerate(objects)]
 
 

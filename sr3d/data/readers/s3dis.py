@@ -27,7 +27,7 @@ import torch
 
 from sr3d.data.datasets import S3DIS
 from sr3d.data.prepared import Manifest, PreparedWriter
-from sr3d.data.readers.conversion import HowTo, Source, convert, select_scenes
+from sr3d.data.readers.conversion import ConversionOptions, Source, convert, select_scenes
 from sr3d.data.readers.published import S3DIS as PUBLISHED
 from sr3d.data.scene import Scene, check_scene
 from sr3d.errors import InputError, Kind
@@ -70,7 +70,7 @@ def prepare_s3dis(
     *,
     scenes: Sequence[str] | None = None,
     append: bool = False,
-    how: HowTo = HowTo(),
+    how: ConversionOptions = ConversionOptions(),
 ) -> Manifest:
     """Turn raw rooms into a prepared folder: Area 5 is val, the other areas are train.
 

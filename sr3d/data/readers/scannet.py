@@ -29,7 +29,7 @@ from plyfile import PlyData
 
 from sr3d.data.datasets import SCANNET
 from sr3d.data.prepared import Manifest, PreparedWriter
-from sr3d.data.readers.conversion import HowTo, Source, convert, select_scenes
+from sr3d.data.readers.conversion import ConversionOptions, Source, convert, select_scenes
 from sr3d.data.readers.published import scannet
 from sr3d.data.scannet_files import LABEL_MAP, SPLITS, SUFFIXES, align, check_alignment
 from sr3d.data.scene import Scene, check_scene
@@ -52,7 +52,7 @@ def prepare_scannet(
     meta: Path | None = None,
     scenes: Sequence[str] | None = None,
     append: bool = False,
-    how: HowTo = HowTo(),
+    how: ConversionOptions = ConversionOptions(),
 ) -> Manifest:
     """Turn raw scans into a prepared folder, each in the split of the published lists.
 

@@ -13,10 +13,10 @@ import torch
 
 from sr3d.data.datasets import SYNTHETIC, SYNTHETIC_ROTATED
 from sr3d.data.prepared import Manifest, PreparedWriter, read_manifest, verify
-from sr3d.data.readers.conversion import HowTo, Source, convert
+from sr3d.data.readers.conversion import ConversionOptions, Source, convert
 from sr3d.data.readers.published import PublishedCounts
 from sr3d.data.rooms.furnish import Room, furnished_room
-from sr3d.data.rooms.scanner import Scan, View, scan
+from sr3d.data.rooms.scanner import RoomScan, View, scan
 from sr3d.data.rooms.shapes import rotation
 from sr3d.data.scene import Scene
 from sr3d.errors import InputError, Kind
@@ -36,7 +36,7 @@ class ScannedRoom:
 
     room: Room
     views: list[View]
-    scan: Scan
+    scan: RoomScan
     visible: np.ndarray
     origin: np.ndarray
     yaw: float
@@ -179,7 +179,9 @@ def prepare_rooms(
         Source(split, _room_id(n), (), partial(numbered_room, n, seed, rotated, points))
         for split, n in numbered
     ]
-    return convert(rooms, writer, PublishedCounts(), "", HowTo(workers, progress=progress))
+    return convert(
+        rooms, writer, PublishedCounts(), "", ConversionOptions(workers, progress=progress)
+    )
 
 
 def numbered_room(number: int, seed: int, rotated: bool, points: int) -> Scene:

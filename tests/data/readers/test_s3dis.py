@@ -12,7 +12,7 @@ import torch
 
 from sr3d.data.datasets import S3DIS
 from sr3d.data.prepared import MANIFEST, PreparedDataset, read_manifest, verify
-from sr3d.data.readers.conversion import HowTo
+from sr3d.data.readers.conversion import ConversionOptions
 from sr3d.data.readers.s3dis import FOLDER, OTHER_CLASSES, prepare_s3dis, read_annotation, read_room
 from sr3d.data.safe_pickle import load_pickle
 from sr3d.errors import InputError, Kind
@@ -45,7 +45,7 @@ def annotation(room: Path, name: str) -> Path:
 
 def prepare(tmp_path: Path, scenes: list[str] | None = None, keep_going: bool = False) -> Path:
     out = tmp_path / "out"
-    prepare_s3dis(tmp_path, out, scenes=scenes, how=HowTo(keep_going=keep_going))
+    prepare_s3dis(tmp_path, out, scenes=scenes, how=ConversionOptions(keep_going=keep_going))
     return out
 
 

@@ -17,7 +17,7 @@ from sr3d.data.mmdet3d.masks import read_instances
 from sr3d.data.mmdet3d.reader import prepare_mmdet3d
 from sr3d.data.point_features import floor_height, height_above_floor
 from sr3d.data.prepared import MANIFEST, PreparedDataset, read_manifest, verify
-from sr3d.data.readers.conversion import HowTo
+from sr3d.data.readers.conversion import ConversionOptions
 from sr3d.data.readers.scannet import (
     LABEL_MAP,
     NYU40_IDS,
@@ -124,7 +124,7 @@ def test_raw_and_mmdet3d_give_the_same_points_and_boxes(tmp_path: Path) -> None:
 def test_a_raw_scan_and_an_mmdet3d_cloud_share_a_folder(tmp_path: Path) -> None:
     root = shared("real/scannet")
     seen: list[tuple[int, int]] = []
-    how = HowTo(progress=lambda *at: seen.append(at))
+    how = ConversionOptions(progress=lambda *at: seen.append(at))
     prepare_scannet(root / "scans", tmp_path, scenes=["scene0000_00"], how=how)
     prepare_mmdet3d(root, tmp_path, scenes=["scene0113_00"], append=True)
     verify(tmp_path)
@@ -374,7 +374,7 @@ def test_without_scenes_both_lists_are_prepared(raw: Path, tmp_path: Path) -> No
     with refuses(Kind.VALUE, file="out", mentions=["1201", "--keep-going"]):
         prepare_scannet(raw, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    manifest = prepare_scannet(raw, tmp_path / "out", how=HowTo(keep_going=True))
+    manifest = prepare_scannet(raw, tmp_path / "out", how=ConversionOptions(keep_going=True))
     assert any({"val", "1", "312"} <= set(text.split()) for text in manifest.deviations)
     assert manifest.splits == {"train": [ID], "val": ["scene9001_00"]}
     assert manifest == read_manifest(tmp_path / "out")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sr3d.data.scans import Reading
+from sr3d.data.scans import ScanOptions
 from tests.data.scans.odd_files import COLORS
 
-FOUND = Reading()
+FOUND = ScanOptions()
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Read:
 
     colors: bool = True
     dropped: tuple[int, ...] = ()
-    told: Reading = FOUND
+    told: ScanOptions = FOUND
     places: float = 1e-4
 
 
