@@ -79,7 +79,7 @@ def prepare_scannet(
     unknown: Counter[str] = Counter()
 
     def read(folder: Path) -> Scene:
-        scan, ignored = _read_scan(folder, label_map)
+        scan, ignored = read_annotated(folder, label_map)
         unknown.update(ignored)
         return scan
 
@@ -111,19 +111,15 @@ def prepare_scannet(
     return manifest
 
 
-def read_scan(folder: Path, label_map: Mapping[str, int]) -> Scene:
-    """One annotated scan, aligned: float32 metres, colours in [0, 1], boxes of the 18 classes.
+def read_annotated(folder: Path, label_map: Mapping[str, int]) -> tuple[Scene, list[str]]:
+    """One annotated scan, and the category of each object that the label map lacks.
 
-    label_map: raw category to NYU40 id; a category that it lacks counts as none of the classes.
+    Aligned: float32 metres, colours in [0, 1], boxes of the 18 classes. label_map: raw category to
+    NYU40 id. A category that it lacks counts as none of the classes.
 
     Raises:
         InputError: names the file, what is wrong with it and what to do.
     """
-    return _read_scan(folder, label_map)[0]
-
-
-def _read_scan(folder: Path, label_map: Mapping[str, int]) -> tuple[Scene, list[str]]:
-    """`read_scan`, and the category of each object that the label map lacks."""
     mesh, segments, aggregation, text = (folder / (folder.name + suffix) for suffix in SUFFIXES)
     vertices, colors = read_mesh(mesh)
     points = align(vertices, read_alignment(text))

@@ -22,8 +22,8 @@ from sr3d.data.readers.scannet import (
     LABEL_MAP,
     NYU40_IDS,
     prepare_scannet,
+    read_annotated,
     read_label_map,
-    read_scan,
 )
 from sr3d.data.safe_pickle import load_pickle
 from sr3d.data.scene import Scene
@@ -55,9 +55,14 @@ CHAIR, TABLE = SCANNET.classes.index("chair"), SCANNET.classes.index("table")
 # ---------------------------------------------------------------- the real scan
 
 
+def real_scan(scan: Path) -> Scene:
+    label_map = read_label_map(shared(f"real/scannet/meta/{LABEL_MAP}"))
+    return read_annotated(scan, label_map)[0]
+
+
 def test_the_real_scan_gives_exactly_the_27_official_boxes() -> None:
     scan = shared("real/scannet/scans/scene0000_00")
-    scene = read_scan(scan, read_label_map(shared(f"real/scannet/meta/{LABEL_MAP}")))
+    scene = real_scan(scan)
     infos = load_pickle(shared("real/scannet/infos/scannet_infos_train.pkl"))["data_list"]
     info = next(i for i in infos if i["lidar_points"]["lidar_path"] == "scene0000_00.bin")
     assert len(info["instances"]) == len(scene.boxes) == 27
@@ -78,7 +83,7 @@ def test_the_real_scan_gives_exactly_the_27_official_boxes() -> None:
 def test_instances_and_heights_are_those_of_votenet() -> None:
     """Its own export and its own input of the real scan."""
     scan = shared("real/scannet/scans/scene0000_00")
-    scene = read_scan(scan, read_label_map(shared(f"real/scannet/meta/{LABEL_MAP}")))
+    scene = real_scan(scan)
     with np.load(shared("golden/votenet_scene0000_00.npz")) as file:
         points, chosen = torch.tensor(file["points"]), torch.tensor(file["choices"]).long()
         theirs, category = file["instance_label"], file["nyu40_label"]
@@ -95,7 +100,7 @@ def test_instances_and_heights_are_those_of_votenet() -> None:
 
 def test_masks_of_mmdet3d_give_the_instances_of_the_raw_scan(tmp_path: Path) -> None:
     scan = shared("real/scannet/scans/scene0000_00")
-    raw = read_scan(scan, read_label_map(shared(f"real/scannet/meta/{LABEL_MAP}")))
+    raw = real_scan(scan)
     infos = read_infos(shared("real/scannet/infos/scannet_infos_train.pkl"), SCANNET.classes)
     boxes = next(info.boxes for info in infos if info.id == "scene0000_00")
     assert raw.instance is not None
@@ -148,7 +153,7 @@ def raw(tmp_path: Path) -> Path:
 
 
 def scan_of(raw: Path) -> Scene:
-    return read_scan(raw / "scans" / ID, LABELS)
+    return read_annotated(raw / "scans" / ID, LABELS)[0]
 
 
 def test_points_are_aligned_colours_scaled_and_boxes_span_their_objects(raw: Path) -> None:
