@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sr3d.data.mmdet3d.dumped_results import result_entries
-from sr3d.data.own.labels import FileValue, Place, Triple, Unit
+from sr3d.data.own.labels import FilePlace, FileValue, Triple, Unit
 from sr3d.data.own.ours import read_ours
 from sr3d.data.scans.frame import Frame, turn_upright
 from sr3d.errors import InputError, Kind
@@ -90,7 +90,7 @@ def detect_entries(path: Path, value: Any, classes: Sequence[str]) -> dict[str, 
             kind=Kind.UNREADABLE,
             remedy="docs/file_formats.md shows what is read.",
         )
-    whole = FileValue(value, Place(path))
+    whole = FileValue(value, FilePlace(path))
     file = whole.read(_DetectFile, value)
     scene = path.stem if file.file is None else " ".join(file.file.split())
     frame = Frame() if file.frame is None else _upright(file.frame)

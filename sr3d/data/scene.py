@@ -39,7 +39,7 @@ class Scene:
         return len(self.points)
 
 
-def table(scene: Scene) -> Tensor:
+def point_table(scene: Scene) -> Tensor:
     """(N, 6) points and colours; without a copy where they are columns of one table already, as
     prepared scenes are. Picking rows of it costs one pass instead of two.
     """

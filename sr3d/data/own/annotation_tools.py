@@ -40,9 +40,9 @@ from typing import Annotated, Any
 import numpy as np
 
 from sr3d.data.own.labels import (
+    FilePlace,
     FileValue,
     Label,
-    Place,
     Skipped,
     Vector,
     VectorOfRadians,
@@ -257,7 +257,7 @@ def read_openpcdet(value: FileValue) -> list[Label]:
     ]
 
 
-def _openpcdet_label(words: list[str], place: Place) -> Label:
+def _openpcdet_label(words: list[str], place: FilePlace) -> Label:
     if len(words) >= _KITTI and not _is_number(words[0]):
         raise place.error(
             "is a line of KITTI's labels, which are in a camera's coordinates",

@@ -23,9 +23,9 @@ import numpy as np
 
 from sr3d.data.own.labels import (
     Corners,
+    FilePlace,
     FileValue,
     Label,
-    Place,
     Rotation,
     Triple,
     given,
@@ -147,19 +147,19 @@ def _needed(item: Any) -> Any:
     return {key: item[key] for key in ("image_id", "category_id", *fields) if key in item}
 
 
-def _file_name(image: _Image, place: Place) -> str:
+def _file_name(image: _Image, place: FilePlace) -> str:
     name = image.file_path if image.file_name is None else image.file_name
     return " ".join(given(name, place.at("file_name")).split())
 
 
-def _known(items: Mapping[_Id, T], key: _Id, place: Place) -> T:
+def _known(items: Mapping[_Id, T], key: _Id, place: FilePlace) -> T:
     if key not in items:
         problem = f"no entry has the id '{key}'"
         raise place.error(problem, Kind.VALUE, "Add it, or mend this one.")
     return items[key]
 
 
-def _label(item: _Annotation, name: str, place: Place, named: Place) -> Label:
+def _label(item: _Annotation, name: str, place: FilePlace, named: FilePlace) -> Label:
     for field in _BOXES:
         if (box := getattr(item, field)) is not None:
             values = np.array(box)

@@ -17,7 +17,7 @@ from sr3d.data.own.annotation_tools import (
 )
 from sr3d.data.own.coco import is_coco, read_coco
 from sr3d.data.own.labelcloud import in_degrees, is_labelcloud, read_labelcloud, said_degrees
-from sr3d.data.own.labels import FileValue, Label, Place
+from sr3d.data.own.labels import FilePlace, FileValue, Label
 from sr3d.data.own.ours import is_ours, read_all_ours, read_ours
 from sr3d.errors import InputError, Kind
 from sr3d.runs.files import read_json, read_text
@@ -115,7 +115,7 @@ def find_labels(
 
 
 def _value(path: Path) -> FileValue:
-    return FileValue(read_json(path), Place(path))
+    return FileValue(read_json(path), FilePlace(path))
 
 
 def _other_labels(folder: Path) -> str:
@@ -128,7 +128,7 @@ def _attempt(path: Path, told: str | None) -> tuple[str, FileValue] | InputError
     """A file's format and content, or its error, which may not matter."""
     try:
         if path.suffix.lower() == ".txt":
-            return "openpcdet", FileValue(read_text(path), Place(path))
+            return "openpcdet", FileValue(read_text(path), FilePlace(path))
         if not read_text(path).strip():
             raise InputError(
                 "is empty, so it says nothing of its scan",

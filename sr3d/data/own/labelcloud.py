@@ -24,9 +24,9 @@ import numpy as np
 from sr3d.data.own.labels import (
     Array,
     Corners,
+    FilePlace,
     FileValue,
     Label,
-    Place,
     Vector,
     euler_axes,
     given,
@@ -140,7 +140,7 @@ def _angles(file: FileValue) -> Array:
     return np.array([x.rotations.array() for x in objects if x.rotations is not None]).ravel()
 
 
-def _label(item: _Object, degrees: bool, place: Place) -> Label:
+def _label(item: _Object, degrees: bool, place: FilePlace) -> Label:
     named = place.at("name")
     if item.vertices is not None:
         return label_of_corners(item.name, np.array(item.vertices), _CORNERS, place, named)

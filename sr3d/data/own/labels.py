@@ -28,16 +28,16 @@ _FLAT = 0.01  # cosine between edges that are perpendicular; and of a size, what
 
 
 @dataclass(frozen=True)
-class Place:
+class FilePlace:
     """A label file, and a field in it such as "scans.kitchen.ply[0]"; empty for the whole file."""
 
     file: Path
     field: str = ""
 
-    def at(self, inside: str) -> Place:
+    def at(self, inside: str) -> FilePlace:
         """A field or an item inside this place."""
         joined = self.field + (inside if inside.startswith("[") else f".{inside}")
-        return Place(self.file, joined.lstrip("."))
+        return FilePlace(self.file, joined.lstrip("."))
 
     def error(self, problem: str, kind: Kind, remedy: str | None = None) -> InputError:
         """An error that names this place."""
@@ -51,7 +51,7 @@ class FileValue:
     """A value of a label file, as JSON or text has it, and its place."""
 
     value: Any
-    place: Place
+    place: FilePlace
 
     def read(self, kind: type[T], value: Any) -> T:
         """Typed values from a value at this place, which may have less in it than the file's.
@@ -75,7 +75,7 @@ class Label:
     center: Array
     size: Array
     turn: Array | float
-    place: Place
+    place: FilePlace
     written: str = ""
 
     def placed(self, frame: Frame, *, upright: bool = False, aligned: bool = False) -> Array:
@@ -146,7 +146,7 @@ def euler_axes(angles: Array, order: str) -> Array:
 
 
 def label_of(
-    name: str, center: Array, size: Array, turn: Array | float, place: Place, named: Place
+    name: str, center: Array, size: Array, turn: Array | float, place: FilePlace, named: FilePlace
 ) -> Label:
     """A label with a class and a positive size. named: the place of the class.
 
@@ -167,7 +167,7 @@ def label_of(
 
 
 def label_of_corners(
-    name: str, corners: Array, along: tuple[int, int, int, int], place: Place, named: Place
+    name: str, corners: Array, along: tuple[int, int, int, int], place: FilePlace, named: FilePlace
 ) -> Label:
     """A label from its corners (8, 3). along: a corner, and its neighbours along the three axes.
 
@@ -258,7 +258,7 @@ def skip_unless(wanted: Callable[[dict[str, Any]], bool], items: Any) -> Any:
     return ["skipped" if isinstance(x, dict) and not wanted(x) else x for x in items]
 
 
-def given(value: T | None, place: Place) -> T:
+def given(value: T | None, place: FilePlace) -> T:
     """The value of a field that one form of a box needs and another lacks.
 
     Raises:

@@ -20,9 +20,9 @@ import numpy as np
 
 from sr3d.data.own.labels import (
     Array,
+    FilePlace,
     FileValue,
     Label,
-    Place,
     Radians,
     Rotation,
     Triple,
@@ -115,7 +115,7 @@ def _without_idle_rotations(boxes: Any) -> Any:
     ]
 
 
-def _label(box: _Box, upright: Array | None, place: Place) -> Label:
+def _label(box: _Box, upright: Array | None, place: FilePlace) -> Label:
     """upright: the rotation of the frame of the yaw, if the file has one."""
     turn: Array | float = 0.0
     if box.yaw is not None:

@@ -35,7 +35,6 @@ class ScannedRoom:
     """
 
     room: Room
-    views: list[View]
     scan: RoomScan
     visible: np.ndarray
     origin: np.ndarray
@@ -57,8 +56,8 @@ def build_room(seed: int, *, rotated: bool = False, points: int = 20_000) -> Sca
     owner = room.owner[seen.quad]
     visible = np.bincount(owner[owner >= 0], minlength=len(room.labels))
     if rotated:  # as RGB-D frames are told: the camera is the origin and looks along y
-        return ScannedRoom(room, views, seen, visible, views[0].eye, math.pi / 2 - views[0].yaw)
-    return ScannedRoom(room, views, seen, visible, np.zeros(3), 0.0)
+        return ScannedRoom(room, seen, visible, views[0].eye, math.pi / 2 - views[0].yaw)
+    return ScannedRoom(room, seen, visible, np.zeros(3), 0.0)
 
 
 def generate_room(seed: int, *, rotated: bool = False, points: int = 20_000) -> Scene:

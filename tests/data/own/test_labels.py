@@ -11,14 +11,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sr3d.data.own.labels import Label, Place, euler_axes, label_of, label_of_corners
+from sr3d.data.own.labels import FilePlace, Label, euler_axes, label_of, label_of_corners
 from sr3d.data.scans.frame import UNITS, Frame
 from sr3d.errors import Kind
 from sr3d.geometry.boxes import Boxes
 from tests.data.own.making import turn_x, turn_y, turn_z
 from tests.refusals import refuses
 
-NOWHERE = Place(Path("a.json"))
+NOWHERE = FilePlace(Path("a.json"))
 UPS = ("z", "y", "x", "-z", "-y", "-x", "0.1,-0.9,0.2")
 edges = st.floats(0.1, 3)
 places = st.tuples(*[st.floats(-5, 5)] * 3)
@@ -31,7 +31,7 @@ def frame_of(up: str, unit: str, origin: tuple[float, ...] = (0, 0, 0)) -> Frame
 
 def label(turn: np.ndarray | float, size: object = (1, 2, 3)) -> Label:
     center, lengths = np.array([1.0, 2.0, 3.0]), np.array(size, dtype=float)
-    return Label("chair", center, lengths, turn, Place(Path("a.json"), "[0]"))
+    return Label("chair", center, lengths, turn, FilePlace(Path("a.json"), "[0]"))
 
 
 def corners(box: np.ndarray) -> np.ndarray:
@@ -133,7 +133,7 @@ def test_eulers_angles_multiply_from_left_to_right(angles: tuple[float, float, f
 
 
 def test_corners_that_are_no_cuboids_are_refused() -> None:
-    whole = Place(Path("a.json"), "[3]")
+    whole = FilePlace(Path("a.json"), "[3]")
     named = whole.at("name")
     cuboid = Boxes(torch.tensor([[0.0, 0, 0, 1, 2, 3, 0.4]])).corners()[0].numpy().astype(float)
     found = label_of_corners("chair", cuboid, (0, 1, 2, 4), whole, named)
@@ -148,4 +148,6 @@ def test_corners_that_are_no_cuboids_are_refused() -> None:
 @pytest.mark.parametrize("size", [(1, 0, 1), (1, -2, 1), (1, math.nan, 1)])
 def test_a_box_without_extent_is_refused(size: tuple[float, ...]) -> None:
     with refuses(Kind.EMPTY, file="a.json", field="[0]"):
-        label_of("chair", np.zeros(3), np.array(size), 0.0, Place(Path("a.json"), "[0]"), NOWHERE)
+        label_of(
+            "chair", np.zeros(3), np.array(size), 0.0, FilePlace(Path("a.json"), "[0]"), NOWHERE
+        )

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sr3d.data.datasets import coarse_classes
-from sr3d.data.own.labels import Label, Place, classes_of, parse_classes
+from sr3d.data.own.labels import FilePlace, Label, classes_of, parse_classes
 from sr3d.data.own.splits import split_scans
 from sr3d.data.scene import Scene
 from sr3d.errors import Kind
@@ -88,7 +88,7 @@ def test_splits_that_make_no_sense_are_refused(
 
 
 def label(name: str) -> Label:
-    return Label(name, np.zeros(3), np.ones(3), 0.0, Place(Path("a.json"), "detections[2]"))
+    return Label(name, np.zeros(3), np.ones(3), 0.0, FilePlace(Path("a.json"), "detections[2]"))
 
 
 def test_classes_are_sorted_or_as_told(tmp_path: Path) -> None:
