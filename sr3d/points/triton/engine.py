@@ -15,7 +15,7 @@ from sr3d.sparse.triton.engine import on
 
 # Fused multiply-adds round once where the rule rounds twice.
 _EXACT = dict(enable_fp_fusion=False)
-_SAMPLING_BLOCK = 4096
+_SAMPLING_BLOCK, _SAMPLING_WARPS = 4096, 16
 _ROWS, _COLUMNS = 16, 256
 
 
@@ -32,8 +32,7 @@ def furthest_points(points: Tensor, count: int, skip_origin: bool) -> Tensor:
             number,
             count,
             BLOCK=min(_SAMPLING_BLOCK, triton.next_power_of_2(number)),
-            num_warps=16,
-            num_stages=1,
+            num_warps=_SAMPLING_WARPS,
             **_EXACT,
         )
     return chosen
