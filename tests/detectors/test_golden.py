@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
+from tests.detectors.golden import votenet
 from tests.detectors.golden.comparing import Comparison, Golden
 from tests.shared_data import SHARED
 
@@ -22,11 +23,13 @@ FILES = sorted(FOLDER.glob("*.npz"))
 class Adapter(Protocol):
     """A module of `tests.detectors.golden`, see there."""
 
-    INPUTS: Mapping[str, str]
-    comparisons: Callable[[Golden, Path], Iterator[Comparison]]
+    @property
+    def INPUTS(self) -> Mapping[str, str]: ...
+
+    def comparisons(self, golden: Golden, folder: Path) -> Iterator[Comparison]: ...
 
 
-ADAPTERS: dict[str, Adapter] = {}
+ADAPTERS: dict[str, Adapter] = {"votenet": votenet}
 
 
 @pytest.mark.skipif(bool(FILES), reason="covered by the test of each file")

@@ -122,6 +122,54 @@ class FeaturePropagation(nn.Module):
         return self.mlp(torch.cat([found, features], dim=1)[..., None]).squeeze(-1)
 
 
+class PointNet2(nn.Module):
+    """Four levels of set abstraction, and two of feature propagation back to the second level.
+
+    The levels' points, radii and samples are the same in VoteNet, BRNet, MLCVNet and GroupFree.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        counts: Sequence[int] = (2048, 1024, 512, 256),
+        radii: Sequence[float] = (0.2, 0.4, 0.8, 1.2),
+        samples: Sequence[int] = (64, 32, 16, 16),
+        planes: Sequence[int] = (128, 256, 256, 256),
+        outputs: int = 256,
+        *,
+        normalize: bool = True,
+        skip_origin: bool = True,
+        tie_threads: int | None = 512,
+    ) -> None:
+        """inputs: features of the points. planes: of each level; its hidden layers have half as
+        many. outputs: features of the seeds.
+        """
+        super().__init__()
+        channels = [inputs, *planes]
+        self.sa1, self.sa2, self.sa3, self.sa4 = (
+            SetAbstraction(
+                count, radius, most, [given, plane // 2, plane // 2, plane],
+                normalize=normalize, skip_origin=skip_origin, tie_threads=tie_threads,
+            )
+            for count, radius, most, (given, plane) in zip(
+                counts, radii, samples, pairwise(channels), strict=True
+            )
+        )  # fmt: skip
+        _, second, third, fourth = planes
+        self.fp1 = FeaturePropagation([fourth + third, third, third])
+        self.fp2 = FeaturePropagation([third + second, third, outputs])
+
+    def forward(self, points: Tensor, features: Tensor | None) -> PointSet:
+        """The seeds, which are the points of the second level."""
+        sa1: PointSet = self.sa1(points, features)
+        sa2: PointSet = self.sa2(sa1.points, sa1.features)
+        sa3: PointSet = self.sa3(sa2.points, sa2.features)
+        sa4: PointSet = self.sa4(sa3.points, sa3.features)
+        found = self.fp1(sa3.points, sa4.points, sa3.features, sa4.features)
+        found = self.fp2(sa2.points, sa3.points, sa2.features, found)
+        return PointSet(sa2.points, found, sa1.index.gather(1, sa2.index))
+
+
 def interpolated(points: Tensor, sources: Tensor, features: Tensor) -> Tensor:
     """(B, C, N) features at points (B, N, 3), by inverse distance from the three nearest sources.
 
