@@ -1,13 +1,24 @@
 """What a network calls: furthest points, ball query, nearest points, grouping, interpolation."""
 
+from types import ModuleType
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from sr3d.points import torch_engine
+from sr3d.points import bucket_engine, torch_engine
+from sr3d.sparse.functional import engine_on
 
 Padding = Literal["first", "zero"]
+
+
+def _engine(device: torch.device) -> ModuleType:
+    """Triton where sparse layers use it, else the buckets on a CPU and PyTorch on a GPU."""
+    if engine_on(device) == "triton":
+        from sr3d.points.triton import engine as triton_engine  # the import takes seconds
+
+        return triton_engine
+    return bucket_engine if device.type == "cpu" else torch_engine
 
 
 @torch.no_grad()
