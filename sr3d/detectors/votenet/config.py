@@ -28,10 +28,9 @@ THIN: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class VoteNetModel(ModelConfig):
+class VotingModel(ModelConfig):
     """The network: PointNet++, votes, and proposals from clusters of votes."""
 
-    name: Literal["votenet"] = "votenet"
     num_points: Many = 40_000  # points drawn from each scene
     levels: tuple[Count, ...] = (2048, 1024, 512, 256)  # points of each level; seeds: of the second
     radii: tuple[Metres, ...] = (0.2, 0.4, 0.8, 1.2)  # of the groups of each level, in metres
@@ -57,6 +56,13 @@ class VoteNetModel(ModelConfig):
             yield f"model.{name}", len(getattr(self, name)) == 4, "four numbers"
         falling = all(a >= b for a, b in zip(self.levels, self.levels[1:], strict=False))
         yield "model.levels", falling, "falling numbers"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VoteNetModel(VotingModel):
+    """VoteNet's network."""
+
+    name: Literal["votenet"] = "votenet"
 
 
 @dataclass(frozen=True)
@@ -100,36 +106,40 @@ class VoteNetInference(ProposalInference):
 
 def _published(data: DataFacts) -> Values:
     """Half as many points on single views; on procedural rooms the thin network."""
-    if data.procedural:
-        return _thin(data)
-    return _network(data, num_points=20_000 if data.single_view else 40_000)
+    return _thin(data) if data.procedural else network(data, num_points=points_of(data))
 
 
 def _thin(data: DataFacts) -> Values:
-    return _network(data, **THIN)
+    return network(data, **THIN)
 
 
-def _network(data: DataFacts, **values: Any) -> Values:
+def points_of(data: DataFacts) -> int:
+    """The number of points that the published network draws from a scene."""
+    return 20_000 if data.single_view else 40_000
+
+
+def network(data: DataFacts, name: str = "votenet", **values: Any) -> Values:
     """The network goes with a loss and post-processing of its own.
 
     Single views show a part of an object, so votes aim at the centre of its box.
     """
     return {
-        "model": {"name": "votenet", **values},
+        "model": {"name": name, **values},
         "loss": {"vote_centre": "box" if data.single_view else "extent"},
         "test": {"sample_count": 0, "nms": "3d", "iou_thr": 0.25, "score_thr": 0.05},
     }
 
 
-def _schedule(data: DataFacts) -> Values:
+def schedule(data: DataFacts) -> Values:
     """Adam with three steps, without clipping. On procedural rooms a short one."""
     own = {
         "optimizer": "adam",
         "lr": 1e-3,
         "warmup_iters": 0,
         "weight_decay": 0.0,
-        "clip_norm": 1e6,
+        "clip_norm": 0.0,
         "batch_size": 8,
+        "keep_last": True,
     }
     if data.procedural:
         rooms = rooms_of(data)["train"]
@@ -139,7 +149,7 @@ def _schedule(data: DataFacts) -> Values:
     return {"train": own | epochs | {"repeat": repeat({"own": 1}, data)}}
 
 
-def _augmentation(data: DataFacts) -> Values:
+def augmentation(data: DataFacts) -> Values:
     """Whole scenes, of which the network draws its points."""
     rooms = {
         "sample_fraction": [1.0, 1.0],
@@ -153,16 +163,10 @@ def _augmentation(data: DataFacts) -> Values:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VoteNetConfig(Config):
-    """One setting of VoteNet on one data set."""
+class VotingConfig(Config):
+    """One setting of VoteNet, or of a detector that extends it, on one data set."""
 
-    presets: ClassVar[Mapping[str, Mapping[str, Preset]]] = {
-        "model": {"votenet": _published, "votenet_small": _thin},
-        "train": {"votenet": _schedule},
-        "augment": {"votenet": _augmentation},
-    }
-
-    model: VoteNetModel = field(default_factory=VoteNetModel)
+    model: VotingModel
     loss: VoteNetLoss = field(default_factory=VoteNetLoss)
     train: VoteNetTrain = field(default_factory=VoteNetTrain)
     test: VoteNetInference = field(default_factory=VoteNetInference)
@@ -172,3 +176,16 @@ class VoteNetConfig(Config):
         yield from self.model.rules()
         further = self.loss.near <= self.loss.far
         yield "loss.far", further, f"at least loss.near={self.loss.near}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VoteNetConfig(VotingConfig):
+    """One setting of VoteNet on one data set."""
+
+    presets: ClassVar[Mapping[str, Mapping[str, Preset]]] = {
+        "model": {"votenet": _published, "votenet_small": _thin},
+        "train": {"votenet": schedule},
+        "augment": {"votenet": augmentation},
+    }
+
+    model: VoteNetModel = field(default_factory=VoteNetModel)
