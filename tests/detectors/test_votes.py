@@ -26,9 +26,9 @@ def test_votes_aim_at_the_extent_of_an_instance_s_points() -> None:
     points = cloud([0.0, 0, 0], [2.0, 1, 0], [5.0, 5, 5], [1.0, 0.5, 1])
     batch = PointBatch(points, instance=torch.tensor([[1, 1, -1, 1]]))
     seeds = torch.tensor([[3, 2]])
-    found = vote_targets(
-        batch, truth([0, 0, 0, 1, 1, 1, 0], [9, 9, 9, 1, 1, 1, 0]), seeds, "extent"
-    )
+    boxes = truth([0, 0, 0, 1, 1, 1, 0], [9, 9, 9, 1, 1, 1, 0])
+    boxes = truth([0, 0, 0, 1, 1, 1, 0], [9, 9, 9, 1, 1, 1, 0])
+    found = vote_targets(batch, boxes, seeds, "extent")
     assert found.masks.tolist() == [[True, False]]
     assert torch.equal(found.centres[0, 0], torch.tensor([[1.0, 0.5, 0.5]]).expand(3, 3))
     found = vote_targets(batch, boxes, seeds, "box")

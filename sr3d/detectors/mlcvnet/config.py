@@ -1,7 +1,7 @@
 """MLCVNet's configuration: VoteNet's with another schedule and without undecided proposals.
 
-Source: NUAAXQ/MLCVNet (train.py, eval.py, models/loss_helper.py), for ScanNet. Its authors published
-no code for SUN RGB-D, where the values are VoteNet's.
+Source: NUAAXQ/MLCVNet (train.py, eval.py, models/loss_helper.py), for ScanNet. No code for SUN
+RGB-D is published; there the values are VoteNet's.
 """
 
 from __future__ import annotations

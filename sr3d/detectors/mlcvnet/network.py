@@ -6,6 +6,8 @@ models/proposal_module.py).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -63,6 +65,10 @@ class ContextProposalModule(ProposalModule):
         x = self.sa2(self.sa1(clusters.features))
         scene = torch.cat([each.features.amax(dim=2) for each in (seeds, clusters)], dim=1)
         seen = torch.cat([scene[..., None].expand(-1, -1, x.shape[2]), x], dim=1)
-        size = self.gs_conv1(seen).float().abs()
-        # The original writes sigmoid(log(size)), whose gradient at 0 is NaN.
-        return super().propose(PointSet(clusters.points, x * (size / (1 + size)), clusters.index), seeds)
+        gate = _gate(self.gs_conv1(seen).float())
+        return super().propose(replace(clusters, features=x * gate), seeds)
+
+
+def _gate(x: Tensor) -> Tensor:
+    """sigmoid(log|x|), from 0 to 1. With a logarithm, as published, its gradient at 0 is NaN."""
+    return x.abs() / (1 + x.abs())

@@ -138,8 +138,8 @@ def schedule(data: DataFacts) -> Values:
         "warmup_iters": 0,
         "weight_decay": 0.0,
         "clip_norm": 0.0,
-        "batch_size": 8,
         "keep_last": True,
+        "batch_size": 8,
     }
     if data.procedural:
         rooms = rooms_of(data)["train"]
@@ -170,6 +170,10 @@ class VotingConfig(Config):
     loss: VoteNetLoss = field(default_factory=VoteNetLoss)
     train: VoteNetTrain = field(default_factory=VoteNetTrain)
     test: VoteNetInference = field(default_factory=VoteNetInference)
+
+    @property
+    def candidates(self) -> int:
+        return self.model.proposals
 
     def rules(self) -> Iterator[Rule]:
         yield from super().rules()

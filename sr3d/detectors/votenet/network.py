@@ -53,9 +53,7 @@ class ProposalModule(nn.Module):
         self.conv3 = nn.Conv1d(channels, outputs, 1)
         self.bn1, self.bn2 = nn.BatchNorm1d(channels), nn.BatchNorm1d(channels)
 
-    def forward(
-        self, votes: PointSet, index: Tensor, seeds: PointSet
-    ) -> tuple[PointSet, Tensor]:
+    def forward(self, votes: PointSet, index: Tensor, seeds: PointSet) -> tuple[PointSet, Tensor]:
         """The clusters of the votes at an index (B, P), and raw outputs (B, P, D)."""
         clusters = self.vote_aggregation(votes.points, votes.features, index)
         return clusters, self.propose(clusters, seeds)
