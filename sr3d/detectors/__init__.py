@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sr3d.config import Config
+from sr3d.detectors.brnet import family as brnet
 from sr3d.detectors.family import Family
 from sr3d.detectors.fcaf3d import family as fcaf3d
 from sr3d.detectors.mlcvnet import family as mlcvnet
@@ -27,6 +28,7 @@ FAMILIES: dict[str, Family] = {
     "fcaf3d": fcaf3d.FAMILY,
     "votenet": votenet.FAMILY,
     "mlcvnet": mlcvnet.FAMILY,
+    "brnet": brnet.FAMILY,
 }
 # The family of each name that a user may give; SR3D is TR3D's network, trained differently.
 NETWORKS = {"sr3d": "tr3d", **{name: name for name in FAMILIES}}

@@ -9,10 +9,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from sr3d.config import Config, ModelConfig, Preset, Rule
-from sr3d.detectors.common.point_config import Clusters, Metres, ProposalInference, VoteCentre
+from sr3d.config import Config, Preset, Rule
+from sr3d.detectors.common.point_config import (
+    Clusters,
+    Metres,
+    ProposalInference,
+    ProposalModel,
+    VoteCentre,
+)
 from sr3d.presets import DataFacts, Values, repeat, rooms_of
-from sr3d.value_types import Count, Many, PositiveShare, Share, Weight
+from sr3d.value_types import Count, PositiveShare, Share, Weight
 
 # The network of procedural rooms: thin, on fewer points, so that two cores can train it.
 THIN: Mapping[str, Any] = {
@@ -29,42 +35,12 @@ THIN: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class VotingModel(ModelConfig):
-    """The network: PointNet++, votes, and proposals from clusters of votes."""
+class VotingModel(ProposalModel):
+    """The same with batch norms whose momentum falls with the epochs."""
 
-    num_points: Many = 40_000  # points drawn from each scene
-    levels: tuple[Count, ...] = (
-        2048,
-        1024,
-        512,
-        256,
-    )  # points of the levels. The second has the seeds
-    radii: tuple[Metres, ...] = (0.2, 0.4, 0.8, 1.2)  # of the groups of each level, in metres
-    samples: tuple[Count, ...] = (64, 32, 16, 16)  # maximum number of points of a group
-    planes: tuple[Count, ...] = (128, 256, 256, 256)  # channels of the levels
-    seed_channels: Count = 256  # channels of seeds and votes
-    proposals: Count = 256  # clusters of votes
-    proposal_radius: Metres = 0.3  # of the votes of a cluster, in metres
-    proposal_samples: Count = 16  # maximum number of votes of a cluster
-    proposal_channels: Count = 128  # channels of the proposals
-    heading_bins: Count = 12  # bins of the heading, if boxes have a yaw
-    # what clusters are sampled from in training: the votes, or the seeds of the votes
-    clusters: Clusters = "votes"
-    # points within 3 cm of the origin are never sampled, as in the original
-    skip_origin: bool = True
     norm_momentum: PositiveShare = 0.5  # of batch norms at first: the weight of the newest batch
     norm_momentum_epochs: Count = 20  # epochs after which this momentum halves
     norm_momentum_least: Share = 0.001  # its minimum
-
-    def size(self) -> str:
-        return f"{self.num_points} points, widths {', '.join(map(str, self.planes))}"
-
-    def rules(self) -> Iterator[Rule]:
-        """What values must fulfil."""
-        for name in ("levels", "radii", "samples", "planes"):
-            yield f"model.{name}", len(getattr(self, name)) == 4, "four numbers"
-        falling = all(a >= b for a, b in zip(self.levels, self.levels[1:], strict=False))
-        yield "model.levels", falling, "falling numbers"
 
 
 @dataclass(frozen=True, kw_only=True)
