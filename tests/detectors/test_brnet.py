@@ -1,4 +1,4 @@
-"""BRNet's coding of boxes by distances to faces, its points, and what its heading's loss forgives."""
+"""BRNet's coding of boxes by distances to faces, its points, and what its heading's loss costs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sr3d.detectors.common.heading_bins import HeadingBins
 from sr3d.detectors.common.point_inputs import PaddedTruth
 
 number = st.floats(-3, 3, width=32)
-size = st.floats(0.2, 3, width=32)
+size = st.floats(0.25, 3, width=32)
 boxes = st.tuples(number, number, number, size, size, size, st.floats(-3, 3, width=32))
 
 
