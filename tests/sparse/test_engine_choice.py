@@ -102,7 +102,7 @@ def test_the_environment_chooses_what_native_means(
         monkeypatch.setenv("SR3D_ENGINE", value)
         assert native_engine(GPU) == expected
     monkeypatch.setenv("SR3D_ENGINE", "tritn")
-    with pytest.raises(InputError, match="SR3D_ENGINE=tritn"):
+    with refuses(Kind.UNKNOWN, field="SR3D_ENGINE", mentions=["tritn"], remedy=["native"]):
         native_engine(CPU)
     assert caplog.records == []
 

@@ -267,13 +267,17 @@ def read_openpcdet(value: FileValue) -> list[Label]:
 def _openpcdet_label(words: list[str], where: str) -> Label:
     if len(words) >= _KITTI and not _is_number(words[0]):
         raise InputError(
-            f"{where}: is a line of KITTI's labels, which are in a camera's coordinates; write "
-            "`x y z dx dy dz yaw class` in the scan's coordinates"
+            "is a line of KITTI's labels, which are in a camera's coordinates",
+            field=where,
+            kind=Kind.VALUE,
+            remedy="Write `x y z dx dy dz yaw class` in the scan's coordinates.",
         )
     if len(words) < 8 or not all(map(_is_number, words[:7])):
         raise InputError(
-            f"{where}: expected `x y z dx dy dz yaw class`, got '{' '.join(words)[:80]}'; "
-            "correct the line, docs/own_data.md shows every format"
+            f"expected `x y z dx dy dz yaw class`, got '{' '.join(words)[:80]}'",
+            field=where,
+            kind=Kind.VALUE,
+            remedy="Correct the line. docs/own_data.md shows every format.",
         )
     values = np.array([float(word) for word in words[:7]])
     turn = in_radians(float(values[6]), where)

@@ -41,9 +41,12 @@ def read_bin(path: Path, columns: str | None, dtype: str | None) -> Content:
     told = None if columns is None else int(columns) if columns.isdecimal() else len(columns)
     if size % (step * (told or 1)):
         raise InputError(
-            f"{path}: {size} bytes are no whole number of points"
-            + (f" of {told} {name} values; give other --columns" if told else f" of {name}")
-            + "; if the file is cut off, copy it again"
+            f"{size} bytes are no whole number of {f'points of {told} {name}' if told else name} "
+            "values",
+            file=path,
+            kind=Kind.VALUE,
+            remedy=f"{'Give other --columns. ' if told else ''}If the file is cut off, copy it "
+            "again.",
         )
     values = np.memmap(path, dtype=TYPES[name], mode="r")
     width, reason = (told, "as given by --columns") if told else _find_width(values, path)

@@ -89,7 +89,10 @@ def _header(content: bytes, path: Path) -> tuple[_PcdHeader, int]:
         return _PcdHeader(dtype, count, lines["DATA"][0].lower(), _pose(lines)), at
     except (KeyError, ValueError, IndexError, TypeError) as error:
         raise InputError(
-            f"{path}: the PCD header is incomplete or wrong ({error}); export it again"
+            f"the PCD header is incomplete or wrong ({error})",
+            file=path,
+            kind=Kind.UNREADABLE,
+            remedy="Export it again.",
         ) from None
 
 
