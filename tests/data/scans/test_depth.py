@@ -278,9 +278,8 @@ def test_a_focal_length_that_no_lens_has_is_refused(
 ) -> None:
     path = save(tmp_path / "a.png", picture())
     path.with_suffix(".json").write_text(json.dumps(camera))
-    with refuses(Kind.VALUE, file="a.json", mentions=["fx ", "°"]) as error:
+    with refuses(Kind.VALUE, file="a.json", mentions=["fx ", "°"], remedy=["--intrinsics"]):
         read_scan(path)
-    assert "--intrinsics" in str(error.value.remedy)
 
 
 @pytest.mark.parametrize("most", [32767, 65534])
