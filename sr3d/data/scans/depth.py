@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from sr3d.data.scans.cameras import Camera, read_camera
-from sr3d.data.scans.content import Array, Cloud, Content, Fact
+from sr3d.data.scans.content import Array, Cloud, Content, Fact, Mark
 from sr3d.data.scans.listing import is_depth_image
 from sr3d.errors import InputError, Kind
 
@@ -99,7 +99,12 @@ def read_depth_image(
     )
     numbers = (fitted.fx, fitted.fy, fitted.cx, fitted.cy)
     facts = [
-        Fact("intrinsics", ", ".join(f"{value:g}" for value in numbers), _about(camera, source)),
+        Fact(
+            "intrinsics",
+            ", ".join(f"{value:g}" for value in numbers),
+            _about(camera, source),
+            (Mark.DISTORTED,) if camera.distorted else (),
+        ),
         Fact("depth", f"{scale:g} a metre", why),
     ]
     for value, unknown in ((_INVALID, int((values == _INVALID).sum())), (most, ends * full.sum())):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from sr3d.data.scans.bare import TYPES
-from sr3d.data.scans.content import Array, Content, Fact
+from sr3d.data.scans.content import Array, Content, Fact, Mark
 from sr3d.data.scans.frame import UNITS, Frame, up_vector
 from sr3d.data.scans.guessing import COLOR_RANGES, find_colors, find_tilt, find_unit, find_up
 from sr3d.data.scans.listing import KINDS, check_kind
@@ -193,7 +193,7 @@ def _content(path: Path, told: Reading) -> Content:
 
 def _up(content: Content, points: Array, told: Reading) -> Fact:
     if told.up is not None:
-        return Fact("up", told.up, "as told")
+        return Fact("up", told.up, "as told", (Mark.GIVEN,))
     if content.sure:
         return Fact("up", content.up, content.why_up)
     return find_up(points, content.up)
@@ -201,7 +201,7 @@ def _up(content: Content, points: Array, told: Reading) -> Fact:
 
 def _unit(content: Content, points: Array, told: Reading, up: str) -> Fact:
     if told.unit is not None:
-        return Fact("unit", told.unit, "as told")
+        return Fact("unit", told.unit, "as told", (Mark.GIVEN,))
     if content.unit is not None:
         return Fact("unit", content.unit, content.why_unit)
     return find_unit(points, up)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sr3d.data.scans.content import Array, Cloud, Content, Fact, Mesh, Paint, bounds
+from sr3d.data.scans.content import Array, Cloud, Content, Fact, Mark, Mesh, Paint, bounds
 from sr3d.errors import InputError, Kind
 
 FEWEST = 100  # points of a scan
@@ -101,10 +101,11 @@ def check_extent(points: Array, unit: str, scale: float, told: bool, path: Path)
         )
     if SMALLEST <= longest <= LARGEST:
         flat = widths[0] < _LINE * widths[2]
-        return Fact("size", f"{longest:.3g} m", "all points lie in one plane") if flat else None
+        plane = Fact("size", f"{longest:.3g} m", "all points lie in one plane", (Mark.FLAT,))
+        return plane if flat else None
     size = f"{longest:.3g} m long in {unit}"
     if told:
-        return Fact("size", size, "as no room is; the unit is as given")
+        return Fact("size", size, "as no room is; the unit is as given", (Mark.GIVEN,))
     remedy = "Give --unit if it is not in metres."
     if longest > LARGEST:
         remedy += " Else cut out the rooms."

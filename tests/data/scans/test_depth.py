@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sr3d.data.scans import Reading, find_scans, read_scan
+from sr3d.data.scans import Mark, Reading, find_scans, read_scan
 from sr3d.data.scans.cameras import read_camera
 from sr3d.errors import InputError, Kind
 from tests.refusals import refuses
@@ -238,7 +238,7 @@ def test_intrinsics_in_every_spelling(tmp_path: Path, name: str, content: str) -
         found = read_scan(path)
         assert np.allclose(found.points, read_scan(path, INSIDE).points, atol=1e-5)
     distorted = "0.1" in content
-    assert distorted == any("distortion" in fact.why for fact in found.facts)
+    assert distorted == any(Mark.DISTORTED in fact.marks for fact in found.facts)
 
 
 @pytest.mark.parametrize(
