@@ -70,7 +70,7 @@ def test_every_table_has_the_cells_that_other_formats_print(results):
     assert report.parts[0].tables[1].title not in caption
     text = page.words()
     for table in report.parts[0].tables:
-        assert all(note in text for note in table.notes)
+        assert all(note.text in text for note in table.notes)
 
 
 def test_every_claim_stands_there_with_its_numbers_and_its_reason(results):

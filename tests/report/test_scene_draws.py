@@ -19,11 +19,12 @@ from sr3d.study.report import scene_draws as module
 from sr3d.study.report.findings import find_summary, runs_of, write_summary
 from sr3d.study.report.scene_draws import draw_scenes, over_scenes, paired_over_scenes
 from sr3d.study.report.tables.cells import NONE
+from sr3d.study.report.tables.notes import Topic
 from tests.evaluate.test_average_precision import random_case
 from tests.evaluate.test_scene_bootstrap import CLASSES, SCENES, repeated
 from tests.make_runs import SETTINGS, leave_detections, make_tree
 from tests.refusals import refuses
-from tests.report.plain import render_text
+from tests.report.plain import print_table, render_text
 from tests.report.printed import note_with, notes_with, numbers_in
 from tests.report.test_tables import PAPER
 
@@ -187,9 +188,11 @@ def test_a_table_prints_them_beside_the_trainings_interval(tmp_path):
     assert rows["SR3D"][of_delta:].startswith(f"±{paired:.1f} ")
     assert rows["SPOTA"][place:].startswith(NONE)
     assert rows["Baseline"][of_delta:].startswith(NONE)
-    note = note_with(text, "bootstrap", "paired")
+    table = print_table(tmp_path, PAPER, "table2", "synthetic")
+    note = note_with(table, Topic.SCENES)
     assert {str(DRAWS), "4"} <= set(numbers_in(note))  # draws, scenes
-    assert note_with(text, "'+ SPOTA'", "`sr3d summarise`")
+    assert note_with(table, Topic.NO_SCENES, "'+ SPOTA'", "`sr3d summarise`")
+    assert not notes_with(table, Topic.UNPAIRED_SCENES)
 
 
 def test_rows_of_other_scenes_have_no_paired_interval_and_the_table_says_so(tmp_path):
@@ -205,7 +208,8 @@ def test_rows_of_other_scenes_have_no_paired_interval_and_the_table_says_so(tmp_
     (row,) = {line[columns.index("Δ scenes") :][:1] for line in text.splitlines()
               if "SR3D  " in line and "±" in line}  # fmt: skip
     assert row == NONE
-    assert note_with(text, "paired interval", "'SR3D'")
+    table = print_table(tmp_path, PAPER, "table2", "synthetic")
+    assert note_with(table, Topic.UNPAIRED_SCENES, "'SR3D'")
 
 
 def test_a_summary_of_before_gives_the_table_of_before(tmp_path):
@@ -222,4 +226,4 @@ def test_a_summary_of_before_gives_the_table_of_before(tmp_path):
         shutil.rmtree(folder)
     assert render_text(tmp_path, PAPER, "table2", "synthetic") == with_records
     assert "scenes" not in with_records.splitlines()[2]
-    assert not notes_with(with_records, "bootstrap")
+    assert not notes_with(print_table(tmp_path, PAPER, "table2", "synthetic"), Topic.SCENES)
