@@ -21,7 +21,7 @@ from sr3d.geometry.boxes import Boxes
 from sr3d.runs.record import RunRecord, read_run
 from sr3d.settings import CUSTOM, configure, departures, read_settings, recognise
 from sr3d.study.report.findings import runs_of
-from sr3d.study.report.setting_summary import summarise_runs
+from sr3d.study.report.setting_summary import Doubt, warnings_of
 from tests.make_runs import make_tree
 from tests.test_training import TINY
 
@@ -334,13 +334,15 @@ def test_config_prints_a_setting(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_record_under_a_name_that_it_is_not_is_told(tmp_path: Path) -> None:
     made = {"baseline": ["loss.cls=focal"], "mine": ["assigner.k=3"]}
     make_tree(tmp_path, settings=made, score=lambda *_: 50.0)
-    warnings = {
-        name: " ".join(summarise_runs(runs_of(tmp_path / "synthetic" / name))["warnings"])
-        for name in ("baseline", "mine")
-    }
-    assert "6 of 6" in warnings["baseline"]
-    assert "assigner.name=spota" in warnings["baseline"]
-    assert "assigner" not in warnings["mine"]  # no setting of the package
+
+    def departures_told(setting: str) -> list[str]:
+        found = warnings_of(runs_of(tmp_path / "synthetic" / setting))
+        return [warning.text for warning in found if warning.doubt is Doubt.OTHER_SETTING]
+
+    told = departures_told("baseline")
+    assert all("6 of 6" in text for text in told)
+    assert any("assigner.name=spota" in text for text in told)
+    assert departures_told("mine") == []  # no setting of the package
 
 
 def test_what_runs_of_a_setting_have_in_common_is_no_departure() -> None:
