@@ -13,7 +13,7 @@ from sr3d.data.scans.content import Array, Cloud, Content, Fact, Mark
 from sr3d.data.scans.listing import is_depth_image
 from sr3d.errors import InputError, Kind
 
-_REMEDY = "give --intrinsics FX FY CX CY, or write them beside it as .json or .txt"
+_REMEDY = "Give --intrinsics FX FY CX CY, or write them beside it as .json or .txt."
 _COLOR_FOLDERS = ("image", "color", "colour", "rgb")
 _COLOR_KINDS = (".jpg", ".jpeg", ".png")
 # Where cameras are looked for: files of the image's name, then these, then in these folders.
@@ -125,16 +125,18 @@ def _camera(path: Path, intrinsics: tuple[float, float, float, float] | None) ->
         place = next((place for place in camera_files(path) if place.is_file()), None)
         if place is None:
             raise InputError(
-                f"a depth image needs the camera's intrinsics; {_REMEDY}",
+                "a depth image needs the camera's intrinsics",
                 file=path,
                 kind=Kind.MISSING,
+                remedy=_REMEDY,
             )
         return read_camera(place), str(place)
     if not (np.isfinite(intrinsics).all() and min(intrinsics[:2]) > 0):
         raise InputError(
-            f"intrinsics {intrinsics}: fx and fy must be above 0; {_REMEDY}",
+            f"intrinsics {intrinsics}: fx and fy must be above 0",
             file=path,
             kind=Kind.VALUE,
+            remedy=_REMEDY,
         )
     return Camera(*intrinsics), "--intrinsics"
 

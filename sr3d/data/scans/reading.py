@@ -77,10 +77,10 @@ def _check_columns(columns: str) -> None:
     counts = [columns.count(name) for name in "xyzrgb"]
     if counts not in ([1] * 6, [1, 1, 1, 0, 0, 0]):
         raise InputError(
-            "give x, y and z once each, and r, g and b once each or not at "
-            "all, such as xyz_rgb; _ stands for a column that is left out",
+            "needs x, y and z once each, and r, g and b once each or not at all",
             field=f"--columns {columns}",
             kind=Kind.VALUE,
+            remedy="Write for example xyz_rgb, where _ stands for a column that is left out.",
         )
 
 
@@ -184,10 +184,10 @@ def _content(path: Path, told: Reading) -> Content:
     except Exception as error:  # damaged bytes make parsers raise almost anything
         reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
         raise InputError(
-            f"not a readable {kind[1:].upper()} file ({reason}); copy it again "
-            "if it is cut off, or export it again",
+            f"not a readable {kind[1:].upper()} file ({reason})",
             file=path,
             kind=Kind.UNREADABLE,
+            remedy="Copy it again if it is cut off, or export it again.",
         ) from None
 
 

@@ -44,7 +44,7 @@ BIN: list[Case] = [
     ("half", odd.rows(POINTS, COLORS, kind="<f2").tobytes(), Refused("float32")),
     ("big-endian", odd.rows(POINTS, COLORS, kind=">f4").tobytes(), Refused("float32")),
     ("one-column", BRIGHTNESS.astype("<f4").tobytes(), Refused("--columns")),
-    ("cut-off", odd.rows(POINTS, COLORS).tobytes()[:-8], Refused("6 values", "copy")),
+    ("cut-off", odd.rows(POINTS, COLORS).tobytes()[:-8], Refused("6 values", kind=Kind.UNREADABLE)),
     ("odd-size", odd.rows(POINTS, COLORS).tobytes()[:-3], Refused("bytes")),
     ("cube", np.random.default_rng(3).random((COUNT, 3)).astype("<f4").tobytes(),
      Refused("--columns")),
