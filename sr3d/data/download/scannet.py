@@ -26,11 +26,11 @@ LISTS = {
 
 MISSING = "missing.txt"
 _MOST_AT_A_TIME = 8  # it is a university's server
-_TERMS = (
-    "ScanNet's terms must be accepted before it is downloaded: fill in and sign "
-    "http://kaldir.vc.cit.tum.de/scannet/ScanNet_TOS.pdf, mail it to scannet@googlegroups.com, and "
-    "after their reply set `download.scannet.accept_terms: true` in config.yaml (or pass "
-    "--accept-terms); if you have the scans elsewhere, set `raw.scannet` to their folder"
+_ACCEPT_TERMS = (
+    "Fill in and sign http://kaldir.vc.cit.tum.de/scannet/ScanNet_TOS.pdf and mail it to "
+    "scannet@googlegroups.com. After their reply, set `download.scannet.accept_terms: true` in "
+    "config.yaml, or pass --accept-terms. If you have the scans elsewhere, set `raw.scannet` to "
+    "their folder."
 )
 
 
@@ -66,7 +66,12 @@ def download_scannet(
             (out / MISSING).unlink(missing_ok=True)
             return Download(present=len(files))
     if not accept_terms:
-        raise InputError(_TERMS)
+        raise InputError(
+            "ScanNet's terms must be accepted before it is downloaded",
+            field="--accept-terms",
+            kind=Kind.MISSING,
+            remedy=_ACCEPT_TERMS,
+        )
     with exclusive(out):
         there = sum(path.exists() for path in tables)
         sizes = _fetch_tables(tables, url, lists_url)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from sr3d.data.mean_sizes import MeanSizes, mean_sizes_of
-from sr3d.data.prepared.manifest import AGAIN, read_manifest, verify_file
+from sr3d.data.prepared.manifest import REMEDY, read_manifest, verify_file
 from sr3d.data.scene import Scene
 from sr3d.errors import DamagedFile, InputError, Kind
 from sr3d.geometry.boxes import Boxes
@@ -77,10 +77,15 @@ class PreparedDataset:
         try:
             rows = np.load(path, mmap_mode="c", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise DamagedFile(f"{path}: cannot be read ({error}); {AGAIN}") from None
+            raise DamagedFile(
+                f"cannot be read ({error})", file=path, kind=Kind.UNREADABLE, remedy=REMEDY
+            ) from None
         if rows.shape != shape or rows.dtype != dtype:
             raise DamagedFile(
-                f"{path}: {rows.dtype} {rows.shape}, the manifest says {shape}; {AGAIN}"
+                f"{rows.dtype} {rows.shape}, the manifest says {shape}",
+                file=path,
+                kind=Kind.CONFLICT,
+                remedy=REMEDY,
             )
         return torch.from_numpy(rows)
 

@@ -124,7 +124,12 @@ class PreparedWriter:
                 remedy="Replace them by their enclosing boxes.",
             )
         if len(scene.boxes) > np.iinfo(np.int16).max:
-            raise InputError(f"{scene.id}: {len(scene.boxes)} boxes; cut the scan into rooms")
+            raise InputError(
+                f"has {len(scene.boxes)} boxes",
+                field=scene.id,
+                kind=Kind.TOO_LARGE,
+                remedy="Cut the scan into rooms.",
+            )
         data = _points_file(scene)
         facts = {
             "points": len(scene),

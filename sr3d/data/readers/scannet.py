@@ -153,29 +153,32 @@ def read_mesh(path: Path) -> tuple[Array, Array]:
     """
     # Triangles known in advance let plyfile map the faces instead of walking through them.
     triangles = {"vertex_indices": 3, "vertex_index": 3}
-    again = "download the scan again"
+    again = "Download the scan again."
     try:
         vertex = PlyData.read(path, known_list_len={"face": triangles})["vertex"].data
         points = np.stack([vertex[name] for name in ("x", "y", "z")], axis=1).astype(np.float32)
         colors = np.stack([vertex[name] for name in ("red", "green", "blue")], axis=1)
     except FileNotFoundError:
-        raise InputError(f"no such file; {again}", file=path, kind=Kind.MISSING) from None
+        raise InputError("no such file", file=path, kind=Kind.MISSING, remedy=again) from None
     except Exception as error:  # a damaged file makes the parser raise almost anything
         reason = f"{type(error).__name__}: {error}"
         raise InputError(
-            f"not a coloured triangle mesh ({reason}); {again}", file=path, kind=Kind.VALUE
+            f"not a coloured triangle mesh ({reason})", file=path, kind=Kind.VALUE, remedy=again
         ) from None
     if len(points) == 0:
-        raise InputError(f"the mesh has no vertices; {again}", file=path, kind=Kind.EMPTY)
+        raise InputError("the mesh has no vertices", file=path, kind=Kind.EMPTY, remedy=again)
     if colors.dtype != np.uint8:
         raise InputError(
-            f"colours are {colors.dtype}, not uchar from 0 to 255; {again}",
+            f"colours are {colors.dtype}, not uchar from 0 to 255",
             file=path,
             kind=Kind.VALUE,
+            remedy=again,
         )
     bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
     if len(bad):
-        raise InputError(f"vertex {bad[0]} is NaN or infinite; {again}", file=path, kind=Kind.VALUE)
+        raise InputError(
+            f"vertex {bad[0]} is NaN or infinite", file=path, kind=Kind.VALUE, remedy=again
+        )
     return points, colors.astype(np.float32) / 255
 
 

@@ -42,7 +42,9 @@ def read_numbers(text: bytes, path: Path) -> Array:
     if numbers is None and b"," in text and b"." not in text:  # decimal commas
         numbers = _all(text.replace(b",", b"."))
     if numbers is None:
-        raise InputError(f"{path}: {_first_odd(text)}; export it again")
+        raise InputError(
+            _first_odd(text), file=path, kind=Kind.UNREADABLE, remedy="Export it again."
+        )
     return numbers
 
 

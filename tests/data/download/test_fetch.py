@@ -119,7 +119,7 @@ def test_wrong_content_is_never_kept(url: str, out: Path) -> None:
     def check(path: Path) -> None:
         assert path.read_bytes() == CONTENT
         assert not (out / "data.bin").exists()
-        raise InputError("it is no mesh")
+        raise InputError("it is no mesh", kind=Kind.VALUE)
 
     with refuses(Kind.UNREADABLE, file="data.bin"):
         fetch(url, out / "data.bin", check=check)

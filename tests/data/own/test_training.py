@@ -57,6 +57,13 @@ def test_without_the_group_it_is_what_it_was(data: Path) -> None:
         assert "own" in str(error.value)
 
 
+def test_an_unknown_data_set_is_named_with_the_nearest() -> None:
+    with refuses(Kind.UNKNOWN, field="dataset", mentions=["'scanet'", "'scannet'"]):
+        get_dataset("scanet")
+    with refuses(Kind.MISSING, field="dataset", mentions=["'own'"]):
+        get_dataset("own")
+
+
 @pytest.mark.parametrize(
     ("overrides", "kind", "field"),
     [
