@@ -120,21 +120,16 @@ class KernelMap:
         """(n_out, K) int64 input rows. A missing neighbour is n_in, one past the last row."""
         if "table" in vars(self):
             return self.table.long().where(self.table >= 0, self.n_in)
-        table = self.in_rows.new_full((self.n_out, self.volume), self.n_in)
-        table[self.out_rows, self._offset_of_pairs()] = self.in_rows
-        return table
+        return self._table_of_pairs(self.n_in, torch.int64)
 
     @cached_property
     def table(self) -> Tensor:
         """(n_out, K) int32 input rows. A missing neighbour is -1."""
-        table = self.in_rows.new_full((self.n_out, self.volume), -1, dtype=torch.int32)
-        table[self.out_rows, self._offset_of_pairs()] = self.in_rows.to(torch.int32)
-        return table
+        return self._table_of_pairs(-1, torch.int32)
 
-    def _offset_of_pairs(self) -> Tensor:
-        device = self.in_rows.device
-        return torch.repeat_interleave(
-            torch.arange(self.volume, device=device),
-            torch.tensor(self.sizes).to(device, non_blocking=True),
-            output_size=len(self.in_rows),
-        )
+    def _table_of_pairs(self, missing: int, dtype: torch.dtype) -> Tensor:
+        device = self._pairs[0][0].device
+        table = torch.full((self.n_out, self.volume), missing, dtype=dtype, device=device)
+        for k, in_rows, out_rows in self.offsets():
+            table[out_rows, k] = in_rows.to(dtype)
+        return table
