@@ -18,8 +18,9 @@ from sr3d.data.scene import Scene
 from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.errors import InputError
 from sr3d.geometry.boxes import Boxes
+from sr3d.run_setting import configure, departures, infer_setting
 from sr3d.runs.record import RunRecord, read_run
-from sr3d.settings import CUSTOM, configure, departures, read_settings, recognise
+from sr3d.settings import CUSTOM, read_settings
 from sr3d.study.report.findings import runs_of
 from sr3d.study.report.setting_summary import Doubt, warnings_of
 from tests.make_runs import make_tree
@@ -96,11 +97,11 @@ def test_a_name_alone_is_its_overrides_and_they_are_its_name(name: str) -> None:
         found = configure(SETTINGS, name, start)
         assert found.config == with_overrides(start, setting.overrides)
         assert found.overrides == setting.overrides
-        again = configure(SETTINGS, name, start, ["train.batch_size=3", *setting.overrides])
-        assert again.config == configure(SETTINGS, name, start, ["train.batch_size=3"]).config
-        assert again.config.train.batch_size == 3
+        again = configure(SETTINGS, name, start, ["seed=3", *setting.overrides])
+        assert again.config == configure(SETTINGS, name, start, ["seed=3"]).config
+        assert again.config.seed == 3
         labels = setting.labels.get(dataset, "")
-        named = recognise(SETTINGS, start, setting.overrides, labels=labels)
+        named = infer_setting(SETTINGS, start, setting.overrides, labels=labels)
         assert named.config == found.config
         same = {name} if dataset != "synthetic" else {name, "tr3d", "baseline_augment_tr3d"}
         assert named.name in same
@@ -182,13 +183,15 @@ def test_single_values_beside_a_setting_survive_its_presets() -> None:
 )
 def test_overrides_alone_are_named_by_what_they_make(overrides: list[str], name: str) -> None:
     start = default_config("scannet")
-    found = recognise(SETTINGS, start, overrides)
+    found = infer_setting(SETTINGS, start, overrides)
     assert (found.name, found.config) == (name, with_overrides(start, overrides))
 
 
 def test_the_version_of_the_ground_truth_tells_settings_apart() -> None:
     start = default_config("sunrgbd")
-    names = {labels: recognise(SETTINGS, start, [], labels=labels).name for labels in ("v1", "v2")}
+    names = {
+        labels: infer_setting(SETTINGS, start, [], labels=labels).name for labels in ("v1", "v2")
+    }
     assert names == {"v1": "boxes_v1", "v2": "sr3d"}
 
 

@@ -119,7 +119,7 @@ class _Layout(NamedTuple):
 def read_text(path: Path, columns: str | None = None) -> Content:
     """Points, and colours if there are some, of a table in text.
 
-    columns: see `Reading`. It takes precedence over a line of names.
+    columns: see `ScanOptions`. It takes precedence over a line of names.
 
     Raises:
         InputError: rows that are no numbers or differ in length, or columns without a clear sense.
