@@ -25,7 +25,7 @@ class PreparedDataset:
     augmenting the scene once that takes little (`benchmarks/loading.py`), and a training does it
     once in all epochs.
 
-    instances: whether scenes get their `instance`, if the folder has them. Reading them makes
+    instances: whether scenes get their `instance`, if the folder has them. ScanOptions them makes
     loading a quarter slower, so runs of detectors without a use for them go without.
 
     Raises:
