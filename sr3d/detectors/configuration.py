@@ -220,8 +220,10 @@ def _with_preset(config: Config, group: str, name: str, given: Mapping[str, str]
         )
     family = _presets()[group][name][0] if group == "model" else type(config)
     # A preset sets all of its own group, defaults included. Another family has other keys.
-    values = {**config.to_dict(), group: {}}
-    for other, known in family.of_values({}).to_dict().items():
+    groups = family.of_values({}).to_dict()
+    values = {key: value for key, value in config.to_dict().items() if key in groups}
+    values[group] = {}
+    for other, known in groups.items():
         if isinstance(known, dict):
             kept = {k: v for k, v in values.get(other, {}).items() if k in known}
             values[other] = kept | changes.get(other, {})
