@@ -100,8 +100,11 @@ class Detector(nn.Module, ABC, Generic[B, P]):
         """Number of voxels or points of the network's input."""
 
     def stages(self) -> dict[str, str]:
-        """Maps submodules to the stages of a benchmark: backbone, neck or head."""
-        return {"backbone": "backbone", "neck": "neck", "bbox_head": "head"}
+        """Maps submodules to the stages of a benchmark: backbone, neck or head.
+
+        What they leave out of the network counts as head.
+        """
+        return {}
 
     def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
         """Groups for the optimiser. `lr_scale` of a group multiplies its learning rate."""
@@ -162,6 +165,9 @@ class SparseDetector(Detector[SparseTensor, A]):
     config: SparseModelConfig
     inference: SparseInferenceConfig
     nms_pre_by_level = False  # whether `nms_pre` limits the anchors per level, not in all
+
+    def stages(self) -> dict[str, str]:
+        return {"backbone": "backbone", "neck": "neck", "bbox_head": "head"}
 
     def shuffled(self, scene: Scene, generator: torch.Generator) -> Scene:
         """In random order if `test.voxel_pick` is "random".
