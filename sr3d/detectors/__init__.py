@@ -31,10 +31,10 @@ def build_detector(config: Config) -> Detector[Any, Any]:
     Raises:
         InputError: the family needs mean sizes, and neither data set nor configuration has any.
     """
-    from sr3d.data.datasets import dataset_of  # imports torch
+    from sr3d.detectors.needs import lacks_mean_sizes  # imports torch
 
     family = FAMILIES[config.model.name]
-    if "mean_sizes" in family.needs and not dataset_of(config).mean_sizes:
+    if lacks_mean_sizes(config, family):
         raise InputError(
             f"empty, and {family.title} needs the mean size of each class of '{config.dataset}'",
             field="mean_sizes",

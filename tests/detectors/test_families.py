@@ -25,7 +25,6 @@ from sr3d.errors import InputError, Kind
 from sr3d.sparse import SparseTensor
 from sr3d.train.loop import TrainingJob, train
 from tests.data.older_formats import as_version_2
-from tests.detectors import toy_points
 from tests.refusals import refused
 
 PACKAGE = Path(sr3d.__file__).parent
@@ -192,31 +191,3 @@ def test_families_without_needs_train_on_older_folders_as_before(
     old = PreparedDataset(as_version_2(rooms, tmp_path / "old"), "train")
     for scenes in (old, PreparedDataset(rooms, "train")):
         assert with_needs(chosen, FAMILIES[name], scenes) is chosen
-
-
-# ---------------------------------------------------------------- a family with nothing in common
-
-
-@pytest.fixture
-def toy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`toy_points` as one more family."""
-    monkeypatch.setitem(FAMILIES, toy_points.NAME, toy_points.FAMILY)
-
-
-TOY = ["model=toy_points", "train.epochs=1", "train.milestones=[]", "train.batch_size=2"]
-
-
-@pytest.mark.usefixtures("toy")
-def test_a_family_has_only_its_own_groups_and_the_common_ones() -> None:
-    start = with_overrides(default_config("scannet"), ["test.score_thr=0.2"])
-    found = with_overrides(start, ["model=toy_points", "terms.offset=2"])
-    assert isinstance(found, toy_points.ToyConfig)
-    assert found.terms.offset == 2
-    assert found.test.score_thr == 0.2  # a common group keeps its values
-    assert not {"assigner", "loss"} & found.to_dict().keys()
-    for beside in (["loss.tau=0.2"], ["assigner.k=7"]):  # is not dropped silently
-        with pytest.raises(InputError) as error:
-            with_overrides(start, [*beside, "model=toy_points"])
-        assert (error.value.field, error.value.kind) == ("model=toy_points", Kind.CONFLICT)
-    again = with_overrides(found, ["model=tr3d"])
-    assert again == start
