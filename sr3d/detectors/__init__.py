@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from sr3d.config import Config
 from sr3d.detectors.family import Family
-from sr3d.detectors.fcaf3d import family as fcaf3d
-from sr3d.detectors.tr3d import family as tr3d
+from sr3d.detectors.fcaf3d.family import FAMILY as FCAF3D_FAMILY
+from sr3d.detectors.tr3d.family import FAMILY as TR3D_FAMILY
 from sr3d.errors import InputError, Kind
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["FAMILIES", "NETWORKS", "Family", "build_detector"]
 
 # The first is the family of a data set's default configuration.
-FAMILIES: dict[str, Family] = {"tr3d": tr3d.FAMILY, "fcaf3d": fcaf3d.FAMILY}
+FAMILIES: dict[str, Family] = {"tr3d": TR3D_FAMILY, "fcaf3d": FCAF3D_FAMILY}
 # The family of each name that a user may give; SR3D is TR3D's network, trained differently.
 NETWORKS = {"sr3d": "tr3d", **{name: name for name in FAMILIES}}
 
