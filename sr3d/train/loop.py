@@ -116,15 +116,14 @@ def _finish(training: TrainingRun, watch: Stopwatch) -> RunRecord:
 def epoch_means(rows: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
     """The metrics of a training run, averaged over each epoch: `{"loss": […], "AIC": […]}`.
 
-    Steps without positives have no AIC. An epoch with only such steps has 0, and so has a detector
-    whose loss does not log AIC.
+    Steps without positives have no AIC, and an epoch with only such steps has 0. A detector whose
+    loss does not log AIC has only the loss.
     """
     epochs: dict[int, list[dict[str, Any]]] = {}
     for row in rows:
         epochs.setdefault(row["epoch"], []).append(row)
-    means: dict[str, list[float]] = {"loss": [], "AIC": []}
-    for members in epochs.values():
-        aic = [row["aic"] for row in members if row.get("positives") and "aic" in row]
-        means["loss"].append(round(fmean(row["loss"] for row in members), 6))
-        means["AIC"].append(round(fmean(aic), 6) if aic else 0.0)
+    means = {"loss": [round(fmean(row["loss"] for row in epoch), 6) for epoch in epochs.values()]}
+    if any("aic" in row for row in rows):
+        known = [[r["aic"] for r in epoch if r.get("positives")] for epoch in epochs.values()]
+        means["AIC"] = [round(fmean(values), 6) if values else 0.0 for values in known]
     return means

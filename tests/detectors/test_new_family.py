@@ -61,6 +61,7 @@ def test_it_is_trained_tested_loaded_and_measured(
     sizes = [list(size) for size in PreparedDataset(rooms, "train").mean_sizes()]
     assert record.config["mean_sizes"] == sizes
     assert record.data["instances"] is True
+    assert list(record.metrics["epochs"]) == ["loss"]  # it logs no AIC
     assert main(["test", "--run", str(run), "--data", str(rooms), "--out", str(test)]) == 0
     assert 0 <= read_run(test).metrics["AP25"] <= 100
     found = sr3d.load(run).detect(ROOM.points, ROOM.colors)
