@@ -17,6 +17,7 @@ from torch import Tensor
 from sr3d.deploy.fused_network import FusedNetwork, Outputs
 from sr3d.detectors.common.selection import kept
 from sr3d.detectors.outputs import Detections
+from sr3d.geometry.iou import OverlapRule
 from sr3d.geometry.static_nms import static_nms
 from sr3d.sparse import Sites
 from sr3d.sparse.functional import engine
@@ -122,10 +123,8 @@ class StaticPass:
         boxes = self.network.detector.decode(coords * self.config.voxel_size, found.reg[top])
         scores = found.scores[top]
         valid = (scores > test.score_thr) & real[top, None]
-        bev = test.nms == "bev"
-        keep, settled = static_nms(
-            boxes, scores, valid, test.iou_thr, self.rotated, bev, rounds=_NMS_ROUNDS
-        )
+        rule = OverlapRule(test.iou_thr, self.rotated, test.nms == "bev")
+        keep, settled = static_nms(boxes, scores, valid, rule, rounds=_NMS_ROUNDS)
         overflow = torch.stack([level.overflow for level in levels]).any()
         finite = found.scores.isfinite().all(dim=1) & found.reg.isfinite().all(dim=1)
         broken = (real & ~finite).any() | (real[top] & ~boxes.isfinite().all(dim=1)).any()
