@@ -28,7 +28,7 @@ from sr3d.runs.record import read_metrics
 from sr3d.sparse import SparseTensor
 from sr3d.sparse.determinism import ordered_backward
 from sr3d.sparse.nn import SparseBatchNorm
-from sr3d.train import training_run
+from sr3d.train import loop
 from sr3d.train.checkpoint import CHECKPOINT_FILE
 from sr3d.train.distributed import (
     ALONE,
@@ -37,8 +37,9 @@ from sr3d.train.distributed import (
     SharedSparseNorm,
     share_norms,
 )
-from sr3d.train.loop import PARTIAL_METRICS_FILE, TrainingJob, train
+from sr3d.train.loop import PARTIAL_METRICS_FILE, TrainingJob
 from sr3d.train.step import batch_losses
+from sr3d.train.training import train
 from tests.test_training import TINY, tiny
 
 STOP_AFTER = 4
@@ -156,7 +157,7 @@ def work(rank: int, folder: Path, data: Path) -> None:
     found["handed"] = processes.from_first(lambda: f"from {rank}")
     torch.save(found, folder / f"found{rank}.pt")
 
-    learning_rate = training_run.learning_rate
+    learning_rate = loop.learning_rate
 
     def stopped(config: Any, step: int, *rest: Any) -> float:
         if step == STOP_AFTER - 1:
@@ -164,7 +165,7 @@ def work(rank: int, folder: Path, data: Path) -> None:
         return learning_rate(config, step, *rest)
 
     if rank == 1:
-        training_run.learning_rate = stopped  # type: ignore[assignment]
+        loop.learning_rate = stopped  # type: ignore[assignment]
     with contextlib.suppress(KeyboardInterrupt):
         train(job(data, folder / "run"), processes)
         raise AssertionError("not stopped")

@@ -96,7 +96,8 @@ def _train(args: argparse.Namespace) -> None:
         chosen = _chosen(args, start, overrides)
         with _device(args):
             from sr3d.train.distributed import torchrun_processes
-            from sr3d.train.loop import TrainingJob, train
+            from sr3d.train.loop import TrainingJob
+            from sr3d.train.training import train
 
             job = TrainingJob(
                 config=chosen.config,

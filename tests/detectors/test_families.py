@@ -24,7 +24,8 @@ from sr3d.detectors.needs import contents, lacks_instances, with_needs
 from sr3d.detectors.tr3d.detector import TR3D
 from sr3d.errors import InputError, Kind
 from sr3d.sparse import SparseTensor
-from sr3d.train.loop import TrainingJob, train
+from sr3d.train.loop import TrainingJob
+from sr3d.train.training import train
 from tests.data.older_formats import as_version_2
 from tests.refusals import refused
 

@@ -19,8 +19,9 @@ from sr3d.evaluate.loop import EvaluationJob, evaluate
 from sr3d.geometry.iou import pairwise_iou
 from sr3d.matching.fcaf3d import FCAF3DAssigner
 from sr3d.runs.record import read_metrics
-from sr3d.train.loop import TrainingJob, train
+from sr3d.train.loop import TrainingJob
 from sr3d.train.step import batch_losses
+from sr3d.train.training import train
 from tests.detectors.test_criterion import assign
 
 TINY = [

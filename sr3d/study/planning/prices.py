@@ -254,5 +254,7 @@ def _weights(config: Config) -> tuple[int, int]:
 def _start_seconds() -> float:
     """Until Python has loaded what a run needs, by doing it."""
     started = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import sr3d.train.loop, sr3d.evaluate.loop"], check=True)
+    subprocess.run(
+        [sys.executable, "-c", "import sr3d.train.training, sr3d.evaluate.loop"], check=True
+    )
     return time.perf_counter() - started
