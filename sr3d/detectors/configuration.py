@@ -207,8 +207,8 @@ def _unknown(config: Config, name: str, known: Iterable[str]) -> InputError:
     groups = dict.fromkeys(key.partition(".")[0] for key in known)  # some name presets
     close = nearest(name, [*groups, *known])
     problem = f"unknown key '{name}'" + (f"; did you mean '{close}'?" if close else "")
-    remedy = None if close else "`sr3d config` lists all keys."
-    return InputError(problem, field=name, kind=Kind.UNKNOWN, remedy=remedy)
+    listed = None if close else "`sr3d config` lists all keys."
+    return InputError(problem, field=name, kind=Kind.UNKNOWN, remedy=listed)
 
 
 def _with_preset(config: Config, group: str, name: str, given: Mapping[str, str]) -> Config:
