@@ -10,10 +10,10 @@ from safetensors.torch import load_file
 
 import sr3d
 from sr3d.config import Config
+from sr3d.data.ground_truth import GroundTruth
 from sr3d.data.prepared import PreparedDataset
 from sr3d.detectors import build_detector
 from sr3d.detectors.configuration import default_config, with_overrides
-from sr3d.detectors.outputs import GroundTruth
 from sr3d.errors import InputError
 from sr3d.evaluate.loop import EvaluationJob, evaluate
 from sr3d.geometry.iou import pairwise_iou
