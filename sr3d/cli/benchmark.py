@@ -16,6 +16,7 @@ from sr3d.cli.arguments import (
     add_overrides,
     add_setting,
     overrides_of,
+    warn_without_effect,
     whole,
 )
 from sr3d.cli.inputs import check_file, check_output_file, check_prepared, check_run
@@ -160,6 +161,7 @@ def _plan(args: argparse.Namespace) -> BenchmarkPlan:
     from sr3d.study.benchmarking.subject import Subject
 
     setting, config = _setting(args)
+    warn_without_effect(config, overrides_of(args))
     weights = run_file(args.run, read_training(args.run), MODEL_FILE) if args.run else None
     full = config.train.batch_size
     batch = args.batch or (min(full, _BATCH_ON_CPU) if args.device == "cpu" else full)
