@@ -9,9 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sr3d.config import Config
+from sr3d.detectors.brnet.family import FAMILY as BRNET_FAMILY
 from sr3d.detectors.family import Family
 from sr3d.detectors.fcaf3d.family import FAMILY as FCAF3D_FAMILY
+from sr3d.detectors.mlcvnet.family import FAMILY as MLCVNET_FAMILY
 from sr3d.detectors.tr3d.family import FAMILY as TR3D_FAMILY
+from sr3d.detectors.votenet.family import FAMILY as VOTENET_FAMILY
 from sr3d.errors import InputError, Kind
 
 if TYPE_CHECKING:
@@ -20,7 +23,13 @@ if TYPE_CHECKING:
 __all__ = ["FAMILIES", "NETWORKS", "Family", "build_detector"]
 
 # The first is the family of a data set's default configuration.
-FAMILIES: dict[str, Family] = {"tr3d": TR3D_FAMILY, "fcaf3d": FCAF3D_FAMILY}
+FAMILIES: dict[str, Family] = {
+    "tr3d": TR3D_FAMILY,
+    "fcaf3d": FCAF3D_FAMILY,
+    "votenet": VOTENET_FAMILY,
+    "mlcvnet": MLCVNET_FAMILY,
+    "brnet": BRNET_FAMILY,
+}
 # The family of each name that a user may give; SR3D is TR3D's network, trained differently.
 NETWORKS = {"sr3d": "tr3d", **{name: name for name in FAMILIES}}
 

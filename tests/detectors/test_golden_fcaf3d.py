@@ -27,8 +27,8 @@ from sr3d.detectors.outputs import Detections
 from sr3d.detectors.tr3d.config import AssignerConfig
 from sr3d.geometry.boxes import Boxes, centerness
 from sr3d.sparse import SparseTensor
-from tests.detectors.golden import golden
 from tests.detectors.golden_fcaf3d import built, ours, scannet_cloud, sunrgbd_cloud, theirs
+from tests.detectors.golden_tr3d import golden
 from tests.detectors.test_criterion import assign
 
 Golden = dict[str, np.ndarray]

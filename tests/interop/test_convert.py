@@ -16,7 +16,7 @@ from sr3d.detectors.weights import read_checkpoint
 from sr3d.runs.files import read_json, sha256
 from sr3d.runs.pretrained import PRETRAINED
 from tests.data.checkpoint_files import save_mmengine
-from tests.detectors.golden import golden_model
+from tests.detectors.golden_tr3d import golden_model
 from tests.detectors.published import renamed
 
 ROOMS = PRETRAINED / "sr3d_rooms"
@@ -105,7 +105,7 @@ def test_of_unknown_classes_it_is_said_that_their_levels_are_unknown(
 def test_the_golden_weights_convert_to_the_golden_network(
     convert: Convert, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whose outputs `tests/detectors/test_golden.py` holds against MinkowskiEngine and mmdet3d."""
+    """Whose outputs `test_golden_tr3d.py` holds against MinkowskiEngine and mmdet3d."""
     state = golden_model().state_dict()
     torch.save({"state_dict": renamed(dict(state), "samsung-tr3d")}, tmp_path / "tr3d_scannet.pth")
     out = convert(tmp_path / "tr3d_scannet.pth", "model.safetensors")
@@ -125,15 +125,15 @@ def test_the_golden_weights_convert_to_the_golden_network(
     ("words", "message"),
     [
         ("absent.pth --out m.safetensors", "absent.pth"),
-        ("text.pth --out m.safetensors", "not a readable checkpoint"),
+        ("text.pth --out m.safetensors", "text.pth"),
         ("text.pth --out m.pth", "--to sr3d"),
         ("text.pth --out m.safetensors --to mmdet3d", "--to mmdet3d"),
-        ("tr3d --out m.safetensors", "has random weights"),
+        ("tr3d --out m.safetensors", "SOURCE"),
         ("w.safetensors --out w.safetensors", "w.safetensors"),
         ("w.safetensors --out m.safetensors --dataset scannet", "--dataset"),
         ("w.safetensors --out m.safetensors --model fcaf3d", "--model"),
         ("w.safetensors --out m.safetensors --set model.widths=3", "model.widths"),
-        ("w.safetensors --out m.safetensors --set model.planes=[1,2,3,4]", "does not fit"),
+        ("w.safetensors --out m.safetensors --set model.planes=[1,2,3,4]", "w.safetensors"),
     ],
 )
 def test_bad_commands_get_one_sentence(

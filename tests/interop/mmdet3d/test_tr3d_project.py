@@ -28,7 +28,7 @@ from sr3d.data.datasets import SCANNET
 from sr3d.detectors.configuration import default_config
 from sr3d.detectors.weights import write_foreign
 from sr3d.interop.mmdet3d.box_conversion import depth_boxes
-from tests.detectors.golden import golden, golden_model
+from tests.detectors.golden_tr3d import golden, golden_model
 
 pytestmark = pytest.mark.openmmlab
 

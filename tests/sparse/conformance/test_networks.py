@@ -13,7 +13,7 @@ from sr3d.data.ground_truth import GroundTruth
 from sr3d.detectors import build_detector
 from sr3d.detectors.base import Detector
 from sr3d.detectors.configuration import default_config, with_overrides
-from tests.detectors.golden import golden, golden_model
+from tests.detectors.golden_tr3d import golden, golden_model
 from tests.detectors.thin import clouds
 from tests.sparse.conformance.engines import assert_close, by_cell, needs_minkowski
 

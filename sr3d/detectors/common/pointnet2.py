@@ -1,0 +1,185 @@
+"""PointNet++: set abstraction and feature propagation, for every detector that samples points.
+
+The names of weights are those of facebookresearch/votenet (pointnet2/pointnet2_modules.py), whose
+rules these layers follow. Other repositories name the same layers differently, see each family's
+`names.py`.
+
+Points are (B, N, 3) in metres. Features are (B, C, N).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from sr3d.points import ball_query, furthest_points, group, interpolate, nearest
+
+_EPSILON = 1e-8  # metres, added to distances before they are inverted
+
+
+@dataclass(frozen=True)
+class PointSet:
+    """points: (B, M, 3). features: (B, C, M). index: (B, M) int64, of the points in the input."""
+
+    points: Tensor
+    features: Tensor
+    index: Tensor
+
+
+class SharedLayer(nn.Sequential):
+    """A 1x1 convolution without bias, batch norm and ReLU."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        conv = nn.Conv2d(inputs, outputs, 1, bias=False)
+        nn.init.kaiming_normal_(conv.weight)
+        norm = nn.Sequential(OrderedDict(bn=nn.BatchNorm2d(outputs)))  # named `bn.bn`
+        super().__init__(OrderedDict(conv=conv, bn=norm, activation=nn.ReLU()))
+
+
+class SharedMLP(nn.Sequential):
+    """Layers that treat each point alike: (B, C, M, S) to (B, C', M, S).
+
+    channels: of the input, then of each layer. Initialised by Kaiming's normal distribution over
+    the inputs.
+    """
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        layers = [SharedLayer(a, b) for a, b in pairwise(channels)]
+        super().__init__(OrderedDict((f"layer{i}", layer) for i, layer in enumerate(layers)))
+
+
+class SetAbstraction(nn.Module):
+    """Samples centres, groups the points around each, and takes the maximum of their features.
+
+    count: number of centres. radius: of a group in metres. samples: points of a group. channels: of
+    the input's features, 0 if it has none, then of each layer. normalize: divide offsets by the
+    radius. skip_origin, tie_threads: see `sr3d.points.furthest_points`.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        radius: float,
+        samples: int,
+        channels: Sequence[int],
+        *,
+        normalize: bool = True,
+        skip_origin: bool = True,
+        tie_threads: int | None = 512,
+    ) -> None:
+        super().__init__()
+        self.count, self.radius, self.samples = count, radius, samples
+        self.normalize, self.skip_origin, self.tie_threads = normalize, skip_origin, tie_threads
+        self.mlp_module = SharedMLP([channels[0] + 3, *channels[1:]])
+
+    def forward(
+        self, points: Tensor, features: Tensor | None, index: Tensor | None = None
+    ) -> PointSet:
+        """index: (B, M) of the centres. None samples the furthest points."""
+        if index is None:
+            index = self.sample(points)
+        centres = rows(points, index)
+        return PointSet(centres, self.around(points, features, centres), index)
+
+    def sample(self, points: Tensor) -> Tensor:
+        """(B, M) indices of the furthest points."""
+        return furthest_points(points, self.count, self.skip_origin, self.tie_threads)
+
+    def around(self, points: Tensor, features: Tensor | None, centres: Tensor) -> Tensor:
+        """(B, C, M) features of the groups around centres (B, M, 3), which need not be points."""
+        index = ball_query(points, centres, self.radius, self.samples)
+        grouped = group(points.transpose(1, 2), index) - centres.transpose(1, 2)[..., None]
+        if self.normalize:
+            grouped = grouped / self.radius
+        if features is not None:
+            grouped = torch.cat([grouped, group(features, index)], dim=1)
+        return self.mlp_module(grouped).max(dim=-1).values
+
+
+class FeaturePropagation(nn.Module):
+    """Interpolates features at more points, and joins the features that these points have.
+
+    channels: of interpolated and own features together, then of each layer.
+    """
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.mlp = SharedMLP(channels)
+
+    def forward(
+        self, points: Tensor, sources: Tensor, features: Tensor, source_features: Tensor
+    ) -> Tensor:
+        """(B, C', N) features at points (B, N, 3), which have features (B, C, N).
+
+        sources: (B, M, 3), with source_features (B, C, M).
+        """
+        found = interpolated(points, sources, source_features)
+        return self.mlp(torch.cat([found, features], dim=1)[..., None]).squeeze(-1)
+
+
+class PointNet2(nn.Module):
+    """Four levels of set abstraction, and two of feature propagation back to the second level.
+
+    The levels' points, radii and samples are the same in VoteNet, BRNet, MLCVNet and GroupFree.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        counts: Sequence[int] = (2048, 1024, 512, 256),
+        radii: Sequence[float] = (0.2, 0.4, 0.8, 1.2),
+        samples: Sequence[int] = (64, 32, 16, 16),
+        planes: Sequence[int] = (128, 256, 256, 256),
+        outputs: int = 256,
+        *,
+        normalize: bool = True,
+        skip_origin: bool = True,
+        tie_threads: int | None = 512,
+    ) -> None:
+        """inputs: features of the points. planes: of each level; its hidden layers have half as
+        many. outputs: features of the seeds.
+        """
+        super().__init__()
+        channels = [inputs, *planes]
+        self.sa1, self.sa2, self.sa3, self.sa4 = (
+            SetAbstraction(
+                count, radius, most, [given, plane // 2, plane // 2, plane],
+                normalize=normalize, skip_origin=skip_origin, tie_threads=tie_threads,
+            )
+            for count, radius, most, (given, plane) in zip(
+                counts, radii, samples, pairwise(channels), strict=True
+            )
+        )  # fmt: skip
+        _, second, third, fourth = planes
+        self.fp1 = FeaturePropagation([fourth + third, third, third])
+        self.fp2 = FeaturePropagation([third + second, third, outputs])
+
+    def forward(self, points: Tensor, features: Tensor | None) -> PointSet:
+        """The seeds, which are the points of the second level."""
+        sa1: PointSet = self.sa1(points, features)
+        sa2: PointSet = self.sa2(sa1.points, sa1.features)
+        sa3: PointSet = self.sa3(sa2.points, sa2.features)
+        sa4: PointSet = self.sa4(sa3.points, sa3.features)
+        found = self.fp1(sa3.points, sa4.points, sa3.features, sa4.features)
+        found = self.fp2(sa2.points, sa3.points, sa2.features, found)
+        return PointSet(sa2.points, found, sa1.index.gather(1, sa2.index))
+
+
+def interpolated(points: Tensor, sources: Tensor, features: Tensor) -> Tensor:
+    """(B, C, N) features at points (B, N, 3), by inverse distance from the three nearest sources.
+
+    sources: (B, M, 3), with features (B, C, M).
+    """
+    squared, index = nearest(sources, points, 3)
+    inverse = 1 / (squared.sqrt() + _EPSILON)
+    return interpolate(features, index, inverse / inverse.sum(dim=-1, keepdim=True))
+
+
+def rows(values: Tensor, index: Tensor) -> Tensor:
+    """(B, M, C) rows of values (B, N, C) at an index (B, M)."""
+    return values.gather(1, index[..., None].expand(-1, -1, values.shape[-1]))

@@ -1,0 +1,1 @@
+"""VoteNet: points vote for object centres, and clusters of votes become boxes."""

@@ -1,0 +1,169 @@
+"""VoteNet's configuration.
+
+Source: facebookresearch/votenet (train.py, eval.py, README.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from sr3d.config import Config, Preset, Rule
+from sr3d.detectors.common.point_config import (
+    Clusters,
+    Metres,
+    ProposalInference,
+    ProposalModel,
+    VoteCentre,
+)
+from sr3d.presets import DataFacts, Values, repeat, rooms_of
+from sr3d.value_types import Count, PositiveShare, Share, Weight
+
+# The network of procedural rooms: thin, on fewer points, so that two cores can train it.
+THIN: Mapping[str, Any] = {
+    "num_points": 8192,
+    "levels": [512, 256, 128, 64],
+    "samples": [32, 16, 16, 16],
+    "radii": [0.3, 0.6, 1.0, 1.5],
+    "planes": [32, 64, 64, 64],
+    "seed_channels": 64,
+    "proposals": 64,
+    "proposal_channels": 64,
+    "norm_momentum": 0.1,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class VotingModel(ProposalModel):
+    """The same with batch norms whose momentum falls with the epochs."""
+
+    norm_momentum: PositiveShare = 0.5  # of batch norms at first: the weight of the newest batch
+    norm_momentum_epochs: Count = 20  # epochs after which this momentum halves
+    norm_momentum_least: Share = 0.001  # its minimum
+
+
+@dataclass(frozen=True, kw_only=True)
+class VoteNetModel(VotingModel):
+    """VoteNet's network."""
+
+    name: Literal["votenet"] = "votenet"
+
+
+@dataclass(frozen=True)
+class VoteNetLoss:
+    """The terms and their weights in the sum."""
+
+    vote: Weight = 10.0  # distance of votes to centres
+    objectness: Weight = 5.0  # whether a proposal is an object
+    center: Weight = 10.0  # distance of centres
+    heading_class: Weight = 1.0  # bin of the heading
+    heading_offset: Weight = 10.0  # offset in the bin
+    size_class: Weight = 1.0  # nearest mean size
+    size_offset: Weight = 10.0  # offset from the mean size
+    label: Weight = 1.0  # class of the object
+    near: Metres = 0.3  # metres: a proposal nearer to a centre is positive
+    far: Metres = 0.6  # metres: a proposal farther from all centres is negative
+    object_weight: PositiveShare = 0.8  # weight of positives in objectness; 1 - it of negatives
+    # what votes aim at: the centre of the extent of the object's points, or of its box
+    vote_centre: VoteCentre = "extent"
+    # whether padded ground truths, of class 0 at the origin, are assigned to proposals near it
+    padded_truth: bool = True
+
+
+@dataclass(frozen=True)
+class VoteNetInference(ProposalInference):
+    """Inference. The indices of the runs decide the seeds."""
+
+    # what clusters are sampled from: the votes, or the seeds of the votes
+    clusters: Clusters = "seeds"
+
+
+def _published(data: DataFacts) -> Values:
+    """Half as many points on single views; on procedural rooms the thin network."""
+    return _thin(data) if data.procedural else network(data, num_points=points_of(data))
+
+
+def _thin(data: DataFacts) -> Values:
+    return network(data, **THIN)
+
+
+def points_of(data: DataFacts) -> int:
+    """The number of points that the published network draws from a scene."""
+    return 20_000 if data.single_view else 40_000
+
+
+def network(data: DataFacts, name: str = "votenet", **values: Any) -> Values:
+    """The network goes with a loss and post-processing of its own.
+
+    Single views show a part of an object, so votes aim at the centre of its box.
+    """
+    return {
+        "model": {"name": name, **values},
+        "loss": {"vote_centre": "box" if data.single_view else "extent"},
+        "test": {"sample_count": 0, "nms": "3d", "iou_thr": 0.25, "score_thr": 0.05},
+    }
+
+
+def schedule(data: DataFacts) -> Values:
+    """Adam with three steps, without clipping. On procedural rooms a short one."""
+    own = {
+        "optimizer": "adam",
+        "lr": 1e-3,
+        "warmup_iters": 0,
+        "weight_decay": 0.0,
+        "clip_norm": 0.0,
+        "keep_last": True,
+        "batch_size": 8,
+    }
+    if data.procedural:
+        rooms = rooms_of(data)["train"]
+        epochs = {"epochs": rooms["epochs"], "milestones": rooms["milestones"]}
+        return {"train": own | epochs | {"repeat": rooms["repeat"]}}
+    epochs = {"epochs": 180, "milestones": [80, 120, 160]}
+    return {"train": own | epochs | {"repeat": repeat({"own": 1}, data)}}
+
+
+def augmentation(data: DataFacts) -> Values:
+    """Whole scenes, of which the network draws its points."""
+    rooms = {
+        "sample_fraction": [1.0, 1.0],
+        "sample_count": 0,
+        "scale": [1.0, 1.0],
+        "translation": 0.0,
+    }
+    if data.single_view:
+        return {"augment": rooms | {"flip_y": 0.0, "rotation": 30.0, "scale": [0.85, 1.15]}}
+    return {"augment": rooms}
+
+
+@dataclass(frozen=True, kw_only=True)
+class VotingConfig(Config):
+    """One setting of VoteNet, or of a detector that extends it, on one data set."""
+
+    model: VotingModel
+    loss: VoteNetLoss = field(default_factory=VoteNetLoss)
+    test: VoteNetInference = field(default_factory=VoteNetInference)
+
+    @property
+    def candidates(self) -> int:
+        return self.model.proposals
+
+    def rules(self) -> Iterator[Rule]:
+        yield from super().rules()
+        yield from self.model.rules()
+        further = self.loss.near <= self.loss.far
+        yield "loss.far", further, f"at least loss.near={self.loss.near}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VoteNetConfig(VotingConfig):
+    """One setting of VoteNet on one data set."""
+
+    presets: ClassVar[Mapping[str, Mapping[str, Preset]]] = {
+        "model": {"votenet": _published, "votenet_small": _thin},
+        "train": {"votenet": schedule},
+        "augment": {"votenet": augmentation},
+    }
+
+    model: VoteNetModel = field(default_factory=VoteNetModel)
