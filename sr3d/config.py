@@ -107,6 +107,11 @@ class Config(Validated):
                 kept[group] = {k: v for k, v in kept[group].items() if k != key}
         return kept
 
+    @property
+    def candidates(self) -> int:
+        """The number of boxes of a scene that post-processing gets at most."""
+        raise NotImplementedError(type(self).__name__)
+
     def to_dict(self) -> dict[str, Any]:
         """Nested plain values, JSON-able."""
         return typing.cast(dict[str, Any], plain(dataclasses.asdict(self)))

@@ -80,9 +80,11 @@ class TrainConfig:
     warmup_start_lr: Annotated[float, Interval(ge=0, le=10)] = 1e-5  # at the first step
     warmup_iters: ManyOrNone = 300  # steps of the warm-up, linear
     weight_decay: Weight = 1e-4  # weight decay of the optimiser
-    clip_norm: Annotated[float, Interval(gt=0, le=1e6)] = 10.0  # norm of the gradient, at most
+    # norm of the gradient, at most. 0 does not clip
+    clip_norm: Annotated[float, Interval(ge=0, le=1e6)] = 10.0
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"  # of the network's products; tf32: GPUs
     filter_empty_gt: bool = later(False)  # another takes the place of a scene without boxes
+    keep_last: bool = later(False)  # train on the scenes of an epoch that make a short last batch
     optimizer: Literal["adamw", "adam", "sgd"] = later("adamw")  # optimiser
     momentum: Share = later(0.9)  # momentum of SGD
     # step: a tenth after each milestone; cosine, polynomial: from lr to min_lr
@@ -98,9 +100,7 @@ class InferenceConfig:
     """Inference, with its sources of randomness. The indices of the runs decide the seeds."""
 
     sample_count: ManyOrNone = 0  # points drawn from each scene. 0 keeps all
-    voxel_pick: Literal["first", "random"] = "random"  # which point represents a voxel
     nms: Literal["bev", "3d"] = "bev"  # IoU for NMS: of boxes seen from above, or of volumes
-    nms_pre: Many = 1000  # maximum number of anchors that NMS gets
     score_thr: Share = 0.01  # detections need a higher score
     iou_thr: PositiveShare = 0.5  # NMS removes the worse of two boxes with a higher IoU
 

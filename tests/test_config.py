@@ -63,8 +63,8 @@ def test_a_later_field_at_its_default_leaves_the_digest_of_earlier_runs() -> Non
     # As runs before these fields had it.
     del recorded["mean_sizes"]
     for name in (
-        "filter_empty_gt", "optimizer", "momentum", "schedule", "schedule_by", "schedule_power",
-        "min_lr",
+        "filter_empty_gt", "keep_last", "optimizer", "momentum", "schedule", "schedule_by",
+        "schedule_power", "min_lr",
     ):  # fmt: skip
         del recorded["train"][name]
     assert config_from_dict(recorded) == config
@@ -116,7 +116,7 @@ def test_augment_presets() -> None:
         ("loss.tau=nan", "loss.tau", Kind.VALUE, "a number"),
         ("loss.tau=.nan", "loss.tau", Kind.VALUE, "a finite number"),
         ("test.score_thr=.inf", "test.score_thr", Kind.VALUE, "a finite number"),
-        ("train.clip_norm=-1", "train.clip_norm", Kind.VALUE, "above 0 and at most"),
+        ("train.clip_norm=-1", "train.clip_norm", Kind.VALUE, "from 0"),
         ("train.weight_decay=-1", "train.weight_decay", Kind.VALUE, "from 0"),
         ("train.warmup_iters=-1", "train.warmup_iters", Kind.VALUE, "from 0"),
         ("augment.flip_y=7", "augment.flip_y", Kind.VALUE, "from 0 to 1"),

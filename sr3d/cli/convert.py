@@ -16,7 +16,9 @@ from sr3d.errors import InputError, Kind
 if TYPE_CHECKING:
     from sr3d.api import ModelSource
 
-_SUFFIX = {"sr3d": ".safetensors", "mmdet3d": ".pth", "samsung": ".pth"}
+_FORMATS = [family.checkpoints for family in FAMILIES.values() if family.checkpoints]
+_OTHERS = {name for known in _FORMATS for name in known.published}
+_SUFFIX = {"sr3d": ".safetensors", **dict.fromkeys(sorted(_OTHERS), ".pth")}
 _log = logging.getLogger(__name__)
 
 

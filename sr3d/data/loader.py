@@ -51,12 +51,13 @@ def epoch_batches(
     seed: int,
     epoch: int,
     replaced: Sequence[int] = (),
+    keep_last: bool = False,
 ) -> list[list[Place]]:
-    """The shuffled batches of one epoch over `repeat` copies of the set, without a short last one.
+    """The shuffled batches of one epoch over `repeat` copies of the set.
 
-    A set smaller than one batch gives one short batch. replaced: indices of scenes that are not
-    used, but not all scenes. A random other scene takes the place of each, so the length of an
-    epoch stays the same (mmdetection3d's `filter_empty_gt`).
+    replaced: indices of scenes that are not used, but not all scenes. A random other scene takes
+    the place of each, so the length of an epoch stays the same (mmdetection3d's `filter_empty_gt`).
+    keep_last: whether a short last batch is kept. It is kept anyway if there is no other.
     """
     generator = generator_for(seed, epoch)
     order = torch.randperm(scenes * repeat, generator=generator) % scenes
@@ -67,7 +68,8 @@ def epoch_batches(
         order[gone] = shown[drawn]
     places = [(epoch, position, index) for position, index in enumerate(order.tolist())]
     size = min(batch_size, len(places))
-    return [places[i : i + size] for i in range(0, len(places) - size + 1, size)]
+    end = len(places) if keep_last else len(places) - size + 1
+    return [places[i : i + size] for i in range(0, end, size)]
 
 
 def load_batches(

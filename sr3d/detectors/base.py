@@ -13,7 +13,8 @@ from sr3d.config import Config, ModelConfig, TrainConfig
 from sr3d.data.datasets import dataset_of
 from sr3d.data.loader import on_device
 from sr3d.data.scene import Scene
-from sr3d.detectors.common.sparse_config import SparseModelConfig
+from sr3d.data.transforms import pick_points
+from sr3d.detectors.common.sparse_config import SparseInferenceConfig, SparseModelConfig
 from sr3d.detectors.common.voxelize import voxelize
 from sr3d.detectors.outputs import (
     Detections,
@@ -64,11 +65,17 @@ class Detector(nn.Module, ABC, Generic[B, P]):
         return next(self.parameters()).device
 
     @abstractmethod
-    def inputs(self, scenes: Sequence[Scene], generator: torch.Generator | None = None) -> B:
+    def inputs(
+        self, scenes: Sequence[Scene], generators: Sequence[torch.Generator] | None = None
+    ) -> B:
         """A batch of these scenes, on the detector's device.
 
-        generator: for families that draw points at random. None makes a fixed choice.
+        generators: one a scene, for families that draw points at random. None makes a fixed choice.
         """
+
+    def shuffled(self, scene: Scene, generator: torch.Generator) -> Scene:
+        """The scene with its points in the order that an evaluation reads them in."""
+        return scene
 
     @abstractmethod
     def forward(self, batch: B) -> P:
@@ -153,10 +160,21 @@ class SparseDetector(Detector[SparseTensor, A]):
     """A detector on voxels whose sites are anchors. A: `Predictions` or a subclass."""
 
     config: SparseModelConfig
+    inference: SparseInferenceConfig
     nms_pre_by_level = False  # whether `nms_pre` limits the anchors per level, not in all
 
+    def shuffled(self, scene: Scene, generator: torch.Generator) -> Scene:
+        """In random order if `test.voxel_pick` is "random".
+
+        The first point of a voxel represents it, so each point of a voxel has the same chance.
+        """
+        if self.inference.voxel_pick == "first":
+            return scene
+        order = torch.randperm(len(scene), generator=generator)
+        return pick_points(scene, on_device(order, scene.points.device))
+
     def inputs(
-        self, scenes: Sequence[Scene], generator: torch.Generator | None = None
+        self, scenes: Sequence[Scene], generators: Sequence[torch.Generator] | None = None
     ) -> SparseTensor:
         """The first point of each voxel represents it, see `voxelize`."""
         points = [on_device(scene.points, self.device) for scene in scenes]

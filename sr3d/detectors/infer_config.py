@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,11 +13,11 @@ from sr3d.data.datasets import DATASETS
 from sr3d.detectors import FAMILIES, build_detector
 from sr3d.detectors.base import Detector
 from sr3d.detectors.configuration import default_config, with_overrides
+from sr3d.detectors.family import CheckpointFormat
 from sr3d.detectors.weights import Checkpoint, put_weights
 from sr3d.errors import InputError, Kind
 
 _log = logging.getLogger(__name__)
-_BLOCK = re.compile(r"backbone\.layer(\d+)\.(\d+)\.conv1\.kernel")
 
 
 def infer_config(
@@ -37,17 +36,22 @@ def infer_config(
     Raises:
         InputError: an unknown family, a contradiction, or classes of no known data set.
     """
-    found = _family_of(checkpoint)
-    _agree(checkpoint, "model", network, found)
     if checkpoint.config is not None:
+        _agree(checkpoint, "model", network, checkpoint.config.model.name)
         _agree(checkpoint, "dataset", dataset, checkpoint.config.dataset)
         return with_overrides(checkpoint.config, overrides)
-    boxes = _shape(checkpoint, "bbox_head.conv_reg.kernel")
-    classes = _shape(checkpoint, "bbox_head.conv_cls.kernel")[-1]
-    rotated = boxes[-1] == 8
-    name = dataset or _dataset_of(checkpoint, classes, rotated)
-    config = default_config(name, _own(checkpoint, rotated) if name == "own" else OwnData())
-    return with_overrides(config, [f"model={found}", *_widths(checkpoint), *overrides])
+    found, published = _family_of(checkpoint)
+    _agree(checkpoint, "model", network, found)
+    try:
+        shown = published.infer(checkpoint.weights)
+    except KeyError as missing:
+        raise _of_no_family(checkpoint, f"no {missing.args[0]}") from None
+    except IndexError:
+        raise _of_no_family(checkpoint, "weights of too few axes") from None
+    name = dataset or _dataset_of(checkpoint, shown.classes, shown.rotated)
+    config = default_config(name, _own(checkpoint, shown.rotated) if name == "own" else OwnData())
+    size = () if checkpoint.voxel_size is None else (f"model.voxel_size={checkpoint.voxel_size}",)
+    return with_overrides(config, [f"model={found}", *shown.overrides, *size, *overrides])
 
 
 def load_model(checkpoint: Checkpoint, config: Config) -> Detector[Any, Any]:
@@ -69,10 +73,11 @@ def load_model(checkpoint: Checkpoint, config: Config) -> Detector[Any, Any]:
     return model
 
 
-def _family_of(checkpoint: Checkpoint) -> str:
+def _family_of(checkpoint: Checkpoint) -> tuple[str, CheckpointFormat]:
     for name, family in FAMILIES.items():
-        if family.recognises(checkpoint.weights):
-            return name
+        known = family.checkpoints
+        if known and known.recognises(checkpoint.weights.keys()):
+            return name, known
     raise _of_no_family(checkpoint, "no weights of a head that we know")
 
 
@@ -116,31 +121,6 @@ def _own(checkpoint: Checkpoint, rotated: bool) -> OwnData:
             kind=Kind.MISSING,
         )
     return OwnData(checkpoint.classes, rotated=rotated)
-
-
-def _widths(checkpoint: Checkpoint) -> list[str]:
-    weights = checkpoint.weights
-    blocks: dict[int, int] = {}
-    for stage, _ in (match.groups() for match in map(_BLOCK.fullmatch, weights) if match):
-        blocks[int(stage)] = blocks.get(int(stage), 0) + 1
-    planes = [_shape(checkpoint, f"backbone.layer{i}.0.conv1.kernel")[-1] for i in sorted(blocks)]
-    norm = "batch" if "backbone.norm1.bn.weight" in weights else "instance"
-    widths = [
-        f"model.stem_channels={_shape(checkpoint, 'backbone.conv1.kernel')[-1]}",
-        f"model.stem_norm={norm}",
-        f"model.planes={planes}",
-        f"model.blocks={[blocks[i] for i in sorted(blocks)]}",
-        f"model.neck_channels={_shape(checkpoint, 'bbox_head.conv_reg.kernel')[0]}",
-    ]
-    if checkpoint.voxel_size is not None:
-        widths.append(f"model.voxel_size={checkpoint.voxel_size}")
-    return widths
-
-
-def _shape(checkpoint: Checkpoint, name: str) -> tuple[int, ...]:
-    if name not in checkpoint.weights or checkpoint.weights[name].dim() < 2:
-        raise _of_no_family(checkpoint, f"no {name}")
-    return tuple(checkpoint.weights[name].shape)
 
 
 def _agree(checkpoint: Checkpoint, what: str, said: str | None, found: str) -> None:

@@ -2,7 +2,7 @@
 
 Programs store weights under `state_dict`, `model`, `net`, …, also nested, and put prefixes before
 each name: `module.` (DistributedDataParallel), `model.` (Lightning), `_orig_mod.` (torch.compile).
-Every TR3D and FCAF3D has the stem of the backbone, whose name shows where the weights are.
+Every family has a weight whose name shows where the network is (`CheckpointFormat.landmark`).
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from sr3d.data.torch_files import StandIn, StoredTensor
+from sr3d.detectors import FAMILIES
 from sr3d.errors import InputError, Kind
 
-_STEM = re.compile(r"(?:^|.*\.)(?=backbone\.conv1\.(?:0\.)?kernel$)")
 _AVERAGED = re.compile(r"(?:^|[._])(?:ema|averag|teacher|swa|shadow)", re.IGNORECASE)
 _FIRST = ("state_dict", "model_state_dict", "model", "model_state")
 _DEEPEST = 4  # maximum depth of nested mappings
@@ -56,8 +57,8 @@ class StateDict:
 def find_state_dict(content: Any, path: Path) -> StateDict:
     """The weights in a checkpoint's content.
 
-    If the file has a network and its average, returns the plain network. If it has no TR3D or
-    FCAF3D, returns the largest group of tensors.
+    If the file has a network and its average, returns the plain network. If it has the network of
+    no family, returns the largest group of tensors.
 
     Raises:
         InputError: no tensors by name, or several networks.
@@ -65,10 +66,11 @@ def find_state_dict(content: Any, path: Path) -> StateDict:
     groups = dict(_groups(content))
     if not groups:
         raise InputError(_without_weights(content), file=path, kind=Kind.UNREADABLE)
+    landmarks = _landmarks()
     places = [
         (where, match.group())
         for where, tensors in groups.items()
-        for match in map(_STEM.match, tensors)
+        for match in map(landmarks.match, tensors)
         if match
     ]
     if not places:
@@ -100,6 +102,13 @@ def find_state_dict(content: Any, path: Path) -> StateDict:
         tuple(map(_shown, others)),
         tuple(apart),
     )
+
+
+@cache
+def _landmarks() -> re.Pattern[str]:
+    """Matches what stands before the landmark of any family."""
+    known = {f.checkpoints.landmark for f in FAMILIES.values() if f.checkpoints}
+    return re.compile(rf"(?:^|.*\.)(?=(?:{'|'.join(sorted(known))})$)")
 
 
 def _groups(content: Any, where: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import safe_open
@@ -28,13 +28,14 @@ from sr3d.config import Config
 from sr3d.data.torch_files import load_tensors, read_torch_file
 from sr3d.detectors import FAMILIES
 from sr3d.detectors.base import Detector
-from sr3d.detectors.common.checkpoint_names import Naming, naming_of, own_name
 from sr3d.detectors.configuration import config_from_dict
+from sr3d.detectors.family import CheckpointFormat, without_ddp
 from sr3d.detectors.state_dicts import find_state_dict
 from sr3d.errors import DamagedFile, InputError, Kind
 from sr3d.runs.files import LFS_REMEDY, is_lfs_pointer, write_bytes
 from sr3d.validation import did_you_mean
 
+V = TypeVar("V")
 _log = logging.getLogger(__name__)
 
 FORMAT = "sr3d/model 1"
@@ -66,7 +67,7 @@ class Checkpoint:
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read the weights of a `.safetensors` or torch file, without optimiser state, logs and copies.
 
-    Weights of other conventions are converted to ours (`Family.adopt`).
+    Weights of other conventions are converted to ours (`CheckpointFormat.adopt`).
 
     Raises:
         InputError: missing, truncated, of neither format, or without a state_dict of tensors.
@@ -83,11 +84,12 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         return _said_where(_read_safetensors(path))
     content = read_torch_file(path)
     found = find_state_dict(content, path)
-    weights = _in_our_conventions(found.weights, load_tensors(path, _renamed(found.weights)))
+    names = _Names.of(found.weights)
+    weights = names.adopt(load_tensors(path, names.renamed(found.weights)))
     meta = content.get("meta")
     meta = meta if isinstance(meta, dict) else {}
-    naming, config, said = naming_of(found.weights), _exported(path, meta), _said(meta)
-    return _said_where(Checkpoint(path, weights, naming, config, *said, found.about()))
+    config, said = _exported(path, meta), _said(meta)
+    return _said_where(Checkpoint(path, weights, names.written_by, config, *said, found.about()))
 
 
 def load_weights(model: nn.Module, path: str | Path) -> None:
@@ -158,15 +160,27 @@ def write_model(
     write_bytes(path, save(weights, {_ABOUT: json.dumps(about, sort_keys=True)}))
 
 
-def write_foreign(
-    path: str | Path, model: Detector[Any, Any], config: Config, naming: Naming
-) -> None:
-    """Write a checkpoint for mmengine and mmcv, atomically. Its bytes are deterministic.
+def write_foreign(path: str | Path, model: Detector[Any, Any], config: Config, to: str) -> None:
+    """Write a checkpoint for another program, atomically. Its bytes are deterministic.
 
-    The weights are in the conventions of the repository that published the detector.
+    to: of the family's `CheckpointFormat.published`. The weights are in the conventions of that
+    repository.
+
+    Raises:
+        InputError: the family has no such format.
     """
+    known = FAMILIES[config.model.name].checkpoints
+    formats = known.published if known else {}
+    if to not in formats:
+        raise InputError(
+            f"{config.model.name} has no format '{to}'",
+            field="--to",
+            kind=Kind.UNKNOWN,
+            remedy=f"Choose {' or '.join(('sr3d', *formats))}.",
+        )
+    published = formats[to]
     weights = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
-    state = OrderedDict(FAMILIES[config.model.name].publish(weights, naming))
+    state = OrderedDict(published.convert(weights))
     # Without a version of at least 2, mmdetection3d's detector would rename `head.` again.
     state._metadata = OrderedDict({"": {"version": 2}})  # type: ignore[attr-defined]
     classes = model.classes
@@ -177,7 +191,7 @@ def write_foreign(
         _META: json.dumps(config.to_dict(), sort_keys=True),
     }
     buffer = io.BytesIO()  # because torch would write the file's name into the archive
-    torch.save({"meta": meta, "state_dict": state}, buffer)
+    torch.save({"meta": meta, published.entry: state}, buffer)
     write_bytes(path, buffer.getbuffer())
 
 
@@ -195,12 +209,12 @@ def _read_safetensors(path: Path) -> Checkpoint:
             remedy="Compare its size with the original.",
         ) from None
     found = find_state_dict(state, path)
-    weights = _in_our_conventions(found.weights, _renamed(found.weights))
-    naming = naming_of(found.weights)
+    names = _Names.of(found.weights)
+    weights = names.adopt(names.renamed(found.weights))
     if _ABOUT not in metadata:
         if any(_OURS in text for text in metadata.values()):
             raise _changed(path)
-        return Checkpoint(path, weights, naming, place=found.about())
+        return Checkpoint(path, weights, names.written_by, place=found.about())
     try:
         about = json.loads(metadata[_ABOUT])
         expected = about.pop(_SHA256, None)  # files of earlier versions have none
@@ -213,7 +227,7 @@ def _read_safetensors(path: Path) -> Checkpoint:
         raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _of_another_version(path, error) from None
-    return Checkpoint(path, weights, naming, config, classes)
+    return Checkpoint(path, weights, names.written_by, config, classes)
 
 
 def _digest(about: Mapping[str, Any], state: Mapping[str, Tensor]) -> str:
@@ -253,18 +267,38 @@ def _exported(path: Path, meta: dict[Any, Any]) -> Config | None:
         raise _of_another_version(path, error) from None
 
 
-def _renamed(state: Mapping[str, Any]) -> dict[str, Any]:
-    named = ((own_name(name), value) for name, value in state.items())
-    return {name: value for name, value in named if name is not None}
+@dataclass(frozen=True)
+class _Names:
+    """The names in a file, and the format of the family that has such weights, if one has."""
 
+    given: tuple[str, ...]
+    format: CheckpointFormat | None
 
-def _in_our_conventions(names: Iterable[str], weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """names: in the file. They show its conventions."""
-    given = list(names)
-    for family in FAMILIES.values():
-        if family.recognises(weights):
-            return family.adopt(weights, given)
-    return weights
+    @staticmethod
+    def of(names: Iterable[str]) -> _Names:
+        given = tuple(names)
+        for family in FAMILIES.values():
+            format = family.checkpoints
+            if format is None:
+                continue
+            ours = {own for name in given if (own := format.own_name(name)) is not None}
+            if format.recognises(ours):
+                return _Names(given, format)
+        return _Names(given, None)
+
+    @property
+    def written_by(self) -> str:
+        return self.format.written_by(self.given) if self.format else "no repository that we know"
+
+    def renamed(self, state: Mapping[str, V]) -> dict[str, V]:
+        """The weights under our names; of no family, under those of the file."""
+        rename = self.format.own_name if self.format else without_ddp
+        named = ((rename(name), value) for name, value in state.items())
+        return {name: value for name, value in named if name is not None}
+
+    def adopt(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Weights under our names, in our conventions."""
+        return self.format.adopt(weights, self.given) if self.format else weights
 
 
 def _is_safetensors(begin: bytes, size: int) -> bool:

@@ -17,7 +17,7 @@ from sr3d.data.datasets import dataset_of
 from sr3d.data.loader import generator_for, on_device
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.scene import Scene
-from sr3d.data.transforms import pick_points, sample_points
+from sr3d.data.transforms import sample_points
 from sr3d.detectors import build_detector
 from sr3d.detectors.base import Detector
 from sr3d.detectors.configuration import config_from_dict, with_overrides
@@ -201,7 +201,7 @@ def detect_scene(
     Raises:
         InputError: NaN or infinite outputs. Names the scene.
     """
-    scene = shuffled(model, scene, generator)
+    scene = model.shuffled(scene, generator)
     scene = replace(
         scene,
         points=on_device(scene.points, model.device),
@@ -209,7 +209,7 @@ def detect_scene(
     )
     synchronise(model.device)
     started = time.perf_counter()
-    found = predictions = model(model.inputs([scene], generator))
+    found = predictions = model(model.inputs([scene], [generator]))
     if model.has_oracle:
         predictions = model.with_oracle(predictions, scene)
     (detections,) = model.detections(predictions)
@@ -217,17 +217,6 @@ def detect_scene(
     seconds = time.perf_counter() - started
     require_finite_predictions(found, f"scene {scene.id}")
     return detections, seconds
-
-
-def shuffled(model: Detector[Any, Any], scene: Scene, generator: torch.Generator) -> Scene:
-    """The scene with its points in random order if `test.voxel_pick` is "random".
-
-    The first point of a voxel represents it, so each point of a voxel has the same chance.
-    """
-    if model.inference.voxel_pick == "first":
-        return scene
-    order = torch.randperm(len(scene), generator=generator)
-    return pick_points(scene, on_device(order, scene.points.device))
 
 
 def _consistency(detections: BoxSet, matching: DetectionMatches) -> dict[str, Any]:

@@ -21,7 +21,13 @@ from typing import Any
 import torch
 
 from sr3d.config import Config, TrainConfig
-from sr3d.data.loader import Place, TrainingScenes, epoch_batches, load_batches
+from sr3d.data.loader import (
+    Place,
+    TrainingScenes,
+    epoch_batches,
+    generator_for,
+    load_batches,
+)
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.scene import Scene
 from sr3d.detectors.base import Detector
@@ -108,7 +114,7 @@ class TrainingRun:
                 set_learning_rate(self.optimizer, rate)
                 values = train_step(
                     self.model, scenes, self.optimizer, self.config.clip_norm,
-                    self.processes, stopped(),
+                    self.processes, stopped(), self._generators(batch),
                 )  # fmt: skip
                 self.step += 1
                 known = {"step": self.step, "steps": self.total, "epoch": epoch, "lr": rate}
@@ -130,7 +136,7 @@ class TrainingRun:
     def _batches(self, epoch: int) -> list[list[Place]]:
         c, processes = self.config, self.processes.count
         batches = epoch_batches(
-            len(self.scenes), c.repeat, c.batch_size, self.seed, epoch, self.replaced
+            len(self.scenes), c.repeat, c.batch_size, self.seed, epoch, self.replaced, c.keep_last
         )
         if len(batches[0]) < processes:
             raise InputError(
@@ -140,6 +146,11 @@ class TrainingRun:
                 remedy="Start no more processes than a batch has scenes.",
             )
         return batches
+
+    def _generators(self, batch: list[Place]) -> list[torch.Generator]:
+        """For the inputs of each of this process's scenes, whatever the number of processes."""
+        own = self.processes.share(batch)
+        return [generator_for(self.seed, epoch, position, 1) for epoch, position, _ in own]
 
     def _left(self) -> Generator[tuple[int, list[Place], list[Scene]], None, None]:
         """The remaining training: epoch, batch, and this process's scenes of the batch."""

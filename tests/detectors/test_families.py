@@ -92,13 +92,13 @@ class Voting(TR3D):
     """A family that trains on instances and mean sizes, or asserts that it could."""
 
     def inputs(
-        self, scenes: Sequence[Scene], generator: torch.Generator | None = None
+        self, scenes: Sequence[Scene], generators: Sequence[torch.Generator] | None = None
     ) -> SparseTensor:
         for scene in scenes if self.training else ():
             assert scene.instance is not None
             assert scene.instance.shape == scene.points.shape[:1]
         assert len(self.dataset.mean_sizes) == len(self.classes)
-        return super().inputs(scenes, generator)
+        return super().inputs(scenes, generators)
 
 
 @pytest.fixture

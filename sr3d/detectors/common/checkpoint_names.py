@@ -21,6 +21,9 @@ from typing import Literal
 
 Naming = Literal["mmdet3d", "samsung"]
 
+# The stem of the backbone, which TR3D and FCAF3D have, in all namings.
+LANDMARK = r"backbone\.conv1\.(?:0\.)?kernel"
+
 _FIRST_FCAF3D = "neck_with_head."
 _HEADS = (_FIRST_FCAF3D, "neck_with_bbox_head.", "bbox_bbox_head.", "bbox_head.", "head.")
 _CONVS = {

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sr3d.config import InferenceConfig
+from sr3d.detectors.common.sparse_config import SparseInferenceConfig
 from sr3d.detectors.outputs import Detections, Predictions
 from sr3d.geometry.nms import class_nms
 
@@ -44,7 +45,7 @@ def kept(boxes: Tensor, scores: Tensor, keep: Tensor) -> Detections:
 
 
 def select_detections(
-    predictions: Predictions, config: InferenceConfig, rotated: bool
+    predictions: Predictions, config: SparseInferenceConfig, rotated: bool
 ) -> Detections:
     """One scene's detections: the `nms_pre` best anchors of all levels, threshold, NMS."""
     scores = predictions.logits.sigmoid()

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Interval
 
-from sr3d.config import ModelConfig, Rule
-from sr3d.value_types import Count
+from sr3d.config import Config, InferenceConfig, ModelConfig, Rule
+from sr3d.detectors.family import Inferred
+from sr3d.value_types import Count, Many
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_BLOCK = re.compile(r"backbone\.layer(\d+)\.(\d+)\.conv1\.kernel")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +41,48 @@ class SparseModelConfig(ModelConfig):
         yield "model.planes", len(self.planes) in stages, counted
         same = len(self.blocks) == len(self.planes)
         yield "model.blocks", same, "as many numbers as model.planes"
+
+
+@dataclass(frozen=True)
+class SparseInferenceConfig(InferenceConfig):
+    """Inference on voxels. The indices of the runs decide the seeds."""
+
+    voxel_pick: Literal["first", "random"] = "random"  # which point represents a voxel
+    nms_pre: Many = 1000  # maximum number of anchors that NMS gets
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparseConfig(Config):
+    """One setting of a detector on voxels."""
+
+    model: SparseModelConfig
+    test: SparseInferenceConfig = field(default_factory=SparseInferenceConfig)
+
+    @property
+    def candidates(self) -> int:
+        return self.test.nms_pre
+
+
+def infer(weights: Mapping[str, Tensor]) -> Inferred:
+    """`CheckpointFormat.infer` of a network with a MinkResNet and a shared head.
+
+    Raises:
+        KeyError, IndexError: a weight is missing, or has too few axes.
+    """
+    blocks: dict[int, int] = {}
+    for stage, _ in (match.groups() for match in map(_BLOCK.fullmatch, weights) if match):
+        blocks[int(stage)] = blocks.get(int(stage), 0) + 1
+    planes = [weights[f"backbone.layer{i}.0.conv1.kernel"].shape[-1] for i in sorted(blocks)]
+    boxes = weights["bbox_head.conv_reg.kernel"].shape
+    overrides = (
+        f"model.stem_channels={weights['backbone.conv1.kernel'].shape[-1]}",
+        f"model.stem_norm={'batch' if 'backbone.norm1.bn.weight' in weights else 'instance'}",
+        f"model.planes={planes}",
+        f"model.blocks={[blocks[i] for i in sorted(blocks)]}",
+        f"model.neck_channels={boxes[-2]}",
+    )
+    classes = weights["bbox_head.conv_cls.kernel"].shape[-1]
+    return Inferred(classes, rotated=boxes[-1] == 8, overrides=overrides)
 
 
 # The network of procedural rooms: thin, with coarse voxels, so that two cores can train it.

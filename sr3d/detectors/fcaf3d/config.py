@@ -9,8 +9,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from sr3d.config import Config, InferenceConfig, Preset, Rule
-from sr3d.detectors.common.sparse_config import THIN, SparseModelConfig
+from sr3d.config import Preset, Rule
+from sr3d.detectors.common.sparse_config import (
+    THIN,
+    SparseConfig,
+    SparseInferenceConfig,
+    SparseModelConfig,
+)
 from sr3d.presets import SINGLE_VIEW, DataFacts, Values, rooms_of, twelve_epochs
 from sr3d.value_types import Count, Exponent, Many, Share
 
@@ -48,7 +53,7 @@ class FCAF3DLoss:
 
 
 @dataclass(frozen=True)
-class FCAF3DInference(InferenceConfig):
+class FCAF3DInference(SparseInferenceConfig):
     """Inference. The indices of the runs decide the seeds."""
 
     nms_pre: Many = 1000  # maximum number of anchors of each level that NMS gets
@@ -94,7 +99,7 @@ def _augmentation(data: DataFacts) -> Values:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FCAF3DConfig(Config):
+class FCAF3DConfig(SparseConfig):
     """One setting of FCAF3D on one data set."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Preset]]] = {
@@ -127,6 +132,10 @@ class FCAF3DConfig(Config):
     assigner: FCAF3DAssignment = field(default_factory=FCAF3DAssignment)
     loss: FCAF3DLoss = field(default_factory=FCAF3DLoss)
     test: FCAF3DInference = field(default_factory=FCAF3DInference)
+
+    @property
+    def candidates(self) -> int:
+        return self.test.nms_pre * len(self.model.planes)
 
     def rules(self) -> Iterator[Rule]:
         yield from super().rules()

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from sr3d.config import InferenceConfig
 from sr3d.detectors.base import SparseDetector
 from sr3d.detectors.common.mink_resnet import MinkResNet
 from sr3d.detectors.common.selection import suppress
-from sr3d.detectors.fcaf3d.config import FCAF3DConfig, FCAF3DLoss, FCAF3DModel
+from sr3d.detectors.fcaf3d.config import FCAF3DConfig, FCAF3DInference, FCAF3DLoss, FCAF3DModel
 from sr3d.detectors.fcaf3d.network import FCAF3DHead, RawLevel, decode_distances
 from sr3d.detectors.outputs import (
     Detections,
@@ -61,6 +60,7 @@ class FCAF3D(SparseDetector[CentredPredictions]):
     nms_pre_by_level = True
 
     config: FCAF3DModel
+    inference: FCAF3DInference
 
     def __init__(self, config: FCAF3DConfig) -> None:
         super().__init__(config)
@@ -149,7 +149,7 @@ def centred_loss(
 
 
 def select_by_level(
-    predictions: CentredPredictions, config: InferenceConfig, rotated: bool
+    predictions: CentredPredictions, config: FCAF3DInference, rotated: bool
 ) -> Detections:
     """One scene's detections: the `nms_pre` best anchors of each level, threshold, NMS."""
     scores = predictions.scores

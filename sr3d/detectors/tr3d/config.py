@@ -11,8 +11,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Interval
 
-from sr3d.config import Config, InferenceConfig, Preset, Rule
-from sr3d.detectors.common.sparse_config import THIN, SparseModelConfig
+from sr3d.config import Preset, Rule
+from sr3d.detectors.common.sparse_config import (
+    THIN,
+    SparseConfig,
+    SparseInferenceConfig,
+    SparseModelConfig,
+)
 from sr3d.presets import SINGLE_VIEW, DataFacts, Values, repeat, rooms_of, twelve_epochs
 from sr3d.value_types import Count, Exponent, Share, Weight
 
@@ -66,7 +71,7 @@ class LossConfig:
 
 
 @dataclass(frozen=True)
-class TR3DInference(InferenceConfig):
+class TR3DInference(SparseInferenceConfig):
     """Inference, with the oracles of Table 6. The indices of the runs decide the seeds."""
 
     # Table 6: the true value that replaces scores
@@ -107,7 +112,7 @@ def _where_the_paper_is_silent(data: DataFacts) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TR3DConfig(Config):
+class TR3DConfig(SparseConfig):
     """One setting of TR3D or SR3D on one data set."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Preset]]] = {

@@ -18,7 +18,7 @@ from sr3d.data.scene import Scene
 from sr3d.data.transforms import augment, sample_points
 from sr3d.detectors.outputs import Detections
 from sr3d.errors import InputError, Kind
-from sr3d.evaluate.loop import detect_scene, shuffled
+from sr3d.evaluate.loop import detect_scene
 from sr3d.runs.folder import as_jobs_run, synchronise
 from sr3d.sparse.nn import SparseConv, SparseConvTranspose
 from sr3d.sparse.tensor import PlannedTensor, SparseTensor
@@ -120,8 +120,8 @@ class _Runner:
     def inputs(self, i: int) -> Any:
         """As `detect_scene` gives them to the network."""
         generator = generator_for(0, i)
-        scene = shuffled(self.model, self.scenes[i], generator)
-        return self.model.inputs([scene], generator)
+        scene = self.model.shuffled(self.scenes[i], generator)
+        return self.model.inputs([scene], [generator])
 
     def _clock(self, run: Callable[[], T]) -> tuple[T, float]:
         synchronise(self.device)

@@ -112,4 +112,4 @@ def rough_training_group(config: Config) -> Hashable:
 def evaluation_group(config: Config) -> Hashable:
     """What decides the test of a scene."""
     test, oracle = config.test, config.flat().get("test.oracle")
-    return network_group(config), test.sample_count, test.nms, test.nms_pre, oracle
+    return network_group(config), test.sample_count, test.nms, config.candidates, oracle

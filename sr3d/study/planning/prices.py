@@ -172,9 +172,9 @@ def _price(
         type(config)(dataset=config.dataset, own=config.own, model=config.model)
     )
     guess = SourcedNumber(
-        _DETECTIONS_AN_ANCHOR * config.test.nms_pre * _DETECTION_BYTES,
+        _DETECTIONS_AN_ANCHOR * config.candidates * _DETECTION_BYTES,
         f"a guess: {_DETECTIONS_AN_ANCHOR} detections of {_DETECTION_BYTES} bytes for each of "
-        f"test.nms_pre={config.test.nms_pre}",
+        f"{config.candidates} boxes before NMS",
     )
     return Price(
         iteration=iteration if job.trainings_left else None,
