@@ -23,7 +23,8 @@ def scene(points: int, seed: int = 0) -> Scene:
 
 def test_points_keep_their_features_and_instances() -> None:
     scenes = [scene(50, 0), scene(9, 1)]
-    batch = point_batch(scenes, 20, torch.Generator().manual_seed(0), CPU, height)
+    generators = [torch.Generator().manual_seed(i) for i in range(2)]
+    batch = point_batch(scenes, 20, generators, CPU, height)
     assert batch.input.shape == (2, 20, 4)
     for i, one in enumerate(scenes):
         rows = (batch.points[i][:, None] == one.points).all(dim=-1).int().argmax(dim=1)

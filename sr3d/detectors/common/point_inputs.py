@@ -79,16 +79,18 @@ def colors(scene: Scene) -> Tensor:
 def point_batch(
     scenes: Sequence[Scene],
     count: int,
-    generator: torch.Generator | None,
+    generators: Sequence[torch.Generator] | None,
     device: torch.device,
     features: Features | None = None,
 ) -> PointBatch:
     """A batch of `count` points of each scene, on the device.
 
-    Points are drawn without replacement, or with replacement if a scene has fewer. generator: None
-    makes a fixed choice, which keeps the order of a scene with exactly `count` points.
+    Points are drawn without replacement, or with replacement if a scene has fewer. generators: one
+    a scene. None makes a fixed choice, which keeps the order of a scene with exactly `count`
+    points. features: of each point, computed before points are drawn.
     """
-    index = [draw(len(scene), count, generator) for scene in scenes]
+    each = generators or [None] * len(scenes)
+    index = [draw(len(scene), count, own) for scene, own in zip(scenes, each, strict=True)]
 
     def picked(values: Tensor, rows: Tensor) -> Tensor:
         return on_device(values, device)[on_device(rows, device)]

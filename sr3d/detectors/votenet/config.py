@@ -128,7 +128,8 @@ def _schedule(data: DataFacts) -> Values:
         "lr": 1e-3,
         "warmup_iters": 0,
         "weight_decay": 0.0,
-        "clip_norm": 1e6,
+        "clip_norm": 0.0,
+        "keep_last": True,
         "batch_size": 8,
     }
     if data.procedural:
@@ -166,6 +167,10 @@ class VoteNetConfig(Config):
     loss: VoteNetLoss = field(default_factory=VoteNetLoss)
     train: VoteNetTrain = field(default_factory=VoteNetTrain)
     test: VoteNetInference = field(default_factory=VoteNetInference)
+
+    @property
+    def candidates(self) -> int:
+        return self.model.proposals
 
     def rules(self) -> Iterator[Rule]:
         yield from super().rules()

@@ -75,10 +75,10 @@ class VoteNet(Detector[PointBatch, VotePredictions]):
         self.pnet = ProposalModule(aggregation, width, outputs)
 
     def inputs(
-        self, scenes: Sequence[Scene], generator: torch.Generator | None = None
+        self, scenes: Sequence[Scene], generators: Sequence[torch.Generator] | None = None
     ) -> PointBatch:
         """Points of each scene with their height above its floor."""
-        return point_batch(scenes, self.config.num_points, generator, self.device, height)
+        return point_batch(scenes, self.config.num_points, generators, self.device, height)
 
     def input_size(self, batch: PointBatch) -> int:
         return batch.points.shape[:2].numel()

@@ -87,7 +87,7 @@ def proposal_losses(
     targets = BoxTargets.of(truth, assignment.owner, bins, mean_sizes)
 
     def over_positives(values: Tensor) -> Tensor:
-        return (values * positive).sum() / positives
+        return values.where(positive, 0).sum() / positives  # may be infinite elsewhere
 
     weights = mean_sizes.new_tensor([1 - config.object_weight, config.object_weight])
     objectness = _entropy(outputs.objectness, positive.long(), weights)

@@ -62,9 +62,12 @@ def published(golden: Golden, folder: Path) -> VoteNet:
     model = sr3d.load("votenet", dataset=golden.dataset, untrained=True)
     shapes = shapes_in(shared(f"golden/votenet{suffix}_keys.txt"))
     assert shapes == shapes_of(model.state_dict())
-    assert isinstance(model, VoteNet)
-    model.load_state_dict(rebuilt(shapes, SCALES))
-    return model
+    path = folder / "checkpoint.tar"
+    torch.save({"epoch": 180, "model_state_dict": rebuilt(shapes, SCALES)}, path)
+    loaded = sr3d.load("votenet", dataset=golden.dataset, checkpoint=path)
+    path.unlink()
+    assert isinstance(loaded, VoteNet)
+    return loaded
 
 
 def batch_of(golden: Golden) -> PointBatch:
