@@ -160,8 +160,9 @@ class VoteNet(Detector[PointBatch, VotePredictions]):
 
 
 def proposals_of(predictions: VotePredictions) -> list[Proposals]:
-    """The proposals of each scene."""
+    """The proposals of each scene. Of a negative size only the magnitude counts."""
     boxes, outputs = predictions.boxes, predictions.outputs
+    boxes = torch.cat([boxes[..., :3], boxes[..., 3:6].abs(), boxes[..., 6:]], dim=-1)
     objectness = outputs.objectness.softmax(dim=-1)[..., 1]
     each = zip(boxes, objectness, outputs.classes.softmax(dim=-1), strict=True)
     return [Proposals(*values) for values in each]

@@ -181,7 +181,7 @@ def post_processing(golden: Golden, model: VoteNet, found: VotePredictions) -> I
     picked = pick(proposals, points, model.inference)
     yield golden.same("test_nms_pick", picked)
     ascending = picked.sort().values
-    yield golden.close("test_corners_camera_kept", camera_corners(proposals.boxes[ascending]))
+    yield golden.close("test_corners_camera_kept", camera_corners(found.boxes[0, ascending]))
     detections, _ = select_proposals(proposals, points, model.inference)
     # Which proposal each detection is: the one with its box. Then in the original's order.
     same = (detections.boxes[:, None] == proposals.boxes[ascending]).all(dim=-1)
