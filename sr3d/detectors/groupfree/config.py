@@ -33,6 +33,7 @@ THIN: Mapping[str, Any] = {
     "layers": 3,
     "heads": 4,
     "feedforward": 128,
+    "dropout": 0.0,
 }
 
 
@@ -99,6 +100,7 @@ class GroupFreeLoss:
     focal_alpha: Share = 0.25  # weight of positives in both; 1 - α of negatives
     # focusing exponent of both. A higher value reduces the weight of easy rows
     focal_gamma: Exponent = 2.0
+    center: Weight = 1.0  # distance of centres
     heading_class: Weight = 0.1  # bin of the heading
     size_class: Weight = 0.1  # nearest mean size
     label: Weight = 0.1  # class of the object
@@ -160,15 +162,29 @@ def _network(data: DataFacts, **values: Any) -> Values:
 
 def _schedule(data: DataFacts) -> Values:
     """As its code runs: an epoch after the milestones that are given on the command line."""
-    own = {"warmup_iters": 0, "clip_norm": 0.1}
     if data.procedural:
-        return {"train": own | rooms_of(data)["train"]}
-    own |= {"batch_size": 32, "repeat": repeat({"own": 1}, data)}
+        return {"train": rooms_of(data)["train"] | _rooms_schedule(data)}
+    own = {
+        "batch_size": 32,
+        "repeat": repeat({"own": 1}, data),
+        "warmup_iters": 0,
+        "clip_norm": 0.1,
+    }
     if data.single_view or data.rotated:
         views = {"epochs": 600, "milestones": [421, 481, 541], "lr": 4e-3, "weight_decay": 1e-8}
         return {"train": own | views}
     rooms = {"epochs": 400, "milestones": [281, 341], "lr": 6e-3, "weight_decay": 5e-4}
     return {"train": own | rooms}
+
+
+def _rooms_schedule(data: DataFacts) -> dict[str, Any]:
+    """Longer than that of other detectors: attention learns slowly."""
+    epochs = (
+        {"epochs": 36, "milestones": [27, 33]}
+        if data.single_view
+        else {"epochs": 12, "milestones": [9, 11]}
+    )
+    return {"batch_size": 4, "lr": 6e-3, "clip_norm": 0.1, **epochs}
 
 
 def _augmentation(data: DataFacts) -> Values:

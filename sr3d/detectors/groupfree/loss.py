@@ -82,7 +82,7 @@ def weighted_losses(
     """The terms that training minimises: each the mean over the stages, with its weight."""
     weights = {
         "objectness": config.objectness,
-        "center": 1.0,
+        "center": config.center,
         "heading_class": config.heading_class,
         "heading_offset": 1.0,
         "size_class": config.size_class,

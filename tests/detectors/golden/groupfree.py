@@ -15,7 +15,7 @@ import sr3d
 from sr3d.data.datasets import DATASETS, SCANNET
 from sr3d.data.ground_truth import GroundTruth
 from sr3d.data.mmdet3d.infos import read_infos
-from sr3d.data.readers.scannet import NYU40_IDS, read_label_map, read_scan
+from sr3d.data.readers.scannet import NYU40_IDS, read_annotated, read_label_map
 from sr3d.data.scannet_files import align
 from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch
 from sr3d.detectors.common.pointnet2 import PointSet, SetAbstraction
@@ -127,9 +127,9 @@ def annotated(golden: Golden) -> Tensor | None:
     if not folder.is_dir():
         return None
     label_map = read_label_map(shared("real/scannet/meta/scannetv2-labels.combined.tsv"))
-    instance = read_scan(folder, label_map).instance
-    assert instance is not None
-    return instance[golden["choice"]]
+    scene, _ = read_annotated(folder, label_map)
+    assert scene.instance is not None
+    return scene.instance[golden["choice"]]
 
 
 def batch_of(golden: Golden, model: GroupFree) -> PointBatch:
