@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sr3d.config import Config
-from sr3d.detectors.brnet.family import FAMILY as BRNET_FAMILY
+from sr3d.detectors.brnet.family import FAMILY as BRNET
 from sr3d.detectors.family import Family
-from sr3d.detectors.fcaf3d.family import FAMILY as FCAF3D_FAMILY
-from sr3d.detectors.mlcvnet.family import FAMILY as MLCVNET_FAMILY
-from sr3d.detectors.tr3d.family import FAMILY as TR3D_FAMILY
-from sr3d.detectors.votenet.family import FAMILY as VOTENET_FAMILY
+from sr3d.detectors.fcaf3d.family import FAMILY as FCAF3D
+from sr3d.detectors.groupfree.family import FAMILY as GROUPFREE
+from sr3d.detectors.mlcvnet.family import FAMILY as MLCVNET
+from sr3d.detectors.tr3d.family import FAMILY as TR3D
+from sr3d.detectors.votenet.family import FAMILY as VOTENET
 from sr3d.errors import InputError, Kind
 
 if TYPE_CHECKING:
@@ -24,11 +25,12 @@ __all__ = ["FAMILIES", "NETWORKS", "Family", "build_detector"]
 
 # The first is the family of a data set's default configuration.
 FAMILIES: dict[str, Family] = {
-    "tr3d": TR3D_FAMILY,
-    "fcaf3d": FCAF3D_FAMILY,
-    "votenet": VOTENET_FAMILY,
-    "mlcvnet": MLCVNET_FAMILY,
-    "brnet": BRNET_FAMILY,
+    "tr3d": TR3D,
+    "fcaf3d": FCAF3D,
+    "votenet": VOTENET,
+    "mlcvnet": MLCVNET,
+    "brnet": BRNET,
+    "groupfree": GROUPFREE,
 }
 # The family of each name that a user may give; SR3D is TR3D's network, trained differently.
 NETWORKS = {"sr3d": "tr3d", **{name: name for name in FAMILIES}}
