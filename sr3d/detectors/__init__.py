@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sr3d.config import Config
+from sr3d.detectors.detr3d import family as detr3d
 from sr3d.detectors.family import Family
 from sr3d.detectors.fcaf3d import family as fcaf3d
 from sr3d.detectors.tr3d import family as tr3d
@@ -25,6 +26,7 @@ FAMILIES: dict[str, Family] = {
     "tr3d": tr3d.FAMILY,
     "fcaf3d": fcaf3d.FAMILY,
     "votenet": votenet.FAMILY,
+    "3detr": detr3d.FAMILY,
 }
 # The family of each name that a user may give; SR3D is TR3D's network, trained differently.
 NETWORKS = {"sr3d": "tr3d", **{name: name for name in FAMILIES}}

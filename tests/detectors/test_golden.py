@@ -12,7 +12,7 @@ from typing import Protocol
 
 import pytest
 
-from tests.detectors.golden import votenet
+from tests.detectors.golden import detr3d, votenet
 from tests.detectors.golden.comparing import Comparison, Golden
 from tests.shared_data import SHARED
 
@@ -29,7 +29,7 @@ class Adapter(Protocol):
     def comparisons(self, golden: Golden, folder: Path) -> Iterator[Comparison]: ...
 
 
-ADAPTERS: dict[str, Adapter] = {"votenet": votenet}
+ADAPTERS: dict[str, Adapter] = {"votenet": votenet, "3detr": detr3d}
 
 
 @pytest.mark.skipif(bool(FILES), reason="covered by the test of each file")
