@@ -21,15 +21,15 @@ from sr3d.detectors.detr3d.giou import BoxOverlap
 from sr3d.detectors.detr3d.loss import QueryPredictions, SetLoss
 from sr3d.detectors.detr3d.network import (
     CUDA_BLOCK,
-    Encoder,
     Extent,
     FourierEmbedding,
     Heads,
+    PointEncoder,
     RawOutputs,
     projection,
     query_projection,
 )
-from sr3d.detectors.detr3d.transformer import Decoder, DecoderLayer
+from sr3d.detectors.detr3d.transformer import QueryDecoder, QueryDecoderLayer
 from sr3d.detectors.outputs import Detections, GroundTruth, Losses, Total, alone
 from sr3d.detectors.scan import split_points
 from sr3d.matching.hungarian import HungarianMatcher
@@ -59,12 +59,14 @@ class DETR3D(Detector[PointBatch, QueryPredictions]):
         self.pre_encoder = SetAbstraction(
             model.seeds, model.radii[0], model.samples[0], widths, tie_threads=CUDA_BLOCK
         )
-        self.encoder = Encoder(model)
+        self.encoder = PointEncoder(model)
         self.encoder_to_decoder_projection = projection(model)
         self.pos_embedding = FourierEmbedding(channels)
         self.query_projection = query_projection(channels)
-        layer = DecoderLayer(channels, model.heads, model.decoder_hidden, model.decoder_dropout)
-        self.decoder = Decoder(layer, model.decoder_layers, channels)
+        layer = QueryDecoderLayer(
+            channels, model.heads, model.decoder_hidden, model.decoder_dropout
+        )
+        self.decoder = QueryDecoder(layer, model.decoder_layers, channels)
         self.mlp_heads = Heads(channels, len(self.classes), self.bins.count, model.head_dropout)
 
     def inputs(

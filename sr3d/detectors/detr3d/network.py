@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sr3d.detectors.common.pointnet2 import PointSet, SetAbstraction
 from sr3d.detectors.detr3d.config import DETR3DModel
-from sr3d.detectors.detr3d.transformer import EncoderLayer, copies, redraw
+from sr3d.detectors.detr3d.transformer import PointEncoderLayer, copies, redraw
 
 ENCODER_LAYERS = 3
 CUDA_BLOCK = 512  # threads of the original's kernel, which settle ties
@@ -82,7 +82,7 @@ class FourierEmbedding(nn.Module):
         return torch.cat([angles.sin(), angles.cos()], dim=2).transpose(1, 2)
 
 
-class Encoder(nn.Module):
+class PointEncoder(nn.Module):
     """Self-attention between the points of the pre-encoder.
 
     3DETR-m lets a point attend only to points within a radius, which grows from layer to layer. It
@@ -94,7 +94,9 @@ class Encoder(nn.Module):
     def __init__(self, config: DETR3DModel) -> None:
         super().__init__()
         channels = config.channels
-        layer = EncoderLayer(channels, config.heads, config.encoder_hidden, config.encoder_dropout)
+        layer = PointEncoderLayer(
+            channels, config.heads, config.encoder_hidden, config.encoder_dropout
+        )
         self.layers = copies(layer, ENCODER_LAYERS)
         redraw(self)  # the interim layer keeps its own initialisation
         self.radii: tuple[float, ...] = ()

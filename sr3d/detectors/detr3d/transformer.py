@@ -55,7 +55,7 @@ class Attention(nn.Module):
         return self.out_proj(found.transpose(1, 2).flatten(2))
 
 
-class EncoderLayer(nn.Module):
+class PointEncoderLayer(nn.Module):
     """Self-attention and a feed-forward network. Points have no position embedding here."""
 
     def __init__(self, channels: int, heads: int, hidden: int, dropout: float) -> None:
@@ -73,7 +73,7 @@ class EncoderLayer(nn.Module):
         return points + self.dropout(self.linear2(hidden))
 
 
-class DecoderLayer(nn.Module):
+class QueryDecoderLayer(nn.Module):
     """Self-attention of the queries, cross-attention to the points, a feed-forward network."""
 
     def __init__(self, channels: int, heads: int, hidden: int, dropout: float) -> None:
@@ -101,10 +101,10 @@ class DecoderLayer(nn.Module):
         return queries + self.dropout(self.linear2(hidden))
 
 
-class Decoder(nn.Module):
-    """Decoder layers, and one norm that the outputs of all layers share."""
+class QueryDecoder(nn.Module):
+    """QueryDecoder layers, and one norm that the outputs of all layers share."""
 
-    def __init__(self, layer: DecoderLayer, count: int, channels: int) -> None:
+    def __init__(self, layer: QueryDecoderLayer, count: int, channels: int) -> None:
         super().__init__()
         self.layers = copies(layer, count)
         self.norm = nn.LayerNorm(channels)
