@@ -24,7 +24,6 @@ from sr3d.sparse.triton_check import VARIABLE, triton_fault
 _OPTIONAL = {
     "snakemake": "the workflow: pip install 'sr3d[pipeline]'",
     "mlflow": "the run store: pip install 'sr3d[pipeline]'",
-    "scipy": "summaries: pip install 'sr3d[pipeline]'",
     "pandas": "tables: pip install 'sr3d[pipeline]'",
     "MinkowskiEngine": "model.engine=minkowski: envs/openmmlab.sh builds it",
 }

@@ -14,7 +14,7 @@ from sr3d.runs.record import RUN_FILE
 from sr3d.validation import did_you_mean
 
 _MANIFEST = "manifest.json"  # copied from `sr3d.data.prepared`, which imports torch
-_WEIGHTS = (".safetensors", ".pth", ".pt", ".ckpt")
+_WEIGHTS = (".safetensors", ".pth", ".pt", ".ckpt", ".tar")
 _MODEL_REMEDY = "Name the folder of a training run or a checkpoint (.safetensors, .pth)."
 
 

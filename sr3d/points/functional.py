@@ -1,13 +1,24 @@
 """What a network calls: furthest points, ball query, nearest points, grouping, interpolation."""
 
+from types import ModuleType
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from sr3d.points import torch_engine
+from sr3d.points import bucket_engine, torch_engine
+from sr3d.sparse.functional import engine_on
 
 Padding = Literal["first", "zero"]
+
+
+def _engine(device: torch.device) -> ModuleType:
+    """Triton where sparse layers use it, else the buckets on a CPU and PyTorch on a GPU."""
+    if engine_on(device) == "triton":
+        from sr3d.points.triton import engine as triton_engine  # the import takes seconds
+
+        return triton_engine
+    return bucket_engine if device.type == "cpu" else torch_engine
 
 
 @torch.no_grad()
@@ -31,9 +42,9 @@ def furthest_points(
         raise ValueError("furthest_points needs at least one point in each cloud")
     points = points.float()
     if tie_threads is None:
-        return torch_engine.furthest_points(points, count, skip_origin)
+        return _engine(points.device).furthest_points(points, count, skip_origin)
     order = torch_engine.thread_order(points.shape[1], tie_threads).to(points.device)
-    return order[torch_engine.furthest_points(points[:, order], count, skip_origin)]
+    return order[_engine(points.device).furthest_points(points[:, order], count, skip_origin)]
 
 
 @torch.no_grad()
@@ -49,7 +60,7 @@ def ball_query(
     "zero" is RBGNet's: indices count from 1, as if a dummy point stood before the cloud, and a
     ball without any point has index 0 throughout. Other rows are filled with their first point.
     """
-    hits = torch_engine.ball_query(points.float(), centres.float(), radius, count)
+    hits = _engine(points.device).ball_query(points.float(), centres.float(), radius, count)
     return hits + 1 if pad == "zero" else hits.clamp_(min=0)
 
 
@@ -60,7 +71,7 @@ def nearest(points: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
     points (B, N, 3), queries (B, M, 3). Distances ascend. Among equal distances the lower index
     comes first. Where a cloud has fewer than k points, the distance is inf and the index 0.
     """
-    return torch_engine.nearest(points.float(), queries.float(), k)
+    return _engine(points.device).nearest(points.float(), queries.float(), k)
 
 
 def group(features: Tensor, index: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """The operations in plain PyTorch, on any device: the reference for the faster engines."""
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -16,19 +17,27 @@ def squared_distances(centres: Tensor, points: Tensor) -> Tensor:
     return (x * x + y * y) + z * z
 
 
-def near_origin(points: Tensor) -> Tensor:
-    """(..., N): whether the kernels pass over a point."""
+def squared_radius(radius: float) -> float:
+    """radius * radius, rounded to float32."""
+    rounded = torch.tensor(radius, dtype=torch.float32)
+    return float(rounded * rounded)
+
+
+def initial_distances(points: Tensor, skip_origin: bool) -> Tensor:
+    """(B, N) before the first point was chosen: FARTHEST, or -1 for a point to skip."""
     x, y, z = points.unbind(-1)
-    return (x * x + y * y) + z * z <= NEAR_ORIGIN
+    distance = torch.full_like(x, FARTHEST)
+    return (
+        distance.masked_fill_((x * x + y * y) + z * z <= NEAR_ORIGIN, -1)
+        if skip_origin
+        else distance
+    )
 
 
 def furthest_points(points: Tensor, count: int, skip_origin: bool) -> Tensor:
     """Indices (B, count), lowest index first among equal distances."""
-    batch, number, _ = points.shape
-    chosen = torch.zeros(batch, count, dtype=torch.int64, device=points.device)
-    distance = points.new_full((batch, number), FARTHEST)
-    if skip_origin:
-        distance[near_origin(points)] = -1.0
+    chosen = torch.zeros(len(points), count, dtype=torch.int64, device=points.device)
+    distance = initial_distances(points, skip_origin)
     last = chosen[:, :1]
     for step in range(1, count):
         centre = points.gather(1, last[..., None].expand(-1, -1, 3))
@@ -38,6 +47,7 @@ def furthest_points(points: Tensor, count: int, skip_origin: bool) -> Tensor:
     return chosen
 
 
+@lru_cache(maxsize=8)
 def thread_order(number: int, threads: int) -> Tensor:
     """Point indices in the order in which a CUDA block prefers them among equal distances.
 
@@ -56,7 +66,7 @@ def ball_query(points: Tensor, centres: Tensor, radius: float, count: int) -> Te
     """Indices (B, M, count), rows filled with their first point, -1 in a ball without points."""
     batch, number, _ = points.shape
     found = torch.full((batch, centres.shape[1], count), -1, device=points.device)
-    limit = torch.tensor(radius, dtype=torch.float32) ** 2
+    limit = squared_radius(radius)
     rows = max(1, MAX_PAIRS // max(batch * number, 1))
     for start in range(0, centres.shape[1] if number else 0, rows):
         inside = squared_distances(centres[:, start : start + rows], points) < limit

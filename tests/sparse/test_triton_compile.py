@@ -141,7 +141,12 @@ def rest(capability: int) -> dict[str, dict[str, Any]]:
 
 
 def compiled(
-    kernel: Any, arguments: dict[str, Any], capability: int, warps: int = 4, stages: int = 5
+    kernel: Any,
+    arguments: dict[str, Any],
+    capability: int,
+    warps: int = 4,
+    stages: int = 5,
+    **options: Any,
 ) -> dict[str, Any]:
     """Compile with arguments that are types ("i32", "*fp32") or values (constants)."""
     import triton
@@ -161,13 +166,14 @@ def compiled(
     result = triton.compile(
         ASTSource(kernel, signature, constants, attributes),
         target=GPUTarget("cuda", capability, 32),
-        options={"num_warps": warps, "num_stages": stages},
+        options={"num_warps": warps, "num_stages": stages, **options},
     )
     ptx = result.asm["ptx"]
     return {
         "shared": result.metadata.shared,
         "tensor_core": "mma.sync" in ptx or "wgmma.mma_async" in ptx,
         "asynchronous": "cp.async" in ptx,
+        "fused_multiply_add": "fma.rn.f32" in ptx,
     }
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from sr3d.config import Config, ModelConfig, Preset, Rule, TrainConfig
+from sr3d.config import Config, ModelConfig, Preset, Rule
 from sr3d.detectors.common.point_config import Clusters, Metres, ProposalInference, VoteCentre
 from sr3d.presets import DataFacts, Values, repeat, rooms_of
 from sr3d.value_types import Count, Many, PositiveShare, Share, Weight
@@ -24,6 +24,7 @@ THIN: Mapping[str, Any] = {
     "seed_channels": 64,
     "proposals": 64,
     "proposal_channels": 64,
+    "norm_momentum": 0.1,
 }
 
 
@@ -33,7 +34,12 @@ class VoteNetModel(ModelConfig):
 
     name: Literal["votenet"] = "votenet"
     num_points: Many = 40_000  # points drawn from each scene
-    levels: tuple[Count, ...] = (2048, 1024, 512, 256)  # points of each level; seeds: of the second
+    levels: tuple[Count, ...] = (
+        2048,
+        1024,
+        512,
+        256,
+    )  # points of the levels. The second has the seeds
     radii: tuple[Metres, ...] = (0.2, 0.4, 0.8, 1.2)  # of the groups of each level, in metres
     samples: tuple[Count, ...] = (64, 32, 16, 16)  # maximum number of points of a group
     planes: tuple[Count, ...] = (128, 256, 256, 256)  # channels of the levels
@@ -47,6 +53,9 @@ class VoteNetModel(ModelConfig):
     clusters: Clusters = "votes"
     # points within 3 cm of the origin are never sampled, as in the original
     skip_origin: bool = True
+    norm_momentum: PositiveShare = 0.5  # of batch norms at first: the weight of the newest batch
+    norm_momentum_epochs: Count = 20  # epochs after which this momentum halves
+    norm_momentum_least: Share = 0.001  # its minimum
 
     def size(self) -> str:
         return f"{self.num_points} points, widths {', '.join(map(str, self.planes))}"
@@ -78,16 +87,6 @@ class VoteNetLoss:
     vote_centre: VoteCentre = "extent"
     # whether padded ground truths, of class 0 at the origin, are assigned to proposals near it
     padded_truth: bool = True
-
-
-@dataclass(frozen=True)
-class VoteNetTrain(TrainConfig):
-    """The training schedule, also of the momentum of batch norms."""
-
-    norm_momentum: PositiveShare = 0.5  # of the first epochs, the weight of the newest batch
-    norm_momentum_factor: PositiveShare = 0.5  # multiplies the momentum
-    norm_momentum_epochs: Count = 20  # how often, in epochs
-    norm_momentum_least: Share = 0.001  # minimum of the momentum
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ def _schedule(data: DataFacts) -> Values:
     if data.procedural:
         rooms = rooms_of(data)["train"]
         epochs = {"epochs": rooms["epochs"], "milestones": rooms["milestones"]}
-        return {"train": own | epochs | {"repeat": rooms["repeat"], "norm_momentum": 0.1}}
+        return {"train": own | epochs | {"repeat": rooms["repeat"]}}
     epochs = {"epochs": 180, "milestones": [80, 120, 160]}
     return {"train": own | epochs | {"repeat": repeat({"own": 1}, data)}}
 
@@ -165,7 +164,6 @@ class VoteNetConfig(Config):
 
     model: VoteNetModel = field(default_factory=VoteNetModel)
     loss: VoteNetLoss = field(default_factory=VoteNetLoss)
-    train: VoteNetTrain = field(default_factory=VoteNetTrain)
     test: VoteNetInference = field(default_factory=VoteNetInference)
 
     @property

@@ -56,7 +56,7 @@ class VoteNet(Detector[PointBatch, VotePredictions]):
     def __init__(self, config: VoteNetConfig) -> None:
         super().__init__(config)
         model, classes = config.model, len(self.dataset.classes)
-        self.loss_config, self.train_config = config.loss, config.train
+        self.loss_config = config.loss
         self.bins = HeadingBins(model.heading_bins if self.dataset.rotated else 1)
         sizes = torch.tensor(self.dataset.mean_sizes)
         self.register_buffer("mean_sizes", sizes, persistent=False)
@@ -88,9 +88,8 @@ class VoteNet(Detector[PointBatch, VotePredictions]):
 
     def start_epoch(self, epoch: int) -> None:
         """The momentum of batch norms falls with the epochs."""
-        c = self.train_config
-        falls = epoch // c.norm_momentum_epochs
-        momentum = c.norm_momentum * c.norm_momentum_factor**falls
+        c = self.config
+        momentum = c.norm_momentum * 0.5 ** (epoch // c.norm_momentum_epochs)
         set_norm_momentum(self, max(momentum, c.norm_momentum_least))
 
     def forward(self, batch: PointBatch) -> VotePredictions:
