@@ -84,7 +84,7 @@ class TrainConfig:
     lr: Annotated[float, Interval(gt=0, le=10)] = 1e-3  # of the optimiser, after the warm-up
     warmup_start_lr: Annotated[float, Interval(ge=0, le=10)] = 1e-5  # at the first step
     warmup_iters: ManyOrNone = 300  # steps of the warm-up, linear
-    warmup_epochs: ManyOrNone = later(0)  # if positive: its epochs, instead of its steps
+    warmup_epochs: ManyOrNone = later(0)  # epochs of the warm-up, if positive, instead of steps
     weight_decay: Weight = 1e-4  # weight decay of the optimiser
     # norm of the gradient, at most. 0 does not clip
     clip_norm: Annotated[float, Interval(ge=0, le=1e6)] = 10.0

@@ -96,9 +96,9 @@ def test_a_name_alone_is_its_overrides_and_they_are_its_name(name: str) -> None:
         found = configure(SETTINGS, name, start)
         assert found.config == with_overrides(start, setting.overrides)
         assert found.overrides == setting.overrides
-        again = configure(SETTINGS, name, start, ["train.batch_size=3", *setting.overrides])
-        assert again.config == configure(SETTINGS, name, start, ["train.batch_size=3"]).config
-        assert again.config.train.batch_size == 3
+        again = configure(SETTINGS, name, start, ["train.momentum=0.3", *setting.overrides])
+        assert again.config == configure(SETTINGS, name, start, ["train.momentum=0.3"]).config
+        assert again.config.train.momentum == 0.3
         labels = setting.labels.get(dataset, "")
         named = recognise(SETTINGS, start, setting.overrides, labels=labels)
         assert named.config == found.config

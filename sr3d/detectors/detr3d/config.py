@@ -25,19 +25,19 @@ class DETR3DModel(ModelConfig):
     num_points: Many = 40_000  # points drawn from each scene
     seeds: Count = 2048  # points that the pre-encoder keeps
     queries: Count = 256  # maximum number of boxes
-    # of the groups around points in the pre-encoder and inside the masked encoder, in metres
+    # metres: radius of the groups around points, in the pre-encoder and in the masked encoder
     radii: tuple[Metres, Metres] = (0.2, 0.4)
     samples: tuple[Count, Count] = (64, 32)  # maximum number of points of these groups
     heading_bins: Count = 12  # bins of headings, where boxes have a yaw
-    channels: Count = 256  # of points and queries
+    channels: Count = 256  # channels of points and queries
     heads: Count = 4  # attention heads
     decoder_layers: Count = 8  # layers of the decoder
     encoder_hidden: Count = 128  # channels inside the encoder's feed-forward networks
-    decoder_hidden: Count = 256  # channels inside the decoder's
+    decoder_hidden: Count = 256  # channels inside the decoder's feed-forward networks
     encoder_dropout: Share = 0.3  # dropout of the encoder
-    decoder_dropout: Share = 0.1  # of the decoder
-    head_dropout: Share = 0.3  # of the heads
-    # masked: a point attends to points within these radii in metres, one a layer
+    decoder_dropout: Share = 0.1  # dropout of the decoder
+    head_dropout: Share = 0.3  # dropout of the heads
+    # metres, one a layer: the masked encoder's points attend to points within this radius
     mask_radii: tuple[Metres, Metres, Metres] = (0.4, 0.8, 1.2)
     squared_radii: bool = True  # compare distances with the radii squared, as 3DETR does
 
@@ -49,11 +49,11 @@ class DETR3DModel(ModelConfig):
 class DETR3DAssignment:
     """The assigner: one query per ground truth, at the least total cost. The costs' weights."""
 
-    name: Literal["hungarian"] = "hungarian"  # its own
-    cls_cost: Weight = 1.0  # of minus the probability of the true class
-    objectness_cost: Weight = 0.0  # of minus the objectness
-    center_cost: Weight = 0.0  # of the L1 distance of normalised centres
-    giou_cost: Weight = 2.0  # of minus the generalised IoU
+    name: Literal["hungarian"] = "hungarian"  # the least total cost
+    cls_cost: Weight = 1.0  # weight of minus the probability of the true class
+    objectness_cost: Weight = 0.0  # weight of minus the objectness
+    center_cost: Weight = 0.0  # weight of the L1 distance of normalised centres
+    giou_cost: Weight = 2.0  # weight of minus the generalised IoU
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,12 @@ class DETR3DLoss:
 
     cls: Literal["cross_entropy"] = "cross_entropy"  # of classes
     cls_weight: Weight = 1.0  # weight of the classification loss
-    background_weight: Share = 0.25  # in it, of queries without a ground truth
-    heading_cls_weight: Weight = 0.1  # of the heading's bin
-    heading_reg_weight: Weight = 0.5  # of the heading in its bin
-    center_weight: Weight = 5.0  # of normalised centres
-    size_weight: Weight = 1.0  # of normalised sizes
-    giou_weight: Weight = 1.0  # of generalised IoU
+    background_weight: Share = 0.25  # weight of queries without a ground truth in it
+    heading_cls_weight: Weight = 0.1  # weight of the heading's bin
+    heading_reg_weight: Weight = 0.5  # weight of the heading's offset in its bin
+    center_weight: Weight = 5.0  # weight of the distance of normalised centres
+    size_weight: Weight = 1.0  # weight of the difference of normalised sizes
+    giou_weight: Weight = 1.0  # weight of the generalised IoU loss
     # footprints of rotated boxes in generalised IoU. legacy: 3DETR's, which miss most overlaps
     rotated_giou: Literal["correct", "legacy"] = "legacy"
 
