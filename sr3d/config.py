@@ -87,11 +87,13 @@ class Config(Validated):
         below = f"rising numbers below train.epochs={train.epochs}, such as []"
         ours = self.model.engine != "minkowski" or train.precision != "bf16"
         fraction, scale = self.augment.sample_fraction, self.augment.scale
+        crop = self.augment.crop
         yield "own.classes", self.dataset == "own" or not classes, "empty unless dataset=own"
         yield "own.classes", len(set(classes)) == len(classes), "different names"
         yield "own.levels", len(levels) in (0, len(classes)), "as many numbers as own.classes"
         yield "augment.sample_fraction", fraction[0] <= fraction[1], "two rising numbers"
         yield "augment.scale", scale[0] <= scale[1], "two rising numbers"
+        yield "augment.crop", crop[0] <= crop[1], "two rising numbers"
         yield "train.milestones", all(a < b for a, b in pairwise(rising)), below
         yield "train.precision", ours, "fp32 where model.engine=minkowski"
 

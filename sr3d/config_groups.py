@@ -66,6 +66,11 @@ class AugmentConfig:
     scale: tuple[Factor, Factor] = (0.6, 1.4)  # factor, uniform in this range
     # metres, standard deviation per axis
     translation: Annotated[float, Interval(ge=0, le=100)] = 0.1
+    # edges of a random cuboid, in shares of the cloud's, uniform in this range. 1 and 1: no crop
+    crop: tuple[PositiveShare, PositiveShare] = later((1.0, 1.0))
+    crop_aspect: PositiveShare = later(0.8)  # minimum ratio of two of the three shares
+    crop_points: Many = later(30_000)  # minimum number of points in the cuboid
+    crop_when: Literal["sampled", "moved"] = later("sampled")  # crop after sampling, or at the end
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,7 @@ class TrainConfig:
     lr: Annotated[float, Interval(gt=0, le=10)] = 1e-3  # of the optimiser, after the warm-up
     warmup_start_lr: Annotated[float, Interval(ge=0, le=10)] = 1e-5  # at the first step
     warmup_iters: ManyOrNone = 300  # steps of the warm-up, linear
+    warmup_epochs: ManyOrNone = later(0)  # epochs of the warm-up, if positive, instead of steps
     weight_decay: Weight = 1e-4  # weight decay of the optimiser
     # norm of the gradient, at most. 0 does not clip
     clip_norm: Annotated[float, Interval(ge=0, le=1e6)] = 10.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -238,6 +239,18 @@ def test_cosine_and_polynomial_fall_by_epoch_or_by_step() -> None:
     assert learning_rate(by_step, 30, 3, 40) == pytest.approx(0.2 + 0.8 * (1 - 0.5**0.5) / 2)
     power = dataclasses.replace(c, schedule="polynomial", schedule_power=2.0)
     assert learning_rate(power, 30, 3, 40) == pytest.approx(0.2 + 0.8 / 16)
+
+
+def test_warm_up_over_epochs_ends_at_the_rate_from_which_cosine_falls() -> None:
+    """As `compute_learning_rate` of facebookresearch/3detr (engine.py)."""
+    c = TrainConfig(
+        epochs=12, lr=1.0, warmup_start_lr=0.1, warmup_iters=0, warmup_epochs=3, min_lr=0.1,
+        schedule="cosine", schedule_by="step",
+    )  # fmt: skip
+    rates = [learning_rate(c, step, step // 4, 48) for step in range(48)]
+    assert rates[:12] == pytest.approx([0.1 + 0.9 * step / 12 for step in range(12)])
+    falling = [0.1 + 0.45 * (1 + math.cos(math.pi * step / 48)) for step in range(12, 48)]
+    assert rates[12:] == pytest.approx(falling)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from torch import Tensor
 from sr3d.geometry.boxes import enclosing_boxes
 from sr3d.geometry.rotated import footprint_intersection
 
+_LEAST_EDGE = 1e-3  # metres, in generalised IoU
+
 
 def paired_iou(a: Tensor, b: Tensor, rotated: bool, bev: bool = False) -> Tensor:
     """IoU of box i of `a` (K, 7) with box i of `b` (K, 7), `(K,)`. bev: see `pairwise_iou`."""
@@ -118,6 +120,27 @@ def paired_diou_loss(pred: Tensor, target: Tensor, rotated: bool, legacy: bool =
     distance = distance + (apart[..., 3] if legacy and rotated else apart[..., 2]).square()
     diagonal = _enclosing_extent(pred, target, rotated).square().sum(-1)
     return 1 - paired_iou(pred, target, rotated) + distance / _positive(diagonal)
+
+
+def generalized_iou(a: Tensor, b: Tensor, area: Tensor, rotated: bool) -> Tensor:
+    """IoU − 1 + union / (volume of the enclosing box), `(…, 7)` broadcast to `(…)`, in [-1, 1].
+
+    The enclosing box is the axis-aligned box around the corners of both boxes. area: of the
+    intersection of the footprints, see `footprint_overlap`. Edges count as at least 1 mm. Source:
+    facebookresearch/3detr (utils/box_util.py).
+    """
+    shared = area * _overlap(a, b, 2)
+    volume_a, volume_b = (box[..., 3:6].clamp(min=_LEAST_EDGE).prod(dim=-1) for box in (a, b))
+    union = volume_a + volume_b - shared
+    around = _enclosing_extent(a, b, rotated).clamp(min=_LEAST_EDGE).prod(dim=-1)
+    return shared / union - 1 + union / around
+
+
+def footprint_overlap(a: Tensor, b: Tensor, rotated: bool) -> Tensor:
+    """Area (m²) of the intersection of the footprints, `(…, 7)` broadcast to `(…)`."""
+    if not rotated:
+        return _upright_overlap(a, b, bev=True)
+    return footprint_intersection(a, b).to(a.dtype)
 
 
 def enclosing_diagonal(a: Tensor, b: Tensor, rotated: bool) -> Tensor:

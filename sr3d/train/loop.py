@@ -110,6 +110,7 @@ class TrainingRun:
         ):
             saved = started = time.monotonic()
             for epoch, batch, scenes in left:
+                self._seed_dropout(batch)
                 rate = learning_rate(self.config, self.step, epoch, self.total)
                 set_learning_rate(self.optimizer, rate)
                 values = train_step(
@@ -151,6 +152,11 @@ class TrainingRun:
         """For the inputs of each of this process's scenes, whatever the number of processes."""
         own = self.processes.share(batch)
         return [generator_for(self.seed, epoch, position, 1) for epoch, position, _ in own]
+
+    def _seed_dropout(self, batch: list[Place]) -> None:
+        """Dropout draws from PyTorch's own generators. A resumed run must draw the same."""
+        epoch, position, _ = (self.processes.share(batch) or batch)[0]
+        torch.manual_seed(generator_for(self.seed, epoch, position, 2).initial_seed())
 
     def _left(self) -> Generator[tuple[int, list[Place], list[Scene]], None, None]:
         """The remaining training: epoch, batch, and this process's scenes of the batch."""

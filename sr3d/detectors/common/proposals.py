@@ -53,6 +53,8 @@ def pick(proposals: Proposals, points: Tensor, config: ProposalInference) -> Ten
     """(K,) int64: the proposals with enough points that NMS keeps, best objectness first."""
     boxes, objectness = proposals.boxes, proposals.objectness
     enough = points_inside(boxes, points) >= config.min_points
+    if config.keep_best and not enough.any():
+        enough[objectness.argmax()] = True
     candidates = enough.nonzero().squeeze(1)
     labels = proposals.classes[candidates].argmax(dim=1)
     if config.nms_classes == "all":
