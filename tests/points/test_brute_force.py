@@ -8,12 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sr3d.points import bucket_engine, torch_engine
+from sr3d.points import cpu_engine, torch_engine
 from sr3d.points.triton import engine as triton_engine
 from tests.points import brute_force
 
 engines = pytest.mark.parametrize(
-    "engine", [torch_engine, bucket_engine, triton_engine], ids=["torch", "buckets", "triton"]
+    "engine", [torch_engine, cpu_engine, triton_engine], ids=["torch", "cpu", "triton"]
 )
 LARGE = np.random.default_rng(0)
 
@@ -105,18 +105,19 @@ KINDS = ("volume", "surface", "lattice", "stray", "far")
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("number", "count"), [(65, 70), (1500, 300)])
-def test_pruning_changes_nothing_in_large_clouds(kind, number, count, monkeypatch):
-    monkeypatch.setattr(bucket_engine, "_MAX_PAIRS", 5000)
+def test_pruning_changes_nothing(kind, number, count, monkeypatch):
+    for limit, value in (("_SMALL_CLOUD", 0), ("_FEW_PAIRS", 0), ("_MAX_PAIRS", 5000)):
+        monkeypatch.setattr(cpu_engine, limit, value)
     points = torch.from_numpy(scan(number, kind))
     for skip in (True, False):
         expected = torch_engine.furthest_points(points, count, skip)
-        assert torch.equal(bucket_engine.furthest_points(points, count, skip), expected)
+        assert torch.equal(cpu_engine.furthest_points(points, count, skip), expected)
     queries = torch.cat([points[:, ::5], points[:, ::7] + 0.25], dim=1)
     for radius in (0.25, 1.0, 1e4):
         expected = torch_engine.ball_query(points, queries, radius, 16)
-        assert torch.equal(bucket_engine.ball_query(points, queries, radius, 16), expected)
+        assert torch.equal(cpu_engine.ball_query(points, queries, radius, 16), expected)
     for k in (1, 3, 8):
-        found = bucket_engine.nearest(points, queries, k)
+        found = cpu_engine.nearest(points, queries, k)
         for one, other in zip(found, torch_engine.nearest(points, queries, k), strict=True):
             assert torch.equal(one, other)
 
