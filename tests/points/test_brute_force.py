@@ -86,6 +86,21 @@ def test_nearest(engine, pair, k):
     assert found == [brute_force.nearest(c, q, k) for c, q in zip(*pair, strict=True)]
 
 
+@engines
+def test_rounding_decides_between_nearly_equal_distances(engine):
+    vectors = LARGE.normal(size=(40, 24, 3))
+    points = (vectors / np.linalg.norm(vectors, axis=2, keepdims=True)).astype(np.float32)
+    points[:, 0] = 0
+    cloud = on(engine, points)
+    expected = [brute_force.furthest_points(p, 2) for p in points]
+    assert engine.furthest_points(cloud, 2, True).tolist() == expected
+    expected = [brute_force.ball_query(p, p[:1], 1, 24) for p in points]
+    assert engine.ball_query(cloud, cloud[:, :1], 1, 24).tolist() == expected
+    expected = [brute_force.nearest(p, p[:1], 3) for p in points]
+    _, index = engine.nearest(cloud, cloud[:, :1], 3)
+    assert index.tolist() == [[[i for _, i in row] for row in rows] for rows in expected]
+
+
 def scan(number, kind):
     """(2, N, 3): large enough for several buckets and blocks."""
     points = LARGE.normal(size=(2, number, 3)).astype(np.float32)
@@ -93,6 +108,8 @@ def scan(number, kind):
         points[..., 2] *= 0.01
     if kind == "lattice":
         points = (points * 4).round() / np.float32(4)
+    if kind == "repeated":  # in each block of a GPU
+        points = np.tile(points[:, :128], (1, -(-number // 128), 1))[:, :number]
     if kind == "stray":
         points[:, number // 2] = 1000
     if kind == "far":
@@ -122,7 +139,7 @@ def test_pruning_changes_nothing(kind, number, count, monkeypatch):
             assert torch.equal(one, other)
 
 
-@pytest.mark.parametrize("kind", ["volume", "lattice"])
+@pytest.mark.parametrize("kind", ["volume", "lattice", "repeated"])
 def test_several_blocks_of_a_gpu(kind, monkeypatch):
     monkeypatch.setattr(triton_engine, "_SAMPLING_BLOCK", 128)
     points = torch.from_numpy(scan(600, kind)).to(DEVICE)
