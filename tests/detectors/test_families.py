@@ -35,6 +35,7 @@ ALLOWED = {
     "matching/tr3d.py": "an assigner of that name, which is an option of others too",
     "matching/fcaf3d.py": "likewise",
     "study/report/tables/filled.py": "names of settings, beside which a row of boxes stands",
+    "cli/prepare.py": "whose version of SUN RGB-D boxes is which",
     "interop/mmdet3d/": "TR3D's network as a detector of mmdetection3d",
 }
 ALLOWED |= {f"detectors/{name}/": "the family itself" for name in FAMILIES}
