@@ -23,7 +23,8 @@ from sr3d.config import Config
 from sr3d.config_groups import DATASETS
 from sr3d.detectors.configuration import config_from_dict, default_config
 from sr3d.errors import InputError, Kind
-from sr3d.settings import configure, read_settings, recognise
+from sr3d.run_setting import configure, infer_setting
+from sr3d.settings import read_settings
 
 if TYPE_CHECKING:
     from sr3d.study.benchmarking.benchmark import BenchmarkPlan
@@ -192,7 +193,7 @@ def _setting(args: argparse.Namespace) -> tuple[str, Config]:
     chosen = (
         configure(settings, args.setting, start, overrides)
         if args.setting
-        else recognise(settings, start, overrides)
+        else infer_setting(settings, start, overrides)
     )
     return chosen.name, chosen.config
 
@@ -202,7 +203,7 @@ def _default(args: argparse.Namespace) -> Config:
     if not args.data:
         return default_config(args.dataset or "scannet")
     from sr3d.data.prepared import read_manifest
-    from sr3d.runs.folder import starting_config
+    from sr3d.detectors.starting_config import starting_config
 
     name = args.dataset or read_manifest(args.data).dataset
     return starting_config(name, args.data, args.split)

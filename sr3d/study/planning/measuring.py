@@ -24,7 +24,7 @@ from sr3d.detectors import FAMILIES, build_detector
 from sr3d.detectors.base import Detector
 from sr3d.detectors.needs import with_sizes_of
 from sr3d.detectors.outputs import Detections
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.evaluate.detection_matches import best_ground_truth
 from sr3d.evaluate.loop import detect_scene
 from sr3d.geometry.box_set import BoxSet
@@ -181,7 +181,12 @@ def split_sizes(data: DataPlan) -> tuple[int, int]:
     splits = read_manifest(data.folder).splits
     for split in (data.split, data.test_split):
         if not splits.get(split):
-            raise InputError(f"{data.folder}: no scenes in split '{split}'; prepare it again")
+            raise InputError(
+                f"no scenes in split '{split}'",
+                file=data.folder,
+                kind=Kind.EMPTY,
+                remedy="Prepare it again.",
+            )
     return len(splits[data.split]), len(splits[data.test_split])
 
 
