@@ -5,6 +5,7 @@ import pytest
 
 from sr3d.config import AugmentConfig, check
 from sr3d.config_groups import DATASETS
+from sr3d.detectors import FAMILIES
 from sr3d.detectors.configuration import (
     config_from_dict,
     config_schema,
@@ -148,7 +149,7 @@ def test_unknown_data_set_and_unknown_field() -> None:
     assert "'focal_gamma'" in str(error.value)
 
 
-@pytest.mark.parametrize("value", [None, [], "text", {"loss": 3}, {"model": {"name": "votenet"}}])
+@pytest.mark.parametrize("value", [None, [], "text", {"loss": 3}, {"model": {"name": "segnet"}}])
 def test_what_is_no_configuration_is_refused(value: Any) -> None:
     with pytest.raises(InputError) as error:
         config_from_dict(value)
@@ -169,10 +170,8 @@ def test_flat_names_every_field() -> None:
 def test_the_schema_for_editors_has_every_key_with_its_limits() -> None:
     schema = config_schema()
     by_name = {name: schema["$defs"][name] for name in schema["$defs"]}
-    assert [part["$ref"].rpartition("/")[2] for part in schema["anyOf"]] == [
-        "TR3DConfig",
-        "FCAF3DConfig",
-    ]
+    named = [part["$ref"].rpartition("/")[2] for part in schema["anyOf"]]
+    assert named == [family.config.__name__ for family in FAMILIES.values()]
     assert by_name["TR3DConfig"]["additionalProperties"] is False
     k = by_name["AssignerConfig"]["properties"]["k"]
     assert (k["minimum"], k["maximum"], k["default"]) == (1, 10_000, 6)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -22,8 +22,8 @@ from sr3d.detectors.scan import split_points
 from sr3d.detectors.votenet.config import VoteNetInference, VotingConfig, VotingModel
 from sr3d.detectors.votenet.loss import MAX_BOXES, assign, proposal_losses
 from sr3d.detectors.votenet.network import (
-    ProposalOutputs,
     ProposalModule,
+    ProposalOutputs,
     VoteModule,
     count_outputs,
     decode,
@@ -112,6 +112,8 @@ class VoteNet(Detector[PointBatch, VotePredictions]):
         self, predictions: VotePredictions, truth: GroundTruth, total: Total = alone
     ) -> Losses:
         batch, config = predictions.batch, self.loss_config
+        if config.vote_points == "box":
+            batch = replace(batch, instance=None)
         padded = PaddedTruth.of(truth, len(batch), least=MAX_BOXES)
         targets = vote_targets(batch, padded, predictions.seeds.index, config.vote_centre)
         assignment = assign(predictions.clusters.points, padded, config)
