@@ -28,9 +28,10 @@ from sr3d.errors import InputError, Kind
 from sr3d.evaluate.loop import EvaluationJob, evaluate
 from sr3d.runs.record import read_metrics
 from sr3d.train import training_run
-from sr3d.train.loop import TrainingJob, train
+from sr3d.train.loop import TrainingJob
 from sr3d.train.precision import network_precision
 from sr3d.train.step import batch_losses
+from sr3d.train.training import train
 from tests.family_configs import of_family
 
 SMALL = [
