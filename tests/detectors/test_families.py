@@ -72,9 +72,10 @@ def test_no_other_module_names_a_family() -> None:
 
 
 def test_the_folder_of_a_family_can_be_imported_by_its_name() -> None:
-    for name in FAMILIES:
-        module = importlib.import_module(f"sr3d.detectors.{name}")
-        assert getattr(sr3d.detectors, name) is module
+    for family in FAMILIES.values():
+        package = family.config.__module__.rpartition(".")[0]
+        module = importlib.import_module(package)
+        assert getattr(sr3d.detectors, package.rpartition(".")[2]) is module
 
 
 def test_a_configuration_can_name_every_family() -> None:
