@@ -147,7 +147,7 @@ def plain_path(folder: Path, _: Any, name: str) -> Path:
 def unchecked() -> Iterator[None]:
     """Read prepared files and files of runs without checking their checksums."""
     with (
-        mock.patch.object(reading, "check_file"),
+        mock.patch.object(reading, "verify_file"),
         mock.patch.object(evaluation, "run_file", plain_path),
         unhashed(),
     ):

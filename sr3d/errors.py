@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 
 class Kind(StrEnum):
@@ -17,6 +18,7 @@ class Kind(StrEnum):
     VALUE = "value"  # a value of the wrong type, or outside its range
     CONFLICT = "conflict"  # arguments or files that contradict each other
     UNWRITABLE = "unwritable"  # an output that cannot be written
+    TOO_LARGE = "too large"  # more than the memory or a file format holds
 
 
 class InputError(ValueError):
@@ -24,17 +26,17 @@ class InputError(ValueError):
 
     The message is `file: field: problem. Remedy.` Parts that are None are left out.
 
-    problem: what is wrong, without a full stop. file: the file or folder. field: the option, key or
-    column. kind: the kind of problem. remedy: what to do, one or more whole sentences.
+    problem: what is wrong, without a full stop. kind: its kind. file: the file or folder. field:
+    the option, key or column. remedy: what to do, one or more whole sentences.
     """
 
     def __init__(
         self,
         problem: str,
         *,
+        kind: Kind,
         file: str | Path | None = None,
         field: str | None = None,
-        kind: Kind | None = None,
         remedy: str | None = None,
     ) -> None:
         self.problem, self.field, self.kind, self.remedy = problem, field, kind, remedy
@@ -42,6 +44,13 @@ class InputError(ValueError):
         place = "".join(f"{part}: " for part in (file, field) if part is not None)
         end = "" if problem.endswith("?") else "."
         super().__init__(f"{place}{problem}" + (f"{end} {remedy}" if remedy else ""))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles the parts: Exception would pass the message alone to the constructor."""
+        again = partial(
+            type(self), kind=self.kind, file=self.file, field=self.field, remedy=self.remedy
+        )
+        return again, (self.problem,)
 
     def inside(self, file: str | Path) -> Self:
         """The same error with the file that its raiser did not know."""

@@ -27,12 +27,14 @@ def refuses(
     file: str | Path | None = None,
     field: str | None = None,
     mentions: Sequence[str] = (),
+    remedy: Sequence[str] = (),
     error: type[InputError] = InputError,
 ) -> Iterator[pytest.ExceptionInfo[InputError]]:
     """Expect an error with these fields; None leaves a field open.
 
     file: the file or folder, or the end of its path. field: the field, or its end. mentions: names
-    and numbers that the message must contain, not its wording. error: the class.
+    and numbers that the message must contain, not its wording. remedy: options, commands and files
+    that the remedy must contain. error: the class.
     """
     with pytest.raises(error) as caught:
         yield caught
@@ -46,3 +48,5 @@ def refuses(
         assert (found.field or "").endswith(field), found
     for name in mentions:
         assert name in str(found)
+    for name in remedy:
+        assert name in str(found.remedy), found

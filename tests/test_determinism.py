@@ -18,7 +18,7 @@ from torch.utils import deterministic
 
 from sr3d.cli import main
 from sr3d.detectors.base import Detector
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.pretrained import PRETRAINED
 from sr3d.sparse import SparseTensor, functional
 from sr3d.sparse.determinism import deterministic_algorithms, ordered_backward
@@ -50,7 +50,7 @@ def test_products_of_trainings_and_evaluations_have_workspaces_of_one_size(
 
     def run(*_: object) -> None:
         seen.append(os.environ.get("CUBLAS_WORKSPACE_CONFIG"))
-        raise InputError("that will do")
+        raise InputError("that will do", kind=Kind.VALUE)
 
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     monkeypatch.setattr(function, run)
@@ -85,7 +85,7 @@ def test_the_backward_pass_alone_uses_deterministic_algorithms() -> None:
     assert flags() == before == (False, True)
     with deterministic_algorithms(True):
         with pytest.raises(InputError), deterministic_algorithms(False):
-            raise InputError("that will do")
+            raise InputError("that will do", kind=Kind.VALUE)
         assert flags()[0] is True
         with deterministic_algorithms(False):
             assert flags()[0] is False

@@ -24,6 +24,7 @@ from sr3d.runs.files import (
     write_text,
     writing,
 )
+from tests.refusals import refuses
 from tests.test_training import TINY
 
 WRITER = """
@@ -131,10 +132,8 @@ def test_a_file_of_ours_that_is_no_json_is_made_again_and_not_corrected_by_hand(
 
 def test_a_pointer_of_git_lfs_has_its_own_remedy(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("version https://git-lfs.github.com/spec/v1\noid x\n")
-    with pytest.raises(InputError) as caught:
+    with refuses(Kind.MISSING, file="run.json", remedy=["git lfs pull"]):
         read_json(tmp_path / "run.json", "Repeat the run.")
-    assert caught.value.kind is Kind.MISSING
-    assert "git lfs pull" in str(caught.value.remedy)
 
 
 # ---------------------------------------------------------------- a full disk

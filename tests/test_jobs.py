@@ -35,7 +35,7 @@ def test_another_run_is_refused_or_replaced(
 ) -> None:
     def train_otherwise(*_: object) -> RunRecord:
         if (folder / "run.json").exists():
-            raise OtherRun("another run has ended there")
+            raise OtherRun("another run has ended there", kind=Kind.CONFLICT)
         return make_training(folder.parents[2], "synthetic", "sr3d", ["assigner.k=7"], 0)
 
     monkeypatch.setattr("sr3d.train.loop.train", train_otherwise)
@@ -58,7 +58,7 @@ def test_another_evaluation_is_refused_or_replaced(
 
     def evaluate_otherwise(*_: object) -> RunRecord:
         if (out / "run.json").exists():
-            raise OtherRun("another run has ended there")
+            raise OtherRun("another run has ended there", kind=Kind.CONFLICT)
         return make_test(folder.parents[2], "synthetic", "sr3d", [], 0, 0, 10.0)
 
     monkeypatch.setattr("sr3d.evaluate.loop.evaluate", evaluate_otherwise)

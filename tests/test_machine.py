@@ -29,6 +29,7 @@ WITHOUT_A_PART_IN_NUMBERS = {
     "data/prepared/writing.py": "the data have a digest",
     "data/safe_pickle.py": "reads boxes of other programs",
     "data/scannet_files.py": "reads original scans",
+    "data/scene_names.py": "matches names for `sr3d evaluate` and reports",
     "data/torch_files.py": "reads weights of other programs",
     "errors.py": "words",
     "runs/__init__.py": "empty",

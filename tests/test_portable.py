@@ -84,7 +84,7 @@ def test_training_on_an_apple_gpu_is_refused(rooms: Path, tmp_path: Path) -> Non
     words = ["--dataset", "synthetic", "--data", str(rooms), "--out", str(tmp_path / "run")]
     error = refused(["train", *words, "--device", "mps"])
     assert (error.field, error.kind) == ("--device", Kind.VALUE)
-    assert "device cpu" in str(error)
+    assert "cpu" in str(error)
     assert not (tmp_path / "run").exists()
 
 

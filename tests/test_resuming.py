@@ -120,7 +120,7 @@ def test_a_training_that_fails_in_the_end_takes_no_step_again(
     taken: list[int],
 ) -> None:
     def full(*_: object, **__: object) -> None:
-        raise InputError("the disk is full")
+        raise InputError("the disk is full", kind=Kind.UNWRITABLE)
 
     with monkeypatch.context() as patch:
         patch.setattr(training_run, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)

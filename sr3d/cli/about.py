@@ -10,7 +10,8 @@ from typing import Any
 from sr3d.cli.arguments import Verbs, add_overrides, add_setting, overrides_of
 from sr3d.config_groups import DATASETS
 from sr3d.detectors.configuration import config_schema, default_config, with_overrides
-from sr3d.settings import configure, read_settings, settings_schema
+from sr3d.run_setting import configure
+from sr3d.settings import read_settings, settings_schema
 from sr3d.text_tables import text_table
 
 
@@ -43,7 +44,7 @@ def _config(args: argparse.Namespace) -> None:
 
 
 def _tables_schema() -> dict[str, Any]:
-    from sr3d.study.report.paper.reading import paper_schema
+    from sr3d.study.report.paper.tables_file import paper_schema
 
     return paper_schema()
 

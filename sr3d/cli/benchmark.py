@@ -23,7 +23,8 @@ from sr3d.config import Config
 from sr3d.config_groups import DATASETS
 from sr3d.detectors.configuration import config_from_dict, default_config
 from sr3d.errors import InputError, Kind
-from sr3d.settings import configure, read_settings, recognise
+from sr3d.run_setting import configure, infer_setting
+from sr3d.settings import read_settings
 
 if TYPE_CHECKING:
     from sr3d.study.benchmarking.benchmark import BenchmarkPlan
@@ -155,18 +156,22 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _plan(args: argparse.Namespace) -> BenchmarkPlan:
+    from sr3d.detectors import FAMILIES
+    from sr3d.detectors.needs import with_sizes_of
     from sr3d.runs.record import MODEL_FILE, read_training, run_file
     from sr3d.study.benchmarking.benchmark import BenchmarkPlan
     from sr3d.study.benchmarking.subject import Subject
 
     setting, config = _setting(args)
+    source = _source(args, config.dataset)
+    config = with_sizes_of(config, FAMILIES[config.model.name], source.load)
     weights = run_file(args.run, read_training(args.run), MODEL_FILE) if args.run else None
     full = config.train.batch_size
     batch = args.batch or (min(full, _BATCH_ON_CPU) if args.device == "cpu" else full)
     return BenchmarkPlan(
         subject=Subject(config, weights, args.device, args.threads, args.compile),
         setting=setting,
-        source=_source(args, config.dataset),
+        source=source,
         repeats=args.repeats or (5 if args.device == "cpu" else 25),
         batch=batch if args.train else None,
         points=args.points,
@@ -188,7 +193,7 @@ def _setting(args: argparse.Namespace) -> tuple[str, Config]:
     chosen = (
         configure(settings, args.setting, start, overrides)
         if args.setting
-        else recognise(settings, start, overrides)
+        else infer_setting(settings, start, overrides)
     )
     return chosen.name, chosen.config
 
@@ -198,7 +203,7 @@ def _default(args: argparse.Namespace) -> Config:
     if not args.data:
         return default_config(args.dataset or "scannet")
     from sr3d.data.prepared import read_manifest
-    from sr3d.runs.folder import starting_config
+    from sr3d.detectors.starting_config import starting_config
 
     name = args.dataset or read_manifest(args.data).dataset
     return starting_config(name, args.data, args.split)

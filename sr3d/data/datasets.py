@@ -140,11 +140,16 @@ def get_dataset(name: str) -> Dataset:
     if name == "own":
         raise InputError(
             "data set 'own': its classes are those of a prepared folder or of a training",
+            field="dataset",
             kind=Kind.MISSING,
             remedy="Name that folder.",
         )
     if name not in DATASETS:
-        raise InputError(f"unknown data set '{name}'{did_you_mean(name, list(DATASETS))}")
+        raise InputError(
+            f"unknown data set '{name}'{did_you_mean(name, list(DATASETS))}",
+            field="dataset",
+            kind=Kind.UNKNOWN,
+        )
     return DATASETS[name]
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from sr3d.config import AugmentConfig
-from sr3d.data.scene import Scene, table
+from sr3d.data.scene import Scene, point_table
 from sr3d.geometry.boxes import Boxes
 
 _TRIES = 100  # of a random cuboid
@@ -71,7 +71,7 @@ def sample_points(scene: Scene, count: int, generator: Generator, replace: str =
 
 def pick_points(scene: Scene, index: Tensor) -> Scene:
     """The scene with these of its points, (P,) int64, in this order."""
-    rows = table(scene).index_select(0, index)
+    rows = point_table(scene).index_select(0, index)
     instance = None if scene.instance is None else scene.instance.index_select(0, index)
     return replace(scene, points=rows[:, :3], colors=rows[:, 3:], instance=instance)
 

@@ -140,7 +140,7 @@ def describe(found: ScanDetections, model: ModelFacts, score_thr: float) -> dict
             "rotation": frame.rotation.tolist(),
             "walls": frame.walls,
         },
-        "facts": [fact._asdict() for fact in scan.facts],
+        "facts": [{"name": f.name, "value": f.value, "why": f.why} for f in scan.facts],
         "model": asdict(model),
         "score_thr": score_thr,
         "detections": [

@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sr3d.config import Config
+from sr3d.detectors.brnet import family as brnet
 from sr3d.detectors.detr3d import family as detr3d
 from sr3d.detectors.family import Family
 from sr3d.detectors.fcaf3d import family as fcaf3d
+from sr3d.detectors.mlcvnet import family as mlcvnet
 from sr3d.detectors.tr3d import family as tr3d
 from sr3d.detectors.votenet import family as votenet
 from sr3d.errors import InputError, Kind
@@ -26,6 +28,8 @@ FAMILIES: dict[str, Family] = {
     "tr3d": tr3d.FAMILY,
     "fcaf3d": fcaf3d.FAMILY,
     "votenet": votenet.FAMILY,
+    "mlcvnet": mlcvnet.FAMILY,
+    "brnet": brnet.FAMILY,
     "3detr": detr3d.FAMILY,
 }
 # The family of each name that a user may give; SR3D is TR3D's network, trained differently.

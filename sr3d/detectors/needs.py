@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from sr3d.config import Config
 from sr3d.data.datasets import DATASETS, dataset_of
+from sr3d.data.mean_sizes import mean_sizes_of
 from sr3d.data.prepared import Manifest, PreparedDataset
+from sr3d.data.scene import Scene
 from sr3d.detectors.family import Family
 from sr3d.errors import InputError, Kind
 
@@ -32,6 +34,17 @@ def with_needs(config: Config, family: Family, scenes: PreparedDataset) -> Confi
     if "mean_sizes" in family.needs and not dataset_of(config).mean_sizes:
         return replace(config, mean_sizes=scenes.mean_sizes())
     return config
+
+
+def with_sizes_of(config: Config, family: Family, load: Callable[[], Iterable[Scene]]) -> Config:
+    """The configuration of an untrained network, with mean sizes if its family needs them.
+
+    load: scenes whose boxes give sizes that no data set publishes. Only measurements use them.
+    """
+    dataset = dataset_of(config)
+    if "mean_sizes" not in family.needs or dataset.mean_sizes:
+        return config
+    return replace(config, mean_sizes=mean_sizes_of(load(), len(dataset.classes)))
 
 
 def lacks_instances(family: Family, manifest: Manifest) -> bool:

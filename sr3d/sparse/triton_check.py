@@ -36,7 +36,12 @@ def native_engine(device: torch.device) -> Literal["torch", "triton"]:
     """
     asked = os.environ.get(VARIABLE) or "native"
     if asked not in _CHOICES:
-        raise InputError(f"{VARIABLE}={asked}: unknown; choose one of {', '.join(_CHOICES)}")
+        raise InputError(
+            f"'{asked}' is unknown",
+            field=VARIABLE,
+            kind=Kind.UNKNOWN,
+            remedy=f"Choose one of {', '.join(_CHOICES)}.",
+        )
     if device.type != "cuda" or asked == "torch":
         return "torch"
     if asked == "triton":

@@ -244,7 +244,7 @@ def test_a_floor_that_does_not_fit_is_a_row_too(
     def tight(function: Any, subject: Any, source: Any, *args: Any, **kwargs: Any) -> Any:
         large = isinstance(source, Floor) and source.points > 500
         if large or subject.config.test.nms_pre > 5000:
-            raise OutOfMemory("out of memory: no room")
+            raise OutOfMemory("out of memory: no room", kind=Kind.TOO_LARGE)
         return function(subject, source, *args, **kwargs)
 
     monkeypatch.setattr(benchmark, "in_fresh_process", tight)

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from sr3d.config import AugmentConfig
 from sr3d.data.loader import generator_for
-from sr3d.data.scene import Scene, table
+from sr3d.data.scene import Scene, point_table
 from sr3d.data.transforms import augment, sample_points
-from sr3d.detectors.configuration import augment_preset
+from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.geometry.boxes import Boxes
 
 
@@ -53,6 +53,10 @@ PRESETS = [
     for name in ("sr3d", "tr3d", "paper")
     for dataset in ("scannet", "sunrgbd", "s3dis")
 ]
+
+
+def augment_preset(name: str, dataset: str) -> AugmentConfig:
+    return with_overrides(default_config(dataset), [f"augment={name}"]).augment
 
 
 @pytest.mark.parametrize(("name", "dataset"), PRESETS)
@@ -116,15 +120,18 @@ def test_sampling_with_and_without_replacement() -> None:
 def test_points_and_colours_of_one_table_are_not_copied_to_be_picked() -> None:
     rows = torch.rand(7, 6)
     boxes, labels = Boxes.empty(), torch.zeros(0, dtype=torch.int64)
-    assert table(Scene("s", rows[:, :3], rows[:, 3:], boxes, labels)).data_ptr() == rows.data_ptr()
+    assert (
+        point_table(Scene("s", rows[:, :3], rows[:, 3:], boxes, labels)).data_ptr()
+        == rows.data_ptr()
+    )
     part = rows[2:5]
-    assert torch.equal(table(Scene("s", part[:, :3], part[:, 3:], boxes, labels)), part)
+    assert torch.equal(point_table(Scene("s", part[:, :3], part[:, 3:], boxes, labels)), part)
     for points, colors in (
         (rows[:, 3:], rows[:, :3]),  # exchanged
         (rows[:, :3].clone(), rows[:, 3:]),
         (rows[:3, :3], rows[3:6, 3:]),  # other rows
     ):
-        found = table(Scene("s", points, colors, boxes, labels))
+        found = point_table(Scene("s", points, colors, boxes, labels))
         assert torch.equal(found, torch.cat([points, colors], dim=1))
 
 

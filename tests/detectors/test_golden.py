@@ -12,7 +12,7 @@ from typing import Protocol
 
 import pytest
 
-from tests.detectors.golden import detr3d, votenet
+from tests.detectors.golden import brnet, detr3d, mlcvnet, votenet
 from tests.detectors.golden.comparing import Comparison, Golden
 from tests.shared_data import SHARED
 
@@ -29,7 +29,12 @@ class Adapter(Protocol):
     def comparisons(self, golden: Golden, folder: Path) -> Iterator[Comparison]: ...
 
 
-ADAPTERS: dict[str, Adapter] = {"votenet": votenet, "3detr": detr3d}
+ADAPTERS: dict[str, Adapter] = {
+    "3detr": detr3d,
+    "brnet": brnet,
+    "mlcvnet": mlcvnet,
+    "votenet": votenet,
+}
 
 
 @pytest.mark.skipif(bool(FILES), reason="covered by the test of each file")

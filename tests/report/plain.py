@@ -50,8 +50,19 @@ def render_text(results: str | Path, paper_file: str | Path, name: str, dataset:
     Raises:
         InputError: as `write_tables`.
     """
+    return to_text(print_table(results, paper_file, name, dataset))
+
+
+def print_table(
+    results: str | Path, paper_file: str | Path, name: str, dataset: str
+) -> PrintedTable:
+    """One table with its notes.
+
+    Raises:
+        InputError: as `write_tables`.
+    """
     table = _table(read_paper(paper_file).tables, name)
-    return to_text(lay_out(collect(Findings(Path(results), dataset), table)))
+    return lay_out(collect(Findings(Path(results), dataset), table))
 
 
 def _table(tables: dict[str, PaperTable], name: str) -> PaperTable:
@@ -80,7 +91,7 @@ def to_text(table: PrintedTable) -> str:
     for label, block in table.blocks:
         lines += [f"{label} ".ljust(sum(widths) + 2 * len(widths) - 2, "─")]
         lines += [x if isinstance(x, str) else _aligned(x, widths) for x in block]
-    return "\n".join([*lines, "", *(f"- {note}" for note in table.notes)]) + "\n"
+    return "\n".join([*lines, "", *(f"- {note.text}" for note in table.notes)]) + "\n"
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:

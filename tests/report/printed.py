@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+from sr3d.study.report.tables.cells import PrintedTable
+from sr3d.study.report.tables.notes import Topic
+
 _NUMBER = re.compile(r"(?<![\w.])[+−±×]?\d+(?:,\d{3})*(?:\.\d+)?(?![\w%])")
 
 
@@ -12,13 +15,13 @@ def numbers_in(text: str) -> list[str]:
     return _NUMBER.findall(text)
 
 
-def notes_with(text: str, *mentions: str) -> list[str]:
-    """The notes below a table, in text or Markdown, that mention all of these names and numbers."""
-    notes = [line.removeprefix("- ") for line in text.splitlines() if line.startswith("- ")]
-    return [note for note in notes if all(name in note for name in mentions)]
+def notes_with(table: PrintedTable, topic: Topic, *mentions: str) -> list[str]:
+    """The notes on a topic below a table that mention all of these names and numbers."""
+    texts = [note.text for note in table.notes if note.topic is topic]
+    return [text for text in texts if all(name in text for name in mentions)]
 
 
-def note_with(text: str, *mentions: str) -> str:
-    """The one note that mentions all of these names and numbers."""
-    (note,) = notes_with(text, *mentions)
-    return note
+def note_with(table: PrintedTable, topic: Topic, *mentions: str) -> str:
+    """The one note on a topic that mentions all of these names and numbers."""
+    (text,) = notes_with(table, topic, *mentions)
+    return text

@@ -15,13 +15,14 @@ from sr3d.study.report.figures import OWN, draw_figures
 from sr3d.study.report.figures.canvas import Canvas
 from sr3d.study.report.figures.style import few_colors
 from sr3d.study.report.findings import SUMMARY_FILE, Findings, write_summary
-from sr3d.study.report.paper import METRICS, read_paper
+from sr3d.study.report.paper import METRICS, printed_dataset, read_paper
 from tests.make_runs import edit
 from tests.refusals import refuses
 from tests.report.figure_trees import lacking, make_full_tree
 from tests.shared_data import ROOT
 
 PAPER = read_paper(ROOT / "workflow" / "tables.yaml")
+SCANNET, ROOMS = printed_dataset("scannet").label, printed_dataset("synthetic").label
 SETTINGS: dict[str, list[str]] = {"tr3d": [], "baseline": [], "sr3d": [], "k4": []}
 
 
@@ -50,7 +51,7 @@ def test_every_figure_is_drawn_and_says_what_it_lacks(results, tmp_path):
     same = drawn.pop("fig10")
     assert (same.svg, same.png, same.missing) == (None, None, ())
     assert "Fig. 9" in same.caption
-    assert "procedural rooms" in same.caption
+    assert ROOMS in same.caption
     for name, one in drawn.items():
         assert one.svg == tmp_path / f"{name}_synthetic.svg"
         assert ET.parse(one.svg).getroot().tag.endswith("svg")
@@ -124,8 +125,8 @@ def test_an_unknown_figure_is_told_with_the_nearest_name(results, tmp_path):
 def test_captions_tell_other_data_machine_and_footnotes(results, tmp_path):
     caption = draw(results, tmp_path, "fig1")["fig1"].caption
     assert "a processor" in caption
-    assert "procedural rooms" in caption
-    assert "ScanNet V2" in caption
+    assert ROOMS in caption
+    assert SCANNET in caption
     assert PAPER.figures["fig1"].footnotes[0] in caption
     assert "  " not in caption
 

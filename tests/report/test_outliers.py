@@ -7,7 +7,7 @@ from sr3d.study.report.headline import outliers_of
 from sr3d.study.report.paper import read_paper
 from sr3d.study.report.tables.cells import lay_out
 from sr3d.study.report.tables.filled import collect
-from sr3d.study.report.tables.notes import BUSY
+from sr3d.study.report.tables.notes import BUSY, Topic
 from tests.make_runs import edit, make_tree
 from tests.report.test_page import page_of
 from tests.shared_data import ROOT
@@ -54,4 +54,4 @@ def test_a_latency_of_a_busy_machine_is_marked(tmp_path, load, busy):
     table = lay_out(collect(findings, paper.tables["table2"]))
     (row,) = (line for line in table.blocks[2][1] if "SR3D" in line)
     assert row[table.columns.index("mean")] == "40" + BUSY * busy
-    assert any(note.startswith(BUSY) for note in table.notes) is busy
+    assert any(note.topic is Topic.BUSY for note in table.notes) is busy

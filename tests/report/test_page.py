@@ -16,7 +16,7 @@ from sr3d.study.report.findings import Findings
 from sr3d.study.report.page import Report, ReportPart, render_page
 from sr3d.study.report.page.parts import untouched
 from sr3d.study.report.page.rendering import MOST_SVG
-from sr3d.study.report.paper import read_paper
+from sr3d.study.report.paper import printed_dataset, read_paper
 from sr3d.study.report.report_folder import write_report
 from sr3d.study.report.tables.cells import NOT_RUN, lay_out
 from sr3d.study.report.tables.filled import collect
@@ -27,6 +27,7 @@ from tests.report.html_page import Page
 from tests.shared_data import ROOT
 
 PAPER = ROOT / "workflow" / "tables.yaml"
+SCANNET, ROOMS = printed_dataset("scannet").label, printed_dataset("synthetic").label
 
 
 def report_of(results: Path, dataset="synthetic", paper=PAPER, names=None, figures=()) -> Report:
@@ -65,11 +66,11 @@ def test_every_table_has_the_cells_that_other_formats_print(results):
         shown = [[cell.replace("\u00a0", " ") for cell in line] for line in shown]
         assert shown == [[line] if isinstance(line, str) else list(line) for line in lines]
     caption = page.captions[1]
-    assert 0 < caption.index("procedural rooms") < caption.index("ScanNet V2")
+    assert 0 < caption.index(ROOMS) < caption.index(SCANNET)
     assert report.parts[0].tables[1].title not in caption
     text = page.words()
     for table in report.parts[0].tables:
-        assert all(note in text for note in table.notes)
+        assert all(note.text in text for note in table.notes)
 
 
 def test_every_claim_stands_there_with_its_numbers_and_its_reason(results):
@@ -219,7 +220,7 @@ def test_procedural_rooms_are_not_passed_off_as_the_papers_data(results, tmp_pat
     report = report_of(results)
     page = Page(render_page(report))
     data, network = page.texts("class", "caution")
-    assert all(label in data for label in ("procedural rooms", "ScanNet V2", "SUN RGB-D"))
+    assert all(label in data for label in (ROOMS, SCANNET, "SUN RGB-D"))
     assert "1,234,567" in network
     assert untouched(report) == ["ScanNet V2", "SUN RGB-D"]
     assert "ScanNet V2 and SUN RGB-D" in page.texts("id", "absent")[0]
@@ -327,5 +328,5 @@ def test_the_page_of_own_data_is_about_the_users_detector(tmp_path):
     assert page.of("p")[0]["data-setting"] == "sr3d"
     assert not any(a.get("class") == "paper" for a in page.of("th"))
     assert not page.of("cite")
-    assert "The paper" not in page.words()  # its name, by which pages on it call it
+    assert "Inference-Aligned Learning" not in page.words()  # of the paper's title
     assert (out / "claims.csv").read_text().count("\n") == 1  # the heading

@@ -9,6 +9,7 @@ from sr3d.study.report.findings import write_summary
 from sr3d.study.report.paper import read_paper
 from sr3d.study.report.tables.cells import PrintedTable
 from sr3d.study.report.tables.formats import tex, to_latex, to_markdown
+from sr3d.study.report.tables.notes import Note, Topic
 from tests.make_runs import make_tree
 from tests.report.plain import to_text, write_tables
 from tests.report.test_tables import PAPER
@@ -23,7 +24,7 @@ TABLE = PrintedTable(
         ("AP25 (%)", (("", "Baseline", "60.5"), "Ours", ("✓", "SR3D *", "[63.0, 64.1]"))),
         ("PCE", (("", "Baseline", "0.100"), "Ours", ("✓", "SR3D *", "not run"))),
     ),
-    notes=("A note of 5 %.", "Another."),
+    notes=(Note(Topic.PAPER, "A note of 5 %."), Note(Topic.FOOTNOTE, "Another.")),
 )
 
 
@@ -77,7 +78,7 @@ def test_latex():
     body = "\n".join(lines)
     assert body.count(r"\multicolumn{3}{l}{Ours} \\") == 2
     assert rf"\caption{{{TABLE.heading}}}\label{{tab:table-2-synthetic}}" in body
-    assert rf"{tex(TABLE.notes[0])}\par" in body
+    assert rf"{tex(TABLE.notes[0].text)}\par" in body
     for name in ("table*", "tabular", "minipage"):
         assert body.count(rf"\begin{{{name}}}") == body.count(rf"\end{{{name}}}") == 1
     assert (body.count(r"\toprule"), body.count(r"\midrule"), body.count(r"\bottomrule")) == (
@@ -91,7 +92,7 @@ def test_a_long_table_is_several_floats_with_the_notes_in_the_last():
     rows = (("", "Baseline", "60.5"),) * 25
     blocks = (("A", rows[:10]), ("B", rows[:25]), ("C", rows))
     floats = to_latex(
-        PrintedTable("t", "d", "Long", "Long", TABLE.columns, blocks, ("Note.",))
+        PrintedTable("t", "d", "Long", "Long", TABLE.columns, blocks, (Note(Topic.PAPER, "Note."),))
     ).split(r"\end{table*}")
     assert [part.count("Baseline") for part in floats] == [35, 25, 0]
     assert ["Note." in part for part in floats] == [False, True, False]

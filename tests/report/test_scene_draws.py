@@ -17,13 +17,14 @@ from sr3d.runs.files import read_json, without_checksum, write_json
 from sr3d.runs.record import DETECTIONS_FILE
 from sr3d.study.report import scene_draws as module
 from sr3d.study.report.findings import find_summary, runs_of, write_summary
-from sr3d.study.report.scene_draws import draw_scenes, over_scenes, paired_over_scenes
+from sr3d.study.report.scene_draws import over_scenes, paired_over_scenes, resample_scenes
 from sr3d.study.report.tables.cells import NONE
+from sr3d.study.report.tables.notes import Topic
 from tests.evaluate.test_average_precision import random_case
 from tests.evaluate.test_scene_bootstrap import CLASSES, SCENES, repeated
 from tests.make_runs import SETTINGS, leave_detections, make_tree
 from tests.refusals import refuses
-from tests.report.plain import render_text
+from tests.report.plain import print_table, render_text
 from tests.report.printed import note_with, notes_with, numbers_in
 from tests.report.test_tables import PAPER
 
@@ -58,7 +59,7 @@ def tree(results, share: dict[str, float], truth: BoxSet | None = None) -> None:
 
 def kept(results, setting: str):
     folder = results / "synthetic" / setting
-    return draw_scenes(folder, [r for r in runs_of(folder) if r.test is not None])
+    return resample_scenes(folder, [r for r in runs_of(folder) if r.test is not None])
 
 
 def literal(folder, metric: str) -> list[float]:
@@ -128,8 +129,7 @@ def test_tests_of_one_setting_on_different_scenes_have_no_interval(tmp_path):
     assert "`sr3d test`" in error.value.remedy
     summary = write_summary(folder, folder / "summary.json", 2, 2)
     assert summary["scenes"] is None
-    (warning,) = (w for w in summary["warnings"] if other in w)
-    assert "intervals" in warning
+    assert sum(other in warning for warning in summary["warnings"]) == 1
 
 
 def test_a_summary_without_detections_says_so_and_has_all_else(tmp_path):
@@ -139,7 +139,6 @@ def test_a_summary_without_detections_says_so_and_has_all_else(tmp_path):
     summary = write_summary(folder, folder / "summary.json", 2, 2)
     assert (summary["scenes"], summary["runs"]) == (None, 4)
     (warning,) = summary["warnings"]
-    assert "intervals" in warning
     assert "train0/test0/detections.npz" in warning
     for train in folder.glob("train*"):
         for test in train.glob("test*"):
@@ -187,9 +186,11 @@ def test_a_table_prints_them_beside_the_trainings_interval(tmp_path):
     assert rows["SR3D"][of_delta:].startswith(f"±{paired:.1f} ")
     assert rows["SPOTA"][place:].startswith(NONE)
     assert rows["Baseline"][of_delta:].startswith(NONE)
-    note = note_with(text, "bootstrap", "paired")
+    table = print_table(tmp_path, PAPER, "table2", "synthetic")
+    note = note_with(table, Topic.SCENES)
     assert {str(DRAWS), "4"} <= set(numbers_in(note))  # draws, scenes
-    assert note_with(text, "'+ SPOTA'", "`sr3d summarise`")
+    assert note_with(table, Topic.NO_SCENES, "'+ SPOTA'", "`sr3d summarise`")
+    assert not notes_with(table, Topic.UNPAIRED_SCENES)
 
 
 def test_rows_of_other_scenes_have_no_paired_interval_and_the_table_says_so(tmp_path):
@@ -205,7 +206,8 @@ def test_rows_of_other_scenes_have_no_paired_interval_and_the_table_says_so(tmp_
     (row,) = {line[columns.index("Δ scenes") :][:1] for line in text.splitlines()
               if "SR3D  " in line and "±" in line}  # fmt: skip
     assert row == NONE
-    assert note_with(text, "paired interval", "'SR3D'")
+    table = print_table(tmp_path, PAPER, "table2", "synthetic")
+    assert note_with(table, Topic.UNPAIRED_SCENES, "'SR3D'")
 
 
 def test_a_summary_of_before_gives_the_table_of_before(tmp_path):
@@ -222,4 +224,4 @@ def test_a_summary_of_before_gives_the_table_of_before(tmp_path):
         shutil.rmtree(folder)
     assert render_text(tmp_path, PAPER, "table2", "synthetic") == with_records
     assert "scenes" not in with_records.splitlines()[2]
-    assert not notes_with(with_records, "bootstrap")
+    assert not notes_with(print_table(tmp_path, PAPER, "table2", "synthetic"), Topic.SCENES)

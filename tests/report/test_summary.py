@@ -8,7 +8,7 @@ import pytest
 from sr3d.errors import Kind
 from sr3d.runs.files import read_json, without_checksum
 from sr3d.study.report.findings import find_summary, runs_of, write_summary
-from sr3d.study.report.setting_summary import summarise_runs
+from sr3d.study.report.setting_summary import Doubt, summarise_runs, warnings_of
 from sr3d.study.statistics import summarise
 from tests.make_runs import SETTINGS, edit, make_tree
 from tests.refusals import refuses
@@ -62,39 +62,48 @@ def test_runs_beyond_the_expected_are_left_out_and_said(folder):
     summary = summarise_runs(runs_of(folder), 1, 2)
     assert summary["metrics"]["AP25"]["values"] == [[62.5, 62.6]]
     assert summary["metrics"]["AP25"]["interval"] is None
-    (warning,) = summary["warnings"]
-    assert numbers_in(warning) == ["3"]
+    (warning,) = warnings_of(runs_of(folder), 1, 2)
+    assert (warning.doubt, numbers_in(warning.text)) == (Doubt.SURPLUS, ["3"])
+    assert summary["warnings"] == [warning.text]
 
 
 @pytest.mark.parametrize(
-    ("change", "names"),
+    ("change", "doubt", "names"),
     [
-        ({"code": {"commit": "f" * 40, "edited": False}}, ["code", "0123456789 (5)", "f (1)"]),
+        (
+            {"code": {"commit": "f" * 40, "edited": False}},
+            Doubt.MIXED_CODE,
+            ["0123456789 (5)", "f (1)"],
+        ),
         (
             {"code": {"commit": "0123456789abcdef0123456789abcdef01234567", "edited": True}},
-            ["code", "1 of 6"],
+            Doubt.EDITED_CODE,
+            ["1 of 6"],
         ),
-        ({"data": {"digest": "another"}}, ["data", "0011223344 (5)", "another (1)"]),
-        ({"config_digest": "another"}, ["configurations", "(5)", "another (1)"]),
-        ({"device": "cuda"}, ["devices", "cpu (5)", "cuda (1)"]),
-        ({"metrics": {"AP50": 40.0}}, ["1 of 4", "AP25"]),
-        ({"started": "2026-10-01T00:00:00+00:00"}, ["1 of 4", "older"]),
+        ({"data": {"digest": "another"}}, Doubt.MIXED_DATA, ["0011223344 (5)", "another (1)"]),
+        ({"config_digest": "another"}, Doubt.MIXED_CONFIGURATIONS, ["(5)", "another (1)"]),
+        ({"device": "cuda"}, Doubt.MIXED_DEVICES, ["cpu (5)", "cuda (1)"]),
+        ({"metrics": {"AP50": 40.0}}, Doubt.NO_METRIC, ["1 of 4", "AP25"]),
+        ({"started": "2026-10-01T00:00:00+00:00"}, Doubt.STALE, ["1 of 4"]),
     ],
 )
-def test_what_does_not_belong_together_is_said(folder, change, names):
+def test_what_does_not_belong_together_is_said(folder, change, doubt, names):
     edit(folder.parents[1], "synthetic/sr3d/train1/test1", **change)
-    (warning,) = summarise_runs(runs_of(folder), 2, 2)["warnings"]
-    assert all(name in warning for name in names)
+    (warning,) = warnings_of(runs_of(folder), 2, 2)
+    assert warning.doubt is doubt
+    assert all(name in warning.text for name in names)
 
 
-@pytest.mark.parametrize(("dataset", "whole"), [("scannet", "published"), ("own", "whole")])
-def test_data_of_which_some_are_not_there_are_said(tmp_path, dataset, whole):
+@pytest.mark.parametrize(
+    ("dataset", "doubt"), [("scannet", Doubt.OTHER_DATA), ("own", Doubt.PARTIAL_DATA)]
+)
+def test_data_of_which_some_are_not_there_are_said(tmp_path, dataset, doubt):
     absent = "scene0000_00 is not there"
     data = {"digest": "d", "deviations": [absent]}
     make_tree(tmp_path, dataset, SR3D, data=data)
-    (warning,) = summarise_runs(runs_of(tmp_path / dataset / "sr3d"), 2, 2)["warnings"]
-    assert absent in warning
-    assert whole in warning.replace(absent, "")
+    (warning,) = warnings_of(runs_of(tmp_path / dataset / "sr3d"), 2, 2)
+    assert warning.doubt is doubt
+    assert absent in warning.text
 
 
 def test_trainings_without_tests_have_no_metrics(folder):

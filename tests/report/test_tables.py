@@ -10,11 +10,12 @@ from sr3d.study.report.findings import write_summary
 from sr3d.study.report.paper import printed_dataset, read_paper
 from sr3d.study.report.tables.cells import DELTA, NONE, NOT_RUN
 from sr3d.study.report.tables.formats import escape_markdown, tex
+from sr3d.study.report.tables.notes import Topic
 from sr3d.study.statistics import compare, holm, simultaneous, summarise
 from tests import make_runs
 from tests.make_runs import SETTINGS, edit, make_tree
 from tests.refusals import refuses
-from tests.report.plain import render_text, write_tables
+from tests.report.plain import print_table, write_tables
 from tests.report.printed import note_with, notes_with, numbers_in
 from tests.shared_data import ROOT
 
@@ -72,7 +73,7 @@ def test_markdown_prints_ours_beside_the_papers(out):
     assert row_of(text, "SR3D", "latency (ms a scene)")["paper"] == "42"
 
 
-def test_differences_have_welchs_interval_and_holms_p_over_the_whole_table(out):
+def test_differences_have_welchs_interval_and_holms_p_over_the_whole_table(results, out):
     text = (out / "table2_synthetic.md").read_text()
     ours = [62.55, 63.55], [60.05, 61.05]
     whole = compare(*ours)
@@ -84,7 +85,8 @@ def test_differences_have_welchs_interval_and_holms_p_over_the_whole_table(out):
     assert row[DELTA] == f"+2.5 [−{-low:.1f}, +{high:.1f}]"
     assert row["p"] == f"{adjusted[1]:.3f}" != f"{whole.p_t:.3f}"
     assert row_of(text, "+ SPOTA")["p"] == f"{adjusted[0]:.3f}"
-    assert "4" in numbers_in(note_with(text, "Holm", "AP25", "AP50"))  # tests
+    table = print_table(results, PAPER, "table2", "synthetic")
+    assert "4" in numbers_in(note_with(table, Topic.DIFFERENCES, "AP25", "AP50"))  # tests
 
 
 def test_a_p_value_that_decides_what_its_interval_leaves_open_is_marked(tmp_path):
@@ -102,17 +104,19 @@ def test_a_p_value_that_decides_what_its_interval_leaves_open_is_marked(tmp_path
     assert p < 0.05 / 2 < 0.05 < 4 * p  # of four, two are sure
     assert row["p"] == f"{2 * p:.3f}*"
     assert sure["p"] == "< 0.001"
-    assert "Holm's rule" in next(line for line in text.splitlines() if "*: " in line)
+    table = print_table(tmp_path, PAPER, "table2", "synthetic")
+    assert note_with(table, Topic.DIFFERENCES, "*: ")
 
 
-def test_a_row_without_results_says_not_run_and_an_incomplete_one_is_marked(out):
+def test_a_row_without_results_says_not_run_and_an_incomplete_one_is_marked(results, out):
     text = (out / "table2_synthetic.md").read_text()
     row = row_of(text, "+ RAS")
     assert row["mean"] == NOT_RUN
     assert {row[name] for name in ("95 % CI", "runs", DELTA, "p")} == {NONE}
     assert (row["paper"], row["paper's Δ"]) == ("72.5", "+1.7")
     assert row_of(text, "+ SPOTA")["runs"] == "3 of 4"
-    assert note_with(text, "'+ SPOTA'", "3 of 4")
+    table = print_table(results, PAPER, "table2", "synthetic")
+    assert note_with(table, Topic.INCOMPLETE, "'+ SPOTA'", "3 of 4")
 
 
 def test_a_row_that_ran_without_a_metric_does_not_say_not_run(out):
@@ -130,20 +134,20 @@ def test_heading_and_note_say_that_procedural_rooms_are_not_scannet(out):
         assert all(any(escape(note) in line for line in lines) for note in footnotes)
 
 
-def test_warnings_become_notes(out):
-    text = (out / "table2_synthetic.md").read_text()
-    assert note_with(text, "'SR3D'", "code", "0123456789 (5)", "ffffffffff (1)")
-    assert note_with(text, "configurations", "assigner.name, loss.cls")
+def test_warnings_become_notes(results):
+    table = print_table(results, PAPER, "table2", "synthetic")
+    assert note_with(table, Topic.WARNING, "'SR3D'", "0123456789 (5)", "ffffffffff (1)")
+    assert note_with(table, Topic.CONFIGURATIONS, "assigner.name, loss.cls")
 
 
 def test_rows_of_different_origin_are_noted(tmp_path):
     make_tree(tmp_path, settings={"baseline": SETTINGS["baseline"]})
     changes = {"data": {"digest": "other"}, "code": {"commit": "a" * 40}, "device": "cuda"}
     make_tree(tmp_path, settings={"sr3d": []}, **changes)
-    text = render_text(tmp_path, PAPER, "table2", "synthetic")
-    assert note_with(text, "data", "00112233445566ff, other")
-    assert note_with(text, "code", "0123456789, aaaaaaaaaa")
-    assert note_with(text, "devices", "cpu, cuda")
+    table = print_table(tmp_path, PAPER, "table2", "synthetic")
+    assert note_with(table, Topic.MIXED_DATA, "00112233445566ff, other")
+    assert note_with(table, Topic.MIXED_CODE, "0123456789, aaaaaaaaaa")
+    assert note_with(table, Topic.MIXED_DEVICES, "cpu, cuda")
 
 
 def test_csv_has_the_raw_numbers(out):
@@ -188,23 +192,22 @@ def test_trainings_that_do_not_differ_are_not_tested(tmp_path):
 def test_scannet_as_the_paper_tests_it_has_no_comparison_note(tmp_path):
     data = {"digest": "d", "scenes": 312, "split": "val"}
     make_tree(tmp_path, "scannet", {"sr3d": []}, data=data)
-    text = render_text(tmp_path, PAPER, "table2", "scannet")
-    assert text.splitlines()[0].count(SCANNET) == 1
-    assert not notes_with(text, "paper's", SCANNET, "ours")
-    assert not notes_with(text, "=")  # no field with another value
+    table = print_table(tmp_path, PAPER, "table2", "scannet")
+    assert table.heading.count(SCANNET) == 1
+    assert not notes_with(table, Topic.DATA)
+    assert not notes_with(table, Topic.OVERRIDES)
 
 
 def test_a_few_scans_with_coarse_voxels_are_not_passed_off_as_scannet(tmp_path):
     data = {"digest": "d", "scenes": 2, "split": "train"}
     make_tree(tmp_path, "scannet", {"sr3d": ["model.voxel_size=0.04"]}, 1, 1, data=data)
-    text = render_text(tmp_path, PAPER, "table2", "scannet")
-    heading = text.splitlines()[0]
-    assert heading.count(SCANNET) == 2
-    for line in (heading, note_with(text, "paper's", SCANNET, "ours")):
+    table = print_table(tmp_path, PAPER, "table2", "scannet")
+    assert table.heading.count(SCANNET) == 2
+    for line in (table.heading, note_with(table, Topic.DATA, SCANNET)):
         assert "2" in numbers_in(line)  # scenes
         assert "'train'" in line
-    assert note_with(text, "model.voxel_size=0.04")
-    assert "1 of 25" in text
+    assert note_with(table, Topic.OVERRIDES, "model.voxel_size=0.04")
+    assert note_with(table, Topic.INCOMPLETE, "1 of 25")
 
 
 def test_nothing_run_is_the_papers_table_with_not_run(tmp_path):
@@ -225,8 +228,8 @@ def test_unknown_names_are_input_errors(tmp_path):
 
 def test_rows_of_one_configuration_are_told(tmp_path):
     make_tree(tmp_path, settings={"baseline": [], "sr3d": []})
-    text = render_text(tmp_path, PAPER, "table2", "synthetic")
-    assert note_with(text, "'Baseline'", "'SR3D'", "configuration")
+    table = print_table(tmp_path, PAPER, "table2", "synthetic")
+    assert note_with(table, Topic.SAME_CONFIGURATION, "'Baseline'", "'SR3D'")
     make_tree(tmp_path / "right")
-    text = render_text(tmp_path / "right", PAPER, "table2", "synthetic")
-    assert not notes_with(text, "'Baseline'", "'SR3D'", "configuration")
+    table = print_table(tmp_path / "right", PAPER, "table2", "synthetic")
+    assert not notes_with(table, Topic.SAME_CONFIGURATION)

@@ -7,10 +7,12 @@ import pytest
 
 from sr3d.runs.record import read_run, write_run
 from sr3d.study.report.paper import read_paper
-from sr3d.study.report.tables.cells import CITED, DELTA, NONE, NOT_RUN
+from sr3d.study.report.setting_comparisons import HypothesisFamily
+from sr3d.study.report.tables.cells import CITED, DELTA, NONE, NOT_RUN, PrintedTable
+from sr3d.study.report.tables.notes import Topic
 from sr3d.study.statistics import compare
 from tests.make_runs import SETTINGS, make_tree
-from tests.report.plain import render_text, write_tables
+from tests.report.plain import print_table, render_text, write_tables
 from tests.report.printed import note_with, notes_with, numbers_in
 from tests.report.test_tables import PAPER, SCANNET, block, row_of
 
@@ -21,15 +23,15 @@ TIME = "training time (minutes an epoch)"
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory):
-    """All tables, of two trainings on ScanNet V2 of settings with times, AIC and PCE."""
-    results, folder = tmp_path_factory.mktemp("results"), tmp_path_factory.mktemp("report")
+def results(tmp_path_factory):
+    """Two trainings on ScanNet V2 of settings with times, AIC and PCE."""
+    folder = tmp_path_factory.mktemp("results")
 
     def score(setting: str, train: int, test: int) -> float:
         return LEVEL[setting] + train + 0.1 * test
 
-    make_tree(results, "scannet", {name: [] for name in LEVEL}, score=score, data=DATA)
-    for path in results.rglob("run.json"):
+    make_tree(folder, "scannet", {name: [] for name in LEVEL}, score=score, data=DATA)
+    for path in folder.rglob("run.json"):
         record = read_run(path)
         slower = SLOWER[record.setting] + 0.001 * record.train
         if record.test is None:
@@ -41,11 +43,22 @@ def out(tmp_path_factory):
         gpus = ["RTX 4090"] if record.setting == "tr3d" else ["H100"]
         changes["machine"] = record.machine | {"gpus": gpus}
         write_run(path.parent, dataclasses.replace(record, **changes))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def out(results, tmp_path_factory):
+    """All tables."""
+    folder = tmp_path_factory.mktemp("report")
     write_tables(results, PAPER, folder)
     return folder
 
 
-def test_best_and_mean_are_printed_as_the_paper_prints_them(out):
+def printed(results, name: str) -> PrintedTable:
+    return print_table(results, PAPER, name, "scannet")
+
+
+def test_best_and_mean_are_printed_as_the_paper_prints_them(results, out):
     text = (out / "table1_scannet.md").read_text()
     row = row_of(text, "SR3D")
     assert (row["best (mean)"], row["paper"]) == ("63.6 (63.0)", "74.0 (73.2)")
@@ -53,10 +66,10 @@ def test_best_and_mean_are_printed_as_the_paper_prints_them(out):
     assert row[DELTA].startswith("+1.5 [")
     latency = row_of(text, "SR3D", "latency (ms a scene)")
     assert (latency["best (mean)"], latency["paper"], latency["paper's Δ"]) == ("41", "42", "0")
-    assert note_with(text, "mean", "latency (ms a scene)")
+    assert note_with(printed(results, "table1"), Topic.STATISTICS, "latency (ms a scene)")
 
 
-def test_cited_rows_keep_the_papers_numbers(out):
+def test_cited_rows_keep_the_papers_numbers(results, out):
     text = (out / "table1_scannet.md").read_text()
     row = row_of(text, "TR3D + DLLA")
     assert (row["best (mean)"], row["95 % CI"], row["runs"]) == (CITED, NONE, NONE)
@@ -64,7 +77,7 @@ def test_cited_rows_keep_the_papers_numbers(out):
     assert row_of(text, "VoteNet")["paper"] == "58.6"
     assert row_of(text, "GSDN", "latency (ms a scene)")["paper"] == "49"
     assert row_of(text, "FCAF3D")["best (mean)"] == NOT_RUN
-    assert note_with(text, "'BRNet'", "Gupta et al. 2022")
+    assert note_with(printed(results, "table1"), Topic.PAPER_ROW, "'BRNet'", "Gupta et al. 2022")
     csv = pd.read_csv(out / "table1_scannet.csv")
     cited = csv[(csv["label"] == "V-DETR") & (csv["metric"] == "AP50")].iloc[0]
     assert (cited["paper_best"], cited["paper_mean"], cited["runs"]) == (65.0, 64.5, 0)
@@ -96,21 +109,21 @@ def test_each_metric_has_its_own_digits(out):
     assert ours["mean"] == "0.204"
 
 
-def test_metrics_of_trainings_count_trainings(out):
+def test_metrics_of_trainings_count_trainings(results, out):
     text = (out / "table7_scannet.md").read_text()
     assert row_of(text, "SR3D", TIME)["runs"] == "2 of 5"
     assert row_of(text, "SR3D")["runs"] == "4 of 25"
-    assert note_with(text, "'SR3D'", "2 of 5", "4 of 25")
+    table = printed(results, "table7")
+    assert note_with(table, Topic.INCOMPLETE, "'SR3D'", "2 of 5", "4 of 25")
 
 
-def test_times_name_their_machines(out):
+def test_times_name_their_machines(results):
     for name in ("table1", "table7"):
-        text = (out / f"{name}_scannet.md").read_text()
-        assert note_with(text, "times", "H100", "RTX 4090")
-    assert not notes_with((out / "table3_scannet.md").read_text(), "H100")
+        assert note_with(printed(results, name), Topic.TIMES, "H100", "RTX 4090")
+    assert not notes_with(printed(results, "table3"), Topic.TIMES)
 
 
-def test_a_table_of_our_own_has_no_column_of_the_papers(out):
+def test_a_table_of_our_own_has_no_column_of_the_papers(results, out):
     text = (out / "open_scannet.md").read_text()
     row = row_of(text, "(1 − r)^β before the whole bracket, τ = 0.1")
     assert list(row) == ["setting", "mean", "95 % CI", "runs", DELTA, "p"]
@@ -118,16 +131,17 @@ def test_a_table_of_our_own_has_no_column_of_the_papers(out):
     heading = text.splitlines()[0]
     assert heading.startswith(f"# {read_paper(PAPER).tables['open'].title} (")
     assert heading.count(SCANNET) == 1
-    assert "Paper:" not in text
+    assert not notes_with(printed(results, "open"), Topic.PAPER)
 
 
-def test_accuracy_and_cost_are_adjusted_apart_and_the_note_says_so(out):
-    text = (out / "table1_scannet.md").read_text()
-    note = note_with(text, "Holm", "AP25", "AP50", "accuracy", "latency", "cost")
+def test_accuracy_and_cost_are_adjusted_apart_and_the_note_says_so(results, out):
+    accuracy, cost = HypothesisFamily.ACCURACY.value, HypothesisFamily.COST.value
+    table = printed(results, "table1")
+    note = note_with(table, Topic.DIFFERENCES, "AP25", "AP50", accuracy, "latency", cost)
     assert {"2", "1"} <= set(numbers_in(note))  # tests of accuracy, and of cost
-    note = note_with((out / "open_scannet.md").read_text(), "Holm", "AP25", "AP50", "PCE", "AIC")
+    note = note_with(printed(results, "open"), Topic.DIFFERENCES, "AP25", "AP50", "PCE", "AIC")
     assert "8" in numbers_in(note)
-    assert "cost" not in note
+    assert cost not in note
     csv = pd.read_csv(out / "table1_scannet.csv").set_index(["metric", "setting"])
     p = csv["p_holm"].dropna()
     assert len(p) == 3
@@ -142,7 +156,8 @@ def test_cited_rows_are_left_out_where_the_paper_has_no_such_data(tmp_path):
     text = render_text(tmp_path, PAPER, "table1", "synthetic")
     assert "VoteNet" not in text
     assert groups()[0] not in text
-    assert any("13" in numbers_in(note) for note in notes_with(text, "rows", "paper"))
+    table = print_table(tmp_path, PAPER, "table1", "synthetic")
+    assert "13" in numbers_in(note_with(table, Topic.LEFT_OUT))
     assert "74.0 (73.2)" in text
 
 

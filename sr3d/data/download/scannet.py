@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from sr3d.data.download.fetch import Download, fetch
-from sr3d.data.download.scannet_checks import check_file, check_label_map, check_list
+from sr3d.data.download.scannet_checks import check_label_map, check_list, check_scan_file
 from sr3d.data.download.transfer import DiskError, Session
 from sr3d.data.scannet_files import LABEL_MAP, SPLITS, SUFFIXES
 from sr3d.errors import InputError, Kind
@@ -26,11 +26,11 @@ LISTS = {
 
 MISSING = "missing.txt"
 _MOST_AT_A_TIME = 8  # it is a university's server
-_TERMS = (
-    "ScanNet's terms must be accepted before it is downloaded: fill in and sign "
-    "http://kaldir.vc.cit.tum.de/scannet/ScanNet_TOS.pdf, mail it to scannet@googlegroups.com, and "
-    "after their reply set `download.scannet.accept_terms: true` in config.yaml (or pass "
-    "--accept-terms); if you have the scans elsewhere, set `raw.scannet` to their folder"
+_ACCEPT_TERMS = (
+    "Fill in and sign http://kaldir.vc.cit.tum.de/scannet/ScanNet_TOS.pdf and mail it to "
+    "scannet@googlegroups.com. After their reply, set `download.scannet.accept_terms: true` in "
+    "config.yaml, or pass --accept-terms. If you have the scans elsewhere, set `raw.scannet` to "
+    "their folder."
 )
 
 
@@ -66,7 +66,12 @@ def download_scannet(
             (out / MISSING).unlink(missing_ok=True)
             return Download(present=len(files))
     if not accept_terms:
-        raise InputError(_TERMS)
+        raise InputError(
+            "ScanNet's terms must be accepted before it is downloaded",
+            field="--accept-terms",
+            kind=Kind.MISSING,
+            remedy=_ACCEPT_TERMS,
+        )
     with exclusive(out):
         there = sum(path.exists() for path in tables)
         sizes = _fetch_tables(tables, url, lists_url)
@@ -159,7 +164,7 @@ def _fetch_scan(folder: Path, url: str, stop: threading.Event) -> _Result:
     with Session() as session:
         for path in files:
             source = f"{url}v2/scans/{folder.name}/{path.name}"
-            check = partial(check_file, target=path)
+            check = partial(check_scan_file, target=path)
             try:
                 sizes.append(fetch(source, path, check=check, session=session, stop=stop))
             except DiskError:

@@ -7,6 +7,7 @@ slab of points, and most furniture stands on one level.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -157,6 +158,53 @@ class ClassFacts:
     edges: tuple[float, float] | None
 
 
+class Sign(StrEnum):
+    """What looks like a mistake, for code and tests that must not depend on the wording."""
+
+    NOT_FINITE = "not finite"
+    X_UP = "x up"
+    Y_UP = "y up"
+    UPSIDE_DOWN = "upside down"
+    LARGE_SCENE = "large scene"
+    SMALL_SCENE = "small scene"
+    DEGREES = "degrees"
+    LARGE_BOX = "large box"
+    SMALL_BOX = "small box"
+    FAR_BOX = "far box"
+    REPEATED_BOX = "repeated box"
+    NEARLY_REPEATED_BOX = "nearly repeated box"
+    DARK = "dark"
+    ONE_COLOR = "one colour"
+    GREY = "grey"
+    COLOR_RANGE = "colour range"
+    NO_BOX = "no box"
+    OUTSIDE = "outside"  # centres of boxes beyond the points
+    EMPTY_BOX = "empty box"
+    SUNK = "sunk"  # boxes whose centre seems to be that of the bottom face
+    NO_YAW = "no yaw"
+    YAW = "yaw"
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """A sign of a mistake in some scenes of a split. Its text is one sentence.
+
+    scenes: ids of the odd scenes. among: the number of scenes that were looked at.
+    """
+
+    sign: Sign
+    split: str
+    scenes: tuple[str, ...]
+    among: int
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        names = ", ".join([*self.scenes[:3], *["…"] * (len(self.scenes) > 3)])
+        count = f"{len(self.scenes)} of {self.among} scenes ({names})"
+        return f"{self.split}: {self.problem} in {count}; {self.remedy}."
+
+
 @dataclass(frozen=True)
 class SplitFacts:
     """points: of all scenes. points_a_scene: least, median, most. without_boxes, not_finite: ids.
@@ -179,7 +227,7 @@ class SplitFacts:
     extents: Triple
     colors: tuple[Triple, Triple, Triple]
     up: tuple[int, int, int]
-    suspicions: tuple[str, ...]
+    suspicions: tuple[Suspicion, ...]
 
 
 @dataclass(frozen=True)
@@ -217,10 +265,12 @@ class Inspection:
             "one scan; keep one of them, above all if they are in different splits."
             for group in self.twins
         ]
-        return (
-            classes + twins + [sentence for split in self.splits for sentence in split.suspicions]
-        )
+        return classes + twins + [str(one) for split in self.splits for one in split.suspicions]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON."""
-        return asdict(self) | {"suspicions": self.suspicions}
+        """Everything, ready for JSON. Suspicions are sentences."""
+        splits = [
+            asdict(split) | {"suspicions": [str(one) for one in split.suspicions]}
+            for split in self.splits
+        ]
+        return asdict(self) | {"suspicions": self.suspicions, "splits": splits}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from sr3d.data.inspection.facts import OUTSIDE, Array, SceneFacts
+from sr3d.data.inspection.facts import OUTSIDE, Array, SceneFacts, Sign, Suspicion
 
 FEW = 0.05  # of a split's boxes may be odd
 LARGE, SMALL = 100.0, 1.2  # metres, the largest extent of a room; a unit cube is too small
@@ -55,127 +55,164 @@ def nearly_repeated(boxes: Array, labels: Array) -> bool:
     return False
 
 
-# A test of a scene, the share of odd scenes above which it is reported, the fault and the remedy.
-_RULES: tuple[tuple[Callable[[SceneFacts], bool], float, str, str], ...] = (
-    (lambda s: not s.finite, 0, "NaN or infinite points or boxes", "mend or remove these scenes"),
-    (lambda s: s.up == 0, 0.5, "x looks like the up axis", f"{_LOOK} z is up"),
-    (lambda s: s.up == 1, 0.5, "y looks like the up axis", f"{_LOOK} z is up"),
+# A sign, its test of a scene, the share of odd scenes above which it is reported, the problem and
+# the remedy.
+_RULES: tuple[tuple[Sign, Callable[[SceneFacts], bool], float, str, str], ...] = (
     (
+        Sign.NOT_FINITE,
+        lambda s: not s.finite,
+        0,
+        "NaN or infinite points or boxes",
+        "mend or remove these scenes",
+    ),
+    (Sign.X_UP, lambda s: s.up == 0, 0.5, "x looks like the up axis", f"{_LOOK} z is up"),
+    (Sign.Y_UP, lambda s: s.up == 1, 0.5, "y looks like the up axis", f"{_LOOK} z is up"),
+    (
+        Sign.LARGE_SCENE,
         lambda s: bool(s.extents.max() > LARGE),
         0.5,
         f"points span more than {LARGE:g} m (millimetres or centimetres?)",
         "scale points and boxes to metres",
     ),
     (
+        Sign.SMALL_SCENE,
         lambda s: s.known > 0 and bool(s.extents.max() < SMALL),
         0.5,
         f"points span less than {SMALL:g} m (scaled to a unit size?)",
         "scale points and boxes to metres",
     ),
     (
+        Sign.DEGREES,
         lambda s: bool((np.abs(s.boxes[:, 6]) > 2 * math.pi + 1e-4).any()),
         0,
         "a yaw beyond a whole turn (degrees?)",
         "give yaw in radians from −π to π",
     ),
     (
+        Sign.LARGE_BOX,
         lambda s: bool((s.boxes[:, 3:6] > LONGER * s.extents.max() + 1).any()),
         0,
         "a box much longer than the scene (another unit than the points'?)",
         "correct the box, or scale all boxes to metres",
     ),
     (
+        Sign.FAR_BOX,
         lambda s: bool(s.lost.any()),
         0,
         "boxes farther from the points than the scene is long",
         "remove or correct them",
     ),
     (
+        Sign.SMALL_BOX,
         lambda s: bool((s.boxes[:, 3:6].max(axis=1, initial=0) < TINY).any()),
         0,
         f"a box smaller than {100 * TINY:g} cm (another unit than the points'?)",
         "remove or correct the box, or scale all boxes to metres",
     ),
     (
+        Sign.REPEATED_BOX,
         lambda s: repeated(s.boxes),
         0,
         "the same box twice",
         "remove one of the two, for a detector can find only one",
     ),
     (
+        Sign.NEARLY_REPEATED_BOX,
         lambda s: nearly_repeated(s.boxes, s.labels),
         0,
         "boxes of a class in almost the same place",
         "remove one of the two if they are one object",
     ),
     (
+        Sign.DARK,
         lambda s: s.known > 0 and bool(s.colors[2].max() <= DARK) and not _one_color(s),
         0,
         "no colour is above 1/255 (divided by 255 twice?)",
         "scale the colours to 0 to 1 once",
     ),
     (
+        Sign.ONE_COLOR,
         _one_color,
         0,
         "all points have the same colour",
         "read the scans' colours, or leave these out",
     ),
     (
+        Sign.GREY,
         lambda s: s.grey and not _one_color(s),
         0,
         "all points are grey",
         "check that the three colour channels are read, or leave these scenes out",
     ),
     (
+        Sign.COLOR_RANGE,
         lambda s: bool(s.colors[0].min() < 0 or s.colors[2].max() > 1),
         0,
         "colours lie beyond 0 to 1",
         "scale the colours to 0 to 1",
     ),
-    (lambda s: not len(s.boxes), 0.5, "no box", "check that the boxes are read and classes match"),
+    (
+        Sign.NO_BOX,
+        lambda s: not len(s.boxes),
+        0.5,
+        "no box",
+        "check that the boxes are read and classes match",
+    ),
 )
 
 
-def suspicions(split: str, seen: list[SceneFacts], rotated: bool) -> list[str]:
-    found: list[str] = []
+def suspicions(split: str, seen: list[SceneFacts], rotated: bool) -> list[Suspicion]:
+    """The signs of mistakes in the scenes of a split. rotated: whether its boxes may have a yaw."""
+    found: list[Suspicion] = []
 
-    def say(odd: Sequence[SceneFacts], what: str, remedy: str) -> None:
-        names = ", ".join([s.id for s in odd[:3]] + ["…"] * (len(odd) > 3))
-        found.append(f"{split}: {what} in {len(odd)} of {len(seen)} scenes ({names}); {remedy}.")
+    def add(sign: Sign, odd: Sequence[SceneFacts], problem: str, remedy: str) -> None:
+        scenes = tuple(scene.id for scene in odd)
+        found.append(Suspicion(sign, split, scenes, len(seen), problem, remedy))
 
-    for test, share, what, remedy in _RULES:
+    for sign, test, share, problem, remedy in _RULES:
         odd = [s for s in seen if test(s)]
         if len(odd) > share * len(seen):
-            say(odd, what, remedy)
+            add(sign, odd, problem, remedy)
     boxes = sum(len(s.boxes) for s in seen)
-    for mask, what, remedy in (
+    for sign, mask, problem, remedy in (
         (
+            Sign.OUTSIDE,
             "outside",
             f"with their centre more than {OUTSIDE:g} m outside the points",
             "see that points and boxes are in the same frame and unit",
         ),
-        ("empty", "without a point inside", "see in a picture whether points and boxes match"),
+        (
+            Sign.EMPTY_BOX,
+            "empty",
+            "without a point inside",
+            "see in a picture whether points and boxes match",
+        ),
     ):
         counts = [int(getattr(s, mask).sum()) for s in seen]
         # A few may be odd, but not two or more that are most of a scene's.
         most = [s for s, n in zip(seen, counts, strict=True) if n >= 2 and n > len(s.boxes) / 2]
         if sum(counts) > FEW * boxes:
             odd = [s for s, n in zip(seen, counts, strict=True) if n]
-            say(odd, f"{sum(counts)} of {boxes} boxes {what}", remedy)
+            add(sign, odd, f"{sum(counts)} of {boxes} boxes {problem}", remedy)
         elif most:
-            say(most, f"most boxes {what}", remedy)
+            add(sign, most, f"most boxes {problem}", remedy)
     sunk = [s for s in seen if len(s.boxes) >= 2 and s.sunk.sum() > len(s.boxes) / 2]
     if len(sunk) > len(seen) / 2:
-        what = "most boxes reach far below the points (centres of their bottom faces?)"
-        say(sunk, what, "give each box its geometric centre")
+        problem = "most boxes reach far below the points (centres of their bottom faces?)"
+        add(Sign.SUNK, sunk, problem, "give each box its geometric centre")
     # One real scene in ten looks so, because windows or cabinets share their upper edge.
     overturned = [s for s in seen if s.overturned]
     if len(overturned) > max(2, len(seen) / 2):
-        say(overturned, "the floor seems to lie above", f"{_LOOK} z points up")
+        add(Sign.UPSIDE_DOWN, overturned, "the floor seems to lie above", f"{_LOOK} z points up")
     turned = [s for s in seen if (np.abs(s.boxes[:, 6]) > 0).any()]
     if rotated and boxes >= 3 and not turned:
         odd = [s for s in seen if len(s.boxes)]
-        say(odd, "every yaw is 0 though boxes may turn", "check that yaw is read")
+        add(Sign.NO_YAW, odd, "every yaw is 0 though boxes may turn", "check that yaw is read")
     if turned and not rotated:
-        say(turned, "boxes with a yaw though the data set has none", "take their enclosing boxes")
+        add(
+            Sign.YAW,
+            turned,
+            "boxes with a yaw though the data set has none",
+            "take their enclosing boxes",
+        )
     return found

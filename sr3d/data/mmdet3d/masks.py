@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.geometry.boxes import Boxes
 from sr3d.geometry.iou import pairwise_iou
 
@@ -39,8 +39,11 @@ def read_instances(path: Path, points: Array, boxes: Array) -> Array | None:
     mask = np.fromfile(path, dtype="<i8")
     if path.stat().st_size != 8 * len(points):
         raise InputError(
-            f"{path}: {path.stat().st_size} bytes, and {len(points)} points have int64 masks of "
-            f"{8 * len(points)}; make points and masks with mmdet3d again"
+            f"has {path.stat().st_size} bytes, but int64 masks of {len(points)} points have "
+            f"{8 * len(points)}",
+            file=path,
+            kind=Kind.CONFLICT,
+            remedy="Make points and masks with mmdet3d again.",
         )
     _, own, count = np.unique(mask, return_inverse=True, return_counts=True)
     rows = points[np.argsort(own, kind="stable")]

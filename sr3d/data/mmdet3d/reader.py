@@ -20,7 +20,7 @@ from sr3d.data.mmdet3d import masks
 from sr3d.data.mmdet3d.infos import SceneInfo, read_infos
 from sr3d.data.prepared import Manifest, PreparedWriter
 from sr3d.data.readers import published
-from sr3d.data.readers.conversion import HowTo, Source, convert, select_scenes
+from sr3d.data.readers.conversion import ConversionOptions, Source, convert, select_scenes
 from sr3d.data.scannet_files import align
 from sr3d.data.scene import Scene, check_scene
 from sr3d.errors import InputError, Kind
@@ -29,7 +29,7 @@ from sr3d.geometry.boxes import Boxes
 Array = npt.NDArray[Any]
 
 AREAS = {"train": ("Area_1", "Area_2", "Area_3", "Area_4", "Area_6"), "val": ("Area_5",)}
-_AGAIN = "make it with mmdet3d again"
+_AGAIN = "Make it with mmdet3d again."
 
 
 def prepare_mmdet3d(
@@ -41,7 +41,7 @@ def prepare_mmdet3d(
     clockwise: bool = False,
     scenes: Sequence[str] | None = None,
     append: bool = False,
-    how: HowTo = HowTo(),
+    how: ConversionOptions = ConversionOptions(),
 ) -> Manifest:
     """Turn what mmdet3d prepared into a prepared folder.
 
@@ -98,9 +98,10 @@ def read_scene(path: Path, info: SceneInfo, dataset: Dataset, mask: Path | None 
     brightest = float(rows[:, 3:].max())
     if brightest <= 1 < color_scale(dataset.name):
         raise InputError(
-            f"colours end at {brightest:.3g}, those of {dataset.name} at 255; {_AGAIN}",
+            f"colours end at {brightest:.3g}, those of {dataset.name} at 255",
             file=path,
             kind=Kind.VALUE,
+            remedy=_AGAIN,
         )
     if dataset.name == "scannet" and info.alignment is None:
         raise InputError(
@@ -143,18 +144,21 @@ def read_cloud(path: Path) -> Array:
         size = path.stat().st_size
     except OSError as error:
         raise InputError(
-            f"cannot be read ({error}); {_AGAIN}", file=path, kind=Kind.UNREADABLE
+            f"cannot be read ({error})", file=path, kind=Kind.UNREADABLE, remedy=_AGAIN
         ) from None
     if size == 0 or size % 24:
         raise InputError(
-            f"{size} bytes are no whole number of 6-value points; {_AGAIN}",
+            f"{size} bytes are no whole number of 6-value points",
             file=path,
             kind=Kind.UNREADABLE,
+            remedy=_AGAIN,
         )
     rows = values.reshape(-1, 6)
     bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     if len(bad):
-        raise InputError(f"point {bad[0]} is NaN or infinite; {_AGAIN}", file=path, kind=Kind.VALUE)
+        raise InputError(
+            f"point {bad[0]} is NaN or infinite", file=path, kind=Kind.VALUE, remedy=_AGAIN
+        )
     return rows
 
 

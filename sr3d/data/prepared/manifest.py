@@ -20,7 +20,6 @@ FORMAT = "sr3d-prepared"
 VERSION = 3  # 2 had neither instances nor mean sizes
 READABLE = (2, VERSION)
 MANIFEST = "manifest.json"
-AGAIN = "repeat the `sr3d prepare` command, which writes again what differs"
 REMEDY = "Repeat the `sr3d prepare` command, which writes again what differs."
 
 
@@ -104,10 +103,12 @@ def read_manifest(folder: str | Path) -> Manifest:
     """
     path = Path(folder) / MANIFEST
     if not path.is_file():
-        raise InputError(f"{path}: no such file; make it with `sr3d prepare`")
+        raise InputError(
+            "no such file", file=path, kind=Kind.MISSING, remedy="Make it with `sr3d prepare`."
+        )
     value = read_json(path, REMEDY)
     if not isinstance(value, dict):
-        raise DamagedFile(f"{path}: not a manifest; {AGAIN}")
+        raise DamagedFile("not a manifest", file=path, kind=Kind.UNREADABLE, remedy=REMEDY)
     value = without_checksum(value, path, REMEDY)
     kind = value.pop("format", None), value.pop("version", None)
     if kind[0] == FORMAT and isinstance(kind[1], int) and kind[1] > VERSION:
@@ -118,17 +119,20 @@ def read_manifest(folder: str | Path) -> Manifest:
             remedy="Upgrade sr3d, or run `sr3d prepare` again.",
         )
     if kind[0] != FORMAT or kind[1] not in READABLE:
-        raise InputError(f"{path}: format {kind[0]} version {kind[1]}; {AGAIN}")
+        raise InputError(
+            f"format {kind[0]} version {kind[1]}", file=path, kind=Kind.UNREADABLE, remedy=REMEDY
+        )
     wanted = value.pop("digest", None)
     try:
         manifest = Manifest(**value)
     except TypeError as error:
-        raise InputError(f"{error}; {AGAIN}", file=path, kind=Kind.UNREADABLE) from None
+        raise InputError(str(error), file=path, kind=Kind.UNREADABLE, remedy=REMEDY) from None
     if manifest.digest() != wanted:
         raise DamagedFile(
-            f"damaged or edited, for its digest does not match; {AGAIN}",
+            "damaged or edited, because its digest does not match its content",
             file=path,
             kind=Kind.UNREADABLE,
+            remedy=REMEDY,
         )
     return manifest
 
@@ -141,10 +145,10 @@ def verify(folder: str | Path) -> None:
     """
     folder = Path(folder)
     for name, value in read_manifest(folder).files().items():
-        check_file(folder / name, value)
+        verify_file(folder / name, value)
 
 
-def check_file(path: Path, expected: str) -> None:
+def verify_file(path: Path, expected: str) -> None:
     """Compare a prepared file with its sha256.
 
     Raises:
@@ -152,5 +156,8 @@ def check_file(path: Path, expected: str) -> None:
     """
     if not path.is_file() or sha256(path) != expected:
         raise DamagedFile(
-            f"missing or changed since it was prepared; {AGAIN}", file=path, kind=Kind.UNREADABLE
+            "missing or changed since it was prepared",
+            file=path,
+            kind=Kind.UNREADABLE,
+            remedy=REMEDY,
         )

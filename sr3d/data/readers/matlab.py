@@ -16,7 +16,7 @@ from pymatreader import read_mat
 
 from sr3d.errors import InputError, Kind
 
-AGAIN = "download it again"
+AGAIN = "Download it again."
 
 
 def load_mat(path: Path, *names: str) -> list[Any]:
@@ -26,7 +26,7 @@ def load_mat(path: Path, *names: str) -> list[Any]:
         InputError: the file cannot be read, or lacks one of them.
     """
     if not path.is_file():
-        raise InputError(f"no such file; {AGAIN}", file=path, kind=Kind.MISSING)
+        raise InputError("no such file", file=path, kind=Kind.MISSING, remedy=AGAIN)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of types that no variable here has
@@ -34,11 +34,11 @@ def load_mat(path: Path, *names: str) -> list[Any]:
     except Exception as error:  # a damaged file makes the parsers raise almost anything
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise InputError(
-            f"not a readable MATLAB file ({reason}); {AGAIN}", file=path, kind=Kind.UNREADABLE
+            f"not a readable MATLAB file ({reason})", file=path, kind=Kind.UNREADABLE, remedy=AGAIN
         ) from None
     for name in names:
         if name not in content:
-            raise InputError(f"has no variable {name}; {AGAIN}", file=path, kind=Kind.MISSING)
+            raise InputError(f"has no variable {name}", file=path, kind=Kind.MISSING, remedy=AGAIN)
     return [content[name] for name in names]
 
 

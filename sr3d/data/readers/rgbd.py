@@ -17,7 +17,7 @@ Array = npt.NDArray[Any]
 FARTHEST = 8.0  # metres; what is measured beyond is put there
 # Takes upright coordinates (z up, y forward) to the camera's (y down, z forward).
 _UPRIGHT = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
-_AGAIN = "download the frame again"
+_AGAIN = "Download the frame again."
 
 
 def read_depth(path: Path) -> Array:
@@ -29,9 +29,10 @@ def read_depth(path: Path) -> Array:
     if pixels.ndim != 2 or pixels.dtype not in (np.uint16, np.int32):
         kind = f"{pixels.dtype} {pixels.shape}"
         raise InputError(
-            f"a depth image has 16 bits a pixel, this is {kind}; {_AGAIN}",
+            f"a depth image has 16 bits a pixel, this is {kind}",
             file=path,
             kind=Kind.VALUE,
+            remedy=_AGAIN,
         )
     raw = pixels.astype(np.uint16)
     metres = (raw >> 3 | raw << 13).astype(np.float32) / np.float32(1000)
@@ -44,9 +45,10 @@ def read_color(path: Path) -> Array:
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         kind = f"{pixels.dtype} {pixels.shape}"
         raise InputError(
-            f"a colour image has three bytes a pixel, this is {kind}; {_AGAIN}",
+            f"a colour image has three bytes a pixel, this is {kind}",
             file=path,
             kind=Kind.VALUE,
+            remedy=_AGAIN,
         )
     return pixels
 
@@ -63,12 +65,14 @@ def read_tilt(folder: Path) -> Array:
     """
     files = sorted((folder / "extrinsics").glob("*.txt"))
     if not files:
-        raise InputError(f"has no file; {_AGAIN}", file=folder / "extrinsics", kind=Kind.MISSING)
+        raise InputError(
+            "has no file", file=folder / "extrinsics", kind=Kind.MISSING, remedy=_AGAIN
+        )
     turn = _matrix(files[-1], 4)[:, :3]
     try:
         return check_rotation(_UPRIGHT.T @ turn @ _UPRIGHT)
     except ValueError as error:
-        raise InputError(f"{error}; {_AGAIN}", file=files[-1], kind=Kind.VALUE) from None
+        raise InputError(str(error), file=files[-1], kind=Kind.VALUE, remedy=_AGAIN) from None
 
 
 def check_rotation(matrix: Array) -> Array:
@@ -86,13 +90,15 @@ def _matrix(path: Path, columns: int) -> Array:
     try:
         values = np.loadtxt(path, dtype=np.float64)
     except FileNotFoundError:
-        raise InputError(f"no such file; {_AGAIN}", file=path, kind=Kind.MISSING) from None
+        raise InputError("no such file", file=path, kind=Kind.MISSING, remedy=_AGAIN) from None
     except (OSError, ValueError) as error:
         raise InputError(
-            f"not a table of numbers ({error}); {_AGAIN}", file=path, kind=Kind.UNREADABLE
+            f"not a table of numbers ({error})", file=path, kind=Kind.UNREADABLE, remedy=_AGAIN
         ) from None
     if values.size != 3 * columns or not np.isfinite(values).all():
-        raise InputError(f"must be {3 * columns} numbers; {_AGAIN}", file=path, kind=Kind.VALUE)
+        raise InputError(
+            f"must be {3 * columns} numbers", file=path, kind=Kind.VALUE, remedy=_AGAIN
+        )
     return values.reshape(3, columns)
 
 
@@ -125,8 +131,8 @@ def _pixels(path: Path) -> Array:
         with Image.open(path) as image:
             return np.asarray(image)
     except FileNotFoundError:
-        raise InputError(f"no such file; {_AGAIN}", file=path, kind=Kind.MISSING) from None
+        raise InputError("no such file", file=path, kind=Kind.MISSING, remedy=_AGAIN) from None
     except (OSError, SyntaxError, ValueError, zlib.error, Image.DecompressionBombError) as error:
         raise InputError(
-            f"not a readable image ({error}); {_AGAIN}", file=path, kind=Kind.UNREADABLE
+            f"not a readable image ({error})", file=path, kind=Kind.UNREADABLE, remedy=_AGAIN
         ) from None

@@ -28,7 +28,13 @@ import torch
 from sr3d.data.datasets import SUNRGBD
 from sr3d.data.prepared import Manifest, PreparedWriter
 from sr3d.data.readers import published
-from sr3d.data.readers.conversion import HowTo, Source, convert, folder_stamp, select_scenes
+from sr3d.data.readers.conversion import (
+    ConversionOptions,
+    Source,
+    convert,
+    folder_stamp,
+    select_scenes,
+)
 from sr3d.data.readers.matlab import AGAIN, load_mat, struct_rows, texts
 from sr3d.data.readers.rgbd import (
     check_rotation,
@@ -78,7 +84,7 @@ def prepare_sunrgbd(
     points: int = 50_000,
     scenes: Sequence[str] | None = None,
     append: bool = False,
-    how: HowTo = HowTo(),
+    how: ConversionOptions = ConversionOptions(),
 ) -> Manifest:
     """Turn the official folder into a prepared folder with the official split.
 
@@ -180,7 +186,7 @@ def read_split(path: Path) -> dict[str, dict[str, str]]:
     folders = [_below(name, path) for name in (*test, *train)]
     if twice := [name for name, count in Counter(folders).items() if count > 1]:
         raise InputError(
-            f"lists the frame {twice[0]} twice; {AGAIN}", file=path, kind=Kind.CONFLICT
+            f"lists the frame {twice[0]} twice", file=path, kind=Kind.CONFLICT, remedy=AGAIN
         )
     ids = [f"{number:06d}" for number in range(1, len(folders) + 1)]
     both = list(zip(ids, folders, strict=True))
@@ -198,7 +204,7 @@ def read_frames(path: Path) -> dict[str, SunRgbdFrame | InputError]:
         rows = struct_rows(value, "depthpath")
     except (KeyError, ValueError) as error:
         raise InputError(
-            f"{error}; {AGAIN}", file=path, field="SUNRGBDMeta", kind=Kind.VALUE
+            str(error), file=path, field="SUNRGBDMeta", kind=Kind.VALUE, remedy=AGAIN
         ) from None
     frames: dict[str, SunRgbdFrame | InputError] = {}
     for number, row in enumerate(rows, start=1):
@@ -206,7 +212,7 @@ def read_frames(path: Path) -> dict[str, SunRgbdFrame | InputError]:
         folder = depth.rpartition("/depth/")[0]
         if folder in frames:
             raise InputError(
-                f"has the frame {folder} twice; {AGAIN}", file=path, kind=Kind.CONFLICT
+                f"has the frame {folder} twice", file=path, kind=Kind.CONFLICT, remedy=AGAIN
             )
         try:
             frames[folder] = _frame(row, folder, depth, path)
@@ -216,7 +222,7 @@ def read_frames(path: Path) -> dict[str, SunRgbdFrame | InputError]:
             fault = f"no field {error}" if isinstance(error, KeyError) else str(error)
             where = f"SUNRGBDMeta({number}), {folder}"
             frames[folder] = InputError(
-                f"{fault}; {AGAIN}", file=path, field=where, kind=Kind.VALUE
+                fault, file=path, field=where, kind=Kind.VALUE, remedy=AGAIN
             )
     return frames
 
@@ -277,6 +283,6 @@ def _below(name: Any, path: Path) -> str:
     _, found, below = str(name).replace("\\", "/").rpartition("SUNRGBD/")
     if not found or ".." in below.split("/"):
         raise InputError(
-            f"'{name}' names nothing below SUNRGBD/; {AGAIN}", file=path, kind=Kind.UNREADABLE
+            f"'{name}' names nothing below SUNRGBD/", file=path, kind=Kind.UNREADABLE, remedy=AGAIN
         )
     return f"SUNRGBD/{below.strip('/')}"

@@ -28,22 +28,25 @@ _LEAST = 0.05  # bits that the columns tell of a value, where there are columns 
 def read_bin(path: Path, columns: str | None, dtype: str | None) -> Content:
     """Points, and colours if there are some, of a file without a header.
 
-    columns: see `Reading`. dtype: a key of `TYPES`; None to find out.
+    columns: see `ScanOptions`. dtype: a key of `TYPES`; None to find out.
 
     Raises:
         InputError: the type or the number of columns is not clear, or these are no points.
     """
     size = path.stat().st_size
     if size == 0:
-        raise InputError("is empty; copy or export it again", file=path, kind=Kind.EMPTY)
+        raise InputError("is empty", file=path, kind=Kind.EMPTY, remedy="Copy or export it again.")
     name, why = (dtype, "as given by --dtype") if dtype else _find_type(path, size)
     step = np.dtype(TYPES[name]).itemsize
     told = None if columns is None else int(columns) if columns.isdecimal() else len(columns)
     if size % (step * (told or 1)):
         raise InputError(
-            f"{path}: {size} bytes are no whole number of points"
-            + (f" of {told} {name} values; give other --columns" if told else f" of {name}")
-            + "; if the file is cut off, copy it again"
+            f"{size} bytes are no whole number of {f'points of {told} {name}' if told else name} "
+            "values",
+            file=path,
+            kind=Kind.VALUE,
+            remedy=f"{'Give other --columns. ' if told else ''}If the file is cut off, copy it "
+            "again.",
         )
     values = np.memmap(path, dtype=TYPES[name], mode="r")
     width, reason = (told, "as given by --columns") if told else _find_width(values, path)
@@ -56,11 +59,11 @@ def _find_type(path: Path, size: int) -> tuple[str, str]:
     """float32 or float64, whichever gives sensible numbers."""
     if size % 4:
         raise InputError(
-            f"{size} bytes are no whole number of float32 values; the file is "
-            "cut off, or holds bytes such as labels: pass the file with the "
-            "points",
+            f"{size} bytes are no whole number of float32 values, so the file is cut off, or "
+            "holds bytes such as labels",
             file=path,
             kind=Kind.UNREADABLE,
+            remedy="Pass the file with the points.",
         )
     words = _some(np.memmap(path, dtype="<u4", mode="r"))
     if _whole_numbers(words):
@@ -137,11 +140,11 @@ def _find_width(values: Array, path: Path) -> tuple[int, str]:
         )
     if len(values) % best:
         raise InputError(
-            f"{best} values seem to make a point, but {len(values)} values are "
-            "no whole number of points; copy the file again if it is cut off, "
-            "or give --columns",
+            f"{best} values seem to make a point, but {len(values)} values are no whole number "
+            "of points",
             file=path,
             kind=Kind.UNREADABLE,
+            remedy="Copy the file again if it is cut off, or give --columns.",
         )
     return best, f"{most:.2f} bits tell columns apart, and {rivals[second]:.2f} at any other width"
 

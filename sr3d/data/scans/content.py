@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,12 +13,23 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 
+class Mark(StrEnum):
+    """What the reason of a fact says, for code and tests that must not depend on the wording."""
+
+    GIVEN = "given"  # by the user
+    FLAT = "flat"  # all points lie in one plane
+    BLACK = "black"  # many points are black
+    ONE_COLOR = "one colour"  # all points have the same colour
+    DISTORTED = "distorted"  # the lens has a distortion, which is not undone
+
+
 class Fact(NamedTuple):
     """One property of a scan, found in its file or given by the user, and the reason for it."""
 
     name: str
     value: str
     why: str
+    marks: tuple[Mark, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.name} {self.value}: {self.why}"

@@ -9,11 +9,11 @@ import numpy as np
 from PIL import Image
 
 from sr3d.data.scans.cameras import Camera, read_camera
-from sr3d.data.scans.content import Array, Cloud, Content, Fact
+from sr3d.data.scans.content import Array, Cloud, Content, Fact, Mark
 from sr3d.data.scans.listing import is_depth_image
 from sr3d.errors import InputError, Kind
 
-_REMEDY = "give --intrinsics FX FY CX CY, or write them beside it as .json or .txt"
+_REMEDY = "Give --intrinsics FX FY CX CY, or write them beside it as .json or .txt."
 _COLOR_FOLDERS = ("image", "color", "colour", "rgb")
 _COLOR_KINDS = (".jpg", ".jpeg", ".png")
 # Where cameras are looked for: files of the image's name, then these, then in these folders.
@@ -99,7 +99,12 @@ def read_depth_image(
     )
     numbers = (fitted.fx, fitted.fy, fitted.cx, fitted.cy)
     facts = [
-        Fact("intrinsics", ", ".join(f"{value:g}" for value in numbers), _about(camera, source)),
+        Fact(
+            "intrinsics",
+            ", ".join(f"{value:g}" for value in numbers),
+            _about(camera, source),
+            (Mark.DISTORTED,) if camera.distorted else (),
+        ),
         Fact("depth", f"{scale:g} a metre", why),
     ]
     for value, unknown in ((_INVALID, int((values == _INVALID).sum())), (most, ends * full.sum())):
@@ -120,16 +125,18 @@ def _camera(path: Path, intrinsics: tuple[float, float, float, float] | None) ->
         place = next((place for place in camera_files(path) if place.is_file()), None)
         if place is None:
             raise InputError(
-                f"a depth image needs the camera's intrinsics; {_REMEDY}",
+                "a depth image needs the camera's intrinsics",
                 file=path,
                 kind=Kind.MISSING,
+                remedy=_REMEDY,
             )
         return read_camera(place), str(place)
     if not (np.isfinite(intrinsics).all() and min(intrinsics[:2]) > 0):
         raise InputError(
-            f"intrinsics {intrinsics}: fx and fy must be above 0; {_REMEDY}",
+            f"intrinsics {intrinsics}: fx and fy must be above 0",
             file=path,
             kind=Kind.VALUE,
+            remedy=_REMEDY,
         )
     return Camera(*intrinsics), "--intrinsics"
 

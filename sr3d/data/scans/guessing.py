@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sr3d.data.scans.content import Array, Fact, bounds
+from sr3d.data.scans.content import Array, Fact, Mark, bounds
 from sr3d.data.scans.frame import UNITS, turn_upright
 from sr3d.errors import InputError, Kind
 
@@ -152,7 +152,7 @@ def find_colors(
         InputError: values outside the given range, or outside all ranges.
     """
     if told == "none":
-        return None, Fact("colours", "none", "as told")
+        return None, Fact("colours", "none", "as told", (Mark.GIVEN,))
     if colors is None:
         return None, Fact("colours", "none", f"{source or 'the file has none'}; grey is taken")
     lows, highs = bounds(colors)
@@ -169,6 +169,7 @@ def find_colors(
         of = f" ({source})" if source else ""
         return None, Fact("colours", "none", f"{same}{of}; grey is taken")
     name, why = told or by_type, "as told" if told else "by the type of the values"
+    marks = [Mark.GIVEN] if told else []
     if name is None:
         why = f"they span {low:.3g} to {high:.3g}; see --colors"
         name = next(
@@ -187,12 +188,14 @@ def find_colors(
     some = colors[:: max(1, len(colors) // _LOOKED_AT)]
     if (black := float((~some.any(axis=1)).mean())) > _BLACK:
         why += f"; {black:.0%} of the points are black, as where no camera saw them"
+        marks.append(Mark.BLACK)
     if len(colors) > 1 and np.array_equal(lows, highs):
         why += "; all points have this one colour, as where a program fills one in"
+        marks.append(Mark.ONE_COLOR)
     scaled = _scaled(colors, most)
     # Rounding may put a value a little outside.
     inside = scaled if low >= 0 and high <= most else scaled.clip(0, 1)
-    return inside, Fact("colours", str(name), why)
+    return inside, Fact("colours", str(name), why, tuple(marks))
 
 
 def _alike(lows: Array, highs: Array, by_type: str | None) -> str:

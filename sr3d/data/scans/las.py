@@ -21,7 +21,7 @@ _FEW = 0.001  # share of points whose colours may be beyond 8 bits by mistake
 _NOISE = (7, 18)  # classes of low and high noise
 _FULL = 4096  # what the brightest points of a file with 16 bits exceed, even of a dark room
 
-_REMEDY = "transform it to a projected system in one unit, or give --unit"
+_REMEDY = "Transform it to a projected system in one unit, or give --unit."
 _CLOSE = 1e-4  # by which the survey feet of several countries differ from the foot
 _MODEL, _GEOGRAPHIC = 1024, 2  # GTModelTypeGeoKey, and its value of longitude and latitude
 _LINEAR, _VERTICAL, _SYSTEM = 3076, 4099, 3072  # keys of units, and of the whole system
@@ -142,19 +142,27 @@ def _of_lengths(
         return None, f"{name} does not say its unit, see --unit"
     if height is not None and not math.isclose(plan, height, rel_tol=_CLOSE):
         raise InputError(
-            f"{path}: its coordinate system {name} has plans in units of {plan:g} m and heights in "
-            f"units of {height:g} m; {_REMEDY}"
+            f"its coordinate system {name} has plans in units of {plan:g} m and heights in units "
+            f"of {height:g} m",
+            file=path,
+            kind=Kind.CONFLICT,
+            remedy=_REMEDY,
         )
     unit = next((u for u, size in UNITS.items() if math.isclose(plan, size, rel_tol=_CLOSE)), None)
     if unit is None:
         raise InputError(
-            f"{path}: its coordinate system {name} has a unit of {plan:g} m, which is not known "
-            f"here; {_REMEDY}"
+            f"its coordinate system {name} has a unit of {plan:g} m, which is not known here",
+            file=path,
+            kind=Kind.UNKNOWN,
+            remedy=_REMEDY,
         )
     return unit, f"of the file's coordinate system {name}"
 
 
 def _in_degrees(path: Path, name: str) -> InputError:
     return InputError(
-        f"{path}: its coordinate system {name} is in degrees of longitude and latitude; {_REMEDY}"
+        f"its coordinate system {name} is in degrees of longitude and latitude",
+        file=path,
+        kind=Kind.VALUE,
+        remedy=_REMEDY,
     )

@@ -88,17 +88,22 @@ def check_signature(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(512)
     if not head:
-        raise InputError(f"{path}: is empty; copy or export it again")
+        raise InputError("is empty", file=path, kind=Kind.EMPTY, remedy="Copy or export it again.")
     if head.startswith(_LFS):
         size = re.search(rb"^size (\d+)", head, re.MULTILINE)
         whole = f" of the file's {int(size[1]):,} bytes" if size else ""
         raise InputError(
-            f"{path}: is a Git LFS pointer{whole}, not the scan itself; run `git lfs pull` in its "
-            "repository"
+            f"is a Git LFS pointer{whole}, not the scan itself",
+            file=path,
+            kind=Kind.UNREADABLE,
+            remedy="Run `git lfs pull` in its repository.",
         )
     if _ANNEX.match(head):
         raise InputError(
-            f"{path}: is a git-annex pointer, not the scan itself; run `git annex get` on it"
+            "is a git-annex pointer, not the scan itself",
+            file=path,
+            kind=Kind.UNREADABLE,
+            remedy="Run `git annex get` on it.",
         )
     kind, start = path.suffix.lower(), head.lstrip().lower()
     if path.name.lower() == "points3d.bin" or (kind == ".txt" and b"POINT3D_ID" in head):
@@ -111,16 +116,26 @@ def check_signature(path: Path) -> None:
         )
     if start.startswith((b"<!doctype html", b"<html")):
         raise InputError(
-            f"{path}: is a web page, not a scan; open it in a browser to see what the server "
-            "answered, for example a login, and download the scan from there"
+            "is a web page, not a scan",
+            file=path,
+            kind=Kind.UNREADABLE,
+            remedy="Open it in a browser to see what the server answered, for example a login. "
+            "Download the scan from there.",
         )
     if head.startswith(b"\x1f\x8b"):
-        raise InputError(f"{path}: is compressed with gzip; unpack it with gunzip")
+        raise InputError(
+            "is compressed with gzip",
+            file=path,
+            kind=Kind.UNREADABLE,
+            remedy="Unpack it with gunzip.",
+        )
     for beginning, other, kinds in _BEGINNINGS:
         if head.startswith(beginning) and kind not in kinds:
             raise InputError(
-                f"{path}: its content is that of a {other} file; rename it to "
-                f"{path.with_suffix(other).name}"
+                f"its content is that of a {other} file",
+                file=path,
+                kind=Kind.CONFLICT,
+                remedy=f"Rename it to {path.with_suffix(other).name}.",
             )
 
 

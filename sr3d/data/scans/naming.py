@@ -72,11 +72,11 @@ def read_named(
     known = {_normal(name): name for name in reversed(columns)}  # the first of equal names counts
     places = _find(_PLACES, known)
     if places is None:
-        remedy = "export the points with coordinates x, y and z"
+        remedy = "Export the points with coordinates x, y and z."
         if "packedposition" in known:
-            remedy = "these are compressed Gaussian splats: export them uncompressed"
+            remedy = "These are compressed Gaussian splats. Export them uncompressed."
         raise InputError(
-            f"{holder} {have} have no x, y and z; {remedy}", file=path, kind=Kind.VALUE
+            f"{holder} {have} have no x, y and z", file=path, kind=Kind.VALUE, remedy=remedy
         )
     points = np.stack([columns[name] for name in places], axis=1)
     if points.dtype.kind not in "fiu":

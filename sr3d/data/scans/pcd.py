@@ -89,7 +89,10 @@ def _header(content: bytes, path: Path) -> tuple[_PcdHeader, int]:
         return _PcdHeader(dtype, count, lines["DATA"][0].lower(), _pose(lines)), at
     except (KeyError, ValueError, IndexError, TypeError) as error:
         raise InputError(
-            f"{path}: the PCD header is incomplete or wrong ({error}); export it again"
+            f"the PCD header is incomplete or wrong ({error})",
+            file=path,
+            kind=Kind.UNREADABLE,
+            remedy="Export it again.",
         ) from None
 
 
@@ -130,10 +133,10 @@ def _fields(header: _PcdHeader, data: bytes, path: Path) -> dict[str, Array]:
         case "binary":
             if len(data) < size:
                 raise InputError(
-                    f"DATA has {len(data)} bytes, and {header.points} points need {size}; "
-                    "copy or export it again",
+                    f"DATA has {len(data)} bytes, and {header.points} points need {size}",
                     file=path,
                     kind=Kind.UNREADABLE,
+                    remedy="Copy or export it again.",
                 )
             rows = np.frombuffer(data, dtype=header.dtype, count=header.points)
             return {name: rows[name] for name in rows.dtype.names or ()}
@@ -186,10 +189,10 @@ def _from_text(header: _PcdHeader, data: bytes, path: Path) -> dict[str, Array]:
     numbers, width = read_numbers(data, path), sum(counts)
     if numbers.size < header.points * width:
         raise InputError(
-            f"DATA has {numbers.size // width} points, and POINTS says "
-            f"{header.points}; copy or export it again",
+            f"DATA has {numbers.size // width} points, and POINTS says {header.points}",
             file=path,
             kind=Kind.UNREADABLE,
+            remedy="Copy or export it again.",
         )
     if numbers.size > header.points * width:
         raise InputError(

@@ -171,13 +171,23 @@ def _strips(file: PlyData, path: Path) -> Array | None:
         return None
     faces = np.concatenate([strip(np.asarray(row)) for row in data[name]])
     if not len(faces):
-        raise InputError(f"{path}: its triangle strips have no triangle; export it as triangles")
+        raise InputError(
+            "its triangle strips have no triangle",
+            file=path,
+            kind=Kind.EMPTY,
+            remedy="Export it as triangles.",
+        )
     return faces
 
 
 def _check(faces: Array, path: Path, vertices: int) -> None:
     if faces.min() < 0 or faces.max() >= vertices:
-        raise InputError(f"{path}: a face names a vertex beyond the {vertices}; export it again")
+        raise InputError(
+            f"a face names a vertex beyond the {vertices}",
+            file=path,
+            kind=Kind.VALUE,
+            remedy="Export it again.",
+        )
 
 
 def _texture_names(path: Path) -> list[str]:

@@ -140,8 +140,11 @@ def _read_header(head: bytes, path: Path) -> _PlyHeader:
                 _add(elements[-1], (kind,), words)
             case _:
                 raise InputError(
-                    f"{path}: the PLY header has the line '{line.strip()}', which is no format, "
-                    "element or property; export it again"
+                    f"the PLY header has the line '{line.strip()}', which is no format, element "
+                    "or property",
+                    file=path,
+                    kind=Kind.UNREADABLE,
+                    remedy="Export it again.",
                 )
     return _PlyHeader(form, elements, end.end())
 

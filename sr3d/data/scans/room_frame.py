@@ -12,8 +12,8 @@ import numpy as np
 
 from sr3d.data.datasets import Dataset
 from sr3d.data.readers.scannet import find_alignment
-from sr3d.data.scans.content import Array, Fact
-from sr3d.data.scans.reading import Scan
+from sr3d.data.scans.any_file import Scan
+from sr3d.data.scans.content import Array, Fact, Mark
 from sr3d.errors import InputError, Kind
 from sr3d.geometry.room import AT_ZERO, find_floor, find_walls
 
@@ -77,7 +77,9 @@ def _by_scannet(scan: Scan, path: Path) -> Scan | None:
 def _turned_to_walls(scan: Scan, degrees: float | None) -> Scan:
     if degrees is not None:
         angle = math.radians(degrees)
-        return _moved(scan, angle, np.zeros(3), Fact("walls", _degrees(angle), "given"))
+        return _moved(
+            scan, angle, np.zeros(3), Fact("walls", _degrees(angle), "given", (Mark.GIVEN,))
+        )
     walls = find_walls(scan.points)
     if not walls.clear:
         why = "no direction stands out, so the scan is not turned; --walls sets it"
@@ -93,7 +95,9 @@ def _on_floor(scan: Scan, given: float | None) -> Scan:
     height = find_floor(scan.points) if given is None else given
     value = f"{height:.2f} m"
     if given is not None:
-        return _moved(scan, 0.0, np.array([0, 0, -height]), Fact("floor", value, "given"))
+        return _moved(
+            scan, 0.0, np.array([0, 0, -height]), Fact("floor", value, "given", (Mark.GIVEN,))
+        )
     if abs(height) <= AT_ZERO:
         return _moved(scan, 0.0, np.zeros(3), Fact("floor", value, "at zero, within 10 cm"))
     why = "moved to zero for detection, and the boxes are moved back; see --floor"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sr3d.data.scans.content import Array, Cloud, Content, Fact, Mesh, Paint, bounds
+from sr3d.data.scans.content import Array, Cloud, Content, Fact, Mark, Mesh, Paint, bounds
 from sr3d.errors import InputError, Kind
 
 FEWEST = 100  # points of a scan
@@ -24,6 +24,7 @@ _LINE = 1e-4  # the second width of points on a line, against the first
 _UNCOLORED = 0.05  # share of the points that may lack a colour
 _COARSE, _TOO_COARSE = 0.02, 0.1  # metres, the step of a grid that all points lie on
 _STEPS = 4  # different values that show a grid
+_AGAIN = "Scan or export it again."
 _MANY, _SOME = 1000, 100_000  # points that show a grid, and that are looked at
 
 
@@ -42,7 +43,7 @@ def drop_unmeasured(
     parts, facts = list(content.parts), list[Fact]()
     total = sum(len(_places(part)) for part in parts)
     if total == 0:
-        raise InputError("has no points; scan or export it again", file=path, kind=Kind.EMPTY)
+        raise InputError("has no points", file=path, kind=Kind.EMPTY, remedy=_AGAIN)
 
     def drop(bad: Callable[[Cloud | Mesh], Array | None], why: str) -> None:
         count = 0
@@ -56,10 +57,10 @@ def drop_unmeasured(
         left = sum(len(_places(part)) for part in parts)
         if count and left < max(_KEPT * total, 1):
             raise InputError(
-                f"{total - left:,} of {total:,} points are no measurements ({why}); "
-                "scan or export it again",
+                f"{total - left:,} of {total:,} points are no measurements ({why})",
                 file=path,
                 kind=Kind.VALUE,
+                remedy=_AGAIN,
             )
 
     drop(_unmeasured, "NaN, infinity or a placeholder beyond 1e10")
@@ -100,14 +101,17 @@ def check_extent(points: Array, unit: str, scale: float, told: bool, path: Path)
         )
     if SMALLEST <= longest <= LARGEST:
         flat = widths[0] < _LINE * widths[2]
-        return Fact("size", f"{longest:.3g} m", "all points lie in one plane") if flat else None
+        plane = Fact("size", f"{longest:.3g} m", "all points lie in one plane", (Mark.FLAT,))
+        return plane if flat else None
     size = f"{longest:.3g} m long in {unit}"
     if told:
-        return Fact("size", size, "as no room is; the unit is as given")
-    remedy = "give --unit if it is not in metres"
+        return Fact("size", size, "as no room is; the unit is as given", (Mark.GIVEN,))
+    remedy = "Give --unit if it is not in metres."
     if longest > LARGEST:
-        remedy += ", else cut out the rooms"
-    raise InputError(f"the scan is {size}, as no room is; {remedy}", file=path, kind=Kind.VALUE)
+        remedy += " Else cut out the rooms."
+    raise InputError(
+        f"the scan is {size}, as no room is", file=path, kind=Kind.VALUE, remedy=remedy
+    )
 
 
 def check_grid(points: Array, scale: float, path: Path) -> Fact | None:
@@ -128,13 +132,13 @@ def check_grid(points: Array, scale: float, path: Path) -> Fact | None:
     if step < _TOO_COARSE:
         return Fact("grid", f"{step:.3g} m", f"along {axis}; smaller objects are lost")
     far = np.abs(points).max() * scale > 10_000
-    cause = "large coordinates lose their digits in float32: " if far else ""
+    cause = ", because large coordinates lose their digits in float32" if far else ""
     raise InputError(
-        f"all points lie on a grid of {step:.3g} m along {axis}; {cause}export "
-        "them as double, or subtract an offset first (a global shift in "
-        "CloudCompare)",
+        f"all points lie on a grid of {step:.3g} m along {axis}{cause}",
         file=path,
         kind=Kind.VALUE,
+        remedy="Export them as double, or subtract an offset first (a global shift in "
+        "CloudCompare).",
     )
 
 
@@ -146,10 +150,10 @@ def check_count(points: Array, path: Path) -> None:
     """
     if len(points) < FEWEST:
         raise InputError(
-            f"has {len(points) or 'no'} points, and a scan has {FEWEST} or "
-            "more; scan or export it again",
+            f"has {len(points) or 'no'} points, and a scan has {FEWEST} or more",
             file=path,
             kind=Kind.VALUE,
+            remedy=_AGAIN,
         )
 
 

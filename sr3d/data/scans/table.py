@@ -78,7 +78,7 @@ def told_layout(columns: str, width: int, path: Path) -> Layout | None:
 def read_table(rows: Array, path: Path, columns: str | None = None) -> Content:
     """Points, and colours if there are some, of (N, C) numbers.
 
-    columns: see `Reading`; None to find out.
+    columns: see `ScanOptions`; None to find out.
 
     Raises:
         InputError: no points, or columns that may be several things; `--columns` settles it.
@@ -235,13 +235,18 @@ def _check_places(points: Array, columns: list[Column], dtype: np.dtype, path: P
         )
     if width == 6 and _colors_first(columns):
         raise InputError(
-            f"{path}: columns 1 to 3 span {columns[0].low:g} to {columns[0].high:g}, as colours "
-            "do; give --columns rgbxyz, or xyz___ if these are the coordinates"
+            f"columns 1 to 3 span {columns[0].low:g} to {columns[0].high:g}, as colours do",
+            file=path,
+            kind=Kind.VALUE,
+            remedy="Give --columns rgbxyz, or xyz___ if these are the coordinates.",
         )
     if width > 3 and columns[0].whole and not any(one.whole for one in columns[1:3]):
         raise InputError(
-            f"{path}: column 1 has whole numbers alone, and columns 2 and 3 have not, so it is no "
-            f"coordinate; give --columns {shifted}, or xyz and one letter for each other column"
+            "column 1 has whole numbers alone, and columns 2 and 3 have not, so it is no "
+            "coordinate",
+            file=path,
+            kind=Kind.VALUE,
+            remedy=f"Give --columns {shifted}, or xyz and one letter for each other column.",
         )
     if width > 3 and columns[0].low == columns[0].high and columns[0].whole:
         raise InputError(

@@ -42,7 +42,9 @@ def read_numbers(text: bytes, path: Path) -> Array:
     if numbers is None and b"," in text and b"." not in text:  # decimal commas
         numbers = _all(text.replace(b",", b"."))
     if numbers is None:
-        raise InputError(f"{path}: {_first_odd(text)}; export it again")
+        raise InputError(
+            _first_odd(text), file=path, kind=Kind.UNREADABLE, remedy="Export it again."
+        )
     return numbers
 
 
@@ -117,7 +119,7 @@ class _Layout(NamedTuple):
 def read_text(path: Path, columns: str | None = None) -> Content:
     """Points, and colours if there are some, of a table in text.
 
-    columns: see `Reading`. It takes precedence over a line of names.
+    columns: see `ScanOptions`. It takes precedence over a line of names.
 
     Raises:
         InputError: rows that are no numbers or differ in length, or columns without a clear sense.

@@ -2,19 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from annotated_types import Interval
 
-from sr3d.config import InferenceConfig
-from sr3d.value_types import ManyOrNone, PositiveShare, Share
+from sr3d.config import InferenceConfig, ModelConfig, Rule
+from sr3d.value_types import Count, Many, ManyOrNone, PositiveShare, Share
 
 Metres = Annotated[float, Interval(gt=0, le=100)]
 # What clusters of votes are sampled from: the votes, or the seeds of the votes.
 Clusters = Literal["votes", "seeds"]
 # What votes aim at: the centre of the extent of an object's points, or of its box.
 VoteCentre = Literal["extent", "box"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposalModel(ModelConfig):
+    """The network: PointNet++, votes, and proposals from clusters of votes."""
+
+    num_points: Many = 40_000  # points drawn from each scene
+    # points of the levels. The second has the seeds
+    levels: tuple[Count, ...] = (2048, 1024, 512, 256)
+    radii: tuple[Metres, ...] = (0.2, 0.4, 0.8, 1.2)  # of the groups of each level, in metres
+    samples: tuple[Count, ...] = (64, 32, 16, 16)  # maximum number of points of a group
+    planes: tuple[Count, ...] = (128, 256, 256, 256)  # channels of the levels
+    seed_channels: Count = 256  # channels of seeds and votes
+    proposals: Count = 256  # clusters of votes
+    proposal_radius: Metres = 0.3  # of the votes of a cluster, in metres
+    proposal_samples: Count = 16  # maximum number of votes of a cluster
+    proposal_channels: Count = 128  # channels of the proposals
+    heading_bins: Count = 12  # bins of the heading, if boxes have a yaw
+    # what clusters are sampled from in training: the votes, or the seeds of the votes
+    clusters: Clusters = "votes"
+    # points within 3 cm of the origin are never sampled, as in the original
+    skip_origin: bool = True
+
+    def size(self) -> str:
+        return f"{self.num_points} points, widths {', '.join(map(str, self.planes))}"
+
+    def rules(self) -> Iterator[Rule]:
+        """What values must fulfil."""
+        for name in ("levels", "radii", "samples", "planes"):
+            yield f"model.{name}", len(getattr(self, name)) == 4, "four numbers"
+        falling = all(a >= b for a, b in zip(self.levels, self.levels[1:], strict=False))
+        yield "model.levels", falling, "falling numbers"
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,8 @@ from sr3d.detectors.common.selection import kept
 from sr3d.detectors.common.votes import in_boxes
 from sr3d.detectors.outputs import Detections
 from sr3d.geometry.boxes import enclosing_boxes
+from sr3d.geometry.iou import pairs_at_a_time
 from sr3d.geometry.nms import nms
-
-_CHUNK = 64  # boxes compared with all points at once
 
 
 @dataclass(frozen=True)
@@ -69,5 +68,6 @@ def pick(proposals: Proposals, points: Tensor, config: ProposalInference) -> Ten
 
 def points_inside(boxes: Tensor, points: Tensor) -> Tensor:
     """(P,) int64: the number of points (N, 3) in each box (P, 7), faces included."""
-    counts = [in_boxes(points[None], part[None])[0].sum(dim=1) for part in boxes.split(_CHUNK)]
+    size = max(1, pairs_at_a_time(boxes.device, rotated=False) // max(1, len(points)))
+    counts = [in_boxes(points[None], part[None])[0].sum(dim=1) for part in boxes.split(size)]
     return torch.cat(counts) if counts else boxes.new_zeros(0, dtype=torch.int64)

@@ -115,8 +115,8 @@ def _values(data: DataFacts, encoder: str, **widths: Any) -> Values:
 
 _THIN: Mapping[str, Any] = {
     "num_points": 4096,
-    "seeds": 256,
-    "queries": 48,
+    "seeds": 512,
+    "queries": 128,
     "radii": [0.3, 0.6],
     "samples": [16, 16],
     "channels": 64,
@@ -161,7 +161,7 @@ def _rooms_schedule(data: DataFacts) -> dict[str, Any]:
         "milestones": [],
         "repeat": 1,
         "batch_size": 4,
-        "lr": 2e-3,
+        "lr": 4e-3,
         "warmup_start_lr": 1e-6,
         "warmup_iters": 0,
         "warmup_epochs": 2,

@@ -9,10 +9,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from sr3d.config import Config, ModelConfig, Preset, Rule
-from sr3d.detectors.common.point_config import Clusters, Metres, ProposalInference, VoteCentre
+from sr3d.config import Config, Preset, Rule
+from sr3d.detectors.common.point_config import (
+    Clusters,
+    Metres,
+    ProposalInference,
+    ProposalModel,
+    VoteCentre,
+)
 from sr3d.presets import DataFacts, Values, repeat, rooms_of
-from sr3d.value_types import Count, Many, PositiveShare, Share, Weight
+from sr3d.value_types import Count, PositiveShare, Share, Weight
 
 # The network of procedural rooms: thin, on fewer points, so that two cores can train it.
 THIN: Mapping[str, Any] = {
@@ -29,43 +35,19 @@ THIN: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class VoteNetModel(ModelConfig):
-    """The network: PointNet++, votes, and proposals from clusters of votes."""
+class VotingModel(ProposalModel):
+    """The same with batch norms whose momentum falls with the epochs."""
 
-    name: Literal["votenet"] = "votenet"
-    num_points: Many = 40_000  # points drawn from each scene
-    levels: tuple[Count, ...] = (
-        2048,
-        1024,
-        512,
-        256,
-    )  # points of the levels. The second has the seeds
-    radii: tuple[Metres, ...] = (0.2, 0.4, 0.8, 1.2)  # of the groups of each level, in metres
-    samples: tuple[Count, ...] = (64, 32, 16, 16)  # maximum number of points of a group
-    planes: tuple[Count, ...] = (128, 256, 256, 256)  # channels of the levels
-    seed_channels: Count = 256  # channels of seeds and votes
-    proposals: Count = 256  # clusters of votes
-    proposal_radius: Metres = 0.3  # of the votes of a cluster, in metres
-    proposal_samples: Count = 16  # maximum number of votes of a cluster
-    proposal_channels: Count = 128  # channels of the proposals
-    heading_bins: Count = 12  # bins of the heading, if boxes have a yaw
-    # what clusters are sampled from in training: the votes, or the seeds of the votes
-    clusters: Clusters = "votes"
-    # points within 3 cm of the origin are never sampled, as in the original
-    skip_origin: bool = True
     norm_momentum: PositiveShare = 0.5  # of batch norms at first: the weight of the newest batch
     norm_momentum_epochs: Count = 20  # epochs after which this momentum halves
     norm_momentum_least: Share = 0.001  # its minimum
 
-    def size(self) -> str:
-        return f"{self.num_points} points, widths {', '.join(map(str, self.planes))}"
 
-    def rules(self) -> Iterator[Rule]:
-        """What values must fulfil."""
-        for name in ("levels", "radii", "samples", "planes"):
-            yield f"model.{name}", len(getattr(self, name)) == 4, "four numbers"
-        falling = all(a >= b for a, b in zip(self.levels, self.levels[1:], strict=False))
-        yield "model.levels", falling, "falling numbers"
+@dataclass(frozen=True, kw_only=True)
+class VoteNetModel(VotingModel):
+    """VoteNet's network."""
+
+    name: Literal["votenet"] = "votenet"
 
 
 @dataclass(frozen=True)
@@ -99,28 +81,31 @@ class VoteNetInference(ProposalInference):
 
 def _published(data: DataFacts) -> Values:
     """Half as many points on single views; on procedural rooms the thin network."""
-    if data.procedural:
-        return _thin(data)
-    return _network(data, num_points=20_000 if data.single_view else 40_000)
+    return _thin(data) if data.procedural else network(data, num_points=points_of(data))
 
 
 def _thin(data: DataFacts) -> Values:
-    return _network(data, **THIN)
+    return network(data, **THIN)
 
 
-def _network(data: DataFacts, **values: Any) -> Values:
+def points_of(data: DataFacts) -> int:
+    """The number of points that the published network draws from a scene."""
+    return 20_000 if data.single_view else 40_000
+
+
+def network(data: DataFacts, name: str = "votenet", **values: Any) -> Values:
     """The network goes with a loss and post-processing of its own.
 
     Single views show a part of an object, so votes aim at the centre of its box.
     """
     return {
-        "model": {"name": "votenet", **values},
+        "model": {"name": name, **values},
         "loss": {"vote_centre": "box" if data.single_view else "extent"},
         "test": {"sample_count": 0, "nms": "3d", "iou_thr": 0.25, "score_thr": 0.05},
     }
 
 
-def _schedule(data: DataFacts) -> Values:
+def schedule(data: DataFacts) -> Values:
     """Adam with three steps, without clipping. On procedural rooms a short one."""
     own = {
         "optimizer": "adam",
@@ -139,7 +124,7 @@ def _schedule(data: DataFacts) -> Values:
     return {"train": own | epochs | {"repeat": repeat({"own": 1}, data)}}
 
 
-def _augmentation(data: DataFacts) -> Values:
+def augmentation(data: DataFacts) -> Values:
     """Whole scenes, of which the network draws its points."""
     rooms = {
         "sample_fraction": [1.0, 1.0],
@@ -153,16 +138,10 @@ def _augmentation(data: DataFacts) -> Values:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VoteNetConfig(Config):
-    """One setting of VoteNet on one data set."""
+class VotingConfig(Config):
+    """One setting of VoteNet, or of a detector that extends it, on one data set."""
 
-    presets: ClassVar[Mapping[str, Mapping[str, Preset]]] = {
-        "model": {"votenet": _published, "votenet_small": _thin},
-        "train": {"votenet": _schedule},
-        "augment": {"votenet": _augmentation},
-    }
-
-    model: VoteNetModel = field(default_factory=VoteNetModel)
+    model: VotingModel
     loss: VoteNetLoss = field(default_factory=VoteNetLoss)
     test: VoteNetInference = field(default_factory=VoteNetInference)
 
@@ -175,3 +154,16 @@ class VoteNetConfig(Config):
         yield from self.model.rules()
         further = self.loss.near <= self.loss.far
         yield "loss.far", further, f"at least loss.near={self.loss.near}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VoteNetConfig(VotingConfig):
+    """One setting of VoteNet on one data set."""
+
+    presets: ClassVar[Mapping[str, Mapping[str, Preset]]] = {
+        "model": {"votenet": _published, "votenet_small": _thin},
+        "train": {"votenet": schedule},
+        "augment": {"votenet": augmentation},
+    }
+
+    model: VoteNetModel = field(default_factory=VoteNetModel)

@@ -19,7 +19,7 @@ from sr3d.detectors.common.proposals import Proposals, select_proposals
 from sr3d.detectors.common.votes import vote_loss, vote_targets
 from sr3d.detectors.outputs import Detections, GroundTruth, Losses, Total, alone
 from sr3d.detectors.scan import split_points
-from sr3d.detectors.votenet.config import VoteNetConfig, VoteNetInference, VoteNetModel
+from sr3d.detectors.votenet.config import VoteNetInference, VotingConfig, VotingModel
 from sr3d.detectors.votenet.loss import MAX_BOXES, assign, proposal_losses
 from sr3d.detectors.votenet.network import (
     Outputs,
@@ -50,10 +50,10 @@ class VotePredictions:
 class VoteNet(Detector[PointBatch, VotePredictions]):
     """PointNet++, the vote module and the proposal module."""
 
-    config: VoteNetModel
+    config: VotingModel
     inference: VoteNetInference
 
-    def __init__(self, config: VoteNetConfig) -> None:
+    def __init__(self, config: VotingConfig) -> None:
         super().__init__(config)
         model, classes = config.model, len(self.dataset.classes)
         self.loss_config = config.loss
@@ -96,7 +96,7 @@ class VoteNet(Detector[PointBatch, VotePredictions]):
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
             seeds = self.backbone_net(batch.points, batch.features)
             votes = self.vgen(seeds)
-            clusters, raw = self.pnet(votes, self._cluster_index(seeds, votes))
+            clusters, raw = self.pnet(votes, self._cluster_index(seeds, votes), seeds)
         bins, classes = self.bins, len(self.dataset.classes)
         outputs = read_outputs(raw, clusters.points, bins.count, classes)
         boxes = decode(outputs, bins, self.mean_sizes)
@@ -160,8 +160,9 @@ class VoteNet(Detector[PointBatch, VotePredictions]):
 
 
 def proposals_of(predictions: VotePredictions) -> list[Proposals]:
-    """The proposals of each scene."""
+    """The proposals of each scene. Of a negative size only the magnitude counts."""
     boxes, outputs = predictions.boxes, predictions.outputs
+    boxes = torch.cat([boxes[..., :3], boxes[..., 3:6].abs(), boxes[..., 6:]], dim=-1)
     objectness = outputs.objectness.softmax(dim=-1)[..., 1]
     each = zip(boxes, objectness, outputs.classes.softmax(dim=-1), strict=True)
     return [Proposals(*values) for values in each]

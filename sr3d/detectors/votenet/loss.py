@@ -62,7 +62,7 @@ class BoxTargets:
 
 def assign(clusters: Tensor, truth: PaddedTruth, config: VoteNetLoss) -> Assignment:
     """Assign each cluster of votes (B, P, 3) to the nearest centre of a ground truth."""
-    squared, owner = _nearest_truth(clusters, truth, config)
+    squared, owner = nearest_truth(clusters, truth, config.padded_truth)
     distance = (squared + EPSILON).sqrt()
     positive = distance < config.near
     return Assignment(owner, positive, positive | (distance > config.far))
@@ -90,32 +90,30 @@ def proposal_losses(
         return values.where(positive, 0).sum() / positives  # may be infinite elsewhere
 
     weights = mean_sizes.new_tensor([1 - config.object_weight, config.object_weight])
-    objectness = _entropy(outputs.objectness, positive.long(), weights)
+    objectness = entropy(outputs.objectness, positive.long(), weights)
     heading_offset = pick(outputs.heading_offsets, targets.heading)
     size_offset = pick(outputs.size_offsets, targets.label)
-    to_truth, _ = _nearest_truth(outputs.centres, truth, config)
+    to_truth, _ = nearest_truth(outputs.centres, truth, config.padded_truth)
     from_truth = _squared_distances(truth.boxes[..., :3], outputs.centres).amin(dim=2)
     return {
         "objectness": (objectness * used).sum() / judged,
         "center": over_positives(to_truth) + (from_truth * truth.real).sum() / objects,
-        "heading_class": over_positives(_entropy(outputs.headings, targets.heading)),
+        "heading_class": over_positives(entropy(outputs.headings, targets.heading)),
         "heading_offset": over_positives(_huber(heading_offset, targets.heading_offset)),
-        "size_class": over_positives(_entropy(outputs.sizes, targets.label)),
+        "size_class": over_positives(entropy(outputs.sizes, targets.label)),
         "size_offset": over_positives(_huber(size_offset, targets.size_offset).mean(dim=-1)),
-        "label": over_positives(_entropy(outputs.classes, targets.label)),
+        "label": over_positives(entropy(outputs.classes, targets.label)),
     }
 
 
-def _nearest_truth(
-    points: Tensor, truth: PaddedTruth, config: VoteNetLoss
-) -> tuple[Tensor, Tensor]:
+def nearest_truth(points: Tensor, truth: PaddedTruth, padded: bool) -> tuple[Tensor, Tensor]:
     """Squared distance to the nearest centre of points (B, P, 3), and whose centre it is.
 
-    The original looks among padded ground truths too, whose centre is the origin. Without real
-    ground truths, and without padded ones, the distance is infinite.
+    padded: look among padded ground truths too, whose centre is the origin. Without real ground
+    truths, and without padded ones, the distance is infinite.
     """
     squared = _squared_distances(points, truth.boxes[..., :3])
-    if not config.padded_truth:
+    if not padded:
         squared = squared.masked_fill(~truth.real[:, None], torch.inf)
     return squared.min(dim=2)
 
@@ -125,7 +123,7 @@ def _squared_distances(a: Tensor, b: Tensor) -> Tensor:
     return (a[:, :, None] - b[:, None]).square().sum(dim=-1)
 
 
-def _entropy(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+def entropy(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
     """(B, P) cross entropy of logits (B, P, C). Class weights multiply it, without a mean."""
     return cross_entropy(logits.transpose(1, 2), labels, weights, reduction="none")
 

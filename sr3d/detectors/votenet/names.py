@@ -6,12 +6,12 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from sr3d.detectors.family import CheckpointFormat, Inferred, Published
-from sr3d.detectors.votenet.config import VoteNetModel
+from sr3d.detectors.votenet.config import VotingModel
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_BINS = VoteNetModel.heading_bins
+_BINS = VotingModel.heading_bins
 
 
 def _recognises(names: Collection[str]) -> bool:
@@ -46,5 +46,5 @@ CHECKPOINTS = CheckpointFormat(
     recognises=_recognises,
     written_by=lambda names: "facebookresearch/votenet",
     infer=infer,
-    published={"votenet": Published(entry="model_state_dict")},
+    published={"original": Published(entry="model_state_dict")},
 )

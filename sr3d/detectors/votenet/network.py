@@ -30,11 +30,16 @@ class VoteModule(nn.Module):
 
     def forward(self, seeds: PointSet) -> PointSet:
         """The votes, one for each seed, with features of length one."""
-        x = relu(self.bn1(self.conv1(seeds.features)))
-        x = self.conv3(relu(self.bn2(self.conv2(x)))).float()
+        x = self.shift(seeds.features)
         votes = seeds.points + x[:, :3].transpose(1, 2)
         features = seeds.features + x[:, 3:]
         return PointSet(votes, features / features.norm(dim=1, keepdim=True), seeds.index)
+
+    def shift(self, features: Tensor) -> Tensor:
+        """(B, 3 + C, S): what a seed's vote adds to its point and to its features (B, C, S)."""
+        x = relu(self.bn1(self.conv1(features)))
+        shift: Tensor = self.conv3(relu(self.bn2(self.conv2(x)))).float()
+        return shift
 
 
 class ProposalModule(nn.Module):
@@ -48,12 +53,16 @@ class ProposalModule(nn.Module):
         self.conv3 = nn.Conv1d(channels, outputs, 1)
         self.bn1, self.bn2 = nn.BatchNorm1d(channels), nn.BatchNorm1d(channels)
 
-    def forward(self, votes: PointSet, index: Tensor) -> tuple[PointSet, Tensor]:
+    def forward(self, votes: PointSet, index: Tensor, seeds: PointSet) -> tuple[PointSet, Tensor]:
         """The clusters of the votes at an index (B, P), and raw outputs (B, P, D)."""
         clusters = self.vote_aggregation(votes.points, votes.features, index)
+        return clusters, self.propose(clusters, seeds)
+
+    def propose(self, clusters: PointSet, seeds: PointSet) -> Tensor:
+        """(B, P, D) raw outputs of clusters. seeds: of the whole scene, for context."""
         x = relu(self.bn1(self.conv1(clusters.features)))
         x = self.conv3(relu(self.bn2(self.conv2(x)))).float()
-        return clusters, x.transpose(1, 2)
+        return x.transpose(1, 2)
 
 
 @dataclass(frozen=True)

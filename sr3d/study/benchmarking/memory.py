@@ -15,7 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from torch import nn
 
-from sr3d.errors import InputError
+from sr3d.errors import InputError, Kind
 from sr3d.runs.machine import peak_resident_mib, process_status_mib
 from sr3d.study.benchmarking.measures import Memory
 
@@ -44,7 +44,9 @@ def in_fresh_process(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     except EOFError:
         process.join()
         if process.exitcode == -9:  # SIGKILL, a name that Windows lacks
-            raise OutOfMemory("the system ended the process, as it does without memory") from None
+            raise OutOfMemory(
+                "the system ended the process, as it does without memory", kind=Kind.TOO_LARGE
+            ) from None
         raise RuntimeError(f"a measuring process failed (exit code {process.exitcode})") from None
     finally:
         process.terminate()
@@ -63,11 +65,11 @@ def _answer(
     except InputError as error:
         pipe.send((error, None))
     except (MemoryError, torch.OutOfMemoryError) as error:
-        pipe.send((OutOfMemory(_first_line(error)), None))
+        pipe.send((OutOfMemory(_first_line(error), kind=Kind.TOO_LARGE), None))
     except RuntimeError as error:
         if "DefaultCPUAllocator" not in str(error):
             raise
-        pipe.send((OutOfMemory(_first_line(error)), None))
+        pipe.send((OutOfMemory(_first_line(error), kind=Kind.TOO_LARGE), None))
 
 
 def _first_line(error: BaseException) -> str:

@@ -14,15 +14,16 @@ from sr3d.config import Config
 from sr3d.data.datasets import dataset_of, get_dataset
 from sr3d.data.loader import generator_for
 from sr3d.data.rooms.generate import generate_room
-from sr3d.data.scans import Reading, read_scan
+from sr3d.data.scans import ScanOptions, read_scan
 from sr3d.data.scene import Scene
 from sr3d.data.transforms import sample_points
 from sr3d.deploy.compiled import PRECISIONS, CompiledDetector
 from sr3d.detectors import build_detector
 from sr3d.detectors.base import Detector
+from sr3d.detectors.starting_config import starting_config
 from sr3d.detectors.weights import load_weights
 from sr3d.geometry.boxes import Boxes
-from sr3d.runs.folder import open_split, starting_config
+from sr3d.runs.folder import open_split
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ _POINTS_OF_A_ROOM = 20_000
 _ROOMS_OF_A_FLOOR = 8  # different ones, in turn
 _WALL = 0.2  # metres between the rooms of a floor
 # Scans that are measured on lie as data sets have them; nothing is guessed.
-_TOLD = Reading(up="z", unit="m", columns="6")
+_TOLD = ScanOptions(up="z", unit="m", columns="6")
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,18 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from enum import StrEnum
 from functools import lru_cache
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 from sr3d.detectors.configuration import config_from_dict, default_config
 from sr3d.errors import InputError, Kind
+from sr3d.run_setting import departures
 from sr3d.runs.files import digest
 from sr3d.runs.machine import is_busy
 from sr3d.runs.record import MODEL_FILE, RunRecord, run_key
-from sr3d.settings import departures, read_settings
+from sr3d.settings import read_settings
 from sr3d.study.statistics import group, summarise
 
 SCHEMA_VERSION = 1
@@ -37,13 +39,40 @@ _OF_TRAININGS: dict[str, Read] = {
     "minutes_per_epoch": lambda r: _minutes(r.timings.get("seconds_per_epoch")),
 }
 
+
+class Doubt(StrEnum):
+    """Why runs need a warning, for code and tests that must not depend on the wording."""
+
+    MIXED_CODE = "mixed code"
+    MIXED_DATA = "mixed data"
+    MIXED_CONFIGURATIONS = "mixed configurations"
+    MIXED_ENGINES = "mixed engines"
+    MIXED_DEVICES = "mixed devices"
+    OTHER_SETTING = "other setting"  # than the one whose name the runs bear
+    EDITED_CODE = "edited code"  # uncommitted changes
+    OTHER_DATA = "other data"  # than the published
+    PARTIAL_DATA = "partial data"  # the user's own, with scenes left out
+    MISSING_SCENES = "missing scenes"  # in files of boxes
+    BUSY = "busy"
+    NO_METRIC = "no metric"
+    STALE = "stale"  # evaluations older than their training
+    SURPLUS = "surplus"  # runs beyond the expected
+
+
+class RunWarning(NamedTuple):
+    """What a reader of a setting's numbers must know. text: without a full stop."""
+
+    doubt: Doubt
+    text: str
+
+
 # What must be the same in all runs of a setting, and how to read it.
-_ORIGINS: tuple[tuple[str, Read], ...] = (
-    ("code versions", lambda r: code_of(r.code)),
-    ("data digests", lambda r: r.data.get("digest")),
-    ("configurations", lambda r: r.config_digest),
-    ("engines", lambda r: r.engine),
-    ("devices", lambda r: r.device),
+_ORIGINS: tuple[tuple[Doubt, str, Read], ...] = (
+    (Doubt.MIXED_CODE, "code versions", lambda r: code_of(r.code)),
+    (Doubt.MIXED_DATA, "data digests", lambda r: r.data.get("digest")),
+    (Doubt.MIXED_CONFIGURATIONS, "configurations", lambda r: r.config_digest),
+    (Doubt.MIXED_ENGINES, "engines", lambda r: r.engine),
+    (Doubt.MIXED_DEVICES, "devices", lambda r: r.device),
 )
 
 
@@ -76,9 +105,6 @@ def summarise_runs(
     kept = [r for r in records if _is_expected(r, expected_trainings, expected_tests)]
     trainings = [r for r in kept if r.test is None]
     tests = tests_of(records, expected_trainings, expected_tests)
-    warnings = _warnings(trainings, tests)
-    if len(kept) < len(records):
-        warnings.append(f"{len(records) - len(kept)} runs beyond the expected ones are left out")
     source = (kept or list(records))[0]
     wanted = _expected_keys(source, expected_trainings, expected_tests)
     return {
@@ -108,7 +134,9 @@ def summarise_runs(
         "busy_tests": sum(_was_busy(r) for r in tests),
         "train": _costs(trainings),
         "test": _costs(tests),
-        "warnings": warnings,
+        "warnings": [
+            warning.text for warning in warnings_of(records, expected_trainings, expected_tests)
+        ],
     }
 
 
@@ -240,7 +268,7 @@ def _costs(records: Sequence[RunRecord]) -> dict[str, Any]:
     }
 
 
-def _not_the_setting(records: Sequence[RunRecord]) -> list[str]:
+def _not_the_setting(records: Sequence[RunRecord]) -> list[RunWarning]:
     """What the runs' configurations have otherwise than the package's setting of their name."""
     alike: dict[str, list[RunRecord]] = {}
     for record in records:
@@ -253,45 +281,68 @@ def _not_the_setting(records: Sequence[RunRecord]) -> list[str]:
             for departure in departures(read_settings(), same[0].setting, start, config):
                 found[departure] += len(same)
     return [
-        f"{count} of {len(records)} runs are not the setting '{records[0].setting}': {departure}"
+        RunWarning(
+            Doubt.OTHER_SETTING,
+            f"{count} of {len(records)} runs are not the setting '{records[0].setting}': "
+            f"{departure}",
+        )
         for departure, count in found.items()
     ]
 
 
-def _warnings(trainings: Sequence[RunRecord], tests: Sequence[RunRecord]) -> list[str]:
+def warnings_of(
+    runs: Sequence[RunRecord],
+    expected_trainings: int | None = None,
+    expected_tests: int | None = None,
+) -> list[RunWarning]:
+    """The warnings on the runs of one setting; see `summarise_runs`."""
+    expected = expected_trainings, expected_tests
+    tests = tests_of(runs, *expected)
+    trainings = [r for r in runs if r.test is None and _is_expected(r, *expected)]
     records = [*trainings, *tests]
-    found = []
-    for what, value_of in _ORIGINS:
+    found: list[RunWarning] = []
+
+    def warn(doubt: Doubt, text: str) -> None:
+        found.append(RunWarning(doubt, text))
+
+    for doubt, what, value_of in _ORIGINS:
         counts = Counter("unknown" if value_of(r) is None else str(value_of(r)) for r in records)
         if len(counts) > 1:
             parts = ", ".join(f"{value[:10]} ({n})" for value, n in counts.most_common())
-            found.append(f"runs of {len(counts)} different {what} are mixed: {parts}")
+            warn(doubt, f"runs of {len(counts)} different {what} are mixed: {parts}")
     found += _not_the_setting(records)
     edited = sum(bool(r.code.get("edited")) for r in records)
     if edited:
-        found.append(f"{edited} of {len(records)} runs come from code with uncommitted changes")
+        text = f"{edited} of {len(records)} runs come from code with uncommitted changes"
+        warn(Doubt.EDITED_CODE, text)
     deviations = dict.fromkeys(d for r in records for d in r.data.get("deviations", ()))
     if deviations:
-        whole = "whole" if records[0].dataset == "own" else "the published ones"
-        found.append(f"the data are not {whole}: {', '.join(deviations)}")
+        listed = ", ".join(deviations)
+        if records[0].dataset == "own":
+            warn(Doubt.PARTIAL_DATA, f"the data are not whole: {listed}")
+        else:
+            warn(Doubt.OTHER_DATA, f"the data are not the published ones: {listed}")
     lacking = [n for r in tests if (n := (r.external or {}).get("missing_scenes"))]
     if lacking:
-        found.append(
+        warn(
+            Doubt.MISSING_SCENES,
             f"{len(lacking)} of {len(tests)} files lack scenes, up to {max(lacking)} of "
-            f"{tests[0].data.get('scenes')}, whose objects count as missed"
+            f"{tests[0].data.get('scenes')}, whose objects count as missed",
         )
     busy = sum(_was_busy(r) for r in tests)
     if busy:
-        found.append(f"{busy} of {len(tests)} latencies were measured on a busy machine")
+        warn(Doubt.BUSY, f"{busy} of {len(tests)} latencies were measured on a busy machine")
     for name in METRICS:
         without = len(tests) - len(_having(tests, _OF_TESTS[name]))
         if without:
-            found.append(f"{without} of {len(tests)} tests have no {name}")
+            warn(Doubt.NO_METRIC, f"{without} of {len(tests)} tests have no {name}")
     # Times are ISO 8601 in UTC, which sort as text.
     trained = {r.train: r for r in trainings}
     stale = [r for r in tests if r.train in trained and _is_older(r, trained[r.train])]
     if stale:
-        found.append(f"{len(stale)} of {len(tests)} tests are older than their training")
+        warn(Doubt.STALE, f"{len(stale)} of {len(tests)} tests are older than their training")
+    if surplus := len(runs) - len(records):
+        warn(Doubt.SURPLUS, f"{surplus} runs beyond the expected ones are left out")
     return found
 
 

@@ -11,7 +11,7 @@ import torch
 
 from sr3d.data.box_files import read_ground_truth
 from sr3d.data.datasets import SCANNET
-from sr3d.data.inspection import facts, inspect
+from sr3d.data.inspection import Sign, facts, inspect
 from sr3d.data.prepared import PreparedWriter
 from sr3d.data.safe_pickle import load_pickle
 from sr3d.data.scene import Scene
@@ -51,10 +51,9 @@ def test_real_scans_upright_and_turned(tmp_path: Path, name: str) -> None:
         writer = PreparedWriter(tmp_path / up, "scannet", SCANNET.classes, False, "a test")
         writer.add("train", swapped(order)(scene))
         writer.finish()
-        told = inspect(tmp_path / up).suspicions
-        assert [s[: len("train: x looks")] for s in told] == (
-            [f"train: {up} looks"] if up != "z" else []
-        )
+        (split,) = inspect(tmp_path / up).splits
+        signs = {"x": [Sign.X_UP], "y": [Sign.Y_UP], "z": []}
+        assert [one.sign for one in split.suspicions] == signs[up]
     bare = replace(scene, boxes=scene.boxes[:0], labels=scene.labels[:0])  # points alone tell too
     assert facts.scene_facts(bare).up == 2
     assert facts.scene_facts(swapped((0, 2, 1))(bare)).up == 1

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from sr3d.data.inspection import BoxPlace, describe, inspect
+from sr3d.data.inspection import BoxPlace, Sign, SplitFacts, describe, inspect
 from sr3d.data.inspection.suspicions import repeated
 from sr3d.data.prepared import PreparedDataset, PreparedWriter, read_manifest
 from sr3d.data.prepared.manifest import write_manifest
@@ -74,36 +74,41 @@ def with_place(box: int, x: float) -> Callable[[Scene], Scene]:
 
 
 NEARLY = torch.tensor([1e-4] * 6 + [0.0])
-SPOILED: dict[str, tuple[Callable[[Scene], Scene], tuple[str, ...]]] = {
-    "x up": (swapped((2, 1, 0)), (" x ", "up axis")),
-    "y up": (swapped((0, 2, 1)), (" y ", "up axis")),
-    "millimetres": (scaled(1000), ("100 m", "millimetres")),
-    "centimetres": (scaled(100), ("100 m", "centimetres")),
-    "unit size": (scaled(0.2), ("1.2 m",)),
-    "divided twice": (lambda s: replace(s, colors=s.colors / 255), ("1/255",)),
-    "one colour": (lambda s: replace(s, colors=s.colors * 0 + 0.5), ("same", "colour")),
-    "grey": (lambda s: replace(s, colors=s.colors[:, [1, 1, 1]]), ("grey",)),
+SPOILED: dict[str, tuple[Callable[[Scene], Scene], Sign]] = {
+    "x up": (swapped((2, 1, 0)), Sign.X_UP),
+    "y up": (swapped((0, 2, 1)), Sign.Y_UP),
+    "millimetres": (scaled(1000), Sign.LARGE_SCENE),
+    "centimetres": (scaled(100), Sign.LARGE_SCENE),
+    "unit size": (scaled(0.2), Sign.SMALL_SCENE),
+    "divided twice": (lambda s: replace(s, colors=s.colors / 255), Sign.DARK),
+    "one colour": (lambda s: replace(s, colors=s.colors * 0 + 0.5), Sign.ONE_COLOR),
+    "grey": (lambda s: replace(s, colors=s.colors[:, [1, 1, 1]]), Sign.GREY),
 }  # fmt: skip
-ALIGNED: dict[str, tuple[Callable[[Scene], Scene], tuple[str, ...]]] = {
+ALIGNED: dict[str, tuple[Callable[[Scene], Scene], Sign]] = {
     "no boxes": (
-        lambda s: replace(s, boxes=s.boxes[:0], labels=s.labels[:0], instance=None), ("no box",)
+        lambda s: replace(s, boxes=s.boxes[:0], labels=s.labels[:0], instance=None), Sign.NO_BOX
     ),
-    "other frame": (shifted(9.0, 0.0), ("0.5 m",)),
+    "other frame": (shifted(9.0, 0.0), Sign.OUTSIDE),
     "twice": (lambda s: replace(
         s, boxes=Boxes(torch.cat([s.boxes.tensor, s.boxes.tensor[:1] + NEARLY])),
-        labels=torch.cat([s.labels, 1 - s.labels[:1].clamp(max=1)])), ("same", "box")),
+        labels=torch.cat([s.labels, 1 - s.labels[:1].clamp(max=1)])), Sign.REPEATED_BOX),
     "almost twice": (lambda s: replace(
         s, boxes=Boxes(torch.cat([s.boxes.tensor, s.boxes.tensor[:1] + 50 * NEARLY])),
-        labels=torch.cat([s.labels, s.labels[:1]])), ("class", "place")),
-    "far away": (with_place(0, 2000.0), ("farther",)),
-    "a kilometre": (with_sizes(0, 1000.0), ("longer",)),
-    "a millimetre": (with_sizes(0, 0.001), ("1 cm",)),
-    "centres of bottoms": (at_the_bottom, ("below",)),
-    "a little off": (shifted(0.0, 0.9), ("inside",)),
+        labels=torch.cat([s.labels, s.labels[:1]])), Sign.NEARLY_REPEATED_BOX),
+    "far away": (with_place(0, 2000.0), Sign.FAR_BOX),
+    "a kilometre": (with_sizes(0, 1000.0), Sign.LARGE_BOX),
+    "a millimetre": (with_sizes(0, 0.001), Sign.SMALL_BOX),
+    "centres of bottoms": (at_the_bottom, Sign.SUNK),
+    "a little off": (shifted(0.0, 0.9), Sign.EMPTY_BOX),
 }  # fmt: skip
-ROTATED: dict[str, tuple[Callable[[Scene], Scene], tuple[str, ...]]] = {
-    "no yaw": (lambda s: replace(s, boxes=s.boxes.enclosing()), ("yaw", " 0 ")),
-    "degrees": (in_degrees, ("degrees",)),
+ROTATED: dict[str, tuple[Callable[[Scene], Scene], Sign]] = {
+    "no yaw": (lambda s: replace(s, boxes=s.boxes.enclosing()), Sign.NO_YAW),
+    "degrees": (in_degrees, Sign.DEGREES),
+}  # fmt: skip
+
+
+OF_BOXES = {
+    Sign.OUTSIDE, Sign.EMPTY_BOX, Sign.SUNK, Sign.FAR_BOX, Sign.LARGE_BOX, Sign.SMALL_BOX,
 }  # fmt: skip
 
 
@@ -120,28 +125,29 @@ def test_spoiled_rotated_rooms(rotated_rooms: Path, tmp_path: Path, case: str) -
 
 
 def _check_spoiled(
-    source: Path, folder: Path, change: Callable[[Scene], Scene], expected: tuple[str, ...]
+    source: Path, folder: Path, change: Callable[[Scene], Scene], expected: Sign
 ) -> None:
     found = inspect(rewritten(source, folder, change))
     for split in found.splits:
-        told = [s for s in split.suspicions if all(word in s for word in expected)]
-        assert len(told) == 1, split.suspicions
-        assert told[0].startswith(f"{split.name}: ")
-        assert f" of {split.scenes} scenes (room_" in told[0]
-        assert ";" in told[0]
-        # Where boxes move or change, their points and colours may look odd too, but nothing else.
-        others = [s for s in split.suspicions if s not in told and "boxes" not in s]
-        assert others == []
+        signs = signs_of(split)
+        assert signs.count(expected) == 1
+        (one,) = (s for s in split.suspicions if s.sign is expected)
+        assert (one.split, one.among) == (split.name, split.scenes)
+        assert one.remedy
+        # Where boxes move or change, their places look odd too, but nothing else.
+        assert set(signs) <= {expected, *OF_BOXES}
+
+
+def signs_of(split: SplitFacts) -> list[Sign]:
+    return [one.sign for one in split.suspicions]
 
 
 def test_rooms_on_their_head(rooms: Path, rotated_rooms: Path, tmp_path: Path) -> None:
     for folder in (rooms, rotated_rooms):
         found = inspect(rewritten(folder, tmp_path / folder.name, overturned))
-        count = found.splits[0].scenes
-        assert len(found.splits[0].suspicions) == 1
-        assert found.suspicions[0].startswith("train: ")
-        assert "floor" in found.suspicions[0]
-        assert f" in {count} of {count} scenes" in found.suspicions[0]
+        (one,) = found.splits[0].suspicions
+        assert (one.sign, one.split) == (Sign.UPSIDE_DOWN, "train")
+        assert len(one.scenes) == one.among == found.splits[0].scenes
 
 
 def test_a_suspicion_counts_the_scenes_and_names_three(rooms: Path, tmp_path: Path) -> None:
@@ -151,10 +157,13 @@ def test_a_suspicion_counts_the_scenes_and_names_three(rooms: Path, tmp_path: Pa
         tmp_path,
         lambda s: replace(s, colors=s.colors[:, [0, 0, 0]]) if s.id in grey else s,
     )
-    (sentence,) = inspect(folder).suspicions
-    assert sentence.startswith("train: ")
-    assert "grey" in sentence
-    assert " in 4 of 6 scenes (room_000001, room_000002, room_000003, …)" in sentence
+    found = inspect(folder)
+    (one,) = found.splits[0].suspicions
+    assert (one.sign, one.split, set(one.scenes), one.among) == (Sign.GREY, "train", grey, 6)
+    assert found.suspicions == [str(one)]
+    assert str(one).startswith("train: ")
+    for part in ("4 of 6", "(room_000001, room_000002, room_000003, …)", one.problem, one.remedy):
+        assert part in str(one)
 
 
 def test_a_few_turned_scenes_are_not_the_split(rooms: Path, tmp_path: Path) -> None:
@@ -172,12 +181,18 @@ def test_few_boxes_may_lack_points_but_not_most_of_a_scene(tmp_path: Path) -> No
     assert inspect(tmp_path / "one").splits[0].suspicions == ()
     two = made("two", STANDING, [0, 1, 2], hollow=(0, 2))
     write(tmp_path / "two", {"train": [*good, two]})  # 2 of 51 are few
-    (sentence,) = inspect(tmp_path / "two").splits[0].suspicions
-    assert " in 1 of 17 scenes (two)" in sentence
+    (one_scene,) = inspect(tmp_path / "two").splits[0].suspicions
+    assert (one_scene.sign, one_scene.scenes, one_scene.among) == (Sign.EMPTY_BOX, ("two",), 17)
     write(tmp_path / "many", {"train": [*good[:10], one, two]})  # 3 of 36 are not
-    (sentence,) = inspect(tmp_path / "many").splits[0].suspicions
-    assert sentence.startswith("train: 3 of 36 boxes ")
-    assert " in 2 of 12 scenes (one, two)" in sentence
+    (many,) = inspect(tmp_path / "many").splits[0].suspicions
+    assert (many.sign, many.scenes, many.among) == (Sign.EMPTY_BOX, ("one", "two"), 12)
+    assert "3 of 36" in many.problem
+
+
+def scenes_of(split: SplitFacts, sign: Sign) -> tuple[str, ...]:
+    """The scenes of the one suspicion with this sign."""
+    (scenes,) = (one.scenes for one in split.suspicions if one.sign is sign)
+    return scenes
 
 
 def vouch(folder: Path) -> None:
@@ -200,7 +215,7 @@ def test_nan_and_colours_of_a_file_from_elsewhere(small: Path, tmp_path: Path) -
     vouch(folder)
     found = inspect(folder)
     assert found.splits[0].not_finite == ("a",)
-    assert any("NaN" in s and "1 of 3 scenes (a)" in s for s in found.suspicions)
+    assert scenes_of(found.splits[0], Sign.NOT_FINITE) == ("a",)
     json.dumps(found.to_dict(), allow_nan=False)
     np.save(path, np.full_like(rows, np.nan))
     vouch(folder)
@@ -213,9 +228,7 @@ def test_nan_and_colours_of_a_file_from_elsewhere(small: Path, tmp_path: Path) -
     describe(lost)
     np.save(path, bright)
     vouch(folder)
-    (sentence,) = (s for s in inspect(folder).suspicions if "colours" in s)
-    assert "0 to 1" in sentence
-    assert "1 of 3 scenes (a)" in sentence
+    assert scenes_of(inspect(folder).splits[0], Sign.COLOR_RANGE) == ("a",)
 
 
 def test_boxes_that_the_writer_would_refuse(small: Path, tmp_path: Path) -> None:
@@ -233,8 +246,8 @@ def test_boxes_that_the_writer_would_refuse(small: Path, tmp_path: Path) -> None
         (0.55, 0.4, 0.95)
     )  # of the two that are whole
     assert val.without_points == ()
-    for name in ("NaN", "yaw"):
-        assert any(name in s and "1 of 1 scenes (c)" in s for s in val.suspicions)
+    for sign in (Sign.NOT_FINITE, Sign.YAW):
+        assert scenes_of(val, sign) == ("c",)
 
 
 def test_classes_that_differ_by_case_are_suspicious(rooms: Path, tmp_path: Path) -> None:

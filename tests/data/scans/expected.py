@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sr3d.data.scans import Reading
+from sr3d.data.scans import ScanOptions
+from sr3d.errors import Kind
 from tests.data.scans.odd_files import COLORS
 
-FOUND = Reading()
+FOUND = ScanOptions()
 
 
 @dataclass(frozen=True)
@@ -18,18 +19,20 @@ class Read:
 
     colors: bool = True
     dropped: tuple[int, ...] = ()
-    told: Reading = FOUND
+    told: ScanOptions = FOUND
     places: float = 1e-4
 
 
 @dataclass(frozen=True)
 class Refused:
-    """Words of the message, besides the file."""
+    """Names and numbers of the message, besides the file. kind: None leaves it open."""
 
     words: tuple[str, ...]
+    kind: Kind | None
 
-    def __init__(self, *words: str) -> None:
+    def __init__(self, *words: str, kind: Kind | None = None) -> None:
         object.__setattr__(self, "words", words)
+        object.__setattr__(self, "kind", kind)
 
 
 Case = tuple[str, bytes, Read | Refused]

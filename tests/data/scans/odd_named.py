@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sr3d.errors import Kind
 from tests.data.scans import odd_files as odd
 from tests.data.scans.expected import BRIGHT, FEW, NONE, SOME, Case, Read, Refused
 from tests.data.scans.making import Array
@@ -104,16 +105,17 @@ PLY: list[Case] = [
     ("some-far", odd.ply([*places(odd.changed(FEW, [[300, 1, 1], [9, 400, 2]])), *RGB]),
      Read(dropped=FEW)),
     ("hardly-one-measured", odd.ply([*places(odd.changed(slice(50, None), np.nan)), *RGB]),
-     Refused("2,350 of 2,400 points", "again")),
+     Refused("2,350 of 2,400", kind=Kind.VALUE)),
     ("none-measured", odd.ply([*places(odd.changed(slice(None), np.nan)), *RGB]),
-     Refused("2,400 of 2,400 points")),
-    ("a-handful", odd.ply([(name, values[:20]) for name, values in FULL]), Refused("20 points")),
+     Refused("2,400 of 2,400", kind=Kind.VALUE)),
+    ("a-handful", odd.ply([(name, values[:20]) for name, values in FULL]),
+     Refused("20", kind=Kind.VALUE)),
     ("centimetres-long", odd.ply(places(f4(POINTS * 0.01))), Refused("--unit")),
-    ("a-town", odd.ply(places(f4(POINTS * [60, 60, 2]))), Refused("--unit", "cut out")),
-    ("a-line", odd.ply(places(f4(POINTS[:, :1] * [[1, 2, 3]]))), Refused("line")),
+    ("a-town", odd.ply(places(f4(POINTS * [60, 60, 2]))), Refused("--unit", kind=Kind.VALUE)),
+    ("a-line", odd.ply(places(f4(POINTS[:, :1] * [[1, 2, 3]]))), Refused(kind=Kind.VALUE)),
     ("survey", odd.ply([*places(POINTS.astype("f8") + SURVEY), *RGB]), Read()),
     ("survey-in-float", odd.ply([*places(f4(POINTS + SURVEY)), *RGB]),
-     Refused("grid of 0.5 m", "double")),
+     Refused("0.5 m", kind=Kind.VALUE)),
     ("cut-off", odd.ply(FULL)[:-40], Refused("PLY")),
     ("cut-off-text", odd.ply_text(FULL)[:-40], Refused("2399 of 2400")),
     ("no-number", odd.ply_text(FULL).replace(b"\n", b"\nx ", 12), Refused("")),
@@ -123,12 +125,12 @@ PLY: list[Case] = [
     ("no-end", odd.ply(FULL, lines(("end_header", "")))[:200], Refused("end_header")),
     ("lfs", odd.lfs_pointer(), Refused("1,952,856", "git lfs pull")),
     ("annex", b"/annex/objects/SHA256E-s1--4d7a.ply\n", Refused("git annex get")),
-    ("web-page", b"<!DOCTYPE html><html>Log in</html>", Refused("web page")),
+    ("web-page", b"<!DOCTYPE html><html>Log in</html>", Refused(kind=Kind.UNREADABLE)),
     ("gzip", b"\x1f\x8b\x08" + bytes(50), Refused("gunzip")),
-    ("empty", b"", Refused("empty")),
+    ("empty", b"", Refused(kind=Kind.EMPTY)),
     ("is-npy", odd.npy(POINTS), Refused(".npy")),
     ("is-pcd", odd.pcd(FULL), Refused(".pcd")),
-    ("is-text", odd.text(POINTS).encode(), Refused("begins with")),
+    ("is-text", odd.text(POINTS).encode(), Refused(kind=Kind.UNREADABLE)),
 ]  # fmt: skip
 
 PACKED = ("rgb", odd.packed(0))

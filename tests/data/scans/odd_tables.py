@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sr3d.data.scans import Reading
+from sr3d.data.scans import ScanOptions
+from sr3d.errors import Kind
 from tests.data.scans import odd_files as odd
 from tests.data.scans.expected import BRIGHT, NONE, SOME, Case, Read, Refused
 from tests.data.scans.odd_files import COLORS, COUNT, POINTS, RGB, XYZ, named
@@ -15,7 +16,7 @@ BRIGHTNESS = np.random.default_rng(1).random(COUNT)  # an intensity, 0 to 1
 LEVELS = np.floor(BRIGHTNESS * 256)
 RING = np.arange(COUNT) % 32
 LABELS = np.random.default_rng(2).integers(0, 40, COUNT)
-LETTERS = Read(told=Reading(columns="xyz_rgb"))
+LETTERS = Read(told=ScanOptions(columns="xyz_rgb"))
 BIN: list[Case] = [
     ("3", odd.rows(POINTS).tobytes(), NONE),
     ("kitti", odd.rows(POINTS, BRIGHTNESS).tobytes(), NONE),
@@ -33,7 +34,7 @@ BIN: list[Case] = [
     ("intensity-as-a-colour", odd.rows(POINTS, LEVELS, COLORS).tobytes(),
      Refused("--columns", "xyz_rgb", "xyzrgb_")),
     ("letters", odd.rows(POINTS, LEVELS, COLORS).tobytes(), LETTERS),
-    ("number", odd.rows(POINTS, COLORS).tobytes(), Read(told=Reading(columns="6"))),
+    ("number", odd.rows(POINTS, COLORS).tobytes(), Read(told=ScanOptions(columns="6"))),
     ("number-that-fits-not", odd.rows(POINTS, COLORS)[:-1].tobytes(),
      Refused("7 float32", "--columns")),
     ("int64", LABELS.astype("<i8").tobytes(), Refused("int64")),
@@ -43,7 +44,7 @@ BIN: list[Case] = [
     ("half", odd.rows(POINTS, COLORS, kind="<f2").tobytes(), Refused("float32")),
     ("big-endian", odd.rows(POINTS, COLORS, kind=">f4").tobytes(), Refused("float32")),
     ("one-column", BRIGHTNESS.astype("<f4").tobytes(), Refused("--columns")),
-    ("cut-off", odd.rows(POINTS, COLORS).tobytes()[:-8], Refused("6 values", "copy")),
+    ("cut-off", odd.rows(POINTS, COLORS).tobytes()[:-8], Refused("6 values", kind=Kind.UNREADABLE)),
     ("odd-size", odd.rows(POINTS, COLORS).tobytes()[:-3], Refused("bytes")),
     ("cube", np.random.default_rng(3).random((COUNT, 3)).astype("<f4").tobytes(),
      Refused("--columns")),
@@ -63,7 +64,7 @@ BIN: list[Case] = [
     ("black", odd.rows(POINTS, ZERO3).tobytes(), NONE),
     ("lfs-132", odd.lfs_pointer(), Refused("git lfs pull")),
     ("lfs-133", odd.lfs_pointer(12_345_678), Refused("12,345,678")),
-    ("empty", b"", Refused("empty")),
+    ("empty", b"", Refused(kind=Kind.EMPTY)),
 ]  # fmt: skip
 
 S3DIS = POINTS / np.ptp(POINTS, axis=0) - (POINTS / np.ptp(POINTS, axis=0)).min(axis=0)
@@ -83,7 +84,7 @@ NPY: list[Case] = [
     ("long-normals", odd.npy(odd.rows(POINTS, odd.unit_normals() * 3)),
      Refused("4 to 6", "normals", "--columns xyz___")),
     ("long-normals-told", odd.npy(odd.rows(POINTS, odd.unit_normals() * 3)),
-     Read(colors=False, told=Reading(columns="xyz___"))),
+     Read(colors=False, told=ScanOptions(columns="xyz___"))),
     ("centred-colours", odd.npy(odd.rows(POINTS, BRIGHT * 2 - 1)), Refused("--columns")),
     ("normals-colours", odd.npy(odd.rows(POINTS, odd.unit_normals(), COLORS)), Read()),
     ("colours-normals", odd.npy(odd.rows(POINTS, COLORS, odd.unit_normals())), Read()),
@@ -91,7 +92,7 @@ NPY: list[Case] = [
     ("colours-two-labels", odd.npy(odd.rows(POINTS, COLORS, LABELS, LABELS // 8)), Read()),
     ("s3dis-blocks", odd.npy(odd.rows(POINTS, BRIGHT, S3DIS)), Read()),
     ("counted", odd.npy(odd.rows(np.arange(COUNT), POINTS, COLORS)),
-     Refused("counts the rows", "--columns _xyzrgb")),
+     Refused("--columns _xyzrgb", kind=Kind.VALUE)),
     ("batch-index", odd.npy(odd.rows(np.zeros(COUNT), POINTS)), Refused("--columns _xyz")),
     ("on-its-side", odd.npy(odd.rows(POINTS, COLORS).T), Read()),
     ("on-its-side-3", odd.npy(POINTS.T), NONE),
@@ -172,18 +173,18 @@ TEXT: list[Case] = [
         "nan", "-nan(ind)").encode(), Read(dropped=SOME)),
     ("named-otherwise.csv", odd.text(TABLE, "a,b,c,d,e,f\n", ",").encode(), Refused("x, y and z")),
     ("named-otherwise-told.csv", odd.text(TABLE, "a,b,c,d,e,f\n", ",").encode(),
-     Read(told=Reading(columns="xyzrgb"))),
+     Read(told=ScanOptions(columns="xyzrgb"))),
     ("class-names.csv", odd.text(TABLE, "x,y,z,r,g,b,class\n", ",", ",chair\n",
                                  ",chair\n").encode(), Read()),
     ("german-names.csv", odd.text(TABLE, "X;Y;Z;R;G;B\n", ";").replace(".", ",").encode(), Read()),
     ("hexadecimal.csv", odd.text(POINTS, "x,y,z,color\n", ",", ",#a0b0c0\n",
                                  ",#a0b0c0\n").encode(), NONE),
-    ("ragged.txt", odd.text(TABLE).replace("\n", " 7\n", 1).encode(), Refused("row")),
+    ("ragged.txt", odd.text(TABLE).replace("\n", " 7\n", 1).encode(), Refused(kind=Kind.VALUE)),
     ("a-word.txt", odd.text(TABLE).replace("\n", "\n1 2 3 4 5 chair\n", 1).encode(),
      Refused("chair")),
     ("missing.csv", odd.text(TABLE, row=",").replace("\n", "\n1,2,,4,5,6\n", 1).encode(),
-     Refused("row")),
-    ("two-columns.txt", odd.text(TABLE[:, :2]).encode(), Refused("three or more numbers")),
-    ("prose.txt", b"This is the scan of my kitchen.\n", Refused("three or more numbers")),
+     Refused(kind=Kind.VALUE)),
+    ("two-columns.txt", odd.text(TABLE[:, :2]).encode(), Refused(kind=Kind.EMPTY)),
+    ("prose.txt", b"This is the scan of my kitchen.\n", Refused(kind=Kind.EMPTY)),
     ("lfs.xyz", odd.lfs_pointer(), Refused("git lfs pull")),
 ]  # fmt: skip

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from laspy.vlrs.known import WktCoordinateSystemVlr
 
-from sr3d.data.scans import Reading, read_scan
-from sr3d.errors import InputError
+from sr3d.data.scans import ScanOptions, read_scan
+from sr3d.errors import Kind
 from tests.data.scans.making import room
+from tests.refusals import refuses
 
 FEET = 0.3048
 SURVEY = "0.3048006096012192"
@@ -83,26 +84,28 @@ def test_the_unit_is_that_of_the_coordinate_system(
     scan = read_scan(write(tmp_path / "a.las", scale=1 / size, vlr=vlr))
     assert scan.frame.unit == unit
     assert np.abs(scan.points - points).max() < 1e-4
-    assert read_scan(tmp_path / "a.las", Reading(unit="m")).frame.unit == "m"
+    assert read_scan(tmp_path / "a.las", ScanOptions(unit="m")).frame.unit == "m"
 
 
 @pytest.mark.parametrize(
-    ("vlr", "told"),
+    ("vlr", "kind", "mentions"),
     [
-        (wkt(GEOGCS), "degrees"),
-        (wkt(f'COMPD_CS["b",{GEOGCS},VERT_CS["N",UNIT["metre",1]]]'), "degrees"),
-        (wkt(f'GEOGCRS["WGS 84",CS[ellipsoidal,2],{ANGLE}]'), "degrees"),
-        (keys((1024, 2), (2048, 4326)), "degrees"),
-        (wkt(MIXED), "heights"),
-        (keys((1024, 1), (3076, 9001), (4099, 9003)), "heights"),
-        (wkt(projected("0.9144", "yard")), r"0\.9144"),
+        (wkt(GEOGCS), Kind.VALUE, []),
+        (wkt(f'COMPD_CS["b",{GEOGCS},VERT_CS["N",UNIT["metre",1]]]'), Kind.VALUE, []),
+        (wkt(f'GEOGCRS["WGS 84",CS[ellipsoidal,2],{ANGLE}]'), Kind.VALUE, []),
+        (keys((1024, 2), (2048, 4326)), Kind.VALUE, []),
+        (wkt(MIXED), Kind.CONFLICT, ["1 m", "0.3048"]),
+        (keys((1024, 1), (3076, 9001), (4099, 9003)), Kind.CONFLICT, ["1 m", "0.3048"]),
+        (wkt(projected("0.9144", "yard")), Kind.UNKNOWN, ["0.9144"]),
     ],
 )
-def test_coordinates_that_make_no_room_are_refused(tmp_path: Path, vlr: Any, told: str) -> None:
+def test_coordinates_that_make_no_room_are_refused(
+    tmp_path: Path, vlr: Any, kind: Kind, mentions: list[str]
+) -> None:
     path = write(tmp_path / "a.las", vlr=vlr)
-    with pytest.raises(InputError, match=f"{told}.*--unit"):
+    with refuses(kind, file="a.las", mentions=mentions, remedy=["--unit"]):
         read_scan(path)
-    assert read_scan(path, Reading(unit="m")).frame.unit == "m"
+    assert read_scan(path, ScanOptions(unit="m")).frame.unit == "m"
 
 
 def test_a_system_without_a_unit_is_told(tmp_path: Path) -> None:
@@ -132,10 +135,10 @@ def test_colours_of_8_bits_and_of_16(tmp_path: Path, times: int) -> None:
 def test_colours_of_neither_are_asked_about(tmp_path: Path) -> None:
     _, own = room()
     path = write(tmp_path / "a.las", own.astype(np.int64) * 4)  # 10 bits
-    with pytest.raises(InputError, match="--colors 0-255 or 0-65535"):
+    with refuses(Kind.VALUE, file="a.las", remedy=["--colors 0-255 or 0-65535"]):
         read_scan(path)
-    told = read_scan(path, Reading(colors="0-65535"))
+    told = read_scan(path, ScanOptions(colors="0-65535"))
     assert np.allclose(told.painted(), own.astype(float) * 4 / 65535, atol=1e-3)
-    cut = read_scan(path, Reading(colors="0-255")).painted()
+    cut = read_scan(path, ScanOptions(colors="0-255")).painted()
     assert np.allclose(cut, (own.astype(float) * 4).clip(0, 255) / 255, atol=1e-3)
-    assert read_scan(path, Reading(colors="none")).colors is None
+    assert read_scan(path, ScanOptions(colors="none")).colors is None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sr3d.study.report.paper import METRICS, OWN_DATA, PARAMETERS, number, signed
 from sr3d.study.report.tables.filled import Delta, FilledRow, FilledTable
-from sr3d.study.report.tables.notes import BUSY, SHARPER, notes_of, paper_label, tested_on
+from sr3d.study.report.tables.notes import BUSY, SHARPER, Note, notes_of, paper_label, tested_on
 
 TICK = "✓"
 NOT_RUN = "not run"
@@ -33,7 +33,7 @@ class PrintedTable:
     heading: str
     columns: tuple[str, ...]
     blocks: tuple[tuple[str, tuple[TableLine, ...]], ...]
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
 
 
 def lay_out(results: FilledTable) -> PrintedTable:

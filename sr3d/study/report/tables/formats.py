@@ -39,7 +39,7 @@ def to_markdown(table: PrintedTable) -> str:
         lines += ["|" + " --- |" * len(table.columns)]
         lines += [_group(table, x) if isinstance(x, str) else pipes(x) for x in block]
         lines.append("")
-    return "\n".join(lines + [f"- {escape_markdown(note)}" for note in table.notes]) + "\n"
+    return "\n".join(lines + [f"- {escape_markdown(note.text)}" for note in table.notes]) + "\n"
 
 
 def to_latex(table: PrintedTable) -> str:
@@ -66,7 +66,7 @@ def to_latex(table: PrintedTable) -> str:
         lines += [r"\bottomrule", r"\end{tabular}"]
         if blocks is floats[-1]:
             lines += [r"\par\smallskip", r"\begin{minipage}{\linewidth}"]
-            lines += [rf"{tex(note)}\par" for note in table.notes]
+            lines += [rf"{tex(note.text)}\par" for note in table.notes]
             lines += [r"\end{minipage}"]
         lines += [r"\end{table*}"]
     return "\n".join(lines) + "\n"

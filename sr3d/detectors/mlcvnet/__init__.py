@@ -1,0 +1,1 @@
+"""MLCVNet: VoteNet with context between patches, between objects, and of the whole scene."""
