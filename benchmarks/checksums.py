@@ -42,8 +42,9 @@ from sr3d.runs.folder import as_jobs_run
 from sr3d.runs.machine import machine_facts, versions
 from sr3d.train import checkpoint
 from sr3d.train.checkpoint import TrainingState, read_state, write_state
-from sr3d.train.loop import TrainingJob, train
+from sr3d.train.loop import TrainingJob
 from sr3d.train.schedule import build_optimizer
+from sr3d.train.training import train
 
 NO_HASH = hashlib.sha256(b"")
 

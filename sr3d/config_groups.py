@@ -43,7 +43,8 @@ class ModelConfig:
     """What every family says of its network."""
 
     name: str  # the family of detectors. To change it, give a preset such as model=tr3d
-    engine: EngineName = "native"  # what computes sparse layers; native: triton on a GPU, or torch
+    # what computes layers on cells or points; native: triton on a GPU, or torch
+    engine: EngineName = "native"
 
     def size(self) -> str:
         """The network's size in words, for print."""
@@ -118,7 +119,8 @@ class OwnData:
     """
 
     classes: tuple[str, ...] = ()  # class names, in the order of the labels
-    levels: tuple[Level, ...] = ()  # level of each class for TR3D's assigner. Empty: unknown
+    # of each class, for assigners by level: 0 fine, 1 coarse. Empty: unknown
+    levels: tuple[Level, ...] = ()
     rotated: bool = False  # boxes have a yaw
     # number of training scenes. If there are few, presets repeat them more often
     scenes: ManyOrNone = 0

@@ -15,6 +15,7 @@ from sr3d.config import Config
 from sr3d.config_groups import DATASETS
 from sr3d.data.prepared import PreparedWriter
 from sr3d.data.scene import Scene
+from sr3d.detectors import FAMILIES
 from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.errors import InputError
 from sr3d.geometry.boxes import Boxes
@@ -353,3 +354,42 @@ def test_what_runs_of_a_setting_have_in_common_is_no_departure() -> None:
     config: Config = configure(SETTINGS, "tr3d", start, ["train.batch_size=7"]).config
     assert departures(SETTINGS, "tr3d", start, config) == []
     assert departures(SETTINGS, "baseline", start, config) != []
+
+
+def test_settings_of_the_package_hold_no_value_without_effect() -> None:
+    for name, setting in SETTINGS.items():
+        for dataset in setting.datasets:
+            if dataset == "own":
+                continue  # has classes and levels of a folder
+            config = configure(SETTINGS, name, default_config(dataset)).config
+            given = [override.partition("=")[0] for override in setting.overrides]
+            assert config.without_effect(given) == {}, name
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["assigner.name=simota", "assigner.k=9"], {"assigner.k": "assigner.name=spota or tr3d"}),
+        (["loss.cls=focal", "loss.tau=3"], {"loss.tau": "loss.cls=ras"}),
+        (["train.min_lr=1e-6"], {"train.min_lr": "train.schedule=cosine or polynomial"}),
+        (["train.schedule=cosine", "train.min_lr=1e-6", "loss.tau=3"], {}),
+        (["model=fcaf3d", "train.momentum=0.5"], {"train.momentum": "train.optimizer=sgd"}),
+    ],
+)
+def test_values_without_effect_get_one_warning(
+    overrides: list[str], told: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert main(["config", "--set", *overrides]) == 0
+    assert len(caplog.records) == bool(told)
+    for name, needed in told.items():
+        assert name in caplog.text
+        assert needed in caplog.text
+
+
+def test_every_condition_names_fields_and_values_that_exist() -> None:
+    for family in FAMILIES.values():
+        config = family.config.of_values({})
+        for name, (other, wanted) in config.conditions.items():
+            assert name in config.flat()
+            for value in wanted:
+                with_overrides(config, [f"{other}={value}"])

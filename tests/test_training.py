@@ -31,11 +31,11 @@ from sr3d.evaluate.scored_files import read_scored
 from sr3d.geometry.boxes import Boxes
 from sr3d.runs.files import exclusive
 from sr3d.runs.record import read_metrics, read_run
-from sr3d.train import step, training_run
+from sr3d.train import loop, step
 from sr3d.train.checkpoint import CHECKPOINT_FILES
-from sr3d.train.loop import PARTIAL_METRICS_FILE, TrainingJob, train
+from sr3d.train.loop import PARTIAL_METRICS_FILE, TrainingJob, TrainingRun
 from sr3d.train.schedule import build_optimizer, learning_rate, set_learning_rate
-from sr3d.train.training_run import TrainingRun
+from sr3d.train.training import train
 from tests.refusals import refuses
 
 TINY = [
@@ -295,7 +295,7 @@ def test_epochs_are_made_when_they_begin(
         made.append(args[4])
         return epoch_batches(*args)
 
-    monkeypatch.setattr(training_run, "epoch_batches", noted)
+    monkeypatch.setattr(loop, "epoch_batches", noted)
     config = tiny("synthetic", "train.epochs=1080")
     job_ = job(rooms, tmp_path, config)
     scenes = PreparedDataset(rooms, "train")

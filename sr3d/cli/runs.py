@@ -20,6 +20,7 @@ from sr3d.cli.arguments import (
     add_overrides,
     add_setting,
     overrides_of,
+    warn_without_effect,
 )
 from sr3d.cli.inputs import check_dataset, check_output_folder, check_prepared, check_run
 from sr3d.cli.jobs import add_run_options, make_room, mark_run, wait_for_others
@@ -96,9 +97,11 @@ def _train(args: argparse.Namespace) -> None:
         if args.seed is not None:
             start = replace(start, seed=args.seed)
         chosen = _chosen(args, start, overrides)
+        warn_without_effect(chosen.config, overrides)
         with _device(args):
             from sr3d.train.distributed import torchrun_processes
-            from sr3d.train.loop import TrainingJob, train
+            from sr3d.train.loop import TrainingJob
+            from sr3d.train.training import train
 
             job = TrainingJob(
                 config=chosen.config,
@@ -185,6 +188,7 @@ def _test(args: argparse.Namespace) -> None:
     training = read_training(args.run)
     start = config_from_dict(training.config)
     chosen = _chosen(args, start, overrides_of(args), training.setting)
+    warn_without_effect(chosen.config, overrides_of(args))
     wait_for_others(args)
     with _device(args):
         from sr3d.evaluate.loop import EvaluationJob, evaluate

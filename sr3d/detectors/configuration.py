@@ -19,7 +19,7 @@ from sr3d.config_groups import DATASETS, OwnData
 from sr3d.detectors import FAMILIES
 from sr3d.errors import InputError, Kind
 from sr3d.presets import DataFacts, Values
-from sr3d.validation import did_you_mean, json_schema, parse_text
+from sr3d.validation import did_you_mean, json_schema, nearest, parse_text
 
 
 def default_config(dataset: str, own: OwnData = OwnData()) -> Config:
@@ -196,8 +196,11 @@ def _unknown(config: Config, name: str, known: Iterable[str]) -> InputError:
             kind=Kind.UNKNOWN,
             remedy=f"It belongs to {', '.join(others)}.",
         )
-    problem = f"unknown key '{name}'{did_you_mean(name, [*known])}"
-    return InputError(problem, field=name, kind=Kind.UNKNOWN)
+    groups = dict.fromkeys(key.partition(".")[0] for key in known)  # some name presets
+    close = nearest(name, [*groups, *known])
+    problem = f"unknown key '{name}'" + (f"; did you mean '{close}'?" if close else "")
+    listed = None if close else "`sr3d config` lists all keys."
+    return InputError(problem, field=name, kind=Kind.UNKNOWN, remedy=listed)
 
 
 def _with_preset(config: Config, group: str, name: str, given: Mapping[str, str]) -> Config:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -49,6 +50,29 @@ def static_pairwise_iou(a: Tensor, b: Tensor, rotated: bool, bev: bool = False) 
     rounding.
     """
     return _every_pair(lambda p, q: _iou(p, q, rotated, bev), a, b, rotated)
+
+
+@dataclass(frozen=True)
+class OverlapRule:
+    """Two boxes overlap if their IoU is above `iou_thr`. rotated, bev: see `pairwise_iou`."""
+
+    iou_thr: float
+    rotated: bool
+    bev: bool = True
+
+    def every_pair(self, a: Tensor, b: Tensor) -> Tensor:
+        """(…, N, M) bool of (…, N, 7) and (…, M, 7), in static shapes."""
+        return static_pairwise_iou(a, b, self.rotated, self.bev) > self.iou_thr
+
+    def holds(self, boxes: Tensor, i: Tensor, j: Tensor) -> Tensor:
+        """(L,) int64: the pairs of rows i, j (K,) that overlap."""
+        columns = boxes.t().contiguous()
+        size = pairs_at_a_time(boxes.device, self.rotated)
+        parts = []
+        for p, q in zip(i.split(size), j.split(size), strict=True):
+            a, b = columns.index_select(1, p).t(), columns.index_select(1, q).t()
+            parts.append(paired_iou(a, b, self.rotated, self.bev) > self.iou_thr)
+        return torch.cat(parts).nonzero().squeeze(1)
 
 
 def pairs_at_a_time(device: torch.device, rotated: bool) -> int:

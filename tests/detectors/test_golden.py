@@ -12,7 +12,7 @@ from typing import Protocol
 
 import pytest
 
-from tests.detectors.golden import brnet, detr3d, mlcvnet, votenet
+from tests.detectors.golden import brnet, detr3d, groupfree, mlcvnet, votenet
 from tests.detectors.golden.comparing import Comparison, Golden
 from tests.shared_data import SHARED
 
@@ -32,6 +32,7 @@ class Adapter(Protocol):
 ADAPTERS: dict[str, Adapter] = {
     "3detr": detr3d,
     "brnet": brnet,
+    "groupfree": groupfree,
     "mlcvnet": mlcvnet,
     "votenet": votenet,
 }

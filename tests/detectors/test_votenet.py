@@ -10,6 +10,7 @@ import torch
 
 import sr3d
 from sr3d.cli import main
+from sr3d.data.ground_truth import GroundTruth
 from sr3d.data.loader import generator_for
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.rooms.generate import generate_room
@@ -17,7 +18,6 @@ from sr3d.data.scene import Scene
 from sr3d.detectors import FAMILIES, build_detector
 from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.detectors.needs import with_needs
-from sr3d.detectors.outputs import GroundTruth
 from sr3d.detectors.votenet.config import VoteNetConfig
 from sr3d.detectors.votenet.detector import VoteNet
 from sr3d.errors import InputError, Kind

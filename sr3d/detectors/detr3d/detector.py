@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sr3d.data.ground_truth import GroundTruth
 from sr3d.data.scene import Scene
 from sr3d.detectors.base import Detector
 from sr3d.detectors.common.heading_bins import HeadingBins
@@ -30,7 +31,7 @@ from sr3d.detectors.detr3d.network import (
     query_projection,
 )
 from sr3d.detectors.detr3d.transformer import QueryDecoder, QueryDecoderLayer
-from sr3d.detectors.outputs import Detections, GroundTruth, Losses, Total, alone
+from sr3d.detectors.outputs import Detections, Losses, Total, alone
 from sr3d.detectors.scan import split_points
 from sr3d.matching.hungarian import HungarianMatcher
 from sr3d.points import furthest_points

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, smooth_l1_loss
 
-from sr3d.data.ground_truth import NEGATIVE
+from sr3d.data.ground_truth import NEGATIVE, GroundTruth
 from sr3d.detectors.common.heading_bins import HeadingBins
 from sr3d.detectors.detr3d.config import DETR3DLoss
 from sr3d.detectors.detr3d.giou import BoxOverlap
 from sr3d.detectors.detr3d.network import Extent, RawOutputs
-from sr3d.detectors.outputs import GroundTruth, Losses, Total, alone
+from sr3d.detectors.outputs import Losses, Total, alone
 from sr3d.matching.hungarian import HungarianMatcher
 
 

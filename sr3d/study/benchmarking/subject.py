@@ -13,6 +13,8 @@ import torch
 from sr3d.config import Config
 from sr3d.data.datasets import dataset_of, get_dataset
 from sr3d.data.loader import generator_for
+from sr3d.data.mean_sizes import MeanSizes, mean_sizes_of
+from sr3d.data.prepared import PreparedDataset
 from sr3d.data.rooms.generate import generate_room
 from sr3d.data.scans import ScanOptions, read_scan
 from sr3d.data.scene import Scene
@@ -152,6 +154,15 @@ class Floor:
 
 
 SceneSource = PreparedScenes | ScanFile | Rooms | Floor
+_ROOMS_OF_A_SCAN = 4  # generated ones, for mean sizes, which a scan does not have
+
+
+def mean_sizes(source: SceneSource) -> MeanSizes:
+    """`Dataset.mean_sizes` of the prepared folder, otherwise of generated rooms."""
+    if isinstance(source, PreparedScenes):
+        return PreparedDataset(source.folder, source.split).mean_sizes()
+    rooms = source if isinstance(source, Rooms) else Rooms(source.dataset, _ROOMS_OF_A_SCAN)
+    return mean_sizes_of(rooms.load(), len(get_dataset(rooms.dataset).classes))
 
 
 def points_of_a_room(dataset: str) -> int:
