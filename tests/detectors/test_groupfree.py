@@ -10,6 +10,7 @@ import torch
 
 import sr3d
 from sr3d.cli import main
+from sr3d.data.ground_truth import GroundTruth
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.rooms.generate import generate_room
 from sr3d.data.scene import Scene
@@ -21,7 +22,6 @@ from sr3d.detectors.groupfree.detector import GroupFree, ensemble
 from sr3d.detectors.groupfree.names import CHECKPOINTS, DDP, to_published, with_second_names
 from sr3d.detectors.groupfree.network import Stage, stage_names
 from sr3d.detectors.needs import with_needs
-from sr3d.detectors.outputs import GroundTruth
 from sr3d.detectors.weights import write_model
 from sr3d.errors import Kind
 from sr3d.geometry.boxes import corners

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sr3d.config import TrainConfig
+from sr3d.data.ground_truth import GroundTruth
 from sr3d.data.scene import Scene
 from sr3d.detectors.base import Detector
 from sr3d.detectors.common.heading_bins import HeadingBins
@@ -36,7 +37,7 @@ from sr3d.detectors.groupfree.network import (
     initialise_decoder,
     stage_names,
 )
-from sr3d.detectors.outputs import Detections, GroundTruth, Losses, Total, alone
+from sr3d.detectors.outputs import Detections, Losses, Total, alone
 from sr3d.detectors.scan import split_points
 from sr3d.points import group
 

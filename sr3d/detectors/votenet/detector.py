@@ -23,8 +23,8 @@ from sr3d.detectors.scan import split_points
 from sr3d.detectors.votenet.config import VoteNetInference, VotingConfig, VotingModel
 from sr3d.detectors.votenet.loss import MAX_BOXES, assign, proposal_losses
 from sr3d.detectors.votenet.network import (
-    Outputs,
     ProposalModule,
+    ProposalOutputs,
     VoteModule,
     count_outputs,
     decode,
@@ -44,7 +44,7 @@ class VotePredictions:
     votes: PointSet
     clusters: PointSet
     raw: Tensor
-    outputs: Outputs
+    outputs: ProposalOutputs
     boxes: Tensor
 
 
