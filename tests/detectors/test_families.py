@@ -40,9 +40,9 @@ ALLOWED = {
     "cli/prepare.py": "data as VoteNet's scripts extract them",
     "interop/mmdet3d/": "TR3D's network as a detector of mmdetection3d",
 }
-# A folder is a Python name, so 3DETR's has another name than the family.
-FOLDERS = {family.config.__module__.split(".")[2] for family in FAMILIES.values()}
-ALLOWED |= {f"detectors/{name}/": "the family itself" for name in FOLDERS}
+# A folder cannot begin with a digit as a name can, so it is the one of the configuration's class.
+FOLDERS = {name: family.config.__module__.split(".")[2] for name, family in FAMILIES.items()}
+ALLOWED |= {f"detectors/{folder}/": "the family itself" for folder in FOLDERS.values()}
 
 
 def words_of_code(path: Path) -> list[str]:
@@ -66,17 +66,17 @@ def test_no_other_module_names_a_family() -> None:
     named = {
         path.relative_to(PACKAGE).as_posix()
         for path in PACKAGE.rglob("*.py")
-        if any(name in word for word in words_of_code(path) for name in {*FAMILIES, *FOLDERS})
+        if any(family in word for word in words_of_code(path) for family in FAMILIES)
     }
     assert {path for path in named if not path.startswith(tuple(ALLOWED))} == set()
     for allowed in ALLOWED:  # no reason that nobody needs
         assert any(path.startswith(allowed) for path in named), allowed
 
 
-def test_the_folder_of_a_family_can_be_imported() -> None:
-    for name in FOLDERS:
-        module = importlib.import_module(f"sr3d.detectors.{name}")
-        assert getattr(sr3d.detectors, name) is module
+def test_the_folder_of_a_family_can_be_imported_by_its_name() -> None:
+    for folder in FOLDERS.values():
+        module = importlib.import_module(f"sr3d.detectors.{folder}")
+        assert getattr(sr3d.detectors, folder) is module
 
 
 def test_a_configuration_can_name_every_family() -> None:
