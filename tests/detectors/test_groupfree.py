@@ -101,6 +101,7 @@ def test_published_training() -> None:
     rooms, views = scannet.augment, sunrgbd.augment
     assert (rooms.flip_x, rooms.flip_y, rooms.rotation, rooms.scale) == (0.5, 0.5, 5, (1, 1))
     assert (views.flip_x, views.flip_y, views.rotation, views.scale) == (0.5, 0, 30, (0.85, 1.15))
+    assert (rooms.keep_front, views.keep_front) == (False, True)
 
 
 def test_the_wrong_sizes_of_rotated_boxes_are_learnt_where_results_were_published() -> None:

@@ -196,8 +196,8 @@ def _augmentation(data: DataFacts) -> Values:
         "translation": 0.0,
     }
     if data.single_view:
-        return {"augment": rooms | {"flip_y": 0.0, "rotation": 30.0, "scale": [0.85, 1.15]}}
-    return {"augment": rooms}
+        rooms |= {"flip_y": 0.0, "rotation": 30.0, "scale": [0.85, 1.15]}
+    return {"augment": rooms | {"keep_front": data.single_view or data.rotated}}
 
 
 @dataclass(frozen=True, kw_only=True)
