@@ -13,6 +13,7 @@ from sr3d.detectors.brnet import family as brnet
 from sr3d.detectors.family import Family
 from sr3d.detectors.fcaf3d import family as fcaf3d
 from sr3d.detectors.mlcvnet import family as mlcvnet
+from sr3d.detectors.rbgnet import family as rbgnet
 from sr3d.detectors.tr3d import family as tr3d
 from sr3d.detectors.votenet import family as votenet
 from sr3d.errors import InputError, Kind
@@ -29,6 +30,7 @@ FAMILIES: dict[str, Family] = {
     "votenet": votenet.FAMILY,
     "mlcvnet": mlcvnet.FAMILY,
     "brnet": brnet.FAMILY,
+    "rbgnet": rbgnet.FAMILY,
 }
 # The family of each name that a user may give; SR3D is TR3D's network, trained differently.
 NETWORKS = {"sr3d": "tr3d", **{name: name for name in FAMILIES}}
