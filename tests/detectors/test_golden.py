@@ -12,7 +12,7 @@ from typing import Protocol
 
 import pytest
 
-from tests.detectors.golden import brnet, mlcvnet, votenet
+from tests.detectors.golden import brnet, mlcvnet, rbgnet, votenet
 from tests.detectors.golden.comparing import Comparison, Golden
 from tests.shared_data import SHARED
 
@@ -29,7 +29,12 @@ class Adapter(Protocol):
     def comparisons(self, golden: Golden, folder: Path) -> Iterator[Comparison]: ...
 
 
-ADAPTERS: dict[str, Adapter] = {"brnet": brnet, "mlcvnet": mlcvnet, "votenet": votenet}
+ADAPTERS: dict[str, Adapter] = {
+    "brnet": brnet,
+    "mlcvnet": mlcvnet,
+    "rbgnet": rbgnet,
+    "votenet": votenet,
+}
 
 
 @pytest.mark.skipif(bool(FILES), reason="covered by the test of each file")

@@ -70,7 +70,9 @@ class ForegroundPointNet2(PointNet2):
         above = zip((self.sa2, self.sa3, self.sa4), self.scorers, self.best, strict=True)
         for level, scorer, best in above:
             logits.append(scorer(last.features))
-            index = foreground_first(last.points, score_of(logits[-1]), best, level.count, level.skip_origin)
+            index = foreground_first(
+                last.points, score_of(logits[-1]), best, level.count, level.skip_origin
+            )
             found: PointSet = level(last.points, last.features, index)
             last = PointSet(found.points, found.features, last.index.gather(1, index))
             levels.append(last)
@@ -88,12 +90,14 @@ def score_of(logits: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def foreground_first(points: Tensor, score: Tensor, best: int, count: int, skip_origin: bool = False) -> Tensor:
+def foreground_first(
+    points: Tensor, score: Tensor, best: int, count: int, skip_origin: bool = False
+) -> Tensor:
     """(B, count) indices: the furthest `best` of the `best` points with the highest score, then the
     furthest of the other points.
 
-    points: (B, N, 3). score: (B, N). Sampling starts at the lowest index of either set. skip_origin:
-    see `sr3d.points.furthest_points`.
+    Sampling starts at the lowest index of either set. points: (B, N, 3). score: (B, N).
+    skip_origin: see `sr3d.points.furthest_points`.
     """
     others = torch.ones_like(score, dtype=torch.bool)
     others.scatter_(1, score.topk(best, dim=1).indices, False)

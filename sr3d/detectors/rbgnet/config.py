@@ -79,12 +79,12 @@ class RBGNetLoss:
     vote: Weight = 10.0  # distance of votes to centres
     objectness: Weight = 5.0  # whether a proposal is an object
     center: Weight = 10.0  # distance of centres
-    scale: Weight = 10 / 9  # diagonal of the box
-    size: Weight = 10 / 9  # edges of the box
+    scale: Weight = 1.11  # diagonal of the box
+    size: Weight = 1.11  # edges of the box
     heading_class: Weight = 1.0  # bin of the heading
     heading_offset: Weight = 10.0  # offset in the bin
     label: Weight = 1.0  # class of the object
-    iou: Weight = 10 / 3  # axis-aligned IoU of the box
+    iou: Weight = 3.33  # axis-aligned IoU of the box
     coarse: Weight = 5.0  # whether coarse anchors lie on the object
     fine: Weight = 5.0  # whether fine anchors do
     foreground: Weight = 3.0  # whether points of the first three levels lie on objects
@@ -96,9 +96,12 @@ class RBGNetLoss:
     # anchors that the fine term judges: those that follow from all coarse anchors with a point
     # near, as published, or the fine anchors of the network
     fine_anchors: Literal["hits", "network"] = "hits"
-    # whether an object without a point of the first level removes the coarse and fine terms of its
-    # scene, as published
+    # whether an instance without a point removes the coarse and fine terms of its scene, as
+    # published
     all_objects: bool = True
+    # whether the centre at the origin of padded ground truths counts as the centre nearest to a
+    # predicted one, in scenes with fewer boxes than others of their batch, as published
+    padded_truth: bool = True
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ def _network(data: DataFacts, **values: Any) -> Values:
         },
         "loss": {
             "vote_centre": "box" if single else "extent",
-            "heading_offset": 10 / 9 if single else 10.0,
+            "heading_offset": 1.11 if single else 10.0,
         },
         "test": {
             "sample_count": 0,

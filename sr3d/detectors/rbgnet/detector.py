@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from sr3d.data.scene import Scene
 from sr3d.detectors.base import Detector
 from sr3d.detectors.common.heading_bins import HeadingBins
-from sr3d.detectors.common.point_inputs import PointBatch, colors, point_batch
+from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch, colors, point_batch
 from sr3d.detectors.common.pointnet2 import PointSet, SetAbstraction, SharedLayer
 from sr3d.detectors.common.proposals import Proposals, select_proposals
-from sr3d.detectors.common.votes import in_boxes
+from sr3d.detectors.common.votes import in_boxes, vote_loss, vote_targets
 from sr3d.detectors.outputs import Detections, GroundTruth, Losses, Total, alone
 from sr3d.detectors.rbgnet.backbone import ForegroundPointNet2, ForegroundSeeds
 from sr3d.detectors.rbgnet.config import RBGNetConfig, RBGNetInference, RBGNetModel
+from sr3d.detectors.rbgnet.loss import assign, foreground_losses, proposal_losses, ray_losses
 from sr3d.detectors.rbgnet.network import (
     RAY,
     Grouped,
@@ -33,6 +34,7 @@ from sr3d.detectors.rbgnet.network import (
     decode,
     read_outputs,
 )
+from sr3d.detectors.rbgnet.ray_targets import Objects
 from sr3d.detectors.scan import split_points
 from sr3d.detectors.votenet.network import VoteModule
 
@@ -139,7 +141,24 @@ class RBGNet(Detector[PointBatch, RBGNetPredictions]):
     def loss(
         self, predictions: RBGNetPredictions, truth: GroundTruth, total: Total = alone
     ) -> Losses:
-        raise NotImplementedError
+        batch, config, outputs = predictions.batch, self.loss_config, predictions.outputs
+        padded = PaddedTruth.of(truth, len(batch), least=1)
+        seeds, clusters = predictions.seeds, predictions.clusters
+        votes = vote_targets(batch, padded, seeds.index, config.vote_centre)
+        targets = assign(clusters.points, padded, self.bins, config.near)
+        objects = Objects.of(batch, padded, seeds.levels[0].index, config.all_objects)
+        unweighted = {
+            "vote": vote_loss(predictions.votes.points, votes, total),
+            **proposal_losses(outputs, predictions.boxes, targets, padded, config, total),
+            **ray_losses(
+                clusters, outputs.scale, predictions.grouped, self.rays, targets, objects, config,
+                total,
+            ),
+        }  # fmt: skip
+        terms = {name: getattr(config, name) * value for name, value in unweighted.items()}
+        scores = foreground_losses(seeds, batch, padded, config.object_weight, total)
+        terms |= {f"foreground{i}": config.foreground * value for i, value in enumerate(scores, 1)}
+        return Losses(terms, {"positives": targets.positive.sum()})
 
     def detections(self, predictions: RBGNetPredictions) -> list[Detections]:
         each = zip(proposals_of(predictions), predictions.batch.points, strict=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 import sr3d
 from sr3d.data.datasets import SCANNET
@@ -17,9 +16,12 @@ from sr3d.data.ground_truth import GroundTruth
 from sr3d.data.mmdet3d.infos import read_infos
 from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch
 from sr3d.detectors.common.votes import vote_targets
-from sr3d.detectors.rbgnet.detector import RBGNet, RBGNetPredictions, proposals_of, select
 from sr3d.detectors.rbgnet.backbone import score_of
+from sr3d.detectors.rbgnet.detector import RBGNet, RBGNetPredictions, proposals_of, select
+from sr3d.detectors.rbgnet.loss import assign
 from sr3d.detectors.rbgnet.names import CHECKPOINTS, own_name
+from sr3d.detectors.rbgnet.network import RAY
+from sr3d.detectors.rbgnet.ray_targets import Objects, ray_targets
 from tests.detectors.golden.comparing import Comparison, Golden
 from tests.detectors.golden.weights import rebuilt, shapes_in, shapes_of
 from tests.shared_data import shared
@@ -37,6 +39,24 @@ INPUTS = {
     "instance_mask_sampled": "input: the object of each point",
     "semantic_mask_sampled": "input: the class of each point",
 }
+# The original's names of the terms of `RBGNet.loss`, which hold their weights.
+TERMS = {
+    "vote": "vote_loss",
+    "objectness": "objectness_loss",
+    "center": "center_loss",
+    "scale": "scale_res_loss",
+    "size": "size_res_loss",
+    "heading_class": "dir_class_loss",
+    "heading_offset": "dir_res_loss",
+    "label": "semantic_loss",
+    "iou": "iou_loss",
+    "coarse": "coarse_intersec_loss",
+    "fine": "fine_intersec_loss",
+    "foreground1": "sample_loss_0",
+    "foreground2": "sample_loss_1",
+    "foreground3": "sample_loss_2",
+}
+CLOCKWISE = torch.tensor([1.0] * 6 + [-1.0])  # the original's yaw
 FEW = 16  # clusters whose scores on rays are in the files
 
 
@@ -46,6 +66,8 @@ def comparisons(golden: Golden, folder: Path) -> Iterator[Comparison]:
         found = model.eval()(batch_of(golden))
         yield from network(golden, found, "test")
         yield from post_processing(golden, model, found)
+    yield from training(golden, model, "loss")
+    yield from training(golden, published(golden, folder).train(), "lossbn")
 
 
 def published(golden: Golden, folder: Path) -> RBGNet:
@@ -95,8 +117,7 @@ def alignment_of(scene: str) -> np.ndarray:
 
 
 def truth_of(golden: Golden) -> GroundTruth:
-    """The original's yaw is clockwise."""
-    boxes = torch.from_numpy(golden["gt_boxes"]) * torch.tensor([1.0] * 6 + [-1.0])
+    boxes = torch.from_numpy(golden["gt_boxes"]) * CLOCKWISE
     return GroundTruth.collate([boxes], [torch.from_numpy(golden["gt_labels"]).long()])
 
 
@@ -127,6 +148,9 @@ def network(golden: Golden, found: RBGNetPredictions, block: str) -> Iterator[Co
     for name, branch in (("coarse", grouped.coarse), ("fine", grouped.fine)):
         scores = branch.scores[0].unflatten(1, (branch.mask.shape[1], -1))
         yield golden.close(f"{block}_{name}_score_p0_16", scores[:, :FEW])
+        if name == "coarse":
+            margin = (scores[1] - scores[0]).abs().min()
+            yield golden.each_close(f"{block}_coarse_margin", margin, 0, 1e-5)
         packed = np.packbits(branch.mask[0].flatten(1).numpy())
         yield golden.same(f"{block}_{name}_mask", packed)
     for key, value in (
@@ -144,9 +168,70 @@ def network(golden: Golden, found: RBGNetPredictions, block: str) -> Iterator[Co
 def post_processing(
     golden: Golden, model: RBGNet, found: RBGNetPredictions
 ) -> Iterator[Comparison]:
-    theirs = found.boxes[0] * torch.tensor([1.0] * 6 + [-1.0])
-    yield golden.close("test_decoded_boxes", theirs)
+    """The original lists the boxes in their own order, each with its scores of all classes."""
+    yield golden.close("test_decoded_boxes", found.boxes[0] * CLOCKWISE)
     (proposals,) = proposals_of(found)
-    detections, _ = select(proposals, found.batch.points[0], model.inference)
-    classes = proposals.classes.shape[1]
-    yield golden.same("det_labels_rows", np.arange(classes))
+    detections, picked = select(proposals, found.batch.points[0], model.inference)
+    kept = picked[proposals.objectness[picked] > model.inference.score_thr].sort().values
+    boxes = proposals.boxes[kept]
+    yield golden.close("det_boxes", boxes * CLOCKWISE)
+    same = (detections.boxes[:, None] == boxes).all(dim=-1)
+    assert same.sum(dim=1).eq(1).all()
+    scores = torch.zeros(proposals.classes.shape[1], len(kept))
+    scores[detections.labels, same.int().argmax(dim=1)] = detections.scores
+    yield golden.each_close("det_scores", scores, 2e-5)
+    yield golden.same("det_labels_rows", detections.labels.unique())
+
+
+def training(golden: Golden, model: RBGNet, block: str) -> Iterator[Comparison]:
+    """Losses, targets and gradients. block: "loss" has the norms in evaluation mode."""
+    if block == "loss":
+        model.eval()
+        model.inference = replace(model.inference, clusters=model.config.clusters)
+    found = model(batch_of(golden))
+    losses = model.loss(found, truth_of(golden))
+    losses.total.backward()
+    tolerance = 2e-6 if block == "loss" else 2e-5
+    values: dict[str, Any] = {TERMS[name]: value for name, value in losses.terms.items()}
+    values |= {"loss_all": losses.total, "total": losses.total}
+    for key, value in values.items():
+        yield golden.each_close(f"{block}_{key}", value, tolerance, 5e-7)
+    if block == "lossbn":
+        return
+    gradients = {name: p.grad for name, p in model.named_parameters()}
+    names = {str(own_name(name)) for name in golden["grad_names"]}
+    yield Comparison("grad_names", np.array(names == {*gradients}), np.array(True), 0, 0)
+    norms = [gradients[str(own_name(name))] for name in golden["grad_names"]]
+    found_norms = [0.0 if g is None else float(g.norm()) for g in norms]
+    yield golden.each_close("grad_norms", found_norms, 1e-3, 1e-5)
+    with torch.no_grad():
+        yield from network(golden, found, "train")
+        yield from targets_of(golden, model, found)
+
+
+def targets_of(golden: Golden, model: RBGNet, found: RBGNetPredictions) -> Iterator[Comparison]:
+    config, batch, clusters = model.loss_config, found.batch, found.clusters.points
+    truth = PaddedTruth.of(truth_of(golden), 1, least=1)
+    targets = assign(clusters, truth, model.bins, config.near)
+    yield golden.same("tgt_dir_class_targets", targets.heading_bin[0])
+    yield golden.close("tgt_dir_res_targets", targets.heading_offset[0])
+    yield golden.same("tgt_mask_targets", targets.label[0])
+    yield golden.same("tgt_objectness_targets", targets.positive[0])
+    yield golden.close("tgt_assigned_center_targets", targets.boxes[0, :, :3])
+    yield golden.close("tgt_size_targets", targets.boxes[0, :, 3:6])
+    yield golden.close("tgt_scale_targets", targets.scale[0, :, None])
+    votes = vote_targets(batch, truth, found.seeds.index, config.vote_centre)
+    yield golden.same("tgt_seed_vote_mask", votes.masks[0])
+    offsets = (votes.centres - found.seeds.points[:, :, None]) * votes.masks[..., None, None]
+    yield golden.close("tgt_seed_votes", offsets[0].flatten(1))
+    objects = Objects.of(batch, truth, found.seeds.levels[0].index, config.all_objects)
+    length, rays = found.outputs.scale * RAY, model.rays
+    for name, branch, anchors in (
+        ("coarse", rays.coarse, rays.coarse_anchors(clusters, length)),
+        ("fine", rays.fine, rays.fine_anchors(clusters, length, found.grouped.coarse.hits)),
+    ):
+        where, scene = anchors[0].flatten(1, 2), torch.zeros_like(targets.owner[0])
+        wanted = ray_targets(where, scene, targets.owner[0], objects, branch.radius)
+        yield golden.same(f"tgt_{name}_query", wanted.own)
+        used = targets.positive[0, :, None] & wanted.near
+        yield golden.same(f"tgt_{name}_valid", used)
