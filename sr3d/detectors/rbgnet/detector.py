@@ -39,6 +39,7 @@ from sr3d.detectors.scan import split_points
 from sr3d.detectors.votenet.network import VoteModule
 
 _COLORS = 255  # the original divides by it, whatever the range of its colours is
+_AT_A_TIME = 16  # boxes
 
 
 @dataclass(frozen=True)
@@ -200,10 +201,19 @@ def select(
 ) -> tuple[Detections, Tensor]:
     """`select_proposals`, by the points that `test.points_of` counts. points: (N, 3)."""
     if config.points_of == "all":
-        anywhere = in_boxes(points[None], proposals.boxes[None])[0].any(dim=0).sum()
-        enough = bool(anywhere >= config.min_points)
+        enough = _anywhere(proposals.boxes, points, config.min_points)
         config = replace(config, min_points=0 if enough else len(points) + 1)
     return select_proposals(proposals, points, config)
+
+
+def _anywhere(boxes: Tensor, points: Tensor, least: int) -> bool:
+    """Whether at least so many points (N, 3) lie in any of the boxes (P, 7)."""
+    inside = torch.zeros_like(points[:, 0], dtype=torch.bool)
+    for part in boxes.split(_AT_A_TIME):
+        inside |= in_boxes(points[None], part[None])[0].any(dim=0)
+        if inside.sum() >= least:
+            return True
+    return False
 
 
 def _colors(scene: Scene, divided: bool) -> Tensor:

@@ -99,10 +99,12 @@ class RayBranch(nn.Module):
         hits = index[..., 0] > 0
         scene = hits.nonzero()[:, 0]
         near = index[hits] - 1 + scene[:, None] * points.shape[1]  # (V, S), over all scenes
-        offsets = points.flatten(0, 1)[near] - anchors[hits][:, None]
-        grouped = torch.cat([offsets, features.transpose(1, 2).flatten(0, 1)[near]], dim=-1)
-        if len(grouped):
-            own = self.aggregation(grouped.permute(2, 0, 1)[None])[0].amax(dim=-1).t()
+        cloud = torch.cat([points.transpose(1, 2), features], dim=1)
+        grouped = cloud.transpose(0, 1).flatten(1).index_select(1, near.flatten())
+        offsets = grouped[:3].unflatten(1, near.shape) - anchors[hits].t()[..., None]
+        grouped = torch.cat([offsets, grouped[3:].unflatten(1, near.shape)])
+        if len(near):
+            own = self.aggregation(grouped[None])[0].amax(dim=-1).t()
         else:  # a batch norm refuses to train on nothing
             own = features.new_zeros(0, self.aggregation[-1].conv.out_channels)
         found = own.new_zeros(*hits.shape, own.shape[1])
