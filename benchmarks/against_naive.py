@@ -24,7 +24,7 @@ from torch import Tensor
 import sr3d
 from benchmarks.nms import loop
 from benchmarks.timing import milliseconds
-from sr3d.data.scene import table
+from sr3d.data.scene import point_table
 from sr3d.detectors.common.selection import kept
 from sr3d.detectors.outputs import Detections
 from sr3d.detectors.tr3d.detector import TR3D
@@ -80,7 +80,7 @@ def main() -> None:
     if args.points:
         scan = torch.from_numpy(np.load(args.points)["points"]).float()
     else:
-        scan = table(Rooms(model.dataset.name, 1).load()[0])
+        scan = point_table(Rooms(model.dataset.name, 1).load()[0])
     points, colors = scan[:, :3].to(args.device), scan[:, 3:].to(args.device)
     compiled = model.compile()
     contenders: dict[str, Callable[[], Detections]] = {

@@ -42,8 +42,9 @@ from sr3d.runs.folder import as_jobs_run
 from sr3d.runs.machine import machine_facts, versions
 from sr3d.train import checkpoint
 from sr3d.train.checkpoint import TrainingState, read_state, write_state
-from sr3d.train.loop import TrainingJob, train
+from sr3d.train.loop import TrainingJob
 from sr3d.train.schedule import build_optimizer
+from sr3d.train.training import train
 
 NO_HASH = hashlib.sha256(b"")
 
@@ -147,7 +148,7 @@ def plain_path(folder: Path, _: Any, name: str) -> Path:
 def unchecked() -> Iterator[None]:
     """Read prepared files and files of runs without checking their checksums."""
     with (
-        mock.patch.object(reading, "check_file"),
+        mock.patch.object(reading, "verify_file"),
         mock.patch.object(evaluation, "run_file", plain_path),
         unhashed(),
     ):

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sr3d.geometry.iou import pairwise_iou
+from sr3d.geometry.iou import OverlapRule, pairwise_iou
 from sr3d.geometry.nms import class_nms
 from sr3d.geometry.static_nms import static_nms
 from sr3d.runs.files import write_json
@@ -60,7 +60,7 @@ def one_call(boxes: Tensor, scores: Tensor, valid: Tensor, iou_thr: float, rotat
 
 
 def rounds(boxes: Tensor, scores: Tensor, valid: Tensor, iou_thr: float, rotated: bool) -> Tensor:
-    keep, settled = static_nms(boxes, scores, valid, iou_thr, rotated, rounds=16)
+    keep, settled = static_nms(boxes, scores, valid, OverlapRule(iou_thr, rotated), rounds=16)
     assert settled
     return keep
 

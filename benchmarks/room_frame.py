@@ -20,12 +20,12 @@ import torch
 import sr3d
 from sr3d.data.rooms.generate import generate_room
 from sr3d.data.scans import Frame, Scan
-from sr3d.data.scans.room_frame import FIND, Room, into_room_frame
+from sr3d.data.scans.room_frame import FIND, RoomOptions, into_room_frame
 from sr3d.evaluate.detection_matches import best_ground_truth
 from sr3d.geometry.box_set import BoxSet
 from sr3d.runs.machine import code_version, machine_facts, versions
 
-AS_IT_IS = Room(walls=0, floor=0)
+AS_IT_IS = RoomOptions(walls=0, floor=0)
 CASES = [(0, 0.0), (0, -0.64), (0, 0.5), (0, 1.3), (5, 0.0), (15, 0.0), (30, 0.0), (45, 0.0)]
 
 
@@ -47,7 +47,7 @@ def main() -> None:
     args.out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
-def recall(rooms: int, degrees: float, height: float, room: Room) -> float:
+def recall(rooms: int, degrees: float, height: float, room: RoomOptions) -> float:
     model = sr3d.load("sr3d_rooms")
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from benchmarks.timing import milliseconds
 from sr3d.config import ModelConfig
-from sr3d.data.scene import table
+from sr3d.data.scene import point_table
 from sr3d.detectors.common.mink_resnet import MinkResNet
 from sr3d.detectors.common.voxelize import voxelize
 from sr3d.detectors.configuration import default_config
@@ -169,7 +169,7 @@ def main() -> None:
     if args.points:
         points = torch.from_numpy(np.load(args.points)["points"]).float()
     else:
-        points = table(Rooms(dataset, 1).load()[0])
+        points = point_table(Rooms(dataset, 1).load()[0])
     rows = []
     for name, sites, channels in levels(points, config, args.device):
         for dtype in args.dtypes:

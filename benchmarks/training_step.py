@@ -11,22 +11,25 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
-from itertools import pairwise
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from benchmarks.timing import milliseconds
 from sr3d.data.ground_truth import GroundTruth
+from sr3d.data.scene import Scene
 from sr3d.detectors import build_detector
-from sr3d.detectors.common.voxelize import voxelize
 from sr3d.detectors.configuration import default_config
+from sr3d.geometry.boxes import Boxes
 from sr3d.runs.files import write_json
 from sr3d.runs.machine import machine_facts, versions
-from sr3d.sparse.determinism import ordered_backward
+from sr3d.study.benchmarking.stages import TRAINING_STAGES, StageClock, training_staged
 from sr3d.train.precision import network_precision
+from sr3d.train.step import train_step
 
 
 def main() -> None:
@@ -48,11 +51,11 @@ def main() -> None:
 
     results: dict[str, Any] = {}
     for boxes in (13, 54):
-        truth = _truth(points, boxes).to(device)
+        scene = _scene(points, boxes)
+        scene = replace(scene, points=scene.points.to(device), colors=scene.colors.to(device))
         with network_precision(model, args.precision):
-            steps = [
-                _step(model, optimizer, points.to(device), truth) for _ in range(args.rounds + 1)
-            ]
+            clip = config.train.clip_norm
+            steps = [_step(model, optimizer, clip, scene) for _ in range(args.rounds + 1)]
         rows = steps[1:]
         parts = {name: statistics.median(row[name] for row in rows) for name in rows[0]}
         parts["spota_share"] = statistics.median(row["spota"] / row["step"] for row in rows)
@@ -73,48 +76,29 @@ def main() -> None:
     )
 
 
-def _truth(points: torch.Tensor, count: int) -> GroundTruth:
+def _scene(points: torch.Tensor, count: int) -> Scene:
+    """The scan with `count` boxes on random points of it."""
     g = torch.Generator().manual_seed(count)
     centers = points[torch.randint(len(points), (count,), generator=g), :3]
     sizes = torch.rand(count, 3, generator=g) * 1.5 + 0.3
     box = torch.cat([centers, sizes, torch.zeros(count, 1)], dim=1)
-    return GroundTruth.collate([box], [torch.randint(18, (count,), generator=g)])
+    labels = torch.randint(18, (count,), generator=g)
+    return Scene("scan", points[:, :3], points[:, 3:], Boxes(box), labels)
 
 
 def _step(
-    model: Any, optimizer: torch.optim.Optimizer, points: torch.Tensor, truth: GroundTruth
+    model: Any, optimizer: torch.optim.Optimizer, clip_norm: float, scene: Scene
 ) -> dict[str, float]:
     """Seconds of one step on one scene and of its parts. SPOTA is timed separately."""
-    config = default_config("scannet")
-    marks = [_now(points)]
-    voxels = voxelize([points[:, :3]], [points[:, 3:]], config.model.voxel_size)
-    predictions = model(voxels)
-    marks.append(_now(points))
-    terms = model.loss(predictions, truth)
-    marks.append(_now(points))
-    optimizer.zero_grad(set_to_none=True)
-    ordered_backward(terms.total)
-    marks.append(_now(points))
-    optimizer.step()
-    marks.append(_now(points))
-    forward, loss, backward, update = (b - a for a, b in pairwise(marks))
-    model.assigner(predictions.anchors, predictions.boxes, predictions.logits, truth)
-    spota = _now(points) - marks[-1]
-    return {
-        "forward": forward,
-        "loss": loss,
-        "backward": backward,
-        "optimizer": update,
-        "step": marks[-1] - marks[0],
-        "spota": spota,
-    }
-
-
-def _now(points: torch.Tensor) -> float:
-    """The time in seconds, after a sync."""
-    if points.is_cuda:
-        torch.cuda.synchronize(points.device)
-    return time.perf_counter()
+    clock = StageClock(model.device)
+    with training_staged(model, optimizer, clock):
+        train_step(model, [scene], optimizer, clip_norm)
+    predictions = model(model.inputs([scene]))
+    truth = GroundTruth.of([scene], model.device)
+    assign = partial(model.assigner, predictions.anchors, predictions.boxes, predictions.logits)
+    spota = milliseconds(lambda: assign(truth), model.device) / 1000
+    parts = {name: clock.seconds[name] for name in TRAINING_STAGES}
+    return {**parts, "step": sum(parts.values()), "spota": spota}
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, ClassVar, Self
@@ -40,6 +40,7 @@ from sr3d.value_types import Seed, Validated
 
 Preset = Callable[[DataFacts], Values]
 Rule = tuple[str, bool, str]  # a field, whether its value can be used, and what it must be
+Condition = tuple[str, tuple[Any, ...]]  # a field, and some of its values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,7 @@ class Config(Validated):
 
     presets: of this family by their group (`model`, `train`, `augment`) and name. earlier: fields
     that earlier versions also recorded for this family, without any effect, and their values.
+    conditions: of fields that have no effect unless another field has one of these values.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Preset]]] = {
@@ -55,6 +57,12 @@ class Config(Validated):
         "augment": {"small": small_augmentation, "paper": paper_augmentation},
     }
     earlier: ClassVar[Mapping[str, Any]] = {}
+    conditions: ClassVar[Mapping[str, Condition]] = {
+        "train.momentum": ("train.optimizer", ("sgd",)),
+        "train.schedule_by": ("train.schedule", ("cosine", "polynomial")),
+        "train.schedule_power": ("train.schedule", ("polynomial",)),
+        "train.min_lr": ("train.schedule", ("cosine", "polynomial")),
+    }
 
     dataset: DatasetName = "scannet"  # decides the classes and the defaults
     own: OwnData = field(default_factory=OwnData)
@@ -79,11 +87,13 @@ class Config(Validated):
         below = f"rising numbers below train.epochs={train.epochs}, such as []"
         ours = self.model.engine != "minkowski" or train.precision != "bf16"
         fraction, scale = self.augment.sample_fraction, self.augment.scale
+        crop = self.augment.crop
         yield "own.classes", self.dataset == "own" or not classes, "empty unless dataset=own"
         yield "own.classes", len(set(classes)) == len(classes), "different names"
         yield "own.levels", len(levels) in (0, len(classes)), "as many numbers as own.classes"
         yield "augment.sample_fraction", fraction[0] <= fraction[1], "two rising numbers"
         yield "augment.scale", scale[0] <= scale[1], "two rising numbers"
+        yield "augment.crop", crop[0] <= crop[1], "two rising numbers"
         yield "train.milestones", all(a < b for a, b in pairwise(rising)), below
         yield "train.precision", ours, "fp32 where model.engine=minkowski"
 
@@ -106,6 +116,15 @@ class Config(Validated):
             if isinstance(kept.get(group), Mapping):
                 kept[group] = {k: v for k, v in kept[group].items() if k != key}
         return kept
+
+    def without_effect(self, names: Iterable[str]) -> dict[str, str]:
+        """Those of some fields, by dotted name, that have no effect here, and what they need."""
+        values = self.flat()
+        return {
+            name: f"{other}={' or '.join(map(str, wanted))}"
+            for name, (other, wanted) in self.conditions.items()
+            if name in names and values[other] not in wanted
+        }
 
     @property
     def candidates(self) -> int:

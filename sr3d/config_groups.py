@@ -43,7 +43,8 @@ class ModelConfig:
     """What every family says of its network."""
 
     name: str  # the family of detectors. To change it, give a preset such as model=tr3d
-    engine: EngineName = "native"  # what computes sparse layers; native: triton on a GPU, or torch
+    # what computes layers on cells or points; native: triton on a GPU, or torch
+    engine: EngineName = "native"
 
     def size(self) -> str:
         """The network's size in words, for print."""
@@ -65,6 +66,11 @@ class AugmentConfig:
     scale: tuple[Factor, Factor] = (0.6, 1.4)  # factor, uniform in this range
     # metres, standard deviation per axis
     translation: Annotated[float, Interval(ge=0, le=100)] = 0.1
+    # edges of a random cuboid, in shares of the cloud's, uniform in this range. 1 and 1: no crop
+    crop: tuple[PositiveShare, PositiveShare] = later((1.0, 1.0))
+    crop_aspect: PositiveShare = later(0.8)  # minimum ratio of two of the three shares
+    crop_points: Many = later(30_000)  # minimum number of points in the cuboid
+    crop_when: Literal["sampled", "moved"] = later("sampled")  # crop after sampling, or at the end
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,7 @@ class TrainConfig:
     lr: Annotated[float, Interval(gt=0, le=10)] = 1e-3  # of the optimiser, after the warm-up
     warmup_start_lr: Annotated[float, Interval(ge=0, le=10)] = 1e-5  # at the first step
     warmup_iters: ManyOrNone = 300  # steps of the warm-up, linear
+    warmup_epochs: ManyOrNone = later(0)  # epochs of the warm-up, if positive, instead of steps
     weight_decay: Weight = 1e-4  # weight decay of the optimiser
     # norm of the gradient, at most. 0 does not clip
     clip_norm: Annotated[float, Interval(ge=0, le=1e6)] = 10.0
@@ -112,7 +119,8 @@ class OwnData:
     """
 
     classes: tuple[str, ...] = ()  # class names, in the order of the labels
-    levels: tuple[Level, ...] = ()  # level of each class for TR3D's assigner. Empty: unknown
+    # of each class, for assigners by level: 0 fine, 1 coarse. Empty: unknown
+    levels: tuple[Level, ...] = ()
     rotated: bool = False  # boxes have a yaw
     # number of training scenes. If there are few, presets repeat them more often
     scenes: ManyOrNone = 0

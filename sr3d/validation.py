@@ -34,8 +34,13 @@ T = TypeVar("T")
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
     """The tail of an error message: the nearest known name, or all of them."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"; did you mean '{close[0]}'?" if close else f"; choose one of {', '.join(known)}"
+    close = nearest(name, known)
+    return f"; did you mean '{close}'?" if close else f"; choose one of {', '.join(known)}"
+
+
+def nearest(name: str, known: Sequence[str]) -> str | None:
+    """The known name that is most like this one, None if none is like it."""
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.6)), None)
 
 
 def validate(kind: type[T], value: Any, file: str | Path | None = None, place: str = "") -> T:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sr3d.cli import main
-from sr3d.data.scans import Reading, read_scan
+from sr3d.data.scans import ScanOptions, read_scan
 from sr3d.errors import Kind
 from tests.refusals import refuses
 from tests.shared_data import shared
@@ -83,7 +83,7 @@ def test_camera_files_of_one_camera_give_one_scan() -> None:
 
 def test_draco_is_refused_with_a_remedy() -> None:
     with refuses(Kind.UNREADABLE, file="scan.glb"):
-        read_scan(shared("cases/glb_draco/scan.glb"), Reading())
+        read_scan(shared("cases/glb_draco/scan.glb"), ScanOptions())
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str]:

@@ -5,6 +5,7 @@ import pytest
 
 from sr3d.config import AugmentConfig, check
 from sr3d.config_groups import DATASETS
+from sr3d.detectors import FAMILIES
 from sr3d.detectors.configuration import (
     config_from_dict,
     config_schema,
@@ -88,6 +89,10 @@ def test_augment_presets() -> None:
         ("asigner.k=7", "asigner.k", Kind.UNKNOWN, "'assigner.k'"),
         ("assigner.kk=7", "assigner.kk", Kind.UNKNOWN, "'assigner.k'"),
         ("k=7", "k", Kind.UNKNOWN, "'k'"),
+        ("modle=tr3d", "modle", Kind.UNKNOWN, "'model'"),
+        ("tran=small", "tran", Kind.UNKNOWN, "'train'"),
+        ("tset=1", "tset", Kind.UNKNOWN, "'test'"),
+        ("qqq=7", "qqq", Kind.UNKNOWN, "sr3d config"),
         ("assigner.k.x=7", "assigner.k.x", Kind.UNKNOWN, "'assigner.k"),
         ("assigner=7", "assigner", Kind.VALUE, "assigner."),
         ("assigner.k", "assigner.k", Kind.VALUE, "name=value"),
@@ -148,7 +153,7 @@ def test_unknown_data_set_and_unknown_field() -> None:
     assert "'focal_gamma'" in str(error.value)
 
 
-@pytest.mark.parametrize("value", [None, [], "text", {"loss": 3}, {"model": {"name": "votenet"}}])
+@pytest.mark.parametrize("value", [None, [], "text", {"loss": 3}, {"model": {"name": "nobody"}}])
 def test_what_is_no_configuration_is_refused(value: Any) -> None:
     with pytest.raises(InputError) as error:
         config_from_dict(value)
@@ -170,8 +175,7 @@ def test_the_schema_for_editors_has_every_key_with_its_limits() -> None:
     schema = config_schema()
     by_name = {name: schema["$defs"][name] for name in schema["$defs"]}
     assert [part["$ref"].rpartition("/")[2] for part in schema["anyOf"]] == [
-        "TR3DConfig",
-        "FCAF3DConfig",
+        family.config.__name__ for family in FAMILIES.values()
     ]
     assert by_name["TR3DConfig"]["additionalProperties"] is False
     k = by_name["AssignerConfig"]["properties"]["k"]

@@ -31,7 +31,7 @@ from sr3d.runs.markers import MARKER, marker_holds, write_marker
 from sr3d.runs.record import read_metrics, read_run, run_file, write_run
 from sr3d.study.report.findings import find_summary, write_summary
 from sr3d.train.checkpoint import CHECKPOINT_FILE, TrainingState, read_state, write_state
-from sr3d.train.loop import train
+from sr3d.train.training import train
 from tests.damage import assert_detected_or_harmless, cut_off, flipped_bits
 from tests.make_runs import make_tree
 from tests.test_training import job, tiny

@@ -15,7 +15,7 @@ from plyfile import PlyData
 
 import sr3d.cli.detecting_model as choosing
 from sr3d.cli import main
-from sr3d.data.scans import Frame, Reading, Scan, read_scan
+from sr3d.data.scans import Frame, Scan, ScanOptions, read_scan
 from sr3d.data.scans.frame import UNITS, turn_upright
 from sr3d.deploy.detection import (
     SCHEMA,
@@ -109,7 +109,7 @@ def test_boxes_come_back_in_the_frame_of_the_scan(
     turn = turn_upright(up)
     in_file = points.astype(np.float64) @ turn / UNITS[unit]
     np.savez(tmp_path / "a.npz", points=in_file, colors=colors)
-    scan = read_scan(tmp_path / "a.npz", Reading(up=up, unit=unit))
+    scan = read_scan(tmp_path / "a.npz", ScanOptions(up=up, unit=unit))
     # The network sees what it would see upright, to rounding; one answer for both.
     upright = detect_in_scan(thin, replace(scan, points=points), 0.2)
     found = describe(

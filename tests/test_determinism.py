@@ -31,7 +31,7 @@ from tests.sparse.brute_force import random_coords
 @pytest.mark.parametrize(
     ("function", "words"),
     [
-        ("sr3d.train.loop.train", ["train", "--dataset", "synthetic", "--out", "o"]),
+        ("sr3d.train.training.train", ["train", "--dataset", "synthetic", "--out", "o"]),
         (
             "sr3d.evaluate.loop.evaluate",
             ["test", "--run", str(PRETRAINED / "sr3d_rooms"), "--out", "o"],

@@ -28,7 +28,7 @@ from sr3d.runs.record import read_metrics
 from sr3d.sparse import SparseTensor
 from sr3d.sparse.determinism import ordered_backward
 from sr3d.sparse.nn import SparseBatchNorm
-from sr3d.train import training_run
+from sr3d.train import loop
 from sr3d.train.checkpoint import CHECKPOINT_FILE
 from sr3d.train.distributed import (
     ALONE,
@@ -37,8 +37,9 @@ from sr3d.train.distributed import (
     SharedSparseNorm,
     share_norms,
 )
-from sr3d.train.loop import PARTIAL_METRICS_FILE, TrainingJob, train
+from sr3d.train.loop import PARTIAL_METRICS_FILE, TrainingJob
 from sr3d.train.step import batch_losses
+from sr3d.train.training import train
 from tests.test_training import TINY, tiny
 
 STOP_AFTER = 4
@@ -48,7 +49,8 @@ FCAF3D = ["model=fcaf3d", "model.planes=[8,8,8]", "model.stem_channels=8", "mode
 # Rows of either process, in a norm's input; of the last two, one row has no variance.
 ROWS = ([27, 13], [1, 2], [1, 0])
 # Inputs of dense norms, split into shares along the batch.
-SHAPES = ((5, 3), (5, 3, 7), (5, 3, 2, 4))
+SHAPES = ((5, 3), (5, 3, 7), (5, 3, 2, 4), (5, 3, 2, 4, 2))
+DENSE = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
 SHARES = [3, 2]
 
 
@@ -83,12 +85,14 @@ def norm_input(rows: list[int]) -> tuple[Tensor, Tensor, SparseBatchNorm]:
 
 
 def dense_normed(rank: int | None, shape: tuple[int, ...]) -> dict[str, Tensor]:
-    """A batch norm on points or images: of one process's share, or None of the whole batch."""
+    """A batch norm on points, images or volumes: of one process's share, or None of the whole
+    batch. That on volumes has no weights.
+    """
     draw = torch.Generator().manual_seed(len(shape))
     x = 3 + 2 * torch.randn(shape, generator=draw, dtype=torch.float64)
     upstream = torch.randn(shape, generator=draw, dtype=torch.float64)
-    kind = nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d
-    model = nn.Sequential(nn.Identity(), kind(shape[1])).double()
+    norm = DENSE[len(shape)](shape[1], affine=len(shape) < 5)
+    model = nn.Sequential(nn.Identity(), norm).double()
     if rank is not None:
         share_norms(model)
         assert [type(m) for m in model] == [nn.Identity, SharedBatchNorm]
@@ -153,7 +157,7 @@ def work(rank: int, folder: Path, data: Path) -> None:
     found["handed"] = processes.from_first(lambda: f"from {rank}")
     torch.save(found, folder / f"found{rank}.pt")
 
-    learning_rate = training_run.learning_rate
+    learning_rate = loop.learning_rate
 
     def stopped(config: Any, step: int, *rest: Any) -> float:
         if step == STOP_AFTER - 1:
@@ -161,7 +165,7 @@ def work(rank: int, folder: Path, data: Path) -> None:
         return learning_rate(config, step, *rest)
 
     if rank == 1:
-        training_run.learning_rate = stopped  # type: ignore[assignment]
+        loop.learning_rate = stopped  # type: ignore[assignment]
     with contextlib.suppress(KeyboardInterrupt):
         train(job(data, folder / "run"), processes)
         raise AssertionError("not stopped")
@@ -217,6 +221,15 @@ def test_norms_of_points_and_images_are_shared_too(pair: Path, shape: tuple[int,
             torch.testing.assert_close(parts[1][name], expected)
             together = parts[0][name]
         torch.testing.assert_close(together, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("how", [{"track_running_stats": False}, {"momentum": None}])
+def test_a_norm_that_cannot_be_shared_is_refused(how: dict[str, Any]) -> None:
+    model = nn.Sequential(nn.Sequential(nn.BatchNorm1d(3, **how)))
+    with pytest.raises(InputError) as error:
+        share_norms(model)
+    assert (error.value.kind, error.value.field) == (Kind.CONFLICT, "--nproc-per-node")
+    assert "0.0" in str(error.value)  # the module
 
 
 @pytest.mark.parametrize(("name", "overrides"), [("tr3d", []), ("fcaf3d", FCAF3D)])

@@ -38,7 +38,7 @@ def test_another_run_is_refused_or_replaced(
             raise OtherRun("another run has ended there", kind=Kind.CONFLICT)
         return make_training(folder.parents[2], "synthetic", "sr3d", ["assigner.k=7"], 0)
 
-    monkeypatch.setattr("sr3d.train.loop.train", train_otherwise)
+    monkeypatch.setattr("sr3d.train.training.train", train_otherwise)
     words = ["train", "--dataset", "synthetic", "--data", str(rooms), "--out", str(folder)]
     old = read_run(folder)
     assert main(words) == 2

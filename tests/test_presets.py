@@ -170,7 +170,7 @@ def test_a_preset_may_come_after_what_it_leaves_as_it_is() -> None:
     ("overrides", "field", "kind", "told"),
     [
         (["model=fcaf"], "model", Kind.UNKNOWN, "'fcaf3d'"),
-        (["train=paper"], "train", Kind.UNKNOWN, "tr3d, fcaf3d, small"),
+        (["train=paper"], "train", Kind.UNKNOWN, ", ".join(preset_names()["train"])),
         (["model.name=fcaf3d"], "model.name", Kind.CONFLICT, "model=fcaf3d"),
         (["model=fcaf3d", "model.name=tr3d"], "model.name", Kind.CONFLICT, "model=tr3d"),
         (["model.name=fcaf"], "model.name", Kind.UNKNOWN, "tr3d"),

@@ -27,8 +27,9 @@ from sr3d.evaluate import loop as evaluation
 from sr3d.evaluate.loop import EvaluationJob, detect_scene, evaluate
 from sr3d.geometry.boxes import Boxes
 from sr3d.sparse import functional
-from sr3d.train.loop import TrainingJob, train
+from sr3d.train.loop import TrainingJob
 from sr3d.train.step import batch_losses
+from sr3d.train.training import train
 from tests.benchmarking.making import THIN, THIN_FCAF3D
 from tests.pretend_gpu import GPU, OnHost, PretendGpu, pretend_gpu
 from tests.sparse import triton_cases  # noqa: F401 (sets Triton up before it is imported)

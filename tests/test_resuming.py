@@ -17,7 +17,7 @@ from sr3d.runs import machine
 from sr3d.runs.record import RunRecord, read_metrics, read_run
 from sr3d.study.report.page.provenance import _code
 from sr3d.study.report.setting_summary import code_of
-from sr3d.train import checkpoint, loop, step, training_run
+from sr3d.train import checkpoint, loop, step, training
 from sr3d.train.checkpoint import (
     CHECKPOINT_FILE,
     CHECKPOINT_FILES,
@@ -25,7 +25,8 @@ from sr3d.train.checkpoint import (
     read_state,
     write_state,
 )
-from sr3d.train.loop import PARTIAL_METRICS_FILE, TrainingJob, train
+from sr3d.train.loop import PARTIAL_METRICS_FILE, TrainingJob
+from sr3d.train.training import train
 from tests.test_training import job, same_bits, tiny
 
 STEPS = 12  # of the training of `job`
@@ -54,8 +55,8 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> Interrupt:
                 raise Killed
 
         with monkeypatch.context() as patch:
-            patch.setattr(training_run, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-            patch.setattr(training_run, "write_state", write_and_die)
+            patch.setattr(loop, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+            patch.setattr(loop, "write_state", write_and_die)
             with pytest.raises(Killed):
                 train(a_job)
 
@@ -66,13 +67,13 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> Interrupt:
 def taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The epochs of all steps that are taken."""
     epochs: list[int] = []
-    learning_rate = training_run.learning_rate
+    learning_rate = loop.learning_rate
 
     def counted(config: Any, step: int, epoch: int, steps: int) -> float:
         epochs.append(epoch)
         return learning_rate(config, step, epoch, steps)
 
-    monkeypatch.setattr(training_run, "learning_rate", counted)
+    monkeypatch.setattr(loop, "learning_rate", counted)
     return epochs
 
 
@@ -90,7 +91,7 @@ def only_results(folder: Path) -> bool:
 def test_a_signal_saves_and_the_same_command_resumes(
     undisturbed: Path, rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
 ) -> None:
-    learning_rate = training_run.learning_rate
+    learning_rate = loop.learning_rate
 
     def interrupted(config: Any, step: int, *rest: Any) -> float:
         if step == stop_at:
@@ -98,7 +99,7 @@ def test_a_signal_saves_and_the_same_command_resumes(
         return learning_rate(config, step, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training_run, "learning_rate", interrupted)
+        patch.setattr(loop, "learning_rate", interrupted)
         with pytest.raises(KeyboardInterrupt):
             train(job(rooms, tmp_path))
     assert (tmp_path / CHECKPOINT_FILE).exists()
@@ -123,8 +124,8 @@ def test_a_training_that_fails_in_the_end_takes_no_step_again(
         raise InputError("the disk is full", kind=Kind.UNWRITABLE)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training_run, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-        patch.setattr(loop, "finish_run", full)
+        patch.setattr(loop, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+        patch.setattr(training, "finish_run", full)
         with pytest.raises(InputError, match="full"):
             train(job(rooms, tmp_path))
     taken.clear()

@@ -15,11 +15,13 @@ from sr3d.config import Config
 from sr3d.config_groups import DATASETS
 from sr3d.data.prepared import PreparedWriter
 from sr3d.data.scene import Scene
+from sr3d.detectors import FAMILIES
 from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.errors import InputError
 from sr3d.geometry.boxes import Boxes
+from sr3d.run_setting import configure, departures, infer_setting
 from sr3d.runs.record import RunRecord, read_run
-from sr3d.settings import CUSTOM, configure, departures, read_settings, recognise
+from sr3d.settings import CUSTOM, read_settings
 from sr3d.study.report.findings import runs_of
 from sr3d.study.report.setting_summary import Doubt, warnings_of
 from tests.make_runs import make_tree
@@ -96,11 +98,11 @@ def test_a_name_alone_is_its_overrides_and_they_are_its_name(name: str) -> None:
         found = configure(SETTINGS, name, start)
         assert found.config == with_overrides(start, setting.overrides)
         assert found.overrides == setting.overrides
-        again = configure(SETTINGS, name, start, ["train.batch_size=3", *setting.overrides])
-        assert again.config == configure(SETTINGS, name, start, ["train.batch_size=3"]).config
-        assert again.config.train.batch_size == 3
+        again = configure(SETTINGS, name, start, ["seed=3", *setting.overrides])
+        assert again.config == configure(SETTINGS, name, start, ["seed=3"]).config
+        assert again.config.seed == 3
         labels = setting.labels.get(dataset, "")
-        named = recognise(SETTINGS, start, setting.overrides, labels=labels)
+        named = infer_setting(SETTINGS, start, setting.overrides, labels=labels)
         assert named.config == found.config
         same = {name} if dataset != "synthetic" else {name, "tr3d", "baseline_augment_tr3d"}
         assert named.name in same
@@ -182,13 +184,15 @@ def test_single_values_beside_a_setting_survive_its_presets() -> None:
 )
 def test_overrides_alone_are_named_by_what_they_make(overrides: list[str], name: str) -> None:
     start = default_config("scannet")
-    found = recognise(SETTINGS, start, overrides)
+    found = infer_setting(SETTINGS, start, overrides)
     assert (found.name, found.config) == (name, with_overrides(start, overrides))
 
 
 def test_the_version_of_the_ground_truth_tells_settings_apart() -> None:
     start = default_config("sunrgbd")
-    names = {labels: recognise(SETTINGS, start, [], labels=labels).name for labels in ("v1", "v2")}
+    names = {
+        labels: infer_setting(SETTINGS, start, [], labels=labels).name for labels in ("v1", "v2")
+    }
     assert names == {"v1": "boxes_v1", "v2": "sr3d"}
 
 
@@ -350,3 +354,42 @@ def test_what_runs_of_a_setting_have_in_common_is_no_departure() -> None:
     config: Config = configure(SETTINGS, "tr3d", start, ["train.batch_size=7"]).config
     assert departures(SETTINGS, "tr3d", start, config) == []
     assert departures(SETTINGS, "baseline", start, config) != []
+
+
+def test_settings_of_the_package_hold_no_value_without_effect() -> None:
+    for name, setting in SETTINGS.items():
+        for dataset in setting.datasets:
+            if dataset == "own":
+                continue  # has classes and levels of a folder
+            config = configure(SETTINGS, name, default_config(dataset)).config
+            given = [override.partition("=")[0] for override in setting.overrides]
+            assert config.without_effect(given) == {}, name
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["assigner.name=simota", "assigner.k=9"], {"assigner.k": "assigner.name=spota or tr3d"}),
+        (["loss.cls=focal", "loss.tau=3"], {"loss.tau": "loss.cls=ras"}),
+        (["train.min_lr=1e-6"], {"train.min_lr": "train.schedule=cosine or polynomial"}),
+        (["train.schedule=cosine", "train.min_lr=1e-6", "loss.tau=3"], {}),
+        (["model=fcaf3d", "train.momentum=0.5"], {"train.momentum": "train.optimizer=sgd"}),
+    ],
+)
+def test_values_without_effect_get_one_warning(
+    overrides: list[str], told: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert main(["config", "--set", *overrides]) == 0
+    assert len(caplog.records) == bool(told)
+    for name, needed in told.items():
+        assert name in caplog.text
+        assert needed in caplog.text
+
+
+def test_every_condition_names_fields_and_values_that_exist() -> None:
+    for family in FAMILIES.values():
+        config = family.config.of_values({})
+        for name, (other, wanted) in config.conditions.items():
+            assert name in config.flat()
+            for value in wanted:
+                with_overrides(config, [f"{other}={value}"])

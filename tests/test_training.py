@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,11 @@ from sr3d.evaluate.scored_files import read_scored
 from sr3d.geometry.boxes import Boxes
 from sr3d.runs.files import exclusive
 from sr3d.runs.record import read_metrics, read_run
-from sr3d.train import step, training_run
+from sr3d.train import loop, step
 from sr3d.train.checkpoint import CHECKPOINT_FILES
-from sr3d.train.loop import PARTIAL_METRICS_FILE, TrainingJob, train
+from sr3d.train.loop import PARTIAL_METRICS_FILE, TrainingJob, TrainingRun
 from sr3d.train.schedule import build_optimizer, learning_rate, set_learning_rate
-from sr3d.train.training_run import TrainingRun
+from sr3d.train.training import train
 from tests.refusals import refuses
 
 TINY = [
@@ -240,6 +241,18 @@ def test_cosine_and_polynomial_fall_by_epoch_or_by_step() -> None:
     assert learning_rate(power, 30, 3, 40) == pytest.approx(0.2 + 0.8 / 16)
 
 
+def test_warm_up_over_epochs_ends_at_the_rate_from_which_cosine_falls() -> None:
+    """As `compute_learning_rate` of facebookresearch/3detr (engine.py)."""
+    c = TrainConfig(
+        epochs=12, lr=1.0, warmup_start_lr=0.1, warmup_iters=0, warmup_epochs=3, min_lr=0.1,
+        schedule="cosine", schedule_by="step",
+    )  # fmt: skip
+    rates = [learning_rate(c, step, step // 4, 48) for step in range(48)]
+    assert rates[:12] == pytest.approx([0.1 + 0.9 * step / 12 for step in range(12)])
+    falling = [0.1 + 0.45 * (1 + math.cos(math.pi * step / 48)) for step in range(12, 48)]
+    assert rates[12:] == pytest.approx(falling)
+
+
 @pytest.mark.parametrize(
     ("name", "kind"),
     [("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam), ("sgd", torch.optim.SGD)],
@@ -282,7 +295,7 @@ def test_epochs_are_made_when_they_begin(
         made.append(args[4])
         return epoch_batches(*args)
 
-    monkeypatch.setattr(training_run, "epoch_batches", noted)
+    monkeypatch.setattr(loop, "epoch_batches", noted)
     config = tiny("synthetic", "train.epochs=1080")
     job_ = job(rooms, tmp_path, config)
     scenes = PreparedDataset(rooms, "train")

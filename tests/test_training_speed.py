@@ -22,13 +22,14 @@ from sr3d.errors import InputError, Kind
 from sr3d.runs.record import read_metrics
 from sr3d.sparse import SparseTensor
 from sr3d.sparse.tensor import PlannedTensor
+from sr3d.train import loop
 from sr3d.train import step as step_module
-from sr3d.train import training_run
 from sr3d.train.checkpoint import read_state
-from sr3d.train.loop import PARTIAL_METRICS_FILE, train
+from sr3d.train.loop import PARTIAL_METRICS_FILE
 from sr3d.train.metrics_log import STOP, LoggedStep, MetricsLog
 from sr3d.train.precision import network_precision
 from sr3d.train.step import batch_losses
+from sr3d.train.training import train
 from tests.test_training import job, same_bits, tiny
 
 FCAF3D = ["model=fcaf3d", "model.planes=[8,8,8]", "model.stem_channels=8", "model.neck_channels=8"]
@@ -46,7 +47,7 @@ def trained(rooms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def fetched_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a GPU: every few of the 12 steps."""
-    monkeypatch.setitem(training_run._STEPS_BETWEEN_FETCHES, "cpu", 5)
+    monkeypatch.setitem(loop._STEPS_BETWEEN_FETCHES, "cpu", 5)
 
 
 @pytest.mark.usefixtures("fetched_late")
@@ -70,7 +71,7 @@ def test_a_bad_loss_is_noticed_late_but_never_saved(
         return replace(losses, terms={**losses.terms, "box": losses.terms["box"] * factor})
 
     monkeypatch.setattr(step_module, "batch_losses", broken_once)
-    monkeypatch.setattr(training_run, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     with pytest.raises(InputError) as caught:
         train(job(rooms, tmp_path))
     assert (caught.value.field, caught.value.kind) == ("loss", Kind.VALUE)
@@ -86,18 +87,18 @@ def test_a_bad_loss_is_noticed_late_but_never_saved(
 def test_a_stop_waits_for_the_fetch_and_training_goes_on_to_the_same_bits(
     trained: Path, rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    take_step, number = training_run.train_step, count()
+    take_step, number = loop.train_step, count()
 
     def stopped_at_step_two(*args: Any) -> dict[str, torch.Tensor]:
         return take_step(*args[:-1], next(number) == 1)  # type: ignore[call-arg]
 
-    monkeypatch.setattr(training_run, "train_step", stopped_at_step_two)
+    monkeypatch.setattr(loop, "train_step", stopped_at_step_two)
     with pytest.raises(KeyboardInterrupt):
         train(job(rooms, tmp_path))
     state = read_state(tmp_path)
     assert state is not None
     assert state.step == 5
-    monkeypatch.setattr(training_run, "train_step", take_step)
+    monkeypatch.setattr(loop, "train_step", take_step)
     train(job(rooms, tmp_path))
     assert same_bits(trained, tmp_path)
 
@@ -132,7 +133,7 @@ def one_step(rooms: Path, out: Path, monkeypatch: pytest.MonkeyPatch, device: st
     curve, number = MetricsLog(out / "curve.jsonl"), count(1)
 
     def step() -> None:
-        values = training_run.train_step(model, [scenes[0]], optimizer, 10.0)
+        values = loop.train_step(model, [scenes[0]], optimizer, 10.0)
         curve.add(LoggedStep({"step": next(number)}, [scenes.ids[0]], values))
 
     return step, curve
@@ -274,16 +275,16 @@ def test_a_training_in_bf16_learns_resumes_and_keeps_weights_in_fp32(
 ) -> None:
     config = tiny("synthetic", "train.precision=bf16")
     train(job(rooms, tmp_path / "whole", config))
-    take_step = training_run.train_step
+    take_step = loop.train_step
     stops = iter([False, False, True])
     monkeypatch.setattr(
-        training_run,
+        loop,
         "train_step",
         lambda *args: take_step(*args[:-1], next(stops)),  # type: ignore[call-arg]
     )
     with pytest.raises(KeyboardInterrupt):
         train(job(rooms, tmp_path / "parts", config))
-    monkeypatch.setattr(training_run, "train_step", take_step)
+    monkeypatch.setattr(loop, "train_step", take_step)
     record = train(job(rooms, tmp_path / "parts", config))
     assert record.config["train"]["precision"] == "bf16"
     assert same_bits(tmp_path / "whole", tmp_path / "parts")

@@ -7,10 +7,17 @@ import json
 import os
 from typing import Any
 
-from sr3d.cli.arguments import Verbs, add_overrides, add_setting, overrides_of
+from sr3d.cli.arguments import (
+    Verbs,
+    add_overrides,
+    add_setting,
+    overrides_of,
+    warn_without_effect,
+)
 from sr3d.config_groups import DATASETS
 from sr3d.detectors.configuration import config_schema, default_config, with_overrides
-from sr3d.settings import configure, read_settings, settings_schema
+from sr3d.run_setting import configure
+from sr3d.settings import read_settings, settings_schema
 from sr3d.text_tables import text_table
 
 
@@ -38,12 +45,13 @@ def _config(args: argparse.Namespace) -> None:
         config = configure(settings, args.setting, config, overrides).config
     else:
         config = with_overrides(config, overrides)
+    warn_without_effect(config, overrides)
     for name, value in config.flat().items():
         print(f"{name}={json.dumps(value)}")
 
 
 def _tables_schema() -> dict[str, Any]:
-    from sr3d.study.report.paper.reading import paper_schema
+    from sr3d.study.report.paper.tables_file import paper_schema
 
     return paper_schema()
 

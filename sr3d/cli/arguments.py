@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import logging
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,10 +15,14 @@ from typing import Any, TypeVar
 
 from annotated_types import Interval
 
+from sr3d.config import Config
+from sr3d.detectors.configuration import split_override
 from sr3d.errors import InputError, Kind
 from sr3d.runs.devices import DEVICES, refuse_apple_gpu
 from sr3d.validation import did_you_mean
 from sr3d.value_types import holds, limits
+
+_log = logging.getLogger(__name__)
 
 Verbs = argparse._SubParsersAction  # argparse has no public name for it
 
@@ -188,6 +194,14 @@ def add_overrides(verb: argparse.ArgumentParser, about: str) -> None:
 def overrides_of(args: argparse.Namespace) -> list[str]:
     """The values of every `--set`, in order."""
     return [item for group in args.set for item in group]
+
+
+def warn_without_effect(config: Config, overrides: Iterable[str]) -> None:
+    """Warn of values that the user gave and the configuration does not use."""
+    found = config.without_effect([split_override(override)[0] for override in overrides])
+    if found and os.environ.get("RANK", "0") == "0":  # one process of several speaks
+        each = "; ".join(f"{name} belongs to {needed}" for name, needed in found.items())
+        _log.warning("--set: without effect: %s", each)
 
 
 def add_compile(verb: argparse.ArgumentParser) -> None:

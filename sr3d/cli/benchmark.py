@@ -16,6 +16,7 @@ from sr3d.cli.arguments import (
     add_overrides,
     add_setting,
     overrides_of,
+    warn_without_effect,
     whole,
 )
 from sr3d.cli.inputs import check_file, check_output_file, check_prepared, check_run
@@ -23,7 +24,8 @@ from sr3d.config import Config
 from sr3d.config_groups import DATASETS
 from sr3d.detectors.configuration import config_from_dict, default_config
 from sr3d.errors import InputError, Kind
-from sr3d.settings import configure, read_settings, recognise
+from sr3d.run_setting import configure, infer_setting
+from sr3d.settings import read_settings
 
 if TYPE_CHECKING:
     from sr3d.study.benchmarking.benchmark import BenchmarkPlan
@@ -155,22 +157,19 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _plan(args: argparse.Namespace) -> BenchmarkPlan:
-    from sr3d.detectors import FAMILIES
-    from sr3d.detectors.needs import with_sizes_of
     from sr3d.runs.record import MODEL_FILE, read_training, run_file
     from sr3d.study.benchmarking.benchmark import BenchmarkPlan
     from sr3d.study.benchmarking.subject import Subject
 
     setting, config = _setting(args)
-    source = _source(args, config.dataset)
-    config = with_sizes_of(config, FAMILIES[config.model.name], source.load)
+    warn_without_effect(config, overrides_of(args))
     weights = run_file(args.run, read_training(args.run), MODEL_FILE) if args.run else None
     full = config.train.batch_size
     batch = args.batch or (min(full, _BATCH_ON_CPU) if args.device == "cpu" else full)
     return BenchmarkPlan(
         subject=Subject(config, weights, args.device, args.threads, args.compile),
         setting=setting,
-        source=source,
+        source=_source(args, config.dataset),
         repeats=args.repeats or (5 if args.device == "cpu" else 25),
         batch=batch if args.train else None,
         points=args.points,
@@ -192,7 +191,7 @@ def _setting(args: argparse.Namespace) -> tuple[str, Config]:
     chosen = (
         configure(settings, args.setting, start, overrides)
         if args.setting
-        else recognise(settings, start, overrides)
+        else infer_setting(settings, start, overrides)
     )
     return chosen.name, chosen.config
 
@@ -202,7 +201,7 @@ def _default(args: argparse.Namespace) -> Config:
     if not args.data:
         return default_config(args.dataset or "scannet")
     from sr3d.data.prepared import read_manifest
-    from sr3d.runs.folder import starting_config
+    from sr3d.detectors.starting_config import starting_config
 
     name = args.dataset or read_manifest(args.data).dataset
     return starting_config(name, args.data, args.split)

@@ -151,12 +151,14 @@ def _inspect_data(args: argparse.Namespace) -> None:
     else:
         print(describe(found, contents(args.folder, read_manifest(args.folder), FAMILIES)))
     if args.pictures:
-        from sr3d.study.report.scene_pictures import draw_scenes
+        from sr3d.study.report.scene_pictures import write_scene_pictures
 
         chosen = choose_scenes(args.folder, read_manifest(args.folder), args.split, args.scenes)
         for split, scenes in chosen.items():
             with Counter(f"pictures of {split}") as progress:
-                draw_scenes(args.folder, split, scenes, args.pictures, progress=progress.update)
+                write_scene_pictures(
+                    args.folder, split, scenes, args.pictures, progress=progress.update
+                )
         print(f"{args.pictures}: {sum(map(len, chosen.values()))} pictures")
 
 

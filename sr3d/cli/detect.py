@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sr3d.cli.arguments import Verbs, add_compile, add_device, real
 from sr3d.cli.inputs import check_dataset, check_output_folder, find_model
-from sr3d.cli.scans import add_scan_options, reading_of
+from sr3d.cli.scans import add_scan_options, scan_options
 from sr3d.config_groups import DATASETS
 from sr3d.errors import InputError, Kind
 
@@ -96,7 +96,7 @@ def add_detect(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 
 def _detect(args: argparse.Namespace) -> None:
     _check(args)
-    reading, scans = reading_of(args), _scans(args)
+    options, scans = scan_options(args), _scans(args)
     if args.model is not None:
         find_model(args.model, "--model")
     from sr3d.runs.gpu_lease import lease_gpu
@@ -119,7 +119,7 @@ def _detect(args: argparse.Namespace) -> None:
             return
 
         def read(path: Path) -> Scan:
-            return into_room_frame(read_scan(path, reading), path, detector.dataset, room)
+            return into_room_frame(read_scan(path, options), path, detector.dataset, room)
 
         def write(found: ScanDetections) -> None:
             _write(args, found, facts)

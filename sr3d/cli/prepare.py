@@ -12,7 +12,7 @@ from typing import Any
 from sr3d.cli.arguments import COUNT, SEED, Verbs, real, whole
 from sr3d.cli.inputs import check_folder, check_output_folder
 from sr3d.cli.jobs import add_wait
-from sr3d.cli.scans import add_scan_options, reading_of
+from sr3d.cli.scans import add_scan_options, scan_options
 from sr3d.config_groups import DATASETS
 from sr3d.errors import InputError, Kind
 from sr3d.runs.files import exclusive
@@ -266,8 +266,8 @@ def _prepare_mmdet3d(args: argparse.Namespace) -> None:
 
 def _prepare_folder(args: argparse.Namespace) -> None:
     _check(args, "raw", "labels")
-    from sr3d.data.own.folder import LabelOptions, prepare_folder
     from sr3d.data.own.labels import parse_classes
+    from sr3d.data.own.preparation import LabelOptions, prepare_folder
 
     told = LabelOptions(
         boxes=args.boxes,
@@ -279,7 +279,7 @@ def _prepare_folder(args: argparse.Namespace) -> None:
         upright=args.upright,
         points=args.points,
     )
-    _read(args, prepare_folder, raw=args.raw, told=told, reading=reading_of(args))
+    _read(args, prepare_folder, raw=args.raw, told=told, scan_options=scan_options(args))
 
 
 def _check(args: argparse.Namespace, *folders: str) -> None:
@@ -292,11 +292,11 @@ def _check(args: argparse.Namespace, *folders: str) -> None:
 
 def _read(args: argparse.Namespace, prepare: Callable[..., Any], **own: Any) -> None:
     """Call a reader with the shared arguments and its `own` arguments."""
-    from sr3d.data.readers.conversion import HowTo
+    from sr3d.data.readers.conversion import ConversionOptions
     from sr3d.runs.progress import Counter
 
     with _alone(args), Counter("scenes") as progress:
-        how = HowTo(args.workers, args.keep_going, progress.update)
+        how = ConversionOptions(args.workers, args.keep_going, progress.update)
         prepare(out=args.out, scenes=args.scenes, append=args.append, how=how, **own)
     _say_prepared(args.out)
 

@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from sr3d.cli.arguments import (
@@ -19,15 +20,17 @@ from sr3d.cli.arguments import (
     add_overrides,
     add_setting,
     overrides_of,
+    warn_without_effect,
 )
 from sr3d.cli.inputs import check_dataset, check_output_folder, check_prepared, check_run
 from sr3d.cli.jobs import add_run_options, make_room, mark_run, wait_for_others
 from sr3d.config import Config
 from sr3d.config_groups import DATASETS
 from sr3d.detectors.configuration import with_overrides
-from sr3d.errors import DamagedFile, OtherRun
+from sr3d.errors import DamagedFile, InputError, Kind, OtherRun
+from sr3d.run_setting import Configured, configure, infer_setting
 from sr3d.runs.markers import forget_marker
-from sr3d.settings import Configured, choose, read_settings
+from sr3d.settings import find_setting, read_settings
 
 
 def add_train(verbs: Verbs, common: argparse.ArgumentParser) -> None:
@@ -88,15 +91,17 @@ def _train(args: argparse.Namespace) -> None:
         check_output_folder(args.out)
         wait_for_others(args)
         overrides = overrides_of(args)
-        from sr3d.runs.folder import starting_config
+        from sr3d.detectors.starting_config import starting_config
 
         start = starting_config(args.dataset, args.data, args.split)
         if args.seed is not None:
-            start = with_overrides(start, [f"seed={args.seed}"])
+            start = replace(start, seed=args.seed)
         chosen = _chosen(args, start, overrides)
+        warn_without_effect(chosen.config, overrides)
         with _device(args):
             from sr3d.train.distributed import torchrun_processes
-            from sr3d.train.loop import TrainingJob, train
+            from sr3d.train.loop import TrainingJob
+            from sr3d.train.training import train
 
             job = TrainingJob(
                 config=chosen.config,
@@ -183,6 +188,7 @@ def _test(args: argparse.Namespace) -> None:
     training = read_training(args.run)
     start = config_from_dict(training.config)
     chosen = _chosen(args, start, overrides_of(args), training.setting)
+    warn_without_effect(chosen.config, overrides_of(args))
     wait_for_others(args)
     with _device(args):
         from sr3d.evaluate.loop import EvaluationJob, evaluate
@@ -216,16 +222,42 @@ def _test(args: argparse.Namespace) -> None:
 def _chosen(
     args: argparse.Namespace, start: Config, given: list[str], trained: str | None = None
 ) -> Configured:
-    """The setting of --setting or of the overrides, on the data of --data.
+    """The setting of --setting or, without it, the setting that the overrides make.
 
-    trained: the setting of the evaluated training run, whose configuration is `start`.
+    trained: the setting of the evaluated training run, whose configuration is `start`; None for a
+    training run.
     """
+    settings, name = read_settings(args.settings), args.setting
+    if name is None:
+        return infer_setting(settings, start, given, trained, _labels(args.data))
+    if name == trained and name not in settings:
+        # The name comes from a settings file that this call does not have.
+        return Configured(name, with_overrides(start, given), tuple(given))
+    setting = find_setting(settings, name)
+    if trained is None and setting.tests_of:
+        raise InputError(
+            f"evaluates training runs of {setting.tests_of} and has none of its own",
+            field=f"--setting {name}",
+            kind=Kind.CONFLICT,
+            remedy=f"Train {setting.tests_of}. Then run `sr3d test --setting {name}`.",
+        )
+    if trained not in (None, setting.trained_as):
+        raise InputError(
+            f"evaluates training runs of {setting.trained_as}, and --run is one of {trained}",
+            field=f"--setting {name}",
+            kind=Kind.CONFLICT,
+            remedy=f"Pass a training run of {setting.trained_as}, or omit --setting.",
+        )
+    chosen = configure(settings, name, start, given, evaluation=trained is not None)
+    setting.check_data(start.dataset, _labels(args.data), args.data)
+    return chosen
+
+
+def _labels(data: Path) -> str:
+    """The version of the ground truth in a prepared folder."""
     from sr3d.data.prepared import read_manifest
 
-    settings = read_settings(args.settings)
-    return choose(
-        settings, args.setting, start, given, args.data, lambda f: read_manifest(f).labels, trained
-    )
+    return read_manifest(data).labels
 
 
 def _add_device(verb: argparse.ArgumentParser) -> None:

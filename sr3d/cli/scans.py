@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sr3d.cli.arguments import VerbParser, real
 
 if TYPE_CHECKING:
-    from sr3d.data.scans import Reading
+    from sr3d.data.scans import ScanOptions
 
 
 def add_scan_options(verb: argparse.ArgumentParser) -> None:
@@ -45,9 +45,9 @@ def add_scan_options(verb: argparse.ArgumentParser) -> None:
         verb.signed = ("--up",)
 
 
-def reading_of(args: argparse.Namespace) -> Reading:
+def scan_options(args: argparse.Namespace) -> ScanOptions:
     """The scan options of the command line."""
-    from sr3d.data.scans import Reading
+    from sr3d.data.scans import ScanOptions
 
     told = {
         name: getattr(args, name)
@@ -55,4 +55,4 @@ def reading_of(args: argparse.Namespace) -> Reading:
     }
     if args.intrinsics is not None:
         told["intrinsics"] = tuple(args.intrinsics)
-    return Reading(**{name: value for name, value in told.items() if value is not None})
+    return ScanOptions(**{name: value for name, value in told.items() if value is not None})

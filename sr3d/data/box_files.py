@@ -11,25 +11,25 @@ results that mmdet3d dumps.
 json, or a folder of such files: detections that `sr3d detect` or mmdet3d's inferencers wrote. Or a
 dictionary with the same entries, as lists.
 
-Two files may name a scene differently: with the suffix of a file, or with folders (`match_scenes`).
+Two files may name a scene differently. `sr3d.data.scene_names` matches the names.
 """
 
 from __future__ import annotations
 
 import io
 import logging
-import re
 import zipfile
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sr3d.data.mmdet3d.dumped_results import is_results, result_entries
 from sr3d.data.mmdet3d.infos import is_infos, parse_infos
-from sr3d.data.mmdet3d.results import is_results, result_entries
 from sr3d.data.safe_pickle import load_pickle, load_results
+from sr3d.data.scene_names import match_scenes
 from sr3d.errors import InputError, Kind
 from sr3d.geometry.box_set import BoxSet
 from sr3d.runs.files import LFS_REMEDY, is_lfs_pointer, read_json
@@ -38,12 +38,6 @@ from sr3d.validation import did_you_mean
 _PICKLES = (".pkl", ".pickle")
 _ENTRIES = {"scene", "label", "box", "score"}
 _log = logging.getLogger(__name__)
-
-_KINDS = re.compile(
-    r"\.(?:ply|pcd|npy|npz|bin|obj|gltf|glb|las|laz|png|jpg|txt|xyz|pts|json|pkl)$", re.IGNORECASE
-)
-# What data sets and programs add to the name of a scene: ScanNet's meshes, and predictions.
-_ADDED = re.compile(r"_vh_clean(?:_2)?$|_vert$|[_.-]?pred(?:iction)?s?$|^pred(?:iction)?s?[_.-]")
 
 
 def read_ground_truth(path: str | Path, classes: Sequence[str]) -> BoxSet:
@@ -296,55 +290,3 @@ def _from_infos(path: Path, content: Any, classes: Sequence[str]) -> dict[str, A
         "box": [box for info in infos for box in info.boxes.tolist()],
         "scenes": [info.id for info in infos],
     }
-
-
-def match_scenes(words: Iterable[str], known: Collection[str], path: Path) -> dict[str, str]:
-    """The scene of `known` that each word of a file names.
-
-    A word may have the suffix of a file, additional first folders, or what ScanNet adds to the
-    names of its meshes (`_vh_clean_2`). Folders may be parts of a
-    scene's name, as in `sr3d prepare folder`: `flat1/kitchen.ply` is `flat1_kitchen`.
-
-    Raises:
-        InputError: a word that names no scene, or two words that name one.
-    """
-    found: dict[str, str] = {}
-    for word in words:
-        scene = next((name for name in _spellings(word) if name in known), None)
-        if scene is None:
-            shown = ", ".join(f"'{name}'" for name in sorted(known)[:3])
-            raise InputError(
-                f"'{word}' is not in the ground truth, which has {shown}"
-                f"{', …' if len(known) > 3 else ''}",
-                file=path,
-                field="scene",
-                kind=Kind.UNKNOWN,
-                remedy="Use the same scene names in both, or evaluate on the split of the scene.",
-            )
-        found[word] = scene
-    owners: dict[str, str] = {}
-    for word, scene in found.items():
-        if scene in owners:
-            raise InputError(
-                f"'{owners[scene]}' and '{word}' both name the scene '{scene}'",
-                file=path,
-                field="scene",
-                kind=Kind.CONFLICT,
-                remedy="Name each scene once.",
-            )
-        owners[scene] = word
-    return found
-
-
-def _spellings(word: str) -> Iterable[str]:
-    yield word
-    bare = word.strip()
-    while (shorter := _KINDS.sub("", bare)) != bare:
-        bare = shorter
-        yield bare
-    parts = PurePosixPath(bare.replace("\\", "/")).parts
-    for i in range(len(parts)):
-        for tail in ("/".join(parts[i:]), "_".join(parts[i:])):
-            yield tail
-            yield re.sub(r"[^\w.+-]", "_", tail)
-            yield _ADDED.sub("", tail)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from sr3d.data.mmdet3d.results import result_entries
-from sr3d.data.own.labels import FileValue, Triple, Unit
+from sr3d.data.mmdet3d.dumped_results import result_entries
+from sr3d.data.own.labels import FilePlace, FileValue, Triple, Unit
 from sr3d.data.own.ours import read_ours
 from sr3d.data.scans.frame import Frame, turn_upright
 from sr3d.errors import InputError, Kind
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Frame(Foreign):
+class _DetectFrame(Foreign):
     up: str
     unit: Unit
     origin: Triple
@@ -36,12 +36,12 @@ class _Scored(Foreign):
 
 
 @dataclass(frozen=True)
-class _File(Foreign):
+class _DetectFile(Foreign):
     """What `read_ours` does not read."""
 
     detections: tuple[_Scored, ...]
     file: LeftOut[str] = None
-    frame: LeftOut[_Frame] = None
+    frame: LeftOut[_DetectFrame] = None
 
 
 def read_detect_folder(folder: Path, classes: Sequence[str]) -> dict[str, Any]:
@@ -90,19 +90,18 @@ def detect_entries(path: Path, value: Any, classes: Sequence[str]) -> dict[str, 
             kind=Kind.UNREADABLE,
             remedy="docs/file_formats.md shows what is read.",
         )
-    whole = FileValue(value, path)
-    file = whole.read(_File, value)
+    whole = FileValue(value, FilePlace(path))
+    file = whole.read(_DetectFile, value)
     scene = path.stem if file.file is None else " ".join(file.file.split())
     frame = Frame() if file.frame is None else _upright(file.frame)
     labels = read_ours(whole)
     boxes = [label.placed(frame) for label in labels]
     for label in labels:
         if label.name not in classes:
-            raise InputError(
+            raise label.place.error(
                 f"unknown class '{label.name}'{did_you_mean(label.name, list(classes))}",
-                field=label.where,
-                kind=Kind.UNKNOWN,
-                remedy="Name the data set that the model knows with --dataset.",
+                Kind.UNKNOWN,
+                "Name the data set that the model knows with --dataset.",
             )
     if isinstance(least := value.get("score_thr"), int | float) and least > _LOW:
         _log.warning(
@@ -133,7 +132,7 @@ def _inferred(path: Path, value: Any) -> dict[str, Any]:
     return entries
 
 
-def _upright(frame: _Frame) -> Frame:
+def _upright(frame: _DetectFrame) -> Frame:
     """The upright frame of the scan, as in `sr3d prepare`, without detect's other rotations."""
     up = " ".join(frame.up.split())
     return Frame(up, frame.unit, turn_upright(up), np.array(frame.origin))

@@ -30,16 +30,16 @@ class Scene:
     instance: Tensor | None = None
 
     @staticmethod
-    def unlabelled(points: Tensor, colors: Tensor, id: str = "scan") -> Scene:
+    def unlabelled(points: Tensor, colors: Tensor) -> Scene:
         """A scan without ground truth."""
         labels = torch.zeros(0, dtype=torch.int64)
-        return Scene(id, points, colors, Boxes(torch.zeros(0, 7)), labels)
+        return Scene("scan", points, colors, Boxes(torch.zeros(0, 7)), labels)
 
     def __len__(self) -> int:
         return len(self.points)
 
 
-def table(scene: Scene) -> Tensor:
+def point_table(scene: Scene) -> Tensor:
     """(N, 6) points and colours; without a copy where they are columns of one table already, as
     prepared scenes are. Picking rows of it costs one pass instead of two.
     """

@@ -1,6 +1,7 @@
 """The augmentation of training scenes: pure functions of a scene and a seeded generator.
 
-Source: the pipelines of SamsungLabs/tr3d configs; values in `config.AugmentConfig`.
+Values are in `config.AugmentConfig`. Sources: the pipelines of SamsungLabs/tr3d configs, and
+`RandomCuboid` of facebookresearch/3detr (utils/random_cuboid.py).
 """
 
 from __future__ import annotations
@@ -12,16 +13,23 @@ import torch
 from torch import Generator, Tensor
 
 from sr3d.config import AugmentConfig
-from sr3d.data.scene import Scene, table
+from sr3d.data.scene import Scene, point_table
+from sr3d.geometry.boxes import Boxes
+
+_TRIES = 100  # of a random cuboid
 
 
 def augment(scene: Scene, config: AugmentConfig, rotated: bool, generator: Generator) -> Scene:
-    """Sample points, flip, rotate, scale, move. One random draw a step, whatever its outcome.
+    """Sample points, crop, flip, rotate, scale, move. The crop may also come last. Each other step
+    makes one random draw, whatever its outcome.
 
     rotated: whether boxes have a yaw. If not, a rotated box becomes the larger axis-aligned box
     around it, as in TR3D.
     """
     scene = sample(scene, config, generator)  # a copy, so that all else happens in place
+    crops = config.crop != (1.0, 1.0)
+    if crops and config.crop_when == "sampled":
+        scene = random_cuboid(scene, config, generator)
     points, boxes = scene.points, scene.boxes
     for axis, chance in ((0, config.flip_x), (1, config.flip_y)):
         if _uniform(generator) < chance:
@@ -37,7 +45,10 @@ def augment(scene: Scene, config: AugmentConfig, rotated: bool, generator: Gener
     boxes = boxes.scaled(factor).translated(offset)
     if not rotated:
         boxes = boxes.enclosing()
-    return replace(scene, boxes=boxes)  # its points changed in place
+    scene = replace(scene, boxes=boxes)  # its points changed in place
+    if crops and config.crop_when == "moved":
+        scene = random_cuboid(scene, config, generator)
+    return scene
 
 
 def sample(scene: Scene, config: AugmentConfig, generator: Generator) -> Scene:
@@ -60,9 +71,57 @@ def sample_points(scene: Scene, count: int, generator: Generator, replace: str =
 
 def pick_points(scene: Scene, index: Tensor) -> Scene:
     """The scene with these of its points, (P,) int64, in this order."""
-    rows = table(scene).index_select(0, index)
+    rows = point_table(scene).index_select(0, index)
     instance = None if scene.instance is None else scene.instance.index_select(0, index)
     return replace(scene, points=rows[:, :3], colors=rows[:, 3:], instance=instance)
+
+
+def random_cuboid(scene: Scene, config: AugmentConfig, generator: Generator) -> Scene:
+    """The points in a random axis-aligned cuboid, and the boxes whose centre is among them.
+
+    The cuboid is centred at a random point. Its edges are random shares of the cloud's extent. A
+    cuboid counts if two of its shares are alike (`crop_aspect`), it has enough points
+    (`crop_points`), and it keeps a box, if there are boxes. After 100 others the scene stays whole.
+    """
+    points = scene.points
+    if len(points) < config.crop_points:
+        return scene
+    low, high = config.crop
+    extent = points.amax(dim=0) - points.amin(dim=0)
+    for _ in range(_TRIES):
+        shares = low + (high - low) * torch.rand(3, generator=generator)
+        if _likest(shares) < config.crop_aspect:
+            continue
+        row = int(torch.randint(len(points), (), generator=generator))
+        reach = extent * shares / 2
+        inside = ((points - points[row]).abs() <= reach).all(dim=1).nonzero().squeeze(1)
+        if len(inside) < config.crop_points:
+            continue
+        cropped = _with_boxes_inside(pick_points(scene, inside))
+        if len(cropped.boxes) or not len(scene.boxes):
+            return cropped
+    return scene
+
+
+def _with_boxes_inside(scene: Scene) -> Scene:
+    """The scene without the boxes whose centre is outside the extent of its points."""
+    centers = scene.boxes.centers
+    low, high = scene.points.amin(dim=0), scene.points.amax(dim=0)
+    keep = ((centers >= low) & (centers <= high)).all(dim=1)
+    boxes = Boxes(scene.boxes.tensor[keep])
+    instance = scene.instance
+    if instance is not None:
+        # -1, for no object, finds the last entry.
+        number = torch.cat([keep.cumsum(0) - 1, keep.new_zeros(1, dtype=torch.int64)])
+        known = torch.cat([keep, keep.new_zeros(1)])
+        instance = torch.where(known[instance], number[instance], -1)
+    return replace(scene, boxes=boxes, labels=scene.labels[keep], instance=instance)
+
+
+def _likest(shares: Tensor) -> float:
+    """The greatest ratio, below 1, of two of three shares."""
+    a, b, c = shares.sort().values.tolist()
+    return max(a / b, b / c)
 
 
 def _turn(points: Tensor, angle: float) -> None:

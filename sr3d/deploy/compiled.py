@@ -8,20 +8,24 @@ exceeds the capacity, it runs without the graph, and a larger graph replaces the
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from sr3d.deploy.fused_network import FusedNetwork
-from sr3d.deploy.static_pass import Capacity, StaticDetections, StaticPass
+from sr3d.deploy.static_pass import Capacity, StaticDetections, StaticPass, require_harmless_padding
 from sr3d.detectors.base import SparseDetector
 from sr3d.detectors.common.selection import suppress
 from sr3d.detectors.common.voxelize import voxelize
 from sr3d.detectors.outputs import Detections, anchors_of, require_finite
 from sr3d.detectors.scan import detect_on_floor
+from sr3d.errors import InputError
 from sr3d.sparse.functional import engine, engine_on
 from sr3d.sparse.sites import recorded
+
+_log = logging.getLogger(__name__)
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _REMEDY = "take another checkpoint. If this one works without compile(), take another precision"
@@ -36,6 +40,8 @@ class CompiledDetector:
         self.config, self.inference = network.detector.config, network.detector.inference
         self.dataset, self.device = network.detector.dataset, network.device
         self._recorded: _RecordedPass | None = None
+        self._recordable = True
+        self._checked = False  # whether padding is known to be harmless
 
     @torch.no_grad()
     def detect(self, points: Any, colors: Any = None, floor: float | None = None) -> Detections:
@@ -68,15 +74,25 @@ class CompiledDetector:
             capacity = capacity.joined(before) if before else capacity
             if capacity != before:  # equal if the scan fitted, but its NMS did not finish
                 self._recorded = None  # frees its memory before the next graph is recorded
-                self._recorded = _RecordedPass(self.static_pass(capacity), self.device)
+                self._record(capacity)
         return detections
+
+    def _record(self, capacity: Capacity) -> None:
+        try:
+            static = self.static_pass(capacity)
+        except InputError as error:
+            _log.warning("no CUDA graph is recorded: %s", error.problem)
+            self._recordable = False
+            return
+        self._recorded = _RecordedPass(static, self.device)
 
     def _records(self) -> bool:
         """Whether a graph can be recorded. The torch engine needs syncs, and scratch memory that an
         eager call may free, so it cannot.
         """
         with engine(self.config.engine):
-            return self.device.type == "cuda" and engine_on(self.device) == "triton"
+            on_gpu = self.device.type == "cuda" and engine_on(self.device) == "triton"
+        return on_gpu and self._recordable
 
     @torch.no_grad()
     def capacity_like(self, points: Tensor, colors: Tensor) -> Capacity:
@@ -105,7 +121,10 @@ class CompiledDetector:
         )
 
     def static_pass(self, capacity: Capacity) -> StaticPass:
-        """The pass of the CUDA graph, on any device."""
+        """The pass of the CUDA graph, on any device. Raises: see `require_harmless_padding`."""
+        if not self._checked:
+            require_harmless_padding(self.network)
+            self._checked = True
         return StaticPass(self.network, capacity)
 
 

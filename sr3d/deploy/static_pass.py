@@ -16,15 +16,22 @@ from torch import Tensor
 
 from sr3d.deploy.fused_network import FusedNetwork, Outputs
 from sr3d.detectors.common.selection import kept
+from sr3d.detectors.common.voxelize import voxelize
 from sr3d.detectors.outputs import Detections
+from sr3d.errors import InputError, Kind
+from sr3d.geometry.iou import OverlapRule
 from sr3d.geometry.static_nms import static_nms
 from sr3d.sparse import Sites
 from sr3d.sparse.functional import engine
+from sr3d.sparse.sites import recorded
 from sr3d.sparse.static import Grid, StaticSites
 
 _MARGIN = 1.25
 _SPARE = 1024  # rows. Coarse levels have few rows, whose number depends on the grid's position
 _STEP = 256  # sizes are rounded up to multiples of it
+# Points that are tried, in a cube of so many cells, and how far their outputs may differ.
+_PROBE, _PROBE_CELLS = 200, 24
+_TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.02, torch.bfloat16: 0.1}
 _NMS_ROUNDS = 24  # maximum length of a chain of overlapping boxes. A longer one is an overflow
 
 
@@ -87,7 +94,7 @@ class StaticDetections:
 
 
 class StaticPass:
-    """Detects in one scene at a time, up to a capacity."""
+    """Detects in one scene at a time, up to a capacity. See `require_harmless_padding`."""
 
     def __init__(self, network: FusedNetwork, capacity: Capacity) -> None:
         self.network, self.capacity = network, capacity
@@ -98,17 +105,7 @@ class StaticPass:
     @torch.no_grad()
     def __call__(self, points: Tensor, colors: Tensor, count: Tensor) -> StaticDetections:
         """points, colors: (capacity.points, 3). Only the first `count`, () int64, are valid."""
-        config, grid = self.config, self.capacity.grid
-        valid = torch.arange(len(points), device=points.device) < count
-        cells = torch.floor(points / config.voxel_size).to(torch.int32)
-        corner = grid.corner(cells, valid)
-        rows = iter(self.capacity.rows)
-        voxels, first = StaticSites.padded(cells - corner, valid, grid, rows)
-        features = torch.cat([colors, colors.new_zeros(1, 3)])[first]
-        with engine(config.engine):
-            found = self.network(features, voxels)
-        assert next(rows, None) is None, "the capacity belongs to another network"
-        return self._candidates(found, corner)
+        return self._candidates(*_outputs(self.network, self.capacity, points, colors, count))
 
     def _candidates(self, found: Outputs, corner: Tensor) -> StaticDetections:
         test, levels = self.inference, cast(Sequence[StaticSites], found.levels)
@@ -122,14 +119,66 @@ class StaticPass:
         boxes = self.network.detector.decode(coords * self.config.voxel_size, found.reg[top])
         scores = found.scores[top]
         valid = (scores > test.score_thr) & real[top, None]
-        bev = test.nms == "bev"
-        keep, settled = static_nms(
-            boxes, scores, valid, test.iou_thr, self.rotated, bev, rounds=_NMS_ROUNDS
-        )
+        rule = OverlapRule(test.iou_thr, self.rotated, test.nms == "bev")
+        keep, settled = static_nms(boxes, scores, valid, rule, rounds=_NMS_ROUNDS)
         overflow = torch.stack([level.overflow for level in levels]).any()
         finite = found.scores.isfinite().all(dim=1) & found.reg.isfinite().all(dim=1)
         broken = (real & ~finite).any() | (real[top] & ~boxes.isfinite().all(dim=1)).any()
         return StaticDetections(boxes, scores, keep, overflow | left_out | ~settled | broken)
+
+
+def _outputs(
+    network: FusedNetwork, capacity: Capacity, points: Tensor, colors: Tensor, count: Tensor
+) -> tuple[Outputs, Tensor]:
+    """The network's outputs on a padded scene, and the corner (3,) of its grid."""
+    config, grid = network.detector.config, capacity.grid
+    valid = torch.arange(len(points), device=points.device) < count
+    cells = torch.floor(points / config.voxel_size).to(torch.int32)
+    corner = grid.corner(cells, valid)
+    rows = iter(capacity.rows)
+    voxels, first = StaticSites.padded(cells - corner, valid, grid, rows)
+    features = torch.cat([colors, colors.new_zeros(1, 3)])[first]
+    with engine(config.engine):
+        found = network(features, voxels)
+    assert next(rows, None) is None, "the capacity belongs to another network"
+    return found, corner
+
+
+@torch.no_grad()
+def require_harmless_padding(network: FusedNetwork) -> None:
+    """Compare the outputs for a few points without and with padding. Call it before the first pass.
+
+    Raises:
+        InputError: a layer mixes the rows of features, so padding changes the result.
+    """
+    config, draw = network.detector.config, torch.Generator().manual_seed(0)
+    points = torch.rand(_PROBE, 3, generator=draw) * _PROBE_CELLS * config.voxel_size
+    points, colors = (x.to(network.device) for x in (points, torch.rand(_PROBE, 3, generator=draw)))
+    x = voxelize([points], [colors], config.voxel_size)
+    with engine(config.engine), recorded() as requests:
+        free = network(x.features, x.sites)
+    capacity = Capacity.for_scenes_like([x.sites, *requests], _PROBE, boxes=1)
+    padding = points.new_zeros(capacity.points - _PROBE, 3)
+    padded = torch.cat([points, padding]), torch.cat([colors, padding])
+    found, _ = _outputs(network, capacity, *padded, torch.tensor(_PROBE, device=points.device))
+    real = torch.cat([level.valid for level in cast(Sequence[StaticSites], found.levels)])
+    pairs = ((free.scores, found.scores[real]), (free.reg, found.reg[real]))
+    if not all(_alike(a, b, _TOLERANCE[network.dtype]) for a, b in pairs):
+        raise InputError(
+            f"{type(network.detector).__name__} has no static shapes: a layer mixes the rows of "
+            "its features, such as a mean over all cells, and padding changes the result",
+            kind=Kind.CONFLICT,
+            remedy="Compute each row by itself in SparseTensor.computed.",
+        )
+
+
+def _alike(a: Tensor, b: Tensor, tolerance: float) -> bool:
+    """Whether they differ by rounding alone. tolerance: of the largest value."""
+    if a.shape != b.shape:
+        return False
+    largest = a.abs().amax() if a.numel() else a.new_zeros(())
+    # NaN is a fault of the weights, which every detection reports.
+    return not bool(((a - b).abs() > tolerance * largest).any())
 
 
 def _roomy(rows: int) -> int:

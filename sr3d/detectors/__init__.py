@@ -9,13 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sr3d.config import Config
-from sr3d.detectors.brnet import family as brnet
+from sr3d.detectors.brnet.family import FAMILY as BRNET
+from sr3d.detectors.detr3d.family import FAMILY as DETR3D
 from sr3d.detectors.family import Family
-from sr3d.detectors.fcaf3d import family as fcaf3d
-from sr3d.detectors.mlcvnet import family as mlcvnet
-from sr3d.detectors.rbgnet import family as rbgnet
-from sr3d.detectors.tr3d import family as tr3d
-from sr3d.detectors.votenet import family as votenet
+from sr3d.detectors.fcaf3d.family import FAMILY as FCAF3D
+from sr3d.detectors.groupfree.family import FAMILY as GROUPFREE
+from sr3d.detectors.mlcvnet.family import FAMILY as MLCVNET
+from sr3d.detectors.rbgnet.family import FAMILY as RBGNET
+from sr3d.detectors.tr3d.family import FAMILY as TR3D
+from sr3d.detectors.votenet.family import FAMILY as VOTENET
 from sr3d.errors import InputError, Kind
 
 if TYPE_CHECKING:
@@ -25,12 +27,14 @@ __all__ = ["FAMILIES", "NETWORKS", "Family", "build_detector"]
 
 # The first is the family of a data set's default configuration.
 FAMILIES: dict[str, Family] = {
-    "tr3d": tr3d.FAMILY,
-    "fcaf3d": fcaf3d.FAMILY,
-    "votenet": votenet.FAMILY,
-    "mlcvnet": mlcvnet.FAMILY,
-    "brnet": brnet.FAMILY,
-    "rbgnet": rbgnet.FAMILY,
+    "tr3d": TR3D,
+    "fcaf3d": FCAF3D,
+    "votenet": VOTENET,
+    "mlcvnet": MLCVNET,
+    "brnet": BRNET,
+    "rbgnet": RBGNET,
+    "groupfree": GROUPFREE,
+    "3detr": DETR3D,
 }
 # The family of each name that a user may give; SR3D is TR3D's network, trained differently.
 NETWORKS = {"sr3d": "tr3d", **{name: name for name in FAMILIES}}
@@ -42,10 +46,10 @@ def build_detector(config: Config) -> Detector[Any, Any]:
     Raises:
         InputError: the family needs mean sizes, and neither data set nor configuration has any.
     """
-    from sr3d.data.datasets import dataset_of  # imports torch
+    from sr3d.detectors.needs import lacks_mean_sizes  # imports torch
 
     family = FAMILIES[config.model.name]
-    if "mean_sizes" in family.needs and not dataset_of(config).mean_sizes:
+    if lacks_mean_sizes(config, family):
         raise InputError(
             f"empty, and {family.title} needs the mean size of each class of '{config.dataset}'",
             field="mean_sizes",

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sr3d.config import Config, ModelConfig, TrainConfig
 from sr3d.data.datasets import dataset_of
+from sr3d.data.ground_truth import GroundTruth
 from sr3d.data.loader import on_device
 from sr3d.data.scene import Scene
 from sr3d.data.transforms import pick_points
@@ -18,7 +19,6 @@ from sr3d.detectors.common.sparse_config import SparseInferenceConfig, SparseMod
 from sr3d.detectors.common.voxelize import voxelize
 from sr3d.detectors.outputs import (
     Detections,
-    GroundTruth,
     Level,
     Losses,
     Predictions,
@@ -100,8 +100,11 @@ class Detector(nn.Module, ABC, Generic[B, P]):
         """Number of voxels or points of the network's input."""
 
     def stages(self) -> dict[str, str]:
-        """Maps submodules to the stages of a benchmark: backbone, neck or head."""
-        return {"backbone": "backbone", "neck": "neck", "bbox_head": "head"}
+        """Maps submodules to the stages of a benchmark: backbone, neck or head.
+
+        What they leave out of the network counts as head.
+        """
+        return {}
 
     def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
         """Groups for the optimiser. `lr_scale` of a group multiplies its learning rate."""
@@ -163,6 +166,9 @@ class SparseDetector(Detector[SparseTensor, A]):
     inference: SparseInferenceConfig
     nms_pre_by_level = False  # whether `nms_pre` limits the anchors per level, not in all
 
+    def stages(self) -> dict[str, str]:
+        return {"backbone": "backbone", "neck": "neck", "bbox_head": "head"}
+
     def shuffled(self, scene: Scene, generator: torch.Generator) -> Scene:
         """In random order if `test.voxel_pick` is "random".
 
@@ -177,9 +183,7 @@ class SparseDetector(Detector[SparseTensor, A]):
         self, scenes: Sequence[Scene], generators: Sequence[torch.Generator] | None = None
     ) -> SparseTensor:
         """The first point of each voxel represents it, see `voxelize`."""
-        points = [on_device(scene.points, self.device) for scene in scenes]
-        colors = [on_device(scene.colors, self.device) for scene in scenes]
-        return self.voxels(points, colors)
+        return self.voxels([scene.points for scene in scenes], [scene.colors for scene in scenes])
 
     def input_size(self, batch: SparseTensor) -> int:
         return len(batch.sites)
@@ -253,8 +257,8 @@ class SparseDetector(Detector[SparseTensor, A]):
         order: Tensor | None = None,
     ) -> SparseTensor:
         """A batch of clouds for `forward`, on the detector's device, see `voxelize`."""
-        points = [p.to(self.device) for p in points]
-        colors = [c.to(self.device) for c in colors]
+        points = [on_device(p, self.device) for p in points]
+        colors = [on_device(c, self.device) for c in colors]
         return voxelize(points, colors, self.config.voxel_size, order, self.config.engine)
 
     @torch.no_grad()

@@ -15,11 +15,11 @@ from typing import Any
 import yaml
 
 from sr3d.config import Config, Preset, check, problem, problems
-from sr3d.config_groups import DATASETS, AugmentConfig, OwnData
+from sr3d.config_groups import DATASETS, OwnData
 from sr3d.detectors import FAMILIES
 from sr3d.errors import InputError, Kind
 from sr3d.presets import DataFacts, Values
-from sr3d.validation import did_you_mean, json_schema, parse_text
+from sr3d.validation import did_you_mean, json_schema, nearest, parse_text
 
 
 def default_config(dataset: str, own: OwnData = OwnData()) -> Config:
@@ -124,31 +124,23 @@ def config_schema() -> dict[str, Any]:
     return json_schema(typing.Union[tuple(_families().values())])  # noqa: UP007
 
 
-def augment_preset(name: str, dataset: str) -> AugmentConfig:
-    """What `augment=NAME` means on a data set."""
-    return with_overrides(default_config(dataset), [f"augment={name}"]).augment
-
-
 def preset_names() -> dict[str, tuple[str, ...]]:
     """The names of all presets by their group."""
     return {group: tuple(known) for group, known in _presets().items()}
 
 
-def preset_values(config: Config, group: str, name: str) -> Values:
-    """What `group=name` sets on the data set of a configuration.
+def is_preset(override: str) -> bool:
+    """Whether an override applies a preset, known or not, instead of setting one field."""
+    return split_override(override)[0] in _presets()
 
-    Raises:
-        InputError: unknown preset.
-    """
-    known = _presets()[group]
-    if name not in known:
-        raise InputError(
-            f"unknown preset '{name}'{did_you_mean(name, [*known])}",
-            field=group,
-            kind=Kind.UNKNOWN,
-        )
-    _, preset = known[name]
-    return preset(DataFacts(config.dataset, config.own.scenes, config.own.rotated))
+
+def fields_set(config: Config, override: str) -> set[str]:
+    """The fields that an override sets by name: one, or those that its preset lists."""
+    name, text = split_override(override)
+    if text not in _presets().get(name, {}):
+        return {name}
+    values = _preset_values(config, name, text)
+    return {f"{group}.{key}" for group, fields in values.items() for key in fields}
 
 
 def _families() -> dict[str, type[Config]]:
@@ -204,13 +196,16 @@ def _unknown(config: Config, name: str, known: Iterable[str]) -> InputError:
             kind=Kind.UNKNOWN,
             remedy=f"It belongs to {', '.join(others)}.",
         )
-    problem = f"unknown key '{name}'{did_you_mean(name, [*known])}"
-    return InputError(problem, field=name, kind=Kind.UNKNOWN)
+    groups = dict.fromkeys(key.partition(".")[0] for key in known)  # some name presets
+    close = nearest(name, [*groups, *known])
+    problem = f"unknown key '{name}'" + (f"; did you mean '{close}'?" if close else "")
+    listed = None if close else "`sr3d config` lists all keys."
+    return InputError(problem, field=name, kind=Kind.UNKNOWN, remedy=listed)
 
 
 def _with_preset(config: Config, group: str, name: str, given: Mapping[str, str]) -> Config:
     """given: the overrides that came before, by name."""
-    changes = preset_values(config, group, name)
+    changes = _preset_values(config, group, name)
     if (earlier := given.get(group, f"{group}={name}")) != f"{group}={name}":
         raise InputError(
             f"contradicts {earlier}, given before it",
@@ -238,3 +233,16 @@ def _with_preset(config: Config, group: str, name: str, given: Mapping[str, str]
                 remedy=f"Put {group}={name} first, then single values.",
             )
     return after
+
+
+def _preset_values(config: Config, group: str, name: str) -> Values:
+    """What `group=name` sets on the data set of a configuration."""
+    known = _presets()[group]
+    if name not in known:
+        raise InputError(
+            f"unknown preset '{name}'{did_you_mean(name, [*known])}",
+            field=group,
+            kind=Kind.UNKNOWN,
+        )
+    _, preset = known[name]
+    return preset(DataFacts(config.dataset, config.own.scenes, config.own.rotated))

@@ -51,11 +51,14 @@ class Published:
 
 @dataclass(frozen=True)
 class Inferred:
-    """classes: their number. rotated: whether boxes have a yaw. overrides: of the network."""
+    """classes: their number. rotated: whether boxes have a yaw. overrides: of the network. preset:
+    of the network, if it is not the family's first one.
+    """
 
     classes: int
     rotated: bool
     overrides: tuple[str, ...] = ()
+    preset: str | None = None
 
 
 def without_ddp(name: str) -> str | None:

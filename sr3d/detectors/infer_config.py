@@ -51,7 +51,8 @@ def infer_config(
     name = dataset or _dataset_of(checkpoint, shown.classes, shown.rotated)
     config = default_config(name, _own(checkpoint, shown.rotated) if name == "own" else OwnData())
     size = () if checkpoint.voxel_size is None else (f"model.voxel_size={checkpoint.voxel_size}",)
-    return with_overrides(config, [f"model={found}", *shown.overrides, *size, *overrides])
+    preset = f"model={shown.preset or found}"
+    return with_overrides(config, [preset, *shown.overrides, *size, *overrides])
 
 
 def load_model(checkpoint: Checkpoint, config: Config) -> Detector[Any, Any]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from sr3d.config import Config
 from sr3d.data.datasets import DATASETS, dataset_of
-from sr3d.data.mean_sizes import mean_sizes_of
+from sr3d.data.mean_sizes import MeanSizes
 from sr3d.data.prepared import Manifest, PreparedDataset
-from sr3d.data.scene import Scene
 from sr3d.detectors.family import Family
 from sr3d.errors import InputError, Kind
 
@@ -31,20 +30,20 @@ def with_needs(config: Config, family: Family, scenes: PreparedDataset) -> Confi
             kind=Kind.MISSING,
             remedy=remedy(scenes.folder, scenes.manifest),
         )
-    if "mean_sizes" in family.needs and not dataset_of(config).mean_sizes:
-        return replace(config, mean_sizes=scenes.mean_sizes())
-    return config
+    return with_mean_sizes(config, family, scenes.mean_sizes)
 
 
-def with_sizes_of(config: Config, family: Family, load: Callable[[], Iterable[Scene]]) -> Config:
-    """The configuration of an untrained network, with mean sizes if its family needs them.
+def with_mean_sizes(config: Config, family: Family, find: Callable[[], MeanSizes]) -> Config:
+    """The configuration with mean sizes, if its family needs them and none are known.
 
-    load: scenes whose boxes give sizes that no data set publishes. Only measurements use them.
+    find: is called only then.
     """
-    dataset = dataset_of(config)
-    if "mean_sizes" not in family.needs or dataset.mean_sizes:
-        return config
-    return replace(config, mean_sizes=mean_sizes_of(load(), len(dataset.classes)))
+    return replace(config, mean_sizes=find()) if lacks_mean_sizes(config, family) else config
+
+
+def lacks_mean_sizes(config: Config, family: Family) -> bool:
+    """Whether a family needs mean sizes that neither configuration nor data set has."""
+    return "mean_sizes" in family.needs and not dataset_of(config).mean_sizes
 
 
 def lacks_instances(family: Family, manifest: Manifest) -> bool:

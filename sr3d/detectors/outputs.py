@@ -1,4 +1,4 @@
-"""Inputs and outputs of detectors: predictions, ground truth, losses, detections."""
+"""Outputs of detectors: predictions, losses, detections."""
 
 from __future__ import annotations
 
@@ -12,15 +12,9 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from sr3d.data.ground_truth import GroundTruth
 from sr3d.errors import InputError, Kind
 from sr3d.matching.assigner import Anchors
 from sr3d.sparse import Sites
-
-__all__ = [
-    "Anchors", "Detections", "GroundTruth", "Level", "Losses", "Predictions", "Total", "alone",
-    "anchors_of", "require_finite", "require_finite_predictions",
-]  # fmt: skip
 
 
 class Level(NamedTuple):

@@ -11,13 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 _QUANTILES = {"median": 0.5, "q25": 0.25, "q75": 0.75, "q90": 0.9}
 
 
-def most_confident(
-    label: ArrayLike, score: ArrayLike, top_n: int = 30, scene: ArrayLike | None = None
-) -> NDArray[np.int64]:
-    """Rows of the `top_n` best scores of each class, or of each class in each scene if given.
+def most_confident(label: ArrayLike, score: ArrayLike, top_n: int = 30) -> NDArray[np.int64]:
+    """Rows of the `top_n` best scores of each class.
 
-    label, score, scene: `(K,)`. Sorted by class, then scene, then from the best score down. Equal
-    scores keep the order of the input.
+    label, score: `(K,)`. Sorted by class, then from the best score down. Equal scores keep the
+    order of the input.
     Source: the paper's "top-30 high-confidence predictions of each class after NMS". We take them
     over the whole data set.
 
@@ -25,15 +23,14 @@ def most_confident(
         ValueError: arrays of different lengths, or a negative `top_n`.
     """
     label, score = np.asarray(label), np.asarray(score, dtype=np.float64)
-    scene = np.zeros(len(label), dtype=np.int64) if scene is None else np.asarray(scene)
-    if not label.shape == score.shape == scene.shape:
-        raise ValueError(f"{len(label)} labels, {len(score)} scores and {len(scene)} scenes")
+    if label.shape != score.shape:
+        raise ValueError(f"{len(label)} labels and {len(score)} scores")
     if top_n < 0:
         raise ValueError(f"top_n must be 0 or more, not {top_n}")
-    order = np.lexsort((-score, scene, label))  # stable
-    group_label, group_scene = label[order], scene[order]
+    order = np.lexsort((-score, label))  # stable
+    group = label[order]
     starts = np.ones(len(order), dtype=bool)
-    starts[1:] = (group_label[1:] != group_label[:-1]) | (group_scene[1:] != group_scene[:-1])
+    starts[1:] = group[1:] != group[:-1]
     position = np.arange(len(order))
     rank = position - np.maximum.accumulate(np.where(starts, position, 0))
     return order[rank < top_n]

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from sr3d.geometry.boxes import enclosing_boxes
 from sr3d.geometry.rotated import footprint_intersection
+
+_LEAST_EDGE = 1e-3  # metres, in generalised IoU
 
 
 def paired_iou(a: Tensor, b: Tensor, rotated: bool, bev: bool = False) -> Tensor:
@@ -47,6 +50,29 @@ def static_pairwise_iou(a: Tensor, b: Tensor, rotated: bool, bev: bool = False) 
     rounding.
     """
     return _every_pair(lambda p, q: _iou(p, q, rotated, bev), a, b, rotated)
+
+
+@dataclass(frozen=True)
+class OverlapRule:
+    """Two boxes overlap if their IoU is above `iou_thr`. rotated, bev: see `pairwise_iou`."""
+
+    iou_thr: float
+    rotated: bool
+    bev: bool = True
+
+    def every_pair(self, a: Tensor, b: Tensor) -> Tensor:
+        """(…, N, M) bool of (…, N, 7) and (…, M, 7), in static shapes."""
+        return static_pairwise_iou(a, b, self.rotated, self.bev) > self.iou_thr
+
+    def holds(self, boxes: Tensor, i: Tensor, j: Tensor) -> Tensor:
+        """(L,) int64: the pairs of rows i, j (K,) that overlap."""
+        columns = boxes.t().contiguous()
+        size = pairs_at_a_time(boxes.device, self.rotated)
+        parts = []
+        for p, q in zip(i.split(size), j.split(size), strict=True):
+            a, b = columns.index_select(1, p).t(), columns.index_select(1, q).t()
+            parts.append(paired_iou(a, b, self.rotated, self.bev) > self.iou_thr)
+        return torch.cat(parts).nonzero().squeeze(1)
 
 
 def pairs_at_a_time(device: torch.device, rotated: bool) -> int:
@@ -94,6 +120,27 @@ def paired_diou_loss(pred: Tensor, target: Tensor, rotated: bool, legacy: bool =
     distance = distance + (apart[..., 3] if legacy and rotated else apart[..., 2]).square()
     diagonal = _enclosing_extent(pred, target, rotated).square().sum(-1)
     return 1 - paired_iou(pred, target, rotated) + distance / _positive(diagonal)
+
+
+def generalized_iou(a: Tensor, b: Tensor, area: Tensor, rotated: bool) -> Tensor:
+    """IoU − 1 + union / (volume of the enclosing box), `(…, 7)` broadcast to `(…)`, in [-1, 1].
+
+    The enclosing box is the axis-aligned box around the corners of both boxes. area: of the
+    intersection of the footprints, see `footprint_overlap`. Edges count as at least 1 mm. Source:
+    facebookresearch/3detr (utils/box_util.py).
+    """
+    shared = area * _overlap(a, b, 2)
+    volume_a, volume_b = (box[..., 3:6].clamp(min=_LEAST_EDGE).prod(dim=-1) for box in (a, b))
+    union = volume_a + volume_b - shared
+    around = _enclosing_extent(a, b, rotated).clamp(min=_LEAST_EDGE).prod(dim=-1)
+    return shared / union - 1 + union / around
+
+
+def footprint_overlap(a: Tensor, b: Tensor, rotated: bool) -> Tensor:
+    """Area (m²) of the intersection of the footprints, `(…, 7)` broadcast to `(…)`."""
+    if not rotated:
+        return _upright_overlap(a, b, bev=True)
+    return footprint_intersection(a, b).to(a.dtype)
 
 
 def enclosing_diagonal(a: Tensor, b: Tensor, rotated: bool) -> Tensor:

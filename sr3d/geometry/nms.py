@@ -7,13 +7,12 @@ bits. On a GPU syncs are expensive, so dense tables settle all classes at once, 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sr3d.geometry.iou import paired_iou, pairs_at_a_time
+from sr3d.geometry.iou import OverlapRule
 from sr3d.geometry.static_nms import static_nms
 from sr3d.geometry.sweep_line import SweepLine
 
@@ -67,7 +66,7 @@ def class_nms(
     On a GPU this needs one sync. More than 23,000 boxes, or 5,400 boxes shared by 18 classes, use
     the algorithm for CPUs, with more syncs.
     """
-    rule = _Rule(iou_thr, rotated, bev)
+    rule = OverlapRule(iou_thr, rotated, bev)
     if groups is None:
         groups = torch.zeros(len(boxes), dtype=torch.long, device=boxes.device)
     if boxes.device.type != "cpu" and len(boxes) ** 2 * scores.shape[1] <= _DENSE:
@@ -83,39 +82,23 @@ def class_nms(
     return keep
 
 
-@dataclass(frozen=True)
-class _Rule:
-    """The rule by which a box suppresses another."""
-
-    iou_thr: float
-    rotated: bool
-    bev: bool
-
-    def holds(self, boxes: Tensor, i: Tensor, j: Tensor) -> Tensor:
-        """(L,) int64: the pairs i, j (K,) for which it holds. i is the better box."""
-        columns = boxes.t().contiguous()
-        size = pairs_at_a_time(boxes.device, self.rotated)
-        parts = []
-        for p, q in zip(i.split(size), j.split(size), strict=True):
-            a, b = columns.index_select(1, p).t(), columns.index_select(1, q).t()
-            parts.append(paired_iou(a, b, self.rotated, self.bev) > self.iou_thr)
-        return torch.cat(parts).nonzero().squeeze(1)
-
-
-def _in_rounds(boxes: Tensor, scores: Tensor, valid: Tensor, groups: Tensor, rule: _Rule) -> Tensor:
+def _in_rounds(
+    boxes: Tensor, scores: Tensor, valid: Tensor, groups: Tensor, rule: OverlapRule
+) -> Tensor:
     """(N, C) bool: `class_nms` with dense tables."""
-    compare = rule.iou_thr, rule.rotated, rule.bev
     rounds = _ROUNDS
     while True:
-        keep, settled = static_nms(boxes, scores, valid, *compare, groups, rounds)
+        keep, settled = static_nms(boxes, scores, valid, rule, groups, rounds)
         if settled:
             return keep
         rounds *= 8
 
 
-def _shared(boxes: Tensor, scores: Tensor, valid: Tensor, groups: Tensor, rule: _Rule) -> Tensor:
+def _shared(
+    boxes: Tensor, scores: Tensor, valid: Tensor, groups: Tensor, rule: OverlapRule
+) -> Tensor:
     """(N, C) bool: the kept boxes of all classes. Each pair is compared once for all classes."""
-    line = SweepLine.of(boxes, groups, rule.iou_thr, rule.rotated, rule.bev)
+    line = SweepLine.of(boxes, groups, rule)
     suppresses = torch.zeros(len(boxes), len(boxes), dtype=torch.bool, device=boxes.device)
     for p, q in line.pairs_within(torch.arange(len(boxes), device=boxes.device)):
         p, q = line.order.index_select(0, p), line.order.index_select(0, q)
@@ -130,9 +113,9 @@ def _shared(boxes: Tensor, scores: Tensor, valid: Tensor, groups: Tensor, rule: 
     return keep
 
 
-def _blockwise(boxes: Tensor, scores: Tensor, groups: Tensor, rule: _Rule) -> Tensor:
+def _blockwise(boxes: Tensor, scores: Tensor, groups: Tensor, rule: OverlapRule) -> Tensor:
     """(N,) bool: the kept boxes, if each belongs to one group."""
-    line = SweepLine.of(boxes, groups, rule.iou_thr, rule.rotated, rule.bev)
+    line = SweepLine.of(boxes, groups, rule)
     order = line.order
     boxes = boxes[order]
     # By rows of the input, so equal scores keep its order.

@@ -15,8 +15,6 @@ from torch import Tensor
 
 # Shorter lengths (metres) count as no length in a division, see `_safe`.
 _NO_LENGTH = 1e-12
-# B's corners counter-clockwise, in half sizes.
-_CORNERS = ((1.0, 1.0), (-1.0, 1.0), (-1.0, -1.0), (1.0, -1.0))
 
 
 def footprint_intersection(a: Tensor, b: Tensor) -> Tensor:

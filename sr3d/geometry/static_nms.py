@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sr3d.geometry.iou import static_pairwise_iou
+from sr3d.geometry.iou import OverlapRule
 
 
 @torch.no_grad()
@@ -17,9 +17,7 @@ def static_nms(
     boxes: Tensor,
     scores: Tensor,
     valid: Tensor,
-    iou_thr: float,
-    rotated: bool,
-    bev: bool = True,
+    rule: OverlapRule,
     groups: Tensor | None = None,
     rounds: int | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -36,7 +34,7 @@ def static_nms(
 
     Memory: 4 (on a GPU 2) bytes for each (class, box, box).
     """
-    overlap = static_pairwise_iou(boxes, boxes, rotated, bev) > iou_thr
+    overlap = rule.every_pair(boxes, boxes)
     if groups is not None:
         overlap &= groups[..., :, None] == groups[..., None, :]
     # Class by class, contiguous, because otherwise every product would first copy its table.

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sr3d.geometry.boxes import enclosing_boxes
-from sr3d.geometry.iou import pairs_at_a_time
+from sr3d.geometry.iou import OverlapRule, pairs_at_a_time
 
 _FAR = 1e6  # metres. Diverged boxes are moved here, because otherwise all places lose precision
 
@@ -32,21 +32,20 @@ class SweepLine:
     high: Tensor
 
     @staticmethod
-    def of(boxes: Tensor, groups: Tensor, iou_thr: float, rotated: bool, bev: bool) -> SweepLine:
-        """boxes (N, 7), groups (N,) int64. Finds all pairs within a group whose IoU is above
-        `iou_thr`.
+    def of(boxes: Tensor, groups: Tensor, rule: OverlapRule) -> SweepLine:
+        """boxes (N, 7), groups (N,) int64. Finds all pairs within a group that overlap.
 
         An IoU above t needs more than the share t of either box. A slice at the end of a box's
         extent holds at most the slice's share of the box, up to a half (a box is convex and
         symmetric about its centre). So the high ends may be moved inwards by the share min(t, 1/2).
         """
         box = boxes.double()
-        box = enclosing_boxes(box) if rotated else box
-        axes = 2 if bev else 3
+        box = enclosing_boxes(box) if rule.rotated else box
+        axes = 2 if rule.bev else 3
         center, size = box[:, :axes].t(), box[:, 3 : 3 + axes].t()
         rounding = 16 * torch.finfo(boxes.dtype).eps
         low = center - size * (0.5 + rounding)
-        high = center + size * (0.5 + rounding - min(max(iou_thr, 0.0), 0.5))
+        high = center + size * (0.5 + rounding - min(max(rule.iou_thr, 0.0), 0.5))
         low, high = (end.nan_to_num().clamp(-_FAR, _FAR) for end in (low, high))
         if len(boxes):
             place = torch.unique(groups, return_inverse=True)[1]

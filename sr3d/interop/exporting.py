@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from sr3d.deploy.fused_network import FusedNetwork
-from sr3d.deploy.static_pass import Capacity, StaticPass
+from sr3d.deploy.static_pass import Capacity, StaticPass, require_harmless_padding
 from sr3d.detectors.base import SparseDetector
 from sr3d.sparse.fusion import GatheredTensor
 
@@ -25,6 +25,7 @@ class PortableDetector(nn.Module):
     def __init__(self, model: SparseDetector[Any], capacity: Capacity) -> None:
         super().__init__()
         self.network = FusedNetwork(model, kind=GatheredTensor)
+        require_harmless_padding(self.network)
         self.static = StaticPass(self.network, capacity)
 
     def forward(
@@ -51,7 +52,11 @@ def capacity_like(model: SparseDetector[Any], points: Tensor, colors: Tensor) ->
 
 
 def export_detector(model: SparseDetector[Any], capacity: Capacity) -> ExportedProgram:
-    """`PortableDetector` as a program that `torch.export.save` writes."""
+    """`PortableDetector` as a program that `torch.export.save` writes.
+
+    Raises:
+        InputError: the detector has no fused inference, or see `require_harmless_padding`.
+    """
     portable = PortableDetector(model, capacity).eval()
     inputs = torch.zeros(capacity.points, 3), torch.zeros(capacity.points, 3), torch.tensor(1)
     # Tracing must not record a switch of gradients, which saved programs cannot hold.

@@ -6,19 +6,19 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from sr3d.points import bucket_engine, torch_engine
+from sr3d.points import cpu_engine, torch_engine
 from sr3d.sparse.functional import engine_on
 
 Padding = Literal["first", "zero"]
 
 
 def _engine(device: torch.device) -> ModuleType:
-    """Triton where sparse layers use it, else the buckets on a CPU and PyTorch on a GPU."""
+    """Triton where sparse layers use it, else the CPU's engine, or PyTorch on a GPU."""
     if engine_on(device) == "triton":
         from sr3d.points.triton import engine as triton_engine  # the import takes seconds
 
         return triton_engine
-    return bucket_engine if device.type == "cpu" else torch_engine
+    return cpu_engine if device.type == "cpu" else torch_engine
 
 
 @torch.no_grad()
@@ -28,7 +28,8 @@ def furthest_points(
     """Indices (B, count) int64 of farthest point sampling in points (B, N, 3).
 
     The first index is 0. Each next point is the one farthest from all points chosen before.
-    Distances are at most 1e10. If fewer than `count` distinct points exist, points repeat.
+    Distances are at most 1e10. If fewer than `count` distinct points exist, points repeat. In the
+    chosen order, the points are farthest point samples again: 0, 1, 2, …, unless ties intervene.
 
     skip_origin: never choose a point with x² + y² + z² <= 1e-3, except index 0. VoteNet,
     MLCVNet, GroupFree, 3DETR and V-DETR do so. BRNet, RBGNet and mmdet3d do not.
@@ -40,11 +41,11 @@ def furthest_points(
     """
     if points.shape[1] == 0:
         raise ValueError("furthest_points needs at least one point in each cloud")
-    points = points.float()
+    points, engine = points.detach().float(), _engine(points.device)
     if tie_threads is None:
-        return _engine(points.device).furthest_points(points, count, skip_origin)
+        return engine.furthest_points(points, count, skip_origin)
     order = torch_engine.thread_order(points.shape[1], tie_threads).to(points.device)
-    return order[_engine(points.device).furthest_points(points[:, order], count, skip_origin)]
+    return order[engine.furthest_points(points[:, order], count, skip_origin)]
 
 
 @torch.no_grad()
@@ -60,7 +61,8 @@ def ball_query(
     "zero" is RBGNet's: indices count from 1, as if a dummy point stood before the cloud, and a
     ball without any point has index 0 throughout. Other rows are filled with their first point.
     """
-    hits = _engine(points.device).ball_query(points.float(), centres.float(), radius, count)
+    points, centres = points.detach().float(), centres.detach().float()
+    hits = _engine(points.device).ball_query(points, centres, radius, count)
     return hits + 1 if pad == "zero" else hits.clamp_(min=0)
 
 
@@ -71,7 +73,8 @@ def nearest(points: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
     points (B, N, 3), queries (B, M, 3). Distances ascend. Among equal distances the lower index
     comes first. Where a cloud has fewer than k points, the distance is inf and the index 0.
     """
-    return _engine(points.device).nearest(points.float(), queries.float(), k)
+    points, queries = points.detach().float(), queries.detach().float()
+    return _engine(points.device).nearest(points, queries, k)
 
 
 def group(features: Tensor, index: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Shared by training and evaluation runs: device, data, determinism, and finished runs."""
+"""Shared by training and evaluation runs: device, split, determinism, and finished runs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from sr3d.config import Config, OwnData
-from sr3d.data.datasets import Dataset, coarse_classes
+from sr3d.config import Config
+from sr3d.data.datasets import Dataset
 from sr3d.data.prepared import PreparedDataset
-from sr3d.detectors.configuration import default_config
 from sr3d.errors import DamagedFile, InputError, Kind, OtherRun
 from sr3d.runs.devices import DEVICES, refuse_apple_gpu
 from sr3d.runs.files import sha256
@@ -73,36 +72,6 @@ def synchronise(device: torch.device) -> None:
     """Wait until the device has finished all queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def starting_config(dataset: str, data: Path, split: str) -> Config:
-    """The default configuration of a data set. For own data, with the facts of the prepared folder.
-
-    split: of the training scenes.
-
-    Raises:
-        InputError: an unknown data set, data that are not prepared, or data that are not own data.
-    """
-    return default_config(dataset, own_data(data, split) if dataset == "own" else OwnData())
-
-
-def own_data(data: Path, split: str) -> OwnData:
-    """The facts about a prepared folder of own scans.
-
-    Raises:
-        InputError: it is not prepared, has another data set, or has no such split.
-    """
-    scenes = PreparedDataset(data, split)
-    manifest = scenes.manifest
-    if manifest.dataset != "own":
-        raise InputError(
-            f"holds '{manifest.dataset}'",
-            file=data,
-            kind=Kind.CONFLICT,
-            remedy=f"Pass --dataset {manifest.dataset}.",
-        )
-    levels = coarse_classes(scenes.without_points(), len(manifest.classes))
-    return OwnData(tuple(manifest.classes), levels, manifest.rotated, len(scenes))
 
 
 def open_split(

@@ -8,8 +8,7 @@ network in evaluation mode for any order of layers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Self, cast
+from typing import NamedTuple, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +53,7 @@ class FusedWeights(nn.Module):
             self.register_buffer(f"kernel_{number}", kernel)
             self.register_buffer(f"shift_{number}", shift)
         number = self._numbers[key]
-        return self.get_buffer(f"kernel_{number}"), self.get_buffer(f"shift_{number}")
+        return getattr(self, f"kernel_{number}"), getattr(self, f"shift_{number}")
 
     def release(self) -> None:
         """Free the original kernels of the convolutions."""
@@ -63,8 +62,7 @@ class FusedWeights(nn.Module):
             layer.kernel = nn.Parameter(layer.kernel.new_empty(0), requires_grad=False)
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """A delayed convolution of x (n_in, Ci), with its epilogue."""
 
     x: Tensor
@@ -96,18 +94,18 @@ class FusedTensor(SparseTensor):
     def batch_normed(self, layer: SparseBatchNorm) -> Self:
         call = self._call
         if call and call.norm is None and call.residual is None and call.activation == "none":
-            return self._waiting(replace(call, norm=layer))
+            return self._waiting(call._replace(norm=layer))
         return super().batch_normed(layer)
 
     def activated(self, activation: Activation) -> Self:
         if self._call and self._call.activation == "none":
-            return self._waiting(replace(self._call, activation=activation))
+            return self._waiting(self._call._replace(activation=activation))
         return super().activated(activation)
 
     def __add__(self, other: SparseTensor) -> Self:
         call = self._call if other.sites is self.sites else None
         if call and call.residual is None and call.activation == "none":
-            return self._waiting(replace(call, residual=other.features))
+            return self._waiting(call._replace(residual=other.features))
         return super().__add__(other)
 
     def _waiting(self, call: Call, sites: Sites | None = None) -> Self:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
 from functools import cached_property
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,12 +12,7 @@ from torch import Tensor
 T = TypeVar("T")
 
 
-class Pairs(NamedTuple):
-    """in_rows, out_rows: (P,) int64, by offset. sizes: number of pairs of each of the K offsets."""
-
-    in_rows: Tensor
-    out_rows: Tensor
-    sizes: tuple[int, ...]
+Pairs = list[tuple[Tensor, Tensor]]  # input and output rows of each offset, int64
 
 
 class KernelMap:
@@ -37,17 +32,10 @@ class KernelMap:
         self._derived: dict[Hashable, Any] = {}
 
     @staticmethod
-    def from_pairs(
-        in_rows: list[Tensor],
-        out_rows: list[Tensor],
-        n_in: int,
-        n_out: int,
-        identity: int | None = None,
-    ) -> KernelMap:
+    def from_pairs(pairs: Pairs, n_in: int, n_out: int, identity: int | None = None) -> KernelMap:
         """From the rows of each offset, output rows ascending."""
-        result = KernelMap(n_in, n_out, len(in_rows), identity)
-        sizes = tuple(len(rows) for rows in in_rows)
-        result._pairs = Pairs(torch.cat(in_rows), torch.cat(out_rows), sizes)
+        result = KernelMap(n_in, n_out, len(pairs), identity)
+        result._pairs = pairs
         return result
 
     @staticmethod
@@ -63,35 +51,36 @@ class KernelMap:
         columns = self.table.t()
         offset, out_rows = (columns >= 0).nonzero().unbind(dim=1)
         sizes = torch.bincount(offset, minlength=self.volume).tolist()
-        return Pairs(columns[offset, out_rows].long(), out_rows, tuple(sizes))
+        in_rows = columns[offset, out_rows].long()
+        return list(zip(in_rows.split(sizes), out_rows.split(sizes), strict=True))
 
     @property
     def in_rows(self) -> Tensor:
-        return self._pairs.in_rows
+        """(P,) int64, by offset."""
+        return torch.cat([in_rows for in_rows, _ in self._pairs])
 
     @property
     def out_rows(self) -> Tensor:
-        return self._pairs.out_rows
+        """(P,) int64, by offset."""
+        return torch.cat([out_rows for _, out_rows in self._pairs])
 
-    @property
+    @cached_property
     def sizes(self) -> tuple[int, ...]:
         """Number of pairs of each offset, in kernel order."""
-        return self._pairs.sizes
+        return tuple(len(in_rows) for in_rows, _ in self._pairs)
 
     def offsets(self) -> Iterator[tuple[int, Tensor, Tensor]]:
         """Kernel index, input rows and output rows of each offset that has pairs."""
-        start = 0
-        for k, size in enumerate(self.sizes):
-            if size:
-                yield k, self.in_rows[start : start + size], self.out_rows[start : start + size]
-            start += size
+        for k, (in_rows, out_rows) in enumerate(self._pairs):
+            if self.sizes[k]:
+                yield k, in_rows, out_rows
 
     def transposed(self) -> KernelMap:
         """The same pairs with the roles of input and output exchanged, same kernel order."""
         if self._transposed is None:
             result = KernelMap(self.n_out, self.n_in, self.volume, self.identity)
             if "_pairs" in vars(self):
-                result._pairs = Pairs(self.out_rows, self.in_rows, self.sizes)
+                result._pairs = [(out_rows, in_rows) for in_rows, out_rows in self._pairs]
             else:
                 result.table = self._table_transposed()
             self._transposed = result
@@ -124,28 +113,23 @@ class KernelMap:
     @property
     def density(self) -> float:
         """Share of the K · n_out possible neighbours that exist."""
-        return len(self.in_rows) / max(1, self.n_out * self.volume)
+        return sum(self.sizes) / max(1, self.n_out * self.volume)
 
     @cached_property
     def neighbors(self) -> Tensor:
         """(n_out, K) int64 input rows. A missing neighbour is n_in, one past the last row."""
         if "table" in vars(self):
             return self.table.long().where(self.table >= 0, self.n_in)
-        table = self.in_rows.new_full((self.n_out, self.volume), self.n_in)
-        table[self.out_rows, self._offset_of_pairs()] = self.in_rows
-        return table
+        return self._table_of_pairs(self.n_in, torch.int64)
 
     @cached_property
     def table(self) -> Tensor:
         """(n_out, K) int32 input rows. A missing neighbour is -1."""
-        table = self.in_rows.new_full((self.n_out, self.volume), -1, dtype=torch.int32)
-        table[self.out_rows, self._offset_of_pairs()] = self.in_rows.to(torch.int32)
-        return table
+        return self._table_of_pairs(-1, torch.int32)
 
-    def _offset_of_pairs(self) -> Tensor:
-        device = self.in_rows.device
-        return torch.repeat_interleave(
-            torch.arange(self.volume, device=device),
-            torch.tensor(self.sizes).to(device, non_blocking=True),
-            output_size=len(self.in_rows),
-        )
+    def _table_of_pairs(self, missing: int, dtype: torch.dtype) -> Tensor:
+        device = self._pairs[0][0].device
+        table = torch.full((self.n_out, self.volume), missing, dtype=dtype, device=device)
+        for k, in_rows, out_rows in self.offsets():
+            table[out_rows, k] = in_rows.to(dtype)
+        return table

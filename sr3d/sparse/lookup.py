@@ -66,7 +66,8 @@ class CellNumbering:
 
     def shift(self, offset: Sequence[int]) -> int:
         """The change of a number when its cell moves by whole cells."""
-        return sum(o * w for o, w in zip(offset, self.weights[1:], strict=True))
+        (x, y, z), (_, wx, wy, wz) = offset, self.weights
+        return x * wx + y * wy + z * wz
 
     def coords(self, numbers: Tensor) -> Tensor:
         """The inverse of `number`: (N, 4) int32."""
@@ -105,12 +106,12 @@ class RowLookup:
         """The queries that hit, and the rows they hit: two int64 vectors of equal length."""
         rows = self.rows(queries)
         hit = (rows >= 0).nonzero().squeeze(1)
-        return hit, rows[hit].long()
+        return hit, rows.index_select(0, hit).long()
 
     def rows(self, queries: Tensor) -> Tensor:
         """The row of each query, int32, -1 for none. Without sync."""
         if self._table is not None:
-            return self._table[queries]
+            return self._table.index_select(0, queries.flatten()).view_as(queries)
         rows = torch.searchsorted(self._numbers, queries).clamp_(max=len(self._numbers) - 1)
         return rows.where(self._numbers[rows] == queries, -1).to(torch.int32)
 
@@ -120,6 +121,6 @@ def unique_numbers(frame: CellNumbering, numbers: list[Tensor]) -> Tensor:
     if frame.affordable(sum(len(n) for n in numbers)):
         mark = torch.zeros(frame.cells, dtype=torch.bool, device=numbers[0].device)
         for some in numbers:
-            mark[some] = True
+            mark.index_fill_(0, some, True)
         return mark.nonzero().squeeze(1)
     return torch.unique(torch.cat(numbers))

@@ -182,9 +182,8 @@ class MinkowskiMap(KernelMap):
             is_transpose=self._transpose,
         )
         none = torch.zeros(2, 0, dtype=torch.int64)
-        each = [found[k].long() if k in found else none for k in range(self.volume)]
-        in_rows, out_rows = torch.cat(each, dim=1)
-        return Pairs(in_rows, out_rows, tuple(pairs.shape[1] for pairs in each))
+        each = (found[k].long() if k in found else none for k in range(self.volume))
+        return [(in_rows, out_rows) for in_rows, out_rows in each]
 
 
 def _convolve(

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from sr3d.sparse.kernel_map import KernelMap
+from sr3d.sparse.kernel_map import KernelMap, Pairs
 from sr3d.sparse.lookup import Bounds, CellNumbering, RowLookup, cell, joined, unique_numbers
 from sr3d.sparse.norms import instance_norm
 
@@ -186,7 +186,7 @@ class Sites:
         """
         union, mine, theirs = self.union(other)
         total = features.new_zeros(len(union), features.shape[1])
-        return total.index_add(0, mine, features).index_add(0, theirs, others), union
+        return total.index_add_(0, mine, features).index_add_(0, theirs, others), union
 
     def pruned(
         self, features: Tensor, rows: Tensor, counts: list[int] | None = None
@@ -273,12 +273,13 @@ class Sites:
     def _build_map(self, out: Sites, kernel: int) -> KernelMap:
         offsets = kernel_offsets(kernel)
         if len(self) == 0 or len(out) == 0:
-            none = [self.coords.new_zeros(0).long()] * len(offsets)
-            return KernelMap.from_pairs(none, none, len(self), len(out))
+            none = self.coords.new_zeros(0).long()
+            return KernelMap.from_pairs([(none, none)] * len(offsets), len(self), len(out))
         bounds = joined(self.bounds, out.bounds)
         numbering = CellNumbering(bounds, self.batch_size, self.stride, reach=kernel // 2 + 1)
-        lookup = RowLookup(numbering, numbering.number(self.coords))
-        base = numbering.number(out.coords)
+        numbers = numbering.number(self.coords)
+        lookup = RowLookup(numbering, numbers)
+        base = numbers if out is self else numbering.number(out.coords)
         mirrored = out is self and kernel % 2 == 1
         identity = len(offsets) // 2 if mirrored else None
         if _whole_tables(self.coords.device):
@@ -286,19 +287,15 @@ class Sites:
             _, *weights = numbering.weights
             shifts = sum(step * weight for step, weight in zip(steps, weights, strict=True))
             return KernelMap.from_table(lookup.rows(base[:, None] + shifts), len(self), identity)
-        in_rows: list[Tensor] = []
-        out_rows: list[Tensor] = []
+        pairs: Pairs = []
         for k, offset in enumerate(offsets):
             if mirrored and k > len(offsets) // 2:
                 # The offset -o has the same pairs, with input and output exchanged.
-                twin = len(offsets) - 1 - k
-                out_rows.append(in_rows[twin])
-                in_rows.append(out_rows[twin])
-                continue
-            hit, rows = lookup.find(base + numbering.shift(offset))
-            out_rows.append(hit)
-            in_rows.append(rows)
-        return KernelMap.from_pairs(in_rows, out_rows, len(self), len(out), identity)
+                out_rows, in_rows = pairs[len(offsets) - 1 - k]
+            else:
+                out_rows, in_rows = lookup.find(base + numbering.shift(offset))
+            pairs.append((in_rows, out_rows))
+        return KernelMap.from_pairs(pairs, len(self), len(out), identity)
 
 
 def count_scenes(sets: Sequence[Sites]) -> None:

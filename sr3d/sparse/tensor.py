@@ -55,7 +55,11 @@ class SparseTensor:
         return self._on(features, self.sites)
 
     def computed(self, function: Callable[[Tensor], Tensor], sites: Sites | None = None) -> Self:
-        """A tensor with a function of the features, on these or other sites."""
+        """A tensor with a function of the features, on these or other sites.
+
+        The function computes row by row, as padded sites require. `normed` and pooling by a kernel
+        map know the rows of padding.
+        """
         return self._on(function(self.features), self.sites if sites is None else sites)
 
     def convolved(

@@ -56,10 +56,9 @@ def convolve(x: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
     for k, in_rows, out_rows in kernel_map.offsets():
         if k == centre:
             continue
-        size = len(in_rows)
-        torch.index_select(x, 0, in_rows, out=inputs[:size])
-        torch.mm(inputs[:size], weight[k], out=products[:size])
-        out.index_add_(0, out_rows, products[:size])
+        size = kernel_map.sizes[k]
+        rows = torch.index_select(x, 0, in_rows, out=inputs[:size])
+        out.index_add_(0, out_rows, torch.mm(rows, weight[k], out=products[:size]))
     return out
 
 
@@ -116,10 +115,10 @@ def _weight_gradient(x: Tensor, grad: Tensor, kernel_map: KernelMap) -> Tensor:
         if k == kernel_map.identity:
             torch.mm(x.t(), grad, out=result[k])
             continue
-        size = len(in_rows)
-        torch.index_select(x, 0, in_rows, out=inputs[:size])
-        torch.index_select(grad, 0, out_rows, out=grads[:size])
-        torch.mm(inputs[:size].t(), grads[:size], out=result[k])
+        size = kernel_map.sizes[k]
+        rows = torch.index_select(x, 0, in_rows, out=inputs[:size])
+        grad_rows = torch.index_select(grad, 0, out_rows, out=grads[:size])
+        torch.mm(rows.t(), grad_rows, out=result[k])
     return result
 
 

@@ -23,10 +23,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm
 
+from sr3d.errors import InputError, Kind
 from sr3d.sparse import SparseTensor
 from sr3d.sparse.nn import SparseBatchNorm
 
 T = TypeVar("T")
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 
 
 @dataclass(frozen=True)
@@ -115,30 +117,40 @@ def first_to_fail() -> bool:
 
 
 def share_norms(model: nn.Module) -> None:
-    """Let every batch norm use the rows of all processes. Names and weights do not change."""
-    for parent in list(model.modules()):
+    """Let every batch norm use the rows of all processes. Names and weights do not change.
+
+    Raises:
+        InputError: a batch norm without running statistics, or with their cumulative mean.
+    """
+    for path, parent in list(model.named_modules()):
         for name, child in parent.named_children():
             if isinstance(child, SparseBatchNorm):
                 setattr(parent, name, SharedSparseNorm(child.bn))
-            elif isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
+            elif isinstance(child, BatchNorm):
+                if child.running_mean is None or child.momentum is None:
+                    raise InputError(
+                        f"the batch norm {path and path + '.'}{name} has no running statistics "
+                        "with a momentum, so processes cannot share it",
+                        field="--nproc-per-node",
+                        kind=Kind.CONFLICT,
+                        remedy="Train with one process.",
+                    )
                 setattr(parent, name, SharedBatchNorm(child))
 
 
 class SharedBatchNorm(nn.Module):
     """A batch norm over the rows of all processes. One exchange forward, one backward.
 
-    Takes (N, C) or (N, C, …), as `BatchNorm1d` and `BatchNorm2d` do. A single row has no variance,
-    so it uses the running statistics. torch.nn.SyncBatchNorm supports CUDA only.
+    Takes (N, C) or (N, C, …), as torch's batch norms do. A single row has no variance, so it uses
+    the running statistics. torch.nn.SyncBatchNorm supports CUDA only.
     """
 
     running_mean: Tensor
     running_var: Tensor
     num_batches_tracked: Tensor
 
-    def __init__(self, bn: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
+    def __init__(self, bn: BatchNorm) -> None:
         super().__init__()
-        assert bn.affine
-        assert bn.track_running_stats
         assert bn.momentum is not None
         self.eps, self.momentum = bn.eps, bn.momentum
         self.weight, self.bias = bn.weight, bn.bias
@@ -155,7 +167,7 @@ class SharedBatchNorm(nn.Module):
         running = self.running_mean, self.running_var
         if not self.training:
             return batch_norm(x, *running, self.weight, self.bias, training=False, eps=self.eps)
-        mean, squares, rows = _moments(x.detach().to(self.weight.dtype))
+        mean, squares, rows = _moments(x.detach().to(self.running_mean.dtype))
         enough = rows >= 2
         momentum = self.momentum * enough.to(mean.dtype)
         variance = torch.where(enough, squares / rows, self.running_var)
@@ -164,9 +176,9 @@ class SharedBatchNorm(nn.Module):
         self.running_mean.lerp_(mean, momentum)
         self.num_batches_tracked.add_(enough.to(self.num_batches_tracked.dtype))
         share = enough / rows  # of each row in the mean
-        found: Tensor = _SharedNorm.apply(
-            x, self.weight, self.bias, centre, variance, share, self.eps
-        )
+        plain = torch.ones_like(mean), torch.zeros_like(mean)
+        weight, bias = plain if self.weight is None else (self.weight, self.bias)
+        found: Tensor = _SharedNorm.apply(x, weight, bias, centre, variance, share, self.eps)
         return found
 
 

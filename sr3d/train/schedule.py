@@ -14,7 +14,8 @@ def build_optimizer(model: Detector, config: TrainConfig) -> torch.optim.Optimiz
     """The optimiser for the detector's parameter groups, at the first learning rate."""
     groups = model.parameter_groups(config)
     fused = model.device.type == "cuda" or None
-    lr, decay = config.warmup_start_lr if config.warmup_iters else config.lr, config.weight_decay
+    warms_up = config.warmup_iters or config.warmup_epochs
+    lr, decay = config.warmup_start_lr if warms_up else config.lr, config.weight_decay
     optimizer: torch.optim.Optimizer
     match config.optimizer:
         case "adamw":
@@ -39,14 +40,17 @@ def learning_rate(config: TrainConfig, step: int, epoch: int, steps: int) -> flo
     """The rate before a step, counted from 0, of all `steps`. A linear warm-up comes first.
 
     "step" divides the rate by ten after each milestone epoch. "cosine" and "polynomial" fall from
-    `lr` to `min_lr`, by epoch or by step.
+    `lr` to `min_lr` over the whole run, by epoch or by step. Their warm-up ends at `lr`, slightly
+    above the rate that follows, as in facebookresearch/3detr.
     """
-    rate = _scheduled(
-        config, step / steps if config.schedule_by == "step" else epoch / config.epochs, epoch
-    )
-    if step < config.warmup_iters:
-        share = step / config.warmup_iters
-        return config.warmup_start_lr + share * (rate - config.warmup_start_lr)
+    warmup = config.warmup_iters
+    if config.warmup_epochs:
+        warmup = config.warmup_epochs * steps // config.epochs
+    progress = step / steps if config.schedule_by == "step" else epoch / config.epochs
+    rate = _scheduled(config, progress, epoch)
+    if step < warmup:
+        end = rate if config.schedule == "step" else config.lr
+        return config.warmup_start_lr + step / warmup * (end - config.warmup_start_lr)
     return rate
 
 

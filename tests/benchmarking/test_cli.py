@@ -16,7 +16,8 @@ from sr3d.errors import Kind
 from sr3d.settings import read_settings
 from sr3d.study.benchmarking import benchmark
 from sr3d.study.benchmarking.subject import Rooms
-from sr3d.train.loop import TrainingJob, train
+from sr3d.train.loop import TrainingJob
+from sr3d.train.training import train
 from tests.benchmarking.making import THIN
 from tests.refusals import refuses
 

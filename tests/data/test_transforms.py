@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from sr3d.config import AugmentConfig
 from sr3d.data.loader import generator_for
-from sr3d.data.scene import Scene, table
+from sr3d.data.scene import Scene, point_table
 from sr3d.data.transforms import augment, sample_points
-from sr3d.detectors.configuration import augment_preset
+from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.geometry.boxes import Boxes
 
 
@@ -53,6 +53,10 @@ PRESETS = [
     for name in ("sr3d", "tr3d", "paper")
     for dataset in ("scannet", "sunrgbd", "s3dis")
 ]
+
+
+def augment_preset(name: str, dataset: str) -> AugmentConfig:
+    return with_overrides(default_config(dataset), [f"augment={name}"]).augment
 
 
 @pytest.mark.parametrize(("name", "dataset"), PRESETS)
@@ -116,15 +120,18 @@ def test_sampling_with_and_without_replacement() -> None:
 def test_points_and_colours_of_one_table_are_not_copied_to_be_picked() -> None:
     rows = torch.rand(7, 6)
     boxes, labels = Boxes.empty(), torch.zeros(0, dtype=torch.int64)
-    assert table(Scene("s", rows[:, :3], rows[:, 3:], boxes, labels)).data_ptr() == rows.data_ptr()
+    assert (
+        point_table(Scene("s", rows[:, :3], rows[:, 3:], boxes, labels)).data_ptr()
+        == rows.data_ptr()
+    )
     part = rows[2:5]
-    assert torch.equal(table(Scene("s", part[:, :3], part[:, 3:], boxes, labels)), part)
+    assert torch.equal(point_table(Scene("s", part[:, :3], part[:, 3:], boxes, labels)), part)
     for points, colors in (
         (rows[:, 3:], rows[:, :3]),  # exchanged
         (rows[:, :3].clone(), rows[:, 3:]),
         (rows[:3, :3], rows[3:6, 3:]),  # other rows
     ):
-        found = table(Scene("s", points, colors, boxes, labels))
+        found = point_table(Scene("s", points, colors, boxes, labels))
         assert torch.equal(found, torch.cat([points, colors], dim=1))
 
 
@@ -193,3 +200,69 @@ def test_the_scene_given_is_not_changed_and_the_seed_decides() -> None:
     assert torch.equal(before.boxes.tensor, boxes)
     assert torch.equal(one.points, two.points)
     assert len(other) != len(one) or not torch.equal(one.points, other.points)
+
+
+CUBOID = AugmentConfig(
+    sample_fraction=(1.0, 1.0), flip_x=0.0, flip_y=0.0, rotation=0.0, scale=(1.0, 1.0),
+    translation=0.0, crop=(0.5, 0.9), crop_points=100,
+)  # fmt: skip
+
+
+def owned(seed: int) -> Scene:
+    """Each point belongs to the box that it was drawn in."""
+    before = scene(seed, rotated=False)
+    owner = torch.arange(3).repeat_interleave(200)
+    return replace(before, instance=torch.where(torch.arange(600) % 7 == 0, -1, owner))
+
+
+@pytest.mark.parametrize("when", ["sampled", "moved"])
+def test_a_random_cuboid_keeps_points_and_the_boxes_among_them(when: str) -> None:
+    config, cropped = replace(CUBOID, crop_when=when), 0  # type: ignore[arg-type]
+    for seed in range(40):
+        before = owned(seed)
+        after = augment(before, config, False, generator_for(seed))
+        known = {tuple(point) for point in before.points.tolist()}
+        assert {tuple(point) for point in after.points.tolist()} <= known
+        assert len(after) >= config.crop_points
+        assert len(after.boxes) == len(after.labels) >= 1
+        low, high = after.points.amin(dim=0), after.points.amax(dim=0)
+        inside = ((before.boxes.centers >= low) & (before.boxes.centers <= high)).all(dim=1)
+        if len(after) < len(before):
+            cropped += 1
+            assert torch.equal(after.boxes.tensor, before.boxes.tensor[inside])
+            shares = (high - low) / (before.points.amax(dim=0) - before.points.amin(dim=0))
+            assert float(shares.max()) <= config.crop[1] + 1e-5
+        assert after.instance is not None
+        for i, box in enumerate(after.boxes.tensor):  # the same points lie on it
+            original = (before.boxes.tensor == box).all(dim=1).nonzero().item()
+            assert before.instance is not None
+            points = {tuple(p) for p in before.points[before.instance == original].tolist()}
+            assert {tuple(p) for p in after.points[after.instance == i].tolist()} <= points
+    assert cropped > 20
+
+
+def test_two_edges_of_a_cuboid_are_alike() -> None:
+    wanted = replace(CUBOID, crop=(0.1, 1.0), crop_aspect=1.0)  # never exactly alike
+    for seed in range(5):
+        assert len(augment(owned(seed), wanted, False, generator_for(seed))) == 600
+
+
+def test_a_scene_of_few_points_or_far_boxes_stays_whole() -> None:
+    before = owned(0)
+    few = replace(CUBOID, crop_points=601)
+    assert len(augment(before, few, False, generator_for(0))) == 600
+    away = replace(before, boxes=before.boxes.translated(torch.tensor([99.0, 0, 0])))
+    after = augment(away, CUBOID, False, generator_for(0))
+    assert len(after) == 600
+    assert len(after.boxes) == 3
+    none = replace(before, boxes=Boxes.empty(), labels=before.labels[:0], instance=None)
+    assert len(augment(none, CUBOID, False, generator_for(3))) < 600
+
+
+def test_without_a_crop_the_other_draws_stay_the_same() -> None:
+    plain = AugmentConfig()
+    cropped = replace(plain, crop=(0.5, 0.9), crop_when="moved", crop_points=10)
+    before = scene(1, rotated=False)
+    a = augment(before, plain, False, generator_for(1))
+    b = augment(before, cropped, False, generator_for(1))
+    assert {tuple(p) for p in b.points.tolist()} < {tuple(p) for p in a.points.tolist()}

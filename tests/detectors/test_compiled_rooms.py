@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sr3d.data.rooms.generate import generate_room
-from sr3d.data.scene import table
+from sr3d.data.scene import point_table
 from sr3d.deploy import compiled, static_pass
 from sr3d.deploy.static_pass import StaticDetections, StaticPass
 from sr3d.detectors.outputs import Detections
@@ -17,7 +17,7 @@ from tests.detectors.thin import thin_fcaf3d, thin_model
 
 
 def room(seed: int, rotated: bool = False) -> torch.Tensor:
-    return table(generate_room(seed, rotated=rotated, points=2500))
+    return point_table(generate_room(seed, rotated=rotated, points=2500))
 
 
 @MODELS

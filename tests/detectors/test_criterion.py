@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from sr3d.data.datasets import SYNTHETIC, SYNTHETIC_ROTATED, Dataset
-from sr3d.data.ground_truth import IGNORED
-from sr3d.detectors.outputs import Anchors, GroundTruth, Losses, Predictions
+from sr3d.data.ground_truth import IGNORED, GroundTruth
+from sr3d.detectors.outputs import Losses, Predictions
 from sr3d.detectors.tr3d.assigners import build_assigner
 from sr3d.detectors.tr3d.config import AssignerConfig, LossConfig
 from sr3d.detectors.tr3d.loss import detection_loss
 from sr3d.detectors.tr3d.network import decode_boxes
-from sr3d.matching.assigner import Assigner
+from sr3d.matching.assigner import Anchors, Assigner
 
 P = TypeVar("P", bound=Predictions)
 ASSIGNERS = ("spota", "tr3d", "simota", "align_ota", "fcaf3d")

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from sr3d.data.datasets import SYNTHETIC, SYNTHETIC_ROTATED, Dataset
-from sr3d.detectors.outputs import Anchors, GroundTruth, Predictions
+from sr3d.data.ground_truth import GroundTruth
+from sr3d.detectors.outputs import Predictions
 from sr3d.detectors.tr3d.config import AssignerConfig, LossConfig
 from sr3d.detectors.tr3d.network import decode_boxes
 from sr3d.losses import positives
 from sr3d.matching import batching as scenes
-from sr3d.matching.assigner import Assigner
+from sr3d.matching.assigner import Anchors, Assigner
 from sr3d.matching.fcaf3d import FCAF3DAssigner
 from tests.detectors.test_criterion import alone_in, assign, assigner_of, loss_of
 from tests.matching.waits import Waits

@@ -13,11 +13,12 @@ from sr3d.detectors import build_detector
 from sr3d.detectors.common.selection import select_detections
 from sr3d.detectors.common.voxelize import voxelize
 from sr3d.detectors.configuration import default_config
-from sr3d.detectors.outputs import Anchors, Detections, Predictions
+from sr3d.detectors.outputs import Detections, Predictions
 from sr3d.detectors.tr3d.network import decode_boxes
 from sr3d.detectors.weights import load_weights
 from sr3d.errors import InputError, Kind
 from sr3d.geometry.iou import paired_iou
+from sr3d.matching.assigner import Anchors
 from tests.detectors.thin import thin_model
 from tests.refusals import refuses
 

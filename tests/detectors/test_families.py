@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import io
 import tokenize
 from collections.abc import Sequence
@@ -23,7 +24,8 @@ from sr3d.detectors.needs import contents, lacks_instances, with_needs
 from sr3d.detectors.tr3d.detector import TR3D
 from sr3d.errors import InputError, Kind
 from sr3d.sparse import SparseTensor
-from sr3d.train.loop import TrainingJob, train
+from sr3d.train.loop import TrainingJob
+from sr3d.train.training import train
 from tests.data.older_formats import as_version_2
 from tests.refusals import refused
 
@@ -35,6 +37,7 @@ ALLOWED = {
     "matching/tr3d.py": "an assigner of that name, which is an option of others too",
     "matching/fcaf3d.py": "likewise",
     "study/report/tables/filled.py": "names of settings, beside which a row of boxes stands",
+    "cli/prepare.py": "data as VoteNet's scripts extract them",
     "interop/mmdet3d/": "TR3D's network as a detector of mmdetection3d",
 }
 ALLOWED |= {f"detectors/{name}/": "the family itself" for name in FAMILIES}
@@ -66,6 +69,12 @@ def test_no_other_module_names_a_family() -> None:
     assert {path for path in named if not path.startswith(tuple(ALLOWED))} == set()
     for allowed in ALLOWED:  # no reason that nobody needs
         assert any(path.startswith(allowed) for path in named), allowed
+
+
+def test_the_folder_of_a_family_can_be_imported_by_its_name() -> None:
+    for name in FAMILIES:
+        module = importlib.import_module(f"sr3d.detectors.{name}")
+        assert getattr(sr3d.detectors, name) is module
 
 
 def test_a_configuration_can_name_every_family() -> None:

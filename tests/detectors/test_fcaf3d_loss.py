@@ -11,11 +11,13 @@ from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
 
 from sr3d.config import InferenceConfig
 from sr3d.data.datasets import SYNTHETIC, SYNTHETIC_ROTATED, Dataset
+from sr3d.data.ground_truth import GroundTruth
 from sr3d.detectors.fcaf3d.config import FCAF3DLoss
 from sr3d.detectors.fcaf3d.detector import CentredPredictions, centred_loss, select_by_level
-from sr3d.detectors.outputs import Anchors, GroundTruth, Losses
+from sr3d.detectors.outputs import Losses
 from sr3d.geometry.boxes import centerness
 from sr3d.geometry.iou import paired_iou
+from sr3d.matching.assigner import Anchors
 from sr3d.matching.fcaf3d import FCAF3DAssigner
 from tests.detectors.test_criterion import CASES, alone_in, predictions, truth
 

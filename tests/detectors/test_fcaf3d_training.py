@@ -10,17 +10,18 @@ from safetensors.torch import load_file
 
 import sr3d
 from sr3d.config import Config
+from sr3d.data.ground_truth import GroundTruth
 from sr3d.data.prepared import PreparedDataset
 from sr3d.detectors import build_detector
 from sr3d.detectors.configuration import default_config, with_overrides
-from sr3d.detectors.outputs import GroundTruth
 from sr3d.errors import InputError
 from sr3d.evaluate.loop import EvaluationJob, evaluate
 from sr3d.geometry.iou import pairwise_iou
 from sr3d.matching.fcaf3d import FCAF3DAssigner
 from sr3d.runs.record import read_metrics
-from sr3d.train.loop import TrainingJob, train
+from sr3d.train.loop import TrainingJob
 from sr3d.train.step import batch_losses
+from sr3d.train.training import train
 from tests.detectors.test_criterion import assign
 
 TINY = [

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import pytest
 
-from tests.detectors.golden import brnet, mlcvnet, rbgnet, votenet
+from tests.detectors.golden import brnet, detr3d, groupfree, mlcvnet, rbgnet, votenet
 from tests.detectors.golden.comparing import Comparison, Golden
 from tests.shared_data import SHARED
 
@@ -30,7 +30,9 @@ class Adapter(Protocol):
 
 
 ADAPTERS: dict[str, Adapter] = {
+    "3detr": detr3d,
     "brnet": brnet,
+    "groupfree": groupfree,
     "mlcvnet": mlcvnet,
     "rbgnet": rbgnet,
     "votenet": votenet,

@@ -18,11 +18,12 @@ from torch import Tensor
 
 import sr3d
 from sr3d.data.datasets import SCANNET, SUNRGBD, Dataset
+from sr3d.data.ground_truth import GroundTruth
 from sr3d.detectors.common.checkpoint_names import own_name
 from sr3d.detectors.fcaf3d import network as fcaf3d_network
 from sr3d.detectors.fcaf3d.detector import FCAF3D, CentredPredictions
 from sr3d.detectors.fcaf3d.network import prune
-from sr3d.detectors.outputs import Detections, GroundTruth
+from sr3d.detectors.outputs import Detections
 from sr3d.detectors.tr3d.config import AssignerConfig
 from sr3d.geometry.boxes import Boxes, centerness
 from sr3d.sparse import SparseTensor

@@ -9,11 +9,13 @@ from numpy.testing import assert_allclose
 
 import sr3d
 from sr3d.data.datasets import SCANNET
+from sr3d.data.ground_truth import GroundTruth
 from sr3d.detectors.common.selection import select_detections
-from sr3d.detectors.outputs import Anchors, GroundTruth, Level, Predictions
+from sr3d.detectors.outputs import Level, Predictions
 from sr3d.detectors.tr3d.config import AssignerConfig, LossConfig
 from sr3d.detectors.tr3d.network import decode_boxes
 from sr3d.geometry.boxes import Boxes
+from sr3d.matching.assigner import Anchors
 from tests.detectors.golden_tr3d import golden, golden_model
 from tests.detectors.test_criterion import assign, loss_of
 from tests.shared_data import shared

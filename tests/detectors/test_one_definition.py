@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,9 +16,11 @@ from torch import nn
 
 from sr3d.data.rooms.generate import generate_room
 from sr3d.data.scene import Scene
+from sr3d.deploy import compiled
 from sr3d.detectors.outputs import Detections
 from sr3d.detectors.tr3d.detector import TR3D
 from sr3d.detectors.tr3d.network import TR3DNeck
+from sr3d.errors import InputError, Kind
 from sr3d.interop.exporting import PortableDetector, capacity_like, export_detector
 from sr3d.sparse import SparseTensor
 from sr3d.sparse.nn import (
@@ -154,6 +157,37 @@ def test_it_trains_compiles_and_runs_in_static_shapes(kind: str) -> None:
     assert torch.equal(keep, static.keep)
     torch.testing.assert_close(scores, static.scores, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(boxes, static.boxes, rtol=1e-3, atol=1e-3)
+
+
+class Mean(nn.Module):
+    """Adds the mean over all cells of a scene to each cell."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.full((channels,), 0.5))
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        return x.computed(lambda features: features + self.scale * features.mean(dim=0))
+
+
+def test_a_layer_that_mixes_rows_is_kept_from_static_shapes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(LAYERS, "mean", Mean)
+    model, scene = toy("mean").eval(), room()
+    wanted = model.detect(scene.points, scene.colors, floor=0)
+    runner = model.compile()
+    assert_alike(runner.detect(scene.points, scene.colors, floor=0), wanted)
+    room_for = capacity_like(model, scene.points, scene.colors)
+    for make in (lambda: runner.static_pass(room_for), lambda: export_detector(model, room_for)):
+        with pytest.raises(InputError) as error:
+            make()
+        assert error.value.kind == Kind.CONFLICT
+    runner.device = SimpleNamespace(type="cuda")  # type: ignore[assignment]
+    monkeypatch.setattr(compiled, "engine_on", lambda device: "triton")
+    for _ in range(2):  # without a graph, with one warning
+        assert_alike(runner.detect_points(scene.points, scene.colors), wanted)
+    assert len(caplog.records) == 1
 
 
 @pytest.mark.slow

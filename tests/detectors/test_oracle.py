@@ -9,11 +9,12 @@ import torch
 
 from sr3d.data.datasets import SYNTHETIC, SYNTHETIC_ROTATED, Dataset
 from sr3d.data.scene import Scene
-from sr3d.detectors.outputs import Anchors, Predictions
+from sr3d.detectors.outputs import Predictions
 from sr3d.detectors.tr3d.config import TR3DInference
 from sr3d.detectors.tr3d.oracle import with_oracle
 from sr3d.geometry.boxes import Boxes, centerness
 from sr3d.geometry.iou import paired_iou
+from sr3d.matching.assigner import Anchors
 from tests.matching.calls import tr3d_assign
 
 ORACLES = [*itertools.product(("iou", "centerness"), ("assigned", "inside"))]

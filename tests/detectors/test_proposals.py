@@ -93,6 +93,14 @@ def test_a_scene_without_points_in_its_boxes_has_no_detections() -> None:
     assert len(picked) == 0
 
 
+def test_the_best_box_may_stay_without_points() -> None:
+    given, rules = proposals(), replace(RULES, keep_best=True)
+    found, picked = select_proposals(given, torch.full((9, 3), 50.0), rules)
+    assert picked.tolist() == [int(given.objectness.argmax())]
+    assert len(found.labels) == 3
+    assert torch.equal(pick(given, cloud(), rules), pick(given, cloud(), RULES))
+
+
 def test_objectness_must_be_above_the_threshold() -> None:
     given, points = proposals(), cloud()
     found, picked = select_proposals(given, points, replace(RULES, score_thr=0.5))

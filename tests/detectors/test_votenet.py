@@ -10,6 +10,7 @@ import torch
 
 import sr3d
 from sr3d.cli import main
+from sr3d.data.ground_truth import GroundTruth
 from sr3d.data.loader import generator_for
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.rooms.generate import generate_room
@@ -17,7 +18,6 @@ from sr3d.data.scene import Scene
 from sr3d.detectors import FAMILIES, build_detector
 from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.detectors.needs import with_needs
-from sr3d.detectors.outputs import GroundTruth
 from sr3d.detectors.votenet.config import VoteNetConfig
 from sr3d.detectors.votenet.detector import VoteNet
 from sr3d.errors import InputError, Kind
@@ -180,7 +180,7 @@ def test_conversion_there_and_back(tmp_path: Path) -> None:
     given, ours, back = (tmp_path / name for name in ("a.tar", "b.safetensors", "c.pth"))
     state = published_file(given, "scannet")
     main(["convert", str(given), "--out", str(ours)])
-    main(["convert", str(ours), "--to", "votenet", "--out", str(back)])
+    main(["convert", str(ours), "--to", "original", "--out", str(back)])
     written = torch.load(back, weights_only=True)["model_state_dict"]
     assert list(written) == list(state)
     assert all(torch.equal(written[name], value) for name, value in state.items())

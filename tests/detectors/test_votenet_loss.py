@@ -15,7 +15,7 @@ from sr3d.detectors.common.point_inputs import PaddedTruth
 from sr3d.detectors.votenet.config import VoteNetLoss
 from sr3d.detectors.votenet.loss import Assignment, assign, proposal_losses
 from sr3d.detectors.votenet.network import (
-    Outputs,
+    ProposalOutputs,
     count_outputs,
     decode,
     read_outputs,
@@ -29,7 +29,7 @@ TRUTH = GroundTruth.collate(
 )
 
 
-def outputs(seed: int = 0) -> tuple[Tensor, Outputs]:
+def outputs(seed: int = 0) -> tuple[Tensor, ProposalOutputs]:
     """Clusters near the boxes, near the origin, between near and far, and far away."""
     generator = torch.Generator().manual_seed(seed)
     raw = torch.randn(SCENES, PROPOSALS, count_outputs(BINS, CLASSES), generator=generator)
@@ -56,7 +56,7 @@ def encoded(yaw: float) -> tuple[int, float]:
     return bin_, offset / (width / 2)
 
 
-def by_loops(clusters: Tensor, found: Outputs, config: VoteNetLoss) -> dict[str, float]:
+def by_loops(clusters: Tensor, found: ProposalOutputs, config: VoteNetLoss) -> dict[str, float]:
     """The terms as the fact sheet states them, scene by scene and proposal by proposal."""
     sums = dict.fromkeys(
         ("objectness", "to", "from", "heading_class", "heading_offset", "size_class", "size_offset",
@@ -112,7 +112,7 @@ def by_loops(clusters: Tensor, found: Outputs, config: VoteNetLoss) -> dict[str,
     return {"objectness": sums["objectness"] / judged, "center": center, **over_positives}
 
 
-def losses(clusters: Tensor, found: Outputs, config: VoteNetLoss) -> dict[str, float]:
+def losses(clusters: Tensor, found: ProposalOutputs, config: VoteNetLoss) -> dict[str, float]:
     padded = PaddedTruth.of(TRUTH, SCENES, least=8)
     assignment = assign(clusters, padded, config)
     terms = proposal_losses(found, assignment, padded, HeadingBins(BINS), MEAN, config)
@@ -161,7 +161,7 @@ def test_a_batch_without_boxes_trains_objectness_alone() -> None:
 
 
 def test_decoded_boxes_have_their_targets() -> None:
-    """Outputs that equal a box's targets decode to this box."""
+    """ProposalOutputs that equal a box's targets decode to this box."""
     from sr3d.detectors.votenet.loss import BoxTargets
 
     bins = HeadingBins(BINS)
@@ -169,7 +169,7 @@ def test_decoded_boxes_have_their_targets() -> None:
     owner = torch.tensor([[0, 1], [0, 0]])
     targets = BoxTargets.of(padded, owner, bins, MEAN)
     boxes = padded.boxes.gather(1, owner[..., None].expand(-1, -1, 7))
-    found = Outputs(
+    found = ProposalOutputs(
         torch.zeros(SCENES, 2, 2),
         boxes[..., :3],
         torch.eye(BINS)[targets.heading],

@@ -10,20 +10,13 @@ from hypothesis import strategies as st
 
 from sr3d.evaluate.consistency import most_confident, prediction_consistency
 
-ROWS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4), st.sampled_from("ab")))
+ROWS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)))
 
 
 def test_takes_the_best_of_each_class_over_the_data_set() -> None:
     label = [1, 0, 1, 1, 0]
     score = [0.2, 0.4, 0.9, 0.5, 0.6]
     assert most_confident(label, score, top_n=2).tolist() == [4, 1, 2, 3]
-
-
-def test_takes_the_best_of_each_class_in_each_scene() -> None:
-    label = [1, 0, 1, 1, 0]
-    score = [0.2, 0.4, 0.9, 0.5, 0.6]
-    scene = ["t", "s", "s", "t", "s"]
-    assert most_confident(label, score, top_n=1, scene=scene).tolist() == [4, 2, 3]
 
 
 def test_of_equal_scores_the_first_is_taken() -> None:
@@ -34,17 +27,14 @@ def test_thirty_by_default() -> None:
     assert most_confident(np.zeros(100, dtype=int), np.arange(100)).tolist() == [*range(99, 69, -1)]
 
 
-@given(rows=ROWS, top_n=st.integers(0, 3), by_scene=st.booleans())
-def test_equals_the_choice_written_out(
-    rows: list[tuple[int, int, str]], top_n: int, by_scene: bool
-) -> None:
+@given(rows=ROWS, top_n=st.integers(0, 3))
+def test_equals_the_choice_written_out(rows: list[tuple[int, int]], top_n: int) -> None:
     groups = defaultdict(list)
-    for i, (label, score, scene) in enumerate(rows):
-        groups[label, scene if by_scene else ""].append((-score, i))
+    for i, (label, score) in enumerate(rows):
+        groups[label].append((-score, i))
     expected = [i for key in sorted(groups) for _, i in sorted(groups[key])[:top_n]]
-    labels, scores, scenes = ([row[k] for row in rows] for k in range(3))
-    result = most_confident(labels, scores, top_n, scenes if by_scene else None)
-    assert result.tolist() == expected
+    labels, scores = ([row[k] for row in rows] for k in range(2))
+    assert most_confident(labels, scores, top_n).tolist() == expected
 
 
 def test_error_is_the_distance_of_score_and_overlap() -> None:

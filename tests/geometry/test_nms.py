@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import sr3d.geometry.nms as nms_module
-from sr3d.geometry.iou import pairwise_iou
+from sr3d.geometry.iou import OverlapRule, pairwise_iou
 from sr3d.geometry.nms import class_nms, nms
 from sr3d.geometry.static_nms import static_nms
 from tests.geometry.strategies import boxes as any_boxes
@@ -44,7 +44,9 @@ def in_rounds(
 ) -> Tensor:
     """`nms` by the dense tables that a GPU uses."""
     every = torch.ones(len(boxes), 1, dtype=torch.bool)
-    keep, settled = static_nms(boxes, scores[:, None], every, iou_thr, rotated, bev, labels)
+    keep, settled = static_nms(
+        boxes, scores[:, None], every, OverlapRule(iou_thr, rotated, bev), labels
+    )
     assert settled
     rows = keep[:, 0].nonzero().squeeze(1)
     order = sorted(rows.tolist(), key=lambda i: (int(labels[i]), -float(scores[i]), i))
@@ -237,7 +239,14 @@ def test_classes_that_share_boxes_equal_each_alone(
     assert 30 < keep.sum() < valid.sum() / 2
 
 
-@pytest.mark.parametrize("way", [class_nms, lambda *arguments: static_nms(*arguments)[0]])
+def by_tables(
+    boxes: Tensor, scores: Tensor, valid: Tensor, iou_thr: float, rotated: bool, bev: bool,
+    groups: Tensor,
+) -> Tensor:  # fmt: skip
+    return static_nms(boxes, scores, valid, OverlapRule(iou_thr, rotated, bev), groups)[0]
+
+
+@pytest.mark.parametrize("way", [class_nms, by_tables])
 def test_scenes_together_are_scenes_apart(way: Way) -> None:
     scenes = [offered(seed) for seed in (1, 2, 3)]
     boxes, scores, valid = (torch.cat(parts) for parts in zip(*scenes, strict=True))
@@ -252,7 +261,7 @@ def test_what_takes_no_part_suppresses_nothing_whatever_its_score() -> None:
     valid = torch.tensor([[False, True], [False, True], [True, False]])
     expected = [[False, False], [False, True], [True, False]]
     assert class_nms(boxes, scores, valid, 0.5, False).tolist() == expected
-    assert static_nms(boxes, scores, valid, 0.5, False)[0].tolist() == expected
+    assert static_nms(boxes, scores, valid, OverlapRule(0.5, False))[0].tolist() == expected
     assert not class_nms(boxes, scores, torch.zeros_like(valid), 0.5, False).any()
 
 

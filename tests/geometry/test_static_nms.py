@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 import sr3d.geometry.nms as nms_module
+from sr3d.geometry.iou import OverlapRule
 from sr3d.geometry.nms import class_nms
 from sr3d.geometry.static_nms import static_nms
 from tests.geometry.strategies import random_boxes
@@ -43,7 +44,7 @@ def chain(count: int) -> tuple[Tensor, Tensor, Tensor]:
 @pytest.mark.parametrize("rotated", [False, True])
 def test_padded_scenes_equal_scenes_alone(rotated: bool, bev: bool) -> None:
     scenes, boxes, scores, valid = padded_scenes(64)
-    keep, settled = static_nms(boxes, scores, valid, 0.2, rotated, bev)
+    keep, settled = static_nms(boxes, scores, valid, OverlapRule(0.2, rotated, bev))
     assert keep.shape == (3, 64, 5)
     assert settled.tolist() == [True] * 3
     for i, scene in enumerate(scenes):
@@ -59,12 +60,12 @@ def test_too_few_rounds_say_so_and_enough_are_exact() -> None:
     expected = torch.arange(40)[:, None] % 2 == 0
     # Box k is right from round k on, and one round more shows that nothing changes.
     for rounds in (0, 1, 16, 38):
-        keep, settled = static_nms(boxes, scores, valid, 0.5, False, rounds=rounds)
+        keep, settled = static_nms(boxes, scores, valid, OverlapRule(0.5, False), rounds=rounds)
         assert not settled or rounds == 0
         assert torch.equal(keep[: rounds + 1], expected[: rounds + 1])
         assert not torch.equal(keep, expected)
     for enough in (40, None):
-        keep, settled = static_nms(boxes, scores, valid, 0.5, False, rounds=enough)
+        keep, settled = static_nms(boxes, scores, valid, OverlapRule(0.5, False), rounds=enough)
         assert settled
         assert torch.equal(keep, expected)
 
@@ -72,12 +73,12 @@ def test_too_few_rounds_say_so_and_enough_are_exact() -> None:
 def test_one_scene_that_is_not_settled_leaves_the_others() -> None:
     boxes, scores, valid = (torch.stack([rows, rows]) for rows in chain(40))
     boxes[1, :, 0] *= 10  # nothing overlaps here
-    _, settled = static_nms(boxes, scores, valid, 0.5, False, rounds=16)
+    _, settled = static_nms(boxes, scores, valid, OverlapRule(0.5, False), rounds=16)
     assert settled.tolist() == [False, True]
 
 
 def test_the_way_of_a_gpu_goes_on_until_all_is_decided() -> None:
-    rule = nms_module._Rule(0.5, rotated=False, bev=True)
+    rule = OverlapRule(0.5, rotated=False, bev=True)
     boxes, scores, valid = chain(300)
     keep = nms_module._in_rounds(boxes, scores, valid, torch.zeros(300).long(), rule)
     assert keep[:, 0].tolist() == [i % 2 == 0 for i in range(300)]
@@ -88,7 +89,7 @@ def test_the_way_of_a_gpu_goes_on_until_all_is_decided() -> None:
 def test_nothing_depends_on_values(rotated: bool, bev: bool) -> None:
     # Tensors on the meta device have shapes and no values: a look at one would be an error.
     boxes, scores, valid = (part.to("meta") for part in padded_scenes(64)[1:])
-    keep, settled = static_nms(boxes, scores, valid, 0.2, rotated, bev, rounds=8)
+    keep, settled = static_nms(boxes, scores, valid, OverlapRule(0.2, rotated, bev), rounds=8)
     assert keep.shape == (3, 64, 5)
     assert settled.shape == (3,)
 
@@ -100,13 +101,13 @@ def test_a_cuda_graph_records_it(rotated: bool) -> None:
     boxes, scores, valid = (part.cuda() for part in arguments)
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):  # as PyTorch wants it before a capture
-        static_nms(boxes, scores, valid, 0.2, rotated, rounds=8)
+        static_nms(boxes, scores, valid, OverlapRule(0.2, rotated), rounds=8)
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            keep, settled = static_nms(boxes, scores, valid, 0.2, rotated, rounds=8)
+            keep, settled = static_nms(boxes, scores, valid, OverlapRule(0.2, rotated), rounds=8)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     for turn in range(3):  # other scenes through the same graph
@@ -114,6 +115,6 @@ def test_a_cuda_graph_records_it(rotated: bool) -> None:
         for held, part in zip((boxes, scores, valid), other, strict=True):
             held.copy_(part)
         graph.replay()
-        expected, _ = static_nms(other[0], other[1], other[2], 0.2, rotated)
+        expected, _ = static_nms(other[0], other[1], other[2], OverlapRule(0.2, rotated))
         assert torch.equal(keep.cpu(), expected)
         assert settled.all()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import sr3d.geometry.sweep_line as sweep_module
-from sr3d.geometry.iou import pairwise_iou
+from sr3d.geometry.iou import OverlapRule, pairwise_iou
 from sr3d.geometry.sweep_line import SweepLine
 from tests.geometry.strategies import boxes as any_boxes
 from tests.geometry.strategies import random_boxes
@@ -44,7 +44,7 @@ def test_finds_every_pair_that_overlaps(
 ) -> None:
     box = box.reshape(-1, 7)
     groups = torch.arange(len(box)) % 2
-    line = SweepLine.of(box, groups, iou_thr, rotated, bev)
+    line = SweepLine.of(box, groups, OverlapRule(iou_thr, rotated, bev))
     found = within(line, torch.arange(len(box)))
     assert len(set(found)) == len(found)
     assert set(found) >= overlapping(box, groups, iou_thr, rotated, bev)
@@ -61,7 +61,7 @@ def test_finds_every_pair_of_nearly_equal_boxes_and_few_others(
     box = some.repeat(10, 1) + noise * torch.tensor([0.05, 0.05, 0.05, 0, 0, 0, 0.1])
     groups = torch.arange(300) // 30 % 3 * 100
     box[:3, 0] = torch.tensor([math.nan, math.inf, -1e30])  # what diverged costs the others nothing
-    found = within(SweepLine.of(box, groups, iou_thr, rotated, bev), torch.arange(300))
+    found = within(SweepLine.of(box, groups, OverlapRule(iou_thr, rotated, bev)), torch.arange(300))
     expected = overlapping(box, groups, iou_thr, rotated, bev)
     assert set(found) >= expected
     assert len(expected) > 10
@@ -75,7 +75,7 @@ def test_pairs_of_two_sets_complete_those_within_each(
 ) -> None:
     monkeypatch.setattr(sweep_module, "pairs_at_a_time", lambda device, rotated: size)
     box = random_boxes(100, 5, spread=3.0).repeat(2, 1)  # equal ends too
-    line = SweepLine.of(box, torch.zeros(200).long(), 0.1, rotated=True, bev=False)
+    line = SweepLine.of(box, torch.zeros(200).long(), OverlapRule(0.1, rotated=True, bev=False))
     every = torch.arange(200)
     first, second = every[every % 3 == 0], every[every % 3 != 0]
     between = []

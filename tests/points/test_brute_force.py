@@ -8,12 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sr3d.points import bucket_engine, torch_engine
+from sr3d.points import cpu_engine, torch_engine
 from sr3d.points.triton import engine as triton_engine
 from tests.points import brute_force
 
 engines = pytest.mark.parametrize(
-    "engine", [torch_engine, bucket_engine, triton_engine], ids=["torch", "buckets", "triton"]
+    "engine", [torch_engine, cpu_engine, triton_engine], ids=["torch", "cpu", "triton"]
 )
 LARGE = np.random.default_rng(0)
 
@@ -86,6 +86,21 @@ def test_nearest(engine, pair, k):
     assert found == [brute_force.nearest(c, q, k) for c, q in zip(*pair, strict=True)]
 
 
+@engines
+def test_rounding_decides_between_nearly_equal_distances(engine):
+    vectors = LARGE.normal(size=(40, 24, 3))
+    points = (vectors / np.linalg.norm(vectors, axis=2, keepdims=True)).astype(np.float32)
+    points[:, 0] = 0
+    cloud = on(engine, points)
+    expected = [brute_force.furthest_points(p, 2) for p in points]
+    assert engine.furthest_points(cloud, 2, True).tolist() == expected
+    expected = [brute_force.ball_query(p, p[:1], 1, 24) for p in points]
+    assert engine.ball_query(cloud, cloud[:, :1], 1, 24).tolist() == expected
+    expected = [brute_force.nearest(p, p[:1], 3) for p in points]
+    _, index = engine.nearest(cloud, cloud[:, :1], 3)
+    assert index.tolist() == [[[i for _, i in row] for row in rows] for rows in expected]
+
+
 def scan(number, kind):
     """(2, N, 3): large enough for several buckets and blocks."""
     points = LARGE.normal(size=(2, number, 3)).astype(np.float32)
@@ -93,6 +108,8 @@ def scan(number, kind):
         points[..., 2] *= 0.01
     if kind == "lattice":
         points = (points * 4).round() / np.float32(4)
+    if kind == "repeated":  # in each block of a GPU
+        points = np.tile(points[:, :128], (1, -(-number // 128), 1))[:, :number]
     if kind == "stray":
         points[:, number // 2] = 1000
     if kind == "far":
@@ -105,23 +122,24 @@ KINDS = ("volume", "surface", "lattice", "stray", "far")
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("number", "count"), [(65, 70), (1500, 300)])
-def test_pruning_changes_nothing_in_large_clouds(kind, number, count, monkeypatch):
-    monkeypatch.setattr(bucket_engine, "_MAX_PAIRS", 5000)
+def test_pruning_changes_nothing(kind, number, count, monkeypatch):
+    for limit, value in (("_SMALL_CLOUD", 0), ("_FEW_PAIRS", 0), ("_MAX_PAIRS", 5000)):
+        monkeypatch.setattr(cpu_engine, limit, value)
     points = torch.from_numpy(scan(number, kind))
     for skip in (True, False):
         expected = torch_engine.furthest_points(points, count, skip)
-        assert torch.equal(bucket_engine.furthest_points(points, count, skip), expected)
+        assert torch.equal(cpu_engine.furthest_points(points, count, skip), expected)
     queries = torch.cat([points[:, ::5], points[:, ::7] + 0.25], dim=1)
     for radius in (0.25, 1.0, 1e4):
         expected = torch_engine.ball_query(points, queries, radius, 16)
-        assert torch.equal(bucket_engine.ball_query(points, queries, radius, 16), expected)
+        assert torch.equal(cpu_engine.ball_query(points, queries, radius, 16), expected)
     for k in (1, 3, 8):
-        found = bucket_engine.nearest(points, queries, k)
+        found = cpu_engine.nearest(points, queries, k)
         for one, other in zip(found, torch_engine.nearest(points, queries, k), strict=True):
             assert torch.equal(one, other)
 
 
-@pytest.mark.parametrize("kind", ["volume", "lattice"])
+@pytest.mark.parametrize("kind", ["volume", "lattice", "repeated"])
 def test_several_blocks_of_a_gpu(kind, monkeypatch):
     monkeypatch.setattr(triton_engine, "_SAMPLING_BLOCK", 128)
     points = torch.from_numpy(scan(600, kind)).to(DEVICE)

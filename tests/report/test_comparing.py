@@ -142,8 +142,13 @@ def test_a_table_says_which_rows_are_paired(tmp_path):
     assert "paired" not in render_text(tmp_path, PAPER, "table2", "scannet")
 
 
+def judged_of_table_6(findings):
+    judged = judge(read_paper(PAPER), findings)
+    return {one.claim.id: one for one in judged if one.claim.of == "table6"}
+
+
 def test_small_claims_of_table_6_can_be_judged(tmp_path):
-    judged = {j.claim.id: j for j in judge(read_paper(PAPER), tree(tmp_path), of="table6")}
+    judged = judged_of_table_6(tree(tmp_path))
     small = judged["true_centerness_ap25"]
     assert (small.verdict, small.direction) == (Verdict.REPRODUCED, Direction.ABSENT)
     assert small.size is Size.INSIDE
@@ -151,10 +156,7 @@ def test_small_claims_of_table_6_can_be_judged(tmp_path):
     gained = judged["true_iou_ap25"]
     assert gained.numbers.detectable == pytest.approx(detectable_mean(stdev(GAIN[IOU]), 3))
     assert all(j.verdict is Verdict.REPRODUCED for j in judged.values() if "50" not in j.claim.id)
-    apart = {
-        j.claim.id: j
-        for j in judge(read_paper(PAPER), tree(tmp_path / "b", tests_of=None), of="table6")
-    }
+    apart = judged_of_table_6(tree(tmp_path / "b", tests_of=None))
     assert apart["true_centerness_ap25"].verdict is Verdict.INCONCLUSIVE
     assert "3 vs 3" in apart["true_centerness_ap25"].ours
     assert "paired" not in apart["true_centerness_ap25"].ours

@@ -167,6 +167,24 @@ def test_missing_tests_times_and_epochs_are_told(copied, tmp_path):
     assert "5 of 6" in tests
 
 
+def test_a_detector_that_logs_no_aic_is_not_drawn_as_the_best(copied, tmp_path):
+    loss = {"epochs": {"loss": [3.0, 2.0, 1.5]}}
+    for train in range(3):
+        edit(copied, f"synthetic/tr3d/train{train}", metrics=loss)
+    for setting in SETTINGS:
+        write_summary(copied / "synthetic" / setting, copied / "synthetic" / setting / SUMMARY_FILE)
+    assert Findings(copied, "synthetic").metric("tr3d", "AIC") is None
+    drawn = draw(copied, tmp_path / "out", "fig6", "curves")
+    assert lacking(drawn["fig6"].missing) == ["TR3D"]
+    for setting in ("baseline", "sr3d"):
+        for train in range(3):
+            edit(copied, f"synthetic/{setting}/train{train}", metrics=loss)
+        write_summary(copied / "synthetic" / setting, copied / "synthetic" / setting / SUMMARY_FILE)
+    drawn = draw(copied, tmp_path / "out", "fig6")
+    assert drawn["fig6"].svg is not None  # the clouds
+    assert lacking(drawn["fig6"].missing) == ["TR3D", "Baseline", "SR3D"]
+
+
 def test_trainings_without_tests_show_their_curves(copied, tmp_path):
     for path in copied.glob("synthetic/*/train*/test*"):
         shutil.rmtree(path)

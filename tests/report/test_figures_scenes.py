@@ -13,7 +13,7 @@ from sr3d.study.report.figures.scene_choice import (
     IOU,
     SCORE,
     before,
-    choose,
+    choose_by_gain,
     choose_next,
     confident,
     f1_scores,
@@ -83,12 +83,12 @@ def test_f1_agrees_with_counting_one_by_one(seed):
 
 def test_scenes_run_from_the_largest_gain_to_the_smallest():
     gains = {"a": 0.0, "b": 0.5, "c": -0.5, "d": 0.1, "e": 0.1}  # in order: b, d, e, a, c
-    assert choose(gains, 3) == ["b", "e", "c"]
-    assert choose(gains, 2) == ["b", "c"]
-    assert choose(gains, 1) == ["b"]
-    assert choose(gains, 9) == ["b", "d", "e", "a", "c"]
-    assert choose({"b": 0.0, "a": 0.0}, 1) == ["a"]
-    assert choose({}, 3) == []
+    assert choose_by_gain(gains, 3) == ["b", "e", "c"]
+    assert choose_by_gain(gains, 2) == ["b", "c"]
+    assert choose_by_gain(gains, 1) == ["b"]
+    assert choose_by_gain(gains, 9) == ["b", "d", "e", "a", "c"]
+    assert choose_by_gain({"b": 0.0, "a": 0.0}, 1) == ["a"]
+    assert choose_by_gain({}, 3) == []
 
 
 def test_a_later_figure_has_the_scenes_that_earlier_ones_leave():

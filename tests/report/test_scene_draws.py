@@ -17,7 +17,7 @@ from sr3d.runs.files import read_json, without_checksum, write_json
 from sr3d.runs.record import DETECTIONS_FILE
 from sr3d.study.report import scene_draws as module
 from sr3d.study.report.findings import find_summary, runs_of, write_summary
-from sr3d.study.report.scene_draws import draw_scenes, over_scenes, paired_over_scenes
+from sr3d.study.report.scene_draws import over_scenes, paired_over_scenes, resample_scenes
 from sr3d.study.report.tables.cells import NONE
 from sr3d.study.report.tables.notes import Topic
 from tests.evaluate.test_average_precision import random_case
@@ -59,7 +59,7 @@ def tree(results, share: dict[str, float], truth: BoxSet | None = None) -> None:
 
 def kept(results, setting: str):
     folder = results / "synthetic" / setting
-    return draw_scenes(folder, [r for r in runs_of(folder) if r.test is not None])
+    return resample_scenes(folder, [r for r in runs_of(folder) if r.test is not None])
 
 
 def literal(folder, metric: str) -> list[float]:

@@ -20,7 +20,12 @@ from sr3d.data.prepared import PreparedDataset
 from sr3d.data.scene import Scene
 from sr3d.errors import Kind
 from sr3d.geometry.boxes import Boxes
-from sr3d.study.report.scene_pictures import class_style, draw_scene, draw_scenes, scene_figure
+from sr3d.study.report.scene_pictures import (
+    class_style,
+    draw_scene,
+    scene_figure,
+    write_scene_pictures,
+)
 from tests.refusals import refuses
 from tests.report.printed import numbers_in
 
@@ -171,17 +176,17 @@ def test_a_file_that_is_whole_and_the_same(turned: Scene, tmp_path: Path) -> Non
 def test_scenes_of_a_split(rooms: Path, tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
     chosen = ["room_000003", "room_000001"]
-    paths = draw_scenes(
+    paths = write_scene_pictures(
         rooms, "train", chosen, tmp_path, max_points=500, progress=lambda *d: calls.append(d)
     )
     assert paths == [tmp_path / f"{scene}.png" for scene in sorted(chosen)]
     assert sorted(tmp_path.iterdir()) == paths
     assert calls == [(1, 2), (2, 2)]
-    assert len(draw_scenes(rooms, "val", None, tmp_path / "all", max_points=10)) == 3
+    assert len(write_scene_pictures(rooms, "val", None, tmp_path / "all", max_points=10)) == 3
     with refuses(Kind.UNKNOWN, file=rooms, mentions=["'room_000009'", "train", "'room_00000"]):
-        draw_scenes(rooms, "train", ["room_000009"], tmp_path)
+        write_scene_pictures(rooms, "train", ["room_000009"], tmp_path)
     with refuses(Kind.UNKNOWN, file=rooms, mentions=["'vall'", "'val'"]):
-        draw_scenes(rooms, "vall", None, tmp_path)
+        write_scene_pictures(rooms, "vall", None, tmp_path)
 
 
 def test_the_classes_of_a_room(rooms: Path) -> None:

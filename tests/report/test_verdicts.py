@@ -12,8 +12,6 @@ from sr3d.study.report.paper import (
     AmountClaim,
     CitedClaim,
     DifferenceClaim,
-    Paper,
-    PaperTable,
     printed_dataset,
     read_paper,
     settings_of_claim,
@@ -338,20 +336,6 @@ def test_no_text_or_number_is_nan():
         if judged.numbers is not None:
             numbers = (judged.numbers.p, judged.numbers.detectable, *judged.numbers.simultaneous)
             assert all(map(math.isfinite, numbers))
-
-
-def test_of_selects_a_table_and_unknown_ones_are_refused():
-    claims = paper_of(gain("a", "b"), gain("c", "d", of="fig6"))
-    table = PaperTable(
-        name="table2", title="", source="", datasets=(), metrics=("AP25",), prints="mean",
-        trainings=5, tests=5, reference=None, rows=(),
-    )  # fmt: skip
-    paper = Paper({"table2": table, "open": table}, {}, claims.claims)
-    assert [j.claim.id for j in judge(paper, MadeUp(), of="table2")] == ["a_over_b"]
-    assert judge(paper, MadeUp(), of="open") == []
-    assert [j.claim.id for j in judge(paper, MadeUp())] == ["a_over_b", "c_over_d"]
-    with refuses(Kind.UNKNOWN, mentions=["tabel2", "table2"]):
-        judge(paper, MadeUp(), of="tabel2")
 
 
 def test_an_unknown_data_set_is_refused():

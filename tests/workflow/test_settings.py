@@ -8,7 +8,8 @@ import yaml
 from sr3d.config_groups import DATASETS
 from sr3d.detectors.configuration import default_config
 from sr3d.evaluate.loop import override_evaluation
-from sr3d.settings import configure, read_settings
+from sr3d.run_setting import configure
+from sr3d.settings import read_settings
 from tests.workflow.checkout import ROOT
 
 SETTINGS = read_settings()

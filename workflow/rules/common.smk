@@ -8,7 +8,8 @@ import yaml
 
 from sr3d.detectors.configuration import apply_overrides, default_config
 from sr3d.errors import InputError
-from sr3d.settings import Configured, Setting, configure, read_settings
+from sr3d.run_setting import Configured, configure
+from sr3d.settings import Setting, read_settings
 from workflow.checking import check_experiment, check_tiers
 from workflow.markers import forget_stale
 from workflow.refusal import Refusal
@@ -26,7 +27,7 @@ def load_tables() -> dict:
     """The content of workflow/tables.yaml. The process that plans checks it for all jobs."""
     file = "workflow/tables.yaml"
     if workflow.is_main_process:
-        from sr3d.study.report.paper.reading import read_paper
+        from sr3d.study.report.paper.tables_file import read_paper
 
         try:
             read_paper(file)

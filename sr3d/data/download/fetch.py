@@ -36,9 +36,7 @@ def fetch(
     path: Path,
     *,
     check: Callable[[Path], None] | None = None,
-    sha256: str | None = None,
     md5: str | None = None,
-    size: int | None = None,
     attempts: int = 5,
     room: float = 1.0,
     session: Session | None = None,
@@ -82,7 +80,7 @@ def fetch(
                     ) from None
                 pause(wait, stop)
     try:
-        _verify(part.path, check, sha256, md5, size)
+        _verify(part.path, check, md5)
     except InputError as error:
         part.discard()
         raise InputError(
@@ -103,27 +101,16 @@ def pause(seconds: float, stop: threading.Event | None) -> None:
     (stop or threading.Event()).wait(seconds)
 
 
-def _verify(
-    path: Path,
-    check: Callable[[Path], None] | None,
-    sha256: str | None,
-    md5: str | None,
-    size: int | None,
-) -> None:
+def _verify(path: Path, check: Callable[[Path], None] | None, md5: str | None) -> None:
     with open(path, "rb") as file:
         if file.read(512).lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_WEB_PAGE):
             raise InputError("the server sent a web page", kind=Kind.UNREADABLE)
-    if size is not None and path.stat().st_size != size:
-        raise InputError(
-            f"the file has {path.stat().st_size} bytes and not {size}", kind=Kind.UNREADABLE
-        )
-    for name, expected in (("sha256", sha256), ("md5", md5)):
-        if expected is not None and (found := _digest(path, name)) != expected.lower():
-            raise InputError(f"its {name} is {found} and not {expected}", kind=Kind.UNREADABLE)
+    if md5 is not None and (found := _md5(path)) != md5.lower():
+        raise InputError(f"its md5 is {found} and not {md5}", kind=Kind.UNREADABLE)
     if check:
         check(path)
 
 
-def _digest(path: Path, name: str) -> str:
+def _md5(path: Path) -> str:
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, name).hexdigest()
+        return hashlib.file_digest(file, "md5").hexdigest()

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from sr3d.data.download.fetch import Download, fetch
-from sr3d.data.download.scannet_checks import check_file, check_label_map, check_list
+from sr3d.data.download.scannet_checks import check_label_map, check_list, check_scan_file
 from sr3d.data.download.transfer import DiskError, Session
 from sr3d.data.scannet_files import LABEL_MAP, SPLITS, SUFFIXES
 from sr3d.errors import InputError, Kind
@@ -164,7 +164,7 @@ def _fetch_scan(folder: Path, url: str, stop: threading.Event) -> _Result:
     with Session() as session:
         for path in files:
             source = f"{url}v2/scans/{folder.name}/{path.name}"
-            check = partial(check_file, target=path)
+            check = partial(check_scan_file, target=path)
             try:
                 sizes.append(fetch(source, path, check=check, session=session, stop=stop))
             except DiskError:

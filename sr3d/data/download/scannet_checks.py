@@ -20,7 +20,7 @@ _BYTES = {
 _CORNERS = 3  # of every face: the meshes are of triangles
 
 
-def check_file(path: Path, target: Path) -> None:
+def check_scan_file(path: Path, target: Path) -> None:
     """Check the content of `path`, which is to become the scan's file `target`.
 
     The mesh and the segments must have equally many vertices. If the other file exists and

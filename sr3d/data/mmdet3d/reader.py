@@ -20,7 +20,7 @@ from sr3d.data.mmdet3d import masks
 from sr3d.data.mmdet3d.infos import SceneInfo, read_infos
 from sr3d.data.prepared import Manifest, PreparedWriter
 from sr3d.data.readers import published
-from sr3d.data.readers.conversion import HowTo, Source, convert, select_scenes
+from sr3d.data.readers.conversion import ConversionOptions, Source, convert, select_scenes
 from sr3d.data.scannet_files import align
 from sr3d.data.scene import Scene, check_scene
 from sr3d.errors import InputError, Kind
@@ -41,7 +41,7 @@ def prepare_mmdet3d(
     clockwise: bool = False,
     scenes: Sequence[str] | None = None,
     append: bool = False,
-    how: HowTo = HowTo(),
+    how: ConversionOptions = ConversionOptions(),
 ) -> Manifest:
     """Turn what mmdet3d prepared into a prepared folder.
 

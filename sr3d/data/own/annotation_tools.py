@@ -40,6 +40,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from sr3d.data.own.labels import (
+    FilePlace,
     FileValue,
     Label,
     Skipped,
@@ -107,24 +108,19 @@ def read_xtreme1(value: FileValue) -> list[Label]:
     Raises:
         InputError: names the field; or several sources, none of them the ground truth.
     """
-    places = {"": value.value}
+    parts = [value]
     if isinstance(value.value, list):
-        places = {f"[{i}]": result for i, result in enumerate(value.value)}
+        parts = [FileValue(x, value.place.at(f"[{i}]")) for i, x in enumerate(value.value)]
     full = []
-    for place, result in places.items():
-        part = FileValue(result, value.file, f"{value.place}{place}")
-        head = part.read(_XtremeResult, result)
+    for part in parts:
+        head = part.read(_XtremeResult, part.value)
         if head.objects:
             full.append((part, head.sourceName))
     if len(full) > 1:
         truth = [(part, source) for part, source in full if source == _TRUTH]
         if len(truth) != 1:
-            raise InputError(
-                f"has {len(full)} results",
-                file=value.file,
-                kind=Kind.CONFLICT,
-                remedy="Export the one that is the ground truth.",
-            )
+            problem, remedy = f"has {len(full)} results", "Export the one that is the ground truth."
+            raise value.place.error(problem, Kind.CONFLICT, remedy)
         full = truth
     return [label for part, _ in full for label in _xtreme1_labels(part)]
 
@@ -134,10 +130,11 @@ def _xtreme1_labels(result: FileValue) -> list[Label]:
     labels = []
     for i, item in enumerate(result.read(_XtremeObjects, {"objects": items}).objects):
         if not isinstance(item, str):
-            where, contour = result.where(f"objects[{i}]"), item.contour
+            place, contour = result.place.at(f"objects[{i}]"), item.contour
             axes = euler_axes(contour.rotation3D.array(), "xyz")
             center, size = contour.center3D.array(), contour.size3D.array()
-            labels.append(label_of(item.className, center, size, axes, where, f"{where}.className"))
+            named = place.at("className")
+            labels.append(label_of(item.className, center, size, axes, place, named))
     return labels
 
 
@@ -195,25 +192,21 @@ def read_supervisely(value: FileValue) -> list[Label]:
         whole = {**whole, "figures": figures}
     file = value.read(_SuperviselyFile, whole)
     names = {
-        one.key: (one.classTitle, value.where(f"objects[{i}].classTitle"))
+        one.key: (one.classTitle, value.place.at(f"objects[{i}].classTitle"))
         for i, one in enumerate(file.objects)
     }
     labels = []
     for i, figure in enumerate(file.figures):
         if isinstance(figure, str):
             continue
-        where, geometry = value.where(f"figures[{i}]"), figure.geometry
+        place, geometry = value.place.at(f"figures[{i}]"), figure.geometry
         if figure.objectKey not in names:
-            raise InputError(
-                f"no object has the key '{figure.objectKey}'",
-                field=f"{where}.objectKey",
-                kind=Kind.VALUE,
-                remedy="Export it again.",
-            )
+            problem = f"no object has the key '{figure.objectKey}'"
+            raise place.at("objectKey").error(problem, Kind.VALUE, "Export it again.")
         name, named = names[figure.objectKey]
         axes = euler_axes(geometry.rotation.array(), "xyz")
         center, size = geometry.position.array(), geometry.dimensions.array()
-        labels.append(label_of(name, center, size, axes, where, named))
+        labels.append(label_of(name, center, size, axes, place, named))
     return labels
 
 
@@ -243,10 +236,10 @@ def read_sustech(value: FileValue) -> list[Label]:
     """
     labels = []
     for i, item in enumerate(value.read(tuple[_SustechObject, ...], value.value)):
-        where, psr = value.where(f"[{i}]"), item.psr
+        place, psr = value.place.at(f"[{i}]"), item.psr
         axes = euler_axes(psr.rotation.array(), "xyz")
         center, size = psr.position.array(), psr.scale.array()
-        labels.append(label_of(item.obj_type, center, size, axes, where, f"{where}.obj_type"))
+        labels.append(label_of(item.obj_type, center, size, axes, place, place.at("obj_type")))
     return labels
 
 
@@ -258,30 +251,31 @@ def read_openpcdet(value: FileValue) -> list[Label]:
     """
     lines = [line.split() for line in value.value.splitlines()]
     return [
-        _openpcdet_label(words, f"{value.file}: line {number}")
+        _openpcdet_label(words, value.place.at(f"line {number}"))
         for number, words in enumerate(lines, start=1)
         if words
     ]
 
 
-def _openpcdet_label(words: list[str], where: str) -> Label:
+def _openpcdet_label(words: list[str], place: FilePlace) -> Label:
     if len(words) >= _KITTI and not _is_number(words[0]):
-        raise InputError(
+        raise place.error(
             "is a line of KITTI's labels, which are in a camera's coordinates",
-            field=where,
-            kind=Kind.VALUE,
-            remedy="Write `x y z dx dy dz yaw class` in the scan's coordinates.",
+            Kind.VALUE,
+            "Write `x y z dx dy dz yaw class` in the scan's coordinates.",
         )
     if len(words) < 8 or not all(map(_is_number, words[:7])):
-        raise InputError(
+        raise place.error(
             f"expected `x y z dx dy dz yaw class`, got '{' '.join(words)[:80]}'",
-            field=where,
-            kind=Kind.VALUE,
-            remedy="Correct the line. docs/own_data.md shows every format.",
+            Kind.VALUE,
+            "Correct the line. docs/own_data.md shows every format.",
         )
     values = np.array([float(word) for word in words[:7]])
-    turn = in_radians(float(values[6]), where)
-    return label_of(" ".join(words[7:]), values[:3], values[3:6], turn, where, where)
+    try:
+        turn = in_radians(float(values[6]))
+    except InputError as error:
+        raise place.error(error.problem, Kind.VALUE, error.remedy) from None
+    return label_of(" ".join(words[7:]), values[:3], values[3:6], turn, place, place)
 
 
 def _is_number(word: str) -> bool:

@@ -23,6 +23,7 @@ import numpy as np
 
 from sr3d.data.own.labels import (
     Corners,
+    FilePlace,
     FileValue,
     Label,
     Rotation,
@@ -32,7 +33,7 @@ from sr3d.data.own.labels import (
     label_of,
     label_of_corners,
 )
-from sr3d.errors import InputError, Kind
+from sr3d.errors import Kind
 from sr3d.value_types import Foreign, LeftOut, Rule
 
 T = TypeVar("T")
@@ -114,17 +115,17 @@ def read_coco(value: FileValue) -> dict[str, list[Label]]:
     read = value.read(_List, whole)
     names = {one.id: (one.name, f"categories[{i}].name") for i, one in enumerate(read.categories)}
     files = {
-        one.id: _file_name(one, value.where(f"{field}[{i}]"))
+        one.id: _file_name(one, value.place.at(f"{field}[{i}]"))
         for i, one in enumerate(given(read.scans if read.images is None else read.images,
-                                      value.where(field)))
+                                      value.place.at(field)))
     }  # fmt: skip
     found: dict[str, list[Label]] = {file: [] for file in files.values()}
     for i, item in enumerate(read.annotations):
-        where = value.where(f"annotations[{i}]")
-        file = _known(files, item.image_id, where, "image_id")
-        name, named = _known(names, item.category_id, where, "category_id")
+        place = value.place.at(f"annotations[{i}]")
+        file = _known(files, item.image_id, place.at("image_id"))
+        name, named = _known(names, item.category_id, place.at("category_id"))
         if value.value["annotations"][i].get("valid3D") is not False:
-            found[file].append(_label(item, name, where, value.where(named)))
+            found[file].append(_label(item, name, place, value.place.at(named)))
     return found
 
 
@@ -146,40 +147,31 @@ def _needed(item: Any) -> Any:
     return {key: item[key] for key in ("image_id", "category_id", *fields) if key in item}
 
 
-def _file_name(image: _Image, where: str) -> str:
+def _file_name(image: _Image, place: FilePlace) -> str:
     name = image.file_path if image.file_name is None else image.file_name
-    return " ".join(given(name, f"{where}.file_name").split())
+    return " ".join(given(name, place.at("file_name")).split())
 
 
-def _known(items: Mapping[_Id, T], key: _Id, where: str, field: str) -> T:
+def _known(items: Mapping[_Id, T], key: _Id, place: FilePlace) -> T:
     if key not in items:
-        raise InputError(
-            f"no entry has the id '{key}'",
-            field=f"{where}.{field}",
-            kind=Kind.VALUE,
-            remedy="Add it, or mend this one.",
-        )
+        problem = f"no entry has the id '{key}'"
+        raise place.error(problem, Kind.VALUE, "Add it, or mend this one.")
     return items[key]
 
 
-def _label(item: _Annotation, name: str, where: str, named: str) -> Label:
+def _label(item: _Annotation, name: str, place: FilePlace, named: FilePlace) -> Label:
     for field in _BOXES:
         if (box := getattr(item, field)) is not None:
             values = np.array(box)
             turn = box[6] if len(box) == 7 else np.eye(3)
-            return label_of(name, values[:3], values[3:6], turn, f"{where}.{field}", named)
+            return label_of(name, values[:3], values[3:6], turn, place.at(field), named)
     if item.bbox3D_cam is not None:
-        corners, place = np.array(item.bbox3D_cam), f"{where}.bbox3D_cam"
-        return label_of_corners(name, corners, _OMNI3D_CORNERS, place, named)
+        corners = np.array(item.bbox3D_cam)
+        return label_of_corners(name, corners, _OMNI3D_CORNERS, place.at("bbox3D_cam"), named)
     if item.center_cam is not None:
         # Omni3D's own axes are length, height, width; its `dimensions` begin with the width.
-        width, height, length = given(item.dimensions, f"{where}.dimensions")
-        axes = np.array(given(item.R_cam, f"{where}.R_cam"))
+        width, height, length = given(item.dimensions, place.at("dimensions"))
+        axes = np.array(given(item.R_cam, place.at("R_cam")))
         size = np.array([length, height, width])
-        return label_of(name, np.array(item.center_cam), size, axes, where, named)
-    raise InputError(
-        "'bbox_3d' is missing",
-        field=where,
-        kind=Kind.MISSING,
-        remedy="Give centre, size and yaw.",
-    )
+        return label_of(name, np.array(item.center_cam), size, axes, place, named)
+    raise place.error("'bbox_3d' is missing", Kind.MISSING, "Give centre, size and yaw.")

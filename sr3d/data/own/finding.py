@@ -1,8 +1,7 @@
-"""Which file has the labels of which scan, in which format, and which split a scan is in."""
+"""Which file has the labels of which scan, and in which format."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from sr3d.data.own.annotation_tools import (
 )
 from sr3d.data.own.coco import is_coco, read_coco
 from sr3d.data.own.labelcloud import in_degrees, is_labelcloud, read_labelcloud, said_degrees
-from sr3d.data.own.labels import FileValue, Label
+from sr3d.data.own.labels import FilePlace, FileValue, Label
 from sr3d.data.own.ours import is_ours, read_all_ours, read_ours
 from sr3d.errors import InputError, Kind
 from sr3d.runs.files import read_json, read_text
@@ -41,10 +40,6 @@ _TEXT_LISTS = ("train.txt", "val.txt", "classes.txt")
 _REMEDY = "docs/own_data.md shows every format"
 _FOLDER = "name their folder with --labels"
 _SLY = "in CVAT, export as 'Sly Point Cloud Format', which is read"
-
-SHARE = 0.2
-_LISTS = ("train", "val")
-_IMAGE_SETS = "ImageSets"  # of KITTI, OpenPCDet and mmdetection3d
 
 
 @dataclass(frozen=True)
@@ -120,7 +115,7 @@ def find_labels(
 
 
 def _value(path: Path) -> FileValue:
-    return FileValue(read_json(path), path)
+    return FileValue(read_json(path), FilePlace(path))
 
 
 def _other_labels(folder: Path) -> str:
@@ -133,7 +128,7 @@ def _attempt(path: Path, told: str | None) -> tuple[str, FileValue] | InputError
     """A file's format and content, or its error, which may not matter."""
     try:
         if path.suffix.lower() == ".txt":
-            return "openpcdet", FileValue(read_text(path), path)
+            return "openpcdet", FileValue(read_text(path), FilePlace(path))
         if not read_text(path).strip():
             raise InputError(
                 "is empty, so it says nothing of its scan",
@@ -159,14 +154,8 @@ def _kind(value: FileValue) -> str:
         if test(value.value):
             return kind
     if isinstance(value.value, dict) and {"items", "categories"} <= value.value.keys():
-        raise InputError(
-            f"is Datumaro's format, which is not read; {_SLY}",
-            file=value.file,
-            kind=Kind.UNREADABLE,
-        )
-    raise InputError(
-        f"no labels of a known format; {_REMEDY}", file=value.file, kind=Kind.UNREADABLE
-    )
+        raise value.place.error(f"is Datumaro's format, which is not read; {_SLY}", Kind.UNREADABLE)
+    raise value.place.error(f"no labels of a known format; {_REMEDY}", Kind.UNREADABLE)
 
 
 def _read(value: FileValue, kind: str, degrees: bool, unit: str | None) -> list[Label]:
@@ -193,7 +182,7 @@ def _list_of_all(folder: Path, told: str | None) -> FileValue | None:
         return None
     lists = [value for path in sorted(folder.glob("*.json")) if (value := _coco_list(path))]
     if len(lists) > 1:
-        names = " and ".join(str(value.file) for value in lists[:2])
+        names = " and ".join(str(value.place.file) for value in lists[:2])
         raise InputError(
             "both list boxes",
             field=names,
@@ -222,7 +211,7 @@ def _from_list(
     value: FileValue, scans: Sequence[tuple[Path, Path]], told: str | None
 ) -> tuple[list[LabelledScan], str]:
     kind = told or ("coco" if is_coco(value.value) else "sr3d")
-    path = value.file
+    path = value.place.file
     entries: Mapping[str, FileValue | list[Label]]
     if kind == "coco":
         entries = read_coco(value)
@@ -331,65 +320,3 @@ def _is_camera(scan: Path, path: Path) -> bool:
         return False
     value = read_json(path)
     return isinstance(value, dict) and bool(_CAMERA & value.keys())
-
-
-def split_scans(
-    raw: Path, scans: Mapping[str, Path], share: float | None
-) -> tuple[dict[str, list[str]], str]:
-    """Ids of each split, and what decided.
-
-    scans: id to name in the folder. share: of val, by the names' hash; by default as `train.txt`
-    and `val.txt` in the folder, or in `ImageSets` there, say; else 0.2.
-
-    Raises:
-        InputError: lists and a share, one list alone, a list that names something else, or a share
-            outside 0 to 1.
-    """
-    folder = raw
-    if not any((raw / f"{split}.txt").is_file() for split in _LISTS):
-        folder = raw / _IMAGE_SETS
-    lists = {split: folder / f"{split}.txt" for split in _LISTS}
-    there = [split for split in _LISTS if lists[split].is_file()]
-    if not there:
-        return _by_hash(scans, SHARE if share is None else share)
-    if share is not None:
-        fault, remedy = f"{lists[there[0]]} says what is val", "Leave one of the two out."
-        raise InputError(fault, field=f"--val {share:g}", kind=Kind.CONFLICT, remedy=remedy)
-    if len(there) < 2:
-        lacking = next(split for split in _LISTS if split not in there)
-        fault, remedy = f"no such file, but there is {there[0]}.txt", "Write both."
-        raise InputError(fault, file=lists[lacking], kind=Kind.MISSING, remedy=remedy)
-    found = {split: _listed(lists[split], scans) for split in _LISTS}
-    if both := sorted({*found["train"]} & {*found["val"]}):
-        fault = f"'{both[0]}' is in train.txt and in val.txt"
-        raise InputError(fault, file=raw, kind=Kind.CONFLICT, remedy="List it in one.")
-    left = len(scans) - sum(map(len, found.values()))
-    return found, "train.txt and val.txt" + (f", {left} scans are in neither" if left else "")
-
-
-def _listed(path: Path, scans: Mapping[str, Path]) -> list[str]:
-    lines = read_text(path).splitlines()
-    words = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    ids = {name: scan for scan, name in scans.items()}
-    return [ids[name] for name in match_names(words, list(scans.values()), str(path))]
-
-
-def _by_hash(scans: Mapping[str, Path], share: float) -> tuple[dict[str, list[str]], str]:
-    """A scan stays in its split whatever is added; with one exception, that val is never empty."""
-    if not 0 <= share < 1:
-        raise InputError(
-            "the share of val is 0 or more, and below 1", field=f"--val {share:g}", kind=Kind.VALUE
-        )
-    places = {scan: _place(scan) for scan in scans}
-    val = {scan for scan, place in places.items() if place < share}
-    if share and not val and len(scans) > 1:
-        val = {min(places, key=lambda scan: places[scan])}
-    if len(val) == len(scans) > 1:
-        val.remove(max(places, key=lambda scan: places[scan]))
-    found = {"train": [s for s in scans if s not in val], "val": [s for s in scans if s in val]}
-    return {split: ids for split, ids in found.items() if ids}, f"a share of {share:g} by name"
-
-
-def _place(scan: str) -> float:
-    """In [0, 1), by the name alone."""
-    return int.from_bytes(hashlib.sha256(scan.encode()).digest()[:6]) / 2**48

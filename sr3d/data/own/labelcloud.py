@@ -24,6 +24,7 @@ import numpy as np
 from sr3d.data.own.labels import (
     Array,
     Corners,
+    FilePlace,
     FileValue,
     Label,
     Vector,
@@ -60,7 +61,7 @@ class _Object(Foreign):
 
 
 @dataclass(frozen=True)
-class _File(Foreign):
+class _LabelCloudFile(Foreign):
     objects: tuple[_Object, ...]
 
 
@@ -85,8 +86,8 @@ def read_labelcloud(value: FileValue, degrees: bool) -> list[Label]:
     Raises:
         InputError: names the field.
     """
-    objects = value.read(_File, value.value).objects
-    return [_label(x, degrees, value.where(f"objects[{i}]")) for i, x in enumerate(objects)]
+    objects = value.read(_LabelCloudFile, value.value).objects
+    return [_label(x, degrees, value.place.at(f"objects[{i}]")) for i, x in enumerate(objects)]
 
 
 def said_degrees(folders: Iterable[Path]) -> bool | None:
@@ -123,12 +124,10 @@ def in_degrees(files: Sequence[FileValue]) -> bool:
     if (angles < 0).any() or not angles.any():
         return False
     first = next(file for file in files if _angles(file).any())
-    raise InputError(
+    raise first.place.at("objects").error(
         "all rotations lie between 0 and π, so they may be degrees or radians",
-        file=first.file,
-        field="objects",
-        kind=Kind.VALUE,
-        remedy="Say --boxes labelcloud-degrees or --boxes labelcloud-radians.",
+        Kind.VALUE,
+        "Say --boxes labelcloud-degrees or --boxes labelcloud-radians.",
     )
 
 
@@ -141,13 +140,13 @@ def _angles(file: FileValue) -> Array:
     return np.array([x.rotations.array() for x in objects if x.rotations is not None]).ravel()
 
 
-def _label(item: _Object, degrees: bool, where: str) -> Label:
-    named = f"{where}.name"
+def _label(item: _Object, degrees: bool, place: FilePlace) -> Label:
+    named = place.at("name")
     if item.vertices is not None:
-        return label_of_corners(item.name, np.array(item.vertices), _CORNERS, where, named)
-    center = given(item.centroid, f"{where}.centroid").array()
-    edges = given(item.dimensions, f"{where}.dimensions")
-    angles = given(item.rotations, f"{where}.rotations").array()
+        return label_of_corners(item.name, np.array(item.vertices), _CORNERS, place, named)
+    center = given(item.centroid, place.at("centroid")).array()
+    edges = given(item.dimensions, place.at("dimensions"))
+    angles = given(item.rotations, place.at("rotations")).array()
     size = np.array([edges.length, edges.width, edges.height])
     axes = euler_axes(np.radians(angles) if degrees else angles, "zyx")
-    return label_of(item.name, center, size, axes, where, named)
+    return label_of(item.name, center, size, axes, place, named)

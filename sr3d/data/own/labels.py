@@ -28,12 +28,30 @@ _FLAT = 0.01  # cosine between edges that are perpendicular; and of a size, what
 
 
 @dataclass(frozen=True)
+class FilePlace:
+    """A label file, and a field in it such as "scans.kitchen.ply[0]"; empty for the whole file."""
+
+    file: Path
+    field: str = ""
+
+    def at(self, inside: str) -> FilePlace:
+        """A field or an item inside this place."""
+        joined = self.field + (inside if inside.startswith("[") else f".{inside}")
+        return FilePlace(self.file, joined.lstrip("."))
+
+    def error(self, problem: str, kind: Kind, remedy: str | None = None) -> InputError:
+        """An error that names this place."""
+        return InputError(
+            problem, file=self.file, field=self.field or None, kind=kind, remedy=remedy
+        )
+
+
+@dataclass(frozen=True)
 class FileValue:
-    """A value of a label file, as JSON or text has it. place: its path, as "scans.kitchen.ply"."""
+    """A value of a label file, as JSON or text has it, and its place."""
 
     value: Any
-    file: Path
-    place: str = ""
+    place: FilePlace
 
     def read(self, kind: type[T], value: Any) -> T:
         """Typed values from a value at this place, which may have less in it than the file's.
@@ -41,12 +59,7 @@ class FileValue:
         Raises:
             InputError: names the file and the field.
         """
-        return validate(kind, value, self.file, self.place)
-
-    def where(self, inside: str = "") -> str:
-        """The file and a place in it, as "boxes.json: scans.kitchen.ply[0]"."""
-        joined = self.place + (inside if inside[:1] == "[" else f".{inside}" if inside else "")
-        return f"{self.file}: {joined.lstrip('.')}" if joined else f"{self.file}"
+        return validate(kind, value, self.place.file, self.place.field)
 
 
 @dataclass(frozen=True)
@@ -55,15 +68,14 @@ class Label:
 
     name: its class. center: (3,). size: (3,), full lengths along its own axes. turn: these axes, as
     the columns of (3, 3); or a yaw in radians about the scan's up-axis, counter-clockwise seen from
-    above. where: the file and the field that it is from. written: its class as the file spells it,
-    with blanks.
+    above. place: of the box in its file. written: its class as the file spells it, with blanks.
     """
 
     name: str
     center: Array
     size: Array
     turn: Array | float
-    where: str
+    place: FilePlace
     written: str = ""
 
     def placed(self, frame: Frame, *, upright: bool = False, aligned: bool = False) -> Array:
@@ -78,12 +90,11 @@ class Label:
         axes = yaw_axes(self.turn) if isinstance(self.turn, float) else frame.rotation @ self.turn
         size, yaw, lean = _heading(axes, self.size)
         if lean > _LEAN and not upright:
-            raise InputError(
+            raise self.place.error(
                 f"leans by {math.degrees(lean):.1f}°, and detectors know upright "
                 "boxes alone; if the scan is not upright tell its --up, else mend "
                 "the box, or give --upright for upright boxes around such",
-                field=self.where,
-                kind=Kind.VALUE,
+                Kind.VALUE,
             )
         if aligned and yaw:
             size, yaw = np.abs(yaw_axes(yaw)) @ size, 0.0
@@ -135,9 +146,9 @@ def euler_axes(angles: Array, order: str) -> Array:
 
 
 def label_of(
-    name: str, center: Array, size: Array, turn: Array | float, where: str, named: str
+    name: str, center: Array, size: Array, turn: Array | float, place: FilePlace, named: FilePlace
 ) -> Label:
-    """A label with a class and a positive size. where: its place. named: the place of the class.
+    """A label with a class and a positive size. named: the place of the class.
 
     The classes of COCO's categories and the sizes of corners are not where the box is, so this
     check is no part of a type.
@@ -147,22 +158,16 @@ def label_of(
     """
     text = " ".join(name.split())
     if not text:
-        raise InputError(
-            "is empty", field=named, kind=Kind.EMPTY, remedy="Name the class of the box."
-        )
+        raise named.error("is empty", Kind.EMPTY, "Name the class of the box.")
     if not (size > 0).all():
         shown = " × ".join(f"{edge:g}" for edge in size)
-        raise InputError(
-            f"the box has no extent ({shown})",
-            field=where,
-            kind=Kind.EMPTY,
-            remedy="Remove it or mend it.",
-        )
-    return Label(text, center, size, turn, where, name)
+        problem = f"the box has no extent ({shown})"
+        raise place.error(problem, Kind.EMPTY, "Remove it or mend it.")
+    return Label(text, center, size, turn, place, name)
 
 
 def label_of_corners(
-    name: str, corners: Array, along: tuple[int, int, int, int], where: str, named: str
+    name: str, corners: Array, along: tuple[int, int, int, int], place: FilePlace, named: FilePlace
 ) -> Label:
     """A label from its corners (8, 3). along: a corner, and its neighbours along the three axes.
 
@@ -178,17 +183,12 @@ def label_of_corners(
     if np.abs(axes.T @ axes - np.diag(np.diag(axes.T @ axes))).max() > _FLAT or off > _FLAT * max(
         size
     ):
-        raise InputError(
-            "its corners are no cuboid's, in their order",
-            field=where,
-            kind=Kind.VALUE,
-            remedy="Mend it.",
-        )
-    return label_of(name, center, size, axes, where, named)
+        raise place.error("its corners are no cuboid's, in their order", Kind.VALUE, "Mend it.")
+    return label_of(name, center, size, axes, place, named)
 
 
-def in_radians(angle: float, where: str | None = None) -> float:
-    """The angle, which is in radians. where: its place, unless it is read by a type.
+def in_radians(angle: float) -> float:
+    """The angle, which is in radians.
 
     Raises:
         InputError: it is more than a whole turn, as degrees are.
@@ -196,7 +196,6 @@ def in_radians(angle: float, where: str | None = None) -> float:
     if abs(angle) > _TURN:
         raise InputError(
             f"{abs(angle):g} radians are more than a whole turn, so these seem to be degrees",
-            field=where,
             kind=Kind.VALUE,
             remedy="Write radians (degrees times 0.0174533).",
         )
@@ -259,14 +258,14 @@ def skip_unless(wanted: Callable[[dict[str, Any]], bool], items: Any) -> Any:
     return ["skipped" if isinstance(x, dict) and not wanted(x) else x for x in items]
 
 
-def given(value: T | None, field: str) -> T:
+def given(value: T | None, place: FilePlace) -> T:
     """The value of a field that one form of a box needs and another lacks.
 
     Raises:
         InputError: it is None.
     """
     if value is None:
-        raise InputError("is missing", field=field, kind=Kind.MISSING)
+        raise place.error("is missing", Kind.MISSING)
     return value
 
 
@@ -324,11 +323,10 @@ def classes_of(labels: Iterable[Label], told: Sequence[str], ignore: bool) -> tu
         return tuple(sorted(found))
     for name, label in found.items():
         if name not in told and not ignore:
-            raise InputError(
+            raise label.place.error(
                 f"unknown class '{name}'{did_you_mean(name, list(told))}; or give "
                 "--ignore-unknown to pass over such boxes",
-                field=label.where,
-                kind=Kind.UNKNOWN,
+                Kind.UNKNOWN,
             )
     return tuple(told)
 

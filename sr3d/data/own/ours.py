@@ -20,6 +20,7 @@ import numpy as np
 
 from sr3d.data.own.labels import (
     Array,
+    FilePlace,
     FileValue,
     Label,
     Radians,
@@ -29,7 +30,7 @@ from sr3d.data.own.labels import (
     label_of,
     yaw_axes,
 )
-from sr3d.errors import InputError, Kind
+from sr3d.errors import Kind
 from sr3d.value_types import Foreign, LeftOut
 
 _LISTS = ("detections", "boxes")
@@ -78,7 +79,7 @@ def read_ours(value: FileValue, unit: str | None = None) -> list[Label]:
     whole = value.value
     if isinstance(whole, list):
         boxes = value.read(tuple[_Box, ...], _without_idle_rotations(whole))
-        return [_label(box, None, value.where(f"[{i}]")) for i, box in enumerate(boxes)]
+        return [_label(box, None, value.place.at(f"[{i}]")) for i, box in enumerate(boxes)]
     name = "detections"
     if isinstance(whole, dict):
         name = next((name for name in _LISTS if name in whole), name)
@@ -86,21 +87,20 @@ def read_ours(value: FileValue, unit: str | None = None) -> list[Label]:
         whole[name] = _without_idle_rotations(whole.get(name))
     file = value.read(_File, whole)
     if file.frame is not None and unit not in (None, file.frame.unit):
-        raise InputError(
+        raise value.place.at("frame.unit").error(
             f"detect took the scan for one in {file.frame.unit}, and here it is one in {unit}",
-            field=value.where("frame.unit"),
-            kind=Kind.VALUE,
-            remedy="Tell both the same --unit.",
+            Kind.VALUE,
+            "Tell both the same --unit.",
         )
     upright = None if file.frame is None else np.array(file.frame.rotation)
     boxes = file.boxes or () if file.detections is None else file.detections
-    return [_label(box, upright, value.where(f"{name}[{i}]")) for i, box in enumerate(boxes)]
+    return [_label(box, upright, value.place.at(f"{name}[{i}]")) for i, box in enumerate(boxes)]
 
 
 def read_all_ours(value: FileValue) -> dict[str, FileValue]:
     """The value of each scan in one file for all scans."""
     scans = value.read(_AllScans, value.value).scans
-    return {name: FileValue(scan, value.file, f"scans.{name}") for name, scan in scans.items()}
+    return {name: FileValue(scan, value.place.at(f"scans.{name}")) for name, scan in scans.items()}
 
 
 def _without_idle_rotations(boxes: Any) -> Any:
@@ -115,7 +115,7 @@ def _without_idle_rotations(boxes: Any) -> Any:
     ]
 
 
-def _label(box: _Box, upright: Array | None, where: str) -> Label:
+def _label(box: _Box, upright: Array | None, place: FilePlace) -> Label:
     """upright: the rotation of the frame of the yaw, if the file has one."""
     turn: Array | float = 0.0
     if box.yaw is not None:
@@ -125,4 +125,4 @@ def _label(box: _Box, upright: Array | None, where: str) -> Label:
     elif upright is not None:
         turn = upright.T
     center, size = np.array(box.center), np.array(box.size)
-    return label_of(box.class_, center, size, turn, where, f"{where}.class")
+    return label_of(box.class_, center, size, turn, place, place.at("class"))

@@ -145,10 +145,10 @@ def verify(folder: str | Path) -> None:
     """
     folder = Path(folder)
     for name, value in read_manifest(folder).files().items():
-        check_file(folder / name, value)
+        verify_file(folder / name, value)
 
 
-def check_file(path: Path, expected: str) -> None:
+def verify_file(path: Path, expected: str) -> None:
     """Compare a prepared file with its sha256.
 
     Raises:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from sr3d.data.mean_sizes import MeanSizes, mean_sizes_of
-from sr3d.data.prepared.manifest import REMEDY, check_file, read_manifest
+from sr3d.data.prepared.manifest import REMEDY, read_manifest, verify_file
 from sr3d.data.scene import Scene
 from sr3d.errors import DamagedFile, InputError, Kind
 from sr3d.geometry.boxes import Boxes
@@ -25,7 +25,7 @@ class PreparedDataset:
     augmenting the scene once that takes little (`benchmarks/loading.py`), and a training does it
     once in all epochs.
 
-    instances: whether scenes get their `instance`, if the folder has them. Reading them makes
+    instances: whether scenes get their `instance`, if the folder has them. ScanOptions them makes
     loading a quarter slower, so runs of detectors without a use for them go without.
 
     Raises:
@@ -46,7 +46,7 @@ class PreparedDataset:
         self.split = split
         self.ids = self.manifest.splits[split]
         path = self.folder / f"{split}.npz"
-        check_file(path, self.manifest.ground_truth[split])
+        verify_file(path, self.manifest.ground_truth[split])
         with np.load(path, allow_pickle=False) as file:
             truth = dict(file)
         order = {scene: i for i, scene in enumerate(self.ids)}
@@ -73,7 +73,7 @@ class PreparedDataset:
         """A file of a scene, memory-mapped, and verified unless the scene was read before."""
         path = self.folder / kind / f"{scene}.npy"
         if scene not in self._verified:
-            check_file(path, digest)
+            verify_file(path, digest)
         try:
             rows = np.load(path, mmap_mode="c", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:

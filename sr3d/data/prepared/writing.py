@@ -18,7 +18,7 @@ from sr3d.data.mean_sizes import mean_sizes_of
 from sr3d.data.prepared.journal import Entry, Journal
 from sr3d.data.prepared.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from sr3d.data.prepared.reading import PreparedDataset
-from sr3d.data.scene import Scene, check_scene, table
+from sr3d.data.scene import Scene, check_scene, point_table
 from sr3d.errors import InputError, Kind
 from sr3d.geometry.boxes import Boxes
 from sr3d.runs.files import atomic_path, code_digest, sha256
@@ -282,7 +282,7 @@ def _instance_file(instance: torch.Tensor) -> bytes:
 
 
 def _points_file(scene: Scene) -> bytes:
-    rows = table(scene).numpy().astype(np.float32, copy=False)
+    rows = point_table(scene).numpy().astype(np.float32, copy=False)
     if rows.shape != (len(scene), 6):
         raise InputError(
             "points and colours must have three columns each", field=scene.id, kind=Kind.VALUE

@@ -54,7 +54,7 @@ def _file_facts(path: Path) -> tuple[str, int, int]:
 
 
 @dataclass(frozen=True)
-class HowTo:
+class ConversionOptions:
     """Options of a preparation, the same for every reader.
 
     workers: threads. keep_going: leave out scenes that cannot be read, and accept deviations from
@@ -71,7 +71,7 @@ def convert(
     writer: PreparedWriter,
     published: PublishedCounts,
     remedy: str,
-    how: HowTo = HowTo(),
+    how: ConversionOptions = ConversionOptions(),
 ) -> Manifest:
     """Read and write every source in order. A later call resumes an interrupted one.
 

@@ -27,7 +27,7 @@ import torch
 
 from sr3d.data.datasets import S3DIS
 from sr3d.data.prepared import Manifest, PreparedWriter
-from sr3d.data.readers.conversion import HowTo, Source, convert, select_scenes
+from sr3d.data.readers.conversion import ConversionOptions, Source, convert, select_scenes
 from sr3d.data.readers.published import S3DIS as PUBLISHED
 from sr3d.data.scene import Scene, check_scene
 from sr3d.errors import InputError, Kind
@@ -48,7 +48,7 @@ _STRAY = re.compile(rb"[^ -~\t]")
 _log = logging.getLogger(__name__)
 
 
-class _FileNotes:
+class FileNotes:
     """Oddities that are no errors, reported once at the end instead of room by room."""
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ def prepare_s3dis(
     *,
     scenes: Sequence[str] | None = None,
     append: bool = False,
-    how: HowTo = HowTo(),
+    how: ConversionOptions = ConversionOptions(),
 ) -> Manifest:
     """Turn raw rooms into a prepared folder: Area 5 is val, the other areas are train.
 
@@ -85,14 +85,14 @@ def prepare_s3dis(
     rooms = {_scene_id(room): room for area in _areas(raw) for room in _rooms(area)}
     val = [scene for scene, room in rooms.items() if _area_number(room.parent) == VAL_AREA]
     lists = {"train": [scene for scene in rooms if scene not in val], "val": val}
-    notes = _FileNotes()
+    notes = FileNotes()
     sources = [
         Source(
             split=split,
             id=scene,
             # A room without annotations counts as lacking a file, before any is read.
             files=tuple(_annotations(rooms[scene])) or (rooms[scene] / "Annotations" / "*.txt",),
-            read=partial(_read_room, rooms[scene], notes),
+            read=partial(read_room, rooms[scene], notes),
         )
         for split, ids in select_scenes(lists, scenes).items()
         for scene in ids
@@ -113,19 +113,14 @@ def prepare_s3dis(
     return manifest
 
 
-def read_room(folder: Path) -> Scene:
+def read_room(folder: Path, notes: FileNotes) -> Scene:
     """One room, `Area_<n>/<room>`: float32 metres from its minimum, colours in [0, 1], boxes.
+
+    notes: gets the oddities of its files.
 
     Raises:
         InputError: names the file, what is wrong with it and what to do.
     """
-    notes = _FileNotes()
-    scene = _read_room(folder, notes)
-    notes.warn()
-    return scene
-
-
-def _read_room(folder: Path, notes: _FileNotes) -> Scene:
     positions, colors, instance, start = [], [], [], 0
     furniture: list[tuple[Path, int, slice]] = []
     for path in _annotations(folder):
@@ -176,7 +171,7 @@ def _box(points: Array, source: Path) -> Array:
     return np.concatenate([(low + high) / 2, high - low])
 
 
-def _class_of(path: Path, notes: _FileNotes) -> str:
+def _class_of(path: Path, notes: FileNotes) -> str:
     """The class that a file is named by; empty for a copy or other stray, which is passed over."""
     named = re.fullmatch(r"(.+)_[0-9]+", path.stem)
     name, start = named[1] if named else "", path.stem.split("_")[0]
@@ -194,7 +189,7 @@ def _class_of(path: Path, notes: _FileNotes) -> str:
     return name
 
 
-def _read_object(path: Path, name: str, notes: _FileNotes) -> Array:
+def _read_object(path: Path, name: str, notes: FileNotes) -> Array:
     """The rows of an object of that class; none may be there if it is no furniture."""
     rows, repaired = read_annotation(path)
     if repaired:

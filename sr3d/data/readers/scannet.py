@@ -29,7 +29,7 @@ from plyfile import PlyData
 
 from sr3d.data.datasets import SCANNET
 from sr3d.data.prepared import Manifest, PreparedWriter
-from sr3d.data.readers.conversion import HowTo, Source, convert, select_scenes
+from sr3d.data.readers.conversion import ConversionOptions, Source, convert, select_scenes
 from sr3d.data.readers.published import scannet
 from sr3d.data.scannet_files import LABEL_MAP, SPLITS, SUFFIXES, align, check_alignment
 from sr3d.data.scene import Scene, check_scene
@@ -52,7 +52,7 @@ def prepare_scannet(
     meta: Path | None = None,
     scenes: Sequence[str] | None = None,
     append: bool = False,
-    how: HowTo = HowTo(),
+    how: ConversionOptions = ConversionOptions(),
 ) -> Manifest:
     """Turn raw scans into a prepared folder, each in the split of the published lists.
 
@@ -79,7 +79,7 @@ def prepare_scannet(
     unknown: Counter[str] = Counter()
 
     def read(folder: Path) -> Scene:
-        scan, ignored = _read_scan(folder, label_map)
+        scan, ignored = read_annotated(folder, label_map)
         unknown.update(ignored)
         return scan
 
@@ -111,19 +111,15 @@ def prepare_scannet(
     return manifest
 
 
-def read_scan(folder: Path, label_map: Mapping[str, int]) -> Scene:
-    """One annotated scan, aligned: float32 metres, colours in [0, 1], boxes of the 18 classes.
+def read_annotated(folder: Path, label_map: Mapping[str, int]) -> tuple[Scene, list[str]]:
+    """One annotated scan, and the category of each object that the label map lacks.
 
-    label_map: raw category to NYU40 id; a category that it lacks counts as none of the classes.
+    Aligned: float32 metres, colours in [0, 1], boxes of the 18 classes. label_map: raw category to
+    NYU40 id. A category that it lacks counts as none of the classes.
 
     Raises:
         InputError: names the file, what is wrong with it and what to do.
     """
-    return _read_scan(folder, label_map)[0]
-
-
-def _read_scan(folder: Path, label_map: Mapping[str, int]) -> tuple[Scene, list[str]]:
-    """`read_scan`, and the category of each object that the label map lacks."""
     mesh, segments, aggregation, text = (folder / (folder.name + suffix) for suffix in SUFFIXES)
     vertices, colors = read_mesh(mesh)
     points = align(vertices, read_alignment(text))

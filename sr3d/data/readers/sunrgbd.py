@@ -28,7 +28,13 @@ import torch
 from sr3d.data.datasets import SUNRGBD
 from sr3d.data.prepared import Manifest, PreparedWriter
 from sr3d.data.readers import published
-from sr3d.data.readers.conversion import HowTo, Source, convert, folder_stamp, select_scenes
+from sr3d.data.readers.conversion import (
+    ConversionOptions,
+    Source,
+    convert,
+    folder_stamp,
+    select_scenes,
+)
 from sr3d.data.readers.matlab import AGAIN, load_mat, struct_rows, texts
 from sr3d.data.readers.rgbd import (
     check_rotation,
@@ -78,7 +84,7 @@ def prepare_sunrgbd(
     points: int = 50_000,
     scenes: Sequence[str] | None = None,
     append: bool = False,
-    how: HowTo = HowTo(),
+    how: ConversionOptions = ConversionOptions(),
 ) -> Manifest:
     """Turn the official folder into a prepared folder with the official split.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sr3d.data.rooms.furniture import Rng, bright, tinted, wood
-from sr3d.data.rooms.shapes import Color, Mesh, block, join, mesh
+from sr3d.data.rooms.shapes import Color, QuadMesh, block, join, mesh
 
 # A rectangle in a wall: from and to along it, from and to in height.
 Opening = tuple[float, float, float, float]
@@ -67,7 +67,7 @@ def draw_plan(rng: Rng) -> Plan:
 
 def wall_mesh(
     wall: Wall, height: float, openings: Sequence[Opening], color: Color, base: Color
-) -> Mesh:
+) -> QuadMesh:
     """The wall's face with its openings left out, and a baseboard of another colour."""
     along = np.unique([0.0, wall.length, *(edge for o in openings for edge in o[:2])])
     up = np.unique([0.0, 0.09, height, *(edge for o in openings for edge in o[2:])])
@@ -84,7 +84,7 @@ def wall_mesh(
     return face.moved(wall.yaw, (*wall.start, 0.0))
 
 
-def slab(plan: Plan, z: float, step: tuple[float, float], up: bool) -> Mesh:
+def slab(plan: Plan, z: float, step: tuple[float, float], up: bool) -> QuadMesh:
     """Floor (facing up) or ceiling (down), cut into planks or tiles of `step` metres; white."""
     low, high = -plan.size / 2, plan.size / 2
     cut = np.empty(0) if plan.notch is None else plan.notch
@@ -108,17 +108,17 @@ def slab(plan: Plan, z: float, step: tuple[float, float], up: bool) -> Mesh:
     return mesh(corners if up else corners[:, ::-1], (1.0, 1.0, 1.0))
 
 
-def floor_mesh(rng: Rng, plan: Plan) -> Mesh:
+def floor_mesh(rng: Rng, plan: Plan) -> QuadMesh:
     """Planks, tiles or a carpet, every piece of a slightly different shade."""
     kind = rng.integers(3)
     step = ((0.9, 0.18), (0.45, 0.45), (0.6, 0.6))[kind]
     base = (wood(rng), tinted(rng, (0.72, 0.7, 0.66)), tinted(rng, (0.45, 0.43, 0.42), 0.06))[kind]
     floor = slab(plan, 0.0, step if rng.random() < 0.5 else step[::-1], up=True)
     shade = rng.normal(1.0, (0.07, 0.04, 0.02)[kind], (len(floor), 1))
-    return Mesh(floor.corners, np.clip(base * shade, 0, 1), floor.returns)
+    return QuadMesh(floor.corners, np.clip(base * shade, 0, 1), floor.returns)
 
 
-def door(rng: Rng) -> Mesh:
+def door(rng: Rng) -> QuadMesh:
     """A closed leaf with panels and a handle in its frame, standing on z = 0."""
     x, height = rng.uniform(0.42, 0.5), rng.uniform(2.0, 2.12)
     leaf = wood(rng) if rng.random() < 0.75 else tinted(rng, (0.35, 0.5, 0.62), 0.05)
@@ -138,7 +138,7 @@ def door(rng: Rng) -> Mesh:
     return join(parts)
 
 
-def window(rng: Rng) -> Mesh:
+def window(rng: Rng) -> QuadMesh:
     """Frame, mullions, panes that return few rays, and a sill, standing on z = 0."""
     x, height = rng.uniform(0.45, 0.8), rng.uniform(0.95, 1.3)
     frame = tinted(rng, (0.93, 0.93, 0.92), 0.02) if rng.random() < 0.7 else wood(rng)
@@ -159,7 +159,7 @@ def window(rng: Rng) -> Mesh:
     return join(parts)
 
 
-def picture(rng: Rng) -> Mesh:
+def picture(rng: Rng) -> QuadMesh:
     """A framed canvas of a few colours, centred on z = 0."""
     x, z = rng.uniform(0.22, 0.45), rng.uniform(0.2, 0.35)
     thick, rim = rng.uniform(0.04, 0.06), 0.045

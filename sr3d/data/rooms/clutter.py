@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 from sr3d.data.rooms.furniture import Rng, bright, fabric, tinted, wood
-from sr3d.data.rooms.shapes import Mesh, blob, block, cylinder, join, lathe
+from sr3d.data.rooms.shapes import QuadMesh, blob, block, cylinder, join, lathe
 
 
-def books(rng: Rng) -> Mesh:
+def books(rng: Rng) -> QuadMesh:
     """A small pile."""
     parts, level = [], 0.0
     for _ in range(int(rng.integers(1, 4))):
@@ -18,7 +18,7 @@ def books(rng: Rng) -> Mesh:
     return join(parts)
 
 
-def vase(rng: Rng) -> Mesh:
+def vase(rng: Rng) -> QuadMesh:
     """A vase with a bunch of leaves."""
     green = tinted(rng, (0.25, 0.5, 0.2), 0.06)
     outline = [(0.0, 0.0), (0.05, 0.0), (0.07, 0.08), (0.04, 0.16), (0.0, 0.16)]
@@ -27,7 +27,7 @@ def vase(rng: Rng) -> Mesh:
     )
 
 
-def lamp(rng: Rng) -> Mesh:
+def lamp(rng: Rng) -> QuadMesh:
     """A table lamp with a shade."""
     shade = tinted(rng, (0.92, 0.86, 0.7), 0.03)
     return join([
@@ -37,7 +37,7 @@ def lamp(rng: Rng) -> Mesh:
     ])  # fmt: skip
 
 
-def monitor(rng: Rng) -> Mesh:
+def monitor(rng: Rng) -> QuadMesh:
     """A screen on its foot, with a keyboard; the dark screen swallows many rays."""
     x, top = rng.uniform(0.24, 0.32), rng.uniform(0.44, 0.52)
     dark = (0.08, 0.08, 0.1)
@@ -49,7 +49,7 @@ def monitor(rng: Rng) -> Mesh:
     ])  # fmt: skip
 
 
-def carton(rng: Rng) -> Mesh:
+def carton(rng: Rng) -> QuadMesh:
     """A closed cardboard box, with a strip of tape."""
     x, y, z = rng.uniform(0.12, 0.22), rng.uniform(0.1, 0.18), rng.uniform(0.15, 0.35)
     brown = tinted(rng, (0.7, 0.54, 0.36))
@@ -58,7 +58,7 @@ def carton(rng: Rng) -> Mesh:
     return join(parts)
 
 
-def plant(rng: Rng) -> Mesh:
+def plant(rng: Rng) -> QuadMesh:
     """A potted plant of a few heads of leaves."""
     green, height = tinted(rng, (0.22, 0.48, 0.18), 0.05), rng.uniform(0.7, 1.2)
     pot = [(0.0, 0.0), (0.1, 0.0), (0.14, 0.25), (0.0, 0.25)]
@@ -74,7 +74,7 @@ def plant(rng: Rng) -> Mesh:
     return join(parts)
 
 
-def floor_lamp(rng: Rng) -> Mesh:
+def floor_lamp(rng: Rng) -> QuadMesh:
     """A lamp on a tall post."""
     height, metal = rng.uniform(1.4, 1.7), (0.25, 0.25, 0.27)
     shade = tinted(rng, (0.93, 0.88, 0.75), 0.03)
@@ -86,7 +86,7 @@ def floor_lamp(rng: Rng) -> Mesh:
     ])  # fmt: skip
 
 
-def rug(rng: Rng) -> Mesh:
+def rug(rng: Rng) -> QuadMesh:
     """A flat rug with a border."""
     x, y = rng.uniform(0.6, 1.0), rng.uniform(0.45, 0.7)
     return join([

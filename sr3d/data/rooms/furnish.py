@@ -12,7 +12,7 @@ from sr3d.data.rooms import building, clutter
 from sr3d.data.rooms.building import Opening, Plan
 from sr3d.data.rooms.furniture import BUILDERS, Rng, chair, tinted
 from sr3d.data.rooms.layout import Pose, Space, bounds_of, own_box
-from sr3d.data.rooms.shapes import Mesh, join
+from sr3d.data.rooms.shapes import QuadMesh, join
 
 CLUTTER, BUILDING = -1, -2  # owners that are no objects
 _PLAIN = 0.45  # share of points kept on floor and walls: scans are thinned where they are flat
@@ -65,7 +65,7 @@ class Room:
 
     kind: str
     plan: Plan
-    mesh: Mesh
+    mesh: QuadMesh
     owner: np.ndarray
     labels: np.ndarray
     boxes: np.ndarray
@@ -79,10 +79,10 @@ class _Furnisher:
     def __init__(self, rng: Rng, plan: Plan) -> None:
         self.rng, self.space = rng, Space(rng, plan)
         self.openings: list[list[Opening]] = [[] for _ in plan.walls]
-        self.parts: list[tuple[int, Mesh]] = []  # owner and mesh
+        self.parts: list[tuple[int, QuadMesh]] = []  # owner and mesh
         self.objects: list[tuple[str, np.ndarray, np.ndarray, int]] = []  # class, boxes, under
 
-    def add(self, name: str, thing: Mesh, pose: Pose, under: int = -1) -> int:
+    def add(self, name: str, thing: QuadMesh, pose: Pose, under: int = -1) -> int:
         """Put an object there and return its number."""
         placed = pose.place(thing)
         low, high = placed.extent()
@@ -91,7 +91,7 @@ class _Furnisher:
         self.objects.append((name, own_box(thing, pose), aligned, under))
         return len(self.objects) - 1
 
-    def litter(self, thing: Mesh, pose: Pose) -> None:
+    def litter(self, thing: QuadMesh, pose: Pose) -> None:
         """Put something there that nobody labels."""
         self.parts.append((CLUTTER, pose.place(thing)))
 
@@ -151,7 +151,7 @@ class _Furnisher:
         if name in ("table", "cabinet") and bounds[1, 2] < 1.2:
             self.lay_out(thing, pose)
 
-    def draw_up_chairs(self, number: int, thing: Mesh, pose: Pose, bounds: np.ndarray) -> None:
+    def draw_up_chairs(self, number: int, thing: QuadMesh, pose: Pose, bounds: np.ndarray) -> None:
         """Chairs about a table, one before a desk, all facing it."""
         rng = self.rng
         x, y = thing.extent()[1][:2]
@@ -178,7 +178,7 @@ class _Furnisher:
                 self.add("chair", seat, where, under=number)
                 self.space.take(taken)
 
-    def lay_out(self, thing: Mesh, pose: Pose) -> None:
+    def lay_out(self, thing: QuadMesh, pose: Pose) -> None:
         """Small things on a top, side by side."""
         rng = self.rng
         low, high = thing.extent()
@@ -216,7 +216,7 @@ class _Furnisher:
             ),
         ]
         whole = join(shell)
-        thinned = Mesh(whole.corners, whole.colors, np.full(len(whole), _PLAIN))
+        thinned = QuadMesh(whole.corners, whole.colors, np.full(len(whole), _PLAIN))
         parts = [*self.parts, (BUILDING, thinned)]
         return Room(
             kind=kind,

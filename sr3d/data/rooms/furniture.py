@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from sr3d.data.rooms.shapes import Color, Mesh, blob, block, cylinder, join, lathe
+from sr3d.data.rooms.shapes import Color, QuadMesh, blob, block, cylinder, join, lathe
 
 Rng = np.random.Generator
 
@@ -54,7 +54,7 @@ def bright(rng: Rng) -> np.ndarray:
     return tinted(rng, _BRIGHT[rng.integers(len(_BRIGHT))], 0.05)
 
 
-def legs(width: float, depth: float, height: float, thick: float, color: Color) -> list[Mesh]:
+def legs(width: float, depth: float, height: float, thick: float, color: Color) -> list[QuadMesh]:
     """Four posts inside the corners of a width x depth rectangle."""
     x, y = width / 2, depth / 2
     sides_x = ((-x, -x + thick), (x - thick, x))
@@ -62,7 +62,7 @@ def legs(width: float, depth: float, height: float, thick: float, color: Color) 
     return [block(sx, sy, (0, height), color) for sx in sides_x for sy in sides_y]
 
 
-def cabinet(rng: Rng) -> Mesh:
+def cabinet(rng: Rng) -> QuadMesh:
     """A wardrobe, a sideboard or a nightstand: closed carcass, doors or drawers with handles."""
     kind = rng.choice(3, p=(0.35, 0.45, 0.2))
     width = (rng.uniform(0.8, 1.3), rng.uniform(0.8, 1.5), rng.uniform(0.42, 0.55))[kind]
@@ -92,7 +92,7 @@ def cabinet(rng: Rng) -> Mesh:
     return join(parts)
 
 
-def bed(rng: Rng) -> Mesh:
+def bed(rng: Rng) -> QuadMesh:
     """Frame, mattress, blanket, headboard and pillows."""
     width, length = rng.uniform(0.95, 1.7), rng.uniform(1.95, 2.1)
     frame, sheet, cover = wood(rng), tinted(rng, (0.9, 0.89, 0.86), 0.03), fabric(rng)
@@ -115,7 +115,7 @@ def bed(rng: Rng) -> Mesh:
     return join(parts)
 
 
-def chair(rng: Rng) -> Mesh:
+def chair(rng: Rng) -> QuadMesh:
     """A dining chair on four legs or an office chair on a star of wheels; its back at -y."""
     width, depth, seat = rng.uniform(0.42, 0.5), rng.uniform(0.42, 0.5), rng.uniform(0.43, 0.48)
     top = rng.uniform(0.88, 1.02)
@@ -154,7 +154,7 @@ def chair(rng: Rng) -> Mesh:
     return join(parts)
 
 
-def sofa(rng: Rng) -> Mesh:
+def sofa(rng: Rng) -> QuadMesh:
     """Base, arms, back, seat and back cushions, a pillow."""
     seats = int(rng.integers(2, 4))
     width = 0.38 + seats * rng.uniform(0.52, 0.62)
@@ -182,7 +182,7 @@ def sofa(rng: Rng) -> Mesh:
     return join(parts)
 
 
-def table(rng: Rng) -> Mesh:
+def table(rng: Rng) -> QuadMesh:
     """A rectangular, a round or a low coffee table: a top on legs, nothing below it."""
     color, kind = wood(rng), rng.choice(3, p=(0.5, 0.25, 0.25))
     if kind == 1:
@@ -212,7 +212,7 @@ def table(rng: Rng) -> Mesh:
     ])  # fmt: skip
 
 
-def desk(rng: Rng) -> Mesh:
+def desk(rng: Rng) -> QuadMesh:
     """A light or white top, drawers at one side, a panel at the other and one behind."""
     width, depth, height = rng.uniform(1.1, 1.5), rng.uniform(0.6, 0.72), rng.uniform(0.71, 0.76)
     top = tinted(rng, (0.86, 0.84, 0.8), 0.04) if rng.random() < 0.6 else wood(rng)
@@ -237,7 +237,7 @@ def desk(rng: Rng) -> Mesh:
     return join(parts)
 
 
-def bookshelf(rng: Rng) -> Mesh:
+def bookshelf(rng: Rng) -> QuadMesh:
     """Open shelves with sides and a back, filled with books in groups."""
     width, depth, height = rng.uniform(0.7, 1.15), rng.uniform(0.28, 0.36), rng.uniform(1.35, 2.1)
     color = wood(rng) if rng.random() < 0.7 else tinted(rng, (0.9, 0.9, 0.88), 0.02)
@@ -265,7 +265,7 @@ def bookshelf(rng: Rng) -> Mesh:
     return join(parts)
 
 
-def refrigerator(rng: Rng) -> Mesh:
+def refrigerator(rng: Rng) -> QuadMesh:
     """A tall white or steel box: two doors with long upright handles."""
     width, depth, height = rng.uniform(0.6, 0.72), rng.uniform(0.62, 0.72), rng.uniform(1.5, 1.85)
     white = rng.random() < 0.75
@@ -286,7 +286,7 @@ def refrigerator(rng: Rng) -> Mesh:
     return join(parts)
 
 
-def toilet(rng: Rng) -> Mesh:
+def toilet(rng: Rng) -> QuadMesh:
     """A bowl with its seat, the lid up or down, and a cistern at the wall."""
     white = tinted(rng, (0.97, 0.97, 0.96), 0.01)
     width, length, rim = rng.uniform(0.37, 0.41), rng.uniform(0.68, 0.76), rng.uniform(0.37, 0.4)
@@ -312,7 +312,7 @@ def toilet(rng: Rng) -> Mesh:
     return join(parts)
 
 
-def garbagebin(rng: Rng) -> Mesh:
+def garbagebin(rng: Rng) -> QuadMesh:
     """An open vessel, round or square, wider at the top."""
     height, radius = rng.uniform(0.36, 0.65), rng.uniform(0.15, 0.2)
     color = tinted(

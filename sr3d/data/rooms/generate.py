@@ -13,10 +13,10 @@ import torch
 
 from sr3d.data.datasets import SYNTHETIC, SYNTHETIC_ROTATED
 from sr3d.data.prepared import Manifest, PreparedWriter, read_manifest, verify
-from sr3d.data.readers.conversion import HowTo, Source, convert
+from sr3d.data.readers.conversion import ConversionOptions, Source, convert
 from sr3d.data.readers.published import PublishedCounts
 from sr3d.data.rooms.furnish import Room, furnished_room
-from sr3d.data.rooms.scanner import Scan, View, scan
+from sr3d.data.rooms.scanner import RoomScan, View, scan
 from sr3d.data.rooms.shapes import rotation
 from sr3d.data.scene import Scene
 from sr3d.errors import InputError, Kind
@@ -35,8 +35,7 @@ class ScannedRoom:
     """
 
     room: Room
-    views: list[View]
-    scan: Scan
+    scan: RoomScan
     visible: np.ndarray
     origin: np.ndarray
     yaw: float
@@ -57,8 +56,8 @@ def build_room(seed: int, *, rotated: bool = False, points: int = 20_000) -> Sca
     owner = room.owner[seen.quad]
     visible = np.bincount(owner[owner >= 0], minlength=len(room.labels))
     if rotated:  # as RGB-D frames are told: the camera is the origin and looks along y
-        return ScannedRoom(room, views, seen, visible, views[0].eye, math.pi / 2 - views[0].yaw)
-    return ScannedRoom(room, views, seen, visible, np.zeros(3), 0.0)
+        return ScannedRoom(room, seen, visible, views[0].eye, math.pi / 2 - views[0].yaw)
+    return ScannedRoom(room, seen, visible, np.zeros(3), 0.0)
 
 
 def generate_room(seed: int, *, rotated: bool = False, points: int = 20_000) -> Scene:
@@ -179,7 +178,9 @@ def prepare_rooms(
         Source(split, _room_id(n), (), partial(numbered_room, n, seed, rotated, points))
         for split, n in numbered
     ]
-    return convert(rooms, writer, PublishedCounts(), "", HowTo(workers, progress=progress))
+    return convert(
+        rooms, writer, PublishedCounts(), "", ConversionOptions(workers, progress=progress)
+    )
 
 
 def numbered_room(number: int, seed: int, rotated: bool, points: int) -> Scene:

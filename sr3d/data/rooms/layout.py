@@ -9,7 +9,7 @@ import numpy as np
 
 from sr3d.data.rooms.building import Plan
 from sr3d.data.rooms.furniture import Rng
-from sr3d.data.rooms.shapes import Mesh, rotation
+from sr3d.data.rooms.shapes import QuadMesh, rotation
 
 _TRIES = 48
 
@@ -23,7 +23,7 @@ class Pose:
     z: float
     yaw: float
 
-    def place(self, thing: Mesh) -> Mesh:
+    def place(self, thing: QuadMesh) -> QuadMesh:
         """The thing, brought into the room."""
         return thing.moved(self.yaw, (self.x, self.y, self.z))
 
@@ -95,7 +95,7 @@ class Space:
         x, y = origin[best]
         return int(pick[best]), float(along[best]), Pose(float(x), float(y), low, float(yaw[best]))
 
-    def anywhere(self, thing: Mesh, around: float, turns: bool) -> Pose | None:
+    def anywhere(self, thing: QuadMesh, around: float, turns: bool) -> Pose | None:
         """A free pose on the floor with `around` metres of free floor about the thing, if any.
 
         turns: any yaw; else quarter turns.
@@ -116,12 +116,12 @@ class Space:
         return None
 
 
-def bounds_of(thing: Mesh) -> np.ndarray:
+def bounds_of(thing: QuadMesh) -> np.ndarray:
     """(2, 3) low and high corner."""
     return np.stack(thing.extent())
 
 
-def own_box(thing: Mesh, pose: Pose) -> np.ndarray:
+def own_box(thing: QuadMesh, pose: Pose) -> np.ndarray:
     """(7,) the exact box of a thing in its own frame, brought into the room."""
     low, high = thing.extent()
     center = rotation(pose.yaw) @ ((low + high) / 2) + (pose.x, pose.y, pose.z)

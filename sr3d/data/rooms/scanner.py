@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sr3d.data.rooms.shapes import Mesh, subdivided
+from sr3d.data.rooms.shapes import QuadMesh, subdivided
 
 _PIECE = 0.5  # metres; solid angles and light are computed once for a piece of this size at most
 _NEAREST = 0.5  # metres; nearer surfaces receive no more rays than at this distance
@@ -62,7 +62,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Scan:
+class RoomScan:
     """points: (N, 3) float32 metres. colors: (N, 3) float32 in [0, 1]. quad: (N,) of the mesh."""
 
     points: np.ndarray
@@ -81,8 +81,8 @@ class _Samples:
 
 
 def scan(
-    mesh: Mesh, views: list[View], count: int, light: np.ndarray, rng: np.random.Generator
-) -> Scan:
+    mesh: QuadMesh, views: list[View], count: int, light: np.ndarray, rng: np.random.Generator
+) -> RoomScan:
     """Exactly `count` points of the mesh, as seen from the views together.
 
     light: (3,) position of the lamp. Points are in random order.
@@ -103,10 +103,10 @@ def scan(
     chosen = chosen[:count]
     quad = quad[chosen]
     colors = _shaded(pieces, points[chosen], quad, light, rng)
-    return Scan(_measured(points[chosen], eyes[chosen], rng), colors, parent[quad])
+    return RoomScan(_measured(points[chosen], eyes[chosen], rng), colors, parent[quad])
 
 
-def look(pieces: Mesh, view: View, count: int, rng: np.random.Generator) -> _Samples:
+def look(pieces: QuadMesh, view: View, count: int, rng: np.random.Generator) -> _Samples:
     """The visible ones of about `count` samples that one view receives of small pieces."""
     normal = pieces.area_normals()
     center = pieces.corners.mean(axis=1) - view.eye
@@ -161,7 +161,7 @@ def _octahedral(offset: np.ndarray, side: int) -> np.ndarray:
 
 
 def _lattice(
-    pieces: Mesh, share: np.ndarray, rng: np.random.Generator
+    pieces: QuadMesh, share: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """`share` samples of each piece, evenly spread: their pieces (N,) and points (N, 3) float32."""
     quad = np.repeat(np.arange(len(share)), share)
@@ -196,7 +196,11 @@ def _holes(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _shaded(
-    pieces: Mesh, points: np.ndarray, quad: np.ndarray, light: np.ndarray, rng: np.random.Generator
+    pieces: QuadMesh,
+    points: np.ndarray,
+    quad: np.ndarray,
+    light: np.ndarray,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """(N, 3) float32 colours under a lamp and some ambient light, with the camera's errors."""
     normal = pieces.area_normals()

@@ -19,7 +19,7 @@ _BITS = np.array([[i >> axis & 1 for axis in range(3)] for i in range(8)], dtype
 
 
 @dataclass(frozen=True)
-class Mesh:
+class QuadMesh:
     """Q quadrilaterals, one-sided: seen only from where their corners run counter-clockwise.
 
     corners: (Q, 4, 3) metres. colors: (Q, 3) in [0, 1]. returns: (Q,) share of a scanner's rays
@@ -33,7 +33,7 @@ class Mesh:
     def __len__(self) -> int:
         return len(self.corners)
 
-    def moved(self, yaw: float, offset: Sequence[float]) -> Mesh:
+    def moved(self, yaw: float, offset: Sequence[float]) -> QuadMesh:
         """Turned counter-clockwise about z, then shifted by (x, y, z)."""
         turned = self.corners @ rotation(yaw).T
         return replace(self, corners=turned + np.asarray(offset, dtype=float))
@@ -56,23 +56,23 @@ def rotation(yaw: float) -> np.ndarray:
     return np.array([(cos, -sin, 0.0), (sin, cos, 0.0), (0.0, 0.0, 1.0)])
 
 
-def mesh(corners: np.ndarray, color: Color, returns: float = 1.0) -> Mesh:
+def mesh(corners: np.ndarray, color: Color, returns: float = 1.0) -> QuadMesh:
     """Quadrilaterals (Q, 4, 3) of one colour, or of one colour each."""
     count = len(corners)
     colors = np.broadcast_to(np.asarray(color, dtype=float), (count, 3))
-    return Mesh(corners, colors, np.full(count, returns))
+    return QuadMesh(corners, colors, np.full(count, returns))
 
 
-def join(parts: Sequence[Mesh]) -> Mesh:
+def join(parts: Sequence[QuadMesh]) -> QuadMesh:
     """All parts as one mesh, in order."""
-    return Mesh(
+    return QuadMesh(
         np.concatenate([part.corners for part in parts]),
         np.concatenate([part.colors for part in parts]),
         np.concatenate([part.returns for part in parts]),
     )
 
 
-def block(x: Span, y: Span, z: Span, color: Color, returns: float = 1.0) -> Mesh:
+def block(x: Span, y: Span, z: Span, color: Color, returns: float = 1.0) -> QuadMesh:
     """A cuboid, each axis given as (low, high)."""
     spans = np.array([x, y, z])
     corners = np.where(_BITS, spans[:, 1], spans[:, 0])
@@ -85,7 +85,7 @@ def lathe(
     center: Sequence[float] = (0.0, 0.0, 0.0),
     stretch: Span = (1.0, 1.0),
     sides: int = 12,
-) -> Mesh:
+) -> QuadMesh:
     """A solid of revolution about z: `profile` is its (radius, z) outline from the bottom up.
 
     An outline that runs up outside and down inside makes a vessel. `stretch` scales x and y. With
@@ -105,20 +105,20 @@ def lathe(
     return mesh(quads.reshape(-1, 4, 3) + np.asarray(center, dtype=float), color)
 
 
-def cylinder(radius: float, z: Span, color: Color, center: Span = (0.0, 0.0)) -> Mesh:
+def cylinder(radius: float, z: Span, color: Color, center: Span = (0.0, 0.0)) -> QuadMesh:
     """A closed upright cylinder."""
     outline = [(0.0, z[0]), (radius, z[0]), (radius, z[1]), (0.0, z[1])]
     return lathe(outline, color, (*center, 0.0), sides=8 if radius < 0.1 else 16)
 
 
-def blob(size: Sequence[float], color: Color, center: Sequence[float]) -> Mesh:
+def blob(size: Sequence[float], color: Color, center: Sequence[float]) -> QuadMesh:
     """A rounded lump of `size` (x, y, z) standing on `center`: cushions, foliage, bulbs."""
     outline = [(0.0, 0.0), (0.8, 0.1), (1.0, 0.5), (0.8, 0.9), (0.0, 1.0)]
     scaled = [(r, z * size[2]) for r, z in outline]
     return lathe(scaled, color, center, (size[0] / 2, size[1] / 2), sides=8)
 
 
-def subdivided(whole: Mesh, size: float) -> tuple[Mesh, np.ndarray]:
+def subdivided(whole: QuadMesh, size: float) -> tuple[QuadMesh, np.ndarray]:
     """The mesh cut into pieces at most `size` metres long, and the (Q',) quadrilateral of each."""
     c = whole.corners
     length = np.linalg.norm(c[:, (1, 2, 2, 3)] - c[:, (0, 3, 1, 0)], axis=2)
@@ -133,4 +133,4 @@ def subdivided(whole: Mesh, size: float) -> tuple[Mesh, np.ndarray]:
     v4 = np.stack([v, v, v + step_v, v + step_v], axis=1)[..., None]
     a, b, d, e = (c[parent, i][:, None] for i in range(4))
     corners = (a * (1 - u4) + b * u4) * (1 - v4) + (e * (1 - u4) + d * u4) * v4
-    return Mesh(corners, whole.colors[parent], whole.returns[parent]), parent
+    return QuadMesh(corners, whole.colors[parent], whole.returns[parent]), parent

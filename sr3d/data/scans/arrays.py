@@ -26,7 +26,7 @@ def read_numpy(path: Path, columns: str | None = None) -> Content:
     Raises:
         InputError: no points in it, or columns that may be several things.
     """
-    value = load(path)
+    value = load_arrays(path)
     if isinstance(value, Mapping):
         return _named_arrays(value, path, columns)
     if value.dtype.names:
@@ -36,10 +36,10 @@ def read_numpy(path: Path, columns: str | None = None) -> Content:
     if beside is None:
         return content
     check_signature(beside)
-    return _with_colors(content, load(beside), f"in {beside.name} beside it", beside)
+    return _with_colors(content, load_arrays(beside), f"in {beside.name} beside it", beside)
 
 
-def load(path: Path) -> Array | dict[str, Array]:
+def load_arrays(path: Path) -> Array | dict[str, Array]:
     """An array, or the arrays of an NPZ by name. Nothing in the file is executed."""
     try:
         value = np.load(path, allow_pickle=False, mmap_mode="r" if path.suffix == ".npy" else None)

@@ -28,7 +28,7 @@ _LEAST = 0.05  # bits that the columns tell of a value, where there are columns 
 def read_bin(path: Path, columns: str | None, dtype: str | None) -> Content:
     """Points, and colours if there are some, of a file without a header.
 
-    columns: see `Reading`. dtype: a key of `TYPES`; None to find out.
+    columns: see `ScanOptions`. dtype: a key of `TYPES`; None to find out.
 
     Raises:
         InputError: the type or the number of columns is not clear, or these are no points.

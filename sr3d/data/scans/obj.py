@@ -23,7 +23,7 @@ from sr3d.data.scans.surfaces import (
     paint_facts,
     texture_paint,
 )
-from sr3d.data.scans.text import is_utf16
+from sr3d.data.scans.text import is_number, is_utf16
 from sr3d.errors import InputError, Kind
 
 Rows = Array | list[list[Any]]
@@ -295,15 +295,7 @@ def _file_name(rest: str) -> str:
     while words and words[0] in (*_OPTIONS, *_TRIPLES):
         option = words.pop(0)
         count = _OPTIONS.get(option, 3)
-        while words and count and (option in _OPTIONS or _is_number(words[0])):
+        while words and count and (option in _OPTIONS or is_number(words[0])):
             words.pop(0)
             count -= 1
     return " ".join(words)
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True

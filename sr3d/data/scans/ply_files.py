@@ -190,7 +190,7 @@ def _rows(element: _Element, numbers: Array, path: Path) -> tuple[Array, int]:
     columns = {}
     for one, place, length in places:
         values = numbers[:0] if table is None else table[:, place : place + length]
-        columns[one.name] = _cast(values if one.is_list else values.reshape(-1), one, path)
+        columns[one.name] = _cast(values if one.is_list else values.reshape(-1), one)
     rows = np.empty(
         element.count, dtype=[(k, v.dtype.str, v.shape[1:]) if v.ndim > 1 else (k, v.dtype.str)
                               for k, v in columns.items()]
@@ -240,7 +240,7 @@ def _ragged(element: _Element, numbers: Array, path: Path) -> tuple[Array, int]:
     return rows, used
 
 
-def _cast(values: Array, one: _Property, path: Path) -> Array:
+def _cast(values: Array, one: _Property) -> Array:
     """Values of the property's type. Fractions stay floats even if the header says integers."""
     whole = values.astype(_TYPES[one.types[-1]]) if np.isfinite(values).all() else values
     return whole if np.array_equal(whole, values) else values

@@ -12,8 +12,8 @@ import numpy as np
 
 from sr3d.data.datasets import Dataset
 from sr3d.data.readers.scannet import find_alignment
+from sr3d.data.scans.any_file import Scan
 from sr3d.data.scans.content import Array, Fact, Mark
-from sr3d.data.scans.reading import Scan
 from sr3d.errors import InputError, Kind
 from sr3d.geometry.room import AT_ZERO, find_floor, find_walls
 

@@ -21,9 +21,9 @@ def triangle_areas(mesh: Mesh) -> Array:
     return np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
 
 
-def sample_mesh(mesh: Mesh, count: int, seed: int = _SEED) -> Cloud:
+def sample_mesh(mesh: Mesh, count: int) -> Cloud:
     """`count` points spread evenly over the area, with the colours of their places."""
-    draw = np.random.default_rng(seed)
+    draw = np.random.default_rng(_SEED)
     ends = np.cumsum(triangle_areas(mesh))
     # One draw in each of `count` equal shares of the area: as even as chance allows.
     places = (np.arange(count) + draw.random(count)) * (ends[-1] / max(count, 1))

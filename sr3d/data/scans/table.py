@@ -78,7 +78,7 @@ def told_layout(columns: str, width: int, path: Path) -> Layout | None:
 def read_table(rows: Array, path: Path, columns: str | None = None) -> Content:
     """Points, and colours if there are some, of (N, C) numbers.
 
-    columns: see `Reading`; None to find out.
+    columns: see `ScanOptions`; None to find out.
 
     Raises:
         InputError: no points, or columns that may be several things; `--columns` settles it.

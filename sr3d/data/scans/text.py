@@ -119,7 +119,7 @@ class _Layout(NamedTuple):
 def read_text(path: Path, columns: str | None = None) -> Content:
     """Points, and colours if there are some, of a table in text.
 
-    columns: see `Reading`. It takes precedence over a line of names.
+    columns: see `ScanOptions`. It takes precedence over a line of names.
 
     Raises:
         InputError: rows that are no numbers or differ in length, or columns without a clear sense.
@@ -173,7 +173,7 @@ def _check_skipped(lines: list[str], path: Path) -> None:
     """Refuse rows before the first good one that have a word among their numbers."""
     for number, line in enumerate(lines, 1):
         words = re.split(r"[\s,;]+", line.strip())
-        odd = [word for word in words if not _is_number(word)]
+        odd = [word for word in words if not is_number(word)]
         if len(words) >= 3 and 2 * len(odd) < len(words):
             raise InputError(
                 f"line {number} has '{odd[0]}' among its numbers",
@@ -225,7 +225,7 @@ def _layout(text: str, whole: bool) -> _Layout | None:
 def _as_row(line: str, form: _Form, before: list[str]) -> _Layout | None:
     """A line as the first row, if it has three or more numbers and, without names, no words."""
     words = form.split(line)
-    numbers = [i for i, word in enumerate(words) if _is_number(word)]
+    numbers = [i for i, word in enumerate(words) if is_number(word)]
     if len(numbers) < 3 or not _fits(form, line):
         return None
     names = _names(before, form, len(words))
@@ -248,12 +248,13 @@ def _names(before: list[str], form: _Form, width: int) -> list[str]:
         bare = line.strip().lstrip("#/ \t")
         for split in (form, _Form(None, False), _Form(",", False)):
             words = split.split(bare)
-            if len(words) == width and not any(map(_is_number, words)):
+            if len(words) == width and not any(map(is_number, words)):
                 return words
     return []
 
 
-def _is_number(word: str) -> bool:
+def is_number(word: str) -> bool:
+    """Whether a word is a number, NaN and infinity included."""
     try:
         float(word)
     except ValueError:

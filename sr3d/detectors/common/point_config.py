@@ -58,6 +58,7 @@ class ProposalInference(InferenceConfig):
     iou_thr: PositiveShare = 0.25  # NMS removes the worse of two boxes with a higher IoU
     score_thr: Share = 0.05  # detections need a higher objectness
     min_points: ManyOrNone = 5  # points that a box needs inside
+    keep_best: bool = False  # whether the best box stays if none has enough points
     # boxes that NMS compares: the axis-aligned boxes around the proposals, or the proposals
     nms_boxes: Literal["upright", "rotated"] = "upright"
     nms_classes: Literal["same", "all"] = "same"  # boxes that NMS compares: of one class, or all

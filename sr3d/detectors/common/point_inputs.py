@@ -89,7 +89,7 @@ def point_batch(
     a scene. None makes a fixed choice, which keeps the order of a scene with exactly `count`
     points. features: of each point, computed before points are drawn.
     """
-    each = generators or [None] * len(scenes)
+    each: Sequence[torch.Generator | None] = generators or [None] * len(scenes)
     index = [draw(len(scene), count, own) for scene, own in zip(scenes, each, strict=True)]
 
     def picked(values: Tensor, rows: Tensor) -> Tensor:

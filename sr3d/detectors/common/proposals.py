@@ -55,6 +55,8 @@ def pick(proposals: Proposals, points: Tensor, config: ProposalInference) -> Ten
     enough = torch.ones_like(objectness, dtype=torch.bool)
     if config.min_points:
         enough = points_inside(boxes, points) >= config.min_points
+    if config.keep_best and not enough.any():
+        enough[objectness.argmax()] = True
     candidates = enough.nonzero().squeeze(1)
     labels = proposals.classes[candidates].argmax(dim=1)
     if config.nms_classes == "all":

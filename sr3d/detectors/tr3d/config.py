@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Interval
 
-from sr3d.config import Preset, Rule
+from sr3d.config import Condition, Preset, Rule
 from sr3d.detectors.common.sparse_config import (
     THIN,
     SparseConfig,
@@ -124,6 +124,30 @@ class TR3DConfig(SparseConfig):
         "model.pts_prune": 100_000,
         "assigner.fcaf3d_limit": 27,
         "assigner.fcaf3d_top": 18,
+    }
+    conditions: ClassVar[Mapping[str, Condition]] = {
+        **SparseConfig.conditions,
+        "assigner.k": ("assigner.name", ("spota", "tr3d")),
+        **dict.fromkeys(
+            (
+                "assigner.levels",
+                "assigner.mu",
+                "assigner.reg_cost",
+                "assigner.vertex_distance",
+                "assigner.vertices",
+                "assigner.cls_weight",
+            ),
+            ("assigner.name", ("spota",)),
+        ),
+        "assigner.tr3d_variant": ("assigner.name", ("tr3d",)),
+        **dict.fromkeys(("loss.focal_alpha", "loss.focal_gamma"), ("loss.cls", ("ras", "focal"))),
+        **dict.fromkeys(
+            ("loss.tau", "loss.beta", "loss.rdl_form", "loss.rank_scope"), ("loss.cls", ("ras",))
+        ),
+        "loss.qfl_beta": ("loss.cls", ("qfl",)),
+        "loss.vfl_alpha": ("loss.cls", ("vfl",)),
+        "loss.vfl_gamma": ("loss.cls", ("vfl",)),
+        "test.foreground": ("test.oracle", ("centerness", "iou")),
     }
 
     model: TR3DModel = field(default_factory=TR3DModel)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sr3d.detectors.outputs import GroundTruth, Losses, Predictions, Total, alone
+from sr3d.data.ground_truth import GroundTruth
+from sr3d.detectors.outputs import Losses, Predictions, Total, alone
 from sr3d.detectors.tr3d.config import LossConfig
 from sr3d.geometry.iou import paired_diou_loss, paired_iou
 from sr3d.losses.focal import class_targets, focal_loss, without_ignored

@@ -8,9 +8,10 @@ from __future__ import annotations
 import dataclasses
 
 from sr3d.data.datasets import Dataset
+from sr3d.data.ground_truth import GroundTruth
 from sr3d.data.scene import Scene
 from sr3d.detectors.common.oracle_scores import inside_smallest, with_scores
-from sr3d.detectors.outputs import GroundTruth, Predictions
+from sr3d.detectors.outputs import Predictions
 from sr3d.detectors.tr3d.config import TR3DInference
 from sr3d.geometry.boxes import centerness
 from sr3d.geometry.iou import paired_iou

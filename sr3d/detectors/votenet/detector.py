@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sr3d.data.ground_truth import GroundTruth
 from sr3d.data.scene import Scene
 from sr3d.detectors.base import Detector
 from sr3d.detectors.common.heading_bins import HeadingBins
@@ -17,13 +18,13 @@ from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch, height, 
 from sr3d.detectors.common.pointnet2 import PointNet2, PointSet, SetAbstraction
 from sr3d.detectors.common.proposals import Proposals, select_proposals
 from sr3d.detectors.common.votes import vote_loss, vote_targets
-from sr3d.detectors.outputs import Detections, GroundTruth, Losses, Total, alone
+from sr3d.detectors.outputs import Detections, Losses, Total, alone
 from sr3d.detectors.scan import split_points
 from sr3d.detectors.votenet.config import VoteNetInference, VotingConfig, VotingModel
 from sr3d.detectors.votenet.loss import MAX_BOXES, assign, proposal_losses
 from sr3d.detectors.votenet.network import (
-    Outputs,
     ProposalModule,
+    ProposalOutputs,
     VoteModule,
     count_outputs,
     decode,
@@ -43,7 +44,7 @@ class VotePredictions:
     votes: PointSet
     clusters: PointSet
     raw: Tensor
-    outputs: Outputs
+    outputs: ProposalOutputs
     boxes: Tensor
 
 

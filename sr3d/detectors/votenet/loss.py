@@ -18,7 +18,7 @@ from sr3d.detectors.common.pointnet2 import rows
 from sr3d.detectors.common.votes import EPSILON
 from sr3d.detectors.outputs import Total, alone
 from sr3d.detectors.votenet.config import VoteNetLoss
-from sr3d.detectors.votenet.network import Outputs, pick
+from sr3d.detectors.votenet.network import ProposalOutputs, pick
 
 MAX_BOXES = 64  # ground truths of a scene, padded; a scene with more boxes keeps all
 
@@ -38,7 +38,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class BoxTargets:
-    """The outputs that the owners of P proposals ask for, see `Outputs`. All (B, P), sizes
+    """The outputs that the owners of P proposals ask for, see `ProposalOutputs`. All (B, P), sizes
     (B, P, 3).
     """
 
@@ -69,7 +69,7 @@ def assign(clusters: Tensor, truth: PaddedTruth, config: VoteNetLoss) -> Assignm
 
 
 def proposal_losses(
-    outputs: Outputs,
+    outputs: ProposalOutputs,
     assignment: Assignment,
     truth: PaddedTruth,
     bins: HeadingBins,

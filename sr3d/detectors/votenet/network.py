@@ -66,7 +66,7 @@ class ProposalModule(nn.Module):
 
 
 @dataclass(frozen=True)
-class Outputs:
+class ProposalOutputs:
     """The outputs of P proposals of B scenes, with their units.
 
     objectness: (B, P, 2) logits of background and object. centres: (B, P, 3). headings: (B, P, H)
@@ -89,11 +89,11 @@ def count_outputs(bins: int, classes: int) -> int:
     return CENTRE + 2 * bins + 4 * classes + classes
 
 
-def read_outputs(raw: Tensor, clusters: Tensor, bins: int, classes: int) -> Outputs:
+def read_outputs(raw: Tensor, clusters: Tensor, bins: int, classes: int) -> ProposalOutputs:
     """The raw outputs (B, P, D) of proposals at clusters (B, P, 3)."""
     parts = raw.split([2, 3, bins, bins, classes, 3 * classes, classes], dim=-1)
     objectness, offset, headings, heading_offsets, sizes, size_offsets, labels = parts
-    return Outputs(
+    return ProposalOutputs(
         objectness,
         clusters + offset,
         headings,
@@ -104,7 +104,7 @@ def read_outputs(raw: Tensor, clusters: Tensor, bins: int, classes: int) -> Outp
     )
 
 
-def decode(outputs: Outputs, bins: HeadingBins, mean_sizes: Tensor) -> Tensor:
+def decode(outputs: ProposalOutputs, bins: HeadingBins, mean_sizes: Tensor) -> Tensor:
     """(B, P, 7) boxes of the most probable bin and mean size. A size can be negative.
 
     mean_sizes: (S, 3).

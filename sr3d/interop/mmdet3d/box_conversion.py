@@ -10,7 +10,8 @@ from mmdet3d.structures import BaseInstance3DBoxes, Box3DMode, DepthInstance3DBo
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from sr3d.detectors.outputs import Detections, GroundTruth
+from sr3d.data.ground_truth import GroundTruth
+from sr3d.detectors.outputs import Detections
 
 
 def from_mmdet3d(boxes: BaseInstance3DBoxes) -> Tensor:

@@ -16,7 +16,7 @@ from sr3d.detectors.common.voxelize import voxelize
 from sr3d.detectors.outputs import Predictions
 from sr3d.detectors.tr3d.network import TR3DNeck
 from sr3d.errors import InputError, Kind
-from sr3d.interop.mmdet3d.configuration import Fields, settings
+from sr3d.interop.mmdet3d.config_fields import Fields, tr3d_config
 from sr3d.sparse import SparseTensor
 
 
@@ -43,7 +43,7 @@ class SR3D(Base3DDetector):
         init_cfg: Any = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
-        config = settings(
+        config = tr3d_config(
             bbox_head["dataset"], own=bbox_head.get("own"), model=network, test=test_cfg
         )
         self.network, self.voxel_pick = config.model, config.test.voxel_pick

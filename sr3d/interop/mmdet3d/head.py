@@ -22,7 +22,7 @@ from sr3d.detectors.tr3d.assigners import build_assigner
 from sr3d.detectors.tr3d.loss import detection_loss
 from sr3d.detectors.tr3d.network import TR3DHead, decode_boxes
 from sr3d.interop.mmdet3d.box_conversion import ground_truth, instances_of
-from sr3d.interop.mmdet3d.configuration import Fields, settings
+from sr3d.interop.mmdet3d.config_fields import Fields, tr3d_config
 from sr3d.sparse import SparseTensor
 
 
@@ -50,7 +50,7 @@ class SR3DHead(TR3DHead):
         test_cfg: Fields = None,
         train_cfg: Any = None,
     ) -> None:
-        config = settings(dataset, own=own, assigner=assigner, loss=loss, test=test_cfg)
+        config = tr3d_config(dataset, own=own, assigner=assigner, loss=loss, test=test_cfg)
         kind = dataset_of(config)
         super().__init__(in_channels, len(kind.classes), kind.rotated)
         self.dataset, self.settings, self.voxel_size = kind, config, voxel_size

@@ -7,17 +7,19 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from sr3d.detectors import build_detector
+from sr3d.detectors import FAMILIES, build_detector
 from sr3d.detectors.configuration import with_overrides
+from sr3d.detectors.needs import with_mean_sizes
 from sr3d.errors import InputError, Kind
 from sr3d.runs.folder import check_device
 from sr3d.runs.machine import code_version, is_busy, machine_facts, versions
 from sr3d.study.benchmarking.measurements import measure_detection, measure_training
 from sr3d.study.benchmarking.measures import Benchmark, SizedDetection
 from sr3d.study.benchmarking.memory import OutOfMemory, in_fresh_process
-from sr3d.study.benchmarking.subject import Floor, SceneSource, Subject
+from sr3d.study.benchmarking.subject import Floor, SceneSource, Subject, mean_sizes
 
 _REPEATS_A_FLOOR = 3
 
@@ -56,6 +58,9 @@ def run(plan: BenchmarkPlan) -> Benchmark:
             kind=Kind.CONFLICT,
             remedy="Leave it out to measure latency.",
         )
+    family, sizes = FAMILIES[subject.config.model.name], partial(mean_sizes, plan.source)
+    subject = replace(subject, config=with_mean_sizes(subject.config, family, sizes))
+    plan = replace(plan, subject=subject)
     facts = _facts(plan)
     _log.info("detection in %s", plan.source)
     detection = in_fresh_process(measure_detection, subject, plan.source, plan.repeats)

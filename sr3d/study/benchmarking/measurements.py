@@ -132,19 +132,24 @@ class _Runner:
 
 
 def _stages(runner: _Runner, repeats: int) -> dict[str, float]:
-    """Mean milliseconds of each stage a scene."""
+    """Mean milliseconds a scene of each stage that the detector has."""
     clock = StageClock(runner.device)
     with detection_staged(runner.model, clock):
         for _ in range(repeats):
             runner.in_turn(runner.detect)
     passes = repeats * len(runner.scenes)
-    return {stage: 1000 * clock.seconds.get(stage, 0.0) / passes for stage in STAGES}
+    seconds = clock.seconds
+    return {stage: 1000 * seconds[stage] / passes for stage in STAGES if stage in seconds}
 
 
-def _work(runner: _Runner, seconds: np.ndarray, span: str, dtype: torch.dtype) -> Work:
-    """Of a scene, on average. seconds: (repeats, scenes), of the span."""
+def _work(runner: _Runner, seconds: np.ndarray, span: str, dtype: torch.dtype) -> Work | None:
+    """Of a scene, on average. None without sparse convolutions. seconds: (repeats, scenes), of the
+    span.
+    """
     with counted_flop(runner.model) as counts:
         runner.in_turn(runner.network)
+    if not counts:
+        return None
     return Work(
         gflop=sum(counts) / len(runner.scenes) / 1e9,
         milliseconds=1000 * float(np.median(seconds, axis=0).mean()),

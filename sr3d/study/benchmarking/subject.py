@@ -13,16 +13,19 @@ import torch
 from sr3d.config import Config
 from sr3d.data.datasets import dataset_of, get_dataset
 from sr3d.data.loader import generator_for
+from sr3d.data.mean_sizes import MeanSizes, mean_sizes_of
+from sr3d.data.prepared import PreparedDataset
 from sr3d.data.rooms.generate import generate_room
-from sr3d.data.scans import Reading, read_scan
+from sr3d.data.scans import ScanOptions, read_scan
 from sr3d.data.scene import Scene
 from sr3d.data.transforms import sample_points
 from sr3d.deploy.compiled import PRECISIONS, CompiledDetector
 from sr3d.detectors import build_detector
 from sr3d.detectors.base import Detector
+from sr3d.detectors.starting_config import starting_config
 from sr3d.detectors.weights import load_weights
 from sr3d.geometry.boxes import Boxes
-from sr3d.runs.folder import open_split, starting_config
+from sr3d.runs.folder import open_split
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ _POINTS_OF_A_ROOM = 20_000
 _ROOMS_OF_A_FLOOR = 8  # different ones, in turn
 _WALL = 0.2  # metres between the rooms of a floor
 # Scans that are measured on lie as data sets have them; nothing is guessed.
-_TOLD = Reading(up="z", unit="m", columns="6")
+_TOLD = ScanOptions(up="z", unit="m", columns="6")
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,15 @@ class Floor:
 
 
 SceneSource = PreparedScenes | ScanFile | Rooms | Floor
+_ROOMS_OF_A_SCAN = 4  # generated ones, for mean sizes, which a scan does not have
+
+
+def mean_sizes(source: SceneSource) -> MeanSizes:
+    """`Dataset.mean_sizes` of the prepared folder, otherwise of generated rooms."""
+    if isinstance(source, PreparedScenes):
+        return PreparedDataset(source.folder, source.split).mean_sizes()
+    rooms = source if isinstance(source, Rooms) else Rooms(source.dataset, _ROOMS_OF_A_SCAN)
+    return mean_sizes_of(rooms.load(), len(get_dataset(rooms.dataset).classes))
 
 
 def points_of_a_room(dataset: str) -> int:

@@ -22,10 +22,11 @@ from annotated_types import Interval
 from sr3d.config import Config
 from sr3d.config_groups import DatasetName
 from sr3d.detectors.configuration import with_overrides
+from sr3d.detectors.starting_config import starting_config
 from sr3d.errors import InputError, Kind
+from sr3d.run_setting import configure
 from sr3d.runs.files import read_json
-from sr3d.runs.folder import starting_config
-from sr3d.settings import configure, read_settings
+from sr3d.settings import read_settings
 from sr3d.validation import did_you_mean, validate
 from sr3d.value_types import Text, Validated
 

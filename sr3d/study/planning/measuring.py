@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import count, cycle
 from statistics import fmean
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -20,9 +20,7 @@ from sr3d.data.prepared import MANIFEST, read_manifest
 from sr3d.data.rooms.generate import generate_room
 from sr3d.data.scene import Scene
 from sr3d.data.transforms import augment, sample_points
-from sr3d.detectors import FAMILIES, build_detector
-from sr3d.detectors.base import Detector
-from sr3d.detectors.needs import with_sizes_of
+from sr3d.detectors import build_detector
 from sr3d.detectors.outputs import Detections
 from sr3d.errors import InputError, Kind
 from sr3d.evaluate.detection_matches import best_ground_truth
@@ -58,7 +56,8 @@ def time_training(
     largest is timed, after a step to warm up and at least once, and scaled to the full batch in
     proportion. workers: threads that load scenes meanwhile; without, loading adds up.
     """
-    model = _untrained(config, scenes).to(device).train()
+    torch.manual_seed(0)
+    model = build_detector(config).to(device).train()
     optimizer = build_optimizer(model, config.train)
     dataset, place, endless = dataset_of(config), count(), cycle(scenes)
 
@@ -90,18 +89,13 @@ def time_training(
     return Timing(seconds, len(times), batch)
 
 
-def _untrained(config: Config, scenes: Sequence[Scene]) -> Detector[Any, Any]:
-    torch.manual_seed(0)
-    family = FAMILIES[config.model.name]
-    return build_detector(with_sizes_of(config, family, lambda: scenes))
-
-
 def time_test(config: Config, scenes: Sequence[Scene], limit: float, device: str) -> Timing:
     """A scene: drawn points, network, selection, and what each detection means.
 
     Scenes are timed for `limit` seconds, after one to warm up and at least once.
     """
-    model = _untrained(config, scenes).to(device).eval()
+    torch.manual_seed(0)
+    model = build_detector(config).to(device).eval()
     place, endless = count(), cycle(scenes)
 
     @torch.inference_mode()

@@ -13,7 +13,10 @@ import torch
 
 from sr3d.config import Config
 from sr3d.data.datasets import dataset_of
-from sr3d.detectors import build_detector
+from sr3d.data.mean_sizes import mean_sizes_of
+from sr3d.data.prepared import PreparedDataset
+from sr3d.detectors import FAMILIES, build_detector
+from sr3d.detectors.needs import with_mean_sizes, with_needs
 from sr3d.errors import InputError, Kind
 from sr3d.runs.folder import as_jobs_run
 from sr3d.runs.machine import machine_facts
@@ -27,7 +30,9 @@ from sr3d.study.planning.finished_runs import (
     training_group,
 )
 from sr3d.study.planning.measuring import (
+    Sample,
     Timing,
+    is_prepared,
     sample_scenes,
     split_sizes,
     time_test,
@@ -168,8 +173,16 @@ def _price(
     runs: FinishedRuns,
 ) -> Price:
     config = experiment.config(job)
+    defaults = type(config).of_values({})
     model_bytes, checkpoint_bytes = _weights(
-        type(config)(dataset=config.dataset, own=config.own, model=config.model)
+        # Seed, augmentation, schedule and inference leave the network as it is.
+        replace(
+            config,
+            seed=defaults.seed,
+            augment=defaults.augment,
+            train=defaults.train,
+            test=defaults.test,
+        )
     )
     guess = SourcedNumber(
         _DETECTIONS_AN_ANCHOR * config.candidates * _DETECTION_BYTES,
@@ -187,8 +200,7 @@ def _price(
 
 
 def _measure_training(experiment: Experiment, config: Config, limit: float) -> SourcedNumber:
-    data = experiment.data[config.dataset]
-    sample = sample_scenes(dataset_of(config), data, data.split)
+    config, sample = _sample(experiment, config, experiment.data[config.dataset].split)
     timed = time_training(config, sample.scenes, limit, experiment.device, experiment.workers)
     size, full = timed.batch, config.train.batch_size
     scaled = f", times {full / size:g} for batches of {full}" if size < full else ""
@@ -197,10 +209,20 @@ def _measure_training(experiment: Experiment, config: Config, limit: float) -> S
 
 
 def _measure_test(experiment: Experiment, config: Config, limit: float) -> SourcedNumber:
-    data = experiment.data[config.dataset]
-    sample = sample_scenes(dataset_of(config), data, data.test_split)
+    config, sample = _sample(experiment, config, experiment.data[config.dataset].test_split)
     timed = time_test(config, sample.scenes, limit, experiment.device)
     return _measured(timed, experiment, f"{timed.runs} tests of an untrained network", sample.what)
+
+
+def _sample(experiment: Experiment, config: Config, split: str) -> tuple[Config, Sample]:
+    """Scenes of a split, and the configuration with what its family needs to know of the data."""
+    data, family = experiment.data[config.dataset], FAMILIES[config.model.name]
+    dataset = dataset_of(config)
+    sample = sample_scenes(dataset, data, split)
+    if is_prepared(data):
+        return with_needs(config, family, PreparedDataset(data.folder, data.split)), sample
+    sizes = partial(mean_sizes_of, sample.scenes, len(dataset.classes))
+    return with_mean_sizes(config, family, sizes), sample
 
 
 def _measured(timed: Timing, experiment: Experiment, how: str, scenes: str) -> SourcedNumber:
@@ -222,7 +244,9 @@ def _need(device: str) -> None:
 @cache
 def _weights(config: Config) -> tuple[int, int]:
     """Bytes of a model's file, and of a checkpoint: AdamW keeps two numbers a parameter."""
-    network = build_detector(config)
+    one = (1.0, 1.0, 1.0)  # metres; any size gives the same number of weights
+    sizes = (one,) * len(dataset_of(config).classes)
+    network = build_detector(with_mean_sizes(config, FAMILIES[config.model.name], lambda: sizes))
     weights = sum(v.numel() * v.element_size() for v in network.state_dict().values())
     return weights, weights + 2 * sum(p.numel() * p.element_size() for p in network.parameters())
 
@@ -230,5 +254,7 @@ def _weights(config: Config) -> tuple[int, int]:
 def _start_seconds() -> float:
     """Until Python has loaded what a run needs, by doing it."""
     started = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import sr3d.train.loop, sr3d.evaluate.loop"], check=True)
+    subprocess.run(
+        [sys.executable, "-c", "import sr3d.train.training, sr3d.evaluate.loop"], check=True
+    )
     return time.perf_counter() - started

@@ -13,7 +13,7 @@ from sr3d.runs.files import read_json, with_checksum, without_checksum, write_js
 from sr3d.runs.markers import forget_marker
 from sr3d.runs.record import RUN_FILE, RunRecord, read_run, run_file
 from sr3d.study.report.paper import Paper, labels_of
-from sr3d.study.report.scene_draws import digest_of_tests, draw_scenes
+from sr3d.study.report.scene_draws import digest_of_tests, resample_scenes
 from sr3d.study.report.setting_summary import (
     RUN_FIRST,
     SCHEMA_VERSION,
@@ -33,8 +33,8 @@ def write_summary(
 ) -> dict[str, Any]:
     """Summarise `results/{dataset}/{setting}/` into a JSON file, and return what it says.
 
-    It also has `scenes` (`scene_draws.draw_scenes`), from the detections of the evaluation runs.
-    Without detections, `scenes` is None and a warning says so.
+    It also has `scenes` (`scene_draws.resample_scenes`), from the detections of the evaluation
+    runs. Without detections, `scenes` is None and a warning says so.
 
     Raises:
         InputError: no complete run there, an unreadable record, or one of another folder.
@@ -48,7 +48,7 @@ def write_summary(
     summary = summarise_runs(records, expected_trainings, expected_tests)
     tests = tests_of(records, expected_trainings, expected_tests)
     try:
-        summary["scenes"] = draw_scenes(Path(folder_of_setting), tests)
+        summary["scenes"] = resample_scenes(Path(folder_of_setting), tests)
     except InputError as error:
         _refuse_damaged(Path(folder_of_setting), tests)
         summary["scenes"] = None

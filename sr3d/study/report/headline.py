@@ -33,14 +33,6 @@ class Headline:
     difference: float | None = None
     comparison: Comparison | None = None
 
-    @property
-    def conclusive(self) -> bool:
-        """Whether the 95 % interval of the difference, by itself, excludes 0."""
-        if self.comparison is None:
-            return False
-        low, high = self.comparison.interval
-        return not low <= 0 <= high
-
 
 def headline_of(findings: Findings, labels: Mapping[str, str]) -> Headline:
     """State the AP25 of SR3D and its difference to the baseline.

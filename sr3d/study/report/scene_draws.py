@@ -29,7 +29,7 @@ _DIGITS = 4  # of a percentage
 Kept = Mapping[str, Any]
 
 
-def draw_scenes(folder_of_setting: Path, tests: Sequence[RunRecord]) -> dict[str, Any] | None:
+def resample_scenes(folder_of_setting: Path, tests: Sequence[RunRecord]) -> dict[str, Any] | None:
     """The entry `scenes` of a summary, from the detections of its tests; None without any test.
 
     scenes: their number. drawn: digest of the scenes, their ground truth and the draws. tests:

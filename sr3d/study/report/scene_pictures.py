@@ -103,7 +103,7 @@ def draw_scene(
     write_bytes(path, pixels.getbuffer())
 
 
-def draw_scenes(
+def write_scene_pictures(
     folder: str | Path,
     split: str,
     scenes: Sequence[str] | None,

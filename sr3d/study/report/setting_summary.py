@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 
 from sr3d.detectors.configuration import config_from_dict, default_config
 from sr3d.errors import InputError, Kind
+from sr3d.run_setting import departures
 from sr3d.runs.files import digest
 from sr3d.runs.machine import is_busy
 from sr3d.runs.record import MODEL_FILE, RunRecord, run_key
-from sr3d.settings import departures, read_settings
+from sr3d.settings import read_settings
 from sr3d.study.statistics import group, summarise
 
 SCHEMA_VERSION = 1

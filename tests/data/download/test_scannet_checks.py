@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sr3d.data.download.scannet_checks import check_file
+from sr3d.data.download.scannet_checks import check_scan_file
 from sr3d.data.scannet_files import LABEL_MAP, SPLITS, SUFFIXES
 from sr3d.errors import Kind
 from tests.data.download import server as www
@@ -64,9 +64,9 @@ def test_content_that_is_none(out: Path, case: str) -> None:
     suffix, content, *named = BAD[case]
     write(out, {"part": content})
     with refuses(Kind.UNREADABLE, mentions=named):
-        check_file(out / "part", out / local(VAL[0], suffix))
+        check_scan_file(out / "part", out / local(VAL[0], suffix))
     write(out, {"part": contents(VAL[0])[suffix]})
-    check_file(out / "part", out / local(VAL[0], suffix))
+    check_scan_file(out / "part", out / local(VAL[0], suffix))
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_one_bad_scan_does_not_stop_the_others(
 def test_a_text_mesh_is_a_mesh(out: Path) -> None:
     write(out, {"whole": text_mesh(), "without its last line end": text_mesh()[:-1]})
     for path in out.iterdir():
-        check_file(path, out / local(VAL[0], PLY))
+        check_scan_file(path, out / local(VAL[0], PLY))
 
 
 def test_mesh_and_segments_of_unequal_size_are_both_deleted(

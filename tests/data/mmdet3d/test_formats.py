@@ -18,7 +18,7 @@ from sr3d.data.mmdet3d.export import export_mmdet3d
 from sr3d.data.mmdet3d.infos import read_infos
 from sr3d.data.mmdet3d.reader import prepare_mmdet3d
 from sr3d.data.prepared import Manifest, PreparedDataset, PreparedWriter, read_manifest, verify
-from sr3d.data.readers.conversion import HowTo
+from sr3d.data.readers.conversion import ConversionOptions
 from sr3d.data.readers.published import scannet
 from sr3d.data.readers.scannet import prepare_scannet
 from sr3d.data.safe_pickle import load_pickle
@@ -205,7 +205,7 @@ def test_s3dis_has_an_info_file_an_area(tmp_path: Path) -> None:
         info = new_info(name, [[0.5, 1, 1.5, 1, 2, 3]], ["sofa"], S3DIS)
         write(root / "infos" / f"s3dis_infos_Area_{n}.pkl", S3DIS, [info])
         write_cloud(root, name)
-    manifest = prepare_mmdet3d(root, tmp_path / "out", how=HowTo(keep_going=True))
+    manifest = prepare_mmdet3d(root, tmp_path / "out", how=ConversionOptions(keep_going=True))
     assert manifest.splits == {
         "train": [f"Area_{n}_office_1" for n in (1, 2, 3, 4, 6)],
         "val": ["Area_5_office_1"],
@@ -252,7 +252,7 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_whole_of_scannet_has_the_published_counts(stand_ins: Path, tmp_path: Path) -> None:
-    manifest = prepare_mmdet3d(stand_ins, tmp_path / "out", how=HowTo(workers=2))
+    manifest = prepare_mmdet3d(stand_ins, tmp_path / "out", how=ConversionOptions(workers=2))
     assert {split: len(ids) for split, ids in manifest.splits.items()} == {
         "train": 1201,
         "val": 312,
@@ -289,7 +289,7 @@ def test_one_box_too_few_in_the_whole_of_scannet_is_told(stand_ins: Path, tmp_pa
     (root / "scannet_infos_train.pkl").write_bytes(pickle.dumps(plain))
     named = ["train", "15732", "15733", SCANNET.classes[lost["bbox_label_3d"]], f" {name} ("]
     with refuses(Kind.VALUE, file="out", mentions=named):
-        prepare_mmdet3d(root, tmp_path / "out", how=HowTo(workers=2))
+        prepare_mmdet3d(root, tmp_path / "out", how=ConversionOptions(workers=2))
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
@@ -332,7 +332,9 @@ def test_export_and_back_changes_nothing(tmp_path: Path, dataset: str) -> None:
     first = write_prepared(tmp_path / "first", dataset)
     done = export_mmdet3d(tmp_path / "first", tmp_path / "bins")
     assert done.scenes == 3
-    back = prepare_mmdet3d(tmp_path / "bins", tmp_path / "back", how=HowTo(keep_going=True))
+    back = prepare_mmdet3d(
+        tmp_path / "bins", tmp_path / "back", how=ConversionOptions(keep_going=True)
+    )
     assert back.digest() == first.digest()
     for split in ("train", "val"):
         pairs = zip(

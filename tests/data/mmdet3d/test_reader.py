@@ -15,7 +15,7 @@ import torch
 from sr3d.data.datasets import SCANNET
 from sr3d.data.mmdet3d.reader import prepare_mmdet3d, read_infos
 from sr3d.data.prepared import MANIFEST, PreparedDataset, verify
-from sr3d.data.readers.conversion import HowTo
+from sr3d.data.readers.conversion import ConversionOptions
 from sr3d.errors import InputError
 from tests.refusals import refuses
 from tests.shared_data import shared
@@ -192,7 +192,7 @@ def test_splits_order_and_progress(root: Path, tmp_path: Path) -> None:
     write_infos(root, "train", [info("c"), info(), info("absent")])
     write_infos(root, "val", [info("b")])
     seen = []
-    how = HowTo(progress=lambda *at: seen.append(at))
+    how = ConversionOptions(progress=lambda *at: seen.append(at))
     manifest = prepare_mmdet3d(root, tmp_path, scenes=["b", ID, "c"], how=how)
     assert manifest.splits == {"train": ["c", ID], "val": ["b"]}
     assert seen == [(1, 3), (2, 3), (3, 3)]

@@ -14,7 +14,7 @@ import pytest
 from sr3d.data.own.annotation_tools import read_supervisely, read_sustech
 from sr3d.data.own.coco import read_coco
 from sr3d.data.own.labelcloud import in_degrees, read_labelcloud
-from sr3d.data.own.labels import FileValue, Label
+from sr3d.data.own.labels import FilePlace, FileValue, Label
 from sr3d.data.own.ours import read_all_ours, read_ours
 from sr3d.data.scans.frame import Frame
 from sr3d.errors import Kind
@@ -25,7 +25,7 @@ CENTER, SIZE = np.array([1.0, -2.0, 0.5]), np.array([2.0, 1.0, 0.75])
 
 
 def checked(value: Any) -> FileValue:
-    return FileValue(json.loads(json.dumps(value)), Path("a.json"))
+    return FileValue(json.loads(json.dumps(value)), FilePlace(Path("a.json")))
 
 
 def boxes(labels: list[Label], frame: Frame | None = None) -> list[list[float]]:
@@ -80,7 +80,7 @@ def test_detections_that_were_found_in_another_unit_are_refused() -> None:
     told = {"unit": "mm", "rotation": np.eye(3).tolist()}
     value = checked({"frame": told, "detections": []})
     assert read_ours(value, "mm") == []
-    with refuses(Kind.VALUE, field="a.json: frame.unit"):
+    with refuses(Kind.VALUE, file="a.json", field="frame.unit"):
         read_ours(value, "m")
 
 
@@ -228,7 +228,8 @@ def test_labelclouds_three_formats_are_one_box(degrees: list[float]) -> None:
     assert found[0] == found[1] == found[2]
     rx, ry, rz = np.radians(degrees)
     turn = turn_z(rz) @ turn_y(ry) @ turn_x(rx)
-    wanted = Label("chair", CENTER, SIZE, turn, "").placed(Frame(), upright=True)
+    label = Label("chair", CENTER, SIZE, turn, FilePlace(Path("a.json")))
+    wanted = label.placed(Frame(), upright=True)
     assert found[0][0] == pytest.approx(wanted.tolist(), abs=2e-4)
 
 

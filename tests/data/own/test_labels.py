@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,13 +11,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sr3d.data.own.labels import Label, euler_axes, label_of, label_of_corners
+from sr3d.data.own.labels import FilePlace, Label, euler_axes, label_of, label_of_corners
 from sr3d.data.scans.frame import UNITS, Frame
 from sr3d.errors import Kind
 from sr3d.geometry.boxes import Boxes
 from tests.data.own.making import turn_x, turn_y, turn_z
 from tests.refusals import refuses
 
+NOWHERE = FilePlace(Path("a.json"))
 UPS = ("z", "y", "x", "-z", "-y", "-x", "0.1,-0.9,0.2")
 edges = st.floats(0.1, 3)
 places = st.tuples(*[st.floats(-5, 5)] * 3)
@@ -28,9 +30,8 @@ def frame_of(up: str, unit: str, origin: tuple[float, ...] = (0, 0, 0)) -> Frame
 
 
 def label(turn: np.ndarray | float, size: object = (1, 2, 3)) -> Label:
-    return Label(
-        "chair", np.array([1.0, 2.0, 3.0]), np.array(size, dtype=float), turn, "a.json: [0]"
-    )
+    center, lengths = np.array([1.0, 2.0, 3.0]), np.array(size, dtype=float)
+    return Label("chair", center, lengths, turn, FilePlace(Path("a.json"), "[0]"))
 
 
 def corners(box: np.ndarray) -> np.ndarray:
@@ -54,7 +55,8 @@ def test_a_box_that_was_put_into_a_file_comes_out_as_the_same_cuboid(
     frame = frame_of(up, unit, origin)
     box = torch.tensor([[*center, *size, yaw]], dtype=torch.float64)
     there = frame.back(Boxes(box))  # tested by itself
-    found = Label("chair", there.centers[0], there.sizes[0], there.rotations[0], "").placed(frame)
+    turn = there.rotations[0]
+    found = Label("chair", there.centers[0], there.sizes[0], turn, NOWHERE).placed(frame)
     # Yaws within 0.001 of a quarter turn are none.
     apart = np.linalg.norm(corners(found)[:, None] - corners(box[0].numpy()), axis=2)
     assert max(apart.min(axis=0).max(), apart.min(axis=1).max()) < 0.02
@@ -84,7 +86,7 @@ def test_axes_in_another_order_are_the_same_box() -> None:
 
 
 def test_a_box_that_leans_is_refused_with_what_to_do() -> None:
-    with refuses(Kind.VALUE, field="a.json: [0]", mentions=["10.0", "--upright"]):
+    with refuses(Kind.VALUE, file="a.json", field="[0]", mentions=["10.0", "--upright"]):
         label(turn_x(math.radians(10))).placed(Frame())
     label(turn_x(math.radians(0.9))).placed(Frame())  # as scans by hand do
 
@@ -131,18 +133,21 @@ def test_eulers_angles_multiply_from_left_to_right(angles: tuple[float, float, f
 
 
 def test_corners_that_are_no_cuboids_are_refused() -> None:
-    whole, named = "a.json: [3]", "a.json: [3].name"
+    whole = FilePlace(Path("a.json"), "[3]")
+    named = whole.at("name")
     cuboid = Boxes(torch.tensor([[0.0, 0, 0, 1, 2, 3, 0.4]])).corners()[0].numpy().astype(float)
     found = label_of_corners("chair", cuboid, (0, 1, 2, 4), whole, named)
     assert found.placed(Frame()) == pytest.approx([0, 0, 0, 1, 2, 3, 0.4], abs=1e-6)
     for i in range(8):
         bent = cuboid.copy()
         bent[i] += 0.5
-        with refuses(Kind.VALUE, field="a.json: [3]"):
+        with refuses(Kind.VALUE, file="a.json", field="[3]"):
             label_of_corners("chair", bent, (0, 1, 2, 4), whole, named)
 
 
 @pytest.mark.parametrize("size", [(1, 0, 1), (1, -2, 1), (1, math.nan, 1)])
 def test_a_box_without_extent_is_refused(size: tuple[float, ...]) -> None:
-    with refuses(Kind.EMPTY, field="a.json: [0]"):
-        label_of("chair", np.zeros(3), np.array(size), 0.0, "a.json: [0]", "a.json: [0].class")
+    with refuses(Kind.EMPTY, file="a.json", field="[0]"):
+        label_of(
+            "chair", np.zeros(3), np.array(size), 0.0, FilePlace(Path("a.json"), "[0]"), NOWHERE
+        )

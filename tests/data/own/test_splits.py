@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sr3d.data.datasets import coarse_classes
-from sr3d.data.own.finding import split_scans
-from sr3d.data.own.labels import Label, classes_of, parse_classes
+from sr3d.data.own.labels import FilePlace, Label, classes_of, parse_classes
+from sr3d.data.own.splits import split_scans
 from sr3d.data.scene import Scene
 from sr3d.errors import Kind
 from sr3d.geometry.boxes import Boxes
@@ -88,7 +88,7 @@ def test_splits_that_make_no_sense_are_refused(
 
 
 def label(name: str) -> Label:
-    return Label(name, np.zeros(3), np.ones(3), 0.0, "a.json: detections[2]")
+    return Label(name, np.zeros(3), np.ones(3), 0.0, FilePlace(Path("a.json"), "detections[2]"))
 
 
 def test_classes_are_sorted_or_as_told(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_classes_are_sorted_or_as_told(tmp_path: Path) -> None:
 
 def test_unknown_classes_are_refused_or_passed_over() -> None:
     named = ["'chairs'", "'chair'", "--ignore-unknown"]
-    with refuses(Kind.UNKNOWN, field="a.json: detections[2]", mentions=named):
+    with refuses(Kind.UNKNOWN, file="a.json", field="detections[2]", mentions=named):
         classes_of([label("chairs")], ("chair", "table"), False)
     assert classes_of([label("chairs")], ("chair",), True) == ("chair",)
     with refuses(Kind.EMPTY) as error:

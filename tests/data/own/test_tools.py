@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from sr3d.cli import main
-from sr3d.data.own.folder import LabelOptions, prepare_folder
 from sr3d.data.own.labels import parse_classes, similar_names
+from sr3d.data.own.preparation import LabelOptions, prepare_folder
 from sr3d.data.prepared import PreparedDataset
 from sr3d.errors import InputError, Kind
 from tests.data.own.making import CHAIR, turn_x, turn_y, turn_z, write_scan, xyz

@@ -11,10 +11,10 @@ import sr3d
 from sr3d.cli import main
 from sr3d.config import Config, OwnData
 from sr3d.data.datasets import DATASETS, dataset_of, get_dataset
-from sr3d.data.own.folder import LabelOptions, prepare_folder
+from sr3d.data.own.preparation import LabelOptions, prepare_folder
 from sr3d.detectors.configuration import config_from_dict, default_config, with_overrides
+from sr3d.detectors.starting_config import own_data, starting_config
 from sr3d.errors import InputError, Kind
-from sr3d.runs.folder import own_data, starting_config
 from sr3d.runs.record import read_run
 from sr3d.study.planning.experiment import read_experiment
 from tests.data.own.making import write_folder

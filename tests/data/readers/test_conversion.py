@@ -17,7 +17,7 @@ import torch
 from sr3d.data.parallel import threaded_map
 from sr3d.data.prepared import MANIFEST, PreparedDataset, PreparedWriter, verify
 from sr3d.data.prepared.writing import JOURNAL
-from sr3d.data.readers.conversion import HowTo, Source, convert
+from sr3d.data.readers.conversion import ConversionOptions, Source, convert
 from sr3d.data.readers.published import PublishedCounts, compare, compare_scenes, scannet
 from sr3d.data.scene import Scene
 from sr3d.errors import InputError, Kind
@@ -62,7 +62,9 @@ def writer(out: Path, **options: Any) -> PreparedWriter:
     return PreparedWriter(out, **{**plain, **options})
 
 
-def converted(reader: Reader, out: Path, how: HowTo = HowTo(), **options: Any) -> Any:
+def converted(
+    reader: Reader, out: Path, how: ConversionOptions = ConversionOptions(), **options: Any
+) -> Any:
     published = options.pop("published", PublishedCounts())
     return convert(reader.sources, writer(out, **options), published, "fetch them", how)
 
@@ -245,9 +247,9 @@ def test_keep_going_leaves_out_and_says_why(reader: Reader, out: Path, workers: 
     (reader.folder / "b").write_text("bad")
     (reader.folder / "e").unlink()
     with refuses(Kind.MISSING, mentions=["1 of 6"]):
-        converted(reader, out, HowTo(workers))
+        converted(reader, out, ConversionOptions(workers))
     assert not out.exists()
-    manifest = converted(reader, out, HowTo(workers, keep_going=True))
+    manifest = converted(reader, out, ConversionOptions(workers, keep_going=True))
     assert manifest.splits == {"train": list("acdf")}
     assert manifest.left_out.keys() == {"b", "e"}
     assert str(reader.folder / "b") in manifest.left_out["b"]
@@ -258,7 +260,7 @@ def test_nothing_readable_at_all(reader: Reader, out: Path) -> None:
     for name in "abcdef":
         (reader.folder / name).write_text("bad")
     with refuses(Kind.EMPTY, file="out"):
-        converted(reader, out, HowTo(keep_going=True))
+        converted(reader, out, ConversionOptions(keep_going=True))
     assert not (out / MANIFEST).exists()
 
 
@@ -268,14 +270,14 @@ def test_a_scene_that_the_format_refuses_is_left_out_too(reader: Reader, out: Pa
     reader.sources[1] = Source("train", "b", (reader.folder / "b",), lambda: bad)
     with refuses(Kind.EMPTY, file="b") as error:
         converted(reader, out)
-    manifest = converted(reader, out, HowTo(keep_going=True))
+    manifest = converted(reader, out, ConversionOptions(keep_going=True))
     assert manifest.splits == {"train": list("acdef")}
     assert manifest.left_out["b"] == str(error.value)
 
 
 def test_progress_is_told(reader: Reader, out: Path) -> None:
     seen: list[tuple[int, int]] = []
-    converted(reader, out, HowTo(2, progress=lambda *at: seen.append(at)))
+    converted(reader, out, ConversionOptions(2, progress=lambda *at: seen.append(at)))
     assert seen == [(i, 6) for i in range(1, 7)]
 
 
@@ -338,7 +340,10 @@ def test_another_number_of_scenes_is_told_before_any_is_read(reader: Reader, out
         converted(reader, out, published=PublishedCounts(scenes={"train": 7}))
     assert reader.read == []
     manifest = converted(
-        reader, out, HowTo(keep_going=True), published=PublishedCounts(scenes={"train": 7})
+        reader,
+        out,
+        ConversionOptions(keep_going=True),
+        published=PublishedCounts(scenes={"train": 7}),
     )
     assert manifest.deviations == ["train has 6 scenes instead of 7"]
 

@@ -12,8 +12,15 @@ import torch
 
 from sr3d.data.datasets import S3DIS
 from sr3d.data.prepared import MANIFEST, PreparedDataset, read_manifest, verify
-from sr3d.data.readers.conversion import HowTo
-from sr3d.data.readers.s3dis import FOLDER, OTHER_CLASSES, prepare_s3dis, read_annotation, read_room
+from sr3d.data.readers.conversion import ConversionOptions
+from sr3d.data.readers.s3dis import (
+    FOLDER,
+    OTHER_CLASSES,
+    FileNotes,
+    prepare_s3dis,
+    read_annotation,
+    read_room,
+)
 from sr3d.data.safe_pickle import load_pickle
 from sr3d.errors import InputError, Kind
 from tests.refusals import refuses
@@ -45,7 +52,7 @@ def annotation(room: Path, name: str) -> Path:
 
 def prepare(tmp_path: Path, scenes: list[str] | None = None, keep_going: bool = False) -> Path:
     out = tmp_path / "out"
-    prepare_s3dis(tmp_path, out, scenes=scenes, how=HowTo(keep_going=keep_going))
+    prepare_s3dis(tmp_path, out, scenes=scenes, how=ConversionOptions(keep_going=keep_going))
     return out
 
 
@@ -53,7 +60,7 @@ def prepare(tmp_path: Path, scenes: list[str] | None = None, keep_going: bool = 
 
 
 def test_a_room_is_shifted_to_its_minimum_and_boxes_span_their_objects(room: Path) -> None:
-    scene = read_room(room)
+    scene = read_room(room, FileNotes())
     assert scene.id == ID
     board, chair, wall = scene.points.split([2, 3, 2])
     assert board.tolist() == [[3, 0, 3], [3.25, 2, 4]]
@@ -71,7 +78,8 @@ def test_a_room_is_shifted_to_its_minimum_and_boxes_span_their_objects(room: Pat
 
 def test_furniture_has_its_label_and_its_place_and_other_classes_have_none(tmp_path: Path) -> None:
     names = [f"{name}_7" for name in S3DIS.classes + OTHER_CLASSES] + ["sofa_10", "sofa_1"]
-    scene = read_room(write_room(tmp_path, **(dict.fromkeys(names, CHAIR) | {"sofa_1": BOARD})))
+    folder = write_room(tmp_path, **(dict.fromkeys(names, CHAIR) | {"sofa_1": BOARD}))
+    scene = read_room(folder, FileNotes())
     assert len(scene) == 3 * len(names) - 1
     assert scene.labels.tolist() == [4, 3, 1, 2, 2, 2, 0]  # board, bookcase, chair, sofas, table
     assert scene.boxes.sizes[3:6, 0].tolist() == [0.25, 1, 1]
@@ -99,8 +107,8 @@ def test_the_folder_or_its_parent_may_be_named_and_some_rooms_asked_for(
         assert (manifest.dataset, manifest.classes) == ("s3dis", list(S3DIS.classes))
         assert (manifest.rotated, manifest.deviations) == (False, [])
     scene = PreparedDataset(tmp_path / "out", "train")[0]
-    assert torch.equal(scene.points, read_room(room).points)
-    assert torch.equal(scene.boxes.tensor, read_room(room).boxes.tensor)
+    assert torch.equal(scene.points, read_room(room, FileNotes()).points)
+    assert torch.equal(scene.boxes.tensor, read_room(room, FileNotes()).boxes.tensor)
     manifest = prepare_s3dis(tmp_path, tmp_path / "out", scenes=["Area_5_office_2"], append=True)
     assert manifest.splits == {"train": [ID], "val": ["Area_5_office_2"]}
 
@@ -169,7 +177,7 @@ def test_other_spellings_of_the_same_numbers(tmp_path: Path, text: bytes) -> Non
 def test_unknown_classes_and_empty_files_and_copies_are_told_at_the_end(
     room: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    expected = read_room(room)
+    expected = read_room(room, FileNotes())
     for name in ("ufo_1", "ufo_2", "coffee_table_1", "staris_1", "wall_1 (1)"):
         put(name, WALL)(room)
     put("floor_1", " \r\n")(room)
@@ -188,7 +196,7 @@ def test_unknown_classes_and_empty_files_and_copies_are_told_at_the_end(
 def test_other_files_and_hidden_ones_are_passed_over(
     room: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    expected = read_room(room)
+    expected = read_room(room, FileNotes())
     for folder in (tmp_path / FOLDER, room.parent, room, room / "Annotations"):
         for name in (".DS_Store", "._chair_2.txt", "Icon\r", "chair_3.txt~", "chair_4.ply"):
             (folder / name).write_bytes(b"\x00\x00\x00\x01Bud1")

@@ -17,13 +17,13 @@ from sr3d.data.mmdet3d.masks import read_instances
 from sr3d.data.mmdet3d.reader import prepare_mmdet3d
 from sr3d.data.point_features import floor_height, height_above_floor
 from sr3d.data.prepared import MANIFEST, PreparedDataset, read_manifest, verify
-from sr3d.data.readers.conversion import HowTo
+from sr3d.data.readers.conversion import ConversionOptions
 from sr3d.data.readers.scannet import (
     LABEL_MAP,
     NYU40_IDS,
     prepare_scannet,
+    read_annotated,
     read_label_map,
-    read_scan,
 )
 from sr3d.data.safe_pickle import load_pickle
 from sr3d.data.scene import Scene
@@ -55,9 +55,14 @@ CHAIR, TABLE = SCANNET.classes.index("chair"), SCANNET.classes.index("table")
 # ---------------------------------------------------------------- the real scan
 
 
+def real_scan(scan: Path) -> Scene:
+    label_map = read_label_map(shared(f"real/scannet/meta/{LABEL_MAP}"))
+    return read_annotated(scan, label_map)[0]
+
+
 def test_the_real_scan_gives_exactly_the_27_official_boxes() -> None:
     scan = shared("real/scannet/scans/scene0000_00")
-    scene = read_scan(scan, read_label_map(shared(f"real/scannet/meta/{LABEL_MAP}")))
+    scene = real_scan(scan)
     infos = load_pickle(shared("real/scannet/infos/scannet_infos_train.pkl"))["data_list"]
     info = next(i for i in infos if i["lidar_points"]["lidar_path"] == "scene0000_00.bin")
     assert len(info["instances"]) == len(scene.boxes) == 27
@@ -78,7 +83,7 @@ def test_the_real_scan_gives_exactly_the_27_official_boxes() -> None:
 def test_instances_and_heights_are_those_of_votenet() -> None:
     """Its own export and its own input of the real scan."""
     scan = shared("real/scannet/scans/scene0000_00")
-    scene = read_scan(scan, read_label_map(shared(f"real/scannet/meta/{LABEL_MAP}")))
+    scene = real_scan(scan)
     with np.load(shared("golden/votenet_scene0000_00.npz")) as file:
         points, chosen = torch.tensor(file["points"]), torch.tensor(file["choices"]).long()
         theirs, category = file["instance_label"], file["nyu40_label"]
@@ -95,7 +100,7 @@ def test_instances_and_heights_are_those_of_votenet() -> None:
 
 def test_masks_of_mmdet3d_give_the_instances_of_the_raw_scan(tmp_path: Path) -> None:
     scan = shared("real/scannet/scans/scene0000_00")
-    raw = read_scan(scan, read_label_map(shared(f"real/scannet/meta/{LABEL_MAP}")))
+    raw = real_scan(scan)
     infos = read_infos(shared("real/scannet/infos/scannet_infos_train.pkl"), SCANNET.classes)
     boxes = next(info.boxes for info in infos if info.id == "scene0000_00")
     assert raw.instance is not None
@@ -124,7 +129,7 @@ def test_raw_and_mmdet3d_give_the_same_points_and_boxes(tmp_path: Path) -> None:
 def test_a_raw_scan_and_an_mmdet3d_cloud_share_a_folder(tmp_path: Path) -> None:
     root = shared("real/scannet")
     seen: list[tuple[int, int]] = []
-    how = HowTo(progress=lambda *at: seen.append(at))
+    how = ConversionOptions(progress=lambda *at: seen.append(at))
     prepare_scannet(root / "scans", tmp_path, scenes=["scene0000_00"], how=how)
     prepare_mmdet3d(root, tmp_path, scenes=["scene0113_00"], append=True)
     verify(tmp_path)
@@ -148,7 +153,7 @@ def raw(tmp_path: Path) -> Path:
 
 
 def scan_of(raw: Path) -> Scene:
-    return read_scan(raw / "scans" / ID, LABELS)
+    return read_annotated(raw / "scans" / ID, LABELS)[0]
 
 
 def test_points_are_aligned_colours_scaled_and_boxes_span_their_objects(raw: Path) -> None:
@@ -374,7 +379,7 @@ def test_without_scenes_both_lists_are_prepared(raw: Path, tmp_path: Path) -> No
     with refuses(Kind.VALUE, file="out", mentions=["1201", "--keep-going"]):
         prepare_scannet(raw, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    manifest = prepare_scannet(raw, tmp_path / "out", how=HowTo(keep_going=True))
+    manifest = prepare_scannet(raw, tmp_path / "out", how=ConversionOptions(keep_going=True))
     assert any({"val", "1", "312"} <= set(text.split()) for text in manifest.deviations)
     assert manifest.splits == {"train": [ID], "val": ["scene9001_00"]}
     assert manifest == read_manifest(tmp_path / "out")

@@ -15,7 +15,7 @@ from PIL import Image
 
 from sr3d.data.datasets import SUNRGBD
 from sr3d.data.prepared import MANIFEST, PreparedDataset, verify
-from sr3d.data.readers.conversion import HowTo
+from sr3d.data.readers.conversion import ConversionOptions
 from sr3d.data.readers.rgbd import read_intrinsics, read_tilt, unproject
 from sr3d.data.readers.sunrgbd import (
     LABEL_FILES,
@@ -117,7 +117,9 @@ def test_real_text_files_say_what_the_matlab_file_says() -> None:
 
 def test_the_real_frames_prepare_into_the_official_split(tmp_path: Path) -> None:
     ids = ["007770", "000001", "001712"]
-    manifest = prepare_sunrgbd(shared(OFFICIAL), tmp_path, scenes=ids, how=HowTo(workers=2))
+    manifest = prepare_sunrgbd(
+        shared(OFFICIAL), tmp_path, scenes=ids, how=ConversionOptions(workers=2)
+    )
     assert manifest.splits == {"train": ["007770"], "val": ["000001", "001712"]}
     assert {s: (f["points"], f["boxes"]) for s, f in manifest.scenes.items()} == {
         "007770": (50_000, 0),
@@ -388,7 +390,7 @@ def test_the_number_of_frames_is_asserted(raw: Path, tmp_path: Path) -> None:
     with refuses(Kind.VALUE, file="out", mentions=["5285", "5050"]):
         prepare_sunrgbd(raw, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    manifest = prepare_sunrgbd(raw, tmp_path / "out", how=HowTo(keep_going=True))
+    manifest = prepare_sunrgbd(raw, tmp_path / "out", how=ConversionOptions(keep_going=True))
     assert {"train", "1", "5285"} <= set(manifest.deviations[0].split())
 
 
@@ -397,7 +399,7 @@ def test_keep_going_leaves_out_what_cannot_be_read_and_says_so(
 ) -> None:
     cut(DEPTH_FILE, 60)(raw)
     (raw / FOLDERS[2] / "image" / "c.png").unlink()
-    how = HowTo(workers=2, keep_going=True)
+    how = ConversionOptions(workers=2, keep_going=True)
     manifest = prepare_sunrgbd(raw, tmp_path / "out", how=how)
     assert manifest.splits == {"val": ["000002"]}
     assert sorted(manifest.left_out) == ["000001", "000003"]
@@ -415,7 +417,7 @@ def test_one_bad_entry_of_the_matlab_file_costs_its_own_frame_alone(
     flat = frame(FRAME, [box(), box("bed", coeffs=np.array([0.3, 0.0, 0.3]))])
     write_meta(raw, [flat, frame(FOLDERS[1])])
     assert prepared(raw, "000002").labels.tolist() == [CHAIR]  # a frame that was not asked for
-    manifest = prepare_sunrgbd(raw, tmp_path / "all", how=HowTo(keep_going=True))
+    manifest = prepare_sunrgbd(raw, tmp_path / "all", how=ConversionOptions(keep_going=True))
     assert manifest.splits == {"val": ["000002"]}
     assert "groundtruth3DBB(2): a bed " in manifest.left_out["000001"]
     assert FOLDERS[2] in manifest.left_out["000003"]

@@ -8,18 +8,18 @@ import numpy as np
 
 from sr3d.data.rooms.furnish import furnished_room
 from sr3d.data.rooms.scanner import View, look, scan
-from sr3d.data.rooms.shapes import Mesh, block, join, mesh, subdivided
+from sr3d.data.rooms.shapes import QuadMesh, block, join, mesh, subdivided
 
 WHITE = (0.8, 0.8, 0.8)
 LIGHT = np.array([0.0, 0.0, 2.5])
 
 
-def floor(half: float) -> Mesh:
+def floor(half: float) -> QuadMesh:
     corners = [(-half, -half, 0), (half, -half, 0), (half, half, 0), (-half, half, 0)]
     return mesh(np.array([corners], dtype=float), WHITE)
 
 
-def first_hit(world: Mesh, eye: np.ndarray, ends: np.ndarray) -> np.ndarray:
+def first_hit(world: QuadMesh, eye: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """(R,) metres from the eye to the first surface towards each end, by testing every triangle."""
     ray = ends - eye
     nearest = np.full(len(ray), np.inf)

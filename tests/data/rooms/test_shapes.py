@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sr3d.data.rooms.shapes import Mesh, Span, blob, block, cylinder, join, lathe, subdivided
+from sr3d.data.rooms.shapes import QuadMesh, Span, blob, block, cylinder, join, lathe, subdivided
 
 WHITE = (1.0, 1.0, 1.0)
 spans = st.tuples(st.floats(-3, 3), st.floats(0.01, 2)).map(lambda s: (s[0], s[0] + s[1]))
 
 
-def volume(mesh: Mesh) -> float:
+def volume(mesh: QuadMesh) -> float:
     """By the divergence theorem: right only for a closed surface that faces outwards."""
     total = 0.0
     for triangle in (mesh.corners[:, (0, 1, 2)], mesh.corners[:, (0, 2, 3)]):

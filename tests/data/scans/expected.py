@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sr3d.data.scans import Reading
+from sr3d.data.scans import ScanOptions
 from sr3d.errors import Kind
 from tests.data.scans.odd_files import COLORS
 
-FOUND = Reading()
+FOUND = ScanOptions()
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Read:
 
     colors: bool = True
     dropped: tuple[int, ...] = ()
-    told: Reading = FOUND
+    told: ScanOptions = FOUND
     places: float = 1e-4
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sr3d.data.scans import Reading
+from sr3d.data.scans import ScanOptions
 from sr3d.errors import Kind
 from tests.data.scans import odd_files as odd
 from tests.data.scans.expected import BRIGHT, NONE, SOME, Case, Read, Refused
@@ -16,7 +16,7 @@ BRIGHTNESS = np.random.default_rng(1).random(COUNT)  # an intensity, 0 to 1
 LEVELS = np.floor(BRIGHTNESS * 256)
 RING = np.arange(COUNT) % 32
 LABELS = np.random.default_rng(2).integers(0, 40, COUNT)
-LETTERS = Read(told=Reading(columns="xyz_rgb"))
+LETTERS = Read(told=ScanOptions(columns="xyz_rgb"))
 BIN: list[Case] = [
     ("3", odd.rows(POINTS).tobytes(), NONE),
     ("kitti", odd.rows(POINTS, BRIGHTNESS).tobytes(), NONE),
@@ -34,7 +34,7 @@ BIN: list[Case] = [
     ("intensity-as-a-colour", odd.rows(POINTS, LEVELS, COLORS).tobytes(),
      Refused("--columns", "xyz_rgb", "xyzrgb_")),
     ("letters", odd.rows(POINTS, LEVELS, COLORS).tobytes(), LETTERS),
-    ("number", odd.rows(POINTS, COLORS).tobytes(), Read(told=Reading(columns="6"))),
+    ("number", odd.rows(POINTS, COLORS).tobytes(), Read(told=ScanOptions(columns="6"))),
     ("number-that-fits-not", odd.rows(POINTS, COLORS)[:-1].tobytes(),
      Refused("7 float32", "--columns")),
     ("int64", LABELS.astype("<i8").tobytes(), Refused("int64")),
@@ -84,7 +84,7 @@ NPY: list[Case] = [
     ("long-normals", odd.npy(odd.rows(POINTS, odd.unit_normals() * 3)),
      Refused("4 to 6", "normals", "--columns xyz___")),
     ("long-normals-told", odd.npy(odd.rows(POINTS, odd.unit_normals() * 3)),
-     Read(colors=False, told=Reading(columns="xyz___"))),
+     Read(colors=False, told=ScanOptions(columns="xyz___"))),
     ("centred-colours", odd.npy(odd.rows(POINTS, BRIGHT * 2 - 1)), Refused("--columns")),
     ("normals-colours", odd.npy(odd.rows(POINTS, odd.unit_normals(), COLORS)), Read()),
     ("colours-normals", odd.npy(odd.rows(POINTS, COLORS, odd.unit_normals())), Read()),
@@ -173,7 +173,7 @@ TEXT: list[Case] = [
         "nan", "-nan(ind)").encode(), Read(dropped=SOME)),
     ("named-otherwise.csv", odd.text(TABLE, "a,b,c,d,e,f\n", ",").encode(), Refused("x, y and z")),
     ("named-otherwise-told.csv", odd.text(TABLE, "a,b,c,d,e,f\n", ",").encode(),
-     Read(told=Reading(columns="xyzrgb"))),
+     Read(told=ScanOptions(columns="xyzrgb"))),
     ("class-names.csv", odd.text(TABLE, "x,y,z,r,g,b,class\n", ",", ",chair\n",
                                  ",chair\n").encode(), Read()),
     ("german-names.csv", odd.text(TABLE, "X;Y;Z;R;G;B\n", ";").replace(".", ",").encode(), Read()),

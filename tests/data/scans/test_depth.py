@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sr3d.data.scans import Mark, Reading, find_scans, read_scan
+from sr3d.data.scans import Mark, ScanOptions, find_scans, read_scan
 from sr3d.data.scans.cameras import read_camera
 from sr3d.errors import InputError, Kind
 from tests.refusals import refuses
 from tests.shared_data import shared
 
 FX, FY, CX, CY = 50.0, 60.0, 30.5, 20.25
-CAMERA = Reading(intrinsics=(FX, FY, CX, CY))
+CAMERA = ScanOptions(intrinsics=(FX, FY, CX, CY))
 
 
 def save(path: Path, depth: np.ndarray) -> Path:
@@ -44,14 +44,14 @@ def test_every_measured_pixel_is_a_point(tmp_path: Path) -> None:
                 expected.append((x, z, -y))  # upright: forward is y, and y was down
     assert np.allclose(scan.points, expected, atol=1e-5)
     assert (scan.frame.up, scan.frame.unit, scan.colors) == ("-y", "m", None)
-    half = read_scan(tmp_path / "a.png", Reading(intrinsics=(FX, FY, CX, CY), depth_scale=2000))
+    half = read_scan(tmp_path / "a.png", ScanOptions(intrinsics=(FX, FY, CX, CY), depth_scale=2000))
     assert np.allclose(half.points * 2, scan.points, atol=1e-5)
 
 
 def test_a_tilted_camera_is_told_its_up(tmp_path: Path) -> None:
     level = read_scan(save(tmp_path / "a.png", picture()), CAMERA)
     tilt = f"0,{-math.cos(0.3)!r},{-math.sin(0.3)!r}"
-    tilted = read_scan(tmp_path / "a.png", Reading(up=tilt, intrinsics=(FX, FY, CX, CY)))
+    tilted = read_scan(tmp_path / "a.png", ScanOptions(up=tilt, intrinsics=(FX, FY, CX, CY)))
     height = level.points[:, 2] * math.cos(0.3) - level.points[:, 1] * math.sin(0.3)
     assert np.allclose(tilted.points[:, 2], height, atol=1e-5)
 
@@ -100,14 +100,14 @@ def test_bad_depth_images_are_told(tmp_path: Path) -> None:
     with refuses(Kind.MISSING, file="a.png", mentions=["--intrinsics"]):
         read_scan(path)
     with refuses(Kind.VALUE, file="a.png"):
-        read_scan(path, Reading(intrinsics=(0, 1, 1, 1)))
+        read_scan(path, ScanOptions(intrinsics=(0, 1, 1, 1)))
     with refuses(Kind.EMPTY, file="b.png"):
         read_scan(save(tmp_path / "b.png", np.zeros((4, 4))), CAMERA)
     Image.new("RGB", (4, 4)).save(tmp_path / "c.png")
     with pytest.raises(InputError, match="16 bits a pixel"):
         read_scan(tmp_path / "c.png", CAMERA)
     with pytest.raises(InputError, match="--depth-scale 0"):
-        read_scan(path, Reading(depth_scale=0))
+        read_scan(path, ScanOptions(depth_scale=0))
 
 
 def test_of_a_folder_depth_images_alone_are_scans(tmp_path: Path) -> None:
@@ -123,14 +123,14 @@ def test_a_real_frame_gives_the_points_of_the_official_tools() -> None:
 
     root = "real/sunrgbd/OFFICIAL_SUNRGBD/SUNRGBD/kv2/align_kv2/2014-12-18_11-31-54_260595134347"
     path = shared(f"{root}/depth/0000144.png")
-    scan = read_scan(path, Reading(depth_scale=8000))
+    scan = read_scan(path, ScanOptions(depth_scale=8000))
     depth = read_depth(path)
     assert np.allclose(scan.points[:, 1], depth[depth > 0], atol=1e-6)
     assert scan.colors is not None
     assert any("intrinsics.txt" in fact.why for fact in scan.facts)
 
 
-INSIDE = Reading(intrinsics=(FX, FY, CX, CY))
+INSIDE = ScanOptions(intrinsics=(FX, FY, CX, CY))
 MATRIX: list[list[float]] = [[FX, 0, CX], [0, FY, CY], [0, 0, 1]]
 LARGE = np.array([FX, FY, CX, CY]) * 4  # of an image four times as large, 240 x 160
 WIDE: list[list[float]] = [[LARGE[0], 0, LARGE[2]], [0, LARGE[1], LARGE[3]], [0, 0, 1]]
@@ -262,7 +262,7 @@ def test_intrinsics_of_another_image_are_refused(tmp_path: Path, camera: dict[st
 def test_intrinsics_told_of_another_image_are_refused(tmp_path: Path) -> None:
     path = save(tmp_path / "a.png", picture())
     with pytest.raises(InputError, match="--intrinsics"):
-        read_scan(path, Reading(intrinsics=(200, 240, 122, 81)))
+        read_scan(path, ScanOptions(intrinsics=(200, 240, 122, 81)))
 
 
 @pytest.mark.parametrize(
@@ -306,9 +306,9 @@ def test_the_scale_of_the_cameras_file(tmp_path: Path, name: str, value: float) 
     path = save(tmp_path / "a.png", picture() * 5)
     camera = {"fx": FX, "fy": FY, "cx": CX, "cy": CY, name: value}
     path.with_suffix(".json").write_text(json.dumps(camera))
-    expected = read_scan(path, Reading(intrinsics=(FX, FY, CX, CY), depth_scale=5000)).points
+    expected = read_scan(path, ScanOptions(intrinsics=(FX, FY, CX, CY), depth_scale=5000)).points
     assert np.allclose(read_scan(path).points, expected, atol=1e-5)
-    half = read_scan(path, Reading(depth_scale=10_000)).points
+    half = read_scan(path, ScanOptions(depth_scale=10_000)).points
     assert np.allclose(half * 2, expected, atol=1e-5)
 
 
@@ -317,7 +317,7 @@ def test_distances_of_no_room_ask_for_the_scale(tmp_path: Path, times: float) ->
     path = save(tmp_path / "a.png", picture() * times)
     with pytest.raises(InputError, match="--depth-scale"):
         read_scan(path, CAMERA)
-    told = Reading(intrinsics=(FX, FY, CX, CY), depth_scale=1000)
+    told = ScanOptions(intrinsics=(FX, FY, CX, CY), depth_scale=1000)
     assert np.median(read_scan(path, told).points[:, 1]) == pytest.approx(3.2 * times, rel=0.1)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sr3d.data.own.folder import prepare_folder
+from sr3d.data.own.preparation import prepare_folder
 from sr3d.data.scans import find_scans, read_scan
 from sr3d.errors import InputError, Kind
 from tests.data.own.making import write_folder

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from sr3d.data.scans import Reading, Scan, read_scan
+from sr3d.data.scans import Scan, ScanOptions, read_scan
 from sr3d.errors import InputError, Kind
 from tests.data.scans.gltf_making import QUAD, QUAD_FACES, QUAD_PLACES, Gltf, png, quad
 from tests.data.scans.making import room
@@ -65,7 +65,7 @@ def test_up_is_y_whatever_the_scan_looks_like(tmp_path: Path) -> None:
     scan = read_scan(tmp_path / "z_up.glb")
     assert scan.frame.up == "y"
     assert "z" in next(fact.why for fact in scan.facts if fact.name == "up")
-    told = read_scan(tmp_path / "z_up.glb", Reading(up="z"))
+    told = read_scan(tmp_path / "z_up.glb", ScanOptions(up="z"))
     assert np.allclose(told.points, points, atol=1e-5)
 
 
@@ -80,7 +80,7 @@ def test_nodes_place_their_meshes_as_trimesh_has_it(tmp_path: Path) -> None:
         above = f"n{i - 1}" if i % 2 else None
         scene.add_geometry(box, node_name=f"n{i}", parent_node_name=above, transform=matrix)
     scene.export(tmp_path / "scene.glb")
-    points = in_file(read_scan(tmp_path / "scene.glb", Reading(unit="m", density=3000)))
+    points = in_file(read_scan(tmp_path / "scene.glb", ScanOptions(unit="m", density=3000)))
     reference: Any = trimesh.load_scene(tmp_path / "scene.glb").to_geometry()
     assert len(points) == round(3000 * reference.area)
     nearest = trimesh.proximity.closest_point_naive(reference, points[::50])[1]
@@ -146,7 +146,7 @@ def test_primitives_that_share_their_vertices_have_each_its_own(
     dense = np.arange(1998, dtype=np.uint16)
     file.mesh(attributes, file.accessor(dense))
     file.mesh(attributes, file.accessor(np.array([2000, 2001, 2002], dtype=np.uint16)))
-    points = in_file(read_scan(file.write(tmp_path / "a.glb"), Reading(unit="m", density=10)))
+    points = in_file(read_scan(file.write(tmp_path / "a.glb"), ScanOptions(unit="m", density=10)))
     assert ((points[:, 0] > 4).sum(), (points[:, 0] < 1.01).sum()) == (5, 1998)
 
 
@@ -268,7 +268,7 @@ def test_vertex_colours(tmp_path: Path, kind: Any, mode: int) -> None:
     file.document["materials"] = [{"pbrMetallicRoughness": {"baseColorFactor": [1, 0.5, 1, 1]}}]
     order = np.tile(QUAD_FACES, 40)
     file.mesh(own, file.accessor(order), mode=mode, material=0)
-    scan = read_scan(file.write(tmp_path / "a.glb"), Reading(unit="m"))
+    scan = read_scan(file.write(tmp_path / "a.glb"), ScanOptions(unit="m"))
     assert np.allclose(scan.painted(), [0.2, 0.2, 0.6], atol=3e-3)
 
 

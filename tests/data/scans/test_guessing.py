@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sr3d.data.scans import Mark, Reading, read_scan
+from sr3d.data.scans import Mark, ScanOptions, read_scan
 from sr3d.data.scans.frame import UNITS, turn_upright
 from sr3d.data.scans.guessing import find_colors, find_unit, find_up
 from sr3d.errors import Kind
@@ -92,7 +92,7 @@ def test_real_scans_turned_and_scaled_come_back_upright(
 def test_what_is_told_overrules_what_would_be_found(tmp_path: Path) -> None:
     points, colors = room()
     np.savez(tmp_path / "a.npz", points=points * 1000, colors=colors)
-    told = Reading(up="-x", unit="ft", colors="none")
+    told = ScanOptions(up="-x", unit="ft", colors="none")
     scan = read_scan(tmp_path / "a.npz", told)
     assert scan.colors is None
     assert np.allclose(scan.points[:, 2], -points[:, 0] * 304.8, rtol=1e-5, atol=1e-2)
@@ -146,4 +146,4 @@ def test_colours_beyond_their_range_are_refused(colors: list, told: str | None, 
 )
 def test_what_is_told_is_checked(told: dict, field: str) -> None:
     with refuses(field=field):
-        Reading(**told)
+        ScanOptions(**told)

@@ -9,7 +9,7 @@ import pytest
 import trimesh
 from PIL import Image
 
-from sr3d.data.scans import Reading, read_scan
+from sr3d.data.scans import ScanOptions, read_scan
 from sr3d.errors import InputError, Kind
 from tests.data.scans.making import room, write_any, write_las, write_pcd, write_ply
 from tests.refusals import refuses
@@ -59,7 +59,7 @@ def test_a_cut_off_file_gives_a_scan_or_one_error(tmp_path: Path, kind: str) -> 
 def test_ply_in_every_encoding(tmp_path: Path, text: bool, order: str, kind: str) -> None:
     points, colors = room(points=300)
     write_ply(tmp_path / "a.ply", points, colors, text=text, byte_order=order, kind=kind)
-    scan = read_scan(tmp_path / "a.ply", Reading(up="z"))
+    scan = read_scan(tmp_path / "a.ply", ScanOptions(up="z"))
     assert np.allclose(scan.points, points)
     assert np.allclose(scan.painted(), colors / 255)
 
@@ -70,7 +70,7 @@ def test_pcd_in_every_encoding(tmp_path: Path, data: str) -> None:
     points = points.copy()
     points[7] = np.nan  # as organised clouds have them
     write_pcd(tmp_path / "a.pcd", points, colors, data)
-    scan = read_scan(tmp_path / "a.pcd", Reading(up="z"))
+    scan = read_scan(tmp_path / "a.pcd", ScanOptions(up="z"))
     kept = np.delete(np.arange(300), 7)
     assert np.allclose(scan.points, points[kept])
     assert np.allclose(scan.painted(), colors[kept] / 255)
@@ -90,7 +90,7 @@ def test_pcd_with_padding_and_repeated_fields(tmp_path: Path) -> None:
         "WIDTH 20\nHEIGHT 5\nDATA binary\n"
     )
     (tmp_path / "a.pcd").write_bytes(header.encode() + rows.tobytes())
-    scan = read_scan(tmp_path / "a.pcd", Reading(up="z", unit="m"))
+    scan = read_scan(tmp_path / "a.pcd", ScanOptions(up="z", unit="m"))
     assert np.allclose(scan.points, points)
     assert np.allclose(scan.painted(), colors / 255)
 
@@ -130,7 +130,7 @@ def test_a_mesh_has_its_texture(tmp_path: Path, kind: str) -> None:
     visual = trimesh.visual.TextureVisuals(uv=places, material=material)
     wall = trimesh.Trimesh(corners, [[0, 1, 2], [0, 2, 3]], visual=visual, process=False)
     wall.export(tmp_path / f"wall{kind}")
-    scan = read_scan(tmp_path / f"wall{kind}", Reading(up="z"))
+    scan = read_scan(tmp_path / f"wall{kind}", ScanOptions(up="z"))
     assert len(scan.points) == 500 * 12
     left = scan.points[:, 0] < 2
     off = np.abs(scan.points[:, 0] - 2) > 0.1
@@ -145,7 +145,7 @@ def test_meshes_of_a_scene_stand_where_it_puts_them(tmp_path: Path) -> None:
         move[0, 3] = x
         scene.add_geometry(trimesh.creation.box((1, 1, 1)), transform=move)
     scene.export(tmp_path / "two.glb")
-    found = read_scan(tmp_path / "two.glb", Reading(up="y", unit="m")).points[:, 0]
+    found = read_scan(tmp_path / "two.glb", ScanOptions(up="y", unit="m")).points[:, 0]
     assert np.allclose([found.min(), found.max()], [-0.5, 10.5], atol=1e-3)
     assert not ((found > 0.51) & (found < 9.49)).any()
 
@@ -167,10 +167,10 @@ def test_the_columns_of_bare_floats_are_found(tmp_path: Path, columns: int, brig
 def test_columns_can_be_overruled(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).random((120, 5)).astype("<f4")
     rows.tofile(tmp_path / "scan.bin")
-    scan = read_scan(tmp_path / "scan.bin", Reading(columns="5", up="z", unit="m"))
+    scan = read_scan(tmp_path / "scan.bin", ScanOptions(columns="5", up="z", unit="m"))
     assert np.array_equal(scan.points, rows[:, :3])
     with refuses(mentions=["2400", "7"]):
-        read_scan(tmp_path / "scan.bin", Reading(columns="7"))
+        read_scan(tmp_path / "scan.bin", ScanOptions(columns="7"))
 
 
 def test_a_pickle_is_never_read(tmp_path: Path) -> None:

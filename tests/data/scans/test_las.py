@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from laspy.vlrs.known import WktCoordinateSystemVlr
 
-from sr3d.data.scans import Reading, read_scan
+from sr3d.data.scans import ScanOptions, read_scan
 from sr3d.errors import Kind
 from tests.data.scans.making import room
 from tests.refusals import refuses
@@ -84,7 +84,7 @@ def test_the_unit_is_that_of_the_coordinate_system(
     scan = read_scan(write(tmp_path / "a.las", scale=1 / size, vlr=vlr))
     assert scan.frame.unit == unit
     assert np.abs(scan.points - points).max() < 1e-4
-    assert read_scan(tmp_path / "a.las", Reading(unit="m")).frame.unit == "m"
+    assert read_scan(tmp_path / "a.las", ScanOptions(unit="m")).frame.unit == "m"
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_coordinates_that_make_no_room_are_refused(
     path = write(tmp_path / "a.las", vlr=vlr)
     with refuses(kind, file="a.las", mentions=mentions, remedy=["--unit"]):
         read_scan(path)
-    assert read_scan(path, Reading(unit="m")).frame.unit == "m"
+    assert read_scan(path, ScanOptions(unit="m")).frame.unit == "m"
 
 
 def test_a_system_without_a_unit_is_told(tmp_path: Path) -> None:
@@ -137,8 +137,8 @@ def test_colours_of_neither_are_asked_about(tmp_path: Path) -> None:
     path = write(tmp_path / "a.las", own.astype(np.int64) * 4)  # 10 bits
     with refuses(Kind.VALUE, file="a.las", remedy=["--colors 0-255 or 0-65535"]):
         read_scan(path)
-    told = read_scan(path, Reading(colors="0-65535"))
+    told = read_scan(path, ScanOptions(colors="0-65535"))
     assert np.allclose(told.painted(), own.astype(float) * 4 / 65535, atol=1e-3)
-    cut = read_scan(path, Reading(colors="0-255")).painted()
+    cut = read_scan(path, ScanOptions(colors="0-255")).painted()
     assert np.allclose(cut, (own.astype(float) * 4).clip(0, 255) / 255, atol=1e-3)
-    assert read_scan(path, Reading(colors="none")).colors is None
+    assert read_scan(path, ScanOptions(colors="none")).colors is None

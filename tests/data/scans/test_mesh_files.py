@@ -10,7 +10,7 @@ import pytest
 import trimesh
 from PIL import Image
 
-from sr3d.data.scans import Reading, Scan, read_scan
+from sr3d.data.scans import Scan, ScanOptions, read_scan
 from sr3d.data.scans.surfaces import fan, fans, strip
 from sr3d.errors import InputError
 from tests.refusals import refuses
@@ -18,7 +18,7 @@ from tests.refusals import refuses
 WALL = "v 0 0 0\nv 4 0 0\nv 4 0 3\nv 0 0 3\n"
 PLACES = "vt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\n"
 FACE = "f 1/1 2/2 3/3 4/4\n"
-FLAT = Reading(up="z", unit="m")
+FLAT = ScanOptions(up="z", unit="m")
 # The left half is red and the right one blue; the lower half is darker.
 PIXELS = np.array([[[200, 0, 0], [0, 0, 200]], [[100, 0, 0], [0, 0, 100]]], dtype=np.uint8)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sr3d.data.scans import Reading, read_scan
+from sr3d.data.scans import ScanOptions, read_scan
 from sr3d.errors import InputError, Kind
 from tests.data.scans import odd_files as odd
 from tests.data.scans.expected import Read, Refused
@@ -17,7 +17,7 @@ from tests.data.scans.odd_named import PCD, PLY
 from tests.data.scans.odd_tables import BIN, NPY, NPZ, TABLE, TEXT
 from tests.refusals import refuses
 
-TOLD = {"scan.number-that-fits-not": Reading(columns="7")}
+TOLD = {"scan.number-that-fits-not": ScanOptions(columns="7")}
 UNREAD = [
     "e57", "ptx", "splat", "spz", "ksplat", "usdz", "drc", "fbx", "dae", "zip", "gz", "rcp", "h5",
     "pkl", "vtk",
@@ -41,7 +41,7 @@ def test_an_odd_file_is_read_or_refused_with_the_remedy(
     path.write_bytes(content)
     if isinstance(expected, Refused):
         with refuses(expected.kind, file=path, mentions=expected.words):
-            read_scan(path, TOLD.get(path.stem, Reading()))
+            read_scan(path, TOLD.get(path.stem, ScanOptions()))
         return
     scan = read_scan(path, expected.told)
     left_out = list(expected.dropped)
@@ -80,13 +80,13 @@ def test_a_kind_that_is_not_read_is_refused_with_the_way_to_one_that_is(
 )  # fmt: skip
 def test_columns_and_types_that_make_no_sense_are_refused(told: dict[str, str]) -> None:
     with pytest.raises(InputError, match=f"--{next(iter(told))}"):
-        Reading(**told)  # type: ignore[arg-type]
+        ScanOptions(**told)  # type: ignore[arg-type]
 
 
 def test_letters_must_fit_the_columns(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", TABLE)
     with refuses(Kind.VALUE, file="a.npy", mentions=["xyz_rgb"]):
-        read_scan(tmp_path / "a.npy", Reading(columns="xyz_rgb"))
+        read_scan(tmp_path / "a.npy", ScanOptions(columns="xyz_rgb"))
 
 
 def test_a_mesh_loses_the_faces_of_vertices_that_are_no_measurements(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_mesh_loses_the_faces_of_vertices_that_are_no_measurements(tmp_path: P
                for i in range(20) for j in range(20)]  # fmt: skip
     corners[0], corners[440] = np.nan, 1e6
     write_ply(tmp_path / "a.ply", corners, faces=squares)
-    scan = read_scan(tmp_path / "a.ply", Reading(up="z", unit="m", density=100))
+    scan = read_scan(tmp_path / "a.ply", ScanOptions(up="z", unit="m", density=100))
     assert len(scan.points) == pytest.approx(100 * (25 - 2 * 0.0625), rel=0.01)
     assert np.ptp(scan.points, axis=0).max() <= 5
     assert [fact.value for fact in scan.facts if fact.name == "left out"] == ["1 of 441 points"] * 2
@@ -107,5 +107,5 @@ def test_a_unit_that_is_given_overrules_the_check_of_the_size(tmp_path: Path) ->
     np.save(tmp_path / "a.npy", POINTS * np.float32(0.01))
     with pytest.raises(InputError, match="--unit"):
         read_scan(tmp_path / "a.npy")
-    scan = read_scan(tmp_path / "a.npy", Reading(unit="m"))
+    scan = read_scan(tmp_path / "a.npy", ScanOptions(unit="m"))
     assert "size" in [fact.name for fact in scan.facts]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plyfile import PlyData, PlyElement
 
-from sr3d.data.scans import Reading, read_scan
+from sr3d.data.scans import ScanOptions, read_scan
 from sr3d.data.scans.ply_files import open_ply
 from sr3d.errors import InputError
 from tests.data.scans.making import room, write_ply
@@ -66,7 +66,7 @@ def test_polygons_become_triangles(tmp_path: Path, text: bool, faces: list[list[
     corners = np.array([[0, 0, 0], [3, 0, 0], [3, 3, 0], [0, 3, 0], [-1, 1.5, 0]])
     write_ply(tmp_path / "a.ply", corners, faces=faces, text=text)
     area = {(4,): 9.0, (3, 4): 4.5 + 6.0, (5,): 10.5}[tuple(len(face) for face in faces)]
-    scan = read_scan(tmp_path / "a.ply", Reading(up="z", unit="m", density=1000))
+    scan = read_scan(tmp_path / "a.ply", ScanOptions(up="z", unit="m", density=1000))
     assert len(scan.points) == pytest.approx(1000 * area, rel=0.01)
 
 

@@ -11,7 +11,7 @@ import torch
 
 from sr3d.data.datasets import SCANNET, SUNRGBD, SYNTHETIC, Dataset
 from sr3d.data.rooms.generate import generate_room
-from sr3d.data.scans import Reading, Scan, read_scan
+from sr3d.data.scans import Scan, ScanOptions, read_scan
 from sr3d.data.scans.room_frame import FIND, RoomOptions, into_room_frame
 from sr3d.errors import InputError
 from sr3d.geometry.boxes import Boxes
@@ -34,7 +34,7 @@ def about_z(degrees: float) -> np.ndarray:
 
 
 def read(path: Path, dataset: Dataset, room: RoomOptions = FIND, unit: str | None = None) -> Scan:
-    return into_room_frame(read_scan(path, Reading(unit=unit)), path, dataset, room)
+    return into_room_frame(read_scan(path, ScanOptions(unit=unit)), path, dataset, room)
 
 
 def facts(scan: Scan) -> dict[str, str]:

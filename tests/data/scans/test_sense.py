@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sr3d.data.rooms.generate import generate_room
-from sr3d.data.scans import Fact, Mark, Reading, Scan, read_scan
+from sr3d.data.scans import Fact, Mark, Scan, ScanOptions, read_scan
 from sr3d.data.scans.guessing import find_tilt, find_unit
 from sr3d.errors import Kind
 from tests.data.scans.making import write_pcd, write_ply
@@ -95,7 +95,7 @@ def test_a_leaning_floor_is_told_with_what_levels_it(tmp_path: Path, degrees: fl
     found = fact(read_scan(path), "tilt")
     assert float(found.value.rstrip("°")) == pytest.approx(degrees, abs=1)
     up = found.why.partition("--up=")[2].split()[0]
-    level = read_scan(path, Reading(up=up)).points
+    level = read_scan(path, ScanOptions(up=up)).points
     assert np.ptp(level, axis=0) == pytest.approx(np.ptp(POINTS, axis=0), abs=0.15)
 
 

@@ -12,7 +12,7 @@ from mmengine.registry import init_default_scope
 
 from sr3d.config import Config
 from sr3d.detectors.configuration import default_config
-from sr3d.interop.mmdet3d.configuration import settings
+from sr3d.interop.mmdet3d.config_fields import tr3d_config
 from tests.interop.mmdet3d.samples import CONFIGS
 
 pytestmark = pytest.mark.openmmlab
@@ -33,7 +33,7 @@ def steps(pipeline: list) -> dict[str, dict]:
 def test_model(both: tuple[FileConfig, Config]) -> None:
     file, ours = both
     head = file.model.bbox_head
-    found = settings(
+    found = tr3d_config(
         head.dataset,
         model=file.model.network,
         assigner=head.assigner,

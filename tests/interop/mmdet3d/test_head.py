@@ -11,7 +11,7 @@ import torch
 from mmdet3d.registry import MODELS
 from torch.testing import assert_close
 
-from sr3d.detectors.outputs import GroundTruth
+from sr3d.data.ground_truth import GroundTruth
 from sr3d.detectors.tr3d.detector import TR3D
 from sr3d.interop.mmdet3d.box_conversion import from_mmdet3d
 from sr3d.sparse import SparseTensor

@@ -9,7 +9,7 @@ from mmengine.config import ConfigDict
 from sr3d.data.datasets import Dataset, dataset_of
 from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.errors import Kind
-from sr3d.interop.mmdet3d.configuration import settings
+from sr3d.interop.mmdet3d.config_fields import tr3d_config
 from sr3d.interop.mmdet3d.head import SR3DHead
 from tests.interop.mmdet3d.samples import build_detector
 from tests.refusals import refuses
@@ -18,11 +18,11 @@ pytestmark = pytest.mark.openmmlab
 
 
 def test_nothing_said_is_the_paper() -> None:
-    assert settings("sunrgbd") == default_config("sunrgbd")
+    assert tr3d_config("sunrgbd") == default_config("sunrgbd")
 
 
 def test_fields_are_those_of_the_command() -> None:
-    found = settings(
+    found = tr3d_config(
         "scannet",
         model=ConfigDict(planes=[8, 8, 8, 8]),
         assigner=ConfigDict(name="tr3d", k=7),
@@ -41,7 +41,9 @@ def test_fields_are_those_of_the_command() -> None:
 
 def test_own_data_say_their_classes() -> None:
     own = dict(classes=["crate", "barrel"], levels=[1, 0], rotated=True)
-    assert dataset_of(settings("own", own=own)) == Dataset("own", ("crate", "barrel"), (1, 0), True)
+    assert dataset_of(tr3d_config("own", own=own)) == Dataset(
+        "own", ("crate", "barrel"), (1, 0), True
+    )
     assert build_detector("synthetic", own={}).bbox_head.dataset.name == "synthetic"
     with refuses(Kind.EMPTY, field="own.classes"):
         SR3DHead("own")
@@ -62,7 +64,7 @@ def test_own_data_say_their_classes() -> None:
 )
 def test_mistakes_are_named(groups: dict, kind: Kind, field: str, mentions: list[str]) -> None:
     with refuses(kind, field=field, mentions=mentions):
-        settings("scannet", **groups)
+        tr3d_config("scannet", **groups)
 
 
 def test_mistakes_reach_whoever_builds_a_detector() -> None:

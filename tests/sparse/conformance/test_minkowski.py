@@ -22,7 +22,8 @@ from sr3d.runs.pretrained import PRETRAINED
 from sr3d.runs.record import RunRecord, read_metrics
 from sr3d.sparse import Sites, SparseTensor, minkowski
 from sr3d.sparse.minkowski import MinkowskiSites
-from sr3d.train.loop import TrainingJob, train
+from sr3d.train.loop import TrainingJob
+from sr3d.train.training import train
 from tests.refusals import refuses
 from tests.sparse.brute_force import random_coords
 from tests.sparse.conformance.engines import needs_minkowski

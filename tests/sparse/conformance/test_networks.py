@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from sr3d.config import Config
+from sr3d.data.ground_truth import GroundTruth
 from sr3d.detectors import build_detector
 from sr3d.detectors.base import Detector
 from sr3d.detectors.configuration import default_config, with_overrides
-from sr3d.detectors.outputs import GroundTruth
 from tests.detectors.golden_tr3d import golden, golden_model
 from tests.detectors.thin import clouds
 from tests.sparse.conformance.engines import assert_close, by_cell, needs_minkowski

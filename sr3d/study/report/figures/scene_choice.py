@@ -59,7 +59,7 @@ def f1_scores(test: ScoredDetections) -> dict[str, float]:
     return {name: float(2 * right[i] / total[i]) if total[i] else 1.0 for name, i in number.items()}
 
 
-def choose(gains: Mapping[str, float], count: int) -> list[str]:
+def choose_by_gain(gains: Mapping[str, float], count: int) -> list[str]:
     """`count` scenes by `RULE`, all if there are no more; one alone is that of the largest gain."""
     order = sorted(gains, key=lambda scene: (-gains[scene], scene))
     if len(order) <= count:
@@ -71,9 +71,9 @@ def choose_next(gains: Mapping[str, float], count: int, before: Sequence[int]) -
     """`count` scenes by `RULE` of those that figures of so many scenes leave, one after another."""
     left = dict(gains)
     for earlier in before:
-        for scene in choose(left, earlier):
+        for scene in choose_by_gain(left, earlier):
             del left[scene]
-    return choose(left, count)
+    return choose_by_gain(left, count)
 
 
 def same_as(

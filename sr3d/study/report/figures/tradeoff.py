@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.transforms import Bbox
@@ -188,7 +187,6 @@ def _caption(findings: Findings, ours: Sequence[MeasuredPoint], beside: bool, sa
     return text
 
 
-Array = npt.NDArray[Any]
 Point = tuple[float, float]
 
 # Where a name may stand: points to the right and up of its point, and how it is aligned there.

@@ -47,7 +47,7 @@ from sr3d.study.report.paper.names import (
     shown_settings,
     signed,
 )
-from sr3d.study.report.paper.reading import read_paper
+from sr3d.study.report.paper.tables_file import read_paper
 
 __all__ = [
     "DATASETS",

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from sr3d.errors import InputError, Kind
 from sr3d.study.report.findings import Findings
 from sr3d.study.report.paper import (
     AmountClaim,
@@ -55,22 +54,17 @@ from sr3d.study.report.verdicts.series_claims import (
     evidence_of_highest,
     evidence_of_trend,
 )
-from sr3d.validation import did_you_mean
 
 __all__ = ["Direction", "Judgement", "Numbers", "Size", "Verdict", "count", "judge"]
 
 
-def judge(paper: Paper, findings: Findings, of: str | None = None) -> list[Judgement]:
-    """Judge the paper's claims, in its order; with `of`, those of one table or figure alone.
+def judge(paper: Paper, findings: Findings) -> list[Judgement]:
+    """Judge the paper's claims, in its order.
 
     Raises:
-        InputError: no table or figure of that name, an unknown data set, or unreadable results.
+        InputError: an unknown data set, or unreadable results.
     """
-    known = [*paper.tables, *paper.figures]
-    if of is not None and of not in known:
-        problem = f"no table or figure '{of}'{did_you_mean(of, known)}"
-        raise InputError(problem, kind=Kind.UNKNOWN)
-    claims = [claim for claim in paper.claims.values() if of in (None, claim.of)]
+    claims = list(paper.claims.values())
     judged: dict[str, Judgement] = {}
     tested: list[tuple[ClaimCase, Evidence]] = []
     for claim in claims:

@@ -21,6 +21,7 @@ from sr3d.runs.files import write_text
 from sr3d.study.report.viewer.cloud import MOST_POINTS, PackedCloud, pack_cloud
 from sr3d.study.report.viewer.layers import BoxLayer, describe_layers
 
+_LEAST = 0.05  # score of a detection in the file
 # In this order they are one script; what a file uses, an earlier one defines.
 SCRIPTS = (
     "camera.js",
@@ -137,14 +138,13 @@ def write_scene_viewer(
     classes: Sequence[str],
     *,
     score: float = 0.3,
-    least: float = 0.05,
     most: int = MOST_POINTS,
 ) -> None:
     """Write the viewer of one scene.
 
     found: detections, of any scenes, by the name that the layer gets. score: where the slider
-    stands at first, the report's own threshold. least: detections below it stay out of the file,
-    as do those that are not finite. most: points that are kept.
+    stands at first, the report's own threshold. most: points that are kept. Detections that score
+    less than 0.05 or are not finite stay out of the file.
 
     Raises:
         InputError: labels that are not of `classes`, or the file cannot be written.
@@ -153,7 +153,7 @@ def write_scene_viewer(
     for name, boxes in found.items():
         rows = (boxes.scene == scene.id) & np.isfinite(boxes.box).all(axis=1)
         if boxes.score is not None:
-            rows &= boxes.score >= least
+            rows &= boxes.score >= _LEAST
         mine = boxes[rows]
         layers.append(BoxLayer(name, mine.box, mine.label, mine.score, classes))
     layers.append(BoxLayer("ground truth", scene.boxes.tensor, scene.labels, None, classes))

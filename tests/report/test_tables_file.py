@@ -1,4 +1,4 @@
-"""Reading `tables.yaml`: what comes out, and one sentence for each mistake."""
+"""`tables.yaml` is read: what comes out, and one sentence for each mistake."""
 
 import copy
 import json

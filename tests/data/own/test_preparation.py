@@ -13,11 +13,11 @@ import torch
 
 from sr3d.cli import main
 from sr3d.data.own.export import export_folder
-from sr3d.data.own.folder import LabelOptions, prepare_folder
+from sr3d.data.own.preparation import LabelOptions, prepare_folder
 from sr3d.data.prepared import MANIFEST, PreparedDataset, PreparedWriter, read_manifest
-from sr3d.data.readers.conversion import HowTo
+from sr3d.data.readers.conversion import ConversionOptions
 from sr3d.data.rooms.generate import prepare_rooms
-from sr3d.data.scans import Reading
+from sr3d.data.scans import ScanOptions
 from sr3d.errors import Kind
 from tests.data.own.making import CHAIR, TABLE, turn_x, write_boxes, write_folder, write_scan
 from tests.data.scans.making import room
@@ -27,8 +27,10 @@ KINDS = (".ply", ".pcd", ".npy", ".npz", ".bin", ".obj", ".glb", ".las")
 
 
 def prepare(raw: Path, out: Path, **told: Any) -> Path:
-    """Split 0.5; what is told of scans as `reading`, and the rest of labels."""
-    more = {name: told.pop(name) for name in ("reading", "append", "how", "scenes") if name in told}
+    """Split 0.5; what is told of scans as `scan_options`, and the rest of labels."""
+    more = {
+        name: told.pop(name) for name in ("scan_options", "append", "how", "scenes") if name in told
+    }
     prepare_folder(raw, out, told=LabelOptions(**{"val": 0.5, **told}), **more)
     return out
 
@@ -70,7 +72,7 @@ def test_the_unit_is_of_scans_and_boxes_together_and_a_mixture_is_refused(tmp_pa
     out = prepare(raw, tmp_path / "out")  # found
     assert boxes_of(out, "scan0") == [pytest.approx([0.5, 0.25, 0.5, 0.5, 0.75, 1, 0])]
     assert {"raw", "mm"} <= set(read_manifest(out).source.split())
-    told = prepare(raw, tmp_path / "told", reading=Reading(unit="cm"))
+    told = prepare(raw, tmp_path / "told", scan_options=ScanOptions(unit="cm"))
     assert boxes_of(told, "scan0") == [pytest.approx([5, 2.5, 5, 5, 7.5, 10, 0])]
     write_scan(raw / "scan2.ply", seed=3)
     with refuses(Kind.CONFLICT, file="scan2.ply"):
@@ -86,7 +88,7 @@ def test_an_up_axis_that_is_told_turns_scans_and_boxes_together(tmp_path: Path) 
     # Along y it is 1 m high; about the up-axis it has a yaw.
     center = (turn_x(-np.pi / 2) @ [0.5, 0.25, 0.5]).tolist()
     write_boxes(tmp_path / "raw" / "a.json", {**CHAIR, "center": center, "yaw": 0.3})
-    out = prepare(tmp_path / "raw", tmp_path / "out", reading=Reading(up="y"))
+    out = prepare(tmp_path / "raw", tmp_path / "out", scan_options=ScanOptions(up="y"))
     assert boxes_of(out, "a") == [pytest.approx([0.5, 0.25, 0.5, 0.5, 0.75, 1, 0.3])]
     assert read_manifest(out).rotated
 
@@ -141,7 +143,7 @@ def test_missing_labels_are_told_before_anything_is_written_or_left_out(
         prepare(raw, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     (raw / "scan2.ply.json").write_text("{")
-    out = prepare(raw, tmp_path / "out", how=HowTo(keep_going=True))
+    out = prepare(raw, tmp_path / "out", how=ConversionOptions(keep_going=True))
     assert sorted(scenes(out)) == ["scan0", "scan3"]
     assert sorted(read_manifest(out).left_out) == ["scan1", "scan2"]
     assert "scan2.ply.json" in read_manifest(out).left_out["scan2"]
@@ -216,7 +218,7 @@ def test_other_options_do_not_go_on_with_what_was_begun(
     for told in (
         {"classes": ("table", "chair")},
         {"upright": True},
-        {"reading": Reading(unit="m", colors="none")},
+        {"scan_options": ScanOptions(unit="m", colors="none")},
         {"points": 100},
     ):
         prepare(raw, tmp_path / "out", **told)

@@ -15,7 +15,7 @@ Fields = Mapping[str, Any] | None
 _OF_TESTS = ("nms", "nms_pre", "score_thr", "iou_thr", "voxel_pick")
 
 
-def settings(
+def tr3d_config(
     dataset: str,
     *,
     own: Fields = None,

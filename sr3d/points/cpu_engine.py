@@ -1,84 +1,24 @@
-"""The operations on a CPU, pruned. The results are bitwise those of `torch_engine`.
+"""The operations on a CPU, in NumPy. The results are bitwise those of `torch_engine`.
 
-Sampling and ball query sort the points into buckets, and bounding spheres rule out most buckets.
-The nearest points come from a k-d tree. Both prune in float64, with a margin that is wider than
-all rounding. The kernels' float32 rule decides about the remaining points.
+Sampling and ball query of large clouds look only into near buckets (`buckets.py`). The nearest
+points come from a k-d tree. Both rule points out in float64, with a margin that is wider than all
+rounding. The kernels' float32 rule decides about the remaining points.
 """
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from sr3d.points import torch_engine
+from sr3d.points.buckets import MARGIN, Buckets, Floats, Integers
 from sr3d.points.torch_engine import initial_distances, squared_radius
 
-Floats = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
-
-_SIZE = 64  # points in a bucket
-_MARGIN = 1e-6  # relative. Rounding of a squared distance is below 4e-7
+_SMALL_CLOUD = 1 << 14  # up to this number of points, a step of sampling over all is faster
+_FEW_PAIRS = 1 << 19  # up to this number, a ball query over all pairs is faster
 _TINY = 1e-18  # metres, whose square float32 still holds
 _MAX_PAIRS = 1 << 22  # distances in memory at once
-
-
-class Buckets:
-    """A cloud (N, 3) in K buckets of S points: equal slabs along one axis after the other.
-
-    index (K, S): point numbers, ascending in each bucket. points (K, 3, S): their coordinates, inf
-    in a padded slot. centre (K, 3), radius (K,): spheres around the buckets, relative to `origin`.
-    """
-
-    def __init__(self, cloud: Floats) -> None:
-        count = len(cloud)
-        cuts = max(1, math.ceil((count / _SIZE) ** (1 / 3)))
-        size = -(-count // cuts**3)
-        index = np.full(cuts**3 * size, count - 1)
-        index[:count] = np.arange(count)
-        index = index.reshape(1, -1)
-        for axis in np.ptp(cloud, axis=0).argsort()[::-1]:
-            order = cloud[index, axis].argsort(axis=1)
-            index = np.take_along_axis(index, order, axis=1).reshape(len(index) * cuts, -1)
-        index.sort(axis=1)
-        self.index: Integers = index
-        self.points: Floats = np.ascontiguousarray(cloud[index].transpose(0, 2, 1))
-
-        self.origin: Doubles = cloud.mean(axis=0, dtype=np.float64)
-        inner = self.points - self.origin[:, None]
-        self.centre: Doubles = (inner.min(axis=2) + inner.max(axis=2)) / 2
-        away = ((inner - self.centre[..., None]) ** 2).sum(axis=1).max(axis=1)
-        self.margin = _MARGIN * float(np.abs(inner).max())
-        self.radius: Doubles = np.sqrt(away) + self.margin
-
-        padded = np.zeros(index.shape, dtype=bool)
-        padded.reshape(-1)[np.flatnonzero(index == count - 1)[1:]] = True
-        self.points.transpose(0, 2, 1)[padded] = np.inf
-        norms = (self.centre**2).sum(axis=1)
-        self._plane: Doubles = np.column_stack([-2 * self.centre, norms])
-
-    def inner(self, points: Floats) -> tuple[Doubles, Doubles]:
-        """Points (M, 3) in the form that `centre_distances` reads, and their squared norms."""
-        inner = np.ones((len(points), 4))
-        inner[:, :3] = points - self.origin
-        return inner, (inner[:, :3] ** 2).sum(axis=1)
-
-    def centre_distances(self, inner: Doubles) -> Doubles:
-        """Squared distances (M, K) to the buckets' centres, minus the squared norms (M,)."""
-        return inner @ self._plane.T
-
-    def squared_distances(self, bucket: Integers, point: Floats) -> Floats:
-        """(P, S) of the points of P buckets to a point each: (P, 3), or (3,) for all."""
-        apart = self.points.take(bucket, axis=0)
-        apart -= point[..., None]
-        apart *= apart
-        total = apart[:, 0]
-        total += apart[:, 1]
-        total += apart[:, 2]
-        return total
 
 
 def furthest_points(points: Tensor, count: int, skip_origin: bool) -> Tensor:
@@ -86,11 +26,28 @@ def furthest_points(points: Tensor, count: int, skip_origin: bool) -> Tensor:
     initial = initial_distances(points, skip_origin)
     chosen = torch.zeros(len(points), count, dtype=torch.int64)
     for cloud, distance, row in zip(points.numpy(), initial.numpy(), chosen.numpy(), strict=True):
-        _furthest(cloud, distance, row)
+        sample = _sample_all if len(cloud) <= _SMALL_CLOUD else _sample_buckets
+        sample(cloud, distance, row)
     return chosen
 
 
-def _furthest(cloud: Floats, initial: Floats, chosen: Integers) -> None:
+def _sample_all(cloud: Floats, distance: Floats, chosen: Integers) -> None:
+    """Every step looks at all points. Overwrites `distance` (N,), fills `chosen`."""
+    points = np.ascontiguousarray(cloud.T)
+    apart = np.empty_like(points)
+    x, y, z = apart
+    last = 0
+    for step in range(1, len(chosen)):
+        np.subtract(points, points[:, last, None], out=apart)
+        apart *= apart
+        x += y
+        x += z
+        np.minimum(distance, x, out=distance)
+        last = int(distance.argmax())
+        chosen[step] = last
+
+
+def _sample_buckets(cloud: Floats, initial: Floats, chosen: Integers) -> None:
     """Only buckets that come near the last point can change: a step touches few of them."""
     buckets = Buckets(cloud)
     inner, norms = buckets.inner(cloud)
@@ -101,7 +58,7 @@ def _furthest(cloud: Floats, initial: Floats, chosen: Integers) -> None:
     last = 0
     for step in range(1, len(chosen)):
         if step < 64 or step % 32 == 0:  # between these, an earlier bound holds but is wider
-            bound = np.sqrt(np.maximum(farthest, 0).astype(np.float64)) * (1 + _MARGIN)
+            bound = np.sqrt(np.maximum(farthest, 0).astype(np.float64)) * (1 + MARGIN)
             reach = (buckets.radius + bound) ** 2
         from_centres = buckets.centre_distances(inner[last])
         near = np.flatnonzero(from_centres < reach - norms[last])
@@ -115,16 +72,17 @@ def _furthest(cloud: Floats, initial: Floats, chosen: Integers) -> None:
 
 def ball_query(points: Tensor, centres: Tensor, radius: float, count: int) -> Tensor:
     """Indices (B, M, count), rows filled with their first point, -1 in a ball without points."""
+    if points.shape[1] * centres.shape[1] <= _FEW_PAIRS:
+        return torch_engine.ball_query(points, centres, radius, count)
     found = np.full((len(points), centres.shape[1], count), -1)
     for cloud, balls, rows in zip(points.numpy(), centres.numpy(), found, strict=True):
-        if len(cloud):
-            _ball_query(Buckets(cloud), balls, radius, rows)
+        _ball_query(Buckets(cloud), balls, radius, rows)
     return torch.from_numpy(found)
 
 
 def _ball_query(buckets: Buckets, centres: Floats, radius: float, found: Integers) -> None:
     limit = np.float32(squared_radius(radius))
-    reach = (buckets.radius + abs(radius) * (1 + _MARGIN)) ** 2
+    reach = (buckets.radius + abs(radius) * (1 + MARGIN)) ** 2
     inner, norms = buckets.inner(centres)
     total = buckets.index.size
     step = max(1, _MAX_PAIRS // total)
@@ -177,7 +135,7 @@ def _nearest(cloud: Floats, queries: Floats, k: int) -> tuple[Floats, Integers]:
             order = squared.argsort(axis=1, kind="stable")[:, :k]
             distance[rows] = np.take_along_axis(squared, order, axis=1)
             index[rows] = np.take_along_axis(near, order, axis=1)
-            unsure.append(rows[reach[:, -1] <= reach[:, k - 1] * (1 + _MARGIN) + _TINY])
+            unsure.append(rows[reach[:, -1] <= reach[:, k - 1] * (1 + MARGIN) + _TINY])
         open_rows = np.concatenate(unsure)
         if width == len(cloud) or not len(open_rows):
             return distance, index

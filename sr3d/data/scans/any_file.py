@@ -22,7 +22,7 @@ DENSITY = 500.0  # about that of ScanNet's meshes, whose vertices detectors are 
 
 
 @dataclass(frozen=True)
-class Reading:
+class ScanOptions:
     """What the user says of scans; None where the program finds out.
 
     up: `z`, `-y`, … or a direction such as `0.1,-0.9,0`. unit: m, cm, mm, ft or in. colors: `0-1`,
@@ -101,7 +101,7 @@ class Scan:
         return np.full_like(self.points, GREY) if self.colors is None else self.colors
 
 
-def read_scan(path: Path, told: Reading = Reading()) -> Scan:  # frozen
+def read_scan(path: Path, told: ScanOptions = ScanOptions()) -> Scan:  # frozen
     """A scan from a file of any of `KINDS`. Nothing in the file is executed.
 
     Raises:
@@ -138,7 +138,7 @@ def read_scan(path: Path, told: Reading = Reading()) -> Scan:  # frozen
     return Scan(frame.upright(cloud.points), colors, frame, tuple(facts))
 
 
-def _content(path: Path, told: Reading) -> Content:
+def _content(path: Path, told: ScanOptions) -> Content:
     check_kind(path)
     kind = path.suffix.lower()
     try:
@@ -191,7 +191,7 @@ def _content(path: Path, told: Reading) -> Content:
         ) from None
 
 
-def _up(content: Content, points: Array, told: Reading) -> Fact:
+def _up(content: Content, points: Array, told: ScanOptions) -> Fact:
     if told.up is not None:
         return Fact("up", told.up, "as told", (Mark.GIVEN,))
     if content.sure:
@@ -199,7 +199,7 @@ def _up(content: Content, points: Array, told: Reading) -> Fact:
     return find_up(points, content.up)
 
 
-def _unit(content: Content, points: Array, told: Reading, up: str) -> Fact:
+def _unit(content: Content, points: Array, told: ScanOptions, up: str) -> Fact:
     if told.unit is not None:
         return Fact("unit", told.unit, "as told", (Mark.GIVEN,))
     if content.unit is not None:

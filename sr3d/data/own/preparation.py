@@ -20,12 +20,19 @@ import numpy as np
 import torch
 
 from sr3d.data.loader import generator_for
-from sr3d.data.own.finding import LabelledScan, find_labels, is_label_place, split_scans
+from sr3d.data.own.finding import LabelledScan, find_labels, is_label_place
 from sr3d.data.own.labels import Label, classes_of, similar_names
+from sr3d.data.own.splits import split_scans
 from sr3d.data.prepared import MANIFEST, Manifest, PreparedWriter, read_manifest
-from sr3d.data.readers.conversion import HowTo, Source, convert, folder_stamp, select_scenes
+from sr3d.data.readers.conversion import (
+    ConversionOptions,
+    Source,
+    convert,
+    folder_stamp,
+    select_scenes,
+)
 from sr3d.data.readers.published import PublishedCounts
-from sr3d.data.scans import Reading, find_scans, read_scan
+from sr3d.data.scans import ScanOptions, find_scans, read_scan
 from sr3d.data.scene import Scene, check_scene
 from sr3d.data.transforms import sample_points
 from sr3d.errors import InputError, Kind
@@ -73,10 +80,10 @@ def prepare_folder(
     out: Path,
     *,
     told: LabelOptions = LabelOptions(),  # frozen
-    reading: Reading | None = None,
+    scan_options: ScanOptions | None = None,
     scenes: Sequence[str] | None = None,
     append: bool = False,
-    how: HowTo = HowTo(),
+    how: ConversionOptions = ConversionOptions(),
 ) -> Manifest:
     """Turn scans with labels into a prepared folder of the data set `own`.
 
@@ -87,20 +94,23 @@ def prepare_folder(
     Raises:
         InputError: scans or labels that are missing or unsound, or do not fit what `out` holds.
     """
-    reading = reading or Reading()
+    scan_options = scan_options or ScanOptions()
     chosen, form, decided = _choose(raw, out, told, scenes)
-    unit = reading.unit or _unit([one.scan.path for one in chosen], reading, how.keep_going)
+    unit = scan_options.unit or _unit(
+        [one.scan.path for one in chosen], scan_options, how.keep_going
+    )
     labels = {one.id: _labels(one.scan, unit, how.keep_going) for one in chosen}
     every = [
         label for some in labels.values() if not isinstance(some, InputError) for label in some
     ]
     kept = read_manifest(out) if append and (out / MANIFEST).is_file() else None
     classes = classes_of(every, told.classes or (kept.classes if kept else ()), told.ignore_unknown)
-    turned = [x for x in every if x.name in classes and x.is_turned(reading.up)]
+    turned = [x for x in every if x.name in classes and x.is_turned(scan_options.up)]
     rotated = _rotated(turned, told.rotated, kept, out)
     kind = "with a yaw" if rotated else "axis-aligned"
     for fact in (
-        f"unit: {unit}, as {'told' if reading.unit else 'found in the first scan; see --unit'}",
+        f"unit: {unit}, as "
+        f"{'told' if scan_options.unit else 'found in the first scan; see --unit'}",
         f"classes: {', '.join(classes)}",
         f"boxes: {form}, {kind}; {len(turned)} of {len(every)} have a yaw",
         f"split: {decided}",
@@ -113,7 +123,7 @@ def prepare_folder(
             " and ".join(f"'{name}'" for name in group),
         )
     notes = _ScanNotes()
-    read = partial(_read, _SetFacts(unit, classes, rotated), told, reading, notes)
+    read = partial(_read, _SetFacts(unit, classes, rotated), told, scan_options, notes)
     around = _Surroundings(out)
     sources = [
         Source(
@@ -130,7 +140,7 @@ def prepare_folder(
         OWN,
         classes,
         rotated,
-        f"own scans of {raw.resolve().name} in {unit}{_said(reading)}",
+        f"own scans of {raw.resolve().name} in {unit}{_said(scan_options)}",
         labels=f"{form}, {len(classes)} classes ({', '.join(classes)}){_said(told)}",
         append=append,
     )
@@ -231,7 +241,7 @@ class _ScanNotes:
 def _read(
     own: _SetFacts,
     told: LabelOptions,
-    reading: Reading,
+    scan_options: ScanOptions,
     notes: _ScanNotes,
     one: _ChosenScan,
     labels: list[Label] | InputError,
@@ -240,7 +250,7 @@ def _read(
     if isinstance(labels, InputError):
         raise labels
     path = one.scan.path
-    scan = read_scan(path, reading)
+    scan = read_scan(path, scan_options)
     if scan.frame.unit != own.unit:
         raise InputError(
             f"seems to be in {scan.frame.unit}, and the first scan of the set in {own.unit}",
@@ -290,11 +300,11 @@ def _ids(scans: Sequence[tuple[Path, Path]]) -> list[str]:
     return ids
 
 
-def _unit(paths: Sequence[Path], reading: Reading, keep_going: bool) -> str:
+def _unit(paths: Sequence[Path], scan_options: ScanOptions, keep_going: bool) -> str:
     """What the first scan is in, of those that can be read."""
     for path in paths:
         try:
-            return read_scan(path, reading).frame.unit
+            return read_scan(path, scan_options).frame.unit
         except InputError:
             if not keep_going or path is paths[-1]:
                 raise
@@ -318,11 +328,10 @@ def _rotated(turned: Sequence[Label], told: bool | None, kept: Manifest | None, 
     if kept is None:
         return bool(turned)
     if turned and not kept.rotated:
-        raise InputError(
+        raise turned[0].place.error(
             f"has a yaw, and {out} holds axis-aligned boxes",
-            field=turned[0].where,
-            kind=Kind.CONFLICT,
-            remedy="Give --aligned for the boxes around such, or prepare all of it again.",
+            Kind.CONFLICT,
+            "Give --aligned for the boxes around such, or prepare all of it again.",
         )
     return kept.rotated
 

@@ -1,0 +1,1 @@
+"""GroupFree: queries sampled from seed points, refined by a transformer decoder."""
