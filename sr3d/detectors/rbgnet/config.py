@@ -7,7 +7,7 @@ RBGNet.yaml, README.md).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Interval
@@ -125,46 +125,38 @@ def _thin(data: DataFacts) -> Values:
 
 
 def _network(data: DataFacts, **values: Any) -> Values:
-    """The network goes with a loss and post-processing of its own. Single views have others."""
-    single = data.single_view
+    """The network goes with a whole loss and post-processing of its own.
+
+    ScanNet's values for boxes without a yaw, SUN RGB-D's for boxes with one.
+    """
+    loss, test = asdict(RBGNetLoss()), asdict(RBGNetInference())
+    if data.single_view or data.rotated:
+        loss |= {"vote_centre": "box", "heading_offset": 1.11}
+        test |= {"clusters": "seeds", "iou_thr": 0.3, "score_thr": 0.0}
     return {
         "model": {
             "name": "rbgnet",
-            "num_points": 50_000,
-            "clusters": "votes",
-            "skip_origin": False,
             "divide_colors": data.dataset == "sunrgbd",
             **values,
         },
-        "loss": {
-            "vote_centre": "box" if single else "extent",
-            "heading_offset": 1.11 if single else 10.0,
-        },
-        "test": {
-            "sample_count": 0,
-            "nms": "3d",
-            "iou_thr": 0.3 if single else 0.25,
-            "score_thr": 0.0 if single else 0.05,
-            "clusters": "seeds" if single else "votes",
-            "min_points": 6,
-            "points_of": "all",
-            "nms_boxes": "upright",
-            "nms_classes": "same",
-            "labels": "every",
-        },
+        "loss": loss,
+        "test": test,
     }
 
 
 def _schedule(data: DataFacts) -> Values:
     """AdamW with two steps. On procedural rooms a short one."""
-    own = {"lr": 6e-3, "warmup_iters": 0, "weight_decay": 0.01, "keep_last": True}
+    own = {
+        "lr": 6e-3,
+        "warmup_iters": 0,
+        "weight_decay": 0.01,
+        "clip_norm": 10.0,
+        "keep_last": True,
+    }
     if data.procedural:
         rooms = rooms_of(data)["train"]
-        return {
-            "train": own
-            | {key: rooms[key] for key in ("epochs", "milestones", "repeat")}
-            | {"batch_size": 8}
-        }
+        schedule = {key: rooms[key] for key in ("epochs", "milestones", "repeat")}
+        return {"train": own | schedule | {"batch_size": 8}}
     published = {"epochs": 64, "milestones": [48, 60], "batch_size": 32}
     return {"train": own | published | {"repeat": repeat({"own": 5}, data)}}
 
