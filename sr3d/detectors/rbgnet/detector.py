@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sr3d.data.ground_truth import GroundTruth
 from sr3d.data.scene import Scene
 from sr3d.detectors.base import Detector
 from sr3d.detectors.common.heading_bins import HeadingBins
@@ -17,18 +18,18 @@ from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch, colors, 
 from sr3d.detectors.common.pointnet2 import PointSet, SetAbstraction, SharedLayer
 from sr3d.detectors.common.proposals import Proposals, select_proposals
 from sr3d.detectors.common.votes import in_boxes, vote_loss, vote_targets
-from sr3d.detectors.outputs import Detections, GroundTruth, Losses, Total, alone
+from sr3d.detectors.outputs import Detections, Losses, Total, alone
 from sr3d.detectors.rbgnet.backbone import ForegroundPointNet2, ForegroundSeeds
 from sr3d.detectors.rbgnet.config import RBGNetConfig, RBGNetInference, RBGNetModel
 from sr3d.detectors.rbgnet.loss import assign, foreground_losses, proposal_losses, ray_losses
 from sr3d.detectors.rbgnet.network import (
     RAY,
+    BoxHead,
     Grouped,
-    Outputs,
     PointLayer,
     PointMLP,
-    PredictionHead,
     RayGrouping,
+    RayOutputs,
     ScaleHead,
     count_box_outputs,
     decode,
@@ -52,7 +53,7 @@ class RBGNetPredictions:
     clusters: PointSet
     grouped: Grouped
     fused: Tensor
-    outputs: Outputs
+    outputs: RayOutputs
     boxes: Tensor
 
 
@@ -81,7 +82,7 @@ class RBGNet(Detector[PointBatch, RBGNetPredictions]):
         self.rays = RayGrouping(model)
         self.fuse = PointMLP([2 * width, width])
         classes = 2 + len(self.dataset.classes)
-        self.head = PredictionHead(width, classes, count_box_outputs(self.bins.count))
+        self.head = BoxHead(width, classes, count_box_outputs(self.bins.count))
         self._initialise()
 
     def _initialise(self) -> None:
@@ -167,7 +168,7 @@ class RBGNet(Detector[PointBatch, RBGNetPredictions]):
 
     @torch.no_grad()
     def raw_outputs(self, points: Any, colors: Any = None) -> dict[str, Tensor]:
-        """Outputs of one scan before post-processing, with the names of the original.
+        """RayOutputs of one scan before post-processing, with the names of the original.
 
         P proposals: `aggregated_points` (P, 3), `scale_pred` (P,) metres, `obj_scores` (P, 2),
         `center` (P, 3), `dir_class` (P, H), `dir_res_norm` (P, H), `size_res_norm` (P, 3),

@@ -20,7 +20,7 @@ from sr3d.detectors.common.votes import EPSILON, in_boxes
 from sr3d.detectors.outputs import Total, alone
 from sr3d.detectors.rbgnet.backbone import ForegroundSeeds
 from sr3d.detectors.rbgnet.config import RBGNetLoss
-from sr3d.detectors.rbgnet.network import RAY, Grouped, Outputs, RayGrouping
+from sr3d.detectors.rbgnet.network import RAY, Grouped, RayGrouping, RayOutputs
 from sr3d.detectors.rbgnet.ray_targets import Objects, RayTargets, ray_targets
 from sr3d.detectors.votenet.loss import entropy, nearest_truth
 from sr3d.detectors.votenet.network import pick
@@ -30,8 +30,8 @@ _SIZE, _HEADING = 1 / 16, 1 / 25  # where smooth L1 turns linear
 
 
 @dataclass(frozen=True)
-class Targets:
-    """What the outputs of P proposals should be, see `Outputs`.
+class InsideTargets:
+    """What the outputs of P proposals should be, see `RayOutputs`.
 
     owner: (B, P) int64, the ground truth with the nearest centre. positive: (B, P) bool, near that
     centre and inside its box. used: (B, P) bool, all but those at exactly the greatest distance.
@@ -52,8 +52,8 @@ class Targets:
         return self.boxes[..., 3:6].norm(dim=-1)
 
 
-def assign(clusters: Tensor, truth: PaddedTruth, bins: HeadingBins, near: float) -> Targets:
-    """Targets of proposals at clusters (B, P, 3), each of the nearest ground truth.
+def assign(clusters: Tensor, truth: PaddedTruth, bins: HeadingBins, near: float) -> InsideTargets:
+    """InsideTargets of proposals at clusters (B, P, 3), each of the nearest ground truth.
 
     near: greatest distance of a positive to the centre, in metres.
     """
@@ -61,7 +61,7 @@ def assign(clusters: Tensor, truth: PaddedTruth, bins: HeadingBins, near: float)
     distance = (squared + EPSILON).sqrt()
     inside = in_boxes(clusters, truth.boxes).gather(1, owner[:, None])[:, 0]
     boxes = rows(truth.boxes, owner)
-    return Targets(
+    return InsideTargets(
         owner,
         (distance < near) & inside,
         distance != near,
@@ -72,9 +72,9 @@ def assign(clusters: Tensor, truth: PaddedTruth, bins: HeadingBins, near: float)
 
 
 def proposal_losses(
-    outputs: Outputs,
+    outputs: RayOutputs,
     boxes: Tensor,
-    targets: Targets,
+    targets: InsideTargets,
     truth: PaddedTruth,
     config: RBGNetLoss,
     total: Total = alone,
@@ -113,7 +113,7 @@ def ray_losses(
     scale: Tensor,
     grouped: Grouped,
     rays: RayGrouping,
-    targets: Targets,
+    targets: InsideTargets,
     objects: Objects,
     config: RBGNetLoss,
     total: Total = alone,

@@ -183,7 +183,7 @@ class ScaleHead(nn.Module):
         return scale.squeeze(1).float()
 
 
-class PredictionHead(nn.Module):
+class BoxHead(nn.Module):
     """Two layers, then one for logits and one for the box of each proposal."""
 
     def __init__(self, channels: int, classes: int, boxes: int) -> None:
@@ -200,7 +200,7 @@ class PredictionHead(nn.Module):
 
 
 @dataclass(frozen=True)
-class Outputs:
+class RayOutputs:
     """The outputs of P proposals of B scenes.
 
     scale: (B, P) diagonals in metres. objectness: (B, P, 2) logits of background and object.
@@ -230,14 +230,16 @@ def count_box_outputs(bins: int) -> int:
 
 def read_outputs(
     scale: Tensor, cls: Tensor, reg: Tensor, clusters: Tensor, bins: HeadingBins
-) -> Outputs:
+) -> RayOutputs:
     """The outputs of both heads for proposals at clusters (B, P, 3)."""
     objectness, classes = cls.split([2, cls.shape[-1] - 2], dim=-1)
     offset, headings, heading_offsets, sizes = reg.split([3, bins.count, bins.count, 3], dim=-1)
-    return Outputs(scale, objectness, clusters + offset, headings, heading_offsets, sizes, classes)
+    return RayOutputs(
+        scale, objectness, clusters + offset, headings, heading_offsets, sizes, classes
+    )
 
 
-def decode(outputs: Outputs, bins: HeadingBins) -> Tensor:
+def decode(outputs: RayOutputs, bins: HeadingBins) -> Tensor:
     """(B, P, 7) boxes with the heading of the most probable bin."""
     best = outputs.headings.argmax(dim=-1)
     yaw = -bins.decode(best, pick(outputs.heading_offsets, best))
