@@ -123,22 +123,21 @@ def ray_losses(
 
     scale: (B, P), the predicted diagonals, which the rays follow.
     """
-    positive, hits = targets.positive, grouped.coarse.hits
+    positive = targets.positive
+    scene, owner = positive.nonzero()[:, 0], targets.owner[positive]
+    hits = grouped.coarse.hits
     if config.fine_anchors == "network":
         hits = hits & grouped.coarse.mask
-    scene, owner = positive.nonzero()[:, 0], targets.owner[positive]
-    length = scale.detach() * RAY
-    anchors = {
-        "coarse": rays.coarse_anchors(clusters.points, length),
-        "fine": rays.fine_anchors(clusters.points, length, hits),
-    }
+    with torch.no_grad():
+        centres, length = clusters.points[positive], scale[positive] * RAY
+        coarse = rays.coarse_anchors(centres[None], length[None])[0]
+        fine = rays.fine_anchors(centres[None], length[None], hits[positive][None])[0]
     losses = {}
-    for name, branch, found in (
-        ("coarse", rays.coarse, grouped.coarse),
-        ("fine", rays.fine, grouped.fine),
+    for name, anchors, branch, found in (
+        ("coarse", coarse, rays.coarse, grouped.coarse),
+        ("fine", fine, rays.fine, grouped.fine),
     ):
-        where = anchors[name][positive].flatten(1, 2)
-        wanted = ray_targets(where, scene, owner, objects, branch.radius)
+        wanted = ray_targets(anchors.flatten(1, 2), scene, owner, objects, branch.radius)
         scores = found.scores.unflatten(2, (positive.shape[1], -1)).transpose(1, 2)[positive]
         losses[name] = _ray_loss(scores, wanted, total)
     return losses
