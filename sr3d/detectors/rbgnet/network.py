@@ -66,7 +66,7 @@ class RayBranch(nn.Module):
     ) -> None:  # fmt: skip
         """points, channels, width: channels of points, anchors and clusters."""
         super().__init__()
-        self.bins, self.radius, self.samples = bins, radius, samples
+        self.bins, self.radius, self.samples, self.channels = bins, radius, samples, channels
         self.aggregation = SharedMLP([3 + points, channels])
         self.intersection = PointMLP([width + channels, channels, 2])
         self.bin_reduce = PointMLP([bins * channels, channels])
@@ -106,7 +106,7 @@ class RayBranch(nn.Module):
         if len(near):
             own = self.aggregation(grouped[None])[0].amax(dim=-1).t()
         else:  # a batch norm refuses to train on nothing
-            own = features.new_zeros(0, self.aggregation[-1].conv.out_channels)
+            own = features.new_zeros(0, self.channels)
         found = own.new_zeros(*hits.shape, own.shape[1])
         found[hits] = own
         return found.transpose(1, 2), hits
