@@ -59,7 +59,8 @@ def test_all_files_are_there_and_told(results, tmp_path):
 def test_claims_are_those_of_the_judges(results, tmp_path):
     written(results, tmp_path, ["table2"])
     paper = read_paper(TABLES)
-    judged = judge(paper, Findings(results, "synthetic"), of="table2")
+    every = judge(paper, Findings(results, "synthetic"))
+    judged = [one for one in every if one.claim.of == "table2"]
     found = claims(tmp_path)
     assert [row["claim"] for row in found] == [one.claim.id for one in judged]
     for row, one in zip(found, judged, strict=True):

@@ -47,5 +47,5 @@ CHECKPOINTS = CheckpointFormat(
     recognises=_recognises,
     written_by=_written_by,
     infer=_infer,
-    published={"3detr": Published(entry="model")},
+    published={"original": Published(entry="model")},
 )

@@ -77,6 +77,6 @@ CHECKPOINTS = CheckpointFormat(
     recognises=_recognises,
     written_by=lambda names: "zeliu98/Group-Free-3D",
     infer=infer,
-    published={"groupfree": Published(to_published, entry="model")},
+    published={"original": Published(to_published, entry="model")},
     own_name=own_name,
 )
