@@ -178,7 +178,7 @@ def test_presets_are_the_published_scripts(name: str, dataset: str) -> None:
         if dataset == "scannet"
         else (30, (0.85, 1.15), 0, (0.75, 1), 0.75, "moved")
     )
-    assert (a.flip_x, a.translation) == (0.5, 0)
+    assert (a.flip_x, a.translation, a.keep_front) == (0.5, 0, dataset == "sunrgbd")
 
 
 @pytest.mark.parametrize(

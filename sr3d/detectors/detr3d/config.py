@@ -178,7 +178,7 @@ def _augmentation(data: DataFacts) -> Values:
     The original crops clouds of at most 50,000 points, and moves ScanNet's after that.
     """
     if data.procedural:
-        return {"augment": rooms_of(data)["augment"]}
+        return {"augment": rooms_of(data)["augment"] | {"keep_front": data.single_view}}
     augment: dict[str, Any] = {
         "sample_count": 50_000,
         "sample_replace": "never",
@@ -187,7 +187,7 @@ def _augmentation(data: DataFacts) -> Values:
         "crop": [0.5, 1.0],
     }
     if data.single_view or data.rotated:
-        augment |= {"flip_y": 0.0, "rotation": 30.0, "scale": [0.85, 1.15]}
+        augment |= {"flip_y": 0.0, "rotation": 30.0, "scale": [0.85, 1.15], "keep_front": True}
         augment |= {"crop": [0.75, 1.0], "crop_aspect": 0.75, "crop_when": "moved"}
     return {"augment": augment}
 
