@@ -182,6 +182,21 @@ def test_presets_are_the_published_scripts(name: str, dataset: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "dataset", "parameters"),
+    [
+        ("3detr_m", "scannet", 7_438_555),
+        ("3detr_m", "sunrgbd", 7_442_153),
+        ("3detr", "scannet", 7_305_691),
+        ("3detr", "sunrgbd", 7_309_289),
+    ],
+)
+def test_parameters_are_as_many_as_the_originals(name: str, dataset: str, parameters: int) -> None:
+    with torch.device("meta"):
+        model = build_detector(with_overrides(default_config(dataset), [f"model={name}"]))
+    assert sum(p.numel() for p in model.parameters()) == parameters
+
+
+@pytest.mark.parametrize(
     ("override", "field"),
     [
         ("model.channels=18", "model.channels"),

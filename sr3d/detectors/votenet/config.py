@@ -18,7 +18,7 @@ from sr3d.detectors.common.point_config import (
     VoteCentre,
     VotePoints,
 )
-from sr3d.presets import DataFacts, Values, repeat, rooms_of
+from sr3d.presets import DataFacts, Values, repeat
 from sr3d.value_types import Count, PositiveShare, Share, Weight
 
 # The network of procedural rooms: thin, on fewer points, so that two cores can train it.
@@ -120,9 +120,8 @@ def schedule(data: DataFacts) -> Values:
         "batch_size": 8,
     }
     if data.procedural:
-        rooms = rooms_of(data)["train"]
-        epochs = {"epochs": rooms["epochs"], "milestones": rooms["milestones"]}
-        return {"train": own | epochs | {"repeat": rooms["repeat"]}}
+        rooms = {"epochs": 40, "milestones": [28, 36], "repeat": 1, "batch_size": 4, "lr": 2e-3}
+        return {"train": own | rooms}
     epochs = {"epochs": 180, "milestones": [80, 120, 160]}
     return {"train": own | epochs | {"repeat": repeat({"own": 1}, data)}}
 
