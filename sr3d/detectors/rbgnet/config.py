@@ -22,7 +22,7 @@ from sr3d.detectors.common.point_config import (
 )
 from sr3d.detectors.votenet.config import THIN as THIN_VOTENET
 from sr3d.detectors.votenet.config import augmentation as whole_scenes
-from sr3d.presets import DataFacts, Values, repeat, rooms_of
+from sr3d.presets import DataFacts, Values, repeat
 from sr3d.value_types import Count, Many, ManyOrNone, PositiveShare, Weight
 
 Foreground = Annotated[float, Interval(ge=0.01, le=0.99)]
@@ -145,7 +145,7 @@ def _network(data: DataFacts, **values: Any) -> Values:
 
 
 def _schedule(data: DataFacts) -> Values:
-    """AdamW with two steps. On procedural rooms a short one."""
+    """AdamW with two steps. On procedural rooms VoteNet's epochs and batches."""
     own = {
         "lr": 6e-3,
         "warmup_iters": 0,
@@ -154,9 +154,8 @@ def _schedule(data: DataFacts) -> Values:
         "keep_last": True,
     }
     if data.procedural:
-        rooms = rooms_of(data)["train"]
-        schedule = {key: rooms[key] for key in ("epochs", "milestones", "repeat")}
-        return {"train": own | schedule | {"batch_size": 8}}
+        rooms = {"epochs": 40, "milestones": [28, 36], "repeat": 1, "batch_size": 4, "lr": 2e-3}
+        return {"train": own | rooms}
     published = {"epochs": 64, "milestones": [48, 60], "batch_size": 32}
     return {"train": own | published | {"repeat": repeat({"own": 5}, data)}}
 
