@@ -1,5 +1,5 @@
-# `make demo` runs the whole benchmark on procedural rooms; `make test` runs the tests. Each sets up
-# .venv by itself, once. Needs Python >= 3.11 and, for the first call, pip's usual access to packages.
+# `make demo` runs the whole benchmark on procedural rooms. `make test` runs the tests. Each sets up
+# .venv once. Needs Python >= 3.11 and, for the first call, pip's usual access to packages.
 
 PYTHON ?= python3
 VENV := .venv
@@ -44,7 +44,7 @@ docs: $(VENV)/.docs
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	@echo "site/index.html"
 
-# Results of runs, prepared data and the environment; not results/published.
+# Deletes results of runs, prepared data and the environment, but not results/published.
 clean:
 	rm -rf $(VENV) $(OPENMMLAB) $(LOWEST) .snakemake data site .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
 	find results -mindepth 1 -maxdepth 1 ! -name published -exec rm -rf {} +

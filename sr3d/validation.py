@@ -35,7 +35,7 @@ T = TypeVar("T")
 def did_you_mean(name: str, known: Sequence[str]) -> str:
     """The tail of an error message: the nearest known name, or all of them."""
     close = nearest(name, known)
-    return f"; did you mean '{close}'?" if close else f"; choose one of {', '.join(known)}"
+    return f". Did you mean '{close}'?" if close else f". Choose one of {', '.join(known)}"
 
 
 def nearest(name: str, known: Sequence[str]) -> str | None:

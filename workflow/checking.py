@@ -1,4 +1,4 @@
-"""What config.yaml and workflow/tiers.yaml may say, checked before any job."""
+"""Check config.yaml and workflow/tiers.yaml before any job."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Rooms:
 
 @dataclass(frozen=True, kw_only=True)
 class Tier(Validated):
-    """How much work a tier asks for."""
+    """The amount of work of a tier."""
 
     tables: Names
     datasets: Datasets
@@ -58,7 +58,7 @@ class Tier(Validated):
 
 @dataclass(frozen=True, kw_only=True)
 class Raw:
-    """Where original files lie."""
+    """The folders of original files."""
 
     scannet: str
     sunrgbd: str
@@ -68,7 +68,7 @@ class Raw:
 
 @dataclass(frozen=True, kw_only=True)
 class ScanNetServer:
-    """How ScanNet is downloaded."""
+    """The options for downloading ScanNet."""
 
     accept_terms: bool
     url: Address
@@ -77,14 +77,14 @@ class ScanNetServer:
 
 @dataclass(frozen=True, kw_only=True)
 class SunRgbdServer:
-    """How SUN RGB-D is downloaded."""
+    """The options for downloading SUN RGB-D."""
 
     url: Address
 
 
 @dataclass(frozen=True, kw_only=True)
 class Download:
-    """How each data set is downloaded."""
+    """The download options of each data set."""
 
     scannet: ScanNetServer
     sunrgbd: SunRgbdServer
@@ -92,7 +92,7 @@ class Download:
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """Where prepared data sets are written."""
+    """The folders of prepared data sets."""
 
     synthetic: str
     rooms: str
@@ -108,8 +108,8 @@ class Prepared:
 
 @dataclass(frozen=True, kw_only=True)
 class External:
-    """Boxes of another framework (docs/external_detector.md). files: one for each evaluation run,
-    those of a training run side by side. tests: evaluation runs of each training run.
+    """Boxes of another framework (docs/external_detector.md). files: one per evaluation run, files
+    of the same training run side by side. tests: evaluation runs per training run.
     """
 
     dataset: DatasetName
@@ -122,8 +122,9 @@ class External:
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment(Validated):
-    """config.yaml. It may also set any key of a tier. prepare_own: words of `sr3d prepare folder`.
-    settings_file: your own settings. assume: for `snakemake plan`, as of `sr3d plan --assume`.
+    """config.yaml. It may also set any key of a tier. prepare_own: options of `sr3d prepare
+    folder`. settings_file: your own settings. assume: for `snakemake plan`, as in `sr3d plan
+    --assume`.
     """
 
     tier: str
@@ -157,10 +158,10 @@ Tiers = Annotated[Mapping[str, Tier], MinLen(1)]
 
 
 def check_experiment(config: Mapping[str, Any], file: str = "config.yaml") -> None:
-    """Refuse a config.yaml that says something wrong.
+    """Refuse an invalid config.yaml.
 
     Raises:
-        Refusal: what is wrong and where, in one sentence.
+        Refusal: the problem and its place, in one sentence.
     """
     try:
         refuse_apple_gpu(config.get("device"))
@@ -172,10 +173,10 @@ def check_experiment(config: Mapping[str, Any], file: str = "config.yaml") -> No
 
 
 def check_tiers(tiers: Any, file: str) -> None:
-    """Refuse a file of tiers that says something wrong.
+    """Refuse an invalid file of tiers.
 
     Raises:
-        Refusal: what is wrong and where, in one sentence.
+        Refusal: the problem and its place, in one sentence.
     """
     _check(Tiers, tiers, file)
 

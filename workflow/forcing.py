@@ -1,4 +1,4 @@
-"""Sets aside the finished runs that the user forces (`--forcerun`, `--forceall`, `--force`).
+"""Set aside the finished runs that the user forces (`--forcerun`, `--forceall`, `--force`).
 
 A job returns the finished run that it finds. So a forced run must move away first.
 """

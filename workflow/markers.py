@@ -1,4 +1,4 @@
-"""Compares the markers of finished jobs (sr3d/runs/markers.py) with the results on the disk.
+"""Compare the markers of finished jobs (sr3d/runs/markers.py) with the results on the disk.
 
 Snakemake only sees that a marker exists. If the results beside it were lost, cut off or replaced,
 Snakemake would still take the job for finished.

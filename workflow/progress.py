@@ -1,4 +1,4 @@
-"""Prints the progress and the estimated time left, from the events that Snakemake logs.
+"""Print the progress and the estimated time left, from the events that Snakemake logs.
 
 Snakemake prints "n of m steps" and counts a training run as one step. This module listens to the
 events of Snakemake's logger plugins and reads the metrics of running training runs. Its lines are
@@ -185,7 +185,7 @@ class Progress(logging.Handler):
         job = self.tally.running.pop(record.jobid, None)  # type: ignore[attr-defined]
         name = job.name if job else record.rule_name  # type: ignore[attr-defined]
         logs = [str(path) for path in record.log]  # type: ignore[attr-defined]
-        self.failed.append(f"{name}; its log: {', '.join(logs)}")
+        self.failed.append(f"{name} (log: {', '.join(logs)})")
         say(f"failed: {self.failed[-1]}, which ends:")
         for path in logs:
             for line in tail(Path(path)):

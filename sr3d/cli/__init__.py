@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         place = f"{error.filename}: " if error.filename else ""
         return _fail(debug, f"{place}{error.strerror or error}", 2)
     except KeyboardInterrupt:
-        return _fail(debug, "interrupted; repeat the command to resume", 130)
+        return _fail(debug, "interrupted. Repeat the command to resume.", 130)
     return 0
 
 

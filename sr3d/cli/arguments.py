@@ -88,7 +88,7 @@ class VerbParser(argparse.ArgumentParser):
         words = sys.argv[1:] if args is None else args
         self._words = list(self._joined(self._completed(words)))
         found, rest = super().parse_known_args(self._words, namespace)
-        # Said here, because the parser of all verbs, which gets the rest, knows no verb's options.
+        # Refused here, because the parser of all verbs gets the rest but knows no verb's options.
         self._refuse_misspelt(rest)
         return found, rest
 
@@ -105,7 +105,7 @@ class VerbParser(argparse.ArgumentParser):
                 continue
             near = difflib.get_close_matches(option, known, n=1)
             raise InputError(
-                f"unknown option '{option}'" + (f"; did you mean '{near[0]}'?" if near else ""),
+                f"unknown option '{option}'" + (f". Did you mean '{near[0]}'?" if near else ""),
                 kind=Kind.UNKNOWN,
                 remedy=f"`{self.prog} --help` explains the options.",
             )
@@ -171,7 +171,7 @@ def _device(text: str) -> str:
     try:
         refuse_apple_gpu(text)
     except InputError as error:
-        raise argparse.ArgumentTypeError(f"{error.problem}; use device cpu") from None
+        raise argparse.ArgumentTypeError(f"{error.problem}. Use device cpu") from None
     return text
 
 
@@ -208,7 +208,7 @@ def add_compile(verb: argparse.ArgumentParser) -> None:
     precisions = ("fp32", "fp16", "bf16")
     verb.add_argument(
         "--compile", nargs="?", const=precisions[0], choices=precisions,
-        help="use the inference-only network in this precision; without a value, fp32. On a CPU, "
+        help="use the inference-only network in this precision (without a value: fp32). On a CPU, "
         "only bf16 is faster, and only if the CPU has bf16 instructions (default: not compiled)",
     )  # fmt: skip
     if isinstance(verb, VerbParser):

@@ -55,7 +55,7 @@ def add_benchmark(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         "--dataset", metavar="NAME",
         help=f"data set: {', '.join(DATASETS)} (default: the data set of --data, else scannet)",
     )  # fmt: skip
-    add_overrides(verb, "override configuration values; with --run, only test.… and model.engine")
+    add_overrides(verb, "override configuration values (with --run: only test.… and model.engine)")
     verb.add_argument(
         "--run", type=Path, metavar="DIR",
         help="folder of a training run, for its weights and configuration",
@@ -125,7 +125,7 @@ def _check(args: argparse.Namespace) -> None:
             args.run and (args.setting or args.dataset),
             "--run",
             "already names the setting and the data set",
-            "Leave out --setting and --dataset.",
+            "Omit --setting and --dataset.",
         ),
         (args.data and args.scan, "--scan", "contradicts --data", "Choose one."),
         (

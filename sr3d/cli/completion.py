@@ -16,7 +16,7 @@ _FILES = ("--boxes", "--view", "--model", "--classes")  # paths that are read as
 def add_completion(
     verbs: Verbs, common: argparse.ArgumentParser, whole: argparse.ArgumentParser
 ) -> None:
-    """whole: the parser of `sr3d`, which the script completes."""
+    """whole: the parser of `sr3d`, for which the script is made."""
     about = "Print a script that completes verbs, options and paths in a shell."
     verb = verbs.add_parser(
         "completion",

@@ -103,8 +103,8 @@ def _convert(args: argparse.Namespace) -> None:
     own = source.config.own
     if own.classes and not own.levels:
         _log.warning(
-            "its classes belong to no known data set, so the levels of the classes are unknown "
-            "(own.levels): it detects, but assigners that need levels cannot train with it"
+            "its classes belong to no known data set, so their levels (own.levels) are unknown. "
+            "It can detect, but assigners that need levels cannot train it"
         )
     print(_about(source))
     print(f"  written: {args.out} ({args.out.stat().st_size / 2**20:.1f} MB)")

@@ -1,4 +1,4 @@
-"""The verbs around data but for `prepare`: `download`, `inspect`, `export`."""
+"""The data verbs except `prepare`: `download`, `inspect`, `export`."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _say_downloaded(args: argparse.Namespace, download: Callable[[Any], Any]) ->
 
     with Counter() as progress:
         result = download(progress.update_as)
-    print(f"{args.out}: {result.fetched} files fetched, {result.present} were there")
+    print(f"{args.out}: {result.fetched} files downloaded, {result.present} already existed")
     if args.done:
         write_json(args.done, {"folder": str(args.out), "complete": True})
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sr3d.deploy.detection import ModelFacts, ScanDetections, ScanDetector
 
 _NAME = "{scan}"
-_DEMO_ROOM, _DEMO_POINTS = 2026, 60_000  # a room that the model has not seen
+_DEMO_ROOM, _DEMO_POINTS = 2026, 60_000  # a room that is not in the training data
 _BAR = 0.02  # metres, the thickness of a box's edges in a mesh
 
 
@@ -40,7 +40,7 @@ def add_detect(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     )
     verb.add_argument(
         "scans", nargs="*", type=Path, metavar="SCAN",
-        help="scan file or folder of scans; required unless --demo is given",
+        help="scan file or folder of scans (required without --demo)",
     )  # fmt: skip
     verb.add_argument(
         "--demo", action="store_true", help="detect in a generated room instead of a scan"
@@ -72,24 +72,24 @@ def add_detect(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     outputs.add_argument(
         "--boxes", metavar="FILE",
-        help=f"also write the boxes as a mesh, .ply or .obj; for several scans, put {_NAME} into "
+        help=f"also write the boxes as a mesh, .ply or .obj. For several scans, put {_NAME} into "
         "the name",
     )  # fmt: skip
     outputs.add_argument(
         "--view", metavar="FILE",
-        help=f"also write an interactive 3D viewer, .html; for several scans, put {_NAME} into the "
+        help=f"also write an interactive 3D viewer, .html. For several scans, put {_NAME} into the "
         "name",
     )  # fmt: skip
     add_scan_options(verb)
     room = verb.add_argument_group("pose of the room (found from the scan by default)")
     room.add_argument(
         "--walls", type=real(-360, 360), metavar="DEG",
-        help="angle from the x axis to a wall, in degrees counter-clockwise; 0 does not rotate the "
+        help="angle from the x axis to a wall, in degrees counter-clockwise. 0 does not rotate the "
         "scan",
     )  # fmt: skip
     room.add_argument(
         "--floor", type=real(-1000, 1000), metavar="Z",
-        help="height of the floor in metres, with z up; 0 does not move the scan",
+        help="height of the floor in metres, with z up. 0 does not move the scan",
     )  # fmt: skip
     verb.set_defaults(verb=_detect)
 
@@ -132,7 +132,7 @@ def _detect(args: argparse.Namespace) -> None:
 def _check(args: argparse.Namespace) -> None:
     if args.scans and args.demo:
         raise InputError(
-            "takes no scan", field="--demo", kind=Kind.CONFLICT, remedy="Leave out one of the two."
+            "takes no scan", field="--demo", kind=Kind.CONFLICT, remedy="Omit --demo or the scan."
         )
     if not (args.scans or args.demo):
         raise InputError(
@@ -200,7 +200,7 @@ def _named(pattern: str, scan: Path) -> Path:
 def _demo(
     args: argparse.Namespace, runner: ScanDetector, dataset: Dataset, facts: ModelFacts
 ) -> None:
-    """Detect in a generated room. Shows its true boxes too, and always writes a page."""
+    """Detect in a generated room. Also shows its true boxes, and always writes a viewer."""
     from sr3d.data.rooms.generate import generate_room
     from sr3d.data.scans import Fact, Frame, Scan
     from sr3d.deploy.detection import ScanDetections, detect_in_scan

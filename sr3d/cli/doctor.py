@@ -48,7 +48,7 @@ def examine(environment: Mapping[str, str]) -> dict[str, Any]:
     found["code"] = code_version()["commit"] or "installed package"
     for name, purpose in _OPTIONAL.items():
         if find_spec(name) is None:
-            found[name] = f"absent; for {purpose}"
+            found[name] = f"absent, needed for {purpose}"
     found |= {name: environment[name] for name in _VARIABLES if name in environment}
     found["cpu works"] = _attempt(lambda: _detect("cpu"))
     if find_spec("MinkowskiEngine") is not None:

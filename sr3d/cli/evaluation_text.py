@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def describe(found: Evaluation) -> str:
-    """A table of classes with means over the files. For several files also intervals and the
+    """A table of classes with means over the files. Several files add intervals and the
     difference.
     """
     from sr3d.study.external_boxes import METRICS
@@ -40,9 +40,9 @@ def _class_mean(files: Sequence[ScoredFile], name: str, metric: str) -> float:
 
 
 def _summary(found: Evaluation, metric: str) -> str:
-    """`AP25: mean 70.10, best 71.20, median 70.00, 95 % interval 69.00 to 71.20 (5 trainings)`."""
+    """`AP25: mean 70.1, best 71.2, median 70.0, 95 % interval 69.0 to 71.2 (5 training runs)`."""
     summary = found.summary(metric)
-    count = f"{summary.n_trainings} training{'s' if summary.n_trainings > 1 else ''}"
+    count = f"{summary.n_trainings} training run{'s' if summary.n_trainings > 1 else ''}"
     if summary.interval is None:
         return f"{metric}: {summary.mean:.2f} ({count}, so no interval)"
     low, high = summary.interval
@@ -57,11 +57,11 @@ def _difference(found: Evaluation, metric: str) -> str:
     text = f"{metric} difference: {found.difference(metric):+.2f}"
     comparison = found.comparison(metric)
     if comparison is None:
-        text += ", no interval over trainings (two files of each are needed)"
+        text += ", no interval over training runs (two files of each are needed)"
     else:
         low, high = comparison.interval
         text += (
-            f", 95 % interval over trainings {low:+.2f} to {high:+.2f} (Welch p "
+            f", 95 % interval over training runs {low:+.2f} to {high:+.2f} (Welch p "
             f"{comparison.p_t:.3g}, permutation p {comparison.p_permutation:.3g}, "
             f"{comparison.n_a} against {comparison.n_b})"
         )

@@ -1,4 +1,4 @@
-"""Checks paths before a verb imports torch or loads a model."""
+"""Check paths before a verb imports torch or loads a model."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def check_prepared(folder: Path, option: str = "--data") -> None:
     remedy = "Make a prepared folder with `sr3d prepare`, or name an existing one."
     check_folder(folder, option, remedy)
     if not (folder / _MANIFEST).is_file():
-        problem = f"has no {_MANIFEST}, so it is no prepared data set"
+        problem = f"has no {_MANIFEST}, so it is not a prepared data set"
         raise InputError(problem, file=folder, field=option, kind=Kind.EMPTY, remedy=remedy)
 
 
@@ -78,7 +78,7 @@ def check_run(folder: Path, option: str) -> None:
     remedy = "Name a folder that `sr3d train` wrote."
     check_folder(folder, option, remedy)
     if not (folder / RUN_FILE).is_file():
-        problem = f"has no {RUN_FILE}, so it is no training run"
+        problem = f"has no {RUN_FILE}, so it is not a training run"
         raise InputError(problem, file=folder, field=option, kind=Kind.EMPTY, remedy=remedy)
 
 
@@ -96,11 +96,11 @@ def find_model(name: str, option: str) -> Path:
         check_run(path, option)
         return path
     if name in ("sr3d", *FAMILIES) and not path.exists():
-        problem, kind = "has random weights, so its boxes mean nothing", Kind.EMPTY
+        problem, kind = "has random weights, so its boxes are meaningless", Kind.EMPTY
     elif not path.exists():
         problem, kind = "no such file or folder", Kind.MISSING
     elif path.suffix.lower() not in _WEIGHTS:
-        problem, kind = f"'{path.suffix}' is no format of weights", Kind.UNREADABLE
+        problem, kind = f"'{path.suffix}' is not a format of weights", Kind.UNREADABLE
     else:
         return path
     raise InputError(problem, file=path, field=option, kind=kind, remedy=_MODEL_REMEDY)

@@ -1,4 +1,4 @@
-"""Options for jobs of a workflow, which may be started again after any kind of end."""
+"""Options for jobs of a workflow, which can be repeated after any failure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def add_done(verb: argparse._ActionsContainer) -> None:
         "--done",
         type=Path,
         metavar="FILE",
-        help="write this marker file at the end; a workflow recognises a finished job by it",
+        help="write this marker file at the end, by which a workflow recognises a finished job",
     )
 
 

@@ -1,4 +1,4 @@
-"""The verb `prepare`: converts data sets to the prepared format."""
+"""The verb `prepare`: convert data sets to the prepared format."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def add_prepare(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     some.add_argument("--append", action="store_true", help="add to the data set in --out")
     some.add_argument(
         "--keep-going", action="store_true",
-        help="leave out scenes that cannot be read, and accept counts that differ from the "
-        "published data set",
+        help="omit scenes that cannot be read, and accept counts that differ from the published "
+        "data set",
     )  # fmt: skip
 
     about = "Prepare ScanNet V2 from its raw scans (mesh, segments, aggregation, alignment)."
@@ -94,11 +94,11 @@ def add_prepare(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     )
     sunrgbd.add_argument(
         "--labels", choices=("v2", "v1"), default="v2",
-        help="version of the boxes; mmdet3d scores v2, VoteNet's default is v1",
+        help="version of the boxes. mmdet3d scores v2, and VoteNet's default is v1",
     )  # fmt: skip
     sunrgbd.add_argument(
         "--points", type=whole(0, 10_000_000), default=50_000, metavar="N",
-        help="points sampled per frame, once; 0 keeps all",
+        help="points sampled per frame, once. 0 keeps all",
     )  # fmt: skip
     sunrgbd.set_defaults(verb=_prepare_sunrgbd)
 
@@ -193,7 +193,7 @@ def _add_folder(kinds: Verbs, some: argparse.ArgumentParser) -> None:
     )
     labels.add_argument(
         "--points", type=whole(0, 10_000_000), default=0, metavar="N",
-        help="maximum points per scan, sampled once; 0 keeps all",
+        help="maximum points per scan, sampled once. 0 keeps all",
     )  # fmt: skip
     add_scan_options(folder)
     folder.set_defaults(verb=_prepare_folder)
@@ -329,4 +329,4 @@ def _say_prepared(out: Path) -> None:
         print(f"{out}: {split}: {len(scenes)} scenes, {boxes} boxes")
     print(f"{out}: {contents(out, manifest, FAMILIES)}")
     if manifest.left_out:
-        print(f"{out}: {len(manifest.left_out)} scenes left out; manifest.json says why")
+        print(f"{out}: {len(manifest.left_out)} scenes left out. manifest.json has the reasons")

@@ -62,8 +62,8 @@ def add_evaluate(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     verb.add_argument(
         "--dataset", metavar="NAME",
-        help="data set that names the classes, or a prepared folder; by default the data set of "
-        "the ground truth",
+        help="data set that names the classes, or a prepared folder (default: the data set of the "
+        "ground truth)",
     )  # fmt: skip
     verb.add_argument(
         "--split", default="val", metavar="NAME", help="split of a prepared folder to score"
@@ -89,7 +89,7 @@ def add_evaluate(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     row.add_argument(
         "--allow-missing", action="store_true",
-        help="count the objects of scenes that a file does not name as missed, instead of refusing",
+        help="count the objects of scenes that are absent from a file as missed",
     )  # fmt: skip
     add_wait(row)
     add_done(row)
@@ -135,17 +135,17 @@ def _write_row(args: argparse.Namespace) -> tuple[Evaluation, list[Path]]:
 
     if args.against:
         raise InputError(
-            "contradicts --as, because the report has the differences",
+            "contradicts --as, because the report computes the differences",
             field="--against",
             kind=Kind.CONFLICT,
-            remedy="Leave it out.",
+            remedy="Omit it.",
         )
     if args.dataset:
         raise InputError(
             "contradicts --as, because the prepared folder names the data set",
             field="--dataset",
             kind=Kind.CONFLICT,
-            remedy="Leave it out.",
+            remedy="Omit it.",
         )
     if not (args.ground_truth / MANIFEST).is_file():
         raise InputError(
@@ -303,8 +303,8 @@ def _track(args: argparse.Namespace) -> None:
     if args.done:
         write_marker(args.done, [path] if path else [])
     counts = ("created", "updated", "unchanged", "missing")
-    told = [f"{getattr(report, name)} {name}" for name in counts if getattr(report, name)]
-    print(f"{args.store}: runs {', '.join(told) or 'none'}")
+    numbers = [f"{getattr(report, name)} {name}" for name in counts if getattr(report, name)]
+    print(f"{args.store}: runs {', '.join(numbers) or 'none'}")
     if path:  # the address of another database may hold a password
         print(f"To browse, run `mlflow ui --backend-store-uri {args.store}`.")
         for dataset, page in runs_pages(path).items():

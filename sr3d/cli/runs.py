@@ -65,11 +65,12 @@ def add_train(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     )
     verb.add_argument("--split", default="train", metavar="NAME", help="split to train on")
     add_overrides(
-        verb, "override configuration values, e.g. train.batch_size=8; `sr3d config` lists the keys"
+        verb,
+        "override configuration values, e.g. train.batch_size=8 (`sr3d config` lists the keys)",
     )
     verb.add_argument(
         "--seed", type=SEED, metavar="N",
-        help="base seed, from which the seed of the run follows (default: the configuration's)",
+        help="base seed, from which the seed of the run is computed (default: the configuration's)",
     )  # fmt: skip
     verb.add_argument(
         "--workers", type=WORKERS, default=0, metavar="N",
@@ -77,7 +78,7 @@ def add_train(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     verb.add_argument(
         "--resume-anyway", action="store_true",
-        help="resume a training run that another code version began; the record lists both",
+        help="resume a training run that another code version began. The record lists both",
     )  # fmt: skip
     _add_device(verb)
     add_run_options(verb)
@@ -119,7 +120,7 @@ def _train(args: argparse.Namespace) -> None:
                 try:
                     record = train(job, processes)
                 except OtherRun:
-                    # Several processes cannot repeat a run that one of them refused.
+                    # Several processes cannot repeat a run that one of them has refused.
                     if not args.replace or processes.count > 1:
                         raise
                     make_room(args)
@@ -222,9 +223,9 @@ def _test(args: argparse.Namespace) -> None:
 def _chosen(
     args: argparse.Namespace, start: Config, given: list[str], trained: str | None = None
 ) -> Configured:
-    """The setting of --setting or, without it, the setting that the overrides make.
+    """The setting of --setting. Without this option, the setting that matches the overrides.
 
-    trained: the setting of the evaluated training run, whose configuration is `start`; None for a
+    trained: the setting of the evaluated training run, whose configuration is `start`. None for a
     training run.
     """
     settings, name = read_settings(args.settings), args.setting
@@ -264,7 +265,7 @@ def _add_device(verb: argparse.ArgumentParser) -> None:
     add_device(verb)
     verb.add_argument(
         "--threads", type=THREADS, default=1, metavar="N",
-        help="number of CPU threads; results are bitwise identical only for the same number",
+        help="number of CPU threads. Only the same number gives bitwise identical results",
     )  # fmt: skip
 
 

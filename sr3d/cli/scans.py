@@ -19,12 +19,12 @@ def add_scan_options(verb: argparse.ArgumentParser) -> None:
     scan.add_argument("--unit", metavar="UNIT", help="length unit: m, cm, mm, ft or in")
     scan.add_argument(
         "--colors", metavar="RANGE",
-        help="range of the colours: 0-1, 0-255 or 0-65535; none ignores the colours",
+        help="range of the colours: 0-1, 0-255 or 0-65535. none ignores the colours",
     )  # fmt: skip
     scan.add_argument(
         "--columns", metavar="COLUMNS",
         help="columns of .bin, .npy and text files, one letter each, such as xyz_rgb (_ skips a "
-        "column); or the number of values per point in a .bin file",
+        "column), or the number of values per point in a .bin file",
     )  # fmt: skip
     scan.add_argument(
         "--dtype", metavar="TYPE", help="number type of .bin files: float32 or float64"
@@ -49,10 +49,10 @@ def scan_options(args: argparse.Namespace) -> ScanOptions:
     """The scan options of the command line."""
     from sr3d.data.scans import ScanOptions
 
-    told = {
+    given = {
         name: getattr(args, name)
         for name in ("up", "unit", "colors", "columns", "dtype", "depth_scale", "density")
     }
     if args.intrinsics is not None:
-        told["intrinsics"] = tuple(args.intrinsics)
-    return ScanOptions(**{name: value for name, value in told.items() if value is not None})
+        given["intrinsics"] = tuple(args.intrinsics)
+    return ScanOptions(**{name: value for name, value in given.items() if value is not None})

@@ -25,4 +25,4 @@ def _workflow(args: argparse.Namespace) -> None:
     from sr3d.cli.workflow_files import copy_workflow
 
     copy_workflow(args.folder)
-    print(f"{args.folder}: the workflow; run it with: cd {args.folder} && snakemake --cores all")
+    print(f"{args.folder}: the workflow. Run it with: cd {args.folder} && snakemake --cores all")

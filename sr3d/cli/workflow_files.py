@@ -1,4 +1,4 @@
-"""The Snakemake workflow as files: from the package into a folder where `snakemake` runs it."""
+"""Copy the files of the Snakemake workflow from the package to a folder where `snakemake` runs."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 from sr3d.errors import InputError, Kind
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_BUNDLED = _PACKAGE / "_workflow"  # in an installed wheel; in a checkout the files lie beside sr3d/
+_BUNDLED = _PACKAGE / "_workflow"  # in an installed wheel. In a checkout they lie beside sr3d/
 _NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.pyc")
 
 
 def copy_workflow(folder: Path) -> None:
-    """Copy the workflow into a new or an empty folder: all of it, or nothing.
+    """Copy the workflow into a new or an empty folder, completely or not at all.
 
     Raises:
-        InputError: the folder holds something, or cannot be written.
+        InputError: the folder is not empty, or cannot be written.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         remedy = "Name a new folder for the workflow."

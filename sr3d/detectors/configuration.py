@@ -198,7 +198,7 @@ def _unknown(config: Config, name: str, known: Iterable[str]) -> InputError:
         )
     groups = dict.fromkeys(key.partition(".")[0] for key in known)  # some name presets
     close = nearest(name, [*groups, *known])
-    problem = f"unknown key '{name}'" + (f"; did you mean '{close}'?" if close else "")
+    problem = f"unknown key '{name}'" + (f". Did you mean '{close}'?" if close else "")
     listed = None if close else "`sr3d config` lists all keys."
     return InputError(problem, field=name, kind=Kind.UNKNOWN, remedy=listed)
 

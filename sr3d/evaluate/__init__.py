@@ -1,3 +1,1 @@
-"""Evaluation: average precision, the agreement of scores and IoU, and the effect of the choice of
-scenes on a difference.
-"""
+"""Evaluation: average precision, consistency of scores and IoU, and uncertainty over scenes."""

@@ -7,7 +7,7 @@ interpolated precision-recall curve. The mean is over the classes with ground tr
 
 Differences to mmdet3d: equal scores keep the order of the input (there: any order), overlaps and
 curves are computed in float64 (there: float32), and a class with detections but no ground truth is
-left out (there: NaN, which makes the mean NaN).
+omitted (there: NaN, which makes the mean NaN).
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ def average_precision(
 
     Returns `{"AP25": …, "AP50": …, "per_class": {name: {"AP25": …, "AP50": …}},
     "without_ground_truth": [names], "detected_without_ground_truth": [names]}`. Classes without
-    ground truth are left out of `per_class` and the mean. The last list has the detected ones among
-    them. A class with ground truth but no detection has AP 0. The mean is 0 if no class has ground
+    ground truth are omitted from `per_class` and the mean. The last list has the detected ones
+    among them. A class with ground truth but no detection has AP 0. The mean is 0 if no class has
+    ground truth. No value is NaN.
     truth. No value is NaN.
 
     rotated: compare rotated boxes. False ignores the yaw.

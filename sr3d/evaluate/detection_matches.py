@@ -1,4 +1,4 @@
-"""Matches detections to ground truth, for average precision and consistency."""
+"""Match detections to ground truth, for average precision and consistency."""
 
 from __future__ import annotations
 
@@ -39,8 +39,9 @@ class DetectionMatches:
 
 
 def best_ground_truth(truth: BoxSet, detections: BoxSet, rotated: bool) -> DetectionMatches:
-    """For each detection, in order, the ground truth of its scene and class with the highest IoU,
-    the first of equals. Labels are 0 or more. Scores are not used.
+    """The ground truth of its scene and class with the highest IoU, for each detection in order.
+
+    Of equal IoUs the first counts. Labels are 0 or more. Scores are not used.
 
     rotated: compare rotated boxes. False ignores the yaw.
     Source: the choice within mmdet3d's indoor_eval, with overlaps in float64.

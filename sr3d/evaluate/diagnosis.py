@@ -1,6 +1,6 @@
-"""Why detections score low: which mistake in their boxes, if undone, would make them right.
+"""Diagnose low scores: find the mistake in the boxes without which they would be right.
 
-Each known mistake is undone and average precision is computed again. No other knowledge is needed,
+Each known mistake is undone and average precision is computed again. This needs no other knowledge,
 so it works for the boxes of any program.
 """
 
@@ -96,7 +96,7 @@ def diagnose(
 
 
 def _signs(truth: BoxSet, some: BoxSet) -> set[str]:
-    """Mistakes that show by themselves, whatever the score."""
+    """Mistakes that are evident from the boxes, whatever the score."""
     turns = np.abs(some.box[:, 6])
     signs = {"degrees"} if (turns > _TURN).any() else set()
     return signs | ({"yaw_of_upright"} if turns.any() and not truth.box[:, 6].any() else set())
@@ -109,7 +109,7 @@ def _likeliest(
     signs: set[str],
     score: Callable[[BoxSet, BoxSet], Scores],
 ) -> Mistake | None:
-    """The mistake without which these boxes score best, if they gain enough."""
+    """The mistake whose correction gives the highest score, if the gain is large enough."""
     found, most, was = None, 0.0, score(truth, some)
     for one in MISTAKES:
         changed = one.undo(some, truth, count)
@@ -122,14 +122,14 @@ def _likeliest(
 
 
 def _explains(now: Scores, was: Scores, sign: bool) -> bool:
-    """Whether scores rose so much that a mistake was undone."""
+    """Whether scores rose so much that the correction explains them."""
     both = sum(now) - sum(was) >= 2 * _GAIN and sum(now) >= _TIMES * sum(was)
     tight = now[1] - was[1] >= 2 * _GAIN and now[1] >= _TIMES * was[1] and now[0] >= was[0]
     return both or tight or (sign and sum(now) >= sum(was))
 
 
 def _is_high(scores: Scores) -> bool:
-    """Whether no mistake could gain enough to be believed."""
+    """Whether no correction could gain enough to be credible."""
     return scores[1] * _TIMES > 100 or scores[1] + 2 * _GAIN > 100
 
 

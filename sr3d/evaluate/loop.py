@@ -1,4 +1,4 @@
-"""The loop behind `sr3d test`: one evaluation run of a trained model, with its own seed."""
+"""The evaluation loop of `sr3d test`: one evaluation run of a trained model, with its own seed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from sr3d.runs.record import (
 
 @dataclass(frozen=True)
 class EvaluationJob:
-    """The arguments of an evaluation run. index: of the run in its training run.
+    """The arguments of an evaluation run. index: of the run within its training run.
 
     setting, overrides: another name, and other values of `test.…` or `model.engine`, for a setting
     that evaluates the training runs of another setting.

@@ -1,4 +1,4 @@
-"""Mistakes that programs make in detections, and what undoes each."""
+"""Mistakes of programs in their detections, and the correction of each."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from sr3d.geometry.box_set import BoxSet
 
 Boxes = NDArray[np.float32]
 
-_SAME = 0.01  # metres and radians, between two boxes that are one
-_NEAR = 0.5  # metres, between the centres of a detection and of its object
-_BIN = 0.25  # metres, in which shifts are counted
-_SHIFT = 0.5  # metres, the least shift of a scene
+_SAME = 0.01  # metres and radians. Boxes that differ by less are the same
+_NEAR = 0.5  # metres, maximum between the centres of a detection and its object
+_BIN = 0.25  # metres, bin size for counting shifts
+_SHIFT = 0.5  # metres, the minimum shift of a scene
 _VOTES = 0.5  # share of the objects of a scene that must have its shift
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """name: a word for it. mistake: what seems wrong. remedy: what to do.
+    """name: a keyword. mistake: the probable mistake. remedy: what to do.
 
-    undo: from detections, ground truth and the number of classes to the detections without the
-    mistake; None if they cannot have it.
+    undo: maps detections, ground truth and the number of classes to corrected detections. Returns
+    None if the detections cannot have the mistake.
     """
 
     name: str
@@ -109,7 +109,7 @@ def _labels(step: int) -> Callable[[BoxSet, BoxSet, int], BoxSet | None]:
 
 
 def _classes_in_order(found: BoxSet, truth: BoxSet, count: int) -> BoxSet | None:
-    """Each class renamed to that of most objects at the places of its boxes."""
+    """Rename each class to the class of most objects at the positions of its boxes."""
     votes = np.zeros((count, count), dtype=np.int64)
     for scene in np.unique(truth.scene):
         ours, theirs = found[found.scene == scene], truth[truth.scene == scene]
@@ -132,7 +132,7 @@ def _best_scores_last(found: BoxSet, truth: BoxSet, count: int) -> BoxSet | None
 
 
 def _once(found: BoxSet, truth: BoxSet, count: int) -> BoxSet | None:
-    """Of boxes of a class in one place, the one with the best score."""
+    """The box with the best score among boxes of a class at the same position."""
     assert found.score is not None
     _, scene = np.unique(found.scene, return_inverse=True)
     places = np.round(found.box / _SAME).astype(np.int64)
@@ -143,7 +143,7 @@ def _once(found: BoxSet, truth: BoxSet, count: int) -> BoxSet | None:
 
 
 def _in_place(found: BoxSet, truth: BoxSet, count: int) -> BoxSet | None:
-    """The boxes of each scene moved by the vector that most of its objects have in common."""
+    """The boxes of each scene moved by the vector that most of its objects share."""
     assert found.score is not None
     box, moved = found.box.copy(), 0
     scenes = np.unique(truth.scene)
@@ -248,7 +248,7 @@ MISTAKES: tuple[Mistake, ...] = (
     ),
     _of_boxes(
         "low_corner",
-        "centres of the detections seem to be the corners with the least x, y and z",
+        "centres of the detections seem to be the corners with the smallest x, y and z",
         "add half of the size to each",
         _from_low_corner,
     ),

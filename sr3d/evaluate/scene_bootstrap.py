@@ -1,4 +1,4 @@
-"""How much average precision depends on the choice of scenes, from stored detections.
+"""The uncertainty of average precision over the choice of scenes, from stored detections.
 
 Scenes are drawn again with replacement (a bootstrap over scenes), and AP is computed for each draw.
 Detections are matched within their scene, so the true positives are the same in every draw. They
@@ -83,7 +83,7 @@ def resampled_ap(
 ) -> Floats:
     """Mean AP in percent, `(B,)`, of data sets in which scene s occurs `weights[b, s]` times.
 
-    A class without ground truth in a draw is left out of the mean of that draw. The mean is 0
+    A class without ground truth in a draw is omitted from the mean of that draw. The mean is 0
     without any ground truth. With weights of one this is `average_precision`. The copies of a
     detection are adjacent in the ranking. Other equal scores keep the order of the input.
 
@@ -128,8 +128,7 @@ def half_width(draws: Sequence[float] | Floats) -> float:
 
 
 def _area(scene: Indices, right: NDArray[np.bool_], counts: Floats) -> Floats:
-    """Area under the precision-recall curve times the number of ground truths, `(B,)`, of one
-    class.
+    """Area under one class's precision-recall curve times its number of ground truths, `(B,)`.
 
     scene, right: (n,) of its detections, best score first. counts: (S, B).
     """

@@ -1,4 +1,4 @@
-"""Atomic files: written under a temporary name, then renamed. A file is whole or absent."""
+"""Atomic files: written under a temporary name, then renamed. A file is complete or absent."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def exclusive(path: str | Path, wait: bool = False) -> Iterator[None]:
                     kind=Kind.CONFLICT,
                     remedy="Wait for its end, or stop that process.",
                 ) from None
-            _log.warning("%s: %s is writing it; waiting for its end", path, holder)
+            _log.warning("%s: %s is writing it. Waiting for its end.", path, holder)
             lock_descriptor(lock.fileno())
         write_holder(lock)
         yield
@@ -215,7 +215,7 @@ def is_lfs_pointer(content: bytes) -> bool:
     return content.startswith(b"version https://git-lfs.github.com/spec/")
 
 
-LFS_REMEDY = "is a pointer of Git LFS, not the file; get the file with `git lfs pull`"
+LFS_REMEDY = "is a pointer of Git LFS, not the file. Get the file with `git lfs pull`"
 
 
 def read_text(path: str | Path) -> str:
@@ -279,7 +279,7 @@ def read_json(path: str | Path, remedy: str | None = None) -> Any:
     except ValueError as error:
         problem, correct = f"not valid JSON ({error})", "Correct the file at that place."
     else:
-        problem, correct = "is empty, so it is no JSON", "Write the file again."
+        problem, correct = "is empty, so it is not JSON", "Write the file again."
     raise DamagedFile(problem, file=path, kind=Kind.UNREADABLE, remedy=remedy or correct)
 
 

@@ -146,9 +146,8 @@ def finished_run(
 ) -> RunRecord | None:
     """The record of the finished run in a folder, or None if there is none or it is damaged.
 
-    A warning says that the run is not repeated. For a damaged file, a warning names it. expected:
-    see `facts_of`. Facts that a record of an earlier version lacks are not compared. code: of this
-    process.
+    A warning says that the run is not repeated, or names a damaged file. expected: see `facts_of`.
+    Facts that a record of an earlier version lacks are not compared. code: of this process.
 
     Raises:
         OtherRun: the folder holds another finished run.
@@ -173,7 +172,7 @@ def finished_run(
         return None
     with_other = "" if record.code.get("digest") == code["digest"] else ", with other code than now"
     _log.warning(
-        "%s: has finished already%s; to repeat it, name another folder with --out", out, with_other
+        "%s: has finished already%s. To repeat it, name another folder with --out", out, with_other
     )
     return record
 

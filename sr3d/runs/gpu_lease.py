@@ -1,5 +1,6 @@
-"""Leases a GPU to each process on a machine with several. Snakemake counts but does not assign
-GPUs.
+"""Lease a GPU to each process on a machine with several GPUs.
+
+Snakemake counts GPUs but does not assign them.
 
 A lease is a locked file per GPU. The process holds it for its lifetime, and the kernel frees it
 when the process ends for any reason. Among processes of torchrun, the first takes the GPUs of all
@@ -115,7 +116,7 @@ def _lease(gpus: list[str], folder: Path, held: ExitStack) -> str:
         taken = _take_several(count, gpus, folder, held)
         _tell(job, taken, held)
     else:
-        taken = _wait_for(lambda: _told(job))
+        taken = _wait_for(lambda: _assigned(job))
         # Beside the first process's lock, so the GPU is free only after both have ended.
         _wait_for(lambda: _lock(_lock_file(taken[rank], folder), held, "shared"))
     return taken[rank]
@@ -174,7 +175,7 @@ def _tell(job: Path, gpus: list[str], held: ExitStack) -> None:
     held.callback(job.unlink, missing_ok=True)
 
 
-def _told(job: Path) -> list[str] | None:
+def _assigned(job: Path) -> list[str] | None:
     """The content of `_tell`, unless its process has ended."""
     with ExitStack() as probe:
         if not job.exists() or _lock(job, probe, "shared"):
@@ -184,10 +185,10 @@ def _told(job: Path) -> list[str] | None:
 
 def _wait_for(attempt: Callable[[], T | None], message: str = "") -> T:
     """Repeat the attempt until it returns a value. If this takes long, print the message."""
-    told = not message
+    printed = not message
     while not (got := attempt()):
-        if not told:
+        if not printed:
             print(message, file=sys.stderr, flush=True)
-            told = True
+            printed = True
         time.sleep(POLL_SECONDS)
     return got

@@ -113,7 +113,7 @@ def train_seed(base: int, train: int) -> int:
     """
     if base < 0 or train < 0:
         raise InputError(
-            f"seed {base}, training {train}: must be zero or more",
+            f"seed {base}, training run {train}: must be zero or more",
             field="--seed" if base < 0 else "--train",
             kind=Kind.VALUE,
             remedy="Pass a number from 0 on.",

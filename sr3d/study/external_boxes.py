@@ -1,4 +1,4 @@
-"""Scores of any detector's boxes, from files."""
+"""Score the boxes of any detector, read from files."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _DRAWS, _SEED = 500, 0
 
 @dataclass(frozen=True)
 class ScoredFile:
-    """A file of detections and what it scores. result: as `average_precision` returns it.
+    """A file of detections and its scores. result: as `average_precision` returns it.
 
-    diagnosis: a mistake that explains a low score, None where no known one does. test: the ground
-    truth, the detections, and the match of each.
+    diagnosis: a known mistake that explains a low score, None if no known mistake does. test: the
+    ground truth, the detections, and the match of each detection.
     """
 
     path: Path
@@ -42,32 +42,33 @@ class ScoredFile:
 
     @property
     def missing_scenes(self) -> list[str]:
-        """Scenes of the ground truth that the file does not name, in order."""
+        """Scenes of the ground truth that are absent from the file, in order."""
         there = self.test.detections.known_scenes()
         return [scene for scene in self.test.truth.scenes if scene not in there]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Files of detections, one a training of a detector, against one ground truth."""
+    """Files of detections, one per training run of a detector, with one ground truth."""
 
     classes: tuple[str, ...]
     files: tuple[ScoredFile, ...]
     against: tuple[ScoredFile, ...] = ()
 
     def summary(self, metric: str) -> Summary:
-        """Over the files, each of which counts as a training."""
+        """Statistics over the files. Each file counts as a training run."""
         return summarise([[file.result[metric]] for file in self.files])
 
     def comparison(self, metric: str) -> Comparison | None:
-        """The files minus those they are set against; None where either are fewer than two."""
+        """The files minus the `against` files. None if either side has fewer than two files."""
         ours, theirs = ([f.result[metric] for f in side] for side in (self.files, self.against))
         return compare(ours, theirs)
 
     def scene_half_width(self, metric: str) -> float | None:
-        """Half of the 95 % interval over the choice of scenes: of the mean over the files, or of
-        the difference to those they are set against, in the same draws of scenes. None with fewer
-        than two scenes.
+        """Half of the 95 % interval over the choice of scenes. None with fewer than two scenes.
+
+        It is the interval of the mean over the files or, with `against` files, of the difference of
+        both means under the same draws of scenes.
         """
         scenes = self.files[0].matched.scenes
         if len(scenes) < 2:
@@ -85,12 +86,12 @@ class Evaluation:
         return half_width(mean(self.files) - mean(self.against))
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON; of one file alone its own scores are at the top."""
-        told: dict[str, Any] = {}
+        """Everything, ready for JSON. With a single file its scores are also at the top level."""
+        entries: dict[str, Any] = {}
         if len(self.files) == 1:
-            told |= self.files[0].result
+            entries |= self.files[0].result
         for name, side in (("files", self.files), ("against", self.against)):
-            told[name] = [
+            entries[name] = [
                 {
                     "file": str(file.path),
                     **file.result,
@@ -98,24 +99,24 @@ class Evaluation:
                 }
                 for file in side
             ]
-        told["summary"] = {
+        entries["summary"] = {
             metric: asdict(self.summary(metric))
             | {"scene_half_width": None if self.against else self.scene_half_width(metric)}
             for metric in METRICS
         }
         if self.against:
-            told["difference"] = {metric: self._difference(metric) for metric in METRICS}
-        return told
+            entries["difference"] = {metric: self._difference(metric) for metric in METRICS}
+        return entries
 
     def difference(self, metric: str) -> float:
-        """Mean of the files minus mean of those they are set against."""
+        """Mean of the files minus mean of the `against` files."""
         ours, theirs = ([f.result[metric] for f in side] for side in (self.files, self.against))
         return float(np.mean(ours) - np.mean(theirs))
 
     def _difference(self, metric: str) -> dict[str, Any]:
         found = self.comparison(metric)
-        told = {"difference": self.difference(metric)} if found is None else asdict(found)
-        return told | {"scene_half_width": self.scene_half_width(metric)}
+        entries = {"difference": self.difference(metric)} if found is None else asdict(found)
+        return entries | {"scene_half_width": self.scene_half_width(metric)}
 
 
 def evaluate_files(
@@ -125,21 +126,21 @@ def evaluate_files(
     against: Sequence[Path] = (),
     split: str = "val",
 ) -> Evaluation:
-    """Average precision of files of detections, each of one training of a detector.
+    """Average precision of files of detections, one per training run of a detector.
 
-    ground_truth: a file, or a prepared folder, of which `split` is taken. dataset: names the
-    classes, or is a prepared folder, which has them; by default that of the ground truth. against:
-    files of another detector. Boxes are compared with their yaw if the data set has rotated boxes
-    or any file has any yaw.
+    ground_truth: a file, or a prepared folder with the split `split`. dataset: the name of a data
+    set, or a prepared folder, which defines the classes. By default the ground truth defines them.
+    against: files of another detector. Boxes are compared with their yaw if the data set has
+    rotated boxes or any file has a yaw other than 0.
 
     Raises:
-        InputError: unknown data set, an unreadable file, wrong content, or a ground truth without
-            a box; names file and field.
+        InputError: an unknown data set, an unreadable file, wrong content, or a ground truth
+            without a box. It names file and field.
     """
     prepared = (ground_truth / MANIFEST).is_file()
     if dataset is None and not prepared:
         raise InputError(
-            "names no classes",
+            "does not define classes",
             field=f"--ground-truth {ground_truth}",
             kind=Kind.MISSING,
             remedy="Pass --dataset, or a prepared folder.",
@@ -158,10 +159,10 @@ def evaluate_files(
     )
     if not len(truth):
         raise InputError(
-            f"has no ground truth: not one box in {len(truth.known_scenes())} scenes",
+            f"has no ground truth: no box in {len(truth.known_scenes())} scenes",
             file=ground_truth,
             kind=Kind.EMPTY,
-            remedy="Pass the file of a split that is labelled.",
+            remedy="Pass the file of a labelled split.",
         )
     sides = [[read_detections(path, classes, truth) for path in side]
              for side in (detections, against)]  # fmt: skip
@@ -194,9 +195,9 @@ def _prepared_truth(folder: Path, split: str, classes: Sequence[str]) -> BoxSet:
     scenes = PreparedDataset(folder, split)
     if tuple(scenes.manifest.classes) != tuple(classes):
         raise InputError(
-            "has other classes than --dataset",
+            "its classes differ from those of --dataset",
             file=folder,
             kind=Kind.CONFLICT,
-            remedy="Leave --dataset out.",
+            remedy="Omit --dataset.",
         )
     return truth_of(scenes)

@@ -1,8 +1,8 @@
-"""A detector of another framework as a setting: boxes in files become evaluation run records.
+"""Add a detector of another framework as a setting: turn files of boxes into evaluation records.
 
-Each file is one evaluation run. The records lie where those of our own runs lie, without a training
-run above them: `results/{dataset}/{name}/train{i}/test{j}`. So summaries, reports and MLflow have
-the detector as one more row.
+Each file is one evaluation run. Its record lies where the record of an own run would lie, but
+without a training run above it: `results/{dataset}/{name}/train{i}/test{j}`. So summaries, reports
+and MLflow show the detector as one more row.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ UNKNOWN = "unknown"  # engine and device of a detector that sr3d did not run
 
 @dataclass(frozen=True)
 class ExternalRow:
-    """A detector that sr3d knows by its boxes alone.
+    """A detector of which sr3d has only the boxes.
 
-    name: of the setting. label: its name in print. data, split: the prepared scenes that it was
-    evaluated on. files: one for each evaluation run, those of a training run side by side. tests:
-    evaluation runs of each training run. latency_ms: per scene, as the user measured it.
-    allow_missing: count the boxes of scenes that a file does not name as missed.
+    name: of the setting. label: its name in print. data, split: the prepared scenes of the
+    evaluation. files: one per evaluation run, files of the same training run side by side. tests:
+    evaluation runs per training run. latency_ms: per scene, as measured by the user.
+    allow_missing: count the objects of scenes that are absent from a file as missed.
     """
 
     name: str
@@ -63,20 +63,21 @@ class ExternalRow:
 def write_row(
     row: ExternalRow, results: str | Path, wait: bool = False
 ) -> tuple[Evaluation, list[Path]]:
-    """Score the files and write their run records; return the scores and the folders of the runs.
+    """Score the files and write their run records. Returns the scores and the runs' folders.
 
-    Records of the same row that were made of other files are replaced. Records that fit are kept.
-    wait: for another process that writes the row.
+    Records of the same row for other files are replaced. Records that match are kept. wait: wait
+    for another process that writes the row.
 
     Raises:
-        InputError: a name that is taken, a number of files that is no multiple of `tests`, the same
-            boxes twice, missing scenes, what `evaluate_files` refuses, or own runs of that name.
+        InputError: a name that is taken, a number of files that is not a multiple of `tests`, the
+            same boxes twice, missing scenes, an input that `evaluate_files` refuses, or own runs of
+            that name.
     """
     watch = Stopwatch()
     _check_name(row.name)
     if len(row.files) % row.tests:
         raise InputError(
-            f"{len(row.files)} files are no multiple of --tests {row.tests}",
+            f"{len(row.files)} files are not a multiple of --tests {row.tests}",
             field="--detections",
             kind=Kind.CONFLICT,
             remedy="Give every training run the same number of files.",
@@ -99,12 +100,12 @@ def write_row(
             record = _record(row, scenes, file, content, train, test, found.classes, watch)
             folder = Path(results) / record.key
             if not _same(earlier.pop(folder, None), record, folder):
-                (folder / RUN_FILE).unlink(missing_ok=True)  # never a record of other boxes
+                (folder / RUN_FILE).unlink(missing_ok=True)  # no record beside other boxes
                 write_scored(folder / DETECTIONS_FILE, file.test)
                 record.files[DETECTIONS_FILE] = sha256(folder / DETECTIONS_FILE)
                 write_run(folder, record)
             folders.append(folder)
-        for folder in earlier:  # of a call with more files
+        for folder in earlier:  # of an earlier call with more files
             shutil.rmtree(folder)
     return found, folders
 
@@ -112,7 +113,7 @@ def write_row(
 def _check_name(name: str) -> None:
     if not re.fullmatch("[a-z0-9_]+", name) or name == CUSTOM:
         raise InputError(
-            f"a setting's name has small letters, digits and _, and is not {CUSTOM}",
+            f"the name of a setting has small letters, digits and _, and is not {CUSTOM}",
             field=f"--as {name}",
             kind=Kind.VALUE,
         )
@@ -126,7 +127,7 @@ def _check_name(name: str) -> None:
 
 
 def _check_different(files: Sequence[Path], contents: Sequence[str]) -> None:
-    """Refuse the same boxes twice: copies of one training run fake a narrow interval."""
+    """Refuse the same boxes twice: copies of a training run make the interval too narrow."""
     first: dict[str, Path] = {}
     for path, content in zip(files, contents, strict=True):
         if content in first:
@@ -134,8 +135,8 @@ def _check_different(files: Sequence[Path], contents: Sequence[str]) -> None:
                 f"has the same boxes as {first[content]}",
                 file=path,
                 kind=Kind.CONFLICT,
-                remedy="Pass each training or evaluation run once, or the interval would "
-                "be too narrow.",
+                remedy="Pass each training or evaluation run once. Copies make the interval too "
+                "narrow.",
             )
         first[content] = path
 
@@ -149,13 +150,13 @@ def _check_complete(files: Sequence[ScoredFile]) -> None:
                 f"missing, such as '{missing[0]}'",
                 file=file.path,
                 kind=Kind.MISSING,
-                remedy="List scenes without boxes in `scenes`, or pass --allow-missing to "
-                "count their objects as missed.",
+                remedy="List scenes without boxes in `scenes`, or pass --allow-missing to count "
+                "their objects as missed.",
             )
 
 
 def _earlier_runs(place: Path) -> dict[Path, RunRecord | None]:
-    """Folders of the row's records, with those that can be read.
+    """Folders of the row's records. The record is None if it cannot be read.
 
     Raises:
         InputError: a run of sr3d itself has that name.
@@ -180,7 +181,7 @@ def _earlier_runs(place: Path) -> dict[Path, RunRecord | None]:
 
 
 def _same(earlier: RunRecord | None, record: RunRecord, folder: Path) -> bool:
-    """Whether a record says the same, and its files are there."""
+    """Whether a record has the same content, and its files are intact."""
     if earlier is None or any(
         getattr(earlier, name) != getattr(record, name)
         for name in ("external", "metrics", "data", "timings")
@@ -241,7 +242,7 @@ def _record(
 
 
 def _content(boxes: BoxSet) -> str:
-    """Digest of the boxes in any order, so that a copy in another format has the same."""
+    """Digest of the boxes in any order. A copy in another format has the same digest."""
     assert boxes.score is not None
     order = np.lexsort((*boxes.box.T, boxes.score, boxes.label, boxes.scene))
     state = hashlib.sha256()
@@ -252,7 +253,7 @@ def _content(boxes: BoxSet) -> str:
 
 
 def _sha256(path: Path) -> str:
-    """Of a file; of a folder, of the names and digests of its files."""
+    """Digest of a file, or of the names and digests of the files in a folder."""
     if path.is_file():
         return sha256(path)
     files = sorted(file for file in path.rglob("*") if file.is_file())

@@ -1,4 +1,4 @@
-"""Experiments to plan, as the workflow would write them, and the command as a person calls it."""
+"""Experiments to plan in the form that the workflow writes, and calls of `sr3d plan`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PRICE = Price(
 
 
 def job(setting: str = "sr3d", **changes: Any) -> dict[str, Any]:
-    """Two trainings with three tests each."""
+    """Two training runs with three evaluation runs each."""
     value = {
         "dataset": "synthetic",
         "setting": setting,
@@ -48,12 +48,12 @@ def job(setting: str = "sr3d", **changes: Any) -> dict[str, Any]:
 
 
 def only_tests(**changes: Any) -> dict[str, Any]:
-    """A setting that only tests the trainings of `sr3d`."""
+    """A setting that only evaluates the training runs of `sr3d`."""
     return job("nms_3d", overrides=["test.nms=3d"], tests_of="sr3d", **changes)
 
 
 def content(*jobs: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """An experiment on 10 rooms to train on and 4 to test, none of which is prepared."""
+    """An experiment on 10 training rooms and 4 evaluation rooms, none of them prepared."""
     data = {
         "folder": "/nowhere",
         "split": "train",

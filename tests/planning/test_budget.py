@@ -1,4 +1,4 @@
-"""The arithmetic of a plan against sums that a reader can do, and a slow literal schedule."""
+"""The arithmetic of a plan, compared with sums by hand and a slow literal schedule."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def plan(folder: Path, *jobs: dict[str, Any], **changes: Any) -> Budget:
 def test_a_small_experiment_by_hand(tmp_path: Path) -> None:
     found = plan(tmp_path)
     (line,) = found.lines
-    # 10 rooms three times in batches of 4: 7 whole batches; two epochs.
+    # 10 rooms three times in batches of 4 give 7 full batches. Two epochs.
     assert (line.trainings, line.tests, line.iterations) == (2, 6, 14)
-    # A training waits 1 s and takes 14 steps of half a second; a test waits 1 s and takes 4
-    # scenes of a quarter.
+    # A training run waits 1 s and takes 14 steps of 0.5 s. An evaluation run waits 1 s and takes 4
+    # scenes of 0.25 s.
     assert seconds(line.hours_a_training) == 8
     assert seconds(line.hours) == 2 * 8 + 6 * 2
     assert found.compute_hours == line.hours
@@ -62,7 +62,7 @@ def test_disk_by_hand(tmp_path: Path) -> None:
 
 def test_two_slots_halve_what_can_be_shared(tmp_path: Path) -> None:
     assert seconds(plan(tmp_path, slots=2).wall_hours) == 8 + 3 * 2
-    # A third slot helps with the tests alone: six of them in two rounds.
+    # A third slot only helps with the evaluations: six of them in two rounds.
     assert seconds(plan(tmp_path, slots=3).wall_hours) == 8 + 2 * 2
     assert seconds(plan(tmp_path, slots=100).wall_hours) == 8 + 2
 
@@ -75,7 +75,7 @@ def test_what_is_done_is_not_counted(tmp_path: Path) -> None:
     assert (found.done_trainings, found.done_tests) == (1, 2)
     assert found.disk.models == 100
     assert found.disk.detections == 4 * 4 * 10
-    # The one test of the first training runs beside the second training; then three, by two.
+    # The evaluation of the first training run runs beside the second. Then three on two slots.
     assert seconds(found.wall_hours) == 8 + 2 * 2
 
 
@@ -142,10 +142,10 @@ CHAINS = st.lists(
 
 
 def second_by_second(work: list[tuple[int, list[int]]], slots: int) -> int:
-    """The schedule as it happens: each second, whoever is free takes a test, else a training."""
+    """Simulated second by second: every free slot takes an evaluation, otherwise a training run."""
     trainings = [chain for chain in work if chain[0]]
     tests = [(0, test) for chain in work if not chain[0] for test in chain[1]]
-    running: list[tuple[int, list[int]]] = []  # seconds left, tests that follow
+    running: list[tuple[int, list[int]]] = []  # seconds left, evaluations that follow
     now = 0
     while trainings or tests or running:
         for left, followers in running:

@@ -1,4 +1,4 @@
-"""The file that the workflow writes: read whole, refused with the name of the field."""
+"""The experiment file is read completely, or refused with the name of the field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where seconds come from: finished runs, else this machine, else the person who asks."""
+"""The source of each duration: finished runs, a measurement on this machine, or an assumption."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def source(plan: Budget, what: str, setting: str = "sr3d") -> Any:
 
 
 def numbers(text: str) -> list[int]:
-    """The whole numbers of a sentence, in its order."""
+    """The whole numbers in a sentence, in order."""
     return [int(found.replace(",", "")) for found in re.findall(r"\d[\d,]*", text)]
 
 
 def on(data: Path, **changes: Any) -> dict[str, Any]:
-    """`content`'s data, prepared in a folder."""
+    """The data of `content`, prepared in a folder."""
     return {"synthetic": content()["data"]["synthetic"] | {"folder": str(data)} | changes}
 
 
@@ -54,7 +54,7 @@ def test_measured_seconds_are_those_of_the_totals(tmp_path: Path, rooms: Path) -
     iteration, scene = source(found, "iteration"), source(found, "scene")
     assert iteration.value > 0
     assert scene.value > 0
-    # A step with a batch of one, times 4 for batches of 4; all scenes of each split.
+    # A step with a batch of one, times 4 for batches of 4, on all scenes of each split.
     assert numbers(iteration.source) == [1, 1, 4, 4, 6, 6]
     assert numbers(scene.source)[-2:] == [3, 3]
     start, line = found.start_seconds, found.lines[0]
@@ -62,7 +62,7 @@ def test_measured_seconds_are_those_of_the_totals(tmp_path: Path, rooms: Path) -
     training = start + line.iterations * iteration.value
     assert line.hours_a_training * 3600 == pytest.approx(training)
     assert line.hours * 3600 == pytest.approx(2 * training + 6 * (start + 3 * scene.value))
-    other = source(found, "scene", "nms_3d")  # another NMS: measured for itself
+    other = source(found, "scene", "nms_3d")  # another NMS, measured separately
     assert found.lines[1].hours * 3600 == pytest.approx(6 * (start + 3 * other.value))
 
 
@@ -109,7 +109,7 @@ def test_a_batch_of_one_is_scaled_to_the_full_batch(
     scenes = sample_scenes(SYNTHETIC, experiment(tmp_path).data["synthetic"], "train").scenes
     alone = time_training(config, scenes, 0.0, "cpu", workers=0)
     assert (alone.seconds, alone.runs, alone.batch) == (4 * (1.0 + 1.0), 1, 1)
-    # Threads that load meanwhile: four scenes at a second each by two threads, or the step.
+    # Two threads load four scenes of a second each ahead. The slower of loading and step counts.
     assert time_training(config, scenes, 0.0, "cpu", workers=2).seconds == 4.0
 
 
@@ -132,7 +132,7 @@ def test_measuring_leaves_pytorch_as_it_was() -> None:
 
 @pytest.fixture
 def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Experiment:
-    """Two trainings of `sr3d` and four tests are there, of 64 and 32 scenes; more are wanted."""
+    """Two training runs of `sr3d` and four evaluations exist, of 64 and 32 scenes."""
     results = tmp_path / "results"
     make_tree(results, settings={"sr3d": []})
     monkeypatch.setattr(prices, "time_training", no_measuring)
@@ -143,7 +143,7 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Experiment:
 
 def test_finished_runs_are_preferred_to_measuring(finished: Experiment) -> None:
     found = plan(finished, 1.0)
-    # Made-up trainings last 600 s: 5 epochs of 64 rooms in batches of 2. Tests last 20 s.
+    # These training runs last 600 s: 5 epochs of 64 rooms in batches of 2. Evaluations last 20 s.
     iteration, scene = source(found, "iteration"), source(found, "scene")
     assert iteration.value == pytest.approx(600 / (5 * 32))
     assert numbers(iteration.source) == [2]
@@ -238,7 +238,7 @@ def test_assumed_gpus_share_the_work_and_a_price_makes_money(tmp_path: Path) -> 
 
 
 def test_the_page_of_the_largest_experiment_fits(tmp_path: Path) -> None:
-    """Every setting that is trained, each at a cost of its own."""
+    """Every trained setting, each at its own cost."""
     names = [name for name, one in read_settings().items() if one.tests_of is None]
     names = [n for n in names if "synthetic" in read_settings()[n].datasets]
     # A preset of a schedule fixes its batch size.

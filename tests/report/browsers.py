@@ -1,4 +1,4 @@
-"""Opens pages in headless Chromium, whose WebGL is drawn by the processor."""
+"""Open pages in headless Chromium, with WebGL on the CPU."""
 
 import re
 import shutil
@@ -22,7 +22,7 @@ SIZES = {
     "middle": (900, 700),
     "phone": (390, 844),
 }
-_EXPECTED = "GL Driver Message"  # that reading pixels back is slow
+_EXPECTED = "GL Driver Message"  # a warning that reading pixels back is slow
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def chromium():
 
 @contextmanager
 def pages(browser):
-    """A function that opens a file; at the end nothing may have gone wrong or over the network."""
+    """A function that opens a file. At the end, errors or network requests fail the test."""
     contexts, wrong = [], []
 
     def note(request):

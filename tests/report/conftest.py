@@ -14,12 +14,12 @@ def browser():
 
 @pytest.fixture
 def open_page(browser):
-    """Opens a file; at the end nothing may have gone wrong or over the network."""
+    """Opens a file. At the end, errors or network requests fail the test."""
     with pages(browser) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    """The file of a viewer, with a space in its name."""
+    """A viewer file with a space in its name."""
     return room(tmp_path_factory.mktemp("viewer") / "a room.html")

@@ -1,4 +1,4 @@
-"""Result trees with all that figures draw: curves, times, PCE, and detections with ground truth."""
+"""Result trees with everything that figures draw: curves, times, PCE, detections, ground truth."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def boxes(placed: Placed, scored: bool) -> BoxSet:
 
 
 def scored_test(truth: Placed, found: Placed) -> ScoredDetections:
-    """A test with these boxes; a box moved by 0.5 along x has an IoU of 1/3 with its truth."""
+    """An evaluation with these boxes. A box shifted by 0.5 along x has IoU 1/3 with its truth."""
     true, detections = boxes(truth, scored=False), boxes(found, scored=True)
     return ScoredDetections(true, detections, best_ground_truth(true, detections, rotated=False))
 
 
 def lacking(missing: Sequence[str]) -> list[str]:
-    """What the notes of a figure are about: a label, or a parameter and its values."""
+    """The subjects of a figure's notes: a label, or a parameter and its values."""
     return [note.partition(":")[0] for note in missing]
 
 

@@ -6,7 +6,7 @@ VOID = {"meta", "link", "img", "br"}
 
 
 class Page(HTMLParser):
-    """A page as a reader's tools see it; fails on elements that are closed out of order."""
+    """A page as assistive tools see it. Fails on elements that are closed out of order."""
 
     def __init__(self, html: str):
         super().__init__()
@@ -60,7 +60,7 @@ class Page(HTMLParser):
         return " ".join("".join(self.text).split())
 
     def texts(self, name: str, value: str = "") -> list[str]:
-        """Of the elements with this word in this attribute, or with any value of it."""
+        """Text of the elements with this word in this attribute, or with any value of it."""
         return [
             " ".join("".join(text).split())
             for (_, attributes), text in zip(self.elements, self.inside, strict=True)

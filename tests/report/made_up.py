@@ -1,4 +1,4 @@
-"""Findings and claims made up for tests of the verdicts."""
+"""Artificial findings and claims for tests of the verdicts."""
 
 from __future__ import annotations
 
@@ -55,27 +55,27 @@ class MadeUp:
 
 
 def once(*means: float) -> list[list[float]]:
-    """One test of each training."""
+    """One evaluation of each training run."""
     return [[mean] for mean in means]
 
 
 def around(centre: float, spread: float = 0.1) -> list[list[float]]:
-    """Five trainings that lie evenly about a centre."""
+    """Five training runs that lie evenly about a centre."""
     return once(*(centre + spread * step for step in (-2, -1, 0, 1, 2)))
 
 
 def paper_of(*claims: Claim) -> Paper:
-    """A paper of these claims, and no tables."""
+    """A paper with these claims and without tables."""
     return Paper(tables={}, figures={}, claims={claim.id: claim for claim in claims})
 
 
 def gain(setting: str, over: str, by: float | None = 1.0, **changes: Any) -> DifferenceClaim:
-    """The claim that a setting's AP25 on ScanNet is higher (or lower); in the paper by so much."""
+    """The claim that a setting's AP25 on ScanNet is higher (or lower). by: in the paper."""
     return DifferenceClaim(**(_fields(setting, over, by) | changes))
 
 
 def amount(setting: str, over: str, by: float, **changes: Any) -> AmountClaim:
-    """The claim that a setting's AP25 on ScanNet is higher (or lower) by so much."""
+    """The claim that a setting's AP25 on ScanNet is higher (or lower) by an amount."""
     return AmountClaim(**(_fields(setting, over, by) | changes))
 
 

@@ -1,4 +1,4 @@
-"""Tables alone, without a page: what tests of tables look at."""
+"""Tables alone, without a page, for tests of tables."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _table(tables: dict[str, PaperTable], name: str) -> PaperTable:
 
 
 def _with_results(table: PaperTable, found: dict[str, Findings]) -> Sequence[str]:
-    """The data sets on which a setting of the table has run, or else the paper's."""
+    """The data sets on which a setting of the table has run, otherwise the paper's."""
     with_results = [
         dataset
         for dataset in DATASETS

@@ -11,7 +11,7 @@ _NUMBER = re.compile(r"(?<![\w.])[+−±×]?\d+(?:,\d{3})*(?:\.\d+)?(?![\w%])")
 
 
 def numbers_in(text: str) -> list[str]:
-    """The numbers of a text in their order, as printed with their signs; not those of a name."""
+    """The numbers of a text in order, with their signs, without numbers in names."""
     return _NUMBER.findall(text)
 
 

@@ -1,4 +1,4 @@
-"""Which settings are compared training by training, told by run records and never by names."""
+"""Settings that share training runs are paired by run records, never by names."""
 
 import re
 import shutil
@@ -24,14 +24,14 @@ from tests.report.plain import render_text, write_tables
 from tests.report.test_tables import DELTA, PAPER, row_of
 
 BASELINE = SETTINGS["baseline"]
-# Trainings a point apart, and what each oracle adds to every training: little, and never the same.
+# Training runs a point apart, and the increment of each oracle: small, and different in each run.
 GAIN = {"baseline_gt_ctr": (0.1, 0.12, 0.15), "baseline_gt_iou": (20.0, 21.0, 23.0)}
 IOU = "baseline_gt_iou"
 ORACLE = {"baseline_gt_ctr": "centerness", "baseline_gt_iou": "iou"}
 
 
 def tree(results, trainings=3, **changes):
-    """Table 6 on ScanNet: a baseline of so many trainings, and the oracles that test three."""
+    """Table 6 on ScanNet: a baseline of some training runs, and the oracles that evaluate three."""
     make_tree(results, "scannet", {"baseline": BASELINE}, trainings, 2)
     for name, gains in GAIN.items():
         overrides = [*BASELINE, f"test.oracle={ORACLE[name]}"]
@@ -95,7 +95,7 @@ def test_a_field_that_the_older_records_lack_is_no_difference(tmp_path):
     path = tmp_path / "scannet/baseline/train0/test0"
     record = read_run(path)
     record.config["loss"]["beta"] = 2.0
-    write_run(path, record)  # now test 0 and test 1 of training 0 disagree
+    write_run(path, record)  # now evaluations 0 and 1 of training run 0 disagree
     a, _, paired = sides(Findings(tmp_path, "scannet"), "baseline_gt_ctr", "baseline", "AP25")
     assert (len(a), paired) == (2, True)
 
@@ -131,7 +131,7 @@ def test_a_table_says_which_rows_are_paired(tmp_path):
     row = row_of(text, "with true centerness")
     low, high = tested[0].estimate.interval(simultaneous(4))
     assert row[DELTA] == f"+0.1 [{signed('AP25', low)}, {signed('AP25', high)}]"
-    # Four raw p-values below 0.05, of which Bonferroni's intervals exclude fewer than Holm's rule.
+    # Four raw p-values below 0.05. Bonferroni's intervals exclude fewer of them than Holm's rule.
     assert row["p"].rstrip("*") == f"{adjusted[0]:.3f}"
     csv = (tmp_path / "out/table6_scannet.csv").read_text().splitlines()
     assert "paired" in csv[0].split(",")
@@ -182,7 +182,7 @@ def test_families_are_adjusted_by_themselves():
 
 
 def test_no_trend_of_the_paper_runs_along_tests_of_one_training():
-    """`trend` takes the trainings of its settings for independent."""
+    """`trend` assumes that the training runs of its settings are independent."""
     settings = read_settings()
     trends = [c for c in read_paper(PAPER).claims.values() if isinstance(c, TrendClaim)]
     along = {name for claim in trends for _, name in claim.along}

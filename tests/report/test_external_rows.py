@@ -1,4 +1,4 @@
-"""A detector that sr3d knows by files of boxes: its records, its row, and what is refused."""
+"""A detector of which sr3d has only files of boxes: its records, its row, and refused input."""
 
 from __future__ import annotations
 

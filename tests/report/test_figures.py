@@ -1,4 +1,4 @@
-"""Figures as files: what they hold, what they say is missing, the same bytes each time."""
+"""Figures as files: their content, their notes on missing results, and bitwise reproducibility."""
 
 import re
 import shutil
@@ -35,7 +35,7 @@ def results(tmp_path_factory):
 
 @pytest.fixture
 def copied(results, tmp_path):
-    """The same runs, to be changed."""
+    """A copy of the same runs that a test may change."""
     shutil.copytree(results, tmp_path / "results")
     return tmp_path / "results"
 
@@ -106,9 +106,9 @@ def test_nothing_run_draws_nothing_says_so_and_removes_what_was_drawn(tmp_path):
     old = [tmp_path / "fig1_scannet.svg", tmp_path / "fig1_scannet.png"]
     for path in old:
         path.touch()
-    (tmp_path / "fig1_synthetic.svg").touch()  # of other data, which stays
+    (tmp_path / "fig1_synthetic.svg").touch()  # of other data, so it stays
     drawn = draw(tmp_path / "none", tmp_path, dataset="scannet")
-    del drawn["fig10"]  # would be Fig. 9 once more
+    del drawn["fig10"]  # would repeat Fig. 9
     for one in drawn.values():
         assert one.svg is None
         assert one.png is None

@@ -25,7 +25,7 @@ CLASSES = ("chair", "table", "bed", "lamp")
 
 
 def scored(seed: int) -> ScoredDetections:
-    """Random detections of three classes; lamps have no ground truth."""
+    """Random detections of three classes. Lamps have no ground truth."""
     rng = np.random.default_rng(seed)
     truth_label, label = rng.integers(0, 3, 25), rng.integers(0, 4, 80)
     box = np.ones((80, 7), np.float32)
@@ -43,7 +43,7 @@ def scored(seed: int) -> ScoredDetections:
 
 
 def brute_force(test: ScoredDetections, label: int) -> list[float]:
-    """Highest precision of any prefix of the ranking whose recall is at least that asked for."""
+    """Highest precision of any prefix of the ranking with at least the requested recall."""
     assert test.detections.score is not None
     order = np.argsort(-test.detections.score)
     positives, taken, hits, points = int((test.truth.label == label).sum()), set(), 0, []

@@ -1,4 +1,4 @@
-"""What figures show, apart from how: numbers of the summaries, curves, clouds, looks, places."""
+"""The content of figures: numbers of the summaries, curves, clouds, looks, positions."""
 
 import re
 
@@ -70,7 +70,7 @@ def test_a_single_training_has_no_interval_and_a_hollow_mark(tmp_path):
 
 
 def test_an_estimate_is_drawn_with_its_interval_wherever_the_mean_lies():
-    # A mean of unevenly many tests may lie outside the interval, which error bars would refuse.
+    # A mean of unequal numbers of evaluations may lie outside the interval. Error bars refuse this.
     axes = Figure().subplots()
     draw_estimate(axes, 3.0, Estimate(5.0, (1.0, 2.0)), look(1))
     bar, point = axes.lines

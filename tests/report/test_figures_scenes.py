@@ -1,4 +1,4 @@
-"""Scenes by a rule that is applied by hand here; their points where they are the tested ones."""
+"""Scenes are chosen by the rule. They have points if the prepared data are the evaluated ones."""
 
 import re
 from pathlib import Path
@@ -46,7 +46,7 @@ def test_a_score_at_the_threshold_counts():
 
 
 def literal_f1(test: ScoredDetections, scene: str) -> float:
-    """Box by box, the best score first; each takes the ground truth it overlaps most."""
+    """Box by box, the best score first. Each takes the ground truth that it overlaps most."""
     score = test.detections.score
     assert score is not None
     rows = [i for i in range(len(test.detections)) if test.detections.scene[i] == scene]

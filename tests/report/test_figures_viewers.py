@@ -1,4 +1,4 @@
-"""Viewers of the scenes that a figure shows: which are written, and where the report links them."""
+"""Viewers of the scenes of a figure: which are written, and where the report links them."""
 
 import re
 import time
@@ -29,7 +29,7 @@ LAYERS = ["SR3D", "Baseline", "ground truth"]
 
 @pytest.fixture(scope="module")
 def results(rooms, tmp_path_factory):
-    """Runs whose tests have a box in each of the prepared rooms; SR3D finds two of three."""
+    """Runs whose evaluations have a box in each of the prepared rooms. SR3D finds two of three."""
     folder = tmp_path_factory.mktemp("results")
     scenes = PreparedDataset(rooms, "val").ids
     truth = {scene: [(0, 0, 1)] for scene in scenes}
@@ -50,7 +50,7 @@ def drawn(results, out, data, names=("fig5",)):
 
 @pytest.fixture(scope="module")
 def report(results, rooms, tmp_path_factory):
-    """The folder of a report, and the files that it is said to hold."""
+    """The folder of a report, and the files that `write_report` returned."""
     out = tmp_path_factory.mktemp("report")
     names = ["table2", "fig5"]
     return out, write_report(results, TABLES, out, names, ["synthetic"], {"synthetic": rooms})
@@ -161,7 +161,7 @@ def test_the_page_links_to_the_files_beside_it(report):
     assert {path.name for path in out.iterdir()} == {path.name for path in files}
     names = [unquote(href).split(".")[1] for href in links[:3]]
     assert ", ".join(names) in page.texts("class", "viewers")[0]
-    # The pictures' own links are for the mouse alone, as the same ones follow.
+    # The links on the picture are for the mouse only, because the same links follow as text.
     over = [a for a in page.of("a") if a.get("class") == "scene"]
     assert all((a["tabindex"], a["aria-hidden"]) == ("-1", "true") for a in over)
 

@@ -1,4 +1,4 @@
-"""The sentence of result follows the records, whichever runs there are."""
+"""The headline follows the records, whichever runs exist."""
 
 import pytest
 

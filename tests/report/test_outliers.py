@@ -1,4 +1,4 @@
-"""Outliers are named by folder; latencies of a busy machine are marked."""
+"""Outliers are named by folder, and latencies of a busy machine are marked."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The page: what stands on it is what was computed, escaped, complete, and loads nothing."""
+"""The page shows the computed results, escaped and complete, and loads nothing."""
 
 import itertools
 import re
@@ -254,7 +254,7 @@ def test_nothing_run_gives_a_page_that_says_so(tmp_path):
     assert verdicts == {Verdict.NOT_RUN.value, Verdict.NOT_CHECKABLE.value}
     numbers = [line for table in page.tables for line in table if NOT_RUN in line]
     assert numbers
-    for line in numbers:  # nothing of ours beside the paper's
+    for line in numbers:  # the paper's numbers only
         assert set(line[line.index(NOT_RUN) + 1 :][:2]) == {"–"}
 
 

@@ -1,4 +1,4 @@
-"""What was not run is told by its name in print; what could not run is not counted as missing."""
+"""Settings without runs are named in print. Settings that cannot run do not count as missing."""
 
 import re
 

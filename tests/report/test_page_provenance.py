@@ -1,4 +1,4 @@
-"""How it was made: the commands run as they are printed, and mean what was run."""
+"""The printed commands run as they are, and reproduce the runs."""
 
 import subprocess
 
@@ -14,7 +14,7 @@ def flat(setting, train, test) -> float:
 
 
 def executed(text: str) -> list[list[str]]:
-    """The arguments of each call of sr3d that a shell makes of a printed command."""
+    """The arguments of each call of sr3d when a shell runs a printed command."""
     script = f'sr3d() {{ printf "%s\\n" "$@" --end; }}\nDATA="/my data" SETTINGS=mine.yaml\n{text}'
     done = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=True)
     return [call.splitlines() for call in done.stdout.split("--end\n")[:-1]]

@@ -1,4 +1,4 @@
-"""The claims and figures of `tables.yaml`: complete, about known settings, true to the tables."""
+"""The claims and figures of `tables.yaml`: complete, with known settings, true to the tables."""
 
 import pytest
 
@@ -36,8 +36,8 @@ bracket bracket_tau_0p01 bracket_tau_1 position tr3d_samsung
 rank_image levels_by_class reg_log_iou reg_diou sr3d_augment_tr3d sr3d_augment_paper
 baseline_augment_tr3d nms_3d voxel_first boxes_v1 lr_literal
 """
-# setting, over, metric, statistic: setting minus over as the paper's text or tables say, typed anew
-# (on ScanNet V2, and on SUN RGB-D where it has two).
+# setting, over, metric, statistic: the difference in the paper's text or tables, transcribed again
+# (on ScanNet V2, and on SUN RGB-D if it has two).
 DIFFERENCES = """
 sr3d tr3d AP25 best 1.1 1.0
 sr3d tr3d AP50 best 0.3 0.5
@@ -82,7 +82,7 @@ def statistic_of(claim) -> str:
 
 
 def cell(setting: str, dataset: str, metric: str, statistic: str) -> float:
-    """The number of a setting in the paper's tables, which must agree where several have it."""
+    """The number of a setting in the paper's tables. Tables that share it must agree."""
     values = (
         row.value(dataset, metric, statistic)
         for table in PAPER.tables.values()
@@ -108,7 +108,7 @@ def test_every_difference_that_the_paper_states():
 
 
 def disagrees(claim, dataset: str) -> bool:
-    """Whether the difference that the text states is another one than that of the tables."""
+    """Whether the difference in the text differs from the difference in the tables."""
     ours, theirs = (
         cell(setting, dataset, claim.metric, statistic_of(claim))
         for setting in (claim.setting, claim.over)
@@ -117,7 +117,7 @@ def disagrees(claim, dataset: str) -> bool:
 
 
 def test_one_stated_difference_disagrees_with_the_tables_and_says_so():
-    """The 0.3 AP50 of the text, which its Table 1 has as 0.4."""
+    """The text says 0.3 AP50, and Table 1 gives 0.4."""
     claim = PAPER.claims["ap50_best_over_tr3d"]
     values = [cell(s, "scannet", "AP50", "best") for s in (claim.setting, claim.over)]
     assert round(values[0] - values[1], 1) == 0.4 != claim.paper["scannet"] == 0.3
@@ -141,7 +141,7 @@ def test_ratios_agree_with_the_tables_and_lie_within_their_bounds():
             assert stated < (claim.limit if isinstance(claim, AtMostClaim) else claim.margin)
 
 
-# What the paper says, by its text: the claims whose words state an amount, a bound or sameness.
+# Claims whose wording in the paper states an amount, a bound or an equivalence.
 AMOUNTS = """
 ap25_best_over_tr3d ap50_best_over_tr3d ap50_mean_over_tr3d sr3d_ap25 cls_cost_ap25 cls_cost_ap50
 vertex_distance_ap25 vertex_distance_ap50 qfl_ap25 qfl_ap50 vfl_ap25 vfl_ap50 true_iou_ap25
@@ -173,7 +173,7 @@ def test_margins_and_limits_say_why_they_are_so_large():
 
 
 def test_the_papers_numbers_bear_out_its_highest_claims_on_table_1():
-    """Among the detectors that are run; with DLLA they do not, as the footnote says."""
+    """Among the detectors that run here. With DLLA it is not so, as the footnote says."""
     for name in ("dense_ap25_highest", "dense_ap50_highest"):
         claim = PAPER.claims[name]
         for dataset in claim.datasets:

@@ -1,4 +1,4 @@
-"""Settings by their names in print: in general, and where a claim stands."""
+"""Printed names of settings, in general and within a claim."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Every number of the paper's tables, typed anew from its pages, against `tables.yaml`."""
+"""Every number of the paper's tables, transcribed again, compared with `tables.yaml`."""
 
 import re
 
@@ -46,7 +46,7 @@ AVERAGES = {
 
 
 def numbers(cell: str, alone: str) -> dict[str, float]:
-    """A cell of Table 1; alone: which statistic one number is."""
+    """A cell of Table 1. alone: the statistic of a single number."""
     found = [float(text) for text in re.findall(r"\d+(?:\.\d+)?", cell)]
     return dict(zip(("best", "mean") if len(found) == 2 else (alone,), found, strict=False))
 
@@ -118,7 +118,7 @@ def test_ticks():
 
 def test_the_other_tables_have_no_further_numbers():
     counts = {name: sum(map(count, table.rows)) for name, table in PAPER.tables.items()}
-    del counts["table1"]  # compared as a whole above
+    del counts["table1"]  # compared completely above
     assert counts == {
         "table2": 12, "table3": 6, "table4": 6, "table5": 6, "table6": 6, "table7": 8, "open": 0,
         "eq6": 0,

@@ -1,4 +1,4 @@
-"""The published tables and verdicts are what the published runs give, and pages quote them."""
+"""The published runs give the published tables and verdicts, and pages quote them correctly."""
 
 import csv
 import importlib.util
@@ -34,7 +34,7 @@ def rows(path):
 
 
 def same(ours, theirs):
-    """Equal as text, or as numbers but for the last digits."""
+    """Equal as text, or as numbers up to the last digits."""
     try:
         return float(ours) == pytest.approx(float(theirs), rel=1e-5)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Every format of a printed table says the same, and LaTeX takes it."""
+"""All formats of a printed table have the same content, and LaTeX compiles it."""
 
 import shutil
 import subprocess

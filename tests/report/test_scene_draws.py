@@ -1,4 +1,4 @@
-"""Draws of scenes that summaries keep: against literal draws, and what may be subtracted."""
+"""Draws of scenes in summaries, compared with literal draws, and their differences."""
 
 import dataclasses
 import json
@@ -42,13 +42,13 @@ def boxes():
 
 
 def leave(folder, truth: BoxSet, detections: BoxSet) -> None:
-    """Replace what a test left, as if it had found these."""
+    """Replace the detections of an evaluation."""
     matching = best_ground_truth(truth, detections, rotated=False)
     leave_detections(folder, ScoredDetections(truth, detections, matching))
 
 
 def tree(results, share: dict[str, float], truth: BoxSet | None = None) -> None:
-    """Settings of 2 × 2 tests, each of which finds a random share of the same detections."""
+    """Settings of 2 × 2 evaluations, each of which finds a random share of the same detections."""
     rng = np.random.default_rng(len(share))
     same, detections = boxes()
     make_tree(results, settings={name: SETTINGS[name] for name in share})
@@ -63,7 +63,7 @@ def kept(results, setting: str):
 
 
 def literal(folder, metric: str) -> list[float]:
-    """Mean AP of the tests below a folder in each draw, on data where scenes really repeat."""
+    """Mean AP of the evaluations below a folder in each draw, with scenes literally repeated."""
     truth, _ = boxes()
     means = []
     for row in scene_draws(len(SCENES), DRAWS, 0).tolist():

@@ -1,4 +1,4 @@
-"""Summaries of runs, against numbers that can be added up by hand."""
+"""Summaries of runs, compared with sums by hand."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Printed tables: what stands beside what, what is marked, and which notes say so."""
+"""Printed tables: their cells, marks and notes."""
 
 import shutil
 
@@ -26,7 +26,9 @@ SCANNET, ROOMS = printed_dataset("scannet").label, printed_dataset("synthetic").
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """Table 2 on procedural rooms: `ras` never ran, `spota` has 3 of 4 tests, `sr3d` is mixed."""
+    """Table 2 on procedural rooms. `ras` never ran, `spota` has 3 of 4 evaluations, `sr3d` mixes
+    configurations.
+    """
     folder = tmp_path_factory.mktemp("results")
     make_tree(folder, settings=NO_RAS)
     shutil.rmtree(folder / "synthetic/spota/train1/test1")
@@ -77,8 +79,8 @@ def test_differences_have_welchs_interval_and_holms_p_over_the_whole_table(resul
     text = (out / "table2_synthetic.md").read_text()
     ours = [62.55, 63.55], [60.05, 61.05]
     whole = compare(*ours)
-    spota = compare([61.55, 62.5], [60.05, 61.05])  # its second training lacks a test
-    # Two settings against the baseline on two metrics, AP50 being AP25 less 20.
+    spota = compare([61.55, 62.5], [60.05, 61.05])  # its second training run lacks an evaluation
+    # Two settings against the baseline on two metrics. AP50 is AP25 minus 20.
     adjusted = holm([spota.p_t, whole.p_t] * 2)
     low, high = whole.estimate.interval(simultaneous(4))
     row = row_of(text, "SR3D")
@@ -90,7 +92,7 @@ def test_differences_have_welchs_interval_and_holms_p_over_the_whole_table(resul
 
 
 def test_a_p_value_that_decides_what_its_interval_leaves_open_is_marked(tmp_path):
-    """Of four tests two are sure, and Holm's rule is sharper than Bonferroni's for the others."""
+    """Of four tests two are clear. For the others Holm's rule is sharper than Bonferroni's."""
     near = {"baseline": 60.0, "spota": 68.0, "sr3d": 60.3}
 
     def score(setting, train, test):

@@ -1,4 +1,4 @@
-"""`tables.yaml` is read: what comes out, and one sentence for each mistake."""
+"""`tables.yaml` is read correctly, and each mistake gives one sentence."""
 
 import copy
 import json
@@ -114,7 +114,7 @@ def changed(place: str, change):
 
 
 def dotted(place: str) -> str:
-    """The place as errors have it, such as rows[0].label."""
+    """The place in the form of errors, such as rows[0].label."""
     return re.sub(r"\.(\d+)", r"[\1]", place)
 
 

@@ -1,4 +1,4 @@
-"""Tables with cited rows, groups, times or parameters, one of our own; where each is printed."""
+"""Tables with cited rows, groups, times or parameters, our own tables, and their places."""
 
 import dataclasses
 
@@ -24,7 +24,7 @@ TIME = "training time (minutes an epoch)"
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """Two trainings on ScanNet V2 of settings with times, AIC and PCE."""
+    """Two training runs on ScanNet V2 of settings with times, AIC and PCE."""
     folder = tmp_path_factory.mktemp("results")
 
     def score(setting: str, train: int, test: int) -> float:

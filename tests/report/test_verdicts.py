@@ -1,4 +1,4 @@
-"""Verdicts on directions and amounts, and what `judge` and `count` give as a whole."""
+"""Verdicts on directions and amounts, and the results of `judge` and `count`."""
 
 import math
 from pathlib import Path
@@ -120,7 +120,7 @@ NARROW = {"sr3d": around(71), "baseline": around(70)}
 def test_direction_and_amount_are_judged_apart(
     values, by, direction, size, of_direction, of_amount
 ):
-    """A claim of an amount needs both; one of a direction has its amount judged beside it."""
+    """The claim of an amount needs both. For a claim of a direction the amount is also judged."""
     for kind, verdict in ((gain, of_direction), (amount, of_amount)):
         judged = only(kind("sr3d", "baseline", by), ap25(**values))
         found = tuple(code.value for code in codes(judged))
@@ -128,7 +128,7 @@ def test_direction_and_amount_are_judged_apart(
 
 
 def test_a_large_effect_does_not_make_only_a_little_true():
-    """With +8 AP a claim of +0.1 has its direction, and not its amount."""
+    """At +8 AP, a claim of +0.1 is right in direction but not in amount."""
     findings = ap25(a=around(78), b=around(70))
     assert codes(only(amount("a", "b", 0.1), findings)) == (
         Verdict.NOT_REPRODUCED, Direction.THERE, Size.OUTSIDE,
@@ -136,7 +136,7 @@ def test_a_large_effect_does_not_make_only_a_little_true():
 
 
 def test_holm_is_over_the_claims_of_one_table():
-    """Three comparisons of table2 by hand and one of table4, which does not count among them."""
+    """Three comparisons of table2 by hand. The comparison of table4 does not count among them."""
     values = {"base": [1.0, 2.0, 3.0], "a": [4.0, 5.0, 6.5], "b": [2.0, 4.0, 5.0], "c": [7, 8, 8.5]}
     claims = [gain("a", "base"), gain("b", "base"), gain("c", "base"), gain("b", "a", of="table4")]
     judged = judge(paper_of(*claims), ap25(**{s: once(*v) for s, v in values.items()}))
@@ -144,19 +144,19 @@ def test_holm_is_over_the_claims_of_one_table():
         s: scipy_stats.ttest_ind(values[s], values["base"], equal_var=False).pvalue for s in "abc"
     }
     assert welch["c"] < welch["a"] < welch["b"]
-    # The smallest counts three times, the next twice, and none falls below the one before.
+    # The smallest p counts three times, the next twice, and none is below a smaller one.
     c = 3 * welch["c"]
     a = max(c, 2 * welch["a"])
     b = max(a, welch["b"])
     assert [j.numbers.p_for for j in judged[:3]] == pytest.approx([a, b, c])
     assert [j.numbers.family for j in judged] == [3, 3, 3, 1]
-    # The other way, so that the claim's p is for its denial only.
+    # In the other direction, so that the claim's p is for its denial only.
     alone = scipy_stats.ttest_ind(values["b"], values["a"], equal_var=False).pvalue
     assert judged[3].numbers.p_against == pytest.approx(alone)
 
 
 def test_refutations_are_adjusted_as_confirmations_are():
-    """Each p is 0.02 by itself, twice over: 0.04 in a family of two, and 0.08 in one of four."""
+    """Each p is 0.02 unadjusted: 0.04 in a family of two, 0.08 in a family of four."""
     t = scipy_stats.t.isf(0.01, 8)
     for names, p in (("ab", 0.04), ("abcd", 0.08)):
         for number, kind in ((None, gain), (0.1 * t, amount)):
@@ -180,7 +180,7 @@ def test_simultaneous_intervals_are_bonferronis():
 
 
 def test_where_holm_is_sharper_than_the_interval_it_is_said():
-    """p 0.03 beside a sure one is 0.03 after Holm; Bonferroni's interval of two still holds 0."""
+    """p 0.03 beside a tiny p is 0.03 after Holm. Bonferroni's interval of two still includes 0."""
     near = around(70 + 0.1 * scipy_stats.t.isf(0.015, 8))
     claims = [gain("a", "base", None), gain("b", "base", None)]
     findings = ap25(a=around(80), b=near, base=around(70))
@@ -192,7 +192,7 @@ def test_where_holm_is_sharper_than_the_interval_it_is_said():
 
 
 def test_accuracy_and_cost_are_families_of_their_own():
-    """A slow test of latency beside them leaves the p-values of AP and PCE as they are."""
+    """An inconclusive test of latency does not change the p-values of AP and PCE."""
     metrics = {"AP25": (TWELVE, NINE), "PCE": (TWELVE, NINE), "latency_ms": (once(1, 2, 4),) * 2}
     findings = MadeUp({(s, m): pair[i] for m, pair in metrics.items() for i, s in enumerate("ab")})
     claims = [gain("a", "b", id=metric, metric=metric) for metric in metrics]
@@ -202,7 +202,7 @@ def test_accuracy_and_cost_are_families_of_their_own():
 
 
 def test_tests_of_the_same_trainings_are_judged_in_pairs():
-    """Differences 1.0, 1.1, 1.3 of trainings that lie a point apart."""
+    """Differences 1.0, 1.1, 1.3 of training runs that lie a point apart."""
     values = ap25(a=once(71.0, 72.1, 73.3), b=once(70, 71, 72)).tests
     ids = ["x", "y", "z"]
     paired = only(gain("a", "b"), MadeUp(values, tested={"a": ids, "b": ids}))
@@ -255,7 +255,7 @@ def test_another_metric_is_another_comparison():
 
 
 def test_an_amount_of_best_tests_has_its_direction_judged_on_means():
-    """One lucky test lifts the best of b above a's, and its mean hardly."""
+    """One lucky evaluation lifts the best of b above a's, but hardly its mean."""
     lucky = [[8.0, 8.0], [9.0, 9.0], [7.0, 13.5]]
     claim = amount("a", "b", 0.3, statistic="best")
     judged = only(claim, ap25(a=[[11.0, 11.0], [12.0, 12.0], [13.0, 13.0]], b=lucky))
@@ -357,7 +357,7 @@ def test_cited_claims_and_the_count():
 
 
 def test_the_papers_claims_on_runs_that_lie_on_disk(tmp_path):
-    """Table 2's four settings, so that some claims are judged and most are not run."""
+    """The four settings of Table 2: some claims are judged and most are not run."""
     make_tree(tmp_path, dataset="scannet", trainings=3, tests=2)
     paper = read_paper(Path(__file__).parents[2] / "workflow" / "tables.yaml")
     judged = {j.claim.id: j for j in judge(paper, Findings(tmp_path, "scannet"))}

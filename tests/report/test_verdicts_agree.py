@@ -1,4 +1,4 @@
-"""What must be true of the judgements of any family, whatever its numbers."""
+"""Properties of the judgements of any family, whatever its numbers."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -39,7 +39,7 @@ def _claim(kind, name, number):
 @settings(max_examples=150, deadline=None)
 @given(families())
 def test_intervals_decide_as_the_adjusted_tests_do_or_it_is_said(family):
-    """Without `sharper` a reader of the simultaneous interval comes to the same codes."""
+    """Without `sharper`, the simultaneous interval implies the same codes."""
     for one in family:
         low, high = one.numbers.simultaneous
         number = one.claim.paper["scannet"]

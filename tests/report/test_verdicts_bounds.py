@@ -58,7 +58,7 @@ def test_only_about_is_judged_by_its_margin(gain, spread, verdict, direction, si
 
 
 def test_an_equivalence_worked_by_hand():
-    """se = 0.1 on 8 df; the larger of two one-sided p, doubled as its interval is of 95 %."""
+    """se = 0.1 with 8 df. The larger of two one-sided p, doubled to match the 95 % interval."""
     numbers = only(ONLY, having("AP25", a=around(70.4), b=around(70))).numbers
     assert numbers.p_for == pytest.approx(2 * scipy_stats.t.sf(3, 8))
     assert numbers.p_against == 1.0
@@ -130,7 +130,7 @@ def test_a_limit_is_judged_on_one_side(minutes, verdict, direction):
 
 
 def test_limits_are_adjusted_over_their_family():
-    """p = 0.03 by itself is 0.06 beside another limit that is as near."""
+    """p = 0.03 unadjusted is 0.06 beside another limit that is as close."""
     logs = scipy_stats.t.isf(0.015, 8) * 0.001
     values = [10 * math.exp(0.001 * step) for step in (-2, -1, 0, 1, 2)]
     ours = [value * 1.03 / math.exp(logs) for value in values]
@@ -143,7 +143,7 @@ def test_limits_are_adjusted_over_their_family():
 
 
 def test_a_ratio_of_tests_of_the_same_trainings_is_paired():
-    """Twice as slow on one machine as on another, and always by 1 to 2 %."""
+    """Twice as slow on one machine as on the other, and always by 1 to 2 %."""
     values = having(TIME, sr3d=once(10.1, 20.4, 40.6), tr3d=once(10, 20, 40)).tests
     ids = ["x", "y", "z"]
     paired = only(LIMIT, MadeUp(values, tested={"sr3d": ids, "tr3d": ids}))

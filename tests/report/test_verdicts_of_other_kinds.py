@@ -53,16 +53,16 @@ def test_highest_is_reproduced_above_all_others():
     assert "k7" in judged.ours
     numbers = judged.numbers
     assert numbers.value == pytest.approx(0.5)
-    # se = √(2 · 0.025 / 5) = 0.1. It has to lie above all, so the larger p counts as it is.
+    # se = √(2 · 0.025 / 5) = 0.1. The setting must lie above all others, so the larger p counts.
     assert numbers.p_for == pytest.approx(2 * scipy_stats.t.sf(5, 8))
     assert numbers.p_against == 1.0
-    # The lower end is that of k7 alone; above it either of two may be the nearest.
+    # The lower end comes from k7 only. Above it either setting may be the nearest.
     low, high = 0.5 - 0.1 * scipy_stats.t.isf(0.025, 8), 0.5 + 0.1 * scipy_stats.t.isf(0.0125, 8)
     assert numbers.interval == pytest.approx((low, high))
 
 
 def test_highest_needs_no_adjustment_to_lie_above_all():
-    """p = 0.03 against each of two others: the claim is false only if one of them is not below."""
+    """p = 0.03 against each of two others. The claim is false as soon as one of them is above."""
     near = around(72 - 0.1 * scipy_stats.t.isf(0.015, 8))
     for other in (around(60), near):
         judged = only(HIGHEST, having("AP25", sr3d=around(72), k5=other, k7=near))
@@ -79,7 +79,7 @@ def test_highest_is_refuted_by_any_of_the_others():
 
 
 def test_highest_pairs_tests_of_the_same_trainings():
-    """k5 tests the trainings of sr3d, each 0.1 below; k7 is trained by itself, far below."""
+    """k5 evaluates the training runs of sr3d, each 0.1 below. k7 has its own, far below."""
     near = once(71.9, 72.48, 73.77)
     values = having("AP25", sr3d=once(72, 72.6, 73.9), k5=near, k7=around(50)).tests
     ids = ["x", "y", "z"]
@@ -168,7 +168,7 @@ def test_a_trend_of_equal_values_cannot_be_told():
 
 
 def test_trends_of_one_figure_and_one_kind_of_quantity_are_a_family():
-    """The slope of AP25 alone has p = 0.03; beside another of AP50, which has none, 0.06."""
+    """The slope of AP25 alone has p = 0.03, and 0.06 beside a slope of AP50 that is zero."""
     # Slope s, s² = 30/13, Sxx = 5 · 14/3: t is s / √(30/13 / Sxx) on 13 df.
     slope = scipy_stats.t.isf(0.015, 13) * math.sqrt(30 / 13 / (5 * 14 / 3))
     falling = {"sr3d": 72, "mu_2": 72 - slope, "mu_4": 72 - 3 * slope}
@@ -229,7 +229,7 @@ def falling(start, trainings=3, epochs=4):
 def test_a_curve_below_in_every_epoch():
     judged = only(CURVE, lines(falling(0.3), falling(0.4)))
     assert (judged.verdict, judged.direction) == (Verdict.REPRODUCED, Direction.THERE)
-    # In each epoch the same: se = 0.001 √(2/3), 4 df. It has to be below in all, so p is as it is.
+    # The same in each epoch: se = 0.001 √(2/3), 4 df. It must be below in all: p is not adjusted.
     numbers = judged.numbers
     p = 2 * scipy_stats.t.sf(0.1 / (0.001 * math.sqrt(2 / 3)), 4)
     assert numbers.p_for == pytest.approx(p, rel=1e-6)
@@ -255,7 +255,7 @@ def test_a_curve_that_meets_the_other_is_inconclusive():
 
 
 def test_curves_are_adjusted_over_the_epochs_where_any_can_refute():
-    """Each epoch by itself has p = 0.02: below in all that is enough, above in one it is 0.08."""
+    """Each epoch has p = 0.02 unadjusted. It is 0.02 for below in all, 0.08 for above in any."""
     gap = 0.001 * math.sqrt(2 / 3) * scipy_stats.t.isf(0.01, 4)
     ours, theirs = falling(0.3), falling(0.3 + gap)
     below, above = only(CURVE, lines(ours, theirs)), only(CURVE, lines(theirs, ours))
@@ -272,7 +272,7 @@ def test_curves_of_other_lengths_are_compared_where_both_are():
 
 
 def test_an_epoch_of_one_training_leaves_the_claim_open():
-    """Two of three trainings stopped after two epochs, and one value is no number."""
+    """Two of three training runs stopped after two epochs, and one value is not a number."""
     cut = [row[:2] for row in falling(0.3)[:2]]
     judged = only(CURVE, lines([*cut, falling(0.3)[2]], falling(0.4)))
     assert (judged.verdict, judged.numbers.p_for) == (Verdict.INCONCLUSIVE, 1.0)

@@ -35,13 +35,13 @@ PAPER = read_paper(ROOT / "workflow" / "tables.yaml")
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """Leave out the slow parts of a comparison, which no verdict rests on."""
+    """Omit the slow parts of a comparison, on which no verdict depends."""
     monkeypatch.setattr(comparison, "_permutation", lambda a, b, paired: 1.0)
     monkeypatch.setattr(comparison, "detectable_difference", lambda *design: 1.0)
 
 
 def draws(levels, number, seed=0, dataset="scannet", between=0.6):
-    """Results in which (setting, metric) has this true mean."""
+    """Results with this true mean for each (setting, metric)."""
     rng = np.random.default_rng(seed)
     for _ in range(number):
         tests = {}
@@ -52,13 +52,13 @@ def draws(levels, number, seed=0, dataset="scannet", between=0.6):
 
 
 def verdicts(claims, levels, number, **about):
-    """[draw][claim] of judgements."""
+    """Judgements by draw, then by claim."""
     paper = paper_of(*claims)
     return [judge(paper, findings) for findings in draws(levels, number, **about)]
 
 
 def level(difference=0.0):
-    """Eight settings, so much above their baseline."""
+    """Eight settings, each above its baseline by this much."""
     return {("baseline", "AP25"): 70.0} | {(s, "AP25"): 70.0 + difference for s in SETTINGS}
 
 
@@ -88,14 +88,14 @@ def test_without_any_effect_a_family_is_rarely_reproduced(dataset):
 
 
 def test_with_the_paper_exactly_right_a_family_is_rarely_refuted():
-    """Amounts and directions together; neither "outside" nor "opposite" comes more often."""
+    """Amounts and directions together. Neither "outside" nor "opposite" occurs more often."""
     judged = verdicts(mixed(0.5), level(0.5), DRAWS, seed=1)
     assert 0 < count(judged, {Verdict.NOT_REPRODUCED}) <= MOST
     assert 0 < count(judged, {Size.OUTSIDE, Direction.OPPOSITE}) <= MOST
 
 
 def test_without_adjustment_both_errors_would_be_frequent():
-    """The same claims, each in a table of its own: the rates that the families are there for."""
+    """The same claims, each in a table of its own: the error rates that families prevent."""
     claims = [gain(s, "baseline", 1.0, of=f"table{i}") for i, s in enumerate(SETTINGS)]
     assert share(verdicts(claims, level(), 300), SHOWN, whole=True) > 0.07
     claims = [amount(s, "baseline", 0.5, of=f"table{i}") for i, s in enumerate(SETTINGS)]
@@ -105,7 +105,7 @@ def test_without_adjustment_both_errors_would_be_frequent():
 
 @pytest.mark.parametrize("of", ["table2", "table5", "table6"])
 def test_the_papers_own_tables_with_the_paper_exactly_right(of):
-    """Its claims, its numbers as the truth: no family of accuracy is refuted in more than 5 %."""
+    """The paper is exactly right: each family of accuracy is refuted in at most 5 %."""
     levels = {
         (row.setting, metric): row.value("scannet", metric, "mean")
         for name in ("table2", "table4", "table5", "table6")
@@ -128,7 +128,7 @@ def _of_accuracy(claim):
 
 
 def test_an_equivalence_at_its_margin_is_rarely_shown_or_refuted():
-    """The truth on the edge: both the claim and its denial are as near to true as can be."""
+    """The truth lies on the boundary, where claim and denial are equally close to true."""
     claims = [
         EquivalenceClaim(
             **ABOUT, id=s, metric="AP25", setting=s, over="baseline", scale="difference",
@@ -145,7 +145,7 @@ def test_an_equivalence_at_its_margin_is_rarely_shown_or_refuted():
 
 
 def test_a_highest_value_among_equals_is_rarely_shown_or_refuted():
-    """Eight equal settings: the claim's null holds at its edge in every comparison."""
+    """Eight equal settings: the truth lies on the boundary of the null in every comparison."""
     claim = HighestClaim(**ABOUT, id="top", metric="AP25", setting="s0", among=tuple(SETTINGS[1:]))
     judged = verdicts([claim], level(), DRAWS // 2, seed=6)
     most = int(scipy_stats.binom.ppf(0.999, DRAWS // 2, 0.05))

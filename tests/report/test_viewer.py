@@ -1,4 +1,4 @@
-"""What goes into a viewer's file: the points, the boxes, and how they get there unharmed."""
+"""The content of a viewer's file: points and boxes, and their encoding."""
 
 import base64
 import html
@@ -34,12 +34,12 @@ def cloud_of(count: int, seed: int = 0) -> np.ndarray:
 
 
 def unpacked(packed) -> np.ndarray:
-    """Points as the page reads them."""
+    """Points as the page decodes them."""
     return packed.low + packed.packed[:, :3].astype(float) * packed.step
 
 
 def read(path) -> tuple[dict, np.ndarray]:
-    """Scene and packed points of a file, as a browser finds them."""
+    """Scene and packed points of a file, as in the browser."""
     text = path.read_text("utf-8")
     scene = re.search(r'<script type="application/json" id="scene">(.*?)</script>', text, re.S)
     points = re.search(r'<script type="text/plain" id="points">(.*?)</script>', text, re.S)
@@ -95,7 +95,7 @@ def test_more_points_than_a_page_holds_are_thinned_to_one_a_voxel():
     assert packed.given == 30_000
     cells = {tuple(cell) for cell in np.floor((points - points.min(0)) / packed.voxel).astype(int)}
     assert len(packed.packed) <= len(cells)
-    # Whatever was left out has a neighbour within its voxel.
+    # Every omitted point has a neighbour in its voxel.
     there = unpacked(packed)
     for point in points[::500]:
         nearest = np.linalg.norm(there - point, axis=1).min()
@@ -313,7 +313,7 @@ def test_a_tested_scene_shows_its_truth_and_each_settings_boxes(tmp_path):
     write_scene_viewer(path, "Fig. 5", scene, {"TR3D": found, "SR3D": found}, CLASSES)
     layers = read(path)[0]["layers"]
     assert [one["name"] for one in layers] == ["TR3D", "SR3D", "ground truth"]
-    # Of this scene alone, and none that is nowhere or far below what anyone looks at.
+    # Detections of this scene only, without invalid boxes and scores below the threshold.
     assert [one["labels"] for one in layers] == [[1], [1], [1]]
     assert layers[0]["overlaps"] == [[[0, 1.0]]]
     write_scene_viewer(path, "Fig. 5", scene, {}, CLASSES, most=20)

@@ -1,4 +1,4 @@
-"""The viewer in a browser: that it draws what the file says, and what each control does."""
+"""The viewer in a browser: it draws the file's content, and each control works."""
 
 import io
 

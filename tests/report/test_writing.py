@@ -1,4 +1,4 @@
-"""The report's files: which are written, on which data sets, and what the claims say."""
+"""The report's files: which are written, on which data sets, and the text of the claims."""
 
 import csv
 import io
@@ -136,11 +136,11 @@ def test_runs_of_other_data_leave_the_papers_tables_empty(results, tmp_path):
 def test_a_folder_without_runs_is_refused_and_nothing_is_written(
     results, tmp_path, folder, verb, monkeypatch, capsys
 ):
-    """The folder is empty, missing, or one of those between the results and the runs."""
+    """The folder is empty, missing, or between the results and the runs."""
     monkeypatch.chdir(tmp_path)
     place = results / folder if folder else tmp_path
     if (verb, folder) == ("summarise", "synthetic/sr3d"):
-        place = results  # a setting's folder is right for this verb
+        place = results  # this verb expects a setting's folder
     words = {
         "report": f"report --results {place} --tables {TABLES} --out out",
         "track": f"track --results {place} --store sqlite:///out/mlflow.db --artifacts out/files",

@@ -1,4 +1,4 @@
-"""A viewer to look at, and what its page tells of itself."""
+"""A viewer to test, and the state of its page."""
 
 import io
 import time
@@ -38,7 +38,7 @@ def state(page) -> dict:
 
 
 def settled(page) -> dict:
-    """The state once all is drawn. (The page forbids `eval`, so that Playwright cannot wait.)"""
+    """The state when all is drawn. (The page forbids `eval`, so Playwright cannot wait.)"""
     end = time.monotonic() + 120
     while not (now := state(page))["still"]:
         assert time.monotonic() < end, now
@@ -48,13 +48,13 @@ def settled(page) -> dict:
 
 
 def place(page, point) -> tuple[float, float]:
-    """Pixels of the page where a point of the scene is drawn; the view begins at its corner."""
+    """Page pixels of a point of the scene. The view begins at the page's corner."""
     x, y, _ = page.evaluate("point => window.viewer.project(point)", [float(v) for v in point])
     return x, y
 
 
 def pixels(page) -> np.ndarray:
-    """(H, W, 3) uint8 of what is seen, the view without its buttons and names."""
+    """(H, W, 3) uint8 picture of the view without buttons and names."""
     page.add_style_tag(content=".bar, #labels { visibility: hidden }")
     return np.array(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
 

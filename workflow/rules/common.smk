@@ -120,12 +120,12 @@ def check_external(name: str) -> None:
     """Refuse an invalid entry of `external` in config.yaml."""
     row, where = EXTERNAL[name], f"config.yaml: external: {name}"
     if name in SETTINGS:
-        raise WorkflowError(f"{where}: is a setting; choose another name")
+        raise WorkflowError(f"{where}: is a setting. Choose another name.")
     require([row["dataset"]], dict.fromkeys(EXPERIMENT["datasets"]), "data set", where)
     if len(row["files"]) % row.get("tests", 1):
         raise WorkflowError(
-            f"{where}: {len(row['files'])} files are no multiple of tests: {row['tests']}; give every "
-            "training run the same number of files"
+            f"{where}: {len(row['files'])} files are not a multiple of tests: {row['tests']}. "
+            "Give every training run the same number of files."
         )
 
 

@@ -1,4 +1,4 @@
-# Detectors of other frameworks: scores their files of boxes and makes a row of the results. Nothing is
+# Detectors of other frameworks: scores their files of boxes as a row of the results. Nothing is
 # trained. If a file changes, it is scored again.
 if EXTERNAL:
 

@@ -1,4 +1,4 @@
-"""All that one call of `sr3d benchmark` measures, in order."""
+"""Run all measurements of one call of `sr3d benchmark`, in order."""
 
 from __future__ import annotations
 
@@ -28,9 +28,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class BenchmarkPlan:
-    """What is asked for. setting: its name. batch: scenes a training step, None for no training.
-    points: of each floor that shows how latency and memory grow. nms_pre: boxes kept for NMS, to
-    show the same. command: that asked for it.
+    """The requested measurements.
+
+    setting: its name. batch: scenes per training step, None for no training. points: sizes of the
+    floors that show how latency and memory grow. nms_pre: numbers of boxes kept for NMS, likewise.
+    command: the command line.
     """
 
     subject: Subject
@@ -44,7 +46,7 @@ class BenchmarkPlan:
 
 
 def run(plan: BenchmarkPlan) -> Benchmark:
-    """Measure, one process after the other.
+    """Measure, each measurement in its own process.
 
     Raises:
         InputError: no such device, an oracle, unusable scenes or weights, or too little memory.
@@ -53,7 +55,7 @@ def run(plan: BenchmarkPlan) -> Benchmark:
     check_device(subject.device)
     if subject.config.flat().get("test.oracle", "none") != "none":
         raise InputError(
-            "an oracle is no detector",
+            "an oracle is not a detector",
             field="test.oracle",
             kind=Kind.CONFLICT,
             remedy="Leave it out to measure latency.",
@@ -92,7 +94,7 @@ def _candidates(plan: BenchmarkPlan, nms_pre: int) -> SizedDetection:
 def _row(
     size: int, subject: Subject, source: SceneSource, repeats: int, **how: bool
 ) -> SizedDetection:
-    """At one size; how: as `measure_detection` takes it."""
+    """Measure at one size. how: options of `measure_detection`."""
     try:
         return SizedDetection(
             size, in_fresh_process(measure_detection, subject, source, repeats, **how)
@@ -109,8 +111,8 @@ def _facts(plan: BenchmarkPlan) -> dict[str, Any]:
     busy = is_busy(load, machine["cores"])
     if busy:
         _log.warning(
-            "the machine is busy (load average %.1f on %s cores): times will be too long, and "
-            "shares more trustworthy than milliseconds", load, machine["cores"],
+            "the machine is busy (load average %.1f on %s cores). Times will be too long. Shares "
+            "are more reliable than milliseconds.", load, machine["cores"],
         )  # fmt: skip
     parameters = sum(p.numel() for p in build_detector(subject.config).parameters())
     return {

@@ -1,4 +1,4 @@
-"""A benchmark as text for a terminal."""
+"""Print a benchmark as text for a terminal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TIMES = ("median", "p95", "min", "n")
 
 
 def describe(found: Benchmark) -> str:
-    """Tables of what was measured, and one line each on what it was measured on and how."""
+    """Tables of the measurements, and notes on the subject and the method."""
     return "\n".join(_lines(found))
 
 
@@ -52,10 +52,10 @@ def _subject(found: Benchmark) -> list[str]:
     points, voxels, boxes = (f"{fmean(column):,.0f}" for column in counts)
     return [
         f"{facts['setting']} on {facts['dataset']}: {facts['parameters']:,} parameters, "
-        f"weights {facts['weights']}; {runner}, {facts['precision']}",
-        f"{facts['device']}: {where}, {facts['threads']} of {machine['cores']} CPU threads; "
-        f"torch {facts['versions']['torch']}; load average {facts['load_average']:.1f}{busy}",
-        f"{len(scenes)} scenes: {facts['source']}; on average {points} points, {voxels} voxels, "
+        f"weights {facts['weights']}, {runner}, {facts['precision']}",
+        f"{facts['device']}: {where}, {facts['threads']} of {machine['cores']} CPU threads, "
+        f"torch {facts['versions']['torch']}, load average {facts['load_average']:.1f}{busy}",
+        f"{len(scenes)} scenes: {facts['source']}. On average {points} points, {voxels} voxels, "
         f"{boxes} boxes found",
     ]
 
@@ -75,7 +75,7 @@ def _detection(found: Detection) -> list[str]:
 
 def _roofline(work: Work) -> list[str]:
     return [
-        f"roofline     {work.gflop:,.3g} GFLOP in sparse convolutions; {number(work.floor)} ms as "
+        f"roofline     {work.gflop:,.3g} GFLOP in sparse convolutions, {number(work.floor)} ms as "
         f"a dense product here ({work.peak:,.4g} GFLOP/s)",
         f"             {work.reached:,.4g} GFLOP/s over {work.span}: "
         f"{work.reached / work.peak:.1%} of that",
@@ -141,14 +141,14 @@ def _candidates(rows: Sequence[SizedDetection]) -> list[str]:
 
 def _notes(found: Benchmark) -> list[str]:
     notes = [
-        "Points lie on the device; voxels, network and NMS count, loading does not. The device is "
-        "synchronised before and after each run, all after warming up.",
+        "Points are already on the device. The times include voxels, network and NMS, but no "
+        "loading. The device is synchronised before and after each run, after a warm-up.",
         f"Peak memory: {found.detection.memory.what}.",
     ]
     if found.detection.stages:
         notes.append(
-            "Stages are timed in passes of their own, synchronised at every change of stage, so "
-            "their sum may exceed the latency."
+            "Stages are timed in separate passes, synchronised at every change of stage. Their sum "
+            "may exceed the latency."
         )
     return [fill(note, 100, initial_indent="- ", subsequent_indent="  ") for note in notes]
 

@@ -1,4 +1,4 @@
-"""Latency, stages, memory and arithmetic of detection, and of training steps."""
+"""Measure latency, stages, memory and arithmetic of detection and of training steps."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from sr3d.train.precision import network_precision
 from sr3d.train.schedule import build_optimizer
 
 T = TypeVar("T")
-# Passes, the one that memory is watched in included. A GPU tunes, and records graphs, in the first.
+# Passes, including the one that measures memory. The first ones tune a GPU and record its graphs.
 _WARM_UP_PASSES = {"cpu": 1, "cuda": 3}
 
 
@@ -52,7 +52,7 @@ def measure_detection(
 ) -> Detection:
     """Detect in all scenes of the source, `repeats` times over, after warming up.
 
-    sample: draw points as the configuration's test does, before the clock starts.
+    sample: draw points as in the configuration's evaluation, before the clock starts.
     """
     with as_jobs_run(subject.threads):
         runner = _Runner(subject, source, sample)
@@ -76,7 +76,7 @@ def measure_detection(
         )
         if not details:
             return found
-        if runner.compiled is not None:  # one piece, whose inside is not to be told apart
+        if runner.compiled is not None:  # its stages cannot be separated
             return replace(found, work=_work(runner, seconds, "points to boxes", subject.dtype))
         network = np.array([runner.in_turn(runner.network) for _ in range(repeats)])
         return replace(
@@ -107,18 +107,18 @@ class _Runner:
         return [run(i) for i in range(len(self.scenes))]
 
     def detect(self, i: int) -> tuple[Detections, float]:
-        """Boxes, and the seconds that they took."""
+        """Boxes, and the seconds to compute them."""
         scene = self.scenes[i]
         if self.compiled is None:
             return detect_scene(self.model, scene, generator_for(0, i))
         return self._clock(partial(self.compiled.detect_points, scene.points, scene.colors))
 
     def network(self, i: int) -> float:
-        """Seconds from inputs to predictions, kernel maps built anew."""
+        """Seconds from inputs to predictions, with newly built kernel maps."""
         return self._clock(partial(self.model, self.inputs(i)))[1]
 
     def inputs(self, i: int) -> Any:
-        """As `detect_scene` gives them to the network."""
+        """The inputs of the network as `detect_scene` makes them."""
         generator = generator_for(0, i)
         scene = self.model.shuffled(self.scenes[i], generator)
         return self.model.inputs([scene], [generator])
@@ -132,7 +132,7 @@ class _Runner:
 
 
 def _stages(runner: _Runner, repeats: int) -> dict[str, float]:
-    """Mean milliseconds a scene of each stage that the detector has."""
+    """Mean milliseconds per scene of each stage of the detector."""
     clock = StageClock(runner.device)
     with detection_staged(runner.model, clock):
         for _ in range(repeats):
@@ -143,8 +143,9 @@ def _stages(runner: _Runner, repeats: int) -> dict[str, float]:
 
 
 def _work(runner: _Runner, seconds: np.ndarray, span: str, dtype: torch.dtype) -> Work | None:
-    """Of a scene, on average. None without sparse convolutions. seconds: (repeats, scenes), of the
-    span.
+    """Work of an average scene, None without sparse convolutions.
+
+    seconds: (repeats, scenes), of the span.
     """
     with counted_flop(runner.model) as counts:
         runner.in_turn(runner.network)
@@ -159,20 +160,20 @@ def _work(runner: _Runner, seconds: np.ndarray, span: str, dtype: torch.dtype) -
 
 
 def _times(seconds: np.ndarray) -> Times:
-    """In the order of the runs: all scenes, then all again."""
+    """Milliseconds in the order of the runs: all scenes, then all again."""
     return Times(tuple((1000 * seconds).ravel().tolist()))
 
 
-_WARM_UP_STEPS = 2  # steps, the one that memory is watched in included
+_WARM_UP_STEPS = 2  # steps, including the one that measures memory
 
 
 def measure_training(
     subject: Subject, source: SceneSource, batch: int, repeats: int
 ) -> TrainingSteps:
-    """Train for some steps on augmented scenes of the source, which are loaded off the clock.
+    """Time training steps on augmented scenes of the source. Loading them is not timed.
 
     Raises:
-        InputError: scenes without any box, which nothing can be learnt from.
+        InputError: scenes without any box.
     """
     with as_jobs_run(subject.threads):
         scenes = source.load()
@@ -205,7 +206,7 @@ def measure_training(
 
 
 class _Steps:
-    """A detector in training, and batches without end."""
+    """A detector in training mode, and an endless sequence of batches."""
 
     def __init__(self, subject: Subject, scenes: list[Scene], batch: int) -> None:
         self.model = subject.build().train()
@@ -225,7 +226,7 @@ class _Steps:
         return time.perf_counter() - started
 
     def load(self, step: int) -> list[Scene]:
-        """The batch of a step, augmented as the configuration says."""
+        """The batch of a step, augmented as in the configuration."""
         rotated = self.model.dataset.rotated
         places = range(step * self.batch, (step + 1) * self.batch)
         return [
@@ -236,20 +237,20 @@ class _Steps:
         ]
 
     def voxels(self) -> int:
-        """Of the first batch."""
+        """Voxels of the first batch."""
         return self.model.input_size(self.model.inputs(self.load(0)))
 
 
 _ROUNDS = 10
-_EDGE = {"cpu": 1024, "cuda": 8192}  # of the dense matrices: large enough to reach the peak
+_EDGE = {"cpu": 1024, "cuda": 8192}  # of the dense matrices, large enough to reach the peak
 
 
 @contextmanager
 def counted_flop(model: nn.Module) -> Iterator[list[int]]:
-    """Yield a list that fills, while it lasts, with each sparse convolution's useful operations.
+    """Yield a list. Inside the block each sparse convolution appends its useful operations.
 
-    A multiplication and an addition for every pair of rows that a kernel map has, times input
-    times output channels; a missing neighbour counts nothing, and neither do norms and pooling.
+    These are one multiplication and one addition per pair of rows in the kernel map, times input
+    channels, times output channels. Missing neighbours, norms and pooling count nothing.
     """
     counts: list[int] = []
 
@@ -270,7 +271,7 @@ def counted_flop(model: nn.Module) -> Iterator[list[int]]:
 
 
 def _pairs(module: SparseConv | SparseConvTranspose, x: SparseTensor, out: SparseTensor) -> int:
-    """From the maps that the convolution has just used."""
+    """Pairs of rows in the kernel maps that the convolution has just used."""
     if isinstance(module, SparseConvTranspose):
         return len(out.sites.kernel_map(x.sites, module.kernel_size).in_rows)
     if module.pointwise:
@@ -279,7 +280,7 @@ def _pairs(module: SparseConv | SparseConvTranspose, x: SparseTensor, out: Spars
 
 
 def dense_peak(device: torch.device, dtype: torch.dtype = torch.float32) -> float:
-    """GFLOP/s of the best of some products of large square matrices."""
+    """The highest GFLOP/s of several products of large square matrices."""
     edge = _EDGE[device.type]
     a, b = torch.rand(2, edge, edge, device=device).to(dtype)
     best = float("inf")

@@ -1,4 +1,4 @@
-"""What was measured, as frozen dataclasses that become the JSON of docs/benchmark.md."""
+"""Results of measurements, as frozen dataclasses that become the JSON of docs/benchmark.md."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class Times:
-    """Milliseconds of each run, in the order in which they were made."""
+    """Milliseconds of each run, in the order of the runs."""
 
     runs: tuple[float, ...]
 
@@ -24,7 +24,7 @@ class Times:
 
     @property
     def p95(self) -> float:
-        """The 95th percentile, interpolated; of a few runs, close to the slowest."""
+        """The 95th percentile, interpolated. With few runs it is close to the slowest."""
         return float(np.percentile(self.runs, 95))
 
     @property
@@ -39,7 +39,7 @@ class Times:
 
 @dataclass(frozen=True)
 class Memory:
-    """Mebibytes. peak: as `what` says. weights: of parameters and buffers."""
+    """Mebibytes. peak: as described by `what`. weights: of parameters and buffers."""
 
     peak: float
     weights: float
@@ -55,11 +55,11 @@ class Memory:
 
 @dataclass(frozen=True)
 class Work:
-    """The sparse convolutions of a scene against the machine.
+    """The sparse convolutions of a scene, compared with the machine's peak.
 
-    gflop: 10⁹ multiplications and additions over the pairs of rows that exist. milliseconds: that
-    `span` took, "network" or "points to boxes". peak: 10⁹ of them a second in a large dense matrix
-    product of the same precision.
+    gflop: 10⁹ multiplications and additions over the existing pairs of rows. milliseconds: of
+    `span`, "network" or "points to boxes". peak: GFLOP/s of a large dense matrix product in the
+    same precision.
     """
 
     gflop: float
@@ -91,7 +91,7 @@ class Work:
 
 @dataclass(frozen=True)
 class MeasuredScene:
-    """One scene: the points that the clock starts with, its voxels, the boxes after NMS."""
+    """One scene: points at the start of the clock, voxels, boxes after NMS."""
 
     id: str
     points: int
@@ -101,10 +101,10 @@ class MeasuredScene:
 
 @dataclass(frozen=True)
 class Detection:
-    """From points on the device to boxes after NMS, in each of some scenes in turn.
+    """Detection from points on the device to boxes after NMS, in each scene in turn.
 
-    Of passes apart from the latency's, where they are made: network, from voxels to predictions;
-    stages, mean milliseconds of each a scene, which add up to a whole one; work.
+    The optional fields come from separate passes. network: from voxels to predictions. stages: mean
+    milliseconds per scene of each stage. Their sum is the time of a scene. work: see `Work`.
     """
 
     scenes: tuple[MeasuredScene, ...]
@@ -130,7 +130,7 @@ class Detection:
 
 @dataclass(frozen=True)
 class TrainingSteps:
-    """Steps of a training. stages: mean milliseconds of each a step. voxels: of a first batch."""
+    """Training steps. stages: mean milliseconds per step. voxels: of the first batch."""
 
     batch: int
     voxels: int
@@ -155,7 +155,7 @@ class TrainingSteps:
 
 @dataclass(frozen=True)
 class SizedDetection:
-    """At one size: what was measured or, where it did not fit, why not.
+    """The measurement at one size, or why there is none.
 
     size: the points of a floor, or the boxes kept for NMS.
     """
@@ -165,14 +165,14 @@ class SizedDetection:
     error: str | None = None
 
     def to_dict(self, size: str) -> dict[str, Any]:
-        """size: its name there."""
+        """size: the key under which the size is written."""
         measured = self.detection.to_dict() if self.detection else {"error": self.error}
         return {size: self.size, **measured}
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Everything of one call. facts: plain values that say what, on which machine, and how.
+    """All results of one call. facts: plain values on the subject, the machine and the method.
 
     scaling: by the points of a floor. candidates: by the boxes kept for NMS (`test.nms_pre`).
     """

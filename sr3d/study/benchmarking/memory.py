@@ -1,4 +1,4 @@
-"""Memory: a process of its own for a function, and the most memory that a block of code takes."""
+"""Run a function in its own process, and measure the peak memory of a block of code."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ T = TypeVar("T")
 
 
 class OutOfMemory(InputError):
-    """The process ran out of memory, or the system ended it for that."""
+    """The process ran out of memory, or the system ended it for that reason."""
 
 
 def in_fresh_process(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Its result. Function, arguments and result are pickled; the process starts anew, not forked.
+    """The function's result. A new process (not a fork) gets function and arguments by pickle.
 
     Raises:
-        InputError: what the function raised.
-        OutOfMemory: of the processor or of the GPU.
+        InputError: raised by the function.
+        OutOfMemory: no memory left, of the processor or the GPU.
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
@@ -43,9 +43,9 @@ def in_fresh_process(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
         error, value = ours.recv()
     except EOFError:
         process.join()
-        if process.exitcode == -9:  # SIGKILL, a name that Windows lacks
+        if process.exitcode == -9:  # SIGKILL, which Windows does not define
             raise OutOfMemory(
-                "the system ended the process, as it does without memory", kind=Kind.TOO_LARGE
+                "the system ended the process, usually for lack of memory", kind=Kind.TOO_LARGE
             ) from None
         raise RuntimeError(f"a measuring process failed (exit code {process.exitcode})") from None
     finally:
@@ -83,10 +83,10 @@ _CLEAR = Path("/proc/self/clear_refs")
 
 @contextmanager
 def watched_memory(model: nn.Module, device: torch.device) -> Iterator[list[Memory]]:
-    """Yield a list that holds, after the block, the peak within it.
+    """Yield a list that holds the peak memory within the block once the block has ended.
 
-    On a CPU that is beyond what the process held before, weights and scenes included. Whatever ran
-    before may keep memory to use it again, so only the first block of a process tells the whole.
+    On a CPU this is the growth over what the process held before, weights and scenes included.
+    Earlier code may have kept memory for reuse, so only the first block of a process is exact.
     """
     found: list[Memory] = []
     tensors = [*model.parameters(), *model.buffers()]
@@ -104,17 +104,16 @@ def watched_memory(model: nn.Module, device: torch.device) -> Iterator[list[Memo
 
 
 def _give_back() -> None:
-    """Free memory that Python or the C library holds goes to the system, so that it counts anew."""
+    """Return free memory that Python or the C library holds to the system."""
     gc.collect()
-    with suppress(AttributeError, OSError, TypeError):  # another C library than GNU's
+    with suppress(AttributeError, OSError, TypeError):  # not the GNU C library
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def _resident() -> float:
-    """Mebibytes now, after the kernel's record of the peak was set back to it.
+    """Resident mebibytes now. Resets the kernel's record of the peak to this value.
 
-    Where that is impossible, the peak so far, so that growth is told too small rather than too
-    large.
+    If the reset is impossible, returns the peak so far. Growth is then too small, never too large.
     """
     try:
         _CLEAR.write_text("5")

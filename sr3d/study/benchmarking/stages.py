@@ -1,9 +1,8 @@
-"""Where time goes: the seconds during which each stage was the innermost one.
+"""Time the stages of detection and training: each stage's seconds as the innermost stage.
 
-The stages wrap functions while they are measured. `torch.profiler.record_function` in the network
-would cost every detection 1.2 ms even without a profiler: 6 µs each for 189 stages, which are
-mostly kernel maps. With a profiler it would record 40,000 operations, and the times of stages would
-contain that work.
+Stages wrap functions only while they are measured. With `torch.profiler.record_function` in the
+network, every detection would take 1.2 ms more even without a profiler: 6 µs each for 189 stages,
+mostly kernel maps. A profiler would record 40,000 operations, and the times would include that.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ from sr3d.train import step
 
 STAGES = ("voxelise", "maps", "backbone", "neck", "head", "selection")
 TRAINING_STAGES = ("forward", "loss", "backward", "optimiser")
-_MAP_BUILDERS = ("strided", "generated", "union", "kernel_map")  # of Sites; they call all others
+_MAP_BUILDERS = ("strided", "generated", "union", "kernel_map")  # methods of Sites, call the rest
 
 
 class StageClock:
-    """Seconds by stage. Stages nest; time counts for the innermost one alone, so that the sum is
-    the whole. Every change of stage waits for the device.
+    """Seconds by stage. Stages nest, and time counts for the innermost one only, so the sum of the
+    stages is the total time. Every change of stage synchronises with the device.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -48,7 +47,7 @@ class StageClock:
             self._open.pop()
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, with its calls as that stage."""
+        """The function, with each call timed as that stage."""
 
         @functools.wraps(function)
         def staged(*args: Any, **kwargs: Any) -> Any:
@@ -68,9 +67,9 @@ class StageClock:
 
 @contextmanager
 def detection_staged(model: Detector[Any, Any], clock: StageClock) -> Iterator[None]:
-    """While it lasts, detecting fills the clock with `STAGES`.
+    """Within the block, detection adds its times to the clock, by `STAGES`.
 
-    Decoding boxes counts as head; maps are what `Sites` derives, whoever asks for it.
+    Decoding boxes counts as head. All that `Sites` derives counts as maps, whichever layer calls.
     """
     parts = model.stages().items()
     with _staged(
@@ -88,7 +87,7 @@ def detection_staged(model: Detector[Any, Any], clock: StageClock) -> Iterator[N
 def training_staged(
     model: Detector[Any, Any], optimizer: torch.optim.Optimizer, clock: StageClock
 ) -> Iterator[None]:
-    """While it lasts, training steps fill the clock with `TRAINING_STAGES`."""
+    """Within the block, training steps add their times to the clock, by `TRAINING_STAGES`."""
     with _staged(
         clock,
         (step, "batch_losses", "forward"),
@@ -102,7 +101,7 @@ def training_staged(
 
 @contextmanager
 def _staged(clock: StageClock, *stages: tuple[Any, str, str]) -> Iterator[None]:
-    """stages: owner, name of its function, and the stage that calls of it are."""
+    """stages: owner, name of its function, and the stage of its calls."""
     with ExitStack() as stack:
         for owner, name, stage in stages:
             timed = clock.timed(stage, getattr(owner, name))
@@ -112,7 +111,7 @@ def _staged(clock: StageClock, *stages: tuple[Any, str, str]) -> Iterator[None]:
 
 @contextmanager
 def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Another attribute while it lasts: of the class, or of this very module."""
+    """Replace an attribute of a class or of this module within the block."""
     own = name in vars(owner)
     before = vars(owner).get(name)
     setattr(owner, name, value)

@@ -1,4 +1,4 @@
-"""What is measured: a detector and scenes, as small values that measuring processes are sent."""
+"""The measured detector and scenes, as small values that can be sent to a measuring process."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from sr3d.runs.folder import open_split
 
 @dataclass(frozen=True)
 class Subject:
-    """weights: None for random ones, from seed 0. threads: of the CPU. compiled: the precision of
-    the detector's inference runner; None to run it eagerly, in float32.
+    """A detector to measure. weights: None for random weights of seed 0. threads: CPU threads.
+    compiled: the precision of the detector's inference runner, None for eager float32.
     """
 
     config: Config
@@ -54,26 +54,26 @@ class Subject:
         return model.to(self.device).eval()
 
     def compile(self, model: Detector[Any, Any]) -> CompiledDetector | None:
-        """Its inference runner, where one is asked for.
+        """Its inference runner, if one is requested.
 
         Raises:
-            InputError: an engine that has none.
+            InputError: an engine without a runner.
         """
         return None if self.compiled is None else model.compile(self.dtype)
 
     @property
     def dtype(self) -> torch.dtype:
-        """In which the network computes."""
+        """The precision of the network."""
         return PRECISIONS[self.compiled or "fp32"]
 
 
 # Points of a room that stands in for a scene: vertices of ScanNet's meshes, prepared points of SUN
-# RGB-D's frames, part of S3DIS's million, of which tests draw 100,000.
+# RGB-D's frames. Evaluations draw 100,000 of an S3DIS room's million points.
 _POINTS = {"scannet": 150_000, "sunrgbd": 50_000, "s3dis": 300_000}
 _POINTS_OF_A_ROOM = 20_000
 _ROOMS_OF_A_FLOOR = 8  # different ones, in turn
 _WALL = 0.2  # metres between the rooms of a floor
-# Scans that are measured on lie as data sets have them; nothing is guessed.
+# Scans to measure on have the axes of the data sets. Nothing is guessed.
 _TOLD = ScanOptions(up="z", unit="m", columns="6")
 
 
@@ -98,7 +98,7 @@ class PreparedScenes:
 
 @dataclass(frozen=True)
 class ScanFile:
-    """One scan in metres, z up, which has no boxes; grey where it has no colours."""
+    """One scan in metres, z up, without boxes. Points without colours are grey."""
 
     dataset: str
     path: Path
@@ -116,8 +116,8 @@ class ScanFile:
 
 @dataclass(frozen=True)
 class Rooms:
-    """Procedural rooms with about as many points as the data set's scenes; labels are made to fit
-    its classes.
+    """Procedural rooms with about as many points as the data set's scenes. Their labels are mapped
+    to its classes.
     """
 
     dataset: str
@@ -154,7 +154,7 @@ class Floor:
 
 
 SceneSource = PreparedScenes | ScanFile | Rooms | Floor
-_ROOMS_OF_A_SCAN = 4  # generated ones, for mean sizes, which a scan does not have
+_ROOMS_OF_A_SCAN = 4  # generated rooms for mean sizes, because a scan has no boxes
 
 
 def mean_sizes(source: SceneSource) -> MeanSizes:
@@ -170,7 +170,7 @@ def points_of_a_room(dataset: str) -> int:
 
 
 def side_by_side(rooms: list[Scene]) -> Scene:
-    """Rooms on a square grid of places that each of them fits in, walls between them."""
+    """Place rooms on a square grid, each cell as large as the largest room, with walls between."""
     low = torch.stack([room.points.amin(dim=0) for room in rooms])
     high = torch.stack([room.points.amax(dim=0) for room in rooms])
     pitch = (high - low).amax(dim=0) + _WALL
@@ -178,7 +178,7 @@ def side_by_side(rooms: list[Scene]) -> Scene:
     points, boxes, instances, before = [], [], [], 0
     for i, room in enumerate(rooms):
         place = torch.tensor([i % columns, i // columns, 0]) * pitch
-        move = place - low[i] * torch.tensor([1, 1, 0])  # heights stay
+        move = place - low[i] * torch.tensor([1, 1, 0])  # heights do not change
         points.append(room.points + move)
         boxes.append(room.boxes.translated(move).tensor)
         assert room.instance is not None

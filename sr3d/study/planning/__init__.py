@@ -1,9 +1,9 @@
-"""What an experiment costs, before anything of it runs: hours, jobs, disk.
+"""Plan an experiment: estimate its hours, jobs and disk space before it runs.
 
-experiment     the file that the workflow writes: which settings, how often, on what data
-finished_runs  what finished runs took
-measuring      real training steps and evaluations on this machine, timed
-prices         what a step, a scene and a file cost each setting, and who says so
-budget         the arithmetic from prices to hours
-plan_text      the budget as one page
+experiment     reads the file that the workflow writes: settings, numbers of runs, data
+finished_runs  takes durations from finished runs
+measuring      times real training steps and evaluations on this machine
+prices         gives each setting its seconds and bytes, with their source
+budget         computes hours and bytes from prices
+plan_text      prints the budget as one page
 """

@@ -1,4 +1,4 @@
-"""The arithmetic of a plan: from what one step, one scene and one file cost to hours and bytes.
+"""Compute hours and bytes of an experiment from the cost of one step, one scene and one file.
 
 Nothing here measures, reads a file or needs PyTorch.
 """
@@ -15,12 +15,12 @@ from typing import Any
 from sr3d.config import TrainConfig
 from sr3d.study.planning.experiment import Experiment, Job
 
-CURVE_BYTES = 180  # a line of metrics.jsonl, one an iteration
+CURVE_BYTES = 180  # a line of metrics.jsonl, one per iteration
 
 
 @dataclass(frozen=True)
 class SourcedNumber:
-    """A number, and where it comes from in a few words."""
+    """A number and its source in a few words."""
 
     value: float
     source: str
@@ -28,10 +28,11 @@ class SourcedNumber:
 
 @dataclass(frozen=True)
 class Price:
-    """What a job's runs cost: seconds of an iteration, of a tested scene, and until a command
-    computes anything; bytes of a scene's detections, of a model's file and of a checkpoint.
+    """The cost of a job's runs.
 
-    iteration, scene: None where nothing is left to train, to test.
+    iteration, scene: seconds of a training iteration and of an evaluated scene. None if no run of
+    that kind is left. start: seconds until a run starts to compute. scene_bytes, model_bytes,
+    checkpoint_bytes: size of a scene's detections, of a model's file, and of a checkpoint.
     """
 
     iteration: SourcedNumber | None
@@ -44,7 +45,7 @@ class Price:
 
 @dataclass(frozen=True)
 class PlanInput:
-    """One number that the plan rests on, and the settings of a data set that it is for.
+    """One number of the plan, and the settings of a data set that use it.
 
     what: "iteration" and "scene" in seconds, "detections" of a scene in bytes.
     """
@@ -58,8 +59,10 @@ class PlanInput:
 
 @dataclass(frozen=True)
 class SettingBudget:
-    """One setting on one data set: what is left to do. iterations, hours_a_training: of one
-    training, 0 where none is left. hours: of all trainings and tests together.
+    """The runs that are left of one setting on one data set.
+
+    iterations, hours_a_training: of one training run, 0 if none is left. hours: of all its training
+    and evaluation runs together.
     """
 
     dataset: str
@@ -73,7 +76,7 @@ class SettingBudget:
 
 @dataclass(frozen=True)
 class Disk:
-    """Bytes. checkpoints: at the worst moment; they go when their trainings end."""
+    """Bytes. checkpoints: their largest total, since each is deleted when its training run ends."""
 
     models: float
     detections: float
@@ -87,11 +90,11 @@ class Disk:
 
 @dataclass(frozen=True)
 class Budget:
-    """What an experiment costs. What is done already counts in `done_…` alone.
+    """The cost of an experiment. Finished runs count in `done_…` only.
 
-    start_seconds: what each run waits before it computes. scenes: of each data set, to train on and
-    to test. slots: GPUs or CPU cores that compute at the same time, as `unit` says. price: of an
-    hour of one of them; None if unknown.
+    start_seconds: from the start of a run until it computes. scenes: training and evaluation
+    scenes of each data set. slots: GPUs or CPU cores (see `unit`) that compute at the same time.
+    price: for an hour of one of them, None if unknown.
     """
 
     lines: tuple[SettingBudget, ...]
@@ -111,12 +114,12 @@ class Budget:
 
     @property
     def training_hours(self) -> float:
-        """Of all training runs together."""
+        """Hours of all training runs together."""
         return sum(line.trainings * line.hours_a_training for line in self.lines)
 
     @property
     def cost(self) -> float | None:
-        """Money for all hours, in the currency of the price; None without a price."""
+        """Money for all hours, in the currency of the price. None without a price."""
         return None if self.price is None else self.compute_hours * self.price
 
     def to_dict(self) -> dict[str, Any]:
@@ -128,15 +131,16 @@ class Budget:
 
 @dataclass(frozen=True)
 class Chain:
-    """One training and the tests that wait for it, in seconds; 0 if it is done."""
+    """One training run and the evaluation runs that wait for it, in seconds. 0 if it is done."""
 
     training: float
     tests: tuple[float, ...]
 
 
 def iterations_per_epoch(scenes: int, config: TrainConfig) -> int:
-    """As many as `sr3d.data.loader.epoch_batches` makes batches: a short last one drops, and a set
-    smaller than one batch gives one short batch.
+    """The number of batches that `sr3d.data.loader.epoch_batches` makes.
+
+    A short last batch is dropped. A set smaller than one batch gives one short batch.
     """
     places = scenes * config.repeat
     return places // min(config.batch_size, places)
@@ -148,8 +152,10 @@ def budget(
     prices: Sequence[Price],
     price: float | None = None,
 ) -> Budget:
-    """sizes: data set to its scenes to train on and to test. prices: seconds and bytes of each job,
-    in order. price: money for an hour of a GPU or, on the CPU, of a core.
+    """Add up the cost of an experiment.
+
+    sizes: training and evaluation scenes of each data set. prices: seconds and bytes of each job,
+    in order. price: money for an hour of a GPU, or of a core on the CPU.
     """
     lines = [
         _line(experiment, job, sizes[job.dataset], price)
@@ -174,7 +180,7 @@ def budget(
 
 
 def sources(experiment: Experiment, prices: Sequence[Price]) -> tuple[PlanInput, ...]:
-    """Where the numbers come from, settings with the same ones together."""
+    """The sources of the numbers. Settings with the same source share an entry."""
     found: dict[tuple[str, str, SourcedNumber], list[str]] = {}
     for job, price in zip(experiment.jobs, prices, strict=True):
         known = {"iteration": price.iteration, "scene": price.scene}
@@ -192,7 +198,7 @@ def sources(experiment: Experiment, prices: Sequence[Price]) -> tuple[PlanInput,
 def chains(
     experiment: Experiment, sizes: Mapping[str, tuple[int, int]], prices: Sequence[Price]
 ) -> list[Chain]:
-    """Every training with whatever tests it, in the order of the jobs."""
+    """Every training run with its evaluation runs, in the order of the jobs."""
     found = []
     priced = list(zip(experiment.jobs, prices, strict=True))
     for job, price in priced:
@@ -211,8 +217,9 @@ def chains(
 
 
 def makespan(work: Sequence[Chain], slots: int) -> float:
-    """Seconds until all is done if every free slot takes a test that can run, else the next
-    training: the order in which the workflow runs jobs.
+    """Seconds until all runs are done, in the workflow's order.
+
+    Every free slot takes an evaluation run that can start, otherwise the next training run.
     """
     free = [0.0] * slots  # when each slot is free again
     ready = [(0.0, test) for chain in work if not chain.training for test in chain.tests]
@@ -254,19 +261,19 @@ def _disk(
     lines: Sequence[SettingBudget],
 ) -> Disk:
     models = detections = curves = 0.0
-    checkpoints: list[int] = []  # of every training
+    checkpoints: list[int] = []  # one size for every training run
     for job, price, line in zip(experiment.jobs, prices, lines, strict=True):
         models += line.trainings * price.model_bytes
         detections += line.tests * sizes[job.dataset][1] * price.scene_bytes.value
         curves += line.trainings * line.iterations * CURVE_BYTES
         checkpoints += [price.checkpoint_bytes] * line.trainings
     side_by_side = sorted(checkpoints, reverse=True)[: experiment.slots]
-    # Twice, because a checkpoint is whole before the one before it goes.
+    # Twice, because a checkpoint is complete before the previous one is deleted.
     return Disk(models, detections, curves, 2 * sum(side_by_side))
 
 
 def _iterations(experiment: Experiment, job: Job, scenes: int) -> int:
-    """Of one training; 0 where none is left."""
+    """Iterations of one training run, 0 if none is left."""
     if not job.trainings_left:
         return 0
     config = experiment.config(job).train

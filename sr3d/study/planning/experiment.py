@@ -1,4 +1,4 @@
-"""The experiment to be planned: a JSON file that the workflow writes, as checked dataclasses.
+"""Read the experiment to be planned from the JSON file of the workflow into checked dataclasses.
 
     {"device": "cpu", "slots": 2, "results": "results",
      "data": {"scannet": {"folder": "data/scannet", "split": "train", "test_split": "val",
@@ -6,8 +6,8 @@
      "jobs": [{"dataset": "scannet", "setting": "sr3d", "overrides": [], "trainings": 5, "tests": 5,
                "tests_of": null, "done_trainings": 0, "done_tests": []}]}
 
-Optional: `threads` (of the CPU, a job; 1) and `workers` (threads that load scenes ahead; 0) beside
-`slots`, and `points` (of a scene) beside `scenes`.
+Optional: `threads` (CPU threads of a job, default 1) and `workers` (threads that load scenes ahead,
+default 0) beside `slots`, and `points` (per scene) beside `scenes`.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ Whole = Annotated[int, Interval(ge=0)]
 
 @dataclass(frozen=True)
 class DataPlan:
-    """One data set. folder: where it is prepared, or will be. split, test_split: whose scenes are
-    trained on and tested. scenes: how many each split has, as published or planned. points: of a
-    scene, where planned.
+    """One data set.
+
+    folder: of the prepared data, which may not exist yet. split, test_split: for training and for
+    evaluation. scenes: size of each split, as published or planned. points: of a scene, if planned.
     """
 
     folder: Path
@@ -50,12 +51,14 @@ class DataPlan:
 
 @dataclass(frozen=True)
 class Job:
-    """One setting on one data set. tests: of each training. done_tests: of each, in turn, how many
-    have ended; none where it says nothing.
+    """One setting on one data set.
 
-    overrides: beside those that the setting brings by its name, which may be repeated; all of them
-    where the name is no setting of the package. tests_of: the setting whose trainings it tests, for
-    one that has none of its own. Its overrides come after that setting's.
+    tests: evaluation runs per training run. done_tests: finished evaluation runs per training run,
+    in order. Training runs beyond its end have none.
+
+    overrides: in addition to the setting's own overrides, which may be repeated here. If the name
+    is not a setting of the package, all its overrides. tests_of: the setting whose training runs
+    it evaluates, if it has none of its own. Its overrides follow those of that setting.
     """
 
     dataset: DatasetName
@@ -81,7 +84,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Experiment(Validated):
-    """slots: jobs that run side by side. results: the folder that has the finished ones."""
+    """slots: jobs that run at the same time. results: the folder of finished runs."""
 
     device: Literal["cpu", "cuda"]
     slots: Positive
@@ -92,16 +95,16 @@ class Experiment(Validated):
     workers: Whole = 0
 
     def job(self, dataset: str, setting: str) -> Job | None:
-        """The job of that name."""
+        """The job of this data set and setting."""
         named = (job for job in self.jobs if (job.dataset, job.setting) == (dataset, setting))
         return next(named, None)
 
     def trained_by(self, job: Job) -> Job:
-        """The job whose trainings this one tests: itself, as a rule."""
+        """The job whose training runs this job evaluates, usually itself."""
         return (self.job(job.dataset, job.tests_of) if job.tests_of else None) or job
 
     def config(self, job: Job) -> Config:
-        """The configuration that the job runs under."""
+        """The configuration of the job."""
         trained = self.trained_by(job).overrides if job.tests_of else ()
         data = self.data[job.dataset]
         config, overrides = starting_config(job.dataset, data.folder, data.split), job.overrides
@@ -114,7 +117,7 @@ def read_experiment(path: str | Path) -> Experiment:
     """Read and check the file.
 
     Raises:
-        InputError: names the file, the field and what is wrong with it.
+        InputError: names the file, the field and the problem.
     """
     experiment = validate(Experiment, read_json(path), path)
     for name, data in experiment.data.items():
@@ -133,7 +136,7 @@ def _known(name: str, known: list[str], file: str | Path, field: str) -> None:
 
 
 def _check_job(experiment: Experiment, job: Job, file: str | Path, where: str) -> None:
-    """Refuse what each field allows and all together do not."""
+    """Refuse a combination of fields that is inconsistent although each value is allowed."""
 
     def wrong(key: str, wanted: str) -> InputError:
         found = getattr(job, key)
@@ -149,9 +152,9 @@ def _check_job(experiment: Experiment, job: Job, file: str | Path, where: str) -
         if job.trainings > trained.trainings:
             raise wrong("trainings", f"at most the {trained.trainings} of {job.tests_of}")
     elif job.done_trainings > job.trainings:
-        raise wrong("done_trainings", f"at most the {job.trainings} trainings")
+        raise wrong("done_trainings", f"at most the {job.trainings} training runs")
     if len(job.done_tests) > job.trainings or max(job.done_tests, default=0) > job.tests:
-        most = f"at most {job.tests} tests of each of {job.trainings} trainings"
+        most = f"at most {job.tests} evaluation runs of each of {job.trainings} training runs"
         raise wrong("done_tests", most)
     try:
         experiment.config(job)

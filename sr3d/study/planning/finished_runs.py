@@ -1,6 +1,6 @@
-"""What finished runs took: better than any measurement, because it is the thing itself.
+"""Take durations and sizes from finished runs, which predict better than any measurement.
 
-Configurations that cost the same form a group, so that one number serves all of them.
+Configurations of the same cost form a group, and one number serves the whole group.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class FinishedRun:
 
 
 class FinishedRuns:
-    """The runs below a results folder that ran on such a device, by what they tell the price of."""
+    """The runs below a results folder that ran on a device of this kind, by group."""
 
     def __init__(self, results: Path, device: str) -> None:
         self.results = results
@@ -37,7 +37,7 @@ class FinishedRuns:
             try:
                 run = FinishedRun(record, config_from_dict(record.config))
             except InputError:
-                continue  # of a version with other settings: no measure for this one
+                continue  # its configuration is of another version, so its group is unknown
             if record.device != device:
                 continue
             if record.kind == "test":
@@ -47,27 +47,27 @@ class FinishedRuns:
                 self.trainings.setdefault(group(run.config), []).append(run)
 
     def iteration_seconds(self, config: Config) -> SourcedNumber | None:
-        """From trainings of the same network, with the same assigner and loss if there are any."""
+        """From training runs of the same network, if possible with the same assigner and loss."""
         runs = self.trainings.get(training_group(config), [])
-        what = "finished trainings"
+        what = "finished training runs"
         if not runs:
             runs = self.trainings.get(rough_training_group(config), [])
             what += " with another assigner or loss"
         return _mean([_seconds_an_iteration(run) for run in runs], runs, what)
 
     def scene_seconds(self, config: Config) -> SourcedNumber | None:
-        """From tests of the same network, with their scoring and writing."""
+        """From evaluation runs of the same network, with scoring and writing."""
         runs = self.tests.get(evaluation_group(config), [])
         seconds = [run.record.wall_seconds / run.record.data["scenes"] for run in runs]
-        return _mean(seconds, runs, "finished tests")
+        return _mean(seconds, runs, "finished evaluation runs")
 
     def scene_bytes(self, config: Config) -> SourcedNumber | None:
-        """The size of a scene's detections, from tests of the same network."""
+        """Bytes of a scene's detections, from evaluation runs of the same network."""
         runs = [
             run for run in self.tests.get(evaluation_group(config), []) if self._file(run).is_file()
         ]
         sizes = [self._file(run).stat().st_size / run.record.data["scenes"] for run in runs]
-        return _mean(sizes, runs, "finished tests")
+        return _mean(sizes, runs, "finished evaluation runs")
 
     def _file(self, run: FinishedRun) -> Path:
         return self.results / run.record.key / DETECTIONS_FILE
@@ -88,28 +88,28 @@ def _mean(values: Sequence[float], runs: Sequence[FinishedRun], what: str) -> So
 
 
 def machine_name(facts: dict[str, Any], device: str) -> str:
-    """The GPU or the processor that a device of this machine is."""
+    """The name of this machine's GPU or processor, depending on the device."""
     return str(facts["gpus"][0] if device == "cuda" and facts.get("gpus") else facts["processor"])
 
 
 def network_group(config: Config) -> Hashable:
-    """What decides the size of the weights."""
+    """The part of the configuration that decides the size of the weights."""
     return config.dataset, config.model
 
 
 def training_group(config: Config) -> Hashable:
-    """What decides a step, as far as assigners and losses go by their names."""
+    """The part that decides the time of a training step. Assigner and loss count by name only."""
     values = config.flat()
     return rough_training_group(config), values.get("assigner.name"), values.get("loss.cls")
 
 
 def rough_training_group(config: Config) -> Hashable:
-    """The same without assigner and loss, which are a few hundredths of a step."""
+    """As `training_group` without assigner and loss, which take a few hundredths of a step."""
     drawn = config.augment.sample_count or config.augment.sample_fraction
     return network_group(config), config.train.batch_size, drawn
 
 
 def evaluation_group(config: Config) -> Hashable:
-    """What decides the test of a scene."""
+    """The part that decides the time to evaluate a scene."""
     test, oracle = config.test, config.flat().get("test.oracle")
     return network_group(config), test.sample_count, test.nms, config.candidates, oracle

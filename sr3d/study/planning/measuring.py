@@ -1,4 +1,4 @@
-"""Real training steps and evaluations of an untrained network, timed here, and scenes for them."""
+"""Time real training steps and evaluations of an untrained network, and sample scenes for them."""
 
 from __future__ import annotations
 
@@ -33,13 +33,15 @@ from sr3d.train.schedule import build_optimizer
 from sr3d.train.step import train_step
 
 T = TypeVar("T")
-_ENOUGH = 20  # steps or scenes; more make the mean no better worth having
+_ENOUGH = 20  # steps or scenes. More would hardly improve the mean.
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one iteration with a full batch, or of one scene. runs: how often that was timed.
-    batch: scenes a step that was timed; the rest is scaled.
+    """Seconds of one iteration with a full batch, or of one scene.
+
+    runs: number of timed iterations or scenes. batch: scenes in a timed iteration, from which the
+    time of a full batch is extrapolated.
     """
 
     seconds: float
@@ -50,11 +52,12 @@ class Timing:
 def time_training(
     config: Config, scenes: Sequence[Scene], limit: float, device: str, workers: int
 ) -> Timing:
-    """An iteration: augmented scenes, network, loss, backward pass, optimiser.
+    """Time an iteration: augmented scenes, network, loss, backward pass, optimiser.
 
-    Batches of 1, 2, 4, … are tried as far as two steps of the next fit into `limit` seconds; the
-    largest is timed, after a step to warm up and at least once, and scaled to the full batch in
-    proportion. workers: threads that load scenes meanwhile; without, loading adds up.
+    Batch sizes 1, 2, 4, … are tried as long as two steps of the next size fit into `limit`
+    seconds. The largest is timed at least once, after one warm-up step, and its time is scaled to
+    the full batch in proportion. workers: threads that load scenes ahead. With 0, the time to load
+    adds to the step.
     """
     torch.manual_seed(0)
     model = build_detector(config).to(device).train()
@@ -79,7 +82,7 @@ def time_training(
     while True:
         one = sum(timed(batch))
         larger = min(2 * batch, full)
-        # One step of the larger batch to warm up, and two to time.
+        # One warm-up step of the larger batch, and two timed steps.
         if batch == full or 3 * one * larger / batch > ends - time.perf_counter():
             break
         batch = larger
@@ -90,9 +93,9 @@ def time_training(
 
 
 def time_test(config: Config, scenes: Sequence[Scene], limit: float, device: str) -> Timing:
-    """A scene: drawn points, network, selection, and what each detection means.
+    """Time the evaluation of a scene: sampled points, network, selection, match of each detection.
 
-    Scenes are timed for `limit` seconds, after one to warm up and at least once.
+    Scenes are timed for `limit` seconds and at least once, after one warm-up scene.
     """
     torch.manual_seed(0)
     model = build_detector(config).to(device).eval()
@@ -114,7 +117,7 @@ def time_test(config: Config, scenes: Sequence[Scene], limit: float, device: str
 
 
 def _until(ends: float, run: Callable[[], T]) -> list[T]:
-    """Results of at least one run, of as many as there is time for, of no more than enough."""
+    """Results of one run or more: as many as there is time for, at most `_ENOUGH`."""
     results = [run()]
     while len(results) < _ENOUGH and time.perf_counter() < ends:
         results.append(run())
@@ -122,7 +125,7 @@ def _until(ends: float, run: Callable[[], T]) -> list[T]:
 
 
 def _clock(run: Callable[[], T], device: str) -> tuple[T, float]:
-    """What it returns, and the seconds until the device had finished it."""
+    """The result, and the seconds until the device had finished."""
     synchronise(torch.device(device))
     started = time.perf_counter()
     result = run()
@@ -141,31 +144,32 @@ def _detections(scene: Scene, found: Detections) -> BoxSet:
     return BoxSet(names, labels, boxes, found.scores.cpu().numpy())
 
 
-_SAMPLE = 6  # scenes; cost follows their extent, which differs
+_SAMPLE = 6  # scenes. Their cost depends on their extent, which varies.
 
-# Points of a stand-in. ScanNet's meshes have about 150,000 vertices; SUN RGB-D's frames are cut to
-# 50,000 points when they are prepared; of S3DIS's a million, steps and tests draw 100,000. What
-# decides the cost is rather the extent: these rooms fill 3,000 to 4,500 cells of 16 cm, two real
-# scans of ScanNet 1,600 and 7,200; views fill 1,200 to 1,800, a frame of SUN RGB-D 1,200.
+# Points of a stand-in scene. ScanNet's meshes have about 150,000 vertices. SUN RGB-D's frames are
+# reduced to 50,000 points when they are prepared. Of an S3DIS room's million points, training
+# steps and evaluations draw 100,000. But the extent decides the cost. These rooms fill 3,000 to
+# 4,500 cells of 16 cm, two real scans of ScanNet 1,600 and 7,200. Single views fill 1,200 to 1,800
+# cells, a frame of SUN RGB-D 1,200.
 _POINTS = {"scannet": 150_000, "sunrgbd": 50_000, "s3dis": 300_000}
 _POINTS_OF_A_ROOM = 20_000
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Scenes to measure on, and what they are, in a few words."""
+    """Scenes to measure on, and a description of a few words."""
 
     scenes: tuple[Scene, ...]
     what: str
 
 
 def is_prepared(data: DataPlan) -> bool:
-    """Whether the folder is whole."""
+    """Whether the folder is completely prepared."""
     return (data.folder / MANIFEST).is_file()
 
 
 def split_sizes(data: DataPlan) -> tuple[int, int]:
-    """Scenes to train on and to test: of the prepared folder or, where there is none, as planned.
+    """Numbers of training and evaluation scenes, of the prepared folder if available, else planned.
 
     Raises:
         InputError: the prepared folder lacks a split, or cannot be read.
@@ -179,16 +183,16 @@ def split_sizes(data: DataPlan) -> tuple[int, int]:
                 f"no scenes in split '{split}'",
                 file=data.folder,
                 kind=Kind.EMPTY,
-                remedy="Prepare it again.",
+                remedy="Prepare the data set again.",
             )
     return len(splits[data.split]), len(splits[data.test_split])
 
 
 def sample_scenes(dataset: Dataset, data: DataPlan, split: str) -> Sample:
-    """Prepared scenes spread over the split or, where there are none, procedural rooms.
+    """Prepared scenes spread over the split if available, otherwise procedural rooms.
 
     Raises:
-        InputError: the folder is prepared but not readable, or of another data set.
+        InputError: the prepared folder cannot be read, or holds another data set.
     """
     if is_prepared(data):
         prepared = open_split(data.folder, split, dataset, instances=True)
@@ -198,9 +202,7 @@ def sample_scenes(dataset: Dataset, data: DataPlan, split: str) -> Sample:
     points = data.points or _POINTS.get(dataset.name, _POINTS_OF_A_ROOM)
     rooms = _stand_ins(points, dataset.rotated, len(dataset.classes))
     view = " of one view" if dataset.rotated else ""
-    return Sample(
-        rooms, f"{len(rooms)} procedural rooms{view} in their stead, {points:,} points each"
-    )
+    return Sample(rooms, f"{len(rooms)} procedural rooms{view} instead, {points:,} points each")
 
 
 @cache

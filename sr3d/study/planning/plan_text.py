@@ -1,4 +1,4 @@
-"""A budget as one page: a row for settings that cost the same, the stages, and the assumptions."""
+"""Print a budget as one page: settings by cost, stages, totals, and sources of the numbers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from sr3d.study.planning.budget import Budget, PlanInput, SettingBudget
 from sr3d.text_tables import text_table
 
 WIDTH = 100  # columns of the page
-_ROWS = 14  # of the first table; what remains shares a last row
+_ROWS = 14  # of the first table. The remaining settings share the last row.
 _NAMED = 28  # characters for the names of settings
 _UNITS = {"iteration": "training iteration", "scene": "scene", "detections": "scene (detections)"}
 _EXAMPLE = "iteration=0.67,scene=0.04,gpus=4,price=2.5"
 
 
 def describe(plan: Budget, experiment: Path, written: Path) -> str:
-    """The page. experiment: the file that was planned. written: the file with the whole plan."""
+    """The page. experiment: the planned file. written: the file with the whole plan."""
     parts = (_settings(plan), _stages(plan), _totals(plan), _origins(plan))
     blocks = ["\n".join(part) for part in parts]
     hint = (
@@ -36,7 +36,7 @@ def hours(value: float) -> str:
 
 
 def size(value: float) -> str:
-    """Bytes in the unit that suits them."""
+    """Bytes in a readable unit."""
     for unit in ("B", "kB", "MB", "GB"):
         if value < 999.5:
             return f"{value:.3g} {unit}"
@@ -45,7 +45,7 @@ def size(value: float) -> str:
 
 
 def _settings(plan: Budget) -> list[str]:
-    """Settings that cost the same share a row."""
+    """The table of settings. Settings of the same cost share a row."""
     groups: dict[Hashable, list[SettingBudget]] = {}
     for line in plan.lines:
         alike = (line.dataset, line.trainings, line.tests, line.iterations, hours(line.hours))
@@ -83,7 +83,7 @@ def _same(names: Iterable[str]) -> str:
 
 
 def _names(names: Sequence[str]) -> str:
-    """As many names as fit, and the number of the others."""
+    """As many names as fit, and the number of omitted names."""
     for shown in range(len(names), 0, -1):
         others = f" and {len(names) - shown} more" if shown < len(names) else ""
         text = ", ".join(names[:shown]) + others
@@ -127,13 +127,13 @@ def _totals(plan: Budget) -> list[str]:
         f"money       {money}",
         f"disk        the total includes {size(plan.disk.checkpoints)} of checkpoints, which are "
         "temporary",
-        f"finished    {plan.done_trainings:,} training runs, {plan.done_tests:,} evaluations; not "
-        "counted above",
+        f"finished    {plan.done_trainings:,} training runs and {plan.done_tests:,} evaluations "
+        "(not counted above)",
     ]
 
 
 def _origins(plan: Budget) -> list[str]:
-    """One row for each data set and kind of number."""
+    """One line for each data set and kind of number."""
     found: dict[tuple[str, str], list[PlanInput]] = {}
     for source in plan.sources:
         found.setdefault((source.dataset, source.what), []).append(source)

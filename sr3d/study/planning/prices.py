@@ -1,4 +1,4 @@
-"""What the runs of each job cost: as finished runs took, else as measured here, else as assumed."""
+"""The cost of each job's runs, from finished runs, measurements on this machine, or assumptions."""
 
 from __future__ import annotations
 
@@ -40,24 +40,22 @@ from sr3d.study.planning.measuring import (
 )
 from sr3d.validation import did_you_mean
 
-# Seen of the thin network on procedural rooms: detections for each of the `nms_pre` anchors that
-# are looked at (an anchor can be detected as several classes), and bytes of each on disk.
+# Observed with the thin network on procedural rooms: detections per anchor among the `nms_pre`
+# kept for NMS (an anchor can be detected as several classes), and bytes per detection on disk.
 _DETECTIONS_AN_ANCHOR = 2.5
 _DETECTION_BYTES = 15
 
 _ASSUMABLE = ("iteration", "scene", "start", "gpus", "price")
-_SHAPE = (
-    "Write it as iteration=SECONDS,scene=SECONDS,gpus=N,price=P; each of the last two is optional."
-)
+_SHAPE = "Write it as iteration=SECONDS,scene=SECONDS,gpus=N,price=P. The last two are optional."
 
 
 @dataclass(frozen=True)
 class Assumptions:
-    """Numbers from elsewhere, for all settings; None is unknown.
+    """Numbers that the user assumes for all settings. None is unknown.
 
-    iteration, scene: seconds of a training iteration and of an evaluated scene; both or neither.
-    start: seconds that a run waits before it computes. gpus: GPUs that compute at the same time,
-    whose seconds these are. price: money for an hour of a GPU or, on the CPU, of a core.
+    iteration, scene: seconds of a training iteration and of an evaluated scene, both or neither.
+    start: seconds from the start of a run until it computes. gpus: GPUs that compute at the same
+    time, to which the seconds refer. price: money for an hour of a GPU, or of a core on the CPU.
     """
 
     iteration: float | None = None
@@ -68,10 +66,10 @@ class Assumptions:
 
 
 def parse_assumed(text: str) -> Assumptions:
-    """Read `iteration=0.65,scene=0.042,start=5,gpus=4,price=2.5`; each part can be absent.
+    """Read `iteration=0.65,scene=0.042,start=5,gpus=4,price=2.5`. Each part is optional.
 
     Raises:
-        InputError: another name, a value that is no number or negative, iteration without scene.
+        InputError: an unknown name, not a number, a negative value, iteration without scene.
     """
     field = f"--assume {text}"
     values: dict[str, float] = {}
@@ -83,26 +81,26 @@ def parse_assumed(text: str) -> Assumptions:
         try:
             values[name] = float(number)
         except ValueError:
-            problem = f"'{number}' is no number"
+            problem = f"'{number}' is not a number"
             raise InputError(problem, field=field, kind=Kind.VALUE, remedy=_SHAPE) from None
         if not 0 <= values[name] < float("inf"):
             problem, remedy = f"{name} is negative or infinite", "Use a positive number."
             raise InputError(problem, field=field, kind=Kind.VALUE, remedy=remedy)
     if len({"iteration", "scene"} & values.keys()) == 1:
-        problem = "gives one of iteration and scene"
+        problem = "iteration and scene belong together, but one is missing"
         raise InputError(problem, field=field, kind=Kind.MISSING, remedy=_SHAPE)
     gpus = values.pop("gpus", None)
     if gpus is not None and (gpus < 1 or gpus != int(gpus)):
-        remedy = "Use a whole number above zero."
-        raise InputError("no number of GPUs", field=field, kind=Kind.VALUE, remedy=remedy)
+        problem, remedy = "gpus is not a positive whole number", "Use a whole number above zero."
+        raise InputError(problem, field=field, kind=Kind.VALUE, remedy=remedy)
     return Assumptions(gpus=None if gpus is None else int(gpus), **values)
 
 
 def plan(experiment: Experiment, limit: float, assumed: Assumptions | None = None) -> Budget:
-    """The whole way from an experiment to its budget. limit: seconds for each measurement.
+    """Compute the budget of an experiment. limit: seconds for each measurement.
 
     Raises:
-        InputError: data that cannot be read, or nothing to measure on.
+        InputError: data that cannot be read, or no device to measure on.
     """
     assumed = assumed or Assumptions()
     experiment = assumed_experiment(experiment, assumed)
@@ -118,7 +116,7 @@ def plan(experiment: Experiment, limit: float, assumed: Assumptions | None = Non
 
 
 def assumed_experiment(experiment: Experiment, assumed: Assumptions) -> Experiment:
-    """The experiment on the assumed GPUs: one job runs on each."""
+    """The experiment on the assumed GPUs, with one job on each."""
     if assumed.gpus is None:
         return experiment
     return replace(experiment, device="cuda", slots=assumed.gpus)
@@ -127,14 +125,14 @@ def assumed_experiment(experiment: Experiment, assumed: Assumptions) -> Experime
 def price_assumed(
     experiment: Experiment, iteration: float, scene: float, start: float
 ) -> list[Price]:
-    """Every job at the same price, in seconds."""
+    """The same price for every job, in seconds."""
     runs = FinishedRuns(experiment.results, experiment.device)
     known = SourcedNumber(iteration, "assumed"), SourcedNumber(scene, "assumed")
     return [_price(experiment, job, *known, start, runs) for job in experiment.jobs]
 
 
 def price_jobs(experiment: Experiment, limit: float) -> list[Price]:
-    """Every job as finished runs of its like took or, where there are none, as measured now."""
+    """The price of every job, from finished runs of its group or, without any, measured now."""
     runs = FinishedRuns(experiment.results, experiment.device)
     known: dict[Hashable, SourcedNumber | None] = {}
     measure: dict[Hashable, Callable[[], SourcedNumber]] = {}
@@ -175,7 +173,7 @@ def _price(
     config = experiment.config(job)
     defaults = type(config).of_values({})
     model_bytes, checkpoint_bytes = _weights(
-        # Seed, augmentation, schedule and inference leave the network as it is.
+        # Seed, augmentation, schedule and inference do not change the network.
         replace(
             config,
             seed=defaults.seed,
@@ -211,11 +209,12 @@ def _measure_training(experiment: Experiment, config: Config, limit: float) -> S
 def _measure_test(experiment: Experiment, config: Config, limit: float) -> SourcedNumber:
     config, sample = _sample(experiment, config, experiment.data[config.dataset].test_split)
     timed = time_test(config, sample.scenes, limit, experiment.device)
-    return _measured(timed, experiment, f"{timed.runs} tests of an untrained network", sample.what)
+    how = f"{timed.runs} evaluations of an untrained network"
+    return _measured(timed, experiment, how, sample.what)
 
 
 def _sample(experiment: Experiment, config: Config, split: str) -> tuple[Config, Sample]:
-    """Scenes of a split, and the configuration with what its family needs to know of the data."""
+    """Scenes of a split, and the configuration completed with what its family derives from data."""
     data, family = experiment.data[config.dataset], FAMILIES[config.model.name]
     dataset = dataset_of(config)
     sample = sample_scenes(dataset, data, split)
@@ -243,8 +242,8 @@ def _need(device: str) -> None:
 
 @cache
 def _weights(config: Config) -> tuple[int, int]:
-    """Bytes of a model's file, and of a checkpoint: AdamW keeps two numbers a parameter."""
-    one = (1.0, 1.0, 1.0)  # metres; any size gives the same number of weights
+    """Bytes of a model's file and of a checkpoint. AdamW keeps two numbers per parameter."""
+    one = (1.0, 1.0, 1.0)  # metres. The sizes do not affect the number of weights.
     sizes = (one,) * len(dataset_of(config).classes)
     network = build_detector(with_mean_sizes(config, FAMILIES[config.model.name], lambda: sizes))
     weights = sum(v.numel() * v.element_size() for v in network.state_dict().values())
@@ -252,7 +251,7 @@ def _weights(config: Config) -> tuple[int, int]:
 
 
 def _start_seconds() -> float:
-    """Until Python has loaded what a run needs, by doing it."""
+    """Seconds until Python has imported what a run needs, measured in a new process."""
     started = time.perf_counter()
     subprocess.run(
         [sys.executable, "-c", "import sr3d.train.training, sr3d.evaluate.loop"], check=True

@@ -1,1 +1,1 @@
-"""From run records to summaries and the paper's tables."""
+"""Turn run records into summaries, the paper's tables and figures, and verdicts on its claims."""

@@ -1,4 +1,4 @@
-"""The claims of a report as CSV and as Markdown."""
+"""Write the claims of a report as CSV and as Markdown."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ COLUMNS = (
 
 
 def claims_as_csv(report: Report) -> str:
-    """One line for each claim and data set; a claim that no run can check has no data set.
+    """One line per claim and data set. A claim that no run can check has an empty data set.
 
-    `verdict`, `direction` and `size` are codes (`verdicts.judgement`). `kind` is what the claim's
-    wording demands, and `bound` its margin or limit. The numbers are those of `Numbers`, with all
-    p-values adjusted. The last column has the settings, as the folders of their runs are named.
+    `verdict`, `direction` and `size` are codes (`verdicts.judgement`). `kind` is the kind of
+    statement, and `bound` its margin or limit. The numbers are those of `Numbers`, with adjusted
+    p-values. The last column holds the settings by the names of their run folders.
     """
     lines = io.StringIO()
     writer = csv.DictWriter(lines, COLUMNS, restval="", lineterminator="\n")
@@ -59,11 +59,11 @@ def claims_as_csv(report: Report) -> str:
 
 
 def claims_as_markdown(report: Report) -> str:
-    """How often each verdict was given, then a table for each table or figure and data set."""
+    """The number of claims with each verdict, then a table per table or figure and data set."""
     lines = ["# The paper's claims", ""]
     for part in report.parts:
-        told = [f"{n} {VERDICTS[verdict].word}" for verdict, n in count(part.judged).items()]
-        lines.append(f"- On {part.label}: {', '.join(told[:-1])}.")
+        counts = [f"{n} {VERDICTS[verdict].word}" for verdict, n in count(part.judged).items()]
+        lines.append(f"- On {part.label}: {', '.join(counts[:-1])}.")
     lines += [
         "- Brackets show simultaneous 95 % intervals (Bonferroni) over all claims of a table or "
         "figure on one kind of quantity. Holm's rule adjusts p-values over the same claims.",
@@ -81,7 +81,7 @@ def claims_as_markdown(report: Report) -> str:
 
 
 def _bound(claim: Claim) -> dict[str, str]:
-    """The margin or limit of a claim with its reason; of other claims nothing."""
+    """The margin or limit of a claim with its reason. Empty for other claims."""
     match claim:
         case EquivalenceClaim():
             return {"bound": f"{claim.margin:g}", "bound_reason": claim.margin_reason}
@@ -111,7 +111,7 @@ def _numbers(numbers: Numbers | None) -> dict[str, str]:
 
 
 def _every(report: Report) -> list[tuple[str, Judgement]]:
-    """Each claim with its data set, "" for those that no run can check, by table and figure."""
+    """Each claim with its data set, "" if no run can check it, ordered by table and figure."""
     every = [(part.dataset, one) for part in report.parts for one in part.judged]
     every += [("", one) for one in report.cited]
     return sorted(every, key=lambda pair: report.names.index(pair[1].claim.of))

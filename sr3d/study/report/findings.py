@@ -1,4 +1,4 @@
-"""What lies below `results/{dataset}/`: the run records of each setting and their summary."""
+"""The results below `results/{dataset}/`: the run records of each setting and their summary."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def write_summary(
     expected_trainings: int | None = None,
     expected_tests: int | None = None,
 ) -> dict[str, Any]:
-    """Summarise `results/{dataset}/{setting}/` into a JSON file, and return what it says.
+    """Summarise `results/{dataset}/{setting}/` into a JSON file, and return its content.
 
     It also has `scenes` (`scene_draws.resample_scenes`), from the detections of the evaluation
     runs. Without detections, `scenes` is None and a warning says so.
 
     Raises:
-        InputError: no complete run there, an unreadable record, or one of another folder.
-        DamagedFile: detections that are not the recorded ones. Their markers are removed.
+        InputError: no complete run there, an unreadable record, or a record of another folder.
+        DamagedFile: detections that do not match their record. Their markers are removed.
     """
     records = runs_of(folder_of_setting)
     if not records:
@@ -61,7 +61,7 @@ def write_summary(
 def _refuse_damaged(folder: Path, tests: Sequence[RunRecord]) -> None:
     """Refuse evaluation runs with a damaged file, and let a workflow repeat all of them.
 
-    A file that is absent is no damage: people delete detections to save space.
+    An absent file is not damage: users delete detections to save space.
     """
     damaged, marked = [], False
     for record in tests:
@@ -87,12 +87,11 @@ def _refuse_damaged(folder: Path, tests: Sequence[RunRecord]) -> None:
 
 
 def find_summary(folder_of_setting: str | Path) -> dict[str, Any] | None:
-    """The summary of a setting's folder, or None where there is nothing.
+    """The summary of a setting's folder, or None if there are no results.
 
-    The numbers always come from the run records, where any are left; `summary.json` then says only
-    how many runs were expected and, if it was made of these very tests, how they hang on the
-    scenes. So a table is never older than the runs below it.
-
+    While run records exist, all numbers come from them. `summary.json` then only adds the expected
+    numbers of runs and, if it was made from these evaluations, the intervals over scenes. So a
+    table is never older than the runs below it.
     Raises:
         InputError: an unreadable record or summary.
     """
@@ -108,7 +107,7 @@ def find_summary(folder_of_setting: str | Path) -> dict[str, Any] | None:
 
 
 def expected_counts(folder_of_setting: str | Path) -> tuple[int | None, int | None]:
-    """Trainings, and tests of each, that the setting's summary was made for; None if unknown.
+    """Expected training runs, and evaluation runs of each, from the summary. None if unknown.
 
     Raises:
         InputError: an unreadable summary.
@@ -130,10 +129,10 @@ def _written(folder_of_setting: str | Path) -> dict[str, Any] | None:
 
 
 def runs_of(folder_of_setting: str | Path) -> list[RunRecord]:
-    """The complete runs of one setting, ordered by training and test.
+    """The complete runs of one setting, ordered by training run and evaluation.
 
     Raises:
-        InputError: an unreadable record, or one that belongs to another folder.
+        InputError: an unreadable record, or a record of another folder.
     """
     folder = Path(folder_of_setting)
     paths = [*folder.glob(f"train*/{RUN_FILE}"), *folder.glob(f"train*/test*/{RUN_FILE}")]
@@ -160,7 +159,7 @@ class Findings:
     _read: dict[str, dict[str, Any] | None] = field(default_factory=dict, repr=False)
 
     def summary(self, setting: str) -> dict[str, Any] | None:
-        """The setting's summary (`setting_summary`), or None where nothing ran.
+        """The setting's summary (`setting_summary`), or None without runs.
 
         Raises:
             InputError: an unreadable record or summary.
@@ -170,16 +169,16 @@ class Findings:
         return self._read[setting]
 
     def metric(self, setting: str, name: str) -> dict[str, Any] | None:
-        """Statistics of one metric (fields of `stats.Summary`, and `values`), if there are any."""
+        """Statistics of one metric (fields of `stats.Summary`, and `values`), None without any."""
         found: dict[str, Any] | None = (self.summary(setting) or {}).get("metrics", {}).get(name)
         return found
 
     def values(self, setting: str, name: str) -> list[list[float]]:
-        """`[training][test]`; of what belongs to a training, one value each."""
+        """`[training][test]`. A metric of training runs has one value each."""
         return [list(row) for row in (self.metric(setting, name) or {}).get("values", [])]
 
     def means(self, setting: str, name: str) -> list[float]:
-        """The mean of each training."""
+        """The mean of each training run."""
         return [
             float(value) for value in (self.metric(setting, name) or {}).get("training_means", [])
         ]
@@ -187,7 +186,7 @@ class Findings:
     def trainings(self, setting: str, name: str) -> list[str]:
         """The identity of the training run behind each of `means` (`setting_summary.training_id`).
 
-        [] if it is unknown, as in summaries of earlier versions.
+        Empty if it is unknown, as in summaries of earlier versions.
         """
         return list((self.metric(setting, name) or {}).get("training_ids", []))
 
@@ -197,7 +196,7 @@ class Findings:
         return [list(row) for row in found]
 
     def settings(self) -> list[str]:
-        """The settings that have a folder here, by name."""
+        """The settings with a folder here, by name."""
         folder = self.results / self.dataset
         return (
             sorted(path.name for path in folder.iterdir() if path.is_dir())
@@ -207,7 +206,7 @@ class Findings:
 
 
 def ran(findings: Findings, paper: Paper) -> list[str]:
-    """The settings that have results, in the order of the paper's tables, then by name."""
+    """The settings with results, in the order of the paper's tables, then by name."""
     order = list(labels_of(paper))
     there = [name for name in findings.settings() if findings.summary(name) is not None]
     known = sorted((name for name in there if name in order), key=order.index)

@@ -63,7 +63,7 @@ def headline_of(findings: Findings, labels: Mapping[str, str]) -> Headline:
 
 
 def settings_of_result(findings: Findings) -> tuple[str, ...]:
-    """The setting that the result is about, then the baseline if both have AP25; () without any."""
+    """The setting of the headline, then the baseline if both have AP25. Empty without any."""
     means = _means(findings)
     if not means:
         return ()
@@ -117,7 +117,7 @@ def _count(runs: int) -> str:
 
 
 def _missing(findings: Findings, setting: str, labels: Mapping[str, str]) -> str:
-    """A sentence about evaluations that were planned and are not complete; "" without any."""
+    """A sentence about incomplete evaluations that were planned, "" if there are none."""
     summary = findings.summary(setting) or {}
     wanted = (summary.get("expected") or {}).get("runs") or 0
     have = summary.get("runs", 0)
@@ -126,12 +126,12 @@ def _missing(findings: Findings, setting: str, labels: Mapping[str, str]) -> str
     return f" {labels.get(setting, setting)}: {have} of {wanted} evaluations are complete."
 
 
-LEAST_RUNS = 4  # of a setting: fewer do not show which run is the odd one
+LEAST_RUNS = 4  # of a setting: with fewer it is unclear which run is the outlier
 # Robust standard deviations from the median. In simulations 6 % of settings with five normally
 # distributed runs had a run beyond it by chance, and 20 % a run beyond the usual 3.5.
 DEVIATIONS = 7.0
-POINTS = 2.0  # AP25 from the median: a smaller distance is no outlier however close the siblings
-_TO_SD = 1.4826  # the standard deviation of normal values by their median absolute deviation
+POINTS = 2.0  # AP25 from the median: a smaller distance is never an outlier
+_TO_SD = 1.4826  # standard deviation of normal values, relative to median absolute deviation
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Writes the report's folder: tables, figures, verdicts on the paper's claims, index and page."""
+"""Write the report's folder: tables, figures, verdicts on the paper's claims, index and page."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ def write_report(
     datasets: Sequence[str] | None = None,
     data: Mapping[str, Path] | None = None,
 ) -> list[Path]:
-    """Write everything that the runs below `results` tell of the paper, and return the files.
+    """Write the whole report on the runs below `results`, and return its files.
 
-    These are the tables (`write_table`), those of external detectors included, the figures with the
+    The files are the tables (`write_table`) with those of external detectors, the figures with the
     viewers of their scenes (`draw_figures`), `index.md` of both, `claims.{md,csv}` and
-    `index.html`. Where runs are missing, each says so.
+    `index.html`. Each names its missing runs.
 
-    names: tables and figures, by default all. datasets: by default those with results, or else the
-    paper's. data: data set -> prepared folder, for the points of scenes.
+    names: tables and figures, by default all. datasets: by default those with results, or without
+    any, the paper's. data: data set -> prepared folder, for the points of scenes.
 
     Raises:
-        InputError: no such folder or no run in it, unknown name or data set, a bad paper file, or
-            an unreadable record.
+        InputError: no such folder or no run in it, an unknown name or data set, an invalid paper
+            file, or an unreadable record.
     """
     paper, out = read_paper(paper_file), Path(out)
     names = _known(paper, names)
@@ -84,7 +84,7 @@ def write_report(
             else [one for one in every if _belongs(one, findings.dataset, found)]
         )
         parts.append(ReportPart(findings, tuple(printed), tuple(judged), tuple(drawn)))
-        # The same on any data.
+        # This holds for all data sets.
         cited = [one for one in every if one.verdict is Verdict.NOT_CHECKABLE]
     written.append(write_index(out, paper))
     report = Report(paper, tuple(names), tuple(parts), tuple(cited))
@@ -101,7 +101,7 @@ def write_report(
 
 
 def _known(paper: Paper, names: Sequence[str] | None) -> list[str]:
-    """The tables and figures asked for, in the order of the paper."""
+    """The requested tables and figures, in the order of the paper."""
     known = [*paper.tables, *paper.figures]
     for name in names or ():
         if name not in known:
@@ -121,7 +121,10 @@ def _findings(results: Path, paper: Paper, datasets: Sequence[str] | None) -> li
 
 
 def _shown_on(paper: Paper, name: str, found: Sequence[Findings]) -> list[Findings]:
-    """Where the paper has a table or figure, or else everywhere; and wherever it has two rows."""
+    """The data sets on which a table or figure is shown.
+
+    These are the paper's data sets for it, or all if it has none here, and all with two rows of it.
+    """
     item = paper.tables[name] if name in paper.tables else paper.figures[name]
     of_paper = [findings for findings in found if findings.dataset in item.datasets]
     settings = settings_of(paper, name)
@@ -134,9 +137,9 @@ def _shown_on(paper: Paper, name: str, found: Sequence[Findings]) -> list[Findin
 
 
 def _belongs(one: Judgement, dataset: str, found: Sequence[Findings]) -> bool:
-    """Whether a verdict is told on a data set: of a claim about another, only if it ran here."""
+    """Whether a verdict is shown for a data set. A claim about other data is shown if it ran."""
     if one.verdict is Verdict.NOT_CHECKABLE:
-        return False  # told once, of no data set
+        return False  # shown once, outside the data sets
     of_paper = any(findings.dataset in one.claim.datasets for findings in found)
     return dataset in one.claim.datasets or not of_paper or one.verdict is not Verdict.NOT_RUN
 
@@ -168,7 +171,7 @@ def write_index(out: Path, paper: Paper) -> Path:
 def _there(
     out: Path, titles: dict[str, str], formats: Sequence[str]
 ) -> Iterator[tuple[str, str, list[str]]]:
-    """Title, data and files of each that lies in the folder."""
+    """Title, data and files of each table or figure in the folder."""
     for name, title in titles.items():
         for dataset, printed in DATASETS.items():
             files = [f"{name}_{dataset}.{ending}" for ending in formats]

@@ -1,8 +1,9 @@
-"""How far a setting's mean AP hangs on which scenes were tested: what its summary keeps of that.
+"""The uncertainty of a setting's mean AP over the choice of evaluated scenes, for its summary.
 
-The mean AP over the tests in each of many draws of the scenes, made once by `sr3d summarise`. The
-draws are the same for every setting that was tested on the same scenes, so a report has the paired
-interval of any two by subtracting their numbers. See `sr3d.evaluate.scene_bootstrap`.
+`sr3d summarise` computes the mean AP over the evaluations once in each of many bootstrap draws of
+the scenes. All settings that were evaluated on the same scenes have the same draws. So a report
+gets the paired interval of two settings by subtracting their numbers. See
+`sr3d.evaluate.scene_bootstrap`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from sr3d.geometry.box_set import BoxSet
 from sr3d.runs.files import digest
 from sr3d.runs.record import DETECTIONS_FILE, RunRecord, run_file
 
-DRAWS, SEED = 500, 0  # so many tell an interval to 3 % of its width
+DRAWS, SEED = 500, 0  # this many draws give an interval to 3 % of its width
 THRESHOLDS = {"AP25": 0.25, "AP50": 0.5}
 _DIGITS = 4  # of a percentage
 
@@ -30,13 +31,13 @@ Kept = Mapping[str, Any]
 
 
 def resample_scenes(folder_of_setting: Path, tests: Sequence[RunRecord]) -> dict[str, Any] | None:
-    """The entry `scenes` of a summary, from the detections of its tests; None without any test.
+    """The entry `scenes` of a summary, from the detections of its evaluations. None without any.
 
     scenes: their number. drawn: digest of the scenes, their ground truth and the draws. tests:
-    digest of the detections. AP25, AP50: the mean over the tests in each draw, in percent.
+    digest of the detections. AP25, AP50: the mean over the evaluations in each draw, in percent.
 
     Raises:
-        InputError: a test left no detections with their ground truth, or has other scenes than the
+        InputError: an evaluation has no detections with ground truth, or other scenes than the
             first.
     """
     scenes, weights = "", np.empty((0, 0), dtype=np.int64)
@@ -62,7 +63,7 @@ def resample_scenes(folder_of_setting: Path, tests: Sequence[RunRecord]) -> dict
     if not tests:
         return None
     means = {metric: np.mean(ap, axis=0).round(_DIGITS).tolist() for metric, ap in found.items()}
-    # The draws themselves, not their seed: another numpy may draw otherwise.
+    # The draws themselves, not their seed: another version of numpy may draw differently.
     drawn = digest([scenes, hashlib.sha256(weights.tobytes()).hexdigest()])
     return {
         "scenes": weights.shape[1],
@@ -73,25 +74,25 @@ def resample_scenes(folder_of_setting: Path, tests: Sequence[RunRecord]) -> dict
 
 
 def digest_of_tests(tests: Sequence[RunRecord]) -> str:
-    """What identifies the detections that tests left."""
+    """Digest of the detections of all evaluations."""
     return digest([[test.key, test.files.get(DETECTIONS_FILE)] for test in tests])
 
 
 def over_scenes(kept: Kept | None, metric: str) -> float | None:
-    """Half of the 95 % interval of a setting's mean over the choice of scenes, its trainings and
-    tests being these; None where the summary does not tell.
+    """Half of the 95 % interval of a setting's mean over the choice of scenes, for its own training
+    and evaluation runs. None if the summary does not hold the draws.
     """
     return half_width(kept[metric]) if kept and metric in kept else None
 
 
 def paired_over_scenes(a: Kept | None, b: Kept | None, metric: str) -> float | None:
-    """The same of a's mean less b's; None unless both are of the same draws of the same scenes."""
+    """As `over_scenes` for the difference of means a − b. None unless both have the same draws."""
     if not a or not b or a["drawn"] != b["drawn"] or metric not in a or metric not in b:
         return None
     return half_width(np.subtract(a[metric], b[metric]))
 
 
 def _digest_of_scenes(scenes: Sequence[str], truth: BoxSet) -> str:
-    """Of the ids and the boxes: procedural rooms of another seed have the same ids."""
+    """Digest of ids and boxes, because procedural rooms of another seed have the same ids."""
     boxes = hashlib.sha256(truth.box.tobytes()).hexdigest()
     return digest([list(scenes), truth.scene.tolist(), truth.label.tolist(), boxes])

@@ -28,21 +28,21 @@ from sr3d.runs.files import write_bytes
 Array = npt.NDArray[Any]
 Color = tuple[float, float, float]
 
-SIZE, DPI = (14.0, 9.0), 100  # inches, pixels an inch
+SIZE, DPI = (14.0, 9.0), 100  # inches, pixels per inch
 MAX_POINTS = 60_000
-# Okabe and Ito's colours (grey for black), which the colour-blind tell apart; then darker and
-# lighter ones of the same hues with other strokes, so that 24 classes differ.
+# Okabe and Ito's colours (grey for black), which are distinct without colour vision, then darker
+# and lighter shades of them with other strokes, so that 24 classes differ.
 _HUES = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#5A5A5A", "#F0E442")
 _SHADES = (0.0, -0.4, 0.4)  # below 0 towards black, above 0 towards white
 _STROKES: tuple[Any, ...] = ("solid", (0, (5, 1.2)), (0, (1.6, 0.9)))
 _HALO = [Stroke(linewidth=3.4, foreground="white", alpha=0.75), Normal()]
 _SPIKE = np.array([(1.0, 0.0), (0.0, 0.35), (0.0, -0.35), (1.0, 0.0)])  # along x
-_GROUND = "#dfe2e6"  # behind the points, so that white ones show
-_LEFT_OUT = 0.2  # of the height and depth, so that ceiling and near walls do not hide the room
+_GROUND = "#dfe2e6"  # behind the points, so that white points are visible
+_LEFT_OUT = 0.2  # of height and depth, so that ceiling and near walls do not hide the room
 
 
 def class_style(label: int) -> tuple[Color, Any]:
-    """Colour and stroke of a class, by its index alone."""
+    """Colour and stroke of a class, which depend on its index only."""
     turn, hue = divmod(label, len(_HUES))
     shade = _SHADES[turn % len(_SHADES)]
     red, green, blue = (v * (1 - abs(shade)) + max(shade, 0.0) for v in to_rgb(_HUES[hue]))
@@ -50,9 +50,9 @@ def class_style(label: int) -> tuple[Color, Any]:
 
 
 def scene_figure(scene: Scene, classes: Sequence[str], *, max_points: int = MAX_POINTS) -> Figure:
-    """The picture, not yet written.
+    """The picture as a figure.
 
-    classes: names by label. max_points: so many are drawn at most, always the same ones.
+    classes: names by label. max_points: the most points that are drawn, always the same ones.
     """
     points, colors = sample(scene, max_points)
     whole = torch.isfinite(scene.boxes.tensor).all(dim=1)
@@ -66,7 +66,7 @@ def scene_figure(scene: Scene, classes: Sequence[str], *, max_points: int = MAX_
         width_ratios=(1.25, 1), height_ratios=(1, 1, 0.6),
     )  # fmt: skip
     size = float(np.clip(90_000 / max(1, len(points)), 2, 9))
-    # Where it is drawn, the axes that are seen, the points shown, and how near to the eye they are.
+    # Position of the panel, its two axes, the shown points, and their distance to the eye.
     for place, plane, shown, height in (
         (grid[:, 0], (0, 1), points[:, 2] <= near[2], points[:, 2]),
         (grid[0, 1], (0, 2), points[:, 1] >= far[1], -points[:, 1]),
@@ -83,12 +83,12 @@ def scene_figure(scene: Scene, classes: Sequence[str], *, max_points: int = MAX_
     figure.text(0.055, 0.955, title, fontsize=14, weight="bold", parse_math=False)
     drawn = f"{len(points):,} of {len(scene):,}" if len(points) < len(scene) else "All"
     caption = (
-        f"Left out, lest ceiling and near walls hide the room: from above, points over z = "
-        f"{near[2]:.1f} m; in x–z, points below y = {far[1]:.1f} m; in y–z, points over x = "
+        f"Omitted, because ceiling and near walls would hide the room: from above, points over "
+        f"z = {near[2]:.1f} m, in x–z, points below y = {far[1]:.1f} m, in y–z, points over x = "
         f"{near[0]:.1f} m.\n{drawn} points drawn."
     )
     if _turned(boxes):
-        caption += " Spikes: where yaw points."
+        caption += " Spikes show the direction of yaw."
     figure.text(0.055, 0.02, caption, fontsize=9, color="0.35")
     return figure
 
@@ -96,7 +96,7 @@ def scene_figure(scene: Scene, classes: Sequence[str], *, max_points: int = MAX_
 def draw_scene(
     scene: Scene, classes: Sequence[str], path: str | Path, *, max_points: int = MAX_POINTS
 ) -> None:
-    """Write the picture as a PNG of 1400 × 900 pixels; see `scene_figure`."""
+    """Write the picture as a PNG of 1400 × 900 pixels. See `scene_figure`."""
     figure = scene_figure(scene, classes, max_points=max_points)
     pixels = io.BytesIO()
     figure.savefig(pixels, format="png", metadata={"Software": None})
@@ -112,12 +112,12 @@ def write_scene_pictures(
     max_points: int = MAX_POINTS,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
-    """Write `<out>/<scene>.png` for the scenes of a split, by default all; the paths.
+    """Write `<out>/<scene>.png` for the given scenes of a split, by default all. Returns the paths.
 
     progress: called with (done, all).
 
     Raises:
-        InputError: no such split or scene, or a file that is not the one the manifest describes.
+        InputError: no such split or scene, or a file that does not match the manifest.
     """
     manifest = read_manifest(folder)
     wanted = choose_scenes(folder, manifest, [split], scenes).get(split, [])
@@ -132,7 +132,7 @@ def write_scene_pictures(
 
 
 def sample(scene: Scene, most: int) -> tuple[Array, Array]:
-    """Points and colours, (N, 3) each, at most so many; none that is NaN."""
+    """Points and colours, (N, 3) each, at most `most`, without points that are NaN."""
     sound = (torch.isfinite(scene.points) & torch.isfinite(scene.colors)).all(dim=1)
     rows = np.flatnonzero(sound.numpy())
     if len(rows) > most:
@@ -141,7 +141,7 @@ def sample(scene: Scene, most: int) -> tuple[Array, Array]:
 
 
 def extent(points: Array, stray: float = 0.2) -> tuple[Array, Array]:
-    """(3,) lowest and highest of (N, 3), without so many percent of stray points at either end."""
+    """(3,) lowest and highest of (N, 3), without `stray` percent of the points at either end."""
     if not len(points):
         return np.zeros(3), np.ones(3)
     low, high = np.percentile(points, [stray, 100 - stray], axis=0)
@@ -149,9 +149,9 @@ def extent(points: Array, stray: float = 0.2) -> tuple[Array, Array]:
 
 
 def outlines(boxes: Boxes, plane: tuple[int, int]) -> Array:
-    """(K, 5, 2) closed outlines as seen along the third axis; from a side, of enclosing boxes."""
+    """(K, 5, 2) closed outlines seen along the third axis. From a side, of the enclosing boxes."""
     corners = (boxes if plane == (0, 1) else boxes.enclosing()).corners().numpy()
-    # Corners are numbered by bits x, y, z: this goes round the face that is seen.
+    # Corners are numbered by bits x, y, z. This order goes round the visible face.
     first, second = 1 << plane[0], 1 << plane[1]
     return corners[:, [0, first, first | second, second, 0]][:, :, plane]
 
@@ -193,7 +193,7 @@ def _finish(axes: Axes, plane: tuple[int, int], low: Array, high: Array) -> None
 
 
 def _draw_legend(axes: Axes, labels: list[int], classes: Sequence[str]) -> None:
-    """The classes of the scene with the number of boxes, in the order of the data set."""
+    """The classes of the scene with their numbers of boxes, in the order of the data set."""
     axes.axis("off")
     counts = sorted(Counter(labels).items())
     handles = []

@@ -1,12 +1,12 @@
-"""How settings are compared: which values are pairs, and which tests are one family.
+"""Rules for comparing settings: which values are pairs, and which tests form a family.
 
-Two settings are compared training by training if both evaluated the same trainings, such as the
-oracles of the paper's Table 6 and their baseline. A training's own level is no part of their
-difference, so a comparison as independent values would be far too careful.
+Two settings are compared training run by training run if both evaluated the same training runs,
+such as the oracles of the paper's Table 6 and their baseline. The effect of a training run cancels
+in their difference. To treat them as independent values would be far too conservative.
 
-Holm's rule adjusts the tests of a family together. Each kind of quantity is a family of its own
-within a table or figure: a test of latency must not make one of AP harder to pass, as nobody calls
-a detector more accurate for being faster.
+Holm's rule adjusts the tests of a family together. Within a table or figure each kind of quantity
+is a family. A test of latency must not make a test of AP harder to pass, because nobody calls a
+detector more accurate for being faster.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sr3d.study.statistics import Comparison, compare, holm
 
 
 def compare_settings(findings: Findings, setting: str, over: str, metric: str) -> Comparison | None:
-    """`stats.compare` of the training means; None where a side has fewer than two."""
+    """`stats.compare` of the training means. None if a side has fewer than two."""
     a, b, paired = sides(findings, setting, over, metric)
     return compare(a, b, paired)
 
@@ -29,9 +29,10 @@ def compare_settings(findings: Findings, setting: str, over: str, metric: str) -
 def sides(
     findings: Findings, setting: str, over: str, metric: str
 ) -> tuple[list[float], list[float], bool]:
-    """The training means of both, and whether they are pairs, of training runs that both evaluated.
+    """The training means of both settings, and whether they are pairs.
 
-    The run records identify a training run (`setting_summary.training_id`), never a setting's name.
+    They are pairs if both settings evaluated the same training runs. The run records identify a
+    training run (`setting_summary.training_id`), not the name of its setting.
     """
     a, b = findings.means(setting, metric), findings.means(over, metric)
     of_a, of_b = findings.trainings(setting, metric), findings.trainings(over, metric)
@@ -48,7 +49,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class HypothesisFamily(Enum):
-    """The value is how it is called in print."""
+    """The value is the printed name."""
 
     ACCURACY = "accuracy"
     COST = "cost"
@@ -68,7 +69,7 @@ def family_of(metric: str) -> HypothesisFamily:
 
 
 def adjust(p: Mapping[Key, float], family: Callable[[Key], Hashable]) -> dict[Key, AdjustedP]:
-    """Adjust p-values by Holm's rule, those of each family by themselves."""
+    """Adjust p-values by Holm's rule within each family."""
     families: dict[Hashable, list[Key]] = {}
     for key in p:
         families.setdefault(family(key), []).append(key)

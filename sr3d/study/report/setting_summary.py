@@ -1,4 +1,4 @@
-"""The runs of one setting on one data set in one dictionary, the content of `summary.json`."""
+"""Summarise the runs of one setting on one data set into the dictionary of `summary.json`."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ SCHEMA_VERSION = 1
 RUN_FIRST = "Run `sr3d train` and `sr3d test` first."
 
 Read = Callable[[RunRecord], Any]
-METRICS = ("AP25", "AP50")  # percent; every test has them
-# What else is summarised where the records have it, and where they have it.
+METRICS = ("AP25", "AP50")  # percent, in every evaluation
+# Other metrics that are summarised if the records have them, and how to read them.
 _OF_TESTS: dict[str, Read] = {
     "AP25": lambda r: r.metrics.get("AP25"),
     "AP50": lambda r: r.metrics.get("AP50"),
@@ -48,15 +48,15 @@ class Doubt(StrEnum):
     MIXED_CONFIGURATIONS = "mixed configurations"
     MIXED_ENGINES = "mixed engines"
     MIXED_DEVICES = "mixed devices"
-    OTHER_SETTING = "other setting"  # than the one whose name the runs bear
+    OTHER_SETTING = "other setting"  # the configuration is not that of the setting's name
     EDITED_CODE = "edited code"  # uncommitted changes
-    OTHER_DATA = "other data"  # than the published
-    PARTIAL_DATA = "partial data"  # the user's own, with scenes left out
+    OTHER_DATA = "other data"  # not the published data
+    PARTIAL_DATA = "partial data"  # the user's data with scenes omitted
     MISSING_SCENES = "missing scenes"  # in files of boxes
     BUSY = "busy"
     NO_METRIC = "no metric"
-    STALE = "stale"  # evaluations older than their training
-    SURPLUS = "surplus"  # runs beyond the expected
+    STALE = "stale"  # evaluations older than their training run
+    SURPLUS = "surplus"  # more runs than expected
 
 
 class RunWarning(NamedTuple):
@@ -66,7 +66,7 @@ class RunWarning(NamedTuple):
     text: str
 
 
-# What must be the same in all runs of a setting, and how to read it.
+# What all runs of a setting must share, and how to read it.
 _ORIGINS: tuple[tuple[Doubt, str, Read], ...] = (
     (Doubt.MIXED_CODE, "code versions", lambda r: code_of(r.code)),
     (Doubt.MIXED_DATA, "data digests", lambda r: r.data.get("digest")),
@@ -81,18 +81,19 @@ def summarise_runs(
     expected_trainings: int | None = None,
     expected_tests: int | None = None,
 ) -> dict[str, Any]:
-    """Summarise the trainings and tests of one setting on one data set.
+    """Summarise the training and evaluation runs of one setting on one data set.
 
-    `metrics` holds, for AP25 and AP50 (percent), PCE and latency_ms of the tests, AIC (of the last
-    epoch) and minutes_per_epoch of the trainings, every value (`values[training][test]`), which
-    trainings they are of (`training_ids`), and what `stats.summarise` makes of them; `curves` each
-    training's mean of every epoch; `per_class` the mean over the tests. With expected counts,
-    `missing` names the tests that are not there, and runs beyond the counts are left out.
-    `external` is None of our own runs; of boxes from files it has the `label` in print, the
-    `classes`, and `files` with their sha256.
-    `warnings` says what a reader of the numbers must know: runs of different origin, not of the
-    setting whose name they bear, left out, or older than the training that they tested, files that
-    lack scenes, and data that are not the published ones.
+    `metrics` has an entry for AP25 and AP50 (percent), PCE and latency_ms of the evaluations, and
+    for AIC (of the last epoch) and minutes_per_epoch of the training runs. An entry holds every
+    value (`values[training][test]`), the training runs (`training_ids`), and the statistics of
+    `stats.summarise`. `curves` holds the mean of every epoch of each training run, and `per_class`
+    the mean over the evaluations. With expected counts, `missing` names the missing evaluations,
+    and runs beyond the counts are omitted. `external` is None for our own runs. For boxes from
+    files it holds the printed `label`, the `classes`, and `files` with their sha256.
+
+    `warnings` lists runs of different origin, with another configuration than the setting of their
+    name, omitted, or older than the training run that they evaluate, files that lack scenes, and
+    data that are not the published ones.
 
     Raises:
         InputError: no record.
@@ -141,8 +142,10 @@ def summarise_runs(
 
 
 def training_id(record: RunRecord) -> str:
-    """What identifies the training that a record is of or that it tested: who trained it, its index
-    and seed, its configuration but for what only tests read, and the data.
+    """The identity of the training run that a record describes or evaluates.
+
+    It consists of the training setting, index and seed, the configuration without the fields that
+    only evaluation reads, and the data.
     """
     config = _trained_as(json.dumps(record.config, sort_keys=True))
     trained_by = record.tests_of or record.setting
@@ -152,17 +155,18 @@ def training_id(record: RunRecord) -> str:
 
 @lru_cache
 def _trained_as(config: str) -> str:
-    """Digest of a configuration without what only tests read. A field that a record is too old to
-    have counts with its default, which is what it was trained with.
+    """Digest of a configuration without the fields that only evaluation reads.
+
+    A field that an old record lacks counts with its default, with which the run was trained.
     """
     value = json.loads(config)
-    with suppress(InputError):  # of a version that this one cannot read: then taken as it is
+    with suppress(InputError):  # another version's configuration is used unchanged
         value = config_from_dict(value).to_dict()
     return digest({name: part for name, part in value.items() if name != "test"})
 
 
 def _external(tests: Sequence[RunRecord]) -> dict[str, Any] | None:
-    """What the records of boxes from files say of their detector and its files."""
+    """The detector and its files, from the records of boxes from files."""
     found = [record.external for record in tests if record.external]
     files = [{"file": one["file"], "sha256": one["sha256"]} for one in found]
     if not found:
@@ -171,7 +175,7 @@ def _external(tests: Sequence[RunRecord]) -> dict[str, Any] | None:
 
 
 def tests_of(records: Sequence[RunRecord], *expected: int | None) -> list[RunRecord]:
-    """The evaluation runs among some records, without those beyond the expected counts."""
+    """The evaluation runs among the records, without those beyond the expected counts."""
     return [r for r in records if r.test is not None and _is_expected(r, *expected)]
 
 
@@ -196,8 +200,8 @@ def _expected_keys(record: RunRecord, trainings: int | None, tests: int | None) 
 
 
 def code_of(code: Mapping[str, Any]) -> str | None:
-    """What identifies the code of a run: the digest of all that computes, or else the commit."""
-    if resumed := code.get("resumed"):  # with other code, at such a step
+    """The identity of a run's code: the digest of all code that computes, otherwise the commit."""
+    if resumed := code.get("resumed"):  # with other code from these steps on
         return ", ".join(f"{one['digest']} from step {one['step']}" for one in resumed)
     return code.get("digest") or code.get("commit")
 
@@ -229,7 +233,7 @@ def _metrics(records: Sequence[RunRecord], reads: Mapping[str, Read]) -> dict[st
 
 
 def _training_ids(records: Sequence[RunRecord]) -> list[str]:
-    """In the order of `group`. One whose tests disagree is like no other training."""
+    """In the order of `group`. Evaluations that disagree give an id that matches no other run."""
     ids: dict[int, set[str]] = {}
     for record in records:
         ids.setdefault(record.train, set()).add(training_id(record))
@@ -269,7 +273,7 @@ def _costs(records: Sequence[RunRecord]) -> dict[str, Any]:
 
 
 def _not_the_setting(records: Sequence[RunRecord]) -> list[RunWarning]:
-    """What the runs' configurations have otherwise than the package's setting of their name."""
+    """Differences between the runs' configurations and the package's setting of their name."""
     alike: dict[str, list[RunRecord]] = {}
     for record in records:
         alike.setdefault(record.config_digest, []).append(record)
@@ -295,7 +299,7 @@ def warnings_of(
     expected_trainings: int | None = None,
     expected_tests: int | None = None,
 ) -> list[RunWarning]:
-    """The warnings on the runs of one setting; see `summarise_runs`."""
+    """The warnings on the runs of one setting. See `summarise_runs`."""
     expected = expected_trainings, expected_tests
     tests = tests_of(runs, *expected)
     trainings = [r for r in runs if r.test is None and _is_expected(r, *expected)]
@@ -319,7 +323,7 @@ def warnings_of(
     if deviations:
         listed = ", ".join(deviations)
         if records[0].dataset == "own":
-            warn(Doubt.PARTIAL_DATA, f"the data are not whole: {listed}")
+            warn(Doubt.PARTIAL_DATA, f"the data are not complete: {listed}")
         else:
             warn(Doubt.OTHER_DATA, f"the data are not the published ones: {listed}")
     lacking = [n for r in tests if (n := (r.external or {}).get("missing_scenes"))]
@@ -335,14 +339,15 @@ def warnings_of(
     for name in METRICS:
         without = len(tests) - len(_having(tests, _OF_TESTS[name]))
         if without:
-            warn(Doubt.NO_METRIC, f"{without} of {len(tests)} tests have no {name}")
+            warn(Doubt.NO_METRIC, f"{without} of {len(tests)} evaluations have no {name}")
     # Times are ISO 8601 in UTC, which sort as text.
     trained = {r.train: r for r in trainings}
     stale = [r for r in tests if r.train in trained and _is_older(r, trained[r.train])]
     if stale:
-        warn(Doubt.STALE, f"{len(stale)} of {len(tests)} tests are older than their training")
+        text = f"{len(stale)} of {len(tests)} evaluations are older than their training run"
+        warn(Doubt.STALE, text)
     if surplus := len(runs) - len(records):
-        warn(Doubt.SURPLUS, f"{surplus} runs beyond the expected ones are left out")
+        warn(Doubt.SURPLUS, f"{surplus} runs beyond the expected ones are omitted")
     return found
 
 
@@ -352,6 +357,6 @@ def _was_busy(test: RunRecord) -> bool:
 
 
 def _is_older(test: RunRecord, training: RunRecord) -> bool:
-    """Whether a training was repeated after its evaluation, with other weights as a result."""
+    """Whether a training run was repeated after its evaluation, which gives other weights."""
     same = test.weights is not None and test.weights == training.files.get(MODEL_FILE)
     return not same and test.started < training.finished

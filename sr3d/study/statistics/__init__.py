@@ -1,13 +1,13 @@
-"""Statistics of settings that were trained several times and tested several times a training.
+"""Statistics of settings with several training runs and several evaluation runs of each.
 
-`summary` describes one setting, `comparison` sets one against another, `trends` follows settings
-along a quantity, `t_estimate` holds a number with its tests and intervals, `design` says what a
-number of trainings can and cannot show.
+`summary` describes one setting. `comparison` compares two settings. `trends` regresses settings on
+a quantity. `t_estimate` is a number with its tests and intervals. `design` computes what a number
+of training runs can show.
 
-The tests of one training share its weights, so 5 × 5 values are five clusters of five, not 25
-independent numbers. Whatever infers here therefore counts trainings: it takes the mean of each
-training's tests (`Summary.training_means`) as one value. Two settings that are other tests of the
-same trainings are compared training by training (`paired`).
+The evaluation runs of one training run share its weights. So 5 × 5 values are five clusters of
+five, not 25 independent numbers. All inference here therefore counts training runs: the mean over
+the evaluation runs of a training run (`Summary.training_means`) is one value. Two settings that
+evaluate the same training runs are compared training run by training run (`paired`).
 """
 
 from sr3d.study.statistics.comparison import Comparison, Ratio, compare, holm, ratio

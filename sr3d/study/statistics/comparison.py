@@ -1,4 +1,4 @@
-"""One setting against another, training means against training means."""
+"""Compare two settings by the means of their training runs."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from scipy import stats
 from sr3d.study.statistics.design import detectable_difference, detectable_mean, welch_error
 from sr3d.study.statistics.t_estimate import Interval, TEstimate
 
-# More splits of the pooled values than this are sampled, that many, instead of enumerated.
+# Up to this many splits of the pooled values are enumerated. Beyond it, this many are sampled.
 MOST_SPLITS = 20_000
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` finds of settings a and b, in the unit of the values.
+    """The difference of settings a and b, in the unit of the values.
 
-    estimate: mean of a's training means minus mean of b's. Its t-test is Welch's, which allows a
-        and b spreads of their own, or that of pairs.
-    p_permutation: two-sided p of the permutation test. Of unpaired values it is 2/252 at least with
-        5 against 5; it assumes no normality but equal spreads: where a spreads three times as much
-        as b, 5 against 5 gives 7 % of false alarms and 5 against 10 gives 17 %. Welch's test stays
-        below 6 % there. Of pairs it flips signs and is 2/32 at least with five of them, so that
-        fewer than six never come below 5 %.
-    n_a, n_b: trainings; of pairs both are their number.
+    estimate: mean of a's training means minus mean of b's, with Welch's t-test (which assumes no
+        equal spreads) or the paired t-test.
+    p_permutation: two-sided p of the permutation test. Unpaired, it is at least 2/252 with 5
+        against 5. It assumes equal spreads, but not normality. If a spreads three times as much as
+        b, its rate of false alarms is 7 % with 5 against 5 and 17 % with 5 against 10. The rate of
+        Welch's test stays below 6 % there. Paired, the test flips signs. With five pairs p is at
+        least 2/32, so fewer than six pairs never reach 5 %.
+    n_a, n_b: training runs. For pairs both are the number of pairs.
     detectable: smallest true difference that 80 % of such designs would find at the 5 % level, if
-        the spreads are truly as they came out here. It is no result about a and b.
-    paired: whether a and b are tests of the same trainings, compared training by training.
+        the true spreads equal the observed ones. It says nothing about the difference of a and b.
+    paired: whether a and b evaluate the same training runs and are compared run by run.
     """
 
     estimate: TEstimate
@@ -47,7 +47,7 @@ class Comparison:
 
     @property
     def interval(self) -> Interval:
-        """The 95 % interval of the difference, by itself."""
+        """The 95 % interval of the difference, without correction for other comparisons."""
         return self.estimate.interval()
 
     @property
@@ -57,13 +57,13 @@ class Comparison:
 
     @property
     def p_t(self) -> float:
-        """Two-sided p of the t-test, by itself."""
+        """Two-sided p of the t-test, without correction for other comparisons."""
         return self.estimate.p_equal(0.0)
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """What `ratio` finds: geometric mean of a over that of b.
+    """The ratio of the geometric means of a and b.
 
     log: the logarithm of the ratio, as an estimate.
     """
@@ -80,7 +80,7 @@ class Ratio:
 
     @property
     def interval(self) -> Interval:
-        """The 95 % interval of the ratio, by itself."""
+        """The 95 % interval of the ratio, without correction for other comparisons."""
         low, high = self.log.interval()
         return math.exp(low), math.exp(high)
 
@@ -91,17 +91,17 @@ class Ratio:
 
 
 def compare(a: Sequence[float], b: Sequence[float], paired: bool = False) -> Comparison | None:
-    """Compare two settings by their training means; None when either has fewer than two.
+    """Compare two settings by their training means. Returns None if either has fewer than two.
 
-    paired: a[i] and b[i] are means of tests of one and the same training. Then what training i has
-    in common cancels, and the t-test is on the differences.
+    paired: a[i] and b[i] are means of evaluation runs of the same training run. The effect of
+    training run i then cancels, and the t-test is on the differences.
 
-    Where nothing varies, the t-test has nothing to go by and is read literally: equal constants
-    differ by 0 with p 1, different ones by exactly their difference, interval of width 0, p 0. The
-    permutation test keeps its meaning there.
+    Without any spread the t-test takes the values literally. Equal constants have difference 0 and
+    p 1. Different constants have exactly their difference, an interval of width 0, and p 0. The
+    permutation test keeps its meaning.
 
     Raises:
-        ValueError: a value is not finite, or pairs lack a side.
+        ValueError: a value is not finite, or paired sides differ in length.
     """
     values_a, values_b = _sides(a, b, paired)
     if min(len(values_a), len(values_b)) < 2:
@@ -124,7 +124,7 @@ def compare(a: Sequence[float], b: Sequence[float], paired: bool = False) -> Com
 def ratio(a: Sequence[float], b: Sequence[float], paired: bool = False) -> Ratio | None:
     """Compare positive quantities (seconds per epoch, say) by their ratio: `compare` on logarithms.
 
-    None when either side has fewer than two values, one per training.
+    Returns None if either side has fewer than two values, one per training run.
 
     Raises:
         ValueError: as `compare`, or a value is not above 0.
@@ -145,8 +145,8 @@ def ratio(a: Sequence[float], b: Sequence[float], paired: bool = False) -> Ratio
 def holm(p: Sequence[float]) -> list[float]:
     """Adjust a family of p-values, in input order (Holm 1979, step-down Bonferroni).
 
-    Calling those at or below 0.05 keeps the chance of any false call in the family at 5 %,
-    however the tests depend on one another.
+    Rejecting where the adjusted p is at most 0.05 keeps the chance of any false rejection in the
+    family at 5 %, whatever the dependence between the tests.
 
     Raises:
         ValueError: a p-value outside [0, 1].
@@ -157,7 +157,7 @@ def holm(p: Sequence[float]) -> list[float]:
     order = np.argsort(values, kind="stable")
     still_open = np.arange(len(values), 0, -1)
     adjusted = np.empty_like(values)
-    # The running maximum: no p-value is called before a smaller one.
+    # The running maximum: no p-value is rejected before a smaller one.
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(still_open * values[order]))
     return adjusted.tolist()
 
@@ -166,8 +166,8 @@ def _difference(a: np.ndarray, b: np.ndarray, paired: bool) -> TEstimate:
     """The difference of means.
 
     `scipy.stats.ttest_ind(equal_var=False)` gives the same interval, p and degrees of freedom to
-    1e-12. It does not give the standard error, which the tests against a margin or a limit need, it
-    has no result for values without spread, and `design` has no values to give it.
+    1e-12. It has no result for values without spread, and it does not return the standard error,
+    which the tests against a margin or a limit need. `design` has no values to pass to it.
     """
     if paired:
         pairs = a - b
@@ -177,10 +177,10 @@ def _difference(a: np.ndarray, b: np.ndarray, paired: bool) -> TEstimate:
 
 
 def _permutation(a: np.ndarray, b: np.ndarray, paired: bool) -> float:
-    """Share of the splits of the pooled values whose means differ at least as much, either way; of
-    pairs, those splits alone that leave one of each pair on either side.
+    """Share of the splits of the pooled values whose means differ at least as much, either way.
 
-    Exact up to `MOST_SPLITS` splits, else Monte Carlo with a fixed seed.
+    Paired, only those splits count that put one value of each pair on either side. Exact up to
+    `MOST_SPLITS` splits, otherwise Monte Carlo with a fixed seed.
     """
     pooled = np.concatenate([a, b])
     pooled = pooled - pooled[0]
@@ -189,7 +189,7 @@ def _permutation(a: np.ndarray, b: np.ndarray, paired: bool) -> float:
     pooled = (pooled - pooled.mean()) / pooled.std()
 
     def distance(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
-        # Rounded, so that splits that tie on paper tie here too.
+        # Rounded, so that splits with mathematically equal distances tie here too.
         return np.round(np.abs(x.mean(axis=axis) - y.mean(axis=axis)), 9)
 
     found = stats.permutation_test(
@@ -204,7 +204,7 @@ def _permutation(a: np.ndarray, b: np.ndarray, paired: bool) -> float:
     return float(found.pvalue)
 
 
-# Both count from the first value: equal values then have exactly their mean, and no spread.
+# Both subtract the first value: equal values then have exactly their mean, and no spread.
 def _mean(values: np.ndarray) -> float:
     return float(values[0] + (values - values[0]).mean())
 

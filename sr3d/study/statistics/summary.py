@@ -1,6 +1,6 @@
-"""One setting: several trainings, each tested several times.
+"""Statistics of one setting: several training runs, each evaluated several times.
 
-The model is the one-way random-effects one, `value[i, j] = mean + training[i] + test[i, j]`.
+The model has one-way random effects: `value[i, j] = mean + training[i] + test[i, j]`.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Summary:
-    """What `summarise` finds; every number is in the unit of the values.
+    """Statistics of one setting. All but the counts and `icc` are in the unit of the values.
 
-    n_trainings, n_tests: trainings that were tested, and tests over all of them.
-    best, mean, median: over all tests, as the papers count ("the average of 25 trials").
-    training_means: mean of each training's tests, in the order given.
-    interval: 95 % interval of the mean over trainings, or None with a single training.
-    sd_between, sd_within: standard deviations of the training and of the test effect. None where
-        the design cannot tell: no second training, or no training with a second test.
-    icc: share of the variance that lies between trainings; None where either part is unknown or
-        nothing varies.
+    n_trainings: training runs with an evaluation. n_tests: evaluation runs of all of them.
+    best, mean, median: over all evaluation runs, as papers report ("the average of 25 trials").
+    training_means: mean over the evaluation runs of each training run, in the order given.
+    interval: 95 % confidence interval of the mean over training runs, None with a single one.
+    sd_between, sd_within: standard deviations of the training effect and the evaluation effect.
+        None if they cannot be estimated: sd_between needs a second training run, sd_within a
+        training run with a second evaluation.
+    icc: share of the variance that lies between training runs (intraclass correlation). None if
+        either part is unknown or nothing varies.
     """
 
     n_trainings: int
@@ -42,15 +43,15 @@ class Summary:
 
 
 def summarise(values: Sequence[Sequence[float]]) -> Summary:
-    """Summarise `values[training][test]`. Rows may differ in length; empty ones do not count.
+    """Summarise `values[training][test]`. Rows may differ in length, and empty rows are ignored.
 
-    The interval is Student's t on the training means (df = trainings − 1), the only one of the
-    usual ones that keeps its 95 % with five trainings. It is centred on the mean of the training
-    means; where tests are missing that differs from `mean`, which weighs every test alike, and the
-    interval is then approximate.
+    The interval is Student's t on the training means (df = training runs − 1). Of the usual
+    intervals it alone keeps its 95 % with five training runs. It is centred on the mean of the
+    training means. If evaluation runs are missing, this centre differs from `mean`, which weighs
+    every evaluation run alike, and the interval is approximate.
 
     Raises:
-        ValueError: no value at all, or one that is not finite.
+        ValueError: no values, or a value that is not finite.
     """
     rows = [np.asarray(row, dtype=np.float64) for row in values if len(row)]
     if not rows:
@@ -75,7 +76,7 @@ def summarise(values: Sequence[Sequence[float]]) -> Summary:
 
 
 def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """95 % t-interval of the mean of independent values; None with fewer than two."""
+    """95 % t-interval of the mean of independent values. None with fewer than two values."""
     if len(values) < 2:
         return None
     sample = np.asarray(values, dtype=np.float64)
@@ -90,9 +91,9 @@ def variance_components(
 ) -> tuple[float | None, float | None]:
     """Variance between and within the rows of `values[training][test]`, by one-way ANOVA.
 
-    Rows may differ in length (the textbook's n₀ stands for the number of tests); none is empty.
-    The estimate between is (MS_between − MS_within) / n₀, which chance makes negative where
-    trainings hardly differ; it is clamped to 0 then. None where there is nothing to estimate from.
+    Rows may differ in length but are not empty. n₀ replaces the number of evaluations as in the
+    textbook. The variance between is (MS_between − MS_within) / n₀. Chance makes this negative if
+    training runs hardly differ, and it is then set to 0. A part that cannot be estimated is None.
     """
     rows = [np.asarray(row, dtype=np.float64) for row in values]
     sizes = np.array([len(row) for row in rows])
@@ -111,7 +112,7 @@ def variance_components(
 
 
 def group(trainings: Sequence[int], values: Sequence[float]) -> list[list[float]]:
-    """Sort flat values into `values[training][test]`, trainings in rising order."""
+    """Arrange flat values as `values[training][test]`, training runs in rising order."""
     rows: dict[int, list[float]] = {index: [] for index in sorted(set(trainings))}
     for index, value in zip(trainings, values, strict=True):
         rows[index].append(value)

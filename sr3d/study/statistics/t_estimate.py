@@ -1,4 +1,4 @@
-"""An estimate whose error follows Student's t: every test and every interval of it."""
+"""An estimate whose error follows Student's t, with its tests and confidence intervals."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Interval = tuple[float, float]
 class TEstimate:
     """An estimated number with its standard error and degrees of freedom.
 
-    Without any error there is nothing to test with, and the tests read the number literally: a
-    hypothesis that it fulfils has p 1, any other p 0.
+    With a standard error of 0 the tests take the number literally: a hypothesis that it fulfils
+    has p 1, any other has p 0.
     """
 
     value: float
@@ -48,7 +48,7 @@ class TEstimate:
 
     @property
     def has_spread(self) -> bool:
-        """Whether the values behind it differ by more than rounding."""
+        """Whether the values behind the estimate differ by more than rounding."""
         low, high = self.interval()
         return not math.isclose(low, high, rel_tol=1e-9, abs_tol=1e-9)
 
@@ -57,9 +57,9 @@ def simultaneous(estimates: int, confidence: float = CONFIDENCE) -> float:
     """The confidence of each of several intervals that hold together with `confidence`.
 
     These are Bonferroni's intervals (Dunn 1961, "Multiple comparisons among means"). Holm's rule
-    rejects whatever they exclude, and sometimes more. Intervals that always agree with Holm's rule
-    exist (Strassburger and Bretz 2008; Guilbaud 2008), but of a rejected hypothesis they say only
-    its side, unless all hypotheses of the family are rejected.
+    rejects whatever they exclude, and sometimes more. Strassburger and Bretz (2008) and Guilbaud
+    (2008) give intervals that always agree with Holm's rule. But for a rejected hypothesis these
+    show only the side, unless all hypotheses of the family are rejected.
 
     Raises:
         ValueError: fewer than one estimate, or a confidence outside (0, 1).

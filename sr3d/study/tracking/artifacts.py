@@ -1,4 +1,4 @@
-"""Where the runs of a store keep their artifacts, also after the project folder has moved.
+"""The artifact folder of a store, which stays valid when the project folder moves.
 
 MLflow writes an absolute path into the experiment and into each run. Such a path breaks when the
 folder moves, and inside a container it names another place. So a SQLite store keeps a relative path

@@ -1,4 +1,4 @@
-"""Opens an MLflow store: alone, and only if it is sound. An error has one sentence."""
+"""Open an MLflow store exclusively, and only if it is undamaged. Errors have one sentence."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager, nullcontext
 from itertools import count
 from pathlib import Path
 
-# Before mlflow is imported, which would otherwise report its use to its makers.
+# Set before mlflow is imported, because mlflow would otherwise send usage statistics.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 from alembic.util import CommandError
@@ -25,7 +25,7 @@ from sr3d.runs.files import atomic_path, exclusive
 SQLITE = "sqlite:///"
 LOCK_SECONDS = 20.0  # how long to wait for another user of the database
 _DAMAGED = "Move the store away. `sr3d track` makes it again from the run records."
-_BUSY = "Stop what else is writing to this store, then try again."
+_BUSY = "Stop the other program that writes to this store, then try again."
 _CLOSED = "Make the file and its folder writable, then try again."
 _FAULTS = {
     sqlite3.SQLITE_BUSY: (Kind.CONFLICT, _BUSY),
@@ -40,14 +40,14 @@ _log = logging.getLogger(__name__)
 
 
 def require_database(store: str) -> None:
-    """Refuse what is no address of a database.
+    """Refuse a store that is not the address of a database.
 
     Raises:
-        InputError: says how such an address looks.
+        InputError: gives an example of an address.
     """
     if store.startswith("file:") or "://" not in store:
         raise InputError(
-            f"'{store}' is no address of a database",
+            f"'{store}' is not the address of a database",
             field="--store",
             kind=Kind.VALUE,
             remedy="Pass one such as sqlite:///results/mlflow.db.",
@@ -56,14 +56,14 @@ def require_database(store: str) -> None:
 
 @contextmanager
 def open_store(store: str, wait: bool = False) -> Iterator[MlflowClient]:
-    """A client of the store, which is made where absent. MLflow's own log is silent meanwhile.
+    """A client of the store, which is created if absent. Meanwhile MLflow's log is silent.
 
-    A damaged SQLite file is moved aside and made anew; a warning says so. wait: for another sr3d
-    that has the store open, instead of refusing.
+    A damaged SQLite file is moved aside and a new one is created, with a warning. wait: wait for
+    another sr3d process that has the store open, instead of refusing.
 
     Raises:
-        InputError: a store that is no database, that another process has locked, that cannot be
-            reached, or that another version of MLflow made.
+        InputError: a store that is not a database, is locked by another process, cannot be
+            reached, or was made by another version of MLflow.
     """
     require_database(store)
     path = store_path(store)
@@ -84,15 +84,15 @@ def open_store(store: str, wait: bool = False) -> Iterator[MlflowClient]:
 
 
 def store_path(store: str) -> Path | None:
-    """The file of a SQLite store; None of a store elsewhere."""
+    """The file of a SQLite store, None for other stores."""
     return Path(store.removeprefix(SQLITE)) if store.startswith(SQLITE) else None
 
 
 def _sqlite(path: Path) -> MlflowClient:
-    """A client of the file, which is made anew where absent or damaged."""
+    """A client of the file, which is created if absent or damaged."""
     client = _opened(path) if path.exists() and _is_sound(path) else None
     if client is None:
-        with atomic_path(path) as temporary:  # a store without some of its tables is of no use
+        with atomic_path(path) as temporary:  # a store with missing tables cannot be used
             _client(_address(temporary))
         client = _client(_address(path))
     return client
@@ -101,7 +101,7 @@ def _sqlite(path: Path) -> MlflowClient:
 def _is_sound(path: Path) -> bool:
     """Whether SQLite can write the file and finds no damage. A damaged file is moved aside.
 
-    Fails at once where MLflow would try again for minutes.
+    Fails at once, whereas MLflow would retry for minutes.
     """
     with closing(sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)) as connection:
         try:
@@ -118,7 +118,7 @@ def _is_sound(path: Path) -> bool:
 
 
 def _opened(path: Path) -> MlflowClient | None:
-    """A client of an existing file. A file without all tables is moved aside, and there is none.
+    """A client of an existing file. A file with missing tables is moved aside (returns None).
 
     Earlier versions left such a file when they were killed while MLflow made the tables. MLflow can
     neither use nor complete it.
@@ -142,7 +142,7 @@ def _move_aside(path: Path, reason: str) -> None:
             beside.rename(place.with_name(place.name + suffix))
     path.rename(place)
     _log.warning(
-        "%s: damaged (%s); moved to %s and made anew from the run records",
+        "%s: damaged (%s). Moved to %s and created again from the run records.",
         path,
         reason.splitlines()[0],
         place.name,
@@ -152,15 +152,15 @@ def _move_aside(path: Path, reason: str) -> None:
 def _address(path: Path) -> str:
     """The path as an address that this process has not used yet.
 
-    MLflow keeps connections by the text of the address as long as the process lives, also to a file
-    that was deleted since. So every call spells the path anew, with more `/.` in it.
+    As long as the process lives, MLflow caches connections by the address, even to a file that was
+    deleted since. So every call spells the path differently, with more `/.` in it.
     """
     absolute = path.absolute()
     return f"{SQLITE}{absolute.parent}{'/.' * next(_spellings)}/{absolute.name}"
 
 
 def _client(address: str) -> MlflowClient:
-    """A client that has reached its store."""
+    """A client that is connected to its store."""
     with _silent_mlflow():
         client = MlflowClient(address)
         client.search_experiments(max_results=1)
@@ -169,7 +169,7 @@ def _client(address: str) -> MlflowClient:
 
 @contextmanager
 def _silent_mlflow() -> Iterator[None]:
-    """Switch logging off; what goes wrong in MLflow arrives as an exception."""
+    """Switch logging off. MLflow's errors still arrive as exceptions."""
     silenced = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
@@ -179,7 +179,7 @@ def _silent_mlflow() -> Iterator[None]:
 
 
 def _fault(error: Exception, store: str | Path) -> InputError | None:
-    """What is wrong with the database or its disk, and what to do; None where it is neither."""
+    """The error of the database or its disk, with its remedy. None for other errors."""
     causes, reason = list(_causes(error)), _first_line(error)
     for cause in causes:
         original = getattr(cause, "orig", cause)
@@ -188,7 +188,7 @@ def _fault(error: Exception, store: str | Path) -> InputError | None:
     if any(_code(getattr(cause, "orig", cause)) is not None for cause in causes):
         return _error(f"is damaged ({reason})", store, Kind.UNREADABLE, _DAMAGED)
     if any(isinstance(cause, DBAPIError) for cause in causes):
-        remedy = "Check the address, and that its server runs."
+        remedy = "Check the address and that its server runs."
         return _error(f"cannot be used ({reason})", store, Kind.UNREADABLE, remedy)
     if getattr(error, "error_code", None) == "TEMPORARILY_UNAVAILABLE":
         return _error(reason, store, Kind.CONFLICT, "Try again when it is free.")
@@ -196,7 +196,7 @@ def _fault(error: Exception, store: str | Path) -> InputError | None:
 
 
 def _other_version(error: Exception, store: str | Path) -> InputError:
-    """A newer MLflow made the store, or a much older one. `mlflow db upgrade` mends only one."""
+    """The store is of a newer MLflow or a much older one. `mlflow db upgrade` fixes only one."""
     remedy = _DAMAGED if isinstance(store, Path) else "Install the MLflow version of its server."
     problem = f"the installed MLflow cannot use it ({_first_line(error)})"
     return _error(problem, store, Kind.UNREADABLE, remedy)

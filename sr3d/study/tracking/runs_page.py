@@ -1,4 +1,4 @@
-"""The page of MLflow that shows a data set's settings, one row each, with their AP columns.
+"""The MLflow page of a data set: one row per setting, with columns for AP.
 
 MLflow 3 opens on its GenAI pages, and its runs table hides all metrics. Its address can carry a
 filter and an order, but no columns. A shared view carries all three: a tag of the experiment holds
@@ -44,6 +44,6 @@ def runs_pages(path: Path) -> dict[str, str]:
     try:
         with closing(sqlite3.connect(address, uri=True)) as connection:
             found = connection.execute(select).fetchall()
-    except sqlite3.DatabaseError:  # the link is only a service
+    except sqlite3.DatabaseError:  # the link is optional
         return {}
     return {name: runs_page(str(experiment)) for name, experiment in found}

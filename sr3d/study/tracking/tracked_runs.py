@@ -1,4 +1,4 @@
-"""What each run in a tracking store should say, from run records alone.
+"""The content of each run in a tracking store, derived from run records alone.
 
 Each training or evaluation run becomes a `TrackedRun`. So does each setting, with its statistics.
 """
@@ -22,8 +22,8 @@ from sr3d.study.report.paper import PrintedSetting
 from sr3d.study.report.setting_summary import METRICS, summarise_runs
 from sr3d.validation import flatten
 
-MAPPING = "4"  # raise it when runs should look different in the store: all are then written anew
-CURVE_POINTS = 1000  # a longer curve is thinned evenly; metrics.jsonl has all of it
+MAPPING = "4"  # increase it when the content of runs changes: all runs are then written again
+CURVE_POINTS = 1000  # a longer curve is thinned evenly. metrics.jsonl has all points.
 
 Point = tuple[str, float, int]  # name of a metric, value, step
 
@@ -68,7 +68,7 @@ def single_run(results: Path, record: RunRecord) -> TrackedRun:
     """A training or evaluation run.
 
     Raises:
-        InputError: a time or a curve that cannot be read; the latter when `points` is called.
+        InputError: a time or a curve that cannot be read. A curve is read when `points` is called.
     """
     return TrackedRun(
         key=record.key,
@@ -97,7 +97,7 @@ def single_run(results: Path, record: RunRecord) -> TrackedRun:
 def setting_run(
     results: Path, records: Sequence[RunRecord], shown: PrintedSetting | None
 ) -> TrackedRun:
-    """The parent of a setting's runs: what they share, and the statistics over its tests.
+    """The parent of a setting's runs: what they share, and the statistics over its evaluations.
 
     Raises:
         InputError: a time or a summary that cannot be read.
@@ -220,7 +220,7 @@ def _origin(record: RunRecord) -> dict[str, str]:
 
 
 def _run_points(results: Path, record: RunRecord) -> list[Point]:
-    """Curves of a training, and the record's numbers that are not the end of a curve."""
+    """Curves of a training run, and the record's numbers that are not the end of a curve."""
     folder = results / record.key
     curves = _curves(run_file(folder, record, METRICS_FILE)) if record.test is None else []
     scores = dict(record.metrics)
@@ -246,7 +246,7 @@ def _curves(path: Path) -> list[Point]:
         ]
     except (TypeError, KeyError, AttributeError) as error:
         raise InputError(
-            f"has no curves of a training ({error!r})",
+            f"has no curves of a training run ({error!r})",
             file=path,
             kind=Kind.UNREADABLE,
             remedy=f"Move {path.parent} away, then repeat the run with its `sr3d train` command.",
@@ -256,7 +256,7 @@ def _curves(path: Path) -> list[Point]:
 def _statistics(
     records: Sequence[RunRecord], trainings: int | None, tests: int | None
 ) -> dict[str, Any]:
-    """`AP25/mean` and so on: the numbers of the report, over the same runs."""
+    """`AP25/mean` and so on: the same numbers as in the report, over the same runs."""
     summary = summarise_runs(records, trainings, tests)
     found: dict[str, Any] = {"tests": summary["runs"]}
     for name, s in summary["metrics"].items():
@@ -275,7 +275,7 @@ def _statistics(
 
 
 def _points(values: Mapping[str, Any], step: int = 0) -> list[Point]:
-    """The numbers among the values, under names that every store takes."""
+    """The numbers among the values, under names that every store accepts."""
     return [
         (re.sub(r"[^\w./: -]", "_", name, flags=re.ASCII), float(value), step)
         for name, value in values.items()
@@ -292,7 +292,7 @@ def _milliseconds(record: RunRecord, text: str) -> int:
         return round(datetime.fromisoformat(text).timestamp() * 1000)
     except (TypeError, ValueError):
         raise InputError(
-            f"'{text}' is no time",
+            f"'{text}' is not a time",
             file=f"{record.key}/{RUN_FILE}",
             kind=Kind.UNREADABLE,
             remedy="Move its folder away, then repeat the command that made the run.",

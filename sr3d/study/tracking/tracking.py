@@ -7,12 +7,13 @@ and checksum.
 
 The store is a copy of one results folder. If it is deleted, the next call makes it again. The tag
 `sr3d.key` identifies a run. A run is up to date if its tag `sr3d.digest`, which is written last,
-fits the record and what the store says of the run. MLflow cannot change a parameter, so an outdated
-run is deleted and made anew. No key ever has two live runs. A run whose record is gone from the
-disk stays, with a tag `sr3d.missing`. Descriptions and tags that a user wrote are kept.
+matches the record and the run's content in the store. MLflow cannot change a parameter, so an
+outdated run is deleted and created again. No key ever has two live runs. A run whose record is
+gone from the disk stays, with a tag `sr3d.missing`. Descriptions and tags that a user wrote are
+kept.
 
-A run has the login name of whoever runs `sr3d track`, as MLflow's own client records it. Run
-records hold no name. So another person's call leaves runs that are up to date as they are.
+MLflow's client stores the login name of whoever runs `sr3d track` in each run. Run records hold no
+name. So a call by another person leaves runs that are up to date unchanged.
 """
 
 from __future__ import annotations
@@ -49,12 +50,12 @@ WRITTEN = "sr3d.description"  # the description as written here, to notice an ed
 CONTEXT = "mlflow.data.context"
 _DEFAULT = "0"  # the experiment that MLflow makes by itself
 _METRICS_A_BATCH, _PARAMS_A_BATCH = 1000, 100  # MLflow's limits
-_VALUE_LENGTH = 5000  # of a parameter or a tag; MLflow's limits are 6000 and 8000
+_VALUE_LENGTH = 5000  # of a parameter or a tag, below MLflow's limits of 6000 and 8000
 
 
 @dataclass(frozen=True)
 class TrackReport:
-    """How many runs, parents included, were made, made anew, and found up to date.
+    """Numbers of runs (parents included) that were created, written again, or up to date.
 
     deleted: surplus runs of one key. missing: runs in the store whose record is not on the disk.
     """
@@ -75,10 +76,10 @@ def track(
 ) -> TrackReport:
     """Bring an MLflow store up to date with all complete runs below `results`.
 
-    store: e.g. `sqlite:///results/mlflow.db`, made with its folder where absent. artifacts: folder
-    for artifacts that users upload, by default `artifact_folder(store)`. shown: label and tables of
-    the settings in the paper, for tags. wait: wait for another process that tracks into the store,
-    instead of refusing.
+    store: for example `sqlite:///results/mlflow.db`, created with its folder if absent. artifacts:
+    folder for artifacts that users upload, by default `artifact_folder(store)`. shown: label and
+    tables of the settings in the paper, for tags. wait: wait for another process that tracks into
+    the store, instead of refusing.
 
     Raises:
         InputError: no run, an unreadable record, or a store that `open_store` refuses.
@@ -90,7 +91,7 @@ def track(
     twice = [key for key, count in Counter(r.key for r in runs).items() if count > 1]
     if twice:
         raise InputError(
-            f"two records say that they are {twice[0]}",
+            f"two records claim to be {twice[0]}",
             file=results,
             kind=Kind.CONFLICT,
             remedy="Move the copy out of this folder.",
@@ -123,10 +124,10 @@ def _bring(
     wanted: TrackedRun,
     parent: str | None = None,
 ) -> str:
-    """Leave exactly one live run of the wanted key, as wanted; return its id.
+    """Leave exactly one live run of the wanted key, with the wanted content. Returns its id.
 
-    Takes the key's runs out of `live` and counts what it did. Deleting comes before making: what a
-    kill in between leaves is no run, which the next call makes.
+    Takes the key's runs out of `live` and counts the change. Deletes before it creates: a kill in
+    between leaves no run, and the next call creates it.
     """
     found = live.pop(wanted.key, [])
     good = [run for run in found if run.data.tags.get(DIGEST) == _digest(wanted, run)]
@@ -141,7 +142,7 @@ def _bring(
     counts["unchanged"] += 1
     run_id: str = good[0].info.run_id
     if parent is not None and good[0].data.tags.get(PARENT) != parent:
-        client.set_tag(run_id, PARENT, parent)  # the parent was made anew
+        client.set_tag(run_id, PARENT, parent)  # the parent may be a new run
     if MISSING in good[0].data.tags:
         client.delete_tag(run_id, MISSING)
     return run_id
@@ -171,7 +172,7 @@ def _write(
     params = [Param(name, str(value)[:_VALUE_LENGTH]) for name, value in wanted.params.items()]
     for i in range(0, len(params), _PARAMS_A_BATCH):
         client.log_batch(run_id, params=params[i : i + _PARAMS_A_BATCH])
-    # All points bear the time of the run's end: the records hold no other.
+    # All points have the time of the run's end, the only time in the records.
     metrics = [Metric(name, value, wanted.finished, step) for name, value, step in wanted.points()]
     for i in range(0, len(metrics), _METRICS_A_BATCH):
         client.log_batch(run_id, metrics=metrics[i : i + _METRICS_A_BATCH])
@@ -191,7 +192,7 @@ def _user() -> str:
 
 
 def _digest(wanted: TrackedRun, run: Run) -> str:
-    """Digest of a record and of what the store says of its run, without what users may edit."""
+    """Digest of a record and of the run's content in the store, without what users may edit."""
     tags = {name: run.data.tags.get(name) for name in wanted.tags}
     inputs = sorted(
         [one.dataset.name, one.dataset.digest, *sorted([tag.key, tag.value] for tag in one.tags)]
@@ -209,7 +210,7 @@ def _mark_missing(client: MlflowClient, live: dict[str, list[Run]]) -> int:
 
 
 def _experiment(client: MlflowClient, dataset: str, artifacts: Path, store: str) -> str:
-    """Id of a data set's experiment, made where absent and brought back where deleted."""
+    """Id of a data set's experiment, which is created if absent and restored if deleted."""
     name, location = f"sr3d/{dataset}", artifact_location(artifacts, dataset, store)
     found = client.get_experiment_by_name(name)
     known: str
@@ -228,7 +229,7 @@ def _experiment(client: MlflowClient, dataset: str, artifacts: Path, store: str)
 
 
 def _hide_default(client: MlflowClient) -> None:
-    """Delete MLflow's own experiment while it is empty: it would be the first one on the page."""
+    """Delete MLflow's own experiment while it is empty. Otherwise it would come first in lists."""
     everything = client.search_experiments()
     if any(experiment.experiment_id == _DEFAULT for experiment in everything) and not (
         client.search_runs([_DEFAULT], max_results=1)
@@ -237,7 +238,7 @@ def _hide_default(client: MlflowClient) -> None:
 
 
 def _live_runs(client: MlflowClient) -> dict[str, list[Run]]:
-    """Our runs in the store by key; deleted ones do not count."""
+    """Our runs in the store by key, without deleted ones."""
     experiments = client.search_experiments(filter_string="name LIKE 'sr3d/%'")
     ids = [experiment.experiment_id for experiment in experiments]
     found: dict[str, list[Run]] = {}
@@ -253,7 +254,7 @@ def _live_runs(client: MlflowClient) -> dict[str, list[Run]]:
 
 
 def _dataset_input(used: DataInput) -> DatasetInput:
-    """MLflow keeps one data set per name and digest. What differs per split goes into tags."""
+    """MLflow keeps one data set per name and digest. Tags hold what differs per split."""
     dataset = Dataset(used.dataset, used.digest[:36], "sr3d", used.facts, profile=used.facts)
     tags = {CONTEXT: used.context, "sr3d.split": used.splits, "sr3d.scenes": used.scenes}
     return DatasetInput(dataset, [InputTag(name, text) for name, text in tags.items()])

@@ -1,4 +1,4 @@
-"""A figure of the report, the estimates that it shows, and what it lacks."""
+"""A figure of the report, the estimates in it, and what is missing from it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from sr3d.study.statistics import t_interval
 
 @dataclass(frozen=True)
 class Viewer:
-    """The viewer of a scene that a figure shows: its file, and where the scene's pictures stand.
+    """The viewer of a scene in a figure: its file, and the position of the scene's pictures.
 
-    top, bottom: their ends, as parts of the figure's height from its upper edge.
+    top, bottom: of the pictures, as fractions of the figure's height from its upper edge.
     """
 
     scene: str
@@ -34,10 +34,10 @@ class Viewer:
 
 @dataclass(frozen=True)
 class ReportFigure:
-    """One figure on one data set; svg and png are None where nothing of it could be drawn.
+    """One figure on one data set. svg and png are None if nothing could be drawn.
 
-    missing: what is not in it, a sentence each. viewers: of its scenes, if it shows scenes and
-    their points are at hand.
+    missing: one sentence per missing part. viewers: of its scenes, if it shows scenes and their
+    points are available.
     """
 
     name: str
@@ -50,16 +50,16 @@ class ReportFigure:
     viewers: tuple[Viewer, ...] = ()
 
     def files(self) -> list[Path]:
-        """Everything that was written of it."""
+        """All files of the figure."""
         drawings = [path for path in (self.svg, self.png) if path is not None]
         return [*drawings, *(viewer.path for viewer in self.viewers)]
 
 
 @dataclass(frozen=True)
 class FigureScene:
-    """A scene of a figure, with all that a viewer of it needs.
+    """A scene of a figure, with the content of its viewer.
 
-    found: detections, of any scenes, by the name of their setting in print. panels: its pictures.
+    found: detections in any scenes, by the printed name of their setting. panels: its pictures.
     """
 
     scene: Scene
@@ -70,10 +70,10 @@ class FigureScene:
 
 @dataclass
 class Canvas:
-    """A figure in the making: drawing functions fill it. picture stays None if nothing ran.
+    """A figure that drawing functions fill. picture stays None if nothing ran.
 
-    undrawn: what is said where it is None. scenes: those whose points are at hand. dark: whether
-    the figure has dark colours too; pictures of points keep their white ground.
+    undrawn: the text in place of the picture if it is None. scenes: with available points. dark:
+    whether the figure also has dark colours. Pictures of points keep their white background.
     """
 
     title: str
@@ -85,8 +85,9 @@ class Canvas:
     dark: bool = True
 
     def first_test(self, findings: Findings, setting: str, label: str) -> ScoredDetections | None:
-        """The first test of a setting's first training, if any; what makes it unreadable goes to
-        missing.
+        """The first evaluation of a setting's first training run, None if there is none.
+
+        If it cannot be read, the reason is added to `missing`.
         """
         runs = runs_of(findings.results / findings.dataset / setting)
         first = next((run for run in runs if run.test is not None), None)
@@ -101,7 +102,7 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Estimate:
-    """mean: over the tests. interval: 95 % over the trainings; None with a single one."""
+    """mean: over the evaluations. interval: 95 % over training runs, None with a single one."""
 
     mean: float
     interval: tuple[float, float] | None
@@ -109,9 +110,9 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Band:
-    """A mean curve and what lies around it, one value an epoch; low and high None if unknown.
+    """A mean curve with its band, one value per epoch. low and high are None if unknown.
 
-    shortest, longest: epochs of the trainings; the curve ends with the shortest.
+    shortest, longest: epochs of the training runs. The curve has the shortest length.
     """
 
     means: tuple[float, ...]
@@ -122,7 +123,7 @@ class Band:
 
 
 def estimate(findings: Findings, setting: str, metric: str) -> Estimate | None:
-    """As the summary has it; None where nothing was measured."""
+    """The estimate of the summary, None if the metric was not measured."""
     found = findings.metric(setting, metric)
     if found is None:
         return None
@@ -131,10 +132,10 @@ def estimate(findings: Findings, setting: str, metric: str) -> Estimate | None:
 
 
 def band(curves: Sequence[Sequence[float]]) -> Band | None:
-    """The mean of curves `[training][epoch]`, in each epoch with its 95 % t-interval.
+    """The mean of curves `[training][epoch]`, with the 95 % t-interval of each epoch.
 
-    With two trainings the band reaches from one to the other: their t-interval is 13 standard
-    errors wide and would hide everything.
+    With two training runs the band reaches from one to the other, because their t-interval is 13
+    standard errors wide and would cover the whole figure.
     """
     lengths = [len(curve) for curve in curves]
     if not lengths or not min(lengths):
@@ -148,7 +149,7 @@ def band(curves: Sequence[Sequence[float]]) -> Band | None:
 
 
 def incomplete(findings: Findings, setting: str, label: str) -> list[str]:
-    """What a setting lacks as a whole, in a sentence: any run, any test, or some of its tests."""
+    """A sentence about missing runs of a setting: all runs, all evaluations, or some of them."""
     summary = findings.summary(setting)
     if summary is None:
         return [f"{label}: not run"]

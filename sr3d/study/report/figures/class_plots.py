@@ -1,4 +1,4 @@
-"""Figures by class: average precision, precision against recall, and where the errors lie."""
+"""Figures by class: average precision, precision and recall, outcomes of the ground truth."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def draw_classes(findings: Findings, names: Names) -> Canvas:
         values = np.array(
             [[_value(findings, setting, name, metric) for name in classes] for setting in settings]
         )
-        axes.imshow(values, cmap="Blues", vmin=0, vmax=180, aspect="auto")  # letters stay dark
+        axes.imshow(values, cmap="Blues", vmin=0, vmax=180, aspect="auto")  # pale below black text
         for row, column in np.argwhere(np.isfinite(values)):
             axes.text(
                 column, row, f"{values[row, column]:.0f}", ha="center", va="center", fontsize=7,
@@ -64,7 +64,7 @@ def draw_classes(findings: Findings, names: Names) -> Canvas:
 
 
 def draw_precision_recall(findings: Findings, names: Names) -> Canvas:
-    """Precision by recall at IoU 0.25: a panel for the mean over classes, and one a class."""
+    """Precision by recall at IoU 0.25: one panel for the mean over classes, and one per class."""
     settings = ranked(findings)
     canvas = Canvas(
         PRECISION_RECALL_TITLE,
@@ -104,7 +104,7 @@ def draw_precision_recall(findings: Findings, names: Names) -> Canvas:
 def class_curves(test: ScoredDetections, classes: Sequence[str]) -> dict[str, Floats]:
     """Interpolated precision at recalls of 0, 0.01, …, 1 of each class with ground truth, (101,).
 
-    0 beyond the recall that is reached. As `average_precision` ranks detections.
+    It is 0 beyond the highest recall. Detections are ranked as in `average_precision`.
     """
     score = test.detections.score
     assert score is not None
@@ -115,7 +115,7 @@ def class_curves(test: ScoredDetections, classes: Sequence[str]) -> dict[str, Fl
         positives = int((test.truth.label == index).sum())
         if positives:
             hits = precision_at_hits(true_positives(matching[label == index], _THRESHOLD))
-            # The first hit whose recall is at least the one asked for.
+            # The first true positive with at least the requested recall.
             place = np.ceil(_RECALLS * positives - 1e-9).astype(np.int64).clip(min=1) - 1
             curves[name] = np.append(hits, 0.0)[place.clip(max=len(hits))]
     return curves
@@ -151,7 +151,7 @@ def _all_classes(findings: Findings, setting: str) -> list[str]:
 
 
 def _classes(findings: Findings) -> list[str]:
-    """Classes that any evaluation has AP of, in the order of the labels."""
+    """Classes for which any evaluation has AP, in the order of the labels."""
     found: dict[str, None] = {}
     for setting in ranked(findings):
         found |= dict.fromkeys((findings.summary(setting) or {}).get("per_class", {}))

@@ -1,6 +1,6 @@
-"""Draws the figures that are asked for, and writes the viewers of their scenes.
+"""Draw the requested figures, and write the viewers of their scenes.
 
-Each figure shows what it has, and says what it lacks.
+Each figure shows the available results and lists the missing ones.
 """
 
 from __future__ import annotations
@@ -71,12 +71,11 @@ def draw_figures(
     names: Sequence[str] | None = None,
     data: Path | None = None,
 ) -> list[ReportFigure]:
-    """Write `{name}_{dataset}.svg` and `.png` of each figure that has anything to show, and of a
-    figure of scenes whose points are at hand the viewers (`write_viewers`).
+    """Write `{name}_{dataset}.svg` and `.png` of each figure that has anything to show.
 
-    What cannot be made now goes, if it lies there from before. names: figures of the paper, and
-    those of `OWN`; by default all of them. data: the prepared
-    folder, for the points of scenes.
+    Figures of scenes also get viewers (`write_viewers`) if their points are available. Files of an
+    earlier call that cannot be made again are removed. names: figures of the paper and of `OWN`,
+    by default all. data: the prepared folder, for the points of scenes.
 
     Raises:
         InputError: an unknown name, or an unreadable record.
@@ -141,14 +140,14 @@ def _draw(
 
 
 def _same(figure: Qualitative, shown: Qualitative, dataset: str) -> Canvas:
-    """Not drawn, as it would be another one once more."""
+    """An empty canvas, because the figure would repeat another one."""
     place = printed_dataset(dataset).label
-    told = f"Not drawn: on {place} it would be {number_of(shown.title)} once more."
-    return Canvas(figure.title, undrawn=told)
+    undrawn = f"Not drawn: on {place} it would be the same as {number_of(shown.title)}."
+    return Canvas(figure.title, undrawn=undrawn)
 
 
 def _caption(paper: Paper, findings: Findings, name: str, canvas: Canvas) -> str:
-    """What is drawn, on other data than the paper's if so, and the figure's footnotes."""
+    """The content, the data if they differ from the paper's, and the figure's footnotes."""
     if canvas.picture is None:
         return canvas.undrawn
     parts = [canvas.caption]
@@ -157,17 +156,19 @@ def _caption(paper: Paper, findings: Findings, name: str, canvas: Canvas) -> str
         theirs = [printed_dataset(dataset).label for dataset in figure.datasets]
         if findings.dataset not in figure.datasets:
             ours = printed_dataset(findings.dataset).label
-            parts.append(f"Here on {ours}; the paper's figure is on {' and '.join(theirs)}.")
+            parts.append(f"Here on {ours}. The paper's figure is on {' and '.join(theirs)}.")
         parts += figure.footnotes
     return " ".join(" ".join(parts).split())
 
 
-POINTS = 200_000  # of a scene, at most: 2 MB, as a report has up to seven scenes a data set
+POINTS = 200_000  # per scene at most: 2 MB, since a report has up to seven scenes per data set
 
 
 def write_viewers(canvas: Canvas, out: Path, file: str) -> tuple[Viewer, ...]:
-    """Write `{file}.{scene}.html` for each scene whose points are at hand, and remove those of
-    scenes that the figure showed before. The figure must have been saved, so that it is laid out.
+    """Write `{file}.{scene}.html` for each scene with available points.
+
+    Viewers of scenes that the figure no longer shows are removed. The figure must have been saved,
+    because saving computes its layout.
     """
     viewers = tuple(
         Viewer(shown.scene.id, out / viewer_name(file, shown.scene.id), *_ends(shown.panels))
@@ -186,19 +187,20 @@ def write_viewers(canvas: Canvas, out: Path, file: str) -> tuple[Viewer, ...]:
 def viewer_name(file: str, scene: str) -> str:
     """File name of a viewer, "fig5_scannet.scene0011_00.html".
 
-    What `sr3d prepare` takes for a scene's name is kept; nothing else can be part of a path.
+    Characters that `sr3d prepare` accepts in a scene's name are kept. All others are replaced,
+    because they could be part of a path.
     """
     plain = re.sub(r"[^\w.+-]", "-", scene)
     return f"{file}.{plain}.html"
 
 
 def viewers_in(out: Path, file: str) -> list[Path]:
-    """The viewers of a figure that lie in a folder, in the order of their names."""
+    """The viewers of a figure in a folder, in the order of their names."""
     return sorted(out.glob(f"{file}.*.html"))
 
 
 def _ends(panels: Sequence[Axes]) -> tuple[float, float]:
-    """Upper and lower end of panels with their titles, as parts of the figure from its top."""
+    """Upper and lower end of panels with their titles, as fractions of the figure from its top."""
     figure = panels[0].get_figure(root=True)
     assert figure is not None
     boxes = [box for axes in panels if (box := axes.get_tightbbox()) is not None]

@@ -32,7 +32,7 @@ _DOT, _LINE = "#0072B2", "#000000"
 
 
 def draw_strip(findings: Findings, names: Names) -> Canvas:
-    """AP25 and AP50 of all tests: a row for each setting, in it a line for each training."""
+    """AP25 and AP50 of all evaluations: a row per setting, in it a line per training run."""
     canvas = Canvas(
         STRIP_TITLE,
         "Every evaluation of every training run. Within a setting each training run has its own "
@@ -62,14 +62,14 @@ def draw_strip(findings: Findings, names: Names) -> Canvas:
 
 
 def ranked(findings: Findings) -> list[str]:
-    """The settings that have been tested, from the highest mean AP25 down; of equals by name."""
+    """The settings with evaluations, by decreasing mean AP25. Ties are ordered by name."""
     found = {name: estimate(findings, name, SHOWN[0]) for name in findings.settings()}
     tested = [(-mark.mean, name) for name, mark in found.items() if mark is not None]
     return [name for _, name in sorted(tested)]
 
 
 def draw_curves(findings: Findings, names: Names) -> Canvas:
-    """Loss and AIC by epoch, a thin line for each training, two panels for each setting."""
+    """Loss and AIC by epoch: a thin line per training run, two panels per setting."""
     canvas = Canvas(
         CURVES_TITLE,
         "Mean over the steps of each epoch, with a line for each training run. All settings have "
@@ -118,7 +118,7 @@ def _draw_values(axes: Axes, findings: Findings, setting: str, metric: str, row:
 def _draw_curves(
     every: Sequence[Axes], findings: Findings, settings: Sequence[str], metric: str, columns: int
 ) -> None:
-    """One metric of all settings, each in its panel, on the same scale."""
+    """One metric of all settings, each in its own panel, on the same scale."""
     for axes in every[len(settings) :]:
         axes.set_visible(False)
     drawn = []
@@ -147,14 +147,14 @@ _SWEEP_CAPTION = (
 
 @dataclass(frozen=True)
 class SweepSeries:
-    """A metric along a hyper-parameter: what there is of it, in rising order of the values."""
+    """The available values of a metric along a hyper-parameter, by rising parameter value."""
 
     values: tuple[float, ...]
     estimates: tuple[Estimate, ...]
 
 
 def draw_sweep(figure: Sweep, findings: Findings) -> Canvas:
-    """A column for each hyper-parameter, a row for each metric."""
+    """A column per hyper-parameter, a row per metric."""
     canvas = Canvas(figure.title, _SWEEP_CAPTION, missing=_missing(figure, findings))
     metrics = tuple(dict.fromkeys(m for panel in figure.panels for m in panel.metrics))
     lines = {
@@ -180,7 +180,7 @@ def draw_sweep(figure: Sweep, findings: Findings) -> Canvas:
 
 
 def line_of(panel: Panel, metric: str, findings: Findings) -> SweepSeries:
-    """The values that ran, and what they gave."""
+    """The parameter values that have runs, with their results."""
     found = [
         (value, mark)
         for value, setting in panel.points
@@ -190,14 +190,14 @@ def line_of(panel: Panel, metric: str, findings: Findings) -> SweepSeries:
 
 
 def default_of(figure: Sweep) -> str | None:
-    """The setting that the panels meet in, each at its own default."""
+    """The setting that all panels share, each at its own default."""
     settings = [{setting for _, setting in panel.points} for panel in figure.panels]
     shared = set.intersection(*settings) if len(settings) > 1 else set()
     return min(shared, default=None)
 
 
 def _missing(figure: Sweep, findings: Findings) -> list[str]:
-    missing: dict[str, None] = {}  # in order, each once
+    missing: dict[str, None] = {}  # an ordered set
     for panel in figure.panels:
         never = [f"{v:g}" for v, setting in panel.points if findings.summary(setting) is None]
         if never:

@@ -1,4 +1,4 @@
-"""Which scenes a figure shows: chosen by a rule, from how well two settings did in each."""
+"""Choose the scenes of a figure by a rule, from the scores of two settings in each scene."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from sr3d.evaluate.scored_files import ScoredDetections
 from sr3d.geometry.box_set import BoxSet
 from sr3d.study.report.paper import Qualitative
 
-SCORE = 0.3  # boxes of a lower score are neither drawn nor counted
-IOU = 0.25  # with a ground truth of its class, strictly above which a box is right
+SCORE = 0.3  # boxes with a lower score are neither drawn nor counted
+IOU = 0.25  # a box is right if it overlaps a ground truth of its class by strictly more
 RULE = (
     "The F1 of a scene is 2·TP / (boxes + ground truths), where TP is the number of solid boxes. "
     "Its gain is the second setting's F1 minus the first's. The evaluated scenes are ordered by "
@@ -25,19 +25,19 @@ RULE = (
 
 @dataclass(frozen=True)
 class ConfidentBoxes:
-    """The boxes that count of a test, best first, and which of them are right, (K,)."""
+    """The confident boxes of an evaluation, best first, and which of them are right, (K,)."""
 
     boxes: BoxSet
     right: NDArray[np.bool_]
 
     def of(self, scene: str) -> ConfidentBoxes:
-        """Those of one scene."""
+        """The boxes of one scene."""
         rows = self.boxes.scene == scene
         return ConfidentBoxes(self.boxes[rows], self.right[rows])
 
 
 def confident(test: ScoredDetections) -> ConfidentBoxes:
-    """The boxes of a score of `SCORE` or more, matched by AP's rule at an IoU of `IOU`."""
+    """The boxes with a score of `SCORE` or more, matched by AP's rule at an IoU of `IOU`."""
     score = test.detections.score
     assert score is not None
     best_first = np.argsort(-score, kind="stable")
@@ -46,7 +46,7 @@ def confident(test: ScoredDetections) -> ConfidentBoxes:
 
 
 def f1_scores(test: ScoredDetections) -> dict[str, float]:
-    """F1 of each scene by its name; 1 where there is nothing to find and nothing is found."""
+    """F1 of each scene by its name. It is 1 if there is no ground truth and no detection."""
     found = confident(test)
     names = sorted(test.truth.known_scenes() | test.detections.known_scenes())
     number = {name: i for i, name in enumerate(names)}
@@ -60,7 +60,7 @@ def f1_scores(test: ScoredDetections) -> dict[str, float]:
 
 
 def choose_by_gain(gains: Mapping[str, float], count: int) -> list[str]:
-    """`count` scenes by `RULE`, all if there are no more; one alone is that of the largest gain."""
+    """`count` scenes by `RULE`, or all if there are fewer. A single one has the largest gain."""
     order = sorted(gains, key=lambda scene: (-gains[scene], scene))
     if len(order) <= count:
         return order
@@ -68,7 +68,7 @@ def choose_by_gain(gains: Mapping[str, float], count: int) -> list[str]:
 
 
 def choose_next(gains: Mapping[str, float], count: int, before: Sequence[int]) -> list[str]:
-    """`count` scenes by `RULE` of those that figures of so many scenes leave, one after another."""
+    """`count` scenes by `RULE` from those left by earlier figures. before: their counts."""
     left = dict(gains)
     for earlier in before:
         for scene in choose_by_gain(left, earlier):
@@ -79,10 +79,10 @@ def choose_next(gains: Mapping[str, float], count: int, before: Sequence[int]) -
 def same_as(
     figure: Qualitative, figures: Sequence[Qualitative], dataset: str
 ) -> Qualitative | None:
-    """The figure that shows the same on a data set, so that this one need not.
+    """The figure that shows the same on a data set, so that this one can be omitted. None if new.
 
-    Figures that differ in their data alone would be one figure twice: it is the one that the paper
-    has there, or else the first.
+    Figures that differ in their data only would be the same figure twice. The one that the paper
+    has on this data set is kept, otherwise the first.
     """
     alike = [
         one
@@ -95,7 +95,7 @@ def same_as(
 
 
 def before(figure: Qualitative, figures: Sequence[Qualitative], dataset: str) -> list[Qualitative]:
-    """The figures that show the same settings on a data set and come first."""
+    """The preceding figures that show the same settings on a data set."""
     earlier = figures[: figures.index(figure)]
     return [
         one
@@ -105,5 +105,5 @@ def before(figure: Qualitative, figures: Sequence[Qualitative], dataset: str) ->
 
 
 def number_of(title: str) -> str:
-    """ "Fig. 5" of "Fig. 5 of the SR3D paper: …"; the whole title where it has another form."""
+    """ "Fig. 5" of "Fig. 5 of the SR3D paper: …". A title of another form is returned whole."""
     return title.partition(" of the SR3D paper")[0]

@@ -41,17 +41,17 @@ from sr3d.study.report.scene_pictures import class_style, extent, sample
 Array = npt.NDArray[Any]
 
 VIEWS = (OBLIQUE, ABOVE)  # one below the other
-_POINTS = 60_000  # drawn of a scene, at most
+_POINTS = 60_000  # drawn per scene, at most
 _PANEL = WIDTH / 3 - 0.15  # inches across
-_ROW = (1.5, 2.7)  # inches of a row, at least and at most
+_ROW = (1.5, 2.7)  # least and greatest height of a row in inches
 _LEGEND = 6  # classes in a line of the legend
 _GROUND = "#b8b8b8"
 
 
 @dataclass(frozen=True)
 class SceneRow:
-    """A scene: its cloud if there is one, as points and colours (N, 3), and of each panel the boxes
-    and the title.
+    """A scene: its cloud if there is one, as points and colours (N, 3), and the boxes and title of
+    each panel.
     """
 
     cloud: tuple[Array, Array] | None
@@ -59,15 +59,17 @@ class SceneRow:
     titles: tuple[str, ...]
 
     def room(self) -> tuple[Array, Array]:
-        """(3,) lowest and highest of the points, or else of what boxes have to do with it."""
+        """(3,) lowest and highest corner of the points or, without any, of `_corners`."""
         if self.cloud is not None:
             return extent(self.cloud[0])
         corners = self._corners()
         return (corners.min(axis=0), corners.max(axis=0)) if len(corners) else extent(corners)
 
     def limits(self, view: SceneView) -> tuple[Array, Array]:
-        """(2,) left and bottom, right and top of a view: of the points, the floor, the ground truth
-        and boxes that are right, with a margin. Wrong ones may lie anywhere.
+        """(2,) left and bottom, right and top of a view, with a margin.
+
+        They enclose the points, the floor, the ground truth and the right boxes. Wrong boxes may
+        lie anywhere, so they do not count.
         """
         seen = [view.project(self._corners()), view.project(floor(*self.room()))]
         if self.cloud is not None:
@@ -79,7 +81,7 @@ class SceneRow:
         return low - margin, high + margin
 
     def _corners(self) -> Array:
-        """(N, 3) of the ground truth and of boxes that are right."""
+        """(N, 3) corners of the ground truth and of right boxes."""
         boxes = np.concatenate([panel.boxes.box[panel.right] for panel in self.panels])
         return Boxes.from_array(boxes).corners().numpy().reshape(-1, 3).astype(np.float64)
 
@@ -91,9 +93,9 @@ def draw_qualitative(
     data: Path | None,
     before: Sequence[Qualitative] = (),
 ) -> Canvas:
-    """Two rows for each scene: ground truth, then both settings.
+    """Two rows per scene: ground truth, then both settings.
 
-    before: figures whose scenes this one leaves to them.
+    before: figures whose scenes this figure omits.
     """
     canvas = Canvas(figure.title, dark=False)
     labels = [names.label(setting) for setting in figure.settings]
@@ -106,15 +108,15 @@ def draw_qualitative(
         return canvas
     scores = [f1_scores(test) for test in tests]
     if apart := len(scores[0].keys() ^ scores[1].keys()):
-        canvas.missing.append(f"scenes that only one of the two was tested on ({apart})")
+        canvas.missing.append(f"scenes that only one of the two was evaluated on ({apart})")
     both = scores[0].keys() & scores[1].keys()
     gains = {scene: scores[1][scene] - scores[0][scene] for scene in both}
     scenes = choose_next(gains, figure.count, [one.count for one in before])
     if not scenes:
         if gains:
-            canvas.undrawn = f"Not drawn: every scene that was tested is in {_numbers(before)}."
+            canvas.undrawn = f"Not drawn: every evaluated scene is in {_numbers(before)}."
         return canvas
-    # The paper's method first, as the first layer of a viewer has solid edges.
+    # The paper's method first, because the first layer of a viewer has solid edges.
     layers = tuple(reversed(figure.settings))
     show_scenes(
         canvas,
@@ -140,9 +142,9 @@ def show_scenes(
 ) -> None:
     """Draw scenes into a canvas: ground truth, then the detections of each setting.
 
-    tests: by setting, in the order of the columns; they share their ground truth. data: the
-    prepared folder, for points and viewers. layers: settings in the order of a viewer's layers, by
-    default that of the columns.
+    tests: evaluations by setting, in the order of the columns. They have the same ground truth.
+    data: the prepared folder, for points and viewers. layers: settings in the order of a viewer's
+    layers, by default the order of the columns.
     """
     first = next(iter(tests))
     there = _scenes(canvas, findings, first, scenes, data)
@@ -169,7 +171,7 @@ def show_scenes(
 
 
 def floor(low: Array, high: Array) -> Array:
-    """(5, 3) closed outline of the lower side of what lies between two corners (3,)."""
+    """(5, 3) closed outline of the floor between two corners (3,)."""
     across, along = [low[0], high[0], high[0], low[0]], [low[1], low[1], high[1], high[1]]
     corners = np.stack([across, along, [low[2]] * 4], axis=1)
     return np.concatenate([corners, corners[:1]])
@@ -182,16 +184,16 @@ def _truth(test: ScoredDetections) -> ConfidentBoxes:
 def _scenes(
     canvas: Canvas, findings: Findings, setting: str, scenes: Sequence[str], data: Path | None
 ) -> dict[str, Scene]:
-    """Scenes with their points, of the data that were tested on; none if they are not there."""
+    """Scenes with their points, from the evaluated data. Empty if these are not available."""
     lacking = "the points of the scenes"
     if data is None:
-        canvas.missing.append(f"{lacking}: the prepared data were not given")
+        canvas.missing.append(f"{lacking}: no prepared data were passed")
         return {}
     tested = (findings.summary(setting) or {}).get("test_data") or {}
     try:
         prepared = PreparedDataset(data, tested.get("split", "val"))
         if prepared.manifest.digest() != tested.get("digest"):
-            canvas.missing.append(f"{lacking}: the prepared data are not those of the tests")
+            canvas.missing.append(f"{lacking}: the prepared data are not the evaluated ones")
             return {}
         return {scene: prepared[prepared.ids.index(scene)] for scene in scenes}
     except InputError as error:
@@ -221,12 +223,12 @@ def _numbers(figures: Sequence[Qualitative]) -> str:
 
 
 def _draw(rows: Sequence[SceneRow], classes: Sequence[str]) -> tuple[Figure, list[list[Axes]]]:
-    """A row of panels for each view of a scene, and below them the names of the classes.
+    """A row of panels per view of a scene, and below them the names of the classes.
 
-    Returns the figure, and the panels of each scene.
+    Returns the figure and the panels of each scene.
     """
     frames = [(row, view, *row.limits(view)) for row in rows for view in VIEWS]
-    # As high as a scene is where three of it fill the width.
+    # The height of a scene when three panels fill the width.
     heights = [float(np.clip(_PANEL * np.divide(*(b - a)[::-1]), *_ROW)) for *_, a, b in frames]
     titled = [height + 0.25 * (i % len(VIEWS) == 0) for i, height in enumerate(heights)]
     seen = sorted({int(x) for row in rows for panel in row.panels for x in panel.boxes.label})
@@ -260,7 +262,7 @@ def _draw(rows: Sequence[SceneRow], classes: Sequence[str]) -> tuple[Figure, lis
 
 
 def _draw_metres(axes: Axes, view: SceneView, low: Array, high: Array) -> None:
-    """From the corner at the lower left a metre along each axis."""
+    """A metre along each axis, from the lower left corner."""
     ends = view.project(np.eye(3))[:, :2]
     foot = low + 0.015 * (high - low) - ends.min(axis=0).clip(max=0)
     for end in ends:

@@ -1,4 +1,4 @@
-"""Do scores tell the overlap? AIC, score against IoU, PCE (the paper's Fig. 6)."""
+"""Consistency of score and overlap: AIC, score against IoU, PCE (the paper's Fig. 6)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ABREAST = 4  # panels of (b) in a row
 
 @dataclass(frozen=True)
 class ScoreCloud:
-    """The most confident detections of a test. score, iou: (K,) in [0, 1]."""
+    """The most confident detections of an evaluation. score, iou: (K,) in [0, 1]."""
 
     score: NDArray[np.float64]
     iou: NDArray[np.float64]
@@ -40,7 +40,7 @@ class ScoreCloud:
 
 
 def draw_consistency(figure: Consistency, findings: Findings, names: Names) -> Canvas:
-    """(a) AIC by epoch, (b) a cloud for each setting, (c) the errors of these clouds, and PCE."""
+    """(a) AIC by epoch, (b) a cloud per setting, (c) the errors of these clouds, and PCE."""
     canvas = Canvas(figure.title, _caption(figure.top_n))
     for setting in figure.settings:
         canvas.missing += incomplete(findings, setting, names.label(setting))
@@ -68,7 +68,7 @@ def draw_consistency(figure: Consistency, findings: Findings, names: Names) -> C
 
 
 def cloud_of(test: ScoredDetections, top_n: int) -> ScoreCloud:
-    """The `top_n` most confident detections of each class over the whole test."""
+    """The `top_n` most confident detections of each class over all scenes of the evaluation."""
     assert test.detections.score is not None
     rows = most_confident(test.detections.label, test.detections.score, top_n)
     return ScoreCloud(test.detections.score[rows].astype(np.float64), test.matching.iou[rows])
@@ -81,13 +81,13 @@ def _bands(
     for setting in settings:
         found = band(findings.curves(setting, "AIC"))
         if found is None:
-            canvas.missing.append(f"{names.label(setting)}: no AIC of its epochs")
+            canvas.missing.append(f"{names.label(setting)}: no AIC by epoch")
             continue
         bands[setting] = found
         if found.shortest < found.longest:
             canvas.missing.append(
-                f"{names.label(setting)}: its trainings have {found.shortest} to {found.longest} "
-                f"epochs, its AIC is drawn for {found.shortest}"
+                f"{names.label(setting)}: its training runs have {found.shortest} to "
+                f"{found.longest} epochs, and AIC is drawn for {found.shortest}"
             )
     return bands
 
@@ -136,7 +136,7 @@ def _draw_errors(
     clouds: Mapping[str, ScoreCloud],
     names: Names,
 ) -> None:
-    """From the top: for each setting a box of its cloud, and below it PCE with its interval."""
+    """From top to bottom, per setting: a box plot of its cloud, and below it PCE and interval."""
     for row, setting in enumerate(settings):
         style = names.look(setting)
         if setting in clouds and len(clouds[setting].error):

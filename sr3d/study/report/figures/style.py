@@ -1,4 +1,4 @@
-"""How figures look: readable in grey and without colour vision, the same bytes every time.
+"""The style of figures: readable in grey and without colour vision, and bitwise reproducible.
 
 A setting has the same name and look in every figure.
 """
@@ -28,26 +28,26 @@ from sr3d.runs.files import write_bytes, write_text
 from sr3d.study.report.figures.canvas import Estimate
 from sr3d.study.report.paper import Paper, labels_of
 
-WIDTH = 8.0  # inches of every figure, so that letters have one size on a page
+WIDTH = 8.0  # inches of every figure, so that text has one size on a page
 SMALL = 8  # points, the smallest letters
 GREY = "#6b6b6b"
-INK_ON_PICTURE = "#111111"  # of letters on an embedded picture, which dark mode leaves as it is
-# Colours in an SVG and their substitutes in dark mode, which are the page's. The other colours have
-# enough contrast on both grounds.
+INK_ON_PICTURE = "#111111"  # of text on an embedded picture, which dark mode does not change
+# Colours in an SVG and their substitutes in dark mode, as on the page. The other colours have
+# enough contrast on both backgrounds.
 _DARK = {
     "#ffffff": "#16181b", "#000000": "#e4e2dd", "#404040": "#c8c6c1", GREY: "#a9adb2",
     "#e4e4e4": "#3a3e44",
 }  # fmt: skip
 _STYLE_END = "</style>"
 _DPI = 160  # of PNGs, and of clouds of dots inside SVGs
-_EXACT = 64  # colours of a PNG, at most, that stay as they are
-# Okabe and Ito's colours without the yellow, which white swallows; never the only difference.
+_EXACT = 64  # the maximum number of colours of a PNG that stay unchanged
+# Okabe and Ito's colours without yellow, which is invisible on white. Markers differ as well.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
 _LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 4)))
 _RC: Any = {
     "font.size": 9,
-    # A family with alternatives: whoever opens the SVG may not have the first.
+    # A font family with alternatives, because the reader of the SVG may lack the first.
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica", "sans-serif"],
     "axes.titlesize": 9,
@@ -68,7 +68,7 @@ _RC: Any = {
 
 
 class Look(NamedTuple):
-    """What sets one setting apart from the others."""
+    """The look that distinguishes a setting from the others."""
 
     color: str
     marker: str
@@ -76,8 +76,8 @@ class Look(NamedTuple):
 
 
 def look(index: int) -> Look:
-    """The look of the index-th setting; marker and line together are its own up to 55."""
-    # 11 markers and 5 lines have no common factor, so that both can turn together.
+    """The look of the index-th setting. The pair of marker and line is unique up to 55 settings."""
+    # 11 markers and 5 lines have no common factor, so both can advance together.
     return Look(
         _COLORS[index % len(_COLORS)],
         _MARKERS[index % len(_MARKERS)],
@@ -87,7 +87,7 @@ def look(index: int) -> Look:
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Within it, figures are made and written in this style."""
+    """Figures are made and written in this style within the block."""
     with matplotlib.rc_context(_RC):
         yield
 
@@ -105,9 +105,9 @@ def grid(figure: Figure, rows: int, columns: int, **options: Any) -> list[list[A
 def draw_estimate(
     axes: Axes, x: float, estimate: Estimate, look: Look, upright: bool = True
 ) -> None:
-    """A mean at `x` with its interval as a bar; hollow where there is none.
+    """Draw a mean at `x` with its interval as a bar. Without an interval the mark is hollow.
 
-    upright: values go up; False: they go across, and `x` is the height.
+    upright: values go up. If False, they go to the right, and `x` is the height.
     """
     places = [x], [estimate.mean]
     ends: tuple[Any, Any] = ([x, x], estimate.interval)
@@ -122,29 +122,29 @@ def draw_estimate(
 
 
 def epoch_ticks(axes: Axes) -> None:
-    """Whole numbers across."""
+    """Ticks at whole numbers on the horizontal axis."""
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
 
 def spans_decades(values: list[float]) -> bool:
-    """Whether an axis of these, all above zero, is better a logarithmic one."""
+    """Whether positive values are better shown on a logarithmic axis."""
     return min(values) > 0 and max(values) > 10 * min(values)
 
 
 def number_ticks(axes: Axes, ticks: list[float]) -> None:
-    """Exactly these ticks across, written as they are spoken."""
+    """Exactly these ticks on the horizontal axis, as plain numbers."""
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.set_xticks([], minor=True)
 
 
 def round_ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times powers of ten within a range above zero, at least its two ends' worth."""
+    """1, 2 and 5 times powers of ten within a positive range, ends included."""
     every = [m * 10.0**e for e, m in product(range(-4, 8), (1, 2, 5))]
     return [tick for tick in every if low <= tick <= high]
 
 
 def save(figure: Figure, out: Path, name: str, dark: bool = True) -> tuple[Path, Path]:
-    """Write `{name}.svg` and `{name}.png`, each whole or not at all.
+    """Write `{name}.svg` and `{name}.png`, each atomically.
 
     dark: whether the SVG has dark colours for readers who prefer them.
     """
@@ -164,7 +164,7 @@ def save(figure: Figure, out: Path, name: str, dark: bool = True) -> tuple[Path,
 def with_dark_mode(svg: str) -> str:
     """An SVG of matplotlib with a style sheet for `prefers-color-scheme: dark`.
 
-    matplotlib writes colours as inline styles and leaves black out of letters' styles.
+    matplotlib writes colours as inline styles and omits black for text.
     """
     rules = [
         f'[style*="{what}: {light}"]{{{what}:{dark} !important}}'
@@ -178,9 +178,9 @@ def with_dark_mode(svg: str) -> str:
 
 
 def few_colors(picture: Image.Image, exact: Sequence[str]) -> Image.Image:
-    """An RGB picture in 256 colours, a quarter of the bytes where points are drawn.
+    """An RGB picture in 256 colours. With drawn points this takes a quarter of the bytes.
 
-    exact: colours, as "#rrggbb", that stay as they are: those that a legend explains.
+    exact: colours of the legend as "#rrggbb", which stay unchanged.
     """
     kept = [ImageColor.getrgb(color) for color in exact[:_EXACT]]
     rest = picture.quantize(256 - len(kept))
@@ -195,25 +195,25 @@ def few_colors(picture: Image.Image, exact: Sequence[str]) -> Image.Image:
 
 @dataclass(frozen=True)
 class Names:
-    """labels: setting -> its name in print, in the order of the paper's tables and figures."""
+    """labels: setting -> its printed name, in the order of the paper's tables and figures."""
 
     labels: dict[str, str]
 
     def label(self, setting: str) -> str:
-        """The name in print; that of the setting where the paper has none."""
+        """The printed name, or the setting's name if the paper has none."""
         return self.labels.get(setting, setting)
 
     def lines(self, setting: str, width: int) -> str:
-        """The name in print in lines of so many letters, formulas in one piece."""
+        """The printed name in lines of at most `width` letters, without breaks in formulas."""
         whole = re.sub(r" ([=−]) ", "\u00a0\\1\u00a0", self.label(setting))
         return textwrap.fill(whole, width, break_long_words=False)
 
     def look(self, setting: str) -> Look:
-        """The same in every figure."""
+        """The look of the setting, the same in every figure."""
         order = list(self.labels)
         return look(order.index(setting) if setting in order else len(order))
 
 
 def names_of(paper: Paper) -> Names:
-    """As tables and sweeps of the paper print them (`labels_of`)."""
+    """The names as tables and sweeps of the paper print them (`labels_of`)."""
     return Names(labels_of(paper))

@@ -1,4 +1,4 @@
-"""Accuracy against latency (the paper's Fig. 1): ours, and beside it the paper's own numbers."""
+"""Accuracy against latency (the paper's Fig. 1): our values beside the paper's."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from sr3d.study.report.verdicts.judgement import listed
 
 @dataclass(frozen=True)
 class MeasuredPoint:
-    """A setting that ran, as a point."""
+    """A setting with runs, as a point."""
 
     setting: str
     label: str
@@ -38,7 +38,7 @@ class MeasuredPoint:
 
 @dataclass(frozen=True)
 class PrintedPoint:
-    """A row of the paper's table, as a point; mean: None where the paper prints one number."""
+    """A row of the paper's table as a point. mean: None if the paper prints one number only."""
 
     label: str
     x: float
@@ -47,7 +47,7 @@ class PrintedPoint:
 
 
 def draw_tradeoff(figure: Tradeoff, paper: Paper, findings: Findings, names: Names) -> Canvas:
-    """Two panels, since latencies of different machines share no axis."""
+    """Two panels, since latencies of different machines do not compare on one axis."""
     canvas = Canvas(figure.title)
     table = paper.tables[figure.table]
     ours, canvas.missing = our_points(figure, table, findings)
@@ -59,7 +59,7 @@ def draw_tradeoff(figure: Tradeoff, paper: Paper, findings: Findings, names: Nam
     canvas.caption = _caption(findings, ours, bool(theirs), same)
     canvas.picture = new_figure(3.7)
     columns = 2 if theirs else 1
-    # Heights compare where the data are the same; latencies never do.
+    # On the same data heights compare. Latencies never do.
     panels = grid(canvas.picture, 1, columns, sharey=same)[0]
     _draw_ours(panels[0], ours, names)
     if theirs:
@@ -85,7 +85,7 @@ def draw_tradeoff(figure: Tradeoff, paper: Paper, findings: Findings, names: Nam
 def our_points(
     figure: Tradeoff, table: PaperTable, findings: Findings
 ) -> tuple[list[MeasuredPoint], list[str]]:
-    """The rows that have both metrics, and what the others lack."""
+    """The rows with both metrics, and what the other rows lack."""
     points, missing = [], []
     for row in table.rows:
         if row.setting is None:
@@ -115,7 +115,7 @@ def paper_points(figure: Tradeoff, table: PaperTable, dataset: str) -> list[Prin
 
 
 def machine_of(summary: dict[str, Any]) -> str:
-    """What computed: the GPU, or the processor with its threads."""
+    """The GPU, or the processor with its number of threads."""
     facts = summary.get("machine") or {}
     if str(summary.get("device")).startswith("cuda"):
         return ", ".join(dict.fromkeys(facts.get("gpus") or ())) or "an unnamed GPU"
@@ -153,7 +153,7 @@ def _draw_theirs(axes: Axes, points: Sequence[PrintedPoint]) -> None:
 
 
 def _scale(axes: Axes, values: Sequence[float], end: float) -> None:
-    """From zero, or on a logarithmic scale where the values span more than a factor of ten."""
+    """Start at zero, or use a logarithmic scale if the values span more than a factor of ten."""
     if spans_decades(list(values)):
         low, high = min(values) / 1.5, end * 1.7
         axes.set_xscale("log")
@@ -189,15 +189,15 @@ def _caption(findings: Findings, ours: Sequence[MeasuredPoint], beside: bool, sa
 
 Point = tuple[float, float]
 
-# Where a name may stand: points to the right and up of its point, and how it is aligned there.
-# The first that is free is taken.
+# Possible positions of a name: points to the right and up from its point, and its alignment. The
+# first free one is used.
 _PLACES = (
     (6, 0, "left", "center"), (-6, 0, "right", "center"), (0, 5, "center", "bottom"),
     (0, -5, "center", "top"), (5, 4, "left", "bottom"), (5, -4, "left", "top"),
     (-5, 4, "right", "bottom"), (-5, -4, "right", "top"),
 )  # fmt: skip
-_RADIUS = 5.0  # points around a point that names keep off
-_OUTSIDE = 10.0  # how much worse it is to leave the panel than to cover something
+_RADIUS = 5.0  # points around a point that names must not cover
+_OUTSIDE = 10.0  # weight of the area outside the panel, relative to covered area
 
 
 def place_names(
@@ -209,15 +209,15 @@ def place_names(
     size: float,
     color: str,
 ) -> None:
-    """Write each name beside its point, which is drawn already; `others` are to be kept free, too.
+    """Write each name beside its point, which is already drawn. `others` must stay visible, too.
 
-    Greedy, from left to right: of eight places the one that covers least. The limits of the axes
-    must stand.
+    Greedy, from left to right: of eight positions, take the one that covers least. The limits of
+    the axes must be final.
     """
     figure = axes.get_figure(root=True)
     assert figure is not None
     canvas = FigureCanvasAgg(figure)
-    figure.draw_without_rendering()  # so that the panel has its place
+    figure.draw_without_rendering()  # to compute the layout of the panel
     renderer = canvas.get_renderer()
     radius = _RADIUS * figure.dpi / 72
     inside = axes.get_window_extent()
@@ -246,7 +246,7 @@ def place_names(
 
 
 def _shared(a: Bbox, b: Bbox) -> float:
-    """The area that two boxes have in common."""
+    """The area of the intersection of two boxes."""
     width = min(a.x1, b.x1) - max(a.x0, b.x0)
     height = min(a.y1, b.y1) - max(a.y0, b.y0)
     return max(width, 0.0) * max(height, 0.0)

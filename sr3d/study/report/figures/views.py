@@ -1,4 +1,4 @@
-"""Draws points and boxes of a scene as they are seen from above and obliquely."""
+"""Draw the points and boxes of a scene, seen from above and obliquely."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from sr3d.study.report.scene_pictures import class_style, extent
 Array = npt.NDArray[Any]
 
 _PIXELS = 220  # along the longer side of a view
-_PALE = 0.6  # how much is left of a point's colour, so that boxes stand out
-_CEILING = 0.2  # of the height, and
-_WALL = 0.15  # metres: as much is left out of the room's sides that are turned to the eye
-_TURNED = 1e-6  # a side that is turned to the eye by less is seen edge-on
-# The 12 edges of a box by their corners, whose bits are x, y, z (`Boxes.corners`), and the two
-# sides that meet in each: 2 · axis for the lower one, 2 · axis + 1 for the upper one.
+_PALE = 0.6  # fraction of a point's colour that is kept, so that boxes stand out
+_CEILING = 0.2  # fraction of the height that is omitted
+_WALL = 0.15  # metres that are omitted at the sides of the room that face the eye
+_TURNED = 1e-6  # a side with a smaller cosine is seen edge-on
+# The 12 edges of a box as pairs of corners, whose bits are x, y, z (`Boxes.corners`), and the two
+# sides that share each edge: 2 · axis for the lower side, 2 · axis + 1 for the upper one.
 _EDGES = np.array(
     [(low, low | 1 << axis) for axis in range(3) for low in range(8) if not low >> axis & 1]
 )
@@ -38,8 +38,8 @@ _SIDES = np.array(
 
 @dataclass(frozen=True, eq=False)
 class SceneView:
-    """An orthographic look. axes: (3, 3) rows of unit length, to the right, up the picture and
-    towards the eye.
+    """An orthographic view. axes: (3, 3), unit vectors to the right, up the picture and towards the
+    eye, one per row.
     """
 
     axes: Array
@@ -49,7 +49,7 @@ class SceneView:
         return np.asarray(points @ self.axes.T)
 
     def shows(self, points: Array) -> npt.NDArray[np.bool_]:
-        """(N,) which points are not of the ceiling or of a wall between the eye and the room."""
+        """(N,) points outside the ceiling and the walls between the eye and the room."""
         low, high = extent(points)
         depth = np.array([_WALL, _WALL, _CEILING * (high - low)[2]])
         towards = self.axes[2]
@@ -58,8 +58,9 @@ class SceneView:
         return ~hidden.any(axis=1)
 
     def picture(self, points: Array, colors: Array, low: Array, high: Array) -> Array:
-        """(H, W, 3) pale picture of what is shown of points (N, 3) between two corners of the view,
-        its first row at the bottom; of points in one pixel the nearest to the eye is seen.
+        """(H, W, 3) pale picture of the shown points (N, 3) between two corners of the view.
+
+        The first row is at the bottom. A pixel shows the point that is nearest to the eye.
         """
         shown = self.shows(points)
         seen, colors = self.project(points[shown]), colors[shown]
@@ -73,8 +74,9 @@ class SceneView:
         return picture
 
     def wireframes(self, boxes: Boxes) -> tuple[Array, npt.NDArray[np.bool_]]:
-        """(K, 12, 2, 2) edges as they are seen, and (K, 12) which of them the box itself does not
-        hide: those of a side that is turned to the eye.
+        """(K, 12, 2, 2) projected edges, and (K, 12) whether the box itself leaves them visible.
+
+        The visible edges belong to a side that faces the eye.
         """
         lines = self.project(boxes.corners().numpy())[:, _EDGES, :2]
         x, y, z = self.axes[2]
@@ -85,7 +87,7 @@ class SceneView:
 
 
 def oblique(turn: float, height: float) -> SceneView:
-    """Into the room along y, from so many degrees to the right, from so many above the floor."""
+    """A view into the room along y, from `turn` degrees to the right and `height` degrees above."""
     a, e = radians(turn), radians(height)
     right, into, up = np.array([[cos(a), sin(a), 0], [-sin(a), cos(a), 0], [0, 0, 1]])
     return SceneView(np.stack([right, sin(e) * into + cos(e) * up, sin(e) * up - cos(e) * into]))
@@ -95,17 +97,17 @@ ABOVE = SceneView(np.eye(3))
 OBLIQUE = oblique(25, 45)
 
 
-_DIGIT, _LINE = 0.09, 0.13  # inches that a digit takes across, and a line up
+_DIGIT, _LINE = 0.09, 0.13  # width of a digit and height of a line in inches
 _HALO = (1.0, 1.0, 1.0, 0.8)
-_DOTTED: Any = (0, (0.05, 1.9))  # its round ends make dots of it
+_DOTTED: Any = (0, (0.05, 1.9))  # round caps turn the short dashes into dots
 _PLATE = {"boxstyle": "square,pad=0.05", "facecolor": "white", "alpha": 0.7, "linewidth": 0}
 
 
 def draw_boxes(axes: Axes, found: ConfidentBoxes, view: SceneView, inches: float) -> None:
-    """Right boxes solid, over wrong ones, which are dotted; the near over the far.
+    """Draw right boxes solid, above wrong boxes, which are dotted. Near boxes cover far ones.
 
-    Edges that a right box itself hides are thin; those of wrong ones are left out. inches: of a
-    metre.
+    Edges of a right box that it hides itself are thin. For wrong boxes they are omitted. inches:
+    per metre.
     """
     finite = np.isfinite(found.boxes.box).all(axis=1)
     boxes, right = Boxes.from_array(found.boxes.box[finite]), found.right[finite]
@@ -116,7 +118,7 @@ def draw_boxes(axes: Axes, found: ConfidentBoxes, view: SceneView, inches: float
     numbers = [f"{label + 1}" for label in labels]
     top = view.project(boxes.corners().numpy()[:, 4:])[:, :, :2]
     middle = top.mean(axis=1, keepdims=True)
-    first = np.flatnonzero(right)  # whose numbers stand where they please, then the others
+    first = np.flatnonzero(right)  # their numbers are placed first
     others = np.flatnonzero(~right)
     places = np.concatenate(
         [
@@ -153,10 +155,10 @@ def _draw_edges(axes: Axes, boxes: Boxes, labels: Array, right: Array, view: Sce
 
 
 def place_apart(places: Array, sizes: Array) -> Array:
-    """(K, 2) where labels of such sizes (K, 2) stand, each of them on one of its places (K, P, 2).
+    """(K, 2) positions of labels of sizes (K, 2), each at one of its candidates (K, P, 2).
 
-    Greedy: on the first place where it covers none before it, or else on the one where it covers
-    least.
+    Greedy: a label takes the first candidate that covers no earlier label, otherwise the one that
+    covers least.
     """
     chosen = np.empty((len(places), 2))
     for i, (own, size) in enumerate(zip(places, sizes, strict=True)):

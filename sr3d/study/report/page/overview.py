@@ -1,4 +1,4 @@
-"""What the page lists of one data set: verdicts, gaps, and every single value."""
+"""The page's lists for one data set: verdicts, gaps, and every single value."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sr3d.study.report.verdicts.judgement import VERDICTS
 
 @dataclass(frozen=True)
 class Mark:
-    """How a verdict looks: a symbol, so that colour is never alone, and its class of style."""
+    """The look of a verdict: a symbol, so that colour is never the only sign, and a style class."""
 
     symbol: str
     css: str
@@ -34,7 +34,7 @@ MARKS = {
 
 @dataclass(frozen=True)
 class Group:
-    """Claims of one table or figure that got the same verdict."""
+    """Claims of one table or figure with the same verdict."""
 
     of: str
     title: str
@@ -43,7 +43,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """The claims that got one verdict."""
+    """The claims with one verdict."""
 
     verdict: Verdict
     mark: Mark
@@ -54,12 +54,12 @@ class Verdicts:
 
     @property
     def folded(self) -> bool:
-        """Whether the page folds them away, as they say nothing of results."""
+        """Whether the page collapses them, because they are not about results."""
         return self.verdict in (Verdict.NOT_RUN, Verdict.NOT_CHECKABLE)
 
 
 def by_verdict(paper: Paper, judged: Sequence[Judgement], place: str = "") -> tuple[Verdicts, ...]:
-    """All that were given, those that say most first. place: the data that were judged on."""
+    """The verdicts that occur, the most informative first. place: the data of the judgements."""
     counts = count(judged)
     return tuple(
         Verdicts(
@@ -85,7 +85,7 @@ def _groups(paper: Paper, judged: Sequence[Judgement], verdict: Verdict) -> tupl
 
 @dataclass(frozen=True)
 class MissingSettings:
-    """Settings, as (name, label), that a table or figure names and that have no results."""
+    """Settings as (name, label) that a table or figure names but that have no results."""
 
     title: str
     settings: tuple[tuple[str, str], ...]
@@ -93,7 +93,7 @@ class MissingSettings:
 
 @dataclass(frozen=True)
 class IncompleteSetting:
-    """A setting that lacks runs of those that were planned."""
+    """A setting with fewer runs than planned."""
 
     setting: str
     label: str
@@ -102,11 +102,11 @@ class IncompleteSetting:
 
 @dataclass(frozen=True)
 class Gaps:
-    """What is missing on one data set.
+    """The missing results on one data set.
 
-    named, ran: settings that the report asks for, and those of them with results. elsewhere: those
-    that it names and that are none of these data, as (name, label); they count in neither. undrawn:
-    figures by their titles, with what they lack.
+    named, ran: settings that the report requests, and those among them with results. elsewhere:
+    named settings as (name, label) that do not apply to these data and count in neither. undrawn:
+    figures by their titles, with the missing parts.
     """
 
     named: int
@@ -123,7 +123,7 @@ def gaps_of(
     tables: Sequence[PrintedTable],
     figures: Sequence[ReportFigure],
 ) -> Gaps:
-    """Compare what is shown of a data set with what has results."""
+    """Compare the settings that a data set's report names with the settings that have results."""
     names = [*(table.name for table in tables), *(figure.name for figure in figures)]
     shown = [name for name in names if _of_paper(paper, name)]
     named = dict.fromkeys(s for name in shown for s in settings_of(paper, name))
@@ -155,10 +155,10 @@ def _absent(
     paper: Paper, shown: list[str], absent: list[str], names: Names
 ) -> tuple[MissingSettings, ...]:
     """By table and figure, each setting where it is first named."""
-    told, found = set[str](), []
+    listed_before, found = set[str](), []
     for name in shown:
-        new = [s for s in settings_of(paper, name) if s in absent and s not in told]
-        told |= set(new)
+        new = [s for s in settings_of(paper, name) if s in absent and s not in listed_before]
+        listed_before |= set(new)
         if new:
             found.append(
                 MissingSettings(title_of(paper, name), tuple((s, names.label(s)) for s in new))
@@ -167,7 +167,7 @@ def _absent(
 
 
 def _incomplete(paper: Paper, findings: Findings, names: Names) -> tuple[IncompleteSetting, ...]:
-    """Settings with fewer tests than planned or, where no plan is known, than the paper has."""
+    """Settings with fewer evaluations than planned or, without a plan, than in the paper."""
     found = []
     for setting in ran(findings, paper):
         summary = findings.summary(setting) or {}
@@ -187,11 +187,11 @@ NONE = "–"
 
 @dataclass(frozen=True)
 class Values:
-    """One metric: a row for each setting.
+    """One metric, with a row per setting.
 
-    trainings: how many columns of values there are. rows: setting, label, then the cells: mean,
-    median and best, standard deviations between and within trainings, and the tests of each
-    training.
+    trainings: number of columns of values. rows: setting, label, then the cells: mean, median and
+    best, standard deviations between and within training runs, and the evaluations of each training
+    run.
     """
 
     metric: str
@@ -201,7 +201,7 @@ class Values:
 
 
 def values_of(findings: Findings, settings: Sequence[str], names: Names) -> tuple[Values, ...]:
-    """All metrics that have values."""
+    """All metrics with values."""
     return tuple(
         found
         for metric in METRICS
@@ -225,7 +225,7 @@ def _cells(findings: Findings, setting: str, metric: str, trainings: int) -> tup
     found = findings.metric(setting, metric) or {}
     names = ("mean", "median", "best", "sd_between", "sd_within")
     if not METRICS[metric].has_best:
-        found = {**found, "best": None}  # the highest of times or distances is not the best
+        found = {**found, "best": None}  # for times and distances the highest is not the best
     values = findings.values(setting, metric)
     columns = ["  ".join(_number(metric, value) for value in row) for row in values]
     none = [NONE] * (trainings - len(columns))
@@ -233,5 +233,5 @@ def _cells(findings: Findings, setting: str, metric: str, trainings: int) -> tup
 
 
 def _number(metric: str, value: float | None) -> str:
-    """One digit more than tables print."""
+    """A number with one digit more than in tables."""
     return NONE if value is None else f"{value:.{METRICS[metric].digits + 1}f}"

@@ -1,4 +1,4 @@
-"""What a report consists of, data set by data set, before it becomes a page."""
+"""The content of a report by data set, before it becomes a page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sr3d.validation import flatten
 
 @dataclass(frozen=True)
 class ReportPart:
-    """Everything on one data set."""
+    """All results on one data set."""
 
     findings: Findings
     tables: tuple[PrintedTable, ...]
@@ -45,16 +45,15 @@ class ReportPart:
 
     @property
     def own(self) -> bool:
-        """Whether the data are the user's, on which nothing is compared with the paper."""
+        """Whether the data are the user's. Nothing on them is compared with the paper."""
         return self.dataset == OWN_DATA
 
 
 @dataclass(frozen=True)
 class Report:
-    """The parts, and what is true of all data sets alike.
+    """The parts, and what all data sets share.
 
-    names: tables and figures of the paper that the report is on. cited: claims that no run can
-    check.
+    names: tables and figures of the paper in the report. cited: claims that no run can check.
     """
 
     paper: Paper
@@ -64,7 +63,7 @@ class Report:
 
     @property
     def own(self) -> bool:
-        """Whether the report is about the user's detector and not about the paper."""
+        """Whether the report is about the user's detector instead of the paper."""
         return all(part.own for part in self.parts)
 
 
@@ -87,7 +86,7 @@ class Section:
 
     @property
     def figures(self) -> list[ReportFigure]:
-        """The paper's."""
+        """The figures of the paper."""
         return [drawn for drawn in self.part.figures if drawn.name not in OWN]
 
     @property
@@ -103,7 +102,7 @@ class Section:
 
     @property
     def evaluated(self) -> str:
-        """How many scenes of which split were evaluated; "" without any."""
+        """The number of evaluated scenes and their split, "" if there are none."""
         data = [(self.part.findings.summary(name) or {}).get("test_data") for name in self.ran]
         splits = dict.fromkeys((one["scenes"], one["split"]) for one in data if one)
         return listed(
@@ -113,7 +112,7 @@ class Section:
 
 
 def content_of(report: Report) -> list[Section]:
-    """One for each data set.
+    """One section per data set.
 
     Raises:
         InputError: an unreadable record.
@@ -122,13 +121,13 @@ def content_of(report: Report) -> list[Section]:
 
 
 def untouched(report: Report) -> list[str]:
-    """Data sets in words that the paper has results on and this report has none."""
+    """Labels of the data sets with results in the paper but not in this report."""
     done = [part.dataset for part in report.parts if ran(part.findings, report.paper)]
     return labels(name for name in datasets_of(report.paper) if name not in done)
 
 
 def labels(datasets: Iterable[str]) -> list[str]:
-    """Data sets in words."""
+    """Labels of the data sets."""
     return [printed_dataset(name).label for name in datasets]
 
 
@@ -148,7 +147,7 @@ def _shown(paper: Paper, part: ReportPart) -> Section:
 
 
 def _cautions(paper: Paper, part: ReportPart, settings: Sequence[str]) -> list[str]:
-    """What must be known before any number on this data set is read."""
+    """What a reader must know before reading any number on this data set."""
     summaries = [s for name in settings if (s := part.findings.summary(name))]
     cautions, full = [], default_config("scannet").flat()["model.stem_channels"]
     if not part.own and part.dataset not in datasets_of(paper):
@@ -169,6 +168,6 @@ def _cautions(paper: Paper, part: ReportPart, settings: Sequence[str]) -> list[s
         d for s in summaries for d in (s["test_data"] or {}).get("deviations", ())
     )
     if deviations:
-        whole = "whole" if part.dataset == "own" else "the published ones"
+        whole = "complete" if part.dataset == "own" else "the published ones"
         cautions.append(f"The data are not {whole}: {listed(deviations)}.")
     return cautions

@@ -1,4 +1,4 @@
-"""How the results were made, from the run records: machines, data, code, commands."""
+"""The origin of the results, from the run records: machines, data, code, commands."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NONE = "–"
 
 @dataclass(frozen=True)
 class SharedFact:
-    """Something that runs have in common; where they do not, each value with its runs."""
+    """A fact that runs share. If they differ, each value with its runs."""
 
     what: str
     values: tuple[tuple[str, int], ...]
@@ -28,11 +28,11 @@ class SharedFact:
 
 @dataclass(frozen=True)
 class SettingProvenance:
-    """How one setting was made.
+    """The origin of one setting's results.
 
-    changes: (name, default, here) of its configuration. commands: empty where the records are gone
-    and only the summary is left. external: (file, sha256) of boxes from files, of a detector that
-    sr3d did not run; empty of our own runs.
+    changes: (name, default, here) of its configuration. commands: empty if only the summary is
+    left of its runs. external: (file, sha256) of the files of boxes, for a detector that sr3d did
+    not run. Empty for our own runs.
     """
 
     setting: str
@@ -49,7 +49,7 @@ class SettingProvenance:
 
 @dataclass(frozen=True)
 class Provenance:
-    """How everything on one data set was made. first, last: its time, UTC; "" without records."""
+    """The origin of all results on one data set. first, last: times in UTC, "" without records."""
 
     dataset: str
     trainings: int
@@ -63,12 +63,12 @@ class Provenance:
 
     @property
     def warnings(self) -> int:
-        """How many there are."""
+        """The number of warnings."""
         return sum(len(made.warnings) for made in self.settings)
 
 
 def origin_of(findings: Findings, settings: Sequence[str], names: Names) -> Provenance:
-    """Read the records of some settings that have results.
+    """Read the records of settings that have results.
 
     Raises:
         InputError: an unreadable record.
@@ -90,7 +90,7 @@ def origin_of(findings: Findings, settings: Sequence[str], names: Names) -> Prov
 
 
 def _records(findings: Findings, setting: str) -> list[RunRecord]:
-    """Those that the summary counts."""
+    """The records in the summary."""
     expected = (findings.summary(setting) or {}).get("expected") or {}
     trainings, tests = expected.get("trainings"), expected.get("tests")
     return [
@@ -124,7 +124,7 @@ def _made(
 
 
 def _changes(dataset: str, config: dict[str, Any]) -> tuple[tuple[str, str, str], ...]:
-    """What a configuration sets otherwise than its data set's default."""
+    """The fields in which a configuration differs from its data set's default."""
     own = config_from_dict({"dataset": dataset, "own": config.get("own", {})}).own
     default, ours = default_config(dataset, own).flat(), flatten(config)
     names = dict.fromkeys([*default, *ours])
@@ -209,7 +209,7 @@ def _minute(moment: str) -> str:
 
 @dataclass(frozen=True)
 class Command:
-    """Shell lines that make so many runs of one kind ("training" or "test")."""
+    """Shell lines that make a number of runs of one kind ("training" or "test")."""
 
     kind: str
     runs: int
@@ -217,11 +217,12 @@ class Command:
 
 
 def commands_of(records: Sequence[RunRecord], trained: Sequence[RunRecord]) -> list[Command]:
-    """Trainings, then tests; several of a kind where the runs were made in different ways.
+    """Training commands, then evaluation commands. A kind of run that was made in different ways
+    has several.
 
-    trained: the trainings that the tests are of. No record names the prepared folder or the user's
-    own settings file: `$DATA` and `$SETTINGS` stand for them. $i and $j are the indices of
-    trainings and tests.
+    trained: the training runs of the evaluations. No record names the prepared folder or the user's
+    own settings file, so `$DATA` and `$SETTINGS` stand for them. $i and $j are the indices of
+    training runs and evaluations.
     """
     trainings: dict[str, list[RunRecord]] = {}
     tests: dict[str, list[RunRecord]] = {}
@@ -252,7 +253,7 @@ def _training(record: RunRecord) -> str:
 
 
 def _test(record: RunRecord, trained: Sequence[str] | None) -> str:
-    """A record of a test has the overrides of its training, then its own."""
+    """The record of an evaluation has the overrides of its training run, then its own."""
     own = [item for item in record.overrides if item.startswith(("test.", "model.engine="))]
     if trained is not None and record.overrides[: len(trained)] == list(trained):
         own = record.overrides[len(trained) :]
@@ -267,7 +268,7 @@ def _test(record: RunRecord, trained: Sequence[str] | None) -> str:
 
 
 def _external(records: Sequence[RunRecord]) -> str:
-    """One command writes all records of boxes from files."""
+    """One command writes all records from files of boxes."""
     first, files = records[0], [(r.external or {})["file"] for r in records]
     tests = len({r.test for r in records})
     latency = first.timings.get("latency_ms")
@@ -283,7 +284,7 @@ def _external(records: Sequence[RunRecord]) -> str:
 
 
 def _setting(name: str) -> str:
-    """The options that name a setting; none for a run that is no setting."""
+    """The options that name a setting, "" for a run without a setting."""
     if name == CUSTOM:
         return ""
     own = "" if name in read_settings() else ' --settings "$SETTINGS"'
@@ -313,7 +314,7 @@ def _loop(line: str, records: Sequence[RunRecord]) -> str:
 
 
 def _loops(line: str, records: Sequence[RunRecord]) -> str:
-    """Nested loops; one such nest for all trainings that have the same tests."""
+    """Nested loops, one nest for all training runs that have the same evaluations."""
     tests: dict[int, list[int]] = {}
     for record in records:
         tests.setdefault(record.train, []).append(record.test or 0)

@@ -1,4 +1,4 @@
-"""Fills the template: everything is text that Jinja escapes, except the figures' own bytes."""
+"""Fill the template. Jinja escapes all text except the figures' own bytes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from sr3d.study.report.verdicts import Judgement
 from sr3d.study.report.verdicts.judgement import DIRECTIONS, SIZES, Words, listed
 
 TEMPLATE, STYLE = "page.html.j2", "style.css"
-MOST_SVG = 800_000  # bytes; a larger drawing is shown as pixels, if those are fewer
+MOST_SVG = 800_000  # bytes. A larger drawing is shown as pixels if these need fewer bytes.
 
 
 def render_page(report: Report) -> str:
-    """The page as HTML: one file, with style and figures inside, that loads nothing.
+    """The page as HTML: one file that includes style and figures and loads nothing.
 
-    Of scenes that have viewers it links to those, as files beside it.
+    It links to the viewers of scenes, which are separate files beside it.
 
     Raises:
         InputError: an unreadable record.
@@ -79,9 +79,9 @@ def title_of_page(report: Report) -> str:
 
 
 def image(drawn: ReportFigure) -> Picture | None:
-    """A figure as the page shows it; None where nothing could be drawn.
+    """A figure for the page, None if nothing was drawn.
 
-    Not as an element of the page: matplotlib gives parts of all figures the same names.
+    It is not inlined, because matplotlib uses the same element names in all figures.
     """
     there = [path for path in (drawn.svg, drawn.png) if path is not None]
     if not there:
@@ -96,7 +96,7 @@ def image(drawn: ReportFigure) -> Picture | None:
 
 
 def _short(title: str) -> str:
-    """A title without what the whole page is about."""
+    """A title without the part that the whole page shares."""
     return title.replace(" of the SR3D paper", "")
 
 
@@ -112,7 +112,7 @@ def _intervals(cell: str) -> Markup:
 
 
 def _data_of(heading: str, title: str) -> str:
-    """What a table's heading adds to its title: the data."""
+    """The data in a table's heading, without its title."""
     return heading.removeprefix(title).strip(" ()")
 
 
@@ -121,15 +121,15 @@ def _percent(part: float) -> str:
 
 
 def _runs_of(claim: Claim) -> str:
-    """The settings of a claim as the folders of their runs are named, for who looks them up."""
+    """The settings of a claim by the names of their run folders."""
     return f"Runs: {listed(settings_of_claim(claim))}"
 
 
 def _direction(one: Judgement) -> Words:
-    """The direction's word, and what it means."""
+    """The word for the direction, and its meaning."""
     return DIRECTIONS[one.direction]
 
 
 def _size(one: Judgement) -> str:
-    """The size's word."""
+    """The word for the size."""
     return SIZES[one.size].word

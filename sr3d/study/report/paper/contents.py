@@ -1,6 +1,6 @@
-"""What `workflow/tables.yaml` holds: the paper's tables, its figures and its claims, as data.
+"""The content of `workflow/tables.yaml`: the paper's tables, figures and claims, as data.
 
-A claim is a statement of the paper about its results, in a form that runs can decide.
+A claim is a statement of the paper about its results, in a form that can be tested with runs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ AboveZero = Annotated[float, Interval(gt=0)]
 
 @dataclass(frozen=True)
 class _FromMapping:
-    """The file has a mapping of values to settings. They become pairs in rising order."""
+    """The file maps values to settings. The mapping becomes pairs in rising order."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         from pydantic_core import core_schema
@@ -56,10 +56,10 @@ Points = Annotated[tuple[tuple[float, str], ...], _FromMapping()]
 class PaperRow(Validated):
     """One line of a table.
 
-    setting: what we run for it; None for a method that is not run here, whose figures are cited.
-    group: the heading that it stands under, or "". ticks: the components that it has.
-    only_on: the only data sets that the setting is for, or () for any; on others the row is left
-    out. paper: data set -> metric -> statistic -> number. note: what to know of the row, or "".
+    setting: the setting that we run for it, None for a method that is only cited. group: the
+    heading above it, or "". ticks: its components. only_on: the data sets to which the setting
+    applies, or () for all. On other data sets the row is omitted. paper: data set -> metric ->
+    statistic -> number. note: a remark on the row, or "".
     """
 
     label: Line
@@ -71,11 +71,11 @@ class PaperRow(Validated):
     note: Line = ""
 
     def belongs_on(self, dataset: str) -> bool:
-        """Whether its setting is one for these data."""
+        """Whether its setting applies to these data."""
         return not self.only_on or dataset in self.only_on
 
     def value(self, dataset: str, metric: str, statistic: str) -> float | None:
-        """The paper's number, if it has that one."""
+        """The paper's number, None if there is none."""
         numbers: Mapping[Any, Mapping[Any, Mapping[Any, float]]] = self.paper
         return numbers.get(dataset, {}).get(metric, {}).get(statistic)
 
@@ -84,10 +84,10 @@ class PaperRow(Validated):
 class PaperTable(Validated):
     """One table.
 
-    datasets: where the paper has it; empty for a table of our own. prints: what a cell of the
-    paper holds, "mean" or "best_mean" (as in "74.0 (73.2)"). trainings, tests: of the paper's
-    protocol. reference: the setting that differences are taken to, if any. components: columns
-    that rows tick.
+    datasets: on which the paper has the table, empty for our own tables. prints: the content of the
+    paper's cells, "mean" or "best_mean" (as in "74.0 (73.2)"). trainings, tests: of the paper's
+    protocol. reference: the setting that differences refer to, if any. components: columns that
+    rows tick.
     """
 
     name: Annotated[str, FromKey()] = ""
@@ -110,7 +110,7 @@ class PaperTable(Validated):
 
 @dataclass(frozen=True, kw_only=True)
 class BaseFigure(Validated):
-    """What every figure has; datasets: where the paper has it."""
+    """The fields of all figures. datasets: on which the paper has the figure."""
 
     kind: str
     name: Annotated[str, FromKey()] = ""
@@ -132,7 +132,7 @@ class Tradeoff(BaseFigure):
 
 @dataclass(frozen=True, kw_only=True)
 class Consistency(BaseFigure):
-    """AIC over training, confidence against IoU, and PCE; of the `top_n` boxes of each class."""
+    """AIC over training, confidence against IoU, and PCE, of the `top_n` boxes of each class."""
 
     kind: Literal["consistency"] = "consistency"
     settings: tuple[Line, ...]
@@ -151,7 +151,7 @@ class Panel(Validated):
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep(BaseFigure):
-    """Metrics along hyper-parameters, a panel for each."""
+    """Metrics along hyper-parameters, one panel each."""
 
     kind: Literal["sweep"] = "sweep"
     panels: tuple[Panel, ...]
@@ -159,7 +159,7 @@ class Sweep(BaseFigure):
 
 @dataclass(frozen=True, kw_only=True)
 class Qualitative(BaseFigure):
-    """Predicted boxes of two settings in `count` scenes; rule: how the scenes are chosen."""
+    """Predicted boxes of two settings in `count` scenes. rule: for the choice of the scenes."""
 
     kind: Literal["qualitative"] = "qualitative"
     settings: tuple[Line, Line]
@@ -171,7 +171,7 @@ Figure = Tradeoff | Consistency | Sweep | Qualitative
 
 
 def settings_of_figure(figure: Figure) -> tuple[str, ...]:
-    """The settings that a figure shows, each once; none where it shows those of a table."""
+    """The settings of a figure, each once. Empty if the figure shows those of a table."""
     match figure:
         case Sweep():
             points = [setting for panel in figure.panels for _, setting in panel.points]
@@ -184,12 +184,12 @@ def settings_of_figure(figure: Figure) -> tuple[str, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class BaseClaim(Validated):
-    """What every claim has.
+    """The fields of all claims.
 
-    kind: how its wording is judged. id: its name in `tables.yaml`. of: the table or figure that it
-    belongs to. says: the claim in our words. where: the place in the paper. datasets: those that
-    the paper makes it for.
-    footnote: what to know of it, such as that the paper's own numbers disagree; may be empty.
+    kind: the kind of statement, which decides the test. id: its name in `tables.yaml`. of: its
+    table or figure. says: the claim in our words. where: the place in the paper. datasets: for
+    which the paper claims it. footnote: a remark, for instance that the paper's own numbers
+    disagree. May be empty.
     """
 
     kind: str
@@ -203,10 +203,10 @@ class BaseClaim(Validated):
 
 @dataclass(frozen=True, kw_only=True)
 class DifferenceClaim(BaseClaim):
-    """`setting` has a higher (or lower) `metric` than `over`: the words state a direction.
+    """`setting` has a higher (or lower) `metric` than `over`. The claim states a direction only.
 
-    direction: "higher" or "lower". paper: data set -> `setting` minus `over` as the paper has it,
-    in the metric's unit; its sign agrees with `direction`; empty where the paper gives no number.
+    direction: "higher" or "lower". paper: data set -> the paper's `setting` minus `over`, in the
+    metric's unit. Its sign agrees with `direction`. Empty if the paper gives no number.
     """
 
     kind: Literal["difference"] = "difference"
@@ -219,10 +219,10 @@ class DifferenceClaim(BaseClaim):
 
 @dataclass(frozen=True, kw_only=True)
 class AmountClaim(BaseClaim):
-    """`metric` of `setting` is higher (or lower) than that of `over` by so much.
+    """`metric` of `setting` is higher (or lower) than that of `over` by the paper's amount.
 
-    The fields are those of `DifferenceClaim`; `paper` has at least one number. statistic: what the
-    paper's number is a difference of, "mean" or "best".
+    The fields are those of `DifferenceClaim`, and `paper` has at least one number. statistic: the
+    paper's number is a difference of this statistic, "mean" or "best".
     """
 
     kind: Literal["amount"] = "amount"
@@ -238,9 +238,9 @@ class AmountClaim(BaseClaim):
 class EquivalenceClaim(BaseClaim):
     """`metric` of `setting` and of `over` is about the same.
 
-    scale: "difference" or "ratio", which is how the two are compared. margin: the largest change
-    that still counts as about the same: so much in the metric's unit, or a factor above 1.
-    margin_reason: why so much. paper: data set -> the paper's own difference or ratio.
+    scale: "difference" or "ratio", by which the two are compared. margin: the largest change that
+    counts as about the same, in the metric's unit or as a factor above 1. margin_reason: the reason
+    for this margin. paper: data set -> the paper's own difference or ratio.
     """
 
     kind: Literal["equivalence"] = "equivalence"
@@ -257,7 +257,7 @@ class EquivalenceClaim(BaseClaim):
 class AtMostClaim(BaseClaim):
     """`metric` of `setting`, divided by that of `over`, is at most `limit`.
 
-    limit_reason: where the limit is from. paper: data set -> the ratio of the paper's own values.
+    limit_reason: the source of the limit. paper: data set -> the ratio of the paper's own values.
     """
 
     kind: Literal["at_most"] = "at_most"
@@ -271,7 +271,7 @@ class AtMostClaim(BaseClaim):
 
 @dataclass(frozen=True, kw_only=True)
 class HighestClaim(BaseClaim):
-    """`setting` has the highest mean of `metric`; `among` are the others, without it."""
+    """`setting` has the highest mean of `metric`. `among`: the other settings, without it."""
 
     kind: Literal["highest"] = "highest"
     metric: MetricName
@@ -296,7 +296,7 @@ class TrendClaim(BaseClaim):
 
 @dataclass(frozen=True, kw_only=True)
 class CurveBelowClaim(BaseClaim):
-    """The curve of `metric` over the epochs of training lies below that of `over`, throughout."""
+    """The curve of `metric` over the epochs lies below that of `over` in every epoch."""
 
     kind: Literal["curve_below"] = "curve_below"
     metric: MetricName
@@ -316,7 +316,7 @@ class EqualClaim(BaseClaim):
 
 @dataclass(frozen=True, kw_only=True)
 class CitedClaim(BaseClaim):
-    """A statement that no run here can decide, and the reason why."""
+    """A statement that no run can test here, and the reason."""
 
     kind: Literal["cited"] = "cited"
     reason: Line
@@ -336,7 +336,7 @@ Claim = MeasuredClaim | CitedClaim
 
 
 def settings_of_claim(claim: Claim) -> tuple[str, ...]:
-    """The settings that a claim is about, each once."""
+    """The settings of a claim, each once."""
     match claim:
         case HighestClaim():
             return (claim.setting, *claim.among)
@@ -350,7 +350,7 @@ def settings_of_claim(claim: Claim) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Paper(Validated):
-    """Everything that `tables.yaml` holds, each by its name, in the order of the file."""
+    """The whole content of `tables.yaml` by name, in the order of the file."""
 
     tables: dict[str, PaperTable]
     figures: dict[str, Annotated[Figure, ByField("kind")]]
@@ -358,7 +358,7 @@ class Paper(Validated):
 
 
 def settings_of(paper: Paper, name: str) -> tuple[str, ...]:
-    """The settings that a table or figure shows, each once, in order."""
+    """The settings of a table or figure, each once, in order."""
     if name in paper.tables:
         return paper.tables[name].settings()
     figure = paper.figures[name]

@@ -1,4 +1,4 @@
-"""How data sets, metrics and settings are called in print, and how numbers are written."""
+"""Printed names of data sets, metrics and settings, and the format of numbers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MINUS = "−"
 
 @dataclass(frozen=True)
 class PrintedDataset:
-    """How a data set is called in print; scenes: how many the paper tests on it, if it does."""
+    """A data set's printed name. scenes: on which the paper evaluates, None if it does not."""
 
     label: str
     scenes: int | None = None
@@ -39,10 +39,11 @@ DATASETS = {
 
 @dataclass(frozen=True)
 class PrintedMetric:
-    """How a metric is printed.
+    """The format of a metric.
 
-    label: with its unit. digits: after the point. of_trainings: whether there is one number for
-    each training, not for each test. has_best: whether the best of several runs means something.
+    label: with its unit. digits: decimal places. of_trainings: whether there is one number per
+    training run instead of one per evaluation. has_best: whether the best of several runs is
+    meaningful.
     """
 
     label: str
@@ -67,7 +68,7 @@ def printed_dataset(name: str) -> PrintedDataset:
     """The data set of that name.
 
     Raises:
-        InputError: there is none.
+        InputError: an unknown name.
     """
     if name not in DATASETS:
         problem = f"unknown data set '{name}'{did_you_mean(name, list(DATASETS))}"
@@ -76,13 +77,13 @@ def printed_dataset(name: str) -> PrintedDataset:
 
 
 def number(metric: str, value: float) -> str:
-    """A value as the metric is printed: 73.2, 0.123, 42, 14.7M."""
+    """A value in the format of the metric: 73.2, 0.123, 42, 14.7M."""
     text = _digits(metric, abs(value))
     return MINUS + text if value < 0 and not _is_zero(text) else text
 
 
 def signed(metric: str, value: float) -> str:
-    """A difference with its sign; none where it rounds to zero."""
+    """A difference with its sign, without a sign if it rounds to zero."""
     text = number(metric, value)
     return text if value < 0 or _is_zero(text) else f"+{text}"
 
@@ -98,12 +99,12 @@ def _digits(metric: str, value: float) -> str:
 
 
 def labels_of(paper: Paper) -> dict[str, str]:
-    """Every setting with its one name in print, in the order of the paper's tables and figures.
+    """Every setting with its printed name, in the order of the paper's tables and figures.
 
-    The name is the label of the first row that has the setting, or else the value in a sweep. The
-    paper's tables come before its sweeps, and our own tables come last. Rows of our own tables mean
-    little without their heading, and have it before them. A row that has another label carries this
-    name in parentheses: "RAS (SR3D)".
+    The name is the label of the first row with the setting, otherwise the value in a sweep. The
+    paper's tables come before its sweeps, and our own tables come last. Names of rows in our own
+    tables include the heading above the row. A row with another label adds this name in
+    parentheses: "RAS (SR3D)".
     """
     labels: dict[str, str] = {}
     for table in (table for table in paper.tables.values() if table.datasets):
@@ -127,21 +128,21 @@ def _label_rows(labels: dict[str, str], table: PaperTable) -> None:
 
 
 def datasets_of(paper: Paper) -> list[str]:
-    """The data sets that the paper has results on."""
+    """The data sets on which the paper has results."""
     every = [*paper.tables.values(), *paper.figures.values()]
     return [dataset for dataset in DATASETS if any(dataset in item.datasets for item in every)]
 
 
 @dataclass(frozen=True)
 class PrintedSetting:
-    """Where a setting is printed: the names of the tables, and its name in print (`labels_of`)."""
+    """The tables in which a setting is printed, and its printed name (`labels_of`)."""
 
     tables: tuple[str, ...]
     label: str
 
 
 def shown_settings(paper: Paper) -> dict[str, PrintedSetting]:
-    """Every setting that some table has a row of."""
+    """Every setting with a row in a table."""
     labels = labels_of(paper)
     tables: dict[str, list[str]] = {}
     for table in paper.tables.values():
@@ -155,8 +156,8 @@ def shown_settings(paper: Paper) -> dict[str, PrintedSetting]:
 def labels_in(paper: Paper, claim: Claim) -> dict[str, str]:
     """The names of `labels_of`. A claim about a sweep adds the values: "SR3D (τ = 0.1)".
 
-    The values are of the parameter that all settings of the claim lie along, because the default is
-    a value of every parameter.
+    The values are of the parameter along which all settings of the claim lie, because the default
+    is a value of every parameter.
     """
     labels = labels_of(paper)
     shown = paper.figures.get(claim.of)
@@ -170,7 +171,7 @@ def labels_in(paper: Paper, claim: Claim) -> dict[str, str]:
 
 
 def _values(sweep: Sweep, settings: set[str]) -> dict[str, str]:
-    """By the values of the parameter that all the settings are along; none if there is no such."""
+    """Setting -> value of the parameter along which all settings lie. Empty if there is none."""
     for panel in sweep.panels:
         labels = {setting: _at(panel.parameter, value) for value, setting in panel.points}
         if settings <= labels.keys():

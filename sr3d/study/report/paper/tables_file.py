@@ -1,6 +1,6 @@
-"""Reads and checks `workflow/tables.yaml`.
+"""Read and check `workflow/tables.yaml`.
 
-`contents.py` declares the file's structure. Here are the rules between several values.
+`contents.py` declares the file's structure. This module checks rules between several values.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sr3d.study.report.paper.contents import (
 )
 from sr3d.validation import did_you_mean, json_schema, read_yaml, validate
 
-_TINY = math.ulp(0.0)  # the smallest number above zero
+_TINY = math.ulp(0.0)  # the smallest positive number
 
 
 def paper_schema() -> dict[str, Any]:
@@ -41,7 +41,8 @@ def read_paper(path: str | Path) -> Paper:
     """Read and check `tables.yaml`.
 
     Raises:
-        InputError: missing, not YAML, or an entry that is unknown, absent or of the wrong kind.
+        InputError: a missing file, not YAML, or an entry that is unknown, absent or of the wrong
+            kind.
     """
     content = read_yaml(path)
     paper = validate(Paper, content, path)
@@ -73,12 +74,12 @@ class _Place:
     field: str
 
     def known(self, key: str, name: str, names: Sequence[str]) -> None:
-        """Refuse a name that is not among these."""
+        """Refuse a name that is not among the known names."""
         if name not in names:
             raise self.wrong(key, f"'{name}'{did_you_mean(name, names)}", Kind.UNKNOWN)
 
     def require(self, holds: bool, key: str, wanted: str, found: Any) -> None:
-        """Refuse a value that does not agree with the others."""
+        """Refuse a value that contradicts other values."""
         if not holds:
             found = list(found) if isinstance(found, tuple) else found
             raise self.wrong(key, f"expected {wanted}, got '{found}'", Kind.CONFLICT)
@@ -122,7 +123,7 @@ def _check_claim(claim: Claim, place: _Place) -> None:
 def _check_numbers(
     claim: DifferenceClaim | AmountClaim | EquivalenceClaim | AtMostClaim, place: _Place
 ) -> None:
-    """Refuse numbers of the paper that contradict their claim, or that it has no data set for."""
+    """Refuse the paper's numbers that contradict their claim, or on data sets without the claim."""
     for dataset in claim.paper:
         place.known(f"paper.{dataset}", dataset, claim.datasets)
     low, high = -math.inf, math.inf  # both included

@@ -1,1 +1,1 @@
-"""The tables of a report: filled with our results, laid out with notes, and written."""
+"""Fill the tables of a report with our results, lay them out with notes, and write them."""

@@ -1,4 +1,4 @@
-"""A filled table as text for any format: which columns, and what stands in each cell."""
+"""Lay out a filled table as text for any format: columns and cells."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ TableLine = str | tuple[str, ...]
 class PrintedTable:
     """A table as text.
 
-    blocks: for each metric its label and its lines: the cells of a row or, as plain text, the
-    heading of a group of rows.
+    blocks: the label and the lines of each metric. A line holds the cells of a row or, as plain
+    text, the heading of a group of rows.
     """
 
     name: str
@@ -37,9 +37,9 @@ class PrintedTable:
 
 
 def lay_out(results: FilledTable) -> PrintedTable:
-    """Everything that is printed of a table."""
+    """The complete printed table."""
     table = results.table
-    # On the user's data a table is no longer the paper's.
+    # On the user's data it is not a table of the paper.
     title = table.title.partition(": ")[2] if results.dataset == OWN_DATA else table.title
     title = title or table.title
     compared, printed = results.reference is not None, results.paper_dataset is not None
@@ -70,7 +70,7 @@ def lay_out(results: FilledTable) -> PrintedTable:
 
 
 def _main(results: FilledTable) -> str:
-    """The head of the column of our results."""
+    """The heading of the column with our results."""
     return "best (mean)" if results.table.prints == "best_mean" else "mean"
 
 
@@ -92,7 +92,7 @@ def _lines(results: FilledTable, metric: str, columns: Sequence[str]) -> tuple[T
 
 
 def _cells(results: FilledTable, entry: FilledRow, metric: str) -> dict[str, str]:
-    """The cells of a row by their columns, those included that the table does not print."""
+    """The cells of a row by column, including columns that the table does not print."""
     components, row = results.table.components, entry.row
     delta = results.delta(entry, metric)
     values = [results.paper_value(entry, metric, s) for s in ("best", "mean")]
@@ -114,7 +114,7 @@ def _cells(results: FilledTable, entry: FilledRow, metric: str) -> dict[str, str
 def _ours(results: FilledTable, entry: FilledRow, metric: str) -> str:
     found = entry.metric(metric)
     if found is None:
-        ran = NOT_RUN if entry.summary is None else NONE  # NONE: its runs have no such metric
+        ran = NOT_RUN if entry.summary is None else NONE  # NONE: its runs lack this metric
         return CITED if entry.row.setting is None else ran
     best = results.table.prints == "best_mean" and METRICS[metric].has_best
     text = _in_form(number, metric, found["best"] if best else None, found["mean"])
@@ -137,7 +137,7 @@ def _difference(delta: Delta, metric: str) -> str:
 def _in_form(
     write: Callable[[str, float], str], metric: str, best: float | None, mean: float | None
 ) -> str:
-    """As the paper prints it: "74.0 (73.2)", or the one of the two that there is."""
+    """In the paper's form: "74.0 (73.2)", or the available one of the two numbers."""
     written = [write(metric, value) for value in (best, mean) if value is not None]
     return f"{written[0]} ({written[1]})" if len(written) == 2 else (written or [NONE])[0]
 

@@ -1,6 +1,6 @@
-"""The tables of a report, filled with our results on one data set.
+"""Fill the tables of a report with our results on one data set.
 
-Detectors that sr3d knows by their boxes alone have tables of their own.
+Detectors of which sr3d has only the boxes have their own tables.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from sr3d.study.statistics import Interval, TEstimate, simultaneous
 
 @dataclass(frozen=True)
 class FilledRow:
-    """One row of a table with what we found: its summary, or None where nothing ran."""
+    """One row of a table with its summary, which is None without runs."""
 
     row: PaperRow
     summary: dict[str, Any] | None
 
     def metric(self, name: str) -> dict[str, Any] | None:
-        """The summary of one metric, if a run has it; of parameters, their number as the mean."""
+        """The summary of one metric, if a run has it. For parameters, their number as the mean."""
         summary = self.summary or {}
         if name == PARAMETERS:
             count = summary.get(PARAMETERS)
@@ -43,7 +43,7 @@ class FilledRow:
         return found
 
     def scenes(self, metric: str) -> float | None:
-        """Half of the mean's 95 % interval over the choice of scenes, where the summary tells."""
+        """Half of the mean's 95 % interval over the choice of scenes, if the summary has it."""
         return over_scenes(self.drawn, metric)
 
     @property
@@ -53,27 +53,28 @@ class FilledRow:
 
     @property
     def drawn(self) -> dict[str, Any] | None:
-        """What the summary keeps of draws of its scenes (`scene_draws`)."""
+        """The summary's entry about draws of the scenes (`scene_draws`)."""
         return (self.summary or {}).get("scenes")
 
 
 @dataclass(frozen=True)
 class Delta:
-    """A row's mean less the reference row's.
+    """A row's mean minus the reference row's.
 
-    estimate: the difference as an estimate over the training runs. p: of its t-test, adjusted by
-    Holm's rule over the table's tests of the same kind of quantity (`family_of`). simultaneous: the
-    95 % interval that holds together with those of the same tests (`stats.simultaneous`).
-    p_permutation: of the exact test over the training runs, by itself, for the CSV. detectable: the
-    true difference that such a design finds four times in five. All are None where a side has one
-    training run or nothing varies, so that there is nothing to judge by.
-    paired: whether both rows evaluate the same training runs, which are then compared one by one;
-    otherwise interval and test are Welch's.
-    scenes: half of the paired 95 % interval over the choice of scenes; None where it is unknown or
-    the two were tested on different ones.
+    estimate: the difference as an estimate over training runs. p: of its t-test, adjusted by Holm's
+    rule over the table's tests of the same kind of quantity (`family_of`). simultaneous: the 95 %
+    interval, simultaneous over the same tests (`stats.simultaneous`). p_permutation: of the exact
+    test over training runs, not adjusted, for the CSV. detectable: the true difference that such a
+    design finds with 80 % power. All of these are None if a side has one training run or nothing
+    varies, because nothing can be tested then.
+    paired: whether both rows evaluate the same training runs, which are then compared one by one.
+    Otherwise interval and test are Welch's.
+    scenes: half of the paired 95 % interval over the choice of scenes. None if it is unknown or the
+    two rows were evaluated on different scenes.
     """
 
     difference: float
+
     estimate: TEstimate | None = None
     p: float | None = None
     simultaneous: Interval | None = None
@@ -84,7 +85,7 @@ class Delta:
 
     @property
     def interval(self) -> Interval | None:
-        """The 95 % interval over the training runs, by itself."""
+        """The 95 % interval over training runs, without correction for other comparisons."""
         return None if self.estimate is None else self.estimate.interval()
 
     @property
@@ -100,9 +101,9 @@ class Delta:
 class FilledTable:
     """A table filled with our results.
 
-    paper_dataset: where the paper's values beside them come from; another one than `dataset` where
-    the paper has none on it; None for a table of our own. reference: the row that differences are
-    taken to, if the table has one. deltas: by setting and metric.
+    paper_dataset: the data set of the paper's values. It differs from `dataset` if the paper has
+    none on that, and is None for a table of our own. reference: the row that differences refer to,
+    if any. deltas: by setting and metric.
     """
 
     table: PaperTable
@@ -113,17 +114,17 @@ class FilledTable:
     deltas: dict[tuple[str | None, str], Delta]
 
     def delta(self, entry: FilledRow, metric: str) -> Delta | None:
-        """The row's difference to the reference; None for that row or where one has not run."""
+        """The row's difference to the reference. None for the reference, or if one has no runs."""
         return self.deltas.get((entry.row.setting, metric))
 
     def paper_value(self, entry: FilledRow, metric: str, statistic: str) -> float | None:
-        """The paper's number of a row."""
+        """The paper's number in a row."""
         if self.paper_dataset is None:
             return None
         return entry.row.value(self.paper_dataset, metric, statistic)
 
     def paper_difference(self, entry: FilledRow, metric: str, statistic: str) -> float | None:
-        """The paper's number less that of the reference row."""
+        """The paper's number minus that of the reference row."""
         if self.reference is None or entry is self.reference:
             return None
         theirs = self.paper_value(entry, metric, statistic)
@@ -131,7 +132,7 @@ class FilledTable:
         return None if theirs is None or to is None else theirs - to
 
     def runs(self, entry: FilledRow, metric: str) -> tuple[int, int]:
-        """Runs that the row has and should have: tests, or trainings where the metric is theirs."""
+        """Actual and expected runs of a row: evaluations, or training runs for their metrics."""
         of_trainings = METRICS[metric].of_trainings
         expected = (entry.summary or {}).get("expected") or {}
         wanted = self.table.trainings * (1 if of_trainings else self.table.tests)
@@ -142,10 +143,10 @@ class FilledTable:
 def collect(findings: Findings, table: PaperTable) -> FilledTable:
     """Fill a table with the results on one data set.
 
-    Rows that are only cited are left out where the paper has no numbers of that data set.
+    Cited rows without a number of the paper on this data set are omitted.
 
     Raises:
-        InputError: unknown data set, or an unreadable record.
+        InputError: an unknown data set, or an unreadable record.
     """
     printed_dataset(findings.dataset)
     known = findings.dataset in table.datasets
@@ -168,7 +169,7 @@ def collect(findings: Findings, table: PaperTable) -> FilledTable:
 
 
 def _paper_dataset(dataset: str, table: PaperTable) -> str | None:
-    """The data of the paper's values beside ours; none beside results on the user's own data."""
+    """The data set of the paper's values beside ours. None for results on the user's own data."""
     if dataset == OWN_DATA:
         return None
     return dataset if dataset in table.datasets else next(iter(table.datasets), None)
@@ -180,7 +181,7 @@ def _deltas(
     entries: Sequence[FilledRow],
     reference: FilledRow | None,
 ) -> dict[tuple[str | None, str], Delta]:
-    """All differences to the reference row, their p-values adjusted by family."""
+    """All differences to the reference row, with p-values adjusted by family."""
     found = {
         (entry.row.setting, metric): delta
         for metric in metrics
@@ -197,7 +198,7 @@ def _deltas(
 
 
 def _delta(findings: Findings, metric: str, entry: FilledRow, reference: FilledRow) -> Delta | None:
-    """The difference, without what depends on the others of the table."""
+    """The difference, before the adjustment over the tests of the table."""
     ours, theirs = entry.metric(metric), reference.metric(metric)
     setting, to = entry.row.setting, reference.row.setting
     if ours is None or theirs is None or setting is None or to is None:
@@ -218,12 +219,12 @@ def _delta(findings: Findings, metric: str, entry: FilledRow, reference: FilledR
     )
 
 
-# What a user's detector is compared with, where it ran: SR3D and the baselines of the paper.
+# The settings that a user's detector is compared with if they ran: SR3D and the baselines.
 BESIDE = ("sr3d", "baseline", "tr3d", "fcaf3d")
 _EXTERNAL_METRICS: tuple[MetricName, ...] = ("AP25", "AP50")
 _NOTE = (
-    "sr3d knows this detector by its boxes alone. Its evaluation runs have no training run "
-    "here, and sr3d cannot tell how it was trained."
+    "sr3d has only the boxes of this detector. Its evaluation runs have no training run here, and "
+    "sr3d does not know how it was trained."
 )
 
 
@@ -235,8 +236,9 @@ def external_settings(findings: Findings) -> list[str]:
 def with_external(paper: Paper, found: Sequence[Findings]) -> Paper:
     """The paper with a table of external detectors for each setting that they are compared with.
 
-    The paper itself where no external detector ran. Each table has the same rows, and differences
-    to another one of the settings `BESIDE` that ran; one table without differences, if none did.
+    If no external detector ran, the paper is unchanged. All these tables have the same rows. Each
+    has differences to another setting of `BESIDE` that ran. If none ran, there is a single table
+    without differences.
     """
     labels: dict[str, str] = {}
     for findings in found:
@@ -265,7 +267,7 @@ def with_external(paper: Paper, found: Sequence[Findings]) -> Paper:
 
 
 def external_tables(paper: Paper, findings: Findings) -> list[str]:
-    """The names of the tables that `with_external` added and that this data set has results for."""
+    """The names of the tables that `with_external` added and that have results on this data set."""
     if not external_settings(findings):
         return []
     there = [name for name in paper.tables if name.startswith("external")]

@@ -1,4 +1,4 @@
-"""Tables as files: Markdown, LaTeX and CSV."""
+"""Write tables as files: Markdown, LaTeX and CSV."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from sr3d.study.report.paper import STATISTICS
 from sr3d.study.report.tables.cells import PrintedTable, TableLine
 from sr3d.study.report.tables.filled import FilledRow, FilledTable
 
-# Everything that TeX takes for its own, and our characters that its default fonts lack. Brackets
-# and stars go in braces, because after a line's end TeX reads them as an option of the break.
+# Characters that TeX interprets, and characters of ours that its default fonts lack. Brackets and
+# stars are put in braces, because TeX reads them as options of a line break before them.
 _TEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
     "%": r"\%", "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -25,14 +25,14 @@ _TEX = {
     "Δ": r"$\Delta$", "±": r"$\pm$", "≥": r"$\geq$", "≤": r"$\leq$",
     "τ": r"$\tau$", "μ": r"$\mu$", "β": r"$\beta$",
 }  # fmt: skip
-# So many lines fill a page beside caption and notes; a longer table becomes several floats.
+# Lines that fill a page beside caption and notes. A longer table becomes several floats.
 _LINES_OF_A_FLOAT = 40
 
 Block = tuple[str, tuple[TableLine, ...]]  # a metric and its lines
 
 
 def to_markdown(table: PrintedTable) -> str:
-    """One Markdown table for each metric, then the notes."""
+    """One Markdown table per metric, then the notes."""
     lines = [f"# {escape_markdown(table.heading)}", ""]
     for label, block in table.blocks:
         lines += [f"## {escape_markdown(label)}", "", pipes(table.columns)]
@@ -43,9 +43,9 @@ def to_markdown(table: PrintedTable) -> str:
 
 
 def to_latex(table: PrintedTable) -> str:
-    """Floats that compile as they are where `booktabs` is loaded; the notes are in the last.
+    """Floats that compile if `booktabs` is loaded. The last one has the notes.
 
-    Made for the full width of a two-column page, six inches or more.
+    The layout is for the full width of a two-column page, six inches or more.
     """
     floats = _floats(table.blocks)
     lines = []
@@ -73,7 +73,7 @@ def to_latex(table: PrintedTable) -> str:
 
 
 def tex(text: str) -> str:
-    """Text that LaTeX prints with any engine and no further package; accents are dropped."""
+    """Text that LaTeX prints with any engine and no further package. Accents are dropped."""
     return "".join(_TEX.get(letter) or _ascii(letter) for letter in text)
 
 
@@ -83,7 +83,7 @@ def _ascii(letter: str) -> str:
 
 
 def _floats(blocks: Sequence[Block]) -> list[list[Block]]:
-    """As many metrics in each float as a page holds, but one at least."""
+    """As many metrics per float as a page holds, at least one."""
     floats: list[list[Block]] = []
     left = 0
     for label, block in blocks:
@@ -124,7 +124,7 @@ def _group(table: PrintedTable, text: str) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Text that Markdown prints as it is, in a table's cell too."""
+    """Text that Markdown prints unchanged, also in the cell of a table."""
     for letter in "\\|*_[]<`":
         text = text.replace(letter, "\\" + letter)
     return text
@@ -147,7 +147,7 @@ def write_table(filled: FilledTable, printed: PrintedTable, out: Path) -> list[P
 
 
 def raw_numbers(results: FilledTable) -> pd.DataFrame:
-    """One row for each setting and metric, at full precision; empty where there is no value."""
+    """One row per setting and metric, in full precision. Empty if there is no value."""
     return pd.DataFrame(
         [
             _raw_row(results, entry, metric)

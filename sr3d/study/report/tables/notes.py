@@ -1,4 +1,4 @@
-"""The notes below a printed table: what its numbers are, and what forbids to compare them."""
+"""The notes below a printed table: the meaning of its numbers, and what must not be compared."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from sr3d.study.report.tables.filled import FilledRow, FilledTable
 from sr3d.study.report.verdicts.judgement import called, listed
 from sr3d.validation import flatten
 
-BUSY = "†"  # marks a latency that other work on the machine disturbed
-SHARPER = "*"  # marks a p-value that decides what the interval beside it leaves open
+BUSY = "†"  # marks a latency that was measured on a busy machine
+SHARPER = "*"  # marks a p-value that is significant although the interval beside it includes 0
 _TIMES = ("latency_ms", "minutes_per_epoch")
 
 
 class Topic(StrEnum):
     """What a note is about, for code and tests that must not depend on the wording."""
 
-    DATA = "data"  # ours and the paper's are on different data
-    LEFT_OUT = "left out"  # rows that the paper has only on other data
+    DATA = "data"  # our data differ from the paper's
+    LEFT_OUT = "left out"  # rows for which the paper has only other data
     OVERRIDES = "overrides"  # of SR3D as published, in all rows
-    INCOMPLETE = "incomplete"  # a row that lacks runs
+    INCOMPLETE = "incomplete"  # a row with missing runs
     WARNING = "warning"  # of a row's summary
     MIXED_DATA = "mixed data"  # rows of different origin
     MIXED_ENGINES = "mixed engines"
@@ -55,7 +55,7 @@ class Note(NamedTuple):
 
 
 def tested_on(results: FilledTable) -> str:
-    """Our data in words; where the paper tests on it, with what of it we did if not the same."""
+    """Our data in words. If the paper evaluates on them, with the evaluated part if it differs."""
     dataset = printed_dataset(results.dataset)
     tested = {
         (data.get("scenes"), data.get("split"))
@@ -69,7 +69,7 @@ def tested_on(results: FilledTable) -> str:
 
 
 def paper_label(results: FilledTable) -> str:
-    """The data of the paper's values in words; "" for a table of our own."""
+    """The data of the paper's values in words, "" for a table of our own."""
     return printed_dataset(results.paper_dataset).label if results.paper_dataset else ""
 
 
@@ -88,7 +88,7 @@ def notes_of(results: FilledTable) -> list[Note]:
 
 
 def _of_paper(results: FilledTable) -> list[Note]:
-    """What a reader must know of the paper's rows and numbers."""
+    """Notes on the paper's rows and numbers."""
     rows = [entry.row for entry in results.entries]
     return [
         *(Note(Topic.PAPER_ROW, f"'{row.label}': {row.note}") for row in rows if row.note),
@@ -97,7 +97,7 @@ def _of_paper(results: FilledTable) -> list[Note]:
 
 
 def _same_rows(results: FilledTable) -> list[Note]:
-    """A setting is a name alone: two rows may have been trained and tested alike."""
+    """Different settings may have the same configuration, since a setting is only a name."""
     labels: dict[str, list[str]] = {}
     for entry in results.entries:
         if entry.summary:
@@ -120,7 +120,7 @@ def _summaries(results: FilledTable) -> list[dict[str, Any]]:
 
 
 def _of_sr3d(summaries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Without detectors that sr3d knows by their boxes alone: nothing is known of how they ran."""
+    """Without detectors of which sr3d has only the boxes, because their runs are unknown."""
     return [summary for summary in summaries if not summary.get("external")]
 
 
@@ -137,13 +137,13 @@ def _other_data(results: FilledTable) -> list[Note]:
     ]
     left_out = len(results.table.rows) - len(results.entries)
     if left_out:
-        text = f"{left_out} rows that the paper has only on other data are left out."
+        text = f"{left_out} rows are omitted, because the paper has them only on other data."
         notes.append(Note(Topic.LEFT_OUT, text))
     return notes
 
 
 def _changed_configuration(results: FilledTable) -> list[Note]:
-    """On the paper's data set: what all rows that ran do otherwise than the paper."""
+    """On the paper's data set: the overrides that all rows with runs share."""
     configs = [flatten(summary["config"]) for summary in _of_sr3d(_summaries(results))]
     if results.dataset != results.paper_dataset or not configs:
         return []
@@ -161,12 +161,12 @@ def _changed_configuration(results: FilledTable) -> list[Note]:
 
 
 def _of_rows(results: FilledTable) -> list[Note]:
-    """Rows that lack runs, or whose runs are of different origin."""
+    """Rows with missing runs, or with runs of different origin."""
     notes = []
     for entry in results.entries:
         if entry.summary is None:
             continue
-        lacking: dict[str, None] = {}  # in order, each once
+        lacking: dict[str, None] = {}  # an ordered set
         for metric in results.table.metrics:
             have, expected = results.runs(entry, metric)
             if entry.metric(metric) is not None and 0 < have < expected:
@@ -183,7 +183,7 @@ def _of_rows(results: FilledTable) -> list[Note]:
 
 
 def _between_rows(summaries: Sequence[dict[str, Any]]) -> list[Note]:
-    """What differs between the rows: their configuration, and what must not."""
+    """Differences between the rows: their configuration, and facts that should be the same."""
     notes = []
     ours = _of_sr3d(summaries)
     for topic, what, key, some in (
@@ -201,7 +201,7 @@ def _between_rows(summaries: Sequence[dict[str, Any]]) -> list[Note]:
         notes.append(Note(Topic.MIXED_CODE, text))
     configs = [flatten(s["config"]) for s in ours]
     first = configs[0] if configs else {}
-    names = [n for n in first if all(n in config for config in configs)]  # families have own keys
+    names = [n for n in first if all(n in config for config in configs)]  # families have own fields
     differing = [n for n in names if len({str(config[n]) for config in configs}) > 1]
     if differing:
         text = f"The rows' configurations differ in {', '.join(differing)}."
@@ -210,7 +210,7 @@ def _between_rows(summaries: Sequence[dict[str, Any]]) -> list[Note]:
 
 
 def _of_machines(results: FilledTable) -> list[Note]:
-    """Where the table has times: on which machines ours were taken."""
+    """The machines on which our times were measured, if the table has times."""
     timed = [
         e for e in results.entries for m in results.table.metrics if m in _TIMES and e.metric(m)
     ]
@@ -259,7 +259,7 @@ def _how_to_read(results: FilledTable) -> list[Note]:
 
 
 def _of_differences(results: FilledTable, reference: FilledRow) -> str:
-    """How differences are tested, and over which tests their p-values are adjusted."""
+    """The test of differences, and the tests over which their p-values are adjusted."""
     note = f"Δ: difference of means to the row '{reference.row.label}'"
     tested = {key: delta for key, delta in results.deltas.items() if delta.p is not None}
     if not tested:
@@ -286,12 +286,12 @@ def _of_differences(results: FilledTable, reference: FilledRow) -> str:
         "also has the intervals of single differences"
     )
     if any(delta.sharper for delta in tested.values()):
-        note += f". {SHARPER}: Holm's rule shows what the more cautious interval leaves open"
+        note += f". {SHARPER}: significant by Holm's rule, although the interval includes 0"
     return f"{note}."
 
 
 def _of_scenes(results: FilledTable) -> list[Note]:
-    """What the intervals over scenes are, and which rows lack them."""
+    """The meaning of the intervals over scenes, and the rows without them."""
     kept = {
         f"'{entry.row.label}'": entry.drawn
         for entry in results.entries

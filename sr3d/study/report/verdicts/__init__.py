@@ -1,10 +1,10 @@
-"""Verdicts on the paper's claims from finished runs, with the rules that they follow.
+"""Verdicts on the paper's claims from finished runs, and their rules.
 
-Every claim is judged on one data set, by what its wording demands: a direction, an amount, an upper
+Every claim is judged on one data set, by its kind of statement: a direction, an amount, an upper
 bound or an equivalence. A judgement has three codes: the direction of the effect, whether the
-paper's amount lies inside our interval, and the verdict on the claim as it is worded. On data other
-than the paper's no amount is judged. Numbers are means of training runs, never bests; two training
-runs a side are the least that can decide anything. `ruling` says how errors are controlled.
+paper's amount lies inside our interval, and the verdict on the claim as worded. On data other than
+the paper's, amounts are not judged. Numbers are means of training runs, never bests. A decision
+needs at least two training runs on either side. `ruling` explains how errors are controlled.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ __all__ = ["Direction", "Judgement", "Numbers", "Size", "Verdict", "count", "jud
 
 
 def judge(paper: Paper, findings: Findings) -> list[Judgement]:
-    """Judge the paper's claims, in its order.
+    """Judge the paper's claims, in the order of the paper.
 
     Raises:
         InputError: an unknown data set, or unreadable results.
@@ -78,7 +78,7 @@ def judge(paper: Paper, findings: Findings) -> list[Judgement]:
 
 
 def count(judged: Iterable[Judgement]) -> dict[Verdict, int]:
-    """How often each verdict was given, all of them in their order."""
+    """The number of judgements with each verdict, in the order of the verdicts."""
     counts = Counter(one.verdict for one in judged)
     return {verdict: counts[verdict] for verdict in Verdict}
 
@@ -86,7 +86,7 @@ def count(judged: Iterable[Judgement]) -> dict[Verdict, int]:
 def _examine(
     claim: Claim, findings: Findings, labels: Mapping[str, str]
 ) -> Judgement | tuple[ClaimCase, Evidence]:
-    """The evidence on a claim, or its judgement where there is nothing to test."""
+    """The evidence on a claim, or its judgement if nothing can be tested."""
     match claim:
         case DifferenceClaim() | AmountClaim():
             about = case_of_difference(claim, findings, labels)

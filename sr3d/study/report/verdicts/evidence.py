@@ -1,4 +1,4 @@
-"""What the training runs say of one claim, before the other claims of its family count."""
+"""The evidence of the training runs on one claim, before adjustment over its family."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sr3d.study.statistics import Interval, TEstimate
 
 @dataclass(frozen=True)
 class Texts:
-    """What is said if the claim is shown, if it is refuted, and if it stays open."""
+    """The reasons if the claim is shown, if it is refuted, and if it is inconclusive."""
 
     shown: str
     refuted: str
@@ -32,9 +32,9 @@ class Texts:
 
 @dataclass(frozen=True)
 class AmountTest:
-    """The paper's amount and the two-sided p of the hypothesis that it is the true one.
+    """The paper's amount, and the two-sided p of the hypothesis that it is the true one.
 
-    The p is never above `p_against`, as the claimed region holds the amount.
+    The p is never above `p_against`, because the claimed region includes the amount.
     """
 
     amount: float
@@ -43,15 +43,15 @@ class AmountTest:
 
 @dataclass(frozen=True)
 class Evidence:
-    """The tests of one claim about one quantity, and how the quantity is printed.
+    """The tests of one claim about one quantity, and the format of the quantity.
 
-    question: claims of the same question are one hypothesis of their family.
-    p_for, p_against: as in `Numbers`, not adjusted yet.
-    amount: the test of the paper's amount, or why there is none.
-    value: the estimate. interval: its interval of a given confidence, which excludes what the tests
+    question: claims with the same question are one hypothesis of their family.
+    p_for, p_against: as in `Numbers`, but not adjusted.
+    amount: the test of the paper's amount, or the reason why there is none.
+    value: the estimate. interval: its interval at a given confidence, which excludes what the tests
     reject at that level.
-    write, unit: how a value is printed, and what stands after it.
-    remark: what to add to the reasons; may be empty.
+    write, unit: the format of a value, and the text after it.
+    remark: an addition to the reasons, which may be empty.
     """
 
     question: Hashable
@@ -69,9 +69,9 @@ class Evidence:
 
 @dataclass(frozen=True)
 class ClaimCase:
-    """One claim before the results of one data set.
+    """One claim, before the results on one data set.
 
-    paper_says: as it is printed. labels: setting -> its name in print.
+    paper_says: in print. labels: setting -> its printed name.
     """
 
     claim: MeasuredClaim
@@ -80,26 +80,26 @@ class ClaimCase:
     labels: Mapping[str, str]
 
     def names(self, *settings: str) -> str:
-        """Settings in a sentence, by their names in print."""
+        """Settings in a sentence, by their printed names."""
         return names_in_print(self.labels, *settings)
 
     def means(self, *settings: str) -> dict[str, list[float]]:
-        """The means of the training runs of each setting; empty where there are none."""
+        """The means of the training runs of each setting, empty without any."""
         return {setting: self.findings.means(setting, self.claim.metric) for setting in settings}
 
     def sentence(self, text: str, verdict: Verdict) -> str:
-        """The reasons with the data that they are true on.
+        """The reasons as a sentence that names the data.
 
         Raises:
-            InputError: unknown data set.
+            InputError: an unknown data set.
         """
         return place_of(self.claim, self.findings.dataset).sentence(text, verdict)
 
     def untested(self, verdict: Verdict, reason: str, ours: str = NOTHING) -> Judgement:
-        """The judgement where there is nothing to test with.
+        """The judgement if nothing can be tested.
 
         Raises:
-            InputError: unknown data set.
+            InputError: an unknown data set.
         """
         run = verdict is not Verdict.NOT_RUN
         return Judgement(
@@ -114,7 +114,7 @@ class ClaimCase:
         )
 
     def not_run(self, *settings: str) -> Judgement:
-        """The judgement where these have no value of the metric."""
+        """The judgement if these settings have no value of the metric."""
         absent = [s for s in settings if self.findings.summary(s) is None]
         silent = [s for s in settings if s not in absent]
         reasons = []
@@ -125,7 +125,7 @@ class ClaimCase:
         return self.untested(Verdict.NOT_RUN, ", and ".join(reasons))
 
     def one_training(self, numbers: Mapping[str, Sized], ours: str = NOTHING) -> Judgement:
-        """The judgement where a setting was trained once: numbers[setting] has one entry each."""
+        """The judgement if a setting has one training run. numbers[setting] has one entry each."""
         alone = [setting for setting, values in numbers.items() if len(values) == 1]
         once = f"one training run of {self.names(*alone)}"
         reason = f"{once} does not show how much training runs differ"
@@ -133,21 +133,21 @@ class ClaimCase:
 
 
 def names_in_print(labels: Mapping[str, str], *settings: str) -> str:
-    """Settings in a sentence; one that has no name in print by its own."""
+    """Settings in a sentence. A setting without a printed name appears by its own name."""
     return listed(quoted(labels.get(setting, setting)) for setting in settings)
 
 
 def without_values(numbers: Mapping[str, Sequence[object]]) -> list[str]:
-    """The settings that have none."""
+    """The settings without values."""
     return [setting for setting, values in numbers.items() if not values]
 
 
 def p_not_above(estimate: TEstimate, bound: float = 0.0) -> float:
     """Doubled p of the hypothesis that the true number is at most the bound.
 
-    It is 1 where the values have no spread, which leaves nothing to test with. The t-test decides,
-    not the permutation test: with 5 against 5 training runs the latter is never below 2/252, so
-    that it could find nothing in a family of seven claims or more.
+    It is 1 if the values have no spread, because nothing can be tested then. The t-test decides,
+    not the permutation test. With 5 against 5 training runs the latter is never below 2/252, so it
+    could never be significant in a family of seven claims or more.
     """
     return min(1.0, 2 * estimate.p_at_most(bound)) if estimate.has_spread else 1.0
 
@@ -164,10 +164,10 @@ def amount_test(
     estimate: TEstimate,
     scale: Callable[[float], float] = float,
 ) -> AmountTest | Size:
-    """The test of the paper's number on the data; scale: makes it one of the estimate's.
+    """The test of the paper's number on these data. scale: converts it to the estimate's scale.
 
-    On data other than the paper's no amount is judged: they have other objects, another level of AP
-    and, here, a thinner network.
+    On data other than the paper's, amounts are not judged: these data have other objects, another
+    level of AP and, here, a thinner network.
     """
     stated = next((value for name, value in paper.items() if name == dataset), None)
     if stated is None:
@@ -178,7 +178,7 @@ def amount_test(
 
 
 def no_spread(paired: bool) -> str:
-    """Why nothing can be tested without any spread."""
+    """The reason why nothing can be tested without spread."""
     what = (
         "the difference is the same in all training runs"
         if paired

@@ -1,6 +1,6 @@
-"""What is found of a claim: three codes, the numbers behind them, and their words in print.
+"""The judgement of a claim: three codes, the numbers behind them, and their words in print.
 
-The value of a code is what the CSV and the page's attributes hold.
+The CSV and the attributes of the page hold the values of the codes.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from sr3d.study.statistics import Comparison, Interval, Ratio
 
 
 class Verdict(Enum):
-    """Whether the claim, as it is worded, holds."""
+    """Whether the claim holds as worded."""
 
     REPRODUCED = "reproduced"
-    DIRECTION_ONLY = "direction_only"  # it states an amount, and only its direction is judged
+    DIRECTION_ONLY = "direction_only"  # it states an amount, but only its direction is judged
     NOT_REPRODUCED = "not_reproduced"
     INCONCLUSIVE = "inconclusive"
     NOT_RUN = "not_run"
@@ -26,7 +26,7 @@ class Verdict(Enum):
 
 
 class Direction(Enum):
-    """Whether the effect is there; of a bound or an equivalence, one beyond the margin."""
+    """Whether the effect is there. For a bound or an equivalence, an effect beyond the margin."""
 
     THERE = "there"
     BEYOND = "beyond_margin"
@@ -37,7 +37,7 @@ class Direction(Enum):
 
 
 class Size(Enum):
-    """Whether the paper's amount lies inside our interval, or why that is not judged."""
+    """Whether the paper's amount lies inside our interval, or why this is not judged."""
 
     INSIDE = "inside"
     OUTSIDE = "outside"
@@ -54,17 +54,17 @@ class Size(Enum):
 
 @dataclass(frozen=True)
 class Numbers:
-    """The numbers of a claim that was tested; those in the claim's unit, or a ratio.
+    """The numbers of a tested claim, in the claim's unit or as a ratio.
 
-    interval: 95 %, by itself. simultaneous: 95 % together with the intervals of the whole family
+    interval: 95 %, without correction. simultaneous: 95 %, simultaneous over the whole family
     (Bonferroni's, `stats.simultaneous`).
     p_for, p_against, p_amount: of the hypotheses that the claim is false, that it is true, and that
     the paper's amount is the true one (None without an amount), adjusted by Holm's rule over the
     family. A one-sided p is doubled, so that each corresponds to an end of the 95 % interval.
-    family: how many hypotheses were adjusted together.
-    sharper: Holm's rule decides what the simultaneous interval leaves open.
+    family: number of hypotheses that were adjusted together.
+    sharper: Holm's rule decides, although the simultaneous interval does not.
     detectable: the smallest true difference that a single test of this design finds with 80 %
-    power; None where that has no meaning.
+    power. None where that is meaningless.
     """
 
     value: float
@@ -79,7 +79,7 @@ class Numbers:
 
     @property
     def p(self) -> float:
-        """The smaller of `p_for` and `p_against`: of the test in the direction of our value."""
+        """The smaller of `p_for` and `p_against`, which tests the direction of our value."""
         return min(self.p_for, self.p_against)
 
 
@@ -87,9 +87,9 @@ class Numbers:
 class Judgement:
     """One claim of the paper, judged on one data set.
 
-    paper_says, ours: as they are printed; `ours` with its simultaneous interval.
-    numbers: None where nothing was tested.
-    why: one sentence or more, which name the data.
+    paper_says, ours: in print, `ours` with its simultaneous interval.
+    numbers: None if nothing was tested.
+    why: one or more sentences that name the data.
     """
 
     claim: Claim
@@ -107,13 +107,13 @@ NOTHING = "–"
 
 @dataclass(frozen=True)
 class Words:
-    """word: what is printed for a code. meaning: what it says, in a phrase."""
+    """word: the printed word for a code. meaning: its explanation in a phrase."""
 
     word: str
     meaning: str
 
 
-# How a metric is called in a sentence, and its unit; of a score both are its name.
+# A metric's name in a sentence, and its unit. For scores both are the metric's name.
 _CALLED = {"latency_ms": ("latency", "ms"), "minutes_per_epoch": ("time an epoch", "minutes")}
 
 # The words of each code. {} stands for the data, or for the paper's amount.
@@ -159,13 +159,13 @@ SIZES = {
 
 @dataclass(frozen=True)
 class Place:
-    """The data that a claim is judged on. known: the paper makes the claim on them."""
+    """The data on which a claim is judged. known: whether the paper makes the claim on them."""
 
     label: str
     known: bool
 
     def sentence(self, text: str, verdict: Verdict) -> str:
-        """The text as a sentence that says on which data it is true."""
+        """The text as a sentence that names the data."""
         if self.known:
             return f"On {self.label}: {text}."
         if verdict in (Verdict.REPRODUCED, Verdict.DIRECTION_ONLY):
@@ -174,10 +174,10 @@ class Place:
 
 
 def place_of(claim: Claim, dataset: str) -> Place:
-    """Where a claim is judged.
+    """The data on which a claim is judged.
 
     Raises:
-        InputError: unknown data set.
+        InputError: an unknown data set.
     """
     return Place(printed_dataset(dataset).label, dataset in claim.datasets)
 
@@ -188,17 +188,17 @@ def called(metric: str) -> str:
 
 
 def unit(metric: str) -> str:
-    """Its unit."""
+    """The metric's unit."""
     return _CALLED.get(metric, (metric, metric))[1]
 
 
 def verb(subjects: Sequence[str], singular: str) -> str:
-    """The verb as the number of subjects wants it."""
+    """The verb in the form that fits the number of subjects."""
     return singular if len(subjects) == 1 else {"has": "have"}.get(singular, singular[:-1])
 
 
 def per_step(slope: float) -> str:
-    """A slope, which no number of digits suits: three that count."""
+    """A slope with three significant digits, because its magnitude is unknown."""
     return f"{slope:+.3g}".replace("-", "−")
 
 
@@ -208,7 +208,7 @@ def behind(found: Comparison | Ratio) -> str:
 
 
 def versus(n_a: int, n_b: int) -> str:
-    """How many training runs stand on either side."""
+    """The number of training runs on either side."""
     return f"{n_a} vs {n_b} training runs"
 
 
@@ -218,20 +218,21 @@ def p_value(p: float) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """'a', 'a and b', 'a, b and c'; "" for none."""
+    """'a', 'a and b', 'a, b and c', or '' without names."""
     *first, last = list(names) or [""]
     return f"{', '.join(first)} and {last}" if first else last
 
 
 def quoted(name: str) -> str:
-    """A name in print within a sentence: several words in quotation marks, as where it begins and
-    ends must be seen; a single word or "k = 7" as it is.
+    """A printed name within a sentence, in quotation marks if it has several words.
+
+    A single word, or "k = 7", has no quotation marks.
     """
     return name if re.fullmatch(r"\S+( = \S+)?", name) else f"“{name}”"
 
 
 def missed(metric: str, detectable: float) -> str:
-    """What a design would miss."""
+    """The true difference that a design can miss."""
     return (
         f"a true difference below {number(metric, detectable)} {unit(metric)} would be missed "
         "more often than one time in five"
@@ -239,6 +240,6 @@ def missed(metric: str, detectable: float) -> str:
 
 
 def printed_by(paper: Stated, dataset: str, show: Callable[[float], str]) -> str:
-    """The paper's number on the data, or else all that it has on its own; "" without any."""
+    """The paper's number on the data, otherwise all its numbers on its own data, "" without any."""
     known = {d: value for d, value in paper.items() if d == dataset} or paper
     return listed(f"{show(value)} on {printed_dataset(d).label}" for d, value in known.items())

@@ -1,12 +1,12 @@
-"""Claims about two settings: one lies above the other, both are about the same, or equal.
+"""Claims about two settings: one is higher than the other, both are about the same, or equal.
 
-Differences and ratios are tested on means of training runs: by Welch's test, or by the paired
-t-test where both settings evaluate the same training runs (an oracle and its baseline), whose means
-rise and fall together.
+Differences and ratios are tested on means of training runs with Welch's test. If both settings
+evaluate the same training runs (an oracle and its baseline), their means are correlated, and the
+test is the paired t-test.
 
-An equivalence is shown by two one-sided tests (Schuirmann 1987): a change as large as the margin is
-excluded on either side. Each of the two is held at 2.5 % like every one-sided test here, so that
-"shown" means that the 95 % interval lies within the margin.
+An equivalence is shown by two one-sided tests (Schuirmann 1987), which exclude a change as large as
+the margin on either side. Each has a level of 2.5 % like every one-sided test here, so that "shown"
+means that the 95 % interval lies within the margin.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ from sr3d.study.statistics import Comparison, Interval, TEstimate, ratio
 def case_of_difference(
     claim: DifferenceClaim | AmountClaim, findings: Findings, labels: Mapping[str, str]
 ) -> ClaimCase:
-    """The claim as it is printed: its direction, and the paper's number on the data."""
+    """The claim in print: its direction, and the paper's number on the data."""
     has_unit = unit(claim.metric) != called(claim.metric)
 
     def show(value: float) -> str:
@@ -70,7 +70,7 @@ def case_of_difference(
 def evidence_of_difference(
     case: ClaimCase, claim: DifferenceClaim | AmountClaim
 ) -> Evidence | Judgement:
-    """Test the claimed direction, and the paper's amount where it has one on these data."""
+    """Test the claimed direction, and the paper's amount if it has one on these data."""
     means = case.means(claim.setting, claim.over)
     if absent := without_values(means):
         return case.not_run(*absent)
@@ -119,9 +119,9 @@ def _texts_of_difference(
 
 @dataclass(frozen=True)
 class _Change:
-    """A difference or a ratio of two settings. estimate: of a ratio its logarithm.
+    """A difference or a ratio of two settings. estimate: for a ratio, its logarithm.
 
-    shown: a value of the estimate as it is told: the difference, or the ratio.
+    shown: converts a value of the estimate to the printed difference or ratio.
     """
 
     estimate: TEstimate
@@ -140,7 +140,7 @@ class _Change:
 def case_of_equivalence(
     claim: EquivalenceClaim, findings: Findings, labels: Mapping[str, str]
 ) -> ClaimCase:
-    """The claim as it is printed: its margin, and the paper's number on the data."""
+    """The claim in print: its margin, and the paper's number on the data."""
     metric = called(claim.metric)
     if claim.scale == "ratio":
         bound = f"about the same {metric}, {_times(1 / claim.margin)} to {_times(claim.margin)}"
@@ -152,14 +152,14 @@ def case_of_equivalence(
 
 
 def case_of_limit(claim: AtMostClaim, findings: Findings, labels: Mapping[str, str]) -> ClaimCase:
-    """The claim as it is printed: its limit, and the paper's number on the data."""
+    """The claim in print: its limit, and the paper's number on the data."""
     printed = printed_by(claim.paper, findings.dataset, _times)
     text = f"below ×{claim.limit:g} in {called(claim.metric)}"
     return ClaimCase(claim, text + (f"; {printed}" if printed else ""), findings, labels)
 
 
 def evidence_of_equivalence(case: ClaimCase, claim: EquivalenceClaim) -> Evidence | Judgement:
-    """Test whether a change as large as the margin is excluded, or a change within it."""
+    """Test whether a change as large as the margin is excluded, and whether one within it is."""
     found = _ratio(case, claim) if claim.scale == "ratio" else _difference(case, claim)
     if isinstance(found, Judgement):
         return found
@@ -191,7 +191,7 @@ def evidence_of_equivalence(case: ClaimCase, claim: EquivalenceClaim) -> Evidenc
 
 
 def evidence_of_limit(case: ClaimCase, claim: AtMostClaim) -> Evidence | Judgement:
-    """Test whether a ratio as large as the limit is excluded, or one below it."""
+    """Test whether a ratio as large as the limit is excluded, and whether one below it is."""
     found = _ratio(case, claim)
     if isinstance(found, Judgement):
         return found
@@ -251,7 +251,7 @@ def _ratio(case: ClaimCase, claim: EquivalenceClaim | AtMostClaim) -> _Change | 
 
 
 def _texts_of_bound(found: _Change, what: str, sides_of: tuple[str, str], bound: str) -> Texts:
-    """sides_of: the words for either side of the bound, the claimed one first."""
+    """sides_of: the words for either side of the bound, the claimed side first."""
     claimed, other = sides_of
     shown, refuted = f"{what} lies {claimed} {bound}", f"{what} lies {other} {bound}"
     if not found.estimate.has_spread:
@@ -264,7 +264,7 @@ def _times(value: float) -> str:
 
 
 def judge_equal(claim: EqualClaim, findings: Findings, labels: Mapping[str, str]) -> Judgement:
-    """Judge whether a number of the settings' summaries is the same."""
+    """Judge whether a number is the same in the summaries of both settings."""
     metric = called(claim.metric)
     case = ClaimCase(claim, f"equal {metric}", findings, labels)
     settings = (claim.setting, claim.over)

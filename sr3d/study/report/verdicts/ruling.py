@@ -1,15 +1,15 @@
-"""From the evidence on single claims to judgements: adjustment over families, then codes and words.
+"""Turn evidence into judgements: adjust p-values over families, then derive codes and words.
 
-A family is all claims of a table or figure on one kind of quantity (`family_of`). Three sets of
-hypotheses are adjusted by Holm's rule, each by itself and each at 5 %:
+A family is all claims of a table or figure on one kind of quantity (`family_of`). Holm's rule
+adjusts three sets of hypotheses, each separately at 5 %:
 
-- the denials: rejecting one shows its claim. So without any true effect the chance of a false
+- the denials. Rejecting a denial shows its claim. So without any true effect the chance of a false
   "reproduced" in the family stays below 5 %.
-- the claims, each as the paper's amount where it has one on these data. So with the paper exactly
-  right the chance of a false "outside" in the family stays below 5 %.
-- the claims as regions: an opposite direction, a change beyond the margin. Where the paper is
-  exactly right, the p of an amount is never above that of the region that holds it, so Holm's rule
-  rejects no region without its amount, and a false "not reproduced" is below 5 %, too.
+- the claims, each as the paper's amount if it has one on these data. So if the paper is exactly
+  right, the chance of a false "outside" in the family stays below 5 %.
+- the claims as regions: an opposite direction, a change beyond the margin. The p of an amount is
+  never above the p of the region that includes it. So if the paper is exactly right, Holm's rule
+  rejects no region without its amount, and the chance of a false "not reproduced" is below 5 % too.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class _AdjustedTests:
 
 
 def rule_all(tested: Iterable[tuple[ClaimCase, Evidence]]) -> dict[str, Judgement]:
-    """The judgements of all claims that could be tested, by the claims' ids."""
+    """The judgements of all claims that could be tested, by the ids of the claims."""
     tested = list(tested)
     keys = _keys(tested)
     p_for = {keys[case.claim.id]: found.p_for for case, found in tested}
@@ -72,7 +72,7 @@ def rule_all(tested: Iterable[tuple[ClaimCase, Evidence]]) -> dict[str, Judgemen
 def _keys(tested: Iterable[tuple[ClaimCase, Evidence]]) -> dict[str, _Key]:
     """The hypothesis of each claim, by its id.
 
-    A claim without an amount shares that of a claim with the same question and an amount.
+    A claim without an amount shares the hypothesis of a claim with the same question and an amount.
     """
     plain = {
         case.claim.id: (case.claim.of, family_of(case.claim.metric), found.question)
@@ -150,7 +150,7 @@ def _verdict(case: ClaimCase, size: Size, numbers: Numbers) -> Verdict:
 
 
 def _why(case: ClaimCase, found: Evidence, numbers: Numbers, size: Size) -> str:
-    """The reasons as sentences: the decision, the amount, then what else to know."""
+    """The reasons as sentences: the decision, the amount, then further remarks."""
     is_open = numbers.p >= ALPHA
     text = found.texts.open
     if not is_open:

@@ -1,13 +1,13 @@
-"""Claims that join several comparisons: the highest of several, a trend, a curve below another.
+"""Claims that combine several comparisons: the highest of several, a trend, a curve below another.
 
-A distance to the nearest of several settings is above zero only if all distances are, so the
-largest p of the single tests is that of the denial, without any adjustment (an intersection–union
-test, Berger 1982). It is below zero if any distance is, so the smallest p, times their number, is
-that of the claim. The largest difference of two curves over the epochs is tested in the same way.
-Curves are of training runs, so two settings never share one.
+The distance to the nearest of several settings is above zero only if all distances are. So the
+p of the denial is the largest p of the single tests, without adjustment (an intersection–union
+test, Berger 1982). The distance is below zero if any distance is. So the p of the claim is the
+smallest p, times the number of tests. The largest difference of two curves over the epochs is
+tested in the same way. Curves belong to training runs, so two settings never share one.
 
-The training runs of the settings along a trend are taken for independent: none of them may evaluate
-another's training runs.
+The training runs of the settings along a trend are assumed to be independent. None of the settings
+may evaluate another's training runs.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ from sr3d.study.statistics import Comparison, Interval, compare, simultaneous
 def case_of_highest(
     claim: HighestClaim, findings: Findings, labels: Mapping[str, str]
 ) -> ClaimCase:
-    """The claim as it is printed."""
+    """The claim in print."""
     says = f"highest {called(claim.metric)} of {len(claim.among) + 1} settings"
     return ClaimCase(claim, says, findings, labels)
 
 
 def evidence_of_highest(case: ClaimCase, claim: HighestClaim) -> Evidence | Judgement:
-    """Test the distance to the nearest other; one that has not run leaves the claim open."""
+    """Test the distance to the nearest other setting. A setting without runs leaves it open."""
     others = claim.among
     means = case.means(claim.setting, *others)
     if not means[claim.setting]:
@@ -85,7 +85,7 @@ def evidence_of_highest(case: ClaimCase, claim: HighestClaim) -> Evidence | Judg
 
 
 def _interval_to_nearest(compared: Sequence[Comparison], confidence: float) -> Interval:
-    """Of the distance to the nearest: each end is as sharp as the test that it belongs to."""
+    """Interval of the distance to the nearest. Each end is as sharp as its test."""
     lows = [c.estimate.interval(confidence)[0] for c in compared]
     each = simultaneous(len(compared), confidence)
     highs = [c.estimate.interval(each)[1] for c in compared]
@@ -114,7 +114,7 @@ POINTS_OF_A_TREND = 3
 
 
 def case_of_trend(claim: TrendClaim, findings: Findings, labels: Mapping[str, str]) -> ClaimCase:
-    """The claim as it is printed."""
+    """The claim in print."""
     settings = [setting for _, setting in claim.along]
     first, last = (names_in_print(labels, settings[i]) for i in (0, -1))
     says = f"{called(claim.metric)} {claim.direction} from {first} to {last}"
@@ -122,9 +122,9 @@ def case_of_trend(claim: TrendClaim, findings: Findings, labels: Mapping[str, st
 
 
 def evidence_of_trend(case: ClaimCase, claim: TrendClaim) -> Evidence | Judgement:
-    """Test the slope of a straight line through the training means; with `log`, per doubling.
+    """Test the slope of a straight line through the training means, with `log` per doubling.
 
-    Settings that have not run are left out, and said to be, as long as three are left.
+    Settings without runs are omitted, and named, as long as three are left.
     """
     metric = called(claim.metric)
     settings = [setting for _, setting in claim.along]
@@ -162,7 +162,7 @@ def evidence_of_trend(case: ClaimCase, claim: TrendClaim) -> Evidence | Judgemen
 
 
 def _line(claim: TrendClaim, findings: Findings) -> stats.Trend | None:
-    """The line through what ran, if enough did."""
+    """The line through the settings with runs, if there are enough."""
     points = [
         (math.log2(value) if claim.log else value, means)
         for value, setting in claim.along
@@ -176,7 +176,7 @@ def _line(claim: TrendClaim, findings: Findings) -> stats.Trend | None:
 def case_of_curve(
     claim: CurveBelowClaim, findings: Findings, labels: Mapping[str, str]
 ) -> ClaimCase:
-    """The claim as it is printed."""
+    """The claim in print."""
     return ClaimCase(claim, f"lower {called(claim.metric)} in every epoch", findings, labels)
 
 
@@ -223,7 +223,7 @@ def evidence_of_curve(case: ClaimCase, claim: CurveBelowClaim) -> Evidence | Jud
 
 
 def _interval_of_largest(compared: Sequence[Comparison], confidence: float) -> Interval:
-    """Of the largest difference: each end is as sharp as the test that it belongs to."""
+    """Interval of the largest difference. Each end is as sharp as its test."""
     each = simultaneous(len(compared), confidence)
     lows = [c.estimate.interval(each)[0] for c in compared]
     highs = [c.estimate.interval(confidence)[1] for c in compared]
@@ -245,7 +245,7 @@ def _values_at(rows: Sequence[Sequence[float]], epoch: int) -> list[float]:
 def _untested(
     case: ClaimCase, curves: Mapping[str, Sequence[Sequence[float]]], common: int, without: int
 ) -> str:
-    """Which epochs are left out, in words: of `common` ones, and beyond them."""
+    """The omitted epochs in words, among the `common` ones and beyond them."""
     longer = {s: n for s, rows in curves.items() if (n := max(map(len, rows))) > common}
     remarks = [
         f"the last {n - common} epochs of {case.names(s)} have no counterpart"

@@ -1,7 +1,6 @@
-"""A scene with its boxes as one HTML file, to look at in any browser and without a network.
+"""A scene with its boxes as one HTML file that any browser opens without a network.
 
-Needs nothing but what the package itself needs, so that `sr3d detect --view` works on a bare
-installation.
+It requires only the core dependencies, so `sr3d detect --view` works on a minimal installation.
 """
 
 from sr3d.study.report.viewer.layers import BoxLayer

@@ -1,4 +1,4 @@
-// Where the eye is: it circles a target, z is up, and all lengths are metres from the cloud's low corner.
+// The camera circles a target. z is up, and positions are metres from the cloud's low corner.
 
 const TAN = Math.tan((40 / 2) * (Math.PI / 180)); // half of the field of view
 const CEILING = 0.2; // of the height, as in the report's figures
@@ -15,7 +15,7 @@ const add = (a, b, factor = 1) => a.map((x, i) => x + factor * b[i]);
 const mix = (a, b) => a.map((x, i) => (x + b[i]) / 2);
 
 class Camera {
-  // low, high: corners of the room; sample: points; boxes: corners of boxes, which may lie outside;
+  // low, high: corners of the room. sample: points. boxes: corners of boxes, which may lie outside.
   // reach: half the diagonal of the scene.
   constructor(low, high, sample, boxes, reach) {
     Object.assign(this, { low, high, reach, width: 1, height: 1, inset: 0 });
@@ -27,23 +27,23 @@ class Camera {
     this.view("free");
   }
 
-  // Pixels; inset: those at the upper side that buttons cover.
+  // Size in pixels. inset: height of the buttons at the upper side.
   resize(width, height, inset) {
     Object.assign(this, { width, height, inset: Math.min(inset, height / 4), aspect: width / height });
   }
 
-  // One of VIEWS, with everything in sight.
+  // One of VIEWS, with the whole scene visible.
   view(name) {
     Object.assign(this, VIEWS[name], { name });
-    const ceiling = this.high[2] - CEILING * (this.high[2] - this.low[2]); // as a rule it is left out
+    const ceiling = this.high[2] - CEILING * (this.high[2] - this.low[2]); // it is usually hidden
     const below = this.all.map(([x, y, z]) => [x, y, Math.min(z, ceiling)]);
     this.fit(this.flat ? this.all : [...below, ...this.boxes]);
   }
 
-  // Fills the view with these places, whichever way it looks.
+  // Fills the view with these points in any direction of view.
   fit(places, share = 0.88) {
     const reach = (end) => [0, 1, 2].map((axis) => end(...places.map((place) => place[axis])));
-    this.target = mix(reach(Math.min), reach(Math.max)); // what it circles is in their midst
+    this.target = mix(reach(Math.min), reach(Math.max)); // the centre of their bounding box
     this.distance = 4 * this.reach + 0.1;
     const middle = [this.width / 2, (this.height + this.inset) / 2];
     for (let round = 0; round < 5; round++) {
@@ -74,14 +74,14 @@ class Camera {
     Object.assign(this, { flat: false, name: "free" });
   }
 
-  // By so many pixels.
+  // Moves by (x, y) pixels.
   pan(x, y) {
     const [right, up] = this.axes();
     const metres = this.pixel();
     this.target = add(add(this.target, right, -x * metres), up, y * metres);
   }
 
-  // What is at (x, y) pixels stays there.
+  // The point at pixel (x, y) stays there.
   zoom(factor, x = this.width / 2, y = this.height / 2) {
     const wanted = this.distance * factor;
     const distance = Math.min(8 * this.reach, Math.max(0.05, wanted));
@@ -96,7 +96,7 @@ class Camera {
     return (2 * TAN * this.distance) / this.height;
   }
 
-  // Where the eye is; of a flat view far off, so that it sees the same sides everywhere.
+  // Position of the eye. In a flat view it is far away, so that it sees the same sides everywhere.
   eye() {
     return add(this.target, this.axes()[2], this.flat ? 1e4 * this.reach : this.distance);
   }
@@ -108,7 +108,7 @@ class Camera {
     return [Math.max(nearest, this.distance - radius), this.distance + radius];
   }
 
-  // Clip coordinates, as WebGL wants them: column by column.
+  // Matrix to clip coordinates, column by column as WebGL expects it.
   matrix() {
     const [right, up, towards] = this.axes();
     const [near, far] = this.range();
@@ -138,7 +138,7 @@ class Camera {
     return [this.width / 2 + x, this.height / 2 - y, depth];
   }
 
-  // Start and direction of what is seen at a pixel.
+  // Origin and direction of the ray through a pixel.
   ray(x, y) {
     const [right, up, towards] = this.axes();
     const metres = this.pixel();

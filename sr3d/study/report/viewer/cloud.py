@@ -1,4 +1,4 @@
-"""A point cloud small enough for a page: thinned, shuffled and packed into 8 bytes a point."""
+"""Reduce a point cloud to the size of a page: thinned, shuffled and packed into 8 bytes a point."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 MOST_POINTS = 1_200_000  # 12.8 MB as base64
-_ROUNDS = 16  # of the search for the voxel, at most; mostly it takes four
-_STRAY = 0.2  # percent of points at either end that the frame of the view leaves out
-_FAR = 10  # so many times the frame away from it, a point would cost the others their precision
+_ROUNDS = 16  # of the search for the voxel size, at most. Usually four are enough.
+_STRAY = 0.2  # percent of points at either end that the camera's frame ignores
+_FAR = 10  # frame sizes. A point farther away would cost the others their precision.
 
 
 @dataclass(frozen=True, eq=False)
 class PackedCloud:
     """packed: (N, 4) uint16: x, y, z in steps from `low`, then RGB565. low, step: (3,) metres.
 
-    frame: (2, 3) corners of what the camera looks at. voxel: metres, where the cloud was thinned.
-    given: how many points there were. strays: those left out as not finite or far off.
+    frame: (2, 3) corners of the camera's target. voxel: metres, if the cloud was thinned. given:
+    number of original points. strays: number of points omitted as not finite or far away.
     """
 
     packed: Array
@@ -40,10 +40,10 @@ class PackedCloud:
 
 
 def pack_cloud(points: Array, colors: Array | None, most: int = MOST_POINTS) -> PackedCloud:
-    """The cloud in an order of which every beginning is an even sample; the same one every time.
+    """The cloud in a fixed random order, in which every prefix is an even sample.
 
-    points: (N, 3) metres. colors: (N, 3) in [0, 1] or None. most: one point a voxel is kept where
-    there are more, of the smallest voxel that is large enough.
+    points: (N, 3) metres. colors: (N, 3) in [0, 1] or None. most: the maximum number of points. A
+    larger cloud keeps one point per voxel, with the smallest voxel that is large enough.
     """
     points = np.asarray(points, dtype=np.float64).reshape(-1, 3)
     generator = np.random.default_rng(0)
@@ -69,7 +69,7 @@ def pack_cloud(points: Array, colors: Array | None, most: int = MOST_POINTS) -> 
 
 
 def thin(points: Array, most: int) -> tuple[Array, float]:
-    """Rows of the first point in each voxel, at most so many, in their order; and the voxel's edge.
+    """The first point in each voxel, at most `most`, as rows in their order, and the voxel's edge.
 
     points: (N, 3), more than `most`, in random order.
     """
@@ -77,7 +77,7 @@ def thin(points: Array, most: int) -> tuple[Array, float]:
     extent = np.maximum(points.max(axis=0) - low, 1e-6)
     largest = float(extent.max())
     smallest = largest / (1 << 20)  # so that a key has 3 × 21 bits
-    # Points lie on surfaces: at first as many squares as cover the sides of what is around them.
+    # Points lie on surfaces. So the first guess covers the sides of their bounding box by squares.
     voxel = max(smallest, float(np.sqrt(2 * (extent * np.roll(extent, 1)).sum() / most)))
     best = np.zeros(1, np.int64), largest
     for _ in range(_ROUNDS):
@@ -96,7 +96,7 @@ def thin(points: Array, most: int) -> tuple[Array, float]:
 
 
 def rgb565(colors: Array, generator: np.random.Generator) -> Array:
-    """(N,) uint16 of colours (N, 3) in [0, 1], dithered so that no steps are seen on surfaces."""
+    """(N,) uint16 of colours (N, 3) in [0, 1], dithered so that surfaces show no colour steps."""
     colors = np.nan_to_num(colors).clip(0, 1)
     dither = generator.random((len(colors), 1), dtype=np.float32) - 0.5
     steps = np.array([31, 63, 31])
@@ -105,10 +105,10 @@ def rgb565(colors: Array, generator: np.random.Generator) -> Array:
 
 
 def _frame(points: Array) -> Array:
-    """(2, 3) corners without the strays; of an empty cloud, a cubic metre."""
+    """(2, 3) corners without strays. For an empty cloud, a cubic metre."""
     if not len(points):
         return np.array([[0.0, 0, 0], [1, 1, 1]])
-    if len(points) > MOST_POINTS:  # enough for a percentile
+    if len(points) > MOST_POINTS:  # a sample is enough for a percentile
         points = points[:: len(points) // 100_000]
     low, high = np.percentile(points, [_STRAY, 100 - _STRAY], axis=0)
     return np.stack([low, np.maximum(high, low + 1e-3)])

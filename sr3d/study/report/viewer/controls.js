@@ -1,4 +1,4 @@
-// The panel beside the view: what is shown, how, and the details of a box.
+// The panel beside the view: shown layers, their style, and the details of a box.
 
 const STROKES = {
   solid: [1, 0], dotted: [2, 4], "short-dashed": [5, 3], dashed: [9, 6], "long-dashed": [18, 6],
@@ -14,7 +14,7 @@ function element(name, properties = {}, ...children) {
   return made;
 }
 
-// How a layer's edges look, as a short line.
+// A short line in the style of a layer's edges.
 function stroke(layer) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   const [on, off] = STROKES[layer.stroke];
@@ -29,7 +29,7 @@ function stroke(layer) {
 }
 
 class Controls {
-  // changed(what): called with "boxes", "points" or "look" where that must be drawn anew.
+  // changed(what): called with "boxes", "points" or "look" if these must be drawn again.
   constructor(scene, boxes, state, changed) {
     Object.assign(this, { scene, boxes, state, changed });
     $("note").textContent = scene.cloud.note;
@@ -86,15 +86,15 @@ class Controls {
       });
   }
 
-  // How many boxes reach the score, of every layer and of every class.
+  // Number of boxes above the score, by layer and class.
   count() {
     const table = this.scene.layers.map(() => this.scene.classes.map(() => 0));
     for (const box of this.boxes) if (this.passes(box)) table[box.layer][box.label]++;
     table.forEach((row, i) => (this.layerCounts[i].textContent = row.reduce((a, b) => a + b, 0)));
     for (const { name, label, counts, box } of this.classRows) {
       counts.forEach((count, i) => (count.textContent = table[i][label]));
-      const said = this.scene.layers.map((layer, i) => `${table[i][label]} in ${layer.name}`);
-      box.setAttribute("aria-label", `${name}: ${said.join(", ")}`);
+      const texts = this.scene.layers.map((layer, i) => `${table[i][label]} in ${layer.name}`);
+      box.setAttribute("aria-label", `${name}: ${texts.join(", ")}`);
     }
   }
 

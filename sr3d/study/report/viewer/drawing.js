@@ -1,5 +1,5 @@
-// Draws the cloud into a picture of its own and lays the boxes over it, so that a box can be marked
-// without drawing a million points again.
+// Draws the cloud into its own picture and the boxes over it. So a box can be marked without drawing
+// a million points again.
 
 const BOX_FLOATS = 13; // centre, size, colour, yaw, mark, stroke
 
@@ -69,7 +69,7 @@ class Drawing {
     if (buffer !== data) gl.bufferData(gl.ARRAY_BUFFER, data, gl.STATIC_DRAW);
     for (const [{ made: of }, name, count, offset, type] of fields) {
       const at = gl.getAttribLocation(of, name);
-      if (at < 0) continue; // a program that does not look at it
+      if (at < 0) continue; // a program without this attribute
       gl.enableVertexAttribArray(at);
       if (name === "paint") gl.vertexAttribIPointer(at, count, type, stride, offset);
       else gl.vertexAttribPointer(at, count, type, type === gl.UNSIGNED_SHORT, stride, offset);
@@ -108,8 +108,8 @@ class Drawing {
     return { buffer, colors, depths };
   }
 
-  // Points `from` to `to` of the cloud, onto what is there or, from the first, onto nothing.
-  // spread: how many times fewer points than there are will be seen; they are drawn larger.
+  // Draws points `from` to `to` of the cloud over the current picture, which point 0 clears.
+  // spread: factor by which the points are thinned. Thinned points are drawn larger.
   addPoints(picture, camera, look, from, to, spread) {
     const { gl, cloud } = this;
     const ratio = gl.canvas.width / camera.width;
@@ -130,7 +130,7 @@ class Drawing {
     gl.drawArrays(gl.POINTS, from, to - from);
   }
 
-  // From here on the card is busy until it has done what it was told.
+  // The graphics card is busy until it has finished all commands up to here.
   begin() {
     this.fence = this.gl.fenceSync(this.gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
     this.gl.flush();
@@ -185,13 +185,13 @@ class Drawing {
     gl.drawArraysInstanced(gl.TRIANGLES, 0, 36, this.boxes);
 
     gl.bindVertexArray(this.edgesArray);
-    const bright = look.ground[1] < 0.5 ? 0.12 : 0.45; // what stands out by itself needs no light halo
+    const bright = look.ground[1] < 0.5 ? 0.12 : 0.45; // brighter colours get a dark halo
     const pass = (width, alpha, halo, hidden) => {
       gl[hidden ? "disable" : "enable"](gl.DEPTH_TEST);
       use(gl, this.edges, { clip, viewport, ratio, width, alpha, halo, bright });
       gl.drawArraysInstanced(gl.TRIANGLES, 0, 72, this.boxes);
     };
-    pass(1.6, 0.3, false, true); // what points hide is still seen, faintly
+    pass(1.6, 0.3, false, true); // edges behind points are drawn faintly
     pass(3.8, 0.6, true, false);
     pass(2, 1, false, false);
     gl.enable(gl.DEPTH_TEST);

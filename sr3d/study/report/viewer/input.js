@@ -1,10 +1,10 @@
-// Mouse, touch and keys: what they do to the camera, and which box they mean.
+// Mouse, touch and keys: they move the camera and select boxes.
 
-const TURN = 0.35; // degrees a pixel
+const TURN = 0.35; // degrees per pixel
 const STILL = 4; // pixels that a click may move
 
-// acts: moved(), pick(x, y), hover(x, y) or hover() where the pointer left, zoomTo(x, y), and what
-// a key does by its name.
+// acts: moved(), pick(x, y), hover(x, y) or hover() when the pointer leaves, zoomTo(x, y), and the
+// actions of keys by their names.
 function listen(canvas, camera, acts) {
   const down = new Map(); // pointers by their number
   let start = null;

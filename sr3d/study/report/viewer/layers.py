@@ -1,4 +1,4 @@
-"""The boxes that a viewer shows: layers that can be compared, and one colour for each class."""
+"""The boxes in a viewer: layers that can be compared, and one colour per class."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from sr3d.geometry.iou import pairwise_iou
 
 Array = npt.NDArray[Any]
 
-MOST_BOXES = 20_000  # of all layers; more is slow to draw and tells nothing
-# Those of `scene_pictures.class_style`, written out: that module needs matplotlib, this must not.
+MOST_BOXES = 20_000  # of all layers. More are slow to draw and unreadable.
+# The colours of `scene_pictures.class_style`, copied because that module needs matplotlib.
 _HUES = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#5a5a5a", "#f0e442")
 _SHADES = (0.0, -0.4, 0.4)  # below 0 towards black, above 0 towards white
 _SCORED, _TRUTH = ("solid", "dotted", "short-dashed"), ("dashed", "long-dashed")
@@ -27,9 +27,9 @@ _SCORED, _TRUTH = ("solid", "dotted", "short-dashed"), ("dashed", "long-dashed")
 class BoxLayer:
     """Boxes that are shown and hidden together.
 
-    name: as people call it, "predictions". boxes: (K, 7) centre, full size (metres) and yaw, or
-    (K, 6). labels: (K,) into `classes`. scores: (K,), or None, which makes it the ground truth that
-    the scored layers are compared with.
+    name: as shown to the user, such as "predictions". boxes: (K, 7) centre, full size (metres) and
+    yaw, or (K, 6). labels: (K,) into `classes`. scores: (K,), or None for the ground truth with
+    which layers of detections are compared.
     """
 
     name: str
@@ -44,7 +44,7 @@ class BoxLayer:
 
 
 def class_color(index: int) -> str:
-    """Colour of a class, "#rrggbb", by its index alone; the colours repeat after 24."""
+    """Colour of a class, "#rrggbb", which depends on its index only. Colours repeat after 24."""
     turn, hue = divmod(index, len(_HUES))
     shade = _SHADES[turn % len(_SHADES)]
     parts = (int(_HUES[hue][i : i + 2], 16) / 255 for i in (1, 3, 5))
@@ -53,19 +53,21 @@ def class_color(index: int) -> str:
 
 
 def describe_layers(layers: Sequence[BoxLayer]) -> dict[str, Any]:
-    """What the page needs to know of the layers, fit for JSON: `classes`, of all layers together,
-    with their colours, and `layers`, whose labels point into those.
+    """The layers as JSON for the page.
+
+    `classes` holds the classes of all layers with their colours. The labels in `layers` are indices
+    into it.
 
     Raises:
-        InputError: a layer whose fields do not fit together, or too many boxes.
+        InputError: a layer with inconsistent fields, or too many boxes.
     """
     checked = [_checked(layer) for layer in layers]
     if (count := sum(len(layer.boxes) for layer in checked)) > MOST_BOXES:
         raise InputError(
-            f"{count:,} boxes, but it shows {MOST_BOXES:,} at most",
+            f"{count:,} boxes, but the maximum is {MOST_BOXES:,}",
             field="viewer",
             kind=Kind.VALUE,
-            remedy="Raise the least score.",
+            remedy="Raise the minimum score.",
         )
     names = list(dict.fromkeys(name for layer in checked for name in layer.classes))
     truths = [i for i, layer in enumerate(checked) if layer.is_truth]
@@ -75,7 +77,7 @@ def describe_layers(layers: Sequence[BoxLayer]) -> dict[str, Any]:
             "name": layer.name,
             "truth": layer.is_truth,
             "stroke": next(strokes[layer.is_truth]),
-            # A tenth of a millimetre, without the tail of digits that a float32 has.
+            # To a tenth of a millimetre, without the trailing digits of a float32.
             "boxes": [[round(float(x), 4) for x in box] for box in layer.boxes],
             "labels": [names.index(layer.classes[label]) for label in layer.labels],
             "scores": None if layer.is_truth else [round(float(s), 4) for s in layer.scores],
@@ -88,8 +90,10 @@ def describe_layers(layers: Sequence[BoxLayer]) -> dict[str, Any]:
 
 
 def best_overlaps(iou: Array, same_class: Array) -> list[list[tuple[int, float]]]:
-    """For each box that it overlaps at all, the best ground truth of its class, and before it the
-    best of another class if that is the better one: (index, IoU).
+    """Overlapping ground truths of each box as (index, IoU).
+
+    The best ground truth of another class comes first, if it overlaps more than any of the box's
+    class. The best ground truth of its class follows. Both are omitted without any overlap.
 
     iou: (N, M). same_class: (N, M) bool.
     """
@@ -104,7 +108,7 @@ def best_overlaps(iou: Array, same_class: Array) -> list[list[tuple[int, float]]
 def _overlaps(
     layer: BoxLayer, layers: Sequence[BoxLayer], truths: Sequence[int]
 ) -> list[list[tuple[int, float]]]:
-    """`best_overlaps` with the first layer of ground truth; empty if there is none."""
+    """`best_overlaps` with the first layer of ground truth, empty if there is none."""
     if not truths:
         return []
     truth = layers[truths[0]]
@@ -116,7 +120,7 @@ def _overlaps(
 
 
 def _checked(layer: BoxLayer) -> BoxLayer:
-    """The same with arrays: boxes (K, 7) float32, labels (K,) int64, scores (K,) float32."""
+    """The layer as arrays: boxes (K, 7) float32, labels (K,) int64, scores (K,) float32."""
     where = f"viewer: layer '{layer.name}'"
     try:
         boxes = Boxes.from_array(_array(layer.boxes)).tensor.numpy()
@@ -125,7 +129,7 @@ def _checked(layer: BoxLayer) -> BoxLayer:
             str(error),
             field=f"{where}: boxes",
             kind=Kind.VALUE,
-            remedy="Give centre, size and yaw.",
+            remedy="Pass centre, size and yaw.",
         ) from None
     labels = _array(layer.labels).astype(np.int64).reshape(-1)
     scores = None if layer.scores is None else _array(layer.scores).astype(np.float32).reshape(-1)
@@ -135,10 +139,10 @@ def _checked(layer: BoxLayer) -> BoxLayer:
             raise InputError(problem, field=f"{where}: {name}", kind=Kind.CONFLICT)
     if not np.isfinite(boxes).all() or (boxes[:, 3:6] < 0).any():
         problem = "a box is not finite or has a negative size"
-        raise InputError(problem, field=f"{where}: boxes", kind=Kind.VALUE, remedy="Leave it out.")
+        raise InputError(problem, field=f"{where}: boxes", kind=Kind.VALUE, remedy="Remove it.")
     if scores is not None and not np.isfinite(scores).all():
         problem = "a score is not a number"
-        remedy = "Leave that box out."
+        remedy = "Remove that box."
         raise InputError(problem, field=f"{where}: scores", kind=Kind.VALUE, remedy=remedy)
     if len(labels) and not 0 <= labels.min() <= labels.max() < len(layer.classes):
         problem = f"{labels.min()} to {labels.max()}, but {len(layer.classes)} classes"
@@ -147,5 +151,5 @@ def _checked(layer: BoxLayer) -> BoxLayer:
 
 
 def _array(values: Any) -> Array:
-    """A copy on the processor, whether it was a tensor, an array or a list."""
+    """A copy in the memory of the CPU, of a tensor, an array or a list."""
     return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.array(values)

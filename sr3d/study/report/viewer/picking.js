@@ -1,4 +1,4 @@
-// Which boxes lie under the pointer.
+// Finds the boxes under the pointer.
 
 const EDGE_REACH = 6; // pixels
 
@@ -11,7 +11,7 @@ function corners(box) {
   });
 }
 
-// Metres along the ray to where it enters the box; infinite where it misses, or starts within.
+// Metres along the ray to the box, infinite if the ray misses it or starts inside.
 function entry(box, [start, way]) {
   const [x, y, z, dx, dy, dz, yaw] = box;
   const [c, s] = [Math.cos(yaw), Math.sin(yaw)];
@@ -49,8 +49,8 @@ function toEdges(box, camera, x, y) {
   return nearest;
 }
 
-// The boxes at a pixel, the likeliest first: those whose edge is touched, the nearest edge first,
-// then those whose faces are met, the nearest face first.
+// The boxes at a pixel, the likeliest first: boxes with an edge at the pixel, by distance of the
+// edge, then boxes with a face there, by distance of the face.
 function boxesAt(boxes, camera, x, y) {
   const ray = camera.ray(x, y);
   return boxes

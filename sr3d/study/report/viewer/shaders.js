@@ -1,16 +1,16 @@
-// The programs of the graphics card.
+// The shader programs.
 
 const POINTS_VERTEX = `#version 300 es
 in vec3 place; in uint paint;
 uniform mat4 clip; uniform vec3 extent, low, high, eye, thick;
 uniform float size, pixels, least, top; uniform int paintBy; uniform bool open; uniform vec3 plain;
 flat out vec3 color; flat out float round_;
-// Cividis, which the colour-blind read as well.
+// Cividis, a colour map that is also readable without colour vision.
 const vec3 HEIGHT[6] = vec3[6](vec3(.0, .135, .305), vec3(.209, .273, .425), vec3(.401, .412, .441),
   vec3(.582, .559, .468), vec3(.786, .72, .4), vec3(.996, .909, .218));
 void main() {
   vec3 at = place * extent;
-  // The ceiling and the walls that stand between the eye and the room.
+  // The ceiling and the walls between the eye and the room.
   bvec3 above = greaterThan(eye, high), below = lessThan(eye, low);
   bvec3 upper = greaterThan(at, high - thick), lower = lessThan(at, low + thick);
   bool hides = (above.x && upper.x) || (above.y && upper.y) || (above.z && upper.z)
@@ -38,8 +38,8 @@ void main() {
 const WHOLE_VERTEX = `#version 300 es
 void main() { gl_Position = vec4(vec2(gl_VertexID & 1, gl_VertexID >> 1) * 4. - 1., 0, 1); }`;
 
-// Darkens what lies behind its neighbours (eye-dome lighting, Boucheny 2009), so that shapes are
-// seen in clouds that have no normals and no colours.
+// Darkens points behind their neighbours (eye-dome lighting, Boucheny 2009), so that shapes are
+// visible in clouds without normals and colours.
 const WHOLE_FRAGMENT = `#version 300 es
 precision highp float; precision highp sampler2D;
 uniform sampler2D colors, depths; uniform vec3 ground; uniform vec2 range; uniform float distance_;
@@ -72,7 +72,7 @@ vec3 corner(int bits) {
   return centre + vec3(c * p.x - s * p.y, s * p.x + c * p.y, p.z);
 }`;
 
-// An edge is two triangles of a constant width in pixels; w is 1, so that dashes are even.
+// An edge is two triangles of constant width in pixels. w is 1, so that dashes are even.
 const EDGES_VERTEX = `${BOX}
 uniform vec2 viewport; uniform float width, alpha, ratio; uniform bool halo; uniform float bright;
 out float along, aside; flat out vec2 dash; flat out float wide; flat out vec4 paint;

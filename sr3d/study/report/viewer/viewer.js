@@ -1,4 +1,4 @@
-// Puts the parts together and decides what is drawn in each frame.
+// Connects the parts and decides what to draw in each frame.
 
 const WAIT = 150; // milliseconds without a movement, after which all points are drawn
 const MOST_NAMES = 200; // more would cover everything
@@ -25,7 +25,7 @@ class Viewer {
     this.state = {
       score: scene.score, layers: scene.layers.map(() => true), classes: scene.classes.map(() => true),
     };
-    // So large that the points of a room's surfaces touch; walls and ceiling as thick as they are.
+    // A size at which the points of surfaces touch, and the thickness of hidden walls and ceiling.
     const [x, y, z] = spread;
     this.touching = Math.sqrt((2 * (x * y + y * z + z * x)) / Math.max(1, cloud.count));
     const wall = Math.min(0.15, 0.05 * Math.max(x, y));
@@ -41,7 +41,7 @@ class Viewer {
     this.resize();
   }
 
-  // Whatever makes the points' picture out of date.
+  // Marks the picture of the points as outdated.
   moved() {
     this.moving = true;
     this.request();
@@ -88,7 +88,7 @@ class Viewer {
     clearTimeout(this.timer);
     const { drawing, camera, scene } = this;
     if (!drawing.front || drawing.gl.isContextLost()) return;
-    if (drawing.busy()) return this.request(); // more work would only pile up
+    if (drawing.busy()) return this.request(); // further work would only queue up
     const all = scene.cloud.count;
     this.adapt(now - this.issued, all);
     const share = Math.round(this.budget);
@@ -121,17 +121,17 @@ class Viewer {
     this.issued = added ? now : NaN;
     if (added) {
       drawing.begin();
-      this.request(); // to see how long the card takes
+      this.request(); // to measure the time of the graphics card
     } else if (this.seen < all) this.timer = setTimeout(() => this.request(), WAIT);
   }
 
-  // Fewer points a frame where the last ones took longer than 1/25 s, more where they were quick.
+  // Fewer points per frame if the last frame took longer than 1/25 s, more if it was fast.
   adapt(passed, all) {
     if (passed > 40) this.budget = Math.max(LEAST, this.budget * 0.7);
     if (passed < 24) this.budget = Math.min(LEAST + 2 * all, this.budget * 1.25);
   }
 
-  // The boxes that are switched on, for the card.
+  // The visible boxes, for the graphics card.
   collect() {
     this.boxesChanged = false;
     const { layers, classes } = this.state;
@@ -149,14 +149,14 @@ class Viewer {
     this.drawing.setBoxes(floats);
   }
 
-  // What stands beside a box.
+  // The text beside a box.
   text({ layer, label, score }) {
     const { classes, layers } = this.scene;
     const more = score === null ? (layers.length > 1 ? `, ${layers[layer].name}` : "") : ` ${score.toFixed(2)}`;
     return classes[label].name + more;
   }
 
-  // Names and where they go, in pixels: the middle of a box's upper side, or above other names.
+  // Names and their positions in pixels: above the middle of a box's upper side or above other names.
   names() {
     const marked = [this.selected, this.hovered].filter((box) => box);
     const named = this.state.names ? this.visible.slice(0, MOST_NAMES) : marked;
@@ -196,7 +196,7 @@ class Viewer {
     this.changed("boxes");
   }
 
-  // The likeliest box there; where it is selected already, the one behind.
+  // The likeliest box there. If it is already selected, the box behind it.
   pick(x, y) {
     const found = boxesAt(this.visible, this.camera, x, y);
     this.select(found[(found.indexOf(this.selected) + 1) % (found.length || 1)] ?? null);
@@ -254,7 +254,7 @@ class Viewer {
     };
   }
 
-  // The view as it stands, with its names, as a PNG.
+  // The current view with its names, as a PNG.
   screenshot() {
     const { canvas, drawing, camera } = this;
     drawing.show(camera, this.look()); // the browser clears the canvas between frames
@@ -311,9 +311,9 @@ function beginning(packed, { count, extent }) {
 function start() {
   const scene = JSON.parse($("scene").textContent);
   const viewer = new Viewer(scene, unpacked($("points").textContent));
-  $("points").remove(); // the card has them
+  $("points").remove(); // the graphics card has them now
   viewer.canvas.addEventListener("webglcontextlost", () => tell("The graphics card was reset; load the page again."));
-  // To look at from outside, as tests do; nothing of it can be set.
+  // Read-only state for tests.
   window.viewer = Object.freeze({
     get state() {
       const { selected, camera, drawing, seen, scene: { cloud }, waiting } = viewer;
@@ -323,7 +323,7 @@ function start() {
         target: [...camera.target], budget: viewer.budget, firstFrame: viewer.firstFrame,
       };
     },
-    // Pixels within the view of a place of the scene.
+    // Pixel position of a point of the scene.
     project: (point) => viewer.camera.project(add(point, scene.cloud.low, -1)),
   });
 }

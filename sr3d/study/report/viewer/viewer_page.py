@@ -1,4 +1,4 @@
-"""Puts cloud, boxes, style and program into one HTML file that loads nothing."""
+"""Combine cloud, boxes, style and script in one HTML file that loads nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sr3d.study.report.viewer.cloud import MOST_POINTS, PackedCloud, pack_cloud
 from sr3d.study.report.viewer.layers import BoxLayer, describe_layers
 
 _LEAST = 0.05  # score of a detection in the file
-# In this order they are one script; what a file uses, an earlier one defines.
+# Concatenated in this order they form one script. Each file uses definitions of earlier ones.
 SCRIPTS = (
     "camera.js",
     "shaders.js",
@@ -44,13 +44,13 @@ def write_viewer(
     score: float = 0.0,
     most: int = MOST_POINTS,
 ) -> None:
-    """Write the page, below 15 MB whatever the cloud.
+    """Write the page, which is below 15 MB for any cloud.
 
-    points: (N, 3) metres, z up. colors: (N, 3) in [0, 1], or None. score: where the slider of the
-    least score stands at first. most: so many points are kept, of more one a voxel.
+    points: (N, 3) metres, z up. colors: (N, 3) in [0, 1], or None. score: initial position of the
+    minimum score slider. most: the maximum number of points. A larger cloud keeps one per voxel.
 
     Raises:
-        InputError: arrays that do not fit together, too many boxes, or the file cannot be written.
+        InputError: inconsistent arrays, too many boxes, or the file cannot be written.
     """
     points, colors = (
         value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
@@ -71,7 +71,7 @@ def write_viewer(
 def render_viewer(
     title: str, cloud: PackedCloud, described: Mapping[str, Any], score: float
 ) -> str:
-    """The page as text. described: of `describe_layers`."""
+    """The page as text. described: result of `describe_layers`."""
     scene = {
         "title": title,
         "version": __version__,
@@ -86,7 +86,7 @@ def render_viewer(
         },
         **described,
     }
-    # "<" within a string of JSON could end the script that it stands in.
+    # "<" within a string of JSON could end the script that includes it.
     text = json.dumps(scene, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
     return _filled(
         _read("page.html"),
@@ -101,19 +101,19 @@ def render_viewer(
 
 
 def point_note(cloud: PackedCloud) -> str:
-    """What a reader must know of the points that are shown."""
+    """A note about omitted points."""
     shown = len(cloud.packed)
     if cloud.voxel is None:
         note = f"{shown:,} points."
     else:
         note = f"{shown:,} of {cloud.given:,} points: one a voxel of {cloud.voxel * 1000:.2g} mm."
     if cloud.strays:
-        note += f" {cloud.strays:,} that are not finite or lie far off are left out."
+        note += f" {cloud.strays:,} points are omitted, because they are not finite or far away."
     return note if cloud.colored or not shown else f"{note} The scan has no colours."
 
 
 def _around(cloud: PackedCloud, described: Mapping[str, Any]) -> np.ndarray:
-    """(2, 3) what the camera looks at: the points, or the boxes where there are none."""
+    """(2, 3) target of the camera: the points, or the boxes if there are no points."""
     boxes = [box for layer in described["layers"] for box in layer["boxes"]]
     if len(cloud.packed) or not boxes:
         return cloud.frame
@@ -126,7 +126,7 @@ def _read(name: str) -> str:
 
 
 def _filled(template: str, values: Mapping[str, str]) -> str:
-    """The template with each {{name}} replaced, in one pass: values are not looked into."""
+    """The template with each {{name}} replaced in one pass, so values are not expanded again."""
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], template)
 
 
@@ -142,12 +142,12 @@ def write_scene_viewer(
 ) -> None:
     """Write the viewer of one scene.
 
-    found: detections, of any scenes, by the name that the layer gets. score: where the slider
-    stands at first, the report's own threshold. most: points that are kept. Detections that score
-    less than 0.05 or are not finite stay out of the file.
+    found: detections in any scenes, by the name of their layer. score: initial position of the
+    slider, the report's own threshold. most: the maximum number of points. Detections with a score
+    below 0.05 or that are not finite are not written.
 
     Raises:
-        InputError: labels that are not of `classes`, or the file cannot be written.
+        InputError: labels outside `classes`, or the file cannot be written.
     """
     layers = []
     for name, boxes in found.items():
