@@ -94,11 +94,11 @@ def add_prepare(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     )
     sunrgbd.add_argument(
         "--labels", choices=("v2", "v1"), default="v2",
-        help="version of the boxes; mmdet3d scores v2, VoteNet's default is v1",
+        help="version of the boxes. mmdet3d scores v2, VoteNet's default is v1",
     )  # fmt: skip
     sunrgbd.add_argument(
         "--points", type=whole(0, 10_000_000), default=50_000, metavar="N",
-        help="points sampled per frame, once; 0 keeps all",
+        help="points sampled per frame, once. 0 keeps all",
     )  # fmt: skip
     sunrgbd.set_defaults(verb=_prepare_sunrgbd)
 
@@ -193,7 +193,7 @@ def _add_folder(kinds: Verbs, some: argparse.ArgumentParser) -> None:
     )
     labels.add_argument(
         "--points", type=whole(0, 10_000_000), default=0, metavar="N",
-        help="maximum points per scan, sampled once; 0 keeps all",
+        help="maximum points per scan, sampled once. 0 keeps all",
     )  # fmt: skip
     add_scan_options(folder)
     folder.set_defaults(verb=_prepare_folder)
@@ -269,7 +269,7 @@ def _prepare_folder(args: argparse.Namespace) -> None:
     from sr3d.data.own.labels import parse_classes
     from sr3d.data.own.preparation import LabelOptions, prepare_folder
 
-    told = LabelOptions(
+    label_options = LabelOptions(
         boxes=args.boxes,
         labels=args.labels,
         classes=parse_classes(args.classes) if args.classes is not None else (),
@@ -279,7 +279,13 @@ def _prepare_folder(args: argparse.Namespace) -> None:
         upright=args.upright,
         points=args.points,
     )
-    _read(args, prepare_folder, raw=args.raw, told=told, scan_options=scan_options(args))
+    _read(
+        args,
+        prepare_folder,
+        raw=args.raw,
+        label_options=label_options,
+        scan_options=scan_options(args),
+    )
 
 
 def _check(args: argparse.Namespace, *folders: str) -> None:
@@ -329,4 +335,4 @@ def _say_prepared(out: Path) -> None:
         print(f"{out}: {split}: {len(scenes)} scenes, {boxes} boxes")
     print(f"{out}: {contents(out, manifest, FAMILIES)}")
     if manifest.left_out:
-        print(f"{out}: {len(manifest.left_out)} scenes left out; manifest.json says why")
+        print(f"{out}: {len(manifest.left_out)} scenes left out. manifest.json gives the reasons")

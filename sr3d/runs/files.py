@@ -215,7 +215,7 @@ def is_lfs_pointer(content: bytes) -> bool:
     return content.startswith(b"version https://git-lfs.github.com/spec/")
 
 
-LFS_REMEDY = "is a pointer of Git LFS, not the file; get the file with `git lfs pull`"
+LFS_REMEDY = "is a pointer of Git LFS, not the file. Get the file with `git lfs pull`"
 
 
 def read_text(path: str | Path) -> str:

@@ -39,14 +39,14 @@ from sr3d.value_types import Foreign, LeftOut, Rule
 T = TypeVar("T")
 
 _BOXES = ("bbox_3d", "bbox3D", "bbox3d")
-# Of the corners in Omni3D's drawing: v0, and its neighbours along length, height and depth.
+# Corners in Omni3D's drawing: v0, and its neighbours along length, height and depth.
 _OMNI3D_CORNERS = (0, 1, 3, 4)
 
 
 def _six_or_seven(values: tuple[float, ...]) -> tuple[float, ...]:
     if len(values) not in (6, 7):
         raise ValueError(
-            "expected centre, size and perhaps a yaw, 6 or 7 numbers (the order of more angles "
+            "expected centre, size and optionally a yaw, 6 or 7 numbers (the order of more angles "
             f"differs between tools), got '{list(values)}'"
         )
     for yaw in values[6:]:
@@ -95,7 +95,7 @@ class _List(Foreign):
 
 
 def is_coco(value: object) -> bool:
-    """Whether it may be such a list."""
+    """Whether it may be such a file."""
     return isinstance(value, dict) and {"annotations", "categories"} <= value.keys()
 
 
@@ -130,8 +130,8 @@ def read_coco(value: FileValue) -> dict[str, list[Label]]:
 
 
 def _needed(item: Any) -> Any:
-    """An annotation with the fields that are read. Others may be wrong, as those of invalid boxes
-    are in Omni3D.
+    """An annotation with only the fields that are read. Other fields may be invalid, as they are in
+    Omni3D's invalid boxes.
     """
     if not isinstance(item, dict):
         return item
@@ -155,7 +155,7 @@ def _file_name(image: _Image, place: FilePlace) -> str:
 def _known(items: Mapping[_Id, T], key: _Id, place: FilePlace) -> T:
     if key not in items:
         problem = f"no entry has the id '{key}'"
-        raise place.error(problem, Kind.VALUE, "Add it, or mend this one.")
+        raise place.error(problem, Kind.VALUE, "Add the entry, or correct this id.")
     return items[key]
 
 
