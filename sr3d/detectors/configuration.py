@@ -23,9 +23,9 @@ from sr3d.validation import did_you_mean, json_schema, nearest, parse_text
 
 
 def default_config(dataset: str, own: OwnData = OwnData()) -> Config:
-    """The paper's configuration for a data set; for procedural rooms, one that two cores can train.
+    """The paper's configuration for a data set. For procedural rooms, one that two cores can train.
 
-    own: where the data set is `own`, what it is.
+    own: the facts about the data set `own`.
 
     Raises:
         InputError: unknown data set.

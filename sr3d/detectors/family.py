@@ -24,7 +24,7 @@ class Family:
     family's. build: makes a detector with fresh weights from such a configuration. checkpoints: how
     other repositories store its weights, None if none publishes any.
 
-    needs: what training takes from the data besides points and boxes; see `needs`. `instance` is
+    needs: what training takes from the data besides points and boxes, see `needs`. `instance` is
     `Scene.instance`, if the original files of a data set have it. SUN RGB-D and own data have only
     boxes: there it is None, and the family takes the points inside a box as the points of its
     object. `mean_sizes` is `Dataset.mean_sizes`.
