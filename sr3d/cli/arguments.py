@@ -208,7 +208,7 @@ def add_compile(verb: argparse.ArgumentParser) -> None:
     precisions = ("fp32", "fp16", "bf16")
     verb.add_argument(
         "--compile", nargs="?", const=precisions[0], choices=precisions,
-        help="use the inference-only network in this precision; without a value, fp32. On a CPU, "
+        help="use the inference-only network in this precision. Without a value, fp32. On a CPU, "
         "only bf16 is faster, and only if the CPU has bf16 instructions (default: not compiled)",
     )  # fmt: skip
     if isinstance(verb, VerbParser):

@@ -55,7 +55,7 @@ def add_benchmark(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         "--dataset", metavar="NAME",
         help=f"data set: {', '.join(DATASETS)} (default: the data set of --data, else scannet)",
     )  # fmt: skip
-    add_overrides(verb, "override configuration values; with --run, only test.… and model.engine")
+    add_overrides(verb, "override configuration values. With --run, only test.… and model.engine")
     verb.add_argument(
         "--run", type=Path, metavar="DIR",
         help="folder of a training run, for its weights and configuration",

@@ -40,7 +40,7 @@ def add_detect(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     )
     verb.add_argument(
         "scans", nargs="*", type=Path, metavar="SCAN",
-        help="scan file or folder of scans; required unless --demo is given",
+        help="scan file or folder of scans. Required unless --demo is given",
     )  # fmt: skip
     verb.add_argument(
         "--demo", action="store_true", help="detect in a generated room instead of a scan"
@@ -72,24 +72,24 @@ def add_detect(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     outputs.add_argument(
         "--boxes", metavar="FILE",
-        help=f"also write the boxes as a mesh, .ply or .obj; for several scans, put {_NAME} into "
+        help=f"also write the boxes as a mesh, .ply or .obj. For several scans, put {_NAME} into "
         "the name",
     )  # fmt: skip
     outputs.add_argument(
         "--view", metavar="FILE",
-        help=f"also write an interactive 3D viewer, .html; for several scans, put {_NAME} into the "
+        help=f"also write an interactive 3D viewer, .html. For several scans, put {_NAME} into the "
         "name",
     )  # fmt: skip
     add_scan_options(verb)
     room = verb.add_argument_group("pose of the room (found from the scan by default)")
     room.add_argument(
         "--walls", type=real(-360, 360), metavar="DEG",
-        help="angle from the x axis to a wall, in degrees counter-clockwise; 0 does not rotate the "
+        help="angle from the x axis to a wall, in degrees counter-clockwise. 0 does not rotate the "
         "scan",
     )  # fmt: skip
     room.add_argument(
         "--floor", type=real(-1000, 1000), metavar="Z",
-        help="height of the floor in metres, with z up; 0 does not move the scan",
+        help="height of the floor in metres, with z up. 0 does not move the scan",
     )  # fmt: skip
     verb.set_defaults(verb=_detect)
 

@@ -36,7 +36,7 @@ def add_done(verb: argparse._ActionsContainer) -> None:
         "--done",
         type=Path,
         metavar="FILE",
-        help="write this marker file at the end; a workflow recognises a finished job by it",
+        help="write this marker file at the end. A workflow recognises a finished job by it",
     )
 
 

@@ -34,7 +34,7 @@ def add_plan(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     )
     verb.add_argument(
         "--seconds", type=real(0, 1e6, above=True), default=30.0, metavar="S",
-        help="maximum seconds per measurement; at least one step or scene is measured",
+        help="maximum seconds per measurement. At least one step or scene is measured",
     )  # fmt: skip
     verb.add_argument(
         "--assume", metavar="NAME=VALUE,…",

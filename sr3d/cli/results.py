@@ -62,7 +62,7 @@ def add_evaluate(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     verb.add_argument(
         "--dataset", metavar="NAME",
-        help="data set that names the classes, or a prepared folder; by default the data set of "
+        help="data set that names the classes, or a prepared folder. By default the data set of "
         "the ground truth",
     )  # fmt: skip
     verb.add_argument(

@@ -65,7 +65,7 @@ def add_train(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     )
     verb.add_argument("--split", default="train", metavar="NAME", help="split to train on")
     add_overrides(
-        verb, "override configuration values, e.g. train.batch_size=8; `sr3d config` lists the keys"
+        verb, "override configuration values, e.g. train.batch_size=8. `sr3d config` lists the keys"
     )
     verb.add_argument(
         "--seed", type=SEED, metavar="N",
@@ -77,7 +77,7 @@ def add_train(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     verb.add_argument(
         "--resume-anyway", action="store_true",
-        help="resume a training run that another code version began; the record lists both",
+        help="resume a training run that another code version began. The record lists both",
     )  # fmt: skip
     _add_device(verb)
     add_run_options(verb)
@@ -264,7 +264,7 @@ def _add_device(verb: argparse.ArgumentParser) -> None:
     add_device(verb)
     verb.add_argument(
         "--threads", type=THREADS, default=1, metavar="N",
-        help="number of CPU threads; results are bitwise identical only for the same number",
+        help="number of CPU threads. Results are bitwise identical only for the same number",
     )  # fmt: skip
 
 

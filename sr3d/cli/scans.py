@@ -19,12 +19,12 @@ def add_scan_options(verb: argparse.ArgumentParser) -> None:
     scan.add_argument("--unit", metavar="UNIT", help="length unit: m, cm, mm, ft or in")
     scan.add_argument(
         "--colors", metavar="RANGE",
-        help="range of the colours: 0-1, 0-255 or 0-65535; none ignores the colours",
+        help="range of the colours: 0-1, 0-255 or 0-65535. none ignores the colours",
     )  # fmt: skip
     scan.add_argument(
         "--columns", metavar="COLUMNS",
         help="columns of .bin, .npy and text files, one letter each, such as xyz_rgb (_ skips a "
-        "column); or the number of values per point in a .bin file",
+        "column). Or the number of values per point in a .bin file",
     )  # fmt: skip
     scan.add_argument(
         "--dtype", metavar="TYPE", help="number type of .bin files: float32 or float64"
