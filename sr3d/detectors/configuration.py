@@ -160,7 +160,7 @@ def _presets() -> dict[str, dict[str, tuple[type[Config], Preset]]]:
 
 
 def _assign(config: Config, name: str, text: str) -> Config:
-    """A copy with one field, by its dotted name, set to what the text says."""
+    """A copy with one field, by its dotted name, set to the value of the text."""
     flat = config.flat()
     if name not in flat:
         raise _unknown(config, name, flat)

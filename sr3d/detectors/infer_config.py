@@ -79,7 +79,7 @@ def _family_of(checkpoint: Checkpoint) -> tuple[str, CheckpointFormat]:
         known = family.checkpoints
         if known and known.recognises(checkpoint.weights.keys()):
             return name, known
-    raise _of_no_family(checkpoint, "no weights of a head that we know")
+    raise _of_no_family(checkpoint, "no weights of a known head")
 
 
 def _of_no_family(checkpoint: Checkpoint, what: str) -> InputError:
@@ -106,7 +106,7 @@ def _dataset_of(checkpoint: Checkpoint, classes: int, rotated: bool) -> str:
         return "own"
     turned = "rotated" if rotated else "axis-aligned"
     raise InputError(
-        f"its {classes} classes and {turned} boxes are those of no data set",
+        f"no data set has {classes} classes and {turned} boxes",
         file=checkpoint.path,
         kind=Kind.UNKNOWN,
         remedy="Name one with --dataset.",

@@ -107,7 +107,7 @@ def find_state_dict(content: Any, path: Path) -> StateDict:
 
 @cache
 def _landmarks() -> re.Pattern[str]:
-    """Matches what stands before the landmark of any family."""
+    """Matches the prefix before the landmark of any family."""
     known = {f.checkpoints.landmark for f in FAMILIES.values() if f.checkpoints}
     return re.compile(rf"(?:^|.*\.)(?=(?:{'|'.join(sorted(known))})$)")
 

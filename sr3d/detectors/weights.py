@@ -124,7 +124,7 @@ def put_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
         problems.append(f"{len(unknown)} unknown: {_few(unknown, 'more')}{hint}")
     if problems:
         raise InputError(
-            f"does not fit the model ({', '.join(problems)})",
+            f"does not fit the model ({'; '.join(problems)})",
             file=checkpoint.path,
             kind=Kind.CONFLICT,
             remedy="Check the data set and the file.",

@@ -98,7 +98,7 @@ def read_scene(path: Path, info: SceneInfo, dataset: Dataset, mask: Path | None 
     brightest = float(rows[:, 3:].max())
     if brightest <= 1 < color_scale(dataset.name):
         raise InputError(
-            f"colours end at {brightest:.3g}, those of {dataset.name} at 255",
+            f"colours end at {brightest:.3g}, but colours of {dataset.name} end at 255",
             file=path,
             kind=Kind.VALUE,
             remedy=_AGAIN,

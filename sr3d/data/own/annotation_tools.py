@@ -3,13 +3,13 @@
 labelCloud has three formats and its own module. Centres are geometric centres, sizes are full sizes
 along the box's own axes, and rotations are radians.
 
-Xtreme1 (xtreme1-io/xtreme1; docs.xtreme1.io, "Export data"). Rotations are in three.js' order XYZ.
+Xtreme1 (xtreme1-io/xtreme1, docs.xtreme1.io, "Export data"). Rotations are in three.js' order XYZ.
 Objects of other types are in images and are skipped.
 
     [{"sourceName": "Ground Truth", "objects": [{"type": "3D_BOX", "className": "chair", "contour":
       {"center3D": {"x", "y", "z"}, "size3D": {"x", "y", "z"}, "rotation3D": {"x", "y", "z"}}}, …]}]
 
-Supervisely (docs.supervisely.com, "Pointclouds"; in its SDK, `geometry/cuboid_3d` and
+Supervisely (docs.supervisely.com, "Pointclouds", and in its SDK, `geometry/cuboid_3d` and
 `pointcloud_annotation`). The order of rotations about several axes is undocumented, so only
 rotations about z are read. Rotations about x and y up to rounding count as none. Figures of other
 types are skipped.
@@ -25,7 +25,7 @@ are Rx · Ry · Rz, which is three.js' order XYZ.
       "scale": {"x", "y", "z"}, "rotation": {"x", "y", "z"}}}, …]
 
 OpenPCDet and mmdetection3d, custom data sets (open-mmlab/OpenPCDet,
-docs/CUSTOM_DATASET_TUTORIAL.md; mmdetection3d, docs/en/advanced_guides/customize_dataset.md). A
+docs/CUSTOM_DATASET_TUTORIAL.md, and mmdetection3d, docs/en/advanced_guides/customize_dataset.md). A
 text file has one box per line. The yaw is counter-clockwise about z. An empty file has no box.
 
     x y z dx dy dz yaw class

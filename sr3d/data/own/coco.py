@@ -7,8 +7,8 @@ seventh number is a yaw in radians, counter-clockwise about the up-axis. The las
 height.
 
 Omni3D's fields (facebookresearch/omni3d, DATA.md and `cubercnn/util/math_util.py`): `bbox3D_cam`,
-the eight corners in camera coordinates; else `center_cam`, `dimensions` (width, height, length) and
-`R_cam`. Annotations with `valid3D: false` are skipped.
+the eight corners in camera coordinates. Without it, `center_cam`, `dimensions` (width, height,
+length) and `R_cam`. Annotations with `valid3D: false` are skipped.
 
 `images` may be called `scans`, and `file_name` may be called `file_path`, as in Omni3D.
 """
@@ -169,7 +169,7 @@ def _label(item: _Annotation, name: str, place: FilePlace, named: FilePlace) -> 
         corners = np.array(item.bbox3D_cam)
         return label_of_corners(name, corners, _OMNI3D_CORNERS, place.at("bbox3D_cam"), named)
     if item.center_cam is not None:
-        # Omni3D's own axes are length, height, width; its `dimensions` begin with the width.
+        # Omni3D's own axes are length, height, width. Its `dimensions` begin with the width.
         width, height, length = given(item.dimensions, place.at("dimensions"))
         axes = np.array(given(item.R_cam, place.at("R_cam")))
         size = np.array([length, height, width])

@@ -300,7 +300,7 @@ def is_label_place(name: Path) -> bool:
 
 
 def _beside(raw: Path, scan: Path, name: Path, folder: Path | None) -> Path:
-    """The label file of a scan; the likeliest place where there is none."""
+    """The label file of a scan. If none exists, its most likely path."""
     if folder is not None:
         folders = [folder / name.parent, folder]
     else:

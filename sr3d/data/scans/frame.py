@@ -20,7 +20,7 @@ UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001, "ft": 0.3048, "in": 0.0254}
 """Metres per unit."""
 
 _AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
-_FAR = 1000.0  # metres; float32 resolves 0.06 mm there
+_FAR = 1000.0  # metres. float32 resolves 0.06 mm at this distance
 
 
 class FileBoxes(NamedTuple):

@@ -130,7 +130,7 @@ def check_grid(points: Array, scale: float, path: Path) -> Fact | None:
     if step < _COARSE:
         return None
     if step < _TOO_COARSE:
-        return Fact("grid", f"{step:.3g} m", f"along {axis}; smaller objects are lost")
+        return Fact("grid", f"{step:.3g} m", f"along {axis}, so smaller objects are lost")
     far = np.abs(points).max() * scale > 10_000
     cause = ", because large coordinates lose digits in float32" if far else ""
     raise InputError(
