@@ -46,7 +46,7 @@ step() { # LIMIT NAME COMMAND…: its output goes to OUT/NAME.log. LIMIT: second
 }
 
 bench=(python -m sr3d benchmark --device cuda "${source[@]}")
-kernels=(tests/sparse/test_triton_{convolution,fused,pooling,tables}.py)
+kernels=(tests/sparse/test_triton_{convolution,fused,pooling,tables}.py tests/points/test_brute_force.py)
 
 # Right?
 step 60 doctor python -m sr3d doctor
@@ -73,6 +73,7 @@ step 60 compiled_fcaf3d "${bench[@]}" --setting fcaf3d --compile fp16 \
 	--json "$out/compiled_fcaf3d.json"
 step 60 boxes "${bench[@]}" --boxes 300 1000 3000 10000 --repeats 5 --json "$out/boxes.json"
 step 150 growth "${bench[@]}" --points 1e4 1e5 1e6 1e7 --repeats 3 --json "$out/growth.json"
+step 60 points python -m benchmarks.points --device cuda "${points[@]}" --out "$out/points.json"
 step 60 nms python -m benchmarks.nms --device cuda --out "$out/nms.json"
 if ((${#points[@]})); then
 	step 60 training_step python -m benchmarks.training_step "${points[@]}" --device cuda \

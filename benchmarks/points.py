@@ -4,12 +4,14 @@
 
 `ours` is what `sr3d.points` runs on the device: NumPy and a k-d tree on a CPU, Triton on a GPU.
 `torch` is `sr3d.points.torch_engine`. Results are bitwise equal (checked). Both run in turn,
-A B A B. Each figure is the fastest of the rounds, because other programs only ever add time.
+A B A B. Each figure is the fastest of the rounds, because other programs only ever add time. On a
+busy machine (`load`), compare `cpu_ratio` of one thread: it is the ratio of CPU times.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -85,10 +87,12 @@ def measure(run: Callable[[Any], object], device: torch.device, rounds: int) -> 
             wall[name].append(milliseconds(partial(run, engine), device))
             processor[name].append(1000 * (time.process_time() - began))
     best = {name: round(min(values), 3) for name, values in wall.items()}
+    cpu = {name: round(min(values), 3) for name, values in processor.items()}
     return {
         "milliseconds": best,
         "ratio": round(best["torch"] / best["ours"], 1),
-        "cpu_milliseconds": {name: round(min(values), 3) for name, values in processor.items()},
+        "cpu_milliseconds": cpu,
+        "cpu_ratio": round(cpu["torch"] / cpu["ours"], 1),
     }
 
 
@@ -121,6 +125,7 @@ def main() -> None:
             "source": source,
             "device": args.device,
             "threads": args.threads,
+            "load": os.getloadavg()[0],
             "rows": rows,
             "machine": machine_facts(),
             "versions": versions(),

@@ -131,6 +131,11 @@ class Config(Validated):
         """The number of boxes of a scene that post-processing gets at most."""
         raise NotImplementedError(type(self).__name__)
 
+    @property
+    def replaces_instances(self) -> bool:
+        """Whether points inside boxes stand for instances, though the family needs instances."""
+        return False
+
     def to_dict(self) -> dict[str, Any]:
         """Nested plain values, JSON-able."""
         return typing.cast(dict[str, Any], plain(dataclasses.asdict(self)))

@@ -62,6 +62,8 @@ class AugmentConfig:
     sample_replace: Literal["if_few", "always", "never"] = "if_few"
     flip_x: Share = 0.5  # probability that x is mirrored
     flip_y: Share = 0.5  # probability that y is mirrored
+    # whether a box keeps its front when x is mirrored: π - yaw, not -yaw. The cuboid is the same
+    keep_front: bool = later(False)
     rotation: Annotated[float, Interval(ge=0, le=180)] = 5.0  # degrees, uniform in ±
     scale: tuple[Factor, Factor] = (0.6, 1.4)  # factor, uniform in this range
     # metres, standard deviation per axis

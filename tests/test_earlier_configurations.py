@@ -50,7 +50,7 @@ def test_the_file_has_all_data_sets_and_both_families() -> None:
     assert len(found) == 2 * 6
 
 
-LATER = {"mean_sizes", "train.keep_last", "train.warmup_epochs"}
+LATER = {"mean_sizes", "train.keep_last", "train.warmup_epochs", "augment.keep_front"}
 LATER |= {"augment.crop", "augment.crop_aspect", "augment.crop_points", "augment.crop_when"}
 
 

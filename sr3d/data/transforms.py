@@ -34,7 +34,7 @@ def augment(scene: Scene, config: AugmentConfig, rotated: bool, generator: Gener
     for axis, chance in ((0, config.flip_x), (1, config.flip_y)):
         if _uniform(generator) < chance:
             points[:, axis].neg_()
-            boxes = boxes.flipped(axis)
+            boxes = boxes.flipped(axis, config.keep_front)
     angle = math.radians(config.rotation) * (2 * _uniform(generator) - 1)
     _turn(points, angle)
     boxes = boxes.rotated(angle)

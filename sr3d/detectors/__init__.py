@@ -15,6 +15,7 @@ from sr3d.detectors.family import Family
 from sr3d.detectors.fcaf3d.family import FAMILY as FCAF3D
 from sr3d.detectors.groupfree.family import FAMILY as GROUPFREE
 from sr3d.detectors.mlcvnet.family import FAMILY as MLCVNET
+from sr3d.detectors.rbgnet.family import FAMILY as RBGNET
 from sr3d.detectors.tr3d.family import FAMILY as TR3D
 from sr3d.detectors.votenet.family import FAMILY as VOTENET
 from sr3d.errors import InputError, Kind
@@ -31,6 +32,7 @@ FAMILIES: dict[str, Family] = {
     "votenet": VOTENET,
     "mlcvnet": MLCVNET,
     "brnet": BRNET,
+    "rbgnet": RBGNET,
     "groupfree": GROUPFREE,
     "3detr": DETR3D,
 }

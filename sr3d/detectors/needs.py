@@ -22,7 +22,7 @@ def with_needs(config: Config, family: Family, scenes: PreparedDataset) -> Confi
     Raises:
         InputError: the scenes lack instances that the family needs, or have no box.
     """
-    if lacks_instances(family, scenes.manifest):
+    if lacks_instances(family, scenes.manifest) and not config.replaces_instances:
         raise InputError(
             f"the scenes have no instances, and {family.title} learns from them",
             file=scenes.folder,

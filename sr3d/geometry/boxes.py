@@ -7,6 +7,7 @@ counter-clockwise about z (up). An axis-aligned box has yaw 0. Readers convert o
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,11 +73,17 @@ class Boxes:
         offset = rotate_z(points[:, None] - self.centers, -self.yaw)
         return (offset.abs() <= self.sizes / 2).all(dim=-1)
 
-    def flipped(self, axis: int) -> Boxes:
-        """Mirrored across the plane through the origin normal to x (axis 0) or y (axis 1)."""
+    def flipped(self, axis: int, keep_front: bool = False) -> Boxes:
+        """Mirrored across the plane through the origin normal to x (axis 0) or y (axis 1).
+
+        keep_front: whether +x of a box's own frame becomes +x of its mirror image. Otherwise it may
+        become -x, because a cuboid is symmetric under a rotation by pi.
+        """
         box = self.tensor.clone()
         box[:, axis] = -box[:, axis]
-        box[:, 6] = -box[:, 6]  # a cuboid is symmetric under a rotation by pi
+        box[:, 6] = -box[:, 6]
+        if keep_front and axis == 0:
+            box[:, 6] += math.pi
         return Boxes(box)
 
     def rotated(self, angle: float) -> Boxes:

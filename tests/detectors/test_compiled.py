@@ -11,7 +11,7 @@ import torch
 
 from sr3d.deploy.compiled import _RecordedPass
 from sr3d.deploy.static_pass import Capacity, StaticDetections
-from sr3d.detectors.base import Detector
+from sr3d.detectors.base import SparseDetector
 from sr3d.detectors.common.sparse_config import SparseModelConfig
 from sr3d.detectors.outputs import Detections
 from sr3d.errors import InputError
@@ -20,7 +20,7 @@ from tests.detectors.thin import clouds, thin_fcaf3d, thin_model
 
 DATASETS = ["scannet", "sunrgbd"]
 MODELS = pytest.mark.parametrize("make", [thin_model, thin_fcaf3d])
-Make = Callable[[str], Detector[Any, Any]]
+Make = Callable[[str], SparseDetector[Any]]
 
 
 def scan(n: int = 1200) -> torch.Tensor:
@@ -28,12 +28,12 @@ def scan(n: int = 1200) -> torch.Tensor:
     return torch.cat([points, points.abs() / 5], dim=1)
 
 
-def capacity_for(model: Detector[Any, Any], points: torch.Tensor) -> Capacity:
+def capacity_for(model: SparseDetector[Any], points: torch.Tensor) -> Capacity:
     return model.compile().capacity_like(points[:, :3], points[:, 3:])
 
 
 def run_static(
-    model: Detector[Any, Any], capacity: Capacity, points: torch.Tensor
+    model: SparseDetector[Any], capacity: Capacity, points: torch.Tensor
 ) -> StaticDetections:
     """The static pass on a padded scan; the padding must not matter."""
     padded = torch.full((capacity.points, 6), 77.0)

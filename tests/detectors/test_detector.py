@@ -7,10 +7,10 @@ import torch
 from safetensors.torch import save_file
 
 import sr3d
-from sr3d.config import InferenceConfig
 from sr3d.data.loader import generator_for
 from sr3d.detectors import build_detector
 from sr3d.detectors.common.selection import select_detections
+from sr3d.detectors.common.sparse_config import SparseInferenceConfig
 from sr3d.detectors.common.voxelize import voxelize
 from sr3d.detectors.configuration import default_config
 from sr3d.detectors.outputs import Detections, Predictions
@@ -112,11 +112,11 @@ def hand_made(logits: list[list[float]], centers: list[float]) -> Predictions:
 def test_selection_thresholds_classes_and_suppresses_within_a_class() -> None:
     # Unit boxes at x = 0, 0.1 and 5; two classes.
     pred = hand_made([[2.0, -9], [1.0, 3.0], [0.5, -9]], [0, 0.1, 5])
-    found: Detections = select_detections(pred, InferenceConfig(), rotated=False)
+    found: Detections = select_detections(pred, SparseInferenceConfig(), rotated=False)
     assert found.labels.tolist() == [0, 0, 1]
     assert found.boxes[:, 0].tolist() == pytest.approx([0, 5, 0.1])
     assert found.scores.tolist() == pytest.approx(torch.tensor([2.0, 0.5, 3.0]).sigmoid().tolist())
-    one = select_detections(pred, InferenceConfig(nms_pre=1), rotated=False)
+    one = select_detections(pred, SparseInferenceConfig(nms_pre=1), rotated=False)
     assert one.boxes[:, 0].tolist() == pytest.approx(
         [0.1, 0.1]
     )  # class 0 and class 1 of one anchor
@@ -125,8 +125,8 @@ def test_selection_thresholds_classes_and_suppresses_within_a_class() -> None:
 def test_bev_nms_ignores_height_and_3d_nms_does_not() -> None:
     pred = hand_made([[2.0], [1.0]], [0, 0])
     pred.boxes[1, 2] = 3.0  # stacked, far apart in z
-    bev = select_detections(pred, InferenceConfig(nms="bev"), rotated=False)
-    full = select_detections(pred, InferenceConfig(nms="3d"), rotated=False)
+    bev = select_detections(pred, SparseInferenceConfig(nms="bev"), rotated=False)
+    full = select_detections(pred, SparseInferenceConfig(nms="3d"), rotated=False)
     assert (len(bev.scores), len(full.scores)) == (1, 2)
 
 

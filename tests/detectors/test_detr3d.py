@@ -27,10 +27,11 @@ from sr3d.detectors.weights import write_foreign, write_model
 from sr3d.errors import InputError, Kind
 from sr3d.evaluate.loop import EvaluationJob, evaluate
 from sr3d.runs.record import read_metrics
-from sr3d.train import training_run
-from sr3d.train.loop import TrainingJob, train
+from sr3d.train import loop
+from sr3d.train.loop import TrainingJob
 from sr3d.train.precision import network_precision
 from sr3d.train.step import batch_losses
+from sr3d.train.training import train
 from tests.family_configs import of_family
 
 SMALL = [
@@ -181,6 +182,21 @@ def test_presets_are_the_published_scripts(name: str, dataset: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "dataset", "parameters"),
+    [
+        ("3detr_m", "scannet", 7_438_555),
+        ("3detr_m", "sunrgbd", 7_442_153),
+        ("3detr", "scannet", 7_305_691),
+        ("3detr", "sunrgbd", 7_309_289),
+    ],
+)
+def test_parameters_are_as_many_as_the_originals(name: str, dataset: str, parameters: int) -> None:
+    with torch.device("meta"):
+        model = build_detector(with_overrides(default_config(dataset), [f"model={name}"]))
+    assert sum(p.numel() for p in model.parameters()) == parameters
+
+
+@pytest.mark.parametrize(
     ("override", "field"),
     [
         ("model.channels=18", "model.channels"),
@@ -299,7 +315,7 @@ class Killed(Exception):
 
 def interrupted(job: TrainingJob, monkeypatch: pytest.MonkeyPatch) -> None:
     """Write a checkpoint after two steps, and die."""
-    write = training_run.write_state
+    write = loop.write_state
 
     def write_and_die(folder: Path, state: Any) -> None:
         write(folder, state)
@@ -307,8 +323,8 @@ def interrupted(job: TrainingJob, monkeypatch: pytest.MonkeyPatch) -> None:
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(training_run, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-        patch.setattr(training_run, "write_state", write_and_die)
+        patch.setattr(loop, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+        patch.setattr(loop, "write_state", write_and_die)
         with pytest.raises(Killed):
             train(job)
 

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
 
-from sr3d.config import InferenceConfig
 from sr3d.data.datasets import SYNTHETIC, SYNTHETIC_ROTATED, Dataset
 from sr3d.data.ground_truth import GroundTruth
-from sr3d.detectors.fcaf3d.config import FCAF3DLoss
+from sr3d.detectors.fcaf3d.config import FCAF3DInference, FCAF3DLoss
 from sr3d.detectors.fcaf3d.detector import CentredPredictions, centred_loss, select_by_level
 from sr3d.detectors.outputs import Losses
 from sr3d.geometry.boxes import centerness
@@ -166,7 +165,7 @@ def test_selection_takes_the_best_of_each_level() -> None:
         [[4.0, -9], [3.0, -9], [5.0, -9], [-9, 1.0], [-9, 2.0]],
         [0.0, 3.0, -9.0, 0, 0],  # the third has the best class score and lies off centre
     )
-    found = select_by_level(pred, InferenceConfig(nms_pre=1), rotated=False)
+    found = select_by_level(pred, FCAF3DInference(nms_pre=1), rotated=False)
     assert found.labels.tolist() == [0, 1]
     assert found.boxes[:, 0].tolist() == [5, 20]
     expected = [3.0, 2.0], [3.0, 0.0]
@@ -174,12 +173,12 @@ def test_selection_takes_the_best_of_each_level() -> None:
     assert found.scores.tolist() == pytest.approx(product.tolist())
     # The threshold is on the product, which is 0.9933 · 0.0001234 for the third.
     for threshold, places in ((0.01, [0, 5, 15, 20]), (0.00012, [0, 5, 10, 15, 20])):
-        found = select_by_level(pred, InferenceConfig(score_thr=threshold), rotated=False)
+        found = select_by_level(pred, FCAF3DInference(score_thr=threshold), rotated=False)
         assert sorted(found.boxes[:, 0].tolist()) == places
 
 
 def test_selection_suppresses_across_levels() -> None:
     pred = on_a_line([0, 1], [[2.0], [3.0]], [5.0, 5.0])
     same = dataclasses.replace(pred, boxes=pred.boxes[:1].repeat(2, 1))
-    assert len(select_by_level(same, InferenceConfig(), rotated=False).scores) == 1
-    assert len(select_by_level(pred, InferenceConfig(), rotated=False).scores) == 2
+    assert len(select_by_level(same, FCAF3DInference(), rotated=False).scores) == 1
+    assert len(select_by_level(pred, FCAF3DInference(), rotated=False).scores) == 2

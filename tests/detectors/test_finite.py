@@ -14,7 +14,7 @@ from sr3d.data.loader import generator_for
 from sr3d.data.scans import read_scan
 from sr3d.data.scene import Scene
 from sr3d.deploy.detection import ScanDetections, detect_files
-from sr3d.detectors.base import Detector
+from sr3d.detectors.base import SparseDetector
 from sr3d.detectors.fcaf3d.detector import CentredPredictions
 from sr3d.detectors.outputs import require_finite_predictions
 from sr3d.errors import InputError
@@ -36,10 +36,10 @@ BROKEN = [
     (thin_fcaf3d, "conv_reg.kernel", 6, torch.nan),
     (thin_fcaf3d, "conv_center.kernel", 0, torch.nan),
 ]
-Make = Callable[[str], Detector[Any, Any]]
+Make = Callable[[str], SparseDetector[Any]]
 
 
-def broken(make: Make, name: str, column: int, value: float) -> Detector[Any, Any]:
+def broken(make: Make, name: str, column: int, value: float) -> SparseDetector[Any]:
     model = make("sunrgbd")
     with torch.no_grad():
         model.get_parameter(f"bbox_head.{name}")[..., column] = value

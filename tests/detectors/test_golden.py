@@ -12,7 +12,7 @@ from typing import Protocol
 
 import pytest
 
-from tests.detectors.golden import brnet, detr3d, groupfree, mlcvnet, votenet
+from tests.detectors.golden import brnet, detr3d, groupfree, mlcvnet, rbgnet, votenet
 from tests.detectors.golden.comparing import Comparison, Golden
 from tests.shared_data import SHARED
 
@@ -34,6 +34,7 @@ ADAPTERS: dict[str, Adapter] = {
     "brnet": brnet,
     "groupfree": groupfree,
     "mlcvnet": mlcvnet,
+    "rbgnet": rbgnet,
     "votenet": votenet,
 }
 

@@ -18,6 +18,7 @@ from sr3d.geometry.boxes import Boxes
 from sr3d.matching.assigner import Anchors
 from tests.detectors.golden_tr3d import golden, golden_model
 from tests.detectors.test_criterion import assign, loss_of
+from tests.family_configs import tr3d_config
 from tests.shared_data import shared
 
 TR3D = AssignerConfig(name="tr3d")
@@ -109,7 +110,8 @@ def test_losses_equal_mmdet3d() -> None:
 def test_detections_equal_mmdet3d() -> None:
     reference = golden("tr3d_mmdet3d_scene0000_00.npz")
     sharp = dataclasses.replace(predictions(), logits=6 * predictions().logits - 2)
-    found = select_detections(sharp, golden_model().inference, rotated=False)
+    inference = tr3d_config("scannet").test
+    found = select_detections(sharp, inference, rotated=False)
     assert np.array_equal(found.labels.numpy(), reference["det_labels"])
     assert_allclose(found.scores.numpy(), reference["det_scores"], atol=1e-4)
     # Scores that differ by less than float32 can tell may stand in either order.

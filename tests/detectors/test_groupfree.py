@@ -101,6 +101,7 @@ def test_published_training() -> None:
     rooms, views = scannet.augment, sunrgbd.augment
     assert (rooms.flip_x, rooms.flip_y, rooms.rotation, rooms.scale) == (0.5, 0.5, 5, (1, 1))
     assert (views.flip_x, views.flip_y, views.rotation, views.scale) == (0.5, 0, 30, (0.85, 1.15))
+    assert (rooms.keep_front, views.keep_front) == (False, True)
 
 
 def test_the_wrong_sizes_of_rotated_boxes_are_learnt_where_results_were_published() -> None:
@@ -278,7 +279,28 @@ def test_oriented_boxes_learn_without_instances(rotated_rooms: Path) -> None:
     assert "size_class" not in losses.terms
 
 
+def test_points_in_boxes_can_stand_for_instances(rooms: Path) -> None:
+    chosen = config_of(rooms, "assigner.instances=box")
+    assert chosen.replaces_instances
+    assert not config_of(rooms).replaces_instances
+    model = tiny(rooms, "assigner.instances=box")
+    scene = PreparedDataset(rooms, "train")[0]
+    bare = Scene(scene.id, scene.points, scene.colors, scene.boxes, scene.labels)
+    with torch.no_grad():
+        first, second = (float(batch_losses(model, [s, s]).total) for s in (scene, bare))
+    assert first == second
+
+
 # ---------------------------------------------------------------- detection
+
+
+@pytest.mark.parametrize(("stages", "count"), [("last", 12), ("last_three", 24), ("all", 36)])
+def test_boxes_that_post_processing_gets(rooms: Path, stages: str, count: int) -> None:
+    model = tiny(rooms, f"test.stages={stages}")
+    scene = generate_room(0, points=2000)
+    (found,) = model.proposals(model(model.inputs([scene])))
+    assert len(found.boxes) == count
+    assert config_of(rooms, f"test.stages={stages}").candidates == count
 
 
 @pytest.mark.parametrize("labels", ["every", "best"])

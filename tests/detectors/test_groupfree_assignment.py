@@ -14,7 +14,7 @@ from sr3d.detectors.common.heading_bins import HeadingBins
 from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch
 from sr3d.detectors.common.pointnet2 import PointSet
 from sr3d.detectors.groupfree.assignment import (
-    Assignment,
+    QueryAssignment,
     assign,
     nearest_seeds,
     objects_by_box,
@@ -210,7 +210,7 @@ def test_two_processes_add_up_to_the_loss_of_the_whole_batch() -> None:
                 for name, values in found.stages.items()
             },
         )
-        rows = Assignment(*(x[scene : scene + 1] for x in vars(given).values()))
+        rows = QueryAssignment(*(x[scene : scene + 1] for x in vars(given).values()))
         share = PaddedTruth(*(x[scene : scene + 1] for x in vars(truth).values()))
         # The number of scenes, then the number of positives.
         counts = iter((torch.tensor(2), given.positive.sum()))

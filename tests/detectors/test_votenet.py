@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from sr3d.data.ground_truth import GroundTruth
 from sr3d.data.loader import generator_for
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.rooms.generate import generate_room
-from sr3d.data.scene import Scene
 from sr3d.detectors import FAMILIES, build_detector
 from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.detectors.needs import with_needs
@@ -22,6 +22,7 @@ from sr3d.detectors.votenet.config import VoteNetConfig
 from sr3d.detectors.votenet.detector import VoteNet
 from sr3d.errors import InputError, Kind
 from sr3d.train.step import batch_losses
+from tests.data.older_formats import as_version_2
 from tests.family_configs import of_family
 from tests.refusals import refused
 
@@ -123,11 +124,25 @@ def test_every_weight_learns(rooms: Path, precision: torch.dtype | None) -> None
 
 def test_oriented_boxes_learn_without_instances(rotated_rooms: Path) -> None:
     model = tiny(rotated_rooms, "loss.near=2.0", "loss.far=3.0").train()
-    (scene,) = (PreparedDataset(rotated_rooms, "train")[0],)
-    bare = Scene(scene.id, scene.points, scene.colors, scene.boxes, scene.labels)
+    bare = replace(PreparedDataset(rotated_rooms, "train")[0], instance=None)
     predictions = model(model.inputs([bare]))
     losses = model.loss(predictions, GroundTruth.of([bare], model.device))
     assert {name for name, term in losses.terms.items() if float(term.detach()) == 0} == set()
+
+
+def test_points_in_boxes_can_stand_for_instances(rooms: Path, tmp_path: Path) -> None:
+    old = PreparedDataset(as_version_2(rooms, tmp_path / "old"), "train")
+    family = FAMILIES["votenet"]
+    with pytest.raises(InputError) as error:
+        with_needs(config("synthetic", *TINY), family, old)
+    assert (error.value.field, error.value.kind) == ("model.name", Kind.MISSING)
+    chosen = with_needs(config("synthetic", *TINY, "loss.vote_points=box"), family, old)
+    model, scene = build_detector(chosen), generate_room(0, points=2000)
+    losses = [
+        model.loss(model(model.inputs([one])), GroundTruth.of([one], model.device)).terms["vote"]
+        for one in (scene, replace(scene, instance=None))
+    ]
+    assert torch.equal(*losses)
 
 
 def test_detections_have_our_conventions(rooms: Path) -> None:

@@ -58,6 +58,16 @@ def test_moving_a_box_moves_its_corners(box: Tensor, angle: float, axis: int) ->
     assert distance.amin(2).max() < 1e-9
 
 
+@given(boxes(2), st.integers(0, 1))
+def test_a_mirrored_box_can_keep_its_front(box: Tensor, axis: int) -> None:
+    ahead = torch.tensor([1.0, 0, 0], dtype=box.dtype)
+    front = rotate_z(ahead, box[:, 6])
+    front[:, axis] *= -1
+    mirrored = Boxes(box).flipped(axis, keep_front=True)
+    torch.testing.assert_close(rotate_z(ahead, mirrored.yaw), front)
+    assert same_cuboids(mirrored.tensor, Boxes(box).flipped(axis).tensor)
+
+
 @given(boxes(1))
 def test_turning_by_pi_or_swapping_sizes_gives_the_same_cuboid(box: Tensor) -> None:
     half, quarter = box.clone(), box[:, [0, 1, 2, 4, 3, 5, 6]].clone()

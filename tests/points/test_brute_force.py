@@ -169,6 +169,14 @@ def test_chunks_change_nothing(monkeypatch):
 
 
 @engines
+def test_no_clouds(engine):
+    none = on(engine, np.zeros((0, 4, 3)))
+    assert engine.furthest_points(none, 2, True).shape == (0, 2)
+    assert engine.ball_query(none, none, 1.0, 2).shape == (0, 4, 2)
+    assert engine.nearest(none, none, 3)[0].shape == (0, 4, 3)
+
+
+@engines
 def test_no_points_and_no_queries(engine):
     none, some = on(engine, np.zeros((1, 0, 3))), on(engine, np.ones((1, 2, 3)))
     assert engine.ball_query(none, some, 1.0, 2).tolist() == [[[-1, -1], [-1, -1]]]

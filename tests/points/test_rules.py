@@ -49,6 +49,26 @@ def test_a_missing_neighbour_has_infinite_distance_and_index_0():
     assert distance.tolist() == [[[1, torch.inf]]]
 
 
+def test_groups_have_the_shape_of_their_index():
+    features = torch.arange(12.0).reshape(2, 2, 3)
+    index = torch.tensor([[2, 0], [1, 1]])
+    assert group(features, index).tolist() == [[[2, 0], [5, 3]], [[7, 7], [10, 10]]]
+    assert group(features, index[:, :, None]).shape == (2, 2, 2, 1)
+
+
+def test_gradients_of_grouping_are_deterministic():
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(2, 8, 50, generator=generator, requires_grad=True)
+    index = torch.randint(50, (2, 300, 8), generator=generator)
+    grad = torch.randn(2, 8, 300, 8, generator=generator)
+
+    def gradient():
+        (found,) = torch.autograd.grad(group(features, index), features, grad)
+        return found
+
+    assert torch.equal(gradient(), gradient())
+
+
 def test_gradients_of_grouping_and_interpolation():
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(2, 3, 5, dtype=torch.float64, generator=generator, requires_grad=True)

@@ -13,8 +13,8 @@ from sr3d.data.ground_truth import GroundTruth
 from sr3d.data.scene import Scene
 from sr3d.detectors.base import Detector
 from sr3d.detectors.brnet.config import BRNetConfig, BRNetInference, BRNetModel
-from sr3d.detectors.brnet.loss import Outputs, assign, proposal_losses
-from sr3d.detectors.brnet.network import BackTracing, PredictionHead, decode
+from sr3d.detectors.brnet.loss import StageOutputs, assign, proposal_losses
+from sr3d.detectors.brnet.network import BackTracing, StageHead, decode
 from sr3d.detectors.common.heading_bins import HeadingBins
 from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch, height, point_batch
 from sr3d.detectors.common.pointnet2 import PointNet2, PointSet, SetAbstraction, SharedLayer
@@ -36,7 +36,7 @@ class BRNetPredictions:
     seeds: PointSet
     votes: PointSet
     clusters: PointSet
-    outputs: Outputs
+    outputs: StageOutputs
     boxes: Tensor
 
 
@@ -61,12 +61,12 @@ class BRNet(Detector[PointBatch, BRNetPredictions]):
             [model.seed_channels, width, width, width],
             skip_origin=model.skip_origin, tie_threads=_THREADS,
         )  # fmt: skip
-        self.first = PredictionHead(width, width, 2, _DISTANCES + 2 * self.bins.count)
+        self.first = StageHead(width, width, 2, _DISTANCES + 2 * self.bins.count)
         self.tracing = BackTracing(
             model.trace_radius, model.trace_samples, [model.seed_channels, *model.trace_planes],
             model.trace_density, width,
         )  # fmt: skip
-        self.second = PredictionHead(2 * width, width, len(self.dataset.classes), 1 + _DISTANCES)
+        self.second = StageHead(2 * width, width, len(self.dataset.classes), 1 + _DISTANCES)
         self.apply(_initialise)
 
     def inputs(
@@ -96,7 +96,7 @@ class BRNet(Detector[PointBatch, BRNetPredictions]):
     def _cluster_source(self, seeds: PointSet, votes: PointSet) -> Tensor:
         return votes.points if self.config.clusters == "votes" else seeds.points
 
-    def propose(self, seeds: PointSet, clusters: PointSet) -> Outputs:
+    def propose(self, seeds: PointSet, clusters: PointSet) -> StageOutputs:
         """Both stages. Nothing is detached: the second stage also trains the first."""
         objectness, first = self.first(clusters.features)
         count = self.bins.count
@@ -107,7 +107,7 @@ class BRNet(Detector[PointBatch, BRNetPredictions]):
         traced, _ = self.tracing(seeds, clusters.points, distances, heading)
         classes, second = self.second(torch.cat([clusters.features, traced], dim=1))
         turned, moved = second.split([1, _DISTANCES], dim=-1)
-        return Outputs(
+        return StageOutputs(
             clusters.points,
             objectness,
             distances,
@@ -139,7 +139,7 @@ class BRNet(Detector[PointBatch, BRNetPredictions]):
 
     @torch.no_grad()
     def raw_outputs(self, points: Any, colors: Any = None) -> dict[str, Tensor]:
-        """Outputs of one scan before post-processing.
+        """StageOutputs of one scan before post-processing.
 
         P proposals: `aggregated_points` (P, 3), `objectness` (P, 2), `distance` (P, 6),
         `heading_scores` (P, H), `heading_residuals_normalized` (P, H), `refined_distance` (P, 6),
@@ -172,7 +172,7 @@ def _initialise(module: nn.Module) -> None:
     convs: list[Any] = []
     if isinstance(module, SharedLayer):
         convs = [module.conv]
-    elif isinstance(module, VoteModule | PredictionHead):
+    elif isinstance(module, VoteModule | StageHead):
         convs = [module.conv1, module.conv2]
     for conv in convs:
         nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")

@@ -27,7 +27,7 @@ from sr3d.detectors.votenet.network import pick
 
 
 @dataclass(frozen=True)
-class Outputs:
+class StageOutputs:
     """The outputs of P proposals of B scenes.
 
     references: (B, P, 3), the clusters of votes. objectness: (B, P, 2) logits. distances,
@@ -48,8 +48,8 @@ class Outputs:
 
 
 @dataclass(frozen=True)
-class Targets:
-    """What the outputs of P proposals should be, see `Outputs`.
+class FaceTargets:
+    """What the outputs of P proposals should be, see `StageOutputs`.
 
     positive: (B, P) bool, near the centre of a ground truth and inside its box. used: (B, P) bool,
     all but those at exactly the greatest distance. distances: (B, P, 6), with a gradient of the
@@ -66,8 +66,8 @@ class Targets:
     label: Tensor
 
 
-def assign(references: Tensor, truth: PaddedTruth, bins: HeadingBins, near: float) -> Targets:
-    """Targets of proposals with references (B, P, 3), each of the nearest ground truth.
+def assign(references: Tensor, truth: PaddedTruth, bins: HeadingBins, near: float) -> FaceTargets:
+    """FaceTargets of proposals with references (B, P, 3), each of the nearest ground truth.
 
     near: greatest distance of a positive to the centre, in metres.
     """
@@ -78,7 +78,7 @@ def assign(references: Tensor, truth: PaddedTruth, bins: HeadingBins, near: floa
     positive = (distance < near) & (faces >= 0).all(dim=-1)
     heading = -boxes[..., 6]
     heading_bin, heading_offset = bins.encode(heading)
-    return Targets(
+    return FaceTargets(
         positive,
         distance != near,
         faces.clamp(min=0),
@@ -90,8 +90,8 @@ def assign(references: Tensor, truth: PaddedTruth, bins: HeadingBins, near: floa
 
 
 def proposal_losses(
-    outputs: Outputs,
-    targets: Targets,
+    outputs: StageOutputs,
+    targets: FaceTargets,
     config: BRNetLoss,
     bins: HeadingBins,
     total: Total = alone,

@@ -21,7 +21,7 @@ from sr3d.geometry.boxes import rotate_z
 LEAST = 0.1  # metres, of the edge of a box
 
 
-class PredictionHead(nn.Module):
+class StageHead(nn.Module):
     """Two layers, then one for logits and one for the box of each proposal."""
 
     def __init__(self, inputs: int, channels: int, classes: int, boxes: int) -> None:

@@ -16,6 +16,8 @@ Metres = Annotated[float, Interval(gt=0, le=100)]
 Clusters = Literal["votes", "seeds"]
 # What votes aim at: the centre of the extent of an object's points, or of its box.
 VoteCentre = Literal["extent", "box"]
+# The points of an object: its instance's, or all inside its box, whose centre they then vote for.
+VotePoints = Literal["instance", "box"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -125,7 +125,8 @@ class FeaturePropagation(nn.Module):
 class PointNet2(nn.Module):
     """Four levels of set abstraction, and two of feature propagation back to the second level.
 
-    The levels' points, radii and samples are the same in VoteNet, BRNet, MLCVNet and GroupFree.
+    The levels' points, radii and samples are the same in VoteNet, BRNet, MLCVNet, GroupFree and
+    RBGNet.
     """
 
     def __init__(
@@ -165,9 +166,14 @@ class PointNet2(nn.Module):
         sa2: PointSet = self.sa2(sa1.points, sa1.features)
         sa3: PointSet = self.sa3(sa2.points, sa2.features)
         sa4: PointSet = self.sa4(sa3.points, sa3.features)
-        found = self.fp1(sa3.points, sa4.points, sa3.features, sa4.features)
-        found = self.fp2(sa2.points, sa3.points, sa2.features, found)
+        found = self.propagate(sa2, sa3, sa4)
         return PointSet(sa2.points, found, sa1.index.gather(1, sa2.index))
+
+    def propagate(self, sa2: PointSet, sa3: PointSet, sa4: PointSet) -> Tensor:
+        """(B, C, M) features of the second level, from the levels above it and its own."""
+        found = self.fp1(sa3.points, sa4.points, sa3.features, sa4.features)
+        features: Tensor = self.fp2(sa2.points, sa3.points, sa2.features, found)
+        return features
 
 
 def interpolated(points: Tensor, sources: Tensor, features: Tensor) -> Tensor:

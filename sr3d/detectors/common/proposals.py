@@ -52,7 +52,9 @@ def select_proposals(
 def pick(proposals: Proposals, points: Tensor, config: ProposalInference) -> Tensor:
     """(K,) int64: the proposals with enough points that NMS keeps, best objectness first."""
     boxes, objectness = proposals.boxes, proposals.objectness
-    enough = points_inside(boxes, points) >= config.min_points
+    enough = torch.ones_like(objectness, dtype=torch.bool)
+    if config.min_points:
+        enough = points_inside(boxes, points) >= config.min_points
     if config.keep_best and not enough.any():
         enough[objectness.argmax()] = True
     candidates = enough.nonzero().squeeze(1)

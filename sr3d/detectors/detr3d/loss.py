@@ -141,7 +141,7 @@ class SetLoss:
         if weights.giou_weight:
             gious = self.overlap.of_pairs(predictions.boxes, gt, clip)
             losses["giou"] = weights.giou_weight * (1 - gious)
-        count = total(truth.labels.new_tensor(len(truth.labels))).clamp(min=1)
+        count = total(truth.labels.new_full((), len(truth.labels))).clamp(min=1)
         terms = {
             name: loss.where(matched, 0).flatten(1).sum(dim=1) / count
             for name, loss in losses.items()

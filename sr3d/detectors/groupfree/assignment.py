@@ -24,7 +24,7 @@ EPSILON = 1e-6
 
 
 @dataclass(frozen=True)
-class Assignment:
+class QueryAssignment:
     """objects: (B, S) int64, the ground truth that each seed lies on, counted in its scene, -1 for
     none. near: (B, S) bool, the seeds that should become queries. matches: (B, K) int64, the ground
     truth of each query in every stage, -1 for none.
@@ -45,10 +45,10 @@ def assign(
     truth: PaddedTruth,
     config: GroupFreeAssignment,
     target: SizeTarget,
-) -> Assignment:
+) -> QueryAssignment:
     """target: see `to_learn`."""
     batch, seeds = predictions.batch, predictions.seeds
-    if batch.instance is None:
+    if batch.instance is None or config.instances == "box":
         objects = objects_by_box(seeds.points, truth, config.boxes_per_point)
     elif config.instances == "own":
         objects = batch.instance.gather(1, seeds.index)
@@ -56,7 +56,7 @@ def assign(
         objects = objects_by_centre(batch, truth).gather(1, seeds.index)
     boxes = to_learn(truth.boxes, target)
     near = nearest_seeds(seeds.points, objects, boxes, config.seeds_per_box)
-    return Assignment(objects, near, objects.gather(1, predictions.queries))
+    return QueryAssignment(objects, near, objects.gather(1, predictions.queries))
 
 
 def to_learn(boxes: Tensor, target: SizeTarget) -> Tensor:

@@ -20,6 +20,7 @@ from sr3d.value_types import Count, Exponent, Many, ManyOrNone, PositiveShare, S
 Delta = Annotated[float, Interval(ge=0.001, le=100)]
 SizeTarget = Literal["extent", "box"]
 Stages = Literal["last", "last_three", "all"]
+Instances = Literal["nearest_centre", "own", "box"]
 
 # The network of procedural rooms: thin, on fewer points, so that two cores can train it.
 THIN: Mapping[str, Any] = {
@@ -83,10 +84,11 @@ class GroupFreeAssignment:
 
     name: Literal["seed"] = "seed"  # its own
     seeds_per_box: Count = 4  # seeds of an object that should become queries, nearest to its centre
-    # the box of an object: with the centre nearest to that of the object's points, or its own
-    instances: Literal["nearest_centre", "own"] = "nearest_centre"
-    # without instances: number of boxes that a point can lie in. A further box replaces the last
-    # of them. 0: any number
+    # the box that a point belongs to: the one with the centre nearest to that of its instance's
+    # points, its instance's own, or the one around it, for data without instances
+    instances: Instances = "nearest_centre"
+    # of boxes around a point: how many it can lie in. A further box replaces the last of them. 0:
+    # any number
     boxes_per_point: ManyOrNone = 3
 
 
@@ -196,8 +198,8 @@ def _augmentation(data: DataFacts) -> Values:
         "translation": 0.0,
     }
     if data.single_view:
-        return {"augment": rooms | {"flip_y": 0.0, "rotation": 30.0, "scale": [0.85, 1.15]}}
-    return {"augment": rooms}
+        rooms |= {"flip_y": 0.0, "rotation": 30.0, "scale": [0.85, 1.15]}
+    return {"augment": rooms | {"keep_front": data.single_view or data.rotated}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,6 +216,16 @@ class GroupFreeConfig(Config):
     assigner: GroupFreeAssignment = field(default_factory=GroupFreeAssignment)
     loss: GroupFreeLoss = field(default_factory=GroupFreeLoss)
     test: GroupFreeInference = field(default_factory=GroupFreeInference)
+
+    @property
+    def candidates(self) -> int:
+        layers = self.model.layers
+        stages = {"last": 1, "last_three": min(3, layers), "all": layers + 1}[self.test.stages]
+        return stages * self.model.queries
+
+    @property
+    def replaces_instances(self) -> bool:
+        return self.assigner.instances == "box"
 
     def rules(self) -> Iterator[Rule]:
         yield from super().rules()

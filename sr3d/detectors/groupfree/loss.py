@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy, huber_loss, smooth_l1_loss
 from sr3d.detectors.common.heading_bins import HeadingBins
 from sr3d.detectors.common.point_inputs import PaddedTruth
 from sr3d.detectors.common.pointnet2 import rows
-from sr3d.detectors.groupfree.assignment import EPSILON, Assignment, to_learn
+from sr3d.detectors.groupfree.assignment import EPSILON, QueryAssignment, to_learn
 from sr3d.detectors.groupfree.config import GroupFreeLoss
 from sr3d.detectors.groupfree.network import GroupFreePredictions, Stage, of_class
 from sr3d.detectors.outputs import Total, alone
@@ -50,7 +50,7 @@ class Targets:
 def unweighted_losses(
     predictions: GroupFreePredictions,
     truth: PaddedTruth,
-    assignment: Assignment,
+    assignment: QueryAssignment,
     bins: HeadingBins,
     config: GroupFreeLoss,
     mean_sizes: Tensor | None,

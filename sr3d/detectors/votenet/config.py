@@ -16,8 +16,9 @@ from sr3d.detectors.common.point_config import (
     ProposalInference,
     ProposalModel,
     VoteCentre,
+    VotePoints,
 )
-from sr3d.presets import DataFacts, Values, repeat, rooms_of
+from sr3d.presets import DataFacts, Values, repeat
 from sr3d.value_types import Count, PositiveShare, Share, Weight
 
 # The network of procedural rooms: thin, on fewer points, so that two cores can train it.
@@ -65,6 +66,8 @@ class VoteNetLoss:
     near: Metres = 0.3  # metres: a proposal nearer to a centre is positive
     far: Metres = 0.6  # metres: a proposal farther from all centres is negative
     object_weight: PositiveShare = 0.8  # weight of positives in objectness; 1 - it of negatives
+    # the points of an object: its instance's, or all inside its box
+    vote_points: VotePoints = "instance"
     # what votes aim at: the centre of the extent of the object's points, or of its box
     vote_centre: VoteCentre = "extent"
     # whether padded ground truths, of class 0 at the origin, are assigned to proposals near it
@@ -117,9 +120,8 @@ def schedule(data: DataFacts) -> Values:
         "batch_size": 8,
     }
     if data.procedural:
-        rooms = rooms_of(data)["train"]
-        epochs = {"epochs": rooms["epochs"], "milestones": rooms["milestones"]}
-        return {"train": own | epochs | {"repeat": rooms["repeat"]}}
+        rooms = {"epochs": 40, "milestones": [28, 36], "repeat": 1, "batch_size": 4, "lr": 2e-3}
+        return {"train": own | rooms}
     epochs = {"epochs": 180, "milestones": [80, 120, 160]}
     return {"train": own | epochs | {"repeat": repeat({"own": 1}, data)}}
 
@@ -148,6 +150,10 @@ class VotingConfig(Config):
     @property
     def candidates(self) -> int:
         return self.model.proposals
+
+    @property
+    def replaces_instances(self) -> bool:
+        return self.loss.vote_points == "box"
 
     def rules(self) -> Iterator[Rule]:
         yield from super().rules()

@@ -24,17 +24,18 @@ def furthest_points(points: Tensor, count: int, skip_origin: bool) -> Tensor:
     batch, number, _ = points.shape
     chosen = torch.zeros(batch, count, dtype=torch.int64, device=points.device)
     distance = torch_engine.initial_distances(points, skip_origin)
-    with on(points.device):
-        kernels.furthest_points[(batch,)](
-            _by_axis(points),
-            distance,
-            chosen,
-            number,
-            count,
-            BLOCK=min(_SAMPLING_BLOCK, triton.next_power_of_2(number)),
-            num_warps=_SAMPLING_WARPS,
-            **_EXACT,
-        )
+    if chosen.numel():
+        with on(points.device):
+            kernels.furthest_points[(batch,)](
+                _by_axis(points),
+                distance,
+                chosen,
+                number,
+                count,
+                BLOCK=min(_SAMPLING_BLOCK, triton.next_power_of_2(number)),
+                num_warps=_SAMPLING_WARPS,
+                **_EXACT,
+            )
     return chosen
 
 

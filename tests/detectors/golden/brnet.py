@@ -14,7 +14,7 @@ from torch import Tensor
 import sr3d
 from sr3d.data.ground_truth import GroundTruth
 from sr3d.detectors.brnet.detector import BRNet, BRNetPredictions, proposals_of
-from sr3d.detectors.brnet.loss import Targets, assign, heading_refinement
+from sr3d.detectors.brnet.loss import FaceTargets, assign, heading_refinement
 from sr3d.detectors.brnet.names import CHECKPOINTS, own_name
 from sr3d.detectors.brnet.network import traced
 from sr3d.detectors.common.heading_bins import HeadingBins
@@ -222,7 +222,7 @@ def training(golden: Golden, model: BRNet, block: str) -> Iterator[Comparison]:
 
 
 def targets_of(
-    golden: Golden, model: BRNet, found: BRNetPredictions, truth: PaddedTruth, targets: Targets
+    golden: Golden, model: BRNet, found: BRNetPredictions, truth: PaddedTruth, targets: FaceTargets
 ) -> Iterator[Comparison]:
     positive, used = targets.positive[0], targets.used[0]
     yield golden.same("train_objectness_targets", positive)

@@ -268,7 +268,7 @@ def nearly_same(golden: Golden, key: str, ours: Tensor, at_most: int) -> Iterato
 def losses(
     golden: Golden, model: GroupFree, found: GroupFreePredictions, block: str, tolerance: float
 ) -> Iterator[Comparison]:
-    """Assignment, every loss term and every share. block: "eval" or "train"."""
+    """QueryAssignment, every loss term and every share. block: "eval" or "train"."""
     config, padded = model.loss_config, PaddedTruth.of(truth_of(golden), 1, MAX_BOXES)
     assignment = assign(found, padded, model.assigner, config.size_target)
     matches = assignment.matches[0, in_order(golden, found, block)]
