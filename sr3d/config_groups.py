@@ -43,7 +43,7 @@ class ModelConfig:
     """What every family says of its network."""
 
     name: str  # the family of detectors. To change it, give a preset such as model=tr3d
-    # what computes layers on cells or points; native: triton on a GPU, or torch
+    # what computes layers on cells or points. native: triton on a GPU, or torch
     engine: EngineName = "native"
 
     def size(self) -> str:
@@ -91,12 +91,12 @@ class TrainConfig:
     weight_decay: Weight = 1e-4  # weight decay of the optimiser
     # norm of the gradient, at most. 0 does not clip
     clip_norm: Annotated[float, Interval(ge=0, le=1e6)] = 10.0
-    precision: Literal["fp32", "tf32", "bf16"] = "fp32"  # of the network's products; tf32: GPUs
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"  # of the network's products. tf32: GPUs
     filter_empty_gt: bool = later(False)  # another takes the place of a scene without boxes
     keep_last: bool = later(False)  # train on the scenes of an epoch that make a short last batch
     optimizer: Literal["adamw", "adam", "sgd"] = later("adamw")  # optimiser
     momentum: Share = later(0.9)  # momentum of SGD
-    # step: a tenth after each milestone; cosine, polynomial: from lr to min_lr
+    # step: a tenth after each milestone. cosine, polynomial: from lr to min_lr
     schedule: Literal["step", "cosine", "polynomial"] = later("step")
     schedule_by: Literal["epoch", "step"] = later("epoch")  # how often cosine and polynomial fall
     schedule_power: Exponent = later(0.9)  # of the polynomial schedule

@@ -269,7 +269,7 @@ def _prepare_folder(args: argparse.Namespace) -> None:
     from sr3d.data.own.labels import parse_classes
     from sr3d.data.own.preparation import LabelOptions, prepare_folder
 
-    told = LabelOptions(
+    label_options = LabelOptions(
         boxes=args.boxes,
         labels=args.labels,
         classes=parse_classes(args.classes) if args.classes is not None else (),
@@ -279,7 +279,13 @@ def _prepare_folder(args: argparse.Namespace) -> None:
         upright=args.upright,
         points=args.points,
     )
-    _read(args, prepare_folder, raw=args.raw, told=told, scan_options=scan_options(args))
+    _read(
+        args,
+        prepare_folder,
+        raw=args.raw,
+        label_options=label_options,
+        scan_options=scan_options(args),
+    )
 
 
 def _check(args: argparse.Namespace, *folders: str) -> None:

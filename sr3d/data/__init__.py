@@ -1,1 +1,1 @@
-"""Scenes: their type, their sources, their storage and their augmentation."""
+"""Scenes: their type, their readers, their storage and their augmentation."""

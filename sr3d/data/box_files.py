@@ -1,15 +1,15 @@
 """Files of boxes: ground truth and detections, ours and mmdet3d's.
 
 npz: `scene` (N,) strings, `label` (N,) integers, `box` (N, 7) or, axis-aligned, (N, 6): geometric
-centre, full size in metres, yaw in radians; detections also `score` (N,). Ground truth may list all
-its scene ids as `scenes`, so that scenes without a box are known too.
+centre, full size in metres, yaw in radians. Detections also have `score` (N,). Ground truth may
+list all its scene ids as `scenes`, to include scenes without a box.
 
 pkl: a dictionary with the same entries, as arrays or lists. Ground truth may also be an info file
 of mmdet3d of either format, whose boxes follow the same convention. Detections may also be the
 results that mmdet3d dumps.
 
-json, or a folder of such files: detections that `sr3d detect` or mmdet3d's inferencers wrote. Or a
-dictionary with the same entries, as lists.
+json, or a folder of such files: detections that `sr3d detect` or mmdet3d's inferencers wrote, or a
+dictionary with the entries above, as lists.
 
 Two files may name a scene differently. `sr3d.data.scene_names` matches the names.
 """
@@ -41,10 +41,10 @@ _log = logging.getLogger(__name__)
 
 
 def read_ground_truth(path: str | Path, classes: Sequence[str]) -> BoxSet:
-    """Ground truth from npz, pkl or an mmdet3d info file; labels index `classes`.
+    """Ground truth from npz, pkl or an mmdet3d info file. Labels index `classes`.
 
     Raises:
-        InputError: the file cannot be read, or its content is wrong; names the field.
+        InputError: the file cannot be read, or its content is wrong. Names the field.
     """
     path = Path(path)
     content = load_pickle(path) if path.suffix in _PICKLES else _arrays(path)
@@ -58,11 +58,11 @@ def read_detections(
 ) -> BoxSet:
     """Detections from npz, pkl or json, or from a folder of `sr3d detect`.
 
-    classes: if given, labels must index them. truth: if given, scenes get the names that they have
-    there, see `match_scenes`. mmdet3d's results without names follow its order.
+    classes: if given, labels must index them. truth: if given, scenes are renamed to its scene
+    names, see `match_scenes`. Results of mmdet3d without names follow its order.
 
     Raises:
-        InputError: the file cannot be read, or its content is wrong; names the field.
+        InputError: the file cannot be read, or its content is wrong. Names the field.
     """
     path = Path(path)
     if path.is_dir():
@@ -84,7 +84,7 @@ def read_detections(
             "this is an info file of ground truth, not of detections",
             file=path,
             kind=Kind.UNREADABLE,
-            remedy="Pass the file that the test wrote.",
+            remedy="Pass the file of detections that the evaluation wrote.",
         )
     if is_results(content):
         content = result_entries(path, content, truth.scenes if truth else ())
@@ -95,21 +95,21 @@ def read_detections(
     there, labelled = set(detections.scene.tolist()), set(truth.scene.tolist())
     if len(there & labelled) < len(labelled) / 2:
         _log.warning(
-            "%s: has detections in %d of the %d scenes with ground truth; the boxes of the other "
+            "%s: has detections in %d of the %d scenes with ground truth. The boxes of the other "
             "scenes count as missed", path, len(there & labelled), len(labelled),
         )  # fmt: skip
     return detections
 
 
 def _named_as(path: Path, detections: BoxSet, truth: BoxSet) -> BoxSet:
-    """The same detections with the ground truth's names of scenes."""
+    """The same detections with the scene names of the ground truth."""
     words = sorted(detections.known_scenes())
     names = match_scenes(words, truth.known_scenes(), path)
     changed = [word for word in words if names[word] != word]
     if not changed:
         return detections
     _log.warning(
-        "%s: %d scenes are named differently: '%s' is taken for the ground truth's '%s'",
+        "%s: %d scenes have other names: '%s' is matched to the ground truth's '%s'",
         path, len(changed), changed[0], names[changed[0]],
     )  # fmt: skip
     scene = np.array([names[word] for word in detections.scene.tolist()], dtype=str)
@@ -120,11 +120,11 @@ def _named_as(path: Path, detections: BoxSet, truth: BoxSet) -> BoxSet:
 def _mapping(path: Path, content: Any) -> Mapping[str, Any]:
     if not isinstance(content, Mapping):
         raise InputError(
-            f"holds a {type(content).__name__}; expected a dictionary, or a "
+            f"holds a {type(content).__name__}, expected a dictionary, or a "
             "list of mmdet3d's results",
             file=path,
             kind=Kind.VALUE,
-            remedy="docs/file_formats.md shows what is read.",
+            remedy="docs/file_formats.md lists the formats.",
         )
     return content
 
@@ -132,7 +132,7 @@ def _mapping(path: Path, content: Any) -> Mapping[str, Any]:
 def _arrays(path: Path) -> dict[str, Any]:
     if path.suffix != ".npz":
         raise InputError(
-            "expected a file named .npz or .pkl, or of `sr3d detect` (.json, or a folder)",
+            "expected a file named .npz or .pkl, or output of `sr3d detect` (.json, or a folder)",
             file=path,
             kind=Kind.UNREADABLE,
         )
@@ -142,7 +142,7 @@ def _arrays(path: Path) -> dict[str, Any]:
 def read_npz(path: str | Path) -> dict[str, NDArray[Any]]:
     """The arrays of an npz file, each compared with its CRC-32.
 
-    numpy compares it only where its reader happens to reach the end of an array.
+    numpy compares it only if its reader happens to reach the end of an array.
 
     Raises:
         InputError: missing, damaged, a pointer of Git LFS, or not an npz of plain arrays.
@@ -163,7 +163,7 @@ def read_npz(path: str | Path) -> dict[str, NDArray[Any]]:
         raise InputError("no such file", file=path, kind=Kind.MISSING) from None
     except InputError:
         raise
-    except Exception as error:  # damaged bytes trip zipfile, zlib and numpy in any way at all
+    except Exception as error:  # damaged bytes make zipfile, zlib and numpy raise almost anything
         raise InputError(
             f"not a readable npz of plain arrays ({error})",
             file=path,
@@ -180,7 +180,7 @@ def _box_set(
     missing = [name for name in names if name not in content]
     if missing:
         raise InputError(
-            f"no entry '{missing[0]}'; expected {', '.join(names)} (found "
+            f"no entry '{missing[0]}', expected {', '.join(names)} (found "
             f"{', '.join(map(str, content)) or 'none'})",
             file=path,
             kind=Kind.MISSING,
@@ -194,31 +194,32 @@ def _box_set(
     for name, column in (("label", label), ("box", box), ("score", score)):
         if column is not None and len(column) != len(scene):
             raise InputError(
-                f"{name} has {len(column)} rows but scene has {len(scene)}; each "
-                "box needs one of each",
+                f"{name} has {len(column)} rows, but scene has {len(scene)}",
                 file=path,
                 kind=Kind.CONFLICT,
+                remedy="Each box needs one row in each.",
             )
 
     def require(name: str, holds: Any, fault: str, remedy: str) -> None:
         if not holds.all():
             row = int(np.argmin(holds))
             raise InputError(
-                f"{name} has {fault} in row {row} (scene '{scene[row]}'); {remedy}",
+                f"{name} has {fault} in row {row} (scene '{scene[row]}')",
                 file=path,
                 kind=Kind.VALUE,
+                remedy=remedy,
             )
 
-    again = "correct it"
+    again = "Correct it."
     if score is not None:
-        again = "its detector has diverged, so detect again with another checkpoint"
+        again = "Its detector has diverged, so detect again with another checkpoint."
         require("score", np.isfinite(score), "NaN or infinity", again)
     require("box", np.isfinite(box).all(axis=1), "NaN or infinity", again)
     positive = (box[:, 3:6] > 0).all(axis=1)
-    require("box", positive, "a size that is not positive", "columns 3 to 5 are full sizes")
-    require("label", label >= 0, "a negative label", "remove such rows")
+    require("box", positive, "a size that is not positive", "Columns 3 to 5 must be full sizes.")
+    require("label", label >= 0, "a negative label", "Remove such rows.")
     if classes:
-        top = f"labels must lie in 0 to {len(classes) - 1}, the index of the class"
+        top = f"Labels must be indices of classes, from 0 to {len(classes) - 1}."
         require("label", label < len(classes), "an unknown label", top)
     scenes = _column(path, content, "scenes", "US", "strings") if "scenes" in content else ()
     return BoxSet(scene, label, box, score, tuple(map(str, scenes)))
@@ -249,32 +250,32 @@ def _column(
         column = np.asarray(content[name])
     except ValueError:
         raise InputError(
-            f"{name} is ragged; expected one value a box", file=path, kind=Kind.VALUE
+            f"{name} is ragged, expected one value per box", file=path, kind=Kind.VALUE
         ) from None
     if column.ndim != 1:
         raise InputError(
-            f"{name} has shape {column.shape}; expected (N,)", file=path, kind=Kind.VALUE
+            f"{name} has shape {column.shape}, expected (N,)", file=path, kind=Kind.VALUE
         )
     if column.size and column.dtype.kind not in kinds:
         raise InputError(
-            f"{name} holds {column.dtype}; expected {wanted}", file=path, kind=Kind.VALUE
+            f"{name} holds {column.dtype}, expected {wanted}", file=path, kind=Kind.VALUE
         )
     return column
 
 
 def _boxes(path: Path, value: Any) -> NDArray[np.float32]:
     try:
-        with np.errstate(over="ignore"):  # too large for float32 is infinite, refused below
+        with np.errstate(over="ignore"):  # a value too large for float32 is refused below
             box = np.asarray(value, dtype=np.float32)
     except (ValueError, TypeError):
         raise InputError(
-            "box is not a table of numbers; expected (N, 7)", file=path, kind=Kind.UNREADABLE
+            "box is not a table of numbers, expected (N, 7)", file=path, kind=Kind.UNREADABLE
         ) from None
     if box.size == 0:
         return np.zeros((0, 7), dtype=np.float32)
     if box.ndim != 2 or box.shape[1] not in (6, 7):
         raise InputError(
-            f"box has shape {box.shape}; expected (N, 7), or (N, 6) upright",
+            f"box has shape {box.shape}, expected (N, 7), or (N, 6) for axis-aligned boxes",
             file=path,
             kind=Kind.VALUE,
         )
@@ -282,7 +283,7 @@ def _boxes(path: Path, value: Any) -> NDArray[np.float32]:
 
 
 def _from_infos(path: Path, content: Any, classes: Sequence[str]) -> dict[str, Any]:
-    """The entries of `_box_set` from an info file of mmdet3d, without other classes."""
+    """The entries of `_box_set` from an info file of mmdet3d. Drops other classes."""
     infos = parse_infos(path, content, classes)
     return {
         "scene": [info.id for info in infos for _ in info.labels],

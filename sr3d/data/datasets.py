@@ -1,4 +1,4 @@
-"""The data sets: classes in order, whether boxes have a yaw, TR3D's level of each class."""
+"""The data sets: their classes in order, whether boxes have a yaw, TR3D's level of each class."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from sr3d.validation import did_you_mean
 
 @dataclass(frozen=True)
 class Dataset:
-    """classes: names, the label is the index. rotated: boxes have a yaw. floor_at_zero: the floor
-    of its scenes lies at z = 0; elsewhere the camera is the origin, or the height is unknown.
+    """classes: names, in the order of labels. rotated: boxes have a yaw. floor_at_zero: the floor
+    of its scenes is at z = 0. Otherwise the camera is the origin, or the height is unknown.
 
-    levels: TR3D's `label2level`, 0 the fine level and 1 the coarse one: the larger half of the
-    classes by mean size is coarse (SamsungLabs/tr3d configs and issue 9). Empty where unknown.
+    levels: TR3D's `label2level`, 0 for the fine level and 1 for the coarse level. The larger half
+    of the classes by mean size is coarse (SamsungLabs/tr3d configs and issue 9). Empty if unknown.
 
     mean_sizes: per class the mean full size (dx, dy, dz) of its boxes in the training split, metres
     (ScanNet, SUN RGB-D: facebookresearch/votenet, `scannet_means.npz` and `model_util_sunrgbd.py`).
-    Of other data sets it is in the prepared manifest and, if the detector needs it, in the
-    configuration. Empty where unknown.
+    For other data sets they are in the prepared manifest and, if the detector needs them, in the
+    configuration. Empty if unknown.
 
-    instances: whether its original files tell the object of each point, so that prepared scenes can
+    instances: whether its original files give the object of each point, so that prepared scenes can
     have `Scene.instance`.
     """
 
@@ -102,8 +102,8 @@ def dataset_of(config: Config) -> Dataset:
     """The data set of a configuration: one of the above, or the user's own data.
 
     Raises:
-        InputError: the configuration has no classes for own data, or has mean sizes of other
-            classes.
+        InputError: own data without classes in the configuration, or mean sizes for another number
+            of classes.
     """
     known = _own(config) if config.dataset == "own" else get_dataset(config.dataset)
     if not config.mean_sizes:
@@ -113,7 +113,7 @@ def dataset_of(config: Config) -> Dataset:
             f"{len(config.mean_sizes)} sizes for {len(known.classes)} classes",
             field="mean_sizes",
             kind=Kind.CONFLICT,
-            remedy="Give one [dx, dy, dz] per class, or leave it to `sr3d train`.",
+            remedy="Give one [dx, dy, dz] per class, or let `sr3d train` compute them.",
         )
     return replace(known, mean_sizes=config.mean_sizes)
 
@@ -132,14 +132,14 @@ def _own(config: Config) -> Dataset:
 
 
 def get_dataset(name: str) -> Dataset:
-    """The data set of that name.
+    """The data set with this name.
 
     Raises:
-        InputError: there is none of that name, or it is `own`, which needs a folder.
+        InputError: the name is unknown, or it is `own`, whose classes are in a folder.
     """
     if name == "own":
         raise InputError(
-            "data set 'own': its classes are those of a prepared folder or of a training",
+            "data set 'own' takes its classes from a prepared folder or a training run",
             field="dataset",
             kind=Kind.MISSING,
             remedy="Name that folder.",

@@ -1,4 +1,4 @@
-"""Detections in JSON files of one scan each, of `sr3d detect` and mmdetection3d's inferencers."""
+"""Detections in JSON files, one per scan, of `sr3d detect` and mmdetection3d's inferencers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sr3d.runs.files import read_json
 from sr3d.validation import did_you_mean
 from sr3d.value_types import Foreign, LeftOut
 
-_LOW = 0.05  # the least score that leaves average precision about what it is
+_LOW = 0.05  # a score threshold up to this hardly changes average precision
 _log = logging.getLogger(__name__)
 
 
@@ -37,7 +37,7 @@ class _Scored(Foreign):
 
 @dataclass(frozen=True)
 class _DetectFile(Foreign):
-    """What `read_ours` does not read."""
+    """The fields that `read_ours` does not read."""
 
     detections: tuple[_Scored, ...]
     file: LeftOut[str] = None
@@ -48,7 +48,7 @@ def read_detect_folder(folder: Path, classes: Sequence[str]) -> dict[str, Any]:
     """The detections of all such files in a folder, at any depth. Other JSON files are skipped.
 
     Raises:
-        InputError: there is none, or one is wrong; names the field.
+        InputError: there is none, or one is wrong. Names the field.
     """
     files = sorted(folder.rglob("*.json"))
     parts = [
@@ -58,10 +58,10 @@ def read_detect_folder(folder: Path, classes: Sequence[str]) -> dict[str, Any]:
     ]
     if not parts:
         raise InputError(
-            "has no JSON file of `sr3d detect` in it",
+            "contains no JSON file of `sr3d detect`",
             file=folder,
             kind=Kind.EMPTY,
-            remedy="Name the folder that its --out named, or a file of detections.",
+            remedy="Pass the --out folder of `sr3d detect`, or a file of detections.",
         )
     return {name: [value for part in parts for value in part[name]] for name in parts[0]}
 
@@ -75,20 +75,20 @@ def _is_inferred(value: Any) -> bool:
 
 
 def detect_entries(path: Path, value: Any, classes: Sequence[str]) -> dict[str, Any]:
-    """`scene`, `label`, `score` and `box` of one file, the boxes in upright metres. `scenes` has
-    the scan even if nothing was detected.
+    """`scene`, `label`, `score` and `box` of one file, with boxes in upright metres. `scenes` has
+    the scan even without detections.
 
     Raises:
-        InputError: no such file, a class that is not among `classes`, or another wrong field.
+        InputError: another kind of file, a class that is not among `classes`, or a wrong field.
     """
     if _is_inferred(value):
         return _inferred(path, value)
     if not _is_ours(value):
         raise InputError(
-            "is no file that `sr3d detect` wrote (no list `detections`)",
+            "is not a file of `sr3d detect` (no list `detections`)",
             file=path,
             kind=Kind.UNREADABLE,
-            remedy="docs/file_formats.md shows what is read.",
+            remedy="docs/file_formats.md lists the formats.",
         )
     whole = FileValue(value, FilePlace(path))
     file = whole.read(_DetectFile, value)
@@ -101,12 +101,12 @@ def detect_entries(path: Path, value: Any, classes: Sequence[str]) -> dict[str, 
             raise label.place.error(
                 f"unknown class '{label.name}'{did_you_mean(label.name, list(classes))}",
                 Kind.UNKNOWN,
-                "Name the data set that the model knows with --dataset.",
+                "With --dataset, name the data set whose classes the model knows.",
             )
     if isinstance(least := value.get("score_thr"), int | float) and least > _LOW:
         _log.warning(
-            "%s: has only boxes that score %g or more, which lowers average precision; detect with "
-            "--score-thr 0.01 for all of them", path, least,
+            "%s: has only boxes with scores of at least %g, which lowers average precision. For "
+            "all boxes, detect with --score-thr 0.01", path, least,
         )  # fmt: skip
     return {
         "scene": [scene] * len(labels),
@@ -118,7 +118,7 @@ def detect_entries(path: Path, value: Any, classes: Sequence[str]) -> dict[str, 
 
 
 def _inferred(path: Path, value: Any) -> dict[str, Any]:
-    """The entries of mmdetection3d's inferencers, whose boxes have the z of their bottom face."""
+    """The entries of mmdetection3d's inferencers, whose z is that of the bottom face."""
     if str(value.get("box_type_3d", "Depth")) == "Camera":
         raise InputError(
             "box_type_3d is Camera",
@@ -133,6 +133,6 @@ def _inferred(path: Path, value: Any) -> dict[str, Any]:
 
 
 def _upright(frame: _DetectFrame) -> Frame:
-    """The upright frame of the scan, as in `sr3d prepare`, without detect's other rotations."""
+    """The upright frame of the scan, as in `sr3d prepare`, without further rotations of detect."""
     up = " ".join(frame.up.split())
     return Frame(up, frame.unit, turn_upright(up), np.array(frame.origin))

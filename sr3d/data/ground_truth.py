@@ -1,4 +1,4 @@
-"""The ground truth of a batch, and the values of a match of an anchor, a query or a proposal."""
+"""The ground truth of a batch, and the special values of a match."""
 
 from __future__ import annotations
 

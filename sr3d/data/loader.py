@@ -1,6 +1,6 @@
 """Batches of augmented scenes. (seed, epoch, position) determines every random draw.
 
-So a training run resumes from any step with the same batches, whatever the number of threads.
+So a training run resumes from any step with the same batches, whatever the number of threads is.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ def epoch_batches(
 ) -> list[list[Place]]:
     """The shuffled batches of one epoch over `repeat` copies of the set.
 
-    replaced: indices of scenes that are not used, but not all scenes. A random other scene takes
-    the place of each, so the length of an epoch stays the same (mmdetection3d's `filter_empty_gt`).
-    keep_last: whether a short last batch is kept. It is kept anyway if there is no other.
+    replaced: indices of scenes that are not used. At least one scene must remain. A random other
+    scene takes the place of each, so the length of an epoch stays the same (mmdetection3d's
+    `filter_empty_gt`). keep_last: whether to keep a short last batch. An only batch is kept anyway.
     """
     generator = generator_for(seed, epoch)
     order = torch.randperm(scenes * repeat, generator=generator) % scenes
@@ -77,8 +77,8 @@ def load_batches(
 ) -> Generator[list[Scene], None, None]:
     """The scenes of each batch, in order. Threads, if any, read two batches ahead.
 
-    Threads, because a copy of a scene between processes takes longer than its augmentation. pin:
-    use pinned memory, from which a GPU copies asynchronously.
+    Threads are used because copying a scene between processes takes longer than its augmentation.
+    pin: use pinned memory, from which a GPU copies asynchronously.
     """
     if not batches:
         return
@@ -97,7 +97,7 @@ def load_batches(
 
 
 def pinned(scene: Scene) -> Scene:
-    """The same scene with what it has of each point in pinned memory."""
+    """The same scene with its per-point tensors in pinned memory."""
     instance = None if scene.instance is None else _pinned(scene.instance)
     points, colors = _pinned(scene.points), _pinned(scene.colors)
     return replace(scene, points=points, colors=colors, instance=instance)

@@ -25,7 +25,9 @@ def mean_sizes_of(scenes: Iterable[Scene], classes: int) -> MeanSizes:
         count.index_add_(0, scene.labels, torch.ones(len(scene.labels), 1, dtype=torch.float64))
     if not count.any():
         raise InputError(
-            "mean sizes: no scene has a box; label some, or name another split", kind=Kind.EMPTY
+            "mean sizes: no scene has a box",
+            kind=Kind.EMPTY,
+            remedy="Label some scenes, or name another split.",
         )
     mean = torch.where(count > 0, total / count.clamp(min=1), total.sum(0) / count.sum())
     return tuple((x, y, z) for x, y, z in mean.tolist())

@@ -17,10 +17,10 @@ R = TypeVar("R")
 def threaded_map(
     function: Callable[[T], R], items: Iterable[T], workers: int, ahead: int | None = None
 ) -> Generator[R, None, None]:
-    """`function` of each item, in order. Close the generator if you may leave it half-way.
+    """`function` of each item, in order. Close the generator if you stop early.
 
-    ahead: the number of results that are begun before they are needed, by default two a worker.
-    Threads help with work in NumPy, PyTorch, image decoders or files, which release the GIL.
+    ahead: maximum number of results computed in advance, by default two per worker. Threads help
+    with work in NumPy, PyTorch, image decoders or files, which release the GIL.
     """
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[R]] = deque()
@@ -38,7 +38,7 @@ def threaded_map(
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """One thread an operation, for threads with a scene each. A scene is too small for more."""
+    """One thread per operation, for threads that process one small scene each."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

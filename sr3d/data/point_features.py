@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_FLOOR = 0.0099  # the share of points below the floor: the 0.99th percentile
+_FLOOR = 0.0099  # quantile of the floor: the 0.99th percentile
 
 
 def floor_height(points: Tensor) -> Tensor:
@@ -17,9 +17,9 @@ def floor_height(points: Tensor) -> Tensor:
     z, place = points[:, 2].sort().values, _FLOOR * (len(points) - 1)
     low = int(place)
     high = min(low + 1, len(z) - 1)
-    return torch.lerp(z[low], z[high], place - low)  # between neighbours, as numpy does
+    return torch.lerp(z[low], z[high], place - low)  # interpolates neighbours, as numpy does
 
 
 def height_above_floor(points: Tensor, floor: Tensor | None = None) -> Tensor:
-    """(N, 1) metres. floor: `floor_height` of the whole scan, where these are a sample of it."""
+    """(N, 1) metres. floor: `floor_height` of the whole scan, if the points are a sample of it."""
     return points[:, 2:3] - (floor_height(points) if floor is None else floor)

@@ -1,8 +1,8 @@
-"""Pickled data files, read without running what they contain.
+"""Reads pickled data files without running code in them.
 
-A pickle is a program. This reader knows the few calls that plain data needs (numbers, strings,
-containers, numpy arrays) and refuses all others. numpy's own unpickling does not run either: arrays
-are rebuilt here from their bytes, because a crafted dtype can make numpy read foreign memory.
+A pickle is a program. This reader supports the few calls that plain data need (numbers, strings,
+containers, numpy arrays) and refuses all others. numpy's own unpickling does not run either: this
+module rebuilds arrays from their bytes, because a crafted dtype can make numpy read foreign memory.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ def load_pickle(path: str | Path) -> Any:
     Numpy arrays come as a subclass of ndarray. Arrays of Python objects are refused.
 
     Raises:
-        InputError: the file is missing, is not a (whole) pickle, or asks for anything else; then
-            the message names what it asked for.
+        InputError: the file is missing, is not a complete pickle, or calls anything else. The
+            message then names the call.
     """
     return _load(Path(path), _PlainUnpickler)
 
 
 def load_results(path: str | Path) -> Any:
-    """`load_pickle` for results that OpenMMLab's programs wrote: tensors become arrays, and objects
-    of mmdet3d, mmdet, mmcv and mmengine become `ForeignObject`.
+    """`load_pickle` for results of OpenMMLab's programs. Tensors become arrays. Objects of mmdet3d,
+    mmdet, mmcv and mmengine become `ForeignObject`.
 
     Raises:
-        InputError: as `load_pickle`.
+        InputError: see `load_pickle`.
     """
     return _load(Path(path), _ResultsUnpickler)
 
@@ -80,7 +80,7 @@ def _load(path: Path, unpickler: type[_PlainUnpickler]) -> Any:
     except Exception as error:  # a damaged pickle can raise almost anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
-            f"not a readable pickle ({reason}); it may be truncated",
+            f"not a readable pickle ({reason}), so it may be truncated",
             file=path,
             kind=Kind.UNREADABLE,
             remedy="Copy or write it again.",
@@ -93,11 +93,11 @@ class _PlainUnpickler(pickle.Unpickler):
         self._path = path
 
     def find_class(self, module: str, name: str) -> Any:
-        # numpy 2 renamed numpy.core to numpy._core; Python 2 wrote __builtin__.
+        # numpy 2 renamed numpy.core to numpy._core. Python 2 wrote __builtin__.
         module = module.replace("numpy._core", "numpy.core").replace("__builtin__", "builtins")
         if (module, name) not in _ALLOWED:
             raise InputError(
-                f"refused, because this pickle wants to call {module}.{name}, which "
+                f"refused, because this pickle calls {module}.{name}, which "
                 "plain data does not need",
                 file=self._path,
                 kind=Kind.UNREADABLE,
@@ -142,7 +142,7 @@ def _tensor(values: _Array, offset: int, size: Any, stride: Any, *_: Any) -> _Ar
 
 
 class _Dtype:
-    """In place of numpy.dtype. Only the byte order of its pickled state is used."""
+    """Replaces numpy.dtype. Only the byte order of its pickled state is used."""
 
     def __init__(self, code: str, align: bool = False, copy: bool = False) -> None:
         if not _PLAIN_DTYPE.fullmatch(code):
@@ -178,7 +178,7 @@ def _scalar(dtype: _Dtype, data: bytes) -> Any:
 
 
 def _no_bytes() -> bytes:
-    """Protocol 2 writes b"" as a call of bytes."""
+    """Protocol 2 writes b"" as a call of `bytes`."""
     return b""
 
 
@@ -190,7 +190,7 @@ def _latin1(text: str, encoding: str) -> bytes:
 
 
 def _fresh(function: Callable[..., Any]) -> Callable[[], Any]:
-    # A pickle may set attributes on what it is given: hand out a throw-away each time.
+    # A pickle may set attributes of an object that it gets, so it gets a new object each time.
     return lambda: lambda *args: function(*args)
 
 

@@ -1,4 +1,4 @@
-"""ScanNet's files: their published names, and the axis alignment that they hold."""
+"""ScanNet's file names, and the axis alignment in its files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sr3d.errors import InputError, Kind
 LABEL_MAP = "scannetv2-labels.combined.tsv"
 SPLITS = {"train": "scannetv2_train.txt", "val": "scannetv2_val.txt"}
 SUFFIXES = ("_vh_clean_2.ply", "_vh_clean_2.0.010000.segs.json", ".aggregation.json", ".txt")
-"""What follows a scan's id: its mesh, segments, objects and alignment."""
+"""Suffixes after a scan's id: its mesh, segments, objects and alignment."""
 
 Array = npt.NDArray[Any]
 
@@ -21,7 +21,7 @@ def check_alignment(numbers: Any, source: str) -> Array:
     """(4, 4) float64, a rotation about z and a translation, from 16 numbers in rows.
 
     Raises:
-        InputError: the numbers are no such matrix. The message starts with `source`.
+        InputError: the numbers are not such a matrix. The message starts with `source`.
     """
     try:
         matrix = np.array(numbers, dtype=np.float64).reshape(4, 4)
@@ -38,7 +38,7 @@ def check_alignment(numbers: Any, source: str) -> Array:
         and np.allclose(matrix[3], [0, 0, 0, 1])
     ):
         raise InputError(
-            f"{source} must turn about z and shift",
+            f"{source} must be a rotation about z and a shift",
             kind=Kind.VALUE,
             remedy="Download the file again.",
         )
@@ -48,7 +48,7 @@ def check_alignment(numbers: Any, source: str) -> Array:
 def align(points: Array, matrix: Array) -> Array:
     """(N, 3) float32 points moved by a (4, 4) matrix, in float64 and then rounded.
 
-    Written out for equal rounding on all machines. A matrix product may fuse its additions.
+    Written out, so all machines round equally. A matrix product may fuse its additions.
     """
     x, y, z = points.astype(np.float64).T
     rows = [a * x + b * y + c * z + d for a, b, c, d in matrix[:3].tolist()]

@@ -1,4 +1,4 @@
-"""The one scene type: what every data set becomes and every transform takes."""
+"""The scene type of all data sets and transforms."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Scene:
     points: (N, 3) float32 metres, z up. colors: (N, 3) float32 in [0, 1].
     boxes: K ground-truth boxes. labels: (K,) int64 into the data set's classes.
     instance: (N,) int64, the ground-truth box whose object each point lies on, -1 for none. None if
-    unknown: SUN RGB-D and own data have boxes alone, and a detector that votes takes the points
-    inside a box for its object's. A point in no object's mask may lie in a box, and the reverse.
+    unknown: SUN RGB-D and own data only have boxes, so a detector that votes uses the points inside
+    each box instead. Masks and boxes may differ: a point without an object may lie in a box.
     """
 
     id: str
@@ -40,8 +40,8 @@ class Scene:
 
 
 def point_table(scene: Scene) -> Tensor:
-    """(N, 6) points and colours; without a copy where they are columns of one table already, as
-    prepared scenes are. Picking rows of it costs one pass instead of two.
+    """(N, 6) points and colours. No copy if they are columns of one table, as in prepared scenes.
+    Then picking rows takes one pass instead of two.
     """
     points, colors = scene.points, scene.colors
     together = (
@@ -55,11 +55,11 @@ def point_table(scene: Scene) -> Tensor:
 
 
 def check_scene(scene: Scene, classes: tuple[str, ...], source: str) -> None:
-    """Refuse a scene that would poison a training.
+    """Refuse a scene that would break a training run.
 
     Raises:
         InputError: no points, NaN, a colour outside [0, 1], a flat box, an unknown label, or an
-            instance that is no box; the message starts with `source`.
+            instance without a box. The message starts with `source`.
     """
     if len(scene) == 0:
         raise InputError(
@@ -81,16 +81,18 @@ def check_scene(scene: Scene, classes: tuple[str, ...], source: str) -> None:
     ):
         if not torch.isfinite(value).all():
             raise InputError(
-                f"{name} contain NaN or infinity; clean the scan first",
+                f"{name} contain NaN or infinity",
                 file=source,
                 kind=Kind.VALUE,
+                remedy="Clean the scan first.",
             )
     low, high = float(scene.colors.min()), float(scene.colors.max())
     if low < 0 or high > 1:
         raise InputError(
-            f"colours span {low:.3g} to {high:.3g}; scale them to 0 to 1",
+            f"colours span {low:.3g} to {high:.3g}, expected 0 to 1",
             file=source,
             kind=Kind.VALUE,
+            remedy="Scale them to 0 to 1.",
         )
     if len(scene.labels) != len(scene.boxes):
         raise InputError(
@@ -103,7 +105,7 @@ def check_scene(scene: Scene, classes: tuple[str, ...], source: str) -> None:
             "a ground-truth box has no extent",
             file=source,
             kind=Kind.EMPTY,
-            remedy="Remove it or mend its size.",
+            remedy="Remove it or correct its size.",
         )
     if len(scene.labels) and not (
         0 <= int(scene.labels.min()) <= int(scene.labels.max()) < len(classes)

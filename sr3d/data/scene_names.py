@@ -1,4 +1,4 @@
-"""Match the names of scenes in two files of boxes, which may differ in suffixes and folders."""
+"""Matches the scene names of two files of boxes, which may differ in suffixes and folders."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from sr3d.errors import InputError, Kind
 _KINDS = re.compile(
     r"\.(?:ply|pcd|npy|npz|bin|obj|gltf|glb|las|laz|png|jpg|txt|xyz|pts|json|pkl)$", re.IGNORECASE
 )
-# What data sets and programs add to the name of a scene: ScanNet's meshes, and predictions.
+# Suffixes that data sets and programs add to scene names: ScanNet's meshes, and predictions.
 _ADDED = re.compile(r"_vh_clean(?:_2)?$|_vert$|[_.-]?pred(?:iction)?s?$|^pred(?:iction)?s?[_.-]")
 
 
 def match_scenes(words: Iterable[str], known: Collection[str], path: Path) -> dict[str, str]:
     """The scene of `known` that each word of a file names.
 
-    A word may have the suffix of a file, additional first folders, or what ScanNet adds to the
-    names of its meshes (`_vh_clean_2`). Folders may be parts of a scene's name, as in
-    `sr3d prepare folder`: `flat1/kitchen.ply` is `flat1_kitchen`.
+    A word may have a file suffix, additional parent folders, or ScanNet's suffix of meshes
+    (`_vh_clean_2`). Folders may be parts of a scene's name, as in `sr3d prepare folder`:
+    `flat1/kitchen.ply` is `flat1_kitchen`.
 
     Raises:
-        InputError: a word that names no scene, or two words that name one.
+        InputError: a word names no scene, or two words name the same scene.
     """
     found: dict[str, str] = {}
     for word in words:
@@ -36,7 +36,7 @@ def match_scenes(words: Iterable[str], known: Collection[str], path: Path) -> di
                 file=path,
                 field="scene",
                 kind=Kind.UNKNOWN,
-                remedy="Use the same scene names in both, or evaluate on the split of the scene.",
+                remedy="Use the same scene names in both files, or evaluate on the scene's split.",
             )
         found[word] = scene
     owners: dict[str, str] = {}

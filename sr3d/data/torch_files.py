@@ -1,12 +1,12 @@
-"""Files of `torch.save`, read without running what they contain.
+"""Reads files of `torch.save` without running code in them.
 
-Such a file is a pickle, which is a program, and the tensors' bytes. Training programs pickle their
-own objects beside the weights, for example mmengine its logs. Nothing is imported or called for
-such objects. Containers, numbers and text are read as they are. Tensors become descriptions, from
-which `load_tensors` reads the tensors that are needed. Objects become empty stand-ins. A call of
-the standard library beyond plain values is refused.
+Such a file consists of a pickle, which is a program, and the bytes of the tensors. Training
+programs also pickle their own objects, for example mmengine its logs. This module imports and calls
+nothing for such objects. It reads containers, numbers and text as they are. Tensors become
+descriptions, from which `load_tensors` reads the required tensors. Objects become empty stand-ins.
+Calls of the standard library beyond plain values are refused.
 
-Both formats are read: zip archives, and the older stream (`_use_new_zipfile_serialization=False`).
+It reads both formats: zip archives, and the older stream (`_use_new_zipfile_serialization=False`).
 
 `torch.load(weights_only=True)` with stand-ins as `safe_globals` is no replacement (tried with torch
 2.13). It does not compare checksums, so a damaged file gives wrong weights without an error. It
@@ -35,8 +35,8 @@ from torch import Tensor
 from sr3d.errors import InputError, Kind
 from sr3d.runs.files import LFS_REMEDY, is_lfs_pointer
 
-# Names of the standard library that checkpoints mention besides weights. A stand-in takes the place
-# of each, so nothing runs. All other names of the standard library are refused.
+# Names of the standard library that checkpoints contain besides weights. A stand-in replaces each,
+# so nothing runs. All other names of the standard library are refused.
 _PLAIN = {
     ("_codecs", "encode"), ("argparse", "Namespace"), ("types", "SimpleNamespace"),
     ("functools", "partial"), ("copyreg", "_reconstructor"), ("builtins", "object"),
@@ -47,7 +47,7 @@ _PLAIN = {
     ("builtins", "type"),
     # The names of range, int and str in pickles of protocol 2, which `torch.save` writes.
     ("builtins", "xrange"), ("builtins", "long"), ("builtins", "unicode"),
-    ("builtins", "getattr"),  # how a method is pickled; mmengine's logs have some
+    ("builtins", "getattr"),  # how a method is pickled. mmengine's logs contain some
 }  # fmt: skip
 _PLAIN_MODULES = {"collections", "datetime", "pathlib", "decimal", "fractions", "uuid", "enum"}
 _DTYPES = {
@@ -57,12 +57,13 @@ _DTYPES = {
     "BoolStorage": torch.bool,
 }  # fmt: skip
 _STANDARD = sys.stdlib_module_names
-_MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # the beginning of the older stream
+_Refusal = tuple[str, str | None]  # problem and remedy of an `InputError`
+_MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # the beginning of a file in the older format
 
 
 @dataclass
 class Storage:
-    """count values of dtype. offset: where their bytes begin in a file of the older format."""
+    """count values of dtype. offset: start of their bytes in a file of the older format."""
 
     key: str
     dtype: torch.dtype
@@ -81,8 +82,7 @@ class StoredTensor:
 
 
 class StandIn:
-    """In place of an object that is not read. It accepts whatever a pickle gives it and keeps
-    nothing.
+    """Replaces an object that is not read. Accepts anything from a pickle, and keeps nothing.
 
     origin: the module and the name of its class.
     """
@@ -114,18 +114,20 @@ def read_torch_file(path: str | Path) -> Any:
     """The content of a file, with tensors as `StoredTensor`.
 
     Raises:
-        InputError: the file is missing, a program (TorchScript, torch.export), of neither format or
-            truncated, or calls what no checkpoint needs. The message names the call.
+        InputError: the file is missing, truncated, a program (TorchScript, torch.export) or of an
+            unknown format, or calls what no checkpoint needs. The message names the call.
     """
     try:
         with open(path, "rb") as file:
-            if reason := _no_torch_file(file):
-                raise InputError(reason, file=path, kind=Kind.UNREADABLE)
+            if refusal := _no_torch_file(file):
+                problem, remedy = refusal
+                raise InputError(problem, file=path, kind=Kind.UNREADABLE, remedy=remedy)
             if zipfile.is_zipfile(file):
                 with zipfile.ZipFile(file) as archive:
-                    if reason := _no_checkpoint(archive):
-                        raise InputError(reason, file=path, kind=Kind.UNREADABLE)
-                    pickled = archive.read(_entry(archive))  # whole, so that zipfile compares CRCs
+                    if refusal := _no_checkpoint(archive):
+                        problem, remedy = refusal
+                        raise InputError(problem, file=path, kind=Kind.UNREADABLE, remedy=remedy)
+                    pickled = archive.read(_entry(archive))  # all of it, so zipfile compares CRCs
                 return _TorchUnpickler(io.BytesIO(pickled)).load()
             file.seek(0)
             return _read_stream(file)
@@ -133,38 +135,43 @@ def read_torch_file(path: str | Path) -> Any:
         raise InputError("no such checkpoint", file=path, kind=Kind.MISSING) from None
     except InputError:
         raise
-    except Exception as error:  # damaged bytes trip an unpickler in any way at all
+    except Exception as error:  # damaged bytes make an unpickler raise almost anything
         raise _unreadable(path, error) from None
 
 
-def _no_torch_file(file: BinaryIO) -> str:
-    """What a file is instead and the remedy, or nothing if it may be a torch file."""
+def _no_torch_file(file: BinaryIO) -> _Refusal | None:
+    """What the file is instead, and the remedy. None if it may be a torch file."""
     begin = file.read(64)
     file.seek(0)
     if is_lfs_pointer(begin):
-        return LFS_REMEDY
+        return LFS_REMEDY, None
     if begin.lstrip()[:1] == b"<":
-        return "is a web page; download the checkpoint itself, in a browser if it asks to log in"
-    return ""
+        return "is a web page", "Download the checkpoint itself, in a browser if a login is needed."
+    return None
 
 
-def _no_checkpoint(archive: zipfile.ZipFile) -> str:
-    """What an archive is instead and the remedy, or nothing if it may be a checkpoint."""
+def _no_checkpoint(archive: zipfile.ZipFile) -> _Refusal | None:
+    """What the archive is instead, and the remedy. None if it may be a checkpoint."""
     names = archive.namelist()
     if any(name.endswith("/constants.pkl") or "/code/" in name for name in names):
         return (
-            "is TorchScript, a program with its weights, and no code is run here; write its "
-            "weights in Python, torch.save(torch.jit.load(FILE).state_dict(), OUT), and pass OUT"
+            "is TorchScript, a program with its weights, and sr3d does not run code from files",
+            "Save its weights with torch.save(torch.jit.load(FILE).state_dict(), OUT), and pass "
+            "OUT.",
         )
     if any(name.endswith(("archive_format", "serialized_exported_program.json")) for name in names):
         return (
-            "is a program of torch.export, and no code is run here; pass the checkpoint that it "
-            "was exported from, or save `torch.export.load(FILE).state_dict`"
+            "is a program of torch.export, and sr3d does not run code from files",
+            "Pass the checkpoint that it was exported from, or save "
+            "`torch.export.load(FILE).state_dict`.",
         )
     if _entry(archive) not in names:
         few = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-        return f"is a zip archive of other files ({few}); unpack it and pass the checkpoint in it"
-    return ""
+        return (
+            f"is a zip archive of other files ({few})",
+            "Unpack it and pass the checkpoint in it.",
+        )
+    return None
 
 
 def load_tensors(path: str | Path, stored: Mapping[str, StoredTensor]) -> dict[str, Tensor]:
@@ -187,7 +194,7 @@ def stream_values(data: bytes) -> npt.NDArray[Any]:
     """(N,) values of one storage that `torch.save` wrote in the older format.
 
     Raises:
-        ValueError, and others that an unpickler raises: it is no such storage.
+        ValueError, and other errors of an unpickler: it is not such a storage.
     """
     storage = _read_stream(io.BytesIO(data))
     if not isinstance(storage, Storage):
@@ -200,7 +207,7 @@ class _TorchUnpickler(pickle.Unpickler):
     """Takes every name from a fixed table. Nothing is imported."""
 
     def find_class(self, module: str, name: str) -> Any:
-        # A pickle may set attributes on what it is given, so functions and classes are made anew.
+        # A pickle may set attributes of an object that it gets, so it gets a new one each time.
         match module, name:
             case "collections", "OrderedDict":
                 return collections.OrderedDict
@@ -212,7 +219,7 @@ class _TorchUnpickler(pickle.Unpickler):
                 return lambda rebuild, _, args, *__: rebuild(*args)
             case "torch", storage if storage in _DTYPES:
                 return storage
-        module = module.replace("__builtin__", "builtins")  # as Python 2 has it
+        module = module.replace("__builtin__", "builtins")  # Python 2's name
         package = module.partition(".")[0]
         known = module in _PLAIN_MODULES or (module, name) in _PLAIN
         if known or package not in _STANDARD:
@@ -220,7 +227,7 @@ class _TorchUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it calls {module}.{name}, which no weights need")
 
     def persistent_load(self, pid: Any) -> Storage:
-        """("storage", its type, key, device, count), and in the older format None."""
+        """("storage", its type, key, device, count), and None at the end in the older format."""
         kind, dtype, key, _, count, *views = pid
         if kind != "storage" or any(view is not None for view in views):
             raise ValueError("a storage of an unknown kind")
@@ -264,7 +271,7 @@ class _StreamUnpickler(_TorchUnpickler):
 
 
 def _entry(archive: zipfile.ZipFile, name: str = "data.pkl") -> str:
-    """An entry below the archive's one folder, whatever that is called."""
+    """An entry below the archive's one folder, whatever the folder's name is."""
     root = archive.namelist()[0].partition("/")[0]
     return f"{root}/{name}"
 
@@ -277,14 +284,14 @@ def _values(file: BinaryIO, archive: zipfile.ZipFile | None, storage: Storage) -
         file.seek(storage.offset)
         data = file.read(size)
     if len(data) != size:
-        raise ValueError(f"{len(data)} bytes where {size} belong; it may be truncated")
+        raise ValueError(f"{len(data)} bytes instead of {size}, so it may be truncated")
     if not data:
         return torch.empty(0, dtype=storage.dtype)
     return torch.frombuffer(bytearray(data), dtype=storage.dtype)
 
 
 def _view(values: Tensor, item: StoredTensor) -> Tensor:
-    if math.prod(item.size) > len(values):  # so that a few bytes cannot ask for all the memory
+    if math.prod(item.size) > len(values):  # a few bytes must not allocate all memory
         raise ValueError(f"{item.size} values where {len(values)} are stored")
     return values.as_strided(item.size, item.stride, item.offset).clone(
         memory_format=torch.contiguous_format
@@ -294,10 +301,10 @@ def _view(values: Tensor, item: StoredTensor) -> Tensor:
 def _unreadable(path: str | Path, error: Exception) -> InputError:
     reason = (str(error).splitlines() or [""])[0] or type(error).__name__
     remedy = (
-        "do not use it, or save the model's state_dict alone in the program that wrote it"
+        "Do not use it, or save the model's state_dict alone in the program that wrote it."
         if isinstance(error, pickle.UnpicklingError) and "it calls" in reason
-        else "it is cut off (compare its size with the original), or no file of torch.save"
+        else "Compare its size with the original. It is cut off, or not a file of torch.save."
     )
     return InputError(
-        f"not a readable checkpoint ({reason}); {remedy}", file=path, kind=Kind.UNREADABLE
+        f"not a readable checkpoint ({reason})", file=path, kind=Kind.UNREADABLE, remedy=remedy
     )

@@ -1,6 +1,6 @@
 """The augmentation of training scenes: pure functions of a scene and a seeded generator.
 
-Values are in `config.AugmentConfig`. Sources: the pipelines of SamsungLabs/tr3d configs, and
+`config.AugmentConfig` has the values. Sources: the pipelines of SamsungLabs/tr3d configs, and
 `RandomCuboid` of facebookresearch/3detr (utils/random_cuboid.py).
 """
 
@@ -16,17 +16,17 @@ from sr3d.config import AugmentConfig
 from sr3d.data.scene import Scene, point_table
 from sr3d.geometry.boxes import Boxes
 
-_TRIES = 100  # of a random cuboid
+_TRIES = 100  # maximum number of attempts at a random cuboid
 
 
 def augment(scene: Scene, config: AugmentConfig, rotated: bool, generator: Generator) -> Scene:
-    """Sample points, crop, flip, rotate, scale, move. The crop may also come last. Each other step
-    makes one random draw, whatever its outcome.
+    """Sample points, crop, flip, rotate, scale, move. The crop may also come last. Every step but
+    the crop makes one random draw, whatever its outcome.
 
     rotated: whether boxes have a yaw. If not, a rotated box becomes the larger axis-aligned box
     around it, as in TR3D.
     """
-    scene = sample(scene, config, generator)  # a copy, so that all else happens in place
+    scene = sample(scene, config, generator)  # a copy, so later steps can work in place
     crops = config.crop != (1.0, 1.0)
     if crops and config.crop_when == "sampled":
         scene = random_cuboid(scene, config, generator)
@@ -61,8 +61,8 @@ def sample(scene: Scene, config: AugmentConfig, generator: Generator) -> Scene:
 
 
 def sample_points(scene: Scene, count: int, generator: Generator, replace: str = "if_few") -> Scene:
-    """`count` random points. replace: whether a point may be drawn twice: `always`, `never` (then
-    all points where the scene has fewer), or `if_few`, only where it has fewer.
+    """`count` random points. replace: whether a point may be drawn twice. `always`, `never` (all
+    points if the scene has fewer), or `if_few` (only if the scene has fewer).
     """
     if replace == "always" or (replace == "if_few" and count > len(scene)):
         return pick_points(scene, torch.randint(len(scene), (count,), generator=generator))
@@ -70,18 +70,18 @@ def sample_points(scene: Scene, count: int, generator: Generator, replace: str =
 
 
 def pick_points(scene: Scene, index: Tensor) -> Scene:
-    """The scene with these of its points, (P,) int64, in this order."""
+    """The scene with the points at `index` (P,) int64, in this order."""
     rows = point_table(scene).index_select(0, index)
     instance = None if scene.instance is None else scene.instance.index_select(0, index)
     return replace(scene, points=rows[:, :3], colors=rows[:, 3:], instance=instance)
 
 
 def random_cuboid(scene: Scene, config: AugmentConfig, generator: Generator) -> Scene:
-    """The points in a random axis-aligned cuboid, and the boxes whose centre is among them.
+    """The points in a random axis-aligned cuboid, and the boxes with their centre among them.
 
     The cuboid is centred at a random point. Its edges are random shares of the cloud's extent. A
-    cuboid counts if two of its shares are alike (`crop_aspect`), it has enough points
-    (`crop_points`), and it keeps a box, if there are boxes. After 100 others the scene stays whole.
+    cuboid is valid if two of its shares are similar (`crop_aspect`), it has enough points
+    (`crop_points`), and it keeps a box, if there are boxes. After 100 failures nothing is cut.
     """
     points = scene.points
     if len(points) < config.crop_points:
@@ -111,7 +111,7 @@ def _with_boxes_inside(scene: Scene) -> Scene:
     boxes = Boxes(scene.boxes.tensor[keep])
     instance = scene.instance
     if instance is not None:
-        # -1, for no object, finds the last entry.
+        # An instance of -1, for no object, indexes the last entry.
         number = torch.cat([keep.cumsum(0) - 1, keep.new_zeros(1, dtype=torch.int64)])
         known = torch.cat([keep, keep.new_zeros(1)])
         instance = torch.where(known[instance], number[instance], -1)
@@ -119,7 +119,7 @@ def _with_boxes_inside(scene: Scene) -> Scene:
 
 
 def _likest(shares: Tensor) -> float:
-    """The greatest ratio, below 1, of two of three shares."""
+    """The greatest ratio, at most 1, of two of three shares."""
     a, b, c = shares.sort().values.tolist()
     return max(a / b, b / c)
 

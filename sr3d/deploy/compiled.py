@@ -28,7 +28,7 @@ from sr3d.sparse.sites import recorded
 _log = logging.getLogger(__name__)
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-_REMEDY = "take another checkpoint. If this one works without compile(), take another precision"
+_REMEDY = "Take another checkpoint. If this one works without compile(), take another precision."
 _WARM_UPS = 3  # before recording, because CUDA graphs must not include lazy initialisation
 
 

@@ -117,7 +117,7 @@ def detect_files(
 
 
 def describe(found: ScanDetections, model: ModelFacts, score_thr: float) -> dict[str, Any]:
-    """The content of a JSON file of detections. docs/detect.md explains every field."""
+    """The content of a JSON file of detections. docs/detect_reference.md explains every field."""
     scan, detections = found.scan, found.detections
     frame, boxes = scan.frame, scan.frame.back(Boxes(detections.boxes))
     rows = zip(

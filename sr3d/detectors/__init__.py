@@ -36,7 +36,7 @@ FAMILIES: dict[str, Family] = {
     "groupfree": GROUPFREE,
     "3detr": DETR3D,
 }
-# The family of each name that a user may give; SR3D is TR3D's network, trained differently.
+# The family of each name that a user may give. SR3D is TR3D's network, trained differently.
 NETWORKS = {"sr3d": "tr3d", **{name: name for name in FAMILIES}}
 
 

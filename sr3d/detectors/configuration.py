@@ -23,9 +23,9 @@ from sr3d.validation import did_you_mean, json_schema, nearest, parse_text
 
 
 def default_config(dataset: str, own: OwnData = OwnData()) -> Config:
-    """The paper's configuration for a data set; for procedural rooms, one that two cores can train.
+    """The paper's configuration for a data set. For procedural rooms, one that two cores can train.
 
-    own: where the data set is `own`, what it is.
+    own: the facts about the data set `own`.
 
     Raises:
         InputError: unknown data set.
@@ -160,7 +160,7 @@ def _presets() -> dict[str, dict[str, tuple[type[Config], Preset]]]:
 
 
 def _assign(config: Config, name: str, text: str) -> Config:
-    """A copy with one field, by its dotted name, set to what the text says."""
+    """A copy with one field, by its dotted name, set to the value of the text."""
     flat = config.flat()
     if name not in flat:
         raise _unknown(config, name, flat)

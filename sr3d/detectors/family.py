@@ -24,7 +24,7 @@ class Family:
     family's. build: makes a detector with fresh weights from such a configuration. checkpoints: how
     other repositories store its weights, None if none publishes any.
 
-    needs: what training takes from the data besides points and boxes; see `needs`. `instance` is
+    needs: what training takes from the data besides points and boxes, see `needs`. `instance` is
     `Scene.instance`, if the original files of a data set have it. SUN RGB-D and own data have only
     boxes: there it is None, and the family takes the points inside a box as the points of its
     object. `mean_sizes` is `Dataset.mean_sizes`.
@@ -76,10 +76,10 @@ class CheckpointFormat:
     """The files of the repositories that published a family.
 
     landmark: a regular expression for the published names of one weight that every file of the
-    family has. What stands before it in a file is the prefix of the training program.
+    family has. The text before it in a file is the prefix of the training program.
     recognises: whether weights of these names, ours, belong to this family.
     written_by: the repository that uses these published names, in words.
-    infer: what weights, under our names and in our conventions, tell of the network.
+    infer: the properties of the network, from weights under our names and in our conventions.
     published: formats that `sr3d convert --to NAME` writes, by this name.
     own_name: our name of a published one, None for a copy that is not part of the network.
     adopt: converts weights under our names to our conventions. It also gets the names in the file,

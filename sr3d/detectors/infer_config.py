@@ -65,11 +65,11 @@ def load_model(checkpoint: Checkpoint, config: Config) -> Detector[Any, Any]:
         torch.manual_seed(0)
         model = build_detector(config)
     put_weights(model, checkpoint)
-    said, known = checkpoint.classes, model.classes
-    if said is not None and said != tuple(known):
+    trained, known = checkpoint.classes, model.classes
+    if trained is not None and trained != tuple(known):
         _log.warning(
-            "%s: was trained on the classes %s; labels are printed as classes of %s: %s",
-            checkpoint.path, ", ".join(said), config.dataset, ", ".join(known),
+            "%s: was trained on the classes %s, but labels are printed as classes of %s: %s",
+            checkpoint.path, ", ".join(trained), config.dataset, ", ".join(known),
         )  # fmt: skip
     return model
 
@@ -79,14 +79,14 @@ def _family_of(checkpoint: Checkpoint) -> tuple[str, CheckpointFormat]:
         known = family.checkpoints
         if known and known.recognises(checkpoint.weights.keys()):
             return name, known
-    raise _of_no_family(checkpoint, "no weights of a head that we know")
+    raise _of_no_family(checkpoint, "no weights of a known head")
 
 
 def _of_no_family(checkpoint: Checkpoint, what: str) -> InputError:
     titles = " and no ".join(family.title for family in FAMILIES.values())
     first = next(iter(checkpoint.weights), "none")
     return InputError(
-        f"has {what}, so it is no {titles}; its first weight is {first}",
+        f"has {what}, so it is no {titles}. Its first weight is {first}",
         file=checkpoint.path,
         kind=Kind.CONFLICT,
     )
@@ -106,7 +106,7 @@ def _dataset_of(checkpoint: Checkpoint, classes: int, rotated: bool) -> str:
         return "own"
     turned = "rotated" if rotated else "axis-aligned"
     raise InputError(
-        f"its {classes} classes and {turned} boxes are those of no data set",
+        f"no data set has {classes} classes and {turned} boxes",
         file=checkpoint.path,
         kind=Kind.UNKNOWN,
         remedy="Name one with --dataset.",
@@ -124,10 +124,10 @@ def _own(checkpoint: Checkpoint, rotated: bool) -> OwnData:
     return OwnData(checkpoint.classes, rotated=rotated)
 
 
-def _agree(checkpoint: Checkpoint, what: str, said: str | None, found: str) -> None:
-    if said not in (None, found):
+def _agree(checkpoint: Checkpoint, what: str, given: str | None, found: str) -> None:
+    if given not in (None, found):
         raise InputError(
-            f"--{what} {said}: {checkpoint.path} is of {found}",
+            f"--{what} {given}: {checkpoint.path} is of {found}",
             kind=Kind.CONFLICT,
             remedy=f"Leave --{what} out.",
         )

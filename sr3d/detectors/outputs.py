@@ -96,7 +96,7 @@ def _float_tensors(value: Any) -> Iterator[Tensor]:
 def require_finite(
     values: Sequence[Tensor],
     where: str = "",
-    remedy: str = "take another checkpoint, or train again with a lower train.lr",
+    remedy: str = "Take another checkpoint, or train again with a lower train.lr.",
 ) -> None:
     """Refuse NaN and infinite outputs, which a threshold and NMS would hide.
 
@@ -108,8 +108,9 @@ def require_finite(
     if not torch.stack([value.isfinite().all() for value in values]).all():
         raise InputError(
             f"{where and where + ': '}the model gives NaN or infinite scores or "
-            f"boxes, so its weights have diverged; {remedy}",
+            "boxes, so its weights have diverged",
             kind=Kind.VALUE,
+            remedy=remedy,
         )
 
 

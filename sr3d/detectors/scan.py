@@ -53,10 +53,10 @@ def split_points(points: Any, colors: Any) -> tuple[Tensor, Tensor]:
     darkest, brightest = min(low[3:]), max(high[3:])
     if darkest < -_TOLERANCE or brightest > 1 + _TOLERANCE:
         raise InputError(
-            f"values span {darkest:.3g} to {brightest:.3g}, expected 0 to 1; "
-            "divide colours of 0 to 255 by 255, or pass them as uint8",
+            f"values span {darkest:.3g} to {brightest:.3g}, expected 0 to 1",
             field="colors",
             kind=Kind.VALUE,
+            remedy="Divide colours of 0 to 255 by 255, or pass them as uint8.",
         )
     longest = max(b - a for a, b in zip(low[:3], high[:3], strict=True))
     if longest > _EXTENT[1]:
@@ -71,7 +71,7 @@ def split_points(points: Any, colors: Any) -> tuple[Tensor, Tensor]:
             )
     if not _EXTENT[0] <= longest <= _EXTENT[1]:
         _log.warning(
-            "points: the scan is %.3g m long, which no room is; pass coordinates in metres and "
+            "points: the scan is %.3g m long, which no room is. Pass coordinates in metres and "
             "remove stray points",
             longest,
         )

@@ -65,7 +65,8 @@ def find_state_dict(content: Any, path: Path) -> StateDict:
     """
     groups = dict(_groups(content))
     if not groups:
-        raise InputError(_without_weights(content), file=path, kind=Kind.UNREADABLE)
+        problem, remedy = _without_weights(content)
+        raise InputError(problem, file=path, kind=Kind.UNREADABLE, remedy=remedy)
     landmarks = _landmarks()
     places = [
         (where, match.group())
@@ -106,7 +107,7 @@ def find_state_dict(content: Any, path: Path) -> StateDict:
 
 @cache
 def _landmarks() -> re.Pattern[str]:
-    """Matches what stands before the landmark of any family."""
+    """Matches the prefix before the landmark of any family."""
     known = {f.checkpoints.landmark for f in FAMILIES.values() if f.checkpoints}
     return re.compile(rf"(?:^|.*\.)(?=(?:{'|'.join(sorted(known))})$)")
 
@@ -137,8 +138,8 @@ def _shown(place: tuple[str, str]) -> str:
     return "'" + ".".join(part for part in (place[0], place[1].rstrip(".")) if part) + "'"
 
 
-def _without_weights(content: Any) -> str:
-    """A message about the content without weights, with the remedy."""
+def _without_weights(content: Any) -> tuple[str, str]:
+    """The problem and the remedy for content without weights."""
     objects = [content] if isinstance(content, StandIn) else []
     if isinstance(content, Mapping):
         objects = [value for value in content.values() if isinstance(value, StandIn)]
@@ -146,13 +147,14 @@ def _without_weights(content: Any) -> str:
         entries = ", ".join(map(str, content)) or "none"
         if not models:
             return (
-                f"holds no weights (its entries are {entries}); pass the file with the model's "
-                "state_dict"
+                f"holds no weights (its entries are {entries})",
+                "Pass the file with the model's state_dict.",
             )
         objects = models
     if objects:
         return (
-            f"holds an object of {objects[0].origin} instead of weights by name, and no code is "
-            "run here; in the program that wrote it, save `model.state_dict()`"
+            f"holds an object of {objects[0].origin} instead of weights by name",
+            "Save `model.state_dict()` in the program that wrote it, because sr3d does not run "
+            "code from files.",
         )
-    return f"holds a {type(content).__name__} and no weights; pass a model's checkpoint"
+    return f"holds a {type(content).__name__} and no weights", "Pass a model's checkpoint."

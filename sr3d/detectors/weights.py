@@ -81,15 +81,15 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     if is_lfs_pointer(begin):
         raise InputError(LFS_REMEDY, file=path, kind=Kind.UNREADABLE)
     if path.suffix == ".safetensors" or _is_safetensors(begin, path.stat().st_size):
-        return _said_where(_read_safetensors(path))
+        return _log_place(_read_safetensors(path))
     content = read_torch_file(path)
     found = find_state_dict(content, path)
     names = _Names.of(found.weights)
     weights = names.adopt(load_tensors(path, names.renamed(found.weights)))
     meta = content.get("meta")
     meta = meta if isinstance(meta, dict) else {}
-    config, said = _exported(path, meta), _said(meta)
-    return _said_where(Checkpoint(path, weights, names.written_by, config, *said, found.about()))
+    config, facts = _exported(path, meta), _training_facts(meta)
+    return _log_place(Checkpoint(path, weights, names.written_by, config, *facts, found.about()))
 
 
 def load_weights(model: nn.Module, path: str | Path) -> None:
@@ -203,10 +203,10 @@ def _read_safetensors(path: Path) -> Checkpoint:
     except Exception as error:  # the library raises its own classes
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"not a readable checkpoint ({reason}); it is cut off, or not a safetensors file",
+            f"not a readable checkpoint ({reason})",
             file=path,
             kind=Kind.UNREADABLE,
-            remedy="Compare its size with the original.",
+            remedy="Compare its size with the original. It is cut off, or not a safetensors file.",
         ) from None
     found = find_state_dict(state, path)
     names = _Names.of(found.weights)
@@ -291,7 +291,7 @@ class _Names:
         return self.format.written_by(self.given) if self.format else "no repository that we know"
 
     def renamed(self, state: Mapping[str, V]) -> dict[str, V]:
-        """The weights under our names; of no family, under those of the file."""
+        """The weights under our names. If no family fits, under the names of the file."""
         rename = self.format.own_name if self.format else without_ddp
         named = ((rename(name), value) for name, value in state.items())
         return {name: value for name, value in named if name is not None}
@@ -306,14 +306,14 @@ def _is_safetensors(begin: bytes, size: int) -> bool:
     return begin[8:10] in (b'{"', b"{}") and int.from_bytes(begin[:8], "little") < size
 
 
-def _said_where(checkpoint: Checkpoint) -> Checkpoint:
+def _log_place(checkpoint: Checkpoint) -> Checkpoint:
     """The checkpoint. Logs the place of the weights first, if it is unusual."""
     if checkpoint.place:
         _log.info("%s: %s", checkpoint.path, checkpoint.place)
     return checkpoint
 
 
-def _said(meta: dict[Any, Any]) -> tuple[tuple[str, ...] | None, float | None]:
+def _training_facts(meta: dict[Any, Any]) -> tuple[tuple[str, ...] | None, float | None]:
     """Classes and voxel size, as mmcv (`CLASSES`, `config`) or mmengine wrote them."""
     about = meta.get("dataset_meta")
     classes = about.get("classes") if isinstance(about, dict) else meta.get("CLASSES")

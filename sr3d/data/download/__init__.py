@@ -1,1 +1,1 @@
-"""The raw data sets from their publishers' servers: whole files or none, resumed where cut."""
+"""Downloads of the raw data sets from their publishers' servers, complete or resumable."""

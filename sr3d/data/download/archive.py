@@ -1,4 +1,4 @@
-"""Some members of a zip archive, unpacked whole or not at all."""
+"""Unpacks some members of a zip archive, each completely or not at all."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check_zip(path: Path, wanted: re.Pattern[str]) -> None:
     """Check that an archive ends as it should and lists the wanted members. No member is read.
 
     Raises:
-        InputError: the reason alone.
+        InputError: contains only the reason.
     """
     with _open(path) as archive:
         _targets(archive, wanted)
@@ -39,7 +39,7 @@ def unpack(
     Returns the number of members.
 
     Raises:
-        InputError: the archive is damaged or not the expected one; the reason alone.
+        InputError: the archive is damaged or not the expected one. Contains only the reason.
         DiskError: too little space, or the folder cannot be written.
     """
     with _open(path) as archive:
@@ -89,7 +89,9 @@ def _open(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         archive = zipfile.ZipFile(path)
     except (*_DAMAGE, OSError) as error:
-        raise InputError(f"it is cut or no zip archive ({error})", kind=Kind.UNREADABLE) from None
+        raise InputError(
+            f"it is cut off or no zip archive ({error})", kind=Kind.UNREADABLE
+        ) from None
     with archive:
         yield archive
 

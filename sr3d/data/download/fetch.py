@@ -1,8 +1,8 @@
-"""One file over HTTP: resumed where cut, retried, verified, and only then under its name.
+"""Downloads a file over HTTP: resumes, retries, verifies, and then renames it to its target.
 
-urllib3's `Retry` is no replacement for the loop. It repeats requests, not a body that broke off, so
-there would be two counts of attempts. It waits without looking at `stop`, and it waits as long as a
-server asks, even an hour.
+urllib3's `Retry` does not replace the loop. It repeats requests, but not a body that broke off, so
+there would be two counts of attempts. It does not check `stop` while it waits, and it waits as long
+as a server asks, even an hour.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sr3d.data.download.transfer import Cancellation, Interruption, Part, Sessio
 from sr3d.errors import InputError, Kind
 
 _LONGEST_WAIT = 60.0  # seconds between two attempts
-_PATIENCE = 600.0  # seconds, if the server asks for a longer wait
+_PATIENCE = 600.0  # seconds, maximum wait that a server may ask for
 _WEB_PAGE = (b"<!doctype html", b"<html")
 
 
@@ -97,7 +97,7 @@ def fetch(
 
 
 def pause(seconds: float, stop: threading.Event | None) -> None:
-    """Wait, or return once `stop` is set. Tests replace this function."""
+    """Wait, but return as soon as `stop` is set. Tests replace this function."""
     (stop or threading.Event()).wait(seconds)
 
 

@@ -25,7 +25,7 @@ LISTS = {
 """The published lists: scans, and sha256 of their ids with a line end after each."""
 
 MISSING = "missing.txt"
-_MOST_AT_A_TIME = 8  # it is a university's server
+_MOST_AT_A_TIME = 8  # limits the load on a university's server
 _ACCEPT_TERMS = (
     "Fill in and sign http://kaldir.vc.cit.tum.de/scannet/ScanNet_TOS.pdf and mail it to "
     "scannet@googlegroups.com. After their reply, set `download.scannet.accept_terms: true` in "
@@ -115,7 +115,7 @@ def _scan_files(out: Path, tables: Sequence[Path], scenes: Sequence[str] | None)
 
 
 def _fetch_tables(tables: Sequence[Path], url: str, lists_url: str) -> list[int]:
-    """The sizes of those that were fetched."""
+    """Fetch the missing tables and return their sizes."""
     label_map, *lists = tables
     with Session() as session:
         sizes = [

@@ -1,4 +1,4 @@
-"""Checks that a downloaded ScanNet file holds what its name says. Errors are the reason alone."""
+"""Checks the content of downloaded ScanNet files. Errors contain only the reason."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BYTES = {
     **dict.fromkeys(("int", "uint", "int32", "uint32", "float", "float32"), 4),
     **dict.fromkeys(("double", "float64"), 8),
 }
-_CORNERS = 3  # of every face: the meshes are of triangles
+_CORNERS = 3  # of every face, because all meshes are triangle meshes
 
 
 def check_scan_file(path: Path, target: Path) -> None:

@@ -118,13 +118,15 @@ def _provide(
     if not path.exists():
         records[archive.name] = _Record(address + archive.name)
     record = records.setdefault(archive.name, _Record(None))
-    _write_records(out, records)  # lest a cut unpacking look like a folder made by hand
+    _write_records(
+        out, records
+    )  # or an interrupted unpacking would look like a folder made by hand
     size = fetch(
         address + archive.name,
         path,
         check=partial(check_zip, wanted=archive.wanted),
         md5=archive.md5,
-        room=2.0,  # its images are compressed already: unpacked it is as large again
+        room=2.0,  # the unpacked images are as large as the archive
         progress=_megabytes(archive.name, progress),
     )
     count = partial(progress, f"{archive.name}, files") if progress else None
@@ -133,13 +135,11 @@ def _provide(
     except DiskError:
         raise
     except InputError as error:
-        remedy = "delete it, or put a whole one there"
+        remedy = "Delete it, or put a complete one there, and run the same command again."
         if record.url:
             path.unlink()
-            remedy = "it was deleted"
-        raise InputError(
-            f"{error}; {remedy}, and run the same command again", file=path, kind=Kind.UNREADABLE
-        ) from None
+            remedy = "It was deleted. Run the same command again."
+        raise InputError(f"{error}", file=path, kind=Kind.UNREADABLE, remedy=remedy) from None
     records[archive.name] = _Record(record.url, path.stat().st_size, sha256(path), members)
     _write_records(out, records)
     return size

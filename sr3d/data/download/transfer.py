@@ -1,4 +1,4 @@
-"""One HTTP request that begins or resumes a file beside its target.
+"""An HTTP request that starts or resumes a file beside its target.
 
 `<name>.part` holds the bytes received so far, and `<name>.part.json` the server's file that they
 belong to. A later process resumes only if the server still has that file (RFC 9110, 13 and 14).
@@ -21,12 +21,12 @@ import requests
 from sr3d.errors import InputError, Kind
 from sr3d.runs.files import write_json
 
-CHUNK = 1 << 16  # bytes at a time: a cut loses fewer than that
-TIMEOUT = (20.0, 30.0)  # seconds to connect, and without a byte
-# Compressed in transit, a file could not be resumed by its offset.
+CHUNK = 1 << 16  # bytes at a time. An interruption loses fewer
+TIMEOUT = (20.0, 30.0)  # seconds to connect, and seconds without data
+# A file that is compressed in transit cannot be resumed at an offset.
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": "sr3d"}
 _REFUSALS = {403: "refuses this file", 404: "has no such file", 410: "no longer has this file"}
-_BROWSE = "open the address in a browser to see what it wants, then run the same command again"
+_BROWSE = "Open the address in a browser to see its request, then run the same command again."
 _MAKE_ROOM = "Free some space or name another folder, then run the same command again."
 
 Session = requests.Session
@@ -85,7 +85,7 @@ class Part:
 
     def begin(self, origin: Origin | None) -> None:
         """Delete the bytes received so far. Without `origin` the new content cannot be resumed."""
-        self.discard()  # first, lest old bytes ever stand under new notes
+        self.discard()  # first, so old bytes never have a new origin
         self.target.parent.mkdir(parents=True, exist_ok=True)
         if origin:
             write_json(self.notes, asdict(origin))
@@ -183,9 +183,10 @@ def _accept(response: requests.Response, url: str, part: Part, origin: Origin | 
     if status == 200:
         if "text/html" in headers.get("Content-Type", "") and "htm" not in part.target.suffix:
             raise InputError(
-                f"the server sent a web page for {part.target}; {_BROWSE}",
+                f"the server sent a web page for {part.target}",
                 file=url,
                 kind=Kind.UNREADABLE,
+                remedy=_BROWSE,
             )
         compressed = headers.get("Content-Encoding", "identity") != "identity"
         length = headers.get("Content-Length", "")
@@ -210,12 +211,12 @@ def _accept(response: requests.Response, url: str, part: Part, origin: Origin | 
             remedy="Check the address, or ask the publisher.",
         )
     part.discard()
-    raise Interruption("the server's answer does not fit what had come before", wait=0)
+    raise Interruption("the server's answer does not match the bytes received before", wait=0)
 
 
 def _origin(response: requests.Response, url: str, size: int | None) -> Origin | None:
     etag = response.headers.get("ETag", "W/")
-    if not etag.startswith("W/"):  # a weak one does not vouch for equal bytes
+    if not etag.startswith("W/"):  # a weak ETag does not guarantee equal bytes
         return Origin(url, "ETag", etag, size)
     modified = response.headers.get("Last-Modified")
     return Origin(url, "Last-Modified", modified, size) if modified else None

@@ -9,7 +9,7 @@ from typing import Any
 from sr3d.data.inspection.facts import Inspection, SplitFacts, Triple
 from sr3d.text_tables import text_table
 
-WIDTH, NAME = 100, 20  # letters of a line, and of a name in a table
+WIDTH, NAME = 100, 20  # maximum width of a line, and of a name in a table, in letters
 
 
 def describe(inspection: Inspection, contents: str = "") -> str:

@@ -1,7 +1,7 @@
-"""Facts of a prepared folder: of its scenes, its boxes, its classes and its splits.
+"""Facts about a prepared folder: its scenes, boxes, classes and splits.
 
-Three signs tell which axis is up, in any unit: it is the shortest extent, the floor is the fullest
-slab of points, and most furniture stands on one level.
+Three signs show the up axis, in any unit. It has the shortest extent, the floor is the slab with
+the most points, and most furniture stands on one level.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from sr3d.geometry.boxes import Boxes
 
 Array = npt.NDArray[Any]
 
-SLABS = 100  # in the largest extent: each 5 cm thick in a room of 5 m
-SUNK = 0.25  # of a box's height; the floor under a box may lie a little above its bottom
-OUTSIDE = 0.5  # metres; amodal boxes may reach a little beyond what the camera saw
+SLABS = 100  # number of slabs in the largest extent. In a room of 5 m each is 5 cm thick
+SUNK = 0.25  # share of a box's height, because the floor may be slightly above its bottom
+OUTSIDE = 0.5  # metres, because amodal boxes may extend slightly beyond the visible points
 
 Triple = tuple[float, float, float]
 
@@ -118,7 +118,7 @@ def _up(points: Array, low: Array, extents: Array, boxes: Array) -> tuple[int, b
     stand = np.array([on_one_level(ends, 2 * thick) for ends in (centres - halves).T])
     hang = np.array([on_one_level(ends, 2 * thick) for ends in (centres + halves).T])
     if len(boxes) >= 3:
-        # The surest sign, whichever way is up: walls fill slabs as well as floors do.
+        # The most reliable sign, because walls fill slabs as floors do.
         score += 2 * vote(np.maximum(stand, hang))
     axis = int(score.argmax())
     if score[axis] < 2 or (score == score[axis]).sum() > 1:
@@ -127,12 +127,12 @@ def _up(points: Array, low: Array, extents: Array, boxes: Array) -> tuple[int, b
 
 
 def vote(values: Array) -> Array:
-    """(3,) one for the largest value, or all zero if two values share that place."""
+    """(3,) one for the largest value, else zero. All zero if two values are the largest."""
     return (values == values.max()) * float((values == values.max()).sum() == 1)
 
 
 def on_one_level(values: Array, thick: float) -> int:
-    """Most of (K,) values that lie within `thick` of each other."""
+    """The maximum number of (K,) values within `thick` of each other."""
     ordered = np.sort(values)
     ends = np.searchsorted(ordered, ordered + thick, side="right")
     return int((ends - np.arange(len(ordered))).max(initial=0))
@@ -202,7 +202,7 @@ class Suspicion:
     def __str__(self) -> str:
         names = ", ".join([*self.scenes[:3], *["…"] * (len(self.scenes) > 3)])
         count = f"{len(self.scenes)} of {self.among} scenes ({names})"
-        return f"{self.split}: {self.problem} in {count}; {self.remedy}."
+        return f"{self.split}: {self.problem} in {count}. {self.remedy}."
 
 
 @dataclass(frozen=True)
@@ -256,13 +256,13 @@ class Inspection:
     def suspicions(self) -> list[str]:
         """Sentences on the classes and on all splits."""
         classes = [
-            f"classes: {' and '.join(map(repr, group))} are probably one; spell it alike in the "
-            "labels and prepare again."
+            f"classes: {' and '.join(map(repr, group))} are probably one class. Spell it the "
+            "same way in all labels and prepare again."
             for group in self.like_classes
         ]
         twins = [
             f"scenes: {' and '.join(map(repr, group[:3]))}{', …' * (len(group) > 3)} seem to be "
-            "one scan; keep one of them, above all if they are in different splits."
+            "one scan. Keep one of them, above all if they are in different splits."
             for group in self.twins
         ]
         return classes + twins + [str(one) for split in self.splits for one in split.suspicions]

@@ -41,7 +41,7 @@ def inspect(
     manifest = read_manifest(folder)
     chosen = choose_scenes(folder, manifest, splits, scenes)
     done, total, found = 0, sum(map(len, chosen.values())), []
-    looks = dict[bytes, dict[str, None]]()  # scenes that look the same, whatever their split
+    looks = dict[bytes, dict[str, None]]()  # scenes that look the same, in any split
     for split, ids in chosen.items():
         data, seen = PreparedDataset(folder, split), []
         place = {scene: i for i, scene in enumerate(data.ids)}
@@ -90,7 +90,7 @@ def choose_scenes(
     for scene in scenes or ():
         if scene not in known:
             hint = did_you_mean(scene, list(known))
-            hint = hint if len(hint) < 200 else f"; its manifest lists the {len(known)} there are"
+            hint = hint if len(hint) < 200 else f". Its manifest lists all {len(known)} scenes"
             raise InputError(
                 f"no scene '{scene}' in {', '.join(among)}{hint}", file=folder, kind=Kind.UNKNOWN
             )

@@ -9,28 +9,28 @@ import numpy as np
 
 from sr3d.data.inspection.facts import OUTSIDE, Array, SceneFacts, Sign, Suspicion
 
-FEW = 0.05  # of a split's boxes may be odd
-LARGE, SMALL = 100.0, 1.2  # metres, the largest extent of a room; a unit cube is too small
-LONGER = 1.5  # times the extent of its scene, and a metre: longer than any box of something seen
-TINY = 0.01  # metres, the longest edge of a box
-SAME = 1e-3  # metres and radians, between two boxes that are one
-NEAR = 0.1  # share of the size, between two boxes of one object
-DARK = 1.01 / 255  # colours that end here were divided by 255 twice
+FEW = 0.05  # a larger share of odd boxes in a split is reported
+LARGE, SMALL = 100.0, 1.2  # metres, limits of a room's largest extent. A unit cube is too small
+LONGER = 1.5  # no box is longer than this multiple of its scene's extent, plus a metre
+TINY = 0.01  # metres, minimum of the longest edge of a box
+SAME = 1e-3  # metres and radians, maximum difference of two equal boxes
+NEAR = 0.1  # maximum difference of two boxes of one object, as a share of the size
+DARK = 1.01 / 255  # if no colour is above this, colours were divided by 255 twice
 
 
 def _one_color(seen: SceneFacts) -> bool:
     return seen.known > 0 and bool((seen.colors[0] == seen.colors[2]).all())
 
 
-_LOOK = "look at a picture of one, and turn the data where it is read so that"
+_LOOK = "Look at a picture of one, and rotate the data on reading so that"
 
 
 def repeated(boxes: Array) -> bool:
-    """Whether two of (K, 7) boxes are one; classes do not matter."""
+    """Whether two of (K, 7) boxes are equal. Classes do not matter."""
     order = boxes[np.argsort(boxes[:, 0], kind="stable")]
     for step in range(1, len(order)):
         near = np.abs(order[step:, 0] - order[:-step, 0]) <= SAME
-        if not near.any():  # neighbours along x are farther apart, and so are all others
+        if not near.any():  # neighbours along x are farther apart, so all others are too
             return False
         if (np.abs(order[step:][near] - order[:-step][near]) <= SAME).all(axis=1).any():
             return True
@@ -63,7 +63,7 @@ _RULES: tuple[tuple[Sign, Callable[[SceneFacts], bool], float, str, str], ...] =
         lambda s: not s.finite,
         0,
         "NaN or infinite points or boxes",
-        "mend or remove these scenes",
+        "Correct or remove these scenes",
     ),
     (Sign.X_UP, lambda s: s.up == 0, 0.5, "x looks like the up axis", f"{_LOOK} z is up"),
     (Sign.Y_UP, lambda s: s.up == 1, 0.5, "y looks like the up axis", f"{_LOOK} z is up"),
@@ -72,91 +72,91 @@ _RULES: tuple[tuple[Sign, Callable[[SceneFacts], bool], float, str, str], ...] =
         lambda s: bool(s.extents.max() > LARGE),
         0.5,
         f"points span more than {LARGE:g} m (millimetres or centimetres?)",
-        "scale points and boxes to metres",
+        "Scale points and boxes to metres",
     ),
     (
         Sign.SMALL_SCENE,
         lambda s: s.known > 0 and bool(s.extents.max() < SMALL),
         0.5,
         f"points span less than {SMALL:g} m (scaled to a unit size?)",
-        "scale points and boxes to metres",
+        "Scale points and boxes to metres",
     ),
     (
         Sign.DEGREES,
         lambda s: bool((np.abs(s.boxes[:, 6]) > 2 * math.pi + 1e-4).any()),
         0,
         "a yaw beyond a whole turn (degrees?)",
-        "give yaw in radians from −π to π",
+        "Give yaw in radians from −π to π",
     ),
     (
         Sign.LARGE_BOX,
         lambda s: bool((s.boxes[:, 3:6] > LONGER * s.extents.max() + 1).any()),
         0,
         "a box much longer than the scene (another unit than the points'?)",
-        "correct the box, or scale all boxes to metres",
+        "Correct the box, or scale all boxes to metres",
     ),
     (
         Sign.FAR_BOX,
         lambda s: bool(s.lost.any()),
         0,
         "boxes farther from the points than the scene is long",
-        "remove or correct them",
+        "Remove or correct them",
     ),
     (
         Sign.SMALL_BOX,
         lambda s: bool((s.boxes[:, 3:6].max(axis=1, initial=0) < TINY).any()),
         0,
         f"a box smaller than {100 * TINY:g} cm (another unit than the points'?)",
-        "remove or correct the box, or scale all boxes to metres",
+        "Remove or correct the box, or scale all boxes to metres",
     ),
     (
         Sign.REPEATED_BOX,
         lambda s: repeated(s.boxes),
         0,
         "the same box twice",
-        "remove one of the two, for a detector can find only one",
+        "Remove one of the two, because a detector can find only one",
     ),
     (
         Sign.NEARLY_REPEATED_BOX,
         lambda s: nearly_repeated(s.boxes, s.labels),
         0,
         "boxes of a class in almost the same place",
-        "remove one of the two if they are one object",
+        "Remove one of the two if they are one object",
     ),
     (
         Sign.DARK,
         lambda s: s.known > 0 and bool(s.colors[2].max() <= DARK) and not _one_color(s),
         0,
         "no colour is above 1/255 (divided by 255 twice?)",
-        "scale the colours to 0 to 1 once",
+        "Scale the colours to 0 to 1 once",
     ),
     (
         Sign.ONE_COLOR,
         _one_color,
         0,
         "all points have the same colour",
-        "read the scans' colours, or leave these out",
+        "Read the scans' colours, or leave these scenes out",
     ),
     (
         Sign.GREY,
         lambda s: s.grey and not _one_color(s),
         0,
         "all points are grey",
-        "check that the three colour channels are read, or leave these scenes out",
+        "Check that the three colour channels are read, or leave these scenes out",
     ),
     (
         Sign.COLOR_RANGE,
         lambda s: bool(s.colors[0].min() < 0 or s.colors[2].max() > 1),
         0,
         "colours lie beyond 0 to 1",
-        "scale the colours to 0 to 1",
+        "Scale the colours to 0 to 1",
     ),
     (
         Sign.NO_BOX,
         lambda s: not len(s.boxes),
         0.5,
         "no box",
-        "check that the boxes are read and classes match",
+        "Check that the boxes are read and classes match",
     ),
 )
 
@@ -179,13 +179,13 @@ def suspicions(split: str, seen: list[SceneFacts], rotated: bool) -> list[Suspic
             Sign.OUTSIDE,
             "outside",
             f"with their centre more than {OUTSIDE:g} m outside the points",
-            "see that points and boxes are in the same frame and unit",
+            "Check that points and boxes are in the same frame and unit",
         ),
         (
             Sign.EMPTY_BOX,
             "empty",
             "without a point inside",
-            "see in a picture whether points and boxes match",
+            "Check in a picture that points and boxes match",
         ),
     ):
         counts = [int(getattr(s, mask).sum()) for s in seen]
@@ -199,7 +199,7 @@ def suspicions(split: str, seen: list[SceneFacts], rotated: bool) -> list[Suspic
     sunk = [s for s in seen if len(s.boxes) >= 2 and s.sunk.sum() > len(s.boxes) / 2]
     if len(sunk) > len(seen) / 2:
         problem = "most boxes reach far below the points (centres of their bottom faces?)"
-        add(Sign.SUNK, sunk, problem, "give each box its geometric centre")
+        add(Sign.SUNK, sunk, problem, "Give each box its geometric centre")
     # One real scene in ten looks so, because windows or cabinets share their upper edge.
     overturned = [s for s in seen if s.overturned]
     if len(overturned) > max(2, len(seen) / 2):
@@ -207,12 +207,12 @@ def suspicions(split: str, seen: list[SceneFacts], rotated: bool) -> list[Suspic
     turned = [s for s in seen if (np.abs(s.boxes[:, 6]) > 0).any()]
     if rotated and boxes >= 3 and not turned:
         odd = [s for s in seen if len(s.boxes)]
-        add(Sign.NO_YAW, odd, "every yaw is 0 though boxes may turn", "check that yaw is read")
+        add(Sign.NO_YAW, odd, "every yaw is 0 though boxes may turn", "Check that yaw is read")
     if turned and not rotated:
         add(
             Sign.YAW,
             turned,
             "boxes with a yaw though the data set has none",
-            "take their enclosing boxes",
+            "Use the axis-aligned boxes around them",
         )
     return found

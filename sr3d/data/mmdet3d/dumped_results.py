@@ -25,8 +25,8 @@ _BOXES = ("bboxes_3d", "boxes_3d")
 _UPRIGHT = ("DepthInstance3DBoxes", "LiDARInstance3DBoxes")
 _PATHS = ("lidar_path", "pts_filename", "img_path")
 _REMEDY = (
-    "add 'lidar_path' to the meta_keys of Pack3DDetInputs, or give the info file that was tested "
-    "on as --ground-truth"
+    "Add 'lidar_path' to the meta_keys of Pack3DDetInputs, or pass the info file of the evaluation "
+    "as --ground-truth."
 )
 
 
@@ -59,9 +59,10 @@ def result_entries(path: Path, content: Any, order: Sequence[str] = ()) -> dict[
         if not len(boxes) == len(labels) == len(scores):
             raise InputError(
                 f"{len(boxes)} boxes, {len(labels)} labels and {len(scores)} "
-                "scores; each box needs one of each, write the results again",
+                "scores, but each box needs one of each",
                 field=where,
                 kind=Kind.CONFLICT,
+                remedy="Write the results again.",
             )
         entries["scene"] += [scene] * len(boxes)
         entries["label"] += labels.astype(np.int64).tolist()
@@ -96,7 +97,7 @@ def _boxes(where: str, value: Any) -> np.ndarray:
             remedy="Convert them with convert_to(Box3DMode.DEPTH) before they are written.",
         )
     boxes = _padded(where, np.asarray(value.state["tensor"], dtype=np.float64))
-    boxes[:, 2] += boxes[:, 5] / 2  # of mmdet3d's own tensors the z is that of the bottom
+    boxes[:, 2] += boxes[:, 5] / 2  # z of mmdet3d's own tensors is that of the bottom
     return boxes
 
 
@@ -104,7 +105,7 @@ def _padded(where: str, boxes: np.ndarray) -> np.ndarray:
     boxes = boxes.reshape(-1, 7) if boxes.size == 0 else boxes
     if boxes.ndim != 2 or boxes.shape[1] not in (6, 7):
         raise InputError(
-            f"boxes of shape {boxes.shape}; expected (N, 7) or (N, 6)", field=where, kind=Kind.VALUE
+            f"boxes of shape {boxes.shape}, expected (N, 7) or (N, 6)", field=where, kind=Kind.VALUE
         )
     return np.pad(boxes, ((0, 0), (0, 7 - boxes.shape[1])))
 
@@ -124,14 +125,14 @@ def _scene(
     if len(order) == count and 0 <= int(index) < count:
         if number == 0:
             _log.warning(
-                "%s: names its scenes by their index alone; they are taken in the order of the "
-                "ground truth, the first one for '%s'", where, order[int(index)],
+                "%s: names its scenes only by index, so they are matched in the order of the "
+                "ground truth. The first one is '%s'", where, order[int(index)],
             )  # fmt: skip
         return order[int(index)]
     raise InputError(
-        f"names its scene by the index {index} alone, and the ground truth "
-        "does not list as many scenes in the order of an info file; "
-        f"{_REMEDY}",
+        f"names its scene only by the index {index}, but the ground truth "
+        "does not list as many scenes in the order of an info file",
         field=where,
         kind=Kind.CONFLICT,
+        remedy=_REMEDY,
     )

@@ -78,7 +78,7 @@ def export_mmdet3d(
 def _files(dataset: str, rows: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
     """Scenes by the name of their info file."""
     if dataset != "s3dis":
-        splits = dict.fromkeys(("train", "val", *rows))  # both, for mmdet3d asks for both
+        splits = dict.fromkeys(("train", "val", *rows))  # both, because mmdet3d requires both
         return {info_file(dataset, split): rows.get(split, []) for split in splits}
     every = [row for some in rows.values() for row in some]
     return {
@@ -108,7 +108,7 @@ def _info(scene: Scene, dataset: str, rotated: bool) -> dict[str, Any]:
 
 def _write_cloud(path: Path, scene: Scene, white: int) -> None:
     colors = scene.colors.numpy()
-    # A colour that was a byte divided by 255 becomes that byte again, so that nothing drifts.
+    # A colour that was a byte divided by 255 becomes that byte again, so nothing changes.
     colors = np.rint(colors * np.float32(255)) if white == 255 else colors
     rows = np.concatenate([scene.points.numpy(), colors], axis=1)
     write_bytes(path, rows.astype("<f4").tobytes())

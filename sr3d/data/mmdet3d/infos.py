@@ -1,7 +1,7 @@
 """mmdet3d's info pickles, of both formats, as scenes with boxes.
 
 Up to version 1.0 such a file is a list with an `annos` entry a scene, from 1.1 on a dictionary with
-`metainfo` and `data_list`. In both, boxes have their geometric centres; ScanNet's are aligned.
+`metainfo` and `data_list`. In both, boxes have geometric centres, and ScanNet's are aligned.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sr3d.errors import InputError, Kind
 
 Array = npt.NDArray[Any]
 Labels = Callable[[Any], int]
-"""From a file's label or class name to ours; -1 for a class that we do not have."""
+"""Maps a file's label or class name to our label, -1 for other classes."""
 _FAULTS = (KeyError, TypeError, ValueError, AttributeError, IndexError)  # of a file's content
 
 
@@ -48,7 +48,7 @@ def read_infos(
     clockwise: whether the yaw is clockwise, as mmdet3d wrote it before version 1.0.
 
     Raises:
-        InputError: not such a file, or one without some of the classes; names the field.
+        InputError: not such a file, or some of the classes are missing. Names the field.
     """
     return parse_infos(path, load_pickle(path), classes, clockwise=clockwise)
 
@@ -63,7 +63,7 @@ def is_infos(content: Any) -> bool:
 def parse_infos(
     path: str | Path, content: Any, classes: Sequence[str], *, clockwise: bool = False
 ) -> list[SceneInfo]:
-    """`read_infos` of a file that is loaded already."""
+    """`read_infos` for the content of a file."""
     where = "metainfo"
     found = []
     try:
@@ -116,8 +116,8 @@ def _old_scene(path: str, where: str, entry: Mapping[str, Any], labels: Labels) 
         # S3DIS's infos have no names.
         classes = list(map(str, annos["name"])) if "name" in annos else list(annos["class"])
         if not count == len(boxes) == len(classes):
-            told = f"gt_num is {count}, with {len(boxes)} boxes of {len(classes)} classes"
-            raise _fault(path, f"{where}.annos", ValueError(told))
+            problem = f"gt_num is {count}, with {len(boxes)} boxes of {len(classes)} classes"
+            raise _fault(path, f"{where}.annos", ValueError(problem))
         for i, (box, label) in enumerate(zip(boxes, classes, strict=True)):
             try:
                 rows.append(_row(box, labels(label)))
@@ -153,12 +153,13 @@ def _scene(path: str, where: str, name: str, rows: list[list[float]], alignment:
 
 
 def _fault(path: str | Path, where: str, error: Exception) -> InputError:
-    told = f"no entry {error}" if isinstance(error, KeyError) else str(error)
+    problem = f"no entry {error}" if isinstance(error, KeyError) else str(error)
     return InputError(
-        f"{told}; expected an info file of mmdet3d, make it again",
+        f"{problem}, so this is not an info file of mmdet3d",
         file=path,
         field=where,
         kind=Kind.UNREADABLE,
+        remedy="Make it again.",
     )
 
 
@@ -172,10 +173,11 @@ def _by_label(path: str | Path, metainfo: Any, classes: Sequence[str]) -> Labels
     missing = [name for name in classes if name not in names]
     if missing:
         raise InputError(
-            f"metainfo.categories lacks the class '{missing[0]}'; is this the "
-            f"right data set? Its classes are {', '.join(map(str, names))}",
+            f"metainfo.categories lacks the class '{missing[0]}'. Its classes are "
+            f"{', '.join(map(str, names))}",
             file=path,
             kind=Kind.MISSING,
+            remedy="Check that this is the right data set.",
         )
     order = {name: label for label, name in enumerate(classes)}
     ours = {int(label): order.get(name, -1) for name, label in names.items()}

@@ -1,4 +1,4 @@
-"""mmdet3d's instance masks, from its own numbers of objects to the boxes of an info file."""
+"""Maps the object numbers of mmdet3d's instance masks to the boxes of an info file."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from sr3d.geometry.iou import pairwise_iou
 Array = npt.NDArray[Any]
 
 FOLDER = "instance_mask"
-_SAME = 0.5  # IoU of an object's extent and its box; 1 but where points were left out since
-_FIT = 0.5  # share of the boxes that must find their object
+_SAME = 0.5  # minimum IoU of an object's extent and its box. Below 1 only if points were removed
+_FIT = 0.5  # minimum share of the boxes with an object
 
 _log = logging.getLogger(__name__)
 
 
 def read_instances(path: Path, points: Array, boxes: Array) -> Array | None:
-    """(N,) int64, the box of each point's object, -1 for none; None if there are no masks.
+    """(N,) int64, the box of each point's object, -1 for none. None if there are no masks.
 
     Info files do not say which object a box belongs to, but a box is the extent of its object's
-    points. So an object and a box belong together if each overlaps the other most. points: (N, 3)
-    and boxes: (K, 7), axis-aligned, in one frame. Masks that fit less than half of the boxes are of
-    other data: they count as absent, with a warning.
+    points. So an object and a box match if each overlaps the other most. points: (N, 3) and
+    boxes: (K, 7), axis-aligned, in one frame. Masks that match less than half of the boxes belong
+    to other data. They are ignored with a warning.
 
     Raises:
         InputError: the mask is not one number per point.
@@ -51,7 +51,9 @@ def read_instances(path: Path, points: Array, boxes: Array) -> Array | None:
     low, high = np.minimum.reduceat(rows, starts), np.maximum.reduceat(rows, starts)
     box_of = _boxes_of(np.concatenate([(low + high) / 2, high - low], axis=1), boxes)
     if len(boxes) > 0 and (box_of >= 0).sum() < _FIT * len(boxes):
-        _log.warning("%s: does not fit the boxes of the info file; instances are left out", path)
+        _log.warning(
+            "%s: does not match the boxes of the info file, so instances are left out", path
+        )
         return None
     found: Array = box_of[own]
     return found

@@ -1,7 +1,7 @@
-"""mmdet3d's prepared clouds and info files as scenes, without another preparation of the raw data.
+"""Reads mmdet3d's prepared clouds and info files as scenes. The raw data are not needed.
 
 Its data sets differ. ScanNet's clouds are not aligned, but its boxes are, and the info file has the
-matrix. SUN RGB-D's colours end at 1, all others at 255. S3DIS has one info file an area.
+matrix. SUN RGB-D's colours end at 1, all others at 255. S3DIS has one info file per area.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ def prepare_mmdet3d(
     append: bool = False,
     how: ConversionOptions = ConversionOptions(),
 ) -> Manifest:
-    """Turn what mmdet3d prepared into a prepared folder.
+    """Turn mmdet3d's prepared data into a prepared folder.
 
     root: holds `points/`, perhaps `instance_mask/`, and `<data set>_infos_<split>.pkl` (S3DIS:
-    `s3dis_infos_Area_<n>.pkl`) directly or in `infos/`. dataset: which one; by default the only
-    one that has info files there. infos: split to info files, where they have other names.
-    clockwise: see `read_infos`. scenes: only these; by default all. append: add to what `out`
-    holds.
+    `s3dis_infos_Area_<n>.pkl`) directly or in `infos/`. dataset: its name. By default the only
+    data set with info files there. infos: split to info files, if they have other names.
+    clockwise: see `read_infos`. scenes: only these, by default all. append: add to the set in
+    `out`.
 
     Raises:
-        InputError: a missing or unusable file, or counts other than published; nothing is written
+        InputError: a missing or invalid file, or other counts than published. Nothing is written
             before all files are known to exist.
     """
     kind = get_dataset(dataset or _only_dataset(root))
@@ -98,7 +98,7 @@ def read_scene(path: Path, info: SceneInfo, dataset: Dataset, mask: Path | None 
     brightest = float(rows[:, 3:].max())
     if brightest <= 1 < color_scale(dataset.name):
         raise InputError(
-            f"colours end at {brightest:.3g}, those of {dataset.name} at 255",
+            f"colours end at {brightest:.3g}, but colours of {dataset.name} end at 255",
             file=path,
             kind=Kind.VALUE,
             remedy=_AGAIN,
@@ -129,7 +129,7 @@ def read_scene(path: Path, info: SceneInfo, dataset: Dataset, mask: Path | None 
 
 
 def color_scale(dataset: str) -> int:
-    """The value of white in mmdet3d's files; 1 in our files of procedural rooms."""
+    """The value of white in mmdet3d's files. It is 1 in our files of procedural rooms."""
     return 255 if dataset in ("scannet", "s3dis") else 1
 
 
@@ -163,7 +163,7 @@ def read_cloud(path: Path) -> Array:
 
 
 def info_file(dataset: str, part: str) -> str:
-    """The name that mmdet3d gives to the info file of a split or, of S3DIS, of an area."""
+    """mmdet3d's name for the info file of a split or, for S3DIS, of an area."""
     return f"{dataset}_infos_{part}.pkl"
 
 
@@ -178,7 +178,7 @@ def _check_frame(points: Array, boxes: Array, path: Path) -> None:
     beyond = max(float((points.min(0) - low).max()), float((high - points.max(0)).max()))
     if beyond > 0.1:
         raise InputError(
-            f"boxes reach {beyond:.2f} m beyond the points, which are perhaps aligned already",
+            f"boxes reach {beyond:.2f} m beyond the points, which may be aligned already",
             file=path,
             kind=Kind.CONFLICT,
             remedy="Make both with one version of mmdet3d (1.0 or later stores them unaligned).",

@@ -1,6 +1,6 @@
-"""A user's scans with boxes, from the files of an annotation tool or ours, as a data set.
+"""A user's labelled scans as a data set. Labels are in files of annotation tools or in ours.
 
 `labels` defines a labelled box and the classes of a set. `ours`, `coco`, `labelcloud` and
-`annotation_tools` read label files. `finding` finds the label file of each scan, its format and its
-split. `folder` prepares a folder of labelled scans, and `export` writes such a folder.
+`annotation_tools` read label files. `finding` finds the label file of each scan and its format, and
+`splits` its split. `preparation` prepares a folder of labelled scans. `export` writes one.
 """

@@ -1,18 +1,18 @@
-"""The label files of annotation tools, one a scan: Xtreme1, Supervisely, SUSTechPOINTS, OpenPCDet.
+"""Label files of annotation tools, one per scan: Xtreme1, Supervisely, SUSTechPOINTS, OpenPCDet.
 
-labelCloud has three formats, and a module of its own. Centres are geometric centres, sizes are full
-sizes along the box's own axes, and rotations are radians.
+labelCloud has three formats and its own module. Centres are geometric centres, sizes are full sizes
+along the box's own axes, and rotations are radians.
 
-Xtreme1 (xtreme1-io/xtreme1; docs.xtreme1.io, "Export data"). Rotations are in three.js' order XYZ.
-Objects of other types lie in images and are skipped.
+Xtreme1 (xtreme1-io/xtreme1, docs.xtreme1.io, "Export data"). Rotations are in three.js' order XYZ.
+Objects of other types are in images and are skipped.
 
     [{"sourceName": "Ground Truth", "objects": [{"type": "3D_BOX", "className": "chair", "contour":
       {"center3D": {"x", "y", "z"}, "size3D": {"x", "y", "z"}, "rotation3D": {"x", "y", "z"}}}, …]}]
 
-Supervisely (docs.supervisely.com, "Pointclouds"; in its SDK, `geometry/cuboid_3d` and
-`pointcloud_annotation`). The order of rotations about several axes is not documented, so only
-rotations about z are read. Rotations about x and y within rounding count as none. Figures of other
-kinds are skipped.
+Supervisely (docs.supervisely.com, "Pointclouds", and in its SDK, `geometry/cuboid_3d` and
+`pointcloud_annotation`). The order of rotations about several axes is undocumented, so only
+rotations about z are read. Rotations about x and y up to rounding count as none. Figures of other
+types are skipped.
 
     {"objects": [{"key": K, "classTitle": "chair"}, …], "figures": [{"objectKey": K,
       "geometryType": "cuboid_3d", "geometry": {"position": {"x", "y", "z"},
@@ -25,8 +25,8 @@ are Rx · Ry · Rz, which is three.js' order XYZ.
       "scale": {"x", "y", "z"}, "rotation": {"x", "y", "z"}}}, …]
 
 OpenPCDet and mmdetection3d, custom data sets (open-mmlab/OpenPCDet,
-docs/CUSTOM_DATASET_TUTORIAL.md; mmdetection3d, docs/en/advanced_guides/customize_dataset.md). A
-text file has one box a line. The yaw is counter-clockwise about z. An empty file has no box.
+docs/CUSTOM_DATASET_TUTORIAL.md, and mmdetection3d, docs/en/advanced_guides/customize_dataset.md). A
+text file has one box per line. The yaw is counter-clockwise about z. An empty file has no box.
 
     x y z dx dy dz yaw class
 """
@@ -57,8 +57,8 @@ from sr3d.value_types import Foreign, Rule
 _TRUTH = "Ground Truth"
 _CUBOID = "cuboid_3d"
 
-_ROUNDING = 1e-4  # radians; turns as small may be applied in any order
-_KITTI = 15  # words of a line of KITTI's own labels, which begin with the class
+_ROUNDING = 1e-4  # radians. The order of smaller rotations does not matter
+_KITTI = 15  # number of words in a line of KITTI's own labels, which begin with the class
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class _XtremeObjects(Foreign):
 
 @dataclass(frozen=True)
 class _XtremeResult(Foreign):
-    """The objects are read when the result is chosen: others may be wrong."""
+    """The objects are read when the result is chosen, because other results may be invalid."""
 
     objects: list[Any]
     sourceName: Any = None
@@ -106,7 +106,7 @@ def read_xtreme1(value: FileValue) -> list[Label]:
     """The labels of one scan.
 
     Raises:
-        InputError: names the field; or several sources, none of them the ground truth.
+        InputError: names the field. Or there are several results, none of them the ground truth.
     """
     parts = [value]
     if isinstance(value.value, list):
@@ -141,7 +141,7 @@ def _xtreme1_labels(result: FileValue) -> list[Label]:
 def _about_z(angles: Vector) -> Vector:
     if max(abs(angles.x), abs(angles.y)) > _ROUNDING:
         raise ValueError(
-            "expected turns about z alone (the order of turns about several axes is "
+            "expected rotations about z only (the order of rotations about several axes is "
             f"undocumented), got '{angles.x:g}, {angles.y:g}, {angles.z:g}'"
         )
     return angles
@@ -260,7 +260,7 @@ def read_openpcdet(value: FileValue) -> list[Label]:
 def _openpcdet_label(words: list[str], place: FilePlace) -> Label:
     if len(words) >= _KITTI and not _is_number(words[0]):
         raise place.error(
-            "is a line of KITTI's labels, which are in a camera's coordinates",
+            "is a line of KITTI's labels, which are in camera coordinates",
             Kind.VALUE,
             "Write `x y z dx dy dz yaw class` in the scan's coordinates.",
         )

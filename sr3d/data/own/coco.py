@@ -7,8 +7,8 @@ seventh number is a yaw in radians, counter-clockwise about the up-axis. The las
 height.
 
 Omni3D's fields (facebookresearch/omni3d, DATA.md and `cubercnn/util/math_util.py`): `bbox3D_cam`,
-the eight corners in camera coordinates; else `center_cam`, `dimensions` (width, height, length) and
-`R_cam`. Annotations with `valid3D: false` are skipped.
+the eight corners in camera coordinates. Without it, `center_cam`, `dimensions` (width, height,
+length) and `R_cam`. Annotations with `valid3D: false` are skipped.
 
 `images` may be called `scans`, and `file_name` may be called `file_path`, as in Omni3D.
 """
@@ -39,14 +39,14 @@ from sr3d.value_types import Foreign, LeftOut, Rule
 T = TypeVar("T")
 
 _BOXES = ("bbox_3d", "bbox3D", "bbox3d")
-# Of the corners in Omni3D's drawing: v0, and its neighbours along length, height and depth.
+# Corners in Omni3D's drawing: v0, and its neighbours along length, height and depth.
 _OMNI3D_CORNERS = (0, 1, 3, 4)
 
 
 def _six_or_seven(values: tuple[float, ...]) -> tuple[float, ...]:
     if len(values) not in (6, 7):
         raise ValueError(
-            "expected centre, size and perhaps a yaw, 6 or 7 numbers (the order of more angles "
+            "expected centre, size and optionally a yaw, 6 or 7 numbers (the order of more angles "
             f"differs between tools), got '{list(values)}'"
         )
     for yaw in values[6:]:
@@ -95,7 +95,7 @@ class _List(Foreign):
 
 
 def is_coco(value: object) -> bool:
-    """Whether it may be such a list."""
+    """Whether it may be such a file."""
     return isinstance(value, dict) and {"annotations", "categories"} <= value.keys()
 
 
@@ -130,8 +130,8 @@ def read_coco(value: FileValue) -> dict[str, list[Label]]:
 
 
 def _needed(item: Any) -> Any:
-    """An annotation with the fields that are read. Others may be wrong, as those of invalid boxes
-    are in Omni3D.
+    """An annotation with only the fields that are read. Other fields may be invalid, as they are in
+    Omni3D's invalid boxes.
     """
     if not isinstance(item, dict):
         return item
@@ -155,7 +155,7 @@ def _file_name(image: _Image, place: FilePlace) -> str:
 def _known(items: Mapping[_Id, T], key: _Id, place: FilePlace) -> T:
     if key not in items:
         problem = f"no entry has the id '{key}'"
-        raise place.error(problem, Kind.VALUE, "Add it, or mend this one.")
+        raise place.error(problem, Kind.VALUE, "Add the entry, or correct this id.")
     return items[key]
 
 
@@ -169,7 +169,7 @@ def _label(item: _Annotation, name: str, place: FilePlace, named: FilePlace) -> 
         corners = np.array(item.bbox3D_cam)
         return label_of_corners(name, corners, _OMNI3D_CORNERS, place.at("bbox3D_cam"), named)
     if item.center_cam is not None:
-        # Omni3D's own axes are length, height, width; its `dimensions` begin with the width.
+        # Omni3D's own axes are length, height, width. Its `dimensions` begin with the width.
         width, height, length = given(item.dimensions, place.at("dimensions"))
         axes = np.array(given(item.R_cam, place.at("R_cam")))
         size = np.array([length, height, width])

@@ -5,8 +5,8 @@
     DIR/train.txt, DIR/val.txt    the splits
     DIR/classes.txt               the classes in their order
 
-Read with `--classes DIR/classes.txt`, the folder gives the same scenes, with colours rounded to
-bytes.
+`sr3d prepare folder --classes DIR/classes.txt` reads the same scenes from it, with colours rounded
+to bytes.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from sr3d.runs.files import write_bytes, write_json, write_text
 def export_folder(
     data: Path, out: Path, *, progress: Callable[[int, int], None] | None = None
 ) -> int:
-    """Write every scene of a prepared folder, and return their number.
+    """Write every scene of a prepared folder, and return the number of scenes.
 
     Coordinates are bitwise identical. Colours become bytes. progress: see `Progress`.
 
     Raises:
-        InputError: `data` is not a prepared folder, or `out` is the same one.
+        InputError: `data` is not a prepared folder, or `out` is the same folder.
     """
     manifest = read_manifest(data)
     if out.resolve() == data.resolve():
@@ -41,7 +41,7 @@ def export_folder(
             "is the prepared folder itself",
             file=out,
             kind=Kind.VALUE,
-            remedy="Name another with --out.",
+            remedy="Name another folder with --out.",
         )
     done, total = 0, len(manifest.scenes)
     for split, ids in manifest.splits.items():

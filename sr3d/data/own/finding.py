@@ -1,4 +1,4 @@
-"""Which file has the labels of which scan, and in which format."""
+"""Finds the label file of each scan, and its format."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sr3d.data.own.annotation_tools import (
     read_xtreme1,
 )
 from sr3d.data.own.coco import is_coco, read_coco
-from sr3d.data.own.labelcloud import in_degrees, is_labelcloud, read_labelcloud, said_degrees
+from sr3d.data.own.labelcloud import declared_degrees, in_degrees, is_labelcloud, read_labelcloud
 from sr3d.data.own.labels import FilePlace, FileValue, Label
 from sr3d.data.own.ours import is_ours, read_all_ours, read_ours
 from sr3d.errors import InputError, Kind
@@ -26,10 +26,10 @@ FORMATS = (
     "sr3d", "coco", "labelcloud", "labelcloud-degrees", "labelcloud-radians", "sustech",
     "supervisely", "xtreme1", "openpcdet",
 )  # fmt: skip
-"""What `--boxes` takes. A file is not searched for another format than the one that was given."""
+"""The values of `--boxes`. If one is given, no other format is tried."""
 
 ALL_IN_ONE = "boxes.json"
-# Names of label folders, as annotation tools write them.
+# Names that annotation tools give to label folders.
 _PLACES = ("labels", "label", "ann", "result")
 # Fields that show that a JSON file beside a depth image describes its camera.
 _CAMERA = {
@@ -37,16 +37,16 @@ _CAMERA = {
     "depth",
 }  # fmt: skip
 _TEXT_LISTS = ("train.txt", "val.txt", "classes.txt")
-_REMEDY = "docs/own_data.md shows every format"
-_FOLDER = "name their folder with --labels"
-_SLY = "in CVAT, export as 'Sly Point Cloud Format', which is read"
+_REMEDY = "docs/own_data.md shows every format."
+_FOLDER = "Name their folder with --labels."
+_SLY = "In CVAT, export as 'Sly Point Cloud Format', which is supported."
 
 
 @dataclass(frozen=True)
 class LabelledScan:
     """A scan, its label file, and the function that reads the labels in the unit of the scan.
 
-    path: the scan. name: the path relative to the folder. labels: the file, which may not exist.
+    path: the scan. name: its path relative to the folder. labels: the file, which may not exist.
     """
 
     path: Path
@@ -58,41 +58,41 @@ class LabelledScan:
 def find_labels(
     raw: Path,
     scans: Sequence[tuple[Path, Path]],
-    told: str | None = None,
+    form: str | None = None,
     folder: Path | None = None,
 ) -> tuple[list[LabelledScan], str]:
     """Every scan with its labels, and the name of the format.
 
-    scans: paths and names, see `find_scans`. told: one of `FORMATS`, or None to find out. folder:
-    the folder of the labels. By default they are beside each scan, or in a folder `labels`, `label`
-    or `ann` there, beside it or above it. A list for all scans is `boxes.json`, or the only JSON
-    file in COCO's form, in `raw` or the folder.
+    scans: paths and names, see `find_scans`. form: one of `FORMATS`, None to infer it. folder: the
+    folder of the labels. By default they are beside each scan, or in a folder `labels`, `label` or
+    `ann` there, beside it or above it. A list for all scans is `boxes.json`, or the only JSON file
+    in COCO's form, in `raw` or the folder.
 
     Raises:
-        InputError: no labels at all, a file that is of no format, or entries that fit no scan.
+        InputError: no labels at all, a file of unknown format, or entries that match no scan.
     """
-    if told is not None and told not in FORMATS:
-        raise InputError(f"take {', '.join(FORMATS)}", field=f"--boxes {told}", kind=Kind.UNKNOWN)
-    if (whole := _list_of_all(folder or raw, told)) is not None:
-        return _from_list(whole, scans, told)
+    if form is not None and form not in FORMATS:
+        raise InputError(f"take {', '.join(FORMATS)}", field=f"--boxes {form}", kind=Kind.UNKNOWN)
+    if (whole := _list_of_all(folder or raw, form)) is not None:
+        return _from_list(whole, scans, form)
     files = [_beside(raw, path, name, folder) for path, name in scans]
-    values = {path: _attempt(path, told) for path in files if path.is_file()}
+    values = {path: _attempt(path, form) for path in files if path.is_file()}
     if not values:
         places = folder or raw
         raise InputError(
             f"no labels in it: neither {ALL_IN_ONE} nor, for example, "
-            f"{files[0].name} for {scans[0][1]}; "
-            f"{_other_labels(places) or _FOLDER}; {_REMEDY}",
+            f"{files[0].name} for {scans[0][1]}",
             file=places,
             kind=Kind.MISSING,
+            remedy=f"{_other_labels(places) or _FOLDER} {_REMEDY}",
         )
     sound = [value for value in values.values() if not isinstance(value, InputError)]
-    # labelCloud writes degrees or radians: its list of classes says which, else all files together.
+    # labelCloud writes degrees or radians. Its list of classes shows which, else all its files do.
     clouds = [value for kind, value in sound if kind == "labelcloud"]
-    degrees = told == "labelcloud-degrees"
+    degrees = form == "labelcloud-degrees"
     if clouds:
-        said = said_degrees({path.parent for path in values})
-        degrees = in_degrees(clouds) if said is None else said
+        declared = declared_degrees({path.parent for path in values})
+        degrees = in_degrees(clouds) if declared is None else declared
 
     def reader(path: Path) -> Callable[[str | None], list[Label]]:
         def read(unit: str | None) -> list[Label]:
@@ -119,26 +119,26 @@ def _value(path: Path) -> FileValue:
 
 
 def _other_labels(folder: Path) -> str:
-    """The remedy for labels of a kind that is not read."""
+    """The remedy for labels in an unsupported format, empty if there are none."""
     found = next(folder.rglob("tracklet_labels.xml"), None)
-    return f"{found} has KITTI's tracklets: {_SLY}" if found else ""
+    return f"{found} has KITTI's tracklets, which are not supported. {_SLY}" if found else ""
 
 
-def _attempt(path: Path, told: str | None) -> tuple[str, FileValue] | InputError:
-    """A file's format and content, or its error, which may not matter."""
+def _attempt(path: Path, form: str | None) -> tuple[str, FileValue] | InputError:
+    """The format and content of a file, or its error. The error may not matter."""
     try:
         if path.suffix.lower() == ".txt":
             return "openpcdet", FileValue(read_text(path), FilePlace(path))
         if not read_text(path).strip():
             raise InputError(
-                "is empty, so it says nothing of its scan",
+                "is empty, so it may lack labels",
                 file=path,
                 kind=Kind.EMPTY,
                 remedy='Write {"detections": []} into it if the scan has no box, else '
                 "label the scan.",
             )
         value = _value(path)
-        return told or _kind(value), value
+        return form or _kind(value), value
     except InputError as error:
         return error
 
@@ -154,8 +154,9 @@ def _kind(value: FileValue) -> str:
         if test(value.value):
             return kind
     if isinstance(value.value, dict) and {"items", "categories"} <= value.value.keys():
-        raise value.place.error(f"is Datumaro's format, which is not read; {_SLY}", Kind.UNREADABLE)
-    raise value.place.error(f"no labels of a known format; {_REMEDY}", Kind.UNREADABLE)
+        problem = "is in Datumaro's format, which is not supported"
+        raise value.place.error(problem, Kind.UNREADABLE, _SLY)
+    raise value.place.error("no labels of a known format", Kind.UNREADABLE, _REMEDY)
 
 
 def _read(value: FileValue, kind: str, degrees: bool, unit: str | None) -> list[Label]:
@@ -174,24 +175,24 @@ def _read(value: FileValue, kind: str, degrees: bool, unit: str | None) -> list[
             return read_supervisely(value)
 
 
-def _list_of_all(folder: Path, told: str | None) -> FileValue | None:
-    """The one file with the labels of all scans, if there is such a file."""
+def _list_of_all(folder: Path, form: str | None) -> FileValue | None:
+    """The file with the labels of all scans, None if there is no such file."""
     if (path := folder / ALL_IN_ONE).is_file():
         return _value(path)
-    if told not in (None, "coco"):
+    if form not in (None, "coco"):
         return None
     lists = [value for path in sorted(folder.glob("*.json")) if (value := _coco_list(path))]
     if len(lists) > 1:
         names = " and ".join(str(value.place.file) for value in lists[:2])
         raise InputError(
-            "both list boxes",
+            "both contain boxes",
             field=names,
             kind=Kind.CONFLICT,
-            remedy=f"Make one {ALL_IN_ONE} of them.",
+            remedy=f"Merge them into one {ALL_IN_ONE}.",
         )
-    if told == "coco" and not lists:
+    if form == "coco" and not lists:
         raise InputError(
-            "no JSON file with images, categories and annotations in it",
+            "contains no JSON file with images, categories and annotations",
             file=folder,
             kind=Kind.EMPTY,
         )
@@ -199,7 +200,7 @@ def _list_of_all(folder: Path, told: str | None) -> FileValue | None:
 
 
 def _coco_list(path: Path) -> FileValue | None:
-    """The file, if it is such a list. Other faults of the file may not matter."""
+    """The file if it is such a list. If not, its faults may not matter."""
     try:
         value = _value(path)
     except InputError:
@@ -208,9 +209,9 @@ def _coco_list(path: Path) -> FileValue | None:
 
 
 def _from_list(
-    value: FileValue, scans: Sequence[tuple[Path, Path]], told: str | None
+    value: FileValue, scans: Sequence[tuple[Path, Path]], form: str | None
 ) -> tuple[list[LabelledScan], str]:
-    kind = told or ("coco" if is_coco(value.value) else "sr3d")
+    kind = form or ("coco" if is_coco(value.value) else "sr3d")
     path = value.place.file
     entries: Mapping[str, FileValue | list[Label]]
     if kind == "coco":
@@ -219,10 +220,10 @@ def _from_list(
         entries = read_all_ours(value)
     else:
         raise InputError(
-            f"{path} is one file for all scans",
+            f"{path} is a single file for all scans",
             field=f"--boxes {kind}",
             kind=Kind.CONFLICT,
-            remedy="Take coco or sr3d.",
+            remedy="Use coco or sr3d.",
         )
     owners = match_names(entries, [name for _, name in scans], str(path))
 
@@ -244,7 +245,7 @@ def _unlisted(path: Path, name: Path) -> Callable[[str | None], list[Label]]:
             f"does not list {name}",
             file=path,
             kind=Kind.MISSING,
-            remedy="Add it, without boxes if it has none, or leave it out with --keep-going.",
+            remedy="Add it, without boxes if it has none, or skip it with --keep-going.",
         )
 
     return read
@@ -253,11 +254,11 @@ def _unlisted(path: Path, name: Path) -> Callable[[str | None], list[Label]]:
 def match_names(
     listed: Sequence[str] | Mapping[str, object], scans: Sequence[Path], where: str
 ) -> dict[Path, str]:
-    """To each scan that is listed the word that names it: its path in the folder, the end of that,
-    or a longer one, with or without the kind of file.
+    """The word that names each listed scan: its path in the folder, the end of this path, or a
+    longer path, with or without the suffix.
 
     Raises:
-        InputError: a word that names no scan or several, or a scan that is named twice.
+        InputError: a word names no scan or several scans, or two words name the same scan.
     """
     whole: dict[str, list[Path]] = {}
     ends: dict[str, list[Path]] = {}
@@ -299,7 +300,7 @@ def is_label_place(name: Path) -> bool:
 
 
 def _beside(raw: Path, scan: Path, name: Path, folder: Path | None) -> Path:
-    """The label file of a scan; the likeliest place where there is none."""
+    """The label file of a scan. If none exists, its most likely path."""
     if folder is not None:
         folders = [folder / name.parent, folder]
     else:

@@ -1,15 +1,15 @@
-"""labelCloud's JSON files, one a scan, in each of its three formats.
+"""labelCloud's JSON files, one per scan, in its three formats.
 
     {"folder": …, "filename": "kitchen.ply", "path": …, "objects": [
         {"name": "chair", "centroid": {"x", "y", "z"}, "dimensions": {"length", "width", "height"},
          "rotations": {"x", "y", "z"}}, …]}
     … {"name": "chair", "vertices": [[x, y, z], …]}
 
-As its code has it (ch-sa/labelCloud, `io/labels/centroid.py`, `io/labels/vertices.py`,
-`model/bbox.py`, `utils/math3d.py`): length, width and height are along x, y and z of the box; the
-rotation is Rz · Ry · Rx; vertex 0 is the lower corner, 3, 1 and 4 are its neighbours along x, y and
-z. Rotations are degrees from 0 to 360 in `centroid_abs` and radians from −π to π in `centroid_rel`.
-No label file says which it is; `_classes.json`, which newer versions write beside them, does.
+Source: ch-sa/labelCloud (`io/labels/centroid.py`, `io/labels/vertices.py`, `model/bbox.py`,
+`utils/math3d.py`). Length, width and height are along x, y and z of the box. The rotation is
+Rz · Ry · Rx. Vertex 0 is the lower corner. Vertices 3, 1 and 4 are its neighbours along x, y and z.
+Rotations are degrees from 0 to 360 in `centroid_abs` and radians from −π to π in `centroid_rel`.
+Label files do not name their format. Newer versions write it to `_classes.json` beside them.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def is_labelcloud(value: object) -> bool:
 
 
 def read_labelcloud(value: FileValue, degrees: bool) -> list[Label]:
-    """The labels of one scan. degrees: whether rotations are, see `in_degrees`.
+    """The labels of one scan. degrees: whether rotations are in degrees.
 
     Raises:
         InputError: names the field.
@@ -90,11 +90,11 @@ def read_labelcloud(value: FileValue, degrees: bool) -> list[Label]:
     return [_label(x, degrees, value.place.at(f"objects[{i}]")) for i, x in enumerate(objects)]
 
 
-def said_degrees(folders: Iterable[Path]) -> bool | None:
-    """Whether rotations are degrees, as `_classes.json` in a folder of labels says; else None.
+def declared_degrees(folders: Iterable[Path]) -> bool | None:
+    """Whether rotations are in degrees, by `_classes.json` in a folder of labels. None if unknown.
 
     Raises:
-        InputError: the folders contradict one another.
+        InputError: the folders contradict each other.
     """
     found = {}
     for path in sorted(folder / _CLASSES for folder in folders):
@@ -105,7 +105,7 @@ def said_degrees(folders: Iterable[Path]) -> bool | None:
                 found[_FORMATS[name]] = path
     if len(found) > 1:
         raise InputError(
-            f"{found[True]} says degrees and {found[False]} radians",
+            f"{found[True]} declares degrees, but {found[False]} declares radians",
             kind=Kind.VALUE,
             remedy="Prepare the folders one by one.",
         )
@@ -113,10 +113,10 @@ def said_degrees(folders: Iterable[Path]) -> bool | None:
 
 
 def in_degrees(files: Sequence[FileValue]) -> bool:
-    """Whether the rotations of all files, which one person made with one setting, are degrees.
+    """Whether the rotations of all files are in degrees. All files must have the same setting.
 
     Raises:
-        InputError: nothing decides.
+        InputError: the values do not show it.
     """
     angles = np.concatenate([_angles(file) for file in files])
     if (angles > math.pi + 1e-6).any():
@@ -125,14 +125,14 @@ def in_degrees(files: Sequence[FileValue]) -> bool:
         return False
     first = next(file for file in files if _angles(file).any())
     raise first.place.at("objects").error(
-        "all rotations lie between 0 and π, so they may be degrees or radians",
+        "all rotations are between 0 and π, so they may be in degrees or radians",
         Kind.VALUE,
-        "Say --boxes labelcloud-degrees or --boxes labelcloud-radians.",
+        "Give --boxes labelcloud-degrees or --boxes labelcloud-radians.",
     )
 
 
 def _angles(file: FileValue) -> Array:
-    """All rotations in a file. A faulty file has none here, and is refused when it is read."""
+    """All rotations in a file. Empty for an invalid file, which the reader refuses later."""
     try:
         objects = file.read(_Rotations, file.value).objects
     except InputError:

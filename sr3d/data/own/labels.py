@@ -1,4 +1,4 @@
-"""A labelled box as its file has it, its place in an upright scene, and the classes of a set."""
+"""A labelled box as in its file, its place in an upright scene, and the classes of a set."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from sr3d.value_types import Foreign, Rule
 Array = npt.NDArray[Any]
 T = TypeVar("T")
 
-_LEAN = math.radians(1.0)  # of a box that counts as upright
+_LEAN = math.radians(1.0)  # maximum angle of an upright box to the vertical
 _TURN = 2 * math.pi + 1e-3
-_EVEN = 1e-3  # radians between an edge and an axis that are parallel
-_FLAT = 0.01  # cosine between edges that are perpendicular; and of a size, what a corner may be off
+_EVEN = 1e-3  # maximum angle in radians between an edge and an axis that are parallel
+_FLAT = 0.01  # maximum cosine of perpendicular edges, and error of a corner relative to the size
 
 
 @dataclass(frozen=True)
 class FilePlace:
-    """A label file, and a field in it such as "scans.kitchen.ply[0]"; empty for the whole file."""
+    """A label file, and a field in it such as "scans.kitchen.ply[0]". Empty for the whole file."""
 
     file: Path
     field: str = ""
@@ -48,13 +48,13 @@ class FilePlace:
 
 @dataclass(frozen=True)
 class FileValue:
-    """A value of a label file, as JSON or text has it, and its place."""
+    """A value from a label file in JSON or text, and its place."""
 
     value: Any
     place: FilePlace
 
     def read(self, kind: type[T], value: Any) -> T:
-        """Typed values from a value at this place, which may have less in it than the file's.
+        """Typed values from `value`, which may be a part of the value at this place.
 
         Raises:
             InputError: names the file and the field.
@@ -66,9 +66,9 @@ class FileValue:
 class Label:
     """A box in the coordinates and the unit of its scan.
 
-    name: its class. center: (3,). size: (3,), full lengths along its own axes. turn: these axes, as
-    the columns of (3, 3); or a yaw in radians about the scan's up-axis, counter-clockwise seen from
-    above. place: of the box in its file. written: its class as the file spells it, with blanks.
+    name: its class. center: (3,). size: (3,), full lengths along its own axes. turn: these axes as
+    the columns of (3, 3), or a yaw in radians about the scan's up axis, counter-clockwise seen from
+    above. place: of the box in its file. written: its class with the file's spelling and spaces.
     """
 
     name: str
@@ -91,10 +91,10 @@ class Label:
         size, yaw, lean = _heading(axes, self.size)
         if lean > _LEAN and not upright:
             raise self.place.error(
-                f"leans by {math.degrees(lean):.1f}°, and detectors know upright "
-                "boxes alone; if the scan is not upright tell its --up, else mend "
-                "the box, or give --upright for upright boxes around such",
+                f"leans by {math.degrees(lean):.1f}°, but detectors need upright boxes",
                 Kind.VALUE,
+                "If the scan is not upright, give its --up. Otherwise correct the box, or give "
+                "--upright to use upright boxes around tilted ones.",
             )
         if aligned and yaw:
             size, yaw = np.abs(yaw_axes(yaw)) @ size, 0.0
@@ -102,7 +102,7 @@ class Label:
         return np.concatenate([center, frame.scale * size, [yaw]])
 
     def is_turned(self, up: str | None) -> bool:
-        """Whether the box has a yaw or, if `up` is unknown, is parallel to no axes."""
+        """Whether the box has a yaw. If `up` is unknown, whether it is parallel to no axis."""
         if isinstance(self.turn, float):
             return _heading(yaw_axes(self.turn), self.size)[1] != 0
         if up is not None:
@@ -111,7 +111,7 @@ class Label:
 
 
 def _heading(axes: Array, size: Array) -> tuple[Array, float, float]:
-    """Size (3,) along heading, side and height, yaw and lean (radians) of a box with these axes."""
+    """The size (3,) along heading, side and height, yaw and lean (radians) of a box with `axes`."""
     up = int(np.abs(axes[2]).argmax())
     first, second = (up + 1) % 3, (up + 2) % 3
     yaw = math.atan2(axes[1, first], axes[0, first])
@@ -126,13 +126,13 @@ def _heading(axes: Array, size: Array) -> tuple[Array, float, float]:
 
 
 def yaw_axes(yaw: float) -> Array:
-    """(3, 3), the turn about z."""
+    """(3, 3), the rotation by `yaw` about z."""
     cos, sin = math.cos(yaw), math.sin(yaw)
     return np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
 
 
 def euler_axes(angles: Array, order: str) -> Array:
-    """(3, 3), the product of the turns about x, y and z by `angles` (radians), in that order from
+    """(3, 3), the product of the rotations about x, y and z by `angles` (radians), in `order` from
     left to right: "xyz" is Rx · Ry · Rz.
     """
     product = np.eye(3)
@@ -150,8 +150,8 @@ def label_of(
 ) -> Label:
     """A label with a class and a positive size. named: the place of the class.
 
-    The classes of COCO's categories and the sizes of corners are not where the box is, so this
-    check is no part of a type.
+    A type cannot check this, because COCO's class names and the sizes from corners are not fields
+    of the box.
 
     Raises:
         InputError: no class, or a size that is not positive.
@@ -162,7 +162,7 @@ def label_of(
     if not (size > 0).all():
         shown = " × ".join(f"{edge:g}" for edge in size)
         problem = f"the box has no extent ({shown})"
-        raise place.error(problem, Kind.EMPTY, "Remove it or mend it.")
+        raise place.error(problem, Kind.EMPTY, "Remove the box or correct its size.")
     return Label(text, center, size, turn, place, name)
 
 
@@ -172,7 +172,7 @@ def label_of_corners(
     """A label from its corners (8, 3). along: a corner, and its neighbours along the three axes.
 
     Raises:
-        InputError: the corners are no cuboid's.
+        InputError: the corners do not form a cuboid.
     """
     origin, *ends = (corners[i] for i in along)
     edges = np.stack(ends, axis=1) - origin[:, None]
@@ -183,19 +183,20 @@ def label_of_corners(
     if np.abs(axes.T @ axes - np.diag(np.diag(axes.T @ axes))).max() > _FLAT or off > _FLAT * max(
         size
     ):
-        raise place.error("its corners are no cuboid's, in their order", Kind.VALUE, "Mend it.")
+        problem = "its corners do not form a cuboid in the documented order"
+        raise place.error(problem, Kind.VALUE, "Correct the corners.")
     return label_of(name, center, size, axes, place, named)
 
 
 def in_radians(angle: float) -> float:
-    """The angle, which is in radians.
+    """The angle unchanged, after a check that it is in radians.
 
     Raises:
-        InputError: it is more than a whole turn, as degrees are.
+        InputError: it is more than a full turn, so it is probably in degrees.
     """
     if abs(angle) > _TURN:
         raise InputError(
-            f"{abs(angle):g} radians are more than a whole turn, so these seem to be degrees",
+            f"{abs(angle):g} radians are more than a full turn, so the unit is probably degrees",
             kind=Kind.VALUE,
             remedy="Write radians (degrees times 0.0174533).",
         )
@@ -246,12 +247,12 @@ Radians = Annotated[float, Rule(in_radians)]
 VectorOfRadians = Annotated[Vector, Rule(_vector_in_radians)]
 Unit = Annotated[str, Rule(_known_unit)]
 Skipped = Literal["skipped"]
-"""Stands for an item that is not read, so that the others keep their indices."""
+"""Replaces an item that is not read, so that the other items keep their indices."""
 
 
 def skip_unless(wanted: Callable[[dict[str, Any]], bool], items: Any) -> Any:
-    """The items of a list with `Skipped` for mappings that are not wanted. Others are for the type
-    to judge.
+    """The items of a list. `Skipped` replaces unwanted mappings. Other items are left for the type
+    to check.
     """
     if not isinstance(items, list):
         return items
@@ -259,7 +260,7 @@ def skip_unless(wanted: Callable[[dict[str, Any]], bool], items: Any) -> Any:
 
 
 def given(value: T | None, place: FilePlace) -> T:
-    """The value of a field that one form of a box needs and another lacks.
+    """The value of a field that one form of a box requires and another does not have.
 
     Raises:
         InputError: it is None.
@@ -270,10 +271,10 @@ def given(value: T | None, place: FilePlace) -> T:
 
 
 def parse_classes(text: str) -> tuple[str, ...]:
-    """The classes of `--classes`: a file with one name a line, or names separated by commas.
+    """The classes of `--classes`: a file with one name per line, or names separated by commas.
 
     Raises:
-        InputError: none, or one twice.
+        InputError: no class, or one class twice.
     """
     path = Path(text)
     if path.is_file():
@@ -283,7 +284,7 @@ def parse_classes(text: str) -> tuple[str, ...]:
             "no such file",
             field=f"--classes {text}",
             kind=Kind.MISSING,
-            remedy="Write it, or name the classes a,b,c.",
+            remedy="Write the file, or give the classes as a,b,c.",
         )
     else:
         parts = text.split(",")
@@ -293,7 +294,7 @@ def parse_classes(text: str) -> tuple[str, ...]:
             "names no class",
             field=f"--classes {text}",
             kind=Kind.EMPTY,
-            remedy="Give a,b,c or a file with one class a line.",
+            remedy="Give a,b,c or a file with one class per line.",
         )
     if twice := next((name for i, name in enumerate(names) if name in names[:i]), None):
         raise InputError(
@@ -305,15 +306,15 @@ def parse_classes(text: str) -> tuple[str, ...]:
     return names
 
 
-def classes_of(labels: Iterable[Label], told: Sequence[str], ignore: bool) -> tuple[str, ...]:
-    """The given classes, or else the sorted classes of the labels. ignore: whether labels of other
-    classes are skipped.
+def classes_of(labels: Iterable[Label], classes: Sequence[str], ignore: bool) -> tuple[str, ...]:
+    """The given classes, or else the sorted classes of the labels. ignore: whether to skip labels
+    of other classes.
 
     Raises:
         InputError: a label of another class, or no label at all.
     """
     found = {label.name: label for label in reversed(list(labels))}
-    if not told:
+    if not classes:
         if not found:
             raise InputError(
                 "no scan has a box",
@@ -322,17 +323,17 @@ def classes_of(labels: Iterable[Label], told: Sequence[str], ignore: bool) -> tu
             )
         return tuple(sorted(found))
     for name, label in found.items():
-        if name not in told and not ignore:
+        if name not in classes and not ignore:
             raise label.place.error(
-                f"unknown class '{name}'{did_you_mean(name, list(told))}; or give "
-                "--ignore-unknown to pass over such boxes",
+                f"unknown class '{name}'{did_you_mean(name, list(classes))}",
                 Kind.UNKNOWN,
+                "To skip such boxes, give --ignore-unknown.",
             )
-    return tuple(told)
+    return tuple(classes)
 
 
 def similar_names(names: Iterable[str]) -> list[list[str]]:
-    """Groups of names that differ by case, blanks, hyphens, underscores or a plural s alone."""
+    """Groups of names that differ only by case, spaces, hyphens, underscores or a plural s."""
     groups: dict[str, set[str]] = {}
     for name in names:
         bare = re.sub(r"[\s_-]+", "", name).casefold()

@@ -1,13 +1,13 @@
-"""Our own box files, as `sr3d detect` writes them. Detections corrected by hand are labels.
+"""Our own box files, as `sr3d detect` writes them. Corrected detections can serve as labels.
 
     {"frame": {…}, "detections": [{"class": "chair", "center": [x, y, z], "size": [dx, dy, dz],
                                    "yaw": 0.3}, …]}
 
-`detections` may be called `boxes`. The reader takes class, centre, size and yaw, or the rotation if
+`detections` may be called `boxes`. The reader uses class, centre, size and yaw, or the rotation if
 there is no yaw. Scores and corners are ignored, so they need no correction. With a `frame`, the yaw
-is about the frame's up-axis. Without, it is about the up-axis of the scan.
+is about the frame's up axis. Without a `frame`, it is about the up axis of the scan.
 
-One file for all scans has `{"scans": {"kitchen.ply": […], …}}`: for each scan a list, or the whole
+One file for all scans has `{"scans": {"kitchen.ply": […], …}}`: for each scan a list, or the
 content of a file as above.
 """
 
@@ -66,7 +66,7 @@ class _AllScans(Foreign):
 
 
 def is_ours(value: object) -> bool:
-    """Whether it may be a file of one scan."""
+    """Whether it may be a file for one scan."""
     return isinstance(value, dict) and any(isinstance(value.get(name), list) for name in _LISTS)
 
 
@@ -74,7 +74,7 @@ def read_ours(value: FileValue, unit: str | None = None) -> list[Label]:
     """The labels of one scan, from such a file or a bare list. unit: the unit of the scan.
 
     Raises:
-        InputError: names the field; or the file's boxes were found in another unit.
+        InputError: names the field. Or the boxes were detected in another unit.
     """
     whole = value.value
     if isinstance(whole, list):
@@ -88,9 +88,9 @@ def read_ours(value: FileValue, unit: str | None = None) -> list[Label]:
     file = value.read(_File, whole)
     if file.frame is not None and unit not in (None, file.frame.unit):
         raise value.place.at("frame.unit").error(
-            f"detect took the scan for one in {file.frame.unit}, and here it is one in {unit}",
+            f"detect read the scan in {file.frame.unit}, but here its unit is {unit}",
             Kind.VALUE,
-            "Tell both the same --unit.",
+            "Give both the same --unit.",
         )
     upright = None if file.frame is None else np.array(file.frame.rotation)
     boxes = file.boxes or () if file.detections is None else file.detections
@@ -104,7 +104,7 @@ def read_all_ours(value: FileValue) -> dict[str, FileValue]:
 
 
 def _without_idle_rotations(boxes: Any) -> Any:
-    """Without the rotations beside a yaw, which are not read and may be wrong."""
+    """The boxes without rotations beside a yaw, which are not read and may be invalid."""
     if not isinstance(boxes, list):
         return boxes
     return [

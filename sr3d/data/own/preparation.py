@@ -1,7 +1,7 @@
-"""`sr3d prepare folder`: a folder of labelled scans becomes a prepared set, like any other.
+"""`sr3d prepare folder`: turns a folder of labelled scans into a prepared data set.
 
-All labels are read first, and say what the set is: its classes, whether boxes turn. Then scans are
-read one by one. Nothing is written before the labels are known to be sound.
+It first reads all labels, which determine the classes and whether boxes have a yaw. Then it reads
+the scans one by one. It writes nothing before all labels are valid.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ from sr3d.geometry.boxes import Boxes
 from sr3d.runs.files import digest
 
 OWN = "own"
-_TINY, _LONGER = 0.01, 1.5  # metres, and times the extent of the scan: sizes of no object
-_BEYOND = 0.5  # metres that the centre of a box may lie outside its scan
+_TINY, _LONGER = 0.01, 1.5  # metres, and multiple of the scan's extent: limits of object sizes
+_BEYOND = 0.5  # metres, maximum distance of a box centre from its scan
 _REMEDY = "Label them (a file without boxes is fine), or leave them out with --keep-going."
 
-# Options that the manifest shows in other fields.
+# Options that other fields of the manifest show.
 _SHOWN = ("boxes", "labels", "classes", "val", "unit")
 
 _log = logging.getLogger(__name__)
@@ -52,11 +52,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LabelOptions:
-    """What the user says of labels and of the set; the rest is found. See `docs/own_data.md`.
+    """The user's options for labels and for the set. None infers them. See `docs/own_data.md`.
 
     boxes: the format. labels: the folder of the labels. val: the share of the split. rotated:
-    whether boxes may have a yaw. upright: whether tilted boxes are replaced by upright boxes around
-    them. points: the maximum number of points of a scan, 0 for all.
+    whether boxes may have a yaw. upright: whether upright boxes replace the tilted boxes in them.
+    points: maximum number of points per scan, 0 for all.
     """
 
     boxes: str | None = None
@@ -79,7 +79,7 @@ def prepare_folder(
     raw: Path,
     out: Path,
     *,
-    told: LabelOptions = LabelOptions(),  # frozen
+    label_options: LabelOptions = LabelOptions(),  # frozen
     scan_options: ScanOptions | None = None,
     scenes: Sequence[str] | None = None,
     append: bool = False,
@@ -87,15 +87,15 @@ def prepare_folder(
 ) -> Manifest:
     """Turn scans with labels into a prepared folder of the data set `own`.
 
-    raw: holds the scans, of any kind that `read_scan` reads, at any depth. scenes: only these ids,
-    which are the names without kind of file. append: add to what `out` holds, whose classes and
-    kind of boxes are then the set's.
+    raw: contains the scans, in any format of `read_scan`, at any depth. scenes: only these ids,
+    which are the names without suffix. append: add to the set in `out`, and keep its classes and
+    kind of boxes.
 
     Raises:
-        InputError: scans or labels that are missing or unsound, or do not fit what `out` holds.
+        InputError: missing or invalid scans or labels, or scans that do not fit the set in `out`.
     """
     scan_options = scan_options or ScanOptions()
-    chosen, form, decided = _choose(raw, out, told, scenes)
+    chosen, form, decided = _choose(raw, out, label_options, scenes)
     unit = scan_options.unit or _unit(
         [one.scan.path for one in chosen], scan_options, how.keep_going
     )
@@ -104,26 +104,27 @@ def prepare_folder(
         label for some in labels.values() if not isinstance(some, InputError) for label in some
     ]
     kept = read_manifest(out) if append and (out / MANIFEST).is_file() else None
-    classes = classes_of(every, told.classes or (kept.classes if kept else ()), told.ignore_unknown)
+    classes = classes_of(
+        every, label_options.classes or (kept.classes if kept else ()), label_options.ignore_unknown
+    )
     turned = [x for x in every if x.name in classes and x.is_turned(scan_options.up)]
-    rotated = _rotated(turned, told.rotated, kept, out)
+    rotated = _rotated(turned, label_options.rotated, kept, out)
     kind = "with a yaw" if rotated else "axis-aligned"
     for fact in (
-        f"unit: {unit}, as "
-        f"{'told' if scan_options.unit else 'found in the first scan; see --unit'}",
+        f"unit: {unit}, {'given' if scan_options.unit else 'from the first scan, see --unit'}",
         f"classes: {', '.join(classes)}",
-        f"boxes: {form}, {kind}; {len(turned)} of {len(every)} have a yaw",
+        f"boxes: {form}, {kind}, {len(turned)} of {len(every)} have a yaw",
         f"split: {decided}",
     ):
         _log.info("%s", fact)
     for group in similar_names({label.written for label in every}):
         _log.warning(
-            "the classes %s are probably one; spell it alike in the labels, or choose with "
-            "--classes and --ignore-unknown",
+            "the classes %s are probably one class. Spell it the same way in all labels, or choose "
+            "with --classes and --ignore-unknown",
             " and ".join(f"'{name}'" for name in group),
         )
     notes = _ScanNotes()
-    read = partial(_read, _SetFacts(unit, classes, rotated), told, scan_options, notes)
+    read = partial(_read, _SetFacts(unit, classes, rotated), label_options, scan_options, notes)
     around = _Surroundings(out)
     sources = [
         Source(
@@ -140,17 +141,17 @@ def prepare_folder(
         OWN,
         classes,
         rotated,
-        f"own scans of {raw.resolve().name} in {unit}{_said(scan_options)}",
-        labels=f"{form}, {len(classes)} classes ({', '.join(classes)}){_said(told)}",
+        f"own scans of {raw.resolve().name} in {unit}{_changed(scan_options)}",
+        labels=f"{form}, {len(classes)} classes ({', '.join(classes)}){_changed(label_options)}",
         append=append,
     )
     manifest = convert(sources, writer, PublishedCounts(), _REMEDY, how)
-    notes.tell()
+    notes.report()
     return manifest
 
 
 class _ChosenScan(NamedTuple):
-    """A scan that is going to be a scene."""
+    """A scan that will become a scene."""
 
     split: str
     id: str
@@ -162,7 +163,7 @@ class _ChosenScan(NamedTuple):
 
 
 class _Surroundings:
-    """The files that scans of some kinds depend on: cameras, textures, arrays of colours."""
+    """The files that some scans depend on: cameras, textures, arrays of colours."""
 
     KINDS = (".png", ".obj", ".gltf", ".ply", ".npy")
 
@@ -170,7 +171,7 @@ class _Surroundings:
         self._out, self._stamp = out.resolve(), cache(folder_stamp)
 
     def __call__(self, scan: Path) -> str:
-        """A digest of the files in the scan's folder, in the one above and in those beside it."""
+        """A digest of the files in the scan's folder, its parent, and the folders beside it."""
         if scan.suffix.lower() not in self.KINDS:
             return ""
         above = scan.resolve().parent.parent
@@ -179,7 +180,7 @@ class _Surroundings:
 
 
 class _SetFacts(NamedTuple):
-    """Facts that all scenes share."""
+    """Facts that hold for all scenes."""
 
     unit: str
     classes: tuple[str, ...]
@@ -187,12 +188,15 @@ class _SetFacts(NamedTuple):
 
 
 def _choose(
-    raw: Path, out: Path, told: LabelOptions, scenes: Sequence[str] | None
+    raw: Path, out: Path, label_options: LabelOptions, scenes: Sequence[str] | None
 ) -> tuple[list[_ChosenScan], str, str]:
-    """The scans in the order of their splits, the format of labels, and what decided the splits."""
+    """The scans in the order of their splits, the label format, and how the splits were chosen."""
     if not raw.is_dir():
         raise InputError(
-            "no such folder; --raw names the one with the scans", file=raw, kind=Kind.MISSING
+            "no such folder",
+            file=raw,
+            kind=Kind.MISSING,
+            remedy="Name the folder of the scans with --raw.",
         )
     if out.resolve() == raw.resolve():
         raise InputError(
@@ -203,9 +207,11 @@ def _choose(
         )
     scans = [scan for scan in find_scans([raw], without=out) if not is_label_place(scan[1])]
     ids = _ids(scans)
-    labelled, form = find_labels(raw, scans, told.boxes, told.labels)
+    labelled, form = find_labels(raw, scans, label_options.boxes, label_options.labels)
     own = dict(zip(ids, labelled, strict=True))
-    splits, decided = split_scans(raw, {key: scan.name for key, scan in own.items()}, told.val)
+    splits, decided = split_scans(
+        raw, {key: scan.name for key, scan in own.items()}, label_options.val
+    )
     chosen = [
         _ChosenScan(split, scene, own[scene])
         for split, some in select_scenes(splits, scenes).items()
@@ -222,7 +228,7 @@ class _ScanNotes:
         self.outside: list[str] = []
         self.sizes: list[str] = []
 
-    def tell(self) -> None:
+    def report(self) -> None:
         for up, count in Counter(self.ups).most_common():
             _log.info("up: %s in %d scans", up, count)
         for what, scans in (
@@ -232,7 +238,7 @@ class _ScanNotes:
             if scans:
                 names = ", ".join(sorted(scans)[:5]) + (", …" if len(scans) > 5 else "")
                 _log.warning(
-                    "%s in %d scans (%s): look at them with `sr3d inspect data --pictures`; boxes "
+                    "%s in %d scans (%s). Look at them with `sr3d inspect data --pictures`. Boxes "
                     "must be in the frame and the unit of their scan, see --up and --unit",
                     what, len(scans), names,
                 )  # fmt: skip
@@ -240,28 +246,29 @@ class _ScanNotes:
 
 def _read(
     own: _SetFacts,
-    told: LabelOptions,
+    label_options: LabelOptions,
     scan_options: ScanOptions,
     notes: _ScanNotes,
     one: _ChosenScan,
     labels: list[Label] | InputError,
 ) -> Scene:
-    """A scene. Threads share no scene."""
+    """Reads one scene. Threads share no scene."""
     if isinstance(labels, InputError):
         raise labels
     path = one.scan.path
     scan = read_scan(path, scan_options)
     if scan.frame.unit != own.unit:
         raise InputError(
-            f"seems to be in {scan.frame.unit}, and the first scan of the set in {own.unit}",
+            f"seems to be in {scan.frame.unit}, but the first scan of the set is in {own.unit}",
             file=path,
             kind=Kind.CONFLICT,
-            remedy="Tell with --unit what all of them are in.",
+            remedy="Give the unit of all scans with --unit.",
         )
     notes.ups.append(scan.frame.up)
     known = [label for label in labels if label.name in own.classes]
     boxes = [
-        label.placed(scan.frame, upright=told.upright, aligned=not own.rotated) for label in known
+        label.placed(scan.frame, upright=label_options.upright, aligned=not own.rotated)
+        for label in known
     ]
     scene = Scene(
         id=one.id,
@@ -278,14 +285,14 @@ def _read(
     longest, extent = scene.boxes.sizes.amax(dim=1), float((high - low).max())
     if bool(((longest < _TINY) | (longest > _LONGER * extent)).any()):
         notes.sizes.append(one.id)
-    if told.points and told.points < len(scene):
+    if label_options.points and label_options.points < len(scene):
         seed = int.from_bytes(hashlib.sha256(one.id.encode()).digest()[:4])
-        return sample_points(scene, told.points, generator_for(seed), "never")
+        return sample_points(scene, label_options.points, generator_for(seed), "never")
     return scene
 
 
 def _ids(scans: Sequence[tuple[Path, Path]]) -> list[str]:
-    """Names as scenes may have them: without kind of file, of letters, digits and _ - . + alone."""
+    """Valid scene ids: names without suffix, and with only letters, digits and _ - . +."""
     ids = []
     for _, name in scans:
         text = re.sub(r"[^\w.+-]", "_", name.with_suffix("").as_posix())
@@ -301,7 +308,7 @@ def _ids(scans: Sequence[tuple[Path, Path]]) -> list[str]:
 
 
 def _unit(paths: Sequence[Path], scan_options: ScanOptions, keep_going: bool) -> str:
-    """What the first scan is in, of those that can be read."""
+    """The unit of the first readable scan."""
     for path in paths:
         try:
             return read_scan(path, scan_options).frame.unit
@@ -312,7 +319,7 @@ def _unit(paths: Sequence[Path], scan_options: ScanOptions, keep_going: bool) ->
 
 
 def _labels(scan: LabelledScan, unit: str, keep_going: bool) -> list[Label] | InputError:
-    """Of a scan; of one that is going to be left out, the reason. A file may be missing so far."""
+    """The labels of a scan, or the error if the scan may be skipped. The file may not exist yet."""
     try:
         return scan.read(unit) if scan.labels.is_file() else []
     except InputError as error:
@@ -321,26 +328,26 @@ def _labels(scan: LabelledScan, unit: str, keep_going: bool) -> list[Label] | In
         return error
 
 
-def _rotated(turned: Sequence[Label], told: bool | None, kept: Manifest | None, out: Path) -> bool:
-    """Whether boxes of the set may have a yaw. turned: those with one. kept: what `out` has."""
-    if told is not None:
-        return told
+def _rotated(turned: Sequence[Label], given: bool | None, kept: Manifest | None, out: Path) -> bool:
+    """Whether boxes of the set may have a yaw. turned: labels with one. kept: the set in `out`."""
+    if given is not None:
+        return given
     if kept is None:
         return bool(turned)
     if turned and not kept.rotated:
         raise turned[0].place.error(
             f"has a yaw, and {out} holds axis-aligned boxes",
             Kind.CONFLICT,
-            "Give --aligned for the boxes around such, or prepare all of it again.",
+            "Give --aligned to use the boxes around them, or prepare the whole set again.",
         )
     return kept.rotated
 
 
-def _said(told: Any) -> str:
-    """What differs from the defaults, so that another preparation does not go on with this one."""
-    said = [
-        f"{field.name} {getattr(told, field.name)}"
-        for field in fields(told)
-        if field.name not in _SHOWN and getattr(told, field.name) != field.default
+def _changed(options: Any) -> str:
+    """The options that differ from the defaults. A set with other options is not resumed."""
+    changed = [
+        f"{field.name} {getattr(options, field.name)}"
+        for field in fields(options)
+        if field.name not in _SHOWN and getattr(options, field.name) != field.default
     ]
-    return f", told {', '.join(said)}" if said else ""
+    return f", told {', '.join(changed)}" if changed else ""

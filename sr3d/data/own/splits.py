@@ -1,4 +1,4 @@
-"""Which split a scan of your own is in: by lists in the folder, else by a hash of its name."""
+"""The split of a user's scan: from lists in the folder, else from a hash of its name."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _IMAGE_SETS = "ImageSets"  # of KITTI, OpenPCDet and mmdetection3d
 def split_scans(
     raw: Path, scans: Mapping[str, Path], share: float | None
 ) -> tuple[dict[str, list[str]], str]:
-    """Ids of each split, and what decided.
+    """The ids of each split, and what decided the splits.
 
-    scans: id to name in the folder. share: of val, by the names' hash; by default as `train.txt`
-    and `val.txt` in the folder, or in `ImageSets` there, say; else 0.2.
+    scans: id to name in the folder. share: of val, by a hash of the names. By default, `train.txt`
+    and `val.txt` in the folder or in its `ImageSets` decide. Without them the share is 0.2.
 
     Raises:
-        InputError: lists and a share, one list alone, a list that names something else, or a share
+        InputError: both lists and a share, only one list, a list with an unknown name, or a share
             outside 0 to 1.
     """
     folder = raw
@@ -57,10 +57,12 @@ def _listed(path: Path, scans: Mapping[str, Path]) -> list[str]:
 
 
 def _by_hash(scans: Mapping[str, Path], share: float) -> tuple[dict[str, list[str]], str]:
-    """A scan stays in its split whatever is added; with one exception, that val is never empty."""
+    """New scans do not change the split of a scan, except that val is never empty."""
     if not 0 <= share < 1:
         raise InputError(
-            "the share of val is 0 or more, and below 1", field=f"--val {share:g}", kind=Kind.VALUE
+            "the share of val must be at least 0 and below 1",
+            field=f"--val {share:g}",
+            kind=Kind.VALUE,
         )
     places = {scan: _place(scan) for scan in scans}
     val = {scan for scan, place in places.items() if place < share}
@@ -73,5 +75,5 @@ def _by_hash(scans: Mapping[str, Path], share: float) -> tuple[dict[str, list[st
 
 
 def _place(scan: str) -> float:
-    """In [0, 1), by the name alone."""
+    """A number in [0, 1) that depends only on the name."""
     return int.from_bytes(hashlib.sha256(scan.encode()).digest()[:6]) / 2**48

@@ -1,9 +1,9 @@
-"""The prepared format, one for all data sets: memory-mapped points, one file of boxes a split.
+"""The prepared format of all data sets: memory-mapped points, and one file of boxes per split.
 
-    DIR/manifest.json          what it is; written last, so its presence means the set is whole
-    DIR/points/<scene>.npy     (N, 6) float32: x, y, z in metres, z up; r, g, b in [0, 1]
-    DIR/instances/<scene>.npy  (N,) int16: the box whose object each point lies on, -1 for none;
-                               absent where a data set has no masks, and in format version 2
+    DIR/manifest.json          what it holds. Written last, so if it exists the set is complete
+    DIR/points/<scene>.npy     (N, 6) float32: x, y, z in metres, z up, and r, g, b in [0, 1]
+    DIR/instances/<scene>.npy  (N,) int16: the box whose object each point lies on, -1 for none.
+                               Absent for data sets without masks, and in format version 2
     DIR/<split>.npz            ground truth of the split: scene (K,), label (K,), box (K, 7), and
                                scenes (M,), the ids of all its scenes
 

@@ -1,4 +1,4 @@
-"""The scenes that a preparation wrote, so that the same command need not read them again."""
+"""The scenes that a preparation wrote, so that a resumed preparation need not read them again."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from sr3d.runs.files import with_checksum, without_checksum, write_text, writing
 
 @dataclass(frozen=True)
 class Entry:
-    """A scene whose points lie in the folder.
+    """A scene whose points are in the folder.
 
-    stamp: tells the files that it was read from apart from changed ones. facts: as in the manifest.
+    stamp: changes with the files that the scene was read from. facts: as in the manifest.
     """
 
     split: str
@@ -28,10 +28,10 @@ class Entry:
 
 
 class Journal:
-    """One JSON line a scene, below a line that says what is being prepared and by which code.
+    """One JSON line per scene, after a line that identifies the preparation and its code.
 
-    Each line has a checksum. Entries of another preparation and damaged lines count for nothing:
-    their scenes are read anew.
+    Each line has a checksum. Entries of another preparation and damaged lines are ignored, so their
+    scenes are read again.
     """
 
     def __init__(self, path: Path, head: dict[str, Any]) -> None:
@@ -45,12 +45,12 @@ class Journal:
         if not lines or _value(self.path, lines[0]) != self.head:
             return
         for line in lines[1:]:
-            with suppress(TypeError):  # damaged: the line has no value, or a wrong name
+            with suppress(TypeError):  # damaged: the line has no value, or an unknown name
                 entry = Entry(**_value(self.path, line))  # type: ignore[arg-type]
                 self.entries[entry.id] = entry
 
     def add(self, entry: Entry) -> None:
-        """Note a scene; it survives the process from here on.
+        """Record a scene. The record survives the end of the process.
 
         Raises:
             InputError: the disk is full, or the folder cannot be written.
@@ -66,7 +66,7 @@ class Journal:
             self._file.flush()
 
     def close(self) -> None:
-        """Keep the file for the next time."""
+        """Close the file and keep it for a later preparation."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -77,7 +77,7 @@ def _line(value: dict[str, Any]) -> str:
 
 
 def _value(path: Path, line: str) -> dict[str, Any] | None:
-    """The inverse of `_line`; None of a damaged line."""
+    """The inverse of `_line`. None for a damaged line."""
     try:
         return without_checksum(json.loads(line), path, REMEDY)
     except (ValueError, TypeError, AttributeError):

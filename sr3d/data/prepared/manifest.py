@@ -1,4 +1,4 @@
-"""What a prepared folder holds: told once, in a file that is written last."""
+"""The manifest: what a prepared folder contains. It is written last."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Manifest:
 
     splits: name to scene ids, in order. scenes: id to {"points": N, "boxes": K, "sha256": of its
     points file, "instances": sha256 of its instance file, if it has one}. ground_truth: split to
-    the sha256 of its file. left_out: scenes that could not be read, and why. deviations: how the
-    set is not the published one or not whole, in sentences. mean_sizes: of each class, the mean
-    full size (dx, dy, dz) in metres of the boxes of the split train; empty if it has none.
+    the sha256 of its file. left_out: scenes that could not be read, and the reasons. deviations:
+    sentences on differences from the published set. mean_sizes: per class the mean full size
+    (dx, dy, dz) in metres of the boxes of the split train. Empty if it has no boxes.
     """
 
     dataset: str
@@ -53,7 +53,7 @@ class Manifest:
         return all("instances" in facts for facts in self.scenes.values())
 
     def files(self) -> dict[str, str]:
-        """Every file beside the manifest, by its name in the folder, to its sha256."""
+        """The sha256 of every file beside the manifest, by its name in the folder."""
         files = {f"points/{s}.npy": facts["sha256"] for s, facts in self.scenes.items()}
         files |= {
             f"instances/{s}.npy": facts["instances"]
@@ -63,7 +63,7 @@ class Manifest:
         return files | {f"{split}.npz": value for split, value in self.ground_truth.items()}
 
     def digest(self) -> str:
-        """Identifies the points and boxes that a run saw, whichever version of this code prepared
+        """Identifies the points and boxes of a run's data, whatever version of this code prepared
         them. Instances do not count: runs stay valid when a folder of version 2 is prepared again.
         """
         value = asdict(self)
@@ -73,7 +73,7 @@ class Manifest:
         return digest({name: value[name] for name in data})
 
     def provenance(self) -> dict[str, Any]:
-        """What the record of a run tells of its data."""
+        """The description of the data in the record of a run."""
         return {
             "dataset": self.dataset,
             "source": self.source,
@@ -86,9 +86,9 @@ class Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write it, whole or not at all: from then on the folder counts as prepared.
+    """Write the manifest, completely or not at all. The folder then counts as prepared.
 
-    Its digest is of the data alone, its checksum of the whole manifest.
+    Its digest is of the data only, its checksum of the whole manifest.
     """
     head = {"format": FORMAT, "version": VERSION, "digest": manifest.digest()}
     write_json(folder / MANIFEST, with_checksum({**head, **asdict(manifest)}))

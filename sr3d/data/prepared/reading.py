@@ -18,14 +18,14 @@ from sr3d.validation import did_you_mean
 
 
 class PreparedDataset:
-    """One split of a prepared folder; indexing gives a Scene whose points are memory-mapped.
+    """One split of a prepared folder. Indexing returns a Scene with memory-mapped points.
 
     Points may be changed in place: the mapping is private to the Scene and never written back.
-    The first use of a scene compares its file with the manifest's sha256. Against loading and
-    augmenting the scene once that takes little (`benchmarks/loading.py`), and a training does it
-    once in all epochs.
+    The first use of a scene compares its file with the manifest's sha256. This is short compared
+    with loading and augmenting the scene once (`benchmarks/loading.py`), and a training run does it
+    once per scene.
 
-    instances: whether scenes get their `instance`, if the folder has them. ScanOptions them makes
+    instances: whether scenes get their `instance`, if the folder has them. Reading instances makes
     loading a quarter slower, so runs of detectors without a use for them go without.
 
     Raises:
@@ -90,7 +90,7 @@ class PreparedDataset:
         return torch.from_numpy(rows)
 
     def mean_sizes(self) -> MeanSizes:
-        """`Dataset.mean_sizes` of the manifest; of a folder of format version 2, of this split.
+        """`Dataset.mean_sizes` of the manifest. For format version 2, the mean sizes of this split.
 
         Raises:
             InputError: there is no box.
@@ -107,7 +107,7 @@ class PreparedDataset:
         return [index for index, labels in enumerate(self._labels) if len(labels) == 0]
 
     def without_points(self) -> list[Scene]:
-        """The scenes with boxes and labels alone; no points file is opened."""
+        """The scenes with only boxes and labels. Opens no points file."""
         return [self._scene(i, torch.zeros(0, 3), torch.zeros(0, 3)) for i in range(len(self))]
 
     def _scene(self, index: int, points: torch.Tensor, colors: torch.Tensor) -> Scene:

@@ -1,4 +1,4 @@
-"""Scenes into a prepared folder, one by one, and the manifest at the end."""
+"""Writes scenes into a prepared folder one by one, and then the manifest."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _READING = Path(__file__).parents[1]  # the code that reads data
 
 
 class PreparedWriter:
-    """Writes scenes as they come and the manifest at the end.
+    """Writes scenes one by one, and the manifest at the end.
 
-    A file that already has the wanted content is not written again; before another one is
-    replaced, the manifest that vouches for it goes. `append` keeps the scenes that the folder
-    holds, and its manifest until `finish`; on a folder without one it changes nothing.
+    A file that already has the right content is not written again. Before another file is replaced,
+    the manifest with its checksum is deleted. `append` keeps the scenes in the folder, and its
+    manifest until `finish`. On a folder without a manifest it has no effect.
 
-    Scenes that are added with a stamp are noted in a journal, which stays. A later writer with the
-    same arguments and the same code can `adopt` them: after an interruption, and where a workflow
-    deleted the manifest of a whole set before it prepares the set again.
+    Scenes that are added with a stamp are recorded in a journal, which stays. A later writer with
+    the same arguments and the same code can `adopt` them, after an interruption, or if a workflow
+    deleted the manifest to prepare the whole set again.
 
     Raises:
         InputError: `append` to a folder of another data set, or to one that was changed.
@@ -61,14 +61,14 @@ class PreparedWriter:
         self.scenes: dict[str, dict[str, Any]] = {}
         self._added: set[str] = set()
         self._keep_manifest = append
-        # Appending drops nothing that the folder holds.
+        # Appending keeps all scenes of the folder.
         self._replaced = None if append else _manifest_if_any(self.folder)
         head = {
             "dataset": dataset,
             "rotated": rotated,
             "source": source,
             "labels": labels,
-            "code": code_digest(_READING),  # what another version wrote is not gone on with
+            "code": code_digest(_READING),  # a preparation by other code is not resumed
         }
         self._journal = Journal(self.folder / JOURNAL, head)
         if append and (self.folder / MANIFEST).exists():
@@ -100,28 +100,28 @@ class PreparedWriter:
         return all(path.is_file() and sha256(path) == value for path, value in wanted.items())
 
     def adopt(self, scene: str) -> None:
-        """Take over a scene that is `journaled`."""
+        """Adopt a scene that is `journaled`."""
         entry = self._journal.entries[scene]
         boxes, labels = Boxes.from_array(entry.boxes), torch.tensor(entry.labels, dtype=torch.int64)
         light = Scene(scene, torch.zeros(0, 3), torch.zeros(0, 3), boxes, labels)
         self._keep(entry.split, light, entry.facts)
 
     def add(self, split: str, scene: Scene, stamp: str | None = None) -> None:
-        """Check and write one scene; with a stamp, note it in the journal.
+        """Check and write one scene. If it has a stamp, record it in the journal.
 
         Raises:
-            InputError: the scene is unusable, has more than 32,767 boxes, or was added before, or
-                the folder holds another one of that id.
+            InputError: the scene is invalid, has more than 32,767 boxes, or was added before, or
+                the folder holds another scene with that id.
         """
         _check_name(split, "split")
         _check_name(scene.id, "scene")
         check_scene(scene, self.classes, scene.id)
         if not self.rotated and scene.boxes.yaw.any():
             raise InputError(
-                f"some boxes have a yaw, which '{self.dataset}' knows not",
+                f"some boxes have a yaw, but boxes of '{self.dataset}' are axis-aligned",
                 field=scene.id,
                 kind=Kind.CONFLICT,
-                remedy="Replace them by their enclosing boxes.",
+                remedy="Replace them by the axis-aligned boxes around them.",
             )
         if len(scene.boxes) > np.iinfo(np.int16).max:
             raise InputError(
@@ -150,7 +150,7 @@ class PreparedWriter:
             self._journal.add(Entry(split, scene.id, stamp, facts, boxes, labels))
 
     def _keep(self, split: str, light: Scene, facts: dict[str, Any]) -> None:
-        """Enter a scene into the tables that the manifest is made from."""
+        """Add a scene to the tables for the manifest."""
         if light.id in self._added:
             raise InputError(
                 "the scene is listed twice",
@@ -161,7 +161,7 @@ class PreparedWriter:
         if light.id in self.scenes:
             held = next((s for s in self.splits.get(split, []) if s.id == light.id), None)
             before = self.scenes[light.id]
-            # One of them may lack instances: a folder of format version 2 does.
+            # One of the two may lack instances, as in a folder of format version 2.
             same = all(before[name] == facts[name] for name in before.keys() & facts.keys())
             if not same or held is None or not _same_truth(held, light):
                 raise InputError(
@@ -178,8 +178,8 @@ class PreparedWriter:
     def finish(
         self, left_out: Mapping[str, str] | None = None, deviations: Sequence[str] = ()
     ) -> Manifest:
-        """Write the ground truth of every split, then the manifest; files of an older set that
-        the folder held go.
+        """Write the ground truth of every split, then the manifest. Delete files of an older set in
+        the folder.
 
         left_out, deviations: see `Manifest`.
 
@@ -225,7 +225,7 @@ class PreparedWriter:
         return [list(size) for size in mean_sizes_of(scenes, len(self.classes))]
 
     def close(self) -> None:
-        """Let go of the journal's file, which stays."""
+        """Close the journal's file, which stays."""
         self._journal.close()
 
     def _clear(self, manifest: Manifest) -> None:
@@ -261,10 +261,12 @@ def _joined(one: str, other: str) -> str:
 
 
 def _check_name(name: str, what: str) -> None:
-    """Names become file names: letters of any script, digits and `_ - . +`, no leading dot."""
+    """Check a name, because it becomes a file name: letters of any script, digits and `_ - . +`, no
+    leading dot.
+    """
     if not re.fullmatch(r"\w[\w.+-]*", name) or len(name.encode()) > 200:
         raise InputError(
-            f"a {what} is named by letters, digits and _ - . + alone",
+            f"a {what} may have only letters, digits and _ - . + in its name",
             field=repr(name),
             kind=Kind.VALUE,
         )

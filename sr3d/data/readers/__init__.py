@@ -1,1 +1,1 @@
-"""The original files of each data set, read into scenes and put into the prepared format."""
+"""Readers of the original files of each data set. They write the prepared format."""

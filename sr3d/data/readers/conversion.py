@@ -1,4 +1,4 @@
-"""The loop that all readers share: scenes from their original files into the prepared format."""
+"""The conversion loop of all readers: from original files to the prepared format."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from sr3d.errors import InputError, Kind
 from sr3d.runs.files import digest
 
 Progress = Callable[[int, int], None]
-"""Called with the scenes done and the scenes in all."""
+"""Called with the number of scenes done and the number of all scenes."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Source:
-    """One scene to be: its split and id, the files it comes from, and what reads them.
+    """A scene to prepare: its split and id, its files, and the function that reads them.
 
-    context: a digest of what else the scene depends on, such as textures beside a mesh.
+    context: a digest of other files that the scene depends on, such as textures beside a mesh.
     """
 
     split: str
@@ -37,12 +37,12 @@ class Source:
     context: str = ""
 
     def stamp(self) -> str:
-        """A digest that changes when the files change. The files are not read."""
+        """A digest that changes when the files change. Uses sizes and times, not contents."""
         return digest([self.context, *map(_file_facts, self.files)])
 
 
 def folder_stamp(folder: Path) -> str:
-    """A digest that changes when files directly in a folder change. The files are not read."""
+    """A digest that changes when files directly in a folder change. Uses sizes and times."""
     if not folder.is_dir():
         return ""
     return digest([_file_facts(path) for path in sorted(folder.iterdir()) if path.is_file()])
@@ -57,8 +57,8 @@ def _file_facts(path: Path) -> tuple[str, int, int]:
 class ConversionOptions:
     """Options of a preparation, the same for every reader.
 
-    workers: threads. keep_going: leave out scenes that cannot be read, and accept deviations from
-    the published counts; both are kept in the manifest. progress: see `Progress`.
+    workers: threads. keep_going: skip scenes that cannot be read, and accept deviations from the
+    published counts. The manifest records both. progress: see `Progress`.
     """
 
     workers: int = 1
@@ -75,11 +75,11 @@ def convert(
 ) -> Manifest:
     """Read and write every source in order. A later call resumes an interrupted one.
 
-    remedy: the remedy for missing files, which are looked for before anything is written.
+    remedy: the remedy for missing files. Their check precedes all writing.
 
     Raises:
-        InputError: a scene that lacks files or cannot be read, or a set that is not the published
-            one: the message names the scenes. No manifest is written then.
+        InputError: a scene lacks files or cannot be read, or the set differs from the published
+            one. The message names the scenes. No manifest is written then.
     """
     listed: dict[str, list[str]] = {}
     for source in sources:
@@ -90,7 +90,7 @@ def convert(
     done = [writer.journaled(s.split, s.id, t) for s, t in zip(sources, stamps, strict=True)]
     fresh = [source for source, adopted in zip(sources, done, strict=True) if not adopted]
     if len(fresh) < len(sources):
-        _log.info("going on after %d of %d scenes", len(sources) - len(fresh), len(sources))
+        _log.info("resumed after %d of %d scenes", len(sources) - len(fresh), len(sources))
     reading = threaded_map(_attempt, fresh, how.workers)
     with one_torch_thread(), closing(writer), closing(reading) as read:
         for number, (source, stamp, adopted) in enumerate(zip(sources, stamps, done, strict=True)):
@@ -111,7 +111,7 @@ def convert(
         )
     deviations = compare(writer.splits, writer.classes, published, left_out)
     _refuse(deviations, writer.folder, how.keep_going)
-    # Nothing is published on a user's own scans, so only missing files can be reported.
+    # There are no published counts of a user's own scans, so only missing files can be reported.
     whole = "the published" if published != PublishedCounts() else "the whole"
     for deviation in deviations:
         _log.warning("not %s data set: %s", whole, deviation)
@@ -124,18 +124,18 @@ def _refuse(deviations: Sequence[str], folder: Path, keep_going: bool) -> None:
             f"not the published data set: {', '.join(deviations)}",
             file=folder,
             kind=Kind.VALUE,
-            remedy="Mend the original files, name with --scenes those that you want, "
-            "or go on with --keep-going, which notes it in the manifest.",
+            remedy="Correct the original files, choose scenes with --scenes, or accept the "
+            "deviations with --keep-going. The manifest then records them.",
         )
 
 
 def _complete(
     sources: Sequence[Source], remedy: str, keep_going: bool
 ) -> tuple[list[Source], dict[str, str]]:
-    """The sources whose files all exist, and why the others are left out.
+    """The sources whose files all exist, and the reasons for skipping the others.
 
     Raises:
-        InputError: some lack files, and that is not accepted: how many, and what the first lack.
+        InputError: some scenes lack files, and that is not accepted. Names the first ones.
     """
     lacking = {
         source.id: missing
@@ -143,7 +143,7 @@ def _complete(
         if (missing := [path for path in source.files if not path.is_file()])
     }
     if lacking and not keep_going:
-        # Where the whole folder is missing, its name says enough.
+        # If the whole folder is missing, its name is enough.
         first = [path for missing in list(lacking.values())[:3] for path in missing]
         named = [path if path.parent.is_dir() else path.parent for path in first]
         names = ", ".join(dict.fromkeys(map(str, named))) + (", …" if len(lacking) > 3 else "")
@@ -172,7 +172,7 @@ def _take(
     read: Iterator[Scene | InputError],
     keep_going: bool,
 ) -> str | None:
-    """Write the next scene. Returns the reason if it was left out."""
+    """Write the next scene. If it is skipped, returns the reason."""
     scene = next(read)
     try:
         if isinstance(scene, InputError):
@@ -188,10 +188,10 @@ def _take(
 def select_scenes(
     splits: Mapping[str, Sequence[str]], wanted: Sequence[str] | None
 ) -> dict[str, list[str]]:
-    """All scenes of every split, or those `wanted`; in the order of the splits.
+    """All scenes of every split, or only the `wanted` scenes, in the order of the splits.
 
     Raises:
-        InputError: a scene that is listed twice, or wanted but in no split, or nothing wanted.
+        InputError: a scene is listed twice, a wanted scene is in no split, or no scene is wanted.
     """
     listed = [scene for ids in splits.values() for scene in ids]
     asked = listed if wanted is None else wanted
@@ -208,11 +208,12 @@ def select_scenes(
     known, chosen = set(listed), set(asked)
     if strange := next((scene for scene in asked if scene not in known), None):
         close = get_close_matches(strange, listed, n=1, cutoff=0.8)
-        hint = f"did you mean '{close[0]}'?" if close else "it has no known ground truth"
+        remedy = f"Did you mean '{close[0]}'?" if close else "It has no known ground truth."
         raise InputError(
-            f"not among the scenes of {' and '.join(splits)}; {hint}",
+            f"not among the scenes of {' and '.join(splits)}",
             field=strange,
             kind=Kind.UNKNOWN,
+            remedy=remedy,
         )
     kept = {split: [s for s in ids if s in chosen] for split, ids in splits.items()}
     return {split: ids for split, ids in kept.items() if ids}

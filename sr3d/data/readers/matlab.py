@@ -1,8 +1,8 @@
 """MATLAB files as plain values, version 5 and version 7.3 (which is HDF5) alike.
 
-pymatreader reads both. An array of structs becomes a dictionary of lists, with one entry a struct.
-A single struct becomes a dictionary of plain values. `struct_rows` gives a list of dictionaries for
-both.
+pymatreader reads both. An array of structs becomes a dictionary of lists, with one entry per
+struct. A single struct becomes a dictionary of plain values. `struct_rows` gives a list of
+dictionaries for both.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ AGAIN = "Download it again."
 
 
 def load_mat(path: Path, *names: str) -> list[Any]:
-    """The variables of these names.
+    """The variables with these names.
 
     Raises:
-        InputError: the file cannot be read, or lacks one of them.
+        InputError: the file cannot be read, or lacks a variable.
     """
     if not path.is_file():
         raise InputError("no such file", file=path, kind=Kind.MISSING, remedy=AGAIN)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of types that no variable here has
+            warnings.simplefilter("ignore")  # about types that the requested variables do not have
             content = read_mat(path, variable_names=list(names))
     except Exception as error:  # a damaged file makes the parsers raise almost anything
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -43,18 +43,18 @@ def load_mat(path: Path, *names: str) -> list[Any]:
 
 
 def texts(value: Any) -> list[str]:
-    """The texts of a cell array. A single text counts as one, an empty array as none."""
+    """The texts of a cell array. A single text gives a list of one, an empty array none."""
     if isinstance(value, str):
         return [value]
     return [item for item in value if isinstance(item, str)]
 
 
 def struct_rows(value: Any, text: str) -> list[dict[str, Any]]:
-    """The structs of an array of any length; `text` is a field that holds a text in each.
+    """The structs of an array of any length. `text` is a field that holds a text in each.
 
     Raises:
         KeyError: the structs lack that field.
-        ValueError: the fields are not equally many.
+        ValueError: the fields have different lengths.
     """
     if not isinstance(value, dict):
         if np.size(value):

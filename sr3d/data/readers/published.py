@@ -1,4 +1,4 @@
-"""The published counts of the data sets, and the deviations of a prepared set from them."""
+"""The published counts of the data sets, and how a prepared set differs from them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import torch
 
 from sr3d.data.scene import Scene
 
-_LISTED = 10  # scenes that a sentence names
+_LISTED = 10  # maximum number of scenes in a sentence
 
 
 @dataclass(frozen=True)
 class PublishedCounts:
-    """Numbers to compare with. Empty ones are not compared.
+    """Published numbers. Empty fields are not compared.
 
-    scenes: of each split. boxes: of each split, by class. scene_boxes: of each scene.
-    with_boxes: scenes of each split that have a box at all.
+    scenes: per split. boxes: per split and class. scene_boxes: per scene. with_boxes: number of
+    scenes with a box, per split.
     """
 
     scenes: Mapping[str, int] = field(default_factory=dict)
@@ -29,7 +29,7 @@ class PublishedCounts:
     scene_boxes: Mapping[str, int] = field(default_factory=dict)
 
     def of_some_scenes(self) -> PublishedCounts:
-        """The numbers that can be compared if only some scenes are prepared."""
+        """The numbers that hold for a selection of scenes."""
         return PublishedCounts(scene_boxes=self.scene_boxes)
 
 
@@ -39,7 +39,7 @@ def compare(
     published: PublishedCounts,
     left_out: Collection[str] = (),
 ) -> list[str]:
-    """A sentence for each deviation. Scenes need no points. left_out: scenes known to be absent."""
+    """A sentence for each deviation. Scenes may lack points. left_out: skipped scenes."""
     found = compare_scenes(
         {split: [scene.id for scene in scenes] for split, scenes in splits.items()}, published
     )
@@ -59,7 +59,7 @@ def compare(
 
 
 def compare_scenes(splits: Mapping[str, Sequence[str]], published: PublishedCounts) -> list[str]:
-    """Deviations that show before anything is read: other scenes than the published splits have."""
+    """Deviations in the list of scenes of the published splits, before any scene is read."""
     wrong = [
         f"{split} has {len(splits.get(split, ()))} scenes instead of {count}"
         for split, count in published.scenes.items()
@@ -125,7 +125,7 @@ def _scannet_boxes() -> dict[str, int]:
 
 
 def sunrgbd(labels: str) -> PublishedCounts:
-    """SUN RGB-D's split, and the box counts of labels v1. There are none of v2."""
+    """SUN RGB-D's split, and the box counts of labels v1. No counts are published for v2."""
     frames = {"train": 5285, "val": 5050}
     if labels == "v2":
         return PublishedCounts(scenes=frames)

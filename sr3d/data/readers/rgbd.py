@@ -1,4 +1,4 @@
-"""A depth image and its colour image into points, as SUN RGB-D's Matlab toolbox does."""
+"""Converts a depth image and its colour image to points, as SUN RGB-D's Matlab toolbox does."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from sr3d.errors import InputError, Kind
 
 Array = npt.NDArray[Any]
 
-FARTHEST = 8.0  # metres; what is measured beyond is put there
-# Takes upright coordinates (z up, y forward) to the camera's (y down, z forward).
+FARTHEST = 8.0  # metres, maximum depth. Larger values are set to it
+# Maps upright coordinates (z up, y forward) to camera coordinates (y down, z forward).
 _UPRIGHT = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
 _AGAIN = "Download the frame again."
 
 
 def read_depth(path: Path) -> Array:
-    """(H, W) float32 metres, 0 where nothing was measured.
+    """(H, W) float32 metres, 0 for unmeasured pixels.
 
-    The 16 bits of a pixel are millimetres, turned right by three.
+    The 16 bits of a pixel are millimetres, rotated by three bits to the right.
     """
     pixels = _pixels(path)
     if pixels.ndim != 2 or pixels.dtype not in (np.uint16, np.int32):
         kind = f"{pixels.dtype} {pixels.shape}"
         raise InputError(
-            f"a depth image has 16 bits a pixel, this is {kind}",
+            f"a depth image has 16 bits per pixel, but this image is {kind}",
             file=path,
             kind=Kind.VALUE,
             remedy=_AGAIN,
@@ -45,7 +45,7 @@ def read_color(path: Path) -> Array:
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         kind = f"{pixels.dtype} {pixels.shape}"
         raise InputError(
-            f"a colour image has three bytes a pixel, this is {kind}",
+            f"a colour image has three bytes per pixel, but this image is {kind}",
             file=path,
             kind=Kind.VALUE,
             remedy=_AGAIN,
@@ -59,14 +59,14 @@ def read_intrinsics(folder: Path) -> Array:
 
 
 def read_tilt(folder: Path) -> Array:
-    """(3, 3) float64, what turns the camera upright, from the frame's last `extrinsics/*.txt`.
+    """(3, 3) float64, the rotation that levels the camera, from the last `extrinsics/*.txt`.
 
-    The file turns a camera that looks along z with y down; here z is up.
+    The file is for a camera that looks along z with y down. Here z is up.
     """
     files = sorted((folder / "extrinsics").glob("*.txt"))
     if not files:
         raise InputError(
-            "has no file", file=folder / "extrinsics", kind=Kind.MISSING, remedy=_AGAIN
+            "contains no file", file=folder / "extrinsics", kind=Kind.MISSING, remedy=_AGAIN
         )
     turn = _matrix(files[-1], 4)[:, :3]
     try:
@@ -79,10 +79,10 @@ def check_rotation(matrix: Array) -> Array:
     """The (3, 3) matrix itself.
 
     Raises:
-        ValueError: it is no rotation.
+        ValueError: the matrix is not a rotation.
     """
     if not np.allclose(matrix @ matrix.T, np.eye(3), atol=1e-2) or np.linalg.det(matrix) < 0:
-        raise ValueError(f"the camera's tilt is no rotation: {matrix.tolist()}")
+        raise ValueError(f"the camera's tilt is not a rotation: {matrix.tolist()}")
     return matrix
 
 
@@ -107,10 +107,10 @@ def unproject(
 ) -> tuple[Array, Array]:
     """Points (N, 3) float32 in metres, z up and y forward, and colours (N, 3) float32 in [0, 1].
 
-    depth (H, W), color (H, W, 3), intrinsics (3, 3); tilt (3, 3) turns the camera upright. Pixels
-    without depth are left out; the others go column by column, and the first is pixel (1, 1).
-    count: so many of them, drawn at random from `seed`, in random order: distinct ones, or with
-    replacement where there are fewer; 0 keeps all, in their order.
+    depth (H, W), color (H, W, 3), intrinsics (3, 3). tilt (3, 3) levels the camera. Pixels without
+    depth are skipped. The others go column by column, and the first pixel is (1, 1). count: number
+    of points drawn at random from `seed`, in random order. They are distinct, or drawn with
+    replacement if there are fewer. 0 keeps all points in their order.
     """
     by_column = depth.T.ravel()
     chosen = np.flatnonzero(by_column)
@@ -121,7 +121,7 @@ def unproject(
     distance = by_column[chosen].astype(np.float64)
     x = (column + 1 - intrinsics[0, 2]) * distance / intrinsics[0, 0]
     y = (row + 1 - intrinsics[1, 2]) * distance / intrinsics[1, 1]
-    # The camera looks along z with y down; upright it looks along y with z up.
+    # The camera looks along z with y down. After levelling it looks along y with z up.
     points = np.stack([x, distance, -y], axis=1) @ tilt.T
     return points.astype(np.float32), color[row, column].astype(np.float32) / np.float32(255)
 

@@ -1,12 +1,12 @@
-"""S3DIS as it is downloaded: the text files of a room's objects become points and boxes.
+"""Reads the original S3DIS: the text files of a room's objects become points and boxes.
 
     Area_<n>/<room>/Annotations/<class>_<k>.txt     an object: lines `x y z r g b`, metres, 0..255
 
-Area 5 is the validation set. The rules are those by which all published numbers were made
-(open-mmlab/mmdetection3d, `data/s3dis`): a room is all its objects, shifted so that its minimum
-is 0, and a box is the minimum and the maximum over an object's points. Two things differ on
-purpose: files are taken in sorted order instead of the file system's, and a copy of a file, as
-`wall_3 (1).txt` of Area_5/office_36 is said to be, does not double its points.
+Area 5 is the validation set. The rules are the same as for all published numbers
+(open-mmlab/mmdetection3d, `data/s3dis`). A room consists of all its objects, shifted so that its
+minimum is 0. A box is the minimum and the maximum of an object's points. Two rules differ on
+purpose. Files are sorted by name instead of the file system's order. Copies of files, such as
+reportedly `wall_3 (1).txt` of Area_5/office_36, are skipped, so they do not double its points.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ VAL_AREA = 5
 OTHER_CLASSES = (
     "beam", "ceiling", "clutter", "column", "door", "floor", "stairs", "staris", "wall", "window",
 )  # fmt: skip
-"""What S3DIS holds besides furniture; "staris" is a slip of its own."""
+"""S3DIS's classes besides furniture. "staris" is a misspelling in the data set."""
 
 _AGAIN = "Download S3DIS again"
 _STRAY = re.compile(rb"[^ -~\t]")
@@ -49,13 +49,13 @@ _log = logging.getLogger(__name__)
 
 
 class FileNotes:
-    """Oddities that are no errors, reported once at the end instead of room by room."""
+    """Minor defects, reported once at the end instead of room by room."""
 
     def __init__(self) -> None:
         self._things: defaultdict[str, list[str]] = defaultdict(list)
 
     def add(self, what: str, thing: str, count: int = 1) -> None:
-        # Several threads read rooms; extending a list is atomic, counting is not.
+        # Several threads read rooms. Extending a list is atomic, counting is not.
         self._things[what].extend([thing] * count)
 
     def warn(self) -> None:
@@ -74,12 +74,12 @@ def prepare_s3dis(
 ) -> Manifest:
     """Turn raw rooms into a prepared folder: Area 5 is val, the other areas are train.
 
-    raw: the folder of the six areas, or the one that it lies in. scenes: only these, named like
-    `Area_1_office_2`; by default every room, whose numbers must be the published ones. append: add
-    to what `out` holds.
+    raw: the folder of the six areas, or its parent. scenes: only these rooms, with names such as
+    `Area_1_office_2`. By default every room, whose counts must equal the published ones. append:
+    add to the set in `out`.
 
     Raises:
-        InputError: a missing or unusable file, or other numbers; nothing is written before every
+        InputError: a missing or invalid file, or other counts. Nothing is written before every
             room is known to have annotations.
     """
     rooms = {_scene_id(room): room for area in _areas(raw) for room in _rooms(area)}
@@ -90,7 +90,7 @@ def prepare_s3dis(
         Source(
             split=split,
             id=scene,
-            # A room without annotations counts as lacking a file, before any is read.
+            # A room without annotations counts as a room that lacks a file.
             files=tuple(_annotations(rooms[scene])) or (rooms[scene] / "Annotations" / "*.txt",),
             read=partial(read_room, rooms[scene], notes),
         )
@@ -116,7 +116,7 @@ def prepare_s3dis(
 def read_room(folder: Path, notes: FileNotes) -> Scene:
     """One room, `Area_<n>/<room>`: float32 metres from its minimum, colours in [0, 1], boxes.
 
-    notes: gets the oddities of its files.
+    notes: collects minor defects of its files.
 
     Raises:
         InputError: names the file, what is wrong with it and what to do.
@@ -137,7 +137,7 @@ def read_room(folder: Path, notes: FileNotes) -> Scene:
         start += len(rows)
     if not positions:
         raise InputError(
-            "no file with points",
+            "contains no file with points",
             file=folder / "Annotations",
             kind=Kind.EMPTY,
             remedy=f"{_AGAIN}.",
@@ -158,12 +158,12 @@ def read_room(folder: Path, notes: FileNotes) -> Scene:
 
 
 def _box(points: Array, source: Path) -> Array:
-    """(6,) centre and size; an object without extent is an error, for it can be no furniture."""
+    """(6,) centre and size. A flat object is an error, because furniture is not flat."""
     low, high = points.min(axis=0), points.max(axis=0)
     if not (high > low).all():
         size = " × ".join(f"{edge:g}" for edge in high - low)
         raise InputError(
-            f"spans {size} m, which is flat",
+            f"is flat ({size} m)",
             file=source,
             kind=Kind.VALUE,
             remedy=f"{_AGAIN}, or remove it.",
@@ -172,7 +172,7 @@ def _box(points: Array, source: Path) -> Array:
 
 
 def _class_of(path: Path, notes: FileNotes) -> str:
-    """The class that a file is named by; empty for a copy or other stray, which is passed over."""
+    """The class in a file's name. Empty for a copy or another stray file, which is skipped."""
     named = re.fullmatch(r"(.+)_[0-9]+", path.stem)
     name, start = named[1] if named else "", path.stem.split("_")[0]
     if start in S3DIS.classes and name != start:
@@ -183,26 +183,26 @@ def _class_of(path: Path, notes: FileNotes) -> str:
             remedy="Remove or rename it.",
         )
     if not name:
-        notes.add("passed over files that are not named <class>_<number>.txt", str(path))
+        notes.add("skipped files that are not named <class>_<number>.txt", str(path))
     elif name not in S3DIS.classes + OTHER_CLASSES:
-        notes.add("took objects of unknown class for no furniture", name)
+        notes.add("treated objects of unknown class as other than furniture", name)
     return name
 
 
 def _read_object(path: Path, name: str, notes: FileNotes) -> Array:
-    """The rows of an object of that class; none may be there if it is no furniture."""
+    """The rows of an object of that class. May be empty if the class is not furniture."""
     rows, repaired = read_annotation(path)
     if repaired:
         notes.add("repaired lines with a stray character", str(path), repaired)
     if len(rows) == 0:
         if name in S3DIS.classes:
             raise InputError("holds no points", file=path, kind=Kind.EMPTY, remedy=f"{_AGAIN}.")
-        notes.add("passed over empty files", str(path))
+        notes.add("skipped empty files", str(path))
     return rows
 
 
 def read_annotation(path: Path) -> tuple[Array, int]:
-    """(N, 6) float64 x, y, z, r, g, b of a file, and how many lines had to be repaired.
+    """(N, 6) float64 x, y, z, r, g, b of a file, and the number of repaired lines.
 
     Raises:
         InputError: names the file and the line.
@@ -215,7 +215,7 @@ def read_annotation(path: Path) -> tuple[Array, int]:
             rows = np.loadtxt(path, comments=None, encoding="latin1", ndmin=2)
         except ValueError:
             return _read_lines(path)
-        # What NumPy accepts and we do not is read again line by line, to tell which line it is.
+        # NumPy accepts more than we do. Reading line by line finds the line for the message.
         return (rows, 0) if _sound(rows) else _read_lines(path)
     except OSError as error:
         raise InputError(
@@ -233,7 +233,7 @@ def _sound(rows: Array) -> bool:
 
 
 def _read_lines(path: Path) -> tuple[Array, int]:
-    """`read_annotation` for a file with a defect: slower, and able to repair lines."""
+    """`read_annotation` for a file with a defect. Slower, but can repair lines."""
     values, repaired = array("d"), 0
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
@@ -244,11 +244,11 @@ def _read_lines(path: Path) -> tuple[Array, int]:
                 repaired += 1
             if numbers is None:
                 raise InputError(
-                    f"line {number} must be x y z and r g b from 0 to 255, six numbers, "
+                    f"line {number} must have six numbers, x y z and r g b from 0 to 255, "
                     f"and is {str(text[:60])[1:]}",
                     file=path,
                     kind=Kind.VALUE,
-                    remedy=f"{_AGAIN}, or mend the line.",
+                    remedy=f"{_AGAIN}, or correct the line.",
                 )
             values.extend(numbers)
     return np.array(values).reshape(-1, 6), repaired
@@ -266,11 +266,11 @@ def _numbers(text: bytes) -> list[float] | None:
 
 
 def _repairs(text: bytes) -> Iterator[bytes]:
-    """What a line with stray characters may have been, the likeliest first.
+    """Possible corrections of a line with stray characters, the most likely first.
 
-    The known ones are characters that lost a bit: `167.\\x1000000` was a 0, `-9.1\\x160` a 6, and
-    what stands in `185\\x00187` a blank. So the bit is set again; where that makes no six numbers,
-    the character is taken for a blank, and then for nothing.
+    The known stray characters lost a bit: `167.\\x1000000` had a 0, `-9.1\\x160` had a 6, and
+    `185\\x00187` had a space. So the first correction sets the bit again. If the result is not six
+    numbers, the next ones replace the character by a space, and then remove it.
     """
     if _STRAY.search(text):
         yield _STRAY.sub(lambda stray: bytes([stray[0][0] | 0x20]), text)
@@ -280,18 +280,20 @@ def _repairs(text: bytes) -> Iterator[bytes]:
 
 def _areas(raw: Path) -> list[Path]:
     """The folders of the areas, in the order of their numbers."""
-    wanted = f"--raw names {FOLDER} or the folder that it lies in"
+    remedy = f"Name {FOLDER} or its parent with --raw."
     if not raw.is_dir():
-        raise InputError(f"no such folder; {wanted}", file=raw, kind=Kind.MISSING)
+        raise InputError("no such folder", file=raw, kind=Kind.MISSING, remedy=remedy)
     for folder in (raw, raw / FOLDER):
         areas = [path for path in folder.glob("Area_*") if _area_number(path) and path.is_dir()]
         if areas:
             return sorted(areas, key=_area_number)
-    raise InputError(f"holds no folders Area_1 to Area_6; {wanted}", file=raw, kind=Kind.EMPTY)
+    raise InputError(
+        "contains no folders Area_1 to Area_6", file=raw, kind=Kind.EMPTY, remedy=remedy
+    )
 
 
 def _area_number(area: Path) -> int:
-    """0 if it is not named like an area."""
+    """The number in the name of an area, 0 for another name."""
     match = re.fullmatch(r"Area_([1-9][0-9]*)", area.name)
     return int(match[1]) if match else 0
 
@@ -301,7 +303,7 @@ def _rooms(area: Path) -> list[Path]:
 
 
 def _annotations(room: Path) -> list[Path]:
-    """The text files of a room's objects, sorted; hidden ones, as macOS leaves, are none."""
+    """The text files of a room's objects, sorted. Skips hidden files, which macOS creates."""
     paths = (room / "Annotations").glob("*.txt")
     return sorted((p for p in paths if p.is_file() and p.name[0] != "."), key=_natural)
 

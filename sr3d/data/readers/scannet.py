@@ -1,15 +1,15 @@
-"""ScanNet V2 as it is downloaded: a mesh, its segments and its objects become points and boxes.
+"""Reads the original ScanNet V2: a mesh, its segments and its objects become points and boxes.
 
 A scan is a folder of four files:
 
     <id>/<id>_vh_clean_2.ply                      the mesh: vertices with colours, and triangles
     <id>/<id>_vh_clean_2.0.010000.segs.json       the segment of each vertex
     <id>/<id>.aggregation.json                    the objects: a category and some segments each
-    <id>/<id>.txt                                 `axisAlignment`, which turns walls onto x and y
+    <id>/<id>.txt                                 `axisAlignment`, which aligns walls with x and y
 
-The rules are those by which all published numbers were made (facebookresearch/votenet and
-open-mmlab/mmdetection3d, `data/scannet`): align first, then take the minimum and the maximum over
-an object's vertices; where objects share a segment, the later one has it.
+The rules are the same as for all published numbers (facebookresearch/votenet and
+open-mmlab/mmdetection3d, `data/scannet`). Points are aligned first. A box is the minimum and the
+maximum of an object's vertices. A segment of several objects belongs to the last of them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from sr3d.runs.files import read_json, sha256
 Array = npt.NDArray[Any]
 
 NYU40_IDS = (3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 24, 28, 33, 34, 36, 39)
-"""The NYU40 category of each class; the last, "garbagebin", is NYU40's other furniture."""
+"""The NYU40 category of each class. "garbagebin" is NYU40's "other furniture"."""
 
 _log = logging.getLogger(__name__)
 
@@ -56,21 +56,22 @@ def prepare_scannet(
 ) -> Manifest:
     """Turn raw scans into a prepared folder, each in the split of the published lists.
 
-    raw: the ScanNet folder or its `scans` folder. meta: where the label map and the two lists
-    are; by default `raw`, its parent, or a folder `meta` in either. scenes: only these; by default
-    every scan of both lists, whose counts must be the published ones. append: add to what `out`
-    holds.
+    raw: the ScanNet folder or its `scans` folder. meta: the folder of the label map and the two
+    lists. By default `raw`, its parent, or a folder `meta` in either. scenes: only these scans. By
+    default every scan of both lists, whose counts must equal the published ones. append: add to the
+    set in `out`.
 
     Raises:
-        InputError: a missing or unusable file, or other counts; nothing is written before all
-            files are known to exist.
+        InputError: a missing or invalid file, or other counts. Nothing is written before all files
+            are known to exist.
     """
     scans = raw / "scans" if (raw / "scans").is_dir() else raw
     if not scans.is_dir():
         raise InputError(
-            "no such folder; --raw names the one that holds ScanNet's `scans`",
+            "no such folder",
             file=raw,
             kind=Kind.MISSING,
+            remedy="Name the folder that contains ScanNet's `scans` with --raw.",
         )
     places = [meta] if meta else [scans, scans.parent, scans / "meta", scans.parent / "meta"]
     label_file = _find(LABEL_MAP, places)
@@ -107,15 +108,15 @@ def prepare_scannet(
     manifest = convert(sources, writer, published, remedy, how)
     if unknown:
         listed = ", ".join(f"{name} ({count})" for name, count in sorted(unknown.items()))
-        _log.warning("ignored objects whose category the label map lacks: %s", listed)
+        _log.warning("ignored objects whose category is not in the label map: %s", listed)
     return manifest
 
 
 def read_annotated(folder: Path, label_map: Mapping[str, int]) -> tuple[Scene, list[str]]:
-    """One annotated scan, and the category of each object that the label map lacks.
+    """One annotated scan, and the category of each object that is not in the label map.
 
     Aligned: float32 metres, colours in [0, 1], boxes of the 18 classes. label_map: raw category to
-    NYU40 id. A category that it lacks counts as none of the classes.
+    NYU40 id. An object with another category gets no class.
 
     Raises:
         InputError: names the file, what is wrong with it and what to do.
@@ -149,9 +150,9 @@ def read_annotated(folder: Path, label_map: Mapping[str, int]) -> tuple[Scene, l
 def read_mesh(path: Path) -> tuple[Array, Array]:
     """Vertices (N, 3) float32 in metres and colours (N, 3) float32 in [0, 1] of a PLY file.
 
-    Binary or ASCII; further vertex properties are passed over.
+    Binary or ASCII. Other vertex properties are ignored.
     """
-    # Triangles known in advance let plyfile map the faces instead of walking through them.
+    # If the faces are known to be triangles, plyfile maps them instead of looping over them.
     triangles = {"vertex_indices": 3, "vertex_index": 3}
     again = "Download the scan again."
     try:
@@ -193,7 +194,7 @@ def read_segments(path: Path, vertices: int) -> Array:
         ) from None
     if segments.shape != (vertices,) or segments.dtype.kind != "i":
         raise InputError(
-            f"`segIndices` must be {vertices} whole numbers, one a vertex of "
+            f"`segIndices` must be {vertices} whole numbers, one per vertex of "
             f"the mesh, and is {segments.dtype} {segments.shape}",
             file=path,
             kind=Kind.VALUE,
@@ -206,7 +207,7 @@ def read_objects(path: Path) -> list[tuple[str, Array]]:
     """The objects in the order of the file: raw category and segments (S,) int64."""
     value = read_json(path)
     try:
-        # A repeated objectId replaces the earlier object, in the earlier one's place.
+        # A repeated objectId replaces the earlier object, in its place.
         objects = {
             int(group["objectId"]): (
                 str(group["label"]),
@@ -228,7 +229,7 @@ def read_objects(path: Path) -> list[tuple[str, Array]]:
 def _owners(segments: Array, objects: list[tuple[str, Array]], source: Path) -> Array:
     """(N,) the object of each vertex as an index into `objects`, or -1.
 
-    The later of two objects has the segments that they share: scene0217_00 lists each of its
+    If two objects share segments, the later object gets them. scene0217_00 lists each of its
     objects twice (ScanNet/ScanNet issue 51).
     """
     known, inverse = np.unique(segments, return_inverse=True)
@@ -238,7 +239,7 @@ def _owners(segments: Array, objects: list[tuple[str, Array]], source: Path) -> 
         strange = own[known[place] != own]
         if len(strange):
             raise InputError(
-                f"object '{category}' names segment {strange[0]}, which no vertex has",
+                f"object '{category}' refers to segment {strange[0]}, which no vertex has",
                 file=source,
                 kind=Kind.VALUE,
                 remedy="Download the segments and the aggregation of this scan again.",
@@ -250,7 +251,7 @@ def _owners(segments: Array, objects: list[tuple[str, Array]], source: Path) -> 
 def read_alignment(path: Path) -> Array:
     """(4, 4) float64: `axisAlignment` of a scan's text file, which maps scan to room coordinates.
 
-    Only test scans lack it, and they have no objects either; so its absence is an error here.
+    Only test scans lack it. They have no objects either, so a missing alignment is an error here.
     """
     if not path.exists():
         raise InputError(
@@ -268,10 +269,10 @@ def read_alignment(path: Path) -> Array:
 
 
 def find_alignment(path: Path) -> Array | None:
-    """As `read_alignment`; None if there is no such file, or no such line in it.
+    """`read_alignment`, but None if the file or the line is missing.
 
     Raises:
-        InputError: not a text file, or a matrix that does not turn about z and shift.
+        InputError: not a text file, or the matrix is not a rotation about z and a shift.
     """
     if not path.exists():
         return None
@@ -312,7 +313,7 @@ def read_label_map(path: Path) -> dict[str, int]:
 
 
 def read_list(path: Path) -> list[str]:
-    """The scan ids of a split, one a line."""
+    """The scan ids of a split, from a file with one per line."""
     try:
         return path.read_text(encoding="utf-8").split()
     except (OSError, UnicodeDecodeError) as error:
@@ -331,6 +332,6 @@ def _find(name: str, places: Sequence[Path]) -> Path:
     raise InputError(
         f"{name} is not in {', '.join(map(str, places))}",
         kind=Kind.MISSING,
-        remedy="Take the label map from the ScanNet download and the lists of train and val "
-        "scans from Tasks/Benchmark of github.com/ScanNet/ScanNet. Name their folder with --meta.",
+        remedy="The label map is in the ScanNet download. The lists of train and val scans are in "
+        "Tasks/Benchmark of github.com/ScanNet/ScanNet. Name their folder with --meta.",
     )

@@ -1,15 +1,15 @@
-"""SUN RGB-D as it is downloaded: depth images and Matlab files become points and oriented boxes.
+"""Reads the original SUN RGB-D: depth images and Matlab files become points and oriented boxes.
 
-The official folder holds
+The official folder contains
 
     SUNRGBD/<sensor>/.../<frame>/depth/*.png, image/*.jpg     the frames
     SUNRGBDMeta3DBB_v2.mat                                    cameras and boxes, version 2
     SUNRGBDtoolbox/Metadata/SUNRGBDMeta.mat                   the same, version 1
     SUNRGBDtoolbox/traintestSUNRGBD/allsplit.mat              the split
 
-The rules are those of VoteNet's Matlab scripts (facebookresearch/votenet, `sunrgbd/matlab`) and of
-mmdet3d's converter, except that a frame that fails is reported. VoteNet's number of a frame is the
-name of its scene: the official test set is 000001 to 005050, the training set 005051 to 010335.
+The rules are the same as in VoteNet's Matlab scripts (facebookresearch/votenet, `sunrgbd/matlab`)
+and in mmdet3d's converter, but frames that fail are reported. The name of a scene is VoteNet's
+frame number. The official test set is 000001 to 005050, the training set 005051 to 010335.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ _REMEDY = "Download SUN RGB-D again (`sr3d download sunrgbd`)."
 
 @dataclass(frozen=True)
 class SunRgbdFrame:
-    """What the Matlab files say of a frame.
+    """The entry of a frame in the Matlab files.
 
-    folder: its files, below the official folder. intrinsics (3, 3); tilt (3, 3) turns the camera
-    upright; where they are absent, the frame's own text files have both. boxes: (K, 7) float32 and
-    labels (K,) int64 of the ten classes.
+    folder: its files, below the official folder. intrinsics (3, 3). tilt (3, 3) levels the camera.
+    If absent, both are in the frame's own text files. boxes: (K, 7) float32. labels: (K,) int64 of
+    the ten classes.
     """
 
     folder: str
@@ -88,12 +88,13 @@ def prepare_sunrgbd(
 ) -> Manifest:
     """Turn the official folder into a prepared folder with the official split.
 
-    raw: OFFICIAL_SUNRGBD, or the folder that holds it. labels: version of the boxes. points: drawn
-    of each frame once, by a seed that depends on the frame alone; 0 keeps all. scenes: only these;
-    by default all, whose number must be the published one. append: add to what `out` holds.
+    raw: OFFICIAL_SUNRGBD, or its parent. labels: version of the boxes. points: number of points
+    drawn once from each frame, with a seed that depends only on the frame. 0 keeps all. scenes:
+    only these frames. By default all, whose number must equal the published one. append: add to the
+    set in `out`.
 
     Raises:
-        InputError: a missing or unusable file, or another number of frames; nothing is written
+        InputError: a missing or invalid file, or another number of frames. Nothing is written
             before all files are known to exist.
     """
     if points < 0:
@@ -101,7 +102,10 @@ def prepare_sunrgbd(
     root = raw / "OFFICIAL_SUNRGBD" if (raw / "OFFICIAL_SUNRGBD").is_dir() else raw
     if not root.is_dir():
         raise InputError(
-            "no such folder; --raw names SUN RGB-D's official folder", file=raw, kind=Kind.MISSING
+            "no such folder",
+            file=raw,
+            kind=Kind.MISSING,
+            remedy="Name SUN RGB-D's official folder with --raw.",
         )
     numbered = read_split(root / SPLIT_FILE)
     chosen = select_scenes({split: list(ids) for split, ids in numbered.items()}, scenes)
@@ -141,7 +145,7 @@ def prepare_sunrgbd(
 
 
 def read_frame(root: Path, frame: SunRgbdFrame, scene: str, points: int) -> Scene:
-    """The points of a frame with its boxes; see `prepare_sunrgbd`.
+    """The points of a frame with its boxes, see `prepare_sunrgbd`.
 
     Raises:
         InputError: names the file, what is wrong with it and what to do.
@@ -150,7 +154,7 @@ def read_frame(root: Path, frame: SunRgbdFrame, scene: str, points: int) -> Scen
     depth, color = read_depth(folder / frame.depth), read_color(folder / frame.color)
     if depth.shape != color.shape[:2]:
         raise InputError(
-            f"depth image {depth.shape} and colour image {color.shape[:2]} differ in size",
+            f"depth image {depth.shape} and colour image {color.shape[:2]} have different sizes",
             file=folder,
             kind=Kind.CONFLICT,
             remedy=_REMEDY,
@@ -177,7 +181,7 @@ def read_frame(root: Path, frame: SunRgbdFrame, scene: str, points: int) -> Scen
 
 
 def read_split(path: Path) -> dict[str, dict[str, str]]:
-    """Split to scene id to frame folder; `val` is the official test set.
+    """Split to scene id to frame folder. `val` is the official test set.
 
     Raises:
         InputError: not the split file, or one that lists a frame twice.
@@ -194,7 +198,7 @@ def read_split(path: Path) -> dict[str, dict[str, str]]:
 
 
 def read_frames(path: Path) -> dict[str, SunRgbdFrame | InputError]:
-    """Frame folder to what a SUNRGBDMeta file says of it, or to why that is unusable.
+    """Frame folder to its entry in a SUNRGBDMeta file, or to the error if the entry is invalid.
 
     Raises:
         InputError: the file cannot be read, or an entry does not name its frame.
@@ -234,7 +238,7 @@ def _fail(error: InputError) -> Scene:
 def _frame(row: Mapping[str, Any], folder: str, depth: str, path: Path) -> SunRgbdFrame:
     color = _below(row["rgbpath"], path)
     if not folder or not color.startswith(folder + "/"):
-        raise ValueError(f"depthpath {depth} and rgbpath {color} are not of one frame")
+        raise ValueError(f"depthpath {depth} and rgbpath {color} are of different frames")
     boxes, labels = [], []
     for number, box in enumerate(struct_rows(row["groundtruth3DBB"], "classname"), start=1):
         if box["classname"] in SUNRGBD.classes:
@@ -257,12 +261,12 @@ def _box(box: Mapping[str, Any], where: str) -> list[float]:
         center, half = _numbers(box, "centroid", (3,)), np.abs(_numbers(box, "coeffs", (3,)))
         heading = np.asarray(box["orientation"], dtype=np.float64).ravel()[:2]
         if len(heading) != 2 or not np.isfinite(heading).all() or not heading.any():
-            raise ValueError(f"orientation is {heading}, no direction")
+            raise ValueError(f"orientation is {heading}, which is no direction")
     except (KeyError, ValueError, TypeError) as error:
         fault = f"no field {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{where}: {fault}") from None
     if half.min() <= 0:
-        raise ValueError(f"{where}: a {box['classname']} without extent, half sizes {half}")
+        raise ValueError(f"{where}: a {box['classname']} has no extent, half sizes {half}")
     yaw = float(np.arctan2(heading[1], heading[0]))
     return [*center, 2 * half[1], 2 * half[0], 2 * half[2], yaw]
 
@@ -279,10 +283,10 @@ def _given(row: Mapping[str, Any], name: str) -> bool:
 
 
 def _below(name: Any, path: Path) -> str:
-    """A path from `SUNRGBD/` on. The part before it differs from copy to copy."""
+    """A path from `SUNRGBD/` on. Copies of the data set differ in the part before it."""
     _, found, below = str(name).replace("\\", "/").rpartition("SUNRGBD/")
     if not found or ".." in below.split("/"):
         raise InputError(
-            f"'{name}' names nothing below SUNRGBD/", file=path, kind=Kind.UNREADABLE, remedy=AGAIN
+            f"'{name}' is not below SUNRGBD/", file=path, kind=Kind.UNREADABLE, remedy=AGAIN
         )
     return f"SUNRGBD/{below.strip('/')}"

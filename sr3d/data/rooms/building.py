@@ -1,6 +1,6 @@
-"""The building: floor, walls, ceiling, and what belongs into walls: doors, windows, pictures.
+"""The building: floor, walls and ceiling, and the doors, windows and pictures in the walls.
 
-Pieces of a wall are built lying along x with the room on the +y side and the wall's face at y = 0.
+Parts of a wall are built along x, with the room on the +y side and the wall's face at y = 0.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from sr3d.data.rooms.furniture import Rng, bright, tinted, wood
 from sr3d.data.rooms.shapes import Color, QuadMesh, block, join, mesh
 
-# A rectangle in a wall: from and to along it, from and to in height.
+# A rectangle in a wall: start and end along the wall, start and end of the height.
 Opening = tuple[float, float, float, float]
 
 
@@ -23,7 +23,7 @@ class Wall:
     """One side of the floor plan, walked with the room on the left."""
 
     start: np.ndarray  # (2,) metres
-    yaw: float  # direction of the walk, and so the yaw of what stands with its back to it
+    yaw: float  # direction of the walk, and yaw of furniture with its back to this wall
     length: float
 
     def at(self, along: float, out: float = 0.0) -> np.ndarray:
@@ -34,7 +34,7 @@ class Wall:
 
 @dataclass(frozen=True)
 class Plan:
-    """A floor plan about the origin: a rectangle, perhaps with a corner cut out.
+    """A floor plan around the origin: a rectangle, optionally with a corner cut out.
 
     size: (2,) of the rectangle. notch: (4,) x0, y0, x1, y1 of the cut, or None.
     """
@@ -46,7 +46,7 @@ class Plan:
 
 
 def draw_plan(rng: Rng) -> Plan:
-    """A room of 3 to 4.5 m a side; one in four is L-shaped."""
+    """A room with sides of 3 to 4.5 m. One in four is L-shaped."""
     size, height = rng.uniform((3.0, 3.0), (4.5, 4.5)), rng.uniform(2.4, 2.7)
     x, y = size / 2
     corners = [(-x, -y), (x, -y), (x, y), (-x, y)]
@@ -85,7 +85,7 @@ def wall_mesh(
 
 
 def slab(plan: Plan, z: float, step: tuple[float, float], up: bool) -> QuadMesh:
-    """Floor (facing up) or ceiling (down), cut into planks or tiles of `step` metres; white."""
+    """Floor (facing up) or ceiling (facing down), in planks or tiles of `step` metres, white."""
     low, high = -plan.size / 2, plan.size / 2
     cut = np.empty(0) if plan.notch is None else plan.notch
     x = np.unique(

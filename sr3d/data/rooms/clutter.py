@@ -1,4 +1,4 @@
-"""Things that nobody labels: what lies on tables and floors, hangs about and hides the rest."""
+"""Objects without labels: clutter on tables and floors, which occludes other objects."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def lamp(rng: Rng) -> QuadMesh:
 
 
 def monitor(rng: Rng) -> QuadMesh:
-    """A screen on its foot, with a keyboard; the dark screen swallows many rays."""
+    """A screen on its foot, with a keyboard. The dark screen absorbs many rays."""
     x, top = rng.uniform(0.24, 0.32), rng.uniform(0.44, 0.52)
     dark = (0.08, 0.08, 0.1)
     return join([

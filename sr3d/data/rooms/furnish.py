@@ -1,4 +1,4 @@
-"""What stands in which kind of room, and the furnished room that comes of it."""
+"""The furniture of each kind of room, and furnished rooms."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from sr3d.data.rooms.furniture import BUILDERS, Rng, chair, tinted
 from sr3d.data.rooms.layout import Pose, Space, bounds_of, own_box
 from sr3d.data.rooms.shapes import QuadMesh, join
 
-CLUTTER, BUILDING = -1, -2  # owners that are no objects
-_PLAIN = 0.45  # share of points kept on floor and walls: scans are thinned where they are flat
+CLUTTER, BUILDING = -1, -2  # owners of quadrilaterals that belong to no object
+_PLAIN = 0.45  # share of points kept on floor and walls, because scans are thinned on flat surfaces
 
-# How many of each class a kind of room asks for, on average, large things first. What finds no
-# place is left out; tables and desks bring chairs of their own.
+# Mean number of pieces of each class per kind of room, large pieces first. A piece without a free
+# place is left out. Tables and desks add their own chairs.
 _RECIPES: dict[str, dict[str, float]] = {
     "bedroom": {"bed": 1.4, "desk": 0.8, "cabinet": 2.2, "bookshelf": 0.8, "sofa": 0.4,
                 "garbagebin": 0.7, "chair": 0.5, "picture": 2.0},
@@ -35,7 +35,7 @@ _RECIPES: dict[str, dict[str, float]] = {
 }  # fmt: skip
 _SHARES = (0.18, 0.16, 0.13, 0.14, 0.19, 0.2)
 
-# Free floor that a thing needs before it when it is placed, in metres.
+# Free floor in front of a piece when it is placed, in metres.
 _CLEAR = {
     "cabinet": 0.3,
     "bookshelf": 0.3,
@@ -44,23 +44,23 @@ _CLEAR = {
     "sofa": 0.4,
     "desk": 0.65,
 }
-# What goes into walls: its builder, what must be free before it, and how high it hangs, in metres.
+# Parts of walls: the builder, the free space in front, and the height of the part, in metres.
 _FIXTURES = {
     "door": (building.door, 0.75, (0.0, 0.0)),
     "window": (building.window, 0.2, (0.85, 1.0)),
     "picture": (building.picture, 0.12, (1.4, 1.7)),
 }
-_OFF_WALL = 0.002  # metres by which free space stays clear of the walls
+_OFF_WALL = 0.002  # metres, minimum distance of free space from the walls
 
 
 @dataclass(frozen=True)
 class Room:
-    """A furnished room: one mesh of Q quadrilaterals, K labelled objects in it.
+    """A furnished room: one mesh of Q quadrilaterals with K labelled objects.
 
-    owner: (Q,) the object that a quadrilateral belongs to, or CLUTTER or BUILDING.
+    owner: (Q,) the object of each quadrilateral, or CLUTTER or BUILDING.
     labels: (K,) into SYNTHETIC.classes. boxes: (K, 7) exact, each in its object's own frame.
-    aligned: (K, 7) exact and axis-aligned. under: (K,) the table or desk that a chair is drawn up
-    to, which it may reach under; -1 for everything else.
+    aligned: (K, 7) exact and axis-aligned. under: (K,) the table or desk of a chair, which the
+    chair may reach under. -1 for other objects.
     """
 
     kind: str
@@ -74,7 +74,7 @@ class Room:
 
 
 class _Furnisher:
-    """A room being filled."""
+    """A room while it is furnished."""
 
     def __init__(self, rng: Rng, plan: Plan) -> None:
         self.rng, self.space = rng, Space(rng, plan)
@@ -83,7 +83,7 @@ class _Furnisher:
         self.objects: list[tuple[str, np.ndarray, np.ndarray, int]] = []  # class, boxes, under
 
     def add(self, name: str, thing: QuadMesh, pose: Pose, under: int = -1) -> int:
-        """Put an object there and return its number."""
+        """Add an object and return its number."""
         placed = pose.place(thing)
         low, high = placed.extent()
         aligned = np.array([*(low + high) / 2, *(high - low), 0.0])
@@ -92,11 +92,11 @@ class _Furnisher:
         return len(self.objects) - 1
 
     def litter(self, thing: QuadMesh, pose: Pose) -> None:
-        """Put something there that nobody labels."""
+        """Add an object without a label."""
         self.parts.append((CLUTTER, pose.place(thing)))
 
     def into_wall(self, name: str) -> None:
-        """A door, a window or a picture, where a wall has room for it."""
+        """Add a door, a window or a picture, if a wall has room for it."""
         build, depth, heights = _FIXTURES[name]
         thing = build(self.rng)
         zone = bounds_of(thing)
@@ -114,7 +114,7 @@ class _Furnisher:
         self.add(name, thing, pose)
 
     def doorway(self) -> None:
-        """An opening without a leaf, into the dark."""
+        """Add an opening without a door, into the dark."""
         half = self.rng.uniform(0.4, 0.5)
         zone = np.array([(-half, _OFF_WALL, 0.0), (half, 0.6, 2.05)])
         found = self.space.by_wall(zone, 0.0, cornered=0.0)
@@ -124,7 +124,7 @@ class _Furnisher:
             self.openings[wall].append((along - half, along + half, 0.0, 2.05))
 
     def furniture(self, name: str) -> None:
-        """One piece where such a thing stands, with what belongs to it."""
+        """Add one piece at a usual place, with its accessories."""
         rng, space = self.rng, self.space
         thing = BUILDERS[name](rng)
         if name in ("table", "chair"):
@@ -152,7 +152,7 @@ class _Furnisher:
             self.lay_out(thing, pose)
 
     def draw_up_chairs(self, number: int, thing: QuadMesh, pose: Pose, bounds: np.ndarray) -> None:
-        """Chairs about a table, one before a desk, all facing it."""
+        """Add chairs around a table, or one at a desk. All face it."""
         rng = self.rng
         x, y = thing.extent()[1][:2]
         if self.objects[number][0] == "desk":
@@ -166,7 +166,7 @@ class _Furnisher:
             seats += [(sign * x, 0.0, sign * math.pi / 2) for sign in (-1, 1)]
             chosen = rng.permutation(len(seats))[: int(rng.integers(2, 5))]
             seats, reach = [seats[i] for i in chosen], (-0.12, 0.18)
-        build_seed = int(rng.integers(2**32))  # chairs about one table are alike
+        build_seed = int(rng.integers(2**32))  # the chairs at one table look alike
         for along, out, turn in seats:
             seat = chair(np.random.default_rng(build_seed))
             depth, tuck = seat.extent()[1][1], rng.uniform(*reach)
@@ -179,7 +179,7 @@ class _Furnisher:
                 self.space.take(taken)
 
     def lay_out(self, thing: QuadMesh, pose: Pose) -> None:
-        """Small things on a top, side by side."""
+        """Add small objects on a top, side by side."""
         rng = self.rng
         low, high = thing.extent()
         count = int((high[0] - low[0]) / 0.4)
@@ -191,7 +191,7 @@ class _Furnisher:
                 self.litter(small, spot)
 
     def scatter(self) -> None:
-        """Cartons, plants and lamps on the floor."""
+        """Add cartons, plants and lamps on the floor."""
         rng = self.rng
         for _ in range(int(rng.integers(0, 4))):
             thing = clutter.ON_FLOOR[rng.integers(len(clutter.ON_FLOOR))](rng)
@@ -201,7 +201,7 @@ class _Furnisher:
                 self.space.take(bounds_of(found[2].place(thing)))
 
     def finish(self, kind: str) -> Room:
-        """The building around it all."""
+        """Add the building around the furniture."""
         rng, plan = self.rng, self.space.plan
         paint = tinted(
             rng, ((0.88, 0.87, 0.83), (0.85, 0.8, 0.68), (0.7, 0.78, 0.82))[rng.integers(3)], 0.03
@@ -231,7 +231,7 @@ class _Furnisher:
 
 
 def furnished_room(rng: Rng) -> Room:
-    """Draw a plan and fill it."""
+    """Draw a floor plan and furnish it."""
     kind = str(rng.choice(list(_RECIPES), p=_SHARES))
     fill = _Furnisher(rng, building.draw_plan(rng))
     fill.into_wall("door")

@@ -1,7 +1,7 @@
-"""Furniture, one builder a class: a random generator to a mesh.
+"""Furniture, with one builder per class: a function from a random generator to a mesh.
 
-Every piece stands on z = 0, centred on the origin, its front towards +y and its back to the wall.
-Sizes are in metres and typical of the thing; colours too, so that classes can be told apart.
+Every piece stands on z = 0, centred at the origin, with its front towards +y and its back to the
+wall. Sizes are in metres. Sizes and colours are typical, so that classes can be distinguished.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def bed(rng: Rng) -> QuadMesh:
 
 
 def chair(rng: Rng) -> QuadMesh:
-    """A dining chair on four legs or an office chair on a star of wheels; its back at -y."""
+    """A dining chair on four legs, or an office chair on a star of wheels. Its back is at -y."""
     width, depth, seat = rng.uniform(0.42, 0.5), rng.uniform(0.42, 0.5), rng.uniform(0.43, 0.48)
     top = rng.uniform(0.88, 1.02)
     x, y = width / 2, depth / 2

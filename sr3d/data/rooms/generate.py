@@ -1,4 +1,4 @@
-"""Rooms from seeds: one as a scene, or a whole data set in the prepared format."""
+"""Rooms from seeds: a single room as a scene, or a data set in the prepared format."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from sr3d.errors import InputError, Kind
 from sr3d.geometry.boxes import Boxes
 from sr3d.runs.files import code_digest
 
-MIN_VISIBLE = 30  # points; an object that shows fewer is not labelled
-VAL_FIRST = 500_000  # number of the first validation room, so that neither split moves the other
+MIN_VISIBLE = 30  # minimum number of visible points of a labelled object
+VAL_FIRST = 500_000  # number of the first validation room, so the splits are independent in size
 
 
 @dataclass(frozen=True)
 class ScannedRoom:
     """A room and its scan, still in the room's frame.
 
-    visible: (K,) points of each object. origin: (3,) and yaw: the frame that the scene is told in.
+    visible: (K,) number of points of each object. origin: (3,) and yaw: the frame of the scene.
     """
 
     room: Room
@@ -42,12 +42,12 @@ class ScannedRoom:
 
     @property
     def owner(self) -> np.ndarray:
-        """(N,) the object that each point lies on; negative where on none."""
+        """(N,) the object of each point. Negative for a point on no object."""
         return self.room.owner[self.scan.quad]
 
 
 def build_room(seed: int, *, rotated: bool = False, points: int = 20_000) -> ScannedRoom:
-    """Furnish a room and scan it: all that `generate_room` knows and a scene does not tell."""
+    """Furnish a room and scan it. Contains more than the scene of `generate_room`."""
     rng = np.random.default_rng([seed, int(rotated)])
     room = furnished_room(rng)
     views = [_frame(rng, room)] if rotated else _walk(rng, room)
@@ -55,17 +55,17 @@ def build_room(seed: int, *, rotated: bool = False, points: int = 20_000) -> Sca
     seen = scan(room.mesh, views, points, light, rng)
     owner = room.owner[seen.quad]
     visible = np.bincount(owner[owner >= 0], minlength=len(room.labels))
-    if rotated:  # as RGB-D frames are told: the camera is the origin and looks along y
+    if rotated:  # as in RGB-D frames, the camera is the origin and looks along y
         return ScannedRoom(room, seen, visible, views[0].eye, math.pi / 2 - views[0].yaw)
     return ScannedRoom(room, seen, visible, np.zeros(3), 0.0)
 
 
 def generate_room(seed: int, *, rotated: bool = False, points: int = 20_000) -> Scene:
-    """One room as a scene of exactly `points` points; the same seed gives the same bits.
+    """One room as a scene of exactly `points` points. The same seed gives the same scene.
 
-    Axis-aligned, as ScanNet: seen from two to four standpoints, the floor's middle the origin,
-    boxes with yaw 0. Rotated, as SUN RGB-D: one view of limited width, the camera the origin
-    looking along y, so that the room lies turned and boxes have a yaw.
+    Axis-aligned, as ScanNet: seen from two to four standpoints. The centre of the floor is the
+    origin and boxes have yaw 0. Rotated, as SUN RGB-D: one view of limited width. The camera is the
+    origin and looks along y, so the room is rotated and boxes have a yaw.
     """
     made = build_room(seed, rotated=rotated, points=points)
     room, kept = made.room, made.visible >= MIN_VISIBLE
@@ -86,12 +86,12 @@ def generate_room(seed: int, *, rotated: bool = False, points: int = 20_000) -> 
 
 
 def _instance(owner: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """(N,) the place of each point's object among the objects that are kept; -1 for other points.
+    """(N,) the index of each point's object among the kept objects, -1 for other points.
 
-    kept: (K,) bool. owner: (N,), negative where a point lies on no object.
+    kept: (K,) bool. owner: (N,), negative for a point on no object.
     """
     place = np.where(kept, np.cumsum(kept) - 1, -1)
-    # Owners of no object count from the end: the last entry is theirs.
+    # A negative owner indexes from the end, so the last entries are for points on no object.
     found: np.ndarray = np.append(place, -1)[np.maximum(owner, -1)]
     return found
 
@@ -148,11 +148,11 @@ def prepare_rooms(
 ) -> Manifest:
     """Write a data set of rooms in the prepared format, with the splits train and val.
 
-    The result does not depend on `workers`. A folder that already holds this very set is left as
-    it is. progress: called with (rooms done, rooms in all).
+    The result does not depend on `workers`. If the folder already has this data set, it is not
+    changed. progress: called with (rooms done, rooms in all).
 
     Raises:
-        InputError: a count that makes no sense.
+        InputError: an invalid count.
     """
     if not 1 <= train <= VAL_FIRST or not 1 <= val <= VAL_FIRST:
         raise InputError(
@@ -160,8 +160,8 @@ def prepare_rooms(
         )
     if points < 1000 or seed < 0 or workers < 1:
         raise InputError(
-            f"points={points}, seed={seed}, workers={workers}: a room needs "
-            "1000 points or more, a seed of 0 or more and a worker",
+            f"points={points}, seed={seed}, workers={workers}: a room needs at "
+            "least 1000 points, a seed of at least 0 and a worker",
             kind=Kind.VALUE,
         )
     dataset = SYNTHETIC_ROTATED if rotated else SYNTHETIC
@@ -173,7 +173,7 @@ def prepare_rooms(
             progress(len(numbered), len(numbered))
         return manifest
     writer = PreparedWriter(out, dataset.name, dataset.classes, rotated, source, labels="exact")
-    # A room comes from no file: what identifies it, the writer's `source` says.
+    # A room is not read from a file. The writer's `source` identifies it.
     rooms = [
         Source(split, _room_id(n), (), partial(numbered_room, n, seed, rotated, points))
         for split, n in numbered
@@ -184,7 +184,7 @@ def prepare_rooms(
 
 
 def numbered_room(number: int, seed: int, rotated: bool, points: int) -> Scene:
-    """Room `number` of the data set that `seed` begins."""
+    """Room `number` of the data set with this `seed`."""
     state = np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)
     scene = generate_room(int(state[0]), rotated=rotated, points=points)
     return replace(scene, id=_room_id(number))
@@ -197,7 +197,7 @@ def _room_id(number: int) -> str:
 def _already_there(
     out: Path, dataset: str, source: str, counts: tuple[int, int]
 ) -> Manifest | None:
-    """The manifest of a whole folder that holds this very set, else None."""
+    """The manifest of a complete folder with this data set, else None."""
     try:
         manifest = read_manifest(out)
         same = manifest.dataset == dataset and manifest.source == source
@@ -211,5 +211,5 @@ def _already_there(
 
 
 def _generator() -> str:
-    """Another generator makes other rooms from the same seed."""
+    """Identifies the generator, because another version makes other rooms from the same seed."""
     return code_digest(Path(__file__).parent)

@@ -1,4 +1,4 @@
-"""Free space: where things can stand in a room without colliding."""
+"""Free space: where furniture can stand in a room without collisions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TRIES = 48
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a thing's own frame lies in the room: position in metres, yaw in radians."""
+    """The pose of a piece in the room: position in metres, yaw in radians."""
 
     x: float
     y: float
@@ -24,23 +24,23 @@ class Pose:
     yaw: float
 
     def place(self, thing: QuadMesh) -> QuadMesh:
-        """The thing, brought into the room."""
+        """The piece, transformed into the room."""
         return thing.moved(self.yaw, (self.x, self.y, self.z))
 
     def place_bounds(self, bounds: np.ndarray) -> np.ndarray:
-        """Bounds (2, 3) in the own frame, brought into the room; for quarter turns."""
+        """Bounds (2, 3) transformed from the own frame into the room, for quarter turns."""
         ends = bounds @ rotation(self.yaw).T + (self.x, self.y, self.z)
         return np.stack([ends.min(axis=0), ends.max(axis=0)])
 
     def beside(self, x: float, y: float, z: float, turn: float) -> Pose:
-        """A pose given in this one's frame."""
+        """A pose relative to this pose."""
         cos, sin = math.cos(self.yaw), math.sin(self.yaw)
         turned = self.x + x * cos - y * sin, self.y + x * sin + y * cos
         return Pose(*turned, self.z + z, self.yaw + turn)
 
 
 class Space:
-    """What of a room is taken, as axis-aligned bounds (2, 3): low and high corner."""
+    """The occupied space of a room, as axis-aligned bounds (2, 3): low and high corner."""
 
     def __init__(self, rng: Rng, plan: Plan) -> None:
         self.rng, self.plan = rng, plan
@@ -50,11 +50,11 @@ class Space:
             self.take(np.array([(x0, y0, -1.0), (x1, y1, 9.0)]))
 
     def take(self, bounds: np.ndarray) -> None:
-        """Let nothing else stand there."""
+        """Mark these bounds as occupied."""
         self.taken.append(bounds)
 
     def free(self, bounds: np.ndarray, ignore: np.ndarray | None = None) -> np.ndarray:
-        """(C,) which of the bounds (C, 2, 3) lie inside the room and meet nothing but `ignore`."""
+        """(C,) bool: bounds (C, 2, 3) inside the room that touch nothing but `ignore`."""
         half = self.plan.size / 2
         fine = ((bounds[:, 0, :2] >= -half) & (bounds[:, 1, :2] <= half)).all(axis=1)
         others = [other for other in self.taken if other is not ignore]
@@ -67,10 +67,10 @@ class Space:
     def by_wall(
         self, zone: np.ndarray, out: float, low: float = 0.0, cornered: float = 0.3
     ) -> tuple[int, float, Pose] | None:
-        """A pose with the back to a wall, as (index of the wall, metres along it, pose), if any.
+        """A pose with the back to a wall, as (index of the wall, metres along it, pose), or None.
 
-        zone: (2, 3) what must be free, about the thing's own origin, which lies `out` metres from
-        the wall and `low` metres above the floor. cornered: how often it is pushed into a corner.
+        zone: (2, 3) the required free space around the piece's own origin, which is `out` metres
+        from the wall and `low` metres above the floor. cornered: chance of a place in a corner.
         """
         rng, walls = self.rng, self.plan.walls
         length = np.array([wall.length for wall in walls])
@@ -96,9 +96,9 @@ class Space:
         return int(pick[best]), float(along[best]), Pose(float(x), float(y), low, float(yaw[best]))
 
     def anywhere(self, thing: QuadMesh, around: float, turns: bool) -> Pose | None:
-        """A free pose on the floor with `around` metres of free floor about the thing, if any.
+        """A free pose on the floor with `around` metres of free floor around the piece, or None.
 
-        turns: any yaw; else quarter turns.
+        turns: whether any yaw is allowed. Otherwise only quarter turns are.
         """
         rng = self.rng
         for _ in range(4):
@@ -122,7 +122,7 @@ def bounds_of(thing: QuadMesh) -> np.ndarray:
 
 
 def own_box(thing: QuadMesh, pose: Pose) -> np.ndarray:
-    """(7,) the exact box of a thing in its own frame, brought into the room."""
+    """(7,) the exact box of a piece in its own frame, transformed into the room."""
     low, high = thing.extent()
     center = rotation(pose.yaw) @ ((low + high) / 2) + (pose.x, pose.y, pose.z)
     return np.array([*center, *(high - low), pose.yaw])

@@ -1,8 +1,8 @@
-"""What a depth scanner sees of a mesh: occlusion, noise, falling density, holes, shaded colours.
+"""A simulated depth scanner: occlusion, noise, falling density, holes and shaded colours.
 
-The rays of a scanner leave in all directions alike, so a surface receives them in proportion to
-its solid angle. We draw samples on the surfaces in that proportion and keep those that a spherical
-depth buffer shows to be the first along their direction.
+The rays of a scanner are distributed evenly over all directions, so the number of rays that a
+surface receives is proportional to its solid angle. We draw samples on the surfaces in this
+proportion. A spherical depth buffer then keeps the first sample in each direction.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ import numpy as np
 
 from sr3d.data.rooms.shapes import QuadMesh, subdivided
 
-_PIECE = 0.5  # metres; solid angles and light are computed once for a piece of this size at most
-_NEAREST = 0.5  # metres; nearer surfaces receive no more rays than at this distance
-_EVEN = 1.0  # metres; up to here density is even, beyond it falls with the square of the distance
-_SLACK = 0.02  # metres off a surface's plane within which another does not hide it
+_PIECE = 0.5  # metres, maximum size of a piece with one solid angle and one light
+_NEAREST = 0.5  # metres. Nearer surfaces receive no more rays than at this distance
+_EVEN = 1.0  # metres. Density is constant up to here, then falls with the squared distance
+_SLACK = 0.02  # metres from a surface's plane within which another surface does not hide it
 _MOST_SLACK = 0.3  # metres along the ray, at grazing angles
-_SAMPLES = 6  # drawn for every point that is asked for; many are hidden or thinned out
-_PER_BIN = 4.0  # samples in a bin of the depth buffer, on average
+_SAMPLES = 6  # samples per requested point, because many are hidden or thinned out
+_PER_BIN = 4.0  # mean number of samples per bin of the depth buffer
 
-# The R2 sequence: a lattice without seams, which leaves fewer gaps than random samples do.
+# The R2 sequence: a lattice without seams and with fewer gaps than random samples.
 _R2 = (0.7548776662466927, 0.5698402909980532)
 
 
 @dataclass(frozen=True)
 class View:
-    """A standpoint and what it takes in.
+    """A standpoint and its field of view.
 
-    eye: (3,) metres. yaw: heading in radians counter-clockwise from x. pitch: of the middle of the
-    view, up is positive. half_width, half_height: of the field of view, radians about the middle;
-    half_width of pi is all around.
+    eye: (3,) metres. yaw: heading in radians counter-clockwise from x. pitch: of the centre of the
+    view, up is positive. half_width, half_height: half angles of the field of view in radians.
+    A half_width of pi is all around.
     """
 
     eye: np.ndarray
@@ -42,7 +42,7 @@ class View:
     half_height: float = math.radians(61)
 
     def sees(self, offset: np.ndarray, margin: float = 0.0) -> np.ndarray:
-        """(N,) whether offsets (N, 3) from the eye lie in view, give or take `margin` radians."""
+        """(N,) whether offsets (N, 3) from the eye are in view, with a tolerance in radians."""
         x, y, z = offset.T
         if self.half_width >= math.pi:
             height = np.arctan2(z, np.hypot(x, y)) - self.pitch
@@ -56,14 +56,14 @@ class View:
         return wide & high & (depth > 0)
 
     def share(self) -> float:
-        """Of the sphere, roughly."""
+        """The approximate share of the sphere that is in view."""
         low, high = self.pitch - self.half_height, self.pitch + self.half_height
         return self.half_width / math.pi * (math.sin(high) - math.sin(low)) / 2
 
 
 @dataclass(frozen=True)
 class RoomScan:
-    """points: (N, 3) float32 metres. colors: (N, 3) float32 in [0, 1]. quad: (N,) of the mesh."""
+    """points: (N, 3) float32 metres. colors: (N, 3) float32 in [0, 1]. quad: (N,) in the mesh."""
 
     points: np.ndarray
     colors: np.ndarray
@@ -83,7 +83,7 @@ class _Samples:
 def scan(
     mesh: QuadMesh, views: list[View], count: int, light: np.ndarray, rng: np.random.Generator
 ) -> RoomScan:
-    """Exactly `count` points of the mesh, as seen from the views together.
+    """Exactly `count` points of the mesh, seen from all views together.
 
     light: (3,) position of the lamp. Points are in random order.
     """
@@ -98,7 +98,7 @@ def scan(
     chosen = rng.permutation(len(quad))
     chosen = chosen[rng.random(len(quad), dtype=np.float32) < kept[chosen]][: int(1.3 * count)]
     chosen = chosen[~_holes(points[chosen], rng)]
-    if len(chosen) < count:  # a scan too poor for so many: some are measured twice
+    if len(chosen) < count:  # too few samples, so some are used twice
         chosen = np.concatenate([chosen, rng.choice(chosen, count - len(chosen))])
     chosen = chosen[:count]
     quad = quad[chosen]
@@ -107,7 +107,7 @@ def scan(
 
 
 def look(pieces: QuadMesh, view: View, count: int, rng: np.random.Generator) -> _Samples:
-    """The visible ones of about `count` samples that one view receives of small pieces."""
+    """The visible samples among about `count` samples of small pieces, from one view."""
     normal = pieces.area_normals()
     center = pieces.corners.mean(axis=1) - view.eye
     reach = np.linalg.norm(center, axis=1)
@@ -129,13 +129,13 @@ def look(pieces: QuadMesh, view: View, count: int, rng: np.random.Generator) -> 
 def visible(
     offset: np.ndarray, distance: np.ndarray, height: np.ndarray, share: float = 1.0
 ) -> np.ndarray:
-    """(N,) which samples are the first in their direction.
+    """(N,) bool: samples that are the first in their direction.
 
-    offset: (N, 3) from the eye. distance: (N,) its length. height: (N,) metres of the eye over
-    the plane that each sample lies in. share: of the sphere that the samples fill.
+    offset: (N, 3) from the eye. distance: (N,) its length. height: (N,) distance in metres of the
+    eye from the plane of each sample. share: share of the sphere that the samples cover.
 
-    A sample is hidden where its bin holds a nearer one, unless that one could lie in the same
-    surface: bins are wide, and a floor seen at a grazing angle spans much depth within one.
+    A sample is hidden if its bin has a nearer sample, unless that sample could be on the same
+    surface. Bins are wide, and a floor at a grazing angle has a large range of depth in one bin.
     """
     side = max(int(math.sqrt(len(offset) / _PER_BIN / share)), 4)
     cell = _octahedral(offset, side)
@@ -147,7 +147,7 @@ def visible(
 
 
 def _octahedral(offset: np.ndarray, side: int) -> np.ndarray:
-    """(N,) bin of each direction: the sphere folded to side x side bins of about one size."""
+    """(N,) bin of each direction: the sphere mapped to side x side bins of similar size."""
     x, y, z = offset.T
     scale = 1 / np.maximum(np.abs(x) + np.abs(y) + np.abs(z), 1e-9)
     x, y = x * scale, y * scale
@@ -177,7 +177,7 @@ def _lattice(
 
 
 def _measured(points: np.ndarray, eyes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The points with noise along their rays, growing with the square of the distance."""
+    """The points with noise along their rays, which grows with the squared distance."""
     ray = points - eyes
     distance = np.linalg.norm(ray, axis=1, keepdims=True)
     sigma = 0.002 + 0.001 * distance**2
@@ -186,7 +186,7 @@ def _measured(points: np.ndarray, eyes: np.ndarray, rng: np.random.Generator) ->
 
 
 def _holes(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(N,) whether a point fell into one of a few ragged patches where the scan failed."""
+    """(N,) whether a point is in one of a few ragged patches where the scan failed."""
     kept = np.ones(len(points), dtype=np.float32)
     for _ in range(int(rng.integers(2, 7))):
         center, radius = points[rng.integers(len(points))], rng.uniform(0.15, 0.35, 3)

@@ -1,4 +1,4 @@
-"""The one shape that rooms are made of, coloured quadrilaterals, and the solids built from them."""
+"""The only shape in rooms, coloured quadrilaterals, and solids built from it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 Color = Sequence[float] | np.ndarray
 Span = tuple[float, float]
 
-# Faces of a cuboid as corners whose index bits 0, 1, 2 are x, y, z; counter-clockwise from outside.
+# Faces of a cuboid, counter-clockwise seen from outside. Index bits 0, 1, 2 are x, y, z.
 _FACES = np.array(
     [(0, 4, 6, 2), (1, 3, 7, 5), (0, 1, 5, 4), (2, 6, 7, 3), (0, 2, 3, 1), (4, 5, 7, 6)]
 )
@@ -20,10 +20,10 @@ _BITS = np.array([[i >> axis & 1 for axis in range(3)] for i in range(8)], dtype
 
 @dataclass(frozen=True)
 class QuadMesh:
-    """Q quadrilaterals, one-sided: seen only from where their corners run counter-clockwise.
+    """Q one-sided quadrilaterals. They are visible from where their corners run counter-clockwise.
 
     corners: (Q, 4, 3) metres. colors: (Q, 3) in [0, 1]. returns: (Q,) share of a scanner's rays
-    that come back (glass and dark surfaces lose some).
+    that come back. Glass and dark surfaces lose some.
     """
 
     corners: np.ndarray
@@ -34,16 +34,16 @@ class QuadMesh:
         return len(self.corners)
 
     def moved(self, yaw: float, offset: Sequence[float]) -> QuadMesh:
-        """Turned counter-clockwise about z, then shifted by (x, y, z)."""
+        """Rotated counter-clockwise about z, then shifted by (x, y, z)."""
         turned = self.corners @ rotation(yaw).T
         return replace(self, corners=turned + np.asarray(offset, dtype=float))
 
     def extent(self) -> tuple[np.ndarray, np.ndarray]:
-        """The least and greatest corner (3,) of its axis-aligned extent."""
+        """The minimum and maximum corner (3,) of its axis-aligned extent."""
         return self.corners.min(axis=(0, 1)), self.corners.max(axis=(0, 1))
 
     def area_normals(self) -> np.ndarray:
-        """(Q, 3) outward normals as long as the quadrilateral's area."""
+        """(Q, 3) outward normals with the quadrilateral's area as length."""
         c = self.corners
         return 0.5 * np.cross(c[:, 2] - c[:, 0], c[:, 3] - c[:, 1])
 
@@ -88,8 +88,8 @@ def lathe(
 ) -> QuadMesh:
     """A solid of revolution about z: `profile` is its (radius, z) outline from the bottom up.
 
-    An outline that runs up outside and down inside makes a vessel. `stretch` scales x and y. With
-    sides divisible by four its extent is exactly the greatest radius.
+    An outline that runs up outside and down inside makes a vessel. `stretch` scales x and y. If
+    sides is divisible by four, the extent is exactly the greatest radius.
     """
     radius, z = np.array(profile, dtype=float).T
     angle = np.arange(sides + 1) * (2 * math.pi / sides)

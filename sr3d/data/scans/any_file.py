@@ -23,14 +23,14 @@ DENSITY = 500.0  # about that of ScanNet's meshes, whose vertices detectors are 
 
 @dataclass(frozen=True)
 class ScanOptions:
-    """What the user says of scans; None where the program finds out.
+    """The user's options for reading scans. None: the program infers the value.
 
     up: `z`, `-y`, … or a direction such as `0.1,-0.9,0`. unit: m, cm, mm, ft or in. colors: `0-1`,
-    `0-255`, `0-65535`, or `none` to ignore them. columns: for files without names, one letter a
-    column: x, y, z, r, g, b, and any other letter for an ignored column, as in `xyz_rgb`; or, for
-    BIN files, the number of values of a point. dtype: for BIN files, float32 or float64.
-    intrinsics: fx, fy, cx, cy of a depth image. depth_scale: pixel values a metre. density: points
-    a square metre of a mesh.
+    `0-255`, `0-65535`, or `none` to ignore them. columns: for files without column names, one
+    letter per column: x, y, z, r, g, b, and any other letter for an ignored column, as in
+    `xyz_rgb`. For BIN files, the number of values per point is enough. dtype: for BIN files,
+    float32 or float64. intrinsics: fx, fy, cx, cy of a depth image. depth_scale: pixel values per
+    metre. density: points per square metre of a mesh.
     """
 
     up: str | None = None
@@ -71,7 +71,7 @@ def _check_columns(columns: str) -> None:
     if columns.isdecimal():
         if int(columns) < 3:
             raise InputError(
-                "a point has x, y and z at least", field=f"--columns {columns}", kind=Kind.VALUE
+                "needs at least x, y and z", field=f"--columns {columns}", kind=Kind.VALUE
             )
         return
     counts = [columns.count(name) for name in "xyzrgb"]
@@ -101,7 +101,7 @@ class Scan:
         return np.full_like(self.points, GREY) if self.colors is None else self.colors
 
 
-def read_scan(path: Path, told: ScanOptions = ScanOptions()) -> Scan:  # frozen
+def read_scan(path: Path, options: ScanOptions = ScanOptions()) -> Scan:  # frozen
     """A scan from a file of any of `KINDS`. Nothing in the file is executed.
 
     Raises:
@@ -114,31 +114,33 @@ def read_scan(path: Path, told: ScanOptions = ScanOptions()) -> Scan:  # frozen
             kind=Kind.MISSING,
             remedy=f"Pass a scan: {', '.join(KINDS)}.",
         )
-    content, dropped = drop_unmeasured(_content(path, told), path, colored=told.colors != "none")
+    content, dropped = drop_unmeasured(
+        _content(path, options), path, colored=options.colors != "none"
+    )
     few = some_points(content)
-    up = _up(content, few, told)
-    unit = _unit(content, few, told, up.value)
+    up = _up(content, few, options)
+    unit = _unit(content, few, options, up.value)
     scale = UNITS[unit.value]
-    cloud, source = all_points(content, told.density, scale)
+    cloud, source = all_points(content, options.density, scale)
     check_count(cloud.points, path)
-    size = check_extent(few, unit.value, scale, told.unit is not None, path)
+    size = check_extent(few, unit.value, scale, options.unit is not None, path)
     grid = check_grid(cloud.points, scale, path)
     frame = Frame.of(cloud.points, up.value, unit.value)
     colors, color = find_colors(
-        cloud.colors, content.color_range, told.colors, path, content.color_source
+        cloud.colors, content.color_range, options.colors, path, content.color_source
     )
     facts = [Fact("points", f"{len(cloud.points)}", source), *content.facts, *dropped, up, unit]
-    tilt = None if told.up is not None else find_tilt(few, up.value)
+    tilt = None if options.up is not None else find_tilt(few, up.value)
     facts += [fact for fact in (tilt, size, grid) if fact is not None]
     if frame.origin.any():
         moved = ", ".join(f"{value:.0f}" for value in frame.origin)
-        facts.append(Fact("origin", moved, "the scan lies far from zero and is moved there"))
+        facts.append(Fact("origin", moved, "the scan is far from the origin and is moved there"))
     if not any(fact.name == color.name for fact in facts):
         facts.append(color)
     return Scan(frame.upright(cloud.points), colors, frame, tuple(facts))
 
 
-def _content(path: Path, told: ScanOptions) -> Content:
+def _content(path: Path, options: ScanOptions) -> Content:
     check_kind(path)
     kind = path.suffix.lower()
     try:
@@ -154,11 +156,11 @@ def _content(path: Path, told: ScanOptions) -> Content:
             case ".npy" | ".npz":
                 from sr3d.data.scans.arrays import read_numpy
 
-                return read_numpy(path, told.columns)
+                return read_numpy(path, options.columns)
             case ".bin":
                 from sr3d.data.scans.bare import read_bin
 
-                return read_bin(path, told.columns, told.dtype)
+                return read_bin(path, options.columns, options.dtype)
             case ".obj":
                 from sr3d.data.scans.obj import read_obj
 
@@ -170,15 +172,15 @@ def _content(path: Path, told: ScanOptions) -> Content:
             case ".las" | ".laz":
                 from sr3d.data.scans.las import read_las
 
-                return read_las(path, told.colors, told.unit)
+                return read_las(path, options.colors, options.unit)
             case ".png":
                 from sr3d.data.scans.depth import read_depth_image
 
-                return read_depth_image(path, told.intrinsics, told.depth_scale)
+                return read_depth_image(path, options.intrinsics, options.depth_scale)
             case _:
                 from sr3d.data.scans.text import read_text
 
-                return read_text(path, told.columns)
+                return read_text(path, options.columns)
     except (InputError, MemoryError):
         raise
     except Exception as error:  # damaged bytes make parsers raise almost anything
@@ -191,17 +193,17 @@ def _content(path: Path, told: ScanOptions) -> Content:
         ) from None
 
 
-def _up(content: Content, points: Array, told: ScanOptions) -> Fact:
-    if told.up is not None:
-        return Fact("up", told.up, "as told", (Mark.GIVEN,))
+def _up(content: Content, points: Array, options: ScanOptions) -> Fact:
+    if options.up is not None:
+        return Fact("up", options.up, "given", (Mark.GIVEN,))
     if content.sure:
         return Fact("up", content.up, content.why_up)
     return find_up(points, content.up)
 
 
-def _unit(content: Content, points: Array, told: ScanOptions, up: str) -> Fact:
-    if told.unit is not None:
-        return Fact("unit", told.unit, "as told", (Mark.GIVEN,))
+def _unit(content: Content, points: Array, options: ScanOptions, up: str) -> Fact:
+    if options.unit is not None:
+        return Fact("unit", options.unit, "given", (Mark.GIVEN,))
     if content.unit is not None:
         return Fact("unit", content.unit, content.why_unit)
     return find_unit(points, up)

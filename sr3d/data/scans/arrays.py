@@ -16,15 +16,17 @@ from sr3d.data.scans.table import read_table
 from sr3d.errors import InputError, Kind
 
 _COLORS = ("colors", "colours", "color", "colour", "rgb", "rgbs", "point_colors")
-_TRANSPOSED = 16  # rows that may be columns
+_TRANSPOSED = 16  # maximum number of rows that may be columns
 
 
 def read_numpy(path: Path, columns: str | None = None) -> Content:
-    """Points (N, 3), or (N, C) with other columns; fields of a structured array; or `points` and
-    `colors` of an NPZ. Colours may also lie in a file beside it, see `colors_beside`.
+    """Points (N, 3), or (N, C) with more columns.
+
+    The array may have named fields. An NPZ holds `points` and `colors`. Colours may also be in a
+    file beside it, see `colors_beside`.
 
     Raises:
-        InputError: no points in it, or columns that may be several things.
+        InputError: the file has no points, or the columns are ambiguous.
     """
     value = load_arrays(path)
     if isinstance(value, Mapping):
@@ -54,18 +56,17 @@ def load_arrays(path: Path) -> Array | dict[str, Array]:
         pickled = "allow_pickle" in str(error) or "Python objects" in str(error)
         if head.startswith((b"\x93NUMPY", b"PK", b"\x80")) and pickled:
             raise InputError(
-                f"not a readable {kind} file: it holds Python objects (a pickle), "
-                "which are not read",
+                f"not a readable {kind} file, because it holds Python objects (a pickle)",
                 file=path,
                 kind=Kind.UNREADABLE,
                 remedy="Save the points alone, as an array of float32.",
             ) from None
         if "allow_pickle" in str(error):
             raise InputError(
-                f"not a readable {kind} file: it does not begin as numpy's files do",
+                f"not a readable {kind} file, because it does not begin as numpy's files do",
                 file=path,
                 kind=Kind.UNREADABLE,
-                remedy="Save it with numpy.save, or name it after the kind of file that it is.",
+                remedy="Save it with numpy.save, or give it the suffix of its format.",
             ) from None
         raise
 
@@ -96,8 +97,8 @@ def _named_arrays(arrays: Mapping[str, Array], path: Path, columns: str | None) 
             if other != name and value.shape[:1] == points.shape[:1]
         ]
         if unread and not content.colored():
-            source = f"{content.color_source}, and these arrays are not read: {', '.join(unread)}"
-            return replace(content, color_source=f"{source}; colours are read from `colors`")
+            source = f"{content.color_source}. These arrays are ignored: {', '.join(unread)}"
+            return replace(content, color_source=f"{source}. Colours are read from `colors`")
         return content
     return _with_colors(content, arrays[color], f"array {color}", path)
 
@@ -105,7 +106,7 @@ def _named_arrays(arrays: Mapping[str, Array], path: Path, columns: str | None) 
 def _with_colors(
     content: Content, colors: Array | dict[str, Array], source: str, path: Path
 ) -> Content:
-    """The content, with colours from another array if it has none itself."""
+    """The content with colours from another array, unless it has colours."""
     (part,) = content.parts
     if not isinstance(part, Cloud) or part.colors is not None:
         return content
@@ -113,7 +114,7 @@ def _with_colors(
     fitting = [(len(part.points), count) for count in (3, 4)]
     if not isinstance(colors, np.ndarray) or shape not in fitting:
         raise InputError(
-            f"points {part.points.shape} and colours {shape} do not fit; both need (N, 3)",
+            f"points {part.points.shape} and colours {shape} do not match, since both need (N, 3)",
             file=path,
             kind=Kind.CONFLICT,
         )
@@ -131,19 +132,19 @@ def _structured(rows: Array, path: Path) -> Content:
 
 
 def _array(rows: Array, path: Path, columns: str | None) -> Content:
-    """A table, transposed if its points are columns."""
+    """A table. If its points are columns, it is transposed first."""
     facts = []
     if rows.ndim == 3 and rows.shape[0] == 1:
         rows = rows[0]
     if rows.ndim == 2 and 3 <= rows.shape[0] <= _TRANSPOSED and rows.shape[1] > 2 * _TRANSPOSED:
-        facts.append(Fact("shape", f"{rows.shape}", "turned, so that each row is a point"))
+        facts.append(Fact("shape", f"{rows.shape}", "transposed, so that each row is a point"))
         rows = np.ascontiguousarray(rows.T)
     if rows.ndim == 3 and rows.shape[2] >= 3:
         raise InputError(
             f"the shape is {rows.shape}",
             file=path,
             kind=Kind.VALUE,
-            remedy=f"Save one cloud a file, (N, {rows.shape[2]}) each, or reshape the "
+            remedy=f"Save one cloud per file, (N, {rows.shape[2]}) each, or reshape the "
             "rows of an organised cloud into one list.",
         )
     content = read_table(rows, path, columns)

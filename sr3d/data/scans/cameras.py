@@ -1,8 +1,9 @@
 """The intrinsics of a depth camera, as cameras, phones and data sets write them.
 
-Read are JSON, YAML and text: Open3D, RealSense, Azure Kinect, ROS `camera_info`, OpenCV, nerfstudio
-and Polycam, Record3D, ARKitScenes' `.pincam`, Matterport3D, ScanNet's matrices and its `_info.txt`,
-SUN RGB-D, TUM, and COLMAP's `cameras.txt`. Names count in any case, with and without underscores.
+Formats: JSON, YAML and text of Open3D, RealSense, Azure Kinect, ROS `camera_info`, OpenCV,
+nerfstudio and Polycam, Record3D, ARKitScenes' `.pincam`, Matterport3D, ScanNet's matrices and its
+`_info.txt`, SUN RGB-D, TUM, and COLMAP's `cameras.txt`. Names match in any case, with or without
+underscores.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from sr3d.errors import InputError, Kind
 from sr3d.runs.files import read_text
 
 _WIDE, _NARROW = 150.0, 3.0  # degrees, the field of view of a lens
-_OFF = 0.25  # of a side, that a principal point lies off the middle
-_SKEW = 1e-3  # of the focal length
+_OFF = 0.25  # maximum offset of the principal point from the centre, as a share of the image side
+_SKEW = 1e-3  # maximum skew, as a share of the focal length
 _SAME_SHAPE = 0.01  # by which the sides of two images may differ in ratio
 # Names are compared in lower case and without underscores.
-# Parts of a file that hold the intrinsics; of several cameras the depth camera's comes first.
+# Parts of a file that hold the intrinsics. Of several cameras, the depth camera comes first.
 _DEPTH_PARTS = ("depthintrinsics", "depthcamera", "depth")
 _PARTS = ("intrinsics", "intrinsic", "cameraintrinsics", "camera", "parameters", "calibration")
 _FOCAL = (
@@ -37,7 +38,7 @@ _MIDDLE = (
     ("cx", "cy"), ("ppx", "ppy"), ("mxdepth", "mydepth"), ("px", "py"),
     ("principalpointx", "principalpointy"),
 )  # fmt: skip
-_FOCALS = ("focallength", "focal", "f")  # one value, or two
+_FOCALS = ("focallength", "focal", "f")  # one value for both axes, or two values
 _MIDDLES = ("principalpoint", "opticalcenter", "pp", "c")
 _MATRICES = (
     "k", "intrinsicmatrix", "intrinsicsmatrix", "cameramatrix", "intrinsics", "intrinsic", "matrix",
@@ -56,9 +57,9 @@ _DISTORTIONS = (
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera. fx, fy, cx, cy: pixels of an image of width x height, which are None where
-    that is not said. depth_scale: pixel values of a metre, None likewise. distorted: whether its
-    lens has a distortion.
+    """A pinhole camera. fx, fy, cx, cy: in pixels of an image of width x height. width and height
+    are None if unknown. depth_scale: pixel values per metre, None if unknown. distorted: whether
+    the lens has distortion.
     """
 
     fx: float
@@ -70,15 +71,15 @@ class Camera:
     depth_scale: float | None = None
     distorted: bool = False
 
-    def of_size(self, width: int, height: int, where: str, told: bool) -> Camera:
+    def of_size(self, width: int, height: int, where: str, given: bool) -> Camera:
         """The same camera's intrinsics for an image of another resolution.
 
-        where: the source. told: whether a person gave them for this very image.
+        where: the source. given: whether the user gave them for this image.
 
         Raises:
-            InputError: no lens has this focal length, or the image has another shape than the
-                camera's, or the camera does not say the size of its image and its principal point
-                is far from the middle of this one.
+            InputError: no lens has this focal length, the aspect ratio of the image differs from
+                the camera's, or the file has no image size and the principal point is far from
+                the centre of this image.
         """
         view = math.degrees(2 * math.atan(0.5 * (self.width or width) / self.fx))
         if not _NARROW <= view <= _WIDE:
@@ -92,15 +93,15 @@ class Camera:
             )
         if self.width is None or self.height is None:
             off = max(abs(self.cx / width - 0.5), abs(self.cy / height - 0.5))
-            if off < (0.5 if told else _OFF):
+            if off < (0.5 if given else _OFF):
                 return self
             raise InputError(
                 f"the principal point ({self.cx:g}, {self.cy:g}) is far from the "
-                f"middle of the depth image of {width} x {height}, so these seem to "
-                "be the intrinsics of another image",
+                f"centre of the depth image of {width} x {height}, so these are probably "
+                "the intrinsics of another image",
                 field=where,
                 kind=Kind.VALUE,
-                remedy="Give those of the depth image with --intrinsics FX FY CX CY.",
+                remedy="Give the intrinsics of the depth image with --intrinsics FX FY CX CY.",
             )
         across, down = width / self.width, height / self.height
         if not math.isclose(across, down, rel_tol=_SAME_SHAPE):
@@ -108,10 +109,10 @@ class Camera:
             raise InputError(
                 f"these are the intrinsics of an image of {self.width:g} x "
                 f"{self.height:g}, and the depth image has {width} x {height}, "
-                f"which {('lies on its side' if turned else 'is no scaled one')}",
+                f"which {('is rotated by 90°' if turned else 'has another aspect ratio')}",
                 field=where,
                 kind=Kind.VALUE,
-                remedy="Give those of the depth image with --intrinsics FX FY CX CY.",
+                remedy="Give the intrinsics of the depth image with --intrinsics FX FY CX CY.",
             )
         return replace(
             self, fx=self.fx * across, fy=self.fy * down, cx=self.cx * across, cy=self.cy * down,
@@ -120,10 +121,10 @@ class Camera:
 
 
 def read_camera(path: Path) -> Camera:
-    """The depth camera of a file.
+    """The depth camera that a file describes.
 
     Raises:
-        InputError: the file has no intrinsics that are known here.
+        InputError: the file has no intrinsics in a known form.
     """
     text = read_text(path)
     try:
@@ -147,11 +148,11 @@ def read_camera(path: Path) -> Camera:
 
 
 def _parsed(text: str, kind: str) -> Any:
-    """What the file holds: a mapping, or a list of numbers."""
+    """The parsed file: a mapping, or a list of numbers."""
     if text.lstrip().startswith("{") or kind == ".json":
         return json.loads(text)
     if kind in (".yaml", ".yml"):
-        # OpenCV's YAML has a header and tags that are its own.
+        # OpenCV's YAML has a header and tags of its own.
         plain = re.sub(r"^%YAML[: ].*\n", "", text).replace("!!opencv-matrix", "")
         return yaml.safe_load(plain)
     text = re.sub(r"(?:#|//).*", "", text)
@@ -208,7 +209,7 @@ def _named(value: Mapping[str, Any]) -> Camera | None:
 def _pair(
     value: Mapping[str, Any], names: tuple[tuple[str, str], ...], lists: tuple[str, ...]
 ) -> tuple[float, float] | None:
-    """Two values under two names, or under one; a single focal length counts for both."""
+    """Two values under two names, or under one. A single focal length holds for both axes."""
     if (pair := next((pair for pair in names if set(pair) <= value.keys()), None)) is not None:
         return float(value[pair[0]]), float(value[pair[1]])
     for name in lists:
@@ -230,8 +231,10 @@ def _matrix(value: Mapping[str, Any]) -> Camera | None:
 
 
 def _from_numbers(numbers: np.ndarray) -> Camera | None:
-    """fx, fy, cx, cy; with width and height before them, as ARKitScenes and Matterport3D have it;
-    or a matrix of 3 × 3, 3 × 4 or 4 × 4, by rows or, as Apple and Open3D have it, by columns.
+    """The camera from a list of numbers in one of these forms:
+
+    fx, fy, cx, cy, also after width and height (ARKitScenes, Matterport3D), or a 3 × 3, 3 × 4 or
+    4 × 4 matrix by rows, or by columns (Apple, Open3D).
     """
     flat = numbers.ravel()
     match flat.size:
@@ -266,7 +269,7 @@ def _size(value: Mapping[str, Any]) -> tuple[float | None, float | None]:
 
 
 def _values_of_metre(scale: Any) -> float | None:
-    """Tools say the metres of a value (0.001) or the values of a metre (1000)."""
+    """Pixel values per metre. Some tools store metres per value (0.001) instead."""
     if scale is None or not float(scale) > 0 or float(scale) == 1:
         return None
     return float(scale) if float(scale) > 1 else 1 / float(scale)

@@ -1,7 +1,7 @@
-"""Arrays of a folder that are points, and arrays that belong to the points of another file.
+"""Which arrays of a folder are points, and which belong to the points of another file.
 
-Pointcept writes a folder a scene (coord.npy, color.npy, segment.npy); mmdet3d a folder a kind
-(points, semantic_mask, instance_mask) or a suffix (_vert.npy, _ins_label.npy, _bbox.npy).
+Pointcept writes one folder per scene (coord.npy, color.npy, segment.npy). mmdet3d writes one folder
+per kind (points, semantic_mask, instance_mask) or suffixes (_vert.npy, _ins_label.npy, _bbox.npy).
 """
 
 from __future__ import annotations
@@ -30,22 +30,23 @@ _FOLDERS = {
     *COLOR_WORDS, *_NORMAL_WORDS, *_LABEL_WORDS, "super_points", "pts_semantic", "pts_instance",
     "annotations",
 }  # fmt: skip
-_BOX_ARRAYS = {"scene", "label", "box"}  # of our files of ground truth and detections
-_MANY = 1000  # rows that no list of boxes has
+_BOX_ARRAYS = {"scene", "label", "box"}  # in our files of ground truth and detections
+_MANY = 1000  # lists of boxes have fewer rows
 _ARRAYS = (".npy", ".bin")
 _TEXTS = (".txt", ".csv", ".xyz", ".asc", ".pts")
 _COLOR_KINDS = (".npy",)
 
 
 def role(path: Path) -> str | None:
-    """The content of a file that belongs to the points of another file, by its name, its folder's
-    name, or the shape of its array; None if it may hold points.
+    """What a file holds if it belongs to the points of another file, None if it may hold points.
+
+    Decided by its name, its folder's name, or the shape of its array.
     """
     kind = path.suffix.lower()
     if kind == ".ply":
         return "labels" if re.search(r"[._]labels$", path.stem) else None
     if kind == ".npz":
-        if _parted(path.stem)[1] == "votes":  # of VoteNet's SUN RGB-D
+        if _parted(path.stem)[1] == "votes":  # VoteNet's files of SUN RGB-D
             return "labels or boxes"
         return "boxes" if _names(path) >= _BOX_ARRAYS else None
     if kind not in (*_ARRAYS, *_TEXTS):
@@ -62,8 +63,9 @@ def role(path: Path) -> str | None:
 
 
 def named_role(path: Path) -> str | None:
-    """`colours` or `normals`, which have three columns as points do, if the name says so. The
-    arrays of an NPZ file have names of their own.
+    """`colours` or `normals` if the name says so, because both have three columns as points do.
+
+    Arrays of an NPZ file have names of their own.
     """
     words = set() if path.suffix.lower() == ".npz" else _words(path)
     if words & set(COLOR_WORDS):
@@ -72,12 +74,12 @@ def named_role(path: Path) -> str | None:
 
 
 def label_role(path: Path) -> str | None:
-    """`labels or boxes` if the name of a file says that it holds these."""
+    """`labels or boxes` if the name of a file says that it holds labels or boxes."""
     return "labels or boxes" if _words(path) & set(_LABEL_WORDS) else None
 
 
 def colors_beside(path: Path) -> Path | None:
-    """The file with the colours of points, named after theirs: color.npy beside coord.npy."""
+    """The file with the colours of a file of points, by name: color.npy beside coord.npy."""
     head, word = _parted(path.stem)
     if word not in POINT_WORDS:
         return None
@@ -98,7 +100,7 @@ def _words(path: Path) -> set[str]:
 
 
 def _is_no_cloud(shape: tuple[int, ...]) -> bool:
-    """A matrix, or a value or two a point."""
+    """Whether an array is a matrix, or has one or two values per point."""
     if len(shape) != 2:
         return len(shape) < 2
     return max(shape) <= 4 or (shape[1] < 3 and shape[0] > 16)
@@ -110,12 +112,12 @@ def _names(path: Path) -> set[str]:
         with zipfile.ZipFile(path) as archive:
             return {name.removesuffix(".npy") for name in archive.namelist()}
     except (OSError, zipfile.BadZipFile):
-        return set()  # what is wrong with it is said when it is read
+        return set()  # the reader reports damage
 
 
 def _shape(path: Path) -> tuple[int, ...] | None:
-    """The shape in the header of an NPY file; None if it has named fields or cannot be read, since
-    what is wrong with it is said when it is read.
+    """The shape in the header of an NPY file. None if it has named fields or cannot be read,
+    because the reader reports damage.
     """
     try:
         array = np.load(path, allow_pickle=False, mmap_mode="r")

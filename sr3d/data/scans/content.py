@@ -14,13 +14,13 @@ Array = npt.NDArray[Any]
 
 
 class Mark(StrEnum):
-    """What the reason of a fact says, for code and tests that must not depend on the wording."""
+    """The reason for a fact as a code, for code and tests that must not depend on wording."""
 
-    GIVEN = "given"  # by the user
+    GIVEN = "given"  # the user set the value
     FLAT = "flat"  # all points lie in one plane
     BLACK = "black"  # many points are black
     ONE_COLOR = "one colour"  # all points have the same colour
-    DISTORTED = "distorted"  # the lens has a distortion, which is not undone
+    DISTORTED = "distorted"  # the lens has distortion, which is not corrected
 
 
 class Fact(NamedTuple):
@@ -37,13 +37,13 @@ class Fact(NamedTuple):
 
 @dataclass(frozen=True)
 class Cloud:
-    """points: (N, 3). colors: (N, 3) as the file has them, in any range; None without."""
+    """points: (N, 3). colors: (N, 3) as in the file, in any range. None if there are none."""
 
     points: Array
     colors: Array | None = None
 
 
-# From faces (n,) and barycentric weights (n, 3) to the colours (n, 3) of those places.
+# Maps faces (n,) and barycentric weights (n, 3) to the colours (n, 3) of these places.
 Paint = Callable[[Array, Array], Array]
 
 
@@ -51,7 +51,7 @@ Paint = Callable[[Array, Array], Array]
 class Mesh:
     """vertices: (V, 3). faces: (F, 3) triangles. paint: None without colours.
 
-    vertex_colors: (V, 3) where the colours are the vertices'.
+    vertex_colors: (V, 3) if each vertex has a colour.
     """
 
     vertices: Array
@@ -61,7 +61,7 @@ class Mesh:
 
 
 def vertex_paint(faces: Array, colors: Array) -> Paint:
-    """Colours (V, 3) of vertices, interpolated."""
+    """Interpolates the colours (V, 3) of vertices."""
     return lambda index, weights: np.einsum(
         "nk,nkc->nc", weights, colors[faces[index]].astype(np.float64)
     )
@@ -69,12 +69,12 @@ def vertex_paint(faces: Array, colors: Array) -> Paint:
 
 @dataclass(frozen=True)
 class Content:
-    """Everything in one file. up: the axis that its format prescribes or that is usual.
+    """Everything in one file. up: the axis that its format prescribes, or the usual axis.
 
     sure: whether the format fixes `up`, for the reason `why_up`. unit: the unit if the format or
-    the file fixes it, for the reason `why_unit`. color_range: the range that the type of the
-    colours implies, `0-255`, …; None if the values must decide. color_source: the fields or columns
-    of the colours or, without colours, what the file has instead.
+    the file fixes it, for the reason `why_unit`. color_range: the range that the data type of the
+    colours implies, such as `0-255`. None if the values must decide. color_source: the fields or
+    columns of the colours. Without colours, what the file has instead.
     """
 
     parts: list[Cloud | Mesh]
@@ -84,8 +84,8 @@ class Content:
     color_range: str | None = None
     color_source: str = ""
     facts: list[Fact] = field(default_factory=list)
-    why_up: str = "of a level camera; --up tells its tilt"
-    why_unit: str = "of this kind of file"
+    why_up: str = "of a level camera. For a tilted camera, set --up"
+    why_unit: str = "fixed by this file format"
 
     def colored(self) -> bool:
         """Whether a part has colours."""
@@ -106,5 +106,5 @@ def bounds(rows: Array) -> tuple[Array, Array]:
 
 
 def range_of_type(dtype: np.dtype) -> str | None:
-    """The range of colours of this type: bytes end at 255. None if the values must decide."""
+    """The range of colours of this data type: bytes end at 255. None if the values must decide."""
     return "0-255" if dtype == np.uint8 else None

@@ -1,4 +1,4 @@
-"""A depth image, with the camera's intrinsics, as points in front of that camera."""
+"""A depth image and the camera's intrinsics become points in front of the camera."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sr3d.errors import InputError, Kind
 _REMEDY = "Give --intrinsics FX FY CX CY, or write them beside it as .json or .txt."
 _COLOR_FOLDERS = ("image", "color", "colour", "rgb")
 _COLOR_KINDS = (".jpg", ".jpeg", ".png")
-# Where cameras are looked for: files of the image's name, then these, then in these folders.
+# Where to look for cameras: files with the image's name, these names, these folders, in this order.
 _CAMERA_KINDS = (".json", ".txt", ".yaml", ".yml", ".pincam")
 _CAMERA_NAMES = (
     "intrinsics.json", "intrinsics.txt", "intrinsics.yaml", "intrinsic_depth.txt",
@@ -28,10 +28,10 @@ _CAMERA_NAMES = (
 _CAMERA_FOLDERS = (
     "intrinsic", "intrinsics", "camera", "cameras", "camera_info", "lowres_wide_intrinsics",
 )  # fmt: skip
-_SCALE = 1000.0  # pixel values of a metre where nobody says another
-_INVALID = 65535  # what cameras write for a pixel without depth, if not 0
-_NEAR, _FAR = 0.2, 6.0  # metres, of the middle distance in a room
-_REPEATED, _BEYOND = 0.01, 20.0  # share of the pixels, and metres, of another such value
+_SCALE = 1000.0  # pixel values per metre, unless the user or the camera's file gives another
+_INVALID = 65535  # written for a pixel without depth, as 0 is
+_NEAR, _FAR = 0.2, 6.0  # metres, plausible range of the median distance in a room
+_REPEATED, _BEYOND = 0.01, 20.0  # minimum share of pixels, and metres, of another such marker
 
 
 def read_depth_image(
@@ -39,28 +39,28 @@ def read_depth_image(
     intrinsics: tuple[float, float, float, float] | None,
     depth_scale: float | None = None,
 ) -> Content:
-    """Camera coordinates in metres: x right, y down, z forward; so up is -y for a level camera.
+    """Camera coordinates in metres: x right, y down, z forward, so up is -y for a level camera.
 
-    intrinsics: fx, fy, cx, cy in pixels of this image; None to look beside the file, where they are
-    scaled to this image if they say the size of theirs. depth_scale: pixel values of one metre;
-    None for what the camera's file says, else 1000. A colour image of the same size is used where
-    it has the same name, beside it or in a folder `image`, `color` or `rgb` beside its own, or is
-    the only one in such a folder.
+    intrinsics: fx, fy, cx, cy in pixels of this image. None reads them from a file beside the
+    image, and scales them to this image if that file gives an image size. depth_scale: pixel values
+    per metre. None takes it from the camera's file, else 1000. A colour image of the same size is
+    used if it has the same name, beside the depth image or in a folder `image`, `color` or `rgb`
+    beside its folder, or if it is the only one in such a folder.
 
     Raises:
-        InputError: not 16 bits a pixel, no intrinsics or those of another image, nothing measured,
-            or distances of no room where nobody told the scale.
+        InputError: not 16 bits per pixel, no intrinsics, intrinsics of another image, no depth, or
+            implausible distances without a given scale.
     """
     if not is_depth_image(path):
         raise InputError(
-            "has not 16 bits a pixel, so it is no depth image",
+            "does not have 16 bits per pixel, so it is not a depth image",
             file=path,
             kind=Kind.UNREADABLE,
             remedy="Pass another.",
         )
     if depth_scale is not None and not depth_scale > 0:
         raise InputError(
-            "give the pixel values of a metre",
+            "give the pixel values per metre",
             field=f"--depth-scale {depth_scale:g}",
             kind=Kind.VALUE,
         )
@@ -80,18 +80,18 @@ def read_depth_image(
     scale, why = _scale(camera, depth_scale)
     most = int(values[known].max())
     full = known & (values == most)
-    # Some cameras write the greatest value of theirs, such as 32767.
+    # Some cameras write their maximum instead, such as 32767.
     ends = most / scale > _BEYOND and _REPEATED * known.sum() < full.sum() < known.sum()
     row, column = np.nonzero(known & ~full if ends else known)
     z = values[row, column].astype(np.float64) / scale
     middle = float(np.median(z))
     if depth_scale is None and not _NEAR <= middle <= _FAR:
         raise InputError(
-            f"with {scale:g} values a metre ({why}) the median distance is "
-            f"{middle:.3g} m, as in no room",
+            f"with {scale:g} values per metre ({why}) the median distance is "
+            f"{middle:.3g} m, which is implausible for a room",
             file=path,
             kind=Kind.VALUE,
-            remedy="Give --depth-scale, the values of a metre (1000, 4000 in "
+            remedy="Give --depth-scale, the pixel values per metre (1000, 4000 in "
             "Matterport3D, 5000 in TUM, 6553.5 in Replica, 8000 in SUN RGB-D).",
         )
     points = np.stack(
@@ -109,18 +109,18 @@ def read_depth_image(
     ]
     for value, unknown in ((_INVALID, int((values == _INVALID).sum())), (most, ends * full.sum())):
         if unknown:
-            facts.append(Fact("left out", f"{unknown} pixels", f"{value} marks what has no depth"))
+            facts.append(Fact("left out", f"{unknown} pixels", f"{value} marks missing depth"))
     colors, reason = _colors(path, values.shape)
     if colors is None:
         if reason:
-            facts.append(Fact("colours", "none", f"{reason}; grey is taken for them"))
+            facts.append(Fact("colours", "none", f"{reason}. Grey is used instead"))
         return Content([Cloud(points)], up="-y", sure=True, unit="m", facts=facts)
     painted = Cloud(points, colors[row, column])
     return Content([painted], up="-y", sure=True, unit="m", color_range="0-255", facts=facts)
 
 
 def _camera(path: Path, intrinsics: tuple[float, float, float, float] | None) -> tuple[Camera, str]:
-    """The camera, and where it is from."""
+    """The camera and its source."""
     if intrinsics is None:
         place = next((place for place in camera_files(path) if place.is_file()), None)
         if place is None:
@@ -142,7 +142,7 @@ def _camera(path: Path, intrinsics: tuple[float, float, float, float] | None) ->
 
 
 def camera_files(path: Path) -> Iterator[Path]:
-    """Where the camera of a depth image may be described, the likeliest place first."""
+    """Files that may describe the camera of a depth image, the most likely first."""
     around = (path.parent, path.parent.parent)
     for folder in (path.parent, *(around[1] / name for name in _CAMERA_FOLDERS)):
         yield from (folder / (path.stem + kind) for kind in _CAMERA_KINDS)
@@ -152,27 +152,27 @@ def camera_files(path: Path) -> Iterator[Path]:
 
 
 def _about(camera: Camera, source: str) -> str:
-    words = ["as told" if source == "--intrinsics" else f"from {Path(source).name}"]
+    words = ["given" if source == "--intrinsics" else f"from {Path(source).name}"]
     if camera.width is not None:
-        words.append(f"which has those of {camera.width:g} x {camera.height:g} pixels")
+        words.append(f"which gives them for {camera.width:g} x {camera.height:g} pixels")
     if camera.distorted:
-        words.append("the lens has a distortion, which is not undone")
+        words.append("the lens distortion is not corrected")
     return ", ".join(words)
 
 
-def _scale(camera: Camera, told: float | None) -> tuple[float, str]:
-    if told is not None:
-        return told, "as told"
+def _scale(camera: Camera, given: float | None) -> tuple[float, str]:
+    if given is not None:
+        return given, "given"
     if camera.depth_scale is not None:
-        return camera.depth_scale, "as the camera's file says; --depth-scale overrules"
-    return _SCALE, "usual; --depth-scale overrules"
+        return camera.depth_scale, "from the camera's file, see --depth-scale"
+    return _SCALE, "the default, see --depth-scale"
 
 
 def _colors(path: Path, shape: tuple[int, ...]) -> tuple[Array | None, str]:
-    """(H, W, 3), or None and which image was not taken for its size."""
+    """(H, W, 3), or None and the reason why an image was not used."""
     folders = [path.parent, *(path.parent.parent / name for name in _COLOR_FOLDERS)]
     places = [folder / (path.stem + kind) for folder in folders for kind in _COLOR_KINDS]
-    for folder in folders[1:]:  # one frame a folder, as SUN RGB-D has them
+    for folder in folders[1:]:  # a folder with one frame, as in SUN RGB-D
         inside = [place for place in folder.glob("*") if place.suffix.lower() in _COLOR_KINDS]
         places += inside if len(inside) == 1 else []
     reason = ""

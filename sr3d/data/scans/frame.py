@@ -1,4 +1,4 @@
-"""Between a scan's own coordinates and upright metres, both ways."""
+"""Transforms between a scan's own coordinates and upright metres."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001, "ft": 0.3048, "in": 0.0254}
-"""Metres of each."""
+"""Metres per unit."""
 
 _AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
-_FAR = 1000.0  # metres; float32 resolves 0.06 mm there
+_FAR = 1000.0  # metres. float32 resolves 0.06 mm at this distance
 
 
 class FileBoxes(NamedTuple):
@@ -41,8 +41,9 @@ class FileBoxes(NamedTuple):
 class Frame:
     """Upright metres are `scale * rotation @ (x - origin)`.
 
-    rotation: (3, 3). origin: (3,) in the scan's unit. up: as `up_vector` takes it. walls: radians
-    by which the rotation turns the upright scan clockwise, so that its walls lie along x and y.
+    rotation: (3, 3). origin: (3,) in the scan's unit. up: in the form of `up_vector`. walls: the
+    rotation turns the upright scan clockwise by this many radians, so that its walls lie along x
+    and y.
     """
 
     up: str = "z"
@@ -53,7 +54,7 @@ class Frame:
 
     @staticmethod
     def of(points: Array, up: str, unit: str) -> Frame:
-        """The frame of (N, 3) points. Those of a survey, far from zero, are moved near it."""
+        """The frame of (N, 3) points. If they are far from the origin, they are moved to it."""
         low, high = bounds(points)
         middle = (low + high) / 2
         far = np.abs(middle).max() * UNITS[unit] > _FAR
@@ -65,21 +66,21 @@ class Frame:
         return UNITS[self.unit]
 
     def upright(self, points: Array) -> Array:
-        """(N, 3) of the file to float32 metres, z up."""
+        """Converts (N, 3) points of the file to float32 metres, z up."""
         if self.unit == "m" and self.up == "z" and not self.origin.any() and self.walls == 0:
-            # A copy of what is mapped from a file, which may change and must not be written to.
+            # A copy, because memory mapped from a file may change and must not be written to.
             return np.array(points, dtype=np.float32, order="C")
         moved = (points.astype(np.float64) - self.origin) @ (self.rotation.T * self.scale)
         return np.ascontiguousarray(moved, dtype=np.float32)
 
     def moved(self, walls: float, turn: Array, shift: Array) -> Frame:
-        """This frame followed by a turn (3, 3) by -walls about z, and a shift (3,) in metres."""
+        """This frame, then a rotation (3, 3) of -walls about z, and a shift (3,) in metres."""
         rotation = turn @ self.rotation
         origin = self.origin - rotation.T @ shift / self.scale
         return replace(self, rotation=rotation, origin=origin, walls=self.walls + walls)
 
     def back(self, boxes: Boxes) -> FileBoxes:
-        """Boxes in this frame to where they lie in the file."""
+        """Boxes of this frame in the coordinates of the file."""
         box = boxes.tensor.detach().cpu().numpy().astype(np.float64)
         cos, sin, zero = np.cos(box[:, 6]), np.sin(box[:, 6]), np.zeros(len(box))
         own = np.stack(
@@ -103,7 +104,7 @@ def up_vector(up: str) -> Array:
     """`x`, `-y`, … or three numbers with commas between, as a unit vector (3,).
 
     Raises:
-        InputError: neither.
+        InputError: the text has another form.
     """
     name = up.removeprefix("-").removeprefix("+")
     if name in _AXES:
@@ -123,8 +124,8 @@ def up_vector(up: str) -> Array:
 
 
 def turn_upright(up: str) -> Array:
-    """(3, 3), the shortest turn that brings `up` onto z; what is upside down is first turned about
-    x.
+    """(3, 3), the smallest rotation that brings `up` onto z. A scan upside down is first turned
+    about x.
     """
     vector = up_vector(up)
     over = np.diag([1.0, -1.0, -1.0])

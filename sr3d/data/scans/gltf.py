@@ -1,7 +1,7 @@
 """glTF 2.0 and GLB, with vertex colours and textures (Khronos' specification of glTF 2.0).
 
-Read here rather than through trimesh, which passes over `normalized` integers, factors of textures,
-their transforms and their second coordinates without a word.
+trimesh does not replace this reader. It silently ignores `normalized` integers, factors of
+textures, their transforms and their second coordinates.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ from sr3d.data.scans.surfaces import (
 )
 from sr3d.errors import InputError, Kind
 
-_POINTS, _TRIANGLES, _STRIP, _FAN = 0, 4, 5, 6  # of a primitive's modes; the others are lines
+_POINTS, _TRIANGLES, _STRIP, _FAN = 0, 4, 5, 6  # modes of a primitive. The others are lines
 _WRAPS = {33071: clamp, 33648: mirror, 10497: repeat}
-_DEEPEST = 200  # nodes above one another; more are a loop
+_DEEPEST = 200  # maximum depth of nested nodes. Deeper nesting is a loop
 _NO_COLORS = "its meshes have neither vertex colours nor textures"
 _KTX2 = (
-    "textures are compressed as KTX2 (Basis Universal), which is not read; "
-    "export with PNG or JPEG textures"
+    "textures are compressed as KTX2 (Basis Universal), which is not supported. "
+    "Export with PNG or JPEG textures"
 )
 
 
 def read_gltf(path: Path) -> Content:
-    """All triangles and points of the default scene, each put where its nodes have it.
+    """All triangles and points of the default scene, placed by its nodes.
 
-    Colours are those of vertices and of textures, times the material's factor. The factor alone is
-    a material's colour, which nobody measured.
+    Colours are the colours of vertices and textures, times the material's factor. A factor without
+    them is a material's colour and does not count, because nobody measured it.
 
     Raises:
-        InputError: nothing to be seen in it, or it needs what is not read here.
+        InputError: the scene is empty, or it needs an unsupported feature.
     """
     file = GltfFile.open(path)
     parts: list[Cloud | Mesh] = []
@@ -75,10 +75,10 @@ def read_gltf(path: Path) -> Content:
 
 
 def _why_up(points: Array) -> str:
-    """Some writers leave z up, against the format, and only the scan shows it."""
+    """Some writers leave z up, against the format. Only the scan shows it."""
     seen = find_up(points, "y").value.removeprefix("-")
-    doubt = f"; the scan itself looks as if {seen} were up, see --up" if seen != "y" else ""
-    return f"glTF prescribes it{doubt}"
+    doubt = f". The scan looks as if {seen} were up. If so, set --up" if seen != "y" else ""
+    return f"prescribed by glTF{doubt}"
 
 
 def _placed_meshes(file: GltfFile) -> Iterator[tuple[dict[str, Any], Array]]:
@@ -95,7 +95,7 @@ def _placed_meshes(file: GltfFile) -> Iterator[tuple[dict[str, Any], Array]]:
         index, above, depth = waiting.pop()
         if depth > _DEEPEST:
             raise InputError(
-                f"nodes[{index}]: is below itself",
+                f"nodes[{index}]: is its own descendant",
                 file=file.path,
                 kind=Kind.VALUE,
                 remedy="Export it again.",
@@ -104,7 +104,7 @@ def _placed_meshes(file: GltfFile) -> Iterator[tuple[dict[str, Any], Array]]:
         matrix = above @ _matrix(node)
         if "EXT_mesh_gpu_instancing" in node.get("extensions", {}):
             raise InputError(
-                f"nodes[{index}]: has instances (EXT_mesh_gpu_instancing), which are not read",
+                f"nodes[{index}]: has instances (EXT_mesh_gpu_instancing), which are not supported",
                 file=file.path,
                 kind=Kind.VALUE,
                 remedy="Export without instancing.",
@@ -134,7 +134,7 @@ def _matrix(node: dict[str, Any]) -> Array:
 def _part(
     file: GltfFile, primitive: dict[str, Any], matrix: Array
 ) -> tuple[Cloud | Mesh | None, str | None, str]:
-    """A primitive, the source of its colours, and otherwise why it has none."""
+    """A primitive, the source of its colours, and the reason if it has none."""
     mode, attributes = primitive.get("mode", _TRIANGLES), primitive["attributes"]
     if mode not in (_POINTS, _TRIANGLES, _STRIP, _FAN) or "POSITION" not in attributes:
         return None, None, ""
@@ -145,7 +145,7 @@ def _part(
         order = file.accessor(primitive["indices"])[:, 0].astype(np.int64)
         if len(order) and order.max() >= len(vertices):
             raise InputError(
-                f"a face names a vertex beyond the {len(vertices)}",
+                f"a face refers to a vertex beyond the {len(vertices)}",
                 file=file.path,
                 kind=Kind.VALUE,
                 remedy="Export it again.",
@@ -170,7 +170,7 @@ def _part(
     painted, source, why = None, None, plain
     if texture is not None:
         painted, source, why = _texture(file, texture, attributes, faces, factor)
-    # Primitives may share their vertices, and then each has its own of them.
+    # Primitives may share vertices. Each then gets a copy of its own vertices.
     used, inside = np.unique(faces, return_inverse=True)
     faces, vertices = inside.reshape(-1, 3), vertices[used]
     shades = None if colors is None else colors[used]
@@ -189,11 +189,11 @@ def _times(first: Paint, second: Paint) -> Paint:
 
 
 def _vertex_colors(file: GltfFile, attributes: dict[str, Any]) -> Array | None:
-    """(V, 3) from 0 to 255; None without, and where all are what programs fill in."""
+    """(V, 3) from 0 to 255. None if absent, or if all have a program's default colour."""
     if "COLOR_0" not in attributes:
         return None
     colors = file.accessor(attributes["COLOR_0"])[:, :3]
-    if colors.dtype.kind == "u":  # of writers that forget `normalized`
+    if colors.dtype.kind == "u":  # some writers forget `normalized`
         colors = colors / np.iinfo(colors.dtype).max
     colors = colors.astype(np.float64)
     colors = colors if colors.max(initial=0) > 1.001 else colors * 255
@@ -203,7 +203,7 @@ def _vertex_colors(file: GltfFile, attributes: dict[str, Any]) -> Array | None:
 def _material(
     file: GltfFile, primitive: dict[str, Any]
 ) -> tuple[Array, dict[str, Any] | None, str]:
-    """The factor (3,) of colours, the entry that names the texture, and else why there is none."""
+    """The factor (3,) of colours, the entry of the texture, and the reason if there is none."""
     if "material" not in primitive:
         return np.ones(3), None, _NO_COLORS
     material = file.list("materials")[primitive["material"]]
@@ -233,11 +233,11 @@ def _texture(
     faces: Array,
     factor: Array,
 ) -> tuple[Paint | None, str | None, str]:
-    """The texture's paint and its name, or why there is none."""
+    """The texture's paint and its name, or the reason why there is none."""
     transform = entry.get("extensions", {}).get("KHR_texture_transform", {})
     name = f"TEXCOORD_{transform.get('texCoord', entry.get('texCoord', 0))}"
     if name not in attributes:
-        return None, None, f"meshes with a texture lack its coordinates ({name})"
+        return None, None, f"meshes with a texture lack texture coordinates ({name})"
     texture = file.list("textures")[entry["index"]]
     more = texture.get("extensions", {})
     sources = [
@@ -246,14 +246,14 @@ def _texture(
     index = next((i for i in (*sources, texture.get("source")) if i is not None), None)
     if index is None:
         known = "KHR_texture_basisu" in more
-        return None, None, _KTX2 if known else f"textures[{entry['index']}] names no image"
+        return None, None, _KTX2 if known else f"textures[{entry['index']}] has no image"
     try:
         data, shown = file.image(index)
         if data[1:5] == b"KTX ":
             return None, None, _KTX2
         pixels = open_texture(io.BytesIO(data))
     except FileNotFoundError as error:
-        return None, None, f"the texture {error.args[0]} was not found; put it beside the file"
+        return None, None, f"the texture {error.args[0]} was not found. Put it beside the file"
     except ValueError as error:
         return None, None, f"the texture images[{index}] {error}"
     sampler = file.list("samplers")[texture["sampler"]] if "sampler" in texture else {}
@@ -267,7 +267,7 @@ def _texture(
 
 
 def _moved(places: Array, transform: dict[str, Any]) -> Array:
-    """Texture coordinates (V, 2) as KHR_texture_transform moves them."""
+    """Texture coordinates (V, 2), transformed by KHR_texture_transform."""
     if places.dtype.kind == "u":
         places = places / np.iinfo(places.dtype).max
     angle = float(transform.get("rotation", 0.0))

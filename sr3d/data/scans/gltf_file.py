@@ -19,24 +19,25 @@ from sr3d.errors import InputError, Kind
 from sr3d.runs.files import LFS_REMEDY, is_lfs_pointer
 
 _MAGIC, _JSON, _BIN = b"glTF", 0x4E4F534A, 0x004E4942
-_MOST = 10_000_000  # values of an accessor without data, which are all 0
+_MOST = 10_000_000  # maximum number of values of an accessor without data, which are all 0
 _TYPES = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
 _REMEDIES = {
     "KHR_draco_mesh_compression": (
         "its meshes are compressed by Draco",
-        "export it without compression, or import it in Blender and export it with Compression off",
+        "Export it without compression, or import it in Blender and export it with Compression "
+        "off.",
     ),
     "EXT_meshopt_compression": (
         "its buffers are compressed by meshopt",
-        "export it without compression (gltfpack without -c and -cc)",
+        "Export it without compression (gltfpack without -c and -cc).",
     ),
     "KHR_meshopt_compression": (
         "its buffers are compressed by meshopt",
-        "export it without compression (gltfpack without -c and -cc)",
+        "Export it without compression (gltfpack without -c and -cc).",
     ),
 }
-# What changes nothing about the places and colours that are read here, or is read.
+# Extensions that are supported, or do not affect positions and colours.
 _KNOWN = (
     "KHR_mesh_quantization", "KHR_texture_transform", "KHR_texture_basisu", "EXT_texture_webp",
     "EXT_texture_avif", "KHR_materials_", "EXT_materials_", "KHR_lights_", "EXT_lights_",
@@ -47,7 +48,7 @@ _KNOWN = (
 
 @dataclass(frozen=True)
 class GltfFile:
-    """document: the JSON. binary: the chunk of a GLB, None without."""
+    """document: the JSON. binary: the chunk of a GLB, None if there is none."""
 
     path: Path
     document: dict[str, Any]
@@ -56,16 +57,16 @@ class GltfFile:
 
     @classmethod
     def open(cls, path: Path) -> GltfFile:
-        """A `.gltf` or `.glb` file, whichever its content is.
+        """Opens a `.gltf` or `.glb` file. The content decides between the two.
 
         Raises:
-            InputError: another version, or it requires an extension that is not read here.
+            InputError: another version, or a required extension that is not supported.
         """
         content = path.read_bytes()
         document, binary = _chunks(path, content) if content[:4] == _MAGIC else (content, None)
         value = json.loads(document)
         if not isinstance(value, dict):
-            raise ValueError("its JSON is no object")
+            raise ValueError("its JSON is not an object")
         version = str(value.get("asset", {}).get("version", "unknown"))
         if not version.startswith("2"):
             raise InputError(
@@ -80,7 +81,7 @@ class GltfFile:
                 raise file._compressed(name)
             if not name.startswith(_KNOWN):
                 raise InputError(
-                    f"requires the extension {name}, which is not read",
+                    f"requires the extension {name}, which is not supported",
                     file=path,
                     kind=Kind.UNREADABLE,
                     remedy="Export it without.",
@@ -88,18 +89,18 @@ class GltfFile:
         return file
 
     def list(self, name: str) -> list[dict[str, Any]]:
-        """An array of the document, empty where it has none."""
+        """An array of the document, empty if absent."""
         return list(self.document.get(name, ()))
 
     def refuse_compressed(self, primitive: dict[str, Any]) -> None:
-        """Raise `InputError` for a primitive that has only Draco's form."""
+        """Raise `InputError` for a primitive that exists only in Draco's form."""
         name = "KHR_draco_mesh_compression"
         position = self.list("accessors")[primitive["attributes"]["POSITION"]]
         if name in primitive.get("extensions", {}) and "bufferView" not in position:
             raise self._compressed(name)
 
     def accessor(self, index: int) -> Array:
-        """(count, width) values; float64 where they are normalised integers."""
+        """(count, width) values. Normalised integers become float64."""
         about = self.list("accessors")[index]
         kind, width = np.dtype(_TYPES[about["componentType"]]), _WIDTHS[about["type"]]
         count = int(about["count"])
@@ -119,7 +120,7 @@ class GltfFile:
         """The bytes of an image, and its name.
 
         Raises:
-            FileNotFoundError: it is a file that is not there.
+            FileNotFoundError: its file does not exist.
         """
         about = self.list("images")[index]
         if "bufferView" in about:
@@ -138,11 +139,11 @@ class GltfFile:
         step = self.list("bufferViews")[view].get("byteStride") or kind.itemsize * width
         needed = offset + (count - 1) * step + kind.itemsize * width if count else 0
         if needed > len(data):
-            raise ValueError(f"{len(data)} bytes where {needed} belong; it may be truncated")
+            raise ValueError(f"{len(data)} bytes instead of {needed}, so it may be truncated")
         return np.ndarray((count, width), kind, data, offset, (step, kind.itemsize)).copy()
 
     def _replaced(self, rows: Array, sparse: dict[str, Any], kind: np.dtype) -> Array:
-        """Rows with those that a sparse accessor changes."""
+        """The rows after the replacements of a sparse accessor."""
         where, what, count = sparse["indices"], sparse["values"], int(sparse["count"])
         places = self._rows(
             where["bufferView"], where.get("byteOffset", 0),
@@ -181,7 +182,7 @@ class GltfFile:
         place = self.path.parent / unquote(uri)
         if not place.is_file():
             raise InputError(
-                f"its data are in {unquote(uri)}, which is not there",
+                f"its data are in {unquote(uri)}, which does not exist",
                 file=self.path,
                 kind=Kind.MISSING,
                 remedy="Put that file beside it, or export as .glb.",
@@ -194,7 +195,10 @@ class GltfFile:
     def _compressed(self, name: str) -> InputError:
         what, remedy = _REMEDIES[name]
         return InputError(
-            f"{what} ({name}), which is not read; {remedy}", file=self.path, kind=Kind.UNREADABLE
+            f"{what} ({name}), which is not supported",
+            file=self.path,
+            kind=Kind.UNREADABLE,
+            remedy=remedy,
         )
 
 

@@ -1,4 +1,4 @@
-"""Which files are scans, by their names, their first bytes and their folders."""
+"""Finds the scans in a folder, by their names, their first bytes and their folders."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LFS = b"version https://git-lfs.github.com/spec/"
 _ANNEX = re.compile(rb"^/?(\.\./)*(\.git/)?annex/objects/")
 _SAVE = "save it as .ply, for example with CloudCompare"
 
-# First bytes of a file, its kind, and the suffixes that may begin so.
+# The first bytes of a file, its format, and the suffixes that may begin with them.
 _BEGINNINGS: tuple[tuple[bytes, str, tuple[str, ...]], ...] = (
     (b"\x93NUMPY", ".npy", (".npy",)),
     (b"PK\x03\x04", ".npz", (".npz",)),
@@ -65,7 +65,7 @@ UNREAD = {
     ".7z": "unpack it and pass the scan inside",
     ".tar": "unpack it and pass the scan inside",
 }
-"""Suffixes of scans that are not read, with the remedy for each."""
+"""Suffixes of scans that are not supported, with the remedy for each."""
 
 KINDS = (
     ".ply", ".pcd", ".npy", ".npz", ".bin", ".obj", ".gltf", ".glb", ".las", ".laz", ".png",
@@ -73,7 +73,7 @@ KINDS = (
 )  # fmt: skip
 BOXES_MARK = "boxes of sr3d detect"  # a comment in the meshes of boxes that we write
 _DEPTH_MODES = ("I;16", "I;16B", "I")
-# Files of a prepared data set, complete or not. It may lie beside the scans it was made from.
+# Files of a prepared data set, complete or not. A prepared set may be beside its own scans.
 _PREPARED = (("manifest.json", "points"), (".preparation.jsonl", "points"))
 
 _log = logging.getLogger(__name__)
@@ -140,20 +140,20 @@ def check_signature(path: Path) -> None:
 
 
 def check_kind(path: Path) -> None:
-    """Refuse a file that is no scan by its suffix or its first bytes.
+    """Refuse a file that is not a scan by its suffix or its first bytes.
 
     Raises:
-        InputError: names the format, and how to get a scan from it.
+        InputError: names the format, and how to convert it to a scan.
     """
     kind = path.suffix.lower()
     if kind in UNREAD:
         remedy = f"{UNREAD[kind][:1].upper()}{UNREAD[kind][1:]}."
         raise InputError(
-            f"'{kind}' files are not read", file=path, kind=Kind.UNREADABLE, remedy=remedy
+            f"'{kind}' files are not supported", file=path, kind=Kind.UNREADABLE, remedy=remedy
         )
     if kind not in KINDS:
         raise InputError(
-            f"'{kind}' is no format of a scan",
+            f"'{kind}' is not a format of scans",
             file=path,
             kind=Kind.UNREADABLE,
             remedy=f"Pass {', '.join(KINDS)}.",
@@ -164,9 +164,9 @@ def check_kind(path: Path) -> None:
 def find_scans(places: Sequence[Path], without: Path | None = None) -> list[tuple[Path, Path]]:
     """Each scan with its name: the path relative to the given folder, or the name of a given file.
 
-    In a folder, PNG files count if they have 16 bits a pixel, and text files if they hold rows of
-    numbers. Hidden files, prepared data sets, meshes of boxes that an earlier run wrote, and arrays
-    that belong to the points of another file (see `role`) are left out. A log line counts them.
+    In a folder, PNG files count if they have 16 bits per pixel, and text files if they hold rows of
+    numbers. Skipped are hidden files, prepared data sets, meshes of boxes from earlier runs, and
+    arrays that belong to the points of another file (see `role`). A log line counts them.
 
     without: a folder of outputs inside one of the places, which is left out.
 
@@ -207,12 +207,14 @@ def _inside(place: Path, without: Path | None) -> list[Path]:
             others.append(f"{path.relative_to(place)} ({belongs})")
         elif _is_scan(path):
             scans.append(path)
-    said = f"{len(others)} files are no scans: {', '.join(others[:3])}" + ", …" * (len(others) > 3)
+    skipped = f"{len(others)} files are no scans: {', '.join(others[:3])}" + ", …" * (
+        len(others) > 3
+    )
     if not scans:
-        problem = f"has no scan in it{f' ({said})' * bool(others)}"
+        problem = f"contains no scan{f' ({skipped})' * bool(others)}"
         raise InputError(problem, file=place, kind=Kind.EMPTY, remedy=_remedy(place))
     if others:
-        _log.info("%s: %s", place, said)
+        _log.info("%s: %s", place, skipped)
     return scans
 
 
@@ -250,11 +252,11 @@ def _remedy(place: Path) -> str:
     if not kinds:
         return f"Pass files {', '.join(KINDS)}."
     kind, count = kinds.most_common(1)[0]
-    return f"It has {count} '{kind}' files, which are not read: {UNREAD[kind]}."
+    return f"It has {count} '{kind}' files, which are not supported: {UNREAD[kind]}."
 
 
 def is_depth_image(path: Path) -> bool:
-    """Whether it has 16 bits a pixel, by its header alone."""
+    """Whether a PNG has 16 bits per pixel, by its header alone."""
     try:
         with Image.open(path) as image:
             return image.mode in _DEPTH_MODES

@@ -43,7 +43,7 @@ _PACKED = (*_COLOR_WORDS, "packedcolor", "packedrgb", "rgbpacked")
 
 _Y00 = 0.28209479177387814  # 1 / (2 √π), the constant spherical harmonic
 _MOST_PACKED = 2**32
-_SOME = 10_000  # values that show what all are
+_SOME = 10_000  # number of values that are examined
 
 
 def read_named(
@@ -69,7 +69,7 @@ def read_named(
 
     columns = _flat(fields)
     have = ", ".join(fields)
-    known = {_normal(name): name for name in reversed(columns)}  # the first of equal names counts
+    known = {_normal(name): name for name in reversed(columns)}  # the first of equal names wins
     places = _find(_PLACES, known)
     if places is None:
         remedy = "Export the points with coordinates x, y and z."
@@ -100,16 +100,16 @@ def read_named(
         return found(points, None, None, f"the file has {have}")
     unpacked = unpack(columns[packed], text)
     if unpacked is None:
-        return found(points, None, None, f"the file has {have}, and {packed} is no packed colour")
+        return found(points, None, None, f"the file has {have}, and {packed} is not a colour")
     return found(points, unpacked, "0-255", f"{holder} {packed}, packed")
 
 
 def unpack(values: Array, text: bool = False) -> Array | None:
-    """Colours (N, 3) from (N,) packed as 0xAARRGGBB; None if the values are no packed colours.
+    """Colours (N, 3) from (N,) packed as 0xAARRGGBB. None if the values are not packed colours.
 
     Floats hold the colour in their bits, as the Point Cloud Library writes them, or as a whole
-    number, as many scripts do. A NaN that stands for no colour gives a colour of NaN. text: every
-    NaN is one of those, since text keeps no payload.
+    number, as many scripts do. A NaN that marks a missing colour gives a colour of NaN. text: every
+    NaN marks a missing colour, because text keeps no payload of a NaN.
     """
     bits, lost = values, np.zeros(0, dtype=np.intp)
     if values.dtype.kind == "f" and _whole(values):
@@ -117,7 +117,7 @@ def unpack(values: Array, text: bool = False) -> Array | None:
         bits = np.where(np.isfinite(values), values, 0)
     elif values.dtype.kind == "f":
         bits = np.ascontiguousarray(values, dtype="<f4").view("<u4")
-        # An alpha of 255 and a red of 128 or more make a NaN of every colour.
+        # Every colour with alpha 255 and red of at least 128 is a NaN.
         lost = np.flatnonzero(np.isnan(values) if text else _no_colors(bits))
     elif values.dtype.kind not in "iu":
         return None
@@ -146,7 +146,7 @@ def different(names: Sequence[str]) -> list[str]:
 
 
 def _no_colors(bits: Array) -> Array:
-    """A mask of (N,): NaN as numpy or C write it for unmeasured values, or infinity."""
+    """(N,) mask: NaN as numpy or C write it for unmeasured values, or infinity."""
     plain = (bits == 0x7FC00000) | (bits == 0x7F800000)
     # The NaN of x86 is also dark red with an alpha of 255, if all colours have that alpha.
     other = bits == 0xFFC00000
@@ -155,13 +155,13 @@ def _no_colors(bits: Array) -> Array:
 
 
 def _has_alpha(values: Array) -> bool:
-    """Whether nearly all are transparent or opaque, as the fourth byte of packed colours is."""
+    """Whether the fourth byte is 0 or 255 in nearly all values, as an alpha is."""
     some = values[:: max(1, len(values) // _SOME)]
     return float(((some == 0) | (some == 255)).mean()) > 0.95
 
 
 def _whole(values: Array) -> bool:
-    """Whether floats are packed colours as whole numbers, not as the bits of floats."""
+    """Whether floats hold packed colours as whole numbers, not in their bits."""
     some = values[:: max(1, len(values) // _SOME)]
     some = some[np.isfinite(some)].astype(np.float64)
     return bool(

@@ -1,6 +1,7 @@
 """OBJ, with vertex colours or the textures of its materials.
 
-trimesh is not used: it clips vertex colours of 0 to 255, and paints parts without a texture grey.
+trimesh does not replace this reader: it clips vertex colours of 0 to 255, and makes parts without a
+texture grey.
 """
 
 from __future__ import annotations
@@ -27,22 +28,22 @@ from sr3d.data.scans.text import is_number, is_utf16
 from sr3d.errors import InputError, Kind
 
 Rows = Array | list[list[Any]]
-"""Numbers of a row each: a table, or lists of differing lengths."""
+"""Numbers of each row: a table, or lists of different lengths."""
 
 _NO_COLORS = "the mesh has neither vertex colours nor textures"
-_OPTIONS = {  # of map_Kd, and how many words follow each
+_OPTIONS = {  # options of map_Kd, and the number of words after each
     "-blendu": 1, "-blendv": 1, "-boost": 1, "-mm": 2, "-texres": 1, "-clamp": 1, "-bm": 1,
     "-imfchan": 1, "-type": 1, "-cc": 1,
 }  # fmt: skip
-_TRIPLES = ("-o", "-s", "-t")  # options that one to three numbers follow
+_TRIPLES = ("-o", "-s", "-t")  # options with one to three numbers
 
 
 @dataclass
 class _Lines:
     """The lines of an OBJ file.
 
-    vertices, places, faces: the words after `v`, `vt` and `f`. Faces are by material, with indices
-    from 1.
+    vertices, places, faces: the words after `v`, `vt` and `f`. Faces are grouped by material. Their
+    indices begin at 1.
     """
 
     vertices: list[str] = field(default_factory=list)
@@ -54,11 +55,11 @@ class _Lines:
 def read_obj(path: Path) -> Content:
     """All faces of the file, or the vertices of a file without faces.
 
-    Colours come from textures, else from vertices, up to 1 or up to 255. Colours of materials are
+    Colours come from textures, else from vertices, in 0 to 1 or 0 to 255. Colours of materials are
     not used, because nobody measured them.
 
     Raises:
-        InputError: no vertex in it, or a face that names a vertex which is not there.
+        InputError: the file has no vertex, or a face refers to a missing vertex.
     """
     lines = _parse(path)
     if not lines.vertices:
@@ -78,18 +79,18 @@ def read_obj(path: Path) -> Content:
         triangles, corners = _triangles(path, faces, vertices, places)
         if not len(triangles):
             continue
-        paint, said = None, why
+        paint, note = None, why
         if material is not None:
             image = images.get(material, missing or f"no material file has {material}")
-            paint, said = _paint(image, corners)
-        # Only the vertices of this part, for those of another material would count twice.
+            paint, note = _paint(image, corners)
+        # Only the vertices of this part. Vertices of other materials would count twice.
         used, inside = np.unique(triangles, return_inverse=True)
         inside, shades = inside.reshape(-1, 3), None
         if paint is None and colors is not None:
             shades = colors[used]
-            paint, said = vertex_paint(inside, shades), "vertex colours"
+            paint, note = vertex_paint(inside, shades), "vertex colours"
         parts.append(Mesh(vertices[used], inside, paint, shades))
-        (bare if paint is None else painted).append(said)
+        (bare if paint is None else painted).append(note)
     if not parts:
         parts = [Cloud(vertices, colors)]
         (bare if colors is None else painted).append(
@@ -101,13 +102,13 @@ def read_obj(path: Path) -> Content:
 def _paint(image: Path | str, corners: Array) -> tuple[Paint | None, str]:
     """The paint of a texture and its name, or None and the reason.
 
-    image: the file, or the reason why there is none. corners: (F, 3, 2), NaN where a face has no
+    image: the file, or the reason why there is none. corners: (F, 3, 2), NaN if a face has no
     texture coordinates.
     """
     if not isinstance(image, Path):
         return None, image
     if np.isnan(corners).any():
-        return None, f"faces of the texture {image.name} lack its coordinates"
+        return None, f"faces of the texture {image.name} lack texture coordinates"
     try:
         return texture_paint(open_texture(image), corners, top_down=False), f"texture {image.name}"
     except ValueError as error:
@@ -153,7 +154,7 @@ def _whole_lines(path: Path) -> Iterator[str]:
 
 
 def _absolute(rest: str, vertices: int, places: int) -> str:
-    """Indices from 1. Negative indices count back from the latest line."""
+    """Indices that begin at 1. Negative indices count back from the latest line."""
     ends = (vertices, places, 0)
 
     def corner(words: list[str]) -> str:
@@ -164,18 +165,18 @@ def _absolute(rest: str, vertices: int, places: int) -> str:
 
 
 def _numbers(rows: list[str]) -> Rows:
-    """The numbers of each row; a table where all rows have as many."""
+    """The numbers of each row. A table if all rows have equally many."""
     if not rows:
         return []
     try:
         return np.loadtxt(rows, dtype=np.float64, comments=None, ndmin=2)
-    except ValueError:  # of rows that differ
+    except ValueError:  # rows of different lengths
         return [[float(word) for word in row.split()] for row in rows]
 
 
 def _corners(rows: list[str]) -> tuple[Rows, Rows]:
-    """Of each face the indices of its vertices and of its texture coordinates, from 0; -1 where
-    it has none. Tables where all faces are written in the same way.
+    """The indices, from 0, of the vertices and of the texture coordinates of each face. -1 if a
+    face has none. Tables if all faces have the same form.
     """
     shapes = {tuple(map(bool, word.split("/"))) for word in rows[0].split()}
     forms = {(row.count("/"), row.count("//")) for row in rows}
@@ -184,7 +185,7 @@ def _corners(rows: list[str]) -> tuple[Rows, Rows]:
         step = sum(shape)
         try:
             table = np.loadtxt(plain, dtype=np.int64, comments=None, ndmin=2) - 1
-        except ValueError:  # of faces with other numbers of corners
+        except ValueError:  # faces with different numbers of corners
             pass
         else:
             own = table[:, ::step]
@@ -198,7 +199,7 @@ def _corners(rows: list[str]) -> tuple[Rows, Rows]:
 
 
 def _vertices(path: Path, rows: Rows) -> tuple[Array, Array | None, str]:
-    """Places (V, 3), colours (V, 3) from 0 to 255 or None, and why there are none."""
+    """Positions (V, 3), colours (V, 3) from 0 to 255 or None, and the reason if there are none."""
     lengths = {rows.shape[1]} if isinstance(rows, np.ndarray) else set(map(len, rows))
     if min(lengths) < 3:
         raise InputError(
@@ -214,7 +215,7 @@ def _vertices(path: Path, rows: Rows) -> tuple[Array, Array | None, str]:
     if lengths not in ({6}, {7}):
         few = sum(len(row) >= 6 for row in rows)
         return vertices, None, f"only {few} of {len(rows)} vertices have colours"
-    colors = whole[:, 3:6]  # of seven numbers the last is an alpha
+    colors = whole[:, 3:6]  # the last of seven numbers is an alpha
     if colors.max() <= 1:
         colors = colors * 255
     return (vertices, None, why) if (why := default_colors(colors)) else (vertices, colors, "")
@@ -226,7 +227,7 @@ def _triangles(path: Path, faces: list[str], vertices: Array, places: Array) -> 
     triangles, origins = fans(own)
     if len(triangles) and not 0 <= triangles.min() <= triangles.max() < len(vertices):
         raise InputError(
-            f"a face names a vertex beyond the {len(vertices)}",
+            f"a face refers to a vertex beyond the {len(vertices)}",
             file=path,
             kind=Kind.VALUE,
             remedy="Export it again.",
@@ -241,7 +242,7 @@ def _triangles(path: Path, faces: list[str], vertices: Array, places: Array) -> 
     corners = flat[np.stack([first, first + second, first + second + 1], axis=1)]
     if len(corners) and corners.max(initial=-1) >= len(places):
         raise InputError(
-            f"a face names a texture coordinate beyond the {len(places)}",
+            f"a face refers to a texture coordinate beyond the {len(places)}",
             file=path,
             kind=Kind.VALUE,
             remedy="Export it again.",
@@ -253,11 +254,11 @@ def _triangles(path: Path, faces: list[str], vertices: Array, places: Array) -> 
 
 
 def _materials(path: Path, libraries: list[str]) -> tuple[dict[str, Path | str], str | None]:
-    """Of each material its image, or why it has none; and which material file is not there."""
+    """The image of each material, or why it has none, and which material file is missing."""
     found: dict[str, Path | str] = {}
     missing = None
     for line in libraries:
-        # A name may have blanks, and a line several names.
+        # A name may contain blanks, and a line may have several names.
         place = find_texture(path.parent, line)
         places = (
             [(line, place)]
@@ -266,7 +267,7 @@ def _materials(path: Path, libraries: list[str]) -> tuple[dict[str, Path | str],
         )
         for name, file in places:
             if file is None:
-                missing = f"the material file {name} was not found; put it beside the scan"
+                missing = f"the material file {name} was not found. Put it beside the scan"
             else:
                 found.update(_read_materials(path.parent, file))
     return found, missing
@@ -285,7 +286,7 @@ def _read_materials(folder: Path, file: Path) -> dict[str, Path | str]:
         elif name and kind.lower() in ("map_kd", "map_ka") and not isinstance(found[name], Path):
             texture = _file_name(rest)
             place = find_texture(file.parent, texture) or find_texture(folder, texture)
-            found[name] = place or (f"the texture {texture} was not found; put it beside the scan")
+            found[name] = place or (f"the texture {texture} was not found. Put it beside the scan")
     return found
 
 

@@ -1,7 +1,7 @@
 """PCD, of the Point Cloud Library: ASCII, binary, and binary compressed by LZF.
 
-pypcd4 is not used: it reads a file that is cut off without an error, and refuses COLUMNS, repeated
-names, names with spaces, a byte order mark and tabs.
+pypcd4 does not replace this reader: it reads a truncated file without an error, and refuses
+COLUMNS, repeated names, names with spaces, a byte order mark and tabs.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from sr3d.errors import InputError, Kind
 
 _BOM = b"\xef\xbb\xbf"
 _KINDS = {"F": "f", "I": "i", "U": "u"}
-# Names of one word, which stand between names that have spaces.
+# Names of one word that may stand between names with spaces.
 _SINGLE = {
     "x", "y", "z", "rgb", "rgba", "r", "g", "b", "a", "red", "green", "blue", "intensity", "label",
     "ring", "curvature", "normal_x", "normal_y", "normal_z", "nx", "ny", "nz", "_",
 }  # fmt: skip
 _AT_REST = (0, 0, 0, 1, 0, 0, 0)
-_GROWTH = 88  # LZF makes 264 bytes of 3 at most
+_GROWTH = 88  # LZF makes at most 264 bytes of 3
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class _PcdHeader:
 
 
 def read_pcd(path: Path) -> Content:
-    """The points of a PCD file. Organised clouds have NaN for unmeasured points.
+    """The points of a PCD file. Unmeasured points of organised clouds are NaN.
 
     Raises:
-        InputError: the header is no PCD header, or the data do not fit it.
+        InputError: the header is not a PCD header, or the data do not match it.
     """
     content = path.read_bytes()
     if is_utf16(content):
@@ -98,7 +98,7 @@ def _header(content: bytes, path: Path) -> tuple[_PcdHeader, int]:
 
 def _names(words: list[str], count: int, path: Path) -> list[str]:
     """`count` different names. Some writers put names with spaces into FIELDS, every padding field
-    is called `_`, and CloudCompare writes some names twice.
+    has the name `_`, and CloudCompare writes some names twice.
     """
     names: list[str] = []
     for i, word in enumerate(words):
@@ -121,7 +121,7 @@ def _pose(lines: dict[str, list[str]]) -> tuple[Fact, ...]:
     if len(pose) != 7 or np.array_equal(pose, _AT_REST):
         return ()
     shown = " ".join(lines["VIEWPOINT"])
-    return (Fact("viewpoint", shown, "the pose of the sensor; the points are left as they are"),)
+    return (Fact("viewpoint", shown, "the pose of the sensor, which does not move the points"),)
 
 
 def _fields(header: _PcdHeader, data: bytes, path: Path) -> dict[str, Array]:
@@ -133,7 +133,7 @@ def _fields(header: _PcdHeader, data: bytes, path: Path) -> dict[str, Array]:
         case "binary":
             if len(data) < size:
                 raise InputError(
-                    f"DATA has {len(data)} bytes, and {header.points} points need {size}",
+                    f"DATA has {len(data)} bytes, but {header.points} points need {size}",
                     file=path,
                     kind=Kind.UNREADABLE,
                     remedy="Copy or export it again.",
@@ -152,14 +152,14 @@ def _fields(header: _PcdHeader, data: bytes, path: Path) -> dict[str, Array]:
 
 
 def _decompressed(data: bytes, size: int, path: Path) -> bytes:
-    """`size` bytes from the data of a compressed file: two lengths, and LZF.
+    """`size` bytes from the data of a compressed file: two lengths, then LZF data.
 
-    Memory for `size` bytes is reserved only if that many can come from the data.
+    Memory for `size` bytes is reserved only if the data can hold that many.
     """
     packed, whole = struct.unpack_from("<II", data) if len(data) >= 8 else (0, -1)
     if whole != size or packed > len(data) - 8 or whole > _GROWTH * packed:
         raise InputError(
-            "is cut off or does not fit POINTS",
+            "is cut off or does not match POINTS",
             file=path,
             field="DATA",
             kind=Kind.UNREADABLE,
@@ -183,22 +183,22 @@ def _decompressed(data: bytes, size: int, path: Path) -> bytes:
 
 
 def _from_text(header: _PcdHeader, data: bytes, path: Path) -> dict[str, Array]:
-    """The values of each field. They stay float64, since float32 would round a packed colour."""
+    """The values of each field. They stay float64, because float32 would round a packed colour."""
     names = header.dtype.names or ()
     counts = [int(np.prod(header.dtype[name].shape)) for name in names]
     numbers, width = read_numbers(data, path), sum(counts)
     if numbers.size < header.points * width:
         raise InputError(
-            f"DATA has {numbers.size // width} points, and POINTS says {header.points}",
+            f"DATA has {numbers.size // width} points, but POINTS is {header.points}",
             file=path,
             kind=Kind.UNREADABLE,
             remedy="Copy or export it again.",
         )
     if numbers.size > header.points * width:
         raise InputError(
-            f"DATA has {numbers.size} numbers, and {header.points} points of "
-            f"{width} values need fewer: FIELDS, COUNT and POINTS do not fit "
-            "them",
+            f"DATA has {numbers.size} numbers, but {header.points} points of "
+            f"{width} values need fewer, so FIELDS, COUNT and POINTS do not match "
+            "the data",
             file=path,
             kind=Kind.UNREADABLE,
             remedy="Export it again.",
@@ -211,7 +211,7 @@ def _from_text(header: _PcdHeader, data: bytes, path: Path) -> dict[str, Array]:
 
 
 def _by_field(header: _PcdHeader, data: bytes) -> dict[str, Array]:
-    """The values of each field. Compressed clouds are stored field after field."""
+    """The values of each field. Compressed clouds store one field after the other."""
     fields, at = {}, 0
     for name in header.dtype.names or ():
         kind = header.dtype[name]

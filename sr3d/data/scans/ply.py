@@ -36,12 +36,12 @@ from sr3d.errors import InputError, Kind
 
 _LISTS = ("vertex_indices", "vertex_index")
 _PLACES = (("s", "t"), ("u", "v"), ("texture_u", "texture_v"), ("texture_s", "texture_t"))
-_LONGEST = 1 << 20  # bytes of a header
+_LONGEST = 1 << 20  # maximum number of bytes of a header
 _SHADES = ("red", "green", "blue")
 
 
 def read_ply(path: Path) -> Content:
-    """The points, or the triangles if there are some.
+    """The points, or the triangles if the file has any.
 
     Raises:
         InputError: the vertices have no x, y, z. PlyParseError and others: a damaged file.
@@ -66,7 +66,7 @@ def read_faces(file: PlyData, path: Path, plain: Content) -> Content:
     Colours come from its textures, else from its vertices, else from its faces.
 
     Raises:
-        InputError: a face names a vertex that does not exist, or the strips end in nothing.
+        InputError: a face refers to a missing vertex, or the strips have no triangle.
     """
     (cloud,) = plain.parts
     assert isinstance(cloud, Cloud)
@@ -81,9 +81,9 @@ def read_faces(file: PlyData, path: Path, plain: Content) -> Content:
     names, corners = _texture_names(path), _texture_places(file, rows, faces)
     if names and corners is not None:
         return _textured(file, path, plain, cloud, faces, rows[:, 0], corners, names)
-    why = f"it names the texture {names[0]} and has no texture coordinates" if names else ""
+    why = f"it has the texture {names[0]} but no texture coordinates" if names else ""
     if corners is not None:
-        why = "it has texture coordinates and names no image"
+        why = "it has texture coordinates but no image name"
     return _untextured(file, plain, cloud, faces, rows[:, 0], why)
 
 
@@ -97,7 +97,7 @@ def _textured(
     corners: Array,
     names: list[str],
 ) -> Content:
-    """A part of each texture. own: (F,) the face of each triangle. corners: (F, 3, 2)."""
+    """One part per texture. own: (F,) the face of each triangle. corners: (F, 3, 2)."""
     data = file["face"].data
     numbers = data["texnumber"][own] if "texnumber" in data.dtype.names else np.zeros(len(own))
     numbers = np.where((numbers >= 0) & (numbers < len(names)), numbers, 0).astype(np.int64)
@@ -106,10 +106,10 @@ def _textured(
     bare: list[str] = []
     for number in np.unique(numbers):
         here = numbers == number
-        paint, said = _paint(path, names[number], corners[here])
+        paint, note = _paint(path, names[number], corners[here])
         used, inside = np.unique(faces[here], return_inverse=True)
         parts.append(Mesh(cloud.points[used], inside.reshape(-1, 3), paint))
-        (bare if paint is None else painted).append(said)
+        (bare if paint is None else painted).append(note)
     if not painted:
         return _untextured(file, plain, cloud, faces, own, bare[0])
     facts = [*plain.facts, *paint_facts(painted, bare)]
@@ -119,7 +119,7 @@ def _textured(
 def _paint(path: Path, name: str, corners: Array) -> tuple[Paint | None, str]:
     place = find_texture(path.parent, name)
     if place is None:
-        return None, f"the texture {name} was not found; put it beside the scan"
+        return None, f"the texture {name} was not found. Put it beside the scan"
     try:
         pixels = open_texture(place)
     except ValueError as error:
@@ -150,7 +150,7 @@ def _untextured(
 
 
 def _triangles(file: PlyData) -> tuple[Array | None, Array | None]:
-    """(F, 3), polygons cut into fans, and (F, 2), see `fans`; None without faces."""
+    """(F, 3), polygons cut into fans, and (F, 2), see `fans`. None without faces."""
     if "face" not in file or len(file["face"].data) == 0:
         return None, None
     face = file["face"].data
@@ -162,7 +162,7 @@ def _triangles(file: PlyData) -> tuple[Array | None, Array | None]:
 
 
 def _strips(file: PlyData, path: Path) -> Array | None:
-    """(F, 3) triangles of strips, as Stanford's scans and VTK have them; None without."""
+    """(F, 3) triangles of strips, as in Stanford's scans and VTK. None if there are no strips."""
     if "tristrips" not in file or len(file["tristrips"].data) == 0:
         return None
     data = file["tristrips"].data
@@ -183,7 +183,7 @@ def _strips(file: PlyData, path: Path) -> Array | None:
 def _check(faces: Array, path: Path, vertices: int) -> None:
     if faces.min() < 0 or faces.max() >= vertices:
         raise InputError(
-            f"a face names a vertex beyond the {vertices}",
+            f"a face refers to a vertex beyond the {vertices}",
             file=path,
             kind=Kind.VALUE,
             remedy="Export it again.",
@@ -200,9 +200,9 @@ def _texture_names(path: Path) -> list[str]:
 
 
 def _texture_places(file: PlyData, rows: Array, faces: Array) -> Array | None:
-    """(F, 3, 2) texture coordinates of the triangles' corners; None where there are none.
+    """(F, 3, 2) texture coordinates of the triangles' corners. None if there are none.
 
-    rows: (F, 2), of each triangle its face and the place of its second corner there.
+    rows: (F, 2): for each triangle its face, and the place of its second corner in the face.
     """
     data = file["face"].data
     if "texcoord" in data.dtype.names:

@@ -1,8 +1,8 @@
 """PLY files of every writer, as `plyfile` represents them.
 
-plyfile maps binary files into memory, which is fast. But it requires text files with one row a
-line, and reads each value in a Python loop. So text is read here, as the stream of words that the
-format defines. A header that plyfile refuses is rewritten.
+plyfile maps binary files into memory, which is fast. But it requires one row per line in text
+files, and reads each value in a Python loop. So this module reads text as the stream of words that
+the format defines, and rewrites a header that plyfile refuses.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sr3d.data.scans.text import is_utf16, read_numbers
 from sr3d.errors import InputError, Kind
 
 FACES = ("vertex_indices", "vertex_index")
-# Triangles known in advance let plyfile map the faces instead of walking through them.
+# If the faces are known to be triangles, plyfile maps them instead of looping over them.
 _TRIANGLES = {"face": dict.fromkeys(FACES, 3)}
 
 _TYPES = {
@@ -31,11 +31,11 @@ _TYPES = {
     "ushort": "u2", "uint16": "u2", "int": "i4", "int32": "i4", "uint": "u4", "uint32": "u4",
     "float": "f8", "float32": "f8", "double": "f8", "float64": "f8",
 }  # fmt: skip  # text has the digits of a double, whatever its header says
-_LONGEST = 1 << 20  # bytes of a header
+_LONGEST = 1 << 20  # maximum number of bytes of a header
 
 
 class _Property(NamedTuple):
-    """types: of the value; or of the length and the values of a list."""
+    """types: of the value. For a list, of its length and its values."""
 
     name: str
     types: tuple[str, ...]
@@ -76,11 +76,11 @@ def open_ply(path: Path) -> PlyData:
     """The elements of a PLY file.
 
     Raises:
-        InputError: the header or the data are no PLY. PlyParseError: the same, found by plyfile.
+        InputError: header or data are not PLY. PlyParseError: the same, found by plyfile.
     """
     with path.open("rb") as file:
         head = file.read(_LONGEST)
-        if is_utf16(head):  # text, whatever its header says
+        if is_utf16(head):  # text, whatever the header declares
             file.seek(0)
             head = file.read().decode("utf-16", "replace").encode()
             header = _read_header(head, path)
@@ -93,7 +93,7 @@ def open_ply(path: Path) -> PlyData:
             return PlyData(_from_words(header, numbers, path), text=True)
     try:
         return PlyData.read(path, known_list_len=_TRIANGLES)
-    except PlyElementParseError:  # polygons of several kinds
+    except PlyElementParseError:  # polygons with different numbers of corners
         return PlyData.read(path)
     except (PlyParseError, ValueError):  # the header
         with tempfile.TemporaryFile() as plain, path.open("rb") as file:
@@ -113,7 +113,7 @@ def _read_header(head: bytes, path: Path) -> _PlyHeader:
             f"not a readable PLY file: it begins with '{first}' instead of 'ply'",
             file=path,
             kind=Kind.UNREADABLE,
-            remedy="Export it as PLY, or name it after the kind of file that it is.",
+            remedy="Export it as PLY, or give it the suffix of its format.",
         )
     line_end = rb"\r" if start[1] == b"\r" else rb"\r?\n"
     end = re.search(rb"(?:^|[\r\n])[ \t]*end_header[ \t]*" + line_end, head)
@@ -140,7 +140,7 @@ def _read_header(head: bytes, path: Path) -> _PlyHeader:
                 _add(elements[-1], (kind,), words)
             case _:
                 raise InputError(
-                    f"the PLY header has the line '{line.strip()}', which is no format, element "
+                    f"the PLY header has the line '{line.strip()}', which is not a format, element "
                     "or property",
                     file=path,
                     kind=Kind.UNREADABLE,
@@ -150,7 +150,7 @@ def _read_header(head: bytes, path: Path) -> _PlyHeader:
 
 
 def _add(element: _Element, types: tuple[str, ...], words: list[str]) -> None:
-    """Add a property, whose name has one word and differs from all before."""
+    """Add a property. Its name must have one word and differ from the earlier ones."""
     name = "_".join(words).encode("ascii", "replace").decode()
     names = {one.name for one in element.properties}
     numbers = (f"{name}_{number}" for number in count(2))
@@ -176,7 +176,7 @@ def _from_words(header: _PlyHeader, numbers: Array, path: Path) -> list[PlyEleme
 
 
 def _rows(element: _Element, numbers: Array, path: Path) -> tuple[Array, int]:
-    """The rows of an element, and how many words they take."""
+    """The rows of an element, and the number of words that they take."""
     places, width = _layout(element, numbers)
     counts = [place - 1 for one, place, _ in places if one.is_list]
     size = element.count * width
@@ -201,7 +201,7 @@ def _rows(element: _Element, numbers: Array, path: Path) -> tuple[Array, int]:
 
 
 def _layout(element: _Element, numbers: Array) -> tuple[list[tuple[_Property, int, int]], int]:
-    """Where the first row has its values: properties, places and lengths; and the row's width."""
+    """The layout of the first row: properties, positions and lengths. Also the width of the row."""
     places, at = [], 0
     for one in element.properties:
         length = 1
@@ -215,7 +215,7 @@ def _layout(element: _Element, numbers: Array) -> tuple[list[tuple[_Property, in
 
 
 def _ragged(element: _Element, numbers: Array, path: Path) -> tuple[Array, int]:
-    """Rows whose lists differ in length."""
+    """Rows with lists of different lengths."""
     rows = np.empty(
         element.count,
         dtype=[(one.name, "O" if one.is_list else "f8") for one in element.properties],
@@ -241,7 +241,7 @@ def _ragged(element: _Element, numbers: Array, path: Path) -> tuple[Array, int]:
 
 
 def _cast(values: Array, one: _Property) -> Array:
-    """Values of the property's type. Fractions stay floats even if the header says integers."""
+    """Values of the property's type. Fractions stay floats even if the header declares integers."""
     whole = values.astype(_TYPES[one.types[-1]]) if np.isfinite(values).all() else values
     return whole if np.array_equal(whole, values) else values
 

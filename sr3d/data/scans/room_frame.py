@@ -17,16 +17,16 @@ from sr3d.data.scans.content import Array, Fact, Mark
 from sr3d.errors import InputError, Kind
 from sr3d.geometry.room import AT_ZERO, find_floor, find_walls
 
-_ALONG = math.radians(2)  # training turns scenes by more
+_ALONG = math.radians(2)  # training rotates scenes by more
 _SCANNET = re.compile(r"scene\d{4}_\d{2}")
 
 
 @dataclass(frozen=True)
 class RoomOptions:
-    """What the user says of a room; None where the program finds out.
+    """The user's options for a room. None: the program infers the value.
 
-    walls: degrees counter-clockwise from x to a wall; 0 leaves the scan as it stands. floor: its
-    height in upright metres; 0 leaves it there.
+    walls: angle from x to a wall, in degrees counter-clockwise. 0 does not rotate the scan. floor:
+    height of the floor in upright metres. 0 does not move the scan.
     """
 
     walls: float | None = None
@@ -42,7 +42,7 @@ FIND = RoomOptions()
 
 
 def into_room_frame(scan: Scan, path: Path, dataset: Dataset, room: RoomOptions = FIND) -> Scan:
-    """The scan, rotated and moved as the scenes of a data set are. Its `frame` has the way back.
+    """The scan, rotated and moved like the scenes of a data set. Its `frame` has the way back.
 
     A detector of boxes with a yaw accepts walls in any direction, and only data sets with
     `floor_at_zero` need the floor. ScanNet's alignment file beside a scan takes precedence.
@@ -60,7 +60,7 @@ def into_room_frame(scan: Scan, path: Path, dataset: Dataset, room: RoomOptions 
 
 
 def _by_scannet(scan: Scan, path: Path) -> Scan | None:
-    """The scan aligned by `axisAlignment` of ScanNet's text file beside it; None without."""
+    """The scan aligned by `axisAlignment` of ScanNet's text file beside it. None if absent."""
     scene = _SCANNET.match(path.name)
     as_in_file = scan.frame.up == "z" and scan.frame.unit == "m" and not scan.frame.origin.any()
     if scene is None or not as_in_file:
@@ -70,7 +70,7 @@ def _by_scannet(scan: Scan, path: Path) -> Scan | None:
     if matrix is None:
         return None
     angle = math.atan2(matrix[0, 1], matrix[0, 0])
-    fact = Fact("walls", _degrees(angle), f"axisAlignment of {file.name}; --walls 0 leaves it out")
+    fact = Fact("walls", _degrees(angle), f"axisAlignment of {file.name}. To ignore it: --walls 0")
     return _moved(scan, angle, matrix[:3, 3], fact)
 
 
@@ -82,12 +82,12 @@ def _turned_to_walls(scan: Scan, degrees: float | None) -> Scan:
         )
     walls = find_walls(scan.points)
     if not walls.clear:
-        why = "no direction stands out, so the scan is not turned; --walls sets it"
+        why = "no direction is clear, so the scan is not rotated. To rotate it, set --walls"
         return _moved(scan, 0.0, np.zeros(3), Fact("walls", "unknown", why))
     if abs(walls.angle) <= _ALONG:
         fact = Fact("walls", _degrees(walls.angle), "along the axes, within two degrees")
         return _moved(scan, 0.0, np.zeros(3), fact)
-    why = "the scan is turned for detection and the boxes are turned back; see --walls"
+    why = "the scan is rotated for detection and the boxes are rotated back, see --walls"
     return _moved(scan, walls.angle, np.zeros(3), Fact("walls", _degrees(walls.angle), why))
 
 
@@ -100,12 +100,12 @@ def _on_floor(scan: Scan, given: float | None) -> Scan:
         )
     if abs(height) <= AT_ZERO:
         return _moved(scan, 0.0, np.zeros(3), Fact("floor", value, "at zero, within 10 cm"))
-    why = "moved to zero for detection, and the boxes are moved back; see --floor"
+    why = "moved to zero for detection, and the boxes are moved back, see --floor"
     return _moved(scan, 0.0, np.array([0, 0, -height]), Fact("floor", value, why))
 
 
 def _moved(scan: Scan, angle: float, shift: Array, fact: Fact) -> Scan:
-    """The scan turned by -angle about z, then shifted (3,) metres; unchanged by zeros."""
+    """The scan rotated by -angle about z, then shifted by (3,) metres. Zeros change nothing."""
     facts = (*scan.facts, fact)
     if angle == 0 and not shift.any():
         return dataclasses.replace(scan, facts=facts)

@@ -1,7 +1,8 @@
 """Points of a mesh, spread evenly over its area.
 
-trimesh is not used. Its samples are less even, since it draws each point independently, and its
-import takes seconds. It also gives no barycentric weights, which textures need.
+trimesh does not replace this module. Its samples are less even, because it draws each point
+independently, and its import takes seconds. It also gives no barycentric weights, which textures
+need.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import numpy as np
 
 from sr3d.data.scans.content import Array, Cloud, Content, Mesh
 
-MOST = 20_000_000  # points of one scan; more would not fit the memory of a usual machine
-_FEW = 100_000  # points that show which way is up, and the unit
+MOST = 20_000_000  # maximum number of points of a scan. More would not fit into usual memory
+_FEW = 100_000  # number of points from which the up axis and the unit are inferred
 _SEED = 0
 
 
@@ -22,10 +23,10 @@ def triangle_areas(mesh: Mesh) -> Array:
 
 
 def sample_mesh(mesh: Mesh, count: int) -> Cloud:
-    """`count` points spread evenly over the area, with the colours of their places."""
+    """`count` points spread evenly over the area, with the colours at these places."""
     draw = np.random.default_rng(_SEED)
     ends = np.cumsum(triangle_areas(mesh))
-    # One draw in each of `count` equal shares of the area: as even as chance allows.
+    # One draw in each of `count` equal shares of the area, so the samples are even.
     places = (np.arange(count) + draw.random(count)) * (ends[-1] / max(count, 1))
     index = np.minimum(np.searchsorted(ends, places, side="right"), len(ends) - 1)
     r, s = np.sqrt(draw.random(count)), draw.random(count)
@@ -36,14 +37,14 @@ def sample_mesh(mesh: Mesh, count: int) -> Cloud:
 
 
 def some_points(content: Content) -> Array:
-    """(N, 3) float64, a sample of all parts of a file, large enough to judge it."""
+    """(N, 3) float64, a sample of all parts of a file, for the checks of the whole scan."""
     return np.concatenate([_some(part) for part in content.parts])
 
 
 def all_points(content: Content, density: float, scale: float) -> tuple[Cloud, str]:
     """All parts of a file as one cloud, and the source of its points.
 
-    density: points a square metre of a mesh's surface. scale: metres of one unit. A mesh with
+    density: points per square metre of a mesh's surface. scale: metres per unit. A mesh with
     vertices of that density gives its vertices, which are the scanned points.
     """
     clouds, notes = [], []
@@ -56,11 +57,11 @@ def all_points(content: Content, density: float, scale: float) -> tuple[Cloud, s
         shown = part.paint is None or part.vertex_colors is not None
         if area == 0 or (shown and len(part.vertices) >= density * area):
             clouds.append(Cloud(part.vertices, part.vertex_colors))
-            notes.append("the mesh's vertices, which lie densely enough")
+            notes.append("the mesh's vertices, which are dense enough")
         else:
             count = max(1, min(round(density * area), MOST))
             clouds.append(sample_mesh(part, count))
-            notes.append(f"the mesh's surface, {density:g} a square metre")
+            notes.append(f"the mesh's surface, {density:g} per square metre")
     return _joined(clouds), ", ".join(dict.fromkeys(notes))
 
 

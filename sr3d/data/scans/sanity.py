@@ -1,4 +1,4 @@
-"""Points that are no measurements are dropped and counted. Impossible scans are refused."""
+"""Drops and counts points that are not measurements. Refuses impossible scans."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ import numpy as np
 from sr3d.data.scans.content import Array, Cloud, Content, Fact, Mark, Mesh, Paint, bounds
 from sr3d.errors import InputError, Kind
 
-FEWEST = 100  # points of a scan
-SMALLEST, LARGEST = 0.1, 200.0  # metres, the longest side of a scan
+FEWEST = 100  # minimum number of points of a scan
+SMALLEST, LARGEST = 0.1, 200.0  # metres, limits of the longest side of a scan
 
 _PLACEHOLDER = 1e10  # no coordinate on Earth reaches it, not even in millimetres
-_KEPT = 0.05  # share of the points that must be left
-_FEW = 0.05  # share of the points that may lie far outside
-_FEW_VALUES = 3  # different places that placeholders have
-_FAR = 25.0  # times the length of the middle half of the points
-_ZEROS = 10  # points at exactly 0, 0, 0 that are no chance
-_LINE = 1e-4  # the second width of points on a line, against the first
-_UNCOLORED = 0.05  # share of the points that may lack a colour
-_COARSE, _TOO_COARSE = 0.02, 0.1  # metres, the step of a grid that all points lie on
-_STEPS = 4  # different values that show a grid
+_KEPT = 0.05  # minimum share of the points that remains
+_FEW = 0.05  # maximum share of the points that are far outside
+_FEW_VALUES = 3  # maximum number of different placeholders
+_FAR = 25.0  # far outside, as a multiple of the length of the middle half of the points
+_ZEROS = 10  # this many points at exactly 0, 0, 0 are no coincidence
+_LINE = 1e-4  # maximum ratio of the second width to the first, for points on a line
+_UNCOLORED = 0.05  # maximum share of the points without a colour
+_COARSE, _TOO_COARSE = 0.02, 0.1  # metres, step of a grid on which all points lie
+_STEPS = 4  # minimum number of different values of a grid
 _AGAIN = "Scan or export it again."
-_MANY, _SOME = 1000, 100_000  # points that show a grid, and that are looked at
+_MANY, _SOME = 1000, 100_000  # minimum number of points for the grid check, and number examined
 
 
 def drop_unmeasured(
     content: Content, path: Path, *, colored: bool = True
 ) -> tuple[Content, list[Fact]]:
     """The content without points that are NaN, infinite, a placeholder, or far from all others, and
-    facts on what was dropped.
+    facts about the dropped points.
 
-    colored: whether colours are going to be used. If so, points without a colour are dropped too,
-    or all colours if they are missing at many points.
+    colored: whether the colours will be used. If so, points without a colour are dropped too. If
+    many points lack a colour, all colours are dropped instead.
 
     Raises:
-        InputError: hardly a point is left, or there was none.
+        InputError: the scan has no points, or hardly any point remains.
     """
     parts, facts = list(content.parts), list[Fact]()
     total = sum(len(_places(part)) for part in parts)
@@ -57,14 +57,14 @@ def drop_unmeasured(
         left = sum(len(_places(part)) for part in parts)
         if count and left < max(_KEPT * total, 1):
             raise InputError(
-                f"{total - left:,} of {total:,} points are no measurements ({why})",
+                f"{total - left:,} of {total:,} points are not measurements ({why})",
                 file=path,
                 kind=Kind.VALUE,
                 remedy=_AGAIN,
             )
 
     drop(_unmeasured, "NaN, infinity or a placeholder beyond 1e10")
-    drop(_zeros, "at exactly 0, 0, 0, as where nothing was measured")
+    drop(_zeros, "at exactly 0, 0, 0, as if nothing was measured")
     if (outside := _far_outside(parts)) is not None:
         low, high = outside
         drop(lambda part: _beyond(part, low, high), "far from all others")
@@ -80,11 +80,11 @@ def drop_unmeasured(
     return replace(content, parts=parts), facts
 
 
-def check_extent(points: Array, unit: str, scale: float, told: bool, path: Path) -> Fact | None:
-    """Refuse a scan that is no room in its unit. Return a fact if the user gave the unit, or if the
-    scan has no height.
+def check_extent(points: Array, unit: str, scale: float, given: bool, path: Path) -> Fact | None:
+    """Refuse a scan with implausible size in its unit. Return a fact if the user gave the unit, or
+    if the scan has no height.
 
-    points: (N, 3), a sample of the scan. scale: metres of one unit.
+    points: (N, 3), a sample of the scan. scale: metres per unit. given: whether the user gave it.
 
     Raises:
         InputError: shorter than 10 cm, longer than 200 m, or all on one line.
@@ -104,20 +104,20 @@ def check_extent(points: Array, unit: str, scale: float, told: bool, path: Path)
         plane = Fact("size", f"{longest:.3g} m", "all points lie in one plane", (Mark.FLAT,))
         return plane if flat else None
     size = f"{longest:.3g} m long in {unit}"
-    if told:
-        return Fact("size", size, "as no room is; the unit is as given", (Mark.GIVEN,))
+    if given:
+        return Fact("size", size, "implausible for a room, but the unit is given", (Mark.GIVEN,))
     remedy = "Give --unit if it is not in metres."
     if longest > LARGEST:
-        remedy += " Else cut out the rooms."
+        remedy += " Otherwise cut out the rooms."
     raise InputError(
-        f"the scan is {size}, as no room is", file=path, kind=Kind.VALUE, remedy=remedy
+        f"the scan is {size}, which is implausible", file=path, kind=Kind.VALUE, remedy=remedy
     )
 
 
 def check_grid(points: Array, scale: float, path: Path) -> Fact | None:
-    """Refuse points on a grid of 10 cm or more, and return a fact on a grid of 2 cm or more.
+    """Refuse points on a grid of 10 cm or more, and return a fact about a grid of 2 cm or more.
 
-    Survey coordinates, millions of metres from zero, lose their digits in float32.
+    Survey coordinates, millions of metres from zero, lose digits in float32.
 
     Raises:
         InputError: the grid is too coarse for any object.
@@ -130,14 +130,14 @@ def check_grid(points: Array, scale: float, path: Path) -> Fact | None:
     if step < _COARSE:
         return None
     if step < _TOO_COARSE:
-        return Fact("grid", f"{step:.3g} m", f"along {axis}; smaller objects are lost")
+        return Fact("grid", f"{step:.3g} m", f"along {axis}, so smaller objects are lost")
     far = np.abs(points).max() * scale > 10_000
-    cause = ", because large coordinates lose their digits in float32" if far else ""
+    cause = ", because large coordinates lose digits in float32" if far else ""
     raise InputError(
         f"all points lie on a grid of {step:.3g} m along {axis}{cause}",
         file=path,
         kind=Kind.VALUE,
-        remedy="Export them as double, or subtract an offset first (a global shift in "
+        remedy="Export coordinates as double, or subtract an offset first (a global shift in "
         "CloudCompare).",
     )
 
@@ -150,7 +150,7 @@ def check_count(points: Array, path: Path) -> None:
     """
     if len(points) < FEWEST:
         raise InputError(
-            f"has {len(points) or 'no'} points, and a scan has {FEWEST} or more",
+            f"has {len(points) or 'no'} points, and a scan needs at least {FEWEST}",
             file=path,
             kind=Kind.VALUE,
             remedy=_AGAIN,
@@ -186,7 +186,7 @@ def _zeros(part: Cloud | Mesh) -> Array | None:
 
 
 def _far_outside(parts: list[Cloud | Mesh]) -> tuple[Array, Array] | None:
-    """The box of all but a few stray points; None if there are no stray points."""
+    """The box of all but a few stray points. None if there are no stray points."""
     places = [_places(part) for part in parts if len(_places(part))]
     if not places:
         return None
@@ -219,7 +219,7 @@ def _beyond(part: Cloud | Mesh, low: Array, high: Array) -> Array:
 
 
 def _outside(places: Array, low: Array, high: Array) -> Array:
-    """(N,), which of (N, 3) lie outside a box; NaN does."""
+    """(N,) mask of the (N, 3) outside a box. NaN is outside."""
     return np.logical_not(np.all((places >= low) & (places <= high), axis=1))
 
 
@@ -236,7 +236,7 @@ def _bare(part: Cloud | Mesh) -> Cloud | Mesh:
 
 
 def _without(part: Cloud | Mesh, out: Array) -> Cloud | Mesh:
-    """A part without some of its points or vertices, and without faces that need them."""
+    """A part without some of its points or vertices, and without the faces on them."""
     kept = ~out
     if isinstance(part, Cloud):
         return Cloud(part.points[kept], None if part.colors is None else part.colors[kept])
@@ -257,7 +257,7 @@ def _of_faces(paint: Paint, faces: Array) -> Paint:
 
 
 def _step(values: Array) -> float:
-    """The step of the grid that values lie on; 0 if they lie on none."""
+    """The step of the grid of the values, 0 if they are on no grid."""
     places = np.unique(values)
     gaps = np.diff(places)
     if len(places) <= _STEPS:

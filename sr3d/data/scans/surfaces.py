@@ -14,11 +14,11 @@ from sr3d.runs.files import LFS_REMEDY, is_lfs_pointer
 
 
 def fans(polygons: Array | Sequence[Sequence[int]]) -> tuple[Array, Array]:
-    """Triangles of polygons, which are cut into fans.
+    """Cuts polygons into fans of triangles.
 
     polygons: one row of corners each. Rows with fewer than three corners are skipped. Returns the
     triangles (F, 3) as corner values, and (F, 2): for each triangle its polygon, and the place of
-    its second corner in the polygon. Its first corner has place 0, and its third the next place.
+    its second corner in the polygon. Its first corner has place 0, its third corner the next place.
     """
     if isinstance(polygons, np.ndarray) and polygons.ndim == 2:
         tables = [(np.arange(len(polygons)), polygons)]
@@ -35,43 +35,43 @@ def fans(polygons: Array | Sequence[Sequence[int]]) -> tuple[Array, Array]:
 
 
 def strip(row: Array) -> Array:
-    """(F, 3) triangles of one row of vertices, in which -1 ends a strip and begins another."""
+    """(F, 3) triangles of one row of vertices. -1 ends a strip and begins another."""
     row = np.asarray(row, dtype=np.int64)
     triples = np.stack([row[:-2], row[1:-1], row[2:]], axis=1)
     return triples[_whole(triples)]
 
 
 def fan(row: Array) -> Array:
-    """(F, 3) triangles around the first of a row of vertices."""
+    """(F, 3) triangles around the first vertex of a row."""
     row = np.asarray(row, dtype=np.int64)
     triples = np.stack([np.full(len(row) - 2, row[0]), row[1:-1], row[2:]], axis=1)
     return triples[_whole(triples)]
 
 
 def _whole(triples: Array) -> Array:
-    """A mask of true triangles. Strips repeat vertices to turn a corner."""
+    """A mask of proper triangles. Strips repeat vertices to turn a corner."""
     a, b, c = triples.T
     return (triples >= 0).all(axis=1) & (a != b) & (b != c) & (a != c)
 
 
 PLAIN = "its materials have plain colours, which no scanner measured"
-"""The reason why a mesh with colours of materials counts as one without colours."""
+"""The reason why colours of materials do not count as colours of a mesh."""
 
 Wrap = Callable[[Array], Array]
 
 
 def repeat(places: Array) -> Array:
-    """Texture coordinates brought into [0, 1) as a repeated image has them."""
+    """Texture coordinates mapped into [0, 1), as for a repeated image."""
     return places % 1.0
 
 
 def clamp(places: Array) -> Array:
-    """Texture coordinates brought into [0, 1] as an image with stretched edges has them."""
+    """Texture coordinates mapped into [0, 1], as for an image with stretched edges."""
     return places.clip(0.0, 1.0)
 
 
 def mirror(places: Array) -> Array:
-    """Texture coordinates brought into [0, 1] as an image that is mirrored in turn has them."""
+    """Texture coordinates mapped into [0, 1], as for an image that repeats mirrored."""
     return 1.0 - abs(places % 2.0 - 1.0)
 
 
@@ -79,27 +79,27 @@ def open_texture(source: Any) -> Array:
     """(H, W, 3) uint8 pixels of an image file or of a binary stream.
 
     Raises:
-        ValueError: the image is of a kind that is not read, or it is damaged.
+        ValueError: the image has an unsupported format, or it is damaged.
     """
     try:
         with Image.open(source) as image:
-            if image.mode.startswith("I"):  # grey of 16 bits, which `convert` would cut to 8
+            if image.mode.startswith("I"):  # grey with 16 bits, which `convert` would cut to 8
                 grey = (np.asarray(image) / 257).clip(0, 255).astype(np.uint8)
                 return np.repeat(grey[..., None], 3, axis=2)
             return np.asarray(image.convert("RGB"))
     except UnidentifiedImageError:
         pointer = isinstance(source, Path) and is_lfs_pointer(source.read_bytes()[:64])
-        reason = "is no image that is read here; save it as PNG or JPEG"
+        reason = "has an unsupported image format. Save it as PNG or JPEG"
         raise ValueError(LFS_REMEDY if pointer else reason) from None
     except (OSError, SyntaxError) as error:
-        raise ValueError(f"cannot be read ({error}); save it as PNG or JPEG") from None
+        raise ValueError(f"cannot be read ({error}). Save it as PNG or JPEG") from None
 
 
 def find_texture(folder: Path, name: str) -> Path | None:
-    """The image that a mesh file names, which may be a path of another machine or system.
+    """The image that a mesh file refers to. Its path may be from another machine or system.
 
-    The file is looked for under the whole path below `folder`, then by its name alone in `folder`
-    and its direct subfolders. Upper and lower case count as the same where nothing fits exactly.
+    First looks for the whole path below `folder`, then for the name alone in `folder` and its
+    direct subfolders. If no name fits exactly, upper and lower case count as the same.
     """
     bare = PureWindowsPath(name).name  # takes both kinds of slashes
     whole = folder / PurePosixPath(name.replace("\\", "/"))
@@ -122,10 +122,10 @@ def _inside(folder: Path) -> list[Path]:
 
 
 def default_colors(colors: Array) -> str:
-    """The reason why colours (V, 3) of vertices, 0 to 255, are a program's default; else empty."""
+    """The reason if colours (V, 3) of vertices, 0 to 255, are a program's default, else empty."""
     for shade, name in ((0, "black"), (255, "white")):
         if (colors == shade).all():
-            return f"all vertices are {name}, as where no colours were taken"
+            return f"all vertices are {name}, as if no colours were recorded"
     return ""
 
 
@@ -141,7 +141,7 @@ def texture_paint(
 
     pixels: (H, W, 3). corners: (F, 3, 2), the texture coordinates of each face's corners.
     top_down: whether v begins at the image's first row (glTF) or at its last one (OBJ, PLY).
-    factor: (3,), what colours are multiplied by.
+    factor: (3,), multiplies the colours.
     """
     height, width = pixels.shape[:2]
 
@@ -160,12 +160,12 @@ def texture_paint(
 def paint_facts(painted: Sequence[str], bare: Sequence[str]) -> list[Fact]:
     """Facts on the colours of a mesh file.
 
-    painted: the sources of the parts with colours. bare: the reasons of the parts without.
+    painted: the sources of the parts with colours. bare: the reasons of the parts without colours.
     """
     sources, reasons = list(dict.fromkeys(painted)), list(dict.fromkeys(bare))
     why = "; ".join(reasons[:3]) + ("; …" if len(reasons) > 3 else "")
     if not painted:
-        return [Fact("colours", "none", f"{why}; grey is taken for them")]
+        return [Fact("colours", "none", f"{why}. Grey is used instead")]
     names = ", ".join(sources[:3]) + (", …" if len(sources) > 3 else "")
     if not bare:
         return [Fact("colour source", names, "in the file")]

@@ -1,4 +1,4 @@
-"""Tables of numbers without names: the content of each column, or a question to the user."""
+"""Tables of numbers without names. Infers the content of each column, or asks the user."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from sr3d.data.scans.content import Array, Cloud, Content, Fact, range_of_type
 from sr3d.data.scans.naming import unpack
 from sr3d.errors import InputError, Kind
 
-_SOME = 100_000  # rows that show what a column holds
-_UNIT = 0.02  # by which the length of a unit vector may be off
+_SOME = 100_000  # number of rows that are examined
+_UNIT = 0.02  # maximum deviation of the length of a unit vector
 _MOSTLY = 0.95
-# The least maximum of a colour, against that of the brightest: of any, and of several candidates.
+# Minimum ratio of a colour's maximum to the brightest colour's: of any, and of several candidates.
 _DIMMEST, _ALIKE = 0.05, 0.2
-_WIDEST = 24  # columns of a point
-_FEW_ROWS = 1000  # which no scan has, and lists of boxes have
+_WIDEST = 24  # maximum number of columns
+_FEW_ROWS = 1000  # scans have more rows, lists of boxes fewer
 _SAME = 0.999  # correlation of a column with a coordinate that it repeats
 
 
 class Column(NamedTuple):
-    """low and high: its finite values. whole: integers alone."""
+    """low and high: its finite values. whole: whether all values are integers."""
 
     low: float
     high: float
@@ -42,21 +42,21 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """places: columns of x, y, z. colors: columns of red, green, blue, or one of packed colours."""
+    """places: columns of x, y, z. colors: columns of red, green, blue, or of packed colours."""
 
     places: tuple[int, ...]
     colors: tuple[int, ...]
     why: str
 
     def letters(self, width: int) -> str:
-        """One letter a column: `c` for packed colours, `_` for what is left out."""
+        """One letter per column: `c` for packed colours, `_` for an ignored column."""
         colors = "rgb" if len(self.colors) == 3 else "c"
         names = dict(zip((*self.places, *self.colors), f"xyz{colors}", strict=False))
         return "".join(names.get(i, "_") for i in range(width))
 
 
 def told_layout(columns: str, width: int, path: Path) -> Layout | None:
-    """The layout that `--columns` gives letter by letter; None if it gives a number alone.
+    """The layout that `--columns` gives letter by letter. None if it gives only a number.
 
     Raises:
         InputError: another number of columns than the file has.
@@ -65,23 +65,23 @@ def told_layout(columns: str, width: int, path: Path) -> Layout | None:
         return None
     if len(columns) != width:
         raise InputError(
-            f"--columns {columns} names {len(columns)} columns, and the file has {width}",
+            f"--columns {columns} gives {len(columns)} columns, but the file has {width}",
             file=path,
             kind=Kind.VALUE,
-            remedy="Give one letter for each.",
+            remedy="Give one letter for each column.",
         )
     places = tuple(columns.index(name) for name in "xyz")
     colors = tuple(columns.index(name) for name in "rgb" if name in columns)
-    return Layout(places, colors, "as given by --columns")
+    return Layout(places, colors, "given by --columns")
 
 
 def read_table(rows: Array, path: Path, columns: str | None = None) -> Content:
-    """Points, and colours if there are some, of (N, C) numbers.
+    """Points, and colours if available, from (N, C) numbers.
 
-    columns: see `ScanOptions`; None to find out.
+    columns: see `ScanOptions`. None infers them.
 
     Raises:
-        InputError: no points, or columns that may be several things; `--columns` settles it.
+        InputError: no points, or ambiguous columns. `--columns` resolves the ambiguity.
     """
     if rows.dtype.kind not in "fiu":
         raise InputError(
@@ -92,8 +92,8 @@ def read_table(rows: Array, path: Path, columns: str | None = None) -> Content:
         )
     if rows.ndim != 2 or rows.shape[1] < 3:
         raise InputError(
-            f"the shape is {rows.shape}, and points need (N, 3) or more "
-            "columns; it may hold labels or masks",
+            f"the shape is {rows.shape}, but points need at least three columns. "
+            "It may hold labels or masks",
             file=path,
             kind=Kind.VALUE,
             remedy="Pass the file with the points.",
@@ -103,14 +103,14 @@ def read_table(rows: Array, path: Path, columns: str | None = None) -> Content:
     width = rows.shape[1]
     if columns is None and width > _WIDEST:
         raise InputError(
-            f"has {width} columns, as features of points and images have",
+            f"has {width} columns, as features of points or images have",
             file=path,
             kind=Kind.VALUE,
             remedy="Pass the file with the points.",
         )
     if columns is None and len(rows) < _FEW_ROWS and (role := label_role(path)):
         raise InputError(
-            f"is named as a file of {role} and has {len(rows)} rows",
+            f"is named as a file of {role} and has only {len(rows)} rows",
             file=path,
             kind=Kind.VALUE,
             remedy="Pass the file with the points, or give --columns if these are points.",
@@ -122,7 +122,7 @@ def read_table(rows: Array, path: Path, columns: str | None = None) -> Content:
     letters = " ".join(layout.letters(width))
     facts = [Fact("columns", letters, layout.why)]
     if not layout.colors:
-        source = f"none of the {width} columns hold them" if width > 3 else "it has x, y and z"
+        source = f"none of the {width} columns holds them" if width > 3 else "it has x, y and z"
         return Content([Cloud(points)], color_source=source, facts=facts)
     if len(layout.colors) == 1:
         packed = unpack(rows[:, layout.colors[0]])
@@ -132,15 +132,15 @@ def read_table(rows: Array, path: Path, columns: str | None = None) -> Content:
         )
     source = f"columns {_listed(layout.colors)}"
     colors = _pick(rows, layout.colors)
-    told = range_of_type(colors.dtype)
-    return Content([Cloud(points, colors)], color_range=told, color_source=source, facts=facts)
+    span = range_of_type(colors.dtype)
+    return Content([Cloud(points, colors)], color_range=span, color_source=source, facts=facts)
 
 
 def find_layout(rows: Array, path: Path) -> Layout:
     """The layout of (N, C ≥ 3) numbers, with x, y and z first.
 
     Raises:
-        InputError: no coordinates first, or several columns that may be colours.
+        InputError: the first columns are no coordinates, or several columns may be colours.
     """
     some = rows[:: max(1, len(rows) // _SOME)].astype(np.float64)
     some = some[np.isfinite(some).all(axis=1)]
@@ -162,7 +162,7 @@ def find_layout(rows: Array, path: Path) -> Layout:
         if not set(range(i, i + 3)) & {k + n for k in normals for n in range(3)}
         and _are_colors(some, columns, i)
     ]
-    # An alpha is the same at all points, and a label has lower values than colours.
+    # An alpha is the same at all points, and labels have lower values than colours.
     varying = [each for each in candidates if all(_varies(columns[i]) for i in each)]
     if len(candidates) > 1 and varying:
         candidates = varying
@@ -175,7 +175,7 @@ def find_layout(rows: Array, path: Path) -> Layout:
     if candidates:
         options = [Layout(places, each, "").letters(width) for each in candidates]
         raise InputError(
-            f"has {width} columns, and the colours may be any of columns "
+            f"has {width} columns, and the colours may be columns "
             f"{' or '.join(_listed(each) for each in candidates)}",
             file=path,
             kind=Kind.VALUE,
@@ -184,14 +184,14 @@ def find_layout(rows: Array, path: Path) -> Layout:
     if width == 4 and (packed := unpack(rows[:, 3])) is not None and packed[:, 0].any():
         return Layout(places, (3,), "column 4 holds packed colours")
     if width == 6 and all(column.low == column.high for column in columns[3:]):
-        return Layout(places, (3, 4, 5), "the usual order")  # colours that a writer left at 0
+        return Layout(places, (3, 4, 5), "the usual order")  # a writer left the colours at 0
     odd = _unexplained(columns, normals)
     if odd:
         low, high = (pick(columns[i][k] for i in odd) for k, pick in ((0, min), (1, max)))
         left_out = Layout(places, (), "").letters(width)
         asked = Layout(places, odd, "").letters(width)
         raise InputError(
-            f"columns {_listed(odd)} span {low:.3g} to {high:.3g}, which may be "
+            f"columns {_listed(odd)} span {low:.3g} to {high:.3g}, so they may be "
             "normals or colours of another range",
             file=path,
             kind=Kind.VALUE,
@@ -201,7 +201,7 @@ def find_layout(rows: Array, path: Path) -> Layout:
 
 
 def _pick(rows: Array, columns: tuple[int, ...]) -> Array:
-    """(N, 3), without a copy where the columns stand side by side."""
+    """(N, 3), without a copy if the columns are adjacent."""
     first = columns[0]
     if columns == (first, first + 1, first + 2):
         return rows[:, first : first + 3]
@@ -216,7 +216,7 @@ def _listed(columns: tuple[int, ...]) -> str:
 
 
 def _check_places(points: Array, columns: list[Column], dtype: np.dtype, path: Path) -> None:
-    """Refuse first columns that are no coordinates."""
+    """Refuse a table whose first columns are no coordinates."""
     width = len(columns)
     shifted = f"_{Layout((0, 1, 2), (3, 4, 5) if width == 7 else (), '').letters(width - 1)}"
     if all(one.low == one.high for one in columns[:3]):
@@ -228,7 +228,7 @@ def _check_places(points: Array, columns: list[Column], dtype: np.dtype, path: P
         )
     if width > 3 and columns[0].whole and (np.diff(points[: min(len(points), 1000), 0]) == 1).all():
         raise InputError(
-            "column 1 counts the rows, so it is no coordinate",
+            "column 1 counts the rows, so it is not a coordinate",
             file=path,
             kind=Kind.VALUE,
             remedy=f"Give --columns {shifted}.",
@@ -242,7 +242,7 @@ def _check_places(points: Array, columns: list[Column], dtype: np.dtype, path: P
         )
     if width > 3 and columns[0].whole and not any(one.whole for one in columns[1:3]):
         raise InputError(
-            "column 1 has whole numbers alone, and columns 2 and 3 have not, so it is no "
+            "column 1 has only whole numbers, but columns 2 and 3 do not, so it is not a "
             "coordinate",
             file=path,
             kind=Kind.VALUE,
@@ -250,7 +250,7 @@ def _check_places(points: Array, columns: list[Column], dtype: np.dtype, path: P
         )
     if width > 3 and columns[0].low == columns[0].high and columns[0].whole:
         raise InputError(
-            f"column 1 is {columns[0].low:g} in every row, so it is no coordinate",
+            f"column 1 is {columns[0].low:g} in every row, so it is not a coordinate",
             file=path,
             kind=Kind.VALUE,
             remedy=f"Give --columns {shifted}, or xyz and one letter for each other column.",
@@ -279,20 +279,20 @@ def _check_places(points: Array, columns: list[Column], dtype: np.dtype, path: P
 
 
 def _colors_first(columns: list[Column]) -> bool:
-    """Whether whole numbers from 0 to 255 come before numbers that are no colours."""
+    """Whether whole numbers from 0 to 255 precede numbers that are not colours."""
     bytes_first = all(one.kind == "0-255" and one.high > 20 for one in columns[:3])
     return bytes_first and not any(one.whole or one.kind == "0-255" for one in columns[3:])
 
 
 def _are_normals(vectors: Array) -> bool:
-    """Whether most of (N, 3) have the length 1; those of length 0 are unknown normals."""
+    """Whether most of (N, 3) have length 1. Rows of length 0 are unknown normals."""
     lengths = np.linalg.norm(vectors, axis=1)
     known = lengths[lengths > 0]
     return len(known) > 0.5 * len(lengths) and float((np.abs(known - 1) < _UNIT).mean()) > _MOSTLY
 
 
 def _are_colors(rows: Array, columns: list[Column], first: int) -> bool:
-    """Whether three columns from `first` are of one range, vary, and repeat no coordinate."""
+    """Whether three columns from `first` have one range, vary, and repeat no coordinate."""
     three = columns[first : first + 3]
     kinds = {column.kind for column in three}
     if None in kinds or not kinds <= ({"0-1"} if "0-1" in kinds else {"0-255", "0-65535"}):
@@ -322,7 +322,7 @@ def _repeats(a: Array, b: Array) -> bool:
 
 
 def _unexplained(columns: list[Column], normals: list[int]) -> tuple[int, ...]:
-    """The first three columns side by side that are neither normals, nor constant, nor labels."""
+    """The first three adjacent columns that are neither normals, nor constant, nor labels."""
     known = {i + n for i in normals for n in range(3)}
     known |= {i for i, one in enumerate(columns) if one.whole or one.low == one.high}
     for i in range(3, len(columns) - 2):

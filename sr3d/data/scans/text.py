@@ -19,22 +19,22 @@ from sr3d.data.scans.naming import different, read_named
 from sr3d.data.scans.table import read_table
 from sr3d.errors import InputError, Kind
 
-# NaN and infinity as Microsoft's C library prints them, such as -1.#IND and -nan(ind).
+# NaN and infinity as Microsoft's C library writes them, such as -1.#IND and -nan(ind).
 _ODD = re.compile(rb"[-+]?(?:nan\(\w*\)|\d\.#\w+)", re.IGNORECASE)
 
 TEXT_KINDS = (".txt", ".xyz", ".asc", ".csv", ".pts", ".xyzrgb", ".xyzn")
-_HEAD = 65536  # bytes in which the first row is looked for
-_FEWEST = 100  # rows of a file that counts as a scan in a folder
+_HEAD = 65536  # the first row must be within these first bytes
+_FEWEST = 100  # minimum number of rows of a scan in a folder
 _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
 _COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?")  # a number with a decimal comma
 _LEICA = "xyz_rgb"  # .pts files of seven columns have an intensity before the colours
 
 
 def read_numbers(text: bytes, path: Path) -> Array:
-    """(N,) float64, all words of a text; line ends are spaces.
+    """(N,) float64: all words of a text. Line ends count as spaces.
 
     Raises:
-        InputError: a word that is no number.
+        InputError: a word is not a number.
     """
     numbers = _all(text)
     if numbers is None:
@@ -49,21 +49,21 @@ def read_numbers(text: bytes, path: Path) -> Array:
 
 
 def is_utf16(head: bytes) -> bool:
-    """Whether a file that begins so is text in UTF-16."""
+    """Whether a file that begins with these bytes is text in UTF-16."""
     return any(head.startswith(mark) for mark, form in _MARKS.items() if form == "utf-16")
 
 
 def plain_numbers(text: bytes) -> bytes:
-    """The text with `nan` for every other spelling of NaN and infinity."""
+    """The text with `nan` in place of every other spelling of NaN and infinity."""
     return _ODD.sub(b"nan", text) if b".#" in text or b"(" in text else text
 
 
 def _all(text: bytes) -> Array | None:
-    """None if there is a word that is no number."""
+    """All numbers, or None if a word is not a number."""
     if not text or text.isspace():
         return np.zeros(0)
     with warnings.catch_warnings():
-        warnings.simplefilter("error", DeprecationWarning)  # the sign of older versions of numpy
+        warnings.simplefilter("error", DeprecationWarning)  # older numpy reports bad words so
         try:
             return np.fromstring(text, dtype=np.float64, sep=" ")
         except (DeprecationWarning, ValueError):
@@ -77,12 +77,12 @@ def _first_odd(text: bytes) -> str:
                 float(word)
             except ValueError:
                 shown = word[:30].decode("latin-1")
-                return f"line {number} of the data has '{shown}', which is no number"
-    return "the data are no numbers"
+                return f"line {number} of the data has '{shown}', which is not a number"
+    return "the data are not numbers"
 
 
 class _Form(NamedTuple):
-    """delimiter: None for spaces and tabs. comma: whether it is the decimal sign."""
+    """delimiter: None for spaces and tabs. comma: whether it is the decimal separator."""
 
     delimiter: str | None
     comma: bool
@@ -100,9 +100,9 @@ _FORMS = (
 
 
 class _Layout(NamedTuple):
-    """form: of the rows. names: of the columns, none without a line of names. numbers: the columns
-    that hold numbers, which are all without names. width: columns. skip: lines before the first
-    row.
+    """form: of the rows. names: of the columns, empty without a line of names. numbers: the columns
+    that hold numbers. Without names, all columns do. width: number of columns. skip: number of
+    lines before the first row.
     """
 
     form: _Form
@@ -112,17 +112,17 @@ class _Layout(NamedTuple):
     skip: int
 
     def words(self) -> list[str]:
-        """Columns that hold no numbers."""
+        """Names of the columns without numbers."""
         return [name for i, name in enumerate(self.names) if i not in self.numbers]
 
 
 def read_text(path: Path, columns: str | None = None) -> Content:
-    """Points, and colours if there are some, of a table in text.
+    """Points, and colours if available, from a table in text.
 
     columns: see `ScanOptions`. It takes precedence over a line of names.
 
     Raises:
-        InputError: rows that are no numbers or differ in length, or columns without a clear sense.
+        InputError: rows are not numbers or differ in length, or the columns are ambiguous.
     """
     text = _decode(path.read_bytes())
     layout = _layout(text[:_HEAD], whole=len(text) <= _HEAD)
@@ -154,14 +154,14 @@ def read_text(path: Path, columns: str | None = None) -> Content:
             f"{reason} (rows count from the first after line {layout.skip})",
             file=path,
             kind=Kind.VALUE,
-            remedy="Mend or delete that line, or export it again.",
+            remedy="Correct or delete that line, or export it again.",
         ) from None
     if layout.names and (columns is None or columns.isdecimal()):
         names = [layout.names[i] for i in layout.numbers]
         fields = dict(zip(different(names), table.T, strict=True))
         why = f"named before line {layout.skip + 1}"
         if words := layout.words():
-            why += f"; {', '.join(words)} hold no numbers and are left out"
+            why += f". Ignored, because they hold no numbers: {', '.join(words)}"
         fact = Fact("columns", " ".join(names), why)
         return read_named(fields, path, "columns", text=True, facts=[fact])
     if columns is None and path.suffix.lower() == ".pts" and table.shape[1] == len(_LEICA):
@@ -170,7 +170,7 @@ def read_text(path: Path, columns: str | None = None) -> Content:
 
 
 def _check_skipped(lines: list[str], path: Path) -> None:
-    """Refuse rows before the first good one that have a word among their numbers."""
+    """Refuse words among the numbers of the rows before the first valid row."""
     for number, line in enumerate(lines, 1):
         words = re.split(r"[\s,;]+", line.strip())
         odd = [word for word in words if not is_number(word)]
@@ -179,13 +179,13 @@ def _check_skipped(lines: list[str], path: Path) -> None:
                 f"line {number} has '{odd[0]}' among its numbers",
                 file=path,
                 kind=Kind.VALUE,
-                remedy="Mend or delete that line.",
+                remedy="Correct or delete that line.",
             )
 
 
 def is_text_scan(path: Path) -> bool:
-    """Whether a text file of a folder is a scan: a hundred rows or more of three or more numbers,
-    and names of coordinates if there are names at all.
+    """Whether a text file in a folder is a scan: at least a hundred rows of at least three numbers,
+    and names of coordinates if it has names.
     """
     with path.open("rb") as file:
         head = file.read(_HEAD)
@@ -209,10 +209,10 @@ def _decode(data: bytes) -> str:
 
 
 def _layout(text: str, whole: bool) -> _Layout | None:
-    """Where the first row of three or more numbers is, and what it looks like."""
+    """The position and the form of the first row of at least three numbers."""
     lines = text.split("\n")
     if not whole and lines:
-        lines.pop()  # it is cut off
+        lines.pop()  # it may be cut off
     for skip, line in enumerate(lines):
         if line.lstrip().startswith(("#", "//")):
             continue
@@ -223,7 +223,7 @@ def _layout(text: str, whole: bool) -> _Layout | None:
 
 
 def _as_row(line: str, form: _Form, before: list[str]) -> _Layout | None:
-    """A line as the first row, if it has three or more numbers and, without names, no words."""
+    """A line as the first row if it has at least three numbers and, without names, no words."""
     words = form.split(line)
     numbers = [i for i, word in enumerate(words) if is_number(word)]
     if len(numbers) < 3 or not _fits(form, line):
@@ -235,7 +235,7 @@ def _as_row(line: str, form: _Form, before: list[str]) -> _Layout | None:
 
 
 def _fits(form: _Form, line: str) -> bool:
-    """A decimal comma stands between digits of each number that is no whole number."""
+    """Whether a decimal comma stands between the digits of each number with a fraction."""
     if not form.comma:
         return True
     words = line.strip().split(form.delimiter)
@@ -243,7 +243,7 @@ def _fits(form: _Form, line: str) -> bool:
 
 
 def _names(before: list[str], form: _Form, width: int) -> list[str]:
-    """The names of the columns, in the last line before the rows that has as many words."""
+    """The names of the columns, from the last line before the rows with as many words."""
     for line in reversed(before):
         bare = line.strip().lstrip("#/ \t")
         for split in (form, _Form(None, False), _Form(",", False)):

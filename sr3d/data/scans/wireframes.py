@@ -1,6 +1,7 @@
-"""Boxes as a mesh of thin bars along their edges, which every viewer of meshes shows.
+"""Boxes as a mesh of thin bars along their edges, which every mesh viewer shows.
 
-trimesh is not used: it makes 1,200 meshes of 100 boxes, and takes 3,000 times as long.
+trimesh does not replace this module: it makes 1,200 meshes of 100 boxes, which takes 3,000 times as
+long.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from sr3d.data.scans.listing import BOXES_MARK
 from sr3d.errors import InputError, Kind
 from sr3d.runs.files import atomic_path, write_bytes
 
-# An edge is its lower corner and its axis: corners whose indices differ in one bit share it.
+# An edge has a lower corner and an axis. Its two corners have indices that differ in one bit.
 _EDGES = [(i, k) for k in range(3) for i in range(8) if not i >> k & 1]
-# The twelve triangles of a cuboid, whose corners are numbered as those of a box, seen from outside.
+# The 12 triangles of a cuboid, seen from outside. Its corners are numbered like a box's corners.
 _TRIANGLES = np.array(
     [
         (0, 2, 1), (1, 2, 3), (4, 5, 6), (5, 7, 6), (0, 1, 4), (1, 5, 4),
@@ -31,13 +32,13 @@ _TRIANGLES = np.array(
 def wireframes(corners: Array, thickness: float) -> tuple[Array, Array]:
     """Bars of 12 edges a box: vertices (K, 96, 3) and triangles (K, 144, 3) into all vertices.
 
-    corners: (K, 8, 3), in the order of `Boxes.corners`. thickness: of a bar, in the same unit.
+    corners: (K, 8, 3), in the order of `Boxes.corners`. thickness: of each bar, in the same unit.
     """
     axes = np.stack([corners[:, 1 << k] - corners[:, 0] for k in range(3)], axis=1)
     lengths = np.linalg.norm(axes, axis=2, keepdims=True)
     half = axes / np.maximum(lengths, 1e-12) * (thickness / 2)
     signs = np.array([[(i >> k & 1) * 2 - 1 for k in range(3)] for i in range(8)])
-    # Every bar is the cuboid around its edge's two ends.
+    # Every bar is the cuboid around the two ends of its edge.
     shape = signs @ half  # (K, 8, 3)
     bars = np.empty((len(corners), 12, 8, 3))
     for bar, (first, along) in enumerate(_EDGES):
@@ -55,10 +56,10 @@ def write_wireframes(
 ) -> None:
     """Write a `.ply` or `.obj` of K boxes atomically.
 
-    names: of the boxes, for OBJ, in which each box is an object. colors: (K, 3) uint8.
+    names: of the boxes, for OBJ, where each box is an object. colors: (K, 3) uint8.
 
     Raises:
-        InputError: another kind of file, or it cannot be written.
+        InputError: another suffix, or a file that cannot be written.
     """
     vertices, triangles = wireframes(corners, thickness)
     match path.suffix.lower():

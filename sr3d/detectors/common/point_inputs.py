@@ -53,7 +53,7 @@ class PaddedTruth:
 
     @staticmethod
     def of(truth: GroundTruth, scenes: int, least: int) -> PaddedTruth:
-        """scenes: their number. least: minimum of K; K is larger if a scene has more boxes."""
+        """scenes: their number. least: minimum of K. K is larger if a scene has more boxes."""
         counts = torch.bincount(truth.scenes, minlength=scenes)
         most = max(least, int(counts.max()))
         starts = counts.cumsum(0) - counts

@@ -142,7 +142,7 @@ class PointNet2(nn.Module):
         skip_origin: bool = True,
         tie_threads: int | None = 512,
     ) -> None:
-        """inputs: features of the points. planes: of each level; its hidden layers have half as
+        """inputs: features of the points. planes: of each level. Its hidden layers have half as
         many. outputs: features of the seeds.
         """
         super().__init__()

@@ -47,7 +47,7 @@ class FCAF3DLoss:
     """Focal loss of classes. The losses of centerness and boxes have no parameters."""
 
     cls: Literal["focal"] = "focal"  # of classes
-    focal_alpha: Share = 0.25  # weight of positives; 1 - α of negatives
+    focal_alpha: Share = 0.25  # weight of positives. Negatives have 1 - α
     # focusing exponent. A higher value reduces the weight of easy anchors
     focal_gamma: Exponent = 2.0
 
@@ -60,7 +60,7 @@ class FCAF3DInference(SparseInferenceConfig):
 
 
 def _published(data: DataFacts) -> Values:
-    """Evaluated on 100,000 points; on procedural rooms the thin network, on the rooms' points."""
+    """Evaluated on 100,000 points. Procedural rooms use the thin network and all their points."""
     if data.procedural:
         return _thin(data)
     return _network(planes=[64, 128, 256, 512]) | {"test": {"sample_count": 100_000}}

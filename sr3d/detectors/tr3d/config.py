@@ -1,6 +1,6 @@
 """TR3D's configuration. Its defaults are SR3D: TR3D's network with the paper's assigner and loss.
 
-Sources: the paper and its supplement; configs of SamsungLabs/tr3d.
+Sources: the paper and its supplement, and configs of SamsungLabs/tr3d.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class AssignerConfig:
 
     # SPOTA is SR3D's. The others: TR3D's, the two of Table 4, FCAF3D's.
     name: Literal["spota", "tr3d", "simota", "align_ota", "fcaf3d"] = "spota"
-    k: Count = 6  # positives per ground truth, at most; simOTA, AlignOTA, FCAF3D have their own
+    k: Count = 6  # maximum positives per ground truth. simOTA, AlignOTA, FCAF3D have their own
     levels: Literal["all", "by_class"] = "all"  # candidates of SPOTA. `by_class` is TR3D's rule
     # Eq. 4: how fast the centre prior rises with the distance
     mu: Annotated[float, Interval(gt=0, le=100)] = 1.0
@@ -54,8 +54,8 @@ class AssignerConfig:
 class LossConfig:
     """The classification loss (RAS of Eq. 7, or an alternative) and the box loss (DIoU)."""
 
-    cls: Literal["ras", "focal", "qfl", "vfl"] = "ras"  # of classes; RAS is Eq. 7
-    focal_alpha: Share = 0.25  # weight of positives; 1 - α of negatives
+    cls: Literal["ras", "focal", "qfl", "vfl"] = "ras"  # of classes. RAS is Eq. 7
+    focal_alpha: Share = 0.25  # weight of positives. Negatives have 1 - α
     # focusing exponent. A higher value reduces the weight of easy anchors
     focal_gamma: Exponent = 2.0
     tau: Annotated[float, Interval(ge=1e-6, le=1000)] = 0.1  # Eq. 9: temperature of the soft ranks
@@ -157,7 +157,7 @@ class TR3DConfig(SparseConfig):
 
     @classmethod
     def defaults(cls, data: DataFacts) -> Values:
-        """The paper's training on a data set; for procedural rooms, one that two cores can do.
+        """The paper's training on a data set. For procedural rooms, one that two cores can do.
 
         On own data it is ScanNet's training.
         """
@@ -189,5 +189,5 @@ class TR3DConfig(SparseConfig):
         yield (
             "own.levels",
             levels,
-            "given where the assigner uses them; `sr3d train` finds them in the prepared folder",
+            "given if the assigner uses them. `sr3d train` finds them in the prepared folder",
         )

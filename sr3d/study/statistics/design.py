@@ -97,7 +97,9 @@ def expected_best(n_trainings: int, n_tests: int, sd_between: float, sd_within: 
         ValueError: no training or evaluation run, or a spread that is negative or not finite.
     """
     if min(n_trainings, n_tests) < 1:
-        raise ValueError(f"needs a training run and an evaluation run, not {n_trainings} × {n_tests}")
+        raise ValueError(
+            f"needs a training run and an evaluation run, not {n_trainings} × {n_tests}"
+        )
     _check_spreads(sd_between, sd_within)
     scale = max(sd_between, sd_within)
     if scale == 0:

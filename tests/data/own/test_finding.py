@@ -31,9 +31,9 @@ LABELCLOUD = {
 
 
 def found(
-    raw: Path, told: str | None = None, folder: Path | None = None
+    raw: Path, form: str | None = None, folder: Path | None = None
 ) -> tuple[list[LabelledScan], str]:
-    return find_labels(raw, find_scans([raw]), told, folder)
+    return find_labels(raw, find_scans([raw]), form, folder)
 
 
 XTREME1 = [
@@ -70,7 +70,7 @@ def test_the_format_is_found_by_the_content(tmp_path: Path, form: str, content: 
     (scan,), name = found(tmp_path)
     assert name == form
     assert [label.name for label in scan.read("m")] == ["lamp"]
-    (scan,), name = found(tmp_path, told=form)
+    (scan,), name = found(tmp_path, form=form)
     assert (name, len(scan.read("m"))) == (form, 1)
 
 
@@ -137,7 +137,7 @@ def test_one_list_for_all_is_boxes_json_or_the_only_one_in_cocos_manner(tmp_path
     assert name == "sr3d"
     assert len(a.read("m")) == 1
     with refuses(Kind.CONFLICT, field="--boxes sustech", mentions=["boxes.json"]):
-        found(tmp_path, told="sustech")
+        found(tmp_path, form="sustech")
 
 
 def test_labelclouds_files_of_a_set_tell_each_other_what_angles_are(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_labelclouds_files_of_a_set_tell_each_other_what_angles_are(tmp_path: Pa
     (a, _), name = found(tmp_path)
     assert name == "labelcloud-degrees"
     assert np.asarray(a.read("m")[0].turn)[1, 0] == pytest.approx(0.0348995)
-    (a, _), name = found(tmp_path, told="labelcloud-radians")
+    (a, _), name = found(tmp_path, form="labelcloud-radians")
     assert np.asarray(a.read("m")[0].turn)[1, 0] == pytest.approx(0.9092974)
 
 

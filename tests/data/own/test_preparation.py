@@ -31,7 +31,7 @@ def prepare(raw: Path, out: Path, **told: Any) -> Path:
     more = {
         name: told.pop(name) for name in ("scan_options", "append", "how", "scenes") if name in told
     }
-    prepare_folder(raw, out, told=LabelOptions(**{"val": 0.5, **told}), **more)
+    prepare_folder(raw, out, label_options=LabelOptions(**{"val": 0.5, **told}), **more)
     return out
 
 

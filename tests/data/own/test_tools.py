@@ -30,7 +30,7 @@ def text(path: Path, content: Any, encoding: str = "utf-8") -> None:
 def prepared(raw: Path, **told: Any) -> dict[str, np.ndarray]:
     """The boxes of each scene."""
     out = raw.parent / "out"
-    manifest = prepare_folder(raw, out, told=LabelOptions(**told))
+    manifest = prepare_folder(raw, out, label_options=LabelOptions(**told))
     return {
         scene.id: scene.boxes.tensor.numpy()
         for split in manifest.splits
@@ -237,5 +237,5 @@ def test_boxes_in_another_unit_than_their_scan_are_told(
     prepared(raw, val=0.0)
     assert "1 cm" not in caplog.text
     text(raw / "a.json", {"detections": [CHAIR, {**CHAIR, "size": size}]})
-    prepare_folder(raw, tmp_path / "other", told=LabelOptions(val=0.0))
+    prepare_folder(raw, tmp_path / "other", label_options=LabelOptions(val=0.0))
     assert any("1 cm" in m and "1 scans (a)" in m for m in caplog.messages)

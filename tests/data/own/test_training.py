@@ -27,7 +27,9 @@ SMALL = ("model=small", "train=small", "augment=small")
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("own")
-    prepare_folder(write_folder(folder / "raw"), folder / "data", told=LabelOptions(val=0.5))
+    prepare_folder(
+        write_folder(folder / "raw"), folder / "data", label_options=LabelOptions(val=0.5)
+    )
     return folder / "data"
 
 

@@ -186,10 +186,10 @@ def test_unknown_classes_and_empty_files_and_copies_are_told_at_the_end(
     assert len(scene) == len(expected) + 4 * 2
     assert torch.equal(scene.labels, expected.labels)
     empty, strays = annotation(room, "clutter_3"), annotation(room, "wall_1 (1)")
-    assert caplog.messages == [
-        f"passed over empty files: {empty} (1), {annotation(room, 'floor_1')} (1)",
-        f"passed over files that are not named <class>_<number>.txt: {strays} (1)",
-        "took objects of unknown class for no furniture: coffee_table (1), ufo (2)",
+    assert [message.partition(": ")[2] for message in caplog.messages] == [
+        f"{empty} (1), {annotation(room, 'floor_1')} (1)",
+        f"{strays} (1)",
+        "coffee_table (1), ufo (2)",
     ]
 
 

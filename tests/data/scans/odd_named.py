@@ -175,7 +175,7 @@ PCD: list[Case] = [
     ("more-behind", odd.pcd([*XYZ, PACKED]) + bytes(100), Read()),
     ("far", odd.pcd([*places(odd.changed([7], 1e6)), PACKED]), Read(dropped=(7,))),
     ("cut-off", odd.pcd([*XYZ, PACKED])[:-100], Refused("bytes")),
-    ("cut-off-text", odd.pcd([*XYZ, PACKED], "ascii")[:-100], Refused("POINTS says 2400")),
+    ("cut-off-text", odd.pcd([*XYZ, PACKED], "ascii")[:-100], Refused("POINTS", "2400")),
     ("too-many-text", odd.pcd([*XYZ, PACKED], "ascii", POINTS="2000"), Refused("POINTS")),
     ("no-places", odd.pcd([PACKED]), Refused("FIELDS rgb", "x, y and z")),
     ("lfs", odd.lfs_pointer(), Refused("git lfs pull")),
