@@ -90,7 +90,7 @@ def test_a_stop_waits_for_the_fetch_and_training_goes_on_to_the_same_bits(
     take_step, number = loop.train_step, count()
 
     def stopped_at_step_two(*args: Any) -> dict[str, torch.Tensor]:
-        return take_step(*args[:5], next(number) == 1, *args[6:])
+        return take_step(*args[:5], next(number) == 1, *args[6:])  # type: ignore[call-arg]
 
     monkeypatch.setattr(loop, "train_step", stopped_at_step_two)
     with pytest.raises(KeyboardInterrupt):
@@ -280,7 +280,7 @@ def test_a_training_in_bf16_learns_resumes_and_keeps_weights_in_fp32(
     monkeypatch.setattr(
         loop,
         "train_step",
-        lambda *args: take_step(*args[:5], next(stops), *args[6:]),
+        lambda *args: take_step(*args[:5], next(stops), *args[6:]),  # type: ignore[call-arg]
     )
     with pytest.raises(KeyboardInterrupt):
         train(job(rooms, tmp_path / "parts", config))

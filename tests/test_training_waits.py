@@ -23,17 +23,20 @@ from tests.test_pretend_gpu import detector, on_host, same, scene, step
 # set, and how many of them each scene has, for all sets at once.
 CELLS = {"_bounds_of": 1, "unique": 1, "unique_numbers": 10, "count_scenes": 1}
 CELLS_OF_FCAF3D = {**CELLS, "unique_numbers": 5}
+# The matrix of boxes and anchors, and the positives.
+MATCHES = {"make": 1, "of": 1}
 # Which pairs of a box and an anchor may be among the cheapest, by their distance and volume, and
-# which of them by all but their overlap: how many depends on what the network says.
-PAIRS_OF_SPOTA = {"pairs": 1, "_cheap_pairs": 1}
+# which of them by all but their overlap: how many depends on what the network says. And the ground
+# truth with the most positives.
+SPOTA_AND_RANKS = {**MATCHES, "pairs": 1, "_cheap_pairs": 1, "soft_rank": 1}
 # On each of two levels, which cells are there depends on scores: the number that grows, of the
 # union, and of each scene. Then the pairs of a box and an anchor inside.
-GROWN_LEVELS = {"unique_numbers": 2 * 2, "count_scenes": 2, "pairs": 1}
+GROWN_LEVELS = {**MATCHES, "unique_numbers": 2 * 2, "count_scenes": 2, "pairs": 1}
 CONSTANTS = {"_steps", "_significance", "_on_device"}  # copied to the GPU once, then kept
 
 STEPS = {
-    "sr3d": (CELLS, PAIRS_OF_SPOTA),
-    "tr3d": (CELLS, {}),
+    "sr3d": (CELLS, SPOTA_AND_RANKS),
+    "tr3d": (CELLS, MATCHES),
     "fcaf3d": (CELLS_OF_FCAF3D, GROWN_LEVELS),
 }
 

@@ -62,10 +62,7 @@ class Predictions:
     @property
     def batch_size(self) -> int:
         """Number of scenes."""
-        if self.anchors.counts:
-            return len(self.anchors.counts[0])
-        scenes = self.anchors.scenes
-        return int(scenes.max()) + 1 if len(scenes) else 1
+        return self.anchors.batch_size
 
     def by_scene(self) -> list[Self]:
         """The predictions of each scene."""
@@ -114,17 +111,15 @@ def require_finite(
         )
 
 
-def anchors_of(levels: Sequence[Sites], voxel_size: float, counted: bool = False) -> Anchors:
-    """Every cell of some levels as an anchor. counted: whether to include the number of anchors of
-    each scene, which needs a sync unless the sites know it.
-    """
+def anchors_of(levels: Sequence[Sites], voxel_size: float) -> Anchors:
+    """Every cell of some levels as an anchor."""
     coords = torch.cat([sites.coords for sites in levels])
     # An anchor is at the minimum corner of its cell, as in TR3D and FCAF3D.
     positions = coords[:, 1:] * voxel_size
     index = [torch.full_like(s.coords[:, 0], i, dtype=torch.int64) for i, s in enumerate(levels)]
     strides = [positions.new_full((len(s),), s.stride * voxel_size) for s in levels]
-    counts = [sites.counts for sites in levels] if counted else None
-    return Anchors(positions, torch.cat(index), torch.cat(strides), coords[:, 0].long(), counts)
+    scenes, batch_size = coords[:, 0].long(), levels[0].batch_size
+    return Anchors(positions, torch.cat(index), torch.cat(strides), scenes, batch_size)
 
 
 @dataclass(frozen=True)

@@ -19,4 +19,4 @@ def average_inconsistency(
     Without positives the result is 0. Skip such steps in averages over steps.
     Source: the paper's AIC.
     """
-    return positives.masked((scores - ious.clamp(0, 1)).abs()).sum() / count.clamp(min=1)
+    return (scores - ious.clamp(0, 1)).abs().sum() / count.clamp(min=1)

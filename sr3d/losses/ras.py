@@ -80,14 +80,12 @@ def ras_loss(
     targets = class_targets(positives.matches, gt_labels)
     focal = focal_loss(logits, targets, alpha=alpha, gamma=gamma)
 
-    # A padded row may have no class. It is alone in its group, so any channel will do.
-    channel = targets[positives.rows].clamp(min=0)
+    channel = targets[positives.rows]
     logit = logits[positives.rows, channel]
     quality = ious.detach().clamp(0, 1)
     group = positives.groups(gt_scenes)
     scores = torch.stack([quality, logit.detach().sigmoid()])
-    most = positives.max_of_one if gt_scenes is None else None
-    rank_reg, rank_cls = soft_rank(scores, group, tau, most)
+    rank_reg, rank_cls = soft_rank(scores, group, tau)
     rank_cls = rank_cls.masked_fill(_lone(group), 0.0)
     distilled = rank_distillation_loss(logit, quality, rank_reg, beta=beta, form=form)
     # Eq. 7, rearranged: FL everywhere, plus r_cls (RDL - FL) on the positives.

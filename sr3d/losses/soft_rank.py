@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 @torch.no_grad()
-def soft_rank(scores: Tensor, groups: Tensor, tau: float = 0.1, most: int | None = None) -> Tensor:
+def soft_rank(scores: Tensor, groups: Tensor, tau: float = 0.1) -> Tensor:
     """Paper Eq. 9 and 10 (after Qin, Liu and Li 2010): r = exp(-R), near 1 for the highest score.
 
     R_i = 1/N_g · sum over the other members j of i's group of sigmoid((s_j - s_i) / tau), where N_g
@@ -18,7 +18,6 @@ def soft_rank(scores: Tensor, groups: Tensor, tau: float = 0.1, most: int | None
         scores: (P,), or (S, P) for S kinds of score, each with its own ranks.
         groups: (P,) int64, equal for members of one group, in any order.
         tau: temperature, in the unit of the scores.
-        most: maximum number of members of a group. Without it, one sync is needed.
 
     Returns:
         Shaped as scores, in (exp(-1), 1], without gradient: ranks are targets and weights.
@@ -29,7 +28,7 @@ def soft_rank(scores: Tensor, groups: Tensor, tau: float = 0.1, most: int | None
     start = torch.searchsorted(group, group)
     count = torch.searchsorted(group, group, right=True) - start
     place = torch.arange(len(group), device=group.device)
-    width = int(count.max()) if most is None else most
+    width = int(count.max())  # a sync on a GPU
 
     # Each member with all members of its group, (P, width). Sorting makes a group contiguous.
     other = start[:, None] + torch.arange(width, device=group.device)

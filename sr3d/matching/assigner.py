@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple, Protocol
 
@@ -16,28 +15,23 @@ class Anchors(NamedTuple):
     """The places of a batch where a detector predicts boxes: all levels, concatenated.
 
     positions: (A, 3) metres. levels: (A,) int64, 0 the finest. strides: (A,) metres, the edge of an
-    anchor's cell. scenes: (A,) int64, scene index. counts: the number of anchors of each level in
-    each scene, if the host knows it. Without counts, an assigner on a GPU needs one sync more.
+    anchor's cell. scenes: (A,) int64, scene index. batch_size: number of scenes of the batch.
     """
 
     positions: Tensor
     levels: Tensor
     strides: Tensor
     scenes: Tensor
-    counts: Sequence[Sequence[int]] | None = None
+    batch_size: int
 
     def rows(self, index: Tensor) -> Anchors:
         """The anchors at an index or mask."""
-        positions, levels, strides, scenes, _ = self
-        return Anchors(positions[index], levels[index], strides[index], scenes[index])
+        positions, levels, strides, scenes, size = self
+        return Anchors(positions[index], levels[index], strides[index], scenes[index], size)
 
 
 class Assigner(Protocol):
     """Decides which anchors are positive, and for which ground truth."""
-
-    @property
-    def max_positives(self) -> int | None:
-        """Maximum number of positives of one ground truth, or None if there is no such bound."""
 
     def __call__(
         self, anchors: Anchors, boxes: Tensor, logits: Tensor, truth: GroundTruth

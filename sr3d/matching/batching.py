@@ -3,15 +3,13 @@
 A batch has the anchors and the ground truths of all its scenes. An assigner compares each ground
 truth only with the anchors of its scene: a row of an (M, W) matrix, where W is the maximum number
 of anchors of a scene. Shorter rows are padded with anchors at infinity. The matrix is computed in
-parts, so memory does not grow with it. On a GPU its size needs one sync, unless the host knows the
-number of anchors.
+parts, so memory does not grow with it. On a GPU its size needs one sync.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -28,26 +26,14 @@ _SLACK = 1e-3  # relative tolerance against rounding
 
 
 class Scenes(NamedTuple):
-    """The scene of each anchor, (N,) int64, and of each ground truth, (M,) int64, in any order.
-
-    counts: the number of anchors of each level in each scene, if the host knows it.
-    """
+    """The scene of each anchor, (N,) int64, and of each ground truth, (M,) int64, in any order."""
 
     anchors: Tensor
     truths: Tensor
-    counts: Sequence[Sequence[int]] | None = None
 
     @staticmethod
     def of(anchors: Anchors, truth: GroundTruth) -> Scenes:
-        return Scenes(anchors.scenes, truth.scenes, anchors.counts)
-
-    def rows(self, by_level: bool) -> list[int] | None:
-        """The number of anchors of each scene (or of each level of each scene) that has any, if
-        known."""
-        if self.counts is None:
-            return None
-        rows = chain(*self.counts) if by_level else map(sum, zip(*self.counts, strict=True))
-        return [count for count in rows if count]
+        return Scenes(anchors.scenes, truth.scenes)
 
 
 @dataclass(frozen=True)
@@ -80,11 +66,7 @@ class Rows:
         first[1:] = key[1:] != key[:-1]
         row, place = first.cumsum(0) - 1, torch.arange(count, device=key.device)
         column = place - place.where(first, 0).cummax(dim=0).values  # minus the start of its row
-        known = scenes.rows(by_level=levels is not None)
-        if known is None:
-            height, width = (torch.stack([row[-1], column.max()]) + 1).tolist()
-        else:
-            height, width = len(known), max(known)
+        height, width = (torch.stack([row[-1], column.max()]) + 1).tolist()
 
         anchor = order.new_full((height + 1, width), -1)  # the last row has no anchors
         anchor[row, column] = order

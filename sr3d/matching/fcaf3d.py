@@ -30,10 +30,6 @@ class FCAF3DAssigner:
     limit: int = 27
     top: int = 18
 
-    @property
-    def max_positives(self) -> int:
-        return self.top
-
     @torch.no_grad()
     def __call__(
         self, anchors: Anchors, boxes: Tensor, logits: Tensor, truth: GroundTruth

@@ -42,10 +42,6 @@ class SimOTA:
     cls_weight: float = 1.0
     reg_weight: float = 3.0
 
-    @property
-    def max_positives(self) -> None:
-        """None: a ground truth may win contested anchors beyond its k."""
-
     @torch.no_grad()
     def __call__(
         self, anchors: Anchors, boxes: Tensor, logits: Tensor, truth: GroundTruth

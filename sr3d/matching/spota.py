@@ -52,10 +52,6 @@ class SPOTA:
             if getattr(self, name) not in get_args(hints[name]):
                 raise ValueError(f"SPOTA: {name} is one of {get_args(hints[name])}")
 
-    @property
-    def max_positives(self) -> int:
-        return self.k
-
     @torch.no_grad()
     def __call__(
         self, anchors: Anchors, boxes: Tensor, logits: Tensor, truth: GroundTruth

@@ -37,10 +37,6 @@ class TR3DAssigner:
         if self.variant not in ("mmdet3d", "samsung"):
             raise ValueError(f"TR3DAssigner: variant is mmdet3d or samsung, not {self.variant}")
 
-    @property
-    def max_positives(self) -> int:
-        return self.k
-
     @torch.no_grad()
     def __call__(
         self, anchors: Anchors, boxes: Tensor, logits: Tensor, truth: GroundTruth

@@ -42,7 +42,7 @@ def predictions(counts: list[int], dataset: Dataset, seed: int = 0) -> Predictio
     reg = torch.randn(n, outputs, generator=g).mul(0.3)
     scenes = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
     return Predictions(
-        Anchors(anchors, levels, torch.full((n,), 0.5), scenes),
+        Anchors(anchors, levels, torch.full((n,), 0.5), scenes, len(counts)),
         boxes=decode_boxes(anchors, reg).requires_grad_(),
         logits=torch.randn(n, len(dataset.classes), generator=g).requires_grad_(),
     )
@@ -83,7 +83,7 @@ def assign(
 
 def alone_in(scene: P) -> P:
     """The predictions of one scene, as the only one of a batch."""
-    anchors = scene.anchors._replace(scenes=scene.anchors.scenes * 0)
+    anchors = scene.anchors._replace(scenes=scene.anchors.scenes * 0, batch_size=1)
     return dataclasses.replace(scene, anchors=anchors)
 
 
@@ -153,7 +153,7 @@ def test_identical_predictions_give_ranks_without_order() -> None:
     n = 6
     zero = torch.zeros(n, dtype=torch.int64)
     pred = Predictions(
-        Anchors(torch.zeros(n, 3), zero, torch.full((n,), 0.5), zero),
+        Anchors(torch.zeros(n, 3), zero, torch.full((n,), 0.5), zero, 1),
         boxes=torch.tensor([[0.0, 0, 0, 1, 1, 1, 0]]).repeat(n, 1).requires_grad_(),
         logits=torch.zeros(n, len(SYNTHETIC.classes), requires_grad=True),
     )
@@ -167,8 +167,6 @@ def test_identical_predictions_give_ranks_without_order() -> None:
 
 class Given:
     """An assigner that gives these matches."""
-
-    max_positives = None
 
     def __init__(self, matches: torch.Tensor) -> None:
         self.matches = matches

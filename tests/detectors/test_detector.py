@@ -105,7 +105,7 @@ def hand_made(logits: list[list[float]], centers: list[float]) -> Predictions:
     anchors[:, 0] = torch.tensor(centers)
     zero = torch.zeros(n, dtype=torch.int64)
     boxes = decode_boxes(anchors, torch.zeros(n, 6))
-    places = Anchors(anchors, zero, torch.ones(n), zero)
+    places = Anchors(anchors, zero, torch.ones(n), zero, 1)
     return Predictions(places, boxes, torch.tensor(logits))
 
 

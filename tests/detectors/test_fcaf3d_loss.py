@@ -155,7 +155,7 @@ def on_a_line(
     n = len(levels)
     boxes = torch.tensor([[5.0 * i, 0, 0, 1, 1, 1, 0] for i in range(n)])
     zero = torch.zeros(n, dtype=torch.int64)
-    anchors = Anchors(boxes[:, :3], torch.tensor(levels), torch.ones(n), zero)
+    anchors = Anchors(boxes[:, :3], torch.tensor(levels), torch.ones(n), zero, 1)
     return CentredPredictions(anchors, boxes, torch.tensor(logits), torch.tensor(center))
 
 

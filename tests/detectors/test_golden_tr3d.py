@@ -38,6 +38,7 @@ def predictions() -> Predictions:
         levels=torch.cat([torch.full((len(level.reg),), i) for i, level in enumerate(levels)]),
         strides=torch.cat([torch.full((len(x.reg),), 0.16 * 2**i) for i, x in enumerate(levels)]),
         scenes=torch.zeros(sum(len(level.reg) for level in levels), dtype=torch.int64),
+        batch_size=1,
     )
     return Predictions(
         places,

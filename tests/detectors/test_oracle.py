@@ -35,7 +35,7 @@ def predictions_of(dataset: Dataset, count: int, seed: int) -> Predictions:
     levels = torch.randint(2, (count,), generator=draw)
     zero = torch.zeros(count, dtype=torch.int64)
     return Predictions(
-        Anchors(anchors, levels, torch.full((count,), 0.5), zero),
+        Anchors(anchors, levels, torch.full((count,), 0.5), zero, 1),
         boxes=boxes,
         logits=torch.randn(count, len(dataset.classes), generator=draw),
     )
@@ -97,7 +97,7 @@ def test_a_perfect_box_scores_one_and_a_centre_keeps_its_score():
     positions = torch.tensor([[1.0, 1, 1], [1.5, 1, 1], [5, 5, 5]])
     zero = torch.zeros(3, dtype=torch.int64)
     predictions = Predictions(
-        Anchors(positions, zero, torch.full((3,), 0.5), zero),
+        Anchors(positions, zero, torch.full((3,), 0.5), zero, 1),
         boxes=torch.cat([box, box + torch.tensor([[1.0, 0, 0, 0, 0, 0, 0]]), box]),
         logits=torch.zeros(3, len(SYNTHETIC.classes)),
     )

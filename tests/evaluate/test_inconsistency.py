@@ -3,13 +3,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sr3d.losses import positives as module
 from sr3d.losses.inconsistency import average_inconsistency
 from sr3d.losses.positives import Positives
 
 
 def positives(*matches: int) -> Positives:
-    return Positives.of(torch.tensor(matches, dtype=torch.int64), 2, 2)
+    return Positives.of(torch.tensor(matches, dtype=torch.int64))
 
 
 def test_is_the_mean_distance_of_score_and_overlap() -> None:
@@ -22,11 +21,3 @@ def test_is_the_mean_distance_of_score_and_overlap() -> None:
 def test_no_positive_is_no_inconsistency() -> None:
     none = positives()
     assert average_inconsistency(torch.zeros(0), torch.zeros(0), none, none.count).item() == 0
-
-
-def test_padding_does_not_affect_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_needs_padding", lambda _: True)
-    found = positives(0, 1, -1, -1)
-    scores, ious = torch.tensor([0.9, 0.5, torch.nan, 0]), torch.tensor([0.6, 0.4, 1.0, 1.0])
-    value = average_inconsistency(scores, ious, found, found.count)
-    assert value.item() == pytest.approx((0.3 + 0.1) / 2)

@@ -59,7 +59,7 @@ def test_extreme_logits_stay_finite_with_their_gradients(loss):
 def test_targets_hold_the_overlap_on_the_true_class_alone():
     assigned, labels = torch.tensor([1, -1, 0, 1]), torch.tensor([2, 0])
     ious = torch.tensor([0.5, 1.5, 0.25], requires_grad=True)
-    positives = Positives.of(assigned, 2, None)
+    positives = Positives.of(assigned)
     targets = quality_targets(torch.zeros(4, 3), positives, labels, ious)
     assert targets.tolist() == [[0.5, 0, 0], [0, 0, 0], [0, 0, 1.0], [0.25, 0, 0]]
     assert not targets.requires_grad

@@ -1,4 +1,3 @@
-import dataclasses
 import math
 
 import pytest
@@ -14,20 +13,10 @@ FORMS = ("printed", "bracket", "rank", "position")
 DOUBLE = torch.float64
 
 
-def ras_loss(
-    logits, assigned, labels, ious, scenes=None, *, rank_scope="ground_truth", most=None, **options
-):
+def ras_loss(logits, assigned, labels, ious, scenes=None, *, rank_scope="ground_truth", **options):
     """With the matches of all anchors, which `ious` follows."""
-    found = Positives.of(assigned, len(labels), None)
-    negatives = (assigned < 0).nonzero()[: len(ious) - len(found.rows), 0]
-    positives = dataclasses.replace(
-        found,
-        rows=torch.cat([found.rows, negatives]),
-        owner=torch.cat([found.owner, torch.full_like(negatives, -1)]),
-        max_of_one=most,
-    )
     by_scene = scenes if rank_scope == "image" else None
-    return ras.ras_loss(logits, positives, labels, ious, by_scene, **options)
+    return ras.ras_loss(logits, Positives.of(assigned), labels, ious, by_scene, **options)
 
 
 def sigmoid(x):
@@ -153,22 +142,6 @@ def test_ras_equals_the_literal_transcription(form, scope):
         plain = [value.tolist() for value in inputs]
         expected = literal_ras(*plain, tau=tau, beta=beta, form=form, scope=scope)
         assert loss.item() == pytest.approx(expected, rel=1e-10)
-
-
-@pytest.mark.parametrize("scope", ["ground_truth", "image"])
-def test_padding_does_not_affect_the_loss(scope):
-    logits, assigned, labels, ious, scenes = batch(2)
-    assert len(ious) + 5 <= len(assigned)  # room for five more
-    most = int(assigned[assigned >= 0].bincount().max())
-
-    def loss_of(ious, most):
-        x = logits.clone().requires_grad_()
-        loss = ras_loss(x, assigned, labels, ious, scenes, rank_scope=scope, most=most)
-        return loss.detach(), torch.autograd.grad(loss, x)[0]
-
-    filled = torch.cat([ious, torch.full((5,), 0.7, dtype=DOUBLE)])
-    for known in (None, most, most + 3):
-        torch.testing.assert_close(loss_of(filled, known), loss_of(ious, None))
 
 
 def test_ras_by_hand():

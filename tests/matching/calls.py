@@ -22,7 +22,7 @@ _NAMES = tuple(range(64))  # so that the label of a ground truth is its level
 
 def _anchors(positions: Tensor, levels: Tensor | None = None, strides: Any = None) -> Anchors:
     zero = torch.zeros(len(positions), dtype=torch.int64)
-    return Anchors(positions, zero if levels is None else levels, strides, zero)
+    return Anchors(positions, zero if levels is None else levels, strides, zero, 1)
 
 
 def _truth(boxes: Tensor, labels: Tensor | None = None) -> GroundTruth:

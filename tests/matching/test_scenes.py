@@ -2,12 +2,11 @@
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sr3d.matching import batching as module
 from sr3d.matching.batching import Rows, Scenes
-from tests.matching.waits import Waits
 
 
 def batch(seed, anchor_counts, truth_counts):
@@ -70,26 +69,6 @@ def test_rows_hold_each_scenes_anchors(seed, sizes, by_level, part, count, reach
         assert first[1][j].item() == (mine[distance.index(min(distance))] if mine else -1)
         expected_pairs += [(j, i) for i, d in zip(mine, distance, strict=True) if d <= reach**2]
     assert list(zip(*(x.tolist() for x in pairs), strict=True)) == expected_pairs
-
-
-@given(
-    seed=st.integers(0, 10**6),
-    sizes=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4)), min_size=1, max_size=6),
-    by_level=st.booleans(),
-)
-@settings(deadline=None)
-def test_a_gpu_is_not_waited_for_where_the_counts_are_known(seed, sizes, by_level):
-    anchors, _, asked, levels = batch(seed, *zip(*sizes, strict=True))
-    assume(len(anchors))
-    counts = torch.zeros(3, len(sizes), dtype=torch.int64)
-    counts.index_put_((levels[0], asked.anchors // 1000), torch.tensor(1), accumulate=True)
-    known = asked._replace(counts=counts.tolist())
-    with Waits() as waits:
-        found = Rows.make(anchors, known, levels if by_level else None)
-    assert waits.count == 0
-    expected = Rows.make(anchors, asked, levels if by_level else None)
-    for name, value in vars(expected).items():
-        assert torch.equal(getattr(found, name), value)
 
 
 def test_a_mask_of_a_part_names_pairs():

@@ -72,7 +72,7 @@ class FCAF3D(SparseDetector[CentredPredictions]):
 
     def forward(self, x: SparseTensor) -> CentredPredictions:
         levels, reg, cls, center = zip(*self.run_network(x), strict=True)
-        anchors = anchors_of([lv.sites for lv in levels], self.config.voxel_size, counted=True)
+        anchors = anchors_of([lv.sites for lv in levels], self.config.voxel_size)
         boxes = self.decode(anchors.positions, torch.cat(reg))
         return CentredPredictions(anchors, boxes, torch.cat(cls), torch.cat(center).squeeze(1))
 
@@ -112,16 +112,15 @@ def centred_loss(
     trains classification only. rotated, total: see `detection_loss`.
     """
     matches = assigner(predictions.anchors, predictions.boxes, predictions.logits, truth)
-    positives = Positives.of(matches, len(truth.boxes), assigner.max_positives)
+    positives = Positives.of(matches)
     scene_of = predictions.anchors.scenes
     scene = scene_of[positives.rows]
     boxes, targets = positives.pairs(predictions.boxes, truth.boxes)
     central = centerness(predictions.anchors.positions[positives.rows], targets)
-    central = positives.masked(central)
 
     none = central.new_zeros(predictions.batch_size)
     with deterministic_algorithms(True):
-        count = none.index_add(0, scene, positives.real.to(none.dtype)).clamp(min=1)
+        count = none.index_add(0, scene, torch.ones_like(central)).clamp(min=1)
         weights = none.index_add(0, scene, central).clamp(min=1e-6)
     scenes = total(scene.new_full((), len(none)))
 
@@ -130,7 +129,7 @@ def centred_loss(
     cls = (focal.sum(dim=1) / count[scene_of]).sum() / scenes
     found = predictions.centerness[positives.rows]
     entropy = binary_cross_entropy_with_logits(found, central, reduction="none")
-    center = (positives.masked(entropy) / count[scene]).sum() / scenes
+    center = (entropy / count[scene]).sum() / scenes
     iou = paired_iou(boxes, targets, rotated)
     box = ((1 - iou) * central / weights[scene]).sum() / scenes
     with torch.no_grad():

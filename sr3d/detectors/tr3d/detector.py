@@ -44,7 +44,7 @@ class TR3D(SparseDetector[Predictions]):
 
     def forward(self, x: SparseTensor) -> Predictions:
         levels, reg, cls = zip(*self.run_network(x), strict=True)
-        anchors = anchors_of([lv.sites for lv in levels], self.config.voxel_size, counted=True)
+        anchors = anchors_of([lv.sites for lv in levels], self.config.voxel_size)
         return Predictions(anchors, self.decode(anchors.positions, torch.cat(reg)), torch.cat(cls))
 
     def loss(self, predictions: Predictions, truth: GroundTruth, total: Total = alone) -> Losses:

@@ -30,7 +30,7 @@ def detection_loss(
     rotated: whether boxes have a yaw. total: sums a count over the processes of the run.
     """
     matches = assigner(predictions.anchors, predictions.boxes, predictions.logits, truth)
-    positives = Positives.of(matches, len(truth.boxes), assigner.max_positives)
+    positives = Positives.of(matches)
     count = total(positives.count).clamp(min=1)
 
     boxes, targets = positives.pairs(predictions.boxes, truth.boxes)
