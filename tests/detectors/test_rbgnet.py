@@ -28,6 +28,7 @@ from sr3d.detectors.rbgnet.network import RayBranch
 from sr3d.detectors.rbgnet.rays import anchors_on, coarse_fractions, fine_fractions, unit_rays
 from sr3d.errors import Kind
 from sr3d.points import furthest_points
+from sr3d.train.step import batch_losses
 from tests.detectors.golden.weights import shapes_in, shapes_of
 from tests.family_configs import of_family
 from tests.refusals import refuses
@@ -262,12 +263,14 @@ def test_another_family_before_leaves_no_value(before: str) -> None:
         ("model.rays=20", "model.rays"),
         ("model.rays=1", "model.rays"),
         ("model.seed_channels=30", "model.seed_channels"),
+        ("model.foreground=0.01", "model.foreground"),
+        ("model.foreground=0.99", "model.foreground"),
         ("model.levels=[64,128,16,8]", "model.levels"),
     ],
 )
 def test_values_that_do_not_go_together_are_refused(override: str, field: str) -> None:
     with refuses(Kind.VALUE, field=field):
-        config("scannet", override)
+        config("scannet", "model.levels=[64,32,32,16]", override)
 
 
 @pytest.mark.parametrize(
@@ -294,6 +297,16 @@ def test_colors_are_divided_once_more_on_request() -> None:
     assert divided is not None
     torch.testing.assert_close(divided * 255, found)
     assert found.shape == (1, 3, 512)
+
+
+def test_bf16_gives_boxes_and_gradients() -> None:
+    model = tiny().train()
+    model.autocast = torch.bfloat16
+    losses = batch_losses(model, rooms(0, 1))
+    assert losses.total.isfinite()
+    losses.total.backward()
+    (scene,) = rooms(0)
+    assert model.detect(scene.points, scene.colors).boxes.isfinite().all()
 
 
 def test_a_checkpoint_returns_in_both_directions(tmp_path: Path) -> None:

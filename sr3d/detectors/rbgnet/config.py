@@ -68,6 +68,8 @@ class RBGNetModel(ProposalModel):
         above = max(1, round(((self.rays - 2) / 4) ** 0.5)) if self.rays > 2 else 1
         complete = self.rays == 4 * above**2 + 2
         yield "model.rays", complete, f"4 n² + 2, such as {4 * above**2 + 2}"
+        both = all(1 <= round(self.foreground * count) < count for count in self.levels[1:])
+        yield "model.foreground", both, "a share that leaves points of either kind on each level"
         divides = self.seed_channels % 4 == 0
         yield "model.seed_channels", divides, "a multiple of 4"
 
