@@ -219,9 +219,15 @@ def _presets() -> str:
 
 
 def _changes(dataset: str, preset: str) -> str:
-    before, after = _flat(dataset), _flat(dataset, preset)
+    """What a preset sets. Another family's sets all keys, so it is compared with that family."""
+    after = _flat(dataset, preset)
+    family = after["model.name"]
+    before = _flat(dataset, *_of(family))
     changed = [f"{k}={json.dumps(v)}" for k, v in after.items() if v != before.get(k)]
-    return ", ".join(f"`{text}`" for text in changed)
+    words = [f"`{text}`" for text in changed]
+    if family != next(iter(FAMILIES)):
+        words.insert(0, f"the keys of {FAMILIES[family].title}, above")
+    return ", ".join(words)
 
 
 def _by_value(texts: dict[str, str]) -> dict[str, list[str]]:

@@ -127,12 +127,13 @@ def schedule(data: DataFacts) -> Values:
 
 
 def augmentation(data: DataFacts) -> Values:
-    """Whole scenes, of which the network draws its points."""
+    """Whole scenes, of which the network draws its points. Headings say where the front is."""
     rooms = {
         "sample_fraction": [1.0, 1.0],
         "sample_count": 0,
         "scale": [1.0, 1.0],
         "translation": 0.0,
+        "keep_front": data.single_view or data.rotated,
     }
     if data.single_view:
         return {"augment": rooms | {"flip_y": 0.0, "rotation": 30.0, "scale": [0.85, 1.15]}}
