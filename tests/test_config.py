@@ -176,8 +176,12 @@ def test_flat_names_every_field() -> None:
 def test_the_schema_for_editors_has_every_key_with_its_limits() -> None:
     schema = config_schema()
     by_name = {name: schema["$defs"][name] for name in schema["$defs"]}
-    named = [part["$ref"].rpartition("/")[2] for part in schema["anyOf"]]
+    names, *cases = schema["allOf"]
+    assert names["properties"]["model"]["properties"]["name"]["enum"] == [*FAMILIES]
+    named = [case["then"]["$ref"].rpartition("/")[2] for case in cases]
     assert named == [family.config.__name__ for family in FAMILIES.values()]
+    # Without a name a configuration is of the first family alone.
+    assert ["required" in case["if"] for case in cases] == [False] + [True] * (len(cases) - 1)
     assert by_name["TR3DConfig"]["additionalProperties"] is False
     k = by_name["AssignerConfig"]["properties"]["k"]
     assert (k["minimum"], k["maximum"], k["default"]) == (1, 10_000, 6)

@@ -120,8 +120,28 @@ def config_from_dict(value: Mapping[str, Any]) -> Config:
 
 
 def config_schema() -> dict[str, Any]:
-    """The JSON schema of a configuration of any family."""
-    return json_schema(typing.Union[tuple(_families().values())])  # noqa: UP007
+    """The JSON schema of a configuration of any family, chosen by `model.name`.
+
+    So an editor shows only the mistakes of that family.
+    """
+    families = _families()
+    schema = json_schema(typing.Union[tuple(families.values())])  # noqa: UP007
+    first, references = next(iter(families)), schema.pop("anyOf")
+    schema["allOf"] = [_model_name({"enum": [*families]}, required=False)]
+    for name, reference in zip(families, references, strict=True):
+        # A configuration without a name is of the first family.
+        named = _model_name({"const": name}, required=name != first)
+        schema["allOf"].append({"if": named, "then": reference})
+    return schema
+
+
+def _model_name(allowed: dict[str, Any], required: bool) -> dict[str, Any]:
+    """The JSON schema of configurations whose `model.name` is allowed."""
+    model: dict[str, Any] = {"properties": {"name": allowed}}
+    whole: dict[str, Any] = {"properties": {"model": model}}
+    if required:
+        model["required"], whole["required"] = ["name"], ["model"]
+    return whole
 
 
 def preset_names() -> dict[str, tuple[str, ...]]:

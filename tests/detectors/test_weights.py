@@ -11,8 +11,8 @@ from torch import Tensor
 
 import sr3d
 from sr3d.config import OwnData
-from sr3d.detectors import build_detector
-from sr3d.detectors.common.checkpoint_names import foreign_name, own_name
+from sr3d.detectors import FAMILIES, build_detector
+from sr3d.detectors.common.checkpoint_names import own_name
 from sr3d.detectors.configuration import default_config
 from sr3d.detectors.infer_config import infer_config, load_model
 from sr3d.detectors.weights import put_weights, read_checkpoint, write_foreign, write_model
@@ -57,10 +57,12 @@ def test_it_is_said_whose_naming_it_was(naming: str, tmp_path: Path) -> None:
 
 
 def test_the_tables_of_names_are_inverse() -> None:
-    for network, fcaf3d in (("tr3d", False), ("fcaf3d", True)):
-        for name in build_detector(thin_config(network, "scannet")).state_dict():
-            for naming in ("mmdet3d", "samsung"):
-                assert own_name(foreign_name(name, naming, fcaf3d)) == name
+    for network in ("tr3d", "fcaf3d"):
+        weights = build_detector(thin_config(network, "scannet")).state_dict()
+        formats = FAMILIES[network].checkpoints
+        assert formats is not None
+        for published in formats.published.values():
+            assert [own_name(name) for name in published.convert(weights)] == [*weights]
 
 
 @pytest.mark.parametrize("network", ["tr3d", "fcaf3d"])

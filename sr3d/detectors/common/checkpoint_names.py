@@ -16,16 +16,13 @@ when it loads the file, also within `bbox_head.`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal
-
-Naming = Literal["mmdet3d", "samsung"]
+from collections.abc import Iterable, Mapping
 
 # The stem of the backbone, which TR3D and FCAF3D have, in all namings.
 LANDMARK = r"backbone\.conv1\.(?:0\.)?kernel"
 
-_FIRST_FCAF3D = "neck_with_head."
-_HEADS = (_FIRST_FCAF3D, "neck_with_bbox_head.", "bbox_bbox_head.", "bbox_head.", "head.")
+FIRST_HEAD = "neck_with_head."  # in SamsungLabs/fcaf3d
+_HEADS = (FIRST_HEAD, "neck_with_bbox_head.", "bbox_bbox_head.", "bbox_head.", "head.")
 _CONVS = {
     "bbox_conv": "conv_reg",
     "reg_conv": "conv_reg",
@@ -33,7 +30,7 @@ _CONVS = {
     "center_conv": "conv_center",
     "centerness_conv": "conv_center",
 }
-_STEM = {"backbone.conv1.0.": "backbone.conv1.", "backbone.conv1.1.": "backbone.norm1."}
+STEM = {"backbone.conv1.0.": "backbone.conv1.", "backbone.conv1.1.": "backbone.norm1."}
 _EMA = "ema_"  # mmcv's EMAHook stores the weights that it replaced as buffers with this prefix
 
 
@@ -45,7 +42,7 @@ def own_name(name: str) -> str | None:
     name = name.removeprefix("module.")
     if name.startswith(_EMA):
         return None
-    for theirs, ours in _STEM.items():
+    for theirs, ours in STEM.items():
         if name.startswith(theirs):
             return ours + name.removeprefix(theirs)
     for head in _HEADS:
@@ -65,23 +62,10 @@ def naming_of(names: Iterable[str]) -> str:
     return "mmdetection3d (and sr3d)"
 
 
-def is_samsung_fcaf3d(names: Iterable[str]) -> bool:
-    """Whether SamsungLabs/fcaf3d wrote the file. Its values follow other conventions."""
-    return any(_FIRST_FCAF3D in name for name in names)
-
-
-def foreign_name(name: str, naming: Naming, fcaf3d: bool) -> str:
-    """The name of a weight for mmdetection3d, or for SamsungLabs/fcaf3d or /tr3d, by network."""
-    if naming == "mmdet3d":
+def samsung_name(name: str, head: str, convs: Mapping[str, str]) -> str:
+    """SamsungLabs' name of one of our weights. head: its name there. convs: theirs by our names."""
+    rest = name.removeprefix("bbox_head.")
+    if rest == name:
         return name
-    if fcaf3d:
-        for theirs, ours in _STEM.items():
-            if name.startswith(ours):
-                return theirs + name.removeprefix(ours)
-    head = name.removeprefix("bbox_head.")
-    if head == name:
-        return name
-    conv, *rest = head.split(".")
-    wanted = ("reg_conv", "cls_conv", "centerness_conv") if fcaf3d else ("bbox_conv", "cls_conv")
-    convs = {_CONVS[name]: name for name in wanted}
-    return ".".join([_FIRST_FCAF3D[:-1] if fcaf3d else "head", convs.get(conv, conv), *rest])
+    conv, *more = rest.split(".")
+    return ".".join([head, convs.get(conv, conv), *more])

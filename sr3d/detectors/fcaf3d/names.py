@@ -1,6 +1,7 @@
-"""Converts weights of SamsungLabs/fcaf3d to the conventions of our network, and back.
+"""FCAF3D's weights as mmdetection3d, SamsungLabs/tr3d and SamsungLabs/fcaf3d store them.
 
-The network is the same as ours, which follows open-mmlab/mmdetection3d. Two conventions differ:
+mmdetection3d's names are ours. The network of SamsungLabs/fcaf3d is the same, but two of its
+conventions differ:
 
 - Its yaw is clockwise, as in its labels (`tools/data_converter/sunrgbd_data_utils.py`). With 8
   outputs the yaw is atan2(r6, r7) / 2. r6 is one column of the regression kernel, which has no
@@ -13,16 +14,43 @@ The network is the same as ours, which follows open-mmlab/mmdetection3d. Two con
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
+
+from sr3d.detectors.common.checkpoint_names import (
+    FIRST_HEAD,
+    LANDMARK,
+    STEM,
+    naming_of,
+    own_name,
+    samsung_name,
+)
+from sr3d.detectors.common.sparse_config import infer
+from sr3d.detectors.family import CheckpointFormat, Published
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+_CONVS = {"conv_reg": "reg_conv", "conv_cls": "cls_conv", "conv_center": "centerness_conv"}
 
 _STEM = "backbone.conv1.kernel"
 _BOXES, _CLASSES = "bbox_head.conv_reg.kernel", "bbox_head.conv_cls.kernel"
 _SINE = 6  # the sign of this output is the sign of the yaw
 _COLOURS = 255.0
+
+
+def published_name(name: str) -> str:
+    """The name of one of our weights in SamsungLabs/fcaf3d."""
+    for theirs, ours in STEM.items():
+        if name.startswith(ours):
+            return theirs + name.removeprefix(ours)
+    return samsung_name(name, FIRST_HEAD.removesuffix("."), _CONVS)
+
+
+def adopt(weights: Mapping[str, Tensor], names: Collection[str]) -> dict[str, Tensor]:
+    """See `CheckpointFormat`. Only the files of SamsungLabs/fcaf3d have other conventions."""
+    first = any(FIRST_HEAD in name for name in names)
+    return from_samsung(weights) if first else dict(weights)
 
 
 def from_samsung(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -34,11 +62,14 @@ def from_samsung(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def to_samsung(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The inverse of `from_samsung`. Exact, except for the last bit of SUN RGB-D's stem."""
+    """Our weights under the names and in the conventions of SamsungLabs/fcaf3d.
+
+    The inverse of `from_samsung`. Exact, except for the last bit of SUN RGB-D's stem.
+    """
     theirs = _turned(weights)
     if _is_sunrgbd(weights):
         theirs[_STEM] = theirs[_STEM] * _COLOURS
-    return theirs
+    return {published_name(name): value for name, value in theirs.items()}
 
 
 def _turned(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -57,3 +88,14 @@ def _is_sunrgbd(weights: Mapping[str, Tensor]) -> bool:
 
 def _outputs(weights: Mapping[str, Tensor], name: str) -> int | None:
     return weights[name].shape[-1] if name in weights and weights[name].dim() else None
+
+
+CHECKPOINTS = CheckpointFormat(
+    landmark=LANDMARK,
+    own_name=own_name,
+    recognises=lambda names: "bbox_head.conv_center.kernel" in names,
+    written_by=naming_of,
+    adopt=adopt,
+    infer=infer,
+    published={"mmdet3d": Published(), "samsung": Published(to_samsung)},
+)
