@@ -27,7 +27,7 @@ Address = Annotated[str, Pattern("^https?://", "an address that begins with http
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rooms:
+class RoomsConfig:
     """Procedural rooms to generate."""
 
     train: Positive
@@ -48,7 +48,7 @@ class Tier(Validated):
     train_split: Name
     test_split: Name
     results: Text
-    synthetic: Rooms
+    synthetic: RoomsConfig
     settings: Names | None = None
     prepared: Mapping[DatasetName, Name] = field(default_factory=dict)
     scans: Scenes | None = None
@@ -83,7 +83,7 @@ class SunRgbdServer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Download:
+class DownloadConfig:
     """The download options of each data set."""
 
     scannet: ScanNetServer
@@ -121,7 +121,7 @@ class External:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Experiment(Validated):
+class WorkflowConfig(Validated):
     """config.yaml. It may also set any key of a tier. prepare_own: options of `sr3d prepare
     folder`. settings_file: your own settings. assume: for `snakemake plan`, as in `sr3d plan
     --assume`.
@@ -131,7 +131,7 @@ class Experiment(Validated):
     device: Literal["cpu", "cuda"]
     seed: Whole
     raw: Raw
-    download: Download
+    download: DownloadConfig
     data: Prepared
     prepare_own: tuple[Text, ...] = ()
     real_scans: str | None = None
@@ -147,7 +147,7 @@ class Experiment(Validated):
     train_split: Name | None = None
     test_split: Name | None = None
     results: Text | None = None
-    synthetic: Rooms | None = None
+    synthetic: RoomsConfig | None = None
     prepared: Mapping[DatasetName, Name] | None = None
     scans: Scenes | None = None
     clouds: Scenes | None = None
@@ -169,7 +169,7 @@ def check_experiment(config: Mapping[str, Any], file: str = "config.yaml") -> No
         raise Refusal(str(error.inside(file))) from None
     if (empty := next((key for key, value in config.items() if value is None), None)) is not None:
         raise Refusal(f"{file}: {empty}: has no value. Give it one, or remove the line.")
-    _check(Experiment, config, file)
+    _check(WorkflowConfig, config, file)
 
 
 def check_tiers(tiers: Any, file: str) -> None:
@@ -190,4 +190,6 @@ def _check(kind: Any, value: Any, file: str) -> None:
 
 if __name__ == "__main__":
     # The JSON schema of a file, for editors: python -m workflow.checking config
-    print(json.dumps(json_schema({"config": Experiment, "tiers": Tiers}[sys.argv[1]]), indent=2))
+    print(
+        json.dumps(json_schema({"config": WorkflowConfig, "tiers": Tiers}[sys.argv[1]]), indent=2)
+    )

@@ -30,7 +30,7 @@ FULL = 1_000_000  # bytes. With less free space, a job cannot even write its err
 
 
 @dataclass(frozen=True)
-class Job:
+class RunningJob:
     """A running job. curve: the metrics log of a training run, which shows its progress."""
 
     rule: str
@@ -50,11 +50,11 @@ class Tally:
 
     planned: Counter[str] = field(default_factory=Counter)
     done: Counter[str] = field(default_factory=Counter)
-    running: dict[int, Job] = field(default_factory=dict)
+    running: dict[int, RunningJob] = field(default_factory=dict)
     seconds: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     at_once: int = 1  # the maximum number of counted jobs that ran in parallel
 
-    def start(self, number: int, job: Job) -> None:
+    def start(self, number: int, job: RunningJob) -> None:
         self.running[number] = job
         side_by_side = sum(job.rule in RULES for job in self.running.values())
         self.at_once = max(self.at_once, side_by_side)
@@ -108,7 +108,7 @@ class Tally:
         seconds = ended + running
         return sum(seconds) / len(seconds) if seconds else 0.0
 
-    def _length(self, job: Job, now: float, mean: float) -> float:
+    def _length(self, job: RunningJob, now: float, mean: float) -> float:
         """Total seconds of a running job: by its progress, else as other jobs of its kind.
 
         A job that already ran longer than its kind is assumed to be at nine tenths.
@@ -121,7 +121,7 @@ class Tally:
         return max(expected, ran / 0.9) if expected else ran
 
 
-class Progress(logging.Handler):
+class ProgressLog(logging.Handler):
     """Follows Snakemake's events. From `start` to `close`, prints a line at intervals."""
 
     def __init__(self) -> None:
@@ -201,9 +201,9 @@ class Progress(logging.Handler):
                 say(self.tally.line(now - self.began, now))
 
 
-def watch() -> Progress:
+def watch() -> ProgressLog:
     """Follow this call of Snakemake. Prints nothing until `start`, so nothing in a dry run."""
-    progress = Progress()
+    progress = ProgressLog()
     logger = logging.getLogger("snakemake.logging")
     for handler in logger.handlers:
         if handler.name == "DefaultStreamHandler":
@@ -219,13 +219,13 @@ def worth_reading(record: logging.LogRecord) -> bool:
     )
 
 
-def job_of(record: logging.LogRecord, now: float) -> Job:
+def job_of(record: logging.LogRecord, now: float) -> RunningJob:
     """The job that Snakemake announces."""
     fields = vars(record)
     rule, outputs = fields["rule_name"], [str(path) for path in fields["output"]]
     # A training run writes its metrics beside its marker, under this name until it has finished.
     curve = Path(outputs[0]).with_name(CURVE) if rule == "train" else None
-    return Job(
+    return RunningJob(
         rule=rule,
         name=fields.get("rule_msg") or rule,
         kind=(rule, dict(fields["wildcards"]).get("dataset", "")),

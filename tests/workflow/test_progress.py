@@ -12,7 +12,15 @@ from typing import Any
 
 import pytest
 
-from workflow.progress import Job, Progress, Tally, duration, steps_done, tail, worth_reading
+from workflow.progress import (
+    ProgressLog,
+    RunningJob,
+    Tally,
+    duration,
+    steps_done,
+    tail,
+    worth_reading,
+)
 
 NAME = "train a/b, training 1"  # of a job
 
@@ -23,8 +31,8 @@ def write_curve(path: Path, step: int, steps: int) -> Path:
     return path
 
 
-def job(rule: str, started: float = 0.0, curve: Path | None = None) -> Job:
-    return Job(rule, f"{rule} something", (rule, "synthetic"), started, curve)
+def job(rule: str, started: float = 0.0, curve: Path | None = None) -> RunningJob:
+    return RunningJob(rule, f"{rule} something", (rule, "synthetic"), started, curve)
 
 
 def tally(**planned: int) -> Tally:
@@ -129,7 +137,7 @@ def test_it_follows_the_events_of_snakemake(
     write_curve(tmp_path / "metrics.partial.jsonl", 5, 10)
     log = tmp_path / "train1.log"
     log.write_text("".join(f"line {i}\n" for i in range(99)) + "no such file\n")
-    progress = Progress()
+    progress = ProgressLog()
     progress.emit(record("run_info", stats={"train": 2, "test": 0, "total": 2}))
     for number in (0, 1):
         fields: dict[str, Any] = {

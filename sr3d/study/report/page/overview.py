@@ -15,7 +15,7 @@ from sr3d.study.report.verdicts.judgement import VERDICTS
 
 
 @dataclass(frozen=True)
-class Mark:
+class VerdictMark:
     """The look of a verdict: a symbol, so that colour is never the only sign, and a style class."""
 
     symbol: str
@@ -23,12 +23,12 @@ class Mark:
 
 
 MARKS = {
-    Verdict.REPRODUCED: Mark("✓", "yes"),
-    Verdict.DIRECTION_ONLY: Mark("↗", "part"),
-    Verdict.NOT_REPRODUCED: Mark("✗", "no"),
-    Verdict.INCONCLUSIVE: Mark("?", "open"),
-    Verdict.NOT_RUN: Mark("○", "absent"),
-    Verdict.NOT_CHECKABLE: Mark("–", "cited"),
+    Verdict.REPRODUCED: VerdictMark("✓", "yes"),
+    Verdict.DIRECTION_ONLY: VerdictMark("↗", "part"),
+    Verdict.NOT_REPRODUCED: VerdictMark("✗", "no"),
+    Verdict.INCONCLUSIVE: VerdictMark("?", "open"),
+    Verdict.NOT_RUN: VerdictMark("○", "absent"),
+    Verdict.NOT_CHECKABLE: VerdictMark("–", "cited"),
 }
 
 
@@ -46,7 +46,7 @@ class Verdicts:
     """The claims with one verdict."""
 
     verdict: Verdict
-    mark: Mark
+    mark: VerdictMark
     word: str
     meaning: str
     count: int
