@@ -234,9 +234,16 @@ def _with_preset(config: Config, group: str, name: str, given: Mapping[str, str]
             remedy="Keep one of them.",
         )
     family = _presets()[group][name][0] if group == "model" else type(config)
-    # A preset sets all of its own group, defaults included. Another family has other keys.
+    # A preset sets all of its own group, defaults included. Another family has other keys, and
+    # begins at the data set's default, so that nothing of the family before stays.
     groups = family.of_values({}).to_dict()
     values = {key: value for key, value in config.to_dict().items() if key in groups}
+    if family is not type(config):
+        start = default_config(config.dataset, config.own).to_dict()
+        for other in ("assigner", "loss", "test"):
+            kept = {k: v for k, v in values.get(other, {}).items() if f"{other}.{k}" in given}
+            values[other] = start.get(other, {}) | kept
+        values = {key: value for key, value in values.items() if key in groups}
     values[group] = {}
     for other, known in groups.items():
         if isinstance(known, dict):

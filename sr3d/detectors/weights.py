@@ -44,6 +44,7 @@ _SHA256 = "sha256"  # key in our entry: checksum of the rest of the entry and of
 _OURS = '"format": "sr3d/model'  # part of our entry, even if its key is damaged
 _META = "sr3d_config"  # key of our entry in a checkpoint's `meta`
 _SHOWN = 3  # maximum number of names listed per kind of mismatch
+_OWN_NAMES = "sr3d"  # whose names our own files have
 _UNUSED = "num_batches_tracked"  # of batch norms. Older files lack it, inference ignores it
 
 
@@ -84,11 +85,11 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         return _log_place(_read_safetensors(path))
     content = read_torch_file(path)
     found = find_state_dict(content, path)
-    names = _Names.of(found.weights)
-    weights = names.adopt(load_tensors(path, names.renamed(found.weights)))
     meta = content.get("meta")
     meta = meta if isinstance(meta, dict) else {}
     config, facts = _exported(path, meta), _training_facts(meta)
+    names = _Names.of(found.weights, config)
+    weights = names.adopt(load_tensors(path, names.renamed(found.weights)))
     return _log_place(Checkpoint(path, weights, names.written_by, config, *facts, found.about()))
 
 
@@ -208,12 +209,12 @@ def _read_safetensors(path: Path) -> Checkpoint:
             kind=Kind.UNREADABLE,
             remedy="Compare its size with the original. It is cut off, or not a safetensors file.",
         ) from None
-    found = find_state_dict(state, path)
-    names = _Names.of(found.weights)
-    weights = names.adopt(names.renamed(found.weights))
     if _ABOUT not in metadata:
         if any(_OURS in text for text in metadata.values()):
             raise _changed(path)
+        found = find_state_dict(state, path)
+        names = _Names.of(found.weights)
+        weights = names.adopt(names.renamed(found.weights))
         return Checkpoint(path, weights, names.written_by, place=found.about())
     try:
         about = json.loads(metadata[_ABOUT])
@@ -227,7 +228,7 @@ def _read_safetensors(path: Path) -> Checkpoint:
         raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _of_another_version(path, error) from None
-    return Checkpoint(path, weights, names.written_by, config, classes)
+    return Checkpoint(path, state, _OWN_NAMES, config, classes)
 
 
 def _digest(about: Mapping[str, Any], state: Mapping[str, Tensor]) -> str:
@@ -275,8 +276,11 @@ class _Names:
     format: CheckpointFormat | None
 
     @staticmethod
-    def of(names: Iterable[str]) -> _Names:
+    def of(names: Iterable[str], config: Config | None = None) -> _Names:
+        """config: of the file, if it has one, which names the family."""
         given = tuple(names)
+        if config is not None:
+            return _Names(given, FAMILIES[config.model.name].checkpoints)
         for family in FAMILIES.values():
             format = family.checkpoints
             if format is None:

@@ -17,6 +17,7 @@ import sr3d
 from sr3d.cli import main
 from sr3d.data.datasets import dataset_of
 from sr3d.data.prepared import PreparedDataset, read_manifest
+from sr3d.data.rooms.generate import generate_room
 from sr3d.data.scene import Scene
 from sr3d.detectors import FAMILIES, NETWORKS, build_detector
 from sr3d.detectors.configuration import default_config, with_overrides
@@ -24,10 +25,11 @@ from sr3d.detectors.needs import contents, lacks_instances, with_needs
 from sr3d.detectors.tr3d.detector import TR3D
 from sr3d.errors import InputError, Kind
 from sr3d.sparse import SparseTensor
+from sr3d.sparse.functional import engine_on
 from sr3d.train.loop import TrainingJob
 from sr3d.train.training import train
 from tests.data.older_formats import as_version_2
-from tests.refusals import refused
+from tests.refusals import refused, refuses
 
 PACKAGE = Path(sr3d.__file__).parent
 # Who may, and why.
@@ -202,3 +204,54 @@ def test_families_without_needs_train_on_older_folders_as_before(
     old = PreparedDataset(as_version_2(rooms, tmp_path / "old"), "train")
     for scenes in (old, PreparedDataset(rooms, "train")):
         assert with_needs(chosen, FAMILIES[name], scenes) is chosen
+
+
+# ---------------------------------------------------------------- one family after another
+
+
+@pytest.mark.parametrize("before", FAMILIES)
+def test_a_preset_of_another_family_keeps_nothing_of_the_family_before(before: str) -> None:
+    for dataset in ("scannet", "sunrgbd", "synthetic"):
+        start = default_config(dataset)
+        other = with_overrides(start, [f"model={before}"])
+        for after in FAMILIES:
+            assert with_overrides(other, [f"model={after}"]) == with_overrides(
+                start, [f"model={after}"]
+            )
+
+
+def test_a_value_given_before_a_preset_is_kept_or_the_preset_is_refused() -> None:
+    start = default_config("scannet")
+    assert with_overrides(start, ["test.score_thr=0.07", "model=fcaf3d"]).test.score_thr == 0.07
+    with refuses(Kind.CONFLICT, mentions=["test.score_thr=0.07"]):
+        with_overrides(start, ["test.score_thr=0.07", "model=votenet"])
+
+
+POINTS = [
+    name
+    for name, family in FAMILIES.items()
+    if hasattr(family.config.of_values({}).model, "num_points")
+]
+
+
+@pytest.mark.parametrize("name", POINTS)
+def test_a_detector_on_points_uses_the_engine_that_it_is_told(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = with_overrides(
+        default_config("synthetic"), [f"model={name}_small", "model.engine=torch"]
+    )
+    config = dataclasses.replace(config, mean_sizes=((1.0, 1.0, 1.0),) * 13)
+    model, used = build_detector(config).eval(), []
+
+    def noted(device: torch.device) -> str:
+        used.append(engine_on(device))
+        return used[-1]
+
+    monkeypatch.setattr("sr3d.sparse.functional.native_engine", lambda device: "triton")
+    monkeypatch.setattr("sr3d.points.functional.engine_on", noted)
+    with torch.no_grad():
+        model(model.inputs([generate_room(1, points=5000)]))
+    assert {*used} == {"torch"}
+    with refuses(Kind.VALUE, field="model.engine"):
+        with_overrides(config, ["model.engine=minkowski"])

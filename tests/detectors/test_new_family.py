@@ -38,11 +38,11 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_it_has_only_its_own_groups_and_the_common_ones() -> None:
-    start = with_overrides(default_config("scannet"), ["test.score_thr=0.2"])
-    found = with_overrides(start, ["model=toy_points", "terms.offset=2"])
+    start = default_config("scannet")
+    found = with_overrides(start, ["test.score_thr=0.2", "model=toy_points", "terms.offset=2"])
     assert isinstance(found, toy_points.ToyConfig)
     assert found.terms.offset == 2
-    assert found.test.score_thr == 0.2  # a common group keeps its values
+    assert found.test.score_thr == 0.2  # a value of a common group that was given is kept
     assert not {"assigner", "loss"} & found.to_dict().keys()
     for beside in (["loss.tau=0.2"], ["assigner.k=7"]):  # is not dropped silently
         with pytest.raises(InputError) as error:

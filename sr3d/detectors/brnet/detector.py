@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from sr3d.data.ground_truth import GroundTruth
 from sr3d.data.scene import Scene
-from sr3d.detectors.base import Detector
 from sr3d.detectors.brnet.config import BRNetConfig, BRNetInference, BRNetModel
 from sr3d.detectors.brnet.loss import StageOutputs, assign, proposal_losses
 from sr3d.detectors.brnet.network import BackTracing, StageHead, decode
 from sr3d.detectors.common.heading_bins import HeadingBins
+from sr3d.detectors.common.point_detector import PointDetector
 from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch, height, point_batch
 from sr3d.detectors.common.pointnet2 import PointNet2, PointSet, SetAbstraction, SharedLayer
 from sr3d.detectors.common.proposals import Proposals, select_proposals
@@ -40,7 +40,7 @@ class BRNetPredictions:
     boxes: Tensor
 
 
-class BRNet(Detector[PointBatch, BRNetPredictions]):
+class BRNet(PointDetector[BRNetPredictions]):
     """PointNet++ and votes as in VoteNet, a first head without classes, and a second stage."""
 
     config: BRNetModel
@@ -75,15 +75,12 @@ class BRNet(Detector[PointBatch, BRNetPredictions]):
         """Points of each scene with their height above its floor."""
         return point_batch(scenes, self.config.num_points, generators, self.device, height)
 
-    def input_size(self, batch: PointBatch) -> int:
-        return batch.points.shape[:2].numel()
-
     def stages(self) -> dict[str, str]:
         heads = dict.fromkeys(("aggregation", "first", "tracing", "second"), "head")
         return {"backbone_net": "backbone", "vgen": "neck", **heads}
 
     def forward(self, batch: PointBatch) -> BRNetPredictions:
-        with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+        with self.network_mode():
             seeds = self.backbone_net(batch.points, batch.features)
             votes = self.vgen(seeds)
             index = self.aggregation.sample(self._cluster_source(seeds, votes))

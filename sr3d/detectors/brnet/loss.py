@@ -104,7 +104,7 @@ def proposal_losses(
     positives, judged = (total(torch.stack([positive.sum(), used.sum()])) + EPSILON).unbind()
 
     def over_positives(values: Tensor) -> Tensor:
-        return (values * positive).sum() / positives
+        return values.where(positive, 0).sum() / positives  # may be infinite elsewhere
 
     weights = outputs.objectness.new_tensor([1 - config.object_weight, config.object_weight])
     objectness = entropy(outputs.objectness, positive.long(), weights)

@@ -46,6 +46,7 @@ class ProposalModel(ModelConfig):
 
     def rules(self) -> Iterator[Rule]:
         """What values must fulfil."""
+        yield "model.engine", self.engine != "minkowski", "native, torch or triton"
         for name in ("levels", "radii", "samples", "planes"):
             yield f"model.{name}", len(getattr(self, name)) == 4, "four numbers"
         falling = all(a >= b for a, b in zip(self.levels, self.levels[1:], strict=False))

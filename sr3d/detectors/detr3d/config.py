@@ -214,6 +214,7 @@ class DETR3DConfig(Config):
     def rules(self) -> Iterator[Rule]:
         yield from super().rules()
         model = self.model
+        yield "model.engine", model.engine != "minkowski", "native, torch or triton"
         kept = model.seeds // 2 if model.encoder == "masked" else model.seeds
         divides = model.channels % 4 == 0 and model.channels % model.heads == 0
         yield "model.channels", divides, "a multiple of 4 and of model.heads"

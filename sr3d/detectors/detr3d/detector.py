@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -11,8 +10,8 @@ from torch import Tensor
 
 from sr3d.data.ground_truth import GroundTruth
 from sr3d.data.scene import Scene
-from sr3d.detectors.base import Detector
 from sr3d.detectors.common.heading_bins import HeadingBins
+from sr3d.detectors.common.point_detector import PointDetector
 from sr3d.detectors.common.point_inputs import PointBatch, point_batch
 from sr3d.detectors.common.pointnet2 import SetAbstraction, rows
 from sr3d.detectors.common.proposals import Proposals, select_proposals
@@ -37,7 +36,7 @@ from sr3d.matching.hungarian import HungarianMatcher
 from sr3d.points import furthest_points
 
 
-class DETR3D(Detector[PointBatch, QueryPredictions]):
+class DETR3D(PointDetector[QueryPredictions]):
     """3DETR and 3DETR-m. Weights have the names of facebookresearch/3detr."""
 
     config: DETR3DModel
@@ -78,12 +77,7 @@ class DETR3D(Detector[PointBatch, QueryPredictions]):
 
     def forward(self, batch: PointBatch) -> QueryPredictions:
         extent = Extent.of(batch.points)
-        precision = (
-            nullcontext()
-            if self.autocast is None
-            else torch.autocast(self.device.type, self.autocast)
-        )
-        with precision:
+        with self.network_mode():
             queries, raw = self.network(batch.points, extent)
         boxes = decode(raw, queries, extent, self.bins)
         return QueryPredictions(raw, boxes, queries, batch.points, extent)
@@ -123,9 +117,6 @@ class DETR3D(Detector[PointBatch, QueryPredictions]):
             "decoder": "neck",
             "mlp_heads": "head",
         }
-
-    def input_size(self, batch: PointBatch) -> int:
-        return batch.points.shape[:2].numel()
 
     @torch.no_grad()
     def raw_outputs(self, points: Any, colors: Any = None) -> dict[str, Tensor]:

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from sr3d.config import TrainConfig
 from sr3d.data.ground_truth import GroundTruth
 from sr3d.data.scene import Scene
-from sr3d.detectors.base import Detector
 from sr3d.detectors.common.heading_bins import HeadingBins
+from sr3d.detectors.common.point_detector import PointDetector
 from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch, point_batch
 from sr3d.detectors.common.pointnet2 import PointNet2, PointSet, rows
 from sr3d.detectors.common.proposals import Proposals, select_proposals
@@ -42,7 +42,7 @@ from sr3d.detectors.scan import split_points
 from sr3d.points import group
 
 
-class GroupFree(Detector[PointBatch, GroupFreePredictions]):
+class GroupFree(PointDetector[GroupFreePredictions]):
     """PointNet++, sampling of queries, a proposal, and decoder layers with a head each."""
 
     config: GroupFreeModel
@@ -78,9 +78,6 @@ class GroupFree(Detector[PointBatch, GroupFreePredictions]):
         """Coordinates of points, without colours and heights."""
         return point_batch(scenes, self.config.num_points, generators, self.device)
 
-    def input_size(self, batch: PointBatch) -> int:
-        return batch.points.shape[:2].numel()
-
     def stages(self) -> dict[str, str]:
         """The decoder is the stage "neck"."""
         layers = range(self.config.layers)
@@ -99,7 +96,7 @@ class GroupFree(Detector[PointBatch, GroupFreePredictions]):
         return [{"params": others}, {"params": decoder, "lr_scale": self.config.decoder_lr}]
 
     def forward(self, batch: PointBatch) -> GroupFreePredictions:
-        with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+        with self.network_mode():
             seeds = self.backbone_net(batch.points, None)
             logits = self.points_obj_cls(seeds.features).float()
             queries = logits.topk(self.config.queries, dim=1).indices

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from sr3d.data.ground_truth import GroundTruth
 from sr3d.data.scene import Scene
-from sr3d.detectors.base import Detector
 from sr3d.detectors.common.heading_bins import HeadingBins
+from sr3d.detectors.common.point_detector import PointDetector
 from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch, colors, point_batch
 from sr3d.detectors.common.pointnet2 import PointSet, SetAbstraction, SharedLayer
 from sr3d.detectors.common.proposals import Proposals, select_proposals
@@ -38,6 +38,7 @@ from sr3d.detectors.rbgnet.network import (
 from sr3d.detectors.rbgnet.ray_targets import Objects
 from sr3d.detectors.scan import split_points
 from sr3d.detectors.votenet.network import VoteModule
+from sr3d.sparse.functional import engine
 
 _COLORS = 255  # the original divides by it, whatever the range of its colours is
 _AT_A_TIME = 16  # boxes
@@ -57,7 +58,7 @@ class RBGNetPredictions:
     boxes: Tensor
 
 
-class RBGNet(Detector[PointBatch, RBGNetPredictions]):
+class RBGNet(PointDetector[RBGNetPredictions]):
     """PointNet++ with foreground-biased sampling, votes, ray-based grouping, and one head."""
 
     config: RBGNetModel
@@ -114,15 +115,12 @@ class RBGNet(Detector[PointBatch, RBGNetPredictions]):
         features = partial(_colors, divided=self.config.divide_colors)
         return point_batch(scenes, self.config.num_points, generators, self.device, features)
 
-    def input_size(self, batch: PointBatch) -> int:
-        return batch.points.shape[:2].numel()
-
     def stages(self) -> dict[str, str]:
         heads = dict.fromkeys(("aggregation", "scale", "rays", "fuse", "head"), "head")
         return {"backbone_net": "backbone", "vgen": "neck", **heads}
 
     def forward(self, batch: PointBatch) -> RBGNetPredictions:
-        with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+        with self.network_mode():
             seeds: ForegroundSeeds = self.backbone_net(batch.points, batch.features)
             votes = self.vgen(seeds)
             index = self.aggregation.sample(self._cluster_source(seeds, votes))
@@ -143,6 +141,11 @@ class RBGNet(Detector[PointBatch, RBGNetPredictions]):
     def loss(
         self, predictions: RBGNetPredictions, truth: GroundTruth, total: Total = alone
     ) -> Losses:
+        """Targets of anchors need point operations too."""
+        with engine(self.config.engine):
+            return self._loss(predictions, truth, total)
+
+    def _loss(self, predictions: RBGNetPredictions, truth: GroundTruth, total: Total) -> Losses:
         batch, config, outputs = predictions.batch, self.loss_config, predictions.outputs
         padded = PaddedTruth.of(truth, len(batch), least=1)
         seeds, clusters = predictions.seeds, predictions.clusters

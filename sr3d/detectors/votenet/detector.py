@@ -11,9 +11,9 @@ from torch import Tensor
 
 from sr3d.data.ground_truth import GroundTruth
 from sr3d.data.scene import Scene
-from sr3d.detectors.base import Detector
 from sr3d.detectors.common.heading_bins import HeadingBins
 from sr3d.detectors.common.norm_momentum import set_norm_momentum
+from sr3d.detectors.common.point_detector import PointDetector
 from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch, height, point_batch
 from sr3d.detectors.common.pointnet2 import PointNet2, PointSet, SetAbstraction
 from sr3d.detectors.common.proposals import Proposals, select_proposals
@@ -48,7 +48,7 @@ class VotePredictions:
     boxes: Tensor
 
 
-class VoteNet(Detector[PointBatch, VotePredictions]):
+class VoteNet(PointDetector[VotePredictions]):
     """PointNet++, the vote module and the proposal module."""
 
     config: VotingModel
@@ -81,9 +81,6 @@ class VoteNet(Detector[PointBatch, VotePredictions]):
         """Points of each scene with their height above its floor."""
         return point_batch(scenes, self.config.num_points, generators, self.device, height)
 
-    def input_size(self, batch: PointBatch) -> int:
-        return batch.points.shape[:2].numel()
-
     def stages(self) -> dict[str, str]:
         return {"backbone_net": "backbone", "vgen": "neck", "pnet": "head"}
 
@@ -94,7 +91,7 @@ class VoteNet(Detector[PointBatch, VotePredictions]):
         set_norm_momentum(self, max(momentum, c.norm_momentum_least))
 
     def forward(self, batch: PointBatch) -> VotePredictions:
-        with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+        with self.network_mode():
             seeds = self.backbone_net(batch.points, batch.features)
             votes = self.vgen(seeds)
             clusters, raw = self.pnet(votes, self._cluster_index(seeds, votes), seeds)
