@@ -231,7 +231,7 @@ def test_checkpoints_of_the_original_load_and_come_back(
         assert getattr(found, name) == getattr(expected, name)
     assert found.queries == (256 if dataset == "scannet" else 128)
 
-    write_foreign(tmp_path / "ours.pth", model, config, "3detr")
+    write_foreign(tmp_path / "ours.pth", model, config, "original")
     write_model(tmp_path / "ours.safetensors", model, config, {})
     content = torch.load(tmp_path / "ours.pth", weights_only=True)
     assert {*content["model"]} == {*model.state_dict()}
