@@ -102,8 +102,8 @@ SINGLE_VIEW: Mapping[str, Any] = {
 
 
 def small_training(data: DataFacts) -> Values:
-    """A schedule for a laptop. Few own scenes are gone through as often as makes the steps of the
-    rooms: 400 or, with a yaw to learn, 1200.
+    """A schedule for a laptop. Few own scenes are repeated, so that a training run has the steps of
+    the rooms: 400 or, with a yaw to learn, 1200.
     """
     train = rooms(data.single_view or data.rotated)["train"]
     if data.scenes:

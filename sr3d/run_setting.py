@@ -92,7 +92,7 @@ def infer_setting(
     trained: str | None = None,
     labels: str = "",
 ) -> Configured:
-    """The same for a run without the name of a setting: the setting that the overrides make.
+    """The setting that the overrides of a run make, if the run names none.
 
     Of several it is the one with the most overrides of its own. A run that is none is `custom`. So
     is an evaluation with other values than its training has, unless a setting names them.

@@ -25,14 +25,15 @@ def test_points_keep_their_features_and_instances() -> None:
     scenes = [scene(50, 0), scene(9, 1)]
     generators = [torch.Generator().manual_seed(i) for i in range(2)]
     batch = point_batch(scenes, 20, generators, CPU, height)
-    assert batch.input.shape == (2, 20, 4)
+    assert batch.features is not None
+    assert (batch.points.shape, batch.features.shape) == ((2, 20, 3), (2, 1, 20))
     for i, one in enumerate(scenes):
         rows = (batch.points[i][:, None] == one.points).all(dim=-1).int().argmax(dim=1)
         assert torch.equal(batch.points[i], one.points[rows])
         assert batch.instance is not None
         assert one.instance is not None
         assert torch.equal(batch.instance[i], one.instance[rows])
-        assert torch.equal(batch.input[i, :, 3], height(one)[rows, 0])  # above the whole scan's
+        assert torch.equal(batch.features[i, 0], height(one)[rows, 0])  # above the whole scan's
         assert len(rows.unique()) == min(20, len(one)) or len(one) < 20
 
 

@@ -63,7 +63,8 @@ def test_nms_equals_the_greedy_rule(rules: ProposalInference) -> None:
 
 def test_every_kept_box_is_a_detection_of_every_class() -> None:
     given, points = proposals(), cloud()
-    found, picked = select_proposals(given, points, RULES)
+    inputs = given, points, RULES
+    found, picked = select_proposals(*inputs), pick(*inputs)
     good = [i for i in picked.tolist() if given.objectness[i] > RULES.score_thr]
     expected = {
         (label, round(float(given.classes[i, label] * given.objectness[i]), 6))
@@ -80,22 +81,24 @@ def test_every_kept_box_is_a_detection_of_every_class() -> None:
 
 def test_one_detection_per_box() -> None:
     given, points = proposals(), cloud()
-    every, _ = select_proposals(given, points, RULES)
-    best, _ = select_proposals(given, points, replace(RULES, labels="best"))
+    every = select_proposals(given, points, RULES)
+    best = select_proposals(given, points, replace(RULES, labels="best"))
     assert 3 * len(best.labels) == len(every.labels)
     rows = (best.boxes[:, None] == given.boxes).all(dim=-1).int().argmax(dim=1)
     assert torch.equal(best.labels, given.classes[rows].argmax(dim=1))
 
 
 def test_a_scene_without_points_in_its_boxes_has_no_detections() -> None:
-    found, picked = select_proposals(proposals(), torch.full((9, 3), 50.0), RULES)
+    inputs = proposals(), torch.full((9, 3), 50.0), RULES
+    found, picked = select_proposals(*inputs), pick(*inputs)
     assert found.boxes.shape == (0, 7)
     assert len(picked) == 0
 
 
 def test_the_best_box_may_stay_without_points() -> None:
     given, rules = proposals(), replace(RULES, keep_best=True)
-    found, picked = select_proposals(given, torch.full((9, 3), 50.0), rules)
+    inputs = given, torch.full((9, 3), 50.0), rules
+    found, picked = select_proposals(*inputs), pick(*inputs)
     assert picked.tolist() == [int(given.objectness.argmax())]
     assert len(found.labels) == 3
     assert torch.equal(pick(given, cloud(), rules), pick(given, cloud(), RULES))
@@ -103,7 +106,8 @@ def test_the_best_box_may_stay_without_points() -> None:
 
 def test_objectness_must_be_above_the_threshold() -> None:
     given, points = proposals(), cloud()
-    found, picked = select_proposals(given, points, replace(RULES, score_thr=0.5))
+    inputs = given, points, replace(RULES, score_thr=0.5)
+    found, picked = select_proposals(*inputs), pick(*inputs)
     assert len(found.labels) == 3 * int((given.objectness[picked] > 0.5).sum())
     assert int((given.objectness[picked] <= 0.5).sum())
 

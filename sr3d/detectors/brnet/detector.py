@@ -132,7 +132,7 @@ class BRNet(PointDetector[BRNetPredictions]):
 
     def detections(self, predictions: BRNetPredictions) -> list[Detections]:
         each = zip(proposals_of(predictions), predictions.batch.points, strict=True)
-        return [select_proposals(found, points, self.inference)[0] for found, points in each]
+        return [select_proposals(found, points, self.inference) for found, points in each]
 
     @torch.no_grad()
     def raw_outputs(self, points: Any, colors: Any = None) -> dict[str, Tensor]:

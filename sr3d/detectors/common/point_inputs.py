@@ -32,13 +32,6 @@ class PointBatch:
     def __len__(self) -> int:
         return len(self.points)
 
-    @property
-    def input(self) -> Tensor:
-        """(B, N, 3 + C) points with their features."""
-        if self.features is None:
-            return self.points
-        return torch.cat([self.points, self.features.transpose(1, 2)], dim=-1)
-
 
 @dataclass(frozen=True)
 class PaddedTruth:

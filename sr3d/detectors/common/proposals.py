@@ -32,12 +32,8 @@ class Proposals:
     classes: Tensor
 
 
-def select_proposals(
-    proposals: Proposals, points: Tensor, config: ProposalInference
-) -> tuple[Detections, Tensor]:
-    """The detections of one scene, and the proposals (K,) int64 that they come from: after NMS,
-    best objectness first, also those with too low an objectness. points: (N, 3), of the input.
-    """
+def select_proposals(proposals: Proposals, points: Tensor, config: ProposalInference) -> Detections:
+    """The detections of one scene. points: (N, 3), of the input."""
     picked = pick(proposals, points, config)
     good = picked[proposals.objectness[picked] > config.score_thr]
     scores = proposals.classes * proposals.objectness[:, None]
@@ -46,7 +42,7 @@ def select_proposals(
         keep[good] = True
     else:
         keep[good, proposals.classes[good].argmax(dim=1)] = True
-    return kept(proposals.boxes, scores, keep), picked
+    return kept(proposals.boxes, scores, keep)
 
 
 def pick(proposals: Proposals, points: Tensor, config: ProposalInference) -> Tensor:

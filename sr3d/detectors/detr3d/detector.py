@@ -100,7 +100,7 @@ class DETR3D(PointDetector[QueryPredictions]):
     def detections(self, predictions: QueryPredictions) -> list[Detections]:
         """By the last layer alone."""
         scenes = zip(self.proposals(predictions), predictions.points, strict=True)
-        return [select_proposals(*scene, self.inference)[0] for scene in scenes]
+        return [select_proposals(*scene, self.inference) for scene in scenes]
 
     def proposals(self, predictions: QueryPredictions) -> list[Proposals]:
         """The last layer's boxes of each scene."""

@@ -134,7 +134,7 @@ class GroupFree(PointDetector[GroupFreePredictions]):
     def detections(self, predictions: GroupFreePredictions) -> list[Detections]:
         """The proposals of some stages as one set, see `select_proposals`."""
         each = zip(self.proposals(predictions), predictions.batch.points, strict=True)
-        return [select_proposals(found, points, self.inference)[0] for found, points in each]
+        return [select_proposals(found, points, self.inference) for found, points in each]
 
     def proposals(self, predictions: GroupFreePredictions) -> list[Proposals]:
         """Those of each scene, of the stages that the test configuration names."""

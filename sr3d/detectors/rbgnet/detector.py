@@ -167,7 +167,10 @@ class RBGNet(PointDetector[RBGNetPredictions]):
 
     def detections(self, predictions: RBGNetPredictions) -> list[Detections]:
         each = zip(proposals_of(predictions), predictions.batch.points, strict=True)
-        return [select(found, points, self.inference)[0] for found, points in each]
+        rules = self.inference
+        return [
+            select_proposals(found, points, counted(found, points, rules)) for found, points in each
+        ]
 
     @torch.no_grad()
     def raw_outputs(self, points: Any, colors: Any = None) -> dict[str, Tensor]:
@@ -200,14 +203,12 @@ def proposals_of(predictions: RBGNetPredictions) -> list[Proposals]:
     return [Proposals(*values) for values in each]
 
 
-def select(
-    proposals: Proposals, points: Tensor, config: RBGNetInference
-) -> tuple[Detections, Tensor]:
-    """`select_proposals`, by the points that `test.points_of` counts. points: (N, 3)."""
-    if config.points_of == "all":
-        enough = _anywhere(proposals.boxes, points, config.min_points)
-        config = replace(config, min_points=0 if enough else len(points) + 1)
-    return select_proposals(proposals, points, config)
+def counted(proposals: Proposals, points: Tensor, config: RBGNetInference) -> RBGNetInference:
+    """The rules for these proposals, by the points that `test.points_of` counts. points: (N, 3)."""
+    if config.points_of != "all":
+        return config
+    enough = _anywhere(proposals.boxes, points, config.min_points)
+    return replace(config, min_points=0 if enough else len(points) + 1)
 
 
 def _anywhere(boxes: Tensor, points: Tensor, least: int) -> bool:

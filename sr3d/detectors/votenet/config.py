@@ -37,7 +37,7 @@ THIN: Mapping[str, Any] = {
 
 @dataclass(frozen=True, kw_only=True)
 class VotingModel(ProposalModel):
-    """The same with batch norms whose momentum falls with the epochs."""
+    """The network of VoteNet and MLCVNet. The momentum of its batch norms falls with the epochs."""
 
     norm_momentum: PositiveShare = 0.5  # of batch norms at first: the weight of the newest batch
     norm_momentum_epochs: Count = 20  # epochs after which this momentum halves

@@ -126,7 +126,7 @@ class VoteNet(PointDetector[VotePredictions]):
 
     def detections(self, predictions: VotePredictions) -> list[Detections]:
         return [
-            select_proposals(proposals, points, self.inference)[0]
+            select_proposals(proposals, points, self.inference)
             for proposals, points in zip(
                 proposals_of(predictions), predictions.batch.points, strict=True
             )

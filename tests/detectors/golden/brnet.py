@@ -177,7 +177,7 @@ def post_processing(golden: Golden, model: BRNet, found: BRNetPredictions) -> It
     yield golden.each_close("points_in_box", points_inside(proposals.boxes, points), 0, 1)
     picked = pick(proposals, points, model.inference)
     yield golden.same("nms_pick", picked)
-    detections, _ = select_proposals(proposals, points, model.inference)
+    detections = select_proposals(proposals, points, model.inference)
     kept = picked.sort().values
     same = (detections.boxes[:, None] == proposals.boxes[kept]).all(dim=-1)
     assert same.sum(dim=1).eq(1).all()

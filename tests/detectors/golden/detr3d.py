@@ -17,7 +17,7 @@ from sr3d.data.datasets import SCANNET
 from sr3d.data.ground_truth import GroundTruth
 from sr3d.data.mmdet3d.infos import read_infos
 from sr3d.data.scene import Scene
-from sr3d.detectors.common.proposals import points_inside, select_proposals
+from sr3d.detectors.common.proposals import pick, points_inside, select_proposals
 from sr3d.detectors.detr3d import transformer
 from sr3d.detectors.detr3d.detector import DETR3D
 from sr3d.detectors.detr3d.loss import QueryPredictions
@@ -173,7 +173,8 @@ def _evaluation(
     yield from _boxes(golden, found)
     yield from _criterion(golden, model, found, truth, "eval")
     (proposals,) = model.proposals(found)
-    detections, picked = select_proposals(proposals, found.points[0], model.inference)
+    given = proposals, found.points[0], model.inference
+    detections, picked = select_proposals(*given), pick(*given)
     inside = points_inside(proposals.boxes, found.points[0])
     yield golden.each_close("last_points_in_box", inside, 0, 1)  # points on a face
     yield golden.same("det_pick_order", picked)

@@ -251,7 +251,7 @@ def post_processing(
     yield golden.close(f"{prefix}_det_scores", scores[ascending])
     yield golden.close(f"{prefix}_det_corners_camera", camera_corners(boxes[ascending]))
     (whole,) = model.detections(found)
-    detections, _ = select_proposals(proposals, points, model.inference)
+    detections = select_proposals(proposals, points, model.inference)
     assert all(torch.equal(a, b) for a, b in zip(whole, detections, strict=True))
     # One detection of every kept box and class.
     for label in range(scores.shape[1]):

@@ -15,9 +15,10 @@ from sr3d.data.datasets import SCANNET
 from sr3d.data.ground_truth import GroundTruth
 from sr3d.data.mmdet3d.infos import read_infos
 from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch
+from sr3d.detectors.common.proposals import pick, select_proposals
 from sr3d.detectors.common.votes import vote_targets
 from sr3d.detectors.rbgnet.backbone import score_of
-from sr3d.detectors.rbgnet.detector import RBGNet, RBGNetPredictions, proposals_of, select
+from sr3d.detectors.rbgnet.detector import RBGNet, RBGNetPredictions, counted, proposals_of
 from sr3d.detectors.rbgnet.loss import assign
 from sr3d.detectors.rbgnet.names import CHECKPOINTS, own_name
 from sr3d.detectors.rbgnet.network import RAY
@@ -171,7 +172,9 @@ def post_processing(
     """The original lists the boxes in their own order, each with its scores of all classes."""
     yield golden.close("test_decoded_boxes", found.boxes[0] * CLOCKWISE)
     (proposals,) = proposals_of(found)
-    detections, picked = select(proposals, found.batch.points[0], model.inference)
+    points = found.batch.points[0]
+    given = proposals, points, counted(proposals, points, model.inference)
+    detections, picked = select_proposals(*given), pick(*given)
     kept = picked[proposals.objectness[picked] > model.inference.score_thr].sort().values
     boxes = proposals.boxes[kept]
     yield golden.close("det_boxes", boxes * CLOCKWISE)

@@ -182,7 +182,7 @@ def post_processing(golden: Golden, model: VoteNet, found: VotePredictions) -> I
     yield golden.same("test_nms_pick", picked)
     ascending = picked.sort().values
     yield golden.close("test_corners_camera_kept", camera_corners(found.boxes[0, ascending]))
-    detections, _ = select_proposals(proposals, points, model.inference)
+    detections = select_proposals(proposals, points, model.inference)
     # Which proposal each detection is: the one with its box. Then in the original's order.
     same = (detections.boxes[:, None] == proposals.boxes[ascending]).all(dim=-1)
     assert same.sum(dim=1).eq(1).all()
