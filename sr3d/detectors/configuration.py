@@ -21,6 +21,9 @@ from sr3d.errors import InputError, Kind
 from sr3d.presets import DataFacts, Values
 from sr3d.validation import did_you_mean, json_schema, nearest, parse_text
 
+# The keys and groups whose values another family of detectors keeps.
+_OF_ALL_FAMILIES = ("dataset", "own", "mean_sizes", "seed", "augment", "train")
+
 
 def default_config(dataset: str, own: OwnData = OwnData()) -> Config:
     """The paper's configuration for a data set. For procedural rooms, one that two cores can train.
@@ -234,21 +237,16 @@ def _with_preset(config: Config, group: str, name: str, given: Mapping[str, str]
             remedy="Keep one of them.",
         )
     family = _presets()[group][name][0] if group == "model" else type(config)
-    # A preset sets all of its own group, defaults included. Another family has other keys, and
-    # begins at the data set's default, so that nothing of the family before stays.
-    groups = family.of_values({}).to_dict()
-    values = {key: value for key, value in config.to_dict().items() if key in groups}
+    values = config.to_dict()
     if family is not type(config):
-        start = default_config(config.dataset, config.own).to_dict()
-        for other in ("assigner", "loss", "test"):
-            kept = {k: v for k, v in values.get(other, {}).items() if f"{other}.{k}" in given}
-            values[other] = start.get(other, {}) | kept
-        values = {key: value for key, value in values.items() if key in groups}
-    values[group] = {}
-    for other, known in groups.items():
-        if isinstance(known, dict):
-            kept = {k: v for k, v in values.get(other, {}).items() if k in known}
-            values[other] = kept | changes.get(other, {})
+        start = family.of_values(family.defaults(_facts(config))).to_dict()
+        values = {
+            key: values[key] if key in _OF_ALL_FAMILIES else _with_given(value, key, values, given)
+            for key, value in start.items()
+        }
+    values[group] = {}  # a preset sets all of its own group, defaults included
+    for other, changed in changes.items():
+        values[other] = values.get(other, {}) | changed
     after, before = family.of_values(values), config.flat()
     flat = after.flat()
     for key, value in before.items():
@@ -272,4 +270,16 @@ def _preset_values(config: Config, group: str, name: str) -> Values:
             kind=Kind.UNKNOWN,
         )
     _, preset = known[name]
-    return preset(DataFacts(config.dataset, config.own.scenes, config.own.rotated))
+    return preset(_facts(config))
+
+
+def _facts(config: Config) -> DataFacts:
+    return DataFacts(config.dataset, config.own.scenes, config.own.rotated)
+
+
+def _with_given(value: Any, key: str, before: Mapping[str, Any], given: Mapping[str, str]) -> Any:
+    """A group of another family's defaults, with the values of it that were given before."""
+    if not isinstance(value, dict):
+        return value
+    kept = {k: v for k, v in before.get(key, {}).items() if k in value and f"{key}.{k}" in given}
+    return value | kept
