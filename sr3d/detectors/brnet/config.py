@@ -5,20 +5,27 @@ Source: cheng052/BRNet (configs/brnet/, configs/_base_/schedules/schedule_cos.py
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from sr3d.config import Config, Preset, Rule
-from sr3d.detectors.common.point_config import Metres, ProposalInference, ProposalModel, VoteCentre
-from sr3d.detectors.votenet.config import THIN as THIN_VOTENET
-from sr3d.detectors.votenet.config import augmentation, points_of
+from sr3d.config import Preset
+from sr3d.detectors.common.point_config import (
+    THIN_PROPOSALS,
+    Metres,
+    ProposalConfig,
+    ProposalInference,
+    ProposalModel,
+    VoteCentre,
+    whole_scenes,
+)
+from sr3d.detectors.votenet.config import points_of
 from sr3d.presets import DataFacts, Values, repeat, rooms_of
 from sr3d.value_types import Count, PositiveShare, Weight
 
-# VoteNet's network of procedural rooms, and a thin second stage.
+# The network of procedural rooms, with a thin second stage.
 THIN: Mapping[str, Any] = {
-    **{key: value for key, value in THIN_VOTENET.items() if not key.startswith("norm_")},
+    **THIN_PROPOSALS,
     "trace_radius": 0.3,
     "trace_planes": [64, 32, 16],
 }
@@ -106,23 +113,15 @@ def _schedule(data: DataFacts) -> Values:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BRNetConfig(Config):
+class BRNetConfig(ProposalConfig):
     """One setting of BRNet on one data set."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Preset]]] = {
         "model": {"brnet": _published, "brnet_small": _thin},
         "train": {"brnet": _schedule},
-        "augment": {"brnet": augmentation},
+        "augment": {"brnet": whole_scenes},
     }
 
     model: BRNetModel = field(default_factory=BRNetModel)
     loss: BRNetLoss = field(default_factory=BRNetLoss)
     test: BRNetInference = field(default_factory=BRNetInference)
-
-    @property
-    def candidates(self) -> int:
-        return self.model.proposals
-
-    def rules(self) -> Iterator[Rule]:
-        yield from super().rules()
-        yield from self.model.rules()

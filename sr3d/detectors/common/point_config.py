@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Annotated, Any, Literal
 
 from annotated_types import Interval
 
-from sr3d.config import InferenceConfig, ModelConfig, Rule
+from sr3d.config import Config, InferenceConfig, ModelConfig, Rule
+from sr3d.presets import DataFacts, Values
 from sr3d.value_types import Count, Many, ManyOrNone, PositiveShare, Share
 
 Metres = Annotated[float, Interval(gt=0, le=100)]
@@ -20,9 +22,34 @@ VoteCentre = Literal["extent", "box"]
 VotePoints = Literal["instance", "box"]
 
 
+# PointNet++ on procedural rooms: thin, on fewer points, so that two cores can train it.
+THIN_POINTNET: Mapping[str, Any] = {
+    "num_points": 8192,
+    "levels": [512, 256, 128, 64],
+    "radii": [0.3, 0.6, 1.0, 1.5],
+    "samples": [32, 16, 16, 16],
+    "planes": [32, 64, 64, 64],
+}
+# The same for votes and proposals.
+THIN_PROPOSALS: Mapping[str, Any] = {
+    **THIN_POINTNET,
+    "seed_channels": 64,
+    "proposals": 64,
+    "proposal_channels": 64,
+}
+# How long such a network trains on procedural rooms.
+ROOMS_TRAINING: Mapping[str, Any] = {
+    "epochs": 40,
+    "milestones": [28, 36],
+    "repeat": 1,
+    "batch_size": 4,
+    "lr": 2e-3,
+}
+
+
 @dataclass(frozen=True, kw_only=True)
-class ProposalModel(ModelConfig):
-    """The network: PointNet++, votes, and proposals from clusters of votes."""
+class PointNet2Model(ModelConfig):
+    """A network on PointNet++ of four levels, whose second level has the seeds."""
 
     num_points: Many = 40_000  # points drawn from each scene
     # points of the levels. The second has the seeds
@@ -30,14 +57,7 @@ class ProposalModel(ModelConfig):
     radii: tuple[Metres, ...] = (0.2, 0.4, 0.8, 1.2)  # of the groups of each level, in metres
     samples: tuple[Count, ...] = (64, 32, 16, 16)  # maximum number of points of a group
     planes: tuple[Count, ...] = (128, 256, 256, 256)  # channels of the levels
-    seed_channels: Count = 256  # channels of seeds and votes
-    proposals: Count = 256  # clusters of votes
-    proposal_radius: Metres = 0.3  # of the votes of a cluster, in metres
-    proposal_samples: Count = 16  # maximum number of votes of a cluster
-    proposal_channels: Count = 128  # channels of the proposals
     heading_bins: Count = 12  # bins of the heading, if boxes have a yaw
-    # what clusters are sampled from in training: the votes, or the seeds of the votes
-    clusters: Clusters = "votes"
     # points within 3 cm of the origin are never sampled, as in the original
     skip_origin: bool = True
 
@@ -49,8 +69,21 @@ class ProposalModel(ModelConfig):
         yield "model.engine", self.engine != "minkowski", "native, torch or triton"
         for name in ("levels", "radii", "samples", "planes"):
             yield f"model.{name}", len(getattr(self, name)) == 4, "four numbers"
-        falling = all(a >= b for a, b in zip(self.levels, self.levels[1:], strict=False))
+        falling = all(a >= b for a, b in pairwise(self.levels))
         yield "model.levels", falling, "falling numbers"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposalModel(PointNet2Model):
+    """The network: PointNet++, votes, and proposals from clusters of votes."""
+
+    seed_channels: Count = 256  # channels of seeds and votes
+    proposals: Count = 256  # clusters of votes
+    proposal_radius: Metres = 0.3  # of the votes of a cluster, in metres
+    proposal_samples: Count = 16  # maximum number of votes of a cluster
+    proposal_channels: Count = 128  # channels of the proposals
+    # what clusters are sampled from in training: the votes, or the seeds of the votes
+    clusters: Clusters = "votes"
 
 
 @dataclass(frozen=True)
@@ -67,3 +100,37 @@ class ProposalInference(InferenceConfig):
     nms_classes: Literal["same", "all"] = "same"  # boxes that NMS compares: of one class, or all
     # every: each box is a detection of every class. best: only of its best class
     labels: Literal["every", "best"] = "every"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposalConfig(Config):
+    """One setting of a detector whose proposals come from clusters of votes."""
+
+    model: ProposalModel
+    test: ProposalInference = field(default_factory=ProposalInference)
+
+    @property
+    def candidates(self) -> int:
+        return self.model.proposals
+
+    def rules(self) -> Iterator[Rule]:
+        yield from super().rules()
+        yield from self.model.rules()
+
+
+def whole_scenes(data: DataFacts) -> Values:
+    """Augmentation of whole scenes, of which the network draws its points.
+
+    Headings say where the front of an object is, so mirrored boxes keep it. Source:
+    facebookresearch/votenet (the data set classes), which the detectors after it follow.
+    """
+    rooms = {
+        "sample_fraction": [1.0, 1.0],
+        "sample_count": 0,
+        "scale": [1.0, 1.0],
+        "translation": 0.0,
+        "keep_front": data.single_view or data.rotated,
+    }
+    if data.single_view:
+        return {"augment": rooms | {"flip_y": 0.0, "rotation": 30.0, "scale": [0.85, 1.15]}}
+    return {"augment": rooms}

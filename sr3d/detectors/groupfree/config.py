@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Interval
 
-from sr3d.config import Config, ModelConfig, Preset, Rule
-from sr3d.detectors.common.point_config import Metres, ProposalInference
+from sr3d.config import Config, Preset, Rule
+from sr3d.detectors.common.point_config import (
+    THIN_POINTNET,
+    PointNet2Model,
+    ProposalInference,
+    whole_scenes,
+)
 from sr3d.presets import DataFacts, Values, repeat, rooms_of
 from sr3d.value_types import Count, Exponent, Many, ManyOrNone, PositiveShare, Share, Weight
 
@@ -22,13 +26,9 @@ SizeTarget = Literal["extent", "box"]
 Stages = Literal["last", "last_three", "all"]
 Instances = Literal["nearest_centre", "own", "box"]
 
-# The network of procedural rooms: thin, on fewer points, so that two cores can train it.
+# The network of procedural rooms, with a thin decoder.
 THIN: Mapping[str, Any] = {
-    "num_points": 8192,
-    "levels": [512, 256, 128, 64],
-    "radii": [0.3, 0.6, 1.0, 1.5],
-    "samples": [32, 16, 16, 16],
-    "planes": [32, 64, 64, 64],
+    **THIN_POINTNET,
     "channels": 64,
     "queries": 64,
     "layers": 3,
@@ -39,15 +39,11 @@ THIN: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class GroupFreeModel(ModelConfig):
+class GroupFreeModel(PointNet2Model):
     """The network: PointNet++, queries sampled from its seeds, and a transformer decoder."""
 
     name: Literal["groupfree"] = "groupfree"
     num_points: Many = 50_000  # points drawn from each scene
-    # points of each level. The second has the seeds
-    levels: tuple[Count, ...] = (2048, 1024, 512, 256)
-    radii: tuple[Metres, ...] = (0.2, 0.4, 0.8, 1.2)  # of the groups of each level, in metres
-    samples: tuple[Count, ...] = (64, 32, 16, 16)  # maximum number of points of a group
     # channels of the levels. The wide network (w2x) has twice as many
     planes: tuple[Count, ...] = (128, 256, 256, 256)
     channels: Count = 288  # channels of seeds and queries
@@ -56,23 +52,15 @@ class GroupFreeModel(ModelConfig):
     heads: Count = 8  # attention heads
     feedforward: Count = 2048  # channels within the feed-forward network of a layer
     dropout: Share = 0.1  # in the decoder
-    heading_bins: Count = 12  # bins of the heading, if boxes have a yaw
     # class: relative to the mean size of the predicted class. metres: directly
     box_size: Literal["class", "metres"] = "class"
-    # points within 3 cm of the origin are never sampled, as in the original
-    skip_origin: bool = True
     decoder_lr: PositiveShare = 0.1  # learning rate of the decoder relative to train.lr
 
     def size(self) -> str:
         return f"{self.num_points} points, {self.layers} layers, {self.queries} queries"
 
     def rules(self) -> Iterator[Rule]:
-        """What values must fulfil."""
-        yield "model.engine", self.engine != "minkowski", "native, torch or triton"
-        for name in ("levels", "radii", "samples", "planes"):
-            yield f"model.{name}", len(getattr(self, name)) == 4, "four numbers"
-        falling = all(a >= b for a, b in pairwise(self.levels))
-        yield "model.levels", falling, "falling numbers"
+        yield from super().rules()
         fits = self.queries <= max(self.levels[1:2], default=0)
         yield "model.queries", fits, "at most the number of seeds, the second of model.levels"
         divides = self.channels % self.heads == 0
@@ -190,19 +178,6 @@ def _rooms_schedule(data: DataFacts) -> dict[str, Any]:
     return {"batch_size": 4, "lr": 6e-3, "clip_norm": 0.1, **epochs}
 
 
-def _augmentation(data: DataFacts) -> Values:
-    """Whole scenes, of which the network draws its points."""
-    rooms = {
-        "sample_fraction": [1.0, 1.0],
-        "sample_count": 0,
-        "scale": [1.0, 1.0],
-        "translation": 0.0,
-    }
-    if data.single_view:
-        rooms |= {"flip_y": 0.0, "rotation": 30.0, "scale": [0.85, 1.15]}
-    return {"augment": rooms | {"keep_front": data.single_view or data.rotated}}
-
-
 @dataclass(frozen=True, kw_only=True)
 class GroupFreeConfig(Config):
     """One setting of GroupFree on one data set."""
@@ -210,7 +185,7 @@ class GroupFreeConfig(Config):
     presets: ClassVar[Mapping[str, Mapping[str, Preset]]] = {
         "model": {"groupfree": _published, "groupfree_small": _thin},
         "train": {"groupfree": _schedule},
-        "augment": {"groupfree": _augmentation},
+        "augment": {"groupfree": whole_scenes},
     }
 
     model: GroupFreeModel = field(default_factory=GroupFreeModel)

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from sr3d.config import Preset
+from sr3d.detectors.common.point_config import whole_scenes
 from sr3d.detectors.votenet.config import (
     THIN,
     VotingConfig,
     VotingModel,
-    augmentation,
     network,
     points_of,
     schedule,
@@ -59,7 +59,7 @@ class MLCVNetConfig(VotingConfig):
     presets: ClassVar[Mapping[str, Mapping[str, Preset]]] = {
         "model": {"mlcvnet": _published, "mlcvnet_small": _thin},
         "train": {"mlcvnet": _schedule},
-        "augment": {"mlcvnet": augmentation},
+        "augment": {"mlcvnet": whole_scenes},
     }
 
     model: MLCVNetModel = field(default_factory=MLCVNetModel)

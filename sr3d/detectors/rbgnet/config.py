@@ -12,16 +12,18 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Interval
 
-from sr3d.config import Config, Preset, Rule
+from sr3d.config import Preset, Rule
 from sr3d.detectors.common.point_config import (
+    ROOMS_TRAINING,
+    THIN_PROPOSALS,
     Clusters,
     Metres,
+    ProposalConfig,
     ProposalInference,
     ProposalModel,
     VoteCentre,
+    whole_scenes,
 )
-from sr3d.detectors.votenet.config import THIN as THIN_VOTENET
-from sr3d.detectors.votenet.config import augmentation as whole_scenes
 from sr3d.presets import DataFacts, Values, repeat
 from sr3d.value_types import Count, Many, ManyOrNone, PositiveShare, Weight
 
@@ -30,9 +32,9 @@ Foreground = Annotated[float, Interval(ge=0.01, le=0.99)]
 # ray, as published, or coarse_radius in metres.
 Margin = Literal["fraction", "metres"]
 
-# VoteNet's network of procedural rooms, with fewer rays and thin layers on them.
+# The network of procedural rooms, with fewer rays and thin layers on them.
 THIN: Mapping[str, Any] = {
-    **{key: value for key, value in THIN_VOTENET.items() if not key.startswith("norm_")},
+    **THIN_PROPOSALS,
     "rays": 18,
     "ray_channels": 16,
     "coarse_radius": 0.3,
@@ -156,8 +158,7 @@ def _schedule(data: DataFacts) -> Values:
         "keep_last": True,
     }
     if data.procedural:
-        rooms = {"epochs": 40, "milestones": [28, 36], "repeat": 1, "batch_size": 4, "lr": 2e-3}
-        return {"train": own | rooms}
+        return {"train": {**own, **ROOMS_TRAINING}}
     published = {"epochs": 64, "milestones": [48, 60], "batch_size": 32}
     return {"train": own | published | {"repeat": repeat({"own": 5}, data)}}
 
@@ -169,7 +170,7 @@ def _augmentation(data: DataFacts) -> Values:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RBGNetConfig(Config):
+class RBGNetConfig(ProposalConfig):
     """One setting of RBGNet on one data set."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Preset]]] = {
@@ -181,11 +182,3 @@ class RBGNetConfig(Config):
     model: RBGNetModel = field(default_factory=RBGNetModel)
     loss: RBGNetLoss = field(default_factory=RBGNetLoss)
     test: RBGNetInference = field(default_factory=RBGNetInference)
-
-    @property
-    def candidates(self) -> int:
-        return self.model.proposals
-
-    def rules(self) -> Iterator[Rule]:
-        yield from super().rules()
-        yield from self.model.rules()

@@ -9,30 +9,24 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from sr3d.config import Config, Preset, Rule
+from sr3d.config import Preset, Rule
 from sr3d.detectors.common.point_config import (
+    ROOMS_TRAINING,
+    THIN_PROPOSALS,
     Clusters,
     Metres,
+    ProposalConfig,
     ProposalInference,
     ProposalModel,
     VoteCentre,
     VotePoints,
+    whole_scenes,
 )
 from sr3d.presets import DataFacts, Values, repeat
 from sr3d.value_types import Count, PositiveShare, Share, Weight
 
-# The network of procedural rooms: thin, on fewer points, so that two cores can train it.
-THIN: Mapping[str, Any] = {
-    "num_points": 8192,
-    "levels": [512, 256, 128, 64],
-    "samples": [32, 16, 16, 16],
-    "radii": [0.3, 0.6, 1.0, 1.5],
-    "planes": [32, 64, 64, 64],
-    "seed_channels": 64,
-    "proposals": 64,
-    "proposal_channels": 64,
-    "norm_momentum": 0.1,
-}
+# The network of procedural rooms.
+THIN: Mapping[str, Any] = {**THIN_PROPOSALS, "norm_momentum": 0.1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,28 +114,13 @@ def schedule(data: DataFacts) -> Values:
         "batch_size": 8,
     }
     if data.procedural:
-        rooms = {"epochs": 40, "milestones": [28, 36], "repeat": 1, "batch_size": 4, "lr": 2e-3}
-        return {"train": own | rooms}
+        return {"train": {**own, **ROOMS_TRAINING}}
     epochs = {"epochs": 180, "milestones": [80, 120, 160]}
     return {"train": own | epochs | {"repeat": repeat({"own": 1}, data)}}
 
 
-def augmentation(data: DataFacts) -> Values:
-    """Whole scenes, of which the network draws its points. Headings say where the front is."""
-    rooms = {
-        "sample_fraction": [1.0, 1.0],
-        "sample_count": 0,
-        "scale": [1.0, 1.0],
-        "translation": 0.0,
-        "keep_front": data.single_view or data.rotated,
-    }
-    if data.single_view:
-        return {"augment": rooms | {"flip_y": 0.0, "rotation": 30.0, "scale": [0.85, 1.15]}}
-    return {"augment": rooms}
-
-
 @dataclass(frozen=True, kw_only=True)
-class VotingConfig(Config):
+class VotingConfig(ProposalConfig):
     """One setting of VoteNet, or of a detector that extends it, on one data set."""
 
     model: VotingModel
@@ -149,16 +128,11 @@ class VotingConfig(Config):
     test: VoteNetInference = field(default_factory=VoteNetInference)
 
     @property
-    def candidates(self) -> int:
-        return self.model.proposals
-
-    @property
     def replaces_instances(self) -> bool:
         return self.loss.vote_points == "box"
 
     def rules(self) -> Iterator[Rule]:
         yield from super().rules()
-        yield from self.model.rules()
         further = self.loss.near <= self.loss.far
         yield "loss.far", further, f"at least loss.near={self.loss.near}"
 
@@ -170,7 +144,7 @@ class VoteNetConfig(VotingConfig):
     presets: ClassVar[Mapping[str, Mapping[str, Preset]]] = {
         "model": {"votenet": _published, "votenet_small": _thin},
         "train": {"votenet": schedule},
-        "augment": {"votenet": augmentation},
+        "augment": {"votenet": whole_scenes},
     }
 
     model: VoteNetModel = field(default_factory=VoteNetModel)
