@@ -15,14 +15,14 @@ from sr3d.detectors.brnet.config import BRNetConfig, BRNetInference, BRNetModel
 from sr3d.detectors.brnet.loss import StageOutputs, assign, proposal_losses
 from sr3d.detectors.brnet.network import BackTracing, StageHead, decode
 from sr3d.detectors.common.heading_bins import HeadingBins
+from sr3d.detectors.common.initialisation import draw_over_outputs
 from sr3d.detectors.common.point_detector import PointDetector
 from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch, height, point_batch
 from sr3d.detectors.common.pointnet2 import PointNet2, PointSet, SetAbstraction, SharedLayer
 from sr3d.detectors.common.proposals import Proposals, select_proposals
-from sr3d.detectors.common.votes import vote_loss, vote_targets
+from sr3d.detectors.common.votes import VoteModule, vote_loss, vote_targets
 from sr3d.detectors.outputs import Detections, Losses, Total, alone
 from sr3d.detectors.scan import split_points
-from sr3d.detectors.votenet.network import VoteModule, pick
 
 _THREADS = 1024  # of the original's kernel, which decides ties
 _DISTANCES = 6
@@ -99,8 +99,7 @@ class BRNet(PointDetector[BRNetPredictions]):
         count = self.bins.count
         logs, headings, heading_offsets = first.split([_DISTANCES, count, count], dim=-1)
         distances = logs.exp()
-        best = headings.argmax(dim=-1)
-        heading = self.bins.decode(best, pick(heading_offsets, best))
+        heading = self.bins.likeliest(headings, heading_offsets)
         traced, _ = self.tracing(seeds, clusters.points, distances, heading)
         classes, second = self.second(torch.cat([clusters.features, traced], dim=1))
         turned, moved = second.split([1, _DISTANCES], dim=-1)
@@ -159,9 +158,7 @@ class BRNet(PointDetector[BRNetPredictions]):
 def proposals_of(predictions: BRNetPredictions) -> list[Proposals]:
     """The proposals of each scene. Their objectness is of the first stage."""
     outputs = predictions.outputs
-    objectness = outputs.objectness.softmax(dim=-1)[..., 1]
-    each = zip(predictions.boxes, objectness, outputs.classes.softmax(dim=-1), strict=True)
-    return [Proposals(*values) for values in each]
+    return Proposals.of(predictions.boxes, outputs.objectness, outputs.classes)
 
 
 def _initialise(module: nn.Module) -> None:
@@ -172,6 +169,4 @@ def _initialise(module: nn.Module) -> None:
     elif isinstance(module, VoteModule | StageHead):
         convs = [module.conv1, module.conv2]
     for conv in convs:
-        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-        if conv.bias is not None:
-            nn.init.zeros_(conv.bias)
+        draw_over_outputs(conv)

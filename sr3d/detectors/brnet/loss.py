@@ -19,11 +19,15 @@ from sr3d.detectors.brnet.config import BRNetLoss
 from sr3d.detectors.brnet.network import faces_of
 from sr3d.detectors.common.heading_bins import HeadingBins
 from sr3d.detectors.common.point_inputs import PaddedTruth
-from sr3d.detectors.common.pointnet2 import rows
+from sr3d.detectors.common.pointnet2 import entries, rows
+from sr3d.detectors.common.proposal_losses import (
+    entropy,
+    nearest_truth,
+    objectness_loss,
+    over,
+)
 from sr3d.detectors.common.votes import EPSILON
 from sr3d.detectors.outputs import Total, alone
-from sr3d.detectors.votenet.loss import entropy, nearest_truth
-from sr3d.detectors.votenet.network import pick
 
 
 @dataclass(frozen=True)
@@ -104,16 +108,16 @@ def proposal_losses(
     positives, judged = (total(torch.stack([positive.sum(), used.sum()])) + EPSILON).unbind()
 
     def over_positives(values: Tensor) -> Tensor:
-        return values.where(positive, 0).sum() / positives  # may be infinite elsewhere
+        return over(positive, values, positives)
 
-    weights = outputs.objectness.new_tensor([1 - config.object_weight, config.object_weight])
-    objectness = entropy(outputs.objectness, positive.long(), weights)
-    heading_offset = pick(outputs.heading_offsets, targets.heading_bin)
+    heading_offset = entries(outputs.heading_offsets, targets.heading_bin)
     refined = heading_refinement(
         outputs.refined_heading, targets.heading, bins, config.one_sided_heading
     )
     return {
-        "objectness": (objectness * used).sum() / judged,
+        "objectness": objectness_loss(
+            outputs.objectness, positive, used, config.object_weight, judged
+        ),
         "heading_class": over_positives(entropy(outputs.headings, targets.heading_bin)),
         "heading_offset": over_positives(_smooth(heading_offset, targets.heading_offset, 1.0)),
         "size": over_positives(_sum(outputs.distances, targets.distances)),

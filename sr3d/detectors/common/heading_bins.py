@@ -41,3 +41,8 @@ class HeadingBins:
             return torch.zeros_like(offset)
         heading = bins * self.width + offset * (self.width / 2)
         return torch.where(heading > math.pi, heading - 2 * math.pi, heading)
+
+    def likeliest(self, logits: Tensor, offsets: Tensor) -> Tensor:
+        """Headings (…) in radians of the most probable bins. logits, offsets: (…, count)."""
+        best = logits.argmax(dim=-1, keepdim=True)
+        return self.decode(best, offsets.gather(-1, best)).squeeze(-1)

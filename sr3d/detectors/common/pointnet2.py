@@ -189,3 +189,9 @@ def interpolated(points: Tensor, sources: Tensor, features: Tensor) -> Tensor:
 def rows(values: Tensor, index: Tensor) -> Tensor:
     """(B, M, C) rows of values (B, N, C) at an index (B, M)."""
     return values.gather(1, index[..., None].expand(-1, -1, values.shape[-1]))
+
+
+def entries(values: Tensor, index: Tensor) -> Tensor:
+    """(B, M, …): entry index (B, M) of each row of values (B, M, S, …)."""
+    at = index[(...,) + (None,) * (values.ndim - 2)].expand(-1, -1, 1, *values.shape[3:])
+    return values.gather(2, at).squeeze(2)

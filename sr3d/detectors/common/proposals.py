@@ -31,6 +31,14 @@ class Proposals:
     objectness: Tensor
     classes: Tensor
 
+    @staticmethod
+    def of(boxes: Tensor, objectness: Tensor, classes: Tensor) -> list[Proposals]:
+        """The proposals of each scene. boxes: (B, P, 7). objectness: (B, P, 2) logits of background
+        and object. classes: (B, P, C) logits.
+        """
+        probabilities = objectness.softmax(dim=-1)[..., 1], classes.softmax(dim=-1)
+        return [Proposals(*each) for each in zip(boxes, *probabilities, strict=True)]
+
 
 def select_proposals(proposals: Proposals, points: Tensor, config: ProposalInference) -> Detections:
     """The detections of one scene. points: (N, 3), of the input."""

@@ -1,7 +1,7 @@
-"""Votes for object centres: where seeds should point to, and the loss of where they do.
+"""Votes for object centres: the module that predicts them, their targets and their loss.
 
-Source: facebookresearch/votenet (scannet/scannet_detection_dataset.py, sunrgbd/sunrgbd_data.py,
-models/loss_helper.py).
+Source: facebookresearch/votenet (models/voting_module.py, whose names of weights are ours,
+scannet/scannet_detection_dataset.py, sunrgbd/sunrgbd_data.py, models/loss_helper.py).
 """
 
 from __future__ import annotations
@@ -9,15 +9,40 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import relu
 
 from sr3d.detectors.common.point_config import VoteCentre
 from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch
-from sr3d.detectors.common.pointnet2 import rows
+from sr3d.detectors.common.pointnet2 import PointSet, rows
 from sr3d.detectors.outputs import Total, alone
 
 CHOICES = 3  # centres that a seed may vote for
 EPSILON = 1e-6
+
+
+class VoteModule(nn.Module):
+    """Each seed votes for the centre of its object, and adds to its features."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv1d(channels, channels, 1)
+        self.conv2 = nn.Conv1d(channels, channels, 1)
+        self.conv3 = nn.Conv1d(channels, 3 + channels, 1)
+        self.bn1, self.bn2 = nn.BatchNorm1d(channels), nn.BatchNorm1d(channels)
+
+    def forward(self, seeds: PointSet) -> PointSet:
+        """The votes, one for each seed, with features of length one."""
+        x = self.shift(seeds.features)
+        votes = seeds.points + x[:, :3].transpose(1, 2)
+        features = seeds.features + x[:, 3:]
+        return PointSet(votes, features / features.norm(dim=1, keepdim=True), seeds.index)
+
+    def shift(self, features: Tensor) -> Tensor:
+        """(B, 3 + C, S): what a seed's vote adds to its point and to its features (B, C, S)."""
+        x = relu(self.bn1(self.conv1(features)))
+        shift: Tensor = self.conv3(relu(self.bn2(self.conv2(x)))).float()
+        return shift
 
 
 class VoteTargets(NamedTuple):

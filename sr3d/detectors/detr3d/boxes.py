@@ -22,7 +22,5 @@ def decode(raw: RawOutputs, queries: Tensor, extent: Extent, bins: HeadingBins) 
     """
     center = queries + (raw.center.sigmoid() - 0.5)
     size = raw.size.sigmoid() * extent.size.clamp(min=_LEAST_EXTENT)[:, None]
-    likeliest = raw.heading_logits.argmax(dim=-1, keepdim=True)
-    offset = raw.heading_residual.gather(-1, likeliest)
-    heading = bins.decode(likeliest, offset)
-    return torch.cat([center, size, -heading], dim=-1)
+    yaw = -bins.likeliest(raw.heading_logits, raw.heading_residual)
+    return torch.cat([center, size, yaw[..., None]], dim=-1)

@@ -12,9 +12,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from sr3d.detectors.common.initialisation import draw_matrices
 from sr3d.detectors.common.pointnet2 import PointSet, SetAbstraction
 from sr3d.detectors.detr3d.config import DETR3DModel
-from sr3d.detectors.detr3d.transformer import PointEncoderLayer, copies, redraw
+from sr3d.detectors.detr3d.transformer import PointEncoderLayer, copies
 
 ENCODER_LAYERS = 3
 CUDA_BLOCK = 512  # threads of the original's kernel, which settle ties
@@ -98,7 +99,7 @@ class PointEncoder(nn.Module):
             channels, config.heads, config.encoder_hidden, config.encoder_dropout
         )
         self.layers = copies(layer, ENCODER_LAYERS)
-        redraw(self)  # the interim layer keeps its own initialisation
+        draw_matrices(self)  # the interim layer keeps its own initialisation
         self.radii: tuple[float, ...] = ()
         self.interim_downsampling = None
         if config.encoder == "masked":

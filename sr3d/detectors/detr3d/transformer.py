@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, relu, scaled_dot_product_attention
 
+from sr3d.detectors.common.initialisation import draw_matrices
+
 
 class Attention(nn.Module):
     """Multi-head attention, with the weights of `torch.nn.MultiheadAttention`.
@@ -108,7 +110,7 @@ class QueryDecoder(nn.Module):
         super().__init__()
         self.layers = copies(layer, count)
         self.norm = nn.LayerNorm(channels)
-        redraw(self)
+        draw_matrices(self)
 
     def forward(self, query_position: Tensor, points: Tensor, position: Tensor) -> list[Tensor]:
         """The queries (B, Q, C) after each layer, normalised. They start at zero."""
@@ -120,12 +122,5 @@ class QueryDecoder(nn.Module):
 
 
 def copies(layer: nn.Module, count: int) -> nn.ModuleList:
-    """Equal layers. `redraw` changes their matrices, so only the first biases are equal."""
+    """Equal layers. `draw_matrices` changes their matrices, so only the first biases are equal."""
     return nn.ModuleList(deepcopy(layer) for _ in range(count))
-
-
-def redraw(module: nn.Module) -> None:
-    """Draw all matrices of a module by Xavier's uniform distribution."""
-    for parameter in module.parameters():
-        if parameter.dim() > 1:
-            nn.init.xavier_uniform_(parameter)

@@ -16,6 +16,7 @@ from sr3d.config import TrainConfig
 from sr3d.data.ground_truth import GroundTruth
 from sr3d.data.scene import Scene
 from sr3d.detectors.common.heading_bins import HeadingBins
+from sr3d.detectors.common.initialisation import draw_matrices
 from sr3d.detectors.common.point_detector import PointDetector
 from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch, point_batch
 from sr3d.detectors.common.pointnet2 import PointNet2, PointSet, rows
@@ -34,7 +35,6 @@ from sr3d.detectors.groupfree.network import (
     PredictionHead,
     SeedScores,
     Stage,
-    initialise_decoder,
     stage_names,
 )
 from sr3d.detectors.outputs import Detections, Losses, Total, alone
@@ -66,7 +66,7 @@ class GroupFree(PointDetector[GroupFreePredictions]):
         self.decoder_key_proj = nn.Conv1d(model.channels, model.channels, kernel_size=1)
         self.decoder = nn.ModuleList(DecoderLayer(model) for _ in range(model.layers))
         self.prediction_heads = nn.ModuleList(self._head() for _ in range(model.layers))
-        initialise_decoder(self.decoder)
+        draw_matrices(self.decoder)  # as published
 
     def _head(self) -> PredictionHead:
         classes = len(self.dataset.classes)

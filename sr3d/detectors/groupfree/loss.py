@@ -10,14 +10,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, huber_loss, smooth_l1_loss
+from torch.nn.functional import huber_loss, smooth_l1_loss
 
 from sr3d.detectors.common.heading_bins import HeadingBins
 from sr3d.detectors.common.point_inputs import PaddedTruth
-from sr3d.detectors.common.pointnet2 import rows
+from sr3d.detectors.common.pointnet2 import entries, rows
+from sr3d.detectors.common.proposal_losses import entropy, over
 from sr3d.detectors.groupfree.assignment import EPSILON, QueryAssignment, to_learn
 from sr3d.detectors.groupfree.config import GroupFreeLoss
-from sr3d.detectors.groupfree.network import GroupFreePredictions, Stage, of_class
+from sr3d.detectors.groupfree.network import GroupFreePredictions, Stage
 from sr3d.detectors.outputs import Total, alone
 from sr3d.losses.focal import focal_loss
 
@@ -119,31 +120,26 @@ def _box_losses(
     """
 
     def over_positives(values: Tensor) -> Tensor:
-        return values.where(positive, 0).sum() / (positives + EPSILON)
+        return over(positive, values, positives + EPSILON)
 
     beta = config.center_delta
     center = smooth_l1_loss(stage.centers, targets.centers, reduction="none", beta=beta)
-    offset = stage.heading_offsets.gather(2, targets.headings[..., None]).squeeze(2)
+    offset = entries(stage.heading_offsets, targets.headings)
     heading = _huber(offset, targets.heading_offsets, config.heading_delta)
     found = {
         "center": over_positives(center.sum(dim=2)),
-        "heading_class": over_positives(_entropy(stage.headings, targets.headings)),
+        "heading_class": over_positives(entropy(stage.headings, targets.headings)),
         "heading_offset": over_positives(heading),
-        "label": over_positives(_entropy(stage.classes, targets.labels)),
+        "label": over_positives(entropy(stage.classes, targets.labels)),
     }
     labels = targets.labels
     if mean_sizes is None or stage.size_classes is None or stage.size_offsets is None:
         size = _huber(stage.sizes, targets.sizes, config.size_delta)
     else:
-        found["size_class"] = over_positives(_entropy(stage.size_classes, labels))
-        own, mean = of_class(stage.size_offsets, labels), mean_sizes[labels]
+        found["size_class"] = over_positives(entropy(stage.size_classes, labels))
+        own, mean = entries(stage.size_offsets, labels), mean_sizes[labels]
         size = _huber(own, targets.sizes / mean - 1, config.size_delta)
     return {**found, "size": over_positives(size.sum(dim=2))}
-
-
-def _entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """(B, K) cross entropy of logits (B, K, C)."""
-    return cross_entropy(logits.transpose(1, 2), labels, reduction="none")
 
 
 def _huber(found: Tensor, wanted: Tensor, delta: float) -> Tensor:

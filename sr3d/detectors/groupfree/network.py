@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sr3d.detectors.common.heading_bins import HeadingBins
 from sr3d.detectors.common.point_inputs import PointBatch
-from sr3d.detectors.common.pointnet2 import PointSet
+from sr3d.detectors.common.pointnet2 import PointSet, entries
 from sr3d.detectors.groupfree.config import GroupFreeModel
 
 
@@ -43,9 +43,8 @@ class Stage(NamedTuple):
 
     def boxes(self, bins: HeadingBins) -> Tensor:
         """(B, K, 7) in our convention. A negative size has the corners of its magnitude."""
-        index = self.headings.argmax(dim=2, keepdim=True)
-        heading = bins.decode(index, self.heading_offsets.gather(2, index))
-        return torch.cat([self.centers, self.sizes.abs(), -heading], dim=2)
+        yaw = -bins.likeliest(self.headings, self.heading_offsets)
+        return torch.cat([self.centers, self.sizes.abs(), yaw[..., None]], dim=2)
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ class PredictionHead(nn.Module):
         size_classes = output(self.size_class_head)
         offsets = output(self.size_residual_head).unflatten(2, (-1, 3))
         chosen = size_classes.argmax(dim=2)
-        sizes = self.mean_sizes[chosen] * (1 + of_class(offsets, chosen))
+        sizes = self.mean_sizes[chosen] * (1 + entries(offsets, chosen))
         return Stage(objectness, centers, *headings, sizes, classes, size_classes, offsets)
 
 
@@ -182,19 +181,6 @@ def _attend(attention: nn.Module, query: Tensor, key: Tensor) -> Tensor:
 
 def _conv(inputs: int, outputs: int) -> nn.Conv1d:
     return nn.Conv1d(inputs, outputs, kernel_size=1)
-
-
-def initialise_decoder(layers: nn.Module) -> None:
-    """Xavier initialisation of every matrix, as published. The rest keeps PyTorch's defaults."""
-    for parameter in layers.parameters():
-        if parameter.dim() > 1:
-            nn.init.xavier_uniform_(parameter)
-
-
-def of_class(values: Tensor, classes: Tensor) -> Tensor:
-    """(B, K, 3) the rows of values (B, K, C, 3) at classes (B, K)."""
-    index = classes[..., None, None].expand(-1, -1, 1, values.shape[3])
-    return values.gather(2, index).squeeze(2)
 
 
 def stage_names(layers: int) -> tuple[str, ...]:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from sr3d.detectors.common.pointnet2 import PointSet, SetAbstraction
-from sr3d.detectors.votenet.network import ProposalModule, VoteModule
+from sr3d.detectors.common.votes import VoteModule
+from sr3d.detectors.votenet.network import ProposalModule
 
 _GROUPS = 4
 

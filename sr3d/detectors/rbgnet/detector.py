@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from sr3d.data.ground_truth import GroundTruth
 from sr3d.data.scene import Scene
 from sr3d.detectors.common.heading_bins import HeadingBins
+from sr3d.detectors.common.initialisation import draw_over_outputs
 from sr3d.detectors.common.point_detector import PointDetector
 from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch, colors, point_batch
 from sr3d.detectors.common.pointnet2 import PointSet, SetAbstraction, SharedLayer
 from sr3d.detectors.common.proposals import Proposals, select_proposals
-from sr3d.detectors.common.votes import in_boxes, vote_loss, vote_targets
+from sr3d.detectors.common.votes import VoteModule, in_boxes, vote_loss, vote_targets
 from sr3d.detectors.outputs import Detections, Losses, Total, alone
 from sr3d.detectors.rbgnet.backbone import ForegroundPointNet2, ForegroundSeeds
 from sr3d.detectors.rbgnet.config import RBGNetConfig, RBGNetInference, RBGNetModel
@@ -37,7 +38,6 @@ from sr3d.detectors.rbgnet.network import (
 )
 from sr3d.detectors.rbgnet.ray_targets import Objects
 from sr3d.detectors.scan import split_points
-from sr3d.detectors.votenet.network import VoteModule
 from sr3d.sparse.functional import engine
 
 _COLORS = 255  # the original divides by it, whatever the range of its colours is
@@ -104,9 +104,7 @@ class RBGNet(PointDetector[RBGNetPredictions]):
                 if module in plain:
                     conv.reset_parameters()
                     continue
-                nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-                if conv.bias is not None:
-                    nn.init.zeros_(conv.bias)
+                draw_over_outputs(conv)
 
     def inputs(
         self, scenes: Sequence[Scene], generators: Sequence[torch.Generator] | None = None
@@ -174,7 +172,7 @@ class RBGNet(PointDetector[RBGNetPredictions]):
 
     @torch.no_grad()
     def raw_outputs(self, points: Any, colors: Any = None) -> dict[str, Tensor]:
-        """RayOutputs of one scan before post-processing, with the names of the original.
+        """Outputs of one scan before post-processing, with the names of the original.
 
         P proposals: `aggregated_points` (P, 3), `scale_pred` (P,) metres, `obj_scores` (P, 2),
         `center` (P, 3), `dir_class` (P, H), `dir_res_norm` (P, H), `size_res_norm` (P, 3),
@@ -198,9 +196,7 @@ class RBGNet(PointDetector[RBGNetPredictions]):
 def proposals_of(predictions: RBGNetPredictions) -> list[Proposals]:
     """The proposals of each scene."""
     outputs = predictions.outputs
-    objectness = outputs.objectness.softmax(dim=-1)[..., 1]
-    each = zip(predictions.boxes, objectness, outputs.classes.softmax(dim=-1), strict=True)
-    return [Proposals(*values) for values in each]
+    return Proposals.of(predictions.boxes, outputs.objectness, outputs.classes)
 
 
 def counted(proposals: Proposals, points: Tensor, config: RBGNetInference) -> RBGNetInference:

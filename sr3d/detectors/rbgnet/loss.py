@@ -15,15 +15,20 @@ from torch.nn.functional import cross_entropy, smooth_l1_loss
 
 from sr3d.detectors.common.heading_bins import HeadingBins
 from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch
-from sr3d.detectors.common.pointnet2 import PointSet, rows
+from sr3d.detectors.common.pointnet2 import PointSet, entries, rows
+from sr3d.detectors.common.proposal_losses import (
+    center_loss,
+    entropy,
+    nearest_truth,
+    objectness_loss,
+    over,
+)
 from sr3d.detectors.common.votes import EPSILON, in_boxes
 from sr3d.detectors.outputs import Total, alone
 from sr3d.detectors.rbgnet.backbone import ForegroundSeeds
 from sr3d.detectors.rbgnet.config import RBGNetLoss
 from sr3d.detectors.rbgnet.network import RAY, Grouped, RayGrouping, RayOutputs
 from sr3d.detectors.rbgnet.ray_targets import Objects, RayTargets, ray_targets
-from sr3d.detectors.votenet.loss import entropy, nearest_truth
-from sr3d.detectors.votenet.network import pick
 from sr3d.geometry.iou import paired_iou
 
 _SIZE, _HEADING = 1 / 16, 1 / 25  # where smooth L1 turns linear
@@ -87,18 +92,17 @@ def proposal_losses(
     positives, judged, objects = (counts + EPSILON).unbind()
 
     def over_positives(values: Tensor) -> Tensor:
-        return values.where(positive, 0).sum() / positives  # may be infinite elsewhere
+        return over(positive, values, positives)
 
-    weights = outputs.objectness.new_tensor([1 - config.object_weight, config.object_weight])
-    objectness = entropy(outputs.objectness, positive.long(), weights)
-    to_truth, _ = nearest_truth(outputs.centres, truth, config.padded_truth)
-    apart = truth.boxes[:, :, None, :3] - outputs.centres[:, None]
-    from_truth = apart.square().sum(dim=-1).amin(dim=2)
     size = _smooth(outputs.sizes, targets.boxes[..., 3:6], _SIZE).sum(dim=-1)
-    heading_offset = pick(outputs.heading_offsets, targets.heading_bin)
+    heading_offset = entries(outputs.heading_offsets, targets.heading_bin)
     return {
-        "objectness": (objectness * used).sum() / judged,
-        "center": over_positives(to_truth) + (from_truth * truth.real).sum() / objects,
+        "objectness": objectness_loss(
+            outputs.objectness, positive, used, config.object_weight, judged
+        ),
+        "center": center_loss(
+            outputs.centres, truth, positive, config.padded_truth, positives, objects
+        ),
         "scale": over_positives(_smooth(outputs.scale, targets.scale, _SIZE)),
         "size": over_positives(size),
         "heading_class": over_positives(entropy(outputs.headings, targets.heading_bin)),

@@ -17,7 +17,6 @@ from sr3d.detectors.common.heading_bins import HeadingBins
 from sr3d.detectors.common.pointnet2 import PointSet, SharedMLP, interpolated
 from sr3d.detectors.rbgnet.config import Margin, RBGNetModel
 from sr3d.detectors.rbgnet.rays import anchors_on, coarse_fractions, fine_fractions, unit_rays
-from sr3d.detectors.votenet.network import pick
 from sr3d.points import ball_query
 
 RAY = 0.5  # length of a ray in units of the box's diagonal
@@ -241,6 +240,5 @@ def read_outputs(
 
 def decode(outputs: RayOutputs, bins: HeadingBins) -> Tensor:
     """(B, P, 7) boxes with the heading of the most probable bin."""
-    best = outputs.headings.argmax(dim=-1)
-    yaw = -bins.decode(best, pick(outputs.heading_offsets, best))
+    yaw = -bins.likeliest(outputs.headings, outputs.heading_offsets)
     return torch.cat([outputs.centres, outputs.sizes, yaw[..., None]], dim=-1)

@@ -17,7 +17,7 @@ from sr3d.detectors.common.point_detector import PointDetector
 from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch, height, point_batch
 from sr3d.detectors.common.pointnet2 import PointNet2, PointSet, SetAbstraction
 from sr3d.detectors.common.proposals import Proposals, select_proposals
-from sr3d.detectors.common.votes import vote_loss, vote_targets
+from sr3d.detectors.common.votes import VoteModule, vote_loss, vote_targets
 from sr3d.detectors.outputs import Detections, Losses, Total, alone
 from sr3d.detectors.scan import split_points
 from sr3d.detectors.votenet.config import VoteNetInference, VotingConfig, VotingModel
@@ -25,7 +25,6 @@ from sr3d.detectors.votenet.loss import MAX_BOXES, assign, proposal_losses
 from sr3d.detectors.votenet.network import (
     ProposalModule,
     ProposalOutputs,
-    VoteModule,
     count_outputs,
     decode,
     read_outputs,
@@ -125,12 +124,8 @@ class VoteNet(PointDetector[VotePredictions]):
         return Losses(terms, {"positives": assignment.positive.sum()})
 
     def detections(self, predictions: VotePredictions) -> list[Detections]:
-        return [
-            select_proposals(proposals, points, self.inference)
-            for proposals, points in zip(
-                proposals_of(predictions), predictions.batch.points, strict=True
-            )
-        ]
+        each = zip(proposals_of(predictions), predictions.batch.points, strict=True)
+        return [select_proposals(found, points, self.inference) for found, points in each]
 
     @torch.no_grad()
     def raw_outputs(self, points: Any, colors: Any = None) -> dict[str, Tensor]:
@@ -163,6 +158,4 @@ def proposals_of(predictions: VotePredictions) -> list[Proposals]:
     """The proposals of each scene. Of a negative size only the magnitude counts."""
     boxes, outputs = predictions.boxes, predictions.outputs
     boxes = torch.cat([boxes[..., :3], boxes[..., 3:6].abs(), boxes[..., 6:]], dim=-1)
-    objectness = outputs.objectness.softmax(dim=-1)[..., 1]
-    each = zip(boxes, objectness, outputs.classes.softmax(dim=-1), strict=True)
-    return [Proposals(*values) for values in each]
+    return Proposals.of(boxes, outputs.objectness, outputs.classes)

@@ -10,15 +10,22 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, huber_loss
+from torch.nn.functional import huber_loss
 
 from sr3d.detectors.common.heading_bins import HeadingBins
 from sr3d.detectors.common.point_inputs import PaddedTruth
-from sr3d.detectors.common.pointnet2 import rows
+from sr3d.detectors.common.pointnet2 import entries, rows
+from sr3d.detectors.common.proposal_losses import (
+    center_loss,
+    entropy,
+    nearest_truth,
+    objectness_loss,
+    over,
+)
 from sr3d.detectors.common.votes import EPSILON
 from sr3d.detectors.outputs import Total, alone
 from sr3d.detectors.votenet.config import VoteNetLoss
-from sr3d.detectors.votenet.network import ProposalOutputs, pick
+from sr3d.detectors.votenet.network import ProposalOutputs
 
 MAX_BOXES = 64  # ground truths of a scene, padded; a scene with more boxes keeps all
 
@@ -87,45 +94,23 @@ def proposal_losses(
     targets = BoxTargets.of(truth, assignment.owner, bins, mean_sizes)
 
     def over_positives(values: Tensor) -> Tensor:
-        return values.where(positive, 0).sum() / positives  # may be infinite elsewhere
+        return over(positive, values, positives)
 
-    weights = mean_sizes.new_tensor([1 - config.object_weight, config.object_weight])
-    objectness = entropy(outputs.objectness, positive.long(), weights)
-    heading_offset = pick(outputs.heading_offsets, targets.heading)
-    size_offset = pick(outputs.size_offsets, targets.label)
-    to_truth, _ = nearest_truth(outputs.centres, truth, config.padded_truth)
-    from_truth = _squared_distances(truth.boxes[..., :3], outputs.centres).amin(dim=2)
+    heading_offset = entries(outputs.heading_offsets, targets.heading)
+    size_offset = entries(outputs.size_offsets, targets.label)
     return {
-        "objectness": (objectness * used).sum() / judged,
-        "center": over_positives(to_truth) + (from_truth * truth.real).sum() / objects,
+        "objectness": objectness_loss(
+            outputs.objectness, positive, used, config.object_weight, judged
+        ),
+        "center": center_loss(
+            outputs.centres, truth, positive, config.padded_truth, positives, objects
+        ),
         "heading_class": over_positives(entropy(outputs.headings, targets.heading)),
         "heading_offset": over_positives(_huber(heading_offset, targets.heading_offset)),
         "size_class": over_positives(entropy(outputs.sizes, targets.label)),
         "size_offset": over_positives(_huber(size_offset, targets.size_offset).mean(dim=-1)),
         "label": over_positives(entropy(outputs.classes, targets.label)),
     }
-
-
-def nearest_truth(points: Tensor, truth: PaddedTruth, padded: bool) -> tuple[Tensor, Tensor]:
-    """Squared distance to the nearest centre of points (B, P, 3), and whose centre it is.
-
-    padded: look among padded ground truths too, whose centre is the origin. Without real ground
-    truths, and without padded ones, the distance is infinite.
-    """
-    squared = _squared_distances(points, truth.boxes[..., :3])
-    if not padded:
-        squared = squared.masked_fill(~truth.real[:, None], torch.inf)
-    return squared.min(dim=2)
-
-
-def _squared_distances(a: Tensor, b: Tensor) -> Tensor:
-    """(B, N, M) between points (B, N, 3) and (B, M, 3)."""
-    return (a[:, :, None] - b[:, None]).square().sum(dim=-1)
-
-
-def entropy(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
-    """(B, P) cross entropy of logits (B, P, C). Class weights multiply it, without a mean."""
-    return cross_entropy(logits.transpose(1, 2), labels, weights, reduction="none")
 
 
 def _huber(found: Tensor, wanted: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
-"""VoteNet's modules: votes, proposals and the meaning of the proposals' outputs.
+"""VoteNet's proposals and the meaning of their outputs.
 
-Names of weights are those of facebookresearch/votenet (models/voting_module.py,
-models/proposal_module.py).
+Names of weights are those of facebookresearch/votenet (models/proposal_module.py).
 """
 
 from __future__ import annotations
@@ -13,33 +12,9 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from sr3d.detectors.common.heading_bins import HeadingBins
-from sr3d.detectors.common.pointnet2 import PointSet, SetAbstraction
+from sr3d.detectors.common.pointnet2 import PointSet, SetAbstraction, entries
 
 CENTRE = 2 + 3  # channels before the headings: objectness, centre
-
-
-class VoteModule(nn.Module):
-    """Each seed votes for the centre of its object, and adds to its features."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv1d(channels, channels, 1)
-        self.conv2 = nn.Conv1d(channels, channels, 1)
-        self.conv3 = nn.Conv1d(channels, 3 + channels, 1)
-        self.bn1, self.bn2 = nn.BatchNorm1d(channels), nn.BatchNorm1d(channels)
-
-    def forward(self, seeds: PointSet) -> PointSet:
-        """The votes, one for each seed, with features of length one."""
-        x = self.shift(seeds.features)
-        votes = seeds.points + x[:, :3].transpose(1, 2)
-        features = seeds.features + x[:, 3:]
-        return PointSet(votes, features / features.norm(dim=1, keepdim=True), seeds.index)
-
-    def shift(self, features: Tensor) -> Tensor:
-        """(B, 3 + C, S): what a seed's vote adds to its point and to its features (B, C, S)."""
-        x = relu(self.bn1(self.conv1(features)))
-        shift: Tensor = self.conv3(relu(self.bn2(self.conv2(x)))).float()
-        return shift
 
 
 class ProposalModule(nn.Module):
@@ -109,18 +84,7 @@ def decode(outputs: ProposalOutputs, bins: HeadingBins, mean_sizes: Tensor) -> T
 
     mean_sizes: (S, 3).
     """
-    heading = _best(outputs.headings)
-    size = _best(outputs.sizes)
-    yaw = -bins.decode(heading, pick(outputs.heading_offsets, heading))
-    sizes = mean_sizes[size] * (1 + pick(outputs.size_offsets, size))
+    size = outputs.sizes.argmax(dim=-1)
+    sizes = mean_sizes[size] * (1 + entries(outputs.size_offsets, size))
+    yaw = -bins.likeliest(outputs.headings, outputs.heading_offsets)
     return torch.cat([outputs.centres, sizes, yaw[..., None]], dim=-1)
-
-
-def pick(values: Tensor, index: Tensor) -> Tensor:
-    """(B, P, …): entry index (B, P) of each of values (B, P, S, …)."""
-    at = index[(...,) + (None,) * (values.ndim - 2)].expand(-1, -1, 1, *values.shape[3:])
-    return values.gather(2, at).squeeze(2)
-
-
-def _best(logits: Tensor) -> Tensor:
-    return logits.argmax(dim=-1)
