@@ -17,9 +17,9 @@ from sr3d.detectors.common.point_config import (
     ProposalInference,
     ProposalModel,
     VoteCentre,
+    points_of,
     whole_scenes,
 )
-from sr3d.detectors.votenet.config import points_of
 from sr3d.presets import DataFacts, Values, repeat, rooms_of
 from sr3d.value_types import Count, PositiveShare, Weight
 

@@ -7,52 +7,42 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from sr3d.detectors.brnet.config import BRNetModel
+from sr3d.detectors.common.renaming import Renaming, level_planes
 from sr3d.detectors.family import CheckpointFormat, Inferred, Published
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Beginnings of names: theirs and ours, {} a number counted from 0 there and from 1 here.
-# The first that fits counts.
-_MODULES = (
-    ("backbone.SA_modules.{}.mlps.0.", "backbone_net.sa{}.mlp_module."),
-    ("backbone.FP_modules.{}.mlps.", "backbone_net.fp{}.mlp."),
-    ("rpn_head.vote_module.conv_out.", "vgen.conv3."),
-    ("rpn_head.vote_module.vote_conv.{}.conv.", "vgen.conv{}."),
-    ("rpn_head.vote_module.vote_conv.{}.bn.", "vgen.bn{}."),
-    ("rpn_head.vote_aggregation.mlps.0.", "aggregation.mlp_module."),
-    ("rpn_head.conv_pred.shared_convs.layer{}.conv.", "first.conv{}."),
-    ("rpn_head.conv_pred.shared_convs.layer{}.bn.", "first.bn{}."),
-    ("rpn_head.conv_pred.", "first."),
-    ("roi_head.bbox_head.conv_pred.shared_convs.layer{}.conv.", "second.conv{}."),
-    ("roi_head.bbox_head.conv_pred.shared_convs.layer{}.bn.", "second.bn{}."),
-    ("roi_head.bbox_head.conv_pred.", "second."),
-    ("roi_head.roi_extractor.seed_aggregation.mlps.0.", "tracing.seed_aggregation.mlp_module."),
-    ("roi_head.roi_extractor.", "tracing."),
-)
+_MODULES = Renaming((
+    ("backbone.SA_modules.{}.mlps.0.", "backbone_net.sa{}.mlp_module.", (1,)),
+    ("backbone.FP_modules.{}.mlps.", "backbone_net.fp{}.mlp.", (1,)),
+    ("rpn_head.vote_module.conv_out.", "vgen.conv3.", ()),
+    ("rpn_head.vote_module.vote_conv.{}.conv.", "vgen.conv{}.", (1,)),
+    ("rpn_head.vote_module.vote_conv.{}.bn.", "vgen.bn{}.", (1,)),
+    ("rpn_head.vote_aggregation.mlps.0.", "aggregation.mlp_module.", ()),
+    ("rpn_head.conv_pred.shared_convs.layer{}.conv.", "first.conv{}.", (1,)),
+    ("rpn_head.conv_pred.shared_convs.layer{}.bn.", "first.bn{}.", (1,)),
+    ("rpn_head.conv_pred.", "first.", ()),
+    ("roi_head.bbox_head.conv_pred.shared_convs.layer{}.conv.", "second.conv{}.", (1,)),
+    ("roi_head.bbox_head.conv_pred.shared_convs.layer{}.bn.", "second.bn{}.", (1,)),
+    ("roi_head.bbox_head.conv_pred.", "second.", ()),
+    ("roi_head.roi_extractor.seed_aggregation.mlps.0.", "tracing.seed_aggregation.mlp_module.", ()),
+    ("roi_head.roi_extractor.", "tracing.", ()),
+))  # fmt: skip
 _NORM = re.compile(r"(mlp(?:_module)?\.layer\d\.)bn\.")  # ours is `bn.bn.` in PointNet++
 _BINS = BRNetModel.heading_bins
 
 
 def own_name(name: str) -> str | None:
     """Our name of a published one."""
-    name = _replaced(name.removeprefix("module."), [(theirs, ours, 1) for theirs, ours in _MODULES])
-    return _NORM.sub(r"\1bn.bn.", name)
+    name = name.removeprefix("module.")
+    return _NORM.sub(r"\1bn.bn.", _MODULES.own(name) or name)
 
 
 def published_name(name: str) -> str:
     """The inverse of `own_name`."""
     name = name.replace(".bn.bn.", ".bn.")
-    return _replaced(name, [(ours, theirs, -1) for theirs, ours in _MODULES])
-
-
-def _replaced(name: str, beginnings: list[tuple[str, str, int]]) -> str:
-    for old, new, step in beginnings:
-        match = re.match(re.escape(old).replace(r"\{\}", r"(\d)"), name)
-        if match:
-            numbers = [int(number) + step for number in match.groups()]
-            return new.format(*numbers) + name[match.end() :]
-    return name
+    return _MODULES.published(name) or name
 
 
 def publish(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -66,12 +56,10 @@ def infer(weights: Mapping[str, Tensor]) -> Inferred:
     Raises:
         KeyError, IndexError: a weight is missing, or has too few axes.
     """
-    level = "backbone_net.sa{}.mlp_module.layer2.conv.weight"
-    planes = [weights[level.format(i)].shape[0] for i in range(1, 5)]
     layer = "tracing.seed_aggregation.mlp_module.layer{}.conv.weight"
     trace = [weights[layer.format(i)].shape[0] for i in range(3)]
     overrides = (
-        f"model.planes={planes}",
+        f"model.planes={level_planes(weights)}",
         f"model.seed_channels={weights['vgen.conv1.weight'].shape[1]}",
         f"model.proposal_channels={weights['first.conv1.weight'].shape[1]}",
         f"model.trace_planes={trace}",

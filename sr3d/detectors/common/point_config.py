@@ -118,6 +118,11 @@ class ProposalConfig(Config):
         yield from self.model.rules()
 
 
+def points_of(data: DataFacts) -> int:
+    """The number of points that VoteNet and its extensions draw from a scene."""
+    return 20_000 if data.single_view else 40_000
+
+
 def whole_scenes(data: DataFacts) -> Values:
     """Augmentation of whole scenes, of which the network draws its points.
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
+from sr3d.detectors.common.renaming import level_planes
 from sr3d.detectors.family import CheckpointFormat, Inferred, Published, without_ddp
 
 if TYPE_CHECKING:
@@ -55,13 +56,12 @@ def infer(weights: Mapping[str, Tensor]) -> Inferred:
     Raises:
         KeyError, IndexError: a weight is missing, or has too few axes.
     """
-    head, level = "proposal_head.{}_head.weight", "backbone_net.sa{}.mlp_module.layer2.conv.weight"
+    head = "proposal_head.{}_head.weight"
     bins = weights[head.format("heading_class")].shape[0]
-    planes = [weights[level.format(i)].shape[0] for i in range(1, 5)]
     layers = {name.split(".")[1] for name in weights if name.startswith("prediction_heads.")}
     metres = head.format("size_pred") in weights
     overrides = (
-        f"model.planes={planes}",
+        f"model.planes={level_planes(weights)}",
         f"model.channels={weights['points_obj_cls.conv1.weight'].shape[1]}",
         f"model.layers={len(layers)}",
         f"model.feedforward={weights['decoder.0.linear1.weight'].shape[0]}",

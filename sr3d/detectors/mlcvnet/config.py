@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from sr3d.config import Preset
-from sr3d.detectors.common.point_config import whole_scenes
+from sr3d.detectors.common.point_config import points_of, whole_scenes
 from sr3d.detectors.votenet.config import (
     THIN,
     VotingConfig,
     VotingModel,
     network,
-    points_of,
     schedule,
 )
 from sr3d.presets import DataFacts, Values

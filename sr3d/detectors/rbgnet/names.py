@@ -6,14 +6,14 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from sr3d.detectors.common.renaming import Renaming, level_planes
 from sr3d.detectors.family import CheckpointFormat, Inferred, Published
 from sr3d.detectors.rbgnet.config import RBGNetModel
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Beginnings of names: theirs, ours, and by how much numbers {} differ. The first that fits counts.
-_MODULES = (
+_MODULES = Renaming((
     ("backbone_3d.SA_modules.{}.mlps.0.{}.", "backbone_net.sa{}.mlp_module.layer{}.", (1, 0)),
     ("backbone_3d.SA_modules.{}.fbs_mlps.0.3.", "backbone_net.scorers.{}.conv.", (-1,)),
     ("backbone_3d.SA_modules.{}.fbs_mlps.0.{}.", "backbone_net.scorers.{}.mlp.layer{}.", (-1, 0)),
@@ -39,7 +39,7 @@ _MODULES = (
             ("ray_reduce_dim.mlp", "ray_reduce"),
         )
     ),
-)  # fmt: skip
+))  # fmt: skip
 # In these two modules the layers of PointNet++ are numbered with their norms and ReLUs.
 _COUNTED = re.compile(r"((?:fp\d\.mlp|aggregation\.mlp_module)\.)(\d+)\.")
 _LAYER = re.compile(
@@ -61,30 +61,14 @@ def own_name(name: str) -> str | None:
     name = name.removeprefix("module.")
     if name in _CONSTANTS or name == _COUNTER:
         return None
-    for theirs, ours, steps in _MODULES:
-        found = _replaced(name, theirs, ours, steps)
-        if found is not None:
-            found = _NORM.sub(r"\1.bn.bn.", found)
-            return _COUNTED.sub(_layer, found)
-    return name
+    found = _MODULES.own(name)
+    return _COUNTED.sub(_layer, _NORM.sub(r"\1.bn.bn.", found)) if found else name
 
 
 def published_name(name: str) -> str:
     """The inverse of `own_name`."""
     name = _LAYER.sub(_position, name).replace(".bn.bn.", ".bn.")
-    for theirs, ours, steps in _MODULES:
-        found = _replaced(name, ours, theirs, tuple(-step for step in steps))
-        if found is not None:
-            return found
-    return name
-
-
-def _replaced(name: str, old: str, new: str, steps: tuple[int, ...]) -> str | None:
-    match = re.match(re.escape(old).replace(r"\{\}", r"(\d)"), name)
-    if not match:
-        return None
-    numbers = [int(number) + step for number, step in zip(match.groups(), steps, strict=True)]
-    return new.format(*numbers) + name[match.end() :]
+    return _MODULES.published(name) or name
 
 
 def _layer(match: re.Match[str]) -> str:
@@ -114,13 +98,11 @@ def infer(weights: Mapping[str, Tensor]) -> Inferred:
     Raises:
         KeyError, IndexError: a weight is missing, or has too few axes.
     """
-    level = "backbone_net.sa{}.mlp_module.layer2.conv.weight"
-    planes = [weights[level.format(i)].shape[0] for i in range(1, 5)]
     channels, joined = weights["rays.coarse.bin_reduce.layer0.conv.weight"].shape[:2]
     fine = weights["rays.fine.bin_reduce.layer0.conv.weight"].shape[1]
     rays = weights["rays.coarse.ray_reduce.layer0.conv.weight"].shape[1]
     overrides = (
-        f"model.planes={planes}",
+        f"model.planes={level_planes(weights)}",
         f"model.seed_channels={weights['vgen.conv1.weight'].shape[1]}",
         f"model.proposal_channels={weights['head.conv_cls.weight'].shape[1]}",
         f"model.ray_channels={channels}",

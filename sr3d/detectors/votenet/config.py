@@ -20,6 +20,7 @@ from sr3d.detectors.common.point_config import (
     ProposalModel,
     VoteCentre,
     VotePoints,
+    points_of,
     whole_scenes,
 )
 from sr3d.presets import DataFacts, Values, repeat
@@ -83,11 +84,6 @@ def _published(data: DataFacts) -> Values:
 
 def _thin(data: DataFacts) -> Values:
     return network(data, **THIN)
-
-
-def points_of(data: DataFacts) -> int:
-    """The number of points that the published network draws from a scene."""
-    return 20_000 if data.single_view else 40_000
 
 
 def network(data: DataFacts, name: str = "votenet", **values: Any) -> Values:

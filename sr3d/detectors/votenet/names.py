@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
+from sr3d.detectors.common.renaming import level_planes
 from sr3d.detectors.family import CheckpointFormat, Inferred, Published
 from sr3d.detectors.votenet.config import VotingModel
 
@@ -31,10 +32,8 @@ def infer(weights: Mapping[str, Tensor]) -> Inferred:
     # 5 + 2 bins + 5 classes. With one bin and with twelve it leaves other remainders.
     rotated = (outputs - 5 - 2 * _BINS) % 5 == 0
     classes = (outputs - 5 - 2 * (_BINS if rotated else 1)) // 5
-    level = "backbone_net.sa{}.mlp_module.layer2.conv.weight"
-    planes = [weights[level.format(i)].shape[0] for i in range(1, 5)]
     overrides = (
-        f"model.planes={planes}",
+        f"model.planes={level_planes(weights)}",
         f"model.seed_channels={weights['vgen.conv1.weight'].shape[1]}",
         f"model.proposal_channels={weights['pnet.conv1.weight'].shape[1]}",
     )
