@@ -16,6 +16,7 @@ from tests.detectors.golden import brnet, detr3d, groupfree, mlcvnet, rbgnet, vo
 from tests.detectors.golden.comparing import Comparison, Golden
 from tests.shared_data import SHARED
 
+HERE = Path(__file__).parent
 FOLDER = Path(os.environ.get("SR3D_GOLDEN", SHARED / "golden"))
 FILES = sorted(FOLDER.glob("*.npz"))
 
@@ -49,7 +50,9 @@ def test_golden(path: Path, tmp_path: Path) -> None:
     golden = Golden(path)
     adapter = ADAPTERS.get(golden.family)
     if adapter is None:
-        pytest.skip(f"{golden.family} has no adapter in tests/detectors/golden")
+        module = f"test_golden_{golden.family}.py"
+        where = f"compared in {module}" if (HERE / module).is_file() else "not in this version"
+        pytest.skip(f"{golden.family}: {where}")
     compared = list(adapter.comparisons(golden, tmp_path))
     problems = [problem for problem in (each.problem() for each in compared) if problem]
     assert not problems, "\n".join(problems)

@@ -21,8 +21,9 @@ from sr3d.detectors.common.heading_bins import HeadingBins
 from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch
 from sr3d.detectors.common.proposals import pick, points_inside, select_proposals
 from sr3d.detectors.common.votes import EPSILON, vote_targets
+from tests.detectors.golden import votenet
 from tests.detectors.golden.comparing import Comparison, Golden
-from tests.detectors.golden.weights import rebuilt, shapes_in, shapes_of
+from tests.detectors.golden.weights import rebuilt, shapes_in, shapes_of, through_file
 from tests.shared_data import shared
 
 SCALES = {
@@ -72,24 +73,13 @@ def published(golden: Golden, folder: Path) -> BRNet:
     model = sr3d.load("brnet", dataset=golden.dataset, untrained=True)
     shapes = shapes_in(shared(f"golden/brnet{suffix}_keys.txt"))
     assert shapes == shapes_of(CHECKPOINTS.published["original"].convert(model.state_dict()))
-    path = folder / "checkpoint.pth"
-    torch.save({"meta": {"epoch": 44}, "state_dict": rebuilt(shapes, SCALES)}, path)
-    loaded = sr3d.load("brnet", dataset=golden.dataset, checkpoint=path)
-    path.unlink()
-    assert isinstance(loaded, BRNet)
-    return loaded
+    content = {"meta": {"epoch": 44}, "state_dict": rebuilt(shapes, SCALES)}
+    return through_file(BRNet, "brnet", golden, folder / "checkpoint.pth", content)
 
 
 def batch_of(golden: Golden) -> PointBatch:
-    points = torch.from_numpy(golden["points"])[None]
-    instance = None
-    if "instance_label" in golden:
-        ids, first = np.unique(golden["instance_label"], return_index=True)
-        objects = ids[golden["semantic_class"][first] < 18]
-        owner = np.searchsorted(objects, golden["instance_label"]).clip(max=len(objects) - 1)
-        known = objects[owner] == golden["instance_label"]
-        instance = torch.from_numpy(np.where(known, owner, -1))[None]
-    return PointBatch(points[..., :3], points[..., 3:].transpose(1, 2), instance)
+    scannet = "semantic_class" in golden
+    return votenet.points_of(golden, golden["semantic_class"] < 18 if scannet else None)
 
 
 def truth_of(golden: Golden) -> GroundTruth:

@@ -33,7 +33,7 @@ from sr3d.detectors.groupfree.names import DDP, with_second_names
 from sr3d.detectors.groupfree.network import GroupFreePredictions, Stage
 from tests.detectors.golden.comparing import Comparison, Golden
 from tests.detectors.golden.votenet import camera_corners
-from tests.detectors.golden.weights import rebuilt, shapes_in, shapes_of
+from tests.detectors.golden.weights import rebuilt, shapes_in, shapes_of, through_file
 from tests.shared_data import SHARED, shared
 
 SCALES = {
@@ -87,13 +87,9 @@ def published(golden: Golden, folder: Path) -> GroupFree:
     untrained = sr3d.load("groupfree", dataset=golden.dataset, untrained=True)
     assert shapes == shapes_of(with_second_names(untrained.state_dict()))
     weights = rebuilt(shapes, SCALES, CONSTANTS)
+    content = {"model": {DDP + name: value for name, value in weights.items()}, "epoch": 400}
     path = folder / "ckpt_epoch_last.pth"
-    torch.save(
-        {"model": {DDP + name: value for name, value in weights.items()}, "epoch": 400}, path
-    )
-    model = sr3d.load("groupfree", dataset=golden.dataset, checkpoint=path)
-    path.unlink()
-    assert isinstance(model, GroupFree)
+    model = through_file(GroupFree, "groupfree", golden, path, content)
     for module in model.modules():
         if isinstance(module, SetAbstraction):
             module.tie_threads = None

@@ -24,7 +24,7 @@ from sr3d.detectors.rbgnet.names import CHECKPOINTS, own_name
 from sr3d.detectors.rbgnet.network import RAY
 from sr3d.detectors.rbgnet.ray_targets import Objects, ray_targets
 from tests.detectors.golden.comparing import Comparison, Golden
-from tests.detectors.golden.weights import rebuilt, shapes_in, shapes_of
+from tests.detectors.golden.weights import rebuilt, shapes_in, shapes_of, through_file
 from tests.shared_data import shared
 
 SCALES = {
@@ -79,12 +79,8 @@ def published(golden: Golden, folder: Path) -> RBGNet:
     shapes = shapes_in(shared(f"golden/rbgnet{suffix}_keys.txt"))
     assert shapes == shapes_of(constants)
     fixed = {name: constants[name] for name in shapes if own_name(name) is None}
-    path = folder / "checkpoint.pth"
-    torch.save({"epoch": 64, "model_state": rebuilt(shapes, SCALES) | fixed}, path)
-    loaded = sr3d.load("rbgnet", dataset=golden.dataset, checkpoint=path)
-    path.unlink()
-    assert isinstance(loaded, RBGNet)
-    return loaded
+    content = {"epoch": 64, "model_state": rebuilt(shapes, SCALES) | fixed}
+    return through_file(RBGNet, "rbgnet", golden, folder / "checkpoint.pth", content)
 
 
 def batch_of(golden: Golden) -> PointBatch:

@@ -24,7 +24,7 @@ from sr3d.detectors.votenet.detector import VoteNet, VotePredictions, proposals_
 from sr3d.detectors.votenet.loss import MAX_BOXES, assign
 from sr3d.geometry.boxes import corners
 from tests.detectors.golden.comparing import Comparison, Golden
-from tests.detectors.golden.weights import rebuilt, shapes_in, shapes_of
+from tests.detectors.golden.weights import rebuilt, shapes_in, shapes_of, through_file
 from tests.shared_data import shared
 
 SCALES = {"vgen.conv3.weight": 0.004, "pnet.conv3.weight": 0.125}
@@ -73,21 +73,27 @@ def published(golden: Golden, folder: Path, family: str, scales: Mapping[str, fl
     model = sr3d.load(family, dataset=golden.dataset, untrained=True)
     shapes = shapes_in(shared(f"golden/{family}{suffix}_keys.txt"))
     assert shapes == shapes_of(model.state_dict())
-    path = folder / "checkpoint.tar"
-    torch.save({"epoch": 180, "model_state_dict": rebuilt(shapes, scales)}, path)
-    loaded = sr3d.load(family, dataset=golden.dataset, checkpoint=path)
-    path.unlink()
-    assert isinstance(loaded, VoteNet)
-    return loaded
+    content = {"epoch": 180, "model_state_dict": rebuilt(shapes, scales)}
+    return through_file(VoteNet, family, golden, folder / "checkpoint.tar", content)
 
 
 def batch_of(golden: Golden) -> PointBatch:
-    """The points of the file, with their objects as indices of an arbitrary order."""
+    """The points of the file, with their objects."""
+    scannet = "nyu40_label" in golden
+    return points_of(golden, np.isin(golden["nyu40_label"], NYU40) if scannet else None)
+
+
+def points_of(golden: Golden, on_class: np.ndarray | None) -> PointBatch:
+    """The points of the file, with their objects as indices of an arbitrary order.
+
+    on_class: (N,) bool, whether a point's class is one of the data set's. An object has the class
+    of its first point. None if the file has no objects.
+    """
     points = torch.from_numpy(golden["points"])[None]
     instance = None
-    if "instance_label" in golden:
+    if on_class is not None:
         ids, first = np.unique(golden["instance_label"], return_index=True)
-        objects = ids[np.isin(golden["nyu40_label"][first], NYU40)]
+        objects = ids[on_class[first]]
         owner = np.searchsorted(objects, golden["instance_label"]).clip(max=len(objects) - 1)
         known = objects[owner] == golden["instance_label"]
         instance = torch.from_numpy(np.where(known, owner, -1))[None]

@@ -7,12 +7,18 @@ import zlib
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+import sr3d
+from sr3d.detectors.base import Detector
+from tests.detectors.golden.comparing import Golden
+
 Shapes = Mapping[str, tuple[int, ...]]
+D = TypeVar("D", bound=Detector[Any, Any])
 
 
 def shapes_in(path: Path) -> dict[str, tuple[int, ...]]:
@@ -71,3 +77,14 @@ def _rebuilt(
     else:  # running means and biases
         a = np.float32(0.1) * a
     return torch.from_numpy(np.asarray(a, dtype=np.float32))
+
+
+def through_file(
+    kind: type[D], family: str, golden: Golden, path: Path, content: Mapping[str, Any]
+) -> D:
+    """The detector with a checkpoint, written as its original writes it and loaded by name."""
+    torch.save(dict(content), path)
+    loaded = sr3d.load(family, dataset=golden.dataset, checkpoint=path)
+    path.unlink()
+    assert isinstance(loaded, kind)
+    return loaded
