@@ -16,8 +16,8 @@ from torch import Tensor
 
 from sr3d.deploy.fused_network import FusedNetwork
 from sr3d.deploy.static_pass import Capacity, StaticDetections, StaticPass, require_harmless_padding
-from sr3d.detectors.base import SparseDetector
 from sr3d.detectors.common.selection import suppress
+from sr3d.detectors.common.sparse_detector import SparseDetector
 from sr3d.detectors.common.voxelize import voxelize
 from sr3d.detectors.outputs import Detections, anchors_of, require_finite
 from sr3d.detectors.scan import detect_on_floor

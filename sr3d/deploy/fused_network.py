@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sr3d.detectors.base import SparseDetector
 from sr3d.detectors.common.selection import best_anchors
+from sr3d.detectors.common.sparse_detector import SparseDetector
 from sr3d.errors import InputError, Kind
 from sr3d.sparse import Sites
 from sr3d.sparse.functional import engine

@@ -15,7 +15,7 @@ from torch.export import ExportedProgram
 
 from sr3d.deploy.fused_network import FusedNetwork
 from sr3d.deploy.static_pass import Capacity, StaticPass, require_harmless_padding
-from sr3d.detectors.base import SparseDetector
+from sr3d.detectors.common.sparse_detector import SparseDetector
 from sr3d.sparse.fusion import GatheredTensor
 
 

@@ -11,8 +11,8 @@ import torch
 
 from sr3d.deploy.compiled import _RecordedPass
 from sr3d.deploy.static_pass import Capacity, StaticDetections
-from sr3d.detectors.base import SparseDetector
 from sr3d.detectors.common.sparse_config import SparseModelConfig
+from sr3d.detectors.common.sparse_detector import SparseDetector
 from sr3d.detectors.outputs import Detections
 from sr3d.errors import InputError
 from sr3d.sparse.static import Grid

@@ -14,7 +14,7 @@ from sr3d.data.loader import generator_for
 from sr3d.data.scans import read_scan
 from sr3d.data.scene import Scene
 from sr3d.deploy.detection import ScanDetections, detect_files
-from sr3d.detectors.base import SparseDetector
+from sr3d.detectors.common.sparse_detector import SparseDetector
 from sr3d.detectors.fcaf3d.detector import CentredPredictions
 from sr3d.detectors.outputs import require_finite_predictions
 from sr3d.errors import InputError

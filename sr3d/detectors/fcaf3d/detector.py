@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from sr3d.data.ground_truth import GroundTruth
-from sr3d.detectors.base import SparseDetector
 from sr3d.detectors.common.mink_resnet import MinkResNet
 from sr3d.detectors.common.selection import suppress
+from sr3d.detectors.common.sparse_detector import SparseDetector
 from sr3d.detectors.fcaf3d.config import FCAF3DConfig, FCAF3DInference, FCAF3DLoss, FCAF3DModel
 from sr3d.detectors.fcaf3d.network import FCAF3DHead, RawLevel, decode_distances
 from sr3d.detectors.outputs import Detections, Losses, Predictions, Total, alone, anchors_of

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from sr3d.data.ground_truth import GroundTruth
 from sr3d.data.scene import Scene
-from sr3d.detectors.base import SparseDetector
 from sr3d.detectors.common.mink_resnet import MinkResNet
 from sr3d.detectors.common.selection import select_detections
+from sr3d.detectors.common.sparse_detector import SparseDetector
 from sr3d.detectors.outputs import Detections, Losses, Predictions, Total, alone, anchors_of
 from sr3d.detectors.tr3d.assigners import build_assigner
 from sr3d.detectors.tr3d.config import TR3DConfig, TR3DInference, TR3DModel
