@@ -117,6 +117,13 @@ def _published(data: DataFacts) -> Values:
     return _network(data, num_points=20_000 if data.single_view else 50_000)
 
 
+def _best(data: DataFacts) -> Values:
+    """The best published network: w2x, L12, O512 on ScanNet, and L6, O256 elsewhere."""
+    if data.dataset != "scannet":
+        return _published(data)
+    return _network(data, layers=12, queries=512, planes=[256, 512, 512, 512])
+
+
 def _thin(data: DataFacts) -> Values:
     return _network(data, **THIN)
 
@@ -183,7 +190,7 @@ class GroupFreeConfig(Config):
     """One setting of GroupFree on one data set."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Preset]]] = {
-        "model": {"groupfree": _published, "groupfree_small": _thin},
+        "model": {"groupfree": _published, "groupfree_best": _best, "groupfree_small": _thin},
         "train": {"groupfree": _schedule},
         "augment": {"groupfree": whole_scenes},
     }
