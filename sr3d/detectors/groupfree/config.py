@@ -11,9 +11,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Interval
 
-from sr3d.config import Config, Preset, Rule
+from sr3d.config import Condition, Config, Preset, Rule
 from sr3d.detectors.common.point_config import (
+    POINT_CONDITIONS,
     THIN_POINTNET,
+    WITH_YAW,
     PointNet2Model,
     ProposalInference,
     whole_scenes,
@@ -193,6 +195,11 @@ class GroupFreeConfig(Config):
         "model": {"groupfree": _published, "groupfree_best": _best, "groupfree_small": _thin},
         "train": {"groupfree": _schedule},
         "augment": {"groupfree": whole_scenes},
+    }
+    conditions: ClassVar[Mapping[str, Condition]] = {
+        **POINT_CONDITIONS,
+        "loss.size_class": ("model.box_size", ("class",)),
+        "loss.size_target": WITH_YAW,
     }
 
     model: GroupFreeModel = field(default_factory=GroupFreeModel)
