@@ -62,7 +62,7 @@ class PointNet2Model(ModelConfig):
     skip_origin: bool = True
 
     def size(self) -> str:
-        return f"{self.num_points} points, widths {', '.join(map(str, self.planes))}"
+        return f"{self.num_points:,} points, widths {', '.join(map(str, self.planes))}"
 
     def rules(self) -> Iterator[Rule]:
         """What values must fulfil."""

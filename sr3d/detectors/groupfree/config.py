@@ -59,7 +59,7 @@ class GroupFreeModel(PointNet2Model):
     decoder_lr: PositiveShare = 0.1  # learning rate of the decoder relative to train.lr
 
     def size(self) -> str:
-        return f"{self.num_points} points, {self.layers} layers, {self.queries} queries"
+        return f"{self.num_points:,} points, {self.layers} layers, {self.queries} queries"
 
     def rules(self) -> Iterator[Rule]:
         yield from super().rules()
