@@ -21,7 +21,7 @@ from sr3d.detectors.common.point_config import (
     whole_scenes,
 )
 from sr3d.presets import DataFacts, Values, repeat, rooms_of
-from sr3d.value_types import Count, PositiveShare, Weight
+from sr3d.value_types import Count, ManyOrNone, PositiveShare, Weight
 
 # The network of procedural rooms, with a thin second stage.
 THIN: Mapping[str, Any] = {
@@ -67,7 +67,7 @@ class BRNetLoss:
 class BRNetInference(ProposalInference):
     """Inference. The indices of the runs decide the seeds."""
 
-    min_points: Count = 6  # points that a box needs inside
+    min_points: ManyOrNone = 6  # points that a box needs inside
 
 
 def _published(data: DataFacts) -> Values:
