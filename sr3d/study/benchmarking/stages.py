@@ -28,10 +28,12 @@ _MAP_BUILDERS = ("strided", "generated", "union", "kernel_map")  # methods of Si
 class StageClock:
     """Seconds by stage. Stages nest, and time counts for the innermost one only, so the sum of the
     stages is the total time. Every change of stage synchronises with the device.
+
+    processor: count the CPU time of the process, which other programs do not lengthen.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    def __init__(self, device: torch.device, processor: bool = False) -> None:
+        self.device, self.processor = device, processor
         self.seconds: dict[str, float] = {}
         self._open: list[str] = []
         self._since = 0.0
@@ -58,7 +60,7 @@ class StageClock:
 
     def _charge(self) -> None:
         synchronise(self.device)
-        now = time.perf_counter()
+        now = time.process_time() if self.processor else time.perf_counter()
         if self._open:
             name = self._open[-1]
             self.seconds[name] = self.seconds.get(name, 0.0) + now - self._since
@@ -72,7 +74,7 @@ def detection_staged(model: Detector[Any, Any], clock: StageClock) -> Iterator[N
     Decoding boxes counts as head. All that `Sites` derives counts as maps, whichever layer calls.
     """
     parts = model.stages().items()
-    with _staged(
+    with staged(
         clock,
         (model, "inputs", "voxelise"),
         (model, "forward", "head"),
@@ -88,7 +90,7 @@ def training_staged(
     model: Detector[Any, Any], optimizer: torch.optim.Optimizer, clock: StageClock
 ) -> Iterator[None]:
     """Within the block, training steps add their times to the clock, by `TRAINING_STAGES`."""
-    with _staged(
+    with staged(
         clock,
         (step, "batch_losses", "forward"),
         (model, "loss", "loss"),
@@ -100,7 +102,7 @@ def training_staged(
 
 
 @contextmanager
-def _staged(clock: StageClock, *stages: tuple[Any, str, str]) -> Iterator[None]:
+def staged(clock: StageClock, *stages: tuple[Any, str, str]) -> Iterator[None]:
     """stages: owner, name of its function, and the stage of its calls."""
     with ExitStack() as stack:
         for owner, name, stage in stages:
