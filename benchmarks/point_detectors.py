@@ -1,12 +1,13 @@
 """Where detectors on points spend their time, with our point operations and in plain PyTorch.
 
     OMP_WAIT_POLICY=passive python -m benchmarks.point_detectors --threads 1 --out FILE.json
+    python -m benchmarks.point_detectors --device cuda --out FILE.json
 
 One scene of 40,000 points of procedural rooms, networks of the published size with random weights.
 Both kinds of point operations run in turn, A B A B, and give equal detections (checked). Each
-figure is a median of the rounds, each ratio the median of the ratios of pairs. Times are CPU times
-of the process, because other programs lengthen wall times. With several threads, they add up over
-the threads, and waiting threads must sleep (OMP_WAIT_POLICY). `wall` has the wall times.
+figure is a median of the rounds, each ratio the median of the ratios of pairs. On a CPU, times are
+CPU times of the process, because other programs lengthen wall times. With several threads, they add
+up over the threads, and waiting threads must sleep (OMP_WAIT_POLICY). `wall` has the wall times.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from sr3d.data.scene import Scene
 from sr3d.detectors.base import Detector
 from sr3d.detectors.common import pointnet2
 from sr3d.detectors.configuration import default_config, with_overrides
-from sr3d.points import cpu_engine, functional, torch_engine
+from sr3d.points import functional, torch_engine
 from sr3d.runs.files import write_json
 from sr3d.runs.machine import code_version, machine_facts, versions
 from sr3d.study.benchmarking.stages import StageClock, replaced, staged, training_staged
@@ -36,9 +37,7 @@ from sr3d.train.step import train_step
 
 POINTS = 40_000
 DETECTORS = ("votenet", "groupfree", "3detr_m")
-ENGINES: dict[str, ModuleType] = {"ours": cpu_engine, "torch": torch_engine}
-DEVICE = torch.device("cpu")
-# What draws indices or distances, and what gathers by them.
+# Functions of an engine. `group` and `interpolate`, which gather, count as grouping too.
 POINT_STAGES = {
     "furthest_points": "sampling", "ball_query": "grouping", "nearest": "grouping",
 }  # fmt: skip
@@ -70,8 +69,8 @@ def detection_staged(model: Detector[Any, Any], clock: StageClock) -> Iterator[N
 
 
 def detect(model: Detector[Any, Any], scene: Scene, engine: ModuleType) -> dict[str, float]:
-    """Milliseconds of CPU time by stage, and the wall time."""
-    clock, began = StageClock(DEVICE, processor=True), time.perf_counter()
+    """Milliseconds by stage, and the wall time."""
+    clock, began = _clock(model), time.perf_counter()
     with torch.no_grad(), points_staged(engine, clock), detection_staged(model, clock):
         model.detections(model(model.inputs([scene])))
     return {**_milliseconds(clock), "wall": 1000 * (time.perf_counter() - began)}
@@ -81,15 +80,23 @@ def train(
     model: Detector[Any, Any], optimizer: torch.optim.Optimizer, scene: Scene, engine: ModuleType
 ) -> dict[str, float]:
     """The same of a training step of one scene."""
-    clock, began = StageClock(DEVICE, processor=True), time.perf_counter()
+    clock, began = _clock(model), time.perf_counter()
     with points_staged(engine, clock), training_staged(model, optimizer, clock):
         train_step(model, [scene], optimizer, clip_norm=10.0)
     return {**_milliseconds(clock), "wall": 1000 * (time.perf_counter() - began)}
 
 
+def _clock(model: Detector[Any, Any]) -> StageClock:
+    return StageClock(model.device, processor=model.device.type == "cpu")
+
+
 def _milliseconds(clock: StageClock) -> dict[str, float]:
     stages = {name: 1000 * seconds for name, seconds in clock.seconds.items()}
     return {**stages, "total": sum(stages.values())}
+
+
+def engines(device: torch.device) -> dict[str, ModuleType]:
+    return {"ours": functional._engine(device), "torch": torch_engine}
 
 
 def compared(rounds: Sequence[dict[str, dict[str, float]]]) -> dict[str, Any]:
@@ -109,38 +116,39 @@ def compared(rounds: Sequence[dict[str, dict[str, float]]]) -> dict[str, Any]:
         return round(statistics.median(each), 3)
 
     return {
-        "milliseconds": {name: median(name) for name in ENGINES},
+        "milliseconds": {name: median(name) for name in rounds[0]},
         "ratio": ratio("total"),
         "wall_ratio": ratio("wall"),
-        "share_of_points": {name: share(name) for name in ENGINES},
+        "share_of_points": {name: share(name) for name in rounds[0]},
     }
 
 
 def same_detections(model: Detector[Any, Any], scene: Scene) -> bool:
     """Whether both engines give equal detections. The warm-up too."""
     found = []
-    for engine in ENGINES.values():
+    for engine in engines(model.device).values():
         with torch.no_grad(), replaced(functional, "_engine", lambda device, e=engine: e):
             found.append(model.detections(model(model.inputs([scene])))[0])
     return all(map(torch.equal, *found))
 
 
-def measure(name: str, scene: Scene, threads: int, rounds: int) -> dict[str, Any]:
+def measure(name: str, scene: Scene, device: str, rounds: int) -> dict[str, Any]:
     config = with_overrides(
         default_config("scannet"), [f"model={name}", f"model.num_points={POINTS}"]
     )
-    model = Subject(config, threads=threads).build()
+    model = Subject(config, device=device).build()
+    kinds = engines(model.device).items()
     if not same_detections(model, scene):
         raise SystemExit(f"{name}: the detections differ, so nothing was compared")
     detected = [
-        {kind: detect(model, scene, engine) for kind, engine in ENGINES.items()}
-        for _ in range(rounds)
+        {kind: detect(model, scene, engine) for kind, engine in kinds} for _ in range(rounds)
     ]
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
-    train(model, optimizer, scene, cpu_engine)  # a warm-up
+    for _, engine in kinds:  # a warm-up
+        train(model, optimizer, scene, engine)
     trained = [
-        {kind: train(model, optimizer, scene, engine) for kind, engine in ENGINES.items()}
+        {kind: train(model, optimizer, scene, engine) for kind, engine in kinds}
         for _ in range(rounds)
     ]
     return {"detection": compared(detected), "training": compared(trained)}
@@ -148,6 +156,7 @@ def measure(name: str, scene: Scene, threads: int, rounds: int) -> dict[str, Any
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--detectors", nargs="+", default=DETECTORS, choices=DETECTORS)
@@ -157,14 +166,15 @@ def main() -> None:
     scene = Floor("scannet", POINTS).load()[0]
     found = {}
     for name in args.detectors:
-        found[name] = measure(name, scene, args.threads, args.rounds)
+        found[name] = measure(name, scene, args.device, args.rounds)
         print(name, found[name], flush=True)
     write_json(
         args.out,
         {
             "benchmark": "point_detectors",
-            "what": "milliseconds of CPU time, one scene, medians",
+            "what": "milliseconds of one scene, medians. On a CPU, CPU time except for wall",
             "points": POINTS,
+            "device": args.device,
             "threads": args.threads,
             "rounds": args.rounds,
             "load": os.getloadavg()[0],
