@@ -274,18 +274,19 @@ def test_any_setting_can_be_trained_on_own_scans(checkout: Checkout) -> None:
 
 
 def test_downloads_ask_for_what_the_configuration_says(checkout: Checkout, tmp_path: Path) -> None:
-    moved = ["tier=paper", "raw={scannet: elsewhere, sunrgbd: there}"]
-    done = checkout.snakemake("-n", "-p", "--config", *moved)
+    config = ("tier=paper", "tables=[table1]", "settings=[sr3d]", "trainings=1", "tests=1")
+    moved = "raw={scannet: elsewhere, sunrgbd: there}"
+    done = checkout.snakemake("-n", "-p", "--config", *config, moved)
     assert done.returncode == 0, done.stdout
     scannet = "sr3d download scannet --out elsewhere --url http://kaldir.vc.cit.tum.de/scannet/"
     assert f"{scannet} --parallel 4 --done data/scannet.raw.json" in done.stdout
     assert "sr3d download sunrgbd --out there --url https://rgbd.cs" in done.stdout
     assert "--accept-terms" not in done.stdout
     accepting = checkout.copy(tmp_path / "checkout")
-    config = accepting.read("config.yaml")
-    config["download"]["scannet"] = {"accept_terms": True, "url": "http://a", "parallel": 2}
-    accepting.edit("config.yaml", config)
-    done = accepting.snakemake("-n", "-p", "--config", "tier=paper")
+    file = accepting.read("config.yaml")
+    file["download"]["scannet"] = {"accept_terms": True, "url": "http://a", "parallel": 2}
+    accepting.edit("config.yaml", file)
+    done = accepting.snakemake("-n", "-p", "--config", *config)
     assert "--url http://a --parallel 2 --accept-terms --done" in done.stdout
 
 

@@ -1,6 +1,6 @@
 """After any end, one plain rerun completes and nothing finished is lost.
 
-These tests run a stand-in for `sr3d`. `test_recovery_for_real.py` runs the command itself.
+These tests run a stand-in for `sr3d`. `test_same_bits.py` runs the command itself.
 """
 
 from __future__ import annotations
