@@ -87,8 +87,9 @@ def test_a_failed_run_names_itself_and_the_others_are_kept(tmp_path: Path) -> No
 def test_a_killed_job_loses_the_run_it_was_in(tmp_path: Path) -> None:
     checkout = Checkout.make(tmp_path / "checkout", ("sr3d",))
     call = checkout.command(*THREE, STUB_HANG="train0/test1")
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(**call, **quiet, start_new_session=True) as process:
+    with subprocess.Popen(
+        **call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as process:
         try:
             end = time.monotonic() + 300
             while not (checkout.folder / TRAINING / "test0/done.json").exists():
