@@ -25,7 +25,7 @@ from sr3d.detectors.common.point_config import (
     whole_scenes,
 )
 from sr3d.presets import DataFacts, Values, repeat
-from sr3d.value_types import Count, PositiveShare, Weight
+from sr3d.value_types import Count, ManyOrNone, PositiveShare, Weight
 
 # The thin network with a thin second stage. Few seeds lie on objects, so clusters are sampled from
 # votes.
@@ -76,7 +76,7 @@ class BRNetLoss:
 class BRNetInference(ProposalInference):
     """Inference. The indices of the runs decide the seeds."""
 
-    min_points: Count = 6  # points that a box needs inside
+    min_points: ManyOrNone = 6  # points that a box needs inside
 
 
 def _published(data: DataFacts) -> Values:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Interval
 
-from sr3d.config import Config, InferenceConfig, ModelConfig, Rule
+from sr3d.config import Condition, Config, InferenceConfig, ModelConfig, Others, Rule
 from sr3d.presets import DataFacts, Values
 from sr3d.value_types import Count, Many, ManyOrNone, PositiveShare, Share
 
@@ -88,7 +88,7 @@ class PointNet2Model(ModelConfig):
     skip_origin: bool = True
 
     def size(self) -> str:
-        return f"{self.num_points} points, widths {', '.join(map(str, self.planes))}"
+        return f"{self.num_points:,} points, widths {', '.join(map(str, self.planes))}"
 
     def rules(self) -> Iterator[Rule]:
         """What values must fulfil."""
@@ -128,9 +128,22 @@ class ProposalInference(InferenceConfig):
     labels: Literal["every", "best"] = "every"
 
 
+# What fields need that matter for boxes with a yaw alone. Own data may have a yaw.
+WITH_YAW: Condition = ("dataset", ("sunrgbd", "synthetic_rotated", "own"))
+# `Config.conditions` of detectors with `ProposalInference` and bins of headings.
+POINT_CONDITIONS: Mapping[str, Condition] = {
+    **Config.conditions,
+    "model.heading_bins": WITH_YAW,
+    "test.nms_boxes": WITH_YAW,
+    "test.keep_best": ("test.min_points", Others((0,))),
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class ProposalConfig(Config):
     """One setting of a detector whose proposals come from clusters of votes."""
+
+    conditions: ClassVar[Mapping[str, Condition]] = POINT_CONDITIONS
 
     model: ProposalModel
     test: ProposalInference = field(default_factory=ProposalInference)

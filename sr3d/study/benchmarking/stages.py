@@ -16,22 +16,29 @@ from typing import Any
 import torch
 
 from sr3d.detectors.base import Detector
+from sr3d.points import cpu_engine, torch_engine
+from sr3d.points.functional import points_engine
 from sr3d.runs.folder import synchronise
 from sr3d.sparse import Sites
+from sr3d.sparse.functional import engine
 from sr3d.train import step
 
-STAGES = ("voxelise", "maps", "backbone", "neck", "head", "selection")
+# After the stage of the inputs (`Detector.input_stage`). A detector has those that it needs.
+STAGES = ("maps", "points", "backbone", "neck", "head", "selection")
 TRAINING_STAGES = ("forward", "loss", "backward", "optimiser")
 _MAP_BUILDERS = ("strided", "generated", "union", "kernel_map")  # methods of Sites, call the rest
+_POINT_OPERATIONS = ("furthest_points", "ball_query", "nearest")  # of an engine of sr3d.points
 
 
 class StageClock:
     """Seconds by stage. Stages nest, and time counts for the innermost one only, so the sum of the
     stages is the total time. Every change of stage synchronises with the device.
+
+    processor: count the CPU time of the process, which other programs do not lengthen.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    def __init__(self, device: torch.device, processor: bool = False) -> None:
+        self.device, self.processor = device, processor
         self.seconds: dict[str, float] = {}
         self._open: list[str] = []
         self._since = 0.0
@@ -58,7 +65,7 @@ class StageClock:
 
     def _charge(self) -> None:
         synchronise(self.device)
-        now = time.perf_counter()
+        now = time.process_time() if self.processor else time.perf_counter()
         if self._open:
             name = self._open[-1]
             self.seconds[name] = self.seconds.get(name, 0.0) + now - self._since
@@ -67,18 +74,22 @@ class StageClock:
 
 @contextmanager
 def detection_staged(model: Detector[Any, Any], clock: StageClock) -> Iterator[None]:
-    """Within the block, detection adds its times to the clock, by `STAGES`.
+    """Within the block, detection adds its times to the clock, by the input stage and `STAGES`.
 
-    Decoding boxes counts as head. All that `Sites` derives counts as maps, whichever layer calls.
+    Decoding boxes counts as head. All that `Sites` derives counts as maps, and sampling and
+    neighbour search on points as points, whichever layer calls.
     """
     parts = model.stages().items()
-    with _staged(
+    with engine(model.config.engine):
+        engines = {cpu_engine, torch_engine, points_engine(clock.device)}
+    with staged(
         clock,
-        (model, "inputs", "voxelise"),
+        (model, "inputs", model.input_stage),
         (model, "forward", "head"),
         (model, "detections", "selection"),
         *((model.get_submodule(name), "forward", stage) for name, stage in parts),
         *((Sites, builder, "maps") for builder in _MAP_BUILDERS),
+        *((one, name, "points") for one in engines for name in _POINT_OPERATIONS),
     ):
         yield
 
@@ -88,7 +99,7 @@ def training_staged(
     model: Detector[Any, Any], optimizer: torch.optim.Optimizer, clock: StageClock
 ) -> Iterator[None]:
     """Within the block, training steps add their times to the clock, by `TRAINING_STAGES`."""
-    with _staged(
+    with staged(
         clock,
         (step, "batch_losses", "forward"),
         (model, "loss", "loss"),
@@ -100,7 +111,7 @@ def training_staged(
 
 
 @contextmanager
-def _staged(clock: StageClock, *stages: tuple[Any, str, str]) -> Iterator[None]:
+def staged(clock: StageClock, *stages: tuple[Any, str, str]) -> Iterator[None]:
     """stages: owner, name of its function, and the stage of its calls."""
     with ExitStack() as stack:
         for owner, name, stage in stages:
