@@ -231,6 +231,18 @@ def test_the_real_tier_trains_sr3d_alone_on_two_kinds_of_scans(checkout: Checkou
     assert "--tests 1 --out results/real/scannet/sr3d/train0 --split train" in done.stdout
 
 
+def test_the_real_points_tier_trains_detectors_on_points_on_the_same_scans(
+    checkout: Checkout,
+) -> None:
+    config = ("tier=real_points", "real_scans=elsewhere/scans")
+    done = checkout.snakemake("-n", "-p", "--config", *config)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("sr3d prepare ") == 2
+    for name in ("votenet_overfit", "mlcvnet_overfit", "brnet_overfit"):
+        assert f"--data data/real --split train --setting {name} --train 0" in done.stdout
+        assert f"results/real_points/scannet/{name}/train0/test0 --split train" in done.stdout
+
+
 def test_the_real_sunrgbd_tier_trains_on_the_frames_that_it_tests(checkout: Checkout) -> None:
     config = ("tier=real_sunrgbd", "real_scans=elsewhere/frames")
     done = checkout.snakemake("-n", "-p", "--config", *config)
