@@ -37,6 +37,17 @@ THIN_PROPOSALS: Mapping[str, Any] = {
     "proposals": 64,
     "proposal_channels": 64,
 }
+# The same for VoteNet and its extensions. Few seeds lie on objects, and their votes are not exact.
+# Hence more seeds and more clusters, which reach farther.
+THIN_VOTING: Mapping[str, Any] = {
+    **THIN_PROPOSALS,
+    "levels": [512, 512, 128, 64],
+    "proposals": 128,
+    "proposal_radius": 0.5,
+}
+# Their weight of votes. In small batches few proposals are positive. Without a larger weight, the
+# noise of their gradients drowns the votes, which must be learned first.
+THIN_VOTE_WEIGHT = 30.0
 # How long such a network trains on procedural rooms.
 ROOMS_TRAINING: Mapping[str, Any] = {
     "epochs": 40,
@@ -44,6 +55,22 @@ ROOMS_TRAINING: Mapping[str, Any] = {
     "repeat": 1,
     "batch_size": 4,
     "lr": 2e-3,
+}
+
+
+# How thin networks that vote train, on any data. Votes settle much sooner with this learning rate
+# than with VoteNet's. A large rate needs clipping, as in mmdetection3d's VoteNet.
+THIN_VOTING_TRAINING: Mapping[str, Any] = {
+    "epochs": 40,
+    "milestones": [],
+    "repeat": 1,
+    "batch_size": 2,
+    "lr": 8e-3,
+    "warmup_iters": 0,
+    "schedule": "cosine",
+    "schedule_by": "step",
+    "clip_norm": 10.0,
+    "keep_last": True,
 }
 
 
