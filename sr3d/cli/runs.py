@@ -234,9 +234,9 @@ def _test(args: argparse.Namespace) -> None:
 
 
 class EvaluationPlace(NamedTuple):
-    """Index, folder and marker of an evaluation run. The marker is None without --done."""
+    """The index of an evaluation run, its folder and its marker, None without --done."""
 
-    index: int
+    test: int
     folder: Path
     marker: Path | None
 

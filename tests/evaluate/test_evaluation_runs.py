@@ -251,5 +251,7 @@ def test_no_detector_remembers_an_earlier_run(family: str, rooms: Path) -> None:
     found, _ = loop.detect_scenes(model, scenes, 2, "second run")
     expected, _ = loop.detect_scenes(fresh, scenes, 2, "second run alone")
     assert len(found) > 0
-    for left, right in ((found.box, expected.box), (found.score, expected.score)):
-        assert np.array_equal(left, right)
+    assert found.score is not None
+    assert expected.score is not None
+    assert np.array_equal(found.box, expected.box)
+    assert np.array_equal(found.score, expected.score)
