@@ -18,7 +18,7 @@ from sr3d.study.report.findings import SUMMARY_FILE, Findings, write_summary
 from sr3d.study.report.paper import METRICS, printed_dataset, read_paper
 from tests.make_runs import edit
 from tests.refusals import refuses
-from tests.report.figure_trees import lacking, make_full_tree
+from tests.report.figure_trees import SPARSE, lacking, make_full_tree
 from tests.shared_data import ROOT
 
 PAPER = read_paper(ROOT / "workflow" / "tables.yaml")
@@ -58,7 +58,7 @@ def test_every_figure_is_drawn_and_says_what_it_lacks(results, tmp_path):
         with Image.open(one.png) as picture:
             assert picture.format == "PNG"
             assert min(picture.size) > 100
-    assert lacking(drawn["fig1"].missing) == ["FCAF3D"]
+    assert lacking(drawn["fig1"].missing) == [*SPARSE, "FCAF3D"]
     assert drawn["fig6"].missing == ()
     assert lacking(drawn["fig8"].missing) == [
         "k = 5, 7, 8, 9, 10",
@@ -153,8 +153,8 @@ def test_missing_tests_times_and_epochs_are_told(copied, tmp_path):
     epochs = {"loss": [3.0, 2.0], "AIC": [0.4, 0.3]}
     edit(copied, "synthetic/baseline/train1", metrics={"epochs": epochs})
     drawn = draw(copied, tmp_path / "out", "fig1", "fig6", "fig8")
-    _, times, tests = drawn["fig1"].missing
-    assert lacking(drawn["fig1"].missing) == ["FCAF3D", "TR3D", "SR3D"]
+    *_, times, tests = drawn["fig1"].missing
+    assert lacking(drawn["fig1"].missing) == [*SPARSE, "FCAF3D", "TR3D", "SR3D"]
     assert METRICS["latency_ms"].label in times
     assert "5 of 6" in tests
     tests, epochs = drawn["fig6"].missing
