@@ -40,6 +40,14 @@ from sr3d.value_types import Seed, Validated
 
 Preset = Callable[[DataFacts], Values]
 Rule = tuple[str, bool, str]  # a field, whether its value can be used, and what it must be
+
+
+class Others(tuple[Any, ...]):
+    """All values of a field but these."""
+
+    __slots__ = ()
+
+
 Condition = tuple[str, tuple[Any, ...]]  # a field, and some of its values
 
 
@@ -49,7 +57,8 @@ class Config(Validated):
 
     presets: of this family by their group (`model`, `train`, `augment`) and name. earlier: fields
     that earlier versions also recorded for this family, without any effect, and their values.
-    conditions: of fields that have no effect unless another field has one of these values.
+    conditions: of fields that have no effect unless another field has one of these values. A
+    family adds those of its own fields.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Preset]]] = {
@@ -58,6 +67,14 @@ class Config(Validated):
     }
     earlier: ClassVar[Mapping[str, Any]] = {}
     conditions: ClassVar[Mapping[str, Condition]] = {
+        "augment.sample_fraction": ("augment.sample_count", (0,)),
+        "augment.sample_replace": ("augment.sample_count", Others((0,))),
+        **dict.fromkeys(
+            ("augment.crop_aspect", "augment.crop_points", "augment.crop_when"),
+            ("augment.crop", Others(([1.0, 1.0],))),
+        ),
+        "train.milestones": ("train.schedule", ("step",)),
+        "train.warmup_iters": ("train.warmup_epochs", (0,)),
         "train.momentum": ("train.optimizer", ("sgd",)),
         "train.schedule_by": ("train.schedule", ("cosine", "polynomial")),
         "train.schedule_power": ("train.schedule", ("polynomial",)),
@@ -121,9 +138,9 @@ class Config(Validated):
         """Those of some fields, by dotted name, that have no effect here, and what they need."""
         values = self.flat()
         return {
-            name: f"{other}={' or '.join(map(str, wanted))}"
+            name: _in_words(other, wanted)
             for name, (other, wanted) in self.conditions.items()
-            if name in names and values[other] not in wanted
+            if name in names and (values[other] in wanted) == isinstance(wanted, Others)
         }
 
     @property
@@ -192,3 +209,8 @@ def _digested(node: Any) -> dict[str, Any]:
         if not (item.metadata.get(LATER) and value == item.default):
             values[item.name] = _digested(value) if dataclasses.is_dataclass(value) else value
     return values
+
+
+def _in_words(field: str, wanted: tuple[Any, ...]) -> str:
+    values = " or ".join(map(str, wanted))
+    return f"{field} other than {values}" if isinstance(wanted, Others) else f"{field}={values}"

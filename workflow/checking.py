@@ -20,6 +20,7 @@ from workflow.refusal import Refusal
 Positive = Annotated[int, Interval(ge=1)]
 Whole = Annotated[int, Interval(ge=0)]
 Names = Annotated[tuple[Name, ...], MinLen(1), DIFFERENT]
+Cited = Annotated[tuple[Name, ...], DIFFERENT]
 Datasets = Annotated[tuple[DatasetName, ...], MinLen(1), DIFFERENT]
 Scenes = Annotated[tuple[str, ...], MinLen(1), DIFFERENT]
 Files = Annotated[tuple[Text, ...], MinLen(1), DIFFERENT]
@@ -50,6 +51,7 @@ class Tier(Validated):
     results: Text
     synthetic: RoomsConfig
     settings: Names | None = None
+    cited: Cited = ()
     prepared: Mapping[DatasetName, Name] = field(default_factory=dict)
     scans: Scenes | None = None
     clouds: Scenes | None = None
@@ -140,6 +142,7 @@ class WorkflowConfig(Validated):
     assume: str | None = None
     tables: Names | None = None
     settings: Names | None = None
+    cited: Cited | None = None
     datasets: Datasets | None = None
     trainings: Positive | None = None
     tests: Positive | None = None

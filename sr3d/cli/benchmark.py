@@ -163,6 +163,13 @@ def _plan(args: argparse.Namespace) -> BenchmarkPlan:
 
     setting, config = _setting(args)
     warn_without_effect(config, overrides_of(args))
+    if args.nms_pre and "test.nms_pre" not in config.flat():
+        raise InputError(
+            f"model.name={config.model.name} has no test.nms_pre",
+            field="--nms-pre",
+            kind=Kind.CONFLICT,
+            remedy="Omit it. NMS always gets the same number of boxes.",
+        )
     weights = run_file(args.run, read_training(args.run), MODEL_FILE) if args.run else None
     full = config.train.batch_size
     batch = args.batch or (min(full, _BATCH_ON_CPU) if args.device == "cpu" else full)

@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 def add_convert(verbs: Verbs, common: argparse.ArgumentParser) -> None:
-    about = "Convert checkpoints from and to mmdetection3d and SamsungLabs."
+    about = "Convert checkpoints from and to the repositories that published the detectors."
     verb = verbs.add_parser(
         "convert",
         parents=[common],

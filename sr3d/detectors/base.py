@@ -34,6 +34,9 @@ class Detector(nn.Module, ABC, Generic[B, P]):
     """
 
     autocast: torch.dtype | None = None  # data type of the network's products, None for fp32
+    # For a benchmark: what `input_size` counts, and the name of the stage that makes the inputs.
+    input_unit = "inputs"
+    input_stage = "inputs"
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -84,7 +87,7 @@ class Detector(nn.Module, ABC, Generic[B, P]):
 
     @abstractmethod
     def input_size(self, batch: B) -> int:
-        """Number of voxels or points of the network's input."""
+        """The size of the network's input, in `input_unit`."""
 
     def stages(self) -> dict[str, str]:
         """Maps submodules to the stages of a benchmark: backbone, neck or head.
@@ -140,7 +143,8 @@ class Detector(nn.Module, ABC, Generic[B, P]):
             InputError: the detector or the engine does not support it.
         """
         raise InputError(
-            f"{type(self).__name__} has no inference runner",
+            f"{self.config.name} has no inference runner: it fuses and records networks on voxels",
+            field="compile",
             kind=Kind.CONFLICT,
-            remedy="Run it without.",
+            remedy="Run it without compile().",
         )

@@ -12,7 +12,7 @@ from sr3d.sparse.functional import engine_on
 Padding = Literal["first", "zero"]
 
 
-def _engine(device: torch.device) -> ModuleType:
+def points_engine(device: torch.device) -> ModuleType:
     """Triton where sparse layers use it, else the CPU's engine, or PyTorch on a GPU."""
     if engine_on(device) == "triton":
         from sr3d.points.triton import engine as triton_engine  # the import takes seconds
@@ -41,7 +41,7 @@ def furthest_points(
     """
     if points.shape[1] == 0:
         raise ValueError("furthest_points needs at least one point in each cloud")
-    points, engine = points.detach().float(), _engine(points.device)
+    points, engine = points.detach().float(), points_engine(points.device)
     if tie_threads is None:
         return engine.furthest_points(points, count, skip_origin)
     order = torch_engine.thread_order(points.shape[1], tie_threads).to(points.device)
@@ -62,7 +62,7 @@ def ball_query(
     ball without any point has index 0 throughout. Other rows are filled with their first point.
     """
     points, centres = points.detach().float(), centres.detach().float()
-    hits = _engine(points.device).ball_query(points, centres, radius, count)
+    hits = points_engine(points.device).ball_query(points, centres, radius, count)
     return hits + 1 if pad == "zero" else hits.clamp_(min=0)
 
 
@@ -74,7 +74,7 @@ def nearest(points: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
     comes first. Where a cloud has fewer than k points, the distance is inf and the index 0.
     """
     points, queries = points.detach().float(), queries.detach().float()
-    return _engine(points.device).nearest(points, queries, k)
+    return points_engine(points.device).nearest(points, queries, k)
 
 
 def group(features: Tensor, index: Tensor) -> Tensor:

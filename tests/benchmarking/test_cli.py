@@ -47,6 +47,11 @@ def test_a_whole_benchmark(rooms: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert [path.name for path in tmp_path.iterdir()] == ["b.json"]
 
 
+def test_a_limit_before_nms_is_refused_for_detectors_without_one() -> None:
+    with refuses(Kind.CONFLICT, field="--nms-pre", mentions=["test.nms_pre"]):
+        planned("--dataset", "synthetic", "--nms-pre", "50", "--set", "model=votenet")
+
+
 def test_defaults_follow_the_device() -> None:
     plan = planned()
     assert (plan.setting, plan.subject.config) == ("sr3d", default_config("scannet"))

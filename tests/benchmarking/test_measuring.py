@@ -33,9 +33,10 @@ from sr3d.study.benchmarking.measures import (
     Times,
 )
 from sr3d.study.benchmarking.memory import OutOfMemory
-from sr3d.study.benchmarking.stages import STAGES, TRAINING_STAGES
+from sr3d.study.benchmarking.stages import TRAINING_STAGES
 from sr3d.study.benchmarking.subject import Floor, PreparedScenes, ScanFile, SceneSource
-from tests.benchmarking.making import fcaf3d, subject
+from tests.benchmarking.making import ON_VOXELS, fcaf3d, on_points, subject
+from tests.family_configs import ON_POINTS
 
 
 def prepared(rooms: Path, count: int = 2) -> SceneSource:
@@ -70,7 +71,7 @@ def test_a_detection_is_that_of_a_test(rooms: Path) -> None:
     assert found.stages is not None
     assert found.network is not None
     assert found.work is not None
-    assert list(found.stages) == list(STAGES)
+    assert list(found.stages) == list(ON_VOXELS)
     assert min(found.stages.values()) > 0
     assert len(found.network.runs) == 6
     assert found.network.least < found.latency.p95
@@ -109,7 +110,26 @@ def test_parts_of_a_training_step_add_up(
     assert len(found.step.runs) == 4
     assert found.scenes_per_second == pytest.approx(2000 / found.step.median)
     assert 0.5 < sum(found.stages.values()) / np.mean(found.step.runs) < 2  # of other steps
-    assert found.voxels > 0
+    assert found.size > 0
+    assert found.to_dict()["voxels"] == found.size
+
+
+@pytest.mark.parametrize("name", ON_POINTS)
+def test_a_detector_on_points_is_measured_by_the_same_clock(name: str, rooms: Path) -> None:
+    about = on_points(name)
+    found = measure_detection(about, prepared(rooms, 1), repeats=1)
+    (scene,) = found.to_dict()["scenes"]
+    assert {*scene} == {"id", "points", "sampled_points", "boxes"}
+    assert (scene["points"], scene["sampled_points"]) == (4000, 1024)
+    assert found.stages is not None
+    assert list(found.stages)[:2] == ["sample", "points"]
+    assert {*found.stages} <= {"sample", "points", "backbone", "neck", "head", "selection"}
+    assert found.work is None  # no sparse convolutions
+    steps = measure_training(about, prepared(rooms), batch=2, repeats=1)
+    assert steps.to_dict()["sampled_points"] == 2 * 1024
+    text = describe(Benchmark(FACTS, found, steps))
+    assert "voxel" not in text
+    assert f"{2 * 1024:,} sampled points" in text
 
 
 def test_nothing_is_learnt_from_a_scan_without_boxes(tmp_path: Path) -> None:
@@ -231,8 +251,9 @@ def test_text_shows_what_was_measured(found: Benchmark) -> None:
         values = [number(value) for value in (times.median, times.p95, times.least)]
         assert row[-4:] == [*values, "4"]
     for words in (
-        *STAGES, *TRAINING_STAGES, "sr3d on synthetic", f"{training.scenes_per_second:,.3g} scenes",
-        "2 scenes: prepared scenes of", "synchronised before and after", "GFLOP/s", "\n500 ",
+        *ON_VOXELS, *TRAINING_STAGES, "sr3d on synthetic",
+        f"{training.scenes_per_second:,.3g} scenes", "2 scenes: prepared scenes of",
+        "synchronised before and after", "GFLOP/s", "\n500 ",
     ):  # fmt: skip
         assert words in text
     assert max(map(len, text.splitlines())) < 180
@@ -276,21 +297,23 @@ def test_a_busy_machine_is_told(
         assert [f"{load:.1f}" in record.message for record in warned] == [True] * busy
 
 
-DETECTION = Detection((MeasuredScene("a", 10, 5, 0),), Times((1.0,)), Memory(1.0, 1.0, "peak"))
+DETECTION = Detection(
+    (MeasuredScene("a", 10, 5, 0),), Times((1.0,)), Memory(1.0, 1.0, "peak"), "voxels"
+)
+FACTS = {
+    "setting": "sr3d", "dataset": "scannet", "parameters": 1, "weights": "random",
+    "precision": "fp16", "compiled": True, "device": "cuda", "threads": 1,
+    "machine": {"gpus": ["H100"], "cores": 2, "processor": "x"}, "versions": {"torch": "2"},
+    "load_average": 0.0, "busy": False, "source": "rooms",
+}  # fmt: skip
 
 
 def test_a_row_without_voxels_or_training_is_text_all_the_same() -> None:
-    facts = {
-        "setting": "sr3d", "dataset": "scannet", "parameters": 1, "weights": "random",
-        "precision": "fp16", "compiled": True, "device": "cuda", "threads": 1,
-        "machine": {"gpus": ["H100"], "cores": 2, "processor": "x"}, "versions": {"torch": "2"},
-        "load_average": 0.0, "busy": False, "source": "rooms",
-    }  # fmt: skip
-    text = describe(Benchmark(facts, DETECTION, None, (SizedDetection(10, DETECTION),)))
+    text = describe(Benchmark(FACTS, DETECTION, None, (SizedDetection(10, DETECTION),)))
     assert "compiled" in text
     assert "cuda: H100" in text
     network = dataclasses.replace(DETECTION, network=Times((1.0,)))
-    longer = describe(Benchmark(facts, network, None, (SizedDetection(10, DETECTION),)))
+    longer = describe(Benchmark(FACTS, network, None, (SizedDetection(10, DETECTION),)))
     assert len(longer.splitlines()) == len(text.splitlines()) + 1
 
 

@@ -12,11 +12,12 @@ import torch
 from sr3d.data.loader import generator_for
 from sr3d.data.prepared import PreparedDataset
 from sr3d.evaluate.loop import detect_scene
+from sr3d.points import cpu_engine
 from sr3d.sparse import Sites
 from sr3d.study.benchmarking import stages
-from sr3d.study.benchmarking.stages import STAGES, StageClock, detection_staged
-from sr3d.study.benchmarking.subject import Subject
-from tests.benchmarking.making import fcaf3d, subject
+from sr3d.study.benchmarking.stages import StageClock, detection_staged
+from tests.benchmarking.making import ON_VOXELS, fcaf3d, on_points, subject
+from tests.family_configs import ON_POINTS
 
 CPU = torch.device("cpu")
 
@@ -54,29 +55,40 @@ def test_a_stage_ends_where_its_code_fails(monkeypatch: pytest.MonkeyPatch) -> N
     assert clock.seconds == {"outer": 2.0, "inner": 1.0}
 
 
-@pytest.mark.parametrize("about", [subject(), fcaf3d()], ids=["tr3d", "fcaf3d"])
+ABOUTS = {
+    "tr3d": (subject(), ON_VOXELS),
+    "fcaf3d": (fcaf3d(), ON_VOXELS),
+    **{
+        name: (on_points(name), ("sample", "points", "backbone", "neck", "head", "selection"))
+        for name in ON_POINTS
+    },
+}
+
+
+@pytest.mark.parametrize("name", ABOUTS)
 def test_stages_add_up_and_change_nothing(
-    about: Subject, rooms: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, rooms: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stages.time, "perf_counter", time.process_time)  # other work counts nothing
+    about, stages_of_it = ABOUTS[name]
     model, scene = about.build(), PreparedDataset(rooms, "val")[0]
     with torch.inference_mode():
         plain, _ = detect_scene(model, scene, generator_for(0))
     modules = {name: dict(vars(module)) for name, module in model.named_modules()}
-    methods = dict(vars(Sites))
+    methods, engine = dict(vars(Sites)), dict(vars(cpu_engine))
 
     clock = StageClock(CPU)
     started = time.perf_counter()
     with torch.inference_mode(), detection_staged(model, clock):
         staged = [detect_scene(model, scene, generator_for(0))[0] for _ in range(5)]
     whole = time.perf_counter() - started
-    assert set(clock.seconds) == set(STAGES)
+    assert set(clock.seconds) == set(stages_of_it)
     assert min(clock.seconds.values()) > 0
     assert 0.8 * whole < sum(clock.seconds.values()) <= whole
     for found in staged:
         assert all(torch.equal(a, b) for a, b in zip(found, plain, strict=True))
     assert {name: dict(vars(module)) for name, module in model.named_modules()} == modules
-    assert dict(vars(Sites)) == methods
+    assert (dict(vars(Sites)), dict(vars(cpu_engine))) == (methods, engine)
 
 
 def test_kernel_maps_are_a_stage_wherever_they_are_built(

@@ -29,6 +29,7 @@ from sr3d.sparse.functional import engine_on
 from sr3d.train.loop import TrainingJob
 from sr3d.train.training import train
 from tests.data.older_formats import as_version_2
+from tests.family_configs import ON_POINTS, small_config
 from tests.refusals import refused, refuses
 
 PACKAGE = Path(sr3d.__file__).parent
@@ -227,21 +228,11 @@ def test_a_value_given_before_a_preset_is_kept_or_the_preset_is_refused() -> Non
         with_overrides(start, ["test.score_thr=0.07", "model=votenet"])
 
 
-POINTS = [
-    name
-    for name, family in FAMILIES.items()
-    if hasattr(family.config.of_values({}).model, "num_points")
-]
-
-
-@pytest.mark.parametrize("name", POINTS)
+@pytest.mark.parametrize("name", ON_POINTS)
 def test_a_detector_on_points_uses_the_engine_that_it_is_told(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = with_overrides(
-        default_config("synthetic"), [f"model={name}_small", "model.engine=torch"]
-    )
-    config = dataclasses.replace(config, mean_sizes=((1.0, 1.0, 1.0),) * 13)
+    config = small_config(name, "model.engine=torch")
     model, used = build_detector(config).eval(), []
 
     def noted(device: torch.device) -> str:

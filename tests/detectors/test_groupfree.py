@@ -159,6 +159,18 @@ def test_weights_are_the_published_ones(
     assert names == {*model.state_dict()}
 
 
+@pytest.mark.parametrize(
+    ("dataset", "same"),
+    [("scannet", [*WIDE, "model.queries=512"]), ("sunrgbd", []), ("synthetic", [])],
+)
+def test_the_best_network_is_the_one_of_each_data_sets_best_published_result(
+    dataset: str, same: list[str]
+) -> None:
+    start = default_config(dataset)
+    best = with_overrides(start, ["model=groupfree_best"])
+    assert best == with_overrides(start, ["model=groupfree", *same])
+
+
 @pytest.mark.parametrize("overrides", [L12, WIDE], ids=["l12", "w2x"])
 def test_the_network_follows_from_its_weights(overrides: list[str]) -> None:
     chosen = config("scannet", *overrides)

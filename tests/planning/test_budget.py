@@ -39,7 +39,7 @@ def test_a_small_experiment_by_hand(tmp_path: Path) -> None:
     found = plan(tmp_path)
     (line,) = found.lines
     # 10 rooms three times in batches of 4 give 7 full batches. Two epochs.
-    assert (line.trainings, line.tests, line.iterations) == (2, 6, 14)
+    assert (line.trainings, line.tests, line.epochs, line.iterations) == (2, 6, 2, 14)
     # A training run waits 1 s and takes 14 steps of 0.5 s. An evaluation run waits 1 s and takes 4
     # scenes of 0.25 s.
     assert seconds(line.hours_a_training) == 8
@@ -119,12 +119,13 @@ def test_iterations_follow_the_schedule(tmp_path: Path, change: str, factor: flo
     st.integers(1, 40),
     st.integers(1, 6),
     st.integers(1, 50),
+    st.booleans(),
 )
 def test_an_epoch_has_as_many_iterations_as_the_loader_makes_batches(
-    scenes: int, repeat: int, batch: int
+    scenes: int, repeat: int, batch: int, keep_last: bool
 ) -> None:
-    config = TrainConfig(repeat=repeat, batch_size=batch)
-    batches = epoch_batches(scenes, repeat, batch, seed=0, epoch=0)
+    config = TrainConfig(repeat=repeat, batch_size=batch, keep_last=keep_last)
+    batches = epoch_batches(scenes, repeat, batch, seed=0, epoch=0, keep_last=keep_last)
     assert iterations_per_epoch(scenes, config) == len(batches)
 
 

@@ -72,9 +72,15 @@ def datasets_of(name: str) -> list[str]:
     return [dataset for dataset in chosen if dataset in paper] or chosen
 
 
+def settings_to_run() -> list[str]:
+    """The settings that the experiment names, or else all that it does not cite."""
+    cited = EXPERIMENT.get("cited", [])
+    return EXPERIMENT.get("settings") or [name for name in SETTINGS if name not in cited]
+
+
 def settings_of(name: str, dataset: str) -> list[str]:
     """The settings of a table or figure that this experiment runs on a data set."""
-    chosen = EXPERIMENT.get("settings", SETTINGS)
+    chosen = settings_to_run()
     return [name for name in rows_of(name) if name in chosen and dataset in SETTINGS[name].datasets]
 
 
@@ -267,6 +273,7 @@ require([config["tier"]], TIERS, "tier", "config.yaml")
 EXPERIMENT = TIERS[config["tier"]] | config
 require(EXPERIMENT["tables"], TABLES | FIGURES, "table or figure", "workflow/tables.yaml")
 require(EXPERIMENT.get("settings", []), SETTINGS, "setting", "settings in config.yaml")
+require(EXPERIMENT.get("cited", []), SETTINGS, "setting", "cited in config.yaml")
 for name in EXPERIMENT["tables"]:
     require(rows_of(name), SETTINGS, "setting", f"workflow/tables.yaml, {name}")
     if not any(settings_of(name, dataset) for dataset in datasets_of(name)):

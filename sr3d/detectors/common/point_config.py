@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Interval
 
-from sr3d.config import Config, InferenceConfig, ModelConfig, Rule
+from sr3d.config import Condition, Config, InferenceConfig, ModelConfig, Others, Rule
 from sr3d.presets import DataFacts, Values
 from sr3d.value_types import Count, Many, ManyOrNone, PositiveShare, Share
 
@@ -37,6 +37,17 @@ THIN_PROPOSALS: Mapping[str, Any] = {
     "proposals": 64,
     "proposal_channels": 64,
 }
+# The same for VoteNet and its extensions. Few seeds lie on objects, and their votes are not exact.
+# Hence more seeds and more clusters, which reach farther.
+THIN_VOTING: Mapping[str, Any] = {
+    **THIN_PROPOSALS,
+    "levels": [512, 512, 128, 64],
+    "proposals": 128,
+    "proposal_radius": 0.5,
+}
+# Their weight of votes. In small batches few proposals are positive. Without a larger weight, the
+# noise of their gradients drowns the votes, which must be learned first.
+THIN_VOTE_WEIGHT = 30.0
 # How long such a network trains on procedural rooms.
 ROOMS_TRAINING: Mapping[str, Any] = {
     "epochs": 40,
@@ -44,6 +55,22 @@ ROOMS_TRAINING: Mapping[str, Any] = {
     "repeat": 1,
     "batch_size": 4,
     "lr": 2e-3,
+}
+
+
+# How thin networks that vote train, on any data. Votes settle much sooner with this learning rate
+# than with VoteNet's. A large rate needs clipping, as in mmdetection3d's VoteNet.
+THIN_VOTING_TRAINING: Mapping[str, Any] = {
+    "epochs": 40,
+    "milestones": [],
+    "repeat": 1,
+    "batch_size": 2,
+    "lr": 8e-3,
+    "warmup_iters": 0,
+    "schedule": "cosine",
+    "schedule_by": "step",
+    "clip_norm": 10.0,
+    "keep_last": True,
 }
 
 
@@ -62,7 +89,7 @@ class PointNet2Model(ModelConfig):
     skip_origin: bool = True
 
     def size(self) -> str:
-        return f"{self.num_points} points, widths {', '.join(map(str, self.planes))}"
+        return f"{self.num_points:,} points, widths {', '.join(map(str, self.planes))}"
 
     def rules(self) -> Iterator[Rule]:
         """What values must fulfil."""
@@ -102,9 +129,22 @@ class ProposalInference(InferenceConfig):
     labels: Literal["every", "best"] = "every"
 
 
+# What fields need that matter for boxes with a yaw alone. Own data may have a yaw.
+WITH_YAW: Condition = ("dataset", ("sunrgbd", "synthetic_rotated", "own"))
+# `Config.conditions` of detectors with `ProposalInference` and bins of headings.
+POINT_CONDITIONS: Mapping[str, Condition] = {
+    **Config.conditions,
+    "model.heading_bins": WITH_YAW,
+    "test.nms_boxes": WITH_YAW,
+    "test.keep_best": ("test.min_points", Others((0,))),
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class ProposalConfig(Config):
     """One setting of a detector whose proposals come from clusters of votes."""
+
+    conditions: ClassVar[Mapping[str, Condition]] = POINT_CONDITIONS
 
     model: ProposalModel
     test: ProposalInference = field(default_factory=ProposalInference)

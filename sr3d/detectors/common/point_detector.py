@@ -18,6 +18,8 @@ P = TypeVar("P")
 class PointDetector(Detector[PointBatch, P]):
     """A detector on equally many points of each scene. P: its predictions."""
 
+    input_unit, input_stage = "sampled points", "sample"
+
     def input_size(self, batch: PointBatch) -> int:
         return batch.points.shape[:2].numel()
 

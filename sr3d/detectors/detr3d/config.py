@@ -9,8 +9,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from sr3d.config import Config, ModelConfig, Preset, Rule
-from sr3d.detectors.common.point_config import Metres, ProposalInference
+from sr3d.config import Condition, Config, ModelConfig, Preset, Rule
+from sr3d.detectors.common.point_config import (
+    POINT_CONDITIONS,
+    WITH_YAW,
+    Metres,
+    ProposalInference,
+)
 from sr3d.presets import DataFacts, Values, rooms_of
 from sr3d.value_types import Count, Many, Share, Weight
 
@@ -200,6 +205,13 @@ class DETR3DConfig(Config):
         "model": {"3detr": _vanilla, "3detr_m": _masked, "3detr_small": _thin},
         "train": {"3detr": _schedule},
         "augment": {"3detr": _augmentation},
+    }
+    conditions: ClassVar[Mapping[str, Condition]] = {
+        **POINT_CONDITIONS,
+        **dict.fromkeys(
+            ("model.mask_radii", "model.squared_radii"), ("model.encoder", ("masked",))
+        ),
+        "loss.rotated_giou": WITH_YAW,
     }
 
     model: DETR3DModel = field(default_factory=DETR3DModel)

@@ -11,9 +11,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Interval
 
-from sr3d.config import Config, Preset, Rule
+from sr3d.config import Condition, Config, Preset, Rule
 from sr3d.detectors.common.point_config import (
+    POINT_CONDITIONS,
     THIN_POINTNET,
+    WITH_YAW,
     PointNet2Model,
     ProposalInference,
     whole_scenes,
@@ -57,7 +59,7 @@ class GroupFreeModel(PointNet2Model):
     decoder_lr: PositiveShare = 0.1  # learning rate of the decoder relative to train.lr
 
     def size(self) -> str:
-        return f"{self.num_points} points, {self.layers} layers, {self.queries} queries"
+        return f"{self.num_points:,} points, {self.layers} layers, {self.queries} queries"
 
     def rules(self) -> Iterator[Rule]:
         yield from super().rules()
@@ -115,6 +117,13 @@ def _published(data: DataFacts) -> Values:
     if data.procedural:
         return _thin(data)
     return _network(data, num_points=20_000 if data.single_view else 50_000)
+
+
+def _best(data: DataFacts) -> Values:
+    """The best published network: w2x, L12, O512 on ScanNet, and L6, O256 elsewhere."""
+    if data.dataset != "scannet":
+        return _published(data)
+    return _network(data, layers=12, queries=512, planes=[256, 512, 512, 512])
 
 
 def _thin(data: DataFacts) -> Values:
@@ -183,9 +192,14 @@ class GroupFreeConfig(Config):
     """One setting of GroupFree on one data set."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Preset]]] = {
-        "model": {"groupfree": _published, "groupfree_small": _thin},
+        "model": {"groupfree": _published, "groupfree_best": _best, "groupfree_small": _thin},
         "train": {"groupfree": _schedule},
         "augment": {"groupfree": whole_scenes},
+    }
+    conditions: ClassVar[Mapping[str, Condition]] = {
+        **POINT_CONDITIONS,
+        "loss.size_class": ("model.box_size", ("class",)),
+        "loss.size_target": WITH_YAW,
     }
 
     model: GroupFreeModel = field(default_factory=GroupFreeModel)

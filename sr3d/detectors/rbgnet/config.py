@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from annotated_types import Interval
 
 from sr3d.config import Preset, Rule
+from sr3d.config_groups import later
 from sr3d.detectors.common.point_config import (
     ROOMS_TRAINING,
     THIN_PROPOSALS,
@@ -22,6 +23,7 @@ from sr3d.detectors.common.point_config import (
     ProposalInference,
     ProposalModel,
     VoteCentre,
+    VotePoints,
     whole_scenes,
 )
 from sr3d.presets import DataFacts, Values, repeat
@@ -95,6 +97,8 @@ class RBGNetLoss:
     near: Metres = 0.3  # metres: a proposal nearer to a centre, and in its box, is positive
     # weight of positives in objectness, and of foreground; 1 - it of the others
     object_weight: PositiveShare = 0.8
+    # the points of an object: its instance's, or all inside its box
+    vote_points: VotePoints = later("instance")
     # what votes aim at: the centre of the extent of the object's points, or of its box
     vote_centre: VoteCentre = "extent"
     # anchors that the fine term judges: those that follow from all coarse anchors with a point
@@ -182,3 +186,7 @@ class RBGNetConfig(ProposalConfig):
     model: RBGNetModel = field(default_factory=RBGNetModel)
     loss: RBGNetLoss = field(default_factory=RBGNetLoss)
     test: RBGNetInference = field(default_factory=RBGNetInference)
+
+    @property
+    def replaces_instances(self) -> bool:
+        return self.loss.vote_points == "box"

@@ -34,7 +34,7 @@ def _lines(found: Benchmark) -> Iterator[str]:
         yield from _training(found.training)
     if found.scaling:
         yield ""
-        yield from _scaling(found.scaling)
+        yield from _scaling(found.scaling, found.detection.unit)
     if found.candidates:
         yield ""
         yield from _candidates(found.candidates)
@@ -48,15 +48,15 @@ def _subject(found: Benchmark) -> list[str]:
     where = machine["gpus"][0] if facts["device"] == "cuda" else machine["processor"]
     busy = " (busy)" if facts["busy"] else ""
     runner = "compiled" if facts["compiled"] else "eager"
-    counts = zip(*((s.points, s.voxels, s.boxes) for s in scenes), strict=True)
-    points, voxels, boxes = (f"{fmean(column):,.0f}" for column in counts)
+    counts = zip(*((s.points, s.size, s.boxes) for s in scenes), strict=True)
+    points, size, boxes = (f"{fmean(column):,.0f}" for column in counts)
     return [
         f"{facts['setting']} on {facts['dataset']}: {facts['parameters']:,} parameters, "
         f"weights {facts['weights']}, {runner}, {facts['precision']}",
         f"{facts['device']}: {where}, {facts['threads']} of {machine['cores']} CPU threads, "
         f"torch {facts['versions']['torch']}, load average {facts['load_average']:.1f}{busy}",
-        f"{len(scenes)} scenes: {facts['source']}. On average {points} points, {voxels} voxels, "
-        f"{boxes} boxes found",
+        f"{len(scenes)} scenes: {facts['source']}. On average {points} points, {size} "
+        f"{found.detection.unit}, {boxes} boxes found",
     ]
 
 
@@ -93,13 +93,15 @@ def _training(found: TrainingSteps) -> list[str]:
         "",
         *_stages("part of a step", found.stages),
         "",
-        f"throughput   {found.scenes_per_second:,.3g} scenes/s, {found.voxels:,} voxels a batch",
+        f"throughput   {found.scenes_per_second:,.3g} scenes/s, "
+        f"{found.size:,} {found.unit} a batch",
         f"peak memory  {found.memory.peak:,.0f} MB",
     ]
 
 
-def _scaling(rows: Sequence[SizedDetection]) -> list[str]:
-    table = [("points of a floor", "voxels", "boxes", "median ms", "µs a voxel", "peak MB")]
+def _scaling(rows: Sequence[SizedDetection], unit: str) -> list[str]:
+    each = f"µs a {unit.removesuffix('s')}"
+    table = [("points of a floor", unit, "boxes", "median ms", each, "peak MB")]
     for row in rows:
         found = row.detection
         if found is None:
@@ -110,10 +112,10 @@ def _scaling(rows: Sequence[SizedDetection]) -> list[str]:
         table.append(
             (
                 f"{row.size:,}",
-                f"{scene.voxels:,}",
+                f"{scene.size:,}",
                 f"{scene.boxes:,}",
                 number(median),
-                f"{1000 * median / scene.voxels:.3g}",
+                f"{1000 * median / scene.size:.3g}",
                 f"{found.memory.peak:,.0f}",
             )
         )
@@ -141,8 +143,9 @@ def _candidates(rows: Sequence[SizedDetection]) -> list[str]:
 
 def _notes(found: Benchmark) -> list[str]:
     notes = [
-        "Points are already on the device. The times include voxels, network and NMS, but no "
-        "loading. The device is synchronised before and after each run, after a warm-up.",
+        f"Points are already on the device. The times include the {found.detection.unit}, network "
+        "and NMS, but no loading. The device is synchronised before and after each run, after a "
+        "warm-up.",
         f"Peak memory: {found.detection.memory.what}.",
     ]
     if found.detection.stages:

@@ -73,6 +73,7 @@ def measure_detection(
             ),
             latency=_times(seconds),
             memory=memory[0],
+            unit=runner.model.input_unit,
         )
         if not details:
             return found
@@ -139,7 +140,8 @@ def _stages(runner: _Runner, repeats: int) -> dict[str, float]:
             runner.in_turn(runner.detect)
     passes = repeats * len(runner.scenes)
     seconds = clock.seconds
-    return {stage: 1000 * seconds[stage] / passes for stage in STAGES if stage in seconds}
+    stages = (runner.model.input_stage, *STAGES)
+    return {stage: 1000 * seconds[stage] / passes for stage in stages if stage in seconds}
 
 
 def _work(runner: _Runner, seconds: np.ndarray, span: str, dtype: torch.dtype) -> Work | None:
@@ -198,7 +200,8 @@ def measure_training(
                     steps.take()
         return TrainingSteps(
             batch=batch,
-            voxels=steps.voxels(),
+            size=steps.size(),
+            unit=steps.model.input_unit,
             step=Times(tuple(1000 * value for value in seconds)),
             stages={s: 1000 * clock.seconds[s] / repeats for s in TRAINING_STAGES},
             memory=memory[0],
@@ -236,8 +239,8 @@ class _Steps:
             for i in places
         ]
 
-    def voxels(self) -> int:
-        """Voxels of the first batch."""
+    def size(self) -> int:
+        """The size of the first batch."""
         return self.model.input_size(self.model.inputs(self.load(0)))
 
 

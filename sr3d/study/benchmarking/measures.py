@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -91,25 +90,31 @@ class Work:
 
 @dataclass(frozen=True)
 class MeasuredScene:
-    """One scene: points at the start of the clock, voxels, boxes after NMS."""
+    """One scene: points at the start of the clock, size of the network's input, boxes after NMS."""
 
     id: str
     points: int
-    voxels: int
+    size: int
     boxes: int
+
+    def to_dict(self, unit: str) -> dict[str, Any]:
+        """unit: of the size (`Detector.input_unit`), which names it."""
+        return {"id": self.id, "points": self.points, _key(unit): self.size, "boxes": self.boxes}
 
 
 @dataclass(frozen=True)
 class Detection:
     """Detection from points on the device to boxes after NMS, in each scene in turn.
 
-    The optional fields come from separate passes. network: from voxels to predictions. stages: mean
-    milliseconds per scene of each stage. Their sum is the time of a scene. work: see `Work`.
+    unit: of the scenes' sizes. The optional fields come from separate passes. network: from inputs
+    to predictions. stages: mean milliseconds per scene of each stage. Their sum is the time of a
+    scene. work: see `Work`.
     """
 
     scenes: tuple[MeasuredScene, ...]
     latency: Times
     memory: Memory
+    unit: str
     network: Times | None = None
     stages: Mapping[str, float] | None = None
     work: Work | None = None
@@ -121,7 +126,7 @@ class Detection:
             "roofline": self.work.to_dict() if self.work else None,
         }
         return {
-            "scenes": [dataclasses.asdict(scene) for scene in self.scenes],
+            "scenes": [scene.to_dict(self.unit) for scene in self.scenes],
             "latency_ms": self.latency.to_dict(),
             "memory": self.memory.to_dict(),
             **{name: value for name, value in more.items() if value is not None},
@@ -130,10 +135,11 @@ class Detection:
 
 @dataclass(frozen=True)
 class TrainingSteps:
-    """Training steps. stages: mean milliseconds per step. voxels: of the first batch."""
+    """Training steps. stages: mean milliseconds per step. size, unit: of the first batch."""
 
     batch: int
-    voxels: int
+    size: int
+    unit: str
     step: Times
     stages: Mapping[str, float]
     memory: Memory
@@ -145,7 +151,7 @@ class TrainingSteps:
     def to_dict(self) -> dict[str, Any]:
         return {
             "batch": self.batch,
-            "voxels": self.voxels,
+            _key(self.unit): self.size,
             "scenes_per_second": round(self.scenes_per_second, 4),
             "step_ms": self.step.to_dict(),
             "stages": stage_table(self.stages),
@@ -193,6 +199,10 @@ class Benchmark:
             "scaling": [row.to_dict("points") for row in self.scaling],
             "candidates": [row.to_dict("nms_pre") for row in self.candidates],
         }
+
+
+def _key(unit: str) -> str:
+    return unit.replace(" ", "_")
 
 
 def stage_table(stages: Mapping[str, float]) -> dict[str, dict[str, float]]:

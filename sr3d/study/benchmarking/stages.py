@@ -16,13 +16,18 @@ from typing import Any
 import torch
 
 from sr3d.detectors.base import Detector
+from sr3d.points import cpu_engine, torch_engine
+from sr3d.points.functional import points_engine
 from sr3d.runs.folder import synchronise
 from sr3d.sparse import Sites
+from sr3d.sparse.functional import engine
 from sr3d.train import step
 
-STAGES = ("voxelise", "maps", "backbone", "neck", "head", "selection")
+# After the stage of the inputs (`Detector.input_stage`). A detector has those that it needs.
+STAGES = ("maps", "points", "backbone", "neck", "head", "selection")
 TRAINING_STAGES = ("forward", "loss", "backward", "optimiser")
 _MAP_BUILDERS = ("strided", "generated", "union", "kernel_map")  # methods of Sites, call the rest
+_POINT_OPERATIONS = ("furthest_points", "ball_query", "nearest")  # of an engine of sr3d.points
 
 
 class StageClock:
@@ -69,18 +74,22 @@ class StageClock:
 
 @contextmanager
 def detection_staged(model: Detector[Any, Any], clock: StageClock) -> Iterator[None]:
-    """Within the block, detection adds its times to the clock, by `STAGES`.
+    """Within the block, detection adds its times to the clock, by the input stage and `STAGES`.
 
-    Decoding boxes counts as head. All that `Sites` derives counts as maps, whichever layer calls.
+    Decoding boxes counts as head. All that `Sites` derives counts as maps, and sampling and
+    neighbour search on points as points, whichever layer calls.
     """
     parts = model.stages().items()
+    with engine(model.config.engine):
+        engines = {cpu_engine, torch_engine, points_engine(clock.device)}
     with staged(
         clock,
-        (model, "inputs", "voxelise"),
+        (model, "inputs", model.input_stage),
         (model, "forward", "head"),
         (model, "detections", "selection"),
         *((model.get_submodule(name), "forward", stage) for name, stage in parts),
         *((Sites, builder, "maps") for builder in _MAP_BUILDERS),
+        *((one, name, "points") for one in engines for name in _POINT_OPERATIONS),
     ):
         yield
 

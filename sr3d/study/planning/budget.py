@@ -61,14 +61,15 @@ class PlanInput:
 class SettingBudget:
     """The runs that are left of one setting on one data set.
 
-    iterations, hours_a_training: of one training run, 0 if none is left. hours: of all its training
-    and evaluation runs together.
+    epochs, iterations, hours_a_training: of one training run, 0 if none is left. hours: of all its
+    training and evaluation runs together.
     """
 
     dataset: str
     setting: str
     trainings: int
     tests: int
+    epochs: int
     iterations: int
     hours_a_training: float
     hours: float
@@ -140,10 +141,12 @@ class Chain:
 def iterations_per_epoch(scenes: int, config: TrainConfig) -> int:
     """The number of batches that `sr3d.data.loader.epoch_batches` makes.
 
-    A short last batch is dropped. A set smaller than one batch gives one short batch.
+    A short last batch is dropped unless `keep_last` is set. A set smaller than one batch gives one
+    short batch.
     """
     places = scenes * config.repeat
-    return places // min(config.batch_size, places)
+    size = min(config.batch_size, places)
+    return -(-places // size) if config.keep_last else places // size
 
 
 def budget(
@@ -248,6 +251,7 @@ def _line(experiment: Experiment, job: Job, scenes: tuple[int, int], price: Pric
         setting=job.setting,
         trainings=job.trainings_left,
         tests=job.tests_left,
+        epochs=experiment.config(job).train.epochs if job.trainings_left else 0,
         iterations=iterations,
         hours_a_training=training / 3600,
         hours=seconds / 3600,

@@ -10,8 +10,8 @@ from sr3d.study.planning.budget import Budget, PlanInput, SettingBudget
 from sr3d.text_tables import text_table
 
 WIDTH = 100  # columns of the page
-_ROWS = 14  # of the first table. The remaining settings share the last row.
-_NAMED = 28  # characters for the names of settings
+_ROWS = 20  # of the first table. The remaining settings share the last row.
+_NAMED = 22  # characters for the names of settings
 _UNITS = {"iteration": "training iteration", "scene": "scene", "detections": "scene (detections)"}
 _EXAMPLE = "iteration=0.67,scene=0.04,gpus=4,price=2.5"
 
@@ -48,7 +48,8 @@ def _settings(plan: Budget) -> list[str]:
     """The table of settings. Settings of the same cost share a row."""
     groups: dict[Hashable, list[SettingBudget]] = {}
     for line in plan.lines:
-        alike = (line.dataset, line.trainings, line.tests, line.iterations, hours(line.hours))
+        runs = line.trainings, line.tests, line.epochs, line.iterations
+        alike = (line.dataset, *runs, hours(line.hours))
         groups.setdefault(alike, []).append(line)
     ordered = sorted(groups.values(), key=lambda lines: -sum(line.hours for line in lines))
     shown = ordered if len(ordered) <= _ROWS else ordered[: _ROWS - 1]
@@ -57,7 +58,8 @@ def _settings(plan: Budget) -> list[str]:
         rows.append(_row([line for lines in ordered[_ROWS - 1 :] for line in lines]))
     unit = f"{plan.unit}-hours"
     columns = (
-        "data set", "settings", "trainings", "iterations", "hours each", "evaluations", unit
+        "data set", "settings", "trainings", "epochs", "iterations", "hours each", "evaluations",
+        unit,
     )  # fmt: skip
     return text_table([columns, *rows], left=2)
 
@@ -65,11 +67,12 @@ def _settings(plan: Budget) -> list[str]:
 def _row(lines: Sequence[SettingBudget]) -> tuple[str, ...]:
     datasets, iterations = _same(line.dataset for line in lines), {x.iterations for x in lines}
     training = hours(lines[0].hours_a_training) if lines[0].trainings else "–"
-    one = len(iterations) == 1
+    one, epochs = len(iterations) == 1, {line.epochs for line in lines}
     return (
         datasets,
         _names([line.setting for line in lines]),
         _count(sum(line.trainings for line in lines)),
+        _count(lines[0].epochs) if len(epochs) == 1 else "various",
         _count(lines[0].iterations) if one else "various",
         training if one else "various",
         _count(sum(line.tests for line in lines)),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sr3d.detectors.configuration import default_config
+import numpy as np
+
+from sr3d.detectors.configuration import config_from_dict
+from sr3d.errors import InputError
 from sr3d.study.report.figures import OWN, ReportFigure
 from sr3d.study.report.figures.style import names_of
 from sr3d.study.report.findings import Findings, ran
@@ -149,20 +153,22 @@ def _shown(paper: Paper, part: ReportPart) -> Section:
 def _cautions(paper: Paper, part: ReportPart, settings: Sequence[str]) -> list[str]:
     """What a reader must know before reading any number on this data set."""
     summaries = [s for name in settings if (s := part.findings.summary(name))]
-    cautions, full = [], default_config("scannet").flat()["model.stem_channels"]
+    cautions = []
     if not part.own and part.dataset not in datasets_of(paper):
         cautions.append(
             f"The paper has no results on {part.label}. It evaluates on "
             f"{listed(labels(datasets_of(paper)))}. Do not compare absolute numbers on these data "
             "with the paper's. A verdict says only whether a claim also holds here."
         )
-    if any(flatten(s["config"]).get("model.stem_channels", full) < full for s in summaries):
-        sizes = sorted({s["parameters"] for s in summaries if s["parameters"] is not None})
+    thin = [s for s in summaries if _is_thin(s["config"])]
+    if thin:
+        sizes = sorted({s["parameters"] for s in thin if s["parameters"] is not None})
         ends = f"{sizes[0]:,}" + (f" to {sizes[-1]:,}" if len(sizes) > 1 else "")
+        several = len({flatten(s["config"]).get("model.name") for s in thin}) > 1
+        networks = "networks are thin ones" if several else "network is a thin one"
         cautions.append(
-            f"On {part.label} the network is a thin one for small machines "
-            f"({ends} parameters), trained on a short schedule."
-            + ("" if part.own else " It is not the paper's network.")
+            f"On {part.label} the {networks} for small machines ({ends} parameters), trained on a "
+            "short schedule." + ("" if part.own else " The paper's networks are larger.")
         )
     deviations = dict.fromkeys(
         d for s in summaries for d in (s["test_data"] or {}).get("deviations", ())
@@ -171,3 +177,17 @@ def _cautions(paper: Paper, part: ReportPart, settings: Sequence[str]) -> list[s
         whole = "complete" if part.dataset == "own" else "the published ones"
         cautions.append(f"The data are not {whole}: {listed(deviations)}.")
     return cautions
+
+
+def _is_thin(values: Mapping[str, Any]) -> bool:
+    """Whether layers of a run's network are narrower than in its family's published one.
+
+    False for configurations of other versions, which cannot be read.
+    """
+    try:
+        config = config_from_dict(values)
+    except InputError:
+        return False
+    own, full = vars(config.model), vars(type(config).of_values({}).model)
+    widths = [name for name in own if name.endswith(("channels", "planes"))]
+    return any(np.sum(own[name]) < np.sum(full[name]) for name in widths)
