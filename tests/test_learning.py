@@ -62,7 +62,18 @@ def test_sr3d_learns_real_scans(tmp_path: Path) -> None:
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("setting", ["votenet_overfit", "mlcvnet_overfit", "brnet_overfit"])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "votenet_overfit",
+        "mlcvnet_overfit",
+        "brnet_overfit",
+        "rbgnet_overfit",
+        "groupfree_overfit",
+        "3detr_overfit",
+        "3detr_m_overfit",
+    ],
+)
 def test_detectors_on_points_learn_real_scans(setting: str, tmp_path: Path) -> None:
     scans = f"real_scans={shared('real/scannet')}"
     checkout = run(tmp_path, "tier=real_points", scans, settings=[setting])

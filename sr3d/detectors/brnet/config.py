@@ -31,6 +31,7 @@ from sr3d.value_types import Count, ManyOrNone, PositiveShare, Weight
 # votes.
 THIN: Mapping[str, Any] = {
     **THIN_VOTING,
+    "proposals": 128,  # the second stage looks at twelve groups of seeds for each
     "clusters": "votes",
     "trace_radius": 0.3,
     "trace_planes": [64, 32, 16],

@@ -37,13 +37,12 @@ THIN_PROPOSALS: Mapping[str, Any] = {
     "proposals": 64,
     "proposal_channels": 64,
 }
-# The same for VoteNet and its extensions. Few seeds lie on objects, and their votes are not exact.
-# Hence more seeds and more clusters, which reach farther.
+# The same for VoteNet and its extensions. Few seeds lie on objects, so there are more seeds and
+# clusters.
 THIN_VOTING: Mapping[str, Any] = {
     **THIN_PROPOSALS,
-    "levels": [512, 512, 128, 64],
-    "proposals": 128,
-    "proposal_radius": 0.5,
+    "levels": [1024, 1024, 256, 128],
+    "proposals": 256,
 }
 # Their weight of votes. In small batches few proposals are positive. Without a larger weight, the
 # noise of their gradients drowns the votes, which must be learned first.
@@ -61,7 +60,7 @@ ROOMS_TRAINING: Mapping[str, Any] = {
 # How thin networks that vote train, on any data. Votes settle much sooner with this learning rate
 # than with VoteNet's. A large rate needs clipping, as in mmdetection3d's VoteNet.
 THIN_VOTING_TRAINING: Mapping[str, Any] = {
-    "epochs": 40,
+    "epochs": 25,
     "milestones": [],
     "repeat": 1,
     "batch_size": 2,

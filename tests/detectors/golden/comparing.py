@@ -44,10 +44,14 @@ class Golden:
         """The name of the scan: the end of the file's name. ScanNet's have two parts."""
         return "_".join(self.path.stem.split("_")[-2 if self.dataset == "scannet" else -1 :])
 
+    def beside(self, name: str) -> Path:
+        """Another file of the folder. If it is not there, the shared one."""
+        own = self.path.with_name(name)
+        return own if own.exists() else shared(f"golden/{name}")
+
     def keys(self, name: str) -> Path:
-        """The list of names and shapes `NAME_keys.txt`: beside the file, else the shared one."""
-        own = self.path.with_name(f"{name}_keys.txt")
-        return own if own.exists() else shared(f"golden/{own.name}")
+        """The list of names and shapes `NAME_keys.txt`."""
+        return self.beside(f"{name}_keys.txt")
 
     def __contains__(self, key: str) -> bool:
         return key in self.arrays

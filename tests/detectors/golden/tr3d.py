@@ -39,7 +39,7 @@ def comparisons(golden: Golden, folder: Path) -> Iterator[Comparison]:
     if golden.says("minkowski"):
         yield from raw_outputs(golden, model)
         return
-    cloud = Golden(golden.path.with_name(golden.path.name.replace("_mmdet3d_", "_minkowski_")))
+    cloud = Golden(golden.beside(golden.path.name.replace("_mmdet3d_", "_minkowski_")))
     points = torch.from_numpy(cloud["points"])
     with torch.no_grad():
         found = model(model.voxels([points[:, :3]], [points[:, 3:]]))
