@@ -48,7 +48,7 @@ def points_staged(engine: ModuleType, clock: StageClock) -> Iterator[None]:
     """Within the block, an engine computes the point operations, timed by `POINT_STAGES`."""
     timed = {n: clock.timed(stage, getattr(engine, n)) for n, stage in POINT_STAGES.items()}
     with (
-        replaced(functional, "_engine", lambda device: SimpleNamespace(**timed)),
+        replaced(functional, "points_engine", lambda device: SimpleNamespace(**timed)),
         staged(clock, (pointnet2, "group", "grouping"), (pointnet2, "interpolate", "grouping")),
     ):
         yield
@@ -96,7 +96,7 @@ def _milliseconds(clock: StageClock) -> dict[str, float]:
 
 
 def engines(device: torch.device) -> dict[str, ModuleType]:
-    return {"ours": functional._engine(device), "torch": torch_engine}
+    return {"ours": functional.points_engine(device), "torch": torch_engine}
 
 
 def compared(rounds: Sequence[dict[str, dict[str, float]]]) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def same_detections(model: Detector[Any, Any], scene: Scene) -> bool:
     """Whether both engines give equal detections. The warm-up too."""
     found = []
     for engine in engines(model.device).values():
-        with torch.no_grad(), replaced(functional, "_engine", lambda device, e=engine: e):
+        with torch.no_grad(), replaced(functional, "points_engine", lambda device, e=engine: e):
             found.append(model.detections(model(model.inputs([scene])))[0])
     return all(map(torch.equal, *found))
 

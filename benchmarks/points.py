@@ -75,7 +75,7 @@ def near(points: Tensor, queries: Tensor, k: int, engine: Any) -> Tensor:
 
 
 def measure(run: Callable[[Any], object], device: torch.device, rounds: int) -> dict[str, Any]:
-    engines = {"ours": functional._engine(device), "torch": torch_engine}
+    engines = {"ours": functional.points_engine(device), "torch": torch_engine}
     results = [run(engine) for engine in engines.values()]  # the warm-up too
     if not torch.equal(*results):  # type: ignore[arg-type]
         raise SystemExit("the results differ: nothing was compared")
