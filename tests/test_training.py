@@ -39,7 +39,7 @@ from sr3d.train.training import train
 from tests.refusals import refuses
 
 TINY = [
-    "model.voxel_size=0.1",
+    "model.voxel_size=0.16",
     "model.stem_channels=8",
     "model.planes=[8,8,8,8]",
     "model.neck_channels=8",
