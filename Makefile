@@ -17,7 +17,7 @@ demo: $(VENV)/.pipeline
 	@case $(TIER) in demo | full) echo; cat results/report/table2_synthetic.md ;; esac
 
 test: $(VENV)/.test
-	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist loadfile
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
 test-real: $(VENV)/.test
 	@$(BIN)/pytest -q -m real
@@ -29,7 +29,7 @@ test-openmmlab: $(OPENMMLAB)/.complete
 
 # With the lowest versions that pyproject.toml allows, in a separate environment.
 test-lowest: $(LOWEST)/.complete
-	@OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -q -n auto --dist loadfile
+	@OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.lint $(VENV)/.test
 	@$(BIN)/ruff check .

@@ -33,7 +33,7 @@ rule all:
         rules.track.output.done,
 
 
-progress = watch()
+progress = watch(EXPERIMENT["tests"])
 
 
 onstart:

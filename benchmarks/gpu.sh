@@ -5,8 +5,8 @@
 #
 # Correctness comes first (doctor, tests), then the most important figures, then details, then tuning.
 # Each step has a time limit, and starts only if the remaining time is long enough. OUT gets a JSON
-# file and a log when each step ends, and steps.txt: name, outcome, seconds. An H100-class GPU needs
-# about 14 minutes for the steps up to `boxes`.
+# file and a log when each step ends, and steps.txt: name, outcome, seconds. By our estimate, an
+# H100-class GPU needs about 14 minutes for the steps up to `eager_3detr_m`.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 out=${1:?"usage: benchmarks/gpu.sh OUT [--minutes N] [--points SCAN.npz] [--data data/scannet]"}
@@ -46,11 +46,12 @@ step() { # LIMIT NAME COMMAND…: its output goes to OUT/NAME.log. LIMIT: second
 }
 
 bench=(python -m sr3d benchmark --device cuda "${source[@]}")
-kernels=(tests/sparse/test_triton_{convolution,fused,pooling,tables}.py tests/points/test_brute_force.py)
+kernels=(tests/sparse/test_triton_{convolution,fused,pooling,tables}.py)
 
 # Right?
 step 60 doctor python -m sr3d doctor
 step 120 kernels python -m pytest -q -p no:cacheprovider "${kernels[@]}"
+step 60 point_kernels python -m pytest -q -p no:cacheprovider tests/points/test_brute_force.py
 step 90 graph python -m pytest -q -p no:cacheprovider tests/detectors/test_compiled.py
 step 90 bits python -m pytest -q -p no:cacheprovider tests/test_training_speed.py -k on_a_gpu
 
@@ -63,17 +64,23 @@ step 90 naive python -m benchmarks.against_naive --run tr3d "${points[@]}" --out
 step 90 submanifold python -m benchmarks.submanifold "${points[@]}" --out "$out/submanifold.json"
 step 90 train_fp32 "${bench[@]}" --train --batch 16 --repeats 5 --json "$out/train_fp32.json"
 
+# Latencies of the other detectors of Table 1.
+for setting in fcaf3d votenet mlcvnet brnet rbgnet groupfree 3detr_m; do
+	step 60 "eager_$setting" "${bench[@]}" --setting $setting --json "$out/eager_$setting.json"
+done
+
 # Details.
 for dtype in fp32 bf16; do
 	step 60 "compiled_$dtype" "${bench[@]}" --compile $dtype --json "$out/compiled_$dtype.json"
 done
 step 60 eager_torch "${bench[@]}" --set model.engine=torch --repeats 5 --json "$out/eager_torch.json"
-step 60 eager_fcaf3d "${bench[@]}" --setting fcaf3d --json "$out/eager_fcaf3d.json"
 step 60 compiled_fcaf3d "${bench[@]}" --setting fcaf3d --compile fp16 \
 	--json "$out/compiled_fcaf3d.json"
-step 60 boxes "${bench[@]}" --boxes 300 1000 3000 10000 --repeats 5 --json "$out/boxes.json"
+step 60 boxes "${bench[@]}" --nms-pre 300 1000 3000 10000 --repeats 5 --json "$out/boxes.json"
 step 150 growth "${bench[@]}" --points 1e4 1e5 1e6 1e7 --repeats 3 --json "$out/growth.json"
 step 60 points python -m benchmarks.points --device cuda "${points[@]}" --out "$out/points.json"
+step 90 point_detectors python -m benchmarks.point_detectors --device cuda --rounds 3 \
+	--out "$out/point_detectors.json"
 step 60 nms python -m benchmarks.nms --device cuda --out "$out/nms.json"
 if ((${#points[@]})); then
 	step 60 training_step python -m benchmarks.training_step "${points[@]}" --device cuda \

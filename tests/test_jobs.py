@@ -61,7 +61,7 @@ def test_another_evaluation_is_refused_or_replaced(
             raise OtherRun("another run has ended there", kind=Kind.CONFLICT)
         return make_test(folder.parents[2], "synthetic", "sr3d", [], 0, 0, 10.0)
 
-    monkeypatch.setattr("sr3d.evaluate.loop.evaluate", evaluate_otherwise)
+    monkeypatch.setattr("sr3d.evaluate.loop.Evaluator.evaluate", evaluate_otherwise)
     words = ["test", "--run", str(folder), "--data", str(rooms), "--out", str(out)]
     assert main(words) == 2
     assert read_run(out).metrics["AP25"] == 60.0
@@ -96,7 +96,7 @@ def test_setting_aside_can_be_interrupted(folder: Path, monkeypatch: pytest.Monk
 
 
 def test_the_marker_is_of_the_run(folder: Path) -> None:
-    mark_run(options(folder, done=folder / "done.json"), read_run(folder))
+    mark_run(folder / "done.json", folder, read_run(folder))
     assert marker_holds(folder / "done.json")
     (folder / "model.safetensors").write_bytes(b"cut")
     assert not marker_holds(folder / "done.json")

@@ -1,4 +1,4 @@
-"""SR3D learns a few scenes by heart through the whole workflow: real ones, and rooms in one view.
+"""Detectors overfit a few scenes through the whole workflow: real ones, and rooms in one view.
 
 `make test-real`, or by hand: snakemake --config tier=real real_scans=DIR (docs/workflow.md).
 """
@@ -32,16 +32,19 @@ def boxes(prepared: Path) -> dict[str, int]:
     return {scene: facts["boxes"] for scene, facts in manifest["scenes"].items()}
 
 
-def check_results(results: Path, dataset: str) -> dict[str, Any]:
-    record = json.loads((results / f"{dataset}/sr3d/train0/test0/run.json").read_text())
-    print({name: record["metrics"][name] for name in ("AP25", "AP50")})
+def check_results(
+    results: Path, dataset: str, setting: str = "sr3d", table_name: str = "table2"
+) -> dict[str, Any]:
+    record = json.loads((results / f"{dataset}/{setting}/train0/test0/run.json").read_text())
+    print(setting, {name: record["metrics"][name] for name in ("AP25", "AP50")})
     assert record["metrics"]["AP25"] >= 90
-    table = (results / f"report/table2_{dataset}.md").read_text()
+    table = (results / f"report/{table_name}_{dataset}.md").read_text()
     assert f"{record['metrics']['AP25']:.1f}" in table
     with sqlite3.connect(results / "mlflow.db") as store:
         keys = {value for (value,) in store.execute("select value from tags where key='sr3d.key'")}
         profiles = [text for (text,) in store.execute("select dataset_profile from datasets")]
-    runs = {f"{dataset}/sr3d", f"{dataset}/sr3d/train0", f"{dataset}/sr3d/train0/test0"}
+    run = f"{dataset}/{setting}"
+    runs = {run, f"{run}/train0", f"{run}/train0/test0"}
     assert runs <= keys
     # The data set entry of the store tells what the data are.
     facts = [json.loads(profile) for profile in profiles]
@@ -56,6 +59,25 @@ def test_sr3d_learns_real_scans(tmp_path: Path) -> None:
     prepared = checkout.folder / "data" / "real"
     assert boxes(prepared) == {"scene0000_00": 27, "scene0113_00": 4}
     check_results(checkout.folder / "results" / "real", "scannet")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "votenet_overfit",
+        "mlcvnet_overfit",
+        "brnet_overfit",
+        "rbgnet_overfit",
+        "groupfree_overfit",
+        "3detr_overfit",
+        "3detr_m_overfit",
+    ],
+)
+def test_detectors_on_points_learn_real_scans(setting: str, tmp_path: Path) -> None:
+    scans = f"real_scans={shared('real/scannet')}"
+    checkout = run(tmp_path, "tier=real_points", scans, settings=[setting])
+    check_results(checkout.folder / "results" / "real_points", "scannet", setting, "overfit")
 
 
 @pytest.mark.real

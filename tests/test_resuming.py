@@ -17,7 +17,7 @@ from sr3d.runs import machine
 from sr3d.runs.record import RunRecord, read_metrics, read_run
 from sr3d.study.report.page.provenance import _code
 from sr3d.study.report.setting_summary import code_of
-from sr3d.train import checkpoint, loop, step, training
+from sr3d.train import loop, step, training
 from sr3d.train.checkpoint import (
     CHECKPOINT_FILE,
     CHECKPOINT_FILES,
@@ -27,10 +27,10 @@ from sr3d.train.checkpoint import (
 )
 from sr3d.train.loop import PARTIAL_METRICS_FILE, TrainingJob
 from sr3d.train.training import train
+from tests.interruptions import Killed, interrupt
 from tests.test_training import job, same_bits, tiny
 
 STEPS = 12  # of the training of `job`
-Interrupt = Callable[[TrainingJob, int], None]
 
 
 @pytest.fixture(scope="module")
@@ -38,29 +38,6 @@ def undisturbed(rooms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("undisturbed")
     train(job(rooms, out))
     return out
-
-
-class Killed(Exception):
-    pass
-
-
-@pytest.fixture
-def interrupt(monkeypatch: pytest.MonkeyPatch) -> Interrupt:
-    """Train with a checkpoint after every step, and die after `step` of them."""
-
-    def interrupt(a_job: TrainingJob, step: int) -> None:
-        def write_and_die(folder: Path, state: checkpoint.TrainingState) -> None:
-            write_state(folder, state)
-            if state.step == step:
-                raise Killed
-
-        with monkeypatch.context() as patch:
-            patch.setattr(loop, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-            patch.setattr(loop, "write_state", write_and_die)
-            with pytest.raises(Killed):
-                train(a_job)
-
-    return interrupt
 
 
 @pytest.fixture
@@ -150,7 +127,6 @@ def test_the_curve_that_people_watch_may_be_damaged(
     undisturbed: Path,
     rooms: Path,
     tmp_path: Path,
-    interrupt: Interrupt,
     taken: list[int],
     case: str,
 ) -> None:
@@ -183,7 +159,6 @@ def test_a_damaged_checkpoint_costs_the_work_since_the_one_before(
     rooms: Path,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
-    interrupt: Interrupt,
     taken: list[int],
     case: str,
 ) -> None:
@@ -206,7 +181,6 @@ def test_without_a_usable_checkpoint_a_training_starts_anew_and_says_so(
     rooms: Path,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
-    interrupt: Interrupt,
     taken: list[int],
 ) -> None:
     interrupt(job(rooms, tmp_path), 5)
@@ -223,7 +197,6 @@ def test_a_kill_between_the_two_renames_leaves_the_checkpoint_before(
     undisturbed: Path,
     rooms: Path,
     tmp_path: Path,
-    interrupt: Interrupt,
     taken: list[int],
 ) -> None:
     interrupt(job(rooms, tmp_path), 7)
@@ -235,7 +208,7 @@ def test_a_kill_between_the_two_renames_leaves_the_checkpoint_before(
 
 
 def test_a_checkpoint_of_another_training_is_refused_and_kept(
-    rooms: Path, rotated_rooms: Path, tmp_path: Path, interrupt: Interrupt
+    rooms: Path, rotated_rooms: Path, tmp_path: Path
 ) -> None:
     interrupt(job(rooms, tmp_path), 3)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -270,7 +243,6 @@ def test_other_code_resumes_only_if_told_to_and_the_record_lists_both(
     undisturbed: Path,
     rooms: Path,
     tmp_path: Path,
-    interrupt: Interrupt,
     other_code: Callable[[str], None],
 ) -> None:
     interrupt(job(rooms, tmp_path), 5)
@@ -308,7 +280,6 @@ def test_another_pytorch_is_other_code(
     rooms: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    interrupt: Interrupt,
 ) -> None:
     interrupt(job(rooms, tmp_path), 2)
     monkeypatch.setattr(torch, "__version__", "99.0")
@@ -320,7 +291,6 @@ def test_a_new_value_of_the_configuration_has_its_default_in_older_checkpoints(
     undisturbed: Path,
     rooms: Path,
     tmp_path: Path,
-    interrupt: Interrupt,
 ) -> None:
     interrupt(job(rooms, tmp_path), 4)
     state = read_state(tmp_path)

@@ -1,6 +1,7 @@
 """The MLflow store: what it holds, that a second call changes nothing, and that it can be lost.
 
-Making a store takes seconds, so the tests share one and change copies of it.
+Making a store takes seconds, so the tests share one and change copies of it. Where a test makes
+another, `quick_tables` copies MLflow's empty tables.
 """
 
 import fcntl
@@ -10,8 +11,7 @@ import resource
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import OperationalError
 
+from sr3d.cli import main
 from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.errors import InputError, Kind
 from sr3d.runs.files import sha256
@@ -86,17 +87,36 @@ def content(results):
     }
 
 
+@contextmanager
 def small_files():
-    """In a process to be: no file can grow to the size of a store's tables, as on a full disk."""
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (450_000, resource.RLIM_INFINITY))
+    """No file can grow to the size of a store's tables, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (450_000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    signal.signal(signal.SIGXFSZ, handler)
 
 
 @pytest.fixture(scope="module")
-def tracked(tmp_path_factory):
+def empty(tmp_path_factory):
+    """The file of a store without runs."""
+    folder = tmp_path_factory.mktemp("empty")
+    with mlflow_store.open_store(store(folder)):
+        return folder / "mlflow.db"
+
+
+@pytest.fixture
+def quick_tables(empty, monkeypatch):
+    monkeypatch.setattr(mlflow_store, "_make_tables", lambda path: shutil.copy(empty, path))
+
+
+@pytest.fixture(scope="module")
+def tracked(empty, tmp_path_factory):
     """Two settings of two trainings of two tests, tracked once."""
     results = tmp_path_factory.mktemp("tracked") / "results"
     make_tree(results, settings={name: SETTINGS[name] for name in ("baseline", "sr3d")})
+    shutil.copy(empty, results)
     assert bring(results) == TrackReport(RUNS, 0, 0, 0, 0)
     return results
 
@@ -323,6 +343,7 @@ def test_an_unusable_store_is_told_in_one_sentence(results, monkeypatch, damage,
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.usefixtures("quick_tables")
 @pytest.mark.parametrize("damage", ["no database", "empty", "cut off", "flipped", "half made"])
 def test_a_damaged_store_is_moved_aside_and_made_anew(results, caplog, damage):
     before, path = content(results), results / "mlflow.db"
@@ -346,10 +367,8 @@ def test_a_damaged_store_is_moved_aside_and_made_anew(results, caplog, damage):
             path.write_bytes(changed)
         case "half made":  # as a process leaves it that is killed while MLflow makes the tables
             path.unlink()
-            code = "import sys, mlflow; mlflow.MlflowClient(sys.argv[1]).search_experiments()"
-            words = [sys.executable, "-c", code, store(results)]
-            failed = subprocess.run(words, preexec_fn=small_files, capture_output=True)
-            assert failed.returncode != 0
+            with small_files(), pytest.raises(OperationalError):
+                opened(results).search_experiments()
     broken = path.read_bytes()
     assert bring(results) == TrackReport(RUNS, 0, 0, 0, 0)
     assert content(results) == before
@@ -475,22 +494,23 @@ def test_artifacts_lie_beside_the_store_by_default():
     assert artifact_folder("postgresql://host/runs") == Path("results/mlartifacts")
 
 
-def test_a_full_disk_is_named_and_nothing_is_advised_that_deletes(tmp_path):
+def test_a_full_disk_is_named_and_nothing_is_advised_that_deletes(tmp_path, capfd):
     make_tree(tmp_path / "results", settings={"sr3d": []}, trainings=1, tests=1)
-    words = [sys.executable, "-m", "sr3d", "track", "--results", str(tmp_path / "results")]
+    words = ["track", "--results", str(tmp_path / "results")]
     words += ["--store", store(tmp_path), "--done", str(tmp_path / "done.json")]
-    done = subprocess.run(words, preexec_fn=small_files, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
-    assert "disk" in done.stderr
-    assert "delete" not in done.stderr
+    with small_files():
+        assert main(words) == 2
+    told = capfd.readouterr().err
+    assert "Traceback" not in told
+    assert "disk" in told
+    assert "delete" not in told
     assert not (tmp_path / "mlflow.db").exists()  # whole or not at all
     assert not (tmp_path / "done.json").exists()
-    done = subprocess.run(words, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert main(words) == 0
     assert marker_holds(tmp_path / "done.json")
 
 
+@pytest.mark.usefixtures("quick_tables")
 @pytest.mark.parametrize(
     "code", ["SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_READONLY", "SQLITE_CANTOPEN"]
 )

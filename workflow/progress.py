@@ -31,23 +31,36 @@ FULL = 1_000_000  # bytes. With less free space, a job cannot even write its err
 
 @dataclass(frozen=True)
 class RunningJob:
-    """A running job. curve: the metrics log of a training run, which shows its progress."""
+    """A running job.
+
+    curve: the metrics log of a training run, which shows its progress. markers: of the evaluation
+    runs of the job, each written when its run has finished.
+    """
 
     rule: str
     name: str
     kind: tuple[str, str]  # rule and data set. Jobs of one kind take about equally long
     started: float
     curve: Path | None = None
+    markers: tuple[Path, ...] = ()
 
     def fraction(self) -> float:
         """Share of the finished steps of a training run, 0 if unknown."""
         return 0.0 if self.curve is None else steps_done(self.curve)
 
+    def finished_runs(self) -> int:
+        """Number of evaluation runs of the job that have finished."""
+        return sum(marker.exists() for marker in self.markers)
+
 
 @dataclass
 class Tally:
-    """The planned, running and finished jobs of this call of Snakemake."""
+    """The planned, running and finished jobs of this call of Snakemake.
 
+    tests: the number of evaluation runs in a job of the rule `test`.
+    """
+
+    tests: int = 1
     planned: Counter[str] = field(default_factory=Counter)
     done: Counter[str] = field(default_factory=Counter)
     running: dict[int, RunningJob] = field(default_factory=dict)
@@ -91,9 +104,17 @@ class Tally:
             work += sum(self._length(job, now, mean) - (now - job.started) for job in mine)
         return work / self.at_once, all(means.values())
 
+    def finished_runs(self, rule: str) -> int:
+        """The number of finished training or evaluation runs."""
+        running = sum(job.finished_runs() for job in self.running.values() if job.rule == rule)
+        return self.done[rule] * self._runs(rule) + running
+
+    def _runs(self, rule: str) -> int:
+        return self.tests if rule == "test" else 1
+
     def _count(self, rule: str) -> str:
         shares = [job.fraction() for job in self.running.values() if job.rule == rule]
-        count = f"{RULES[rule]} {self.done[rule]}/{self.planned[rule]}"
+        count = f"{RULES[rule]} {self.finished_runs(rule)}/{self.planned[rule] * self._runs(rule)}"
         if not any(shares):
             return count
         if len(shares) > 4:
@@ -124,9 +145,10 @@ class Tally:
 class ProgressLog(logging.Handler):
     """Follows Snakemake's events. From `start` to `close`, prints a line at intervals."""
 
-    def __init__(self) -> None:
+    def __init__(self, tests: int = 1) -> None:
+        """tests: see `Tally`."""
         super().__init__(logging.INFO)
-        self.tally = Tally()
+        self.tally = Tally(tests)
         self.failed: list[str] = []
         self.began = time.monotonic()
         self._state = threading.Lock()
@@ -164,7 +186,7 @@ class ProgressLog(logging.Handler):
         self._stop.set()
         if not any(self.tally.planned[rule] for rule in ("report", "track", *RULES)):
             return  # something small, such as `snakemake plan`
-        done = " and ".join(f"{self.tally.done[rule]} {RULES[rule]}" for rule in RULES)
+        done = " and ".join(f"{self.tally.finished_runs(rule)} {RULES[rule]}" for rule in RULES)
         say(f"finished in {duration(time.monotonic() - self.began)}: {done}")
         page, store = Path(results) / "report" / "index.html", Path(results) / "mlflow.db"
         if page.exists():
@@ -201,9 +223,12 @@ class ProgressLog(logging.Handler):
                 say(self.tally.line(now - self.began, now))
 
 
-def watch() -> ProgressLog:
-    """Follow this call of Snakemake. Prints nothing until `start`, so nothing in a dry run."""
-    progress = ProgressLog()
+def watch(tests: int) -> ProgressLog:
+    """Follow this call of Snakemake. Prints nothing until `start`, so nothing in a dry run.
+
+    tests: see `Tally`.
+    """
+    progress = ProgressLog(tests)
     logger = logging.getLogger("snakemake.logging")
     for handler in logger.handlers:
         if handler.name == "DefaultStreamHandler":
@@ -231,6 +256,7 @@ def job_of(record: logging.LogRecord, now: float) -> RunningJob:
         kind=(rule, dict(fields["wildcards"]).get("dataset", "")),
         started=now,
         curve=curve,
+        markers=tuple(map(Path, outputs)) if rule == "test" else (),
     )
 
 

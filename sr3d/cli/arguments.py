@@ -158,6 +158,7 @@ def _number(kind: type[N], name: str, allowed: Interval) -> Callable[[str], N]:
 
 # Seeds of training run 999 and evaluation run 998 are the last before the next base seed's seeds.
 TRAINING, EVALUATION, SEED = whole(0, 999), whole(0, 998), whole(0, 2**32 - 1)
+EVALUATIONS = whole(1, 999)  # their number
 THREADS, WORKERS, COUNT = whole(1, 1024), whole(0, 1024), whole(1, 1_000_000)
 
 

@@ -11,8 +11,8 @@ from sr3d.runs.markers import write_marker
 from sr3d.runs.record import RUN_FILE, RunRecord
 
 
-def add_run_options(verb: argparse.ArgumentParser) -> None:
-    """`--replace`, `--wait` and `--done`."""
+def add_run_options(verb: argparse.ArgumentParser, several: bool = False) -> None:
+    """`--replace`, `--wait` and `--done`. several: see `add_done`."""
     verb.add_argument(
         "--replace",
         action="store_true",
@@ -20,7 +20,7 @@ def add_run_options(verb: argparse.ArgumentParser) -> None:
         "`replaced/` beside the folder",
     )
     add_wait(verb)
-    add_done(verb)
+    add_done(verb, several)
 
 
 def add_wait(verb: argparse._ActionsContainer) -> None:
@@ -31,24 +31,29 @@ def add_wait(verb: argparse._ActionsContainer) -> None:
     )
 
 
-def add_done(verb: argparse._ActionsContainer) -> None:
+def add_done(verb: argparse._ActionsContainer, several: bool = False) -> None:
+    """several: whether the verb makes several runs, each with its own marker."""
+    about = "write this marker file at the end, by which a workflow recognises a finished job"
     verb.add_argument(
         "--done",
         type=Path,
         metavar="FILE",
-        help="write this marker file at the end, by which a workflow recognises a finished job",
+        nargs="+" if several else None,
+        default=[] if several else None,
+        help=f"{about}. With --tests, one file for each run" if several else about,
     )
 
 
-def wait_for_others(args: argparse.Namespace) -> None:
-    """With `--wait`, return when no other process works in `args.out`.
+def wait_for_others(args: argparse.Namespace, *folders: Path) -> None:
+    """With `--wait`, return when no other process works in the folders of these runs.
 
     Call it before a GPU is leased, because the other process may hold the last one. Under torchrun
     the first process waits, and the others wait for it.
     """
     if args.wait and os.environ.get("RANK", "0") == "0":
-        with exclusive(args.out / RUN_FILE, wait=True):
-            pass
+        for folder in folders:
+            with exclusive(folder / RUN_FILE, wait=True):
+                pass
 
 
 def make_room(args: argparse.Namespace) -> None:
@@ -59,7 +64,7 @@ def make_room(args: argparse.Namespace) -> None:
         set_aside(args.out)
 
 
-def mark_run(args: argparse.Namespace, record: RunRecord) -> None:
-    """With `--done`, write the marker of a finished run."""
-    if args.done:
-        write_marker(args.done, [args.out / RUN_FILE], [args.out / name for name in record.files])
+def mark_run(marker: Path | None, out: Path, record: RunRecord) -> None:
+    """With `--done`, write the marker of the finished run in `out`."""
+    if marker:
+        write_marker(marker, [out / RUN_FILE], [out / name for name in record.files])

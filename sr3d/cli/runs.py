@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
+import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from sr3d.cli.arguments import (
     EVALUATION,
+    EVALUATIONS,
     SEED,
     THREADS,
     TRAINING,
@@ -29,8 +33,15 @@ from sr3d.config_groups import DATASETS
 from sr3d.detectors.configuration import with_overrides
 from sr3d.errors import DamagedFile, InputError, Kind, OtherRun
 from sr3d.run_setting import Configured, configure, infer_setting
+from sr3d.runs.files import exclusive
 from sr3d.runs.markers import forget_marker
+from sr3d.runs.record import RUN_FILE, RunRecord
 from sr3d.settings import find_setting, read_settings
+
+if TYPE_CHECKING:
+    from sr3d.evaluate.loop import Evaluator
+
+_log = logging.getLogger(__name__)
 
 
 def add_train(verbs: Verbs, common: argparse.ArgumentParser) -> None:
@@ -90,7 +101,7 @@ def _train(args: argparse.Namespace) -> None:
         check_dataset(args.dataset)
         check_prepared(args.data)
         check_output_folder(args.out)
-        wait_for_others(args)
+        wait_for_others(args, args.out)
         overrides = overrides_of(args)
         from sr3d.detectors.starting_config import starting_config
 
@@ -126,7 +137,7 @@ def _train(args: argparse.Namespace) -> None:
                     make_room(args)
                     record = train(job)
         if processes.first:
-            mark_run(args, record)
+            mark_run(args.done, args.out, record)
             seconds, loss = record.wall_seconds, record.metrics["loss"]
             print(f"{args.out}: {seconds:.0f} s, last loss {loss:.3f}")
 
@@ -146,15 +157,18 @@ def _one_voice() -> Iterator[None]:
 
 
 def add_test(verbs: Verbs, common: argparse.ArgumentParser) -> None:
-    about = "Evaluate a training run once, with a fixed seed."
+    about = "Evaluate a training run once or several times, with fixed seeds."
     verb = verbs.add_parser(
         "test",
         parents=[common],
         help=about,
-        description=about,
+        description=f"{about} Finished evaluation runs are not repeated. If one of several fails, "
+        "the others continue.",
         examples=(
             "sr3d test --run results/scannet/sr3d/train0 --data data/scannet "
             "--out results/scannet/sr3d/train0/test0",
+            "sr3d test --run results/scannet/sr3d/train0 --data data/scannet "
+            "--tests 5 --out results/scannet/sr3d/train0",
         ),
     )
     verb.add_argument(
@@ -162,11 +176,21 @@ def add_test(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     )
     verb.add_argument("--data", type=Path, required=True, metavar="DIR", help="prepared data set")
     verb.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="folder of the evaluation run"
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder of the evaluation run. With --tests, the folder that holds test0, test1, …",
     )
-    verb.add_argument(
+    which = verb.add_mutually_exclusive_group()
+    which.add_argument(
         "--test", type=EVALUATION, default=0, metavar="J", help="index of the evaluation run"
     )
+    which.add_argument(
+        "--tests", type=EVALUATIONS, metavar="N",
+        help="make the N evaluation runs with the indices 0 to N - 1 in one process, each in its "
+        "folder",
+    )  # fmt: skip
     verb.add_argument("--split", default="val", metavar="NAME", help="split to evaluate on")
     add_setting(
         verb,
@@ -175,7 +199,7 @@ def add_test(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     )
     add_overrides(verb, "override evaluation settings, e.g. test.nms=3d")
     _add_device(verb)
-    add_run_options(verb)
+    add_run_options(verb, several=True)
     verb.set_defaults(verb=_test)
 
 
@@ -183,6 +207,8 @@ def _test(args: argparse.Namespace) -> None:
     check_run(args.run, "--run")
     check_prepared(args.data)
     check_output_folder(args.out)
+    places = _evaluation_places(args)
+    folders = [place.folder for place in places]
     from sr3d.detectors.configuration import config_from_dict
     from sr3d.runs.record import read_training
 
@@ -190,34 +216,102 @@ def _test(args: argparse.Namespace) -> None:
     start = config_from_dict(training.config)
     chosen = _chosen(args, start, overrides_of(args), training.setting)
     warn_without_effect(chosen.config, overrides_of(args))
-    wait_for_others(args)
-    with _device(args):
-        from sr3d.evaluate.loop import EvaluationJob, evaluate
+    wait_for_others(args, *folders)
+    with _device(args), ExitStack() as held:
+        from sr3d.evaluate.loop import Evaluator
 
-        job = EvaluationJob(
-            run=args.run,
-            data=args.data,
-            out=args.out,
-            index=args.test,
-            split=args.split,
-            device=args.device,
-            setting=chosen.name,
-            overrides=chosen.overrides,
-        )
         try:
-            try:
-                record = evaluate(job)
-            except OtherRun:
-                if not args.replace:
-                    raise
-                make_room(args)
-                record = evaluate(job)
+            evaluator = Evaluator(
+                args.run, args.data, args.split, args.device, chosen.name, chosen.overrides
+            )
+            # All at once: another process waits for the end of this one, not for its first run.
+            for out in folders:
+                held.enter_context(exclusive(out / RUN_FILE, args.wait))
+            _evaluate_each(evaluator, places, args)
         except DamagedFile:
             forget_marker(args.run)
             raise
-    mark_run(args, record)
-    metrics = record.metrics
-    print(f"{args.out}: AP25 {metrics['AP25']:.1f}, AP50 {metrics['AP50']:.1f}")
+
+
+class EvaluationPlace(NamedTuple):
+    """The index of an evaluation run, its folder and its marker, None without --done."""
+
+    test: int
+    folder: Path
+    marker: Path | None
+
+
+def _evaluation_places(args: argparse.Namespace) -> list[EvaluationPlace]:
+    """The places of the evaluation runs of a command.
+
+    Raises:
+        InputError: the number of markers is not the number of runs.
+    """
+    if args.tests is None:
+        folders = {args.test: args.out}
+    else:
+        folders = {index: args.out / f"test{index}" for index in range(args.tests)}
+    markers = args.done or [None] * len(folders)
+    if len(markers) != len(folders):
+        raise InputError(
+            f"{len(markers)} markers for {len(folders)} evaluation runs",
+            field="--done",
+            kind=Kind.CONFLICT,
+            remedy="Name one file for each run.",
+        )
+    return [
+        EvaluationPlace(index, folder, marker)
+        for (index, folder), marker in zip(folders.items(), markers, strict=True)
+    ]
+
+
+def _evaluate_each(
+    evaluator: Evaluator, places: list[EvaluationPlace], args: argparse.Namespace
+) -> None:
+    """Make the runs, each with its marker. If one fails, print its error and continue.
+
+    Raises:
+        DamagedFile: the weights or the data are damaged, so no run can finish.
+        InputError: names the failed runs. A single run raises its own error.
+    """
+    failed: dict[Path, Exception] = {}
+    for index, out, marker in places:
+        try:
+            record = _evaluated(evaluator, out, index, args.replace)
+            mark_run(marker, out, record)
+        except DamagedFile:
+            raise
+        except Exception as error:
+            if len(places) == 1:
+                raise
+            failed[out] = error
+            expected = isinstance(error, InputError) and not args.debug
+            lines = [str(error)] if expected else traceback.format_exception(error)
+            _log.error("%s failed: %s", out, "".join(lines))
+        else:
+            metrics = record.metrics
+            print(f"{out}: AP25 {metrics['AP25']:.1f}, AP50 {metrics['AP50']:.1f}", flush=True)
+    if failed:
+        raise InputError(
+            f"{len(failed)} of {len(places)} evaluation runs failed: "
+            f"{', '.join(out.name for out in failed)}",
+            file=args.out,
+            kind=Kind.MISSING,
+            remedy="Correct the errors above, then repeat the command. It repeats no finished run.",
+        ) from next(iter(failed.values()))
+
+
+def _evaluated(evaluator: Evaluator, out: Path, index: int, replace: bool) -> RunRecord:
+    """The record of an evaluation run. replace: move another run in the folder aside."""
+    try:
+        return evaluator.evaluate(out, index)
+    except OtherRun:
+        if not replace:
+            raise
+        from sr3d.train.replacing import set_aside
+
+        set_aside(out)
+        return evaluator.evaluate(out, index)
 
 
 def _chosen(

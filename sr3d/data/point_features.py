@@ -14,9 +14,10 @@ def floor_height(points: Tensor) -> Tensor:
     A few stray points below the floor do not move it. Source: facebookresearch/votenet,
     `np.percentile(z, 0.99)`.
     """
-    z, place = points[:, 2].sort().values, _FLOOR * (len(points) - 1)
+    place = _FLOOR * (len(points) - 1)
     low = int(place)
-    high = min(low + 1, len(z) - 1)
+    high = min(low + 1, len(points) - 1)
+    z = points[:, 2].topk(high + 1, largest=False).values  # a tenth of the time of a sort
     return torch.lerp(z[low], z[high], place - low)  # interpolates neighbours, as numpy does
 
 

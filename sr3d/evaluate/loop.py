@@ -1,10 +1,11 @@
-"""The evaluation loop of `sr3d test`: one evaluation run of a trained model, with its own seed."""
+"""The evaluation loop of `sr3d test`: evaluation runs of a trained model, each with its seed."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -31,7 +32,7 @@ from sr3d.evaluate.scored_files import ScoredDetections, write_scored
 from sr3d.geometry.box_set import BoxSet
 from sr3d.runs.files import exclusive
 from sr3d.runs.folder import Stopwatch, finish_run, finished_run, open_split, synchronise
-from sr3d.runs.machine import other_load
+from sr3d.runs.machine import code_version, other_load
 from sr3d.runs.progress import Progress
 from sr3d.runs.record import (
     DETECTIONS_FILE,
@@ -41,6 +42,7 @@ from sr3d.runs.record import (
     evaluation_seed,
     read_training,
     run_file,
+    run_key,
 )
 
 
@@ -72,75 +74,98 @@ def evaluate(job: EvaluationJob) -> RunRecord:
             override of a training value, another evaluation that finished in this folder, another
             process that evaluates there, or a full disk.
     """
-    watch = Stopwatch()
-    training = read_training(job.run)
-    config = override_evaluation(config_from_dict(training.config), job.overrides)
-    scenes = open_split(job.data, job.split, dataset_of(config))
+    evaluator = Evaluator(job.run, job.data, job.split, job.device, job.setting, job.overrides)
     with exclusive(job.out / RUN_FILE):
-        facts = _facts(job, training, config, scenes)
-        finished = finished_run(job.out, facts, watch.code)
-        return finished or _evaluate(job, training, config, scenes, watch)
+        return evaluator.evaluate(job.out, job.index)
 
 
-def _facts(
-    job: EvaluationJob, training: RunRecord, config: Config, scenes: PreparedDataset
-) -> dict[str, Any]:
-    """See `runs.facts_of`."""
-    return {
-        "kind": "test",
-        "data set": config.dataset,
-        "setting": job.setting or training.setting,
-        "training": training.train,
-        "evaluation": job.index,
-        "configuration": config.digest(),
-        "data": scenes.manifest.digest(),
-        "split": job.split,
-        "weights": training.files.get(MODEL_FILE),
-    }
+class Evaluator:
+    """Evaluates one training run several times in one process.
 
+    The evaluation runs share the weights, the data (each file is verified once) and the digest of
+    the code. Each has its own draws, so its own voxels, kernel maps and latencies. The arguments
+    are those of `EvaluationJob`.
 
-def _evaluate(
-    job: EvaluationJob,
-    training: RunRecord,
-    config: Config,
-    scenes: PreparedDataset,
-    watch: Stopwatch,
-) -> RunRecord:
-    dataset = dataset_of(config)
-    model = build_detector(config)
-    load_weights(model, run_file(job.run, training, MODEL_FILE))
-    model = model.to(job.device).eval()
-    seed = evaluation_seed(config.seed, training.train, job.index)
+    Raises:
+        InputError: see `evaluate`.
+    """
 
-    label = f"{training.dataset}/{job.setting or training.setting}/train{training.train}"
-    detections, milliseconds = detect_scenes(model, scenes, seed, f"{label}/test{job.index}")
-    truth = ground_truth(scenes)
-    matching = best_ground_truth(truth, detections, dataset.rotated)
-    write_scored(job.out / DETECTIONS_FILE, ScoredDetections(truth, detections, matching))
-    return finish_run(
-        job.out,
-        kind="test",
-        config=config,
-        overrides=[*training.overrides, *job.overrides],
-        setting=job.setting or training.setting,
-        train=training.train,
-        test=job.index,
-        seeds={"base": config.seed, "train": training.seeds["train"], "test": seed},
-        scenes=scenes,
-        model=model,
-        device=job.device,
-        watch=watch,
-        earlier_seconds=0.0,
-        metrics={
-            **score_matches(truth, detections, matching, dataset.classes),
-            **_consistency(detections, matching),
-            "detections": len(detections),
-        },
-        timings={"latency_ms": median(milliseconds), "other_load": other_load()},
-        files=(DETECTIONS_FILE,),
-        tests_of=training.setting if job.setting not in (None, training.setting) else None,
-        weights=training.files[MODEL_FILE],
-    )
+    def __init__(
+        self,
+        run: Path,
+        data: Path,
+        split: str = "val",
+        device: str = "cpu",
+        setting: str | None = None,
+        overrides: Sequence[str] = (),
+    ) -> None:
+        self.run, self.split, self.device, self.overrides = run, split, device, overrides
+        self.code = code_version()  # now, because an edit does not change this process
+        self.training = read_training(run)
+        self.setting = setting or self.training.setting
+        self.config = override_evaluation(config_from_dict(self.training.config), overrides)
+        self.scenes = open_split(data, split, dataset_of(self.config))
+
+    @cached_property
+    def model(self) -> Detector[Any, Any]:
+        """The detector with the weights of the training run, after their sha256 was compared."""
+        model = build_detector(self.config)
+        load_weights(model, run_file(self.run, self.training, MODEL_FILE))
+        return model.to(self.device).eval()
+
+    def evaluate(self, out: Path, index: int) -> RunRecord:
+        """See the function `evaluate`. The caller holds the lock of the run in `out`."""
+        watch = Stopwatch(code=self.code)
+        finished = finished_run(out, self._facts(index), self.code)
+        return finished or self._evaluate(out, index, watch)
+
+    def _facts(self, index: int) -> dict[str, Any]:
+        """See `runs.facts_of`."""
+        return {
+            "kind": "test",
+            "data set": self.config.dataset,
+            "setting": self.setting,
+            "training": self.training.train,
+            "evaluation": index,
+            "configuration": self.config.digest(),
+            "data": self.scenes.manifest.digest(),
+            "split": self.split,
+            "weights": self.training.files.get(MODEL_FILE),
+        }
+
+    def _evaluate(self, out: Path, index: int, watch: Stopwatch) -> RunRecord:
+        training, config, scenes, model = self.training, self.config, self.scenes, self.model
+        dataset = dataset_of(config)
+        seed = evaluation_seed(config.seed, training.train, index)
+        label = run_key(training.dataset, self.setting, training.train, index)
+        detections, milliseconds = detect_scenes(model, scenes, seed, label)
+        truth = ground_truth(scenes)
+        matching = best_ground_truth(truth, detections, dataset.rotated)
+        write_scored(out / DETECTIONS_FILE, ScoredDetections(truth, detections, matching))
+        return finish_run(
+            out,
+            kind="test",
+            config=config,
+            overrides=[*training.overrides, *self.overrides],
+            setting=self.setting,
+            train=training.train,
+            test=index,
+            seeds={"base": config.seed, "train": training.seeds["train"], "test": seed},
+            scenes=scenes,
+            model=model,
+            device=self.device,
+            watch=watch,
+            earlier_seconds=0.0,
+            metrics={
+                **score_matches(truth, detections, matching, dataset.classes),
+                **_consistency(detections, matching),
+                "detections": len(detections),
+            },
+            timings={"latency_ms": median(milliseconds), "other_load": other_load()},
+            files=(DETECTIONS_FILE,),
+            tests_of=training.setting if self.setting != training.setting else None,
+            weights=training.files[MODEL_FILE],
+        )
 
 
 def override_evaluation(config: Config, overrides: Sequence[str]) -> Config:

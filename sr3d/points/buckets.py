@@ -58,6 +58,16 @@ class Buckets:
         """Squared distances (M, K) to the buckets' centres, minus the squared norms (M,)."""
         return inner @ self._plane.T
 
+    def near(self, points: Floats, reach: Doubles | float) -> tuple[Integers, Integers]:
+        """Pairs of a point (M, 3) and a bucket, by point, with all that lies within its reach (M,).
+
+        reach: metres, without a margin.
+        """
+        inner, norms = self.inner(points)
+        limit = self.radius + np.reshape(reach, (-1, 1)) * (1 + MARGIN)
+        row, bucket = np.nonzero(self.centre_distances(inner) < limit**2 - norms[:, None])
+        return row, bucket
+
     def squared_distances(self, bucket: Integers, point: Floats) -> Floats:
         """(P, S) of the points of P buckets to a point each: (P, 3), or (3,) for all."""
         apart = self.points.take(bucket, axis=0)

@@ -82,14 +82,11 @@ def ball_query(points: Tensor, centres: Tensor, radius: float, count: int) -> Te
 
 def _ball_query(buckets: Buckets, centres: Floats, radius: float, found: Integers) -> None:
     limit = np.float32(squared_radius(radius))
-    reach = (buckets.radius + abs(radius) * (1 + MARGIN)) ** 2
-    inner, norms = buckets.inner(centres)
     total = buckets.index.size
     step = max(1, _MAX_PAIRS // total)
     for start in range(0, len(centres), step):
         here = slice(start, start + step)
-        from_centres = buckets.centre_distances(inner[here])
-        row, bucket = np.nonzero(from_centres < reach - norms[here, None])
+        row, bucket = buckets.near(centres[here], abs(radius))
         pair, slot = np.nonzero(buckets.squared_distances(bucket, centres[here][row]) < limit)
         key = row[pair] * total + buckets.index[bucket[pair], slot]
         key.sort()

@@ -77,7 +77,7 @@ def test_a_failed_step_is_told_and_the_others_go_on(
 def test_what_does_not_fit_is_left_out_and_what_is_right_comes_first(tmp_path: Path) -> None:
     commands, outcomes, _ = run(tmp_path, "--minutes", "2")
     names = list(outcomes)
-    assert names[:4] == ["doctor", "kernels", "graph", "bits"]
+    assert names[:5] == ["doctor", "kernels", "point_kernels", "graph", "bits"]
     assert outcomes["eager"] == "done"
     ran = [name for name, text in outcomes.items() if text in ("done", "failed")]
     assert "tune" not in ran

@@ -9,10 +9,13 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from sr3d.cli import main
 from sr3d.data.prepared import verify
 from tests.data.readers.frame_files import write_official
 from tests.data.readers.scan_files import ID, write_meta, write_scan
@@ -31,8 +34,8 @@ def raw(tmp_path: Path) -> Path:
     return write_official(tmp_path / "raw")
 
 
-def command(dataset: str, raw: Path, out: Path) -> list[str]:
-    words = [sys.executable, "-m", "sr3d", "prepare", dataset, "--out", str(out), *WORDS[dataset]]
+def prepare(dataset: str, raw: Path, out: Path) -> list[str]:
+    words = ["prepare", dataset, "--out", str(out), *WORDS[dataset]]
     return words if dataset == "synthetic" else [*words, "--raw", str(raw)]
 
 
@@ -40,36 +43,48 @@ def run(words: list[str], **options: object) -> subprocess.CompletedProcess[str]
     return subprocess.run(words, text=True, capture_output=True, **options)  # type: ignore[call-overload]
 
 
-def one_sentence(done: subprocess.CompletedProcess[str], *named: str) -> None:
-    assert done.returncode == 2, done.stderr
-    told = [line for line in done.stderr.splitlines() if line.startswith("sr3d: ")]
-    assert len(told) == 1, done.stderr
-    assert "Traceback" not in done.stderr
+def one_sentence(code: int, stderr: str, *named: str) -> None:
+    assert code == 2, stderr
+    told = [line for line in stderr.splitlines() if line.startswith("sr3d: ")]
+    assert len(told) == 1, stderr
+    assert "Traceback" not in stderr
     assert all(name in told[0] for name in named)
 
 
+@contextmanager
+def no_file_beyond(size: int) -> Iterator[None]:
+    """Python ignores the signal, so a longer write is an error, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 @pytest.mark.parametrize("dataset", WORDS)
-def test_a_disk_that_is_full_for_a_file(raw: Path, tmp_path: Path, dataset: str) -> None:
-    # No file may grow beyond 300 bytes: every points file is longer.
+def test_a_disk_that_is_full_for_a_file(
+    raw: Path, tmp_path: Path, dataset: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "out"
-    done = run(
-        command(dataset, raw, out),
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300)),
-    )
-    one_sentence(done, str(out), os.strerror(errno.EFBIG), "space")
+    words = prepare(dataset, raw, out)
+    with no_file_beyond(300):  # every points file is longer
+        code = main(words)
+    one_sentence(code, capsys.readouterr().err, str(out), os.strerror(errno.EFBIG), "space")
     assert [p for p in out.rglob("*") if p.is_file()] == []
-    assert run(command(dataset, raw, out)).returncode == 0  # with the space that it asked for
+    assert main(words) == 0  # with the space that it asked for
     verify(out)
 
 
 def mounted(options: str, folder: Path, words: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run with a small file system of its own at `folder`, and list what it holds then."""
+    """Run sr3d with a small file system of its own at `folder`, and list what it holds then."""
     if shutil.which("unshare") is None:
         pytest.skip("needs `unshare`, to mount a file system of its own")
     mount = f"mount -t tmpfs -o {options} tmpfs {shlex.quote(str(folder))}"
     if run(["unshare", "-rm", "sh", "-c", mount]).returncode:
         pytest.skip("this machine lets nobody mount a file system of its own")
-    script = f"{mount} && {shlex.join(words)}; code=$?; find {shlex.quote(str(folder))} -type f; "
+    command = shlex.join([sys.executable, "-m", "sr3d", *words])
+    script = f"{mount} && {command}; code=$?; find {shlex.quote(str(folder))} -type f; "
     return run(["unshare", "-rm", "sh", "-c", f"{script} exit $code"])
 
 
@@ -78,8 +93,8 @@ def test_a_disk_that_is_full(raw: Path, tmp_path: Path, dataset: str) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     # One page is less than any set needs with its folders and points.
-    done = mounted("size=4k", disk, command(dataset, raw, disk / "out"))
-    one_sentence(done, str(disk), os.strerror(errno.ENOSPC), "space")
+    done = mounted("size=4k", disk, prepare(dataset, raw, disk / "out"))
+    one_sentence(done.returncode, done.stderr, str(disk), os.strerror(errno.ENOSPC), "space")
     assert "manifest.json" not in done.stdout
     assert ".npz" not in done.stdout
 
@@ -88,19 +103,21 @@ def test_a_disk_that_is_full(raw: Path, tmp_path: Path, dataset: str) -> None:
 def test_a_folder_that_may_not_be_written(raw: Path, tmp_path: Path, dataset: str) -> None:
     locked = tmp_path / "locked"
     locked.mkdir()
-    words = command(dataset, raw, locked / "out")
+    words = prepare(dataset, raw, locked / "out")
     if os.geteuid() == 0:  # whom permissions do not bind
         done = mounted("ro", locked, words)
     else:
         locked.chmod(0o555)
-        done = run(words)
-    one_sentence(done, str(locked))
+        done = run([sys.executable, "-m", "sr3d", *words])
+    one_sentence(done.returncode, done.stderr, str(locked))
     assert list(locked.iterdir()) == []
 
 
 @pytest.mark.parametrize("dataset", WORDS)
-def test_a_file_in_the_place_of_a_folder(raw: Path, tmp_path: Path, dataset: str) -> None:
+def test_a_file_in_the_place_of_a_folder(
+    raw: Path, tmp_path: Path, dataset: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").write_text("in the way")
-    done = run(command(dataset, raw, tmp_path / "file" / "out"))
-    one_sentence(done, str(tmp_path / "file"))
+    code = main(prepare(dataset, raw, tmp_path / "file" / "out"))
+    one_sentence(code, capsys.readouterr().err, str(tmp_path / "file"))
     assert (tmp_path / "file").read_text() == "in the way"

@@ -29,6 +29,14 @@ def cloud(n: int = 3000, seed: int = 0) -> torch.Tensor:
     return points
 
 
+def test_parameters() -> None:
+    counts = {
+        dataset: sum(p.numel() for p in sr3d.load("tr3d", dataset, untrained=True).parameters())
+        for dataset in ("scannet", "sunrgbd")
+    }
+    assert counts == {"scannet": 14_661_464, "sunrgbd": 14_660_690}
+
+
 def test_decode_six_outputs() -> None:
     anchors = torch.tensor([[1.0, 2, 3]])
     reg = torch.tensor([[0.5, 0, -0.5, 0.0, math.log(2), math.log(3)]])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -27,12 +26,12 @@ from sr3d.detectors.weights import write_foreign, write_model
 from sr3d.errors import InputError, Kind
 from sr3d.evaluate.loop import EvaluationJob, evaluate
 from sr3d.runs.record import read_metrics
-from sr3d.train import loop
 from sr3d.train.loop import TrainingJob
 from sr3d.train.precision import network_precision
 from sr3d.train.step import batch_losses
 from sr3d.train.training import train
 from tests.family_configs import of_family
+from tests.interruptions import interrupt
 
 SMALL = [
     "model=3detr_small",
@@ -281,7 +280,7 @@ TRAIN = ["train=3detr", "augment=3detr", "train.epochs=2", "train.batch_size=2",
 
 @pytest.mark.parametrize("dataset", ["synthetic", "synthetic_rotated"])
 def test_a_training_run_and_its_evaluation(
-    dataset: str, rooms: Path, rotated_rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dataset: str, rooms: Path, rotated_rooms: Path, tmp_path: Path
 ) -> None:
     """Also resumed after each step: dropout draws the same."""
     data = rooms if dataset == "synthetic" else rotated_rooms
@@ -297,7 +296,7 @@ def test_a_training_run_and_its_evaluation(
     assert {name for name in curve[0] if name.startswith("loss_")} == {f"loss_{t}" for t in terms}
     assert all(row["positives"] > 0 for row in curve)
 
-    interrupted(job("stopped"), monkeypatch)
+    interrupt(job("stopped"), 2)
     train(job("stopped"))
     one, other = (load_file(tmp_path / x / "model.safetensors") for x in ("run", "stopped"))
     assert all(torch.equal(one[name], other[name]) for name in one)
@@ -307,26 +306,6 @@ def test_a_training_run_and_its_evaluation(
     model = sr3d.load(str(tmp_path / "run"))
     scene = PreparedDataset(data, "val")[0]
     assert model.detect(scene.points, scene.colors).boxes.shape[1] == 7
-
-
-class Killed(Exception):
-    pass
-
-
-def interrupted(job: TrainingJob, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Write a checkpoint after two steps, and die."""
-    write = loop.write_state
-
-    def write_and_die(folder: Path, state: Any) -> None:
-        write(folder, state)
-        if state.step == 2:
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-        patch.setattr(loop, "write_state", write_and_die)
-        with pytest.raises(Killed):
-            train(job)
 
 
 def test_the_generator_decides_which_points_training_sees() -> None:

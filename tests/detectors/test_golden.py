@@ -12,11 +12,10 @@ from typing import Protocol
 
 import pytest
 
-from tests.detectors.golden import brnet, detr3d, groupfree, mlcvnet, rbgnet, votenet
+from tests.detectors.golden import brnet, detr3d, fcaf3d, groupfree, mlcvnet, rbgnet, tr3d, votenet
 from tests.detectors.golden.comparing import Comparison, Golden
 from tests.shared_data import SHARED
 
-HERE = Path(__file__).parent
 FOLDER = Path(os.environ.get("SR3D_GOLDEN", SHARED / "golden"))
 FILES = sorted(FOLDER.glob("*.npz"))
 
@@ -33,9 +32,11 @@ class Adapter(Protocol):
 ADAPTERS: dict[str, Adapter] = {
     "3detr": detr3d,
     "brnet": brnet,
+    "fcaf3d": fcaf3d,
     "groupfree": groupfree,
     "mlcvnet": mlcvnet,
     "rbgnet": rbgnet,
+    "tr3d": tr3d,
     "votenet": votenet,
 }
 
@@ -50,9 +51,7 @@ def test_golden(path: Path, tmp_path: Path) -> None:
     golden = Golden(path)
     adapter = ADAPTERS.get(golden.family)
     if adapter is None:
-        module = f"test_golden_{golden.family}.py"
-        where = f"compared in {module}" if (HERE / module).is_file() else "not in this version"
-        pytest.skip(f"{golden.family}: {where}")
+        pytest.skip(f"{golden.family}: not in this version")
     compared = list(adapter.comparisons(golden, tmp_path))
     problems = [problem for problem in (each.problem() for each in compared) if problem]
     assert not problems, "\n".join(problems)

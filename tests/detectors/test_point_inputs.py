@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from sr3d.data.ground_truth import GroundTruth
 from sr3d.data.scene import Scene
+from sr3d.detectors.common import pointnet2
 from sr3d.detectors.common.point_inputs import PaddedTruth, height, point_batch
 from sr3d.detectors.common.pointnet2 import FeaturePropagation, SetAbstraction
 from sr3d.geometry.boxes import Boxes
@@ -85,3 +87,16 @@ def test_layers_of_pointnet2() -> None:
         torch.cat([found.features[0, :, :1], features[0, :, found.index[0, :1]]])[None, :, None]
     )
     torch.testing.assert_close(up[0, :, found.index[0, 0]], at[0, :, 0, 0])  # where sources lie
+
+
+def test_groups_by_parts_have_the_features_of_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pointnet2, "_CACHED", 1 << 13)  # 4 groups of 16 points and 128 channels
+    layer = SetAbstraction(50, 0.4, 16, [5, 64, 128]).eval()
+    generator = torch.Generator().manual_seed(0)
+    points = torch.rand(2, 400, 3, generator=generator)
+    features = torch.randn(2, 5, 400, generator=generator)
+    for training in (False, True):  # in training mode, batch norms need all groups
+        layer.train(training)
+        whole = layer(points, features).features
+        with torch.no_grad():
+            torch.testing.assert_close(layer(points, features).features, whole)

@@ -12,6 +12,7 @@ import torch
 from sr3d.detectors.common.heading_bins import HeadingBins
 from sr3d.detectors.common.point_config import ProposalInference
 from sr3d.detectors.common.proposals import Proposals, pick, points_inside, select_proposals
+from sr3d.detectors.common.votes import in_boxes
 from sr3d.geometry.boxes import enclosing_boxes
 from sr3d.geometry.iou import pairwise_iou
 
@@ -43,6 +44,19 @@ def greedy(given: Proposals, points: torch.Tensor, rules: ProposalInference) -> 
         if inside >= rules.min_points and all(iou[i, j] <= rules.iou_thr for j in rivals):
             kept.append(i)
     return kept
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 20.0])
+@pytest.mark.parametrize("number", [0, 1, 60, 3000])
+def test_points_far_from_a_box_are_passed_over_and_counts_stay(scale: float, number: int) -> None:
+    generator = torch.Generator().manual_seed(number)
+    points = torch.randn(number, 3, generator=generator) * 2
+    boxes = torch.randn(50, 7, generator=generator) * scale  # some sizes are negative
+    boxes[:, :3] /= scale
+    points[:20] = boxes[: min(20, number), :3] + boxes[: min(20, number), 3:6] / 2  # corners
+    expected = in_boxes(points[None], boxes[None])[0].sum(dim=1)
+    assert torch.equal(points_inside(boxes, points), expected)
+    assert points_inside(boxes[:0], points).shape == (0,)
 
 
 @pytest.mark.parametrize(

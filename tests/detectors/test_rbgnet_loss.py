@@ -18,7 +18,7 @@ from sr3d.detectors.rbgnet.loss import assign
 from sr3d.detectors.rbgnet.ray_targets import Objects, ray_targets
 from sr3d.geometry.boxes import Boxes
 from sr3d.train.step import batch_losses
-from tests.detectors.test_rbgnet import rooms, tiny
+from tests.detectors.test_rbgnet import config, rooms, tiny
 
 TERMS = {
     "vote", "objectness", "center", "scale", "size", "heading_class", "heading_offset", "label",
@@ -117,6 +117,16 @@ def test_every_term_is_finite_and_every_other_weight_learns(dataset: str) -> Non
     without = {name for name, g in gradients.items() if g is None}
     assert without == set()
     assert all(bool(g.isfinite().all()) for g in gradients.values() if g is not None)
+
+
+def test_points_in_boxes_can_stand_for_instances() -> None:
+    assert config("synthetic", "loss.vote_points=box").replaces_instances
+    scenes = rooms(0, 1)
+    bare = [replace(room, instance=None) for room in scenes]
+    model = tiny("synthetic", "loss.vote_points=box").eval()
+    assert terms_of(model, scenes) == terms_of(model, bare)
+    model = tiny().eval()
+    assert terms_of(model, scenes) != terms_of(model, bare)
 
 
 def test_scenes_of_a_batch_do_not_change_each_other() -> None:

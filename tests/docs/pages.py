@@ -12,6 +12,8 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 
 _FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_EXCERPT = re.compile(r"^From `([^`]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LEFT_OUT = re.compile(r"^ *# …\n", re.MULTILINE)
 _NEW_FILE = re.compile(r"^New file `([^`]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -32,6 +34,11 @@ def read_page(path: Path) -> Page:
 def blocks(text: str, language: str) -> list[str]:
     """The contents of all fenced blocks of a language."""
     return [body for name, body in _FENCE.findall(text) if name == language]
+
+
+def excerpts(text: str) -> list[tuple[str, list[str]]]:
+    """Files that a page shows in part, and these parts in order. `# …` stands between them."""
+    return [(name, _LEFT_OUT.split(body)) for name, body in _EXCERPT.findall(text)]
 
 
 def prose(text: str) -> str:

@@ -17,8 +17,9 @@ from sr3d.data.rooms.generate import generate_room
 from sr3d.runs.record import read_metrics
 from tests.docs.pages import DOCS, ROOT, Page, read_page
 
-NAMES = ("assigner", "loss", "detector", "data_set")
+NAMES = ("assigner", "loss", "voxel_detector", "data_set")
 PAGES = {name: read_page(DOCS / "extending" / f"{name}.md") for name in NAMES}
+WALK = read_page(DOCS / "extending" / "detector.md")  # follows VoteNet's files and adds none
 INTRODUCTION = read_page(DOCS / "extending.md")
 
 
@@ -49,7 +50,7 @@ def copy_of_the_package(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package with all four pages applied, after the commands of the introduction."""
+    """The package with the four pages applied, after the commands of the introduction."""
     folder = copy_of_the_package(tmp_path_factory.mktemp("extended"))
     for page in PAGES.values():
         apply(page, folder)
@@ -107,7 +108,7 @@ def test_what_the_pages_add_keeps_the_house_style(extended: Path) -> None:
     [
         ("assigner", "assigner", "name", "nearest"),
         ("loss", "loss", "cls", "poly"),
-        ("detector", "model", "name", "one_level"),
+        ("voxel_detector", "model", "name", "one_level"),
     ],
 )
 def test_a_page_trains_what_it_adds(
@@ -120,6 +121,16 @@ def test_a_page_trains_what_it_adds(
     steps = read_metrics(folder / "metrics.jsonl")
     assert len(steps) == 3  # 6 rooms, two a step
     assert all(row["positives"] > 0 and np.isfinite(row["loss"]) for row in steps)
+
+
+def test_the_commands_for_a_detector_on_points_work(extended: Path) -> None:
+    assert (WALK.files, WALK.diffs) == ({}, [])
+    follow(WALK, extended)
+    record = json.loads((extended / "runs/votenet/run.json").read_text())
+    assert record["config"]["model"]["name"] == "votenet"
+    assert len(read_metrics(extended / "runs/votenet/metrics.jsonl")) > 0
+    tested = json.loads((extended / "runs/votenet/test0/run.json").read_text())
+    assert 0 <= tested["metrics"]["AP25"] <= 100
 
 
 def test_the_new_data_set_is_read_trained_and_tested(extended: Path) -> None:

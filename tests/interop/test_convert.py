@@ -16,7 +16,7 @@ from sr3d.detectors.weights import read_checkpoint
 from sr3d.runs.files import read_json, sha256
 from sr3d.runs.pretrained import PRETRAINED
 from tests.data.checkpoint_files import save_mmengine
-from tests.detectors.golden_tr3d import golden_model
+from tests.detectors.golden.tr3d import golden_model
 from tests.detectors.published import renamed
 
 ROOMS = PRETRAINED / "sr3d_rooms"
@@ -105,7 +105,7 @@ def test_of_unknown_classes_it_is_said_that_their_levels_are_unknown(
 def test_the_golden_weights_convert_to_the_golden_network(
     convert: Convert, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whose outputs `test_golden_tr3d.py` holds against MinkowskiEngine and mmdet3d."""
+    """Whose outputs `test_golden.py` holds against MinkowskiEngine and mmdet3d."""
     state = golden_model().state_dict()
     torch.save({"state_dict": renamed(dict(state), "samsung-tr3d")}, tmp_path / "tr3d_scannet.pth")
     out = convert(tmp_path / "tr3d_scannet.pth", "model.safetensors")

@@ -40,12 +40,12 @@ def test_a_small_experiment_by_hand(tmp_path: Path) -> None:
     (line,) = found.lines
     # 10 rooms three times in batches of 4 give 7 full batches. Two epochs.
     assert (line.trainings, line.tests, line.epochs, line.iterations) == (2, 6, 2, 14)
-    # A training run waits 1 s and takes 14 steps of 0.5 s. An evaluation run waits 1 s and takes 4
-    # scenes of 0.25 s.
+    # A training run waits 1 s and takes 14 steps of 0.5 s. Its evaluation runs wait 1 s together.
+    # Each takes 4 scenes of 0.25 s.
     assert seconds(line.hours_a_training) == 8
-    assert seconds(line.hours) == 2 * 8 + 6 * 2
+    assert seconds(line.hours) == 2 * 8 + 2 * 4
     assert found.compute_hours == line.hours
-    assert seconds(found.wall_hours) == 28
+    assert seconds(found.wall_hours) == 24
     assert (found.trainings, found.tests, found.done_trainings, found.done_tests) == (2, 6, 0, 0)
 
 
@@ -61,22 +61,25 @@ def test_disk_by_hand(tmp_path: Path) -> None:
 
 
 def test_two_slots_halve_what_can_be_shared(tmp_path: Path) -> None:
-    assert seconds(plan(tmp_path, slots=2).wall_hours) == 8 + 3 * 2
-    # A third slot only helps with the evaluations: six of them in two rounds.
-    assert seconds(plan(tmp_path, slots=3).wall_hours) == 8 + 2 * 2
-    assert seconds(plan(tmp_path, slots=100).wall_hours) == 8 + 2
+    assert seconds(plan(tmp_path, slots=2).wall_hours) == 8 + 4
+    # Further slots do not help, because the evaluation runs of a training run share a process.
+    assert seconds(plan(tmp_path, slots=100).wall_hours) == 8 + 4
+    # They help with the evaluations of a second setting.
+    more = (job(), only_tests())
+    assert seconds(plan(tmp_path, *more, slots=2).wall_hours) == 8 + 2 * 4
+    assert seconds(plan(tmp_path, *more, slots=4).wall_hours) == 8 + 4
 
 
 def test_what_is_done_is_not_counted(tmp_path: Path) -> None:
     found = plan(tmp_path, job(done_trainings=1, done_tests=[2]), slots=2)
     (line,) = found.lines
     assert (line.trainings, line.tests) == (1, 4)
-    assert seconds(line.hours) == 8 + 4 * 2
+    assert seconds(line.hours) == 8 + (1 + 1) + (1 + 3)
     assert (found.done_trainings, found.done_tests) == (1, 2)
     assert found.disk.models == 100
     assert found.disk.detections == 4 * 4 * 10
-    # The evaluation of the first training run runs beside the second. Then three on two slots.
-    assert seconds(found.wall_hours) == 8 + 2 * 2
+    # The evaluation of the first training run runs beside the second.
+    assert seconds(found.wall_hours) == 8 + 4
 
 
 def test_nothing_is_left_of_an_experiment_that_is_done(tmp_path: Path) -> None:
@@ -94,16 +97,16 @@ def test_a_setting_that_only_tests_costs_no_training(tmp_path: Path) -> None:
     both = budget(found, SIZES, [untrained, PRICE])
     line = both.lines[0]
     assert (line.trainings, line.tests, line.iterations, line.hours_a_training) == (0, 6, 0, 0)
-    assert seconds(line.hours) == 6 * (1 + 4 * 1.0)
+    assert seconds(line.hours) == 2 * (1 + 3 * 4 * 1.0)
     assert both.trainings == 2
-    assert seconds(both.wall_hours) == 8 + 5  # its tests wait for the other's trainings
+    assert seconds(both.wall_hours) == 8 + 13  # its tests wait for the other's trainings
     assert both.disk.models == 2 * 100
 
 
 def test_fewer_trainings_can_be_tested_than_there_are(tmp_path: Path) -> None:
     found = plan(tmp_path, job(), only_tests(trainings=1, tests=1))
     assert (found.lines[1].trainings, found.lines[1].tests) == (0, 1)
-    assert seconds(found.wall_hours) == 28 + 2
+    assert seconds(found.wall_hours) == 24 + 2
 
 
 @pytest.mark.parametrize(

@@ -61,9 +61,9 @@ def test_measured_seconds_are_those_of_the_totals(tmp_path: Path, rooms: Path) -
     assert start > 0
     training = start + line.iterations * iteration.value
     assert line.hours_a_training * 3600 == pytest.approx(training)
-    assert line.hours * 3600 == pytest.approx(2 * training + 6 * (start + 3 * scene.value))
+    assert line.hours * 3600 == pytest.approx(2 * training + 2 * (start + 3 * 3 * scene.value))
     other = source(found, "scene", "nms_3d")  # another NMS, measured separately
-    assert found.lines[1].hours * 3600 == pytest.approx(6 * (start + 3 * other.value))
+    assert found.lines[1].hours * 3600 == pytest.approx(2 * (start + 3 * 3 * other.value))
 
 
 def test_the_prepared_folder_knows_its_scenes_better_than_the_plan(rooms: Path) -> None:

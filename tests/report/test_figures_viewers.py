@@ -1,6 +1,7 @@
 """Viewers of the scenes of a figure: which are written, and where the report links them."""
 
 import re
+import shutil
 import time
 from urllib.parse import unquote
 
@@ -49,6 +50,13 @@ def drawn(results, out, data, names=("fig5",)):
 
 
 @pytest.fixture(scope="module")
+def figure(results, rooms, tmp_path_factory):
+    """Fig. 5 with its viewers, alone in a folder."""
+    (one,) = drawn(results, tmp_path_factory.mktemp("drawn"), rooms)
+    return one
+
+
+@pytest.fixture(scope="module")
 def report(results, rooms, tmp_path_factory):
     """The folder of a report, and the files that `write_report` returned."""
     out = tmp_path_factory.mktemp("report")
@@ -56,14 +64,14 @@ def report(results, rooms, tmp_path_factory):
     return out, write_report(results, TABLES, out, names, ["synthetic"], {"synthetic": rooms})
 
 
-def test_every_scene_that_is_shown_has_a_viewer_of_its_boxes(results, rooms, tmp_path):
-    (figure,) = drawn(results, tmp_path, rooms)
+def test_every_scene_that_is_shown_has_a_viewer_of_its_boxes(figure, rooms):
+    folder = figure.svg.parent
     data = PreparedDataset(rooms, "val")
     # In the order of the pictures: gains of 1, 1 and 0.
     assert [v.scene for v in figure.viewers] == [data.ids[i] for i in (0, 2, 1)]
-    assert set(figure.files()) == set(tmp_path.iterdir())
+    assert set(figure.files()) == set(folder.iterdir())
     for viewer in figure.viewers:
-        assert viewer.path == tmp_path / f"fig5_synthetic.{viewer.scene}.html"
+        assert viewer.path == folder / f"fig5_synthetic.{viewer.scene}.html"
         scene, table = read(viewer.path)
         room = data[data.ids.index(viewer.scene)]
         assert scene["title"] == f"Fig. 5: {viewer.scene}"
@@ -79,15 +87,14 @@ def test_every_scene_that_is_shown_has_a_viewer_of_its_boxes(results, rooms, tmp
         ]
 
 
-def test_a_second_drawing_gives_the_same_bytes(results, rooms, tmp_path):
-    (one,), (other,) = (drawn(results, tmp_path / folder, rooms) for folder in "ab")
-    assert len(one.viewers) == 3
-    for first, second in zip(one.viewers, other.viewers, strict=True):
+def test_a_second_drawing_gives_the_same_bytes(figure, results, rooms, tmp_path):
+    (other,) = drawn(results, tmp_path, rooms)
+    assert len(figure.viewers) == 3
+    for first, second in zip(figure.viewers, other.viewers, strict=True):
         assert first.path.read_bytes() == second.path.read_bytes()
 
 
-def test_the_parts_of_the_figure_are_where_the_scenes_pictures_are(results, rooms, tmp_path):
-    (figure,) = drawn(results, tmp_path, rooms)
+def test_the_parts_of_the_figure_are_where_the_scenes_pictures_are(figure):
     ends = [(viewer.top, viewer.bottom) for viewer in figure.viewers]
     flat = [end for pair in ends for end in pair]
     assert flat == sorted(flat)
@@ -104,9 +111,9 @@ def test_the_parts_of_the_figure_are_where_the_scenes_pictures_are(results, room
 
 @pytest.mark.parametrize("data", ["none", "others", "nowhere"])
 def test_without_the_tested_points_there_is_none_and_those_of_before_go(
-    results, rooms, rotated_rooms, tmp_path, data
+    figure, results, rotated_rooms, tmp_path, data
 ):
-    drawn(results, tmp_path, rooms)
+    shutil.copytree(figure.svg.parent, tmp_path, dirs_exist_ok=True)
     of_others = (
         "fig5_synthetic_rotated.room.html",
         "fig9_synthetic.room.html",
@@ -116,9 +123,9 @@ def test_without_the_tested_points_there_is_none_and_those_of_before_go(
         (tmp_path / name).touch()
     (tmp_path / "fig5_synthetic.a-scene-of-before.html").touch()
     folder = {"none": None, "others": rotated_rooms, "nowhere": tmp_path / "nowhere"}[data]
-    (figure,) = drawn(results, tmp_path, folder)
-    assert figure.svg is not None
-    assert figure.viewers == ()
+    (found,) = drawn(results, tmp_path, folder)
+    assert found.svg is not None
+    assert found.viewers == ()
     assert viewers_in(tmp_path, "fig5_synthetic") == []
     assert all((tmp_path / name).exists() for name in of_others)
 

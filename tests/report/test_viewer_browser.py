@@ -8,6 +8,7 @@ from PIL import Image, ImageColor
 
 from sr3d.study.report.viewer import BoxLayer, write_viewer
 from sr3d.study.report.viewer.layers import class_color
+from tests.report.browsers import pages
 from tests.report.printed import numbers_in
 from tests.report.viewer_pages import (
     CLASSES,
@@ -24,6 +25,41 @@ from tests.report.viewer_pages import (
 
 VIEWS = ("free", "top", "front", "side")
 RED = np.array([230, 20, 20])
+SPOT = np.array([1.2, 2.7, 0.8])
+BOX = [5, -3, 1, 2, 1, 0.8, 0.4]
+
+
+@pytest.fixture(scope="module")
+def room_page(browser, address):
+    with pages(browser) as opened:
+        yield opened(address)
+
+
+@pytest.fixture(scope="module")
+def spot_page(browser, tmp_path_factory):
+    """Red points around a spot and at two corners."""
+    points = np.concatenate(
+        [
+            np.random.default_rng(0).normal(size=(500, 3)) * 0.02 + SPOT,
+            [[0, 0, 0], [4, 5, 2]] * 20,  # 540 points, so that percentiles keep these corners
+        ]
+    )
+    path = tmp_path_factory.mktemp("spot") / "spot.html"
+    write_viewer(path, "Spot", points, np.tile(RED / 255, (len(points), 1)), [])
+    with pages(browser) as opened:
+        yield opened(path)
+
+
+@pytest.fixture(scope="module")
+def box_page(browser, tmp_path_factory):
+    """The edges of one box."""
+    path = tmp_path_factory.mktemp("box") / "box.html"
+    write_viewer(path, "Box", np.zeros((0, 3)), None, [BoxLayer("a", [BOX], [3], [1.0], CLASSES)])
+    with pages(browser) as opened:
+        page = opened(path)
+        settled(page)
+        page.uncheck("#faces")
+        yield page
 
 
 def test_the_page_opens_with_everything_drawn(open_page, address):
@@ -49,43 +85,29 @@ def test_the_page_opens_at_the_whole_scene(open_page, tmp_path):
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_points_are_where_the_camera_puts_them(open_page, tmp_path, view):
-    spot = np.array([1.2, 2.7, 0.8])
-    points = np.concatenate(
-        [
-            np.random.default_rng(0).normal(size=(500, 3)) * 0.02 + spot,
-            [[0, 0, 0], [4, 5, 2]] * 20,  # 540 points, so that percentiles keep these corners
-        ]
-    )
-    path = tmp_path / "spot.html"
-    write_viewer(path, "Spot", points, np.tile(RED / 255, (len(points), 1)), [])
-    page = open_page(path)
+def test_points_are_where_the_camera_puts_them(spot_page, view):
+    page = spot_page
     settled(page)
     page.click(f"[data-view={view}]")
     assert settled(page)["view"] == view
     picture = pixels(page)[:, :680]
-    seen = around(picture, *place(page, spot))
+    seen = around(picture, *place(page, SPOT))
     assert (np.abs(seen - RED).max(axis=1) < 60).mean() > 0.5
     # Nowhere else but at the corners is anything red.
     rows, columns = np.nonzero(np.abs(picture.astype(int) - RED).max(axis=2) < 60)
-    ends = [place(page, end) for end in (spot, [0, 0, 0], [4, 5, 2])]
+    ends = [place(page, end) for end in (SPOT, [0, 0, 0], [4, 5, 2])]
     apart = [np.hypot(columns - x, rows - y) for x, y in ends]
     assert np.min(apart, axis=0).max() < 60
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_edges_are_drawn_where_the_box_is_and_as_wide_as_said(open_page, tmp_path, view):
-    box = [5, -3, 1, 2, 1, 0.8, 0.4]
-    path = tmp_path / "box.html"
-    write_viewer(path, "Box", np.zeros((0, 3)), None, [BoxLayer("a", [box], [3], [1.0], CLASSES)])
-    page = open_page(path)
-    settled(page)
+def test_edges_are_drawn_where_the_box_is_and_as_wide_as_said(box_page, view):
+    page = box_page
     page.click(f"[data-view={view}]")
-    page.uncheck("#faces")
     settled(page)
     picture = pixels(page)
     color = np.array(ImageColor.getrgb(class_color(3)))
-    ends = corners(box)
+    ends = corners(BOX)
     for low in range(8):
         for axis in range(3):
             if low >> axis & 1:
@@ -164,8 +186,8 @@ def test_counts_beside_names_follow_the_score_alone(open_page, address):
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_a_click_on_an_edge_selects_its_box(open_page, address, view):
-    page = open_page(address)
+def test_a_click_on_an_edge_selects_its_box(room_page, view):
+    page = room_page
     settled(page)
     page.click(f"[data-view={view}]")
     settled(page)

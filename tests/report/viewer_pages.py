@@ -55,8 +55,10 @@ def place(page, point) -> tuple[float, float]:
 
 def pixels(page) -> np.ndarray:
     """(H, W, 3) uint8 picture of the view without buttons and names."""
-    page.add_style_tag(content=".bar, #labels { visibility: hidden }")
-    return np.array(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
+    hidden = page.add_style_tag(content=".bar, #labels { visibility: hidden }")
+    picture = np.array(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
+    hidden.evaluate("style => style.remove()")
+    return picture
 
 
 def around(picture, x, y, reach=1) -> np.ndarray:

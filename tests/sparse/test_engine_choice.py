@@ -16,7 +16,7 @@ from sr3d.sparse.agreement import compare_engines
 from sr3d.sparse.triton import engine as triton_engine
 from sr3d.sparse.triton import probe
 from sr3d.sparse.triton_check import native_engine, triton_fault
-from tests.pretend_gpu import pretend_gpu
+from tests.pretend_gpu import choose_large_tiles, pretend_gpu
 from tests.refusals import refuses
 from tests.test_pretend_gpu import detector, on_host, scene
 
@@ -120,6 +120,7 @@ def test_the_configuration_chooses_before_the_environment(
         return convolve(*args)
 
     monkeypatch.setattr(module, "convolve", spy)
+    choose_large_tiles(monkeypatch)
     model, room = detector("sr3d", engine=name).eval(), scene(1, points=40)
     model.to(triton_cases.DEVICE).detect(room.points, room.colors)
     assert len(calls) > 5
@@ -151,6 +152,7 @@ def test_the_engines_agree() -> None:
 
 
 def test_the_comparison_notices_a_wrong_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    choose_large_tiles(monkeypatch)
     gradient = triton_engine.weight_gradient
     monkeypatch.setattr(triton_engine, "weight_gradient", lambda *args: gradient(*args) * 1.01)
     apart = compare_engines(triton_cases.DEVICE)

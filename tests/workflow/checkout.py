@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from tests.workflow.forked import run_snakemake
+
 ROOT = Path(__file__).resolve().parents[2]
 STUB = Path(__file__).with_name("stub_sr3d.py")
 
@@ -68,10 +70,7 @@ class Checkout:
 
     def snakemake(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run snakemake; its stdout has stderr in it."""
-        call = self.command(*arguments, **environment)
-        done = subprocess.run(**call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600)
-        assert isinstance(done, subprocess.CompletedProcess)
-        return done
+        return run_snakemake(arguments, self.folder, self.command(**environment)["env"])
 
     def planned(self, *arguments: str) -> dict[str, int]:
         """How many jobs of each rule a dry run plans; {} when nothing is to be done."""

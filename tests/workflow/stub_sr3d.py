@@ -4,8 +4,8 @@ Runs are locked, recorded, marked and set aside by the package itself, so that a
 finished run as the real command does. Of `plan` it keeps the experiment that it reads.
 
 $STUB_CALLS is the file that its calls are appended to, one JSON list a line. $STUB_FAIL names a run
-(e.g. `sr3d/train1`) whose training fails half-way. $STUB_HANG names a training that stands still
-half-way, and ends as soon as the file `go` is in the working folder.
+(e.g. `sr3d/train1`) that fails, a training half-way. $STUB_HANG names a run that stands still, a
+training half-way. It continues as soon as the file `go` is in the working folder.
 """
 
 import itertools
@@ -43,7 +43,7 @@ def train() -> None:
             set_aside(out)
         if not (out / "run.json").exists():
             _train(out)
-    mark(out)
+    mark(out, option("--done"))
 
 
 def _train(out: Path) -> None:
@@ -59,10 +59,7 @@ def _train(out: Path) -> None:
                 (out / "model.safetensors").write_text("half")
                 if wanted("STUB_FAIL", out):
                     sys.exit("the stub fails on purpose")
-                end = time.monotonic() + 300
-                while wanted("STUB_HANG", out) and not Path("go").exists():
-                    assert time.monotonic() < end
-                    time.sleep(0.05)
+                hang(out)
     partial = out / "metrics.partial.jsonl"
     (out / "metrics.jsonl").write_bytes(partial.read_bytes())
     (out / "model.safetensors").write_text("whole")
@@ -72,17 +69,38 @@ def _train(out: Path) -> None:
 
 
 def test() -> None:
+    """Makes the missing runs and returns the others, as the real command does."""
     assert (Path(option("--run")) / "model.safetensors").read_text() == "whole"
-    out = Path(option("--out"))
-    with exclusive(out / "detections.npz", "--wait" in sys.argv):
-        (out / "detections.npz").write_text("")
-        record(out, ("detections.npz",), {})
-    mark(out)
+    failed = []
+    for index, marker in enumerate(options("--done")):
+        out = Path(option("--out")) / f"test{index}"
+        with exclusive(out / "run.json", "--wait" in sys.argv):
+            if (out / "run.json").exists() and read_run(out).config_digest != asked():
+                set_aside(out)
+            if not (out / "run.json").exists():
+                hang(out)
+                if wanted("STUB_FAIL", out):
+                    print(f"the stub fails on purpose in {out}", flush=True)
+                    failed.append(out)
+                    continue
+                print(f"evaluating {out}", flush=True)
+                (out / "detections.npz").write_text("")
+                record(out, ("detections.npz",), {"made_at": time.time_ns()})
+        mark(out, marker)
+    if failed:
+        sys.exit(f"{len(failed)} failed")
+
+
+def hang(out: Path) -> None:
+    end = time.monotonic() + 300
+    while wanted("STUB_HANG", out) and not Path("go").exists():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def asked() -> str:
-    """What identifies a run: all that the command line says of its configuration."""
-    return digest(options("--set") if "--set" in sys.argv else [])
+    """What identifies a run: all that the command line says of its configuration and its data."""
+    return digest([option("--split"), *(options("--set") if "--set" in sys.argv else [])])
 
 
 def record(out: Path, files: tuple[str, ...], metrics: dict[str, int]) -> None:
@@ -100,9 +118,9 @@ def record(out: Path, files: tuple[str, ...], metrics: dict[str, int]) -> None:
     write_run(out, RunRecord(**facts))
 
 
-def mark(out: Path) -> None:
+def mark(out: Path, marker: str) -> None:
     files = [out / name for name in read_run(out).files]
-    write_marker(Path(option("--done")), [out / "run.json"], files)
+    write_marker(Path(marker), [out / "run.json"], files)
 
 
 def main() -> None:

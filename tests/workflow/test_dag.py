@@ -40,12 +40,15 @@ def refusal_of(done: subprocess.CompletedProcess[str]) -> str:
     return error
 
 
-def jobs(trainings: int, tests: int, datasets: int = 1, settings: int = 4) -> dict[str, int]:
-    """The counts of a tier that trains the settings of Table 2, or some of them."""
+def jobs(trainings: int, datasets: int = 1, settings: int = 4) -> dict[str, int]:
+    """The counts of a tier that trains the settings of Table 2, or some of them.
+
+    One job evaluates a training run, however often.
+    """
     each = settings * datasets
     return {
         "train": each * trainings,
-        "test": each * trainings * tests,
+        "test": each * trainings,
         "summarise": each,
         "report": 1,
         "track": 1,
@@ -55,11 +58,11 @@ def jobs(trainings: int, tests: int, datasets: int = 1, settings: int = 4) -> di
 @pytest.mark.parametrize(
     ("tier", "expected"),
     [
-        ("demo", {"prepare_synthetic": 1, **jobs(5, 5, settings=2)}),
-        ("full", {"prepare_synthetic": 1, **jobs(5, 5)}),
-        ("rotated", {"prepare_synthetic_rotated": 1, **jobs(5, 5, settings=2)}),
-        ("own", {"prepare_own": 1, **jobs(5, 5)}),
-        ("own_small", {"prepare_own": 1, **jobs(5, 5, settings=2)}),
+        ("demo", {"prepare_synthetic": 1, **jobs(5, settings=2)}),
+        ("full", {"prepare_synthetic": 1, **jobs(5)}),
+        ("rotated", {"prepare_synthetic_rotated": 1, **jobs(5, settings=2)}),
+        ("own", {"prepare_own": 1, **jobs(5)}),
+        ("own_small", {"prepare_own": 1, **jobs(5, settings=2)}),
     ],
 )
 def test_a_tier_plans_its_whole_protocol(
@@ -79,9 +82,9 @@ def mentioned(value: Any) -> Iterator[str]:
             yield from mentioned(one)
 
 
-@pytest.mark.parametrize(("tier", "trainings", "tests"), [("paper", 5, 5), ("rigorous", 10, 1)])
+@pytest.mark.parametrize(("tier", "trainings"), [("paper", 5), ("rigorous", 10)])
 def test_the_whole_paper_trains_every_setting_once(
-    checkout: Checkout, tier: str, trainings: int, tests: int
+    checkout: Checkout, tier: str, trainings: int
 ) -> None:
     # On ScanNet the settings of every table and figure. The paper cites the other detectors. On SUN
     # RGB-D those of Table 1, of Fig. 1 and of the table of open questions, which is not in the
@@ -99,7 +102,7 @@ def test_the_whole_paper_trains_every_setting_once(
     assert checkout.planned("--config", f"tier={tier}") == REAL | {
         "prepare_sunrgbd_v1": 1,
         "train": trainings * len(trained),
-        "test": trainings * tests * len(pairs),
+        "test": trainings * len(pairs),
         "summarise": len(pairs),
         "report": 1,
         "track": 1,
@@ -135,11 +138,11 @@ def test_cited_detectors_run_if_they_are_asked_for(
 def test_chosen_tables_plan_exactly_their_runs(checkout: Checkout) -> None:
     chosen = checkout.planned("--config", "tier=paper", "tables=[table4, table5]")
     # simOTA, AlignOTA, SPOTA (= SR3D); QFL, VFL, RAS (= SR3D): five settings, on ScanNet alone.
-    assert chosen == {"download_scannet": 1, "prepare_scannet": 1, **jobs(5, 5, settings=5)}
+    assert chosen == {"download_scannet": 1, "prepare_scannet": 1, **jobs(5, settings=5)}
     elsewhere = checkout.planned(
         "--config", "tier=paper", "tables=[table4, table5]", "datasets=[sunrgbd]"
     )
-    assert elsewhere == {"download_sunrgbd": 1, "prepare_sunrgbd": 1, **jobs(5, 5, settings=5)}
+    assert elsewhere == {"download_sunrgbd": 1, "prepare_sunrgbd": 1, **jobs(5, settings=5)}
     figure = checkout.planned("--config", "tier=rooms", "tables=[fig8]")
     assert figure["train"] == 5 * 18
 
@@ -150,7 +153,7 @@ def test_oracles_are_tests_of_another_settings_trainings(checkout: Checkout) -> 
     assert checkout.planned("--config", *config) == {"prepare_synthetic": 1, **expected}
     done = checkout.snakemake("-n", "-p", "--config", *config)
     trained, out = "results/synthetic/baseline/train0", "results/synthetic/baseline_gt_iou/train0"
-    assert f"--run {trained} --data data/synthetic --test 0 --out {out}/test0" in done.stdout
+    assert f"--run {trained} --data data/synthetic --tests 1 --out {out} " in done.stdout
     assert "--setting baseline_gt_iou --set test.oracle=iou" in done.stdout
 
 
@@ -225,7 +228,19 @@ def test_the_real_tier_trains_sr3d_alone_on_two_kinds_of_scans(checkout: Checkou
     assert prepare in done.stdout
     assert done.stdout.count("sr3d train ") == 1
     assert "--data data/real --split train --setting sr3d --train 0" in done.stdout
-    assert "--out results/real/scannet/sr3d/train0/test0 --split train" in done.stdout
+    assert "--tests 1 --out results/real/scannet/sr3d/train0 --split train" in done.stdout
+
+
+def test_the_real_points_tier_trains_detectors_on_points_on_the_same_scans(
+    checkout: Checkout,
+) -> None:
+    config = ("tier=real_points", "real_scans=elsewhere/scans")
+    done = checkout.snakemake("-n", "-p", "--config", *config)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("sr3d prepare ") == 2
+    for name in ("votenet_overfit", "mlcvnet_overfit", "brnet_overfit"):
+        assert f"--data data/real --split train --setting {name} --train 0" in done.stdout
+        assert f"results/real_points/scannet/{name}/train0/test0 --split train" in done.stdout
 
 
 def test_the_real_sunrgbd_tier_trains_on_the_frames_that_it_tests(checkout: Checkout) -> None:
@@ -241,7 +256,7 @@ def test_the_real_sunrgbd_tier_trains_on_the_frames_that_it_tests(checkout: Chec
     )
     assert prepare in done.stdout
     assert "--data data/real_sunrgbd --split val --setting sr3d --train 0" in done.stdout
-    assert "train0/test0 --split val" in done.stdout
+    assert "train0 --split val" in done.stdout
 
 
 def test_own_scans_are_prepared_as_told_and_trained_small_on_request(checkout: Checkout) -> None:
@@ -274,18 +289,19 @@ def test_any_setting_can_be_trained_on_own_scans(checkout: Checkout) -> None:
 
 
 def test_downloads_ask_for_what_the_configuration_says(checkout: Checkout, tmp_path: Path) -> None:
-    moved = ["tier=paper", "raw={scannet: elsewhere, sunrgbd: there}"]
-    done = checkout.snakemake("-n", "-p", "--config", *moved)
+    config = ("tier=paper", "tables=[table1]", "settings=[sr3d]", "trainings=1", "tests=1")
+    moved = "raw={scannet: elsewhere, sunrgbd: there}"
+    done = checkout.snakemake("-n", "-p", "--config", *config, moved)
     assert done.returncode == 0, done.stdout
     scannet = "sr3d download scannet --out elsewhere --url http://kaldir.vc.cit.tum.de/scannet/"
     assert f"{scannet} --parallel 4 --done data/scannet.raw.json" in done.stdout
     assert "sr3d download sunrgbd --out there --url https://rgbd.cs" in done.stdout
     assert "--accept-terms" not in done.stdout
     accepting = checkout.copy(tmp_path / "checkout")
-    config = accepting.read("config.yaml")
-    config["download"]["scannet"] = {"accept_terms": True, "url": "http://a", "parallel": 2}
-    accepting.edit("config.yaml", config)
-    done = accepting.snakemake("-n", "-p", "--config", "tier=paper")
+    file = accepting.read("config.yaml")
+    file["download"]["scannet"] = {"accept_terms": True, "url": "http://a", "parallel": 2}
+    accepting.edit("config.yaml", file)
+    done = accepting.snakemake("-n", "-p", "--config", *config)
     assert "--url http://a --parallel 2 --accept-terms --done" in done.stdout
 
 
@@ -301,7 +317,7 @@ def test_threads_load_scenes_for_a_gpu_alone(checkout: Checkout) -> None:
 
 def test_s3dis_is_a_data_set_like_the_others(checkout: Checkout) -> None:
     planned = checkout.planned("--config", "tier=full", "datasets=[s3dis]")
-    assert planned == {"prepare_s3dis": 1, **jobs(5, 5)}
+    assert planned == {"prepare_s3dis": 1, **jobs(5)}
 
 
 def test_settings_that_tables_share_are_trained_once(tmp_path: Path) -> None:
@@ -312,7 +328,7 @@ def test_settings_that_tables_share_are_trained_once(tmp_path: Path) -> None:
     paper["tables"]["table9"] = table | {"rows": rows, "reference": rows[0]["setting"]}
     checkout.edit("workflow/tables.yaml", paper)
     planned = checkout.planned("--config", "tier=full", "tables=[table9, table2]")
-    assert planned == {"prepare_synthetic": 1, **jobs(5, 5)}
+    assert planned == {"prepare_synthetic": 1, **jobs(5)}
 
 
 @pytest.mark.parametrize(

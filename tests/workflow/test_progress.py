@@ -82,6 +82,22 @@ def test_finished_jobs_give_the_means() -> None:
     assert parts(work, 110)[1:] == ["1/4", "2 min", "88 s"]
 
 
+def test_evaluations_count_as_soon_as_they_are_marked(tmp_path: Path) -> None:
+    # Two jobs of three evaluation runs. The first has finished, the second has marked one run.
+    markers = tuple(tmp_path / f"test{i}" for i in range(3))
+    work = Tally(tests=3)
+    work.planned.update(train=2, test=2)
+    for number, started in ((1, 0), (2, 30)):
+        one = RunningJob("test", "test something", ("test", "synthetic"), started, None, markers)
+        work.start(number, one)
+        if number == 1:
+            work.finish(1, 30)
+    markers[0].touch()
+    assert parts(work, 36)[:2] == ["0/2", "4/6"]
+    seconds, _ = work.seconds_left(36)  # of the jobs that run, as the job before
+    assert seconds == pytest.approx(24)
+
+
 def test_the_estimate_follows_the_load(tmp_path: Path) -> None:
     # Earlier trainings took 100 s. This one has run for 300 s and is half done: 300 s to go.
     work = tally(train=2, test=1)

@@ -7,7 +7,6 @@ rule summarise:
         tests=collect(
             rules.test.output.done,
             train=range(EXPERIMENT["trainings"]),
-            test=range(EXPERIMENT["tests"]),
             allow_missing=True,
         ),
     output:

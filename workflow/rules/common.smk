@@ -4,12 +4,11 @@ import os
 import sys
 from pathlib import Path
 
-import yaml
-
 from sr3d.detectors.configuration import apply_overrides, default_config
 from sr3d.errors import InputError
 from sr3d.run_setting import Configured, configure
 from sr3d.settings import Setting, read_settings
+from sr3d.validation import read_yaml
 from workflow.checking import check_experiment, check_tiers
 from workflow.markers import forget_stale
 from workflow.refusal import Refusal
@@ -18,7 +17,7 @@ from workflow.refusal import Refusal
 def load_tiers() -> dict:
     """The checked content of workflow/tiers.yaml."""
     file = "workflow/tiers.yaml"
-    value = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    value = read_yaml(file)
     check_tiers(value, file)
     return value
 
@@ -33,7 +32,7 @@ def load_tables() -> dict:
             read_paper(file)
         except InputError as error:
             raise Refusal(str(error)) from None
-    return yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    return read_yaml(file)
 
 
 def load_settings() -> dict[str, Setting]:

@@ -10,22 +10,29 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from sr3d.config import Preset
+from sr3d.config_groups import later
 from sr3d.detectors.common.point_config import (
-    THIN_PROPOSALS,
+    THIN_VOTE_WEIGHT,
+    THIN_VOTING,
+    THIN_VOTING_TRAINING,
     Metres,
     ProposalConfig,
     ProposalInference,
     ProposalModel,
     VoteCentre,
+    VotePoints,
     points_of,
     whole_scenes,
 )
-from sr3d.presets import DataFacts, Values, repeat, rooms_of
+from sr3d.presets import DataFacts, Values, repeat
 from sr3d.value_types import Count, ManyOrNone, PositiveShare, Weight
 
-# The network of procedural rooms, with a thin second stage.
+# The thin network with a thin second stage. Few seeds lie on objects, so clusters are sampled from
+# votes.
 THIN: Mapping[str, Any] = {
-    **THIN_PROPOSALS,
+    **THIN_VOTING,
+    "proposals": 128,  # the second stage looks at twelve groups of seeds for each
+    "clusters": "votes",
     "trace_radius": 0.3,
     "trace_planes": [64, 32, 16],
 }
@@ -57,6 +64,8 @@ class BRNetLoss:
     label: Weight = 1.0  # class of the object
     near: Metres = 0.3  # metres: a proposal nearer to a centre, and in its box, is positive
     object_weight: PositiveShare = 0.8  # weight of positives in objectness; 1 - it of negatives
+    # the points of an object: its instance's, or all inside its box
+    vote_points: VotePoints = later("instance")
     # what votes aim at: the centre of the extent of the object's points, or of its box
     vote_centre: VoteCentre = "extent"
     # whether a refined heading more than half a turn too large costs nothing, as in the original
@@ -76,7 +85,8 @@ def _published(data: DataFacts) -> Values:
 
 
 def _thin(data: DataFacts) -> Values:
-    return _network(data, **THIN)
+    found = _network(data, **THIN)
+    return found | {"loss": found["loss"] | {"vote": THIN_VOTE_WEIGHT}}
 
 
 def _network(data: DataFacts, **values: Any) -> Values:
@@ -96,7 +106,7 @@ def _network(data: DataFacts, **values: Any) -> Values:
 
 
 def _schedule(data: DataFacts) -> Values:
-    """AdamW with a cosine to zero, by epochs. On procedural rooms a short one."""
+    """AdamW with a cosine to zero, by epochs. On procedural rooms that of the thin network."""
     own = {
         "lr": 1e-3 if data.single_view else 5e-3,
         "warmup_iters": 0,
@@ -107,9 +117,12 @@ def _schedule(data: DataFacts) -> Values:
         "keep_last": True,
     }
     if data.procedural:
-        rooms = rooms_of(data)["train"]
-        return {"train": own | {"epochs": rooms["epochs"], "repeat": rooms["repeat"]}}
+        return _thin_schedule(data)
     return {"train": own | {"epochs": 44, "repeat": repeat({"own": 5}, data)}}
+
+
+def _thin_schedule(data: DataFacts) -> Values:
+    return {"train": {**THIN_VOTING_TRAINING, "weight_decay": 0.01}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,10 +131,14 @@ class BRNetConfig(ProposalConfig):
 
     presets: ClassVar[Mapping[str, Mapping[str, Preset]]] = {
         "model": {"brnet": _published, "brnet_small": _thin},
-        "train": {"brnet": _schedule},
+        "train": {"brnet": _schedule, "brnet_small": _thin_schedule},
         "augment": {"brnet": whole_scenes},
     }
 
     model: BRNetModel = field(default_factory=BRNetModel)
     loss: BRNetLoss = field(default_factory=BRNetLoss)
     test: BRNetInference = field(default_factory=BRNetInference)
+
+    @property
+    def replaces_instances(self) -> bool:
+        return self.loss.vote_points == "box"

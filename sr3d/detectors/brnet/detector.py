@@ -120,7 +120,9 @@ class BRNet(PointDetector[BRNetPredictions]):
     ) -> Losses:
         batch, config, outputs = predictions.batch, self.loss_config, predictions.outputs
         padded = PaddedTruth.of(truth, len(batch), least=1)
-        votes = vote_targets(batch, padded, predictions.seeds.index, config.vote_centre)
+        votes = vote_targets(
+            batch, padded, predictions.seeds.index, config.vote_centre, config.vote_points
+        )
         targets = assign(outputs.references, padded, self.bins, config.near)
         unweighted = {
             "vote": vote_loss(predictions.votes.points, votes, total),

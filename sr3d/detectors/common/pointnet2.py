@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from sr3d.points import ball_query, furthest_points, group, interpolate, nearest
 
 _EPSILON = 1e-8  # metres, added to distances before they are inverted
+_CACHED = 1 << 20  # features that fit into the cache of a CPU, about
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class SharedLayer(nn.Sequential):
         conv = nn.Conv2d(inputs, outputs, 1, bias=False)
         nn.init.kaiming_normal_(conv.weight)
         norm = nn.Sequential(OrderedDict(bn=nn.BatchNorm2d(outputs)))  # named `bn.bn`
-        super().__init__(OrderedDict(conv=conv, bn=norm, activation=nn.ReLU()))
+        super().__init__(OrderedDict(conv=conv, bn=norm, activation=nn.ReLU(inplace=True)))
 
 
 class SharedMLP(nn.Sequential):
@@ -76,6 +77,7 @@ class SetAbstraction(nn.Module):
         self.count, self.radius, self.samples = count, radius, samples
         self.normalize, self.skip_origin, self.tie_threads = normalize, skip_origin, tie_threads
         self.mlp_module = SharedMLP([channels[0] + 3, *channels[1:]])
+        self.widest = max(channels[1:])
 
     def forward(
         self, points: Tensor, features: Tensor | None, index: Tensor | None = None
@@ -93,12 +95,24 @@ class SetAbstraction(nn.Module):
     def around(self, points: Tensor, features: Tensor | None, centres: Tensor) -> Tensor:
         """(B, C, M) features of the groups around centres (B, M, 3), which need not be points."""
         index = ball_query(points, centres, self.radius, self.samples)
+        if self.training or torch.is_grad_enabled() or index.device.type != "cpu":
+            return self._maxima(points, features, centres, index)
+        # Twice as fast on a CPU if the features of these groups fit into its cache. Gradients, and
+        # batch norms in training mode, need all groups.
+        count = max(1, _CACHED // (index.shape[0] * index.shape[2] * self.widest))
+        parts = zip(centres.split(count, dim=1), index.split(count, dim=1), strict=True)
+        return torch.cat([self._maxima(points, features, *part) for part in parts], dim=2)
+
+    def _maxima(
+        self, points: Tensor, features: Tensor | None, centres: Tensor, index: Tensor
+    ) -> Tensor:
+        """(B, C, M) maxima of the groups with points at index (B, M, S)."""
         grouped = group(points.transpose(1, 2), index) - centres.transpose(1, 2)[..., None]
         if self.normalize:
             grouped = grouped / self.radius
         if features is not None:
             grouped = torch.cat([grouped, group(features, index)], dim=1)
-        return self.mlp_module(grouped).max(dim=-1).values
+        return largest(self.mlp_module(grouped))
 
 
 class FeaturePropagation(nn.Module):
@@ -184,6 +198,13 @@ def interpolated(points: Tensor, sources: Tensor, features: Tensor) -> Tensor:
     squared, index = nearest(sources, points, 3)
     inverse = 1 / (squared.sqrt() + _EPSILON)
     return interpolate(features, index, inverse / inverse.sum(dim=-1, keepdim=True))
+
+
+def largest(values: Tensor) -> Tensor:
+    """The maximum along the last axis. The first of equal values gets the gradient."""
+    if torch.is_grad_enabled():
+        return values.max(dim=-1).values
+    return values.amax(dim=-1)  # ten times faster, but it shares the gradient of equal values
 
 
 def rows(values: Tensor, index: Tensor) -> Tensor:

@@ -118,10 +118,11 @@ def _values(data: DataFacts, encoder: str, **widths: Any) -> Values:
     return {"model": model | widths, "assigner": assigner, "loss": loss, "test": test}
 
 
+# As many queries as points of the masked encoder, so that each small object has one within reach.
 _THIN: Mapping[str, Any] = {
-    "num_points": 4096,
+    "num_points": 8192,
     "seeds": 512,
-    "queries": 128,
+    "queries": 256,
     "radii": [0.3, 0.6],
     "samples": [16, 16],
     "channels": 64,
@@ -130,7 +131,7 @@ _THIN: Mapping[str, Any] = {
     "decoder_hidden": 64,
     "encoder_dropout": 0.0,
     "decoder_dropout": 0.0,
-    "head_dropout": 0.1,
+    "head_dropout": 0.0,
 }
 
 
@@ -161,14 +162,14 @@ def _schedule(data: DataFacts) -> Values:
 
 # A schedule of the same form for two cores. Queries learn more slowly than anchors.
 _ROOMS: Mapping[str, Any] = {
-    "epochs": 60,
+    "epochs": 18,
     "milestones": [],
     "repeat": 1,
-    "batch_size": 4,
-    "lr": 4e-3,
+    "batch_size": 2,
+    "lr": 3e-3,
     "warmup_start_lr": 1e-6,
     "warmup_iters": 0,
-    "warmup_epochs": 2,
+    "warmup_epochs": 1,
     "weight_decay": 0.01,
     "clip_norm": 0.1,
     "schedule": "cosine",

@@ -61,7 +61,7 @@ class SetLoss:
         self, predictions: QueryPredictions, truth: GroundTruth, total: Total = alone
     ) -> Losses:
         """See `Detector.loss`."""
-        clip = self.clips(truth.boxes)
+        clip = self.clips(truth.boxes, total)
         matches = self.match(predictions, truth, clip)
         terms = self.terms(predictions, truth, matches, clip, total)
         positives = (matches[-1] >= 0).sum()
@@ -69,11 +69,14 @@ class SetLoss:
             {name: value.sum() for name, value in terms.items()}, {"positives": positives}
         )
 
-    def clips(self, truth: Tensor) -> bool:
+    def clips(self, truth: Tensor, total: Total = alone) -> bool:
         """Whether 3DETR intersects polygons in a batch with these (M, 7) boxes: if the heading of
         any of them, in (-π, π], is positive. See `BoxOverlap`. A sync.
+
+        total: see `Detector.loss`.
         """
-        return bool((self.bins.decode(*self.bins.encode(-truth[:, 6])) > 0).any())
+        positive = self.bins.decode(*self.bins.encode(-truth[:, 6])) > 0
+        return bool(total(positive.sum()) > 0)
 
     @torch.no_grad()
     def match(self, predictions: QueryPredictions, truth: GroundTruth, clip: bool) -> Tensor:

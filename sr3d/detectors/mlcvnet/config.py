@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from sr3d.config import Preset
 from sr3d.detectors.common.point_config import points_of, whole_scenes
 from sr3d.detectors.votenet.config import (
-    THIN,
     VotingConfig,
     VotingModel,
     network,
     schedule,
+    thin,
+    thin_schedule,
 )
 from sr3d.presets import DataFacts, Values
 
@@ -30,25 +31,26 @@ class MLCVNetModel(VotingModel):
 
 
 def _published(data: DataFacts) -> Values:
-    return _thin(data) if data.procedural else _network(data, num_points=points_of(data))
+    if data.procedural:
+        return _thin(data)
+    return _without_undecided(network(data, "mlcvnet", num_points=points_of(data)))
 
 
 def _thin(data: DataFacts) -> Values:
-    return _network(data, **THIN)
+    return _without_undecided(thin(data, "mlcvnet"))
 
 
-def _network(data: DataFacts, **values: Any) -> Values:
+def _without_undecided(found: Values) -> Values:
     """A proposal that is not near an object is negative, however near it is to being near."""
-    found = network(data, "mlcvnet", **values)
-    return {**found, "loss": {**found["loss"], "far": 0.3}}
+    return found | {"loss": found["loss"] | {"far": 0.3}}
 
 
 def _schedule(data: DataFacts) -> Values:
     """VoteNet's, longer and with ten times the learning rate."""
-    found = schedule(data)["train"] | {"keep_last": False}
-    if not data.procedural:
-        found |= {"lr": 1e-2, "epochs": 250, "milestones": [120, 160, 200]}
-    return {"train": found}
+    if data.procedural:
+        return thin_schedule(data)
+    own = {"lr": 1e-2, "epochs": 250, "milestones": [120, 160, 200], "keep_last": False}
+    return {"train": schedule(data)["train"] | own}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +59,7 @@ class MLCVNetConfig(VotingConfig):
 
     presets: ClassVar[Mapping[str, Mapping[str, Preset]]] = {
         "model": {"mlcvnet": _published, "mlcvnet_small": _thin},
-        "train": {"mlcvnet": _schedule},
+        "train": {"mlcvnet": _schedule, "mlcvnet_small": thin_schedule},
         "augment": {"mlcvnet": whole_scenes},
     }
 

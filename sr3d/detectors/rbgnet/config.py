@@ -13,15 +13,18 @@ from typing import Annotated, Any, ClassVar, Literal
 from annotated_types import Interval
 
 from sr3d.config import Preset, Rule
+from sr3d.config_groups import later
 from sr3d.detectors.common.point_config import (
-    ROOMS_TRAINING,
-    THIN_PROPOSALS,
+    THIN_VOTE_WEIGHT,
+    THIN_VOTING,
+    THIN_VOTING_TRAINING,
     Clusters,
     Metres,
     ProposalConfig,
     ProposalInference,
     ProposalModel,
     VoteCentre,
+    VotePoints,
     whole_scenes,
 )
 from sr3d.presets import DataFacts, Values, repeat
@@ -34,7 +37,7 @@ Margin = Literal["fraction", "metres"]
 
 # The network of procedural rooms, with fewer rays and thin layers on them.
 THIN: Mapping[str, Any] = {
-    **THIN_PROPOSALS,
+    **THIN_VOTING,
     "rays": 18,
     "ray_channels": 16,
     "coarse_radius": 0.3,
@@ -95,6 +98,8 @@ class RBGNetLoss:
     near: Metres = 0.3  # metres: a proposal nearer to a centre, and in its box, is positive
     # weight of positives in objectness, and of foreground; 1 - it of the others
     object_weight: PositiveShare = 0.8
+    # the points of an object: its instance's, or all inside its box
+    vote_points: VotePoints = later("instance")
     # what votes aim at: the centre of the extent of the object's points, or of its box
     vote_centre: VoteCentre = "extent"
     # anchors that the fine term judges: those that follow from all coarse anchors with a point
@@ -125,7 +130,14 @@ def _published(data: DataFacts) -> Values:
 
 
 def _thin(data: DataFacts) -> Values:
-    return _network(data, **THIN)
+    """A short schedule must not spend its gradients on offsets of headings that do not exist, nor
+    on squared distances of centres before the votes have learned.
+    """
+    values = _network(data, **THIN)
+    values["loss"] |= {"vote": THIN_VOTE_WEIGHT, "center": 1.0}
+    if not (data.single_view or data.rotated):
+        values["loss"]["heading_offset"] = 0.0
+    return values
 
 
 def _network(data: DataFacts, **values: Any) -> Values:
@@ -149,7 +161,7 @@ def _network(data: DataFacts, **values: Any) -> Values:
 
 
 def _schedule(data: DataFacts) -> Values:
-    """AdamW with two steps. On procedural rooms VoteNet's epochs and batches."""
+    """AdamW with two steps. On procedural rooms that of the thin network."""
     own = {
         "lr": 6e-3,
         "warmup_iters": 0,
@@ -158,9 +170,14 @@ def _schedule(data: DataFacts) -> Values:
         "keep_last": True,
     }
     if data.procedural:
-        return {"train": {**own, **ROOMS_TRAINING}}
+        return _thin_schedule(data)
     published = {"epochs": 64, "milestones": [48, 60], "batch_size": 32}
     return {"train": own | published | {"repeat": repeat({"own": 5}, data)}}
+
+
+def _thin_schedule(data: DataFacts) -> Values:
+    """Fewer epochs than VoteNet's, because a step takes longer."""
+    return {"train": {**THIN_VOTING_TRAINING, "epochs": 15, "weight_decay": 0.01}}
 
 
 def _augmentation(data: DataFacts) -> Values:
@@ -175,10 +192,14 @@ class RBGNetConfig(ProposalConfig):
 
     presets: ClassVar[Mapping[str, Mapping[str, Preset]]] = {
         "model": {"rbgnet": _published, "rbgnet_small": _thin},
-        "train": {"rbgnet": _schedule},
+        "train": {"rbgnet": _schedule, "rbgnet_small": _thin_schedule},
         "augment": {"rbgnet": _augmentation},
     }
 
     model: RBGNetModel = field(default_factory=RBGNetModel)
     loss: RBGNetLoss = field(default_factory=RBGNetLoss)
     test: RBGNetInference = field(default_factory=RBGNetInference)
+
+    @property
+    def replaces_instances(self) -> bool:
+        return self.loss.vote_points == "box"

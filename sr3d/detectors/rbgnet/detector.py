@@ -145,6 +145,8 @@ class RBGNet(PointDetector[RBGNetPredictions]):
 
     def _loss(self, predictions: RBGNetPredictions, truth: GroundTruth, total: Total) -> Losses:
         batch, config, outputs = predictions.batch, self.loss_config, predictions.outputs
+        if config.vote_points == "box":
+            batch = replace(batch, instance=None)
         padded = PaddedTruth.of(truth, len(batch), least=1)
         seeds, clusters = predictions.seeds, predictions.clusters
         votes = vote_targets(batch, padded, seeds.index, config.vote_centre)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -109,10 +109,10 @@ class VoteNet(PointDetector[VotePredictions]):
         self, predictions: VotePredictions, truth: GroundTruth, total: Total = alone
     ) -> Losses:
         batch, config = predictions.batch, self.loss_config
-        if config.vote_points == "box":
-            batch = replace(batch, instance=None)
         padded = PaddedTruth.of(truth, len(batch), least=MAX_BOXES)
-        targets = vote_targets(batch, padded, predictions.seeds.index, config.vote_centre)
+        targets = vote_targets(
+            batch, padded, predictions.seeds.index, config.vote_centre, config.vote_points
+        )
         assignment = assign(predictions.clusters.points, padded, config)
         unweighted = {
             "vote": vote_loss(predictions.votes.points, targets, total),

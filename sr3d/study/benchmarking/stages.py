@@ -33,10 +33,12 @@ _POINT_OPERATIONS = ("furthest_points", "ball_query", "nearest")  # of an engine
 class StageClock:
     """Seconds by stage. Stages nest, and time counts for the innermost one only, so the sum of the
     stages is the total time. Every change of stage synchronises with the device.
+
+    processor: count the CPU time of the process, which other programs do not lengthen.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    def __init__(self, device: torch.device, processor: bool = False) -> None:
+        self.device, self.processor = device, processor
         self.seconds: dict[str, float] = {}
         self._open: list[str] = []
         self._since = 0.0
@@ -63,7 +65,7 @@ class StageClock:
 
     def _charge(self) -> None:
         synchronise(self.device)
-        now = time.perf_counter()
+        now = time.process_time() if self.processor else time.perf_counter()
         if self._open:
             name = self._open[-1]
             self.seconds[name] = self.seconds.get(name, 0.0) + now - self._since
@@ -80,7 +82,7 @@ def detection_staged(model: Detector[Any, Any], clock: StageClock) -> Iterator[N
     parts = model.stages().items()
     with engine(model.config.engine):
         engines = {cpu_engine, torch_engine, points_engine(clock.device)}
-    with _staged(
+    with staged(
         clock,
         (model, "inputs", model.input_stage),
         (model, "forward", "head"),
@@ -97,7 +99,7 @@ def training_staged(
     model: Detector[Any, Any], optimizer: torch.optim.Optimizer, clock: StageClock
 ) -> Iterator[None]:
     """Within the block, training steps add their times to the clock, by `TRAINING_STAGES`."""
-    with _staged(
+    with staged(
         clock,
         (step, "batch_losses", "forward"),
         (model, "loss", "loss"),
@@ -109,7 +111,7 @@ def training_staged(
 
 
 @contextmanager
-def _staged(clock: StageClock, *stages: tuple[Any, str, str]) -> Iterator[None]:
+def staged(clock: StageClock, *stages: tuple[Any, str, str]) -> Iterator[None]:
     """stages: owner, name of its function, and the stage of its calls."""
     with ExitStack() as stack:
         for owner, name, stage in stages:

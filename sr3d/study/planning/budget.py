@@ -31,7 +31,7 @@ class Price:
     """The cost of a job's runs.
 
     iteration, scene: seconds of a training iteration and of an evaluated scene. None if no run of
-    that kind is left. start: seconds until a run starts to compute. scene_bytes, model_bytes,
+    that kind is left. start: seconds until a job starts to compute. scene_bytes, model_bytes,
     checkpoint_bytes: size of a scene's detections, of a model's file, and of a checkpoint.
     """
 
@@ -93,7 +93,7 @@ class Disk:
 class Budget:
     """The cost of an experiment. Finished runs count in `done_…` only.
 
-    start_seconds: from the start of a run until it computes. scenes: training and evaluation
+    start_seconds: from the start of a job until it computes. scenes: training and evaluation
     scenes of each data set. slots: GPUs or CPU cores (see `unit`) that compute at the same time.
     price: for an hour of one of them, None if unknown.
     """
@@ -132,7 +132,10 @@ class Budget:
 
 @dataclass(frozen=True)
 class Chain:
-    """One training run and the evaluation runs that wait for it, in seconds. 0 if it is done."""
+    """One training run and the evaluation jobs that wait for it, in seconds. 0 if it is done.
+
+    tests: one job for each setting that evaluates the training run. It makes all evaluation runs.
+    """
 
     training: float
     tests: tuple[float, ...]
@@ -212,9 +215,8 @@ def chains(
         for i in range(job.trainings):
             tests: list[float] = []
             for tester, its_price in testers:
-                if i < tester.trainings:
-                    test = _test_seconds(its_price, sizes[job.dataset][1])
-                    tests += [test] * tester.tests_left_of(i)
+                if i < tester.trainings and (left := tester.tests_left_of(i)):
+                    tests.append(_test_seconds(its_price, sizes[job.dataset][1], left))
             found.append(Chain(0.0 if i < job.done_trainings else seconds, tuple(tests)))
     return found
 
@@ -222,7 +224,7 @@ def chains(
 def makespan(work: Sequence[Chain], slots: int) -> float:
     """Seconds until all runs are done, in the workflow's order.
 
-    Every free slot takes an evaluation run that can start, otherwise the next training run.
+    Every free slot takes an evaluation job that can start, otherwise the next training run.
     """
     free = [0.0] * slots  # when each slot is free again
     ready = [(0.0, test) for chain in work if not chain.training for test in chain.tests]
@@ -245,7 +247,8 @@ def makespan(work: Sequence[Chain], slots: int) -> float:
 def _line(experiment: Experiment, job: Job, scenes: tuple[int, int], price: Price) -> SettingBudget:
     iterations = _iterations(experiment, job, scenes[0])
     training = _training_seconds(price, iterations)
-    seconds = job.trainings_left * training + job.tests_left * _test_seconds(price, scenes[1])
+    left = filter(None, map(job.tests_left_of, range(job.trainings)))
+    evaluation = sum(_test_seconds(price, scenes[1], tests) for tests in left)
     return SettingBudget(
         dataset=job.dataset,
         setting=job.setting,
@@ -254,7 +257,7 @@ def _line(experiment: Experiment, job: Job, scenes: tuple[int, int], price: Pric
         epochs=experiment.config(job).train.epochs if job.trainings_left else 0,
         iterations=iterations,
         hours_a_training=training / 3600,
-        hours=seconds / 3600,
+        hours=(job.trainings_left * training + evaluation) / 3600,
     )
 
 
@@ -288,5 +291,6 @@ def _training_seconds(price: Price, iterations: int) -> float:
     return price.start + iterations * price.iteration.value if price.iteration else 0.0
 
 
-def _test_seconds(price: Price, scenes: int) -> float:
-    return price.start + scenes * price.scene.value if price.scene else 0.0
+def _test_seconds(price: Price, scenes: int, tests: int) -> float:
+    """Seconds of a job with several evaluation runs, which share the start of their process."""
+    return price.start + tests * scenes * price.scene.value if price.scene else 0.0

@@ -54,7 +54,7 @@ class Assumptions:
     """Numbers that the user assumes for all settings. None is unknown.
 
     iteration, scene: seconds of a training iteration and of an evaluated scene, both or neither.
-    start: seconds from the start of a run until it computes. gpus: GPUs that compute at the same
+    start: seconds from the start of a job until it computes. gpus: GPUs that compute at the same
     time, to which the seconds refer. price: money for an hour of a GPU, or of a core on the CPU.
     """
 

@@ -93,9 +93,13 @@ def _sqlite(path: Path) -> MlflowClient:
     client = _opened(path) if path.exists() and _is_sound(path) else None
     if client is None:
         with atomic_path(path) as temporary:  # a store with missing tables cannot be used
-            _client(_address(temporary))
+            _make_tables(temporary)
         client = _client(_address(path))
     return client
+
+
+def _make_tables(path: Path) -> None:
+    _client(_address(path))
 
 
 def _is_sound(path: Path) -> bool:

@@ -24,7 +24,6 @@ from sr3d.detectors.common.votes import EPSILON, vote_targets
 from tests.detectors.golden import votenet
 from tests.detectors.golden.comparing import Comparison, Golden
 from tests.detectors.golden.weights import rebuilt, shapes_in, shapes_of, through_file
-from tests.shared_data import shared
 
 SCALES = {
     "rpn_head.vote_module.conv_out.weight": 0.004,
@@ -71,7 +70,7 @@ def published(golden: Golden, folder: Path) -> BRNet:
     """The detector with a checkpoint as mmcv writes it."""
     suffix = "_sunrgbd" if golden.dataset == "sunrgbd" else ""
     model = sr3d.load("brnet", dataset=golden.dataset, untrained=True)
-    shapes = shapes_in(shared(f"golden/brnet{suffix}_keys.txt"))
+    shapes = shapes_in(golden.keys(f"brnet{suffix}"))
     assert shapes == shapes_of(CHECKPOINTS.published["original"].convert(model.state_dict()))
     content = {"meta": {"epoch": 44}, "state_dict": rebuilt(shapes, SCALES)}
     return through_file(BRNet, "brnet", golden, folder / "checkpoint.pth", content)

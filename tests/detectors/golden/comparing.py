@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.spatial import KDTree
 from torch import Tensor
+
+from sr3d.detectors.outputs import Detections
+from tests.shared_data import shared
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,20 @@ class Golden:
     @property
     def dataset(self) -> str:
         return "sunrgbd" if self.says("sunrgbd") else "scannet"
+
+    @property
+    def scene(self) -> str:
+        """The name of the scan: the end of the file's name. ScanNet's have two parts."""
+        return "_".join(self.path.stem.split("_")[-2 if self.dataset == "scannet" else -1 :])
+
+    def beside(self, name: str) -> Path:
+        """Another file of the folder. If it is not there, the shared one."""
+        own = self.path.with_name(name)
+        return own if own.exists() else shared(f"golden/{name}")
+
+    def keys(self, name: str) -> Path:
+        """The list of names and shapes `NAME_keys.txt`."""
+        return self.beside(f"{name}_keys.txt")
 
     def __contains__(self, key: str) -> bool:
         return key in self.arrays
@@ -77,6 +95,31 @@ class Comparison:
         worst = float(np.abs(ours - theirs)[unequal].max())
         limit = f"{self.relative:g} relative, {self.absolute:g} absolute"
         return f"{self.key}: {unequal.sum()} of {ours.size} differ, by up to {worst:.3g} ({limit})"
+
+
+def detections(
+    golden: Golden, found: Detections, scores: float, boxes: float
+) -> Iterator[Comparison]:
+    """`det_labels`, `det_scores` and `det_boxes`, class by class and best first.
+
+    Scores that float32 cannot tell apart may stand in either order, so each box is compared with
+    the nearest of its class and score. scores, boxes: absolute tolerances.
+    """
+    yield golden.same("det_labels", found.labels)
+    yield golden.each_close("det_scores", found.scores, 0, scores)
+    theirs = golden["det_boxes"]
+    ours = found.boxes[:, : theirs.shape[1]].numpy()
+    # A class is worth more than any distance, a score as much as matters within a class.
+    own = np.column_stack([1e4 * found.labels.numpy(), 100 * found.scores.numpy(), ours])
+    wanted = np.column_stack([1e4 * golden["det_labels"], 100 * golden["det_scores"], theirs])
+    partner = KDTree(own).query(wanted)[1]
+    yield Comparison("det_boxes", np.sort(partner), np.arange(len(ours)), 0, 0)
+    yield Comparison("det_boxes", ours[partner], theirs, 0, boxes)
+
+
+def sorted_rows(rows: np.ndarray) -> np.ndarray:
+    """Rows in an order that rounding does not change: by rounded columns."""
+    return rows[np.lexsort(np.round(rows, 3).T[::-1])]
 
 
 def _array(value: Any) -> np.ndarray:

@@ -13,9 +13,7 @@ import torch
 from torch import Tensor
 
 from sr3d.api import find_source
-from sr3d.data.datasets import SCANNET
 from sr3d.data.ground_truth import GroundTruth
-from sr3d.data.mmdet3d.infos import read_infos
 from sr3d.data.scene import Scene
 from sr3d.detectors.common.proposals import pick, points_inside, select_proposals
 from sr3d.detectors.detr3d import transformer
@@ -23,8 +21,8 @@ from sr3d.detectors.detr3d.detector import DETR3D
 from sr3d.detectors.detr3d.loss import QueryPredictions
 from sr3d.geometry.boxes import Boxes
 from tests.detectors.golden.comparing import Comparison, Golden
+from tests.detectors.golden.scans import alignment, stored_scan
 from tests.detectors.golden.weights import rebuilt, shapes_in, shapes_of
-from tests.shared_data import shared
 
 INPUTS = {
     "choice": "the chosen points",
@@ -59,7 +57,7 @@ TERMS = {
 def comparisons(golden: Golden, folder: Path) -> Iterator[Comparison]:
     keys = "3detr"
     keys += "_vanilla" * golden.says("vanilla") + "_sunrgbd" * golden.says("sunrgbd")
-    shapes = shapes_in(shared(f"golden/{keys}_keys.txt"))
+    shapes = shapes_in(golden.keys(keys))
     path = folder / "3detr.pth"
     torch.save({"model": rebuilt(shapes, SCALES)}, path)
     model = _loaded(path, golden.dataset, [])
@@ -89,25 +87,13 @@ def _loaded(path: Path, dataset: str, overrides: list[str]) -> DETR3D:
 
 def _points(golden: Golden) -> Tensor:
     """(N, 6): the chosen points of the scan, without colours."""
-    scene, raw = _scan(golden)
+    raw = stored_scan(golden)[:, :3]
     assert len(raw) == golden["N"]
     if golden.dataset == "scannet":
-        infos = [shared(f"real/scannet/infos/scannet_infos_{s}.pkl") for s in ("train", "val")]
-        known = [info for path in infos for info in read_infos(path, SCANNET.classes)]
-        (info,) = [info for info in known if info.id == scene]
-        assert info.alignment is not None
-        matrix = np.asarray(info.alignment, dtype=np.float64)
+        matrix = alignment(golden)
         raw = (raw.astype(np.float64) @ matrix[:3, :3].T + matrix[:3, 3]).astype(np.float32)
     points = torch.from_numpy(raw[golden["choice"]])
     return torch.cat([points, torch.zeros_like(points)], dim=1)
-
-
-def _scan(golden: Golden) -> tuple[str, np.ndarray]:
-    """The scene's name, and its points (N, 3) as stored."""
-    parts = golden.path.stem.split("_")
-    scene = "_".join(parts[-2:]) if golden.dataset == "scannet" else parts[-1]
-    file = shared(f"real/{golden.dataset}/points/{scene}.bin")
-    return scene, np.fromfile(file, dtype=np.float32).reshape(-1, 6)[:, :3].copy()
 
 
 def _truth(golden: Golden) -> GroundTruth:

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 
 import sr3d
-from sr3d.data.datasets import DATASETS, SCANNET
+from sr3d.data.datasets import DATASETS
 from sr3d.data.ground_truth import GroundTruth
-from sr3d.data.mmdet3d.infos import read_infos
 from sr3d.data.readers.scannet import NYU40_IDS, read_annotated, read_label_map
 from sr3d.data.scannet_files import align
 from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch
@@ -32,6 +31,7 @@ from sr3d.detectors.groupfree.loss import unweighted_losses
 from sr3d.detectors.groupfree.names import DDP, with_second_names
 from sr3d.detectors.groupfree.network import GroupFreePredictions, Stage
 from tests.detectors.golden.comparing import Comparison, Golden
+from tests.detectors.golden.scans import alignment, stored_scan
 from tests.detectors.golden.votenet import camera_corners
 from tests.detectors.golden.weights import rebuilt, shapes_in, shapes_of, through_file
 from tests.shared_data import SHARED, shared
@@ -83,7 +83,7 @@ def published(golden: Golden, folder: Path) -> GroupFree:
     Its sampling takes the first of equally far points, as the files' maker did.
     """
     suffix = "_sunrgbd" if golden.dataset == "sunrgbd" else ""
-    shapes = shapes_in(shared(f"golden/groupfree{suffix}_keys.txt"))
+    shapes = shapes_in(golden.keys(f"groupfree{suffix}"))
     untrained = sr3d.load("groupfree", dataset=golden.dataset, untrained=True)
     assert shapes == shapes_of(with_second_names(untrained.state_dict()))
     weights = rebuilt(shapes, SCALES, CONSTANTS)
@@ -96,30 +96,17 @@ def published(golden: Golden, folder: Path) -> GroupFree:
     return model
 
 
-def scene_of(golden: Golden) -> str:
-    return golden.path.stem.removeprefix("groupfree_").removeprefix("sunrgbd_")
-
-
 def points_of(golden: Golden) -> Tensor:
     """(N, 3) the chosen points of the scan, aligned."""
-    scene = scene_of(golden)
-    if golden.dataset == "sunrgbd":
-        return _read_points(f"real/sunrgbd/points/{scene}.bin")[golden["choice"]]
-    infos = shared("real/scannet/infos/scannet_infos_train.pkl")
-    (info,) = [info for info in read_infos(infos, SCANNET.classes) if info.id == scene]
-    assert info.alignment is not None
-    points = _read_points(f"real/scannet/points/{scene}.bin").numpy()
-    return torch.from_numpy(align(points, info.alignment))[golden["choice"]]
-
-
-def _read_points(name: str) -> Tensor:
-    rows = np.fromfile(shared(name), dtype=np.float32).reshape(-1, 6)
-    return torch.from_numpy(rows[:, :3].copy())
+    points = stored_scan(golden)[:, :3]
+    if golden.dataset == "scannet":
+        points = align(points, alignment(golden))
+    return torch.from_numpy(points[golden["choice"]])
 
 
 def annotated(golden: Golden) -> Tensor | None:
     """(N,) the object of each chosen point from the annotation of the scan, if it is at hand."""
-    folder = SHARED / "real/scannet/scans" / scene_of(golden)
+    folder = SHARED / "real/scannet/scans" / golden.scene
     if not folder.is_dir():
         return None
     label_map = read_label_map(shared("real/scannet/meta/scannetv2-labels.combined.tsv"))

@@ -11,9 +11,7 @@ import numpy as np
 import torch
 
 import sr3d
-from sr3d.data.datasets import SCANNET
 from sr3d.data.ground_truth import GroundTruth
-from sr3d.data.mmdet3d.infos import read_infos
 from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch
 from sr3d.detectors.common.proposals import pick, select_proposals
 from sr3d.detectors.common.votes import vote_targets
@@ -24,8 +22,8 @@ from sr3d.detectors.rbgnet.names import CHECKPOINTS, own_name
 from sr3d.detectors.rbgnet.network import RAY
 from sr3d.detectors.rbgnet.ray_targets import Objects, ray_targets
 from tests.detectors.golden.comparing import Comparison, Golden
+from tests.detectors.golden.scans import alignment, stored_scan
 from tests.detectors.golden.weights import rebuilt, shapes_in, shapes_of, through_file
-from tests.shared_data import shared
 
 SCALES = {
     "point_head.vote_module.conv_out.weight": 0.02,
@@ -76,7 +74,7 @@ def published(golden: Golden, folder: Path) -> RBGNet:
     suffix = "_sunrgbd" if golden.dataset == "sunrgbd" else ""
     model = sr3d.load("rbgnet", dataset=golden.dataset, untrained=True)
     constants = CHECKPOINTS.published["original"].convert(model.state_dict())
-    shapes = shapes_in(shared(f"golden/rbgnet{suffix}_keys.txt"))
+    shapes = shapes_in(golden.keys(f"rbgnet{suffix}"))
     assert shapes == shapes_of(constants)
     fixed = {name: constants[name] for name in shapes if own_name(name) is None}
     content = {"epoch": 64, "model_state": rebuilt(shapes, SCALES) | fixed}
@@ -85,13 +83,10 @@ def published(golden: Golden, folder: Path) -> RBGNet:
 
 def batch_of(golden: Golden) -> PointBatch:
     """The points of the file in the scan, with their objects."""
-    parts = golden.path.stem.split("_")
-    scene = "_".join(parts[-2:]) if golden.dataset == "scannet" else parts[-1]
-    file = shared(f"real/{golden.dataset}/points/{scene}.bin")
-    scan = np.fromfile(file, dtype=np.float32).reshape(-1, 6)
+    scan = stored_scan(golden)
     points = scan[:, :3]
     if golden.dataset == "scannet":
-        matrix = alignment_of(scene)
+        matrix = alignment(golden).astype(np.float32)
         points = points @ matrix[:3, :3].T + matrix[:3, 3]
     chosen = golden["sample_idx"]
     instance = None
@@ -101,16 +96,6 @@ def batch_of(golden: Golden) -> PointBatch:
         instance = torch.from_numpy(np.where(known, mask - 1, -1))[None]
     colors = torch.from_numpy(scan[chosen, 3:] / np.float32(255))
     return PointBatch(torch.from_numpy(points[chosen])[None], colors.t()[None], instance)
-
-
-def alignment_of(scene: str) -> np.ndarray:
-    """(4, 4) float32."""
-    for split in ("train", "val"):
-        path = shared(f"real/scannet/infos/scannet_infos_{split}.pkl")
-        for info in read_infos(path, SCANNET.classes):
-            if info.id == scene:
-                return np.asarray(info.alignment, dtype=np.float32)
-    raise AssertionError(f"no info of {scene}")
 
 
 def truth_of(golden: Golden) -> GroundTruth:

@@ -25,7 +25,6 @@ from sr3d.detectors.votenet.loss import MAX_BOXES, assign
 from sr3d.geometry.boxes import corners
 from tests.detectors.golden.comparing import Comparison, Golden
 from tests.detectors.golden.weights import rebuilt, shapes_in, shapes_of, through_file
-from tests.shared_data import shared
 
 SCALES = {"vgen.conv3.weight": 0.004, "pnet.conv3.weight": 0.125}
 INPUTS = {
@@ -71,7 +70,7 @@ def published(golden: Golden, folder: Path, family: str, scales: Mapping[str, fl
     """The detector with a checkpoint as the original's train.py writes it."""
     suffix = "_sunrgbd" if golden.dataset == "sunrgbd" else ""
     model = sr3d.load(family, dataset=golden.dataset, untrained=True)
-    shapes = shapes_in(shared(f"golden/{family}{suffix}_keys.txt"))
+    shapes = shapes_in(golden.keys(f"{family}{suffix}"))
     assert shapes == shapes_of(model.state_dict())
     content = {"epoch": 180, "model_state_dict": rebuilt(shapes, scales)}
     return through_file(VoteNet, family, golden, folder / "checkpoint.tar", content)

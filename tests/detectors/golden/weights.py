@@ -72,7 +72,9 @@ def _rebuilt(
         a = np.float32(0.75) + np.float32(0.5) * np.abs(a)
     elif last.endswith("weight") and a.ndim >= 2:
         a = a * np.float32(np.sqrt(2 / np.prod(shape[1:])))
-    elif last == "weight":
+    elif last == "kernel":  # of a sparse convolution, output channels last
+        a = a * np.float32(np.sqrt(2 / np.prod(shape[:-1])))
+    elif last in ("weight", "scale"):
         a = 1 + np.float32(0.1) * a
     else:  # running means and biases
         a = np.float32(0.1) * a

@@ -16,7 +16,7 @@ from mmengine.runner.checkpoint import load_checkpoint, save_checkpoint
 
 import sr3d.interop.mmdet3d  # noqa: F401
 from sr3d.detectors.weights import read_checkpoint
-from tests.detectors.golden_tr3d import golden_model
+from tests.detectors.golden.tr3d import golden_model
 
 pytestmark = pytest.mark.openmmlab
 

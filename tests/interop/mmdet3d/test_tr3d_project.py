@@ -28,7 +28,9 @@ from sr3d.data.datasets import SCANNET
 from sr3d.detectors.configuration import default_config
 from sr3d.detectors.weights import write_foreign
 from sr3d.interop.mmdet3d.box_conversion import depth_boxes
-from tests.detectors.golden_tr3d import golden, golden_model
+from tests.detectors.golden.comparing import Golden
+from tests.detectors.golden.tr3d import golden_model
+from tests.shared_data import shared
 
 pytestmark = pytest.mark.openmmlab
 
@@ -80,12 +82,16 @@ def tr3d(head: dict[str, Any], checkpoint: Path) -> Any:
     return model.eval()
 
 
+def golden(kind: str) -> Golden:
+    return Golden(shared(f"golden/{kind}_scene0000_00.npz"))
+
+
 def inputs() -> dict[str, list[torch.Tensor]]:
-    return {"points": [torch.from_numpy(golden("tr3d_minkowski_scene0000_00.npz")["points"])]}
+    return {"points": [torch.from_numpy(golden("tr3d_minkowski")["points"])]}
 
 
 def sample() -> Det3DDataSample:
-    reference, found = golden("tr3d_mmdet3d_scene0000_00.npz"), Det3DDataSample()
+    reference, found = golden("tr3d_mmdet3d"), Det3DDataSample()
     found.gt_instances_3d = InstanceData(
         bboxes_3d=depth_boxes(torch.from_numpy(reference["gt_boxes"]).float(), rotated=False),
         labels_3d=torch.from_numpy(reference["gt_labels"]),
@@ -101,7 +107,7 @@ def test_mmdet3ds_checkpoint_in_our_detector_has_its_losses(checkpoint: Path) ->
     load_checkpoint(model, str(checkpoint), strict=True)
     found, reference = (
         model(inputs(), [sample()], mode="loss"),
-        golden("tr3d_mmdet3d_scene0000_00.npz"),
+        golden("tr3d_mmdet3d"),
     )
     assert_allclose(float(found["bbox_loss"]), reference["loss_bbox"], rtol=1e-4)
     assert_allclose(float(found["cls_loss"]), reference["loss_cls"], rtol=1e-4)
@@ -109,7 +115,10 @@ def test_mmdet3ds_checkpoint_in_our_detector_has_its_losses(checkpoint: Path) ->
 
 @torch.no_grad()
 def test_our_weights_in_mmdet3ds_tr3d_give_its_outputs(checkpoint: Path) -> None:
-    model, reference = tr3d(THEIRS, checkpoint), golden("tr3d_minkowski_scene0000_00.npz")
+    model, reference = (
+        tr3d(THEIRS, checkpoint),
+        golden("tr3d_minkowski"),
+    )
     _, logits, points = model(inputs(), mode="tensor")
     for i in range(2):
         cells = np.round(points[i][0].numpy() / 0.01).astype(np.int32)
@@ -122,7 +131,7 @@ def test_our_weights_in_mmdet3ds_tr3d_give_its_outputs(checkpoint: Path) -> None
 def test_our_head_in_mmdet3ds_tr3d_has_its_losses(checkpoint: Path) -> None:
     ours = tr3d(OURS, checkpoint)(inputs(), [sample()], mode="loss")
     theirs = tr3d(THEIRS, checkpoint)(inputs(), [sample()], mode="loss")
-    reference = golden("tr3d_mmdet3d_scene0000_00.npz")
+    reference = golden("tr3d_mmdet3d")
     for name, key in (("bbox_loss", "loss_bbox"), ("cls_loss", "loss_cls")):
         assert_allclose(float(ours[name]), float(theirs[name]), rtol=1e-4)
         assert_allclose(float(ours[name]), float(reference[key]), rtol=1e-4)

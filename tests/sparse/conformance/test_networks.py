@@ -13,8 +13,10 @@ from sr3d.data.ground_truth import GroundTruth
 from sr3d.detectors import build_detector
 from sr3d.detectors.base import Detector
 from sr3d.detectors.configuration import default_config, with_overrides
-from tests.detectors.golden_tr3d import golden, golden_model
+from tests.detectors.golden.comparing import Golden
+from tests.detectors.golden.tr3d import golden_model
 from tests.detectors.thin import clouds
+from tests.shared_data import shared
 from tests.sparse.conformance.engines import assert_close, by_cell, needs_minkowski
 
 THIN = [
@@ -114,7 +116,7 @@ def test_losses_and_gradients_of_every_parameter(network: str, dataset: str) -> 
 
 
 def test_the_full_network_on_a_real_scan_equals_the_golden() -> None:
-    reference = golden("tr3d_minkowski_scene0000_00.npz")
+    reference = Golden(shared("golden/tr3d_minkowski_scene0000_00.npz"))
     model = build_detector(with_overrides(default_config("scannet"), ["model.engine=minkowski"]))
     model.load_state_dict(golden_model().state_dict())
     for i, level in enumerate(model.raw_outputs(reference["points"])):
