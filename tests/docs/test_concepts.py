@@ -67,11 +67,14 @@ def trainings(names: list[str]) -> dict[str, int]:
     """How many trainings tables and figures need on each data set, by the workflow's rules."""
     paper = yaml.safe_load((ROOT / "workflow/tables.yaml").read_text(encoding="utf-8"))
     settings = read_settings()
+    tiers = yaml.safe_load((ROOT / "workflow/tiers.yaml").read_text(encoding="utf-8"))
+    cited = tiers["paper"]["cited"]
     shown: dict[str, Any] = paper["tables"] | paper["figures"]
 
     def rows(name: str) -> list[str]:
         if "rows" in shown[name]:
-            return [row["setting"] for row in shown[name]["rows"] if row.get("setting")]
+            named = [row["setting"] for row in shown[name]["rows"] if row.get("setting")]
+            return [setting for setting in named if setting not in cited]
         if "table" in shown[name]:
             return rows(shown[name]["table"])
         points = [panel["points"].values() for panel in shown[name].get("panels", [])]

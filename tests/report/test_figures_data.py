@@ -191,8 +191,8 @@ def test_curves_are_drawn_one_for_each_training_on_common_axes(findings):
 
 
 def test_looks_differ_without_colour():
-    looks = [(one.marker, one.line) for one in map(look, range(55))]
-    assert len(set(looks)) == 55
+    looks = [(one.marker, one.line) for one in map(look, range(65))]
+    assert len(set(looks)) == 65
     shown = {(NAMES.look(s).marker, NAMES.look(s).line) for s in NAMES.labels}
     assert len(shown) == len(NAMES.labels)
 
