@@ -87,7 +87,7 @@ def test_it_is_benchmarked_before_it_is_trained(
     capsys.readouterr()
     found = json.loads(out.read_text())
     assert len(found["config"]["mean_sizes"]) == 13
-    assert set(found["detection"]["stages"]) == {"voxelise", "head", "selection"}
+    assert set(found["detection"]["stages"]) == {"inputs", "head", "selection"}
     assert "roofline" not in found["detection"]  # it has no sparse convolutions
     assert found["training"]["step_ms"]["n"] == 1
 
