@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from traceback import format_exception
 from typing import TYPE_CHECKING, NamedTuple
 
 from sr3d.cli.arguments import (
@@ -31,7 +31,7 @@ from sr3d.cli.jobs import add_run_options, make_room, mark_run, wait_for_others
 from sr3d.config import Config
 from sr3d.config_groups import DATASETS
 from sr3d.detectors.configuration import with_overrides
-from sr3d.errors import DamagedFile, InputError, Kind, OtherRun
+from sr3d.errors import DamagedFile, InputError, Kind, OtherRun, message_of
 from sr3d.run_setting import Configured, configure, infer_setting
 from sr3d.runs.files import exclusive
 from sr3d.runs.markers import forget_marker
@@ -273,8 +273,10 @@ def _evaluate_each(
     Raises:
         DamagedFile: the weights or the data are damaged, so no run can finish.
         InputError: names the failed runs. A single run raises its own error.
+        RuntimeError: names the failed runs. The error of at least one is a bug.
     """
-    failed: dict[Path, Exception] = {}
+    failed: list[str] = []
+    bug = False
     for index, out, marker in places:
         try:
             record = _evaluated(evaluator, out, index, args.replace)
@@ -284,21 +286,27 @@ def _evaluate_each(
         except Exception as error:
             if len(places) == 1:
                 raise
-            failed[out] = error
-            expected = isinstance(error, InputError) and not args.debug
-            lines = [str(error)] if expected else traceback.format_exception(error)
-            _log.error("%s failed: %s", out, "".join(lines))
+            # Keep no error: the frames of its traceback would hold GPU memory during later runs.
+            failed.append(out.name)
+            if isinstance(error, InputError | OSError):
+                text = "".join(format_exception(error)) if args.debug else message_of(error)
+            else:
+                bug, text = True, "".join(format_exception(error))
+            _log.error("%s failed: %s", out, text)
         else:
             metrics = record.metrics
             print(f"{out}: AP25 {metrics['AP25']:.1f}, AP50 {metrics['AP50']:.1f}", flush=True)
-    if failed:
-        raise InputError(
-            f"{len(failed)} of {len(places)} evaluation runs failed: "
-            f"{', '.join(out.name for out in failed)}",
-            file=args.out,
-            kind=Kind.MISSING,
-            remedy="Correct the errors above, then repeat the command. It repeats no finished run.",
-        ) from next(iter(failed.values()))
+    if not failed:
+        return
+    problem = f"{len(failed)} of {len(places)} evaluation runs failed: {', '.join(failed)}"
+    if bug:
+        raise RuntimeError(f"{args.out}: {problem}. Their errors are above.")
+    raise InputError(
+        problem,
+        file=args.out,
+        kind=Kind.MISSING,
+        remedy="Correct the errors above, then repeat the command. It repeats no finished run.",
+    )
 
 
 def _evaluated(evaluator: Evaluator, out: Path, index: int, replace: bool) -> RunRecord:
