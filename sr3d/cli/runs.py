@@ -6,8 +6,9 @@ import argparse
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from traceback import format_exception
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,15 +28,15 @@ from sr3d.cli.arguments import (
     warn_without_effect,
 )
 from sr3d.cli.inputs import check_dataset, check_output_folder, check_prepared, check_run
-from sr3d.cli.jobs import add_run_options, make_room, mark_run, wait_for_others
+from sr3d.cli.jobs import add_run_options, mark_run, run_or_replace, wait_for_others
 from sr3d.config import Config
 from sr3d.config_groups import DATASETS
 from sr3d.detectors.configuration import with_overrides
-from sr3d.errors import DamagedFile, InputError, Kind, OtherRun, message_of
+from sr3d.errors import DamagedFile, InputError, Kind, message_of
 from sr3d.run_setting import Configured, configure, infer_setting
 from sr3d.runs.files import exclusive
 from sr3d.runs.markers import forget_marker
-from sr3d.runs.record import RUN_FILE, RunRecord
+from sr3d.runs.record import RUN_FILE
 from sr3d.settings import find_setting, read_settings
 
 if TYPE_CHECKING:
@@ -128,14 +129,13 @@ def _train(args: argparse.Namespace) -> None:
                 resume_anyway=args.resume_anyway,
             )
             with torchrun_processes(args.device) as processes:
-                try:
-                    record = train(job, processes)
-                except OtherRun:
+                record = run_or_replace(
+                    lambda: train(job, processes),
+                    args.out,
                     # Several processes cannot repeat a run that one of them has refused.
-                    if not args.replace or processes.count > 1:
-                        raise
-                    make_room(args)
-                    record = train(job)
+                    args.replace and processes.count == 1,
+                    exclusive(args.out / RUN_FILE, args.wait),
+                )
         if processes.first:
             mark_run(args.done, args.out, record)
             seconds, loss = record.wall_seconds, record.metrics["loss"]
@@ -208,7 +208,7 @@ def _test(args: argparse.Namespace) -> None:
     check_prepared(args.data)
     check_output_folder(args.out)
     places = _evaluation_places(args)
-    folders = [place.folder for place in places]
+    folders = [place.out for place in places]
     from sr3d.detectors.configuration import config_from_dict
     from sr3d.runs.record import read_training
 
@@ -236,8 +236,8 @@ def _test(args: argparse.Namespace) -> None:
 class EvaluationPlace(NamedTuple):
     """The index of an evaluation run, its folder and its marker, None without --done."""
 
-    test: int
-    folder: Path
+    index: int
+    out: Path
     marker: Path | None
 
 
@@ -279,7 +279,8 @@ def _evaluate_each(
     bug = False
     for index, out, marker in places:
         try:
-            record = _evaluated(evaluator, out, index, args.replace)
+            make = partial(evaluator.evaluate, out, index)
+            record = run_or_replace(make, out, args.replace, nullcontext())
             mark_run(marker, out, record)
         except DamagedFile:
             raise
@@ -307,19 +308,6 @@ def _evaluate_each(
         kind=Kind.MISSING,
         remedy="Correct the errors above, then repeat the command. It repeats no finished run.",
     )
-
-
-def _evaluated(evaluator: Evaluator, out: Path, index: int, replace: bool) -> RunRecord:
-    """The record of an evaluation run. replace: move another run in the folder aside."""
-    try:
-        return evaluator.evaluate(out, index)
-    except OtherRun:
-        if not replace:
-            raise
-        from sr3d.train.replacing import set_aside
-
-        set_aside(out)
-        return evaluator.evaluate(out, index)
 
 
 def _chosen(
