@@ -163,7 +163,9 @@ def add_test(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         parents=[common],
         help=about,
         description=f"{about} Finished evaluation runs are not repeated. If one of several fails, "
-        "the others continue.",
+        "the others continue, unless the weights or the data are damaged. If another process "
+        "writes to one of their folders, no run starts. With --wait, the command waits for its "
+        "end.",
         examples=(
             "sr3d test --run results/scannet/sr3d/train0 --data data/scannet "
             "--out results/scannet/sr3d/train0/test0",

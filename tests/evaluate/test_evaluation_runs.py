@@ -253,12 +253,13 @@ def test_a_process_owns_all_its_runs(
         except InputError as error:
             held.append(error.kind)
 
-    at_run(monkeypatch, "test0", try_to_take_the_last)
-    assert main(command(rooms, tmp_path)) == 0
-    assert held == [Kind.CONFLICT]
     with exclusive(last):
         error = refused(command(rooms, tmp_path))
     assert (error.file, error.kind) == (last, Kind.CONFLICT)
+    assert not times(tmp_path)  # not even the runs whose folders are free
+    at_run(monkeypatch, "test0", try_to_take_the_last)
+    assert main(command(rooms, tmp_path)) == 0
+    assert held == [Kind.CONFLICT]
 
 
 @pytest.mark.parametrize(
