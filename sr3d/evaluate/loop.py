@@ -32,7 +32,7 @@ from sr3d.evaluate.scored_files import ScoredDetections, write_scored
 from sr3d.geometry.box_set import BoxSet
 from sr3d.runs.files import exclusive
 from sr3d.runs.folder import Stopwatch, finish_run, finished_run, open_split, synchronise
-from sr3d.runs.machine import code_version, other_load
+from sr3d.runs.machine import code_version, other_load, reset_peak_memory
 from sr3d.runs.progress import Progress
 from sr3d.runs.record import (
     DETECTIONS_FILE,
@@ -135,6 +135,7 @@ class Evaluator:
 
     def _evaluate(self, out: Path, index: int, watch: Stopwatch) -> RunRecord:
         training, config, scenes, model = self.training, self.config, self.scenes, self.model
+        reset_peak_memory(model.device)
         dataset = dataset_of(config)
         seed = evaluation_seed(config.seed, training.train, index)
         label = run_key(training.dataset, self.setting, training.train, index)

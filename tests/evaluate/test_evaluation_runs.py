@@ -9,12 +9,14 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import numpy as np
 import pytest
+import torch
 
 from sr3d.cli import main
 from sr3d.data.prepared import PreparedDataset, reading
@@ -25,6 +27,7 @@ from sr3d.errors import InputError, Kind
 from sr3d.evaluate import loop
 from sr3d.evaluate.loop import EvaluationJob, evaluate
 from sr3d.runs.files import exclusive
+from sr3d.runs.machine import reset_peak_memory
 from sr3d.runs.markers import marker_holds
 from sr3d.runs.pretrained import PRETRAINED
 from sr3d.runs.record import read_run
@@ -224,6 +227,23 @@ def test_another_run_in_a_folder_fails_alone_or_is_replaced(
     assert [read_run(out / name).test for name in RUNS] == [0, 1, 2]
     [aside] = (out / "replaced").iterdir()
     assert read_run(aside).test == 0
+
+
+def test_the_peak_gpu_memory_of_each_run_is_its_own(
+    rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = [9]  # MiB, while the weights were loaded
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda *_: max(used) * 2**20)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda *_: used.clear())
+    reset_peak_memory(torch.device("cpu"))
+    assert used == [9]  # without a call that would initialise CUDA
+    gpu = torch.device("cuda")
+    monkeypatch.setattr(loop, "reset_peak_memory", lambda _: reset_peak_memory(gpu))
+    for name, mib in zip(RUNS, (5, 7, 3), strict=True):
+        at_run(monkeypatch, name, partial(used.append, mib))
+    assert main(command(rooms, tmp_path)) == 0
+    assert [read_run(tmp_path / name).peak_memory_mb["gpu"] for name in RUNS] == [5, 7, 3]
 
 
 def test_damaged_weights_are_refused_once(
