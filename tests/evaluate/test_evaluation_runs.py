@@ -25,12 +25,12 @@ from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.detectors.needs import with_needs
 from sr3d.errors import InputError, Kind
 from sr3d.evaluate import loop
-from sr3d.evaluate.loop import EvaluationJob, evaluate
 from sr3d.runs.files import exclusive
 from sr3d.runs.machine import reset_peak_memory
 from sr3d.runs.markers import marker_holds
 from sr3d.runs.pretrained import PRETRAINED
 from sr3d.runs.record import read_run
+from tests.evaluating import evaluate
 from tests.refusals import refused
 
 TRAINED = PRETRAINED / "sr3d_rooms"
@@ -66,7 +66,7 @@ def alone(rooms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Each run by a call of its own."""
     out = tmp_path_factory.mktemp("alone")
     for index, name in enumerate(RUNS):
-        evaluate(EvaluationJob(TRAINED, rooms, out / name, index))
+        evaluate(TRAINED, rooms, out / name, index)
     return out
 
 
