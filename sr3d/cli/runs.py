@@ -238,7 +238,7 @@ def _test(args: argparse.Namespace) -> None:
 class EvaluationPlace(NamedTuple):
     """The index of an evaluation run, its folder and its marker, None without --done."""
 
-    index: int
+    test: int
     out: Path
     marker: Path | None
 
@@ -252,7 +252,7 @@ def _evaluation_places(args: argparse.Namespace) -> list[EvaluationPlace]:
     if args.tests is None:
         folders = {args.test: args.out}
     else:
-        folders = {index: args.out / f"test{index}" for index in range(args.tests)}
+        folders = {test: args.out / f"test{test}" for test in range(args.tests)}
     markers = args.done or [None] * len(folders)
     if len(markers) != len(folders):
         raise InputError(
@@ -262,8 +262,8 @@ def _evaluation_places(args: argparse.Namespace) -> list[EvaluationPlace]:
             remedy="Name one file for each run.",
         )
     return [
-        EvaluationPlace(index, folder, marker)
-        for (index, folder), marker in zip(folders.items(), markers, strict=True)
+        EvaluationPlace(test, out, marker)
+        for (test, out), marker in zip(folders.items(), markers, strict=True)
     ]
 
 
@@ -279,9 +279,9 @@ def _evaluate_each(
     """
     failed: list[str] = []
     bug = False
-    for index, out, marker in places:
+    for test, out, marker in places:
         try:
-            make = partial(evaluator.evaluate, out, index)
+            make = partial(evaluator.evaluate, out, test)
             record = run_or_replace(make, out, args.replace, nullcontext())
             mark_run(marker, out, record)
         except DamagedFile:
