@@ -35,7 +35,6 @@ from sr3d.detectors import build_detector, weights
 from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.detectors.weights import read_checkpoint, write_model
 from sr3d.evaluate import loop as evaluation
-from sr3d.evaluate.loop import EvaluationJob
 from sr3d.runs import record as records
 from sr3d.runs.files import sha256, write_json
 from sr3d.runs.folder import as_jobs_run
@@ -123,7 +122,7 @@ def runs(folder: Path, rounds: int) -> dict[str, Any]:
 
     def testing() -> None:
         out = folder / f"test{next(count)}"
-        evaluation.evaluate(EvaluationJob(folder / "run0", folder / "rooms", out, 0))
+        evaluation.Evaluator(folder / "run0", folder / "rooms").evaluate(out, 0)
 
     return {
         "training of rooms": compare(training, unchecked, rounds),

@@ -65,3 +65,11 @@ class DamagedFile(InputError):
 
 class OtherRun(InputError):
     """The folder of a run holds another run, finished or interrupted."""
+
+
+def message_of(error: InputError | OSError) -> str:
+    """The message for a user, without a traceback. Names the file if it is known."""
+    if isinstance(error, InputError):
+        return str(error)
+    place = f"{error.filename}: " if error.filename else ""
+    return f"{place}{error.strerror or error}"

@@ -24,7 +24,6 @@ from sr3d.detectors.configuration import config_from_dict
 from sr3d.detectors.weights import Checkpoint, read_checkpoint, write_model
 from sr3d.errors import DamagedFile, InputError, Kind, OtherRun
 from sr3d.evaluate import loop as evaluation
-from sr3d.evaluate.loop import EvaluationJob, evaluate
 from sr3d.evaluate.scored_files import read_scored
 from sr3d.runs.files import read_json, sha256, write_json
 from sr3d.runs.markers import MARKER, marker_holds, write_marker
@@ -33,6 +32,7 @@ from sr3d.study.report.findings import find_summary, write_summary
 from sr3d.train.checkpoint import CHECKPOINT_FILE, TrainingState, read_state, write_state
 from sr3d.train.training import train
 from tests.damage import assert_detected_or_harmless, cut_off, flipped_bits
+from tests.evaluating import evaluate
 from tests.make_runs import make_tree
 from tests.test_training import job, tiny
 
@@ -46,7 +46,7 @@ def run(rooms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training and its evaluation."""
     out = tmp_path_factory.mktemp("results") / "synthetic/sr3d/train0"
     train(job(rooms, out, tiny("synthetic", *SHORT)))
-    evaluate(EvaluationJob(out, rooms, out / "test0", index=0))
+    evaluate(out, rooms, out / "test0", index=0)
     return out
 
 
@@ -231,16 +231,16 @@ def test_a_finished_evaluation_is_returned_and_another_one_refused(
     run: Path, rooms: Path, evaluated: Path, detections_made: list[int]
 ) -> None:
     record = read_run(evaluated)
-    assert evaluate(EvaluationJob(run, rooms, evaluated, index=0)) == record
-    others = {
-        "evaluation": EvaluationJob(run, rooms, evaluated, index=1),
-        "split": EvaluationJob(run, rooms, evaluated, index=0, split="train"),
-        "configuration": EvaluationJob(run, rooms, evaluated, 0, overrides=["test.nms=3d"]),
-        "setting": EvaluationJob(run, rooms, evaluated, 0, setting="other"),
+    assert evaluate(run, rooms, evaluated, index=0) == record
+    others: dict[str, dict[str, Any]] = {
+        "evaluation": {"index": 1},
+        "split": {"index": 0, "split": "train"},
+        "configuration": {"index": 0, "overrides": ["test.nms=3d"]},
+        "setting": {"index": 0, "setting": "other"},
     }
     for difference, other in others.items():
         with pytest.raises(OtherRun) as caught:
-            evaluate(other)
+            evaluate(run, rooms, evaluated, **other)
         assert difference in str(caught.value.field).split(", ")
         assert caught.value.file == evaluated
     assert detections_made == []
@@ -253,7 +253,7 @@ def test_a_finished_evaluation_needs_the_weights_no_more(
     training = tmp_path / "training"
     training.mkdir()
     (training / "run.json").write_bytes((run / "run.json").read_bytes())
-    assert evaluate(EvaluationJob(training, rooms, evaluated, index=0)) == read_run(evaluated)
+    assert evaluate(training, rooms, evaluated, index=0) == read_run(evaluated)
 
 
 def test_an_evaluation_of_other_weights_is_refused(
@@ -276,7 +276,7 @@ def test_an_evaluation_of_other_weights_is_refused(
     files = {**record.files, "model.safetensors": sha256(other / "model.safetensors")}
     write_run(other, dataclasses.replace(record, files=files))
     with pytest.raises(OtherRun) as caught:
-        evaluate(EvaluationJob(other, rooms, evaluated, index=0))
+        evaluate(other, rooms, evaluated, index=0)
     assert (caught.value.file, caught.value.field) == (evaluated, "weights")
 
 
@@ -286,7 +286,7 @@ def test_a_finished_evaluation_with_a_damaged_file_is_repeated_with_a_warning(
 ) -> None:
     before = read_run(evaluated)
     (evaluated / name).write_bytes((evaluated / name).read_bytes()[:-3])
-    again = evaluate(EvaluationJob(run, rooms, evaluated, index=0))
+    again = evaluate(run, rooms, evaluated, index=0)
     assert (again.metrics, again.files) == (before.metrics, before.files)
     assert name in caplog.text
     assert read_run(evaluated) == again
@@ -298,7 +298,7 @@ def test_an_evaluation_refuses_damaged_weights(run: Path, rooms: Path, tmp_path:
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     try:
         with pytest.raises(DamagedFile) as caught:
-            evaluate(EvaluationJob(run, rooms, tmp_path, index=0))
+            evaluate(run, rooms, tmp_path, index=0)
         assert caught.value.file == path
         assert "sr3d train" in str(caught.value.remedy)
         assert not (tmp_path / "run.json").exists()
@@ -309,7 +309,7 @@ def test_an_evaluation_refuses_damaged_weights(run: Path, rooms: Path, tmp_path:
 def test_an_evaluation_is_no_training_run(run: Path, rooms: Path, tmp_path: Path) -> None:
     # Else the remedy would be to repeat the evaluation, which has no weights either.
     with pytest.raises(InputError) as caught:
-        evaluate(EvaluationJob(run / "test0", rooms, tmp_path, index=0))
+        evaluate(run / "test0", rooms, tmp_path, index=0)
     assert (caught.value.file, caught.value.kind) == (run / "test0", Kind.CONFLICT)
     assert "sr3d train" in str(caught.value.remedy)
     for model in (["detect", "scan.ply", "--model"], ["benchmark", "--run"]):

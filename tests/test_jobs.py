@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import pytest
 
 from sr3d.cli import main
-from sr3d.cli.jobs import make_room, mark_run
+from sr3d.cli.jobs import mark_run, run_or_replace
 from sr3d.errors import InputError, Kind, OtherRun
 from sr3d.runs.files import exclusive
 from sr3d.runs.markers import marker_holds
 from sr3d.runs.record import RunRecord, read_run
 from sr3d.train.replacing import set_aside
 from tests.make_runs import make_test, make_training
-
-
-def options(out: Path, **changes: object) -> argparse.Namespace:
-    values = {"out": out, "replace": False, "wait": False, "done": None}
-    return argparse.Namespace(**{**values, **changes})
 
 
 @pytest.fixture
@@ -70,8 +64,12 @@ def test_another_evaluation_is_refused_or_replaced(
 
 
 def test_a_run_at_work_is_not_replaced(folder: Path) -> None:
+    def refuse() -> RunRecord:
+        raise OtherRun("another run is at work there", kind=Kind.CONFLICT)
+
+    lock = exclusive(folder / "run.json")
     with exclusive(folder / "run.json"), pytest.raises(InputError) as caught:
-        make_room(options(folder))
+        run_or_replace(refuse, folder, replace=True, lock=lock)
     assert (caught.value.file, caught.value.kind) == (folder / "run.json", Kind.CONFLICT)
     assert read_run(folder).overrides == []
 

@@ -24,13 +24,14 @@ from sr3d.detectors.base import Detector
 from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.detectors.outputs import Losses
 from sr3d.evaluate import loop as evaluation
-from sr3d.evaluate.loop import EvaluationJob, detect_scene, evaluate
+from sr3d.evaluate.loop import detect_scene
 from sr3d.geometry.boxes import Boxes
 from sr3d.sparse import functional
 from sr3d.train.loop import TrainingJob
 from sr3d.train.step import batch_losses
 from sr3d.train.training import train
 from tests.benchmarking.making import THIN, THIN_FCAF3D
+from tests.evaluating import evaluate
 from tests.pretend_gpu import GPU, OnHost, PretendGpu, pretend_gpu
 from tests.sparse import triton_cases  # noqa: F401 (sets Triton up before it is imported)
 
@@ -225,7 +226,7 @@ def test_a_training_and_its_test_from_end_to_end(
     def run(device: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         out = tmp_path / device
         train(TrainingJob(config, overrides, rooms, out, "mine", 0, device=device))
-        record = evaluate(EvaluationJob(out, rooms, out / "test0", index=0, device=device))
+        record = evaluate(out, rooms, out / "test0", index=0, device=device)
         curve = (out / "metrics.jsonl").read_text().splitlines()
         return [json.loads(line) for line in curve], record.metrics
 

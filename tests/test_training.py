@@ -26,7 +26,6 @@ from sr3d.detectors.base import Detector
 from sr3d.detectors.configuration import default_config, preset_names, with_overrides
 from sr3d.errors import InputError, Kind
 from sr3d.evaluate.average_precision import average_precision
-from sr3d.evaluate.loop import EvaluationJob, evaluate
 from sr3d.evaluate.scored_files import read_scored
 from sr3d.geometry.boxes import Boxes
 from sr3d.runs.files import exclusive
@@ -36,6 +35,7 @@ from sr3d.train.checkpoint import CHECKPOINT_FILES
 from sr3d.train.loop import PARTIAL_METRICS_FILE, TrainingJob, TrainingRun
 from sr3d.train.schedule import build_optimizer, learning_rate, set_learning_rate
 from sr3d.train.training import train
+from tests.evaluating import evaluate
 from tests.refusals import refuses
 
 TINY = [
@@ -104,9 +104,9 @@ def test_same_seed_same_bits_and_another_index_other_bits(
 
 
 def test_a_test_is_seeded_by_its_index(trained: Path, rooms: Path, tmp_path: Path) -> None:
-    first = evaluate(EvaluationJob(trained, rooms, tmp_path / "a", index=0))
-    again = evaluate(EvaluationJob(trained, rooms, tmp_path / "b", index=0))
-    other = evaluate(EvaluationJob(trained, rooms, tmp_path / "c", index=1))
+    first = evaluate(trained, rooms, tmp_path / "a", index=0)
+    again = evaluate(trained, rooms, tmp_path / "b", index=0)
+    other = evaluate(trained, rooms, tmp_path / "c", index=1)
     assert first.metrics == again.metrics
     assert first.key == "synthetic/sr3d/train0/test0"
     assert 0 <= first.metrics["AP50"] <= first.metrics["AP25"] <= 100
@@ -117,7 +117,7 @@ def test_a_test_is_seeded_by_its_index(trained: Path, rooms: Path, tmp_path: Pat
 
 
 def test_a_test_keeps_what_reports_need(trained: Path, rooms: Path, tmp_path: Path) -> None:
-    record = evaluate(EvaluationJob(trained, rooms, tmp_path, index=0))
+    record = evaluate(trained, rooms, tmp_path, index=0)
     scored = read_scored(tmp_path / "detections.npz")
     dataset = get_dataset("synthetic")
     again = average_precision(scored.truth, scored.detections, dataset.classes, rotated=False)
@@ -134,16 +134,15 @@ def test_a_test_keeps_what_reports_need(trained: Path, rooms: Path, tmp_path: Pa
 def test_oracles_test_a_training_under_a_name_of_their_own(
     trained: Path, rooms: Path, tmp_path: Path
 ) -> None:
-    plain = evaluate(EvaluationJob(trained, rooms, tmp_path / "plain", index=0))
+    plain = evaluate(trained, rooms, tmp_path / "plain", index=0)
     records = {}
     for oracle in ("iou", "centerness"):
         for foreground in ("assigned", "inside"):
             overrides = [f"test.oracle={oracle}", f"test.foreground={foreground}"]
             name = f"{oracle}_{foreground}"
-            job = EvaluationJob(
+            records[name] = evaluate(
                 trained, rooms, tmp_path / name, 0, setting=name, overrides=overrides
             )
-            records[name] = evaluate(job)
             assert records[name].key == f"synthetic/{name}/train0/test0"
             assert records[name].tests_of == "sr3d"
             assert records[name].overrides[-2:] == overrides
@@ -154,7 +153,7 @@ def test_oracles_test_a_training_under_a_name_of_their_own(
 
 def test_a_test_cannot_change_what_was_trained(trained: Path, rooms: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
-        evaluate(EvaluationJob(trained, rooms, tmp_path, 0, overrides=["assigner.k=7"]))
+        evaluate(trained, rooms, tmp_path, 0, overrides=["assigner.k=7"])
     assert (caught.value.field, caught.value.kind) == ("--set", Kind.CONFLICT)
     assert not (tmp_path / "run.json").exists()
 
@@ -209,7 +208,7 @@ def test_every_real_data_set_trains_and_tests(dataset: str, tmp_path: Path) -> N
     record = train(job(tmp_path / "data", tmp_path / "run", config))
     assert record.metrics["positives"] > 0
     assert record.data["digest"] == read_manifest(tmp_path / "data").digest()
-    tested = evaluate(EvaluationJob(tmp_path / "run", tmp_path / "data", tmp_path / "run/test0", 0))
+    tested = evaluate(tmp_path / "run", tmp_path / "data", tmp_path / "run/test0", 0)
     assert tested.metrics["per_class"].keys() == {kind.classes[2]}
     assert tested.data["split"] == "val"
 
@@ -389,9 +388,9 @@ def test_data_of_another_kind_is_refused(rooms: Path, trained: Path, tmp_path: P
     assert (caught.value.file, caught.value.kind) == (rooms, Kind.CONFLICT)
     assert "'synthetic', not 'scannet'" in caught.value.problem
     with refuses(Kind.UNKNOWN, file=rooms, mentions=["'vall'", "'val'"]):
-        evaluate(EvaluationJob(trained, rooms, tmp_path, index=0, split="vall"))
+        evaluate(trained, rooms, tmp_path, index=0, split="vall")
     with pytest.raises(InputError) as caught:
-        evaluate(EvaluationJob(tmp_path / "nothing", rooms, tmp_path, index=0))
+        evaluate(tmp_path / "nothing", rooms, tmp_path, index=0)
     assert caught.value.kind is Kind.MISSING
     (tmp_path / "run.json").write_text(json.dumps({"schema_version": 99}))
     with pytest.raises(InputError) as caught:

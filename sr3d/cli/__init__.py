@@ -24,7 +24,7 @@ from sr3d.cli.prepare import add_prepare
 from sr3d.cli.results import add_evaluate, add_report, add_summarise, add_track
 from sr3d.cli.runs import add_test, add_train
 from sr3d.cli.workflow import add_workflow
-from sr3d.errors import InputError, Kind
+from sr3d.errors import InputError, Kind, message_of
 from sr3d.validation import did_you_mean
 
 DESCRIPTION = """\
@@ -54,11 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 2
         args = parser.parse_args(words, argparse.Namespace(words=words))
         args.verb(args)
-    except InputError as error:
-        return _fail(debug, str(error), 2)
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        return _fail(debug, f"{place}{error.strerror or error}", 2)
+    except (InputError, OSError) as error:
+        return _fail(debug, message_of(error), 2)
     except KeyboardInterrupt:
         return _fail(debug, "interrupted. Repeat the command to resume.", 130)
     return 0

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+from sr3d.errors import OtherRun
 from sr3d.runs.files import exclusive
 from sr3d.runs.markers import write_marker
 from sr3d.runs.record import RUN_FILE, RunRecord
@@ -56,12 +59,27 @@ def wait_for_others(args: argparse.Namespace, *folders: Path) -> None:
                 pass
 
 
-def make_room(args: argparse.Namespace) -> None:
-    """Move the other run in `args.out` aside, for `--replace`."""
+def run_or_replace(
+    make: Callable[[], RunRecord], out: Path, replace: bool, lock: AbstractContextManager[None]
+) -> RunRecord:
+    """The record of the run that `make` makes in `out`.
+
+    replace: if another run is there, move it aside and make the run again. lock: of the run in
+    `out`, for the move. `nullcontext()` if the caller holds it.
+
+    Raises:
+        OtherRun: another run is there, without `replace`.
+    """
+    try:
+        return make()
+    except OtherRun:
+        if not replace:
+            raise
     from sr3d.train.replacing import set_aside
 
-    with exclusive(args.out / RUN_FILE, args.wait):
-        set_aside(args.out)
+    with lock:
+        set_aside(out)
+    return make()
 
 
 def mark_run(marker: Path | None, out: Path, record: RunRecord) -> None:

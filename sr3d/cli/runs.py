@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import traceback
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from traceback import format_exception
 from typing import TYPE_CHECKING, NamedTuple
 
 from sr3d.cli.arguments import (
@@ -27,15 +28,15 @@ from sr3d.cli.arguments import (
     warn_without_effect,
 )
 from sr3d.cli.inputs import check_dataset, check_output_folder, check_prepared, check_run
-from sr3d.cli.jobs import add_run_options, make_room, mark_run, wait_for_others
+from sr3d.cli.jobs import add_run_options, mark_run, run_or_replace, wait_for_others
 from sr3d.config import Config
 from sr3d.config_groups import DATASETS
 from sr3d.detectors.configuration import with_overrides
-from sr3d.errors import DamagedFile, InputError, Kind, OtherRun
+from sr3d.errors import DamagedFile, InputError, Kind, message_of
 from sr3d.run_setting import Configured, configure, infer_setting
 from sr3d.runs.files import exclusive
 from sr3d.runs.markers import forget_marker
-from sr3d.runs.record import RUN_FILE, RunRecord
+from sr3d.runs.record import RUN_FILE
 from sr3d.settings import find_setting, read_settings
 
 if TYPE_CHECKING:
@@ -128,14 +129,13 @@ def _train(args: argparse.Namespace) -> None:
                 resume_anyway=args.resume_anyway,
             )
             with torchrun_processes(args.device) as processes:
-                try:
-                    record = train(job, processes)
-                except OtherRun:
+                record = run_or_replace(
+                    lambda: train(job, processes),
+                    args.out,
                     # Several processes cannot repeat a run that one of them has refused.
-                    if not args.replace or processes.count > 1:
-                        raise
-                    make_room(args)
-                    record = train(job)
+                    args.replace and processes.count == 1,
+                    exclusive(args.out / RUN_FILE, args.wait),
+                )
         if processes.first:
             mark_run(args.done, args.out, record)
             seconds, loss = record.wall_seconds, record.metrics["loss"]
@@ -163,7 +163,9 @@ def add_test(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         parents=[common],
         help=about,
         description=f"{about} Finished evaluation runs are not repeated. If one of several fails, "
-        "the others continue.",
+        "the others continue, unless the weights or the data are damaged. If another process "
+        "writes to one of their folders, no run starts. With --wait, the command waits for its "
+        "end.",
         examples=(
             "sr3d test --run results/scannet/sr3d/train0 --data data/scannet "
             "--out results/scannet/sr3d/train0/test0",
@@ -208,7 +210,7 @@ def _test(args: argparse.Namespace) -> None:
     check_prepared(args.data)
     check_output_folder(args.out)
     places = _evaluation_places(args)
-    folders = [place.folder for place in places]
+    folders = [place.out for place in places]
     from sr3d.detectors.configuration import config_from_dict
     from sr3d.runs.record import read_training
 
@@ -237,7 +239,7 @@ class EvaluationPlace(NamedTuple):
     """The index of an evaluation run, its folder and its marker, None without --done."""
 
     test: int
-    folder: Path
+    out: Path
     marker: Path | None
 
 
@@ -250,7 +252,7 @@ def _evaluation_places(args: argparse.Namespace) -> list[EvaluationPlace]:
     if args.tests is None:
         folders = {args.test: args.out}
     else:
-        folders = {index: args.out / f"test{index}" for index in range(args.tests)}
+        folders = {test: args.out / f"test{test}" for test in range(args.tests)}
     markers = args.done or [None] * len(folders)
     if len(markers) != len(folders):
         raise InputError(
@@ -260,8 +262,8 @@ def _evaluation_places(args: argparse.Namespace) -> list[EvaluationPlace]:
             remedy="Name one file for each run.",
         )
     return [
-        EvaluationPlace(index, folder, marker)
-        for (index, folder), marker in zip(folders.items(), markers, strict=True)
+        EvaluationPlace(test, out, marker)
+        for (test, out), marker in zip(folders.items(), markers, strict=True)
     ]
 
 
@@ -273,45 +275,41 @@ def _evaluate_each(
     Raises:
         DamagedFile: the weights or the data are damaged, so no run can finish.
         InputError: names the failed runs. A single run raises its own error.
+        RuntimeError: names the failed runs. The error of at least one is a bug.
     """
-    failed: dict[Path, Exception] = {}
-    for index, out, marker in places:
+    failed: list[str] = []
+    bug = False
+    for test, out, marker in places:
         try:
-            record = _evaluated(evaluator, out, index, args.replace)
+            make = partial(evaluator.evaluate, out, test)
+            record = run_or_replace(make, out, args.replace, nullcontext())
             mark_run(marker, out, record)
         except DamagedFile:
             raise
         except Exception as error:
             if len(places) == 1:
                 raise
-            failed[out] = error
-            expected = isinstance(error, InputError) and not args.debug
-            lines = [str(error)] if expected else traceback.format_exception(error)
-            _log.error("%s failed: %s", out, "".join(lines))
+            # Keep no error: the frames of its traceback would hold GPU memory during later runs.
+            failed.append(out.name)
+            if isinstance(error, InputError | OSError):
+                text = "".join(format_exception(error)) if args.debug else message_of(error)
+            else:
+                bug, text = True, "".join(format_exception(error))
+            _log.error("%s failed: %s", out, text)
         else:
             metrics = record.metrics
             print(f"{out}: AP25 {metrics['AP25']:.1f}, AP50 {metrics['AP50']:.1f}", flush=True)
-    if failed:
-        raise InputError(
-            f"{len(failed)} of {len(places)} evaluation runs failed: "
-            f"{', '.join(out.name for out in failed)}",
-            file=args.out,
-            kind=Kind.MISSING,
-            remedy="Correct the errors above, then repeat the command. It repeats no finished run.",
-        ) from next(iter(failed.values()))
-
-
-def _evaluated(evaluator: Evaluator, out: Path, index: int, replace: bool) -> RunRecord:
-    """The record of an evaluation run. replace: move another run in the folder aside."""
-    try:
-        return evaluator.evaluate(out, index)
-    except OtherRun:
-        if not replace:
-            raise
-        from sr3d.train.replacing import set_aside
-
-        set_aside(out)
-        return evaluator.evaluate(out, index)
+    if not failed:
+        return
+    problem = f"{len(failed)} of {len(places)} evaluation runs failed: {', '.join(failed)}"
+    if bug:
+        raise RuntimeError(f"{args.out}: {problem}. Their errors are above.")
+    raise InputError(
+        problem,
+        file=args.out,
+        kind=Kind.MISSING,
+        remedy="Correct the errors above, then repeat the command. It repeats no finished run.",
+    )
 
 
 def _chosen(

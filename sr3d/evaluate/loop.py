@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from statistics import median
@@ -30,14 +30,12 @@ from sr3d.evaluate.consistency import most_confident, prediction_consistency
 from sr3d.evaluate.detection_matches import DetectionMatches, best_ground_truth
 from sr3d.evaluate.scored_files import ScoredDetections, write_scored
 from sr3d.geometry.box_set import BoxSet
-from sr3d.runs.files import exclusive
 from sr3d.runs.folder import Stopwatch, finish_run, finished_run, open_split, synchronise
-from sr3d.runs.machine import code_version, other_load
+from sr3d.runs.machine import code_version, other_load, reset_peak_memory
 from sr3d.runs.progress import Progress
 from sr3d.runs.record import (
     DETECTIONS_FILE,
     MODEL_FILE,
-    RUN_FILE,
     RunRecord,
     evaluation_seed,
     read_training,
@@ -46,48 +44,19 @@ from sr3d.runs.record import (
 )
 
 
-@dataclass(frozen=True)
-class EvaluationJob:
-    """The arguments of an evaluation run. index: of the run within its training run.
-
-    setting, overrides: another name, and other values of `test.…` or `model.engine`, for a setting
-    that evaluates the training runs of another setting.
-    """
-
-    run: Path
-    data: Path
-    out: Path
-    index: int
-    split: str = "val"
-    device: str = "cpu"
-    setting: str | None = None
-    overrides: Sequence[str] = ()
-
-
-def evaluate(job: EvaluationJob) -> RunRecord:
-    """Detect in every scene of the split, score, and write `detections.npz` and `run.json`.
-
-    A finished evaluation is not repeated: its record is returned.
-
-    Raises:
-        InputError: an unfinished or damaged training run, missing data or another data set, an
-            override of a training value, another evaluation that finished in this folder, another
-            process that evaluates there, or a full disk.
-    """
-    evaluator = Evaluator(job.run, job.data, job.split, job.device, job.setting, job.overrides)
-    with exclusive(job.out / RUN_FILE):
-        return evaluator.evaluate(job.out, job.index)
-
-
 class Evaluator:
     """Evaluates one training run several times in one process.
 
     The evaluation runs share the weights, the data (each file is verified once) and the digest of
-    the code. Each has its own draws, so its own voxels, kernel maps and latencies. The arguments
-    are those of `EvaluationJob`.
+    the code. Each has its own draws, so its own voxels, kernel maps and latencies.
+
+    run: the folder of the training run. data: a prepared data set. setting, overrides: another
+    name, and other values of `test.…` or `model.engine`, for a setting that evaluates the training
+    runs of another setting.
 
     Raises:
-        InputError: see `evaluate`.
+        InputError: an unfinished or damaged training run, missing data or another data set, or an
+            override of a training value.
     """
 
     def __init__(
@@ -114,7 +83,15 @@ class Evaluator:
         return model.to(self.device).eval()
 
     def evaluate(self, out: Path, index: int) -> RunRecord:
-        """See the function `evaluate`. The caller holds the lock of the run in `out`."""
+        """Detect in every scene of the split, score, and write `detections.npz` and `run.json`.
+
+        A finished evaluation run is not repeated: its record is returned. The caller holds the
+        lock of the run in `out`. index: of the run within its training run.
+
+        Raises:
+            InputError: damaged weights or data, another evaluation that finished in this folder,
+                or a full disk.
+        """
         watch = Stopwatch(code=self.code)
         finished = finished_run(out, self._facts(index), self.code)
         return finished or self._evaluate(out, index, watch)
@@ -135,6 +112,7 @@ class Evaluator:
 
     def _evaluate(self, out: Path, index: int, watch: Stopwatch) -> RunRecord:
         training, config, scenes, model = self.training, self.config, self.scenes, self.model
+        reset_peak_memory(model.device)
         dataset = dataset_of(config)
         seed = evaluation_seed(config.seed, training.train, index)
         label = run_key(training.dataset, self.setting, training.train, index)

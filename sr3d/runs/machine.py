@@ -91,8 +91,21 @@ def code_version() -> dict[str, Any]:
     }
 
 
+def reset_peak_memory(device: torch.device) -> None:
+    """Start to measure the peak memory of a run that shares its process with earlier runs.
+
+    Only a GPU's peak can be reset.
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def peak_memory_mb() -> dict[str, float]:
-    """Peak resident memory of this process and, on a GPU, PyTorch's peak."""
+    """Peak memory in MiB: `cpu`, and `gpu` if PyTorch finds a GPU.
+
+    cpu: of the process, so it includes earlier runs in the process. gpu: PyTorch's peak since
+    `reset_peak_memory`.
+    """
     peak = {"cpu": round(peak_resident_mib(), 1)}
     if torch.cuda.is_available():
         peak["gpu"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)

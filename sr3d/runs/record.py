@@ -55,6 +55,8 @@ class RunRecord:
     with other code also has `resumed`: a list of `{"step", "digest", "torch"}`, one for each code,
     in order, with the step at which it took over.
 
+    peak_memory_mb: see `machine.peak_memory_mb`.
+
     external: for boxes of another program, `{"label", "file", "sha256", "boxes", "classes",
     "missing_scenes", "latency"}`. None for our own runs. boxes: digest of the boxes in the file.
     latency: who measured it, or None. Such a record has no configuration, no training record, and

@@ -24,12 +24,12 @@ from sr3d.detectors.detr3d.network import Extent, FourierEmbedding, PointEncoder
 from sr3d.detectors.detr3d.transformer import Attention
 from sr3d.detectors.weights import write_foreign, write_model
 from sr3d.errors import InputError, Kind
-from sr3d.evaluate.loop import EvaluationJob, evaluate
 from sr3d.runs.record import read_metrics
 from sr3d.train.loop import TrainingJob
 from sr3d.train.precision import network_precision
 from sr3d.train.step import batch_losses
 from sr3d.train.training import train
+from tests.evaluating import evaluate
 from tests.family_configs import of_family
 from tests.interruptions import interrupt
 
@@ -301,7 +301,7 @@ def test_a_training_run_and_its_evaluation(
     one, other = (load_file(tmp_path / x / "model.safetensors") for x in ("run", "stopped"))
     assert all(torch.equal(one[name], other[name]) for name in one)
 
-    found = evaluate(EvaluationJob(tmp_path / "run", data, tmp_path / "test", index=0))
+    found = evaluate(tmp_path / "run", data, tmp_path / "test", index=0)
     assert 0 <= found.metrics["AP50"] <= found.metrics["AP25"] <= 100
     model = sr3d.load(str(tmp_path / "run"))
     scene = PreparedDataset(data, "val")[0]

@@ -15,7 +15,6 @@ from sr3d.data.prepared import PreparedDataset
 from sr3d.detectors import build_detector
 from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.errors import InputError
-from sr3d.evaluate.loop import EvaluationJob, evaluate
 from sr3d.geometry.iou import pairwise_iou
 from sr3d.matching.fcaf3d import FCAF3DAssigner
 from sr3d.runs.record import read_metrics
@@ -23,6 +22,7 @@ from sr3d.train.loop import TrainingJob
 from sr3d.train.step import batch_losses
 from sr3d.train.training import train
 from tests.detectors.test_criterion import assign
+from tests.evaluating import evaluate
 
 TINY = [
     "model=fcaf3d",
@@ -59,16 +59,15 @@ def test_a_training_and_its_test(
     assert curve[0]["loss"] == pytest.approx(terms, abs=1e-5)
     assert all(row["positives"] > 0 for row in curve)
 
-    found = evaluate(EvaluationJob(tmp_path / "run", data, tmp_path / "test", index=0))
+    found = evaluate(tmp_path / "run", data, tmp_path / "test", index=0)
     assert found.config["model"]["name"] == "fcaf3d"
     assert 0 <= found.metrics["AP50"] <= found.metrics["AP25"] <= 100
     model = sr3d.load(str(tmp_path / "run"))
     scene = PreparedDataset(data, "val")[0]
     assert model.detect(scene.points, scene.colors).boxes.shape[1] == 7
 
-    job = EvaluationJob(tmp_path / "run", data, tmp_path / "x", 0, overrides=["test.oracle=iou"])
     with pytest.raises(InputError) as error:
-        evaluate(job)
+        evaluate(tmp_path / "run", data, tmp_path / "x", 0, overrides=["test.oracle=iou"])
     assert error.value.field == "test.oracle"
 
 

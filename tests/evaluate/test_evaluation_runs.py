@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import signal
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import numpy as np
 import pytest
+import torch
 
 from sr3d.cli import main
 from sr3d.data.prepared import PreparedDataset, reading
@@ -21,11 +25,12 @@ from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.detectors.needs import with_needs
 from sr3d.errors import InputError, Kind
 from sr3d.evaluate import loop
-from sr3d.evaluate.loop import EvaluationJob, evaluate
 from sr3d.runs.files import exclusive
+from sr3d.runs.machine import reset_peak_memory
 from sr3d.runs.markers import marker_holds
 from sr3d.runs.pretrained import PRETRAINED
 from sr3d.runs.record import read_run
+from tests.evaluating import evaluate
 from tests.refusals import refused
 
 TRAINED = PRETRAINED / "sr3d_rooms"
@@ -61,7 +66,7 @@ def alone(rooms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Each run by a call of its own."""
     out = tmp_path_factory.mktemp("alone")
     for index, name in enumerate(RUNS):
-        evaluate(EvaluationJob(TRAINED, rooms, out / name, index))
+        evaluate(TRAINED, rooms, out / name, index)
     return out
 
 
@@ -143,7 +148,7 @@ def test_a_killed_process_loses_only_the_run_it_was_in(
         assert read_run(tmp_path / name).files == read_run(alone / name).files
 
 
-def test_a_failed_run_names_itself_and_the_others_survive(
+def test_a_bug_in_a_run_has_its_traceback_and_the_others_survive(
     rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail() -> None:
@@ -151,19 +156,61 @@ def test_a_failed_run_names_itself_and_the_others_survive(
 
     with monkeypatch.context() as patch:
         at_run(patch, "test1", fail)
-        assert main(command(rooms, tmp_path)) == 2
-    told = capsys.readouterr().err
-    assert "RuntimeError: an error of the code" in told  # with its traceback
-    assert "in fail" in told
-    assert f"{tmp_path / 'test1'} failed" in told
-    last = told.splitlines()[-1]
-    assert "1 of 3" in last
-    assert "test1" in last
+        with pytest.raises(RuntimeError) as caught:  # exit code 1, as with --test
+            main(command(rooms, tmp_path))
+    assert not isinstance(caught.value, InputError)
+    assert all(name in str(caught.value) for name in ("1 of 3", "test1"))
+    log = capsys.readouterr().err
+    assert "RuntimeError: an error of the code" in log
+    assert "in fail" in log
+    assert f"{tmp_path / 'test1'} failed" in log
     made = times(tmp_path)
     assert made.keys() == {"test0", "test2"}
     assert not (tmp_path / "test1" / "done.json").exists()
     assert main(command(rooms, tmp_path)) == 0
     assert made.items() <= times(tmp_path).items()
+
+
+def test_an_error_of_the_disk_has_a_traceback_only_with_debug(
+    rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise OSError(errno.EIO, "a broken disk", "some_file")
+
+    at_run(monkeypatch, "test1", fail)
+    assert main(command(rooms, tmp_path)) == 2
+    log = capsys.readouterr().err
+    assert "some_file: a broken disk" in log
+    assert "Traceback" not in log
+    assert all(name in log.splitlines()[-1] for name in ("1 of 3", "test1"))
+    assert times(tmp_path).keys() == {"test0", "test2"}
+    error = refused(command(rooms, tmp_path))  # with --debug
+    assert (error.file, error.kind) == (tmp_path, Kind.MISSING)
+    assert "in fail" in capsys.readouterr().err
+
+
+def test_a_failed_run_frees_its_memory_before_the_next(
+    rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Activations:
+        """In the place of tensors on a GPU."""
+
+    kept: list[weakref.ref[Activations]] = []
+    alive: list[bool] = []
+
+    def fail() -> None:
+        activations = Activations()
+        kept.append(weakref.ref(activations))
+        raise MemoryError
+
+    def look() -> None:
+        alive.extend(reference() is not None for reference in kept)
+
+    at_run(monkeypatch, "test0", fail)
+    at_run(monkeypatch, "test1", look)
+    with pytest.raises(RuntimeError):
+        main(command(rooms, tmp_path))
+    assert alive == [False]
 
 
 def test_another_run_in_a_folder_fails_alone_or_is_replaced(
@@ -174,14 +221,29 @@ def test_another_run_in_a_folder_fails_alone_or_is_replaced(
     error = refused(command(rooms, out))
     assert (error.file, error.kind) == (out, Kind.MISSING)
     assert "test1" in error.problem
-    assert isinstance(error.__cause__, InputError)
-    assert error.__cause__.file == out / "test1"
     assert read_run(out / "test1").test == 0
     assert [read_run(out / name).test for name in ("test0", "test2")] == [0, 2]
     assert main([*command(rooms, out), "--replace"]) == 0
     assert [read_run(out / name).test for name in RUNS] == [0, 1, 2]
     [aside] = (out / "replaced").iterdir()
     assert read_run(aside).test == 0
+
+
+def test_the_peak_gpu_memory_of_each_run_is_its_own(
+    rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = [9]  # MiB, while the weights were loaded
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda *_: max(used) * 2**20)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda *_: used.clear())
+    reset_peak_memory(torch.device("cpu"))
+    assert used == [9]  # without a call that would initialise CUDA
+    gpu = torch.device("cuda")
+    monkeypatch.setattr(loop, "reset_peak_memory", lambda _: reset_peak_memory(gpu))
+    for name, mib in zip(RUNS, (5, 7, 3), strict=True):
+        at_run(monkeypatch, name, partial(used.append, mib))
+    assert main(command(rooms, tmp_path)) == 0
+    assert [read_run(tmp_path / name).peak_memory_mb["gpu"] for name in RUNS] == [5, 7, 3]
 
 
 def test_damaged_weights_are_refused_once(
@@ -211,12 +273,13 @@ def test_a_process_owns_all_its_runs(
         except InputError as error:
             held.append(error.kind)
 
-    at_run(monkeypatch, "test0", try_to_take_the_last)
-    assert main(command(rooms, tmp_path)) == 0
-    assert held == [Kind.CONFLICT]
     with exclusive(last):
         error = refused(command(rooms, tmp_path))
     assert (error.file, error.kind) == (last, Kind.CONFLICT)
+    assert not times(tmp_path)  # not even the runs whose folders are free
+    at_run(monkeypatch, "test0", try_to_take_the_last)
+    assert main(command(rooms, tmp_path)) == 0
+    assert held == [Kind.CONFLICT]
 
 
 @pytest.mark.parametrize(

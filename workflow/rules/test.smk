@@ -1,5 +1,5 @@
-# The evaluation runs of one training run, one after the other in one process, because starting Python and
-# PyTorch takes as long as evaluating a small data set. Each run has its own folder, record and marker.
+# The evaluation runs of one training run, one after the other. The runs share one process, so Python and
+# PyTorch start once. Each run has its own folder, record and marker.
 # `sr3d test` makes the missing runs and returns the finished ones. So the job repeats only lost runs,
 # although Snakemake removes all its markers before it starts.
 

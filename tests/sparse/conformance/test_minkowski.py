@@ -17,13 +17,13 @@ from sr3d.detectors import build_detector
 from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.detectors.tr3d.detector import TR3D
 from sr3d.errors import InputError, Kind
-from sr3d.evaluate.loop import EvaluationJob, evaluate
 from sr3d.runs.pretrained import PRETRAINED
 from sr3d.runs.record import RunRecord, read_metrics
 from sr3d.sparse import Sites, SparseTensor, minkowski
 from sr3d.sparse.minkowski import MinkowskiSites
 from sr3d.train.loop import TrainingJob
 from sr3d.train.training import train
+from tests.evaluating import evaluate
 from tests.refusals import refuses
 from tests.sparse.brute_force import random_coords
 from tests.sparse.conformance.engines import needs_minkowski
@@ -73,9 +73,7 @@ def both_engines(run: Path, rooms: Path, out: Path) -> tuple[RunRecord, RunRecor
     found = []
     for name in ("native", "minkowski"):
         own = ["test.voxel_pick=first", f"model.engine={name}"]
-        found.append(
-            evaluate(EvaluationJob(run, rooms, out / name, 0, setting=name, overrides=own))
-        )
+        found.append(evaluate(run, rooms, out / name, 0, setting=name, overrides=own))
         assert found[-1].engine == found[-1].config["model"]["engine"] == name
     return found[0], found[1]
 
