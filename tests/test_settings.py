@@ -383,6 +383,10 @@ def test_settings_of_the_package_hold_no_value_without_effect() -> None:
             {"loss.vote_centre": "loss.vote_points=instance"},
         ),
         (
+            ["model=rbgnet", "loss.vote_points=box", "loss.vote_centre=box"],
+            {"loss.vote_centre": "loss.vote_points=instance"},
+        ),
+        (
             ["model=groupfree", "model.box_size=metres", "loss.size_class=2"],
             {"loss.size_class": "model.box_size=class"},
         ),

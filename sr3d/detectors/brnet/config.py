@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from sr3d.config import Condition, Preset
+from sr3d.config import Preset
 from sr3d.config_groups import later
 from sr3d.detectors.common.point_config import (
-    POINT_CONDITIONS,
     THIN_VOTE_WEIGHT,
     THIN_VOTING,
     THIN_VOTING_TRAINING,
@@ -134,11 +133,6 @@ class BRNetConfig(ProposalConfig):
         "model": {"brnet": _published, "brnet_small": _thin},
         "train": {"brnet": _schedule, "brnet_small": _thin_schedule},
         "augment": {"brnet": whole_scenes},
-    }
-
-    conditions: ClassVar[Mapping[str, Condition]] = {
-        **POINT_CONDITIONS,
-        "loss.vote_centre": ("loss.vote_points", ("instance",)),
     }
 
     model: BRNetModel = field(default_factory=BRNetModel)

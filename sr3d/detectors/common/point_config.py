@@ -143,7 +143,10 @@ POINT_CONDITIONS: Mapping[str, Condition] = {
 class ProposalConfig(Config):
     """One setting of a detector whose proposals come from clusters of votes."""
 
-    conditions: ClassVar[Mapping[str, Condition]] = POINT_CONDITIONS
+    conditions: ClassVar[Mapping[str, Condition]] = {
+        **POINT_CONDITIONS,
+        "loss.vote_centre": ("loss.vote_points", ("instance",)),
+    }
 
     model: ProposalModel
     test: ProposalInference = field(default_factory=ProposalInference)

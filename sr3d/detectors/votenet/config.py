@@ -9,9 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from sr3d.config import Condition, Preset, Rule
+from sr3d.config import Preset, Rule
 from sr3d.detectors.common.point_config import (
-    POINT_CONDITIONS,
     THIN_VOTE_WEIGHT,
     THIN_VOTING,
     THIN_VOTING_TRAINING,
@@ -137,11 +136,6 @@ def thin_schedule(data: DataFacts) -> Values:
 @dataclass(frozen=True, kw_only=True)
 class VotingConfig(ProposalConfig):
     """One setting of VoteNet, or of a detector that extends it, on one data set."""
-
-    conditions: ClassVar[Mapping[str, Condition]] = {
-        **POINT_CONDITIONS,
-        "loss.vote_centre": ("loss.vote_points", ("instance",)),
-    }
 
     model: VotingModel
     loss: VoteNetLoss = field(default_factory=VoteNetLoss)
