@@ -112,7 +112,7 @@ class ProposalInference(InferenceConfig):
     labels: Literal["every", "best"] = "every"
 
 
-# What fields need that matter for boxes with a yaw alone. Own data may have a yaw.
+# The condition of fields that have an effect only on boxes with a yaw. Own data may have a yaw.
 WITH_YAW: Condition = ("dataset", ("sunrgbd", "synthetic_rotated", "own"))
 # `Config.conditions` of detectors with `ProposalInference` and bins of headings.
 POINT_CONDITIONS: Mapping[str, Condition] = {
