@@ -58,7 +58,7 @@ class Config(Validated):
     presets: of this family by their group (`model`, `train`, `augment`) and name. earlier: fields
     that earlier versions also recorded for this family, without any effect, and their values.
     conditions: of fields that have no effect unless another field has one of these values. A
-    family adds those of its own fields.
+    family adds conditions for its own fields.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Preset]]] = {
