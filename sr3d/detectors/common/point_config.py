@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Interval
 
-from sr3d.config import Condition, Config, InferenceConfig, ModelConfig, Others, Rule
+from sr3d.config import AnyExcept, Condition, Config, InferenceConfig, ModelConfig, Rule
 from sr3d.presets import DataFacts, Values
 from sr3d.value_types import Count, Many, ManyOrNone, PositiveShare, Share
 
@@ -119,7 +119,7 @@ POINT_CONDITIONS: Mapping[str, Condition] = {
     **Config.conditions,
     "model.heading_bins": WITH_YAW,
     "test.nms_boxes": WITH_YAW,
-    "test.keep_best": ("test.min_points", Others((0,))),
+    "test.keep_best": ("test.min_points", AnyExcept((0,))),
 }
 
 
