@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from sr3d.config import Preset
-from sr3d.config_groups import later
 from sr3d.detectors.common.point_config import (
     THIN_VOTE_WEIGHT,
     THIN_VOTING,
@@ -19,8 +18,7 @@ from sr3d.detectors.common.point_config import (
     ProposalConfig,
     ProposalInference,
     ProposalModel,
-    VoteCentre,
-    VotePoints,
+    VotingLoss,
     points_of,
     whole_scenes,
 )
@@ -51,7 +49,7 @@ class BRNetModel(ProposalModel):
 
 
 @dataclass(frozen=True)
-class BRNetLoss:
+class BRNetLoss(VotingLoss):
     """The terms and their weights in the sum."""
 
     vote: Weight = 10.0  # distance of votes to centres
@@ -64,10 +62,6 @@ class BRNetLoss:
     label: Weight = 1.0  # class of the object
     near: Metres = 0.3  # metres: a proposal nearer to a centre, and in its box, is positive
     object_weight: PositiveShare = 0.8  # weight of positives in objectness; 1 - it of negatives
-    # the points of an object: its instance's, or all inside its box
-    vote_points: VotePoints = later("instance")
-    # what votes aim at: the centre of the extent of the object's points, or of its box
-    vote_centre: VoteCentre = "extent"
     # whether a refined heading more than half a turn too large costs nothing, as in the original
     one_sided_heading: bool = True
 
@@ -138,7 +132,3 @@ class BRNetConfig(ProposalConfig):
     model: BRNetModel = field(default_factory=BRNetModel)
     loss: BRNetLoss = field(default_factory=BRNetLoss)
     test: BRNetInference = field(default_factory=BRNetInference)
-
-    @property
-    def replaces_instances(self) -> bool:
-        return self.loss.vote_points == "box"

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from annotated_types import Interval
 
 from sr3d.config import AnyExcept, Condition, Config, InferenceConfig, ModelConfig, Rule
+from sr3d.config_groups import later
 from sr3d.presets import DataFacts, Values
 from sr3d.value_types import Count, Many, ManyOrNone, PositiveShare, Share
 
@@ -97,6 +98,16 @@ class ProposalModel(PointNet2Model):
 
 
 @dataclass(frozen=True)
+class VotingLoss:
+    """What votes aim at. A family adds the terms of its loss."""
+
+    # the points of an object: its instance's, or all inside its box
+    vote_points: VotePoints = later("instance")
+    # what votes aim at: the centre of the extent of the object's points, or of its box
+    vote_centre: VoteCentre = "extent"
+
+
+@dataclass(frozen=True)
 class ProposalInference(InferenceConfig):
     """Inference. The indices of the runs decide the seeds."""
 
@@ -133,11 +144,16 @@ class ProposalConfig(Config):
     }
 
     model: ProposalModel
+    loss: VotingLoss = field(default_factory=VotingLoss)
     test: ProposalInference = field(default_factory=ProposalInference)
 
     @property
     def candidates(self) -> int:
         return self.model.proposals
+
+    @property
+    def replaces_instances(self) -> bool:
+        return self.loss.vote_points == "box"
 
     def rules(self) -> Iterator[Rule]:
         yield from super().rules()

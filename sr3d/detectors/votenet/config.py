@@ -19,8 +19,8 @@ from sr3d.detectors.common.point_config import (
     ProposalConfig,
     ProposalInference,
     ProposalModel,
-    VoteCentre,
     VotePoints,
+    VotingLoss,
     points_of,
     whole_scenes,
 )
@@ -47,8 +47,8 @@ class VoteNetModel(VotingModel):
 
 
 @dataclass(frozen=True)
-class VoteNetLoss:
-    """The terms and their weights in the sum."""
+class VoteNetLoss(VotingLoss):
+    """The terms and their weights in the sum. Digests have always counted `vote_points`."""
 
     vote: Weight = 10.0  # distance of votes to centres
     objectness: Weight = 5.0  # whether a proposal is an object
@@ -63,8 +63,6 @@ class VoteNetLoss:
     object_weight: PositiveShare = 0.8  # weight of positives in objectness; 1 - it of negatives
     # the points of an object: its instance's, or all inside its box
     vote_points: VotePoints = "instance"
-    # what votes aim at: the centre of the extent of the object's points, or of its box
-    vote_centre: VoteCentre = "extent"
     # whether padded ground truths, of class 0 at the origin, are assigned to proposals near it
     padded_truth: bool = True
 
@@ -140,10 +138,6 @@ class VotingConfig(ProposalConfig):
     model: VotingModel
     loss: VoteNetLoss = field(default_factory=VoteNetLoss)
     test: VoteNetInference = field(default_factory=VoteNetInference)
-
-    @property
-    def replaces_instances(self) -> bool:
-        return self.loss.vote_points == "box"
 
     def rules(self) -> Iterator[Rule]:
         yield from super().rules()
