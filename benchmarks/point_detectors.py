@@ -182,8 +182,9 @@ def main() -> None:
             "machine": machine_facts(),
             "versions": versions(),
             "code": code_version(),
-            "command": f"benchmarks.point_detectors --threads {args.threads} "
-            f"--rounds {args.rounds}",
+            "command": f"benchmarks.point_detectors --device {args.device} "
+            f"--threads {args.threads} --rounds {args.rounds} "
+            f"--detectors {' '.join(args.detectors)}",
         },
     )
 

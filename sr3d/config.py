@@ -42,7 +42,7 @@ Preset = Callable[[DataFacts], Values]
 Rule = tuple[str, bool, str]  # a field, whether its value can be used, and what it must be
 
 
-class Others(tuple[Any, ...]):
+class AnyExcept(tuple[Any, ...]):
     """All values of a field but these."""
 
     __slots__ = ()
@@ -58,7 +58,7 @@ class Config(Validated):
     presets: of this family by their group (`model`, `train`, `augment`) and name. earlier: fields
     that earlier versions also recorded for this family, without any effect, and their values.
     conditions: of fields that have no effect unless another field has one of these values. A
-    family adds those of its own fields.
+    family adds conditions for its own fields.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Preset]]] = {
@@ -68,10 +68,10 @@ class Config(Validated):
     earlier: ClassVar[Mapping[str, Any]] = {}
     conditions: ClassVar[Mapping[str, Condition]] = {
         "augment.sample_fraction": ("augment.sample_count", (0,)),
-        "augment.sample_replace": ("augment.sample_count", Others((0,))),
+        "augment.sample_replace": ("augment.sample_count", AnyExcept((0,))),
         **dict.fromkeys(
             ("augment.crop_aspect", "augment.crop_points", "augment.crop_when"),
-            ("augment.crop", Others(([1.0, 1.0],))),
+            ("augment.crop", AnyExcept(([1.0, 1.0],))),
         ),
         "train.milestones": ("train.schedule", ("step",)),
         "train.warmup_iters": ("train.warmup_epochs", (0,)),
@@ -135,12 +135,14 @@ class Config(Validated):
         return kept
 
     def without_effect(self, names: Iterable[str]) -> dict[str, str]:
-        """Those of some fields, by dotted name, that have no effect here, and what they need."""
+        """Those of some fields, by dotted name, that have no effect here, and why: `FIELD=VALUE`
+        of another field.
+        """
         values = self.flat()
         return {
-            name: _in_words(other, wanted)
-            for name, (other, wanted) in self.conditions.items()
-            if name in names and (values[other] in wanted) == isinstance(wanted, Others)
+            name: f"{other}={values[other]}"
+            for name, (other, listed) in self.conditions.items()
+            if name in names and (values[other] in listed) == isinstance(listed, AnyExcept)
         }
 
     @property
@@ -209,8 +211,3 @@ def _digested(node: Any) -> dict[str, Any]:
         if not (item.metadata.get(LATER) and value == item.default):
             values[item.name] = _digested(value) if dataclasses.is_dataclass(value) else value
     return values
-
-
-def _in_words(field: str, wanted: tuple[Any, ...]) -> str:
-    values = " or ".join(map(str, wanted))
-    return f"{field} other than {values}" if isinstance(wanted, Others) else f"{field}={values}"

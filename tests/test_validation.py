@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
+import yaml
 from annotated_types import Interval, MinLen
 
 from sr3d.errors import InputError, Kind
@@ -191,6 +192,14 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         read_yaml(tmp_path / "bad.yaml")
     assert error.value.kind == Kind.UNREADABLE
     assert "\n" not in str(error.value)
+
+
+def test_files_are_read_without_libyaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "house.yaml"
+    file.write_text("name: home\nrooms: {hall: 0.25}\n")
+    found = read_yaml(file)
+    monkeypatch.delattr(yaml, "CSafeLoader", raising=False)
+    assert read_yaml(file) == found == {"name": "home", "rooms": {"hall": 0.25}}
 
 
 def test_the_schema_has_the_same_rules() -> None:

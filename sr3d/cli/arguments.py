@@ -158,7 +158,7 @@ def _number(kind: type[N], name: str, allowed: Interval) -> Callable[[str], N]:
 
 # Seeds of training run 999 and evaluation run 998 are the last before the next base seed's seeds.
 TRAINING, EVALUATION, SEED = whole(0, 999), whole(0, 998), whole(0, 2**32 - 1)
-EVALUATIONS = whole(1, 999)  # their number
+EVALUATIONS = whole(1, 999)  # the number of evaluation runs of a training run
 THREADS, WORKERS, COUNT = whole(1, 1024), whole(0, 1024), whole(1, 1_000_000)
 
 
@@ -200,9 +200,9 @@ def overrides_of(args: argparse.Namespace) -> list[str]:
 def warn_without_effect(config: Config, overrides: Iterable[str]) -> None:
     """Warn of values that the user gave and the configuration does not use."""
     found = config.without_effect([split_override(override)[0] for override in overrides])
-    if found and os.environ.get("RANK", "0") == "0":  # one process of several speaks
-        each = "; ".join(f"{name} belongs to {needed}" for name, needed in found.items())
-        _log.warning("--set: without effect: %s", each)
+    if os.environ.get("RANK", "0") == "0":  # one process of several speaks
+        for name, why in found.items():
+            _log.warning("--set: %s has no effect with %s", name, why)
 
 
 def add_compile(verb: argparse.ArgumentParser) -> None:

@@ -143,7 +143,8 @@ class Detector(nn.Module, ABC, Generic[B, P]):
             InputError: the detector or the engine does not support it.
         """
         raise InputError(
-            f"{self.config.name} has no inference runner: it fuses and records networks on voxels",
+            f"{self.config.name} has no inference runner. compile() supports detectors on voxels "
+            "only",
             field="compile",
             kind=Kind.CONFLICT,
             remedy="Run it without compile().",

@@ -15,6 +15,7 @@ from sr3d.study.report.tables.cells import CITED, NOT_RUN, lay_out
 from sr3d.study.report.tables.filled import collect
 from sr3d.study.report.tables.notes import Topic
 from sr3d.study.report.verdicts import Verdict, judge
+from sr3d.study.report.verdicts.judgement import THIN
 from tests.make_runs import edit
 from tests.report.figure_trees import make_full_tree
 from tests.report.test_page import report_of
@@ -56,6 +57,17 @@ def test_every_detector_is_a_point_that_can_be_told_apart(findings: Findings) ->
     assert ([point.setting for point in points], missing) == ([*OVERRIDES], [])
     looks = {names_of(PAPER).look(point.setting)[:2] for point in points}
     assert len(looks) == len(points)
+
+
+def test_verdicts_on_thin_networks_of_several_detectors_say_so(findings: Findings) -> None:
+    said = {one.claim.id for one in judge(PAPER, findings) if one.why.endswith(THIN)}
+    if findings.dataset != "synthetic":  # the published networks
+        assert said == set()
+        return
+    assert said >= {"prior_methods_ap25", "prior_methods_ap50", "sparse_time"}
+    assert said >= {f"latency_under_{name}" for name in ("votenet", "3detr", "rbgnet")}
+    for name in said:
+        assert {*settings_of_claim(PAPER.claims[name])} - {"sr3d", "tr3d"}, name
 
 
 def test_claims_on_every_detector_are_judged(findings: Findings) -> None:

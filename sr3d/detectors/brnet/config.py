@@ -9,10 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from sr3d.config import Condition, Preset
-from sr3d.config_groups import later
+from sr3d.config import Preset
 from sr3d.detectors.common.point_config import (
-    POINT_CONDITIONS,
     THIN_VOTE_WEIGHT,
     THIN_VOTING,
     THIN_VOTING_TRAINING,
@@ -20,8 +18,7 @@ from sr3d.detectors.common.point_config import (
     ProposalConfig,
     ProposalInference,
     ProposalModel,
-    VoteCentre,
-    VotePoints,
+    VotingLoss,
     points_of,
     whole_scenes,
 )
@@ -52,7 +49,7 @@ class BRNetModel(ProposalModel):
 
 
 @dataclass(frozen=True)
-class BRNetLoss:
+class BRNetLoss(VotingLoss):
     """The terms and their weights in the sum."""
 
     vote: Weight = 10.0  # distance of votes to centres
@@ -65,10 +62,6 @@ class BRNetLoss:
     label: Weight = 1.0  # class of the object
     near: Metres = 0.3  # metres: a proposal nearer to a centre, and in its box, is positive
     object_weight: PositiveShare = 0.8  # weight of positives in objectness; 1 - it of negatives
-    # the points of an object: its instance's, or all inside its box
-    vote_points: VotePoints = later("instance")
-    # what votes aim at: the centre of the extent of the object's points, or of its box
-    vote_centre: VoteCentre = "extent"
     # whether a refined heading more than half a turn too large costs nothing, as in the original
     one_sided_heading: bool = True
 
@@ -136,15 +129,6 @@ class BRNetConfig(ProposalConfig):
         "augment": {"brnet": whole_scenes},
     }
 
-    conditions: ClassVar[Mapping[str, Condition]] = {
-        **POINT_CONDITIONS,
-        "loss.vote_centre": ("loss.vote_points", ("instance",)),
-    }
-
     model: BRNetModel = field(default_factory=BRNetModel)
     loss: BRNetLoss = field(default_factory=BRNetLoss)
     test: BRNetInference = field(default_factory=BRNetInference)
-
-    @property
-    def replaces_instances(self) -> bool:
-        return self.loss.vote_points == "box"

@@ -120,8 +120,8 @@ def _published(data: DataFacts) -> Values:
     return _network(data, num_points=20_000 if data.single_view else 50_000)
 
 
-def _best(data: DataFacts) -> Values:
-    """The best published network: w2x, L12, O512 on ScanNet, and L6, O256 elsewhere."""
+def _table1(data: DataFacts) -> Values:
+    """The networks of the paper's Table 1: w2x, L12, O512 on ScanNet, and L6, O256 elsewhere."""
     if data.dataset != "scannet":
         return _published(data)
     return _network(data, layers=12, queries=512, planes=[256, 512, 512, 512])
@@ -193,7 +193,7 @@ class GroupFreeConfig(Config):
     """One setting of GroupFree on one data set."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Preset]]] = {
-        "model": {"groupfree": _published, "groupfree_best": _best, "groupfree_small": _thin},
+        "model": {"groupfree": _published, "groupfree_table1": _table1, "groupfree_small": _thin},
         "train": {"groupfree": _schedule},
         "augment": {"groupfree": whole_scenes},
     }

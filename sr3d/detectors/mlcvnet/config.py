@@ -41,7 +41,7 @@ def _thin(data: DataFacts) -> Values:
 
 
 def _without_undecided(found: Values) -> Values:
-    """A proposal that is not near an object is negative, however near it is to being near."""
+    """Sets `loss.far` to `loss.near`, so no proposal is ignored."""
     return found | {"loss": found["loss"] | {"far": 0.3}}
 
 

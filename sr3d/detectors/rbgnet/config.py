@@ -13,7 +13,6 @@ from typing import Annotated, Any, ClassVar, Literal
 from annotated_types import Interval
 
 from sr3d.config import Preset, Rule
-from sr3d.config_groups import later
 from sr3d.detectors.common.point_config import (
     THIN_VOTE_WEIGHT,
     THIN_VOTING,
@@ -23,8 +22,7 @@ from sr3d.detectors.common.point_config import (
     ProposalConfig,
     ProposalInference,
     ProposalModel,
-    VoteCentre,
-    VotePoints,
+    VotingLoss,
     whole_scenes,
 )
 from sr3d.presets import DataFacts, Values, repeat
@@ -80,7 +78,7 @@ class RBGNetModel(ProposalModel):
 
 
 @dataclass(frozen=True)
-class RBGNetLoss:
+class RBGNetLoss(VotingLoss):
     """The terms and their weights in the sum."""
 
     vote: Weight = 10.0  # distance of votes to centres
@@ -98,10 +96,6 @@ class RBGNetLoss:
     near: Metres = 0.3  # metres: a proposal nearer to a centre, and in its box, is positive
     # weight of positives in objectness, and of foreground; 1 - it of the others
     object_weight: PositiveShare = 0.8
-    # the points of an object: its instance's, or all inside its box
-    vote_points: VotePoints = later("instance")
-    # what votes aim at: the centre of the extent of the object's points, or of its box
-    vote_centre: VoteCentre = "extent"
     # anchors that the fine term judges: those that follow from all coarse anchors with a point
     # near, as published, or the fine anchors of the network
     fine_anchors: Literal["hits", "network"] = "hits"
@@ -199,7 +193,3 @@ class RBGNetConfig(ProposalConfig):
     model: RBGNetModel = field(default_factory=RBGNetModel)
     loss: RBGNetLoss = field(default_factory=RBGNetLoss)
     test: RBGNetInference = field(default_factory=RBGNetInference)
-
-    @property
-    def replaces_instances(self) -> bool:
-        return self.loss.vote_points == "box"

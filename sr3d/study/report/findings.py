@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from sr3d.detectors.configuration import config_from_dict
 from sr3d.errors import DamagedFile, InputError, Kind
 from sr3d.runs.files import read_json, with_checksum, without_checksum, write_json
 from sr3d.runs.markers import forget_marker
@@ -211,3 +214,17 @@ def ran(findings: Findings, paper: Paper) -> list[str]:
     there = [name for name in findings.settings() if findings.summary(name) is not None]
     known = sorted((name for name in there if name in order), key=order.index)
     return [*known, *(name for name in there if name not in order)]
+
+
+def is_thin(values: Mapping[str, Any]) -> bool:
+    """Whether layers of a run's network are narrower than in its family's published one.
+
+    False for configurations of other versions, which cannot be read.
+    """
+    try:
+        config = config_from_dict(values)
+    except InputError:
+        return False
+    own, full = vars(config.model), vars(type(config).of_values({}).model)
+    widths = [name for name in own if name.endswith(("channels", "planes"))]
+    return any(np.sum(own[name]) < np.sum(full[name]) for name in widths)

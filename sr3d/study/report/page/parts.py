@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-
-from sr3d.detectors.configuration import config_from_dict
-from sr3d.errors import InputError
 from sr3d.study.report.figures import OWN, ReportFigure
 from sr3d.study.report.figures.style import names_of
-from sr3d.study.report.findings import Findings, ran
+from sr3d.study.report.findings import Findings, is_thin, ran
 from sr3d.study.report.headline import Headline, Outlier, headline_of, outliers_of
 from sr3d.study.report.page.overview import Gaps, Values, Verdicts, by_verdict, gaps_of, values_of
 from sr3d.study.report.page.provenance import Provenance, origin_of
@@ -160,7 +155,7 @@ def _cautions(paper: Paper, part: ReportPart, settings: Sequence[str]) -> list[s
             f"{listed(labels(datasets_of(paper)))}. Do not compare absolute numbers on these data "
             "with the paper's. A verdict says only whether a claim also holds here."
         )
-    thin = [s for s in summaries if _is_thin(s["config"])]
+    thin = [s for s in summaries if is_thin(s["config"])]
     if thin:
         sizes = sorted({s["parameters"] for s in thin if s["parameters"] is not None})
         ends = f"{sizes[0]:,}" + (f" to {sizes[-1]:,}" if len(sizes) > 1 else "")
@@ -177,17 +172,3 @@ def _cautions(paper: Paper, part: ReportPart, settings: Sequence[str]) -> list[s
         whole = "complete" if part.dataset == "own" else "the published ones"
         cautions.append(f"The data are not {whole}: {listed(deviations)}.")
     return cautions
-
-
-def _is_thin(values: Mapping[str, Any]) -> bool:
-    """Whether layers of a run's network are narrower than in its family's published one.
-
-    False for configurations of other versions, which cannot be read.
-    """
-    try:
-        config = config_from_dict(values)
-    except InputError:
-        return False
-    own, full = vars(config.model), vars(type(config).of_values({}).model)
-    widths = [name for name in own if name.endswith(("channels", "planes"))]
-    return any(np.sum(own[name]) < np.sum(full[name]) for name in widths)

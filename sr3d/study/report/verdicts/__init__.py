@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-from sr3d.study.report.findings import Findings
+from sr3d.study.report.findings import Findings, is_thin
 from sr3d.study.report.paper import (
     AmountClaim,
     AtMostClaim,
@@ -26,10 +27,12 @@ from sr3d.study.report.paper import (
     Paper,
     TrendClaim,
     labels_in,
+    settings_of_claim,
 )
 from sr3d.study.report.verdicts.evidence import ClaimCase, Evidence
 from sr3d.study.report.verdicts.judgement import (
     NOTHING,
+    THIN,
     Direction,
     Judgement,
     Numbers,
@@ -54,6 +57,7 @@ from sr3d.study.report.verdicts.series_claims import (
     evidence_of_highest,
     evidence_of_trend,
 )
+from sr3d.validation import flatten
 
 __all__ = ["Direction", "Judgement", "Numbers", "Size", "Verdict", "count", "judge"]
 
@@ -74,7 +78,20 @@ def judge(paper: Paper, findings: Findings) -> list[Judgement]:
         else:
             tested.append(found)
     judged |= rule_all(tested)
-    return [judged[claim.id] for claim in claims]
+    return [_with_caution(judged[claim.id], findings) for claim in claims]
+
+
+def _with_caution(one: Judgement, findings: Findings) -> Judgement:
+    """The judgement, whose reason says if it compares thin networks of several detectors."""
+    if one.verdict in (Verdict.NOT_RUN, Verdict.NOT_CHECKABLE):
+        return one
+    summaries = map(findings.summary, settings_of_claim(one.claim))
+    # External detectors have no configuration.
+    configs = [s["config"] for s in summaries if s and not s.get("external")]
+    detectors = {flatten(config).get("model.name") for config in configs}
+    if len(detectors) < 2 or not any(map(is_thin, configs)):
+        return one
+    return replace(one, why=f"{one.why} {THIN}")
 
 
 def count(judged: Iterable[Judgement]) -> dict[Verdict, int]:

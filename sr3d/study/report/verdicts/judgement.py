@@ -103,6 +103,11 @@ class Judgement:
 
 
 NOTHING = "–"
+# Added to the reason of a verdict on thin networks of several detectors.
+THIN = (
+    "These are thin networks of different detectors. The verdict says nothing about the published "
+    "networks."
+)
 
 
 @dataclass(frozen=True)
