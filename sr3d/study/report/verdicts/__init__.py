@@ -83,7 +83,7 @@ def judge(paper: Paper, findings: Findings) -> list[Judgement]:
 
 def _with_caution(one: Judgement, findings: Findings) -> Judgement:
     """The judgement, whose reason says if it compares thin networks of several detectors."""
-    if one.verdict in (Verdict.NOT_RUN, Verdict.NOT_CHECKABLE):
+    if one.numbers is None:
         return one
     summaries = map(findings.summary, settings_of_claim(one.claim))
     # External detectors have no configuration.
