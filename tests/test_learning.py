@@ -67,7 +67,6 @@ def test_sr3d_learns_real_scans(tmp_path: Path) -> None:
     [
         "votenet_overfit",
         "mlcvnet_overfit",
-        "brnet_overfit",
         "groupfree_overfit",
         "3detr_m_overfit",
     ],
