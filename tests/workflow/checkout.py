@@ -6,8 +6,12 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +75,38 @@ class Checkout:
     def snakemake(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run snakemake; its stdout has stderr in it."""
         return run_snakemake(arguments, self.folder, self.command(**environment)["env"])
+
+    def complete(self, *arguments: str) -> str:
+        """The output of a call that succeeds."""
+        done = self.snakemake(*arguments)
+        assert done.returncode == 0, done.stdout
+        return str(done.stdout)
+
+    @contextmanager
+    def hanging(self, *arguments: str, hang: str, until: str) -> Iterator[subprocess.Popen[str]]:
+        """A call of snakemake, as the head of a process group, once the file `until` exists.
+
+        hang: the run that stands still.
+        """
+        call = self.command(*arguments, STUB_HANG=hang)
+        with subprocess.Popen(
+            **call,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            # A shell's background job ignores Ctrl-C and hands that down to all it starts.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        ) as process:
+            try:
+                end = time.monotonic() + 300
+                while not (self.folder / until).exists():
+                    assert process.poll() is None
+                    assert time.monotonic() < end
+                    time.sleep(0.05)
+                yield process
+            finally:  # a failed test does not wait for the run that stands still
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
 
     def planned(self, *arguments: str) -> dict[str, int]:
         """How many jobs of each rule a dry run plans; {} when nothing is to be done."""

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -24,14 +20,8 @@ LOG = "results/logs/synthetic/sr3d/train0_test.log"
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """One training run, evaluated twice."""
     checkout = Checkout.make(tmp_path_factory.mktemp("evaluations") / "checkout", ("sr3d",))
-    complete(checkout, *TWO)
+    checkout.complete(*TWO)
     return checkout
-
-
-def complete(checkout: Checkout, *words: str) -> str:
-    done = checkout.snakemake(*words)
-    assert done.returncode == 0, done.stdout
-    return str(done.stdout)
 
 
 def times(checkout: Checkout) -> dict[str, int]:
@@ -53,8 +43,8 @@ def missing(plan: str) -> set[str]:
 def test_a_further_run_leaves_the_others(finished: Checkout, tmp_path: Path) -> None:
     checkout = finished.copy(tmp_path / "checkout")
     before = times(checkout)
-    assert missing(complete(checkout, "-n", *THREE)) == {"test2"}
-    told = complete(checkout, *THREE)
+    assert missing(checkout.complete("-n", *THREE)) == {"test2"}
+    told = checkout.complete(*THREE)
     assert re.search(r"^\[sr3d\] .*: 0[^\d\n]+3[^\d\n]*$", told, re.MULTILINE)
     assert changed(before, times(checkout)) == {"test2"}
     assert checkout.planned(*THREE) == {}
@@ -65,8 +55,8 @@ def test_a_deleted_run_is_made_again_alone(finished: Checkout, tmp_path: Path) -
     before = times(checkout)
     shutil.rmtree(checkout.folder / TRAINING / "test1")
     assert checkout.planned(*TWO) == {}  # nothing needs it
-    assert missing(complete(checkout, "-n", "--forcerun", "summarise", *TWO)) == {"test1"}
-    complete(checkout, "--forcerun", "summarise", *TWO)
+    assert missing(checkout.complete("-n", "--forcerun", "summarise", *TWO)) == {"test1"}
+    checkout.complete("--forcerun", "summarise", *TWO)
     assert changed(before, times(checkout)) == {"test1"}
 
 
@@ -80,27 +70,17 @@ def test_a_failed_run_names_itself_and_the_others_are_kept(tmp_path: Path) -> No
     assert verbs == ["prepare", "train", "test", "test", "test"]
     before = times(checkout)
     assert before.keys() == {"test0", "test2"}
-    complete(checkout, *THREE)
+    checkout.complete(*THREE)
     assert changed(before, times(checkout)) == {"test1"}
 
 
 def test_a_killed_job_loses_the_run_it_was_in(tmp_path: Path) -> None:
     checkout = Checkout.make(tmp_path / "checkout", ("sr3d",))
-    call = checkout.command(*THREE, STUB_HANG="train0/test1")
-    with subprocess.Popen(
-        **call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    ) as process:
-        try:
-            end = time.monotonic() + 300
-            while not (checkout.folder / TRAINING / "test0/done.json").exists():
-                assert process.poll() is None
-                assert time.monotonic() < end
-                time.sleep(0.05)
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
+    with checkout.hanging(*THREE, hang="train0/test1", until=f"{TRAINING}/test0/done.json"):
+        pass
     before = times(checkout)
     assert before.keys() == {"test0"}
-    complete(checkout, *THREE)
+    checkout.complete(*THREE)
     assert changed(before, times(checkout)) == {"test1", "test2"}
 
 
@@ -116,7 +96,7 @@ def test_forcing_sets_aside_what_it_names(
 ) -> None:
     checkout = finished.copy(tmp_path / "checkout")
     before = times(checkout)
-    complete(checkout, "--forcerun", forced, *TWO)
+    checkout.complete("--forcerun", forced, *TWO)
     assert changed(before, times(checkout)) == again
     aside = (checkout.folder / TRAINING / "replaced").iterdir()
     assert {path.name.partition(".")[0] for path in aside} == again

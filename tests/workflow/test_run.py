@@ -8,8 +8,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -204,25 +203,6 @@ def test_the_report_shows_the_table(finished: Checkout, tmp_path: Path) -> None:
     assert "table2_synthetic.csv" in report.read_text()
 
 
-@contextmanager
-def hanging(checkout: Checkout) -> Iterator[subprocess.Popen[str]]:
-    """A call of snakemake, as the head of a process group, whose training stands still."""
-    call = checkout.command(*ONE, STUB_HANG="sr3d/train0")
-    with subprocess.Popen(
-        **call,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        # A shell's background job ignores Ctrl-C and hands that down to all it starts.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as process:
-        end = time.monotonic() + 300
-        while not (checkout.folder / TRAINING / "last.ckpt").exists():
-            assert process.poll() is None
-            assert time.monotonic() < end
-            time.sleep(0.05)
-        try:
-            yield process
-        finally:  # a failed test does not wait for the training that stands still
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+def hanging(checkout: Checkout) -> AbstractContextManager[subprocess.Popen[str]]:
+    """A call of snakemake whose training stands still."""
+    return checkout.hanging(*ONE, hang="sr3d/train0", until=f"{TRAINING}/last.ckpt")
