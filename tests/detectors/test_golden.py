@@ -12,7 +12,17 @@ from typing import Protocol
 
 import pytest
 
-from tests.detectors.golden import brnet, detr3d, fcaf3d, groupfree, mlcvnet, rbgnet, tr3d, votenet
+from tests.detectors.golden import (
+    brnet,
+    detr3d,
+    fcaf3d,
+    groupfree,
+    gsdn,
+    mlcvnet,
+    rbgnet,
+    tr3d,
+    votenet,
+)
 from tests.detectors.golden.comparing import Comparison, Golden
 from tests.shared_data import SHARED
 
@@ -34,6 +44,7 @@ ADAPTERS: dict[str, Adapter] = {
     "brnet": brnet,
     "fcaf3d": fcaf3d,
     "groupfree": groupfree,
+    "gsdn": gsdn,
     "mlcvnet": mlcvnet,
     "rbgnet": rbgnet,
     "tr3d": tr3d,
