@@ -24,7 +24,7 @@ from tests.detectors.tiny_families import NO_DROPOUT, tiny_config
 from tests.test_training import tiny
 
 FCAF3D = ["model=fcaf3d", "model.planes=[8,8,8]", "model.stem_channels=8", "model.neck_channels=8"]
-SPARSE: Mapping[str, Sequence[str]] = {"tr3d": [], "fcaf3d": FCAF3D}
+SPARSE: Mapping[str, Sequence[str]] = {"tr3d": [], "fcaf3d": FCAF3D, "gsdn": []}
 # So that untrained networks have positives, and 3DETR what depends on the headings of a batch.
 LOSSES: Mapping[str, Sequence[str]] = {
     "votenet": ["loss.near=2.0", "loss.far=3.0"],
@@ -63,7 +63,7 @@ def rooms_of_points() -> list[Scene]:
 
 
 def on_voxels(family: str) -> Config:
-    return tiny("synthetic", *SPARSE[family])
+    return tiny_config(family) if family == "gsdn" else tiny("synthetic", *SPARSE[family])
 
 
 def on_points(family: str) -> Config:
@@ -99,7 +99,10 @@ def gradients(config: Config, scenes: list[Scene], processes: Processes) -> dict
         ordered_backward(losses.total)
         stop = float(processes.rank == 1)
         values = processes.add(model.parameters(), {**losses.values(), "stop": stop})
-    grads = {name: p.grad for name, p in model.named_parameters()}
+    grads = {
+        name: torch.zeros_like(p) if p.grad is None else p.grad
+        for name, p in model.named_parameters()
+    }
     buffers = {name: value for name, value in model.named_buffers() if "running" in name}
     own = losses.curves["positives"]
     return {"grads": grads, "values": values, "positives": own, "statistics": buffers}

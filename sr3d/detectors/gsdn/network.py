@@ -83,6 +83,7 @@ class GSDNDecoder(nn.Module):
             self.add_module(f"conv_up{i}", nn.Sequential(up, SparseBatchNorm(finer), SparseELU()))
             self.add_module(f"conv_feat{i}", _pointwise(own, config.head_channels))
             self.add_module(f"conv_cls{i}", SparseConv(config.head_channels, 2, 1, bias=True))
+        self.get_submodule("conv_up1").requires_grad_(False)
 
     def forward(
         self, stages: list[SparseTensor], forced: Forced | None = None
