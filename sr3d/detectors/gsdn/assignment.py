@@ -24,6 +24,8 @@ HOLDS = 0  # target of a cell that holds a positive anchor. Other cells are NEGA
 _LEAST = 1e-5  # IoU of the best anchor of a ground truth
 _EPSILON = 1e-7  # voxels³, in the union
 
+Rows = tuple[Tensor, Tensor]  # cells (N, 4) of a batch, and values (N, …)
+
 
 @dataclass(frozen=True)
 class AnchorTargets:
@@ -74,27 +76,23 @@ def assign(
     """sites: the voxels of the batch. truth: boxes of voxels, see `boxes_of_objects`. anchors: of a
     cell, 7 or 13.
     """
-    matched: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(levels)]
+    rows: list[list[Rows]] = [[] for _ in range(levels)]
     for scene, cells in enumerate(_by_scene(sites)):
         own = (truth.scenes == scene).nonzero().squeeze(1)
         found = match_anchors(cells, truth.boxes[own], levels, anchors, config)
-        for level, targets in enumerate(found):
-            rows = (targets.matches != NEGATIVE).any(dim=1).nonzero().squeeze(1)
-            index = torch.full_like(rows, scene)[:, None]
-            matches = targets.matches[rows]
-            if len(own):
-                matches = torch.where(matches < 0, matches, own[matches.clamp(min=0)])
-            matched[level].append((torch.cat([index, targets.cells[rows]], dim=1), matches))
-    tables, cells = [], []
-    seen: list[tuple[Tensor, Tensor]] = []  # cells of the levels up to here, and their matches
+        for level, targets in zip(rows, found, strict=True):
+            level.append(_without_negatives(targets, scene, own))
     table = partial(CellTable.of, batch_size=sites.batch_size)
-    for stride, level in zip(strides(levels), matched, strict=True):
-        at, matches = (torch.cat(parts) for parts in zip(*level, strict=True))
+    tables: list[CellTable] = []
+    held: list[CellTable] = []
+    seen: list[Rows] = []  # cells of the levels up to here, and their targets
+    for stride, parts in zip(strides(levels), rows, strict=True):
+        at, matches = _joined(parts)
         tables.append(table(at, matches, stride))
         holds = (matches >= 0).any(dim=1)
         seen.append((at, torch.where(holds, HOLDS, IGNORED)))  # no row has negatives only
-        cells.append(table(*_coarsened(seen, stride), stride))
-    return Targets(tables, cells)
+        held.append(table(*_coarsened(_joined(seen), stride), stride))
+    return Targets(tables, held)
 
 
 def match_anchors(
@@ -181,11 +179,27 @@ def _finer(grid: Tensor, coarse: int, stride: int) -> Tensor:
     return (grid[:, None] + inside).flatten(0, 1)
 
 
-def _coarsened(seen: Sequence[tuple[Tensor, Tensor]], stride: int) -> tuple[Tensor, Tensor]:
+def _without_negatives(targets: AnchorTargets, scene: int, truth: Tensor) -> Rows:
+    """The cells of a scene with an anchor that is not negative, and their matches. truth: (K,) the
+    rows of the scene's ground truth in the batch's.
+    """
+    rows = (targets.matches != NEGATIVE).any(dim=1).nonzero().squeeze(1)
+    matches = targets.matches[rows]
+    if len(truth):
+        matches = torch.where(matches < 0, matches, truth[matches.clamp(min=0)])
+    return torch.cat([torch.full_like(rows, scene)[:, None], targets.cells[rows]], dim=1), matches
+
+
+def _joined(parts: Sequence[Rows]) -> Rows:
+    cells, values = zip(*parts, strict=True)
+    return torch.cat(cells), torch.cat(values)
+
+
+def _coarsened(seen: Rows, stride: int) -> Rows:
     """The distinct cells (N, 4) of an edge `stride` that hold some finer ones, and the highest of
     their targets.
     """
-    cells, targets = (torch.cat(parts) for parts in zip(*seen, strict=True))
+    cells, targets = seen
     at = torch.div(cells[:, 1:], stride, rounding_mode="floor") * stride
     distinct, place = torch.cat([cells[:, :1], at], dim=1).unique(dim=0, return_inverse=True)
     highest = targets.new_full((len(distinct),), IGNORED)
