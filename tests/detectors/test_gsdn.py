@@ -23,7 +23,7 @@ from sr3d.detectors.gsdn.config import GSDNConfig, GSDNInference
 from sr3d.detectors.gsdn.detector import GSDN
 from sr3d.detectors.gsdn.loss import balanced_mean, balanced_sums, box_loss, sparsity_loss
 from sr3d.detectors.gsdn.network import IN_CHANNELS
-from sr3d.detectors.gsdn.selection import Candidates, in_metres, joined
+from sr3d.detectors.gsdn.selection import ScoredCorners, in_metres, joined
 from sr3d.detectors.infer_config import infer_config, load_model
 from sr3d.detectors.weights import read_checkpoint, write_foreign
 from sr3d.errors import Kind
@@ -213,7 +213,7 @@ def test_every_weight_learns_but_the_unused_layer() -> None:
 
 
 def literal_joined(
-    found: Candidates, config: GSDNInference
+    found: ScoredCorners, config: GSDNInference
 ) -> list[tuple[int, float, list[float]]]:
     """Label, score and corners of the joined boxes, best first."""
     left = list(
@@ -245,12 +245,12 @@ def literal_joined(
     return kept[: config.most]
 
 
-def random_candidates(seed: int, count: int = 60) -> Candidates:
+def random_candidates(seed: int, count: int = 60) -> ScoredCorners:
     generator = torch.Generator().manual_seed(seed)
     low = torch.rand(count, 3, generator=generator) * 20
     corners = torch.cat([low, low + 5 + 10 * torch.rand(count, 3, generator=generator)], dim=1)
     scores = torch.rand(count, generator=generator).sort(descending=True).values
-    return Candidates(corners, scores, torch.randint(3, (count,), generator=generator))
+    return ScoredCorners(corners, scores, torch.randint(3, (count,), generator=generator))
 
 
 @pytest.mark.parametrize("words", [{}, {"per_class": 4}, {"most": 7}, {"iou_thr": 0.1}])
@@ -269,15 +269,15 @@ def test_joined_boxes_are_means_weighted_by_scores(words: dict[str, Any]) -> Non
 
 
 def test_boxes_without_a_volume_are_joined_too() -> None:
-    flat = Candidates(torch.zeros(3, 6), torch.tensor([0.9, 0.8, 0.7]), torch.zeros(3).long())
+    flat = ScoredCorners(torch.zeros(3, 6), torch.tensor([0.9, 0.8, 0.7]), torch.zeros(3).long())
     assert len(joined(flat, GSDNInference()).scores) == 3
-    none = Candidates(*(values[:0] for values in flat))
+    none = ScoredCorners(*(values[:0] for values in flat))
     assert len(joined(none, GSDNInference()).scores) == 0
 
 
 def test_in_metres_a_box_spans_the_centres_of_its_voxels() -> None:
     corners = torch.tensor([[1.5, -0.5, 3.5, 3.5, 7.5, 3.5]])  # voxels 2 to 4, 0 to 8, and 4
-    found = Candidates(corners, torch.tensor([0.9]), torch.tensor([1]))
+    found = ScoredCorners(corners, torch.tensor([0.9]), torch.tensor([1]))
     metres = in_metres(found, torch.tensor([10, 0, -4]), 0.5)
     low, high = metres.boxes[:, :3] - metres.boxes[:, 3:6] / 2, metres.boxes[:, :3]
     assert low.tolist() == [[6.25, 0.25, 0.25]]

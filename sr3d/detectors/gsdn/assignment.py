@@ -61,7 +61,7 @@ class CellTable:
 
 
 @dataclass(frozen=True)
-class Targets:
+class GSDNTargets:
     """Of a batch, per level, finest first. anchors: matches (N, A), counted over the batch's ground
     truth. cells: HOLDS, NEGATIVE or IGNORED, (N,).
     """
@@ -72,7 +72,7 @@ class Targets:
 
 def assign(
     sites: Sites, truth: GroundTruth, levels: int, anchors: int, config: GSDNAssignment
-) -> Targets:
+) -> GSDNTargets:
     """sites: the voxels of the batch. truth: boxes of voxels, see `boxes_of_objects`. anchors: of a
     cell, 7 or 13.
     """
@@ -92,7 +92,7 @@ def assign(
         holds = (matches >= 0).any(dim=1)
         seen.append((at, torch.where(holds, HOLDS, IGNORED)))  # no row has negatives only
         held.append(table(*_coarsened(_joined(seen), stride), stride))
-    return Targets(tables, held)
+    return GSDNTargets(tables, held)
 
 
 def match_anchors(

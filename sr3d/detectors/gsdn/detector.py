@@ -21,7 +21,7 @@ from sr3d.data.transforms import pick_points
 from sr3d.detectors.base import Detector
 from sr3d.detectors.common.votes import in_boxes
 from sr3d.detectors.gsdn.anchors import anchor_corners, anchor_sizes, decode, encode
-from sr3d.detectors.gsdn.assignment import CellTable, Targets, assign, boxes_of_objects
+from sr3d.detectors.gsdn.assignment import CellTable, GSDNTargets, assign, boxes_of_objects
 from sr3d.detectors.gsdn.config import GSDNConfig, GSDNInference, GSDNModel
 from sr3d.detectors.gsdn.loss import (
     balanced_mean,
@@ -37,7 +37,7 @@ from sr3d.detectors.gsdn.network import (
     GSDNHead,
     initialise,
 )
-from sr3d.detectors.gsdn.selection import Candidates, in_metres, joined
+from sr3d.detectors.gsdn.selection import ScoredCorners, in_metres, joined
 from sr3d.detectors.outputs import Detections, Losses, Total, alone
 from sr3d.detectors.scan import split_points
 from sr3d.errors import InputError, Kind
@@ -63,7 +63,7 @@ class VoxelBatch:
     truth: GroundTruth
 
 
-class RawOutputs(NamedTuple):
+class AnchorOutputs(NamedTuple):
     """Of A anchors of N cells of a level. objectness: (N, A, 2) logits. classes: (N, A, C) logits.
     boxes: (N, A, 6), see `anchors.decode`.
     """
@@ -81,8 +81,8 @@ class GSDNPredictions:
 
     batch: VoxelBatch
     levels: list[DecodedLevel]
-    outputs: list[RawOutputs]
-    targets: Targets | None
+    outputs: list[AnchorOutputs]
+    targets: GSDNTargets | None
 
 
 class GSDN(Detector[VoxelBatch, GSDNPredictions]):
@@ -188,21 +188,21 @@ class GSDN(Detector[VoxelBatch, GSDNPredictions]):
                     found = self._network(batch.x, targets)
         levels, outputs = found
         levels = [level._replace(sparsity=level.sparsity.float()) for level in levels]
-        outputs = [RawOutputs(*(output.float() for output in raw)) for raw in outputs]
+        outputs = [AnchorOutputs(*(output.float() for output in raw)) for raw in outputs]
         return GSDNPredictions(batch, levels, outputs, targets)
 
     def _network(
-        self, x: SparseTensor, targets: Targets | None
-    ) -> tuple[list[DecodedLevel], list[RawOutputs]]:
+        self, x: SparseTensor, targets: GSDNTargets | None
+    ) -> tuple[list[DecodedLevel], list[AnchorOutputs]]:
         def forced(level: int, sites: Sites) -> Tensor:
             assert targets is not None
             return targets.cells[level].at(sites) >= 0
 
         stages = self.backbone(x)
         levels = self.feature_upsample_network(stages, forced if targets else None)
-        return levels, [RawOutputs(*self.region_proposal_network(lv.kept)) for lv in levels]
+        return levels, [AnchorOutputs(*self.region_proposal_network(lv.kept)) for lv in levels]
 
-    def targets(self, batch: VoxelBatch) -> Targets:
+    def targets(self, batch: VoxelBatch) -> GSDNTargets:
         """See `assign`."""
         config = self.config
         return assign(batch.x.sites, batch.truth, len(config.planes), config.anchors, self.assigner)
@@ -237,10 +237,10 @@ class GSDN(Detector[VoxelBatch, GSDNPredictions]):
         """The targets of each level's cells."""
         return [table.at(own) for table, own in zip(tables, sites, strict=True)]
 
-    def _flat(self, outputs: Sequence[RawOutputs]) -> RawOutputs:
+    def _flat(self, outputs: Sequence[AnchorOutputs]) -> AnchorOutputs:
         """The outputs of all anchors of all levels: (M, 2), (M, C) and (M, 6)."""
         parts = (torch.cat([x.flatten(0, 1) for x in each]) for each in zip(*outputs, strict=True))
-        return RawOutputs(*parts)
+        return AnchorOutputs(*parts)
 
     def _anchors(self, levels: Sequence[DecodedLevel]) -> Tensor:
         """(M, 6) corners of all anchors of all kept cells."""
@@ -260,12 +260,12 @@ class GSDN(Detector[VoxelBatch, GSDNPredictions]):
             for found, origin in each
         ]
 
-    def certain(self, found: Candidates) -> Candidates:
+    def certain(self, found: ScoredCorners) -> ScoredCorners:
         """The candidates above the threshold."""
         rows = (found.scores > self.inference.score_thr).nonzero().squeeze(1)
-        return Candidates(*(values[rows] for values in found))
+        return ScoredCorners(*(values[rows] for values in found))
 
-    def candidates(self, predictions: GSDNPredictions) -> list[Candidates]:
+    def candidates(self, predictions: GSDNPredictions) -> list[ScoredCorners]:
         """The best anchors of each scene, before the threshold. The score of an anchor is the
         probability of an object times that of its best class.
         """
@@ -283,7 +283,7 @@ class GSDN(Detector[VoxelBatch, GSDNPredictions]):
             order = scores[own].sort(descending=True, stable=True).indices
             rows = own[order[: self.inference.nms_pre]]
             corners = decode(boxes[rows], anchors[rows], extent, self.inference.clip)
-            found.append(Candidates(corners, scores[rows], best.indices[rows]))
+            found.append(ScoredCorners(corners, scores[rows], best.indices[rows]))
         return found
 
     @torch.no_grad()

@@ -20,7 +20,7 @@ def sparsity_loss(
 ) -> Tensor:
     """The mean over levels of the balanced cross entropy of their cells.
 
-    logits: (N, 2) per level. targets: (N,) matches, see `Targets.cells`.
+    logits: (N, 2) per level. targets: (N,) matches, see `GSDNTargets.cells`.
     """
     each = [balanced_sums(x, match) for x, match in zip(logits, targets, strict=True)]
     sums, counts = (torch.stack(parts) for parts in zip(*each, strict=True))

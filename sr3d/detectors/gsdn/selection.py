@@ -18,7 +18,7 @@ _WEIGHT = 1e-4  # added to scores, so that a score of 0 has a weight
 _THINNEST = 0.1  # voxels, the least edge of a box in metres
 
 
-class Candidates(NamedTuple):
+class ScoredCorners(NamedTuple):
     """Best first. corners: (K, 6) in voxels, see `anchors.decode`. scores: (K,). labels: (K,)."""
 
     corners: Tensor
@@ -26,7 +26,7 @@ class Candidates(NamedTuple):
     labels: Tensor
 
 
-def joined(candidates: Candidates, config: GSDNInference) -> Candidates:
+def joined(candidates: ScoredCorners, config: GSDNInference) -> ScoredCorners:
     """The candidates that NMS keeps, best first. Each has the mean of the boxes it joined."""
     corners, scores, labels = candidates
     found: list[Tensor] = []
@@ -43,7 +43,7 @@ def joined(candidates: Candidates, config: GSDNInference) -> Candidates:
         return candidates
     kept, means = torch.cat(rows), torch.cat(found)
     best = scores[kept].sort(descending=True, stable=True).indices[: config.most]
-    return Candidates(means[best], scores[kept[best]], labels[kept[best]])
+    return ScoredCorners(means[best], scores[kept[best]], labels[kept[best]])
 
 
 def keep_best(corners: Tensor, config: GSDNInference) -> tuple[Tensor, Tensor]:
@@ -80,7 +80,7 @@ def to_boxes(corners: Tensor) -> Tensor:
     return torch.cat([(low + high) / 2, high - low, torch.zeros_like(low[:, :1])], dim=1)
 
 
-def in_metres(found: Candidates, origin: Tensor, voxel_size: float) -> Detections:
+def in_metres(found: ScoredCorners, origin: Tensor, voxel_size: float) -> Detections:
     """Detections in metres. origin: (3,) the cell of the lowest voxel.
 
     A box spans the centres of voxels. They are half a voxel above the voxels' coordinates.

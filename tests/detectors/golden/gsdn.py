@@ -22,7 +22,7 @@ from sr3d.detectors.gsdn.anchors import anchor_corners, anchor_sizes, encode, st
 from sr3d.detectors.gsdn.assignment import AnchorTargets, match_anchors
 from sr3d.detectors.gsdn.detector import GSDN, GSDNPredictions, VoxelBatch
 from sr3d.detectors.gsdn.names import CHECKPOINTS
-from sr3d.detectors.gsdn.selection import Candidates, in_metres, joined
+from sr3d.detectors.gsdn.selection import ScoredCorners, in_metres, joined
 from sr3d.geometry.boxes import Boxes
 from sr3d.sparse import SparseTensor
 from tests.detectors.golden.comparing import Comparison, Golden
@@ -223,7 +223,7 @@ def post_processing(
     yield from detected(golden, "detections_metres", corners, kept, 1e-4)
 
 
-def partners(golden: Golden, found: Candidates) -> Tensor:
+def partners(golden: Golden, found: ScoredCorners) -> Tensor:
     """(K,) our row of each of the original's candidates. Scores that float32 cannot tell apart may
     be in either order.
     """
@@ -234,7 +234,7 @@ def partners(golden: Golden, found: Candidates) -> Tensor:
 
 
 def detected(
-    golden: Golden, key: str, corners: Tensor, kept: Candidates, tolerance: float
+    golden: Golden, key: str, corners: Tensor, kept: ScoredCorners, tolerance: float
 ) -> Iterator[Comparison]:
     rows = np.column_stack([corners, kept.labels, kept.scores])
     yield golden.each_close(key, rows, 0, tolerance)
