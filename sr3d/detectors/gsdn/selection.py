@@ -13,6 +13,7 @@ from torch import Tensor
 from sr3d.detectors.gsdn.config import GSDNInference
 from sr3d.detectors.outputs import Detections
 from sr3d.geometry.iou import pairwise_iou
+from sr3d.geometry.nms import nms
 
 _WEIGHT = 1e-4  # added to scores, so that a score of 0 has a weight
 _THINNEST = 0.1  # voxels, the least edge of a box in metres
@@ -29,49 +30,32 @@ class ScoredCorners(NamedTuple):
 def joined(candidates: ScoredCorners, config: GSDNInference) -> ScoredCorners:
     """The candidates that NMS keeps, best first. Each has the mean of the boxes it joined."""
     corners, scores, labels = candidates
-    found: list[Tensor] = []
-    rows: list[Tensor] = []
+    boxes, bev = to_boxes(corners), config.nms == "bev"
+    kept = nms(boxes, scores, labels, config.iou_thr, rotated=False, bev=bev)
+    found, rows = [corners[:0]], [kept[:0]]
     for label in labels.unique():
+        best = kept[labels[kept] == label][: config.per_class]
+        rows.append(best)
+        if not config.average:
+            found.append(corners[best])
+            continue
         own = (labels == label).nonzero().squeeze(1)
-        kept, owner = keep_best(corners[own], config)
-        rows.append(own[kept])
-        if config.average:
-            found.append(_averaged(corners[own], scores[own], owner, len(kept)))
-        else:
-            found.append(corners[own[kept]])
-    if not rows:
-        return candidates
-    kept, means = torch.cat(rows), torch.cat(found)
-    best = scores[kept].sort(descending=True, stable=True).indices[: config.most]
-    return ScoredCorners(means[best], scores[kept[best]], labels[kept[best]])
+        near = pairwise_iou(boxes[best], boxes[own], rotated=False, bev=bev) > config.iou_thr
+        near |= best[:, None] == own  # also a box without a volume
+        found.append(_averaged(corners[own], scores[own], near))
+    means, kept = torch.cat(found), torch.cat(rows)
+    order = scores[kept].sort(descending=True, stable=True).indices[: config.most]
+    return ScoredCorners(means[order], scores[kept[order]], labels[kept[order]])
 
 
-def keep_best(corners: Tensor, config: GSDNInference) -> tuple[Tensor, Tensor]:
-    """Greedy NMS of boxes (K, 6) of one class, best first: rows of the kept boxes, and the place of
-    each box's owner among them, (K,). -1: neither kept nor joined to one.
+def _averaged(corners: Tensor, scores: Tensor, near: Tensor) -> Tensor:
+    """(B, 6): for each of B kept boxes, the mean of corners (K, 6) weighted by scores (K,).
+
+    near: (B, K), the boxes that each would join, best first. A box joins the best of them.
     """
-    boxes = to_boxes(corners)
-    owner = torch.full((len(boxes),), -1, dtype=torch.int64, device=boxes.device)
-    kept: list[Tensor] = []
-    left = torch.arange(len(boxes), device=boxes.device)
-    while len(left) and len(kept) < config.per_class:
-        best = left[:1]
-        near = pairwise_iou(boxes[best], boxes[left], rotated=False, bev=config.nms == "bev")[0]
-        near = near > config.iou_thr
-        near[0] = True  # also a box without a volume
-        owner[left[near]] = len(kept)
-        kept.append(best)
-        left = left[~near]
-    return torch.cat(kept), owner
-
-
-def _averaged(corners: Tensor, scores: Tensor, owner: Tensor, count: int) -> Tensor:
-    """(count, 6): the means of boxes by owner, weighted by scores."""
-    rows = (owner >= 0).nonzero().squeeze(1)
-    weights = (scores[rows] + _WEIGHT)[:, None].double()
-    sums = weights.new_zeros(count, 6).index_add_(0, owner[rows], corners[rows] * weights)
-    totals = weights.new_zeros(count, 1).index_add_(0, owner[rows], weights)
-    return (sums / totals).to(corners.dtype)
+    first = near & (near.cumsum(dim=0) == 1)
+    weights = first * (scores + _WEIGHT).double()
+    return (weights @ corners.double() / weights.sum(dim=1, keepdim=True)).to(corners.dtype)
 
 
 def to_boxes(corners: Tensor) -> Tensor:
