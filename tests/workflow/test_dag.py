@@ -59,6 +59,7 @@ def jobs(trainings: int, datasets: int = 1, settings: int = 4) -> dict[str, int]
     ("tier", "expected"),
     [
         ("demo", {"prepare_synthetic": 1, **jobs(5, settings=2)}),
+        ("quick", {"prepare_synthetic": 1, **jobs(1, settings=2)}),
         ("full", {"prepare_synthetic": 1, **jobs(5)}),
         ("rotated", {"prepare_synthetic_rotated": 1, **jobs(5, settings=2)}),
         ("own", {"prepare_own": 1, **jobs(5)}),
