@@ -17,7 +17,7 @@ from sr3d.detectors.brnet.network import BackTracing, StageHead, decode
 from sr3d.detectors.common.heading_bins import HeadingBins
 from sr3d.detectors.common.initialisation import draw_over_outputs
 from sr3d.detectors.common.point_detector import PointDetector
-from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch, height, point_batch
+from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch, height
 from sr3d.detectors.common.pointnet2 import PointNet2, PointSet, SetAbstraction, SharedLayer
 from sr3d.detectors.common.proposals import Proposals, select_proposals
 from sr3d.detectors.common.votes import VoteModule, vote_loss, vote_targets
@@ -73,7 +73,7 @@ class BRNet(PointDetector[BRNetPredictions]):
         self, scenes: Sequence[Scene], generators: Sequence[torch.Generator] | None = None
     ) -> PointBatch:
         """Points of each scene with their height above its floor."""
-        return point_batch(scenes, self.config.num_points, generators, self.device, height)
+        return self.draw_points(scenes, self.config.num_points, generators, height)
 
     def stages(self) -> dict[str, str]:
         heads = dict.fromkeys(("aggregation", "first", "tracing", "second"), "head")
@@ -120,9 +120,7 @@ class BRNet(PointDetector[BRNetPredictions]):
     ) -> Losses:
         batch, config, outputs = predictions.batch, self.loss_config, predictions.outputs
         padded = PaddedTruth.of(truth, len(batch), least=1)
-        votes = vote_targets(
-            batch, padded, predictions.seeds.index, config.vote_centre, config.vote_points
-        )
+        votes = vote_targets(batch, padded, predictions.seeds.index, config.vote_centre)
         targets = assign(outputs.references, padded, self.bins, config.near)
         unweighted = {
             "vote": vote_loss(predictions.votes.points, votes, total),

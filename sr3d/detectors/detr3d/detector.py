@@ -12,7 +12,7 @@ from sr3d.data.ground_truth import GroundTruth
 from sr3d.data.scene import Scene
 from sr3d.detectors.common.heading_bins import HeadingBins
 from sr3d.detectors.common.point_detector import PointDetector
-from sr3d.detectors.common.point_inputs import PointBatch, point_batch
+from sr3d.detectors.common.point_inputs import PointBatch
 from sr3d.detectors.common.pointnet2 import SetAbstraction, rows
 from sr3d.detectors.common.proposals import Proposals, select_proposals
 from sr3d.detectors.detr3d.boxes import decode
@@ -73,7 +73,7 @@ class DETR3D(PointDetector[QueryPredictions]):
         self, scenes: Sequence[Scene], generators: Sequence[torch.Generator] | None = None
     ) -> PointBatch:
         """Coordinates alone."""
-        return point_batch(scenes, self.config.num_points, generators, self.device)
+        return self.draw_points(scenes, self.config.num_points, generators)
 
     def forward(self, batch: PointBatch) -> QueryPredictions:
         extent = Extent.of(batch.points)

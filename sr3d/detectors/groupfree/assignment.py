@@ -48,7 +48,7 @@ def assign(
 ) -> QueryAssignment:
     """target: see `to_learn`."""
     batch, seeds = predictions.batch, predictions.seeds
-    if batch.instance is None or config.instances == "box":
+    if batch.instance is None:
         objects = objects_by_box(seeds.points, truth, config.boxes_per_point)
     elif config.instances == "own":
         objects = batch.instance.gather(1, seeds.index)

@@ -15,7 +15,7 @@ from sr3d.data.scene import Scene
 from sr3d.detectors.common.heading_bins import HeadingBins
 from sr3d.detectors.common.initialisation import draw_over_outputs
 from sr3d.detectors.common.point_detector import PointDetector
-from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch, colors, point_batch
+from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch, colors
 from sr3d.detectors.common.pointnet2 import PointSet, SetAbstraction, SharedLayer
 from sr3d.detectors.common.proposals import Proposals, select_proposals
 from sr3d.detectors.common.votes import VoteModule, in_boxes, vote_loss, vote_targets
@@ -111,7 +111,7 @@ class RBGNet(PointDetector[RBGNetPredictions]):
     ) -> PointBatch:
         """Points of each scene with their colours."""
         features = partial(_colors, divided=self.config.divide_colors)
-        return point_batch(scenes, self.config.num_points, generators, self.device, features)
+        return self.draw_points(scenes, self.config.num_points, generators, features)
 
     def stages(self) -> dict[str, str]:
         heads = dict.fromkeys(("aggregation", "scale", "rays", "fuse", "head"), "head")
@@ -145,8 +145,6 @@ class RBGNet(PointDetector[RBGNetPredictions]):
 
     def _loss(self, predictions: RBGNetPredictions, truth: GroundTruth, total: Total) -> Losses:
         batch, config, outputs = predictions.batch, self.loss_config, predictions.outputs
-        if config.vote_points == "box":
-            batch = replace(batch, instance=None)
         padded = PaddedTruth.of(truth, len(batch), least=1)
         seeds, clusters = predictions.seeds, predictions.clusters
         votes = vote_targets(batch, padded, seeds.index, config.vote_centre)
