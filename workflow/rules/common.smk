@@ -299,8 +299,10 @@ REAL = config.get("real_scans", "")
 GPUS = int(config["device"] == "cuda")  # per training or evaluation run
 # Always one thread on the CPU, because sums, and so results, depend on the number of threads.
 THREADS = 4 if GPUS else 1
-# At the end of the path: `.venv/bin/snakemake` then finds `.venv/bin/sr3d` without activation.
-os.environ.update(PATH=f"{os.environ.get('PATH', '')}{os.pathsep}{Path(sys.executable).parent}")
+# Jobs run the `sr3d` beside this Python, even if another one is on the path or no environment is active.
+os.environ["PATH"] = (
+    f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+)
 
 
 pathvars:
