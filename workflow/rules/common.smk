@@ -77,6 +77,14 @@ def settings_to_run() -> list[str]:
     return EXPERIMENT.get("settings") or [name for name in SETTINGS if name not in cited]
 
 
+def cited_options() -> list[str]:
+    """The settings of the tables and figures that are cited instead of run, as arguments."""
+    named = unique(setting for name in EXPERIMENT["tables"] for setting in rows_of(name))
+    cited = [name for name in named if name in EXPERIMENT.get("cited", [])]
+    cited = [name for name in cited if name not in settings_to_run()]
+    return ["--cited", *cited] if cited else []
+
+
 def settings_of(name: str, dataset: str) -> list[str]:
     """The settings of a table or figure that this experiment runs on a data set."""
     chosen = settings_to_run()
