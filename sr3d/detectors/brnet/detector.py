@@ -24,13 +24,16 @@ from sr3d.detectors.common.votes import VoteModule, vote_loss, vote_targets
 from sr3d.detectors.outputs import Detections, Losses, Total, alone
 from sr3d.detectors.scan import split_points
 
-_THREADS = 1024  # of the original's kernel, which decides ties
+TIE_THREADS = 1024  # of the original's kernel, which decides ties
 _DISTANCES = 6
 
 
 @dataclass(frozen=True)
 class BRNetPredictions:
-    """What the loss and post-processing take from the network. boxes: (B, P, 7)."""
+    """What the loss and post-processing take from the network.
+
+    seeds, votes: S of each scene. clusters: P, whose `index` is of votes. boxes: (B, P, 7) decoded.
+    """
 
     batch: PointBatch
     seeds: PointSet
@@ -53,13 +56,13 @@ class BRNet(PointDetector[BRNetPredictions]):
         self.bins = HeadingBins(model.heading_bins if self.dataset.rotated else 1)
         self.backbone_net = PointNet2(
             1, model.levels, model.radii, model.samples, model.planes, model.seed_channels,
-            skip_origin=model.skip_origin, tie_threads=_THREADS,
+            skip_origin=model.skip_origin, tie_threads=TIE_THREADS,
         )  # fmt: skip
         self.vgen = VoteModule(model.seed_channels)
         self.aggregation = SetAbstraction(
             model.proposals, model.proposal_radius, model.proposal_samples,
             [model.seed_channels, width, width, width],
-            skip_origin=model.skip_origin, tie_threads=_THREADS,
+            skip_origin=model.skip_origin, tie_threads=TIE_THREADS,
         )  # fmt: skip
         self.first = StageHead(width, width, 2, _DISTANCES + 2 * self.bins.count)
         self.tracing = BackTracing(
@@ -124,7 +127,7 @@ class BRNet(PointDetector[BRNetPredictions]):
         targets = assign(outputs.references, padded, self.bins, config.near)
         unweighted = {
             "vote": vote_loss(predictions.votes.points, votes, total),
-            **proposal_losses(outputs, targets, config, self.bins, total),
+            **proposal_losses(outputs, targets, self.bins, config, total),
         }
         terms = {name: getattr(config, name) * value for name, value in unweighted.items()}
         return Losses(terms, {"positives": targets.positive.sum()})
@@ -135,7 +138,7 @@ class BRNet(PointDetector[BRNetPredictions]):
 
     @torch.no_grad()
     def raw_outputs(self, points: Any, colors: Any = None) -> dict[str, Tensor]:
-        """StageOutputs of one scan before post-processing.
+        """Outputs of one scan before post-processing.
 
         P proposals: `aggregated_points` (P, 3), `objectness` (P, 2), `distance` (P, 6),
         `heading_scores` (P, H), `heading_residuals_normalized` (P, H), `refined_distance` (P, 6),

@@ -32,7 +32,7 @@ class VoteModule(nn.Module):
         self.bn1, self.bn2 = nn.BatchNorm1d(channels), nn.BatchNorm1d(channels)
 
     def forward(self, seeds: PointSet) -> PointSet:
-        """The votes, one for each seed, with features of length one."""
+        """The votes of S seeds (B, S, 3), with features (B, C, S) of length one."""
         x = self.shift(seeds.features)
         votes = seeds.points + x[:, :3].transpose(1, 2)
         features = seeds.features + x[:, 3:]

@@ -46,7 +46,7 @@ def assign(
     config: GroupFreeAssignment,
     target: SizeTarget,
 ) -> QueryAssignment:
-    """target: see `to_learn`."""
+    """The ground truth of the seeds and queries of a batch. target: see `to_learn`."""
     batch, seeds = predictions.batch, predictions.seeds
     if batch.instance is None:
         objects = objects_by_box(seeds.points, truth, config.boxes_per_point)

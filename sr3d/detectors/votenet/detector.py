@@ -35,7 +35,8 @@ from sr3d.detectors.votenet.network import (
 class VotePredictions:
     """What the loss and post-processing take from the network.
 
-    raw: (B, P, D), before `outputs` gives it units. boxes: (B, P, 7) decoded.
+    seeds, votes: S of each scene. clusters: P, whose `index` is of votes. raw: (B, P, D), before
+    `outputs` gives it units. boxes: (B, P, 7) decoded.
     """
 
     batch: PointBatch
