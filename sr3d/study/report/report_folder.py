@@ -115,7 +115,7 @@ def _known(paper: Paper, names: Sequence[str] | None) -> list[str]:
 
 
 def _refuse_unknown(paper: Paper, settings: Collection[str]) -> None:
-    known = labels_of(paper)
+    known = [*labels_of(paper)]
     for setting in settings:
         if setting not in known:
             problem = f"no table or figure has a setting '{setting}'{did_you_mean(setting, known)}"

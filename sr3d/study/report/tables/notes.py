@@ -139,9 +139,10 @@ def _other_data(results: FilledTable) -> list[Note]:
     left_out = [row for row in results.table.rows if row not in shown]
     if left_out:
         text = f"{len(left_out)} rows are omitted, because the paper has them only on other data."
-        ours = [row.label for row in left_out if row.setting and row.belongs_on(results.dataset)]
-        if ours:
-            text += f" sr3d can run {len(ours)} of them: {listed(ours)}."
+        here = results.dataset
+        known = [row.label for row in left_out if row.setting and row.belongs_on(here)]
+        if known:
+            text += f" sr3d can run {len(known)} of them: {listed(known)}."
         notes.append(Note(Topic.LEFT_OUT, text))
     return notes
 
