@@ -19,7 +19,7 @@ from tests.workflow.checkout import Checkout
 
 def run(tmp_path: Path, *config: str, **changes: Any) -> Checkout:
     checkout = Checkout.make(tmp_path / "checkout", ("baseline", "spota", "ras", "sr3d"))
-    (checkout.folder / "bin" / "sr3d").unlink()  # no stand-in: the command itself
+    checkout.sr3d.unlink()  # no stand-in: the command itself
     checkout.edit("config.yaml", checkout.read("config.yaml") | changes)
     call = checkout.command("--cores", "2", "--config", *config)
     done = subprocess.run(**call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
