@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Interval
 
-from sr3d.config import Preset, Rule
+from sr3d.config import AnyExcept, Condition, Preset, Rule
 from sr3d.detectors.common.sparse_config import THIN, SparseConfig, SparseModelConfig
 from sr3d.detectors.fcaf3d.config import REPEAT as FCAF3D_REPEAT
 from sr3d.detectors.fcaf3d.config import PrunedModel
@@ -44,7 +44,7 @@ class FCAF3DDLLAModel(PrunedModel):
 class DLLAAssignment:
     """A rule by distance chooses the candidates. Learned distances choose their ground truths."""
 
-    # number of epochs before it, in which candidates keep the ground truths of the rule
+    # number of first epochs in which candidates keep the ground truths of the rule
     fixed_epochs: ManyOrNone = 1
 
 
@@ -75,7 +75,7 @@ class DLLALoss:
     inter: Weight = 0.5  # weight of the loss that keeps ground truths apart
     intra: Weight = 1.0  # weight of the loss that draws candidates to their ground truths
     denoising: Weight = 1.0  # weight of the same loss for ground truths with noise
-    # noise: share of a size that boxes move and grow by. Half of it is the chance of another class
+    # noise in shares of a box's size. Half of this number is the chance of another class
     noise: Annotated[float, Interval(ge=0, le=2)] = 1.2
 
 
@@ -98,22 +98,35 @@ def _fcaf3d_thin(data: DataFacts) -> Values:
 
 
 def _tr3d_schedule(data: DataFacts) -> Values:
-    return {"train": _earlier(twelve_epochs(TR3D_REPEAT, data), data)}
+    return {"train": _schedule(data, TR3D_REPEAT, {})}
 
 
 def _fcaf3d_schedule(data: DataFacts) -> Values:
-    train = _earlier(twelve_epochs(FCAF3D_REPEAT, data), data)
-    return {"train": train if data.procedural else train | {"batch_size": 8}}
+    return {"train": _schedule(data, FCAF3D_REPEAT, {"batch_size": 8})}
 
 
-def _earlier(train: dict[str, Any], data: DataFacts) -> dict[str, Any]:
-    """Three drops of the learning rate instead of two. The schedule of rooms stays."""
-    return train if data.procedural else train | {"milestones": [6, 9, 11]}
+def _schedule(data: DataFacts, repeat: Mapping[str, int], more: dict[str, Any]) -> dict[str, Any]:
+    """TR3D's with three drops of the learning rate. On procedural rooms, the rooms' own."""
+    train = twelve_epochs(repeat, data)
+    return train if data.procedural else train | {"milestones": [6, 9, 11], **more}
+
+
+def _augmentation(data: DataFacts) -> Values:
+    """TR3D's. On procedural rooms, the rooms' own."""
+    if data.procedural:
+        return {"augment": rooms_of(data)["augment"]}
+    return TR3DConfig.presets["augment"]["tr3d"](data)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DLLAConfig(SparseConfig):
     """What both configurations have."""
+
+    conditions: ClassVar[Mapping[str, Condition]] = {
+        **SparseConfig.conditions,
+        "loss.noise": ("loss.denoising", AnyExcept((0.0,))),
+        "loss.least_iou": ("loss.localization", AnyExcept((0.0,))),
+    }
 
     model: TR3DDLLAModel | FCAF3DDLLAModel
     assigner: TR3DCandidates | FCAF3DCandidates
@@ -140,7 +153,7 @@ class TR3DDLLAConfig(DLLAConfig):
     presets: ClassVar[Mapping[str, Mapping[str, Preset]]] = {
         "model": {"tr3d_dlla": _tr3d, "tr3d_dlla_small": _tr3d_thin},
         "train": {"tr3d_dlla": _tr3d_schedule},
-        "augment": {"tr3d_dlla": TR3DConfig.presets["augment"]["tr3d"]},
+        "augment": {"tr3d_dlla": _augmentation},
     }
 
     model: TR3DDLLAModel = field(default_factory=TR3DDLLAModel)
@@ -160,7 +173,7 @@ class FCAF3DDLLAConfig(DLLAConfig):
     presets: ClassVar[Mapping[str, Mapping[str, Preset]]] = {
         "model": {"fcaf3d_dlla": _fcaf3d, "fcaf3d_dlla_small": _fcaf3d_thin},
         "train": {"fcaf3d_dlla": _fcaf3d_schedule},
-        "augment": {"fcaf3d_dlla": TR3DConfig.presets["augment"]["tr3d"]},
+        "augment": {"fcaf3d_dlla": _augmentation},
     }
 
     model: FCAF3DDLLAModel = field(default_factory=FCAF3DDLLAModel)
