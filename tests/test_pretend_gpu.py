@@ -43,8 +43,9 @@ SETTINGS = {
     "align_ota, vfl": ["assigner.name=align_ota", "loss.cls=vfl"],
     "spota by class, instance norm": ["assigner.levels=by_class", "model.stem_norm=instance"],
     "fcaf3d": ["model=fcaf3d", "augment=fcaf3d", "train=fcaf3d", "assigner.fcaf3d_limit=1"],
-    "tr3d_dlla": ["model=tr3d_dlla"],
-    "fcaf3d_dlla": ["model=fcaf3d_dlla", "assigner.fcaf3d_limit=1"],
+    # Noise would be drawn anew.
+    "tr3d_dlla": ["model=tr3d_dlla", "loss.denoising=0"],
+    "fcaf3d_dlla": ["model=fcaf3d_dlla", "loss.denoising=0", "assigner.fcaf3d_limit=1"],
 }
 PRESETS = ("model", "augment", "train")
 SLIM = ["model.stem_channels=8", "model.neck_channels=8"]

@@ -24,7 +24,6 @@ from sr3d.losses.focal import class_targets, focal_loss
 from sr3d.losses.inconsistency import average_inconsistency
 from sr3d.losses.positives import Positives
 from sr3d.matching.dlla import match_by_distance
-from sr3d.sparse.determinism import deterministic_algorithms
 
 
 @dataclass(frozen=True)
@@ -138,9 +137,7 @@ def localized_loss(
     quality = torch.where(iou > config.least_iou, iou, 0)
     entropy = binary_cross_entropy_with_logits(found.localization, quality, reduction="none")
     scene = found.anchors.scenes
-    none = entropy.new_zeros(predictions.batch_size)
-    with deterministic_algorithms(True):
-        of_scene = none.index_add(0, scene, torch.ones_like(entropy)).clamp(min=1)
+    of_scene = (scene == torch.arange(predictions.batch_size, device=scene.device)[:, None]).sum(1)
     scenes = total(scene.new_full((), predictions.batch_size))
     localization = (entropy / of_scene[scene]).sum() / scenes
 
