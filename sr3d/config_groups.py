@@ -73,6 +73,12 @@ class AugmentConfig:
     crop_aspect: PositiveShare = later(0.8)  # minimum ratio of two of the three shares
     crop_points: Many = later(30_000)  # minimum number of points in the cuboid
     crop_when: Literal["sampled", "moved"] = later("sampled")  # crop after sampling, or at the end
+    # probability that points are moved by smooth random fields. Boxes stay
+    elastic: Share = later(0.0)
+    # degrees, uniform in ±, about x and about y. Boxes stay
+    tilt: Annotated[float, Interval(ge=0, le=180)] = later(0.0)
+    colour_shift: Share = later(0.0)  # of all colours of a scene, uniform in ±, per channel
+    colour_noise: Share = later(0.0)  # standard deviation of each point's colours
 
 
 @dataclass(frozen=True)
@@ -96,10 +102,14 @@ class TrainConfig:
     keep_last: bool = later(False)  # train on the scenes of an epoch that make a short last batch
     optimizer: Literal["adamw", "adam", "sgd"] = later("adamw")  # optimiser
     momentum: Share = later(0.9)  # momentum of SGD
-    # step: a tenth after each milestone. cosine, polynomial: from lr to min_lr
-    schedule: Literal["step", "cosine", "polynomial"] = later("step")
+    dampening: Share = later(0.0)  # share of the gradient that the momentum of SGD leaves out
+    # step: a tenth after each milestone. cosine, polynomial: from lr to min_lr. exponential: times
+    # decay after every decay_steps
+    schedule: Literal["step", "cosine", "polynomial", "exponential"] = later("step")
     schedule_by: Literal["epoch", "step"] = later("epoch")  # how often cosine and polynomial fall
     schedule_power: Exponent = later(0.9)  # of the polynomial schedule
+    decay: PositiveShare = later(0.95)  # factor of the exponential schedule
+    decay_steps: Many = later(1000)  # steps between its factors
     # at the end of cosine and polynomial
     min_lr: Annotated[float, Interval(ge=0, le=10)] = later(0.0)
 

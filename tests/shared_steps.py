@@ -29,6 +29,7 @@ DLLA = ["model.match_channels=8", "loss.denoising=0"]
 SPARSE: Mapping[str, Sequence[str]] = {
     "tr3d": [],
     "fcaf3d": FCAF3D,
+    "gsdn": [],
     "tr3d_dlla": ["model=tr3d_dlla_small", *DLLA],
     "fcaf3d_dlla": ["model=fcaf3d_dlla_small", *FCAF3D[1:], *DLLA],
 }
@@ -70,7 +71,7 @@ def rooms_of_points() -> list[Scene]:
 
 
 def on_voxels(family: str) -> Config:
-    return tiny("synthetic", *SPARSE[family])
+    return tiny_config(family) if family == "gsdn" else tiny("synthetic", *SPARSE[family])
 
 
 def on_points(family: str) -> Config:
@@ -106,7 +107,10 @@ def gradients(config: Config, scenes: list[Scene], processes: Processes) -> dict
         ordered_backward(losses.total)
         stop = float(processes.rank == 1)
         values = processes.add(model.parameters(), {**losses.values(), "stop": stop})
-    grads = {name: p.grad for name, p in model.named_parameters()}
+    grads = {
+        name: torch.zeros_like(p) if p.grad is None else p.grad
+        for name, p in model.named_parameters()
+    }
     buffers = {name: value for name, value in model.named_buffers() if "running" in name}
     own = losses.curves["positives"]
     return {"grads": grads, "values": values, "positives": own, "statistics": buffers}

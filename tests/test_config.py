@@ -65,10 +65,13 @@ def test_a_later_field_at_its_default_leaves_the_digest_of_earlier_runs() -> Non
     del recorded["mean_sizes"]
     for name in (
         "filter_empty_gt", "keep_last", "optimizer", "momentum", "schedule", "schedule_by",
-        "schedule_power", "min_lr", "warmup_epochs",
+        "schedule_power", "min_lr", "warmup_epochs", "dampening", "decay", "decay_steps",
     ):  # fmt: skip
         del recorded["train"][name]
-    for name in ("crop", "crop_aspect", "crop_points", "crop_when", "keep_front"):
+    for name in (
+        "crop", "crop_aspect", "crop_points", "crop_when", "keep_front",
+        "elastic", "tilt", "colour_shift", "colour_noise",
+    ):  # fmt: skip
         del recorded["augment"][name]
     assert config_from_dict(recorded) == config
     assert config.digest() == digest(with_earlier_fields(recorded))

@@ -52,6 +52,8 @@ def test_the_file_has_all_data_sets_and_both_families() -> None:
 
 LATER = {"mean_sizes", "train.keep_last", "train.warmup_epochs", "augment.keep_front"}
 LATER |= {"augment.crop", "augment.crop_aspect", "augment.crop_points", "augment.crop_when"}
+LATER |= {"augment.elastic", "augment.tilt", "augment.colour_shift", "augment.colour_noise"}
+LATER |= {"train.dampening", "train.decay", "train.decay_steps"}
 
 
 def test_they_have_the_same_values_and_digests() -> None:

@@ -240,6 +240,28 @@ def test_cosine_and_polynomial_fall_by_epoch_or_by_step() -> None:
     assert learning_rate(power, 30, 3, 40) == pytest.approx(0.2 + 0.8 / 16)
 
 
+def test_the_exponential_schedule_falls_every_few_steps() -> None:
+    c = TrainConfig(lr=0.5, schedule="exponential", decay=0.9, decay_steps=10, warmup_iters=4)
+    c = dataclasses.replace(c, warmup_start_lr=0.1)
+    found = [learning_rate(c, step, 0, 100) for step in (0, 2, 4, 9, 10, 35)]
+    assert found == pytest.approx([0.1, 0.3, 0.5, 0.5, 0.45, 0.5 * 0.9**3])
+
+
+def test_dampening_reduces_the_gradient_in_the_momentum() -> None:
+    layer = nn.Linear(1, 1, bias=False)
+    config = TrainConfig(optimizer="sgd", lr=0.5, warmup_iters=0, weight_decay=0, dampening=0.25)
+    layer.device = torch.device("cpu")  # type: ignore[assignment]
+    layer.parameter_groups = lambda config: [{"params": [*layer.parameters()]}]  # type: ignore
+    optimizer = build_optimizer(layer, config)  # type: ignore[arg-type]
+    places = []
+    for _ in range(2):
+        layer.weight.grad = torch.ones(1, 1)
+        before = layer.weight.detach().clone()
+        optimizer.step()
+        places.append(float(before - layer.weight.detach()))
+    assert places == pytest.approx([0.5, 0.5 * (0.9 + 0.75)])  # the first step is not dampened
+
+
 def test_warm_up_over_epochs_ends_at_the_rate_from_which_cosine_falls() -> None:
     """As `compute_learning_rate` of facebookresearch/3detr (engine.py)."""
     c = TrainConfig(

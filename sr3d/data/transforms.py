@@ -1,7 +1,8 @@
 """The augmentation of training scenes: pure functions of a scene and a seeded generator.
 
-`config.AugmentConfig` has the values. Sources: the pipelines of SamsungLabs/tr3d configs, and
-`RandomCuboid` of facebookresearch/3detr (utils/random_cuboid.py).
+`config.AugmentConfig` has the values. Sources: the pipelines of SamsungLabs/tr3d configs,
+`RandomCuboid` of facebookresearch/3detr (utils/random_cuboid.py), and for elastic distortion, tilts
+and colours jgwak/GSDN (lib/transforms.py).
 """
 
 from __future__ import annotations
@@ -11,17 +12,23 @@ from dataclasses import replace
 
 import torch
 from torch import Generator, Tensor
+from torch.nn.functional import avg_pool3d, grid_sample
 
 from sr3d.config import AugmentConfig
 from sr3d.data.scene import Scene, point_table
 from sr3d.geometry.boxes import Boxes
 
 _TRIES = 100  # maximum number of attempts at a random cuboid
+# Smooth random fields: distance of the grid's points in metres, and standard deviation there.
+_FIELDS = ((0.1, 0.2), (0.4, 0.8))
+_FIELD_CELLS = 256  # of a field along an axis. In larger scenes its points are farther apart
+_COLOUR_CHANCE = 0.95  # probability of each of the two changes of colours
 
 
 def augment(scene: Scene, config: AugmentConfig, rotated: bool, generator: Generator) -> Scene:
-    """Sample points, crop, flip, rotate, scale, move. The crop may also come last. Every step but
-    the crop makes one random draw, whatever its outcome.
+    """Sample points, crop, distort, flip, rotate, tilt, scale, move, change colours. The crop may
+    also come last. Flips, rotation, scale and translation make one random draw each, whatever its
+    outcome. The other steps draw only if they are configured.
 
     rotated: whether boxes have a yaw. If not, a rotated box becomes the larger axis-aligned box
     around it, as in TR3D.
@@ -31,6 +38,8 @@ def augment(scene: Scene, config: AugmentConfig, rotated: bool, generator: Gener
     if crops and config.crop_when == "sampled":
         scene = random_cuboid(scene, config, generator)
     points, boxes = scene.points, scene.boxes
+    if config.elastic and _uniform(generator) < config.elastic:
+        distort(points, generator)
     for axis, chance in ((0, config.flip_x), (1, config.flip_y)):
         if _uniform(generator) < chance:
             points[:, axis].neg_()
@@ -38,6 +47,9 @@ def augment(scene: Scene, config: AugmentConfig, rotated: bool, generator: Gener
     angle = math.radians(config.rotation) * (2 * _uniform(generator) - 1)
     _turn(points, angle)
     boxes = boxes.rotated(angle)
+    if config.tilt:
+        for axes in ((1, 2), (2, 0)):
+            _turn(points, math.radians(config.tilt) * (2 * _uniform(generator) - 1), axes)
     low, high = config.scale
     factor = low + (high - low) * _uniform(generator)
     offset = config.translation * torch.randn(3, generator=generator)
@@ -45,10 +57,42 @@ def augment(scene: Scene, config: AugmentConfig, rotated: bool, generator: Gener
     boxes = boxes.scaled(factor).translated(offset)
     if not rotated:
         boxes = boxes.enclosing()
+    if config.colour_shift or config.colour_noise:
+        change_colours(scene.colors, config, generator)
     scene = replace(scene, boxes=boxes)  # its points changed in place
     if crops and config.crop_when == "moved":
         scene = random_cuboid(scene, config, generator)
     return scene
+
+
+def distort(points: Tensor, generator: Generator) -> None:
+    """Move points (N, 3) by two smooth random fields, in place.
+
+    A field has normal noise on a grid, smoothed twice over three points along each axis. Between
+    the grid's points it is trilinear.
+    """
+    for edge, deviation in _FIELDS:
+        low, high = points.amin(dim=0), points.amax(dim=0)
+        edge = max(edge, float((high - low).max()) / _FIELD_CELLS)
+        cells = [int(extent / edge) + 4 for extent in (high - low).tolist()]
+        field = torch.randn(1, 3, *cells, generator=generator)
+        for _ in range(2):
+            field = avg_pool3d(field, kernel_size=3, stride=1, padding=1)
+        place = (points - low) / edge + 1  # the grid begins one edge below the lowest point
+        place = 2 * place / (torch.tensor(cells) - 1) - 1
+        at = place.flip(dims=[1])[None, None, None]  # grid_sample takes the last axis first
+        moved = grid_sample(field, at, mode="bilinear", align_corners=True)
+        points += deviation * moved[0, :, 0, 0].t()
+
+
+def change_colours(colors: Tensor, config: AugmentConfig, generator: Generator) -> None:
+    """Shift all colours (N, 3) of a scene, and add noise to each, in place. They stay in [0, 1]."""
+    if config.colour_shift and _uniform(generator) < _COLOUR_CHANCE:
+        shift = 2 * torch.rand(3, generator=generator) - 1
+        colors.add_(config.colour_shift * shift).clamp_(0, 1)
+    if config.colour_noise and _uniform(generator) < _COLOUR_CHANCE:
+        noise = torch.randn(colors.shape, generator=generator)
+        colors.add_(config.colour_noise * noise).clamp_(0, 1)
 
 
 def sample(scene: Scene, config: AugmentConfig, generator: Generator) -> Scene:
@@ -126,13 +170,14 @@ def _likest(shares: Tensor) -> float:
     return max(a / b, b / c)
 
 
-def _turn(points: Tensor, angle: float) -> None:
-    """`rotate_z` in place."""
+def _turn(points: Tensor, angle: float, axes: tuple[int, int] = (0, 1)) -> None:
+    """Turn points in place, from the first of two axes towards the second."""
     turn = points.new_tensor(angle)
     cos, sin = torch.cos(turn), torch.sin(turn)
-    x, y = points[:, 0], points[:, 1]
+    first, second = axes
+    x, y = points[:, first], points[:, second]
     turned = x * cos - y * sin, x * sin + y * cos
-    points[:, 0], points[:, 1] = turned
+    points[:, first], points[:, second] = turned
 
 
 def _uniform(generator: Generator) -> float:

@@ -15,6 +15,7 @@ from sr3d.detectors.dlla.family import FCAF3D_DLLA, TR3D_DLLA
 from sr3d.detectors.family import Family
 from sr3d.detectors.fcaf3d.family import FAMILY as FCAF3D
 from sr3d.detectors.groupfree.family import FAMILY as GROUPFREE
+from sr3d.detectors.gsdn.family import FAMILY as GSDN
 from sr3d.detectors.mlcvnet.family import FAMILY as MLCVNET
 from sr3d.detectors.rbgnet.family import FAMILY as RBGNET
 from sr3d.detectors.tr3d.family import FAMILY as TR3D
@@ -38,6 +39,7 @@ FAMILIES: dict[str, Family] = {
     "rbgnet": RBGNET,
     "groupfree": GROUPFREE,
     "3detr": DETR3D,
+    "gsdn": GSDN,
 }
 # The family of each name that a user may give. SR3D is TR3D's network, trained differently.
 NETWORKS = {"sr3d": "tr3d", **{name: name for name in FAMILIES}}

@@ -24,8 +24,9 @@ def build_optimizer(model: Detector, config: TrainConfig) -> torch.optim.Optimiz
             optimizer = torch.optim.Adam(groups, lr=lr, weight_decay=decay, fused=fused)
         case "sgd":
             optimizer = torch.optim.SGD(
-                groups, lr=lr, momentum=config.momentum, weight_decay=decay, fused=fused
-            )
+                groups, lr=lr, momentum=config.momentum, dampening=config.dampening,
+                weight_decay=decay, fused=fused,
+            )  # fmt: skip
     set_learning_rate(optimizer, lr)
     return optimizer
 
@@ -41,24 +42,28 @@ def learning_rate(config: TrainConfig, step: int, epoch: int, steps: int) -> flo
 
     "step" divides the rate by ten after each milestone epoch. "cosine" and "polynomial" fall from
     `lr` to `min_lr` over the whole run, by epoch or by step. Their warm-up ends at `lr`, slightly
-    above the rate that follows, as in facebookresearch/3detr.
+    above the rate that follows, as in facebookresearch/3detr. "exponential" multiplies the rate by
+    `decay` after every `decay_steps`.
     """
     warmup = config.warmup_iters
     if config.warmup_epochs:
         warmup = config.warmup_epochs * steps // config.epochs
     progress = step / steps if config.schedule_by == "step" else epoch / config.epochs
-    rate = _scheduled(config, progress, epoch)
+    rate = _scheduled(config, progress, epoch, step)
     if step < warmup:
-        end = rate if config.schedule == "step" else config.lr
+        falls = config.schedule in ("cosine", "polynomial")
+        end = config.lr if falls else rate
         return config.warmup_start_lr + step / warmup * (end - config.warmup_start_lr)
     return rate
 
 
-def _scheduled(config: TrainConfig, progress: float, epoch: int) -> float:
+def _scheduled(config: TrainConfig, progress: float, epoch: int, step: int) -> float:
     """progress: from 0 at the start to 1 at the end of the run."""
     match config.schedule:
         case "step":
             return config.lr * 0.1 ** sum(epoch >= milestone for milestone in config.milestones)
+        case "exponential":
+            return config.lr * config.decay ** (step // config.decay_steps)
         case "cosine":
             share = (1 + math.cos(math.pi * progress)) / 2
         case "polynomial":

@@ -266,3 +266,73 @@ def test_without_a_crop_the_other_draws_stay_the_same() -> None:
     a = augment(before, plain, False, generator_for(1))
     b = augment(before, cropped, False, generator_for(1))
     assert {tuple(p) for p in b.points.tolist()} < {tuple(p) for p in a.points.tolist()}
+
+
+STILL = AugmentConfig(
+    sample_fraction=(1.0, 1.0),
+    flip_x=0,
+    flip_y=0,
+    rotation=0,
+    scale=(1.0, 1.0),
+    translation=0,
+)
+
+
+def moved(before: Scene, config: AugmentConfig, seed: int = 1) -> tuple[Scene, torch.Tensor]:
+    """The augmented scene, and where each of its points was before."""
+    plain = augment(before, STILL, False, generator_for(seed))  # draws the same order
+    after = augment(before, config, False, generator_for(seed))
+    assert torch.equal(after.boxes.tensor, plain.boxes.tensor)
+    return after, plain.points
+
+
+def test_a_tilt_turns_points_about_two_horizontal_axes() -> None:
+    before = scene(2, rotated=False)
+    after, points = moved(before, replace(STILL, tilt=5.0))
+    turn = torch.linalg.lstsq(points, after.points).solution.t()
+    torch.testing.assert_close(turn @ turn.t(), torch.eye(3), atol=1e-5, rtol=0)
+    assert min(abs(float(turn[1, 0])), abs(float(turn[0, 1]))) < 1e-5  # no turn about z
+    lean = math.degrees(math.acos(min(1.0, float(turn[2, 2]))))
+    assert 0 < lean <= 5.0 * 2**0.5
+    torch.testing.assert_close(after.points.norm(dim=1), points.norm(dim=1))
+
+
+def test_elastic_distortion_moves_near_points_alike() -> None:
+    generator = torch.Generator().manual_seed(0)
+    points = torch.rand(2000, 3, generator=generator) * torch.tensor([5.0, 4.0, 2.5])
+    before = replace(
+        scene(0, rotated=False, boxes=1, points=2000),
+        points=torch.cat([points[:1000], points[:1000] + 0.01]),
+    )
+    after, places = moved(before, replace(STILL, elastic=1.0))
+    shift = after.points - places
+    assert 0.02 < float(shift.std()) < 0.5
+    assert float(shift.abs().max()) < 2
+    distance = torch.cdist(places, places).fill_diagonal_(torch.inf)
+    near = distance.argmin(dim=1)
+    apart = (shift - shift[near]).norm(dim=1)[distance.amin(dim=1) < 0.02]
+    assert float(apart.median()) < 0.1 * float(shift.norm(dim=1).median())
+    untouched, places = moved(before, replace(STILL, elastic=0.0))
+    assert torch.equal(untouched.points, places)
+
+
+def test_a_scene_of_kilometres_has_a_coarser_field() -> None:
+    before = scene(0, rotated=False)
+    far = replace(before, points=before.points * torch.tensor([1000.0, 1.0, 1.0]))
+    after, places = moved(far, replace(STILL, elastic=1.0))
+    assert after.points.isfinite().all()
+    assert float((after.points - places).abs().max()) < 4
+
+
+def test_colours_are_shifted_together_and_blurred_apart() -> None:
+    before = scene(3, rotated=False)
+    grey = replace(before, colors=torch.full_like(before.colors, 0.5))
+    shifted = [moved(grey, replace(STILL, colour_shift=0.1), seed)[0].colors for seed in range(20)]
+    assert all(len(colors.unique(dim=0)) == 1 for colors in shifted)
+    values = torch.cat([colors[:1] for colors in shifted]) - 0.5
+    assert 0.05 < float(values.abs().max()) <= 0.1
+    noisy, _ = moved(grey, replace(STILL, colour_noise=0.1))
+    assert 0.09 < float((noisy.colors - 0.5).std()) < 0.11
+    bright = replace(before, colors=torch.ones_like(before.colors))
+    after, _ = moved(bright, replace(STILL, colour_noise=0.3))
+    assert 0 <= float(after.colors.min()) < float(after.colors.max()) == 1

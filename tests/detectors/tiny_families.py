@@ -61,6 +61,13 @@ TINY: Mapping[str, Sequence[str]] = {
         "model.encoder_hidden=16",
         "model.decoder_hidden=16",
     ),
+    "gsdn": (
+        "model=gsdn_small",
+        "model.voxel_size=0.1",
+        "model.stem_channels=8",
+        "model.planes=[8,8,8]",
+        "model.head_channels=8",
+    ),
 }
 POINT_FAMILIES = tuple(name for name, words in TINY.items() if "model.num_points=256" in words)
 # Dropout draws differ between processes, and make two steps of one batch different.

@@ -32,7 +32,7 @@ def test_maximum_and_gradient_equal_the_torch_engine(kind: str, dtype: torch.dty
     x = random(m.n_in, 20, seed=3).to(dtype)  # few distinct values: ties are many
     for one, other in zip(run("triton", x, m), run("torch", x.double(), m), strict=True):
         assert one.dtype == dtype
-        # A gradient is a sum of up to 27 multiples of 1/16: exact in fp32, then rounded.
+        # A gradient is a sum of up to 125 multiples of 1/16: exact in fp32, then rounded.
         assert torch.equal(one, other.to(dtype))
 
 

@@ -50,6 +50,8 @@ def kernel_map(kind: str) -> KernelMap:
     fine = sites(90)
     if kind == "submanifold":
         return fine.kernel_map(fine, 3)
+    if kind == "5³ submanifold":
+        return fine.kernel_map(fine, 5)
     if kind == "strided":
         return fine.kernel_map(fine.strided(2), 3)
     if kind == "pointwise strided":
@@ -65,6 +67,7 @@ def kernel_map(kind: str) -> KernelMap:
 
 KINDS = (
     "submanifold",
+    "5³ submanifold",
     "strided",
     "pointwise strided",
     "2³ strided",

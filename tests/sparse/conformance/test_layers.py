@@ -83,7 +83,17 @@ def check(
 
 @pytest.mark.parametrize(
     ("kernel", "factor", "stride"),
-    [(3, 1, 1), (3, 1, 4), (1, 1, 1), (3, 2, 1), (3, 2, 4), (1, 2, 4), (2, 2, 1)],
+    [
+        (3, 1, 1),
+        (3, 1, 4),
+        (1, 1, 1),
+        (3, 2, 1),
+        (3, 2, 4),
+        (1, 2, 4),
+        (2, 2, 1),
+        (5, 1, 1),
+        (5, 2, 4),
+    ],
 )
 def test_convolution(engine: Engine, kernel: int, factor: int, stride: int) -> None:
     layer = SparseConv(CHANNELS, 4, kernel, factor, bias=True)

@@ -1,0 +1,1 @@
+"""GSDN: anchors on four levels of a generative decoder that prunes its cells."""
