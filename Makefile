@@ -14,7 +14,9 @@ BIN := $(VENV)/bin
 
 demo: $(VENV)/.pipeline
 	@$(BIN)/snakemake --cores $(CORES) --quiet rules host reason --config tier=$(TIER)
-	@case $(TIER) in demo | full) echo; cat results/report/table2_synthetic.md ;; esac
+	@case $(TIER) in \
+		demo | full) echo; cat results/report/table2_synthetic.md ;; \
+		quick) echo; cat results/quick/report/table2_synthetic.md ;; esac
 
 test: $(VENV)/.test
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist loadfile --no-loadscope-reorder

@@ -24,7 +24,15 @@ from tests.detectors.tiny_families import NO_DROPOUT, tiny_config
 from tests.test_training import tiny
 
 FCAF3D = ["model=fcaf3d", "model.planes=[8,8,8]", "model.stem_channels=8", "model.neck_channels=8"]
-SPARSE: Mapping[str, Sequence[str]] = {"tr3d": [], "fcaf3d": FCAF3D, "gsdn": []}
+# Noise draws differ between processes.
+DLLA = ["model.match_channels=8", "loss.denoising=0"]
+SPARSE: Mapping[str, Sequence[str]] = {
+    "tr3d": [],
+    "fcaf3d": FCAF3D,
+    "gsdn": [],
+    "tr3d_dlla": ["model=tr3d_dlla_small", *DLLA],
+    "fcaf3d_dlla": ["model=fcaf3d_dlla_small", *FCAF3D[1:], *DLLA],
+}
 # So that untrained networks have positives, and 3DETR what depends on the headings of a batch.
 LOSSES: Mapping[str, Sequence[str]] = {
     "votenet": ["loss.near=2.0", "loss.far=3.0"],

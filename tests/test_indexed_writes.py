@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from sr3d.detectors.dlla.detector import FCAF3DDLLA
 from sr3d.detectors.fcaf3d.detector import FCAF3D
 from sr3d.sparse import functional
 from sr3d.sparse.determinism import deterministic_algorithms, ordered_backward
@@ -65,7 +66,7 @@ def test_a_training_step_repeats_no_place_but_in_sums(
 ) -> None:
     scenes = [scene(1), scene(2)]
     model = detector(setting).train()
-    if isinstance(model, FCAF3D):
+    if isinstance(model, FCAF3D | FCAF3DDLLA):
         model.bbox_head.pts_prune = 60  # so that every level is pruned
     with functional.engine(engine), pretend_gpu(monkeypatch), IndexedWrites() as writes:  # type: ignore[arg-type]
         ordered_backward(batch_losses(model, [on_host(room) for room in scenes]).total)

@@ -43,13 +43,16 @@ SETTINGS = {
     "align_ota, vfl": ["assigner.name=align_ota", "loss.cls=vfl"],
     "spota by class, instance norm": ["assigner.levels=by_class", "model.stem_norm=instance"],
     "fcaf3d": ["model=fcaf3d", "augment=fcaf3d", "train=fcaf3d", "assigner.fcaf3d_limit=1"],
+    # Noise would be drawn anew.
+    "tr3d_dlla": ["model=tr3d_dlla", "loss.denoising=0"],
+    "fcaf3d_dlla": ["model=fcaf3d_dlla", "loss.denoising=0", "assigner.fcaf3d_limit=1"],
 }
 PRESETS = ("model", "augment", "train")
 SLIM = ["model.stem_channels=8", "model.neck_channels=8"]
 
 
 def detector(setting: str, dataset: str = "scannet", engine: str = "native") -> Detector[Any, Any]:
-    stages, voxel_size = (3, 0.04) if setting == "fcaf3d" else (4, 0.08)
+    stages, voxel_size = (3, 0.04) if setting.startswith("fcaf3d") else (4, 0.08)
     shape = f"model.planes={[8] * stages}", f"model.blocks={[1] * stages}"
     overrides = [*SETTINGS[setting], *SLIM, *shape, f"model.voxel_size={voxel_size}"]
     overrides.append(f"model.engine={engine}")

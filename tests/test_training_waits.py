@@ -11,6 +11,7 @@ from collections import Counter
 import pytest
 
 from sr3d.detectors.configuration import default_config
+from sr3d.detectors.dlla.detector import FCAF3DDLLA
 from sr3d.detectors.fcaf3d.detector import FCAF3D
 from sr3d.sparse import functional
 from sr3d.train.schedule import build_optimizer
@@ -38,6 +39,9 @@ STEPS = {
     "sr3d": (CELLS, SPOTA_AND_RANKS),
     "tr3d": (CELLS, MATCHES),
     "fcaf3d": (CELLS_OF_FCAF3D, GROWN_LEVELS),
+    # And the scenes with the most candidates and the most ground truths.
+    "tr3d_dlla": (CELLS, {**MATCHES, "of": 3}),
+    "fcaf3d_dlla": (CELLS_OF_FCAF3D, {**GROWN_LEVELS, "of": 3}),
 }
 
 
@@ -47,7 +51,7 @@ def test_a_step_waits_for_sizes_that_the_host_cannot_know(
 ) -> None:
     scenes = [scene(1), scene(2)]
     model = detector(setting).train()
-    if isinstance(model, FCAF3D):
+    if isinstance(model, FCAF3D | FCAF3DDLLA):
         model.bbox_head.pts_prune = 60  # so that every level is pruned
     expected, gradients = step(model, scenes)
     begun: list[int] = []

@@ -33,6 +33,7 @@ from sr3d.study.report.tables.cells import lay_out
 from sr3d.study.report.tables.filled import Delta, FilledRow, FilledTable, collect
 from sr3d.study.report.tables.formats import raw_numbers, to_markdown
 from sr3d.study.report.verdicts import Judgement, Verdict, judge
+from sr3d.validation import read_yaml
 
 HERE = Path(__file__).parent
 WORKFLOW = HERE.parents[1] / "workflow"
@@ -71,11 +72,13 @@ REMARKS = """\
 def main(out: Path) -> None:
     """Write all files below `out`."""
     paper = read_paper(WORKFLOW / "tables.yaml")
+    cited = read_yaml(WORKFLOW / "tiers.yaml")["rooms"]["cited"]
     for published in PUBLISHED:
         findings = findings_of(published)
         for table in published.tables:
             stem = f"{table}_{published.name}"
-            filled = _with_scenes(collect(findings, paper.tables[table]), stem, published.scenes)
+            filled = collect(findings, paper.tables[table], cited)
+            filled = _with_scenes(filled, stem, published.scenes)
             (out / f"{stem}.md").write_text(to_markdown(lay_out(filled)), encoding="utf-8")
             numbers = _scenes_in(raw_numbers(filled), filled)
             numbers.to_csv(out / f"{stem}.csv", index=False, lineterminator="\n")
@@ -191,6 +194,7 @@ def _with_scenes(filled: FilledTable, stem: str, scenes: int) -> FilledTable:
         entry.row.label: _PublishedEntry(
             entry.row,
             entry.summary and entry.summary | {"scenes": drawn},
+            entry.cited,
             {m: width for (setting, m), width in widths.items() if setting == entry.row.setting},
         )
         for entry in filled.entries

@@ -228,6 +228,11 @@ def add_report(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         "--data", nargs="+", default=[], metavar="DATASET=DIR",
         help="prepared folders, for the points in scene figures and 3D viewers",
     )  # fmt: skip
+    verb.add_argument(
+        "--cited", nargs="+", default=[], metavar="SETTING",
+        help="settings that are not meant to run. Their rows have the paper's numbers alone, and "
+        "are omitted on data that the paper does not use",
+    )  # fmt: skip
     verb.set_defaults(verb=_report)
 
 
@@ -238,8 +243,9 @@ def _report(args: argparse.Namespace) -> None:
     from sr3d.study.report.report_folder import write_report
 
     for path in write_report(
-        args.results, args.tables, args.out, args.table, args.dataset, _folders(args.data)
-    ):
+        args.results, args.tables, args.out, args.table, args.dataset, _folders(args.data),
+        args.cited,
+    ):  # fmt: skip
         print(path)
 
 

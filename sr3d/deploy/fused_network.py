@@ -54,6 +54,8 @@ class FusedNetwork(nn.Module):
             )
         device = next(detector.parameters()).device
         self.detector = copy.deepcopy(detector).cpu().eval().requires_grad_(False)
+        for name in detector.training_only:
+            delattr(self.detector, name)
         self.kind, self.weights = kind, FusedWeights()
         self._fuse()
         self.to(device, dtype)

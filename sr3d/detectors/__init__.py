@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sr3d.config import Config
 from sr3d.detectors.brnet.family import FAMILY as BRNET
 from sr3d.detectors.detr3d.family import FAMILY as DETR3D
+from sr3d.detectors.dlla.family import FCAF3D_DLLA, TR3D_DLLA
 from sr3d.detectors.family import Family
 from sr3d.detectors.fcaf3d.family import FAMILY as FCAF3D
 from sr3d.detectors.groupfree.family import FAMILY as GROUPFREE
@@ -30,6 +31,8 @@ __all__ = ["FAMILIES", "NETWORKS", "Family", "build_detector"]
 FAMILIES: dict[str, Family] = {
     "tr3d": TR3D,
     "fcaf3d": FCAF3D,
+    "tr3d_dlla": TR3D_DLLA,
+    "fcaf3d_dlla": FCAF3D_DLLA,
     "votenet": VOTENET,
     "mlcvnet": MLCVNET,
     "brnet": BRNET,

@@ -21,7 +21,7 @@ class Level(NamedTuple):
     """Raw outputs of one level of one scene, finest level first.
 
     coords: (M, 3) int32 voxel coordinates. reg: (M, 6 or 8) before exp. cls: (M, C) logits.
-    centerness: (M, 1) logits, if the detector has them.
+    centerness: (M, 1) logits of centerness or of localisation quality, if the detector has either.
     """
 
     coords: Tensor
@@ -58,6 +58,11 @@ class Predictions:
         """The rows at an index or mask."""
         _, *rest = (getattr(self, f.name) for f in dataclasses.fields(self))
         return type(self)(self.anchors.rows(rows), *(value[rows] for value in rest))
+
+    @property
+    def scores(self) -> Tensor:
+        """(A, C) in [0, 1]. A detector with more outputs may combine them."""
+        return self.logits.sigmoid()
 
     @property
     def batch_size(self) -> int:

@@ -45,6 +45,26 @@ NAMINGS: dict[str, tuple[str, dict[str, str]]] = {
             "backbone.norm1.": "backbone.conv1.1.",
         },
     ),
+    "dlla-tr3d": (
+        "tr3d_dlla",
+        {
+            "bbox_head.conv_reg.": "head.bbox_conv.",
+            "bbox_head.conv_cls.": "head.cls_conv.",
+            "bbox_head.conv_localization.": "head.localization_conv.",
+            "neck.": "head.",
+            "matcher.": "head.",
+        },
+    ),
+    "dlla-fcaf3d": (
+        "fcaf3d_dlla",
+        {
+            "bbox_head.conv_reg.": "head.reg_conv.",
+            "bbox_head.conv_cls.": "head.cls_conv.",
+            "bbox_head.conv_center.": "head.center_conv.",
+            "bbox_head.": "head.",
+            "matcher.": "head.",
+        },
+    ),
     "hooked-tr3d": ("tr3d", {"bbox_head.": "bbox_bbox_head."}),
 }
 
@@ -53,7 +73,9 @@ def thin_config(network: str, dataset: str) -> Config:
     """On real data sets as well, a network of few weights; all its widths differ."""
     config = with_overrides(default_config(dataset), [f"model={network}"])
     planes, blocks = (
-        ((8, 12, 16), (2, 1, 1)) if network == "fcaf3d" else ((8, 12, 16, 20), (2, 1, 1, 1))
+        ((8, 12, 16), (2, 1, 1))
+        if network.startswith("fcaf3d")
+        else ((8, 12, 16, 20), (2, 1, 1, 1))
     )
     assert isinstance(config.model, SparseModelConfig)
     model = dataclasses.replace(

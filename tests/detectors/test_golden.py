@@ -15,6 +15,7 @@ import pytest
 from tests.detectors.golden import (
     brnet,
     detr3d,
+    dlla,
     fcaf3d,
     groupfree,
     gsdn,
@@ -42,6 +43,7 @@ class Adapter(Protocol):
 ADAPTERS: dict[str, Adapter] = {
     "3detr": detr3d,
     "brnet": brnet,
+    "dlla": dlla,
     "fcaf3d": fcaf3d,
     "groupfree": groupfree,
     "gsdn": gsdn,

@@ -26,7 +26,7 @@ def checkpoint(
     return Checkpoint(Path("w.pth"), weights, "", classes=classes, voxel_size=voxel)
 
 
-@pytest.mark.parametrize("network", ["tr3d", "fcaf3d"])
+@pytest.mark.parametrize("network", ["tr3d", "fcaf3d", "tr3d_dlla", "fcaf3d_dlla"])
 @pytest.mark.parametrize(
     "dataset", ["scannet", "sunrgbd", "s3dis", "synthetic", "synthetic_rotated"]
 )

@@ -7,9 +7,11 @@ import torch
 
 from sr3d.data.ground_truth import GroundTruth
 from sr3d.data.scene import Scene
+from sr3d.detectors import build_detector
 from sr3d.detectors.common import pointnet2
 from sr3d.detectors.common.point_inputs import PaddedTruth, height, point_batch
 from sr3d.detectors.common.pointnet2 import FeaturePropagation, SetAbstraction
+from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.geometry.boxes import Boxes
 
 CPU = torch.device("cpu")
@@ -48,6 +50,15 @@ def test_without_a_generator_the_choice_is_fixed_and_a_scene_of_this_size_keeps_
 def test_instances_are_unknown_if_one_scene_has_none() -> None:
     bare = Scene.unlabelled(torch.zeros(5, 3), torch.zeros(5, 3))
     assert point_batch([scene(9), bare], 4, None, CPU).instance is None
+
+
+@pytest.mark.parametrize("family", ["votenet", "mlcvnet", "brnet", "rbgnet"])
+def test_batches_have_no_instances_if_points_in_boxes_stand_for_them(family: str) -> None:
+    published = default_config("scannet")
+    small = [f"model={family}_small", "model.num_points=16"]
+    for points, known in (("instance", True), ("box", False)):
+        model = build_detector(with_overrides(published, [*small, f"loss.vote_points={points}"]))
+        assert (model.inputs([scene(50)]).instance is not None) == known
 
 
 def test_padded_ground_truth() -> None:

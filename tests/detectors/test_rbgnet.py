@@ -22,7 +22,7 @@ from sr3d.detectors.common.proposals import Proposals, select_proposals
 from sr3d.detectors.configuration import default_config, with_overrides
 from sr3d.detectors.rbgnet.backbone import foreground_first
 from sr3d.detectors.rbgnet.config import RBGNetConfig, RBGNetInference
-from sr3d.detectors.rbgnet.detector import RBGNet, counted
+from sr3d.detectors.rbgnet.detector import RBGNet, selection_rules
 from sr3d.detectors.rbgnet.names import own_name, publish, published_name
 from sr3d.detectors.rbgnet.network import RayBranch
 from sr3d.detectors.rbgnet.rays import anchors_on, coarse_fractions, fine_fractions, unit_rays
@@ -217,7 +217,7 @@ def test_points_in_any_box_count_for_all_as_published() -> None:
 
     def kept(**options: object) -> set[float]:
         chosen = RBGNetInference(**{"min_points": 6, **options})  # type: ignore[arg-type]
-        rules = counted(proposals, points, chosen)
+        rules = selection_rules(proposals, points, chosen)
         return set(select_proposals(proposals, points, rules).boxes[:, 0].tolist())
 
     assert kept() == {0, 5}

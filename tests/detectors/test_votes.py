@@ -46,16 +46,6 @@ def test_without_instances_a_point_votes_for_up_to_three_boxes_that_contain_it()
         assert found.masks.tolist() == [[True, False]]
 
 
-def test_points_in_boxes_vote_on_request_whatever_their_instance() -> None:
-    points = cloud([0.0, 0, 0], [50.0, 0, 0])
-    boxes, seeds = truth([0.5, 0, 0, 2, 2, 2, 0], [9, 9, 9, 1, 1, 1, 0]), torch.tensor([[0, 1]])
-    other = PointBatch(points, instance=torch.tensor([[1, 1]]))
-    found = vote_targets(other, boxes, seeds, "extent", "box")
-    wanted = vote_targets(PointBatch(points), boxes, seeds, "extent")
-    assert torch.equal(found.centres, wanted.centres)
-    assert found.masks.tolist() == wanted.masks.tolist() == [[True, False]]
-
-
 def test_padded_boxes_contain_no_point() -> None:
     batch = PointBatch(cloud([0.0, 0, 0]))
     found = vote_targets(batch, truth([5, 5, 5, 1, 1, 1, 0]), torch.tensor([[0]]), "box")

@@ -25,6 +25,19 @@ PROPOSALS = (*POINTNET, "model.seed_channels=16", "model.proposals=16", "model.p
 TINY: Mapping[str, Sequence[str]] = {
     "tr3d": ("model=small", *VOXELS, "model.planes=[8,8,8,8]"),
     "fcaf3d": ("model=fcaf3d_small", *VOXELS, "model.planes=[8,8,8]", "model.pts_prune=300"),
+    "tr3d_dlla": (
+        "model=tr3d_dlla_small",
+        *VOXELS,
+        "model.planes=[8,8,8,8]",
+        "model.match_channels=8",
+    ),
+    "fcaf3d_dlla": (
+        "model=fcaf3d_dlla_small",
+        *VOXELS,
+        "model.planes=[8,8,8]",
+        "model.pts_prune=300",
+        "model.match_channels=8",
+    ),
     "votenet": ("model=votenet_small", *PROPOSALS),
     "mlcvnet": ("model=mlcvnet_small", *PROPOSALS),
     "brnet": ("model=brnet_small", *PROPOSALS, "model.trace_planes=[8,8,8]"),

@@ -84,7 +84,9 @@ def test_table_1_runs_what_can_be_run_and_cites_the_rest():
         "RBGNet": "rbgnet",
         "GSDN": "gsdn",
         "FCAF3D": "fcaf3d",
+        "FCAF3D + DLLA": "fcaf3d_dlla",
         "TR3D": "tr3d",
+        "TR3D + DLLA": "tr3d_dlla",
         "Baseline": "baseline",
         "SR3D": "sr3d",
     }

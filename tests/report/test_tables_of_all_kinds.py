@@ -1,14 +1,17 @@
 """Tables with cited rows, groups, times or parameters, our own tables, and their places."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import pandas as pd
 import pytest
 
 from sr3d.runs.record import read_run, write_run
+from sr3d.study.report.findings import Findings
 from sr3d.study.report.paper import read_paper
 from sr3d.study.report.setting_comparisons import HypothesisFamily
-from sr3d.study.report.tables.cells import CITED, DELTA, NONE, NOT_RUN, PrintedTable
+from sr3d.study.report.tables.cells import CITED, DELTA, NONE, NOT_RUN, PrintedTable, lay_out
+from sr3d.study.report.tables.filled import FilledTable, collect
 from sr3d.study.report.tables.notes import Topic
 from sr3d.study.statistics import compare
 from tests.make_runs import SETTINGS, make_tree
@@ -71,9 +74,9 @@ def test_best_and_mean_are_printed_as_the_paper_prints_them(results, out):
 
 def test_cited_rows_keep_the_papers_numbers(results, out):
     text = (out / "table1_scannet.md").read_text()
-    row = row_of(text, "TR3D + DLLA")
+    row = row_of(text, "V-DETR")
     assert (row["best (mean)"], row["95 % CI"], row["runs"]) == (CITED, NONE, NONE)
-    assert (row["paper"], row["paper's Δ"]) == ("73.8 (72.8)", "+0.9 (+0.8)")
+    assert (row["paper"], row["paper's Δ"]) == ("77.4 (76.8)", "+4.5 (+4.8)")
     assert row_of(text, "VoteNet")["paper"] == "58.6"
     assert row_of(text, "GSDN", "latency (ms a scene)")["paper"] == "49"
     assert row_of(text, "FCAF3D")["best (mean)"] == NOT_RUN
@@ -161,6 +164,27 @@ def test_cited_rows_are_left_out_where_the_paper_has_no_such_data(tmp_path):
     table = print_table(tmp_path, PAPER, "table1", "synthetic")
     assert str(len(left_out)) in numbers_in(note_with(table, Topic.LEFT_OUT))
     assert "74.0 (73.2)" in text
+
+
+def filled(results, dataset: str, cited: Sequence[str]) -> FilledTable:
+    table = read_paper(PAPER).tables["table1"]
+    return collect(Findings(results, dataset), table, cited)
+
+
+def test_settings_that_were_not_meant_to_run_are_cited(results, tmp_path):
+    ran = {"sr3d": [], "brnet": []}
+    make_tree(tmp_path, "synthetic", ran, trainings=1, tests=1, score=lambda *_: 50.0)
+    cited = ["votenet", "brnet"]
+    on_rooms = filled(tmp_path, "synthetic", cited)
+    shown = {entry.row.label for entry in on_rooms.entries}
+    assert "VoteNet" not in shown
+    assert {"BRNet", "MLCVNet", "SR3D"} <= shown  # with runs, and with missing runs
+    note = note_with(lay_out(on_rooms), Topic.LEFT_OUT, "VoteNet")
+    without_setting = len([r for r in on_rooms.table.rows if r.setting is None])
+    assert numbers_in(note) == [str(without_setting + 1), "1"]
+    (_, lines), *_ = lay_out(filled(results, "scannet", cited)).blocks
+    values = {line[0]: line[1] for line in lines if not isinstance(line, str)}
+    assert (values["VoteNet"], values["MLCVNet"]) == (CITED, NOT_RUN)
 
 
 def test_tables_are_printed_where_they_have_results_or_else_where_the_paper_has_them(tmp_path):

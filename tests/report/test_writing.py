@@ -163,7 +163,17 @@ def test_unknown_names_are_refused(results, tmp_path):
         write_report(results, TABLES, tmp_path, ["tabel2"])
     with refuses(Kind.UNKNOWN, mentions=["'skannet'", "'scannet'"]):
         write_report(results, TABLES, tmp_path, None, ["skannet"])
+    with refuses(Kind.UNKNOWN, mentions=["'votnet'", "'votenet'"]):
+        write_report(results, TABLES, tmp_path, cited=["votnet"])
     assert not list(tmp_path.iterdir())
+
+
+def test_cited_settings_are_named_by_the_command(results, tmp_path):
+    words = f"report --results {results} --tables {TABLES} --out {tmp_path} --table table1"
+    assert main([*words.split(), "--cited", "votenet", "mlcvnet"]) == 0
+    with (tmp_path / "table1_synthetic.csv").open(encoding="utf-8") as file:
+        shown = {row["setting"] for row in csv.DictReader(file)}
+    assert shown & {"votenet", "mlcvnet", "brnet"} == {"brnet"}
 
 
 def test_a_broken_record_is_named(results, tmp_path):

@@ -1,4 +1,4 @@
-"""A copy of the workflow in a folder of its own, with a stand-in for `sr3d` first on the path."""
+"""A copy of the workflow in a folder of its own, with a stand-in for `sr3d` in its environment."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
+import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,9 +28,20 @@ STUB = Path(__file__).with_name("stub_sr3d.py")
 
 @dataclass
 class Checkout:
-    """folder: where it lies. Its rows of Table 2 are `settings`."""
+    """folder: where it lies. Its rows of Table 2 are `settings`. Its Python, in `.venv`, has the
+    packages of ours.
+    """
 
     folder: Path
+
+    @property
+    def python(self) -> Path:
+        return self.folder / ".venv" / "bin" / "python"
+
+    @property
+    def sr3d(self) -> Path:
+        """The stand-in. Without it, the command itself runs."""
+        return self.python.with_name("sr3d")
 
     @classmethod
     def make(cls, folder: Path, settings: tuple[str, ...]) -> Checkout:
@@ -44,10 +57,13 @@ class Checkout:
         if table["reference"] not in settings:
             del table["reference"]
         checkout.edit("workflow/tables.yaml", paper)
-        binary = folder / "bin" / "sr3d"
-        binary.parent.mkdir()
-        binary.write_text(f"#!{sys.executable}\n{STUB.read_text()}")
-        binary.chmod(0o755)
+        venv.create(folder / ".venv", symlinks=True)
+        (packages,) = folder.glob(".venv/lib/python*/site-packages")
+        (packages / "ours.pth").write_text(
+            f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n"
+        )
+        checkout.sr3d.write_text(f"#!{sys.executable}\n{STUB.read_text()}")
+        checkout.sr3d.chmod(0o755)
         return checkout
 
     def copy(self, folder: Path) -> Checkout:
@@ -63,10 +79,10 @@ class Checkout:
 
     def command(self, *arguments: str, **environment: str) -> dict[str, Any]:
         """What to give subprocess for a call of snakemake."""
-        path = os.pathsep.join([str(self.folder / "bin"), os.environ["PATH"]])
+        path = os.pathsep.join([os.environ["PATH"], str(Path(sys.executable).parent)])
         calls = str(self.folder / "calls.jsonl")
         return {
-            "args": [sys.executable, "-m", "snakemake", *arguments],
+            "args": [str(self.python), "-m", "snakemake", *arguments],
             "cwd": self.folder,
             "env": {**os.environ, "PATH": path, "STUB_CALLS": calls, **environment},
             "text": True,
@@ -74,7 +90,8 @@ class Checkout:
 
     def snakemake(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run snakemake; its stdout has stderr in it."""
-        return run_snakemake(arguments, self.folder, self.command(**environment)["env"])
+        environment = self.command(**environment)["env"]
+        return run_snakemake(self.python, arguments, self.folder, environment)
 
     def complete(self, *arguments: str) -> str:
         """The output of a call that succeeds."""

@@ -25,11 +25,14 @@ IMPORTED = (
 
 
 def run_snakemake(
-    arguments: Sequence[str], folder: Path, environment: dict[str, str]
+    python: Path, arguments: Sequence[str], folder: Path, environment: dict[str, str]
 ) -> CompletedProcess[str]:
-    """The end of `snakemake` with these arguments in this folder; its stdout has stderr in it."""
+    """The end of `snakemake` with these arguments in this folder; its stdout has stderr in it.
+
+    python: the interpreter that the process takes itself to be.
+    """
     with NamedTemporaryFile("r") as output:
-        given = (arguments, folder, environment, output.name)
+        given = (str(python), arguments, folder, environment, output.name)
         process = _server().Process(target=_snakemake, args=given)
         process.start()
         process.join(timeout=600)
@@ -45,7 +48,7 @@ def _server() -> ForkServerContext:
 
 
 def _snakemake(
-    arguments: Sequence[str], folder: Path, environment: dict[str, str], output: str
+    python: str, arguments: Sequence[str], folder: Path, environment: dict[str, str], output: str
 ) -> None:
     file = os.open(output, os.O_WRONLY)
     os.dup2(file, 1)
@@ -54,6 +57,7 @@ def _snakemake(
     os.environ.update(environment)
     os.chdir(folder)
     sys.path.insert(0, str(folder))
+    sys.executable = python
     sys.argv = ["snakemake", *arguments]
     from snakemake.cli import main
 

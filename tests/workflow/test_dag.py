@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -59,6 +60,7 @@ def jobs(trainings: int, datasets: int = 1, settings: int = 4) -> dict[str, int]
     ("tier", "expected"),
     [
         ("demo", {"prepare_synthetic": 1, **jobs(5, settings=2)}),
+        ("quick", {"prepare_synthetic": 1, **jobs(1, settings=2)}),
         ("full", {"prepare_synthetic": 1, **jobs(5)}),
         ("rotated", {"prepare_synthetic_rotated": 1, **jobs(5, settings=2)}),
         ("own", {"prepare_own": 1, **jobs(5)}),
@@ -137,6 +139,20 @@ def test_cited_detectors_run_if_they_are_asked_for(
     few = ("tables=[table1, fig1]", "datasets=[scannet]", "trainings=1", "tests=1")
     planned = checkout.planned("--config", "tier=paper", *few, *asked)
     assert (planned["train"], planned["test"]) == (settings, settings)
+
+
+@pytest.mark.parametrize(
+    ("asked", "cited"),
+    [((), CITED), ((f"settings=[sr3d, {CITED[0]}]",), CITED[1:]), (("cited=[]",), [])],
+)
+def test_the_report_gets_the_cited_detectors(
+    checkout: Checkout, asked: tuple[str, ...], cited: list[str]
+) -> None:
+    few = ("tables=[table1]", "trainings=1", "tests=1")
+    done = checkout.snakemake("-n", "-p", "--config", "tier=rooms", *few, *asked)
+    (call,) = re.findall(r"sr3d report .*", done.stdout)
+    _, _, named = call.partition(" --cited ")
+    assert named.partition(" > ")[0].split() == [name for name in TABLE_1 if name in cited]
 
 
 def test_chosen_tables_plan_exactly_their_runs(checkout: Checkout) -> None:

@@ -138,13 +138,12 @@ def test_a_failed_track_job_leaves_the_store_and_is_repeated(
     finished: Checkout, tmp_path: Path
 ) -> None:
     checkout = finished.copy(tmp_path / "checkout")
-    binary = checkout.folder / "bin" / "sr3d"
-    stub = binary.read_text()
-    binary.write_text(f"#!/bin/sh\n[ $1 = track ] && echo half >> {STORE} && kill -9 $$\n")
+    stub = checkout.sr3d.read_text()
+    checkout.sr3d.write_text(f"#!/bin/sh\n[ $1 = track ] && echo half >> {STORE} && kill -9 $$\n")
     done = checkout.snakemake("--forcerun", "track", *CONFIG)
     assert done.returncode == 1
     assert (checkout.folder / STORE).read_text() == "tracked\nhalf\n"  # as the job left it
-    binary.write_text(stub)
+    checkout.sr3d.write_text(stub)
     assert checkout.planned(*CONFIG) == {"track": 1}
 
 

@@ -144,11 +144,26 @@ def test_other_changes_rerun_what_they_touch(
     assert finished.planned(*CONFIG, *config) == expected | always
 
 
+def test_jobs_run_the_sr3d_of_the_interpreter_of_snakemake(
+    finished: Checkout, tmp_path: Path
+) -> None:
+    checkout = finished.copy(tmp_path / "checkout")
+    other = tmp_path / "bin" / "sr3d"
+    other.parent.mkdir()
+    other.write_text("#!/bin/sh\nexit 1\n")
+    other.chmod(0o755)
+    before, path = len(checkout.calls()), f"{other.parent}{os.pathsep}{os.environ['PATH']}"
+    done = checkout.snakemake("--forcerun", "report", *CONFIG, PATH=path)
+    assert done.returncode == 0, done.stdout
+    assert [call[0] for call in checkout.calls()[before:]] == ["report"]
+
+
 def test_the_store_is_kept_while_it_is_updated(finished: Checkout, tmp_path: Path) -> None:
     checkout = finished.copy(tmp_path / "checkout")
     # A stand-in that only appends shows whether Snakemake took the old store away.
-    binary = checkout.folder / "bin" / "sr3d"
-    binary.write_text("#!/bin/sh\necho more >> results/mlflow.db\ntouch results/mlflow.done.json\n")
+    checkout.sr3d.write_text(
+        "#!/bin/sh\necho more >> results/mlflow.db\ntouch results/mlflow.done.json\n"
+    )
     done = checkout.snakemake("--forcerun", "track", *CONFIG)
     assert done.returncode == 0, done.stdout
     assert (checkout.folder / "results" / "mlflow.db").read_text() == "tracked\nmore\n"

@@ -23,7 +23,7 @@ TARGET = "results/synthetic/sr3d/train0/test0/done.json"
 def small(folder: Path, settings: tuple[str, ...]) -> Checkout:
     """The workflow with the real command, one tiny training of each setting and one test."""
     checkout = Checkout.make(folder, settings)
-    (folder / "bin" / "sr3d").unlink()  # no stand-in: the command itself
+    checkout.sr3d.unlink()  # no stand-in: the command itself
     tiers = checkout.read("workflow/tiers.yaml")
     tiers["demo"] |= {
         "trainings": 1,

@@ -77,6 +77,14 @@ def settings_to_run() -> list[str]:
     return EXPERIMENT.get("settings") or [name for name in SETTINGS if name not in cited]
 
 
+def cited_options() -> list[str]:
+    """The settings of the tables and figures that are cited instead of run, as arguments."""
+    named = unique(setting for name in EXPERIMENT["tables"] for setting in rows_of(name))
+    cited = [name for name in named if name in EXPERIMENT.get("cited", [])]
+    cited = [name for name in cited if name not in settings_to_run()]
+    return ["--cited", *cited] if cited else []
+
+
 def settings_of(name: str, dataset: str) -> list[str]:
     """The settings of a table or figure that this experiment runs on a data set."""
     chosen = settings_to_run()
@@ -299,8 +307,10 @@ REAL = config.get("real_scans", "")
 GPUS = int(config["device"] == "cuda")  # per training or evaluation run
 # Always one thread on the CPU, because sums, and so results, depend on the number of threads.
 THREADS = 4 if GPUS else 1
-# At the end of the path: `.venv/bin/snakemake` then finds `.venv/bin/sr3d` without activation.
-os.environ.update(PATH=f"{os.environ.get('PATH', '')}{os.pathsep}{Path(sys.executable).parent}")
+# Jobs run the `sr3d` beside this Python, even if another one is on the path or no environment is active.
+os.environ["PATH"] = (
+    f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+)
 
 
 pathvars:

@@ -33,11 +33,13 @@ rule report:
         names=EXPERIMENT["tables"],
         datasets=EXPERIMENT["datasets"],
         prepared=prepared_of,
+        cited=cited_options(),
     message:
         "write the report"
     shell:
         "sr3d report --results {params.results:q} --tables {input.tables:q} --out {params.folder:q}"
         " --table {params.names} --dataset {params.datasets} --data {params.prepared:q}"
+        " {params.cited}"
         " > {log:q} 2>&1"
 
 

@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Literal
 
 from sr3d.config import Preset
 from sr3d.detectors.common.point_config import (
-    THIN_VOTE_WEIGHT,
     THIN_VOTING,
     THIN_VOTING_TRAINING,
     Metres,
@@ -79,8 +78,11 @@ def _published(data: DataFacts) -> Values:
 
 
 def _thin(data: DataFacts) -> Values:
+    """Sizes also move the votes, and are exponentials. In a short schedule votes learn first, so
+    sizes weigh a tenth.
+    """
     found = _network(data, **THIN)
-    return found | {"loss": found["loss"] | {"vote": THIN_VOTE_WEIGHT}}
+    return found | {"loss": found["loss"] | {"size": 1.0, "size_refined": 1.0}}
 
 
 def _network(data: DataFacts, **values: Any) -> Values:

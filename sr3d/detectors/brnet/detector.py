@@ -17,20 +17,23 @@ from sr3d.detectors.brnet.network import BackTracing, StageHead, decode
 from sr3d.detectors.common.heading_bins import HeadingBins
 from sr3d.detectors.common.initialisation import draw_over_outputs
 from sr3d.detectors.common.point_detector import PointDetector
-from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch, height, point_batch
+from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch, height
 from sr3d.detectors.common.pointnet2 import PointNet2, PointSet, SetAbstraction, SharedLayer
 from sr3d.detectors.common.proposals import Proposals, select_proposals
 from sr3d.detectors.common.votes import VoteModule, vote_loss, vote_targets
 from sr3d.detectors.outputs import Detections, Losses, Total, alone
 from sr3d.detectors.scan import split_points
 
-_THREADS = 1024  # of the original's kernel, which decides ties
+TIE_THREADS = 1024  # of the original's kernel, which decides ties
 _DISTANCES = 6
 
 
 @dataclass(frozen=True)
 class BRNetPredictions:
-    """What the loss and post-processing take from the network. boxes: (B, P, 7)."""
+    """What the loss and post-processing take from the network.
+
+    seeds, votes: S of each scene. clusters: P, whose `index` is of votes. boxes: (B, P, 7) decoded.
+    """
 
     batch: PointBatch
     seeds: PointSet
@@ -53,13 +56,13 @@ class BRNet(PointDetector[BRNetPredictions]):
         self.bins = HeadingBins(model.heading_bins if self.dataset.rotated else 1)
         self.backbone_net = PointNet2(
             1, model.levels, model.radii, model.samples, model.planes, model.seed_channels,
-            skip_origin=model.skip_origin, tie_threads=_THREADS,
+            skip_origin=model.skip_origin, tie_threads=TIE_THREADS,
         )  # fmt: skip
         self.vgen = VoteModule(model.seed_channels)
         self.aggregation = SetAbstraction(
             model.proposals, model.proposal_radius, model.proposal_samples,
             [model.seed_channels, width, width, width],
-            skip_origin=model.skip_origin, tie_threads=_THREADS,
+            skip_origin=model.skip_origin, tie_threads=TIE_THREADS,
         )  # fmt: skip
         self.first = StageHead(width, width, 2, _DISTANCES + 2 * self.bins.count)
         self.tracing = BackTracing(
@@ -73,7 +76,7 @@ class BRNet(PointDetector[BRNetPredictions]):
         self, scenes: Sequence[Scene], generators: Sequence[torch.Generator] | None = None
     ) -> PointBatch:
         """Points of each scene with their height above its floor."""
-        return point_batch(scenes, self.config.num_points, generators, self.device, height)
+        return self.draw_points(scenes, self.config.num_points, generators, height)
 
     def stages(self) -> dict[str, str]:
         heads = dict.fromkeys(("aggregation", "first", "tracing", "second"), "head")
@@ -120,13 +123,11 @@ class BRNet(PointDetector[BRNetPredictions]):
     ) -> Losses:
         batch, config, outputs = predictions.batch, self.loss_config, predictions.outputs
         padded = PaddedTruth.of(truth, len(batch), least=1)
-        votes = vote_targets(
-            batch, padded, predictions.seeds.index, config.vote_centre, config.vote_points
-        )
+        votes = vote_targets(batch, padded, predictions.seeds.index, config.vote_centre)
         targets = assign(outputs.references, padded, self.bins, config.near)
         unweighted = {
             "vote": vote_loss(predictions.votes.points, votes, total),
-            **proposal_losses(outputs, targets, config, self.bins, total),
+            **proposal_losses(outputs, targets, self.bins, config, total),
         }
         terms = {name: getattr(config, name) * value for name, value in unweighted.items()}
         return Losses(terms, {"positives": targets.positive.sum()})
@@ -137,7 +138,7 @@ class BRNet(PointDetector[BRNetPredictions]):
 
     @torch.no_grad()
     def raw_outputs(self, points: Any, colors: Any = None) -> dict[str, Tensor]:
-        """StageOutputs of one scan before post-processing.
+        """Outputs of one scan before post-processing.
 
         P proposals: `aggregated_points` (P, 3), `objectness` (P, 2), `distance` (P, 6),
         `heading_scores` (P, H), `heading_residuals_normalized` (P, H), `refined_distance` (P, 6),

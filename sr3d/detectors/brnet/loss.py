@@ -71,7 +71,7 @@ class FaceTargets:
 
 
 def assign(references: Tensor, truth: PaddedTruth, bins: HeadingBins, near: float) -> FaceTargets:
-    """FaceTargets of proposals with references (B, P, 3), each of the nearest ground truth.
+    """The targets of proposals with references (B, P, 3), each of the nearest ground truth.
 
     near: greatest distance of a positive to the centre, in metres.
     """
@@ -96,8 +96,8 @@ def assign(references: Tensor, truth: PaddedTruth, bins: HeadingBins, near: floa
 def proposal_losses(
     outputs: StageOutputs,
     targets: FaceTargets,
-    config: BRNetLoss,
     bins: HeadingBins,
+    config: BRNetLoss,
     total: Total = alone,
 ) -> Mapping[str, Tensor]:
     """The unweighted terms of proposals by name, each averaged over its own proposals.

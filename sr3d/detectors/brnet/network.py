@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from sr3d.detectors.common.pointnet2 import PointSet, SetAbstraction
+from sr3d.detectors.common.pointnet2 import LocalAggregation, PointSet
 from sr3d.geometry.boxes import rotate_z
 
 LEAST = 0.1  # metres, of the edge of a box
@@ -51,7 +51,7 @@ class BackTracing(nn.Module):
         """channels: of the seeds, then of each layer. density: points of a direction."""
         super().__init__()
         self.density = density
-        self.seed_aggregation = SetAbstraction(1, radius, samples, channels)  # centres are given
+        self.seed_aggregation = LocalAggregation(radius, samples, channels)
         self.reduce_dim = nn.Conv1d(channels[-1] * 6 * density, outputs, 1)
 
     def forward(

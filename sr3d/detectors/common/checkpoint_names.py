@@ -21,6 +21,8 @@ from collections.abc import Iterable, Mapping
 # The stem of the backbone, which TR3D, FCAF3D and GSDN have, in all namings.
 LANDMARK = r"backbone\.conv1\.(?:0\.)?kernel"
 
+TWO_OUTPUTS = "out_cls_block"  # a block of extensions whose levels have two outputs
+
 FIRST_HEAD = "neck_with_head."  # in SamsungLabs/fcaf3d
 _HEADS = (FIRST_HEAD, "neck_with_bbox_head.", "bbox_bbox_head.", "bbox_head.", "head.")
 _CONVS = {
@@ -50,6 +52,11 @@ def own_name(name: str) -> str | None:
             conv, *rest = name.removeprefix(head).split(".")
             return ".".join(["bbox_head", _CONVS.get(conv, conv), *rest])
     return name
+
+
+def has_two_outputs(names: Iterable[str]) -> bool:
+    """Whether weights are of an extension of TR3D or FCAF3D whose levels have two outputs."""
+    return any(f".{TWO_OUTPUTS}_" in name for name in names)
 
 
 def naming_of(names: Iterable[str]) -> str:

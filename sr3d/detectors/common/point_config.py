@@ -45,7 +45,7 @@ THIN_VOTE_WEIGHT = 30.0
 # How they train, on any data. In the first 100 steps on two scans, the vote loss was 9.9 with 8e-3
 # and 12.2 with 2e-3. A large rate needs clipping, as in mmdetection3d's VoteNet.
 THIN_VOTING_TRAINING: Mapping[str, Any] = {
-    "epochs": 25,
+    "epochs": 12,
     "milestones": [],
     "repeat": 1,
     "batch_size": 2,

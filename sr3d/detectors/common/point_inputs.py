@@ -21,8 +21,9 @@ class PointBatch:
     """N points of each of B scenes.
 
     points: (B, N, 3) metres. features: (B, C, N), None if there are only points. instance: (B, N)
-    int64, the ground truth of each point, counted in its scene, -1 for none. None if a scene has
-    no instances, see `Scene.instance`.
+    int64, the ground truth of each point, counted in its scene, -1 for none. None if the points of
+    an object are those inside its box: a scene has no instances, see `Scene.instance`, or the
+    configuration says so, see `Config.replaces_instances`.
     """
 
     points: Tensor
@@ -75,12 +76,15 @@ def point_batch(
     generators: Sequence[torch.Generator] | None,
     device: torch.device,
     features: Features | None = None,
+    *,
+    instances: bool = True,
 ) -> PointBatch:
     """A batch of `count` points of each scene, on the device.
 
     Points are drawn without replacement, or with replacement if a scene has fewer. generators: one
     a scene. None makes a fixed choice, which keeps the order of a scene with exactly `count`
-    points. features: of each point, computed before points are drawn.
+    points. features: of each point, computed before points are drawn. instances: whether the batch
+    has those of the scenes.
     """
     each: Sequence[torch.Generator | None] = generators or [None] * len(scenes)
     index = [draw(len(scene), count, own) for scene, own in zip(scenes, each, strict=True)]
@@ -95,7 +99,7 @@ def point_batch(
         drawn = zip(scenes, index, strict=True)
         extra = torch.stack([picked(features(scene), rows).t() for scene, rows in drawn])
     known = [scene.instance for scene in scenes if scene.instance is not None]
-    if len(known) == len(scenes):
+    if instances and len(known) == len(scenes):
         pairs = zip(known, index, strict=True)
         instance = torch.stack([picked(values, rows) for values, rows in pairs])
     return PointBatch(points, extra, instance)

@@ -25,7 +25,9 @@ _CACHED = 1 << 20  # features that fit into the cache of a CPU, about
 
 @dataclass(frozen=True)
 class PointSet:
-    """points: (B, M, 3). features: (B, C, M). index: (B, M) int64, of the points in the input."""
+    """points: (B, M, 3) metres. features: (B, C, M). index: (B, M) int64, of these points among the
+    points that the module was given. For a whole backbone these are the points of the batch.
+    """
 
     points: Tensor
     features: Tensor
@@ -54,43 +56,20 @@ class SharedMLP(nn.Sequential):
         super().__init__(OrderedDict((f"layer{i}", layer) for i, layer in enumerate(layers)))
 
 
-class SetAbstraction(nn.Module):
-    """Samples centres, groups the points around each, and takes the maximum of their features.
+class LocalAggregation(nn.Module):
+    """Groups the points around given centres, and takes the maximum of their features.
 
-    count: number of centres. radius: of a group in metres. samples: points of a group. channels: of
-    the input's features, 0 if it has none, then of each layer. normalize: divide offsets by the
-    radius. skip_origin, tie_threads: see `sr3d.points.furthest_points`.
+    radius: of a group in metres. samples: points of a group. channels: of the input's features, 0
+    if it has none, then of each layer. normalize: divide offsets by the radius.
     """
 
     def __init__(
-        self,
-        count: int,
-        radius: float,
-        samples: int,
-        channels: Sequence[int],
-        *,
-        normalize: bool = True,
-        skip_origin: bool = True,
-        tie_threads: int | None = 512,
+        self, radius: float, samples: int, channels: Sequence[int], *, normalize: bool = True
     ) -> None:
         super().__init__()
-        self.count, self.radius, self.samples = count, radius, samples
-        self.normalize, self.skip_origin, self.tie_threads = normalize, skip_origin, tie_threads
+        self.radius, self.samples, self.normalize = radius, samples, normalize
         self.mlp_module = SharedMLP([channels[0] + 3, *channels[1:]])
         self.widest = max(channels[1:])
-
-    def forward(
-        self, points: Tensor, features: Tensor | None, index: Tensor | None = None
-    ) -> PointSet:
-        """index: (B, M) of the centres. None samples the furthest points."""
-        if index is None:
-            index = self.sample(points)
-        centres = rows(points, index)
-        return PointSet(centres, self.around(points, features, centres), index)
-
-    def sample(self, points: Tensor) -> Tensor:
-        """(B, M) indices of the furthest points."""
-        return furthest_points(points, self.count, self.skip_origin, self.tie_threads)
 
     def around(self, points: Tensor, features: Tensor | None, centres: Tensor) -> Tensor:
         """(B, C, M) features of the groups around centres (B, M, 3), which need not be points."""
@@ -115,6 +94,44 @@ class SetAbstraction(nn.Module):
         return largest(self.mlp_module(grouped))
 
 
+class SetAbstraction(LocalAggregation):
+    """Samples centres among the points, and aggregates the points around each.
+
+    count: number of centres. skip_origin, tie_threads: see `sr3d.points.furthest_points`. Others:
+    see `LocalAggregation`.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        radius: float,
+        samples: int,
+        channels: Sequence[int],
+        *,
+        normalize: bool = True,
+        skip_origin: bool = True,
+        tie_threads: int | None = 512,
+    ) -> None:
+        super().__init__(radius, samples, channels, normalize=normalize)
+        self.count, self.skip_origin, self.tie_threads = count, skip_origin, tie_threads
+
+    def forward(
+        self, points: Tensor, features: Tensor | None, index: Tensor | None = None
+    ) -> PointSet:
+        """M centres with features (B, C', M), of points (B, N, 3) with features (B, C, N).
+
+        index: (B, M) of the centres. None samples the furthest points.
+        """
+        if index is None:
+            index = self.sample(points)
+        centres = rows(points, index)
+        return PointSet(centres, self.around(points, features, centres), index)
+
+    def sample(self, points: Tensor) -> Tensor:
+        """(B, M) indices of the furthest points."""
+        return furthest_points(points, self.count, self.skip_origin, self.tie_threads)
+
+
 class FeaturePropagation(nn.Module):
     """Interpolates features at more points, and joins the features that these points have.
 
@@ -137,27 +154,24 @@ class FeaturePropagation(nn.Module):
 
 
 class PointNet2(nn.Module):
-    """Four levels of set abstraction, and two of feature propagation back to the second level.
-
-    The levels' points, radii and samples are the same in VoteNet, BRNet, MLCVNet, GroupFree and
-    RBGNet.
-    """
+    """Four levels of set abstraction, and two of feature propagation back to the second level."""
 
     def __init__(
         self,
         inputs: int,
-        counts: Sequence[int] = (2048, 1024, 512, 256),
-        radii: Sequence[float] = (0.2, 0.4, 0.8, 1.2),
-        samples: Sequence[int] = (64, 32, 16, 16),
-        planes: Sequence[int] = (128, 256, 256, 256),
-        outputs: int = 256,
+        counts: Sequence[int],
+        radii: Sequence[float],
+        samples: Sequence[int],
+        planes: Sequence[int],
+        outputs: int,
         *,
         normalize: bool = True,
         skip_origin: bool = True,
         tie_threads: int | None = 512,
     ) -> None:
-        """inputs: features of the points. planes: of each level. Its hidden layers have half as
-        many. outputs: features of the seeds.
+        """counts, radii, samples, planes: of the four levels, see `PointNet2Model`. Hidden layers
+        have half as many channels. inputs, outputs: channels of points and seeds. Others: see
+        `SetAbstraction`.
         """
         super().__init__()
         channels = [inputs, *planes]
@@ -175,7 +189,10 @@ class PointNet2(nn.Module):
         self.fp2 = FeaturePropagation([third + second, third, outputs])
 
     def forward(self, points: Tensor, features: Tensor | None) -> PointSet:
-        """The seeds, which are the points of the second level."""
+        """The seeds, which are the points of the second level, with features (B, outputs, S).
+
+        points: (B, N, 3). features: (B, inputs, N), None if there are none.
+        """
         sa1: PointSet = self.sa1(points, features)
         sa2: PointSet = self.sa2(sa1.points, sa1.features)
         sa3: PointSet = self.sa3(sa2.points, sa2.features)

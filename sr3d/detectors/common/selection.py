@@ -48,7 +48,7 @@ def select_detections(
     predictions: Predictions, config: SparseInferenceConfig, rotated: bool
 ) -> Detections:
     """One scene's detections: the `nms_pre` best anchors of all levels, threshold, NMS."""
-    scores = predictions.logits.sigmoid()
+    scores = predictions.scores
     best = scores.amax(dim=1)
     top = torch.topk(best, min(config.nms_pre, len(best))).indices
     return suppress(predictions.boxes[top], scores[top], config, rotated)

@@ -34,6 +34,7 @@ class SparseDetector(Detector[SparseTensor, A]):
     config: SparseModelConfig
     inference: SparseInferenceConfig
     input_unit, input_stage = "voxels", "voxelise"
+    training_only: tuple[str, ...] = ()  # submodules that `compile` and exports leave out
     nms_pre_by_level = False  # whether `nms_pre` limits the anchors per level, not in all
 
     def stages(self) -> dict[str, str]:

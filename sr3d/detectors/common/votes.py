@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from sr3d.detectors.common.point_config import VoteCentre, VotePoints
+from sr3d.detectors.common.point_config import VoteCentre
 from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch
 from sr3d.detectors.common.pointnet2 import PointSet, rows
 from sr3d.detectors.outputs import Total, alone
@@ -32,7 +32,7 @@ class VoteModule(nn.Module):
         self.bn1, self.bn2 = nn.BatchNorm1d(channels), nn.BatchNorm1d(channels)
 
     def forward(self, seeds: PointSet) -> PointSet:
-        """The votes, one for each seed, with features of length one."""
+        """The votes of S seeds (B, S, 3), with features (B, C, S) of length one."""
         x = self.shift(seeds.features)
         votes = seeds.points + x[:, :3].transpose(1, 2)
         features = seeds.features + x[:, 3:]
@@ -55,19 +55,15 @@ class VoteTargets(NamedTuple):
 
 
 def vote_targets(
-    batch: PointBatch,
-    truth: PaddedTruth,
-    seeds: Tensor,
-    centre: VoteCentre,
-    points: VotePoints = "instance",
+    batch: PointBatch, truth: PaddedTruth, seeds: Tensor, centre: VoteCentre
 ) -> VoteTargets:
     """The centres that seeds should vote for. seeds: (B, S) indices of points of the batch.
 
     centre "extent": of the extent of the object's points in the batch, as for ScanNet. "box": of
-    the object's box, as for SUN RGB-D. points "box", or a batch without instances: the points
-    inside a box are its object's.
+    the object's box, as for SUN RGB-D. In a batch without instances, a seed votes for the centres
+    of the boxes around it.
     """
-    if points == "box" or batch.instance is None:
+    if batch.instance is None:
         return _inside_boxes(rows(batch.points, seeds), truth)
     owner = batch.instance.gather(1, seeds)
     centres = truth.boxes[..., :3] if centre == "box" else extent_centres(batch)

@@ -12,7 +12,7 @@ from sr3d.data.ground_truth import GroundTruth
 from sr3d.data.scene import Scene
 from sr3d.detectors.common.heading_bins import HeadingBins
 from sr3d.detectors.common.point_detector import PointDetector
-from sr3d.detectors.common.point_inputs import PointBatch, point_batch
+from sr3d.detectors.common.point_inputs import PointBatch
 from sr3d.detectors.common.pointnet2 import SetAbstraction, rows
 from sr3d.detectors.common.proposals import Proposals, select_proposals
 from sr3d.detectors.detr3d.boxes import decode
@@ -20,7 +20,7 @@ from sr3d.detectors.detr3d.config import DETR3DConfig, DETR3DInference, DETR3DMo
 from sr3d.detectors.detr3d.giou import BoxOverlap
 from sr3d.detectors.detr3d.loss import QueryPredictions, SetLoss
 from sr3d.detectors.detr3d.network import (
-    CUDA_BLOCK,
+    TIE_THREADS,
     Extent,
     FourierEmbedding,
     Heads,
@@ -57,7 +57,7 @@ class DETR3D(PointDetector[QueryPredictions]):
         )
         widths = [0, channels // 4, channels // 2, channels]
         self.pre_encoder = SetAbstraction(
-            model.seeds, model.radii[0], model.samples[0], widths, tie_threads=CUDA_BLOCK
+            model.seeds, model.radii[0], model.samples[0], widths, tie_threads=TIE_THREADS
         )
         self.encoder = PointEncoder(model)
         self.encoder_to_decoder_projection = projection(model)
@@ -73,7 +73,7 @@ class DETR3D(PointDetector[QueryPredictions]):
         self, scenes: Sequence[Scene], generators: Sequence[torch.Generator] | None = None
     ) -> PointBatch:
         """Coordinates alone."""
-        return point_batch(scenes, self.config.num_points, generators, self.device)
+        return self.draw_points(scenes, self.config.num_points, generators)
 
     def forward(self, batch: PointBatch) -> QueryPredictions:
         extent = Extent.of(batch.points)
@@ -87,7 +87,7 @@ class DETR3D(PointDetector[QueryPredictions]):
         seeds = self.encoder(self.pre_encoder(points, None))
         memory = self.encoder_to_decoder_projection(seeds.features).transpose(1, 2)
         position = self.pos_embedding(seeds.points, extent).transpose(1, 2)
-        chosen = furthest_points(seeds.points, self.config.queries, tie_threads=CUDA_BLOCK)
+        chosen = furthest_points(seeds.points, self.config.queries, tie_threads=TIE_THREADS)
         queries = rows(seeds.points, chosen)
         embedded = self.query_projection(self.pos_embedding(queries, extent)).transpose(1, 2)
         return queries, self.mlp_heads(self.decoder(embedded, memory, position))

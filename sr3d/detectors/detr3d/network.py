@@ -18,7 +18,7 @@ from sr3d.detectors.detr3d.config import DETR3DModel
 from sr3d.detectors.detr3d.transformer import PointEncoderLayer, copies
 
 ENCODER_LAYERS = 3
-CUDA_BLOCK = 512  # threads of the original's kernel, which settle ties
+TIE_THREADS = 512  # threads of the original's kernel, which settle ties
 _FLAT = 1e-6  # metres, so that a flat cloud divides by no zero
 
 
@@ -107,10 +107,11 @@ class PointEncoder(nn.Module):
             _, radius = config.radii
             _, samples = config.samples
             self.interim_downsampling = SetAbstraction(
-                config.seeds // 2, radius, samples, [channels] * 4, tie_threads=CUDA_BLOCK
+                config.seeds // 2, radius, samples, [channels] * 4, tie_threads=TIE_THREADS
             )
 
     def forward(self, seeds: PointSet) -> PointSet:
+        """The encoded points: all of the S seeds, or half of them in 3DETR-m."""
         points, tokens, index = seeds.points, seeds.features.transpose(1, 2), seeds.index
         distances = None
         for i, layer in enumerate(self.layers):

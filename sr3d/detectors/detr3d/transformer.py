@@ -104,7 +104,7 @@ class QueryDecoderLayer(nn.Module):
 
 
 class QueryDecoder(nn.Module):
-    """QueryDecoder layers, and one norm that the outputs of all layers share."""
+    """Decoder layers, and one norm that the outputs of all layers share."""
 
     def __init__(self, layer: QueryDecoderLayer, count: int, channels: int) -> None:
         super().__init__()

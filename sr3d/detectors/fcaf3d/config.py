@@ -24,13 +24,19 @@ REPEAT = {"scannet": 10, "sunrgbd": 3, "s3dis": 13, "own": 10}
 
 
 @dataclass(frozen=True, kw_only=True)
-class FCAF3DModel(SparseModelConfig):
-    """The network: MinkResNet34, and a neck and head in one that prunes each level."""
+class PrunedModel(SparseModelConfig):
+    """MinkResNet34, and a neck and head in one that prunes each level."""
+
+    planes: tuple[Count, ...] = (64, 128, 256, 512)  # channels of the stages, which are the levels
+    pts_prune: Many = 100_000  # maximum number of cells that each level keeps per scene
+
+
+@dataclass(frozen=True, kw_only=True)
+class FCAF3DModel(PrunedModel):
+    """The network as published."""
 
     name: Literal["fcaf3d"] = "fcaf3d"
     stem_norm: Literal["batch", "instance"] = "instance"  # norm after the first convolution
-    planes: tuple[Count, ...] = (64, 128, 256, 512)  # channels of the stages, which are the levels
-    pts_prune: Many = 100_000  # maximum number of cells that each level keeps per scene
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from sr3d.detectors.common.checkpoint_names import (
     FIRST_HEAD,
     LANDMARK,
     STEM,
+    has_two_outputs,
     naming_of,
     own_name,
     samsung_name,
@@ -90,10 +91,14 @@ def _outputs(weights: Mapping[str, Tensor], name: str) -> int | None:
     return weights[name].shape[-1] if name in weights and weights[name].dim() else None
 
 
+def _recognises(names: Collection[str]) -> bool:
+    return "bbox_head.conv_center.kernel" in names and not has_two_outputs(names)
+
+
 CHECKPOINTS = CheckpointFormat(
     landmark=LANDMARK,
     own_name=own_name,
-    recognises=lambda names: "bbox_head.conv_center.kernel" in names,
+    recognises=_recognises,
     written_by=naming_of,
     adopt=adopt,
     infer=infer,

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from sr3d.detectors.fcaf3d.config import FCAF3DModel
+from sr3d.detectors.fcaf3d.config import PrunedModel
 from sr3d.sparse import SparseTensor
 from sr3d.sparse.nn import SparseBatchNorm, SparseConv, SparseConvTranspose, SparseELU
 
@@ -21,17 +21,22 @@ RawLevel = tuple[SparseTensor, Tensor, Tensor, Tensor]
 class FCAF3DHead(nn.Module):
     """A neck over all stages, and three 1³ convolutions shared by its levels.
 
-    The neck's kernels keep MinkowskiEngine's default initialisation, as published.
+    The neck's kernels keep MinkowskiEngine's default initialisation, as published. An extension may
+    change outputs, the names of the output blocks of each level, and `up_block`. The first output
+    goes to the classes and the centerness, the last one to the boxes.
     """
 
-    def __init__(self, config: FCAF3DModel, classes: int, rotated: bool) -> None:
+    outputs: tuple[str, ...] = ("out_block",)
+
+    def __init__(self, config: PrunedModel, classes: int, rotated: bool) -> None:
         super().__init__()
         channels, planes = config.neck_channels, config.planes
         self.pts_prune = config.pts_prune
         for i, own in enumerate(planes):
             if i > 0:
-                self.add_module(f"up_block_{i}", _up(own, planes[i - 1]))
-            self.add_module(f"out_block_{i}", nn.Sequential(*_same(own, channels)))
+                self.add_module(f"up_block_{i}", self.up_block(own, planes[i - 1]))
+            for name in self.outputs:
+                self.add_module(f"{name}_{i}", nn.Sequential(*_same(own, channels)))
         self.conv_center = SparseConv(channels, 1, kernel=1)
         self.conv_reg = SparseConv(channels, 8 if rotated else 6, kernel=1)
         self.conv_cls = SparseConv(channels, classes, kernel=1, bias=True)
@@ -49,13 +54,19 @@ class FCAF3DHead(nn.Module):
             if scores is not None:
                 x = stages[i] + self.get_submodule(f"up_block_{i + 1}")(x)
                 x = prune(x, scores, self.pts_prune)
-            out = self.get_submodule(f"out_block_{i}")(x)
+            outs = [self.get_submodule(f"{name}_{i}")(x) for name in self.outputs]
+            out = outs[0]
             cls = self.conv_cls(out).features
-            reg, center = self.conv_reg(out).features, self.conv_center(out).features
+            reg, center = self.conv_reg(outs[-1]).features, self.conv_center(out).features
             reg = torch.cat([self.scales[i](reg[:, :6]), reg[:, 6:]], dim=1)
             levels.append((out, reg, cls, center))
             scores = out.replace(cls.detach().amax(dim=1, keepdim=True))
         return levels[::-1]
+
+    def up_block(self, in_channels: int, channels: int) -> nn.Sequential:
+        conv = SparseConvTranspose(in_channels, channels, kernel=2, stride=2, generative=True)
+        grown = conv, SparseBatchNorm(channels), SparseELU()
+        return nn.Sequential(*grown, *_same(channels, channels))
 
 
 class Scale(nn.Module):
@@ -67,12 +78,6 @@ class Scale(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.scale
-
-
-def _up(in_channels: int, channels: int) -> nn.Sequential:
-    conv = SparseConvTranspose(in_channels, channels, kernel=2, stride=2, generative=True)
-    grown = conv, SparseBatchNorm(channels), SparseELU()
-    return nn.Sequential(*grown, *_same(channels, channels))
 
 
 def _same(in_channels: int, channels: int) -> tuple[nn.Module, ...]:
@@ -98,12 +103,16 @@ def decode_distances(anchors: Tensor, reg: Tensor) -> Tensor:
     encode its split and the yaw, such that a box and the same box with exchanged axes have the same
     code.
     """
-    distance = reg[:, :6].exp()
-    low, high = distance[:, ::2], distance[:, 1::2]
-    center, size = anchors + (high - low) / 2, low + high
+    center, size = between_faces(anchors, reg[:, :6].exp())
     if reg.shape[1] == 6:
         return torch.cat([center, size, torch.zeros_like(size[:, :1])], dim=1)
     ratio = torch.linalg.vector_norm(reg[:, 6:8], dim=1).exp()
     width = (size[:, 0] + size[:, 1]) / (1 + ratio)
     yaw = torch.atan2(reg[:, 6], reg[:, 7]) / 2
     return torch.cat([center, torch.stack([width, width * ratio, size[:, 2], yaw], dim=1)], dim=1)
+
+
+def between_faces(anchors: Tensor, distance: Tensor) -> tuple[Tensor, Tensor]:
+    """Centre and size, (N, 3) each, of boxes whose faces lie at distances (N, 6) from anchors."""
+    low, high = distance[:, ::2], distance[:, 1::2]
+    return anchors + (high - low) / 2, low + high

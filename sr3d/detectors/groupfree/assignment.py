@@ -46,9 +46,9 @@ def assign(
     config: GroupFreeAssignment,
     target: SizeTarget,
 ) -> QueryAssignment:
-    """target: see `to_learn`."""
+    """The ground truth of the seeds and queries of a batch. target: see `to_learn`."""
     batch, seeds = predictions.batch, predictions.seeds
-    if batch.instance is None or config.instances == "box":
+    if batch.instance is None:
         objects = objects_by_box(seeds.points, truth, config.boxes_per_point)
     elif config.instances == "own":
         objects = batch.instance.gather(1, seeds.index)

@@ -18,7 +18,7 @@ from sr3d.data.scene import Scene
 from sr3d.detectors.common.heading_bins import HeadingBins
 from sr3d.detectors.common.initialisation import draw_matrices
 from sr3d.detectors.common.point_detector import PointDetector
-from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch, point_batch
+from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch
 from sr3d.detectors.common.pointnet2 import PointNet2, PointSet, rows
 from sr3d.detectors.common.proposals import Proposals, select_proposals
 from sr3d.detectors.groupfree.assignment import assign
@@ -76,7 +76,7 @@ class GroupFree(PointDetector[GroupFreePredictions]):
         self, scenes: Sequence[Scene], generators: Sequence[torch.Generator] | None = None
     ) -> PointBatch:
         """Coordinates of points, without colours and heights."""
-        return point_batch(scenes, self.config.num_points, generators, self.device)
+        return self.draw_points(scenes, self.config.num_points, generators)
 
     def stages(self) -> dict[str, str]:
         """The decoder is the stage "neck"."""

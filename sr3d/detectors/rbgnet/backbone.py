@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,14 +48,15 @@ class ForegroundPointNet2(PointNet2):
     """
 
     def __init__(
-        self, inputs: int, counts: Sequence[int], foreground: float, planes: Sequence[int],
-        **options: Any,
+        self, inputs: int, counts: Sequence[int], radii: Sequence[float], samples: Sequence[int],
+        planes: Sequence[int], outputs: int, foreground: float, *, skip_origin: bool,
     ) -> None:  # fmt: skip
-        """foreground: share of a level's points that come from the best scores. The rest: see
+        """foreground: share of a level's points that come from the best scores. Others: see
         `PointNet2`.
         """
         super().__init__(
-            inputs, counts, planes=planes, normalize=False, tie_threads=None, **options
+            inputs, counts, radii, samples, planes, outputs,
+            normalize=False, skip_origin=skip_origin, tie_threads=None,
         )  # fmt: skip
         self.best = [round(foreground * count) for count in counts[1:]]
         self.scorers = nn.ModuleList(
@@ -64,7 +64,7 @@ class ForegroundPointNet2(PointNet2):
         )
 
     def forward(self, points: Tensor, features: Tensor | None) -> ForegroundSeeds:
-        """The seeds, which are the points of the second level."""
+        """The seeds, see `PointNet2.forward`."""
         last: PointSet = self.sa1(points, features)
         levels, logits = [last], []
         above = zip((self.sa2, self.sa3, self.sa4), self.scorers, self.best, strict=True)

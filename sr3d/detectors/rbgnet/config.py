@@ -170,8 +170,7 @@ def _schedule(data: DataFacts) -> Values:
 
 
 def _thin_schedule(data: DataFacts) -> Values:
-    """Fewer epochs than VoteNet's, because a step takes longer."""
-    return {"train": {**THIN_VOTING_TRAINING, "epochs": 15, "weight_decay": 0.01}}
+    return {"train": {**THIN_VOTING_TRAINING, "weight_decay": 0.01}}
 
 
 def _augmentation(data: DataFacts) -> Values:

@@ -15,7 +15,7 @@ from sr3d.data.scene import Scene
 from sr3d.detectors.common.heading_bins import HeadingBins
 from sr3d.detectors.common.initialisation import draw_over_outputs
 from sr3d.detectors.common.point_detector import PointDetector
-from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch, colors, point_batch
+from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch, colors
 from sr3d.detectors.common.pointnet2 import PointSet, SetAbstraction, SharedLayer
 from sr3d.detectors.common.proposals import Proposals, select_proposals
 from sr3d.detectors.common.votes import VoteModule, in_boxes, vote_loss, vote_targets
@@ -26,9 +26,9 @@ from sr3d.detectors.rbgnet.loss import assign, foreground_losses, proposal_losse
 from sr3d.detectors.rbgnet.network import (
     RAY,
     BoxHead,
-    Grouped,
     PointLayer,
     PointMLP,
+    RayFeatures,
     RayGrouping,
     RayOutputs,
     ScaleHead,
@@ -46,13 +46,17 @@ _AT_A_TIME = 16  # boxes
 
 @dataclass(frozen=True)
 class RBGNetPredictions:
-    """What the loss and post-processing take from the network. boxes: (B, P, 7)."""
+    """What the loss and post-processing take from the network.
+
+    seeds, votes: S of each scene. clusters: P, whose `index` is of votes. fused: (B, C, P) features
+    of the clusters, from which the head predicts. boxes: (B, P, 7) decoded.
+    """
 
     batch: PointBatch
     seeds: ForegroundSeeds
     votes: PointSet
     clusters: PointSet
-    grouped: Grouped
+    grouped: RayFeatures
     fused: Tensor
     outputs: RayOutputs
     boxes: Tensor
@@ -70,8 +74,8 @@ class RBGNet(PointDetector[RBGNetPredictions]):
         self.loss_config = config.loss
         self.bins = HeadingBins(model.heading_bins if self.dataset.rotated else 1)
         self.backbone_net = ForegroundPointNet2(
-            3, model.levels, model.foreground, model.planes, radii=model.radii,
-            samples=model.samples, outputs=model.seed_channels, skip_origin=model.skip_origin,
+            3, model.levels, model.radii, model.samples, model.planes, model.seed_channels,
+            model.foreground, skip_origin=model.skip_origin,
         )  # fmt: skip
         self.vgen = VoteModule(model.seed_channels)
         self.aggregation = SetAbstraction(
@@ -111,7 +115,7 @@ class RBGNet(PointDetector[RBGNetPredictions]):
     ) -> PointBatch:
         """Points of each scene with their colours."""
         features = partial(_colors, divided=self.config.divide_colors)
-        return point_batch(scenes, self.config.num_points, generators, self.device, features)
+        return self.draw_points(scenes, self.config.num_points, generators, features)
 
     def stages(self) -> dict[str, str]:
         heads = dict.fromkeys(("aggregation", "scale", "rays", "fuse", "head"), "head")
@@ -125,7 +129,7 @@ class RBGNet(PointDetector[RBGNetPredictions]):
             clusters: PointSet = self.aggregation(votes.points, votes.features, index)
             scale = self.scale(clusters.features).exp()
             points = seeds.levels[0].points
-            grouped: Grouped = self.rays(clusters, scale * RAY, points, seeds)
+            grouped: RayFeatures = self.rays(clusters, scale * RAY, points, seeds)
             fused = self.fuse(torch.cat([clusters.features, grouped.features], dim=1))
             cls, reg = self.head(fused)
         outputs = read_outputs(scale, cls, reg, clusters.points, self.bins)
@@ -145,8 +149,6 @@ class RBGNet(PointDetector[RBGNetPredictions]):
 
     def _loss(self, predictions: RBGNetPredictions, truth: GroundTruth, total: Total) -> Losses:
         batch, config, outputs = predictions.batch, self.loss_config, predictions.outputs
-        if config.vote_points == "box":
-            batch = replace(batch, instance=None)
         padded = PaddedTruth.of(truth, len(batch), least=1)
         seeds, clusters = predictions.seeds, predictions.clusters
         votes = vote_targets(batch, padded, seeds.index, config.vote_centre)
@@ -167,9 +169,9 @@ class RBGNet(PointDetector[RBGNetPredictions]):
 
     def detections(self, predictions: RBGNetPredictions) -> list[Detections]:
         each = zip(proposals_of(predictions), predictions.batch.points, strict=True)
-        rules = self.inference
         return [
-            select_proposals(found, points, counted(found, points, rules)) for found, points in each
+            select_proposals(found, points, selection_rules(found, points, self.inference))
+            for found, points in each
         ]
 
     @torch.no_grad()
@@ -201,15 +203,17 @@ def proposals_of(predictions: RBGNetPredictions) -> list[Proposals]:
     return Proposals.of(predictions.boxes, outputs.objectness, outputs.classes)
 
 
-def counted(proposals: Proposals, points: Tensor, config: RBGNetInference) -> RBGNetInference:
+def selection_rules(
+    proposals: Proposals, points: Tensor, config: RBGNetInference
+) -> RBGNetInference:
     """The rules for these proposals, by the points that `test.points_of` counts. points: (N, 3)."""
     if config.points_of != "all":
         return config
-    enough = _anywhere(proposals.boxes, points, config.min_points)
+    enough = _enough_anywhere(proposals.boxes, points, config.min_points)
     return replace(config, min_points=0 if enough else len(points) + 1)
 
 
-def _anywhere(boxes: Tensor, points: Tensor, least: int) -> bool:
+def _enough_anywhere(boxes: Tensor, points: Tensor, least: int) -> bool:
     """Whether at least so many points (N, 3) lie in any of the boxes (P, 7)."""
     inside = torch.zeros_like(points[:, 0], dtype=torch.bool)
     for part in boxes.split(_AT_A_TIME):

@@ -27,7 +27,7 @@ from sr3d.detectors.common.votes import EPSILON, in_boxes
 from sr3d.detectors.outputs import Total, alone
 from sr3d.detectors.rbgnet.backbone import ForegroundSeeds
 from sr3d.detectors.rbgnet.config import RBGNetLoss
-from sr3d.detectors.rbgnet.network import RAY, Grouped, RayGrouping, RayOutputs
+from sr3d.detectors.rbgnet.network import RAY, RayFeatures, RayGrouping, RayOutputs
 from sr3d.detectors.rbgnet.ray_targets import Objects, RayTargets, ray_targets
 from sr3d.geometry.iou import paired_iou
 
@@ -58,7 +58,7 @@ class InsideTargets:
 
 
 def assign(clusters: Tensor, truth: PaddedTruth, bins: HeadingBins, near: float) -> InsideTargets:
-    """InsideTargets of proposals at clusters (B, P, 3), each of the nearest ground truth.
+    """The targets of proposals at clusters (B, P, 3), each of the nearest ground truth.
 
     near: greatest distance of a positive to the centre, in metres.
     """
@@ -115,7 +115,7 @@ def proposal_losses(
 def ray_losses(
     clusters: PointSet,
     scale: Tensor,
-    grouped: Grouped,
+    grouped: RayFeatures,
     rays: RayGrouping,
     targets: InsideTargets,
     objects: Objects,
@@ -160,9 +160,11 @@ def foreground_losses(
     object_weight: float,
     total: Total = alone,
 ) -> list[Tensor]:
-    """Cross entropy of each level's scores, averaged over its points. Class weights multiply it."""
+    """Cross entropy of the scores of each level but the last, averaged over its points. Class
+    weights multiply it.
+    """
     losses = []
-    for level, logits in zip(seeds.levels, seeds.logits, strict=False):
+    for level, logits in zip(seeds.levels[:-1], seeds.logits, strict=True):
         if batch.instance is None:
             inside = in_boxes(level.points, truth.boxes) & truth.real[..., None]
             foreground = inside.any(dim=1)

@@ -43,7 +43,7 @@ class PointMLP(nn.Sequential):
 
 
 @dataclass(frozen=True)
-class Probed:
+class AnchorFeatures:
     """What a branch found at the anchors of all rays.
 
     features: (B, C, P). scores: (B, 2, P K R), whether an anchor lies on the cluster's own object:
@@ -73,7 +73,7 @@ class RayBranch(nn.Module):
 
     def forward(
         self, clusters: Tensor, anchors: Tensor, points: Tensor, features: Tensor
-    ) -> Probed:
+    ) -> AnchorFeatures:
         """clusters: features (B, C, P). anchors: (B, P, K, R, 3). points: (B, M, 3), with features
         (B, C', M).
         """
@@ -85,7 +85,7 @@ class RayBranch(nn.Module):
         each = (found * mask[:, None]).unflatten(2, shape)  # (B, C, P, K, R)
         joined = self.bin_reduce(each.transpose(2, 3).flatten(1, 2).flatten(2))
         joined = joined.unflatten(2, (shape[0], shape[2])).transpose(2, 3).flatten(1, 2)
-        return Probed(
+        return AnchorFeatures(
             self.ray_reduce(joined), scores, mask.unflatten(1, shape), hits.unflatten(1, shape)
         )
 
@@ -112,12 +112,12 @@ class RayBranch(nn.Module):
 
 
 @dataclass(frozen=True)
-class Grouped:
+class RayFeatures:
     """features: (B, C, P), of fine and coarse anchors together."""
 
     features: Tensor
-    coarse: Probed
-    fine: Probed
+    coarse: AnchorFeatures
+    fine: AnchorFeatures
 
 
 class RayGrouping(nn.Module):
@@ -142,17 +142,17 @@ class RayGrouping(nn.Module):
 
     def forward(
         self, clusters: PointSet, length: Tensor, points: Tensor, seeds: PointSet
-    ) -> Grouped:
+    ) -> RayFeatures:
         """length: (B, P) of the rays in metres. points: (B, M, 3) that anchors look for. Their
         features come from the seeds.
         """
         features = self.reduce(interpolated(points, seeds.points, seeds.features))
         anchors = self.coarse_anchors(clusters.points, length)
-        coarse: Probed = self.coarse(clusters.features, anchors, points, features)
+        coarse: AnchorFeatures = self.coarse(clusters.features, anchors, points, features)
         anchors = self.fine_anchors(clusters.points, length, coarse.hits & coarse.mask)
-        fine: Probed = self.fine(clusters.features, anchors, points, features)
+        fine: AnchorFeatures = self.fine(clusters.features, anchors, points, features)
         fused = self.fuse(torch.cat([fine.features, coarse.features], dim=1))
-        return Grouped(fused, coarse, fine)
+        return RayFeatures(fused, coarse, fine)
 
     def coarse_anchors(self, centres: Tensor, length: Tensor) -> Tensor:
         """(B, P, K, R, 3), see `anchors_on`."""

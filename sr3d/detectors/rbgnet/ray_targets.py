@@ -64,7 +64,7 @@ class RayTargets:
 def ray_targets(
     anchors: Tensor, scene: Tensor, owner: Tensor, objects: Objects, radius: float
 ) -> RayTargets:
-    """InsideTargets of anchors (V, A, 3) of clusters with scenes (V,) and ground truths (V,).
+    """Targets of the anchors (V, A, 3) of clusters with scenes (V,) and ground truths (V,).
 
     radius: of a point near an anchor, in metres. Loops over the objects, which needs syncs.
     """

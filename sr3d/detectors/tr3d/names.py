@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-from sr3d.detectors.common.checkpoint_names import LANDMARK, naming_of, own_name, samsung_name
+from sr3d.detectors.common.checkpoint_names import (
+    LANDMARK,
+    has_two_outputs,
+    naming_of,
+    own_name,
+    samsung_name,
+)
 from sr3d.detectors.common.sparse_config import infer
 from sr3d.detectors.family import CheckpointFormat, Published
 
@@ -21,7 +27,8 @@ def to_samsung(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _recognises(names: Collection[str]) -> bool:
-    return "bbox_head.conv_reg.kernel" in names and "bbox_head.conv_center.kernel" not in names
+    own = "bbox_head.conv_reg.kernel" in names and "bbox_head.conv_center.kernel" not in names
+    return own and not has_two_outputs(names)
 
 
 CHECKPOINTS = CheckpointFormat(

@@ -25,8 +25,13 @@ from sr3d.sparse.nn import (
 class TR3DNeck(nn.Module):
     """From stages 2, 3, 4 to two levels, finest first, whose cells are the anchors.
 
-    The up-sampling kernels keep MinkowskiEngine's default initialisation, as in TR3D.
+    The up-sampling kernels keep MinkowskiEngine's default initialisation, as in TR3D. An extension
+    may change outputs, the names of the output blocks of each level, and activation, after the
+    lateral and the output blocks.
     """
+
+    outputs: tuple[str, ...] = ("out_block",)
+    activation: type[nn.Module] = SparseReLU
 
     def __init__(self, config: SparseModelConfig) -> None:
         super().__init__()
@@ -34,29 +39,33 @@ class TR3DNeck(nn.Module):
         channels = config.neck_channels
         self.up_block_1 = _up(planes[1], planes[0])
         self.up_block_2 = _up(planes[2], planes[1])
-        self.lateral_block_0 = _same(planes[0], planes[0])
-        self.lateral_block_1 = _same(planes[1], planes[1])
-        self.out_block_0 = _same(planes[0], channels)
-        self.out_block_1 = _same(planes[1], channels)
+        self.lateral_block_0 = self._same(planes[0], planes[0])
+        self.lateral_block_1 = self._same(planes[1], planes[1])
+        for name in self.outputs:
+            for level in range(2):
+                self.add_module(f"{name}_{level}", self._same(planes[level], channels))
         for module in self.modules():
             if isinstance(module, SparseConv):
                 kaiming_normal_(module)
 
     def forward(self, stages: list[SparseTensor]) -> list[SparseTensor]:
+        return [out for (out,) in self.levels(stages)]
+
+    def levels(self, stages: list[SparseTensor]) -> list[list[SparseTensor]]:
+        """Per level, what its output blocks make of it."""
         _, fine, middle, coarse = stages
         x = self.lateral_block_1(middle + self.up_block_2(coarse))
-        coarse_level = self.out_block_1(x)
+        coarse_level = [self.get_submodule(f"{name}_1")(x) for name in self.outputs]
         x = self.lateral_block_0(fine + self.up_block_1(x))
-        return [self.out_block_0(x), coarse_level]
+        return [[self.get_submodule(f"{name}_0")(x) for name in self.outputs], coarse_level]
+
+    def _same(self, in_channels: int, channels: int) -> nn.Sequential:
+        conv = SparseConv(in_channels, channels)
+        return nn.Sequential(conv, SparseBatchNorm(channels), self.activation())
 
 
 def _up(in_channels: int, channels: int) -> nn.Sequential:
     conv = SparseConvTranspose(in_channels, channels, kernel=3, stride=2, generative=True)
-    return nn.Sequential(conv, SparseBatchNorm(channels), SparseReLU())
-
-
-def _same(in_channels: int, channels: int) -> nn.Sequential:
-    conv = SparseConv(in_channels, channels)
     return nn.Sequential(conv, SparseBatchNorm(channels), SparseReLU())
 
 

@@ -14,7 +14,7 @@ from sr3d.data.scene import Scene
 from sr3d.detectors.common.heading_bins import HeadingBins
 from sr3d.detectors.common.norm_momentum import set_norm_momentum
 from sr3d.detectors.common.point_detector import PointDetector
-from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch, height, point_batch
+from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch, height
 from sr3d.detectors.common.pointnet2 import PointNet2, PointSet, SetAbstraction
 from sr3d.detectors.common.proposals import Proposals, select_proposals
 from sr3d.detectors.common.votes import VoteModule, vote_loss, vote_targets
@@ -35,7 +35,8 @@ from sr3d.detectors.votenet.network import (
 class VotePredictions:
     """What the loss and post-processing take from the network.
 
-    raw: (B, P, D), before `outputs` gives it units. boxes: (B, P, 7) decoded.
+    seeds, votes: S of each scene. clusters: P, whose `index` is of votes. raw: (B, P, D), before
+    `outputs` gives it units. boxes: (B, P, 7) decoded.
     """
 
     batch: PointBatch
@@ -78,7 +79,7 @@ class VoteNet(PointDetector[VotePredictions]):
         self, scenes: Sequence[Scene], generators: Sequence[torch.Generator] | None = None
     ) -> PointBatch:
         """Points of each scene with their height above its floor."""
-        return point_batch(scenes, self.config.num_points, generators, self.device, height)
+        return self.draw_points(scenes, self.config.num_points, generators, height)
 
     def stages(self) -> dict[str, str]:
         return {"backbone_net": "backbone", "vgen": "neck", "pnet": "head"}
@@ -110,9 +111,7 @@ class VoteNet(PointDetector[VotePredictions]):
     ) -> Losses:
         batch, config = predictions.batch, self.loss_config
         padded = PaddedTruth.of(truth, len(batch), least=MAX_BOXES)
-        targets = vote_targets(
-            batch, padded, predictions.seeds.index, config.vote_centre, config.vote_points
-        )
+        targets = vote_targets(batch, padded, predictions.seeds.index, config.vote_centre)
         assignment = assign(predictions.clusters.points, padded, config)
         unweighted = {
             "vote": vote_loss(predictions.votes.points, targets, total),

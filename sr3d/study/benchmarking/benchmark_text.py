@@ -55,8 +55,8 @@ def _subject(found: Benchmark) -> list[str]:
         f"weights {facts['weights']}, {runner}, {facts['precision']}",
         f"{facts['device']}: {where}, {facts['threads']} of {machine['cores']} CPU threads, "
         f"torch {facts['versions']['torch']}, load average {facts['load_average']:.1f}{busy}",
-        f"{len(scenes)} scenes: {facts['source']}. On average {points} points, {size} "
-        f"{found.detection.unit}, {boxes} boxes found",
+        f"{len(scenes)} scene{'s' * (len(scenes) > 1)}: {facts['source']}. On average {points} "
+        f"points, {size} {found.detection.unit}, {boxes} boxes found",
     ]
 
 

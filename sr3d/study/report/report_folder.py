@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from sr3d.study.report.paper import (
     OWN_DATA,
     Paper,
     datasets_of,
+    labels_of,
     printed_dataset,
     read_paper,
     settings_of,
@@ -38,6 +39,7 @@ def write_report(
     names: Sequence[str] | None = None,
     datasets: Sequence[str] | None = None,
     data: Mapping[str, Path] | None = None,
+    cited: Collection[str] = (),
 ) -> list[Path]:
     """Write the whole report on the runs below `results`, and return its files.
 
@@ -46,14 +48,16 @@ def write_report(
     `index.html`. Each names its missing runs.
 
     names: tables and figures, by default all. datasets: by default those with results, or without
-    any, the paper's. data: data set -> prepared folder, for the points of scenes.
+    any, the paper's. data: data set -> prepared folder, for the points of scenes. cited: settings
+    that were not meant to run, see `collect`.
 
     Raises:
-        InputError: no such folder or no run in it, an unknown name or data set, an invalid paper
-            file, or an unreadable record.
+        InputError: no such folder or no run in it, an unknown name, setting or data set, an invalid
+            paper file, or an unreadable record.
     """
     paper, out = read_paper(paper_file), Path(out)
     names = _known(paper, names)
+    _refuse_unknown(paper, cited)
     if not Path(results).is_dir():
         raise InputError("no such folder of results", file=results, kind=Kind.MISSING)
     marks = (SUMMARY_FILE, f"train*/{RUN_FILE}", f"train*/test*/{RUN_FILE}")
@@ -63,7 +67,7 @@ def write_report(
     paper = with_external(paper, found)
     written: list[Path] = []
     parts: list[ReportPart] = []
-    cited: list[Judgement] = []
+    uncheckable: list[Judgement] = []
     for findings in found:
         shown = [name for name in names if findings in _shown_on(paper, name, found)]
         tables = [name for name in shown if name in paper.tables]
@@ -74,7 +78,7 @@ def write_report(
         written += [path for one in drawn for path in one.files()]
         printed = []
         for name in tables:
-            filled = collect(findings, paper.tables[name])
+            filled = collect(findings, paper.tables[name], cited)
             printed.append(lay_out(filled))
             written += write_table(filled, printed[-1], out)
         every = [one for one in judge(paper, findings) if one.claim.of in names]
@@ -85,9 +89,9 @@ def write_report(
         )
         parts.append(ReportPart(findings, tuple(printed), tuple(judged), tuple(drawn)))
         # This holds for all data sets.
-        cited = [one for one in every if one.verdict is Verdict.NOT_CHECKABLE]
+        uncheckable = [one for one in every if one.verdict is Verdict.NOT_CHECKABLE]
     written.append(write_index(out, paper))
-    report = Report(paper, tuple(names), tuple(parts), tuple(cited))
+    report = Report(paper, tuple(names), tuple(parts), tuple(uncheckable))
     if report.own:
         report = replace(report, cited=())
     for name, text in (
@@ -108,6 +112,14 @@ def _known(paper: Paper, names: Sequence[str] | None) -> list[str]:
             problem = f"unknown table or figure '{name}'{did_you_mean(name, known)}"
             raise InputError(problem, kind=Kind.UNKNOWN)
     return [name for name in known if names is None or name in names]
+
+
+def _refuse_unknown(paper: Paper, settings: Collection[str]) -> None:
+    known = [*labels_of(paper)]
+    for setting in settings:
+        if setting not in known:
+            problem = f"no table or figure has a setting '{setting}'{did_you_mean(setting, known)}"
+            raise InputError(problem, kind=Kind.UNKNOWN)
 
 
 def _findings(results: Path, paper: Paper, datasets: Sequence[str] | None) -> list[Findings]:

@@ -16,7 +16,7 @@ from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch
 from sr3d.detectors.common.proposals import pick, select_proposals
 from sr3d.detectors.common.votes import vote_targets
 from sr3d.detectors.rbgnet.backbone import score_of
-from sr3d.detectors.rbgnet.detector import RBGNet, RBGNetPredictions, counted, proposals_of
+from sr3d.detectors.rbgnet.detector import RBGNet, RBGNetPredictions, proposals_of, selection_rules
 from sr3d.detectors.rbgnet.loss import assign
 from sr3d.detectors.rbgnet.names import CHECKPOINTS, own_name
 from sr3d.detectors.rbgnet.network import RAY
@@ -154,7 +154,7 @@ def post_processing(
     yield golden.close("test_decoded_boxes", found.boxes[0] * CLOCKWISE)
     (proposals,) = proposals_of(found)
     points = found.batch.points[0]
-    given = proposals, points, counted(proposals, points, model.inference)
+    given = proposals, points, selection_rules(proposals, points, model.inference)
     detections, picked = select_proposals(*given), pick(*given)
     kept = picked[proposals.objectness[picked] > model.inference.score_thr].sort().values
     boxes = proposals.boxes[kept]

@@ -44,7 +44,10 @@ _EXACT = 64  # the maximum number of colours of a PNG that stay unchanged
 # Okabe and Ito's colours without yellow, which is invisible on white. Markers differ as well.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*", "d")
-_LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 4)))
+_LINES: tuple[Any, ...] = (
+    "-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 4)), (0, (10, 3)),
+    (0, (8, 2, 1, 2, 1, 2)), (0, (1, 4)),
+)  # fmt: skip
 _RC: Any = {
     "font.size": 9,
     # A font family with alternatives, because the reader of the SVG may lack the first.
@@ -76,8 +79,8 @@ class Look(NamedTuple):
 
 
 def look(index: int) -> Look:
-    """The look of the index-th setting. The pair of marker and line is unique up to 65 settings."""
-    # 13 markers and 5 lines have no common factor, so both can advance together.
+    """The look of the index-th setting. Marker and line together are unique up to 104 settings."""
+    # 13 markers and 8 lines have no common factor, so both can advance together.
     return Look(
         _COLORS[index % len(_COLORS)],
         _MARKERS[index % len(_MARKERS)],

@@ -115,7 +115,7 @@ def _ours(results: FilledTable, entry: FilledRow, metric: str) -> str:
     found = entry.metric(metric)
     if found is None:
         ran = NOT_RUN if entry.summary is None else NONE  # NONE: its runs lack this metric
-        return CITED if entry.row.setting is None else ran
+        return CITED if entry.cited else ran
     best = results.table.prints == "best_mean" and METRICS[metric].has_best
     text = _in_form(number, metric, found["best"] if best else None, found["mean"])
     return text + BUSY * (metric == "latency_ms" and entry.busy)

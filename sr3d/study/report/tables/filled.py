@@ -5,7 +5,7 @@ Detectors of which sr3d has only the boxes have their own tables.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,10 +28,14 @@ from sr3d.study.statistics import Interval, TEstimate, simultaneous
 
 @dataclass(frozen=True)
 class FilledRow:
-    """One row of a table with its summary, which is None without runs."""
+    """One row of a table with its summary, which is None without runs.
+
+    cited: whether the row has the paper's numbers only, and no run is missing.
+    """
 
     row: PaperRow
     summary: dict[str, Any] | None
+    cited: bool
 
     def metric(self, name: str) -> dict[str, Any] | None:
         """The summary of one metric, if a run has it. For parameters, their number as the mean."""
@@ -140,21 +144,27 @@ class FilledTable:
         return (entry.metric(metric) or {}).get(counted, 0), expected.get(kind, wanted)
 
 
-def collect(findings: Findings, table: PaperTable) -> FilledTable:
+def collect(findings: Findings, table: PaperTable, cited: Collection[str] = ()) -> FilledTable:
     """Fill a table with the results on one data set.
 
-    Cited rows without a number of the paper on this data set are omitted.
+    cited: settings that were not meant to run. Without runs, their rows are cited, as those of
+    methods without a setting. Cited rows are omitted if the paper does not have the table on this
+    data set.
 
     Raises:
         InputError: an unknown data set, or an unreadable record.
     """
     printed_dataset(findings.dataset)
     known = findings.dataset in table.datasets
+    every = []
+    for row in table.rows:
+        summary = findings.summary(row.setting) if row.setting else None
+        only_cited = summary is None and (row.setting is None or row.setting in cited)
+        every.append(FilledRow(row, summary, only_cited))
     entries = tuple(
-        FilledRow(row, summary)
-        for row in table.rows
-        if (summary := findings.summary(row.setting) if row.setting else None)
-        or (row.belongs_on(findings.dataset) if row.setting else known)
+        entry
+        for entry in every
+        if entry.summary or (known if entry.cited else entry.row.belongs_on(findings.dataset))
     )
     wanted = table.reference
     reference = next((e for e in entries if wanted and e.row.setting == wanted), None)

@@ -135,9 +135,14 @@ def _other_data(results: FilledTable) -> list[Note]:
             "Do not compare them in absolute terms.",
         )
     ]
-    left_out = len(results.table.rows) - len(results.entries)
+    shown = [entry.row for entry in results.entries]
+    left_out = [row for row in results.table.rows if row not in shown]
     if left_out:
-        text = f"{left_out} rows are omitted, because the paper has them only on other data."
+        text = f"{len(left_out)} rows are omitted, because the paper has them only on other data."
+        here = results.dataset
+        known = [row.label for row in left_out if row.setting and row.belongs_on(here)]
+        if known:
+            text += f" sr3d can run {len(known)} of them: {listed(known)}."
         notes.append(Note(Topic.LEFT_OUT, text))
     return notes
 
