@@ -88,7 +88,10 @@ def in_double() -> Iterator[None]:
 
 
 def gradients(config: Config, scenes: list[Scene], processes: Processes) -> dict[str, Any]:
-    """Gradients and curve values of one step on this process's share of some scenes."""
+    """Gradients and curve values of one step on this process's share of some scenes.
+
+    A missing gradient counts as zero.
+    """
     torch.manual_seed(0)
     with in_double():
         model = build_detector(config).train()
@@ -99,7 +102,10 @@ def gradients(config: Config, scenes: list[Scene], processes: Processes) -> dict
         ordered_backward(losses.total)
         stop = float(processes.rank == 1)
         values = processes.add(model.parameters(), {**losses.values(), "stop": stop})
-    grads = {name: p.grad for name, p in model.named_parameters()}
+    grads = {
+        name: torch.zeros_like(p) if p.grad is None else p.grad
+        for name, p in model.named_parameters()
+    }
     buffers = {name: value for name, value in model.named_buffers() if "running" in name}
     own = losses.curves["positives"]
     return {"grads": grads, "values": values, "positives": own, "statistics": buffers}

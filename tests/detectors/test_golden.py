@@ -12,7 +12,17 @@ from typing import Protocol
 
 import pytest
 
-from tests.detectors.golden import brnet, detr3d, fcaf3d, groupfree, mlcvnet, rbgnet, tr3d, votenet
+from tests.detectors.golden import (
+    brnet,
+    dest,
+    detr3d,
+    fcaf3d,
+    groupfree,
+    mlcvnet,
+    rbgnet,
+    tr3d,
+    votenet,
+)
 from tests.detectors.golden.comparing import Comparison, Golden
 from tests.shared_data import SHARED
 
@@ -32,6 +42,7 @@ class Adapter(Protocol):
 ADAPTERS: dict[str, Adapter] = {
     "3detr": detr3d,
     "brnet": brnet,
+    "dest": dest,
     "fcaf3d": fcaf3d,
     "groupfree": groupfree,
     "mlcvnet": mlcvnet,

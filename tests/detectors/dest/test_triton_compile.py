@@ -41,7 +41,7 @@ def compile_all() -> dict[str, dict[str, Any]]:
     facts = {}
     for name in KERNELS:
         kernel = getattr(kernels, name)
-        tensors = {argument: "*fp32" for argument in kernel.arg_names}
+        tensors = dict.fromkeys(kernel.arg_names, "*fp32")
         arguments = tensors | dict.fromkeys(sizes, "i32") | blocks
         for capability in CAPABILITIES:
             made = compiled(kernel, arguments, capability, engine._WARPS)
