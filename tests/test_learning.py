@@ -68,6 +68,7 @@ def test_sr3d_learns_real_scans(tmp_path: Path) -> None:
         "votenet_overfit",
         "mlcvnet_overfit",
         "groupfree_overfit",
+        "dest_overfit",
         "3detr_m_overfit",
     ],
 )

@@ -33,7 +33,7 @@ class DropPath(nn.Module):
 
 
 class GatedFeedForward(nn.Module):
-    """(B, C, N) to (B, C, N). scan: columns are in the order of a scan, and see neighbours in it."""
+    """(B, C, N) to (B, C, N). scan: columns are in the order of a scan and see neighbours."""
 
     dwconv: nn.Conv1d | None
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from sr3d.detectors.common.heading_bins import HeadingBins
 from sr3d.detectors.common.point_inputs import PointBatch
 from sr3d.detectors.common.pointnet2 import PointSet, entries
-from sr3d.detectors.groupfree.config import GroupFreeModel
+from sr3d.detectors.groupfree.config import QueryModel
 
 
 class Stage(NamedTuple):
@@ -146,7 +146,7 @@ class DecoderLayer(nn.Module):
     The positions are added to the values of the attention too, unlike in DETR.
     """
 
-    def __init__(self, config: GroupFreeModel) -> None:
+    def __init__(self, config: QueryModel) -> None:
         super().__init__()
         channels, heads, dropout = config.channels, config.heads, config.dropout
         self.self_attn = nn.MultiheadAttention(channels, heads, dropout, batch_first=True)

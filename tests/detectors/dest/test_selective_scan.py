@@ -13,6 +13,7 @@ from sr3d.detectors.dest.selective_scan import ScanTerms, selective_scan
 from tests.detectors.dest.scan_cases import case, close, gradients, recurrence, scanned
 
 HALVES = (slice(37), slice(37, 90))
+OF_POINTS = ScanTerms._fields[:6]
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -36,8 +37,8 @@ def test_gradients_equal_the_recurrence_s(reverse: bool) -> None:
 @pytest.mark.parametrize("reverse", [False, True])
 def test_gradients_equal_differences(monkeypatch: pytest.MonkeyPatch, reverse: bool) -> None:
     monkeypatch.setattr(torch_engine, "CHUNK", 3)
-    sizes = {"heads": 2, "channels": 2, "states": 2}
-    given = case(7, **sizes, reverse=reverse, dtype=torch.float64).learning()
+    small = case(7, heads=2, channels=2, states=2, reverse=reverse, dtype=torch.float64)
+    given = small.learning()
 
     def scan(*tensors: Tensor) -> tuple[Tensor, Tensor]:
         return selective_scan(ScanTerms(*tensors), reverse)
@@ -54,8 +55,10 @@ def test_the_largest_steps_leave_finite_gradients() -> None:
 def test_two_halves_are_the_whole() -> None:
     given = case(90)
     whole, last = scanned(given)
-    halves = (ScanTerms(*(v[:, s] for v in given.terms[:6]), *given.terms[6:]) for s in HALVES)
-    first, second = halves
+    first, second = (
+        given.terms._replace(**{name: getattr(given.terms, name)[:, part] for name in OF_POINTS})
+        for part in HALVES
+    )
     y, state = selective_scan(first)
     rest, end = selective_scan(second._replace(state=state))
     assert torch.equal(torch.cat([y, rest], dim=1), whole)

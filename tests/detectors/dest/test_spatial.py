@@ -102,7 +102,8 @@ def test_gradients_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
         (features(table, seeds, boxes) * weights).sum().backward()
         assert table.grad is not None
         gradients.append(table.grad)
-    assert torch.allclose(*gradients, atol=2e-5)
+    found, wanted = gradients
+    assert torch.allclose(found, wanted, atol=2e-5)
 
 
 def test_a_layer_after_the_sum_is_one_of_the_table() -> None:
