@@ -96,7 +96,10 @@ def in_double() -> Iterator[None]:
 
 
 def gradients(config: Config, scenes: list[Scene], processes: Processes) -> dict[str, Any]:
-    """Gradients and curve values of one step on this process's share of some scenes."""
+    """Gradients and curve values of one step on this process's share of some scenes.
+
+    A missing gradient counts as zero.
+    """
     torch.manual_seed(0)
     with in_double():
         model = build_detector(config).train()

@@ -74,6 +74,7 @@ def test_sr3d_learns_real_scans(tmp_path: Path) -> None:
         "brnet_overfit",
         "rbgnet_overfit",
         "groupfree_overfit",
+        "dest_overfit",
         "3detr_overfit",
         "3detr_m_overfit",
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import io
+import re
 import tokenize
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,6 +47,8 @@ ALLOWED = {
 # A folder cannot begin with a digit as a name can, so it is the one of the configuration's class.
 FOLDERS = {name: family.config.__module__.split(".")[2] for name, family in FAMILIES.items()}
 ALLOWED |= {f"detectors/{folder}/": "the family itself" for folder in FOLDERS.values()}
+# What contains the name of a family by chance: argparse's `dest`, and English words.
+CHANCE = re.compile(r"^dest$|widest|destination|destroy")
 
 
 def words_of_code(path: Path) -> list[str]:
@@ -53,7 +56,7 @@ def words_of_code(path: Path) -> list[str]:
     words, statement_begins = [], True
     for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline):
         if token.type == tokenize.NAME or (token.type == tokenize.STRING and not statement_begins):
-            words.append(token.string.lower())
+            words.append(CHANCE.sub("", token.string.lower()))
         statement_begins = token.type in (
             tokenize.NEWLINE,
             tokenize.NL,

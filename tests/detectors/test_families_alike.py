@@ -30,6 +30,7 @@ STEPS = ["train.epochs=2", "train.milestones=[1]", "train.batch_size=4", "train.
 DROPOUT = {
     "groupfree": ["model.dropout=0.3"],
     "3detr": [f"model.{part}_dropout=0.3" for part in ("encoder", "decoder", "head")],
+    "dest": ["model.dropout=0.3"],
 }
 
 
@@ -55,7 +56,7 @@ def test_a_resumed_training_equals_an_undisturbed_one(
 
 
 # Every seed becomes a query, whatever rounding does to its score.
-ALL_SEEDS = {"groupfree": ["model.queries=32"]}
+ALL_SEEDS = {"groupfree": ["model.queries=32"], "dest": ["model.queries=32"]}
 
 
 @pytest.mark.parametrize("family", FAMILIES)

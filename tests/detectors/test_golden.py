@@ -14,6 +14,7 @@ import pytest
 
 from tests.detectors.golden import (
     brnet,
+    dest,
     detr3d,
     dlla,
     fcaf3d,
@@ -43,6 +44,7 @@ class Adapter(Protocol):
 ADAPTERS: dict[str, Adapter] = {
     "3detr": detr3d,
     "brnet": brnet,
+    "dest": dest,
     "dlla": dlla,
     "fcaf3d": fcaf3d,
     "groupfree": groupfree,

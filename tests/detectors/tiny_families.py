@@ -21,6 +21,13 @@ POINTNET = (
     "model.planes=[8,8,8,8]",
 )
 PROPOSALS = (*POINTNET, "model.seed_channels=16", "model.proposals=16", "model.proposal_channels=8")
+QUERIES = (
+    *POINTNET,
+    "model.channels=16",
+    "model.queries=12",
+    "model.layers=2",
+    "model.feedforward=16",
+)
 # Presets come first, as they must.
 TINY: Mapping[str, Sequence[str]] = {
     "tr3d": ("model=small", *VOXELS, "model.planes=[8,8,8,8]"),
@@ -42,14 +49,7 @@ TINY: Mapping[str, Sequence[str]] = {
     "mlcvnet": ("model=mlcvnet_small", *PROPOSALS),
     "brnet": ("model=brnet_small", *PROPOSALS, "model.trace_planes=[8,8,8]"),
     "rbgnet": ("model=rbgnet_small", *PROPOSALS, "model.rays=6", "model.ray_channels=4"),
-    "groupfree": (
-        "model=groupfree_small",
-        *POINTNET,
-        "model.channels=16",
-        "model.queries=12",
-        "model.layers=2",
-        "model.feedforward=16",
-    ),
+    "groupfree": ("model=groupfree_small", *QUERIES),
     "3detr": (
         "model=3detr_small",
         "model.num_points=256",
@@ -61,6 +61,7 @@ TINY: Mapping[str, Sequence[str]] = {
         "model.encoder_hidden=16",
         "model.decoder_hidden=16",
     ),
+    "dest": ("model=dest_small", *QUERIES),
     "gsdn": (
         "model=gsdn_small",
         "model.voxel_size=0.1",
@@ -74,6 +75,7 @@ POINT_FAMILIES = tuple(name for name, words in TINY.items() if "model.num_points
 NO_DROPOUT: Mapping[str, Sequence[str]] = {
     "groupfree": ("model.dropout=0",),
     "3detr": tuple(f"model.{part}_dropout=0" for part in ("encoder", "decoder", "head")),
+    "dest": ("model.dropout=0",),
 }
 
 

@@ -42,10 +42,9 @@ THIN: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class GroupFreeModel(PointNet2Model):
-    """The network: PointNet++, queries sampled from its seeds, and a transformer decoder."""
+class QueryModel(PointNet2Model):
+    """The network: PointNet++, queries sampled from its seeds, and a decoder."""
 
-    name: Literal["groupfree"] = "groupfree"
     num_points: Many = 50_000  # points drawn from each scene
     # channels of the levels. The wide network (w2x) has twice as many
     planes: tuple[Count, ...] = (128, 256, 256, 256)
@@ -68,6 +67,13 @@ class GroupFreeModel(PointNet2Model):
         yield "model.queries", fits, "at most the number of seeds, the second of model.levels"
         divides = self.channels % self.heads == 0
         yield "model.heads", divides, f"a divisor of model.channels={self.channels}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupFreeModel(QueryModel):
+    """GroupFree's network, whose decoder is a transformer."""
+
+    name: Literal["groupfree"] = "groupfree"
 
 
 @dataclass(frozen=True)
@@ -115,23 +121,26 @@ class GroupFreeInference(ProposalInference):
 
 def _published(data: DataFacts) -> Values:
     """L6-O256: fewer points on single views; on procedural rooms the thin network."""
-    if data.procedural:
-        return _thin(data)
-    return _network(data, num_points=20_000 if data.single_view else 50_000)
+    return _thin(data) if data.procedural else network(data, num_points=points_of(data))
 
 
 def _table1(data: DataFacts) -> Values:
     """The networks of the paper's Table 1: w2x, L12, O512 on ScanNet, and L6, O256 elsewhere."""
     if data.dataset != "scannet":
         return _published(data)
-    return _network(data, layers=12, queries=512, planes=[256, 512, 512, 512])
+    return network(data, layers=12, queries=512, planes=[256, 512, 512, 512])
 
 
 def _thin(data: DataFacts) -> Values:
-    return _network(data, **THIN)
+    return network(data, **THIN)
 
 
-def _network(data: DataFacts, **values: Any) -> Values:
+def points_of(data: DataFacts) -> int:
+    """The number of points that the published networks draw from a scene."""
+    return 20_000 if data.single_view else 50_000
+
+
+def network(data: DataFacts, name: str = "groupfree", **values: Any) -> Values:
     """The network goes with an assigner, a loss and post-processing of its own.
 
     ScanNet's values for boxes without a yaw, SUN RGB-D's for boxes with one. Sizes that are wrong
@@ -146,7 +155,7 @@ def _network(data: DataFacts, **values: Any) -> Values:
         "size_delta": 0.0625,
     }
     target = {"size_target": "extent" if data.dataset in ("scannet", "sunrgbd") else "box"}
-    model = {"name": "groupfree", "box_size": "metres" if yaw else "class"}
+    model = {"name": name, "box_size": "metres" if yaw else "class"}
     return {
         "model": model | ({"decoder_lr": 0.05} if yaw else {}) | values,
         "assigner": {"name": "seed"},
@@ -161,7 +170,7 @@ def _network(data: DataFacts, **values: Any) -> Values:
     }
 
 
-def _schedule(data: DataFacts) -> Values:
+def schedule(data: DataFacts) -> Values:
     """As its code runs: an epoch after the milestones that are given on the command line."""
     if data.procedural:
         return {"train": rooms_of(data)["train"] | _rooms_schedule(data)}
@@ -189,21 +198,16 @@ def _rooms_schedule(data: DataFacts) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GroupFreeConfig(Config):
-    """One setting of GroupFree on one data set."""
+class QueryConfig(Config):
+    """One setting of GroupFree, or of a detector that extends it, on one data set."""
 
-    presets: ClassVar[Mapping[str, Mapping[str, Preset]]] = {
-        "model": {"groupfree": _published, "groupfree_table1": _table1, "groupfree_small": _thin},
-        "train": {"groupfree": _schedule},
-        "augment": {"groupfree": whole_scenes},
-    }
     conditions: ClassVar[Mapping[str, Condition]] = {
         **POINT_CONDITIONS,
         "loss.size_class": ("model.box_size", ("class",)),
         "loss.size_target": WITH_YAW,
     }
 
-    model: GroupFreeModel = field(default_factory=GroupFreeModel)
+    model: QueryModel
     assigner: GroupFreeAssignment = field(default_factory=GroupFreeAssignment)
     loss: GroupFreeLoss = field(default_factory=GroupFreeLoss)
     test: GroupFreeInference = field(default_factory=GroupFreeInference)
@@ -221,3 +225,16 @@ class GroupFreeConfig(Config):
     def rules(self) -> Iterator[Rule]:
         yield from super().rules()
         yield from self.model.rules()
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupFreeConfig(QueryConfig):
+    """One setting of GroupFree on one data set."""
+
+    presets: ClassVar[Mapping[str, Mapping[str, Preset]]] = {
+        "model": {"groupfree": _published, "groupfree_table1": _table1, "groupfree_small": _thin},
+        "train": {"groupfree": schedule},
+        "augment": {"groupfree": whole_scenes},
+    }
+
+    model: GroupFreeModel = field(default_factory=GroupFreeModel)

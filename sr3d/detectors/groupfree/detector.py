@@ -23,9 +23,9 @@ from sr3d.detectors.common.pointnet2 import PointNet2, PointSet, rows
 from sr3d.detectors.common.proposals import Proposals, select_proposals
 from sr3d.detectors.groupfree.assignment import assign
 from sr3d.detectors.groupfree.config import (
-    GroupFreeConfig,
     GroupFreeInference,
-    GroupFreeModel,
+    QueryConfig,
+    QueryModel,
     Stages,
 )
 from sr3d.detectors.groupfree.loss import unweighted_losses, weighted_losses
@@ -45,10 +45,10 @@ from sr3d.points import group
 class GroupFree(PointDetector[GroupFreePredictions]):
     """PointNet++, sampling of queries, a proposal, and decoder layers with a head each."""
 
-    config: GroupFreeModel
+    config: QueryModel
     inference: GroupFreeInference
 
-    def __init__(self, config: GroupFreeConfig) -> None:
+    def __init__(self, config: QueryConfig) -> None:
         super().__init__(config)
         model = config.model
         self.assigner, self.loss_config = config.assigner, config.loss
@@ -64,9 +64,13 @@ class GroupFree(PointDetector[GroupFreePredictions]):
         self.proposal_head = self._head()
         self.decoder_query_proj = nn.Conv1d(model.channels, model.channels, kernel_size=1)
         self.decoder_key_proj = nn.Conv1d(model.channels, model.channels, kernel_size=1)
-        self.decoder = nn.ModuleList(DecoderLayer(model) for _ in range(model.layers))
+        self.decoder = nn.ModuleList(self.layer(i) for i in range(model.layers))
         self.prediction_heads = nn.ModuleList(self._head() for _ in range(model.layers))
         draw_matrices(self.decoder)  # as published
+
+    def layer(self, index: int) -> nn.Module:
+        """A new layer of the decoder."""
+        return DecoderLayer(self.config)
 
     def _head(self) -> PredictionHead:
         classes = len(self.dataset.classes)
@@ -114,10 +118,19 @@ class GroupFree(PointDetector[GroupFreePredictions]):
         points, features = rows(seeds.points, queries), group(seeds.features, queries)
         stages = [self.proposal_head(features, points)]
         query, key = self.decoder_query_proj(features), self.decoder_key_proj(seeds.features)
-        for layer, head in zip(self.decoder, self.prediction_heads, strict=True):
-            query = layer(query, key, stages[-1].places(), seeds.points)
+        for i, head in enumerate(self.prediction_heads):
+            query, key = self.refined(i, query, key, stages[-1].places(), seeds.points)
             stages.append(head(query, points))
         return stages
+
+    def refined(
+        self, index: int, query: Tensor, key: Tensor, places: Tensor, seeds: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The queries (B, C, K) after a layer of the decoder, and the keys (B, C, S) for the next.
+
+        places: (B, K, 6), see `Stage.places`. seeds: (B, S, 3).
+        """
+        return self.decoder[index](query, key, places, seeds), key
 
     def loss(
         self, predictions: GroupFreePredictions, truth: GroundTruth, total: Total = alone

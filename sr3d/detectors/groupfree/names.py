@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 V = TypeVar("V")
 
 DDP = "module."
-_IN_LAYER = re.compile(r"decoder\.(\d+)\.(self|cross)_posembed\.(.+)")
-_IN_LIST = re.compile(r"decoder_(?:self|cross)_posembeds\.\d+\.")
+_IN_LAYER = re.compile(r"decoder\.(\d+)\.(\w+)_posembed\.(.+)")
+_IN_LIST = re.compile(r"decoder_\w+_posembeds\.\d+\.")
 
 
 def own_name(name: str) -> str | None:
@@ -56,20 +56,24 @@ def infer(weights: Mapping[str, Tensor]) -> Inferred:
     Raises:
         KeyError, IndexError: a weight is missing, or has too few axes.
     """
+    return inferred(weights, f"model.feedforward={weights['decoder.0.linear1.weight'].shape[0]}")
+
+
+def inferred(weights: Mapping[str, Tensor], *overrides: str) -> Inferred:
+    """`infer` of a detector that extends GroupFree. overrides: of its decoder layers."""
     head = "proposal_head.{}_head.weight"
     bins = weights[head.format("heading_class")].shape[0]
     layers = {name.split(".")[1] for name in weights if name.startswith("prediction_heads.")}
     metres = head.format("size_pred") in weights
-    overrides = (
+    shared = (
         f"model.planes={level_planes(weights)}",
         f"model.channels={weights['points_obj_cls.conv1.weight'].shape[1]}",
         f"model.layers={len(layers)}",
-        f"model.feedforward={weights['decoder.0.linear1.weight'].shape[0]}",
         f"model.box_size={'metres' if metres else 'class'}",
         *([f"model.heading_bins={bins}"] if bins > 1 else []),
     )
     classes = weights[head.format("sem_cls_scores")].shape[0]
-    return Inferred(classes, bins > 1, overrides)
+    return Inferred(classes, bins > 1, (*shared, *overrides))
 
 
 CHECKPOINTS = CheckpointFormat(

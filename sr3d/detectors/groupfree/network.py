@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from sr3d.detectors.common.heading_bins import HeadingBins
 from sr3d.detectors.common.point_inputs import PointBatch
 from sr3d.detectors.common.pointnet2 import PointSet, entries
-from sr3d.detectors.groupfree.config import GroupFreeModel
+from sr3d.detectors.groupfree.config import QueryModel
 
 
 class Stage(NamedTuple):
@@ -65,9 +65,9 @@ class SeedScores(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv1, self.bn1 = _conv(channels, channels), nn.BatchNorm1d(channels)
-        self.conv2, self.bn2 = _conv(channels, channels), nn.BatchNorm1d(channels)
-        self.conv3 = _conv(channels, 1)
+        self.conv1, self.bn1 = pointwise(channels, channels), nn.BatchNorm1d(channels)
+        self.conv2, self.bn2 = pointwise(channels, channels), nn.BatchNorm1d(channels)
+        self.conv3 = pointwise(channels, 1)
 
     def forward(self, features: Tensor) -> Tensor:
         x = self.bn1(self.conv1(features)).relu()
@@ -89,18 +89,18 @@ class PredictionHead(nn.Module):
     ) -> None:
         super().__init__()
         self.register_buffer("mean_sizes", mean_sizes, persistent=False)
-        self.conv1, self.bn1 = _conv(channels, channels), nn.BatchNorm1d(channels)
-        self.conv2, self.bn2 = _conv(channels, channels), nn.BatchNorm1d(channels)
-        self.objectness_scores_head = _conv(channels, 1)
-        self.center_residual_head = _conv(channels, 3)
-        self.heading_class_head = _conv(channels, bins)
-        self.heading_residual_head = _conv(channels, bins)
+        self.conv1, self.bn1 = pointwise(channels, channels), nn.BatchNorm1d(channels)
+        self.conv2, self.bn2 = pointwise(channels, channels), nn.BatchNorm1d(channels)
+        self.objectness_scores_head = pointwise(channels, 1)
+        self.center_residual_head = pointwise(channels, 3)
+        self.heading_class_head = pointwise(channels, bins)
+        self.heading_residual_head = pointwise(channels, bins)
         if mean_sizes is None:
-            self.size_pred_head = _conv(channels, 3)
+            self.size_pred_head = pointwise(channels, 3)
         else:
-            self.size_class_head = _conv(channels, classes)
-            self.size_residual_head = _conv(channels, 3 * classes)
-        self.sem_cls_scores_head = _conv(channels, classes)
+            self.size_class_head = pointwise(channels, classes)
+            self.size_residual_head = pointwise(channels, 3 * classes)
+        self.sem_cls_scores_head = pointwise(channels, classes)
 
     def forward(self, features: Tensor, seeds: Tensor) -> Stage:
         """features: (B, C, K). seeds: (B, K, 3), which the centres are relative to."""
@@ -130,10 +130,10 @@ class PositionEmbedding(nn.Module):
     def __init__(self, numbers: int, channels: int) -> None:
         super().__init__()
         self.position_embedding_head = nn.Sequential(
-            _conv(numbers, channels),
+            pointwise(numbers, channels),
             nn.BatchNorm1d(channels),
             nn.ReLU(),
-            _conv(channels, channels),
+            pointwise(channels, channels),
         )
 
     def forward(self, positions: Tensor) -> Tensor:
@@ -146,7 +146,7 @@ class DecoderLayer(nn.Module):
     The positions are added to the values of the attention too, unlike in DETR.
     """
 
-    def __init__(self, config: GroupFreeModel) -> None:
+    def __init__(self, config: QueryModel) -> None:
         super().__init__()
         channels, heads, dropout = config.channels, config.heads, config.dropout
         self.self_attn = nn.MultiheadAttention(channels, heads, dropout, batch_first=True)
@@ -167,19 +167,21 @@ class DecoderLayer(nn.Module):
         position = self.self_posembed(places).transpose(1, 2)
         key = key + self.cross_posembed(seeds).transpose(1, 2)
         x = query + position
-        query = self.norm1(query + self.dropout(_attend(self.self_attn, x, x)))
+        query = self.norm1(query + self.dropout(attend(self.self_attn, x, x)))
         x = query + position
-        query = self.norm2(query + self.dropout(_attend(self.multihead_attn, x, key)))
+        query = self.norm2(query + self.dropout(attend(self.multihead_attn, x, key)))
         x = self.linear2(self.dropout(self.linear1(query).relu()))
         return self.norm3(query + self.dropout(x)).transpose(1, 2)
 
 
-def _attend(attention: nn.Module, query: Tensor, key: Tensor) -> Tensor:
+def attend(attention: nn.Module, query: Tensor, key: Tensor) -> Tensor:
+    """What queries (B, K, C) find in keys (B, S, C), which are the values too."""
     attended, _ = attention(query, key, key, need_weights=False)
     return attended
 
 
-def _conv(inputs: int, outputs: int) -> nn.Conv1d:
+def pointwise(inputs: int, outputs: int) -> nn.Conv1d:
+    """A layer that treats each of N columns alike: (B, C, N) to (B, C', N)."""
     return nn.Conv1d(inputs, outputs, kernel_size=1)
 
 

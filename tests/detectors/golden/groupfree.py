@@ -19,6 +19,7 @@ from sr3d.data.scannet_files import align
 from sr3d.detectors.common.point_inputs import PaddedTruth, PointBatch
 from sr3d.detectors.common.pointnet2 import PointSet, SetAbstraction
 from sr3d.detectors.common.proposals import pick, points_inside, select_proposals
+from sr3d.detectors.dest.network import DropPath
 from sr3d.detectors.groupfree.assignment import (
     assign,
     objects_by_box,
@@ -90,10 +91,15 @@ def published(golden: Golden, folder: Path) -> GroupFree:
     content = {"model": {DDP + name: value for name, value in weights.items()}, "epoch": 400}
     path = folder / "ckpt_epoch_last.pth"
     model = through_file(GroupFree, "groupfree", golden, path, content)
+    take_first_of_ties(model)
+    return model
+
+
+def take_first_of_ties(model: nn.Module) -> None:
+    """Of equally far points, as the files' maker did."""
     for module in model.modules():
         if isinstance(module, SetAbstraction):
             module.tie_threads = None
-    return model
 
 
 def points_of(golden: Golden) -> Tensor:
@@ -255,12 +261,28 @@ def losses(
     config, padded = model.loss_config, PaddedTruth.of(truth_of(golden), 1, MAX_BOXES)
     assignment = assign(found, padded, model.assigner, config.size_target)
     matches = assignment.matches[0, in_order(golden, found, block)]
-    positive = assignment.positive.float().mean()
     yield golden.same(f"{block}_objectness_label", matches >= 0)
-    yield golden.same(
-        f"{block}_object_assignment", torch.where(matches < 0, MAX_BOXES - 1, matches)
-    )
+    yield golden.same(f"{block}_object_assignment", background_last(matches))
     yield golden.same(f"{block}_kps_label", assignment.near[0])
+    seen = golden["gt_point_instance_label"]
+    for key, value in loss_values(model, found, truth_of(golden), seen).items():
+        yield golden.each_close(f"{block}_{key}", value, tolerance, 1e-7)
+
+
+def background_last(matches: Tensor) -> Tensor:
+    """Indices of ground truths as the original numbers them."""
+    return torch.where(matches < 0, MAX_BOXES - 1, matches)
+
+
+def loss_values(
+    model: GroupFree, found: GroupFreePredictions, truth: GroundTruth, seen: np.ndarray
+) -> dict[str, Any]:
+    """Every loss term and every share by the original's names. seen: the object of each point, -1
+    for none.
+    """
+    config, padded = model.loss_config, PaddedTruth.of(truth, 1, MAX_BOXES)
+    assignment = assign(found, padded, model.assigner, config.size_target)
+    positive = assignment.positive.float().mean()
     sampling, stages = unweighted_losses(
         found, padded, assignment, model.bins, config, model.mean_sizes
     )
@@ -269,9 +291,9 @@ def losses(
     scalars: dict[str, Any] = {
         "points_hard_topk4_pos_ratio": near,
         "points_hard_topk4_neg_ratio": 1 - near,
-        "points_hard_topk4_upper_recall_ratio": len(chosen) / seen(golden),
+        "points_hard_topk4_upper_recall_ratio": len(chosen) / len(np.setdiff1d(seen, [-1])),
         "query_points_generation_loss": sampling,
-        "loss": model.loss(found, truth_of(golden)).total,
+        "loss": model.loss(found, truth).total,
     }
     sums = dict.fromkeys(("objectness_loss", "box_loss", "sem_cls_loss"), torch.zeros(()))
     for name, terms in stages.items():
@@ -286,9 +308,7 @@ def losses(
         sums = {term: value + named[term] for term, value in sums.items()}
         named |= {"pos_ratio": positive, "neg_ratio": 1 - positive}
         scalars |= {f"{name}_{term}": value for term, value in named.items()}
-    scalars |= {f"sum_heads_{term}": value for term, value in sums.items()}
-    for key, value in scalars.items():
-        yield golden.each_close(f"{block}_{key}", value, tolerance, 1e-7)
+    return scalars | {f"sum_heads_{term}": value for term, value in sums.items()}
 
 
 def in_order(golden: Golden, found: GroupFreePredictions, block: str) -> Tensor:
@@ -298,18 +318,9 @@ def in_order(golden: Golden, found: GroupFreePredictions, block: str) -> Tensor:
     return found.queries[0].argsort()[theirs.argsort().argsort()]
 
 
-def seen(golden: Golden) -> int:
-    """Number of ground truths with a point."""
-    return len(np.setdiff1d(golden["gt_point_instance_label"], [-1]))
-
-
 def training(golden: Golden, model: GroupFree) -> Iterator[Comparison]:
     """A training step without dropout: losses, assignment and gradients."""
-    for module in model.train().modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-        if isinstance(module, nn.MultiheadAttention):
-            module.dropout = 0.0
+    without_dropout(model.train())
     found = model(batch_of(golden, model))
     # The scores are so low that neighbours may change places.
     key = "train_query_points_sample_inds"
@@ -328,3 +339,11 @@ def training(golden: Golden, model: GroupFree) -> Iterator[Comparison]:
     yield Comparison("train_grad_names", np.isin(names, [*named]), np.ones(len(names)), 0, 0)
     norm = model.get_submodule("backbone_net.sa1.mlp_module.layer0.bn.bn")
     yield golden.close("train_running_mean_sa1_bn0", norm.running_mean)
+
+
+def without_dropout(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.Dropout | DropPath):
+            module.p = 0.0
+        if isinstance(module, nn.MultiheadAttention):
+            module.dropout = 0.0

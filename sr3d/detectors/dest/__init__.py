@@ -1,0 +1,1 @@
+"""DEST: GroupFree whose decoder scans the seeds, with queries as the states of the scan."""
