@@ -23,7 +23,7 @@ from sr3d.detectors.dlla.config import (
     TR3DDLLAModel,
 )
 from sr3d.detectors.dlla.loss import (
-    Assignment,
+    LearnedMatches,
     LocalizedPredictions,
     learned_assignment,
     localized_loss,
@@ -86,7 +86,7 @@ class DLLADetector(SparseDetector[LocalizedPredictions]):
         anchors, boxes, logits = predictions.anchors, predictions.boxes, predictions.logits
         candidates = Positives.of(self.candidates(anchors, boxes, logits, truth))
         weights = self.box_weights(predictions, candidates, truth)
-        assignment = Assignment(candidates, no_terms(predictions))
+        assignment = LearnedMatches(candidates, no_terms(predictions))
         if self.learned:
             noise = Noise.draw(len(truth.labels), logits.shape[1], logits.device)
             assignment = learned_assignment(

@@ -44,7 +44,7 @@ def localized_scores(cls: Tensor, localization: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Assignment:
+class LearnedMatches:
     """Candidates with their learned ground truths, and the losses of the matches as scalars."""
 
     positives: Positives
@@ -65,7 +65,7 @@ def learned_assignment(
     noise: Noise,
     config: DLLALoss,
     total: Total,
-) -> Assignment:
+) -> LearnedMatches:
     """Give the candidates to the ground truths of their scenes by learned distances.
 
     Terms are sums over scenes, divided by the number of all scenes: "inter" of the closeness of
@@ -100,7 +100,7 @@ def learned_assignment(
     index = key.fill(torch.arange(len(truth.labels), device=owner.device))
     matched = query.rows(index.gather(1, owner))
     matches = candidates.matches.index_put((candidates.rows,), matched)
-    return Assignment(Positives(matches, candidates.rows, matched), terms)
+    return LearnedMatches(Positives(matches, candidates.rows, matched), terms)
 
 
 def _means(values: Tensor, real: Tensor) -> Tensor:
@@ -110,7 +110,7 @@ def _means(values: Tensor, real: Tensor) -> Tensor:
 
 def localized_loss(
     predictions: LocalizedPredictions,
-    assignment: Assignment,
+    assignment: LearnedMatches,
     weights: Tensor,
     truth: GroundTruth,
     config: DLLALoss,
