@@ -88,18 +88,22 @@ def _weights(seeds: Tensor, places: Tensor) -> Iterator[tuple[slice, Tensor, Ten
     the places on a line (B, S', K, 10).
     """
     centers, half = places[:, None, :, :3], places[:, None, :, 3:] / 2
-    faces = torch.stack([centers - half, centers + half], dim=-1)  # (B, 1, K, 3, 2)
-    lattice = torch.arange(CELLS, device=seeds.device)
     pairs = len(seeds) * places.shape[1]
     size = max(1, _PAIRS[seeds.device.type] // pairs)
     for start in range(0, seeds.shape[1], size):
         part = slice(start, start + size)
-        offsets = faces - seeds[:, part, None, :, None]
-        scaled = offsets.sign() * (_LOG_SCALE * offsets.abs() + 1).log2() / 3
-        position = ((scaled / _SPAN + 1) * CELLS - 1) / 2
-        each = (1 - (position[..., None] - lattice).abs()).relu()
-        x, y, z = each.sum(dim=-2).unbind(dim=-2)  # (B, S', K, 10)
+        offsets = centers - seeds[:, part, None]
+        each = _interpolation(offsets - half).add_(_interpolation(offsets + half))
+        x, y, z = each.unbind(dim=-2)  # (B, S', K, 10)
         yield part, (x[..., :, None] * y[..., None, :]).flatten(-2), z
+
+
+def _interpolation(offsets: Tensor) -> Tensor:
+    """(…, 10): weights of the lattice's places for offsets (…) in metres."""
+    scaled = offsets.sign() * (_LOG_SCALE * offsets.abs() + 1).log2() / 3
+    position = ((scaled / _SPAN + 1) * CELLS - 1) / 2
+    distance = (position[..., None] - torch.arange(CELLS, device=offsets.device)).abs_()
+    return distance.neg_().add_(1).clamp_(min=0)
 
 
 @torch.no_grad()
