@@ -233,8 +233,8 @@ def test_inference_has_no_matcher(family: str) -> None:
     assert_alike(runner.detect(scene.points, scene.colors, floor=0), wanted)
     capacity = runner.capacity_like(scene.points, scene.colors)
     padding = torch.zeros(capacity.points - len(scene.points), 3)
-    padded = (torch.cat([values, padding]) for values in (scene.points, scene.colors))
-    static = runner.static_pass(capacity)(*padded, torch.tensor(len(scene.points)))
+    points, colors = (torch.cat([values, padding]) for values in (scene.points, scene.colors))
+    static = runner.static_pass(capacity)(points, colors, torch.tensor(len(scene.points)))
     assert not static.overflow
     assert_alike(static.detections(), wanted)
     assert hasattr(model, "matcher")  # the detector itself keeps it

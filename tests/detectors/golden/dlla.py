@@ -6,9 +6,10 @@ Each scan passes the network once. Then both phases of training take the loss of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -22,6 +23,7 @@ from sr3d.detectors.dlla.detector import FCAF3DDLLA, TR3DDLLA, DLLADetector
 from sr3d.detectors.dlla.loss import LocalizedPredictions
 from sr3d.detectors.dlla.matcher import Noise
 from sr3d.detectors.dlla.names import fcaf3d_to_original, tr3d_to_original
+from sr3d.detectors.outputs import Losses
 from sr3d.losses.clusters import cluster_closeness, cluster_spread
 from tests.detectors.golden.comparing import Comparison, Golden, detections
 from tests.detectors.golden.fcaf3d import cloud_of, in_order, truth_of
@@ -111,7 +113,8 @@ def published(golden: Golden, folder: Path, name: str) -> DLLADetector:
     weights = rebuilt(shapes, SCALES)
     if BOX_BIAS in shapes:  # so that boxes have positive sizes
         a = np.float32(0.1) * draw(BOX_BIAS, shapes[BOX_BIAS])
-        weights[BOX_BIAS] = torch.from_numpy(a + np.float32([0.5] * 3 + [-0.7] * 3))
+        base = np.array([0.5] * 3 + [-0.7] * 3, dtype=np.float32)
+        weights[BOX_BIAS] = torch.from_numpy(a + base)
     content = {"state_dict": weights}
     return through_file(variant.kind, f"{name}_dlla", golden, folder / f"{name}.pth", content)
 
@@ -119,7 +122,7 @@ def published(golden: Golden, folder: Path, name: str) -> DLLADetector:
 def outputs(
     golden: Golden,
     coords: list[Tensor],
-    levels: list[tuple[Tensor, ...]],
+    levels: Sequence[tuple[Any, ...]],
     variant: Variant,
 ) -> Iterator[Comparison]:
     """Every step-th row of each level, and means of all rows."""
@@ -152,12 +155,13 @@ def training(
     phase: int,
 ) -> Iterator[Comparison]:
     """Positives, losses and the norms of all gradients, with batch norms in evaluation mode."""
-    truth, elements, assigned = truth_of(golden), Elements(), []
+    truth, elements = truth_of(golden), Elements()
+    assigned: list[tuple[Any, ...]] = []
     localized_loss = dlla_loss.localized_loss
 
-    def noted(*args: object) -> object:
+    def noted(*args: Any) -> Losses:
         assigned.append(args)
-        return localized_loss(*args)  # type: ignore[arg-type]
+        return localized_loss(*args)
 
     noise = noise_of(golden, model.loss_config)
     model.start_epoch(phase)
