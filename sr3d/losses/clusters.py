@@ -44,9 +44,10 @@ def cluster_spread(queries: Tensor, keys: Tensor, owner: Tensor, real: Tensor) -
 def cluster_closeness(keys: Tensor, real: Tensor) -> Tensor:
     """(B, M): one over the mean distance of each key (B, M, D) to the others of its scene.
 
-    0 in padded rows and in a scene with a single key. real: (B, M) bool.
+    0 in padded rows, in a scene with a single key, and for a key that all others equal.
+    real: (B, M) bool.
     """
     others = (real.sum(dim=1, keepdim=True) - 1).clamp(min=1)
     mean = distances(keys, keys).where(real[:, None], 0).sum(dim=2) / others
-    several = real & (real.sum(dim=1, keepdim=True) > 1)
-    return torch.where(several, 1 / mean.clamp(min=_LEAST), 0)
+    apart = real & (mean > _LEAST)
+    return torch.where(apart, 1 / mean.clamp(min=_LEAST), 0)

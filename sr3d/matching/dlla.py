@@ -11,8 +11,8 @@ def match_by_distance(distance: Tensor, candidates: Tensor, truths: Tensor) -> T
     """(B, W) int64: the ground truth of each candidate of B scenes, counted in its scene.
 
     Each candidate takes its nearest ground truth. Then each ground truth takes its nearest
-    candidate, so that none is left without. If one candidate is nearest to several ground truths,
-    the last of them gets it.
+    candidate. If several take the same one, the last of them gets it, and the others may be left
+    without.
 
     Args:
         distance: (B, W, M), any unit.

@@ -52,6 +52,7 @@ class GSDNModel(ModelConfig):
         yield "model.planes", len(self.planes) in (2, 3, 4), "two to four numbers"
         same = len(self.blocks) == len(self.planes)
         yield "model.blocks", same, "as many numbers as model.planes"
+        yield "model.extent", min(self.extent) >= 2, "numbers of at least 2"
 
 
 @dataclass(frozen=True)
@@ -136,17 +137,22 @@ def _schedule(data: DataFacts) -> Values:
 
 
 def _augmentation(data: DataFacts) -> Values:
-    """On procedural rooms, the rooms' own. Single views are not mirrored front to back."""
+    """On procedural rooms, the rooms' own. Single views are not mirrored front to back.
+
+    Without instances, ground truths come from the points in boxes. Boxes do not follow a tilt and a
+    distortion, so there is none.
+    """
     if data.procedural:
         return {"augment": rooms_of(data)["augment"]}
+    bends = data.dataset not in ("sunrgbd", "own")
     whole = {
         "sample_fraction": [1.0, 1.0],
         "flip_x": 0.475,
         "flip_y": 0.0 if data.single_view else 0.475,
         "scale": [0.9, 1.1],
         "translation": 0.0,
-        "tilt": 5.0,
-        "elastic": 0.95,
+        "tilt": 5.0 if bends else 0.0,
+        "elastic": 0.95 if bends else 0.0,
         "colour_shift": 0.03,
         "colour_noise": 0.03,
     }

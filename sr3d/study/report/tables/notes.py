@@ -138,7 +138,8 @@ def _other_data(results: FilledTable) -> list[Note]:
     shown = [entry.row for entry in results.entries]
     left_out = [row for row in results.table.rows if row not in shown]
     if left_out:
-        text = f"{len(left_out)} rows are omitted, because the paper has them only on other data."
+        rows, them = ("row is", "it") if len(left_out) == 1 else ("rows are", "them")
+        text = f"{len(left_out)} {rows} omitted, because the paper has {them} only on other data."
         here = results.dataset
         known = [row.label for row in left_out if row.setting and row.belongs_on(here)]
         if known:
