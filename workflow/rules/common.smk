@@ -307,10 +307,9 @@ REAL = config.get("real_scans", "")
 GPUS = int(config["device"] == "cuda")  # per training or evaluation run
 # Always one thread on the CPU, because sums, and so results, depend on the number of threads.
 THREADS = 4 if GPUS else 1
-# Jobs run the `sr3d` beside this Python, even if another one is on the path or no environment is active.
-os.environ["PATH"] = (
-    f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-)
+# Jobs run the `sr3d` beside this Python, even if another is on the path or no environment is active.
+BESIDE = Path(sys.executable).parent
+os.environ.update(PATH=f"{BESIDE}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
 
 
 pathvars:
