@@ -143,8 +143,8 @@ class Detector(nn.Module, ABC, Generic[B, P]):
             InputError: the detector or the engine does not support it.
         """
         raise InputError(
-            f"{self.config.name} has no inference runner. compile() supports SR3D, TR3D, FCAF3D, "
-            "and the last two with DLLA",
+            f"{self.config.name} has no inference runner. compile() supports these detectors on "
+            "voxels: SR3D, TR3D, FCAF3D, and the last two with DLLA",
             field="compile",
             kind=Kind.CONFLICT,
             remedy="Run it without compile().",
