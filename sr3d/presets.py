@@ -91,6 +91,13 @@ def twelve_epochs(published: Mapping[str, int], data: DataFacts) -> dict[str, An
     return {"epochs": 12, "milestones": [8, 11], "repeat": count, "warmup_iters": 0}
 
 
+def evaluation_of_tr3d(data: DataFacts) -> Values:
+    """TR3D's evaluation: on 100,000 points where it draws points, on the rooms' own points."""
+    if data.procedural:
+        return {"test": rooms_of(data)["test"]}
+    return {"test": {"sample_count": 100_000} if data.dataset in ("sunrgbd", "s3dis") else {}}
+
+
 # TR3D's and FCAF3D's augmentation of single views, which the paper does not change: they are not
 # flipped front to back, nor turned as little as whole rooms.
 SINGLE_VIEW: Mapping[str, Any] = {

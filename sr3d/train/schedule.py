@@ -11,8 +11,15 @@ from sr3d.detectors.base import Detector
 
 
 def build_optimizer(model: Detector, config: TrainConfig) -> torch.optim.Optimizer:
-    """The optimiser for the detector's parameter groups, at the first learning rate."""
-    groups = model.parameter_groups(config)
+    """The optimiser for the detector's parameter groups, at the first learning rate.
+
+    Parameters that are frozen, because no loss depends on them, are left out. Gradients summed over
+    processes are zero for them, and weight decay would change them.
+    """
+    groups = [
+        group | {"params": [p for p in group["params"] if p.requires_grad]}
+        for group in model.parameter_groups(config)
+    ]
     fused = model.device.type == "cuda" or None
     warms_up = config.warmup_iters or config.warmup_epochs
     lr, decay = config.warmup_start_lr if warms_up else config.lr, config.weight_decay

@@ -53,8 +53,8 @@ class GatedFeedForward(nn.Module):
 class ScanLayer(nn.Module):
     """last: no layer needs the seeds after this one.
 
-    What its scan has for them has no effect and gets no gradient, as in the original: `D`,
-    `key_norm` and `out_key_proj`.
+    What its scan has for them has no effect, as in the original, and is frozen: `D`, `key_norm` and
+    `out_key_proj`.
     """
 
     mlp_key: GatedFeedForward | None
@@ -70,7 +70,11 @@ class ScanLayer(nn.Module):
         self.spatial_dist = VertexTable()
         self.ISSM_scan = InterStateScan(channels, heads, config.bidirectional)
         self.mlp_key = None
-        if not last:
+        if last:
+            self.ISSM_scan.D.requires_grad_(False)
+            self.ISSM_scan.key_norm.requires_grad_(False)
+            self.ISSM_scan.out_key_proj.requires_grad_(False)
+        else:
             self.norm_ffn_key = nn.LayerNorm(channels)
             self.mlp_key = GatedFeedForward(channels, channels, dropout, scan=True)
             self.norm_out_key = nn.BatchNorm1d(channels)

@@ -18,7 +18,7 @@ from sr3d.detectors.fcaf3d.config import REPEAT as FCAF3D_REPEAT
 from sr3d.detectors.fcaf3d.config import PrunedModel
 from sr3d.detectors.tr3d.config import REPEAT as TR3D_REPEAT
 from sr3d.detectors.tr3d.config import TR3DConfig
-from sr3d.presets import DataFacts, Values, rooms_of, twelve_epochs
+from sr3d.presets import DataFacts, Values, evaluation_of_tr3d, rooms_of, twelve_epochs
 from sr3d.value_types import Count, Exponent, Many, ManyOrNone, Share, Weight
 
 HEADS = 4  # of the attention between candidates
@@ -134,11 +134,7 @@ class DLLAConfig(SparseConfig):
 
     @classmethod
     def defaults(cls, data: DataFacts) -> Values:
-        """Evaluation as TR3D's: on 100,000 points where it draws points, on the rooms' points."""
-        if data.procedural:
-            return {"test": rooms_of(data)["test"]}
-        drawn = {"sample_count": 100_000} if data.dataset in ("sunrgbd", "s3dis") else {}
-        return {"test": drawn}
+        return evaluation_of_tr3d(data)
 
     def rules(self) -> Iterator[Rule]:
         yield from super().rules()

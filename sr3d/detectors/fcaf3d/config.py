@@ -16,7 +16,7 @@ from sr3d.detectors.common.sparse_config import (
     SparseInferenceConfig,
     SparseModelConfig,
 )
-from sr3d.presets import SINGLE_VIEW, DataFacts, Values, rooms_of, twelve_epochs
+from sr3d.presets import SINGLE_VIEW, DataFacts, Values, evaluation_of_tr3d, rooms_of, twelve_epochs
 from sr3d.value_types import Count, Exponent, Many, Share
 
 # How often an epoch goes through the scenes, as published. A data set of no paper takes `own`.
@@ -145,11 +145,7 @@ class FCAF3DConfig(SparseConfig):
 
     @classmethod
     def defaults(cls, data: DataFacts) -> Values:
-        """Evaluation as TR3D's: on 100,000 points of the published data, on the rooms' points."""
-        if data.procedural:
-            return {"test": rooms_of(data)["test"]}
-        drawn = {"sample_count": 100_000} if data.dataset in ("sunrgbd", "s3dis") else {}
-        return {"test": drawn}
+        return evaluation_of_tr3d(data)
 
     def rules(self) -> Iterator[Rule]:
         yield from super().rules()

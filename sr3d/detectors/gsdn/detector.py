@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sr3d.config import TrainConfig
 from sr3d.data.ground_truth import GroundTruth
 from sr3d.data.loader import on_device
 from sr3d.data.point_features import height_above_floor
@@ -170,10 +169,6 @@ class GSDN(Detector[VoxelBatch, GSDNPredictions]):
             "feature_upsample_network": "neck",
             "region_proposal_network": "head",
         }
-
-    def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
-        """One group, without the layer that is not used."""
-        return [{"params": [p for p in self.parameters() if p.requires_grad]}]
 
     def forward(self, batch: VoxelBatch) -> GSDNPredictions:
         """In training, cells that hold a positive anchor are kept whatever their score is."""
