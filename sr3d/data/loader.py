@@ -18,7 +18,7 @@ from sr3d.config import AugmentConfig
 from sr3d.data.parallel import threaded_map
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.scene import Scene
-from sr3d.data.transforms import augment
+from sr3d.data.transforms import augment, pick_points
 
 Place = tuple[int, int, int]  # epoch, position in it, index of the scene
 
@@ -108,6 +108,12 @@ def on_device(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type == "cuda" and tensor.device.type == "cpu":
         tensor = _pinned(tensor)
     return tensor.to(device, non_blocking=True)
+
+
+def in_random_order(scene: Scene, generator: torch.Generator) -> Scene:
+    """The scene with its points in random order, on their device. The order is drawn on the CPU."""
+    order = torch.randperm(len(scene), generator=generator)
+    return pick_points(scene, on_device(order, scene.points.device))
 
 
 def _pinned(tensor: Tensor) -> Tensor:

@@ -5,6 +5,8 @@ Source: SamsungLabs/tr3d mmdet3d/models/backbones/mink_resnet.py, with Minkowski
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import nn
 
 from sr3d.detectors.common.sparse_config import SparseModelConfig
@@ -42,7 +44,28 @@ class BasicBlock(nn.Module):
         return self.relu(self.norm2(self.conv2(x)) + shortcut)
 
 
-class MinkResNet(nn.Module):
+class ResidualStages(nn.Module):
+    """Stages of stride 2, named `layer1` and so on, for a backbone that adds a stem."""
+
+    def add_stages(self, in_channels: int, planes: Sequence[int], blocks: Sequence[int]) -> None:
+        """planes, blocks: channels and number of blocks of each stage."""
+        self.stages = len(planes)
+        for i, (channels, count) in enumerate(zip(planes, blocks, strict=True), 1):
+            stage = [BasicBlock(in_channels, channels, stride=2)]
+            stage += [BasicBlock(channels, channels, stride=1) for _ in range(count - 1)]
+            self.add_module(f"layer{i}", nn.Sequential(*stage))
+            in_channels = channels
+
+    def staged(self, x: SparseTensor) -> list[SparseTensor]:
+        """The output of every stage, finest first."""
+        outputs = []
+        for i in range(1, self.stages + 1):
+            x = self.get_submodule(f"layer{i}")(x)
+            outputs.append(x)
+        return outputs
+
+
+class MinkResNet(ResidualStages):
     """A stem and stages of stride 2. Returns the output of every stage, finest first."""
 
     def __init__(self, config: SparseModelConfig, in_channels: int = 3) -> None:
@@ -53,20 +76,10 @@ class MinkResNet(nn.Module):
         self.norm1 = norm(channels)
         self.relu = SparseReLU()
         self.maxpool = SparsePool("max", kernel=2, stride=2) if config.stem_pool else nn.Identity()
-        self.stages = len(config.planes)
-        for i, (planes, blocks) in enumerate(zip(config.planes, config.blocks, strict=True), 1):
-            stage = [BasicBlock(channels, planes, stride=2)]
-            stage += [BasicBlock(planes, planes, stride=1) for _ in range(blocks - 1)]
-            self.add_module(f"layer{i}", nn.Sequential(*stage))
-            channels = planes
+        self.add_stages(channels, config.planes, config.blocks)
         for module in self.modules():
             if isinstance(module, SparseConv):
                 kaiming_normal_(module)
 
     def forward(self, x: SparseTensor) -> list[SparseTensor]:
-        x = self.maxpool(self.relu(self.norm1(self.conv1(x))))
-        outputs = []
-        for i in range(1, self.stages + 1):
-            x = self.get_submodule(f"layer{i}")(x)
-            outputs.append(x)
-        return outputs
+        return self.staged(self.maxpool(self.relu(self.norm1(self.conv1(x)))))

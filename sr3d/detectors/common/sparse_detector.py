@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor
 
-from sr3d.data.loader import on_device
+from sr3d.data.loader import in_random_order, on_device
 from sr3d.data.scene import Scene
-from sr3d.data.transforms import pick_points
 from sr3d.detectors.base import Detector
 from sr3d.detectors.common.sparse_config import SparseInferenceConfig, SparseModelConfig
 from sr3d.detectors.common.voxelize import voxelize
@@ -47,8 +46,7 @@ class SparseDetector(Detector[SparseTensor, A]):
         """
         if self.inference.voxel_pick == "first":
             return scene
-        order = torch.randperm(len(scene), generator=generator)
-        return pick_points(scene, on_device(order, scene.points.device))
+        return in_random_order(scene, generator)
 
     def inputs(
         self, scenes: Sequence[Scene], generators: Sequence[torch.Generator] | None = None

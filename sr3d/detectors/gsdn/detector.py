@@ -13,10 +13,9 @@ import torch
 from torch import Tensor
 
 from sr3d.data.ground_truth import GroundTruth
-from sr3d.data.loader import on_device
+from sr3d.data.loader import in_random_order, on_device
 from sr3d.data.point_features import height_above_floor
 from sr3d.data.scene import Scene
-from sr3d.data.transforms import pick_points
 from sr3d.detectors.base import Detector
 from sr3d.detectors.common.votes import in_boxes
 from sr3d.detectors.gsdn.anchors import anchor_corners, anchor_sizes, decode, encode
@@ -108,8 +107,7 @@ class GSDN(Detector[VoxelBatch, GSDNPredictions]):
         """In random order if `test.voxel_pick` is "random", see `SparseDetector.shuffled`."""
         if self.inference.voxel_pick == "first":
             return scene
-        order = torch.randperm(len(scene), generator=generator)
-        return pick_points(scene, on_device(order, scene.points.device))
+        return in_random_order(scene, generator)
 
     def inputs(
         self, scenes: Sequence[Scene], generators: Sequence[torch.Generator] | None = None

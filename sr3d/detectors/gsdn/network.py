@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from sr3d.detectors.common.mink_resnet import BasicBlock
+from sr3d.detectors.common.mink_resnet import ResidualStages
 from sr3d.detectors.gsdn.config import GSDNModel
 from sr3d.sparse import Sites, SparseTensor
 from sr3d.sparse.nn import (
@@ -31,7 +31,7 @@ _STEM_MOMENTUM = 0.02  # of the stem's batch norm alone
 Forced = Callable[[int, Sites], Tensor]
 
 
-class GSDNBackbone(nn.Module):
+class GSDNBackbone(ResidualStages):
     """A stem and stages of stride 2. Returns the output of every stage, finest first."""
 
     def __init__(self, config: GSDNModel) -> None:
@@ -41,20 +41,10 @@ class GSDNBackbone(nn.Module):
         self.bn1 = SparseBatchNorm(channels, momentum=_STEM_MOMENTUM)
         self.relu = SparseReLU()
         self.pool = SparsePool("sum", kernel=2, stride=2)
-        self.stages = len(config.planes)
-        for i, (planes, blocks) in enumerate(zip(config.planes, config.blocks, strict=True), 1):
-            stage = [BasicBlock(channels, planes, stride=2)]
-            stage += [BasicBlock(planes, planes, stride=1) for _ in range(blocks - 1)]
-            self.add_module(f"layer{i}", nn.Sequential(*stage))
-            channels = planes
+        self.add_stages(channels, config.planes, config.blocks)
 
     def forward(self, x: SparseTensor) -> list[SparseTensor]:
-        x = self.pool(self.relu(self.bn1(self.conv1(x))))
-        outputs = []
-        for i in range(1, self.stages + 1):
-            x = self.get_submodule(f"layer{i}")(x)
-            outputs.append(x)
-        return outputs
+        return self.staged(self.pool(self.relu(self.bn1(self.conv1(x)))))
 
 
 class DecodedLevel(NamedTuple):
