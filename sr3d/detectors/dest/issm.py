@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, silu
 
-from sr3d.detectors.dest.selective_scan import ScanTerms, selective_scan
+from sr3d.detectors.dest.selective_scan import selective_scan
 from sr3d.detectors.dest.spatial import FEATURES, nearness, vertex_features
+from sr3d.detectors.dest.torch_engine import ScanTerms
 
 KERNEL = 7  # seeds that a convolution along the scan sees
 _STEPS = (1e-4, 0.1)  # the range of the first step sizes

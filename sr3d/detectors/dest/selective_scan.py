@@ -11,32 +11,15 @@ Source: the DEST paper (arXiv 2503.14493) and OpenSpaceAI/DEST3D (models/dest_mo
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from sr3d.detectors.dest import torch_engine
+from sr3d.detectors.dest.torch_engine import ScanTerms
 from sr3d.sparse.functional import engine_on
-
-
-class ScanTerms(NamedTuple):
-    """The arguments of a scan over the L points of B scenes, with H heads.
-
-    x: (B, L, H, P). The step size is Δ = softplus(gates + steps) · near, with gates (B, L, H, K),
-    steps (B, L, H) and near (B, L, K). inputs: B, (B, L, K). outputs: C, (B, L, K). rates: A, (H,),
-    negative. state: before the first point, (B, H, P, K).
-    """
-
-    x: Tensor
-    gates: Tensor
-    steps: Tensor
-    near: Tensor
-    inputs: Tensor
-    outputs: Tensor
-    rates: Tensor
-    state: Tensor
 
 
 def selective_scan(terms: ScanTerms, reverse: bool = False) -> tuple[Tensor, Tensor]:

@@ -6,17 +6,32 @@ in a chunk.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-if TYPE_CHECKING:
-    from sr3d.detectors.dest.selective_scan import ScanTerms
-
 # Points between stored states. The backward pass computes the states between them again.
 CHUNK = 32
+
+
+class ScanTerms(NamedTuple):
+    """The arguments of a scan over the L points of B scenes, with H heads.
+
+    x: (B, L, H, P). The step size is Δ = softplus(gates + steps) · near, with gates (B, L, H, K),
+    steps (B, L, H) and near (B, L, K). inputs: B, (B, L, K). outputs: C, (B, L, K). rates: A, (H,),
+    negative. state: before the first point, (B, H, P, K).
+    """
+
+    x: Tensor
+    gates: Tensor
+    steps: Tensor
+    near: Tensor
+    inputs: Tensor
+    outputs: Tensor
+    rates: Tensor
+    state: Tensor
 
 
 class _Chunk(NamedTuple):

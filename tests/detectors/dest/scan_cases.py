@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from sr3d.detectors.dest.selective_scan import ScanTerms, selective_scan
+from sr3d.detectors.dest.selective_scan import selective_scan
+from sr3d.detectors.dest.torch_engine import ScanTerms
 
 
 class Case(NamedTuple):

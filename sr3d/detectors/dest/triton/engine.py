@@ -5,16 +5,14 @@ It has the same functions as `torch_engine`. Nothing here needs a sync.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import triton
 from torch import Tensor
 
+from sr3d.detectors.dest.torch_engine import ScanTerms
 from sr3d.detectors.dest.triton import kernels
 from sr3d.sparse.triton.engine import on
-
-if TYPE_CHECKING:
-    from sr3d.detectors.dest.selective_scan import ScanTerms
 
 # Points between stored states. A program keeps the states of so many points in its scratch memory.
 CHUNK = 16
