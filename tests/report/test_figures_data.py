@@ -107,6 +107,11 @@ def test_the_tradeoff_has_our_means_and_the_papers_numbers(findings):
     assert ours[1].x.mean == findings.metric("sr3d", "latency_ms")["mean"]
     assert ours[1].y == estimate(findings, "sr3d", "AP25")
     assert lacking(missing) == [*SPARSE, "GSDN", "FCAF3D", "FCAF3D + DLLA", "TR3D", "TR3D + DLLA"]
+    _, missing = our_points(figure, PAPER.tables["table1"], findings, ["votenet", "gsdn", "sr3d"])
+    assert lacking(missing) == [
+        *(name for name in SPARSE if name != "VoteNet"),
+        *("FCAF3D", "FCAF3D + DLLA", "TR3D", "TR3D + DLLA"),
+    ]
     theirs = paper_points(figure, PAPER.tables["table1"], "scannet")
     assert PrintedPoint("SR3D", 42, 74.0, 73.2) in theirs
     assert PrintedPoint("VoteNet", 71, 58.6, None) in theirs

@@ -74,7 +74,7 @@ def write_report(
         tables += [name for name in external_tables(paper, findings) if name not in tables]
         figures = [name for name in shown if name in paper.figures]
         prepared = (data or {}).get(findings.dataset)
-        drawn = draw_figures(paper, findings, out, [*figures, *OWN], prepared)
+        drawn = draw_figures(paper, findings, out, [*figures, *OWN], prepared, cited)
         written += [path for one in drawn for path in one.files()]
         printed = []
         for name in tables:

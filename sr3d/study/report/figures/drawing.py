@@ -6,7 +6,7 @@ Each figure shows the available results and lists the missing ones.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -70,12 +70,14 @@ def draw_figures(
     out: Path,
     names: Sequence[str] | None = None,
     data: Path | None = None,
+    cited: Collection[str] = (),
 ) -> list[ReportFigure]:
     """Write `{name}_{dataset}.svg` and `.png` of each figure that has anything to show.
 
     Figures of scenes also get viewers (`write_viewers`) if their points are available. Files of an
     earlier call that cannot be made again are removed. names: figures of the paper and of `OWN`,
-    by default all. data: the prepared folder, for the points of scenes.
+    by default all. data: the prepared folder, for the points of scenes. cited: settings that were
+    not meant to run, so that nothing misses them.
 
     Raises:
         InputError: an unknown name, or an unreadable record.
@@ -86,17 +88,23 @@ def draw_figures(
             problem = f"unknown figure '{name}'{did_you_mean(name, known)}"
             raise InputError(problem, kind=Kind.UNKNOWN)
     asked = list(known if names is None else dict.fromkeys(names))
-    return [_drawn(paper, findings, Path(out), name, asked, data) for name in asked]
+    return [_drawn(paper, findings, Path(out), name, asked, data, cited) for name in asked]
 
 
 def _drawn(
-    paper: Paper, findings: Findings, out: Path, name: str, asked: Sequence[str], data: Path | None
+    paper: Paper,
+    findings: Findings,
+    out: Path,
+    name: str,
+    asked: Sequence[str],
+    data: Path | None,
+    cited: Collection[str],
 ) -> ReportFigure:
     file = f"{name}_{findings.dataset}"
     svg: Path | None = None
     png: Path | None = None
     with styled():
-        canvas = _draw(paper, findings, name, asked, data)
+        canvas = _draw(paper, findings, name, asked, data, cited)
         if canvas.picture is not None:
             svg, png = save(canvas.picture, out, file, canvas.dark)
         else:
@@ -116,7 +124,12 @@ def _drawn(
 
 
 def _draw(
-    paper: Paper, findings: Findings, name: str, asked: Sequence[str], data: Path | None
+    paper: Paper,
+    findings: Findings,
+    name: str,
+    asked: Sequence[str],
+    data: Path | None,
+    cited: Collection[str],
 ) -> Canvas:
     names = names_of(paper)
     if name == "worst":
@@ -125,7 +138,7 @@ def _draw(
         return _OWN_DRAWN[name](findings, names)
     match paper.figures[name]:
         case Tradeoff() as figure:
-            return draw_tradeoff(figure, paper, findings, names)
+            return draw_tradeoff(figure, paper, findings, names, cited)
         case Consistency() as figure:
             return draw_consistency(figure, findings, names)
         case Sweep() as figure:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,11 +46,16 @@ class PrintedPoint:
     mean: float | None
 
 
-def draw_tradeoff(figure: Tradeoff, paper: Paper, findings: Findings, names: Names) -> Canvas:
-    """Two panels, since latencies of different machines do not compare on one axis."""
+def draw_tradeoff(
+    figure: Tradeoff, paper: Paper, findings: Findings, names: Names, cited: Collection[str] = ()
+) -> Canvas:
+    """Two panels, since latencies of different machines do not compare on one axis.
+
+    cited: settings that were not meant to run.
+    """
     canvas = Canvas(figure.title)
     table = paper.tables[figure.table]
-    ours, canvas.missing = our_points(figure, table, findings)
+    ours, canvas.missing = our_points(figure, table, findings, cited)
     if not ours:
         return canvas
     same = findings.dataset in table.datasets
@@ -83,12 +88,12 @@ def draw_tradeoff(figure: Tradeoff, paper: Paper, findings: Findings, names: Nam
 
 
 def our_points(
-    figure: Tradeoff, table: PaperTable, findings: Findings
+    figure: Tradeoff, table: PaperTable, findings: Findings, cited: Collection[str] = ()
 ) -> tuple[list[MeasuredPoint], list[str]]:
-    """The rows with both metrics, and what the other rows lack."""
+    """The rows with both metrics, and what the other rows lack, except `cited` settings."""
     points, missing = [], []
     for row in table.rows:
-        if row.setting is None:
+        if row.setting is None or (row.setting in cited and not findings.summary(row.setting)):
             continue
         lacking = incomplete(findings, row.setting, row.label)
         x, y = (estimate(findings, row.setting, metric) for metric in (figure.x, figure.y))
