@@ -91,7 +91,7 @@ def twelve_epochs(published: Mapping[str, int], data: DataFacts) -> dict[str, An
     return {"epochs": 12, "milestones": [8, 11], "repeat": count, "warmup_iters": 0}
 
 
-def evaluation_of_tr3d(data: DataFacts) -> Values:
+def evaluation_points(data: DataFacts) -> Values:
     """TR3D's evaluation: on 100,000 points where it draws points, on the rooms' own points."""
     if data.procedural:
         return {"test": rooms_of(data)["test"]}

@@ -18,7 +18,7 @@ from sr3d.detectors.fcaf3d.config import REPEAT as FCAF3D_REPEAT
 from sr3d.detectors.fcaf3d.config import PrunedModel
 from sr3d.detectors.tr3d.config import REPEAT as TR3D_REPEAT
 from sr3d.detectors.tr3d.config import TR3DConfig
-from sr3d.presets import DataFacts, Values, evaluation_of_tr3d, rooms_of, twelve_epochs
+from sr3d.presets import DataFacts, Values, evaluation_points, rooms_of, twelve_epochs
 from sr3d.value_types import Count, Exponent, Many, ManyOrNone, Share, Weight
 
 HEADS = 4  # of the attention between candidates
@@ -134,7 +134,7 @@ class DLLAConfig(SparseConfig):
 
     @classmethod
     def defaults(cls, data: DataFacts) -> Values:
-        return evaluation_of_tr3d(data)
+        return evaluation_points(data)
 
     def rules(self) -> Iterator[Rule]:
         yield from super().rules()

@@ -16,7 +16,7 @@ from sr3d.detectors.common.sparse_config import (
     SparseInferenceConfig,
     SparseModelConfig,
 )
-from sr3d.presets import SINGLE_VIEW, DataFacts, Values, evaluation_of_tr3d, rooms_of, twelve_epochs
+from sr3d.presets import SINGLE_VIEW, DataFacts, Values, evaluation_points, rooms_of, twelve_epochs
 from sr3d.value_types import Count, Exponent, Many, Share
 
 # How often an epoch goes through the scenes, as published. A data set of no paper takes `own`.
@@ -145,7 +145,7 @@ class FCAF3DConfig(SparseConfig):
 
     @classmethod
     def defaults(cls, data: DataFacts) -> Values:
-        return evaluation_of_tr3d(data)
+        return evaluation_points(data)
 
     def rules(self) -> Iterator[Rule]:
         yield from super().rules()
