@@ -158,7 +158,7 @@ class Config(Validated):
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain values, JSON-able."""
-        return typing.cast(dict[str, Any], plain(dataclasses.asdict(self)))
+        return typing.cast(dict[str, Any], plain(self))
 
     def flat(self) -> dict[str, Any]:
         """Dotted names to plain values, in the order of definition."""
