@@ -9,10 +9,11 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
+from sr3d.detectors.common.position_embedding import PositionEmbedding, pointwise
 from sr3d.detectors.dest.config import DESTModel
 from sr3d.detectors.dest.issm import InterStateScan, along_scan
 from sr3d.detectors.dest.spatial import VertexTable
-from sr3d.detectors.groupfree.network import PositionEmbedding, attend, pointwise
+from sr3d.detectors.groupfree.network import attend
 
 
 class DropPath(nn.Module):
