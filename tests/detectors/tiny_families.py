@@ -69,6 +69,17 @@ TINY: Mapping[str, Sequence[str]] = {
         "model.planes=[8,8,8]",
         "model.head_channels=8",
     ),
+    "vdetr": (
+        "model=vdetr_small",
+        *VOXELS,
+        "model.planes=[8,8,8]",
+        "model.blocks=[1,1,1]",
+        "model.seeds=64",
+        "model.queries=12",
+        "model.channels=16",
+        "model.layers=2",
+        "model.hidden=16",
+    ),
 }
 POINT_FAMILIES = tuple(name for name, words in TINY.items() if "model.num_points=256" in words)
 # Dropout draws differ between processes, and make two steps of one batch different.
