@@ -87,7 +87,7 @@ _THIN: Mapping[str, Any] = {
     "seeds": 512,
     "queries": 96,
     "channels": 64,
-    "layers": 3,
+    "layers": 2,
     "hidden": 64,
     "dropout": 0.0,
     "head_dropout": 0.0,
