@@ -252,9 +252,9 @@ def test_costs_follow_the_formula() -> None:
     found, loss = model.set_loss.cost(stage, 0, boxes, labels), model.set_loss
     for q in (0, 7):
         for k in range(2):
-            p = float(stage.logits[0, q, labels[k]].sigmoid())
-            cls = -0.25 * (1 - p) ** 2 * math.log(p + 1e-8)
-            cls += 0.75 * p**2 * math.log(1 - p + 1e-8)
+            prob = float(stage.logits[0, q, labels[k]].sigmoid())
+            cls = -0.25 * (1 - prob) ** 2 * math.log(prob + 1e-8)
+            cls += 0.75 * prob**2 * math.log(1 - prob + 1e-8)
             center, size = targets(stage.reference[0, q], boxes[k])
             apart = float((stage.center[0, q] - center).abs().sum())
             ratio = float((stage.size[0, q] - size).abs().sum())
@@ -368,6 +368,7 @@ def test_a_checkpoint_of_the_original_shows_its_network(
     assert "V-DETR/V-DETR" in read.naming
     found = infer_config(read)
     assert found.dataset == dataset
+    assert isinstance(found, VDETRConfig)
     same = replace(found.model, voxel_size=0.1, seeds=64, stem_stride=1)
     assert replace(same, dropout=0.0, head_dropout=0.0) == chosen.model
     for name, family in FAMILIES.items():

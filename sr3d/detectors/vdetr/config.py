@@ -106,8 +106,8 @@ def _thin(data: DataFacts) -> Values:
 
 def _network(data: DataFacts, **widths: Any) -> Values:
     """The network goes with an assigner, losses and post-processing of its own."""
-    test = {"sample_count": 0} | evaluation_of_tr3d(data)["test"]
-    test = {"sample_count": test["sample_count"], "nms": "3d", "iou_thr": 0.25, "score_thr": 0.0}
+    count = evaluation_of_tr3d(data)["test"].get("sample_count", 0)
+    test = {"sample_count": count, "nms": "3d", "iou_thr": 0.25, "score_thr": 0.0}
     return {"model": {"name": "vdetr", **widths}, "assigner": {"name": "hungarian"}, "test": test}
 
 
@@ -115,7 +115,7 @@ def _schedule(data: DataFacts) -> Values:
     """540 epochs. The original removes scenes without boxes."""
     if data.procedural:
         return {"train": dict(_ROOMS)}
-    train = {
+    train: dict[str, Any] = {
         "epochs": 540,
         "milestones": [],
         "repeat": repeat({"own": 1}, data),

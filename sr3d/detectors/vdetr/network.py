@@ -43,7 +43,7 @@ class UpBlock(nn.Sequential):
             SparseELU(),
         )
 
-    def forward(self, x: SparseTensor, out: Sites) -> SparseTensor:
+    def forward(self, x: SparseTensor, out: Sites) -> SparseTensor:  # type: ignore[override]
         up, *others = self
         x = up(x, out)
         for layer in others:
@@ -88,21 +88,26 @@ class StageHeads(nn.ModuleDict):
         heads = {name: prediction_head(channels, n, dropout) for name, n in outputs.items()}
         super().__init__(heads)
         self.bins = bins
-        last = {name: head.layers[-1] for name, head in heads.items()}
-        nn.init.constant_(last["sem_cls_head"].bias, -_RARE)
-        for name in ("center_head", "size_head"):
-            nn.init.zeros_(last[name].weight)
-            nn.init.zeros_(last[name].bias)
+        for name, head in heads.items():
+            last = head.layers[-1]
+            assert isinstance(last, nn.Conv1d)
+            assert last.bias is not None
+            if name == "sem_cls_head":
+                nn.init.constant_(last.bias, -_RARE)
+            elif name in ("center_head", "size_head"):
+                nn.init.zeros_(last.weight)
+                nn.init.zeros_(last.bias)
 
     def forward(self, x: Tensor, reference: Tensor) -> Stage:
         """x: (B, Q, channels). reference: see `Stage`."""
         columns = x.transpose(1, 2)
-        raw = [head(columns).transpose(1, 2).float() for head in self.values()]
-        _, center, size, heading_logits, heading_residual = raw
+        logits, center, size, heading_logits, heading_residual = (
+            head(columns).transpose(1, 2).float() for head in self.values()
+        )
         at, edges = reference.split(3, dim=-1)
         yaw = -self.bins.likeliest(heading_logits, heading_residual)[..., None]
         boxes = torch.cat([at + center * edges, edges * size.exp(), yaw], dim=-1)
-        return Stage(*raw, reference, boxes)
+        return Stage(logits, center, size, heading_logits, heading_residual, reference, boxes)
 
 
 class VertexAttention(nn.Module):

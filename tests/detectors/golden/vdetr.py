@@ -29,7 +29,7 @@ from sr3d.detectors.common.vertex_lattice import lattice
 from sr3d.detectors.vdetr import detector
 from sr3d.detectors.vdetr.detector import VDETR
 from sr3d.detectors.vdetr.loss import VDETRPredictions
-from sr3d.detectors.vdetr.network import Stage
+from sr3d.detectors.vdetr.network import Stage, VertexAttention
 from sr3d.detectors.vdetr.vertex_bias import VERTICES, vertex_bias
 from sr3d.geometry.boxes import Boxes
 from sr3d.points import furthest_points
@@ -87,7 +87,7 @@ def published(golden: Golden, folder: Path) -> VDETR:
     return model
 
 
-def _decoder_scales(shapes: Shapes) -> Mapping[str, float]:
+def _decoder_scales(shapes: Shapes) -> dict[str, float]:
     return {
         name: math.sqrt(1 / math.prod(shape[1:]))
         for name, shape in shapes.items()
@@ -200,7 +200,8 @@ def attention(golden: Golden, model: VDETR, seen: Mapping[str, Any]) -> Iterator
     for i in (0, 7):
         boxes = seen[f"decoder.layers.{i} inputs"][-1][0, :32]
         yield golden.close(f"ref{i}", vertices(boxes), EVAL)
-    layer = model.decoder.layers[0].multihead_attn
+    layer = model.get_submodule("decoder.layers.0.multihead_attn")
+    assert isinstance(layer, VertexAttention)
     queries, memory, points, boxes = seen["decoder.layers.0.multihead_attn inputs"]
     bias = vertex_bias(layer.tables(), points, boxes[:, :4], rotated=False)[0]
     q = layer.q(queries[0, :4]).unflatten(1, (4, 64)).transpose(0, 1)
