@@ -41,9 +41,9 @@ FAMILIES: dict[str, Family] = {
     "rbgnet": RBGNET,
     "groupfree": GROUPFREE,
     "3detr": DETR3D,
+    "vdetr": VDETR,
     "dest": DEST,
     "gsdn": GSDN,
-    "vdetr": VDETR,
 }
 # The family of each name that a user may give. SR3D is TR3D's network, trained differently.
 NETWORKS = {"sr3d": "tr3d", **{name: name for name in FAMILIES}}
