@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sr3d.config import Config
 from sr3d.detectors.brnet.family import FAMILY as BRNET
 from sr3d.detectors.dest.family import FAMILY as DEST
+from sr3d.detectors.dest.family import ON_VDETR as DEST_VDETR
 from sr3d.detectors.detr3d.family import FAMILY as DETR3D
 from sr3d.detectors.dlla.family import FCAF3D_DLLA, TR3D_DLLA
 from sr3d.detectors.family import Family
@@ -43,6 +44,7 @@ FAMILIES: dict[str, Family] = {
     "3detr": DETR3D,
     "vdetr": VDETR,
     "dest": DEST,
+    "dest_vdetr": DEST_VDETR,
     "gsdn": GSDN,
 }
 # The family of each name that a user may give. SR3D is TR3D's network, trained differently.

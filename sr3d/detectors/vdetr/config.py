@@ -19,10 +19,9 @@ from sr3d.value_types import Count, ManyOrNone, Share, Weight
 
 
 @dataclass(frozen=True, kw_only=True)
-class VDETRModel(SparseModelConfig):
+class VoxelQueryModel(SparseModelConfig):
     """The network: a MinkResNet34, a neck, points sampled from voxels, a decoder of queries."""
 
-    name: Literal["vdetr"] = "vdetr"
     # of voxels: colours, or coordinates in metres and colours
     features: Literal["colors", "points_and_colors"] = "colors"
     stem_pool: bool = False
@@ -40,6 +39,13 @@ class VDETRModel(SparseModelConfig):
 
     def size(self) -> str:
         return f"{super().size()}, {self.queries} queries, L{self.layers}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VDETRModel(VoxelQueryModel):
+    """V-DETR's network, whose decoder is a transformer."""
+
+    name: Literal["vdetr"] = "vdetr"
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,7 @@ class VDETRInference(ProposalInference):
 
 
 # Cells of 0.16 m, as few as TR3D's thin network has on its finest level.
-_THIN: Mapping[str, Any] = {
+THIN: Mapping[str, Any] = {
     "voxel_size": 0.08,
     "stem_channels": 16,
     "stem_stride": 1,
@@ -96,22 +102,22 @@ _THIN: Mapping[str, Any] = {
 
 def _published(data: DataFacts) -> Values:
     """On procedural rooms the thin network."""
-    return _thin(data) if data.procedural else _network(data)
+    return _thin(data) if data.procedural else network(data, "vdetr")
 
 
 def _thin(data: DataFacts) -> Values:
     """A network that two cores can train."""
-    return _network(data, **_THIN)
+    return network(data, "vdetr", **THIN)
 
 
-def _network(data: DataFacts, **widths: Any) -> Values:
-    """The network goes with an assigner, losses and post-processing of its own."""
+def network(data: DataFacts, name: str, **widths: Any) -> Values:
+    """The network of a family goes with an assigner, losses and post-processing of its own."""
     count = evaluation_of_tr3d(data)["test"].get("sample_count", 0)
     test = {"sample_count": count, "nms": "3d", "iou_thr": 0.25, "score_thr": 0.0}
-    return {"model": {"name": "vdetr", **widths}, "assigner": {"name": "hungarian"}, "test": test}
+    return {"model": {"name": name, **widths}, "assigner": {"name": "hungarian"}, "test": test}
 
 
-def _schedule(data: DataFacts) -> Values:
+def schedule(data: DataFacts) -> Values:
     """540 epochs. The original removes scenes without boxes."""
     if data.procedural:
         return {"train": dict(_ROOMS)}
@@ -153,7 +159,7 @@ _ROOMS: Mapping[str, Any] = {
 }
 
 
-def _augmentation(data: DataFacts) -> Values:
+def augmentation(data: DataFacts) -> Values:
     """Cuboids of whole scenes, then 100,000 points; on procedural rooms, the rooms' own.
 
     Single views have 3DETR's augmentation of SUN RGB-D.
@@ -174,17 +180,12 @@ def _augmentation(data: DataFacts) -> Values:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VDETRConfig(Config):
-    """One setting of V-DETR on one data set."""
+class VoxelQueryConfig(Config):
+    """One setting of a detector whose queries attend to sampled voxels."""
 
-    presets: ClassVar[Mapping[str, Mapping[str, Preset]]] = {
-        "model": {"vdetr": _published, "vdetr_small": _thin},
-        "train": {"vdetr": _schedule},
-        "augment": {"vdetr": _augmentation},
-    }
     conditions: ClassVar[Mapping[str, Condition]] = POINT_CONDITIONS
 
-    model: VDETRModel = field(default_factory=VDETRModel)
+    model: VoxelQueryModel
     assigner: VDETRAssignment = field(default_factory=VDETRAssignment)
     loss: VDETRLoss = field(default_factory=VDETRLoss)
     test: VDETRInference = field(default_factory=VDETRInference)
@@ -199,3 +200,16 @@ class VDETRConfig(Config):
         yield from model.rules((2, 3, 4), "two to four numbers")
         yield "model.channels", model.channels % model.heads == 0, "a multiple of model.heads"
         yield "model.queries", model.queries <= model.seeds, "at most model.seeds"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VDETRConfig(VoxelQueryConfig):
+    """One setting of V-DETR on one data set."""
+
+    presets: ClassVar[Mapping[str, Mapping[str, Preset]]] = {
+        "model": {"vdetr": _published, "vdetr_small": _thin},
+        "train": {"vdetr": schedule},
+        "augment": {"vdetr": augmentation},
+    }
+
+    model: VDETRModel = field(default_factory=VDETRModel)

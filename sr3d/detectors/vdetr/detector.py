@@ -24,7 +24,7 @@ from sr3d.detectors.detr3d.giou import BoxOverlap
 from sr3d.detectors.detr3d.network import Layers, normed
 from sr3d.detectors.outputs import Detections, Losses, Total, alone
 from sr3d.detectors.scan import split_points
-from sr3d.detectors.vdetr.config import VDETRConfig, VDETRInference, VDETRModel
+from sr3d.detectors.vdetr.config import VDETRInference, VoxelQueryConfig, VoxelQueryModel
 from sr3d.detectors.vdetr.loss import RepeatedSetLoss, VDETRPredictions
 from sr3d.detectors.vdetr.network import UpBlock, VertexDecoder, out_block
 from sr3d.points import furthest_points
@@ -40,11 +40,11 @@ _TIE_THREADS = 512  # threads of the original's kernel, which settle ties
 class VDETR(Detector[SparseTensor, VDETRPredictions]):
     """Backbone, neck, sampling and decoder."""
 
-    config: VDETRModel
+    config: VoxelQueryModel
     inference: VDETRInference
     input_unit, input_stage = "voxels", "voxelise"
 
-    def __init__(self, config: VDETRConfig) -> None:
+    def __init__(self, config: VoxelQueryConfig) -> None:
         super().__init__(config)
         model = config.model
         rotated = self.dataset.rotated
@@ -60,7 +60,11 @@ class VDETR(Detector[SparseTensor, VDETRPredictions]):
             if isinstance(module, SparseConv):
                 kaiming_normal_(module)
         self.encoder_to_decoder_projection = Layers(*normed(model.neck_channels, model.channels))
-        self.decoder = VertexDecoder(model, len(self.classes), bins)
+        self.decoder = self.new_decoder(bins)
+
+    def new_decoder(self, bins: HeadingBins) -> VertexDecoder:
+        """A decoder with fresh weights."""
+        return VertexDecoder(self.config, len(self.classes), bins)
 
     def shuffled(self, scene: Scene, generator: torch.Generator) -> Scene:
         """In random order if `test.voxel_pick` is "random", see `SparseDetector.shuffled`."""

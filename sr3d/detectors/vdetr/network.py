@@ -20,7 +20,7 @@ from sr3d.detectors.common.position_embedding import PositionEmbedding
 from sr3d.detectors.common.vertex_lattice import lattice
 from sr3d.detectors.detr3d.network import prediction_head
 from sr3d.detectors.detr3d.transformer import Attention
-from sr3d.detectors.vdetr.config import VDETRModel
+from sr3d.detectors.vdetr.config import VoxelQueryModel
 from sr3d.detectors.vdetr.vertex_bias import VERTICES, vertex_bias
 from sr3d.sparse import Sites, SparseTensor
 from sr3d.sparse.nn import SparseBatchNorm, SparseConv, SparseConvTranspose, SparseELU
@@ -153,7 +153,7 @@ class VertexAttention(nn.Module):
 class VertexDecoderLayer(nn.Module):
     """Self-attention of the queries, attention to points, and a feed-forward network, pre-norm."""
 
-    def __init__(self, config: VDETRModel, rotated: bool) -> None:
+    def __init__(self, config: VoxelQueryModel, rotated: bool) -> None:
         super().__init__()
         channels, heads, dropout = config.channels, config.heads, config.dropout
         self.self_attn = Attention(channels, heads, dropout)
@@ -182,7 +182,7 @@ class VertexDecoderLayer(nn.Module):
 class PointLayer(nn.Module):
     """A feed-forward network of points. It adds to the normalised points."""
 
-    def __init__(self, config: VDETRModel) -> None:
+    def __init__(self, config: VoxelQueryModel) -> None:
         super().__init__()
         channels = config.channels
         self.linear1 = nn.Linear(channels, config.hidden)
@@ -202,19 +202,25 @@ class VertexDecoder(nn.Module):
     Boxes of all layers are relative to the box that began the query. All stages share a norm.
     """
 
-    def __init__(self, config: VDETRModel, classes: int, bins: HeadingBins) -> None:
+    def __init__(self, config: VoxelQueryModel, classes: int, bins: HeadingBins) -> None:
         super().__init__()
-        channels, layers, dropout = config.channels, range(config.layers), config.head_dropout
-        rotated = bins.count > 1
+        channels, dropout = config.channels, config.head_dropout
+        self.queries = config.queries
         self.first_layer = PointLayer(config)
-        self.layers = nn.ModuleList(VertexDecoderLayer(config, rotated) for _ in layers)
         self.norm = nn.LayerNorm(channels)
-        self.query_pos_projection = nn.ModuleList(PositionEmbedding(6, channels) for _ in layers)
-        self.query_embed = nn.Embedding(config.queries, channels)
+        self.add_layers(config, rotated=bins.count > 1)
         draw_matrices(self)
-        outputs = [1, *(classes for _ in layers)]  # the first stage tells objects from background
+        # The first stage tells objects from background.
+        outputs = [1, *(classes for _ in range(config.layers))]
         self.mlp_heads = nn.ModuleList(StageHeads(channels, n, bins, dropout) for n in outputs)
         self.pointcls_heads = prediction_head(channels, classes, dropout)
+
+    def add_layers(self, config: VoxelQueryModel, rotated: bool) -> None:
+        """Add `layers`, and what else the queries need."""
+        channels, layers = config.channels, range(config.layers)
+        self.layers = nn.ModuleList(VertexDecoderLayer(config, rotated) for _ in layers)
+        self.query_pos_projection = nn.ModuleList(PositionEmbedding(6, channels) for _ in layers)
+        self.query_embed = nn.Embedding(config.queries, channels)
 
     def forward(self, memory: Tensor, points: Tensor) -> tuple[Tensor, Tensor, list[Stage]]:
         """Logits of the points' classes (B, M, C), the points of the queries (B, Q), best first,
@@ -224,20 +230,32 @@ class VertexDecoder(nn.Module):
         """
         logits = self.pointcls_heads(memory.transpose(1, 2)).transpose(1, 2).float()
         anchors = torch.cat([points, torch.full_like(points, _ANCHOR)], dim=-1)
-        first = self.mlp_heads[0](self.norm(self.first_layer(memory)), anchors)
+        heads, *others = self.mlp_heads
+        first = heads(self.norm(self.first_layer(memory)), anchors)
         best = self.chosen(first.logits[..., 0])
         boxes = rows(first.boxes.detach(), best)
         reference = boxes[..., :6]
-        queries, stages = self.query_embed.weight.expand(len(memory), -1, -1), [first]
-        for i, layer in enumerate(self.layers):
-            position = self.query_pos_projection[i](boxes[..., :6]).transpose(1, 2)
-            queries = layer(queries, position, memory, points, boxes)
-            stages.append(self.mlp_heads[i + 1](self.norm(queries), reference))
+        queries, stages = self.begun(memory, best), [first]
+        for i, heads in enumerate(others):
+            queries, memory = self.refined(i, queries, memory, points, boxes)
+            stages.append(heads(self.norm(queries), reference))
             boxes = stages[-1].boxes.detach()
         return logits, best, stages
 
     def chosen(self, logits: Tensor) -> Tensor:
-        """(B, Q) int64: the points with the highest logits (B, M), best first. The rank of a query
-        decides its embedding.
+        """(B, Q) int64: the points with the highest logits (B, M), best first."""
+        return logits.sigmoid().topk(self.queries, dim=1).indices
+
+    def begun(self, memory: Tensor, best: Tensor) -> Tensor:
+        """(B, Q, C): the queries before the first layer. best: (B, Q), their points.
+
+        The rank of a query decides its embedding. The features of its point are not used.
         """
-        return logits.sigmoid().topk(self.query_embed.num_embeddings, dim=1).indices
+        return self.query_embed.weight.expand(len(memory), -1, -1)
+
+    def refined(
+        self, layer: int, queries: Tensor, memory: Tensor, points: Tensor, boxes: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The queries (B, Q, C) after a layer, and the points' features (B, M, C) for the next."""
+        position = self.query_pos_projection[layer](boxes[..., :6]).transpose(1, 2)
+        return self.layers[layer](queries, position, memory, points, boxes), memory
