@@ -68,11 +68,14 @@ class AugmentConfig:
     scale: tuple[Factor, Factor] = (0.6, 1.4)  # factor, uniform in this range
     # metres, standard deviation per axis
     translation: Annotated[float, Interval(ge=0, le=100)] = 0.1
+    # metres, uniform in ± per axis, before the scale
+    shift: Annotated[float, Interval(ge=0, le=100)] = later(0.0)
     # edges of a random cuboid, in shares of the cloud's, uniform in this range. 1 and 1: no crop
     crop: tuple[PositiveShare, PositiveShare] = later((1.0, 1.0))
     crop_aspect: PositiveShare = later(0.8)  # minimum ratio of two of the three shares
     crop_points: Many = later(30_000)  # minimum number of points in the cuboid
-    crop_when: Literal["sampled", "moved"] = later("sampled")  # crop after sampling, or at the end
+    # crop before points are sampled, after that, or at the end
+    crop_when: Literal["sampled", "moved", "whole"] = later("sampled")
     # probability that points are moved by smooth random fields. Boxes stay
     elastic: Share = later(0.0)
     # degrees, uniform in ±, about x and about y. Boxes stay

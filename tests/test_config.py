@@ -69,7 +69,7 @@ def test_a_later_field_at_its_default_leaves_the_digest_of_earlier_runs() -> Non
     ):  # fmt: skip
         del recorded["train"][name]
     for name in (
-        "crop", "crop_aspect", "crop_points", "crop_when", "keep_front",
+        "crop", "crop_aspect", "crop_points", "crop_when", "keep_front", "shift",
         "elastic", "tilt", "colour_shift", "colour_noise",
     ):  # fmt: skip
         del recorded["augment"][name]

@@ -53,6 +53,7 @@ def test_the_file_has_all_data_sets_and_both_families() -> None:
 LATER = {"mean_sizes", "train.keep_last", "train.warmup_epochs", "augment.keep_front"}
 LATER |= {"augment.crop", "augment.crop_aspect", "augment.crop_points", "augment.crop_when"}
 LATER |= {"augment.elastic", "augment.tilt", "augment.colour_shift", "augment.colour_noise"}
+LATER |= {"augment.shift"}
 LATER |= {"train.dampening", "train.decay", "train.decay_steps"}
 
 

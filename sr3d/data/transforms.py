@@ -26,15 +26,18 @@ _COLOUR_CHANCE = 0.95  # probability of each of the two changes of colours
 
 
 def augment(scene: Scene, config: AugmentConfig, rotated: bool, generator: Generator) -> Scene:
-    """Sample points, crop, distort, flip, rotate, tilt, scale, move, change colours. The crop may
-    also come last. Flips, rotation, scale and translation make one random draw each, whatever its
-    outcome. The other steps draw only if they are configured.
+    """Sample points, crop, distort, flip, rotate, tilt, shift, scale, move, change colours.
+
+    The crop may also come first or last. Flips, rotation, scale and translation make one random
+    draw each, whatever its outcome. The other steps draw only if they are configured.
 
     rotated: whether boxes have a yaw. If not, a rotated box becomes the larger axis-aligned box
     around it, as in TR3D.
     """
-    scene = sample(scene, config, generator)  # a copy, so later steps can work in place
     crops = config.crop != (1.0, 1.0)
+    if crops and config.crop_when == "whole":
+        scene = random_cuboid(scene, config, generator)
+    scene = sample(scene, config, generator)  # a copy, so later steps can work in place
     if crops and config.crop_when == "sampled":
         scene = random_cuboid(scene, config, generator)
     points, boxes = scene.points, scene.boxes
@@ -50,6 +53,10 @@ def augment(scene: Scene, config: AugmentConfig, rotated: bool, generator: Gener
     if config.tilt:
         for axes in ((1, 2), (2, 0)):
             _turn(points, math.radians(config.tilt) * (2 * _uniform(generator) - 1), axes)
+    if config.shift:
+        shift = config.shift * (2 * torch.rand(3, generator=generator) - 1)
+        points.add_(shift)
+        boxes = boxes.translated(shift)
     low, high = config.scale
     factor = low + (high - low) * _uniform(generator)
     offset = config.translation * torch.randn(3, generator=generator)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sr3d.config import Config
 from sr3d.detectors.brnet.family import FAMILY as BRNET
 from sr3d.detectors.dest.family import FAMILY as DEST
+from sr3d.detectors.dest.family import ON_VDETR as DEST_VDETR
 from sr3d.detectors.detr3d.family import FAMILY as DETR3D
 from sr3d.detectors.dlla.family import FCAF3D_DLLA, TR3D_DLLA
 from sr3d.detectors.family import Family
@@ -20,6 +21,7 @@ from sr3d.detectors.gsdn.family import FAMILY as GSDN
 from sr3d.detectors.mlcvnet.family import FAMILY as MLCVNET
 from sr3d.detectors.rbgnet.family import FAMILY as RBGNET
 from sr3d.detectors.tr3d.family import FAMILY as TR3D
+from sr3d.detectors.vdetr.family import FAMILY as VDETR
 from sr3d.detectors.votenet.family import FAMILY as VOTENET
 from sr3d.errors import InputError, Kind
 
@@ -40,7 +42,9 @@ FAMILIES: dict[str, Family] = {
     "rbgnet": RBGNET,
     "groupfree": GROUPFREE,
     "3detr": DETR3D,
+    "vdetr": VDETR,
     "dest": DEST,
+    "dest_vdetr": DEST_VDETR,
     "gsdn": GSDN,
 }
 # The family of each name that a user may give. SR3D is TR3D's network, trained differently.

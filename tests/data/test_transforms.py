@@ -215,7 +215,7 @@ def owned(seed: int) -> Scene:
     return replace(before, instance=torch.where(torch.arange(600) % 7 == 0, -1, owner))
 
 
-@pytest.mark.parametrize("when", ["sampled", "moved"])
+@pytest.mark.parametrize("when", ["sampled", "moved", "whole"])
 def test_a_random_cuboid_keeps_points_and_the_boxes_among_them(when: str) -> None:
     config, cropped = replace(CUBOID, crop_when=when), 0  # type: ignore[arg-type]
     for seed in range(40):
@@ -257,6 +257,27 @@ def test_a_scene_of_few_points_or_far_boxes_stays_whole() -> None:
     assert len(after.boxes) == 3
     none = replace(before, boxes=Boxes.empty(), labels=before.labels[:0], instance=None)
     assert len(augment(none, CUBOID, False, generator_for(3))) < 600
+
+
+def test_a_cuboid_of_the_whole_scene_has_as_many_points_as_are_sampled() -> None:
+    config = replace(CUBOID, crop_when="whole", sample_count=500)
+    sizes = {len(augment(owned(seed), config, False, generator_for(seed))) for seed in range(5)}
+    assert sizes == {500}  # some of them twice
+
+
+def test_a_shift_moves_points_and_boxes_before_the_scale() -> None:
+    still = replace(CUBOID, crop=(1.0, 1.0), scale=(2.0, 2.0))
+    before = owned(0)
+    moved = [
+        augment(before, replace(still, shift=0.4), False, generator_for(seed)) for seed in range(30)
+    ]
+    shifts = torch.stack([after.boxes.centers[0] / 2 - before.boxes.centers[0] for after in moved])
+    assert 0.3 < float(shifts.abs().max()) <= 0.4 + 1e-5
+    assert float(shifts.min()) < -0.3
+    for after, shift in zip(moved, shifts, strict=True):
+        own = after.points / 2 - shift
+        torch.testing.assert_close(own.amin(dim=0), before.points.amin(dim=0), atol=1e-4, rtol=0)
+        torch.testing.assert_close(after.boxes.sizes, 2 * before.boxes.sizes)
 
 
 def test_without_a_crop_the_other_draws_stay_the_same() -> None:

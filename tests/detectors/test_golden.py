@@ -23,6 +23,7 @@ from tests.detectors.golden import (
     mlcvnet,
     rbgnet,
     tr3d,
+    vdetr,
     votenet,
 )
 from tests.detectors.golden.comparing import Comparison, Golden
@@ -52,6 +53,7 @@ ADAPTERS: dict[str, Adapter] = {
     "mlcvnet": mlcvnet,
     "rbgnet": rbgnet,
     "tr3d": tr3d,
+    "vdetr": vdetr,
     "votenet": votenet,
 }
 

@@ -28,6 +28,16 @@ QUERIES = (
     "model.layers=2",
     "model.feedforward=16",
 )
+VOXEL_QUERIES = (
+    *VOXELS,
+    "model.planes=[8,8,8]",
+    "model.blocks=[1,1,1]",
+    "model.seeds=64",
+    "model.queries=12",
+    "model.channels=16",
+    "model.layers=2",
+    "model.hidden=16",
+)
 # Presets come first, as they must.
 TINY: Mapping[str, Sequence[str]] = {
     "tr3d": ("model=small", *VOXELS, "model.planes=[8,8,8,8]"),
@@ -69,6 +79,8 @@ TINY: Mapping[str, Sequence[str]] = {
         "model.planes=[8,8,8]",
         "model.head_channels=8",
     ),
+    "vdetr": ("model=vdetr_small", *VOXEL_QUERIES),
+    "dest_vdetr": ("model=dest_vdetr_small", *VOXEL_QUERIES),
 }
 POINT_FAMILIES = tuple(name for name, words in TINY.items() if "model.num_points=256" in words)
 # Dropout draws differ between processes, and make two steps of one batch different.

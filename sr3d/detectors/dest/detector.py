@@ -22,7 +22,15 @@ class DEST(GroupFree):
     config: DESTModel
 
     def layer(self, index: int) -> ScanLayer:
-        return ScanLayer(self.config, last=index == self.config.layers - 1)
+        config = self.config
+        return ScanLayer(
+            config.channels,
+            config.heads,
+            config.feedforward,
+            config.dropout,
+            config.bidirectional,
+            last=index == config.layers - 1,
+        )
 
     def refined(
         self, index: int, query: Tensor, key: Tensor, places: Tensor, seeds: Tensor

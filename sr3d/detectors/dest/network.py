@@ -9,10 +9,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
-from sr3d.detectors.dest.config import DESTModel
+from sr3d.detectors.common.position_embedding import PositionEmbedding, pointwise
 from sr3d.detectors.dest.issm import InterStateScan, along_scan
 from sr3d.detectors.dest.spatial import VertexTable
-from sr3d.detectors.groupfree.network import PositionEmbedding, attend, pointwise
+from sr3d.detectors.groupfree.network import attend
 
 
 class DropPath(nn.Module):
@@ -59,16 +59,23 @@ class ScanLayer(nn.Module):
 
     mlp_key: GatedFeedForward | None
 
-    def __init__(self, config: DESTModel, last: bool) -> None:
+    def __init__(
+        self,
+        channels: int,
+        heads: int,
+        feedforward: int,
+        dropout: float,
+        bidirectional: bool,
+        last: bool,
+    ) -> None:
         super().__init__()
-        channels, heads, dropout = config.channels, config.heads, config.dropout
         self.in_proj_key = nn.Sequential(
             nn.Conv1d(channels, channels, 1, bias=False), nn.BatchNorm1d(channels), nn.SiLU()
         )
         self.self_attn = nn.MultiheadAttention(channels, heads, dropout, batch_first=True)
         self.norm_scan_key, self.norm_scan_query = nn.LayerNorm(channels), nn.LayerNorm(channels)
         self.spatial_dist = VertexTable()
-        self.ISSM_scan = InterStateScan(channels, heads, config.bidirectional)
+        self.ISSM_scan = InterStateScan(channels, heads, bidirectional)
         self.mlp_key = None
         if last:
             self.ISSM_scan.D.requires_grad_(False)
@@ -79,7 +86,7 @@ class ScanLayer(nn.Module):
             self.mlp_key = GatedFeedForward(channels, channels, dropout, scan=True)
             self.norm_out_key = nn.BatchNorm1d(channels)
         self.norm_ffn_query = nn.LayerNorm(channels)
-        self.mlp_query = GatedFeedForward(channels, config.feedforward, dropout, scan=False)
+        self.mlp_query = GatedFeedForward(channels, feedforward, dropout, scan=False)
         self.norm_out_query = nn.BatchNorm1d(channels)
         self.self_posembed = PositionEmbedding(6, channels)
         self.issm_posembed = PositionEmbedding(3, channels)

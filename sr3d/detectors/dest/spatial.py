@@ -12,11 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-CELLS = 10  # of the table along each axis
+from sr3d.detectors.common.vertex_lattice import CELLS, interpolation, lattice
+
 FEATURES = 16
-_SPAN = 4.0  # half the width of the table on its logarithmic scale: 8 m
 _HIDDEN = 128
-_LOG_SCALE = 512.0  # per metre
 _FALL = 15.0  # per metre. A parameter in the original, which never optimises it
 _LEAST_RADIUS = 0.64  # metres
 _PAIRS = {"cpu": 1 << 14, "cuda": 1 << 18}  # pairs of a seed and a query at a time
@@ -32,9 +31,7 @@ class VertexTable(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        line = torch.linspace(-_SPAN, _SPAN, CELLS)
-        lattice = torch.stack(torch.meshgrid(line, line, line, indexing="ij"), dim=-1)
-        self.register_buffer("relative_coords_table", lattice[None])
+        self.register_buffer("relative_coords_table", lattice())
         self.cpb_mlps = nn.Sequential(
             nn.Linear(3, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, FEATURES, bias=False)
         )
@@ -93,17 +90,9 @@ def _weights(seeds: Tensor, places: Tensor) -> Iterator[tuple[slice, Tensor, Ten
     for start in range(0, seeds.shape[1], size):
         part = slice(start, start + size)
         offsets = centers - seeds[:, part, None]
-        each = _interpolation(offsets - half).add_(_interpolation(offsets + half))
+        each = interpolation(offsets - half).add_(interpolation(offsets + half))
         x, y, z = each.unbind(dim=-2)  # (B, S', K, 10)
         yield part, (x[..., :, None] * y[..., None, :]).flatten(-2), z
-
-
-def _interpolation(offsets: Tensor) -> Tensor:
-    """(…, 10): weights of the lattice's places for offsets (…) in metres."""
-    scaled = offsets.sign() * (_LOG_SCALE * offsets.abs() + 1).log2() / 3
-    position = ((scaled / _SPAN + 1) * CELLS - 1) / 2
-    distance = (position[..., None] - torch.arange(CELLS, device=offsets.device)).abs_()
-    return distance.neg_().add_(1).clamp_(min=0)
 
 
 @torch.no_grad()

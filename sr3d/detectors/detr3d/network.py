@@ -138,7 +138,9 @@ class Heads(nn.ModuleDict):
             "angle_cls_head": bins,
             "angle_residual_head": bins,
         }
-        super().__init__({name: _head(channels, n, dropout) for name, n in outputs.items()})
+        super().__init__(
+            {name: prediction_head(channels, n, dropout) for name, n in outputs.items()}
+        )
 
     def forward(self, layers: Sequence[Tensor]) -> RawOutputs:
         """layers: the queries (B, Q, C) after each layer.
@@ -157,7 +159,8 @@ class Heads(nn.ModuleDict):
 def projection(config: DETR3DModel) -> Layers:
     """From the encoder's features (B, C, N) to the decoder's."""
     depth = 2 if config.encoder == "masked" else 3
-    return Layers(*(part for _ in range(depth) for part in _normed(config.channels)))
+    channels = config.channels
+    return Layers(*(part for _ in range(depth) for part in normed(channels, channels)))
 
 
 def query_projection(channels: int) -> Layers:
@@ -178,14 +181,16 @@ class Layers(nn.Module):
         return self.layers(x)
 
 
-def _normed(channels: int) -> list[nn.Module]:
-    conv = nn.Conv1d(channels, channels, 1, bias=False)
+def normed(in_channels: int, channels: int) -> list[nn.Module]:
+    """A convolution of width 1, batch norm and ReLU."""
+    conv = nn.Conv1d(in_channels, channels, 1, bias=False)
     return [conv, nn.BatchNorm1d(channels), nn.ReLU()]
 
 
-def _head(channels: int, outputs: int, dropout: float) -> Layers:
-    hidden = [*_normed(channels), nn.Dropout(dropout), *_normed(channels), nn.Dropout(dropout)]
-    return Layers(*hidden, nn.Conv1d(channels, outputs, 1))
+def prediction_head(channels: int, outputs: int, dropout: float) -> Layers:
+    """Three convolutions of width 1: (B, channels, N) to (B, outputs, N)."""
+    first, second = ([*normed(channels, channels), nn.Dropout(dropout)] for _ in range(2))
+    return Layers(*first, *second, nn.Conv1d(channels, outputs, 1))
 
 
 @torch.no_grad()

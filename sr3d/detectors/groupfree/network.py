@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from sr3d.detectors.common.heading_bins import HeadingBins
 from sr3d.detectors.common.point_inputs import PointBatch
 from sr3d.detectors.common.pointnet2 import PointSet, entries
+from sr3d.detectors.common.position_embedding import PositionEmbedding, pointwise
 from sr3d.detectors.groupfree.config import QueryModel
 
 
@@ -124,22 +125,6 @@ class PredictionHead(nn.Module):
         return Stage(objectness, centers, *headings, sizes, classes, size_classes, offsets)
 
 
-class PositionEmbedding(nn.Module):
-    """Features of positions, (B, N, 3 or 6) to (B, C, N)."""
-
-    def __init__(self, numbers: int, channels: int) -> None:
-        super().__init__()
-        self.position_embedding_head = nn.Sequential(
-            pointwise(numbers, channels),
-            nn.BatchNorm1d(channels),
-            nn.ReLU(),
-            pointwise(channels, channels),
-        )
-
-    def forward(self, positions: Tensor) -> Tensor:
-        return self.position_embedding_head(positions.transpose(1, 2))
-
-
 class DecoderLayer(nn.Module):
     """Attention among the queries, attention to the seeds, and a feed-forward network, post-norm.
 
@@ -178,11 +163,6 @@ def attend(attention: nn.Module, query: Tensor, key: Tensor) -> Tensor:
     """What queries (B, K, C) find in keys (B, S, C), which are the values too."""
     attended, _ = attention(query, key, key, need_weights=False)
     return attended
-
-
-def pointwise(inputs: int, outputs: int) -> nn.Conv1d:
-    """A layer that treats each of N columns alike: (B, C, N) to (B, C', N)."""
-    return nn.Conv1d(inputs, outputs, kernel_size=1)
 
 
 def stage_names(layers: int) -> tuple[str, ...]:
