@@ -222,7 +222,8 @@ class StaticSites(Sites):
         union.overflow = union.overflow | other.overflow
         return union, self._find(union.numbers), other._find(union.numbers)
 
-    def _build_map(self, out: Sites, kernel: int) -> KernelMap:
+    def _build_map(self, out: Sites, kernel: int, dilation: int) -> KernelMap:
+        assert dilation == 1, "a dilated kernel may leave the grid's margin"
         out = _static(out)
         near = out.places[:, None] + self._offsets(kernel, self.stride)
         return self._table(out, near.reshape(-1, 3), kernel)

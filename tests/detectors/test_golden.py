@@ -22,6 +22,7 @@ from tests.detectors.golden import (
     gsdn,
     mlcvnet,
     rbgnet,
+    spgroup3d,
     tr3d,
     votenet,
 )
@@ -51,6 +52,7 @@ ADAPTERS: dict[str, Adapter] = {
     "gsdn": gsdn,
     "mlcvnet": mlcvnet,
     "rbgnet": rbgnet,
+    "spgroup3d": spgroup3d,
     "tr3d": tr3d,
     "votenet": votenet,
 }
