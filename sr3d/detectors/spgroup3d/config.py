@@ -68,6 +68,8 @@ class SPGroup3DAssignment:
     spgroup3d_top: Count = 18  # maximum number of positives per ground truth
     # cost of a scene with one box: original takes IoU in place of DIoU
     one_box: Literal["original", "diou"] = "original"
+    # the voxels that vote for an object: its instance's, or all inside its box
+    object_points: Literal["instance", "box"] = "instance"
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,10 @@ class SPGroup3DConfig(Config):
     @property
     def candidates(self) -> int:
         return self.test.nms_pre
+
+    @property
+    def replaces_instances(self) -> bool:
+        return self.assigner.object_points == "box"
 
     def rules(self) -> Iterator[Rule]:
         yield from super().rules()

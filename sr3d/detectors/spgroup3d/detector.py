@@ -93,6 +93,7 @@ class SPGroup3D(Detector[SuperpointBatch, VotedPredictions]):
             loss.focal_gamma,
             config.assigner.one_box == "original",
         )
+        self.object_points = config.assigner.object_points
         self.criterion = SPGroup3DCriterion(assigner, loss, self.dataset.rotated)
         self.backbone = backbone_of(model)
         self.voxel_encoder = SuperpointEncoder(model)
@@ -149,7 +150,7 @@ class SPGroup3D(Detector[SuperpointBatch, VotedPredictions]):
         """(M,) the box of the object that each voxel lies on. Without instances, the first box that
         contains the voxel.
         """
-        if scene.instance is not None:
+        if scene.instance is not None and self.object_points == "instance":
             return on_device(scene.instance, self.device)[near]
         if len(scene.boxes) == 0:
             return torch.full_like(near, NEGATIVE)

@@ -100,6 +100,12 @@ def test_convolution(engine: Engine, kernel: int, factor: int, stride: int) -> N
     check(engine, layer, lambda layer, x: reference.convolved(layer, x, stride), stride)
 
 
+@pytest.mark.parametrize(("kernel", "dilation", "stride"), [(3, 3, 1), (3, 2, 4), (2, 2, 1)])
+def test_dilated_convolution(engine: Engine, kernel: int, dilation: int, stride: int) -> None:
+    layer = SparseConv(CHANNELS, 4, kernel, bias=True, dilation=dilation)
+    check(engine, layer, lambda layer, x: reference.convolved(layer, x, stride), stride)
+
+
 @pytest.mark.parametrize("kernel", [2, 3])
 def test_generative_convolution(engine: Engine, kernel: int) -> None:
     layer = SparseConvTranspose(CHANNELS, 4, kernel, bias=True, generative=True)
