@@ -30,7 +30,8 @@ SPARSE: Mapping[str, Sequence[str]] = {
     "tr3d": [],
     "fcaf3d": FCAF3D,
     "gsdn": [],
-    "spgroup3d": ["model.dropout=0"],  # draws differ between processes
+    # Draws differ between processes, and so does the extent of a batch.
+    "spgroup3d": ["model.dropout=0", "model.vote_extent=scene"],
     "tr3d_dlla": ["model=tr3d_dlla_small", *DLLA],
     "fcaf3d_dlla": ["model=fcaf3d_dlla_small", *FCAF3D[1:], *DLLA],
 }

@@ -74,21 +74,21 @@ def test_a_scan_without_superpoints_is_over_segmented() -> None:
 
 
 def test_scenes_of_a_batch_do_not_mix() -> None:
-    model = tiny().eval()
+    model = tiny("model.vote_extent=scene").eval()
+    torch.nn.init.normal_(model.voxel_encoder.offset_block[-1].kernel, std=10)  # type: ignore[arg-type]
     other = generate_room(3, points=1200)
     with torch.no_grad():
         both = model(model.inputs([ROOM, other])).superpoints.by_scene()
         for scene, found in zip((ROOM, other), both, strict=True):
             alone = model(model.inputs([scene])).superpoints
-            # Votes are limited to the extent of the batch, which these do not leave.
             assert torch.allclose(alone.logits, found.logits, atol=1e-4)
             assert torch.allclose(alone.boxes, found.boxes, atol=1e-4)
 
 
-def test_votes_stay_within_two_voxels_of_the_batch() -> None:
-    model = tiny()
-    last = model.voxel_encoder.offset_block[-1]
-    torch.nn.init.normal_(last.kernel, std=100)  # type: ignore[arg-type]
+@pytest.mark.parametrize("extent", ["batch", "scene"])
+def test_votes_stay_within_two_voxels_of_the_scan(extent: str) -> None:
+    model = tiny(f"model.vote_extent={extent}")
+    torch.nn.init.normal_(model.voxel_encoder.offset_block[-1].kernel, std=100)  # type: ignore[arg-type]
     batch = model.inputs([ROOM])
     x = model.backbone(batch.x)
     found = model.voxel_encoder.votes(x)

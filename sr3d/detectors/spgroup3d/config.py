@@ -44,6 +44,8 @@ class SPGroup3DModel(ModelConfig):
     context_channels: Count = 128  # channels of each window of the pyramid pooling
     blocks: Count = 2  # residual blocks of a stage
     out_channels: Count = 64  # channels of the backbone's output
+    # what a vote cannot leave by more than two voxels. batch: the extent of all its scenes
+    vote_extent: Literal["batch", "scene"] = "batch"
     # channels of the convolutions between two groupings by superpoints
     fusion_channels: tuple[Count, ...] = (64, 128, 128)
     neighbours: Count = 8  # superpoints that each one attends to, itself included

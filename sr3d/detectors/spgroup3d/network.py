@@ -83,6 +83,7 @@ class SuperpointEncoder(nn.Module):
     def __init__(self, config: SPGroup3DModel) -> None:
         super().__init__()
         self.voxel_size, self.neighbours = config.voxel_size, config.neighbours
+        self.vote_extent = config.vote_extent
         channels, own = config.out_channels, config.out_channels
         self.offset_block = nn.Sequential(
             *_pointwise(channels), *_pointwise(channels), SparseConv(channels, 3 + channels, 1)
@@ -130,14 +131,25 @@ class SuperpointEncoder(nn.Module):
         order = x.sites.in_order
         shift, own = self.offset_block(x).features[order], x.features[order]
         places = x.sites.coords[order, 1:]
-        low, high = places.amin(dim=0) - _MARGIN, places.amax(dim=0) + _MARGIN
+        low, high = self._extent(x.sites)
         positions = places * self.voxel_size
         offsets = shift[:, :3].float()
-        voted = torch.minimum(positions + offsets.detach(), high * self.voxel_size)
-        voted = torch.maximum(voted, low * self.voxel_size)
+        most, least = (high + _MARGIN) * self.voxel_size, (low - _MARGIN) * self.voxel_size
+        voted = torch.maximum(torch.minimum(positions + offsets.detach(), most), least)
         feature = own + shift[:, 3:]
         feature = feature / feature.norm(dim=1, keepdim=True).clamp(min=_LEAST_NORM)
         return Votes(offsets, torch.cat([positions, voted]), torch.cat([own, feature]))
+
+    def _extent(self, sites: Sites) -> tuple[Tensor, Tensor]:
+        """Lowest and highest coordinates: of the batch (3,), or of each voxel's scene (M, 3)."""
+        coords = sites.coords[sites.in_order]
+        scenes, places = coords[:, 0].long(), coords[:, 1:]
+        if self.vote_extent == "batch":
+            return places.amin(dim=0), places.amax(dim=0)
+        index, empty = scenes[:, None].expand_as(places), places.new_zeros(sites.batch_size, 3)
+        low = empty.scatter_reduce(0, index, places, "amin", include_self=False)
+        high = empty.scatter_reduce(0, index, places, "amax", include_self=False)
+        return low[scenes], high[scenes]
 
     def _cells(self, x: SparseTensor, positions: Tensor) -> tuple[Sites, Tensor, Tensor]:
         """Cells of two voxels, the first row of each cell, and the cell of each row."""

@@ -6,7 +6,7 @@ rounding. So our offsets of votes are compared, and the original's replace them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +111,9 @@ def _boxes_of_points(golden: Golden, points: np.ndarray, boxes: np.ndarray) -> n
     return found
 
 
-def intermediate(golden: Golden, model: SPGroup3D, batch: SuperpointBatch) -> Iterator[Comparison]:
+def intermediate(
+    golden: Golden, model: SPGroup3D, batch: SuperpointBatch
+) -> Generator[Comparison, None, VotedPredictions]:
     """Runs the network. Returns its predictions."""
     seen: dict[str, tuple[object, ...]] = {}
     encoder = model.voxel_encoder
