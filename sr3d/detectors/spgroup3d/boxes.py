@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sr3d.detectors.fcaf3d.network import between_faces
+from sr3d.detectors.common.face_boxes import face_boxes
 from sr3d.geometry.boxes import rotate_z
 
 _LINEAR = 3  # of the six distances: the original takes exp of the last three only
@@ -23,17 +23,8 @@ def distances(outputs: Tensor, all_positive: bool) -> Tensor:
 
 
 def decode(anchors: Tensor, coded: Tensor) -> Tensor:
-    """Anchors (S, 3) and `distances` (S, 6 or 8) to boxes (S, 7), differentiable.
-
-    The last two of eight values encode the split of x size + y size, and the yaw, as in FCAF3D.
-    """
-    center, size = between_faces(anchors, coded[:, :6])
-    if coded.shape[1] == 6:
-        return torch.cat([center, size, torch.zeros_like(size[:, :1])], dim=1)
-    ratio = torch.linalg.vector_norm(coded[:, 6:8], dim=1).exp()
-    width = (size[:, 0] + size[:, 1]) / (1 + ratio)
-    yaw = torch.atan2(coded[:, 6], coded[:, 7]) / 2
-    return torch.cat([center, torch.stack([width, width * ratio, size[:, 2], yaw], dim=1)], dim=1)
+    """Anchors (S, 3) and `distances` (S, 6 or 8) to boxes (S, 7), see `face_boxes`."""
+    return face_boxes(anchors, coded[:, :6], coded[:, 6:])
 
 
 def turned_over(boxes: Tensor) -> Tensor:
