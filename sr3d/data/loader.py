@@ -98,9 +98,11 @@ def load_batches(
 
 def pinned(scene: Scene) -> Scene:
     """The same scene with its per-point tensors in pinned memory."""
-    instance = None if scene.instance is None else _pinned(scene.instance)
+    instance, superpoints = (
+        None if each is None else _pinned(each) for each in (scene.instance, scene.superpoints)
+    )
     points, colors = _pinned(scene.points), _pinned(scene.colors)
-    return replace(scene, points=points, colors=colors, instance=instance)
+    return replace(scene, points=points, colors=colors, instance=instance, superpoints=superpoints)
 
 
 def on_device(tensor: Tensor, device: torch.device) -> Tensor:

@@ -20,6 +20,8 @@ class Scene:
     instance: (N,) int64, the ground-truth box whose object each point lies on, -1 for none. None if
     unknown: SUN RGB-D and own data only have boxes, so a detector that votes uses the points inside
     each box instead. Masks and boxes may differ: a point without an object may lie in a box.
+    superpoints: (N,) int64 of 0 or above, the part of the over-segmented scan that each point
+    belongs to. None unless a detector needs it.
     """
 
     id: str
@@ -28,6 +30,7 @@ class Scene:
     boxes: Boxes
     labels: Tensor
     instance: Tensor | None = None
+    superpoints: Tensor | None = None
 
     @staticmethod
     def unlabelled(points: Tensor, colors: Tensor) -> Scene:
@@ -114,6 +117,7 @@ def check_scene(scene: Scene, classes: tuple[str, ...], source: str) -> None:
             f"labels must lie in 0 to {len(classes) - 1}", file=source, kind=Kind.VALUE
         )
     _check_instance(scene, source)
+    _check_superpoints(scene, source)
 
 
 def _check_instance(scene: Scene, source: str) -> None:
@@ -131,4 +135,19 @@ def _check_instance(scene: Scene, source: str) -> None:
             f"instance numbers must lie in -1 to {len(scene.boxes) - 1}",
             file=source,
             kind=Kind.VALUE,
+        )
+
+
+def _check_superpoints(scene: Scene, source: str) -> None:
+    if scene.superpoints is None:
+        return
+    if scene.superpoints.shape != (len(scene),):
+        raise InputError(
+            f"{len(scene)} points but {len(scene.superpoints)} superpoint numbers",
+            file=source,
+            kind=Kind.CONFLICT,
+        )
+    if int(scene.superpoints.min()) < 0 or int(scene.superpoints.max()) >= 1 << 31:
+        raise InputError(
+            "superpoint numbers must lie in 0 to 2,147,483,647", file=source, kind=Kind.VALUE
         )

@@ -123,8 +123,13 @@ def sample_points(scene: Scene, count: int, generator: Generator, replace: str =
 def pick_points(scene: Scene, index: Tensor) -> Scene:
     """The scene with the points at `index` (P,) int64, in this order."""
     rows = point_table(scene).index_select(0, index)
-    instance = None if scene.instance is None else scene.instance.index_select(0, index)
-    return replace(scene, points=rows[:, :3], colors=rows[:, 3:], instance=instance)
+    instance, superpoints = (
+        None if each is None else each.index_select(0, index)
+        for each in (scene.instance, scene.superpoints)
+    )
+    return replace(
+        scene, points=rows[:, :3], colors=rows[:, 3:], instance=instance, superpoints=superpoints
+    )
 
 
 def random_cuboid(scene: Scene, config: AugmentConfig, generator: Generator) -> Scene:

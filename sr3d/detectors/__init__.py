@@ -20,6 +20,7 @@ from sr3d.detectors.groupfree.family import FAMILY as GROUPFREE
 from sr3d.detectors.gsdn.family import FAMILY as GSDN
 from sr3d.detectors.mlcvnet.family import FAMILY as MLCVNET
 from sr3d.detectors.rbgnet.family import FAMILY as RBGNET
+from sr3d.detectors.spgroup3d.family import FAMILY as SPGROUP3D
 from sr3d.detectors.tr3d.family import FAMILY as TR3D
 from sr3d.detectors.vdetr.family import FAMILY as VDETR
 from sr3d.detectors.votenet.family import FAMILY as VOTENET
@@ -46,6 +47,7 @@ FAMILIES: dict[str, Family] = {
     "dest": DEST,
     "dest_vdetr": DEST_VDETR,
     "gsdn": GSDN,
+    "spgroup3d": SPGROUP3D,
 }
 # The family of each name that a user may give. SR3D is TR3D's network, trained differently.
 NETWORKS = {"sr3d": "tr3d", **{name: name for name in FAMILIES}}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Weights = Mapping[str, Tensor]
 
-Need = Literal["instance", "mean_sizes"]
+Need = Literal["instance", "mean_sizes", "superpoints"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Family:
     needs: what training takes from the data besides points and boxes, see `needs`. `instance` is
     `Scene.instance`, if the original files of a data set have it. SUN RGB-D and own data have only
     boxes: there it is None, and the family takes the points inside a box as the points of its
-    object. `mean_sizes` is `Dataset.mean_sizes`.
+    object. `mean_sizes` is `Dataset.mean_sizes`. `superpoints` is `Scene.superpoints`, which an
+    evaluation needs too, and which is computed for scenes that come without.
 
     Nothing here imports torch before it is called, because a configuration needs no torch.
     """

@@ -19,7 +19,7 @@ from sr3d.data.loader import generator_for, on_device
 from sr3d.data.prepared import PreparedDataset
 from sr3d.data.scene import Scene
 from sr3d.data.transforms import sample_points
-from sr3d.detectors import build_detector
+from sr3d.detectors import FAMILIES, build_detector
 from sr3d.detectors.base import Detector
 from sr3d.detectors.configuration import config_from_dict, with_overrides
 from sr3d.detectors.outputs import Detections, require_finite_predictions
@@ -73,7 +73,8 @@ class Evaluator:
         self.training = read_training(run)
         self.setting = setting or self.training.setting
         self.config = override_evaluation(config_from_dict(self.training.config), overrides)
-        self.scenes = open_split(data, split, dataset_of(self.config))
+        superpoints = "superpoints" in FAMILIES[self.config.model.name].needs
+        self.scenes = open_split(data, split, dataset_of(self.config), superpoints=superpoints)
 
     @cached_property
     def model(self) -> Detector[Any, Any]:

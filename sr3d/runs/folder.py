@@ -75,16 +75,16 @@ def synchronise(device: torch.device) -> None:
 
 
 def open_split(
-    data: Path, split: str, dataset: Dataset, instances: bool = False
+    data: Path, split: str, dataset: Dataset, instances: bool = False, superpoints: bool = False
 ) -> PreparedDataset:
     """A split of prepared data. It must belong to the configured data set.
 
-    instances: see `PreparedDataset`.
+    instances, superpoints: see `PreparedDataset`.
 
     Raises:
         InputError: other classes, other box coding, or an empty split.
     """
-    scenes = PreparedDataset(data, split, instances)
+    scenes = PreparedDataset(data, split, instances, superpoints)
     manifest = scenes.manifest
     if tuple(manifest.classes) != dataset.classes or manifest.rotated != dataset.rotated:
         other = manifest.dataset != dataset.name

@@ -79,6 +79,9 @@ class MinkowskiSites(Sites):
         numbering = CellNumbering(self.bounds, self.batch_size, self.stride, reach=0)
         return torch.argsort(numbering.number(self.coords))
 
+    def pool_map(self, out: Sites, kernel: int) -> KernelMap:
+        return self.kernel_map(out, kernel)
+
     def _build_strided(self, factor: int, capacity: int) -> Sites:
         # With a new name, because otherwise it returns any map of this stride that it has.
         _, name = self.key.get_key()
@@ -116,9 +119,9 @@ class MinkowskiSites(Sites):
         result: Tensor = interpolate(features, at, self.key, self.manager)[0]
         return result
 
-    def _build_map(self, out: Sites, kernel: int) -> KernelMap:
+    def _build_map(self, out: Sites, kernel: int, dilation: int) -> KernelMap:
         keys = self.key, _of_engine(out).key
-        generator = _kernel(kernel, out.stride // self.stride)
+        generator = _kernel(kernel, out.stride // self.stride, dilation)
         return MinkowskiMap(self.manager, keys, (len(self), len(out)), generator)
 
     def _derived(self, key: Any) -> MinkowskiSites:
@@ -179,6 +182,7 @@ class MinkowskiMap(KernelMap):
             *self._keys,
             stride=self._generator.kernel_stride,
             kernel_size=self._generator.kernel_size,
+            dilation=self._generator.kernel_dilation,
             is_transpose=self._transpose,
         )
         none = torch.zeros(2, 0, dtype=torch.int64)
@@ -200,10 +204,10 @@ def _convolve(
     return result
 
 
-def _kernel(kernel: int, stride: int) -> Any:
+def _kernel(kernel: int, stride: int, dilation: int = 1) -> Any:
     """A cubic kernel. `expand_coordinates`: creates the output cells that it reaches."""
     return _library().KernelGenerator(
-        kernel_size=kernel, stride=stride, expand_coordinates=True, dimension=3
+        kernel_size=kernel, stride=stride, dilation=dilation, expand_coordinates=True, dimension=3
     )
 
 

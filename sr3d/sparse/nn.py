@@ -17,6 +17,7 @@ class SparseConv(nn.Module):
     """Convolution. Stride 1 keeps the sites. Stride s gives the cells floor(c / s) · s.
 
     kernel: (K³, Ci, Co), x fastest, or (Ci, Co) for a 1³ kernel of stride 1. bias: (1, Co).
+    dilation: distance in cells of neighbouring offsets of the kernel.
     """
 
     def __init__(
@@ -26,9 +27,10 @@ class SparseConv(nn.Module):
         kernel: int = 3,
         stride: int = 1,
         bias: bool = False,
+        dilation: int = 1,
     ) -> None:
         super().__init__()
-        self.kernel_size, self.stride = kernel, stride
+        self.kernel_size, self.stride, self.dilation = kernel, stride, dilation
         self.pointwise = kernel == 1 and stride == 1
         shape = (in_channels, out_channels)
         self.kernel = nn.Parameter(torch.empty(shape if self.pointwise else (kernel**3, *shape)))
@@ -39,7 +41,8 @@ class SparseConv(nn.Module):
         if self.pointwise:
             return x.convolved(self, x.sites, None)
         out = x.sites.strided(self.stride)
-        return x.convolved(self, out, x.sites.kernel_map(out, self.kernel_size))
+        kernel_map = x.sites.kernel_map(out, self.kernel_size, self.dilation)
+        return x.convolved(self, out, kernel_map)
 
     def extra_repr(self) -> str:
         return f"{tuple(self.kernel.shape)}, stride={self.stride}, bias={self.bias is not None}"
@@ -89,14 +92,14 @@ class SparsePool(nn.Module):
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         out = x.sites.strided(self.stride)
-        kernel_map = x.sites.kernel_map(out, self.kernel_size)
+        pairs = x.sites.pool_map(out, self.kernel_size)
         pools = {
             "max": functional.max_pool,
             "sum": functional.sum_pool,
             "average": functional.average_pool,
         }
         pool = pools[self.mode]
-        return x.computed(lambda features: pool(features, kernel_map), out)
+        return x.computed(lambda features: pool(features, pairs), out)
 
 
 class SparseBatchNorm(nn.Module):

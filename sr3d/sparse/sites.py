@@ -19,6 +19,9 @@ from torch import Tensor
 from sr3d.sparse.kernel_map import KernelMap, Pairs
 from sr3d.sparse.lookup import Bounds, CellNumbering, RowLookup, cell, joined, unique_numbers
 from sr3d.sparse.norms import instance_norm
+from sr3d.sparse.windows import Windows, windows_of
+
+_WIDE = 3  # widest kernel of a pool that is made as a kernel map
 
 _requests: ContextVar[list[Sites] | None] = ContextVar("requests", default=None)
 
@@ -43,9 +46,12 @@ def kernel_offsets(kernel: int) -> list[tuple[int, int, int]]:
 
     Source: MinkowskiEngine src/kernel_region.hpp.
     """
+    return [(x, y, z) for z, y, x in itertools.product(_axis_offsets(kernel), repeat=3)]
+
+
+def _axis_offsets(kernel: int) -> range:
     start = -(kernel // 2) if kernel % 2 else 0
-    steps = range(start, start + kernel)
-    return [(x, y, z) for z, y, x in itertools.product(steps, repeat=3)]
+    return range(start, start + kernel)
 
 
 def corner_weight(share: Tensor, offset: tuple[int, int, int]) -> Tensor:
@@ -79,7 +85,8 @@ class Sites:
         self._strided: dict[int, Sites] = {}
         self._generated: dict[tuple[int, int], Sites] = {}
         self._unions: WeakKeyDictionary[Sites, tuple[Sites, Tensor, Tensor]] = WeakKeyDictionary()
-        self._maps: WeakKeyDictionary[Sites, dict[int, KernelMap]] = WeakKeyDictionary()
+        self._maps: WeakKeyDictionary[Sites, dict[tuple[int, int], KernelMap]] = WeakKeyDictionary()
+        self._windows: WeakKeyDictionary[Sites, dict[int, Windows]] = WeakKeyDictionary()
 
     @classmethod
     def from_coords(cls, coords: Tensor, stride: int = 1, batch_size: int | None = None) -> Sites:
@@ -169,12 +176,35 @@ class Sites:
         _noted(self._unions[other][0])
         return self._unions[other]
 
-    def kernel_map(self, out: Sites, kernel: int) -> KernelMap:
-        """The map of a convolution from these sites to `out`: in = out + offset · this stride."""
-        maps = self._maps.setdefault(out, {})
-        if kernel not in maps:
-            maps[kernel] = self._build_map(out, kernel)
-        return maps[kernel]
+    def kernel_map(self, out: Sites, kernel: int, dilation: int = 1) -> KernelMap:
+        """The map of a convolution from these sites to `out`: in = out + offset · dilation · this
+        stride.
+        """
+        maps, key = self._maps.setdefault(out, {}), (kernel, dilation)
+        if key not in maps:
+            maps[key] = self._build_map(out, kernel, dilation)
+        return maps[key]
+
+    def pool_map(self, out: Sites, kernel: int) -> KernelMap | Windows:
+        """The pairs of a pool from these sites to `out`: `Windows` for a wide kernel."""
+        if kernel <= _WIDE:
+            return self.kernel_map(out, kernel)
+        found = self._windows.setdefault(out, {})
+        if kernel not in found:
+            offsets = _axis_offsets(kernel)
+            reach = offsets[0] * self.stride, offsets[-1] * self.stride
+            found[kernel] = windows_of(self.coords, self.counts, out.coords, out.counts, reach)
+        return found[kernel]
+
+    def rows_at(self, coords: Tensor) -> Tensor:
+        """(N,) int64 rows of the cells at coordinates (N, 4), -1 for none. They must lie within
+        `bounds`.
+        """
+        order = self.in_order
+        numbering = CellNumbering(self.bounds, self.batch_size, self.stride, reach=0)
+        lookup = RowLookup(numbering, numbering.number(self.coords[order]))
+        rows = lookup.rows(numbering.number(coords)).long()
+        return rows if isinstance(order, slice) else order[rows].where(rows >= 0, -1)
 
     def transposed_map(self, out: Sites, kernel: int) -> KernelMap:
         """The map of a transposed convolution from these sites to the finer sites `out`."""
@@ -270,13 +300,14 @@ class Sites:
             union = _sites(numbers, numbering)
         return union, torch.searchsorted(numbers, mine), torch.searchsorted(numbers, others)
 
-    def _build_map(self, out: Sites, kernel: int) -> KernelMap:
-        offsets = kernel_offsets(kernel)
+    def _build_map(self, out: Sites, kernel: int, dilation: int) -> KernelMap:
+        offsets = [(x * dilation, y * dilation, z * dilation) for x, y, z in kernel_offsets(kernel)]
         if len(self) == 0 or len(out) == 0:
             none = self.coords.new_zeros(0).long()
             return KernelMap.from_pairs([(none, none)] * len(offsets), len(self), len(out))
         bounds = joined(self.bounds, out.bounds)
-        numbering = CellNumbering(bounds, self.batch_size, self.stride, reach=kernel // 2 + 1)
+        reach = dilation * (kernel // 2) + 1
+        numbering = CellNumbering(bounds, self.batch_size, self.stride, reach)
         numbers = numbering.number(self.coords)
         lookup = RowLookup(numbering, numbers)
         base = numbers if out is self else numbering.number(out.coords)
@@ -285,7 +316,9 @@ class Sites:
         if _whole_tables(self.coords.device):
             steps = _steps(kernel, self.coords.device)
             _, *weights = numbering.weights
-            shifts = sum(step * weight for step, weight in zip(steps, weights, strict=True))
+            shifts = dilation * sum(
+                step * weight for step, weight in zip(steps, weights, strict=True)
+            )
             return KernelMap.from_table(lookup.rows(base[:, None] + shifts), len(self), identity)
         pairs: Pairs = []
         for k, offset in enumerate(offsets):

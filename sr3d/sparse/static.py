@@ -156,6 +156,9 @@ class StaticSites(Sites):
         """(capacity, 3) int32, counted from the grid's corner. Padding is outside the grid."""
         return self.grid.coords(self.numbers, self.stride)
 
+    def pool_map(self, out: Sites, kernel: int) -> KernelMap:
+        return self.kernel_map(out, kernel)
+
     def transposed_map(self, out: Sites, kernel: int) -> KernelMap:
         out = _static(out)
         near = (out.places[:, None] - self._offsets(kernel, out.stride)).reshape(-1, 3)
@@ -219,7 +222,8 @@ class StaticSites(Sites):
         union.overflow = union.overflow | other.overflow
         return union, self._find(union.numbers), other._find(union.numbers)
 
-    def _build_map(self, out: Sites, kernel: int) -> KernelMap:
+    def _build_map(self, out: Sites, kernel: int, dilation: int) -> KernelMap:
+        assert dilation == 1, "a dilated kernel may leave the grid's margin"
         out = _static(out)
         near = out.places[:, None] + self._offsets(kernel, self.stride)
         return self._table(out, near.reshape(-1, 3), kernel)

@@ -45,8 +45,8 @@ def train(job: TrainingJob, processes: Processes = ALONE) -> RunRecord:
             scenes in a batch than processes, a full disk, or a NaN or infinite loss.
     """
     family = FAMILIES[job.config.model.name]
-    instances = "instance" in family.needs
-    scenes = open_split(job.data, job.split, dataset_of(job.config), instances)
+    instances, superpoints = (need in family.needs for need in ("instance", "superpoints"))
+    scenes = open_split(job.data, job.split, dataset_of(job.config), instances, superpoints)
     config = with_needs(job.config, family, scenes)
     watch, job = Stopwatch(), replace(job, config=config)
     with exclusive(job.out / RUN_FILE) if processes.first else nullcontext():

@@ -97,10 +97,10 @@ def test_kernel_maps_are_a_stage_wherever_they_are_built(
     built = 0  # the only clock there is
     build = Sites._build_map
 
-    def counted(self: Sites, out: Sites, kernel: int) -> object:
+    def counted(self: Sites, out: Sites, kernel: int, dilation: int) -> object:
         nonlocal built
         built += 1
-        return build(self, out, kernel)
+        return build(self, out, kernel, dilation)
 
     monkeypatch.setattr(Sites, "_build_map", counted)
     monkeypatch.setattr(stages.time, "perf_counter", lambda: float(built))

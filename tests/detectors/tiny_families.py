@@ -81,6 +81,17 @@ TINY: Mapping[str, Sequence[str]] = {
     ),
     "vdetr": ("model=vdetr_small", *VOXEL_QUERIES),
     "dest_vdetr": ("model=dest_vdetr_small", *VOXEL_QUERIES),
+    "spgroup3d": (
+        "model=spgroup3d_small",
+        "model.voxel_size=0.1",
+        "model.stem_channels=8",
+        "model.high_channels=8",
+        "model.planes=[8,8,8]",
+        "model.context_channels=4",
+        "model.out_channels=8",
+        "model.fusion_channels=[8,8]",
+        "model.head_channels=16",
+    ),
 }
 POINT_FAMILIES = tuple(name for name, words in TINY.items() if "model.num_points=256" in words)
 # Dropout draws differ between processes, and make two steps of one batch different.
@@ -88,6 +99,7 @@ NO_DROPOUT: Mapping[str, Sequence[str]] = {
     "groupfree": ("model.dropout=0",),
     "3detr": tuple(f"model.{part}_dropout=0" for part in ("encoder", "decoder", "head")),
     "dest": ("model.dropout=0",),
+    "spgroup3d": ("model.dropout=0",),
 }
 
 

@@ -29,7 +29,7 @@ NUMBERED = [
     if claim.paper
 ]
 SETTINGS = """
-votenet mlcvnet 3detr_m brnet groupfree rbgnet dest gsdn vdetr
+votenet mlcvnet 3detr_m brnet groupfree rbgnet dest gsdn vdetr spgroup3d
 sr3d tr3d fcaf3d baseline spota ras spota_with_cls spota_without_vd simota align_ota qfl vfl
 baseline_gt_ctr baseline_gt_iou k4 k5 k7 k8 k9 k10 mu_0p5 mu_2 mu_4 mu_8 beta_0 beta_0p5 beta_2
 beta_4 tau_0p01 tau_1 tau_10 printed printed_tau_0p01 printed_tau_1
@@ -38,7 +38,7 @@ rank_image levels_by_class reg_log_iou reg_diou sr3d_augment_tr3d sr3d_augment_p
 baseline_augment_tr3d nms_3d voxel_first boxes_v1 lr_literal
 votenet_overfit mlcvnet_overfit brnet_overfit rbgnet_overfit groupfree_overfit 3detr_overfit
 3detr_m_overfit tr3d_dlla tr3d_dlla_overfit fcaf3d_dlla fcaf3d_dlla_overfit
-gsdn_overfit dest_overfit vdetr_overfit
+gsdn_overfit dest_overfit vdetr_overfit spgroup3d_overfit
 """
 # setting, over, metric, statistic: the difference in the paper's text or tables, transcribed again
 # (on ScanNet V2, and on SUN RGB-D if it has two).
@@ -59,6 +59,7 @@ sr3d groupfree latency_ms mean -136
 sr3d rbgnet latency_ms mean -168
 sr3d dest latency_ms mean -221
 sr3d vdetr latency_ms mean -198
+sr3d spgroup3d latency_ms mean -89
 votenet fcaf3d latency_ms mean 7
 spota baseline AP25 mean 1.5
 spota baseline AP50 mean 1.8

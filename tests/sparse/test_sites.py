@@ -194,3 +194,20 @@ def test_wrong_coordinates_are_refused() -> None:
         Sites.from_coords(torch.tensor([[0, 1, 2, 2]]), stride=2)
     with pytest.raises(ValueError, match=r"\b3\b.*\b1\b"):
         SparseTensor(torch.zeros(3, 1), Sites.from_coords(twice[:1]))
+
+
+def test_rows_at_coordinates() -> None:
+    coords = random_coords(60, 2, -5, 6, seed=3, stride=2)
+    sites = Sites.from_coords(coords, 2)
+    rows = sites.rows_at(coords)
+    assert torch.equal(sites.coords[rows], coords)
+    half = Sites.from_coords(coords[::2], 2, batch_size=2)
+    within = ((coords[:, 1:] >= half.coords[:, 1:].amin(0)).all(1)) & (
+        coords[:, 1:] <= half.coords[:, 1:].amax(0)
+    ).all(1)
+    known = {tuple(c) for c in half.coords.tolist()}
+    found = half.rows_at(coords[within])
+    assert [row >= 0 for row in found.tolist()] == [
+        tuple(c) in known for c in coords[within].tolist()
+    ]
+    assert torch.equal(half.coords[found[found >= 0]], coords[within][found >= 0])

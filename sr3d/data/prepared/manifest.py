@@ -20,6 +20,7 @@ FORMAT = "sr3d-prepared"
 VERSION = 3  # 2 had neither instances nor mean sizes
 READABLE = (2, VERSION)
 MANIFEST = "manifest.json"
+OPTIONAL = ("instances", "superpoints")  # files of a scene that it may lack
 REMEDY = "Repeat the `sr3d prepare` command, which writes again what differs."
 
 
@@ -28,10 +29,10 @@ class Manifest:
     """source: one line on where the scenes come from. labels: which version of the ground truth.
 
     splits: name to scene ids, in order. scenes: id to {"points": N, "boxes": K, "sha256": of its
-    points file, "instances": sha256 of its instance file, if it has one}. ground_truth: split to
-    the sha256 of its file. left_out: scenes that could not be read, and the reasons. deviations:
-    sentences on differences from the published set. mean_sizes: per class the mean full size
-    (dx, dy, dz) in metres of the boxes of the split train. Empty if it has no boxes.
+    points file, "instances" and "superpoints": sha256 of these files, if it has them}.
+    ground_truth: split to the sha256 of its file. left_out: scenes that could not be read, and the
+    reasons. deviations: sentences on differences from the published set. mean_sizes: per class the
+    mean full size (dx, dy, dz) in metres of the boxes of the split train. Empty if it has no boxes.
     """
 
     dataset: str
@@ -56,20 +57,23 @@ class Manifest:
         """The sha256 of every file beside the manifest, by its name in the folder."""
         files = {f"points/{s}.npy": facts["sha256"] for s, facts in self.scenes.items()}
         files |= {
-            f"instances/{s}.npy": facts["instances"]
+            f"{kind}/{s}.npy": facts[kind]
             for s, facts in self.scenes.items()
-            if "instances" in facts
+            for kind in OPTIONAL
+            if kind in facts
         }
         return files | {f"{split}.npz": value for split, value in self.ground_truth.items()}
 
     def digest(self) -> str:
         """Identifies the points and boxes of a run's data, whatever version of this code prepared
-        them. Instances do not count: runs stay valid when a folder of version 2 is prepared again.
+        them. Instances and superpoints do not count: runs stay valid when a folder that lacks them
+        is prepared again.
         """
         value = asdict(self)
         data = ("dataset", "classes", "rotated", "splits", "scenes", "ground_truth")
         for facts in value["scenes"].values():
-            facts.pop("instances", None)
+            for kind in OPTIONAL:
+                facts.pop(kind, None)
         return digest({name: value[name] for name in data})
 
     def provenance(self) -> dict[str, Any]:

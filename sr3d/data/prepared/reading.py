@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ import torch
 from sr3d.data.mean_sizes import MeanSizes, mean_sizes_of
 from sr3d.data.prepared.manifest import REMEDY, read_manifest, verify_file
 from sr3d.data.scene import Scene
+from sr3d.data.superpoints import over_segment
 from sr3d.errors import DamagedFile, InputError, Kind
 from sr3d.geometry.boxes import Boxes
 from sr3d.validation import did_you_mean
@@ -27,14 +29,20 @@ class PreparedDataset:
 
     instances: whether scenes get their `instance`, if the folder has them. Reading instances makes
     loading a quarter slower, so runs of detectors without a use for them go without.
+    superpoints: whether scenes get their `superpoints`: the stored ones, or else those of
+    `sr3d.data.superpoints`, computed at the first use of a scene and kept in memory.
 
     Raises:
         InputError: no such split.
         DamagedFile: a file is not the one that the manifest describes.
     """
 
-    def __init__(self, folder: str | Path, split: str, instances: bool = True) -> None:
+    def __init__(
+        self, folder: str | Path, split: str, instances: bool = True, superpoints: bool = False
+    ) -> None:
         self.folder, self._instances = Path(folder), instances
+        self._superpoints = superpoints
+        self._computed: dict[str, torch.Tensor] = {}
         self.manifest = read_manifest(folder)
         if split not in self.manifest.splits:
             known = list(self.manifest.splits)
@@ -66,8 +74,18 @@ class PreparedDataset:
         if self._instances and "instances" in facts:
             own = self._rows("instances", scene_id, facts["instances"], np.int16, facts["points"])
             scene = replace(scene, instance=own.long())
+        if self._superpoints:
+            scene = replace(scene, superpoints=self._superpoints_of(scene, facts))
         self._verified.add(scene_id)
         return scene
+
+    def _superpoints_of(self, scene: Scene, facts: Mapping[str, Any]) -> torch.Tensor:
+        if "superpoints" in facts:
+            digest, count = facts["superpoints"], facts["points"]
+            return self._rows("superpoints", scene.id, digest, np.int32, count).long()
+        if scene.id not in self._computed:
+            self._computed[scene.id] = over_segment(scene.points, scene.colors).to(torch.int32)
+        return self._computed[scene.id].long()
 
     def _rows(self, kind: str, scene: str, digest: str, dtype: type, *shape: int) -> torch.Tensor:
         """A file of a scene, memory-mapped, and verified unless the scene was read before."""

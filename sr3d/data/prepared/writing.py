@@ -16,7 +16,7 @@ import torch
 from sr3d._version import __version__
 from sr3d.data.mean_sizes import mean_sizes_of
 from sr3d.data.prepared.journal import Entry, Journal
-from sr3d.data.prepared.manifest import MANIFEST, Manifest, read_manifest, write_manifest
+from sr3d.data.prepared.manifest import MANIFEST, OPTIONAL, Manifest, read_manifest, write_manifest
 from sr3d.data.prepared.reading import PreparedDataset
 from sr3d.data.scene import Scene, check_scene, point_table
 from sr3d.errors import InputError, Kind
@@ -94,9 +94,10 @@ class PreparedWriter:
         entry = self._journal.entries.get(scene)
         if entry is None or (entry.split, entry.stamp) != (split, stamp) or scene in self.scenes:
             return False
-        wanted = {self._points_path(scene): entry.facts["sha256"]}
-        if "instances" in entry.facts:
-            wanted[self._instance_path(scene)] = entry.facts["instances"]
+        wanted = {self._path("points", scene): entry.facts["sha256"]}
+        wanted |= {
+            self._path(kind, scene): entry.facts[kind] for kind in OPTIONAL if kind in entry.facts
+        }
         return all(path.is_file() and sha256(path) == value for path, value in wanted.items())
 
     def adopt(self, scene: str) -> None:
@@ -136,15 +137,15 @@ class PreparedWriter:
             "boxes": len(scene.boxes),
             "sha256": hashlib.sha256(data).hexdigest(),
         }
-        instances = None if scene.instance is None else _instance_file(scene.instance)
-        if instances is not None:
-            facts["instances"] = hashlib.sha256(instances).hexdigest()
+        optional = _optional_files(scene)
+        for kind, content in optional.items():
+            facts[kind] = hashlib.sha256(content).hexdigest()
         none = scene.points[:0].clone()
-        light = replace(scene, points=none, colors=none, instance=None)
+        light = replace(scene, points=none, colors=none, instance=None, superpoints=None)
         self._keep(split, light, facts)
-        self._write(self._points_path(scene.id), data)
-        if instances is not None:
-            self._write(self._instance_path(scene.id), instances)
+        self._write(self._path("points", scene.id), data)
+        for kind, content in optional.items():
+            self._write(self._path(kind, scene.id), content)
         if stamp is not None:
             boxes, labels = scene.boxes.tensor.tolist(), scene.labels.tolist()
             self._journal.add(Entry(split, scene.id, stamp, facts, boxes, labels))
@@ -161,7 +162,7 @@ class PreparedWriter:
         if light.id in self.scenes:
             held = next((s for s in self.splits.get(split, []) if s.id == light.id), None)
             before = self.scenes[light.id]
-            # One of the two may lack instances, as in a folder of format version 2.
+            # One of the two may lack instances or superpoints, as in older folders.
             same = all(before[name] == facts[name] for name in before.keys() & facts.keys())
             if not same or held is None or not _same_truth(held, light):
                 raise InputError(
@@ -234,11 +235,8 @@ class PreparedWriter:
         for name in self._replaced.files().keys() - manifest.files().keys():
             (self.folder / name).unlink(missing_ok=True)
 
-    def _points_path(self, scene: str) -> Path:
-        return self.folder / "points" / f"{scene}.npy"
-
-    def _instance_path(self, scene: str) -> Path:
-        return self.folder / "instances" / f"{scene}.npy"
+    def _path(self, kind: str, scene: str) -> Path:
+        return self.folder / kind / f"{scene}.npy"
 
     def _write(self, path: Path, data: bytes) -> None:
         if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
@@ -277,9 +275,22 @@ def _same_truth(one: Scene, other: Scene) -> bool:
     return same_boxes and torch.equal(one.labels, other.labels)
 
 
-def _instance_file(instance: torch.Tensor) -> bytes:
+def _optional_files(scene: Scene) -> dict[str, bytes]:
+    """The content of the files of a scene that it may lack, see `OPTIONAL`."""
+    values = {
+        "instances": (scene.instance, np.int16),
+        "superpoints": (scene.superpoints, np.int32),
+    }
+    return {
+        kind: _array_file(rows.numpy().astype(dtype))
+        for kind, (rows, dtype) in values.items()
+        if rows is not None
+    }
+
+
+def _array_file(rows: np.ndarray[Any, Any]) -> bytes:
     buffer = io.BytesIO()
-    np.save(buffer, instance.numpy().astype(np.int16), allow_pickle=False)
+    np.save(buffer, rows, allow_pickle=False)
     return buffer.getvalue()
 
 
@@ -289,9 +300,7 @@ def _points_file(scene: Scene) -> bytes:
         raise InputError(
             "points and colours must have three columns each", field=scene.id, kind=Kind.VALUE
         )
-    buffer = io.BytesIO()
-    np.save(buffer, rows, allow_pickle=False)
-    return buffer.getvalue()
+    return _array_file(rows)
 
 
 def _truth_file(scenes: list[Scene]) -> bytes:

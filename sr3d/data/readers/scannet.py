@@ -115,7 +115,8 @@ def prepare_scannet(
 def read_annotated(folder: Path, label_map: Mapping[str, int]) -> tuple[Scene, list[str]]:
     """One annotated scan, and the category of each object that is not in the label map.
 
-    Aligned: float32 metres, colours in [0, 1], boxes of the 18 classes. label_map: raw category to
+    Aligned: float32 metres, colours in [0, 1], boxes of the 18 classes. Its segments are the
+    superpoints. label_map: raw category to
     NYU40 id. An object with another category gets no class.
 
     Raises:
@@ -125,7 +126,8 @@ def read_annotated(folder: Path, label_map: Mapping[str, int]) -> tuple[Scene, l
     vertices, colors = read_mesh(mesh)
     points = align(vertices, read_alignment(text))
     objects = read_objects(aggregation)
-    owner = _owners(read_segments(segments, len(vertices)), objects, aggregation)
+    superpoints = read_segments(segments, len(vertices))
+    owner = _owners(superpoints, objects, aggregation)
     boxes: list[Array] = []
     labels, instance = [], np.full(len(points), -1)
     for index, (category, _) in enumerate(objects):
@@ -142,6 +144,7 @@ def read_annotated(folder: Path, label_map: Mapping[str, int]) -> tuple[Scene, l
         boxes=Boxes.from_array(np.array(boxes)),
         labels=torch.tensor(labels, dtype=torch.int64),
         instance=torch.from_numpy(instance),
+        superpoints=torch.from_numpy(superpoints),
     )
     check_scene(scene, SCANNET.classes, str(folder))
     return scene, [category for category, _ in objects if category not in label_map]

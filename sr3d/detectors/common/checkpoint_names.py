@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-# The stem of the backbone, which TR3D, FCAF3D and GSDN have, in all namings.
+# The stem of the backbone, which detectors on voxels have, in all namings.
 LANDMARK = r"backbone\.conv1\.(?:0\.)?kernel"
 
 TWO_OUTPUTS = "out_cls_block"  # a block of extensions whose levels have two outputs

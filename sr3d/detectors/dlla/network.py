@@ -9,8 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from sr3d.detectors.common.face_boxes import between_faces
 from sr3d.detectors.dlla.config import FCAF3DDLLAModel
-from sr3d.detectors.fcaf3d.network import FCAF3DHead, between_faces
+from sr3d.detectors.fcaf3d.network import FCAF3DHead
 from sr3d.detectors.tr3d.network import TR3DHead, TR3DNeck, decode_boxes
 from sr3d.sparse import SparseTensor
 from sr3d.sparse.nn import (

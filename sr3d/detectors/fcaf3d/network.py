@@ -11,6 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from sr3d.detectors.common.face_boxes import face_boxes
 from sr3d.detectors.fcaf3d.config import PrunedModel
 from sr3d.sparse import SparseTensor
 from sr3d.sparse.nn import SparseBatchNorm, SparseConv, SparseConvTranspose, SparseELU
@@ -98,21 +99,6 @@ def prune(x: SparseTensor, scores: SparseTensor, most: int) -> SparseTensor:
 def decode_distances(anchors: Tensor, reg: Tensor) -> Tensor:
     """Anchors (N, 3) in metres and raw outputs (N, 6 or 8) to boxes (N, 7), differentiable.
 
-    exp of the first six outputs are distances to the faces: towards -x, +x, -y, +y, -z, +z. With 8
-    outputs, the sum of the four horizontal distances is x size + y size. The last two outputs
-    encode its split and the yaw, such that a box and the same box with exchanged axes have the same
-    code.
+    exp of the first six outputs are distances to the faces, see `face_boxes`.
     """
-    center, size = between_faces(anchors, reg[:, :6].exp())
-    if reg.shape[1] == 6:
-        return torch.cat([center, size, torch.zeros_like(size[:, :1])], dim=1)
-    ratio = torch.linalg.vector_norm(reg[:, 6:8], dim=1).exp()
-    width = (size[:, 0] + size[:, 1]) / (1 + ratio)
-    yaw = torch.atan2(reg[:, 6], reg[:, 7]) / 2
-    return torch.cat([center, torch.stack([width, width * ratio, size[:, 2], yaw], dim=1)], dim=1)
-
-
-def between_faces(anchors: Tensor, distance: Tensor) -> tuple[Tensor, Tensor]:
-    """Centre and size, (N, 3) each, of boxes whose faces lie at distances (N, 6) from anchors."""
-    low, high = distance[:, ::2], distance[:, 1::2]
-    return anchors + (high - low) / 2, low + high
+    return face_boxes(anchors, reg[:, :6].exp(), reg[:, 6:])

@@ -14,7 +14,8 @@ Rows = dict[Cell, Tensor]  # features of each cell
 def convolved(layer: SparseConv, x: Rows, stride: int) -> Rows:
     kernel = layer.kernel if layer.kernel.ndim == 3 else layer.kernel[None]
     outputs = coarser(x, stride * layer.stride)
-    rows = conv(list(x), torch.stack(list(x.values())), outputs, kernel, layer.kernel_size, stride)
+    features, step = torch.stack(list(x.values())), stride * layer.dilation
+    rows = conv(list(x), features, outputs, kernel, layer.kernel_size, step)
     return _with_bias(outputs, rows, layer.bias)
 
 

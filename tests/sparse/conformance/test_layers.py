@@ -100,6 +100,12 @@ def test_convolution(engine: Engine, kernel: int, factor: int, stride: int) -> N
     check(engine, layer, lambda layer, x: reference.convolved(layer, x, stride), stride)
 
 
+@pytest.mark.parametrize(("kernel", "dilation", "stride"), [(3, 3, 1), (3, 2, 4), (2, 2, 1)])
+def test_dilated_convolution(engine: Engine, kernel: int, dilation: int, stride: int) -> None:
+    layer = SparseConv(CHANNELS, 4, kernel, bias=True, dilation=dilation)
+    check(engine, layer, lambda layer, x: reference.convolved(layer, x, stride), stride)
+
+
 @pytest.mark.parametrize("kernel", [2, 3])
 def test_generative_convolution(engine: Engine, kernel: int) -> None:
     layer = SparseConvTranspose(CHANNELS, 4, kernel, bias=True, generative=True)
@@ -126,6 +132,14 @@ def test_transposed_convolution_back_onto_the_finer_cells(engine: Engine, kernel
 @pytest.mark.parametrize("mode", ["max", "sum", "average"])
 @pytest.mark.parametrize(("kernel", "factor"), [(2, 2), (3, 2), (3, 1)])
 def test_pooling(engine: Engine, mode: Any, kernel: int, factor: int) -> None:
+    layer = SparsePool(mode, kernel, factor)
+    check(engine, layer, lambda layer, x: reference.pooled(layer, x, 2), stride=2)
+
+
+@without_triton
+@pytest.mark.parametrize("mode", ["max", "sum", "average"])
+@pytest.mark.parametrize(("kernel", "factor"), [(5, 2), (9, 4), (4, 2)])
+def test_pooling_with_a_wide_kernel(engine: Engine, mode: Any, kernel: int, factor: int) -> None:
     layer = SparsePool(mode, kernel, factor)
     check(engine, layer, lambda layer, x: reference.pooled(layer, x, 2), stride=2)
 

@@ -1,0 +1,1 @@
+"""SPGroup3D (Zhu et al., AAAI 2024): superpoints as proposals."""
