@@ -27,6 +27,7 @@ from sr3d.sparse.epilogue import NOTHING, Epilogue
 from sr3d.sparse.kernel_map import KernelMap
 from sr3d.sparse.minkowski import MinkowskiMap
 from sr3d.sparse.triton_check import native_engine, require_triton
+from sr3d.sparse.windows import Windows
 
 _forced: ContextVar[EngineName | None] = ContextVar("engine", default=None)
 
@@ -120,13 +121,13 @@ def sparse_conv_fused(
         return _engine(x).convolve_fused(x, weight, kernel_map, epilogue)
 
 
-def max_pool(x: Tensor, kernel_map: KernelMap) -> Tensor:
+def max_pool(x: Tensor, kernel_map: KernelMap | Windows) -> Tensor:
     """Channel-wise maximum over the existing neighbours, (n_in, C) to (n_out, C).
 
     A row without neighbours is zero, as in MinkowskiEngine. Of equal maxima, the first in kernel
-    order gets the gradient.
+    order gets the gradient. In `Windows` they share it.
     """
-    if isinstance(kernel_map, MinkowskiMap):
+    if isinstance(kernel_map, MinkowskiMap | Windows):
         return kernel_map.pool(x, "max")
     return _MaxPool.apply(x, kernel_map)
 
@@ -147,9 +148,9 @@ class _MaxPool(torch.autograd.Function):
             return ctx.engine.max_pool_gradient(grad, winner, ctx.kernel_map), None
 
 
-def sum_pool(x: Tensor, kernel_map: KernelMap) -> Tensor:
+def sum_pool(x: Tensor, kernel_map: KernelMap | Windows) -> Tensor:
     """Channel-wise sum over the existing neighbours, (n_in, C) to (n_out, C)."""
-    if isinstance(kernel_map, MinkowskiMap):
+    if isinstance(kernel_map, MinkowskiMap | Windows):
         return kernel_map.pool(x, "sum")
     if kernel_map.static:
         padded = torch.cat([x, x.new_zeros(1, x.shape[1])])
@@ -160,9 +161,9 @@ def sum_pool(x: Tensor, kernel_map: KernelMap) -> Tensor:
     return out
 
 
-def average_pool(x: Tensor, kernel_map: KernelMap) -> Tensor:
+def average_pool(x: Tensor, kernel_map: KernelMap | Windows) -> Tensor:
     """Channel-wise mean over the existing neighbours (not over the kernel's volume)."""
-    if isinstance(kernel_map, MinkowskiMap):
+    if isinstance(kernel_map, MinkowskiMap | Windows):
         return kernel_map.pool(x, "average")
     if kernel_map.static:
         count = (kernel_map.table >= 0).sum(dim=1).clamp(min=1)

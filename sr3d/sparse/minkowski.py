@@ -79,6 +79,9 @@ class MinkowskiSites(Sites):
         numbering = CellNumbering(self.bounds, self.batch_size, self.stride, reach=0)
         return torch.argsort(numbering.number(self.coords))
 
+    def pool_map(self, out: Sites, kernel: int) -> KernelMap:
+        return self.kernel_map(out, kernel)
+
     def _build_strided(self, factor: int, capacity: int) -> Sites:
         # With a new name, because otherwise it returns any map of this stride that it has.
         _, name = self.key.get_key()

@@ -89,14 +89,14 @@ class SparsePool(nn.Module):
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         out = x.sites.strided(self.stride)
-        kernel_map = x.sites.kernel_map(out, self.kernel_size)
+        pairs = x.sites.pool_map(out, self.kernel_size)
         pools = {
             "max": functional.max_pool,
             "sum": functional.sum_pool,
             "average": functional.average_pool,
         }
         pool = pools[self.mode]
-        return x.computed(lambda features: pool(features, kernel_map), out)
+        return x.computed(lambda features: pool(features, pairs), out)
 
 
 class SparseBatchNorm(nn.Module):

@@ -19,6 +19,9 @@ from torch import Tensor
 from sr3d.sparse.kernel_map import KernelMap, Pairs
 from sr3d.sparse.lookup import Bounds, CellNumbering, RowLookup, cell, joined, unique_numbers
 from sr3d.sparse.norms import instance_norm
+from sr3d.sparse.windows import Windows, windows_of
+
+_WIDE = 3  # widest kernel of a pool that is made as a kernel map
 
 _requests: ContextVar[list[Sites] | None] = ContextVar("requests", default=None)
 
@@ -43,9 +46,12 @@ def kernel_offsets(kernel: int) -> list[tuple[int, int, int]]:
 
     Source: MinkowskiEngine src/kernel_region.hpp.
     """
+    return [(x, y, z) for z, y, x in itertools.product(_axis_offsets(kernel), repeat=3)]
+
+
+def _axis_offsets(kernel: int) -> range:
     start = -(kernel // 2) if kernel % 2 else 0
-    steps = range(start, start + kernel)
-    return [(x, y, z) for z, y, x in itertools.product(steps, repeat=3)]
+    return range(start, start + kernel)
 
 
 def corner_weight(share: Tensor, offset: tuple[int, int, int]) -> Tensor:
@@ -80,6 +86,7 @@ class Sites:
         self._generated: dict[tuple[int, int], Sites] = {}
         self._unions: WeakKeyDictionary[Sites, tuple[Sites, Tensor, Tensor]] = WeakKeyDictionary()
         self._maps: WeakKeyDictionary[Sites, dict[int, KernelMap]] = WeakKeyDictionary()
+        self._windows: WeakKeyDictionary[Sites, dict[int, Windows]] = WeakKeyDictionary()
 
     @classmethod
     def from_coords(cls, coords: Tensor, stride: int = 1, batch_size: int | None = None) -> Sites:
@@ -175,6 +182,17 @@ class Sites:
         if kernel not in maps:
             maps[kernel] = self._build_map(out, kernel)
         return maps[kernel]
+
+    def pool_map(self, out: Sites, kernel: int) -> KernelMap | Windows:
+        """The pairs of a pool from these sites to `out`: `Windows` for a wide kernel."""
+        if kernel <= _WIDE:
+            return self.kernel_map(out, kernel)
+        found = self._windows.setdefault(out, {})
+        if kernel not in found:
+            offsets = _axis_offsets(kernel)
+            reach = offsets[0] * self.stride, offsets[-1] * self.stride
+            found[kernel] = windows_of(self.coords, self.counts, out.coords, out.counts, reach)
+        return found[kernel]
 
     def transposed_map(self, out: Sites, kernel: int) -> KernelMap:
         """The map of a transposed convolution from these sites to the finer sites `out`."""

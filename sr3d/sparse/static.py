@@ -156,6 +156,9 @@ class StaticSites(Sites):
         """(capacity, 3) int32, counted from the grid's corner. Padding is outside the grid."""
         return self.grid.coords(self.numbers, self.stride)
 
+    def pool_map(self, out: Sites, kernel: int) -> KernelMap:
+        return self.kernel_map(out, kernel)
+
     def transposed_map(self, out: Sites, kernel: int) -> KernelMap:
         out = _static(out)
         near = (out.places[:, None] - self._offsets(kernel, out.stride)).reshape(-1, 3)

@@ -82,6 +82,10 @@ class SparseTensor:
         """Interpolated features at other sites, see `Sites.interpolated`."""
         return self.sites.interpolated(self.features, sites)
 
+    def resampled(self, sites: Sites) -> Self:
+        """A tensor with interpolated features on other sites, see `Sites.interpolated`."""
+        return self.computed(lambda features: self.sites.interpolated(features, sites), sites)
+
     def scenes(self) -> list[Tensor]:
         """The features of each scene of the batch, by cell."""
         return list(torch.split(self.features[self.sites.in_order], self.sites.counts))

@@ -1,7 +1,9 @@
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from sr3d.sparse import Sites, SparseTensor, functional
+from sr3d.sparse import Sites, SparseTensor, functional, windows
 from sr3d.sparse.nn import SparseBatchNorm, SparseELU, SparseInstanceNorm, SparsePool
 from sr3d.sparse.norms import instance_norm
 from tests.sparse.brute_force import cells, moved, offsets, random_coords
@@ -13,7 +15,7 @@ def sparse_tensor(seed: int, channels: int = 3, n: int = 80) -> SparseTensor:
     return SparseTensor.from_coords(coords, features)
 
 
-@pytest.mark.parametrize(("kernel", "stride"), [(2, 2), (3, 1), (3, 2)])
+@pytest.mark.parametrize(("kernel", "stride"), [(2, 2), (3, 1), (3, 2), (5, 2)])
 @pytest.mark.parametrize("mode", ["max", "sum", "average"])
 def test_pools_equal_brute_force(mode: str, kernel: int, stride: int) -> None:
     x = sparse_tensor(kernel)
@@ -37,6 +39,38 @@ def test_pool_gradients(pool: object) -> None:
     kernel_map = x.sites.kernel_map(x.sites.strided(2), 2)
     features = x.features.requires_grad_()
     assert torch.autograd.gradcheck(lambda f: pool(f, kernel_map), (features,))  # type: ignore[operator]
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    n=st.integers(1, 60),
+    stride=st.sampled_from([1, 2]),
+    kernel=st.sampled_from([2, 3, 4, 5, 17]),
+    factor=st.sampled_from([1, 2, 8]),
+    comparisons=st.sampled_from([1, 100, 1 << 22]),
+)
+@settings(deadline=None, max_examples=60)
+def test_windows_have_the_pairs_of_the_kernel_map(
+    seed: int, n: int, stride: int, kernel: int, factor: int, comparisons: int
+) -> None:
+    sites = Sites.from_coords(random_coords(n, 2, -6, 7, seed, stride), stride, batch_size=3)
+    out = sites.strided(factor)
+    steps = [offset[0] for offset in offsets(kernel)]
+    reach = min(steps) * stride, max(steps) * stride
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(windows, "_COMPARISONS", comparisons)
+        found = windows.windows_of(sites.coords, sites.counts, out.coords, out.counts, reach)
+    pairs = sites.kernel_map(out, kernel)
+    expected = sorted(zip(pairs.out_rows.tolist(), pairs.in_rows.tolist(), strict=True))
+    assert list(zip(found.out_rows.tolist(), found.in_rows.tolist(), strict=True)) == expected
+
+
+def test_gradients_of_pools_in_windows() -> None:
+    x = sparse_tensor(4, channels=2, n=20)
+    pairs = x.sites.pool_map(x.sites.strided(4), 5)
+    features = x.features.requires_grad_()
+    for pool in (functional.max_pool, functional.sum_pool, functional.average_pool):
+        assert torch.autograd.gradcheck(lambda f, pool=pool: pool(f, pairs), (features,))
 
 
 def test_equal_maxima_share_no_gradient() -> None:

@@ -22,10 +22,13 @@ from sr3d.sparse.nn import (
 
 
 class BasicBlock(nn.Module):
-    """conv–BN–ReLU–conv–BN, plus the input (through a 1³ convolution if strided), ReLU."""
+    """conv–BN–ReLU–conv–BN, plus the input (through a 1³ convolution if strided), closing ReLU."""
 
-    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+    def __init__(
+        self, in_channels: int, channels: int, stride: int, closing_relu: bool = True
+    ) -> None:
         super().__init__()
+        self.closing_relu = closing_relu
         self.conv1 = SparseConv(in_channels, channels, stride=stride)
         self.norm1 = SparseBatchNorm(channels)
         self.conv2 = SparseConv(channels, channels)
@@ -41,7 +44,8 @@ class BasicBlock(nn.Module):
     def forward(self, x: SparseTensor) -> SparseTensor:
         shortcut = x if self.downsample is None else self.downsample(x)
         x = self.relu(self.norm1(self.conv1(x)))
-        return self.relu(self.norm2(self.conv2(x)) + shortcut)
+        x = self.norm2(self.conv2(x)) + shortcut
+        return self.relu(x) if self.closing_relu else x
 
 
 class ResidualStages(nn.Module):

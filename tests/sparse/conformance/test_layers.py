@@ -130,6 +130,14 @@ def test_pooling(engine: Engine, mode: Any, kernel: int, factor: int) -> None:
     check(engine, layer, lambda layer, x: reference.pooled(layer, x, 2), stride=2)
 
 
+@without_triton
+@pytest.mark.parametrize("mode", ["max", "sum", "average"])
+@pytest.mark.parametrize(("kernel", "factor"), [(5, 2), (9, 4), (4, 2)])
+def test_pooling_with_a_wide_kernel(engine: Engine, mode: Any, kernel: int, factor: int) -> None:
+    layer = SparsePool(mode, kernel, factor)
+    check(engine, layer, lambda layer, x: reference.pooled(layer, x, 2), stride=2)
+
+
 def unlike(coords: Tensor, rest: int) -> Tensor:
     """Rows of two thirds of the cells of stride 2, which two depends on `rest`."""
     return (coords[:, 1:].sum(dim=1) // 2 % 3 != rest).nonzero().squeeze(1)
