@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sr3d.config import Config
 from sr3d.detectors.brnet.family import FAMILY as BRNET
+from sr3d.detectors.cagroup3d.family import FAMILY as CAGROUP3D
 from sr3d.detectors.dest.family import FAMILY as DEST
 from sr3d.detectors.detr3d.family import FAMILY as DETR3D
 from sr3d.detectors.dlla.family import FCAF3D_DLLA, TR3D_DLLA
@@ -42,6 +43,7 @@ FAMILIES: dict[str, Family] = {
     "3detr": DETR3D,
     "dest": DEST,
     "gsdn": GSDN,
+    "cagroup3d": CAGROUP3D,
 }
 # The family of each name that a user may give. SR3D is TR3D's network, trained differently.
 NETWORKS = {"sr3d": "tr3d", **{name: name for name in FAMILIES}}
