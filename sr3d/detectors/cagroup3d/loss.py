@@ -38,7 +38,7 @@ def vote_weights(targets: VoteTargets, padded: bool) -> Tensor:
     masks = targets.masks.to(targets.offsets.dtype)
     if padded:
         return masks / len(masks) + _EPSILON
-    return masks / (masks.sum() * targets.offsets[0].numel() + _EPSILON)
+    return masks / (masks.sum() + _EPSILON)
 
 
 def anchor_losses(
