@@ -30,6 +30,7 @@ SPARSE: Mapping[str, Sequence[str]] = {
     "tr3d": [],
     "fcaf3d": FCAF3D,
     "gsdn": [],
+    "cagroup3d": ["model.semantic_thr=[0, 0, 0]"],
     "tr3d_dlla": ["model=tr3d_dlla_small", *DLLA],
     "fcaf3d_dlla": ["model=fcaf3d_dlla_small", *FCAF3D[1:], *DLLA],
 }
@@ -71,7 +72,9 @@ def rooms_of_points() -> list[Scene]:
 
 
 def on_voxels(family: str) -> Config:
-    return tiny_config(family) if family == "gsdn" else tiny("synthetic", *SPARSE[family])
+    if family in ("gsdn", "cagroup3d"):
+        return tiny_config(family, "synthetic", *NO_DROPOUT.get(family, ()), *SPARSE[family])
+    return tiny("synthetic", *SPARSE[family])
 
 
 def on_points(family: str) -> Config:

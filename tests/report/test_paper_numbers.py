@@ -82,6 +82,7 @@ def test_table_1_runs_what_can_be_run_and_cites_the_rest():
         "BRNet": "brnet",
         "GroupFree": "groupfree",
         "RBGNet": "rbgnet",
+        "CAGroup3D": "cagroup3d",
         "DEST": "dest",
         "GSDN": "gsdn",
         "FCAF3D": "fcaf3d",
