@@ -65,7 +65,7 @@ step 90 submanifold python -m benchmarks.submanifold "${points[@]}" --out "$out/
 step 90 train_fp32 "${bench[@]}" --train --batch 16 --repeats 5 --json "$out/train_fp32.json"
 
 # Latencies of the other detectors of Table 1.
-for setting in fcaf3d votenet mlcvnet brnet rbgnet groupfree dest 3detr_m gsdn vdetr spgroup3d; do
+for setting in fcaf3d votenet mlcvnet brnet rbgnet groupfree dest 3detr_m gsdn vdetr spgroup3d cagroup3d; do
 	step 60 "eager_$setting" "${bench[@]}" --setting $setting --json "$out/eager_$setting.json"
 done
 

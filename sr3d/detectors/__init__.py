@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sr3d.config import Config
 from sr3d.detectors.brnet.family import FAMILY as BRNET
+from sr3d.detectors.cagroup3d.family import FAMILY as CAGROUP3D
 from sr3d.detectors.dest.family import FAMILY as DEST
 from sr3d.detectors.dest.family import ON_VDETR as DEST_VDETR
 from sr3d.detectors.detr3d.family import FAMILY as DETR3D
@@ -48,6 +49,7 @@ FAMILIES: dict[str, Family] = {
     "dest_vdetr": DEST_VDETR,
     "gsdn": GSDN,
     "spgroup3d": SPGROUP3D,
+    "cagroup3d": CAGROUP3D,
 }
 # The family of each name that a user may give. SR3D is TR3D's network, trained differently.
 NETWORKS = {"sr3d": "tr3d", **{name: name for name in FAMILIES}}

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import collections
 import collections.abc
+import itertools
 import warnings
 from functools import cache, cached_property
 from importlib import import_module
@@ -25,6 +26,8 @@ from sr3d.errors import InputError, Kind
 from sr3d.sparse.kernel_map import KernelMap, Pairs
 from sr3d.sparse.lookup import CellNumbering
 from sr3d.sparse.sites import Sites
+
+_names = itertools.count()  # of maps that are not derived from another one
 
 
 class MinkowskiSites(Sites):
@@ -73,6 +76,12 @@ class MinkowskiSites(Sites):
         )
         key, (first, _) = manager.insert_and_map(coords.int().contiguous(), [stride] * 3)
         return MinkowskiSites(manager, key, batch_size), first.long()
+
+    def beside(self, coords: Tensor, stride: int) -> tuple[MinkowskiSites, Tensor]:
+        # With a new name, because otherwise a map of this stride would have the same one.
+        name = f"beside {next(_names)}"
+        key, (first, _) = self.manager.insert_and_map(coords.int().contiguous(), [stride] * 3, name)
+        return MinkowskiSites(self.manager, key, self.batch_size), first.long()
 
     @cached_property
     def in_order(self) -> Tensor | slice:

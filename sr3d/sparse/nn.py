@@ -16,7 +16,8 @@ from sr3d.sparse.tensor import SparseTensor
 class SparseConv(nn.Module):
     """Convolution. Stride 1 keeps the sites. Stride s gives the cells floor(c / s) · s.
 
-    kernel: (K³, Ci, Co), x fastest, or (Ci, Co) for a 1³ kernel of stride 1. bias: (1, Co).
+    It may also compute onto given sites, whatever its own stride is. kernel: (K³, Ci, Co), x
+    fastest, or (Ci, Co) for a 1³ kernel of stride 1. bias: (1, Co).
     dilation: distance in cells of neighbouring offsets of the kernel.
     """
 
@@ -37,10 +38,10 @@ class SparseConv(nn.Module):
         self.bias = nn.Parameter(torch.empty(1, out_channels)) if bias else None
         _default_init(self.kernel, self.bias, fan=in_channels * kernel**3)
 
-    def forward(self, x: SparseTensor) -> SparseTensor:
-        if self.pointwise:
+    def forward(self, x: SparseTensor, out: Sites | None = None) -> SparseTensor:
+        if self.pointwise and out is None:
             return x.convolved(self, x.sites, None)
-        out = x.sites.strided(self.stride)
+        out = x.sites.strided(self.stride) if out is None else out
         kernel_map = x.sites.kernel_map(out, self.kernel_size, self.dilation)
         return x.convolved(self, out, kernel_map)
 

@@ -119,6 +119,10 @@ class Sites:
         order = order[first]
         return Sites(coords[order].to(torch.int32), stride, batch_size, bounds), order
 
+    def beside(self, coords: Tensor, stride: int) -> tuple[Sites, Tensor]:
+        """`unique` for other coordinates of the same batch, in the same engine."""
+        return Sites.unique(coords, stride, self.batch_size)
+
     def __len__(self) -> int:
         return len(self.coords)
 
@@ -147,6 +151,17 @@ class Sites:
         if self._bounds is None:
             self._bounds = _bounds_of(self.coords) if len(self) else ((0, 0, 0), (0, 0, 0))
         return self._bounds
+
+    def rows_of(self, coords: Tensor) -> Tensor:
+        """(N,) int64: the row of each coordinate (N, 4), -1 if it is no site."""
+        if len(self) == 0 or len(coords) == 0:
+            return coords.new_full((len(coords),), -1, dtype=torch.int64)
+        bounds = joined(self.bounds, _bounds_of(coords))
+        numbering = CellNumbering(bounds, self.batch_size, self.stride, reach=0)
+        order = self.in_order
+        lookup = RowLookup(numbering, numbering.number(self.coords[order]))
+        rows = lookup.rows(numbering.number(coords)).long()
+        return order[rows].where(rows >= 0, -1) if isinstance(order, Tensor) else rows
 
     def strided(self, factor: int) -> Sites:
         """The coarser cells that hold a site: floor(c / s) · s, each once (coordinate_map.hpp)."""
@@ -195,16 +210,6 @@ class Sites:
             reach = offsets[0] * self.stride, offsets[-1] * self.stride
             found[kernel] = windows_of(self.coords, self.counts, out.coords, out.counts, reach)
         return found[kernel]
-
-    def rows_at(self, coords: Tensor) -> Tensor:
-        """(N,) int64 rows of the cells at coordinates (N, 4), -1 for none. They must lie within
-        `bounds`.
-        """
-        order = self.in_order
-        numbering = CellNumbering(self.bounds, self.batch_size, self.stride, reach=0)
-        lookup = RowLookup(numbering, numbering.number(self.coords[order]))
-        rows = lookup.rows(numbering.number(coords)).long()
-        return rows if isinstance(order, slice) else order[rows].where(rows >= 0, -1)
 
     def transposed_map(self, out: Sites, kernel: int) -> KernelMap:
         """The map of a transposed convolution from these sites to the finer sites `out`."""

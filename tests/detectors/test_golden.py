@@ -14,6 +14,7 @@ import pytest
 
 from tests.detectors.golden import (
     brnet,
+    cagroup3d,
     dest,
     detr3d,
     dlla,
@@ -46,6 +47,7 @@ class Adapter(Protocol):
 ADAPTERS: dict[str, Adapter] = {
     "3detr": detr3d,
     "brnet": brnet,
+    "cagroup3d": cagroup3d,
     "dest": dest,
     "dlla": dlla,
     "fcaf3d": fcaf3d,

@@ -92,6 +92,20 @@ TINY: Mapping[str, Sequence[str]] = {
         "model.fusion_channels=[8,8]",
         "model.head_channels=16",
     ),
+    "cagroup3d": (
+        "model=cagroup3d_small",
+        "model.voxel_size=0.1",
+        "model.stem_channels=8",
+        "model.high_channels=8",
+        "model.stage_channels=[8,8,8]",
+        "model.context_channels=8",
+        "model.channels=8",
+        "model.cell_sizes=[0.2,1.0]",
+        "model.group_kernel=3",
+        "model.roi_channels=8",
+        "model.roi_hidden=8",
+        "assigner.rois=8",
+    ),
 }
 POINT_FAMILIES = tuple(name for name, words in TINY.items() if "model.num_points=256" in words)
 # Dropout draws differ between processes, and make two steps of one batch different.
@@ -100,6 +114,7 @@ NO_DROPOUT: Mapping[str, Sequence[str]] = {
     "3detr": tuple(f"model.{part}_dropout=0" for part in ("encoder", "decoder", "head")),
     "dest": ("model.dropout=0",),
     "spgroup3d": ("model.dropout=0",),
+    "cagroup3d": ("model.dropout=0",),
 }
 
 

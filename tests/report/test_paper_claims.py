@@ -29,7 +29,7 @@ NUMBERED = [
     if claim.paper
 ]
 SETTINGS = """
-votenet mlcvnet 3detr_m brnet groupfree rbgnet dest gsdn vdetr spgroup3d
+votenet mlcvnet 3detr_m brnet groupfree rbgnet dest gsdn vdetr spgroup3d cagroup3d
 sr3d tr3d fcaf3d baseline spota ras spota_with_cls spota_without_vd simota align_ota qfl vfl
 baseline_gt_ctr baseline_gt_iou k4 k5 k7 k8 k9 k10 mu_0p5 mu_2 mu_4 mu_8 beta_0 beta_0p5 beta_2
 beta_4 tau_0p01 tau_1 tau_10 printed printed_tau_0p01 printed_tau_1

@@ -84,6 +84,7 @@ def test_table_1_runs_what_can_be_run_and_cites_the_rest():
         "RBGNet": "rbgnet",
         "V-DETR": "vdetr",
         "SPGroup3D": "spgroup3d",
+        "CAGroup3D": "cagroup3d",
         "DEST": "dest",
         "GSDN": "gsdn",
         "FCAF3D": "fcaf3d",

@@ -77,7 +77,7 @@ def dense(x: SparseTensor, size: int, low: int) -> Tensor:
     return grid
 
 
-@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("kernel", [3, 5, 7, 9])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_conv_equals_dense_conv3d(kernel: int, stride: int) -> None:
     low, size = -6, 12

@@ -159,7 +159,7 @@ class SuperpointEncoder(nn.Module):
         places = torch.floor(positions / edge).to(scenes.dtype)
         coords = torch.cat([scenes, places], dim=1)
         sites, first = type(x.sites).unique(coords, batch_size=x.sites.batch_size)
-        return sites, first, sites.rows_at(coords)
+        return sites, first, sites.rows_of(coords)
 
     def _nearest(self, centers: Tensor, counts: Sequence[int]) -> Tensor:
         """(S, K) int64: the nearest superpoints of the scene. The scene's first one fills up."""

@@ -151,7 +151,7 @@ def _sorted_rows(table: Tensor, groups: int) -> Tensor:
     """(groups · n_out,) int64: for each group, its number · n_out + its rows in order."""
     n_out, volume = table.shape
     per_group = triton.cdiv(volume, groups)
-    bits = min(per_group, _MAX_BITS)
+    bits = min(per_group, _MAX_BITS, 63 - (groups - 1).bit_length())  # the group comes above
     narrow = bits + (groups - 1).bit_length() <= 31
     ranks = table.new_empty(groups * n_out, dtype=torch.int32 if narrow else torch.int64)
     _rank_rows[(triton.cdiv(n_out, _ROWS),)](
@@ -209,7 +209,8 @@ def _rank_rows(  # type: ignore[no-untyped-def]
     bit = tl.load(significance + k, mask=k < VOLUME, other=0).to(ranks.dtype.element_ty)
     for group in tl.static_range(GROUPS):
         member = present & (k // PER_GROUP == group)[None, :]
-        mask = tl.sum((member.to(bit.dtype) << bit[None, :]), axis=1)
+        # Offsets of a large kernel share bits. Their sum must not reach the number of the group.
+        mask = tl.sum((member.to(bit.dtype) << bit[None, :]), axis=1) & ((1 << BITS) - 1)
         # The rank of the mask in the Gray sequence: each bit is the parity of the bits above it.
         mask ^= mask >> 1
         mask ^= mask >> 2

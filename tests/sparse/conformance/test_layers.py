@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sr3d.sparse import SparseTensor
+from sr3d.sparse.averaging import averaged
 from sr3d.sparse.nn import (
     SparseBatchNorm,
     SparseConv,
@@ -21,6 +22,7 @@ from sr3d.sparse.nn import (
     SparseInstanceNorm,
     SparsePool,
 )
+from tests.sparse import brute_force
 from tests.sparse.brute_force import cells, random_coords
 from tests.sparse.conformance import reference
 from tests.sparse.conformance.engines import Engine, assert_close, by_cell
@@ -93,6 +95,8 @@ def check(
         (2, 2, 1),
         (5, 1, 1),
         (5, 2, 4),
+        (7, 1, 1),
+        (9, 1, 1),
     ],
 )
 def test_convolution(engine: Engine, kernel: int, factor: int, stride: int) -> None:
@@ -127,6 +131,69 @@ def test_transposed_convolution_back_onto_the_finer_cells(engine: Engine, kernel
         return reference.transposed(layers[1], coarse, 1, list(x))
 
     check(engine, layers, expected, most=12, forward=lambda m, x: m[1](m[0](x), x.sites))
+
+
+def elsewhere(stride: int) -> Tensor:
+    """(N, 4) coordinates of which some are a batch's, and some have no neighbour there."""
+    coords = random_coords(15, 2, -4, 5, seed=9)
+    coords[:, 0] *= 3
+    coords[:, 1:] *= stride
+    return coords
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_convolution_onto_given_cells(engine: Engine, kernel: int) -> None:
+    layer, coords = SparseConv(CHANNELS, 4, kernel), elsewhere(2)
+
+    def forward(layer: Any, x: SparseTensor) -> SparseTensor:
+        sites, _ = x.sites.beside(coords.to(x.sites.coords.device), 2)
+        return layer(x, sites)
+
+    def expected(layer: Any, x: Rows) -> Rows:
+        rows = torch.stack(list(x.values()))
+        found = brute_force.conv(list(x), rows, cells(coords), layer.kernel, kernel, 2)
+        return dict(zip(cells(coords), found, strict=True))
+
+    check(engine, layer, expected, stride=2, forward=forward)
+
+
+def test_transposed_convolution_of_stride_3_onto_given_cells(engine: Engine) -> None:
+    """The coarse cell 3m reaches 3m - 1, 3m and 3m + 1, so the cell 3m + 2 belongs to m + 1."""
+    layer, coords = SparseConvTranspose(CHANNELS, 4, kernel=3, stride=3), elsewhere(1)
+
+    def forward(layer: Any, x: SparseTensor) -> SparseTensor:
+        sites, _ = x.sites.beside(coords.to(x.sites.coords.device), 1)
+        return layer(x, sites)
+
+    def expected(layer: Any, x: Rows) -> Rows:
+        return reference.transposed(layer, x, 1, cells(coords))
+
+    check(engine, layer, expected, stride=3, forward=forward)
+
+
+@without_triton
+def test_averaging_quantisation(engine: Engine) -> None:
+    def forward(_: Any, x: SparseTensor) -> SparseTensor:
+        near = torch.div(x.sites.coords, 2, rounding_mode="floor") * 2
+        near[:, 0] = x.sites.coords[:, 0]
+        return averaged(near, x.features, x.sites, stride=2)
+
+    def expected(_: Any, x: Rows) -> Rows:
+        members: dict[Any, list[Tensor]] = {}
+        for (scene, *place), row in x.items():
+            members.setdefault((scene, *(c // 2 * 2 for c in place)), []).append(row)
+        return {cell: torch.stack(rows).mean(dim=0) for cell, rows in members.items()}
+
+    check(engine, nn.Module(), expected, forward=forward)
+
+
+@without_triton
+def test_rows_of_given_cells(engine: Engine) -> None:
+    x = engine.tensor(batch(2), torch.zeros(len(batch(2)), 1), 2, SCENES)
+    known = {cell: row for row, cell in enumerate(cells(x.sites.coords))}
+    wanted = torch.cat([elsewhere(2), batch(2)])
+    expected = [known.get(cell, -1) for cell in cells(wanted)]
+    assert x.sites.rows_of(wanted).tolist() == expected
 
 
 @pytest.mark.parametrize("mode", ["max", "sum", "average"])

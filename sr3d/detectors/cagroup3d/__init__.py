@@ -1,0 +1,1 @@
+"""CAGroup3D, a detector of two stages on voxels."""
