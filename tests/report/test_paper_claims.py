@@ -38,7 +38,7 @@ rank_image levels_by_class reg_log_iou reg_diou sr3d_augment_tr3d sr3d_augment_p
 baseline_augment_tr3d nms_3d voxel_first boxes_v1 lr_literal
 votenet_overfit mlcvnet_overfit brnet_overfit rbgnet_overfit groupfree_overfit 3detr_overfit
 3detr_m_overfit tr3d_dlla tr3d_dlla_overfit fcaf3d_dlla fcaf3d_dlla_overfit
-gsdn_overfit dest_overfit vdetr_overfit spgroup3d_overfit
+gsdn_overfit dest_overfit vdetr_overfit spgroup3d_overfit cagroup3d_overfit
 """
 # setting, over, metric, statistic: the difference in the paper's text or tables, transcribed again
 # (on ScanNet V2, and on SUN RGB-D if it has two).
@@ -60,6 +60,7 @@ sr3d rbgnet latency_ms mean -168
 sr3d dest latency_ms mean -221
 sr3d vdetr latency_ms mean -198
 sr3d spgroup3d latency_ms mean -89
+sr3d cagroup3d latency_ms mean -430
 votenet fcaf3d latency_ms mean 7
 spota baseline AP25 mean 1.5
 spota baseline AP50 mean 1.8

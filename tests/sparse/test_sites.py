@@ -196,18 +196,12 @@ def test_wrong_coordinates_are_refused() -> None:
         SparseTensor(torch.zeros(3, 1), Sites.from_coords(twice[:1]))
 
 
-def test_rows_at_coordinates() -> None:
+def test_rows_of_coordinates() -> None:
     coords = random_coords(60, 2, -5, 6, seed=3, stride=2)
     sites = Sites.from_coords(coords, 2)
-    rows = sites.rows_at(coords)
-    assert torch.equal(sites.coords[rows], coords)
-    half = Sites.from_coords(coords[::2], 2, batch_size=2)
-    within = ((coords[:, 1:] >= half.coords[:, 1:].amin(0)).all(1)) & (
-        coords[:, 1:] <= half.coords[:, 1:].amax(0)
-    ).all(1)
+    assert torch.equal(sites.coords[sites.rows_of(coords)], coords)
+    half = Sites.from_coords(coords[::2], 2, batch_size=2)  # the others may lie beyond its bounds
     known = {tuple(c) for c in half.coords.tolist()}
-    found = half.rows_at(coords[within])
-    assert [row >= 0 for row in found.tolist()] == [
-        tuple(c) in known for c in coords[within].tolist()
-    ]
-    assert torch.equal(half.coords[found[found >= 0]], coords[within][found >= 0])
+    found = half.rows_of(coords)
+    assert [row >= 0 for row in found.tolist()] == [tuple(c) in known for c in coords.tolist()]
+    assert torch.equal(half.coords[found[found >= 0]], coords[found >= 0])

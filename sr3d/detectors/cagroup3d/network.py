@@ -160,8 +160,10 @@ class CAGroupHead(nn.Module):
         coarse[:, 1:] *= _EXPANDED
         expanded = averaged(coarse, features, fine.sites, stride=_EXPANDED)
         own = self.cls_individual_out[group](fine)
-        up, norm = self.cls_individual_up[group]  # type: ignore[misc]
-        context = norm(up(self.cls_individual_expand_out[group](expanded), fine.sites))
+        coarse_out = self.cls_individual_expand_out[group](expanded)
+        up = self.cls_individual_up[group]
+        assert isinstance(up, nn.Sequential)
+        context = up[1](up[0](coarse_out, fine.sites))
         both = own.computed(lambda x: torch.cat([context.features, x], dim=1))
         fused = self.cls_individual_fuse[group](both)
         coords = fused.sites.coords

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 from sr3d.config import Condition, Config, Preset, Rule
 from sr3d.detectors.common.point_config import POINT_CONDITIONS, ProposalInference
 from sr3d.detectors.common.sparse_config import SparseModelConfig
-from sr3d.presets import DataFacts, Values, evaluation_of_tr3d, repeat, rooms_of
+from sr3d.presets import DataFacts, Values, evaluation_points, repeat, rooms_of
 from sr3d.value_types import Count, ManyOrNone, Share, Weight
 
 
@@ -112,7 +112,7 @@ def _thin(data: DataFacts) -> Values:
 
 def network(data: DataFacts, name: str, **widths: Any) -> Values:
     """The network of a family goes with an assigner, losses and post-processing of its own."""
-    count = evaluation_of_tr3d(data)["test"].get("sample_count", 0)
+    count = evaluation_points(data)["test"].get("sample_count", 0)
     test = {"sample_count": count, "nms": "3d", "iou_thr": 0.25, "score_thr": 0.0}
     return {"model": {"name": name, **widths}, "assigner": {"name": "hungarian"}, "test": test}
 
