@@ -18,7 +18,7 @@ from sr3d.detectors.common.votes import in_boxes
 from sr3d.detectors.detr3d.giou import BoxOverlap
 from sr3d.detectors.outputs import Losses, Total, alone
 from sr3d.detectors.vdetr.config import VDETRAssignment, VDETRLoss
-from sr3d.detectors.vdetr.network import Stage
+from sr3d.detectors.vdetr.network import BoxStage
 from sr3d.losses.focal import class_targets, focal_loss
 from sr3d.matching.hungarian import least_cost
 from sr3d.sparse import SparseTensor
@@ -40,7 +40,7 @@ class VDETRPredictions:
     points: Tensor
     point_logits: Tensor
     queries: Tensor
-    stages: list[Stage]
+    stages: list[BoxStage]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class RepeatedSetLoss:
         return Losses(terms, {"positives": (matches[-1] >= 0).sum()})
 
     @torch.no_grad()
-    def match(self, stages: Sequence[Stage], truth: GroundTruth) -> list[Tensor]:
+    def match(self, stages: Sequence[BoxStage], truth: GroundTruth) -> list[Tensor]:
         """For each stage (B, Q) int64: index into the batch's ground truth, or `NEGATIVE`."""
         found = [torch.full_like(s.logits[..., 0], NEGATIVE, dtype=torch.int64) for s in stages]
         for scene in range(len(stages[0].logits)):
@@ -81,7 +81,7 @@ class RepeatedSetLoss:
                 own[scene] = torch.where(column >= 0, rows[column % len(rows)], column)
         return found
 
-    def cost(self, stage: Stage, scene: int, boxes: Tensor, labels: Tensor) -> Tensor:
+    def cost(self, stage: BoxStage, scene: int, boxes: Tensor, labels: Tensor) -> Tensor:
         """(Q, K) of the queries of a scene and its boxes (K, 7) with labels (K,)."""
         p, costs = stage.logits[scene].sigmoid()[:, labels], self.costs
         positive = _ALPHA * (1 - p) ** _GAMMA * -(p + _EPSILON).log()
@@ -96,7 +96,7 @@ class RepeatedSetLoss:
 
     def terms(
         self,
-        stages: Sequence[Stage],
+        stages: Sequence[BoxStage],
         truth: GroundTruth,
         matches: Sequence[Tensor],
         total: Total = alone,
@@ -117,7 +117,7 @@ class RepeatedSetLoss:
         ]
 
     def _terms(
-        self, stage: Stage, truth: GroundTruth, matches: Tensor, count: Tensor
+        self, stage: BoxStage, truth: GroundTruth, matches: Tensor, count: Tensor
     ) -> dict[str, Tensor]:
         weights, matched = self.weights, matches >= 0
         wanted = class_targets(matches.flatten(), truth.labels)
@@ -141,7 +141,7 @@ class RepeatedSetLoss:
         terms = {"cls": cls, **{n: loss.where(matched, 0).sum() for n, loss in losses.items()}}
         return {name: loss / count for name, loss in terms.items()}
 
-    def giou(self, stage: Stage, gt: Tensor, matched: Tensor) -> Tensor:
+    def giou(self, stage: BoxStage, gt: Tensor, matched: Tensor) -> Tensor:
         """(B, Q): generalised IoU of the matched queries and their boxes (B, Q, 7)."""
         at = matched.nonzero(as_tuple=True)
         found = self.overlap.of_pairs(stage.boxes[at], gt[at], clip=True)
@@ -158,7 +158,7 @@ class RepeatedSetLoss:
 
 
 def targets(reference: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """`Stage.center` and `Stage.size` of boxes (…, 7), relative to references (…, 6)."""
+    """`BoxStage.center` and `BoxStage.size` of boxes (…, 7), relative to references (…, 6)."""
     at, edges = reference.split(3, dim=-1)
     edges = edges + _LEAST_SIZE
     return (boxes[..., :3] - at) / edges, ((boxes[..., 3:6] + _LEAST_SIZE) / edges).log()

@@ -57,7 +57,7 @@ def out_block(in_channels: int, channels: int) -> nn.Sequential:
 
 
 @dataclass(frozen=True)
-class Stage:
+class BoxStage:
     """Predictions for Q boxes of each of B scenes, relative to reference boxes.
 
     logits: (B, Q, C). center: (B, Q, 3), in edges of the reference box. size: (B, Q, 3), logarithms
@@ -75,7 +75,7 @@ class Stage:
 
 
 class StageHeads(nn.ModuleDict):
-    """Five networks of one stage. Each predicts one part of `Stage`."""
+    """Five networks of one stage. Each predicts one part of `BoxStage`."""
 
     def __init__(self, channels: int, classes: int, bins: HeadingBins, dropout: float) -> None:
         outputs = {
@@ -98,8 +98,8 @@ class StageHeads(nn.ModuleDict):
                 nn.init.zeros_(last.weight)
                 nn.init.zeros_(last.bias)
 
-    def forward(self, x: Tensor, reference: Tensor) -> Stage:
-        """x: (B, Q, channels). reference: see `Stage`."""
+    def forward(self, x: Tensor, reference: Tensor) -> BoxStage:
+        """x: (B, Q, channels). reference: see `BoxStage`."""
         columns = x.transpose(1, 2)
         logits, center, size, heading_logits, heading_residual = (
             head(columns).transpose(1, 2).float() for head in self.values()
@@ -107,7 +107,7 @@ class StageHeads(nn.ModuleDict):
         at, edges = reference.split(3, dim=-1)
         yaw = -self.bins.likeliest(heading_logits, heading_residual)[..., None]
         boxes = torch.cat([at + center * edges, edges * size.exp(), yaw], dim=-1)
-        return Stage(logits, center, size, heading_logits, heading_residual, reference, boxes)
+        return BoxStage(logits, center, size, heading_logits, heading_residual, reference, boxes)
 
 
 class VertexAttention(nn.Module):
@@ -179,7 +179,7 @@ class VertexDecoderLayer(nn.Module):
         return queries + self.dropout(self.linear2(hidden))
 
 
-class PointLayer(nn.Module):
+class SeedLayer(nn.Module):
     """A feed-forward network of points. It adds to the normalised points."""
 
     def __init__(self, config: VoxelQueryModel) -> None:
@@ -206,7 +206,7 @@ class VertexDecoder(nn.Module):
         super().__init__()
         channels, dropout = config.channels, config.head_dropout
         self.queries = config.queries
-        self.first_layer = PointLayer(config)
+        self.first_layer = SeedLayer(config)
         self.norm = nn.LayerNorm(channels)
         self.add_layers(config, rotated=bins.count > 1)
         draw_matrices(self)
@@ -222,7 +222,7 @@ class VertexDecoder(nn.Module):
         self.query_pos_projection = nn.ModuleList(PositionEmbedding(6, channels) for _ in layers)
         self.query_embed = nn.Embedding(config.queries, channels)
 
-    def forward(self, memory: Tensor, points: Tensor) -> tuple[Tensor, Tensor, list[Stage]]:
+    def forward(self, memory: Tensor, points: Tensor) -> tuple[Tensor, Tensor, list[BoxStage]]:
         """Logits of the points' classes (B, M, C), the points of the queries (B, Q), best first,
         and the stages: of all points, then of the queries after each layer.
 

@@ -29,7 +29,7 @@ from sr3d.detectors.common.vertex_lattice import lattice
 from sr3d.detectors.vdetr import detector
 from sr3d.detectors.vdetr.detector import VDETR
 from sr3d.detectors.vdetr.loss import VDETRPredictions
-from sr3d.detectors.vdetr.network import Stage, VertexAttention
+from sr3d.detectors.vdetr.network import BoxStage, VertexAttention
 from sr3d.detectors.vdetr.vertex_bias import VERTICES, vertex_bias
 from sr3d.geometry.boxes import Boxes
 from sr3d.points import furthest_points
@@ -240,7 +240,7 @@ def stages(golden: Golden, found: VDETRPredictions) -> Iterator[Comparison]:
     yield golden.close("L8_box_corners_16", camera(vertices(boxes)), EVAL)
 
 
-def published_outputs(stage: Stage) -> dict[str, Tensor]:
+def published_outputs(stage: BoxStage) -> dict[str, Tensor]:
     return {
         "sem_cls_logits": stage.logits[0],
         "center_reg": stage.center[0],
