@@ -17,6 +17,7 @@ import argparse
 import statistics
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -69,8 +70,9 @@ def ours(name: Any, sites: Sites, weight: Tensor) -> Contender:
     return Contender(fresh, own)
 
 
-def peers(module: Any, sites: Sites, weight: Tensor) -> Contender:
-    """spconv's layer: weights (Co, kx, ky, kz, Ci), cells (batch, x, y, z)."""
+def peers(name: str, sites: Sites, weight: Tensor) -> Contender:
+    """spconv's layer: weights (Co, kx, ky, kz, Ci), cells (batch, x, y, z). name: of its module."""
+    module = import_module(name)
     _, channels, out_channels = weight.shape
     cells = sites.coords[:, 1:] // sites.stride
     cells = cells - cells.amin(dim=0)
@@ -94,13 +96,14 @@ def peers(module: Any, sites: Sites, weight: Tensor) -> Contender:
     return Contender(fresh, conv.weight)
 
 
-def contenders(sites: Sites, weight: Tensor) -> dict[str, Contender]:
-    found = {"sr3d_torch": ours("torch", sites, weight)}
+def contenders(sites: Sites, weight: Tensor) -> dict[str, Callable[[], Contender]]:
+    """Functions that make them, because another engine may fail even then."""
+    found = {"sr3d_torch": partial(ours, "torch", sites, weight)}
     if weight.is_cuda:
-        found["sr3d_triton"] = ours("triton", sites, weight)
+        found["sr3d_triton"] = partial(ours, "triton", sites, weight)
     for name, module in PEERS.items():
         if find_spec(name):
-            found[name] = peers(import_module(module), sites, weight)
+            found[name] = partial(peers, module, sites, weight)
     return found
 
 
@@ -114,17 +117,19 @@ def measure(sites: Sites, channels: int, dtype: str, rounds: int) -> dict[str, A
     weight = torch.randn(27, channels, channels, generator=generator) * scale
     features = torch.randn(len(sites), channels, generator=generator)
     x = features.to(device, DTYPES[dtype]).requires_grad_()
-    field = contenders(sites, weight.to(device, DTYPES[dtype]))
+    field: dict[str, Contender] = {}
     with torch.no_grad():
         truth = ours("torch", sites, weight.to(device)).fresh()(features.to(device))
     layers: dict[str, Callable[[Tensor], Tensor]] = {}
     left_out: dict[str, str] = {}
-    for name, contender in field.items():
+    for name, make in contenders(sites, weight.to(device, DTYPES[dtype])).items():
         try:
-            layers[name] = checked(contender.fresh(), x, truth, TOLERANCE[dtype])
+            field[name] = make()
+            layers[name] = checked(field[name].fresh(), x, truth, TOLERANCE[dtype])
         except Exception as error:  # another engine may raise anything
             left_out[name] = f"{type(error).__name__}: {error}"
-    x.grad = None
+    for contender in field.values():
+        x.grad = contender.weight.grad = None
     times: dict[str, dict[str, list[float]]] = {name: {} for name in layers}
     for turn in range(-3, rounds):
         for name, layer in layers.items():

@@ -35,7 +35,7 @@ def lines(file: Path) -> list[dict[str, Any]]:
 
 
 def test_a_dry_run_of_the_first_stage(tmp_path: Path) -> None:
-    script = ["bash", str(ROOT / "benchmarks/gpu.sh"), "1", "--dry-run"]
+    script = ["bash", str(ROOT / "benchmarks/gpu.sh"), "1", "--dry-run", "--minutes", "30"]
     where = {"OUT": str(tmp_path), "WHEELS": str(tmp_path / "none"), "PYTHON": sys.executable}
     done = subprocess.run(script, env=os.environ | where, capture_output=True, text=True)
     head, *rows = lines(tmp_path / "stage1.jsonl")
@@ -89,7 +89,7 @@ def test_a_step_that_fails_crashes_or_hangs_costs_only_itself(tmp_path: Path) ->
     assert [row["outcome"] for row in ended.values()] == ["failed", "failed", "stopped", "done"]
     assert "wrong by 7" in ended["fails"]["error"]
     assert "0.7" in ended["hangs"]["error"]
-    assert 0.7 <= ended["hangs"]["seconds"] < 10
+    assert 0.7 <= ended["hangs"]["seconds"] < 30
     pid = next(row["result"]["started"] for row in rows if row.get("result", {}).get("started"))
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
