@@ -4,9 +4,10 @@
 
 `naive` is a typical first implementation, with the same kernel maps and weights: one gather,
 product and scatter per kernel offset, separate batch norm and ReLU, single precision, and NMS in a
-loop over the classes. Before the timing, eager and single-precision contenders must find the same
-boxes. All run in one process, in turn, A B A B. RUN is the folder of a training run. Without it the
-weights are random, which gives NMS more work.
+loop over the classes. Before the timing, contenders in single precision must find the same boxes.
+All run in one process, in turn, A B A B. RUN is the folder of a training run, or `sr3d_rooms`.
+Without it the full network has random weights, which give NMS more work. Their scores differ so
+little that rounding may change a few boxes of a hundred.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +27,7 @@ import sr3d
 from benchmarks.nms import loop
 from benchmarks.timing import milliseconds
 from sr3d.data.scene import point_table
+from sr3d.detectors import NETWORKS
 from sr3d.detectors.common.selection import kept
 from sr3d.detectors.outputs import Detections
 from sr3d.detectors.tr3d.detector import TR3D
@@ -34,6 +37,8 @@ from sr3d.sparse import functional, torch_engine
 from sr3d.study.benchmarking.subject import Rooms
 
 HALF = {"compiled_fp16": torch.float16, "compiled_bf16": torch.bfloat16}
+CLOSE = 1e-3  # metres, radians
+LEAST_SAME = 0.9
 
 
 @contextmanager
@@ -59,29 +64,24 @@ def naive(model: TR3D, points: Tensor, colors: Tensor) -> Detections:
     return kept(boxes, scores, keep)
 
 
-def check_same(name: str, found: Detections, truth: Detections) -> None:
-    same = len(found.boxes) == len(truth.boxes) and torch.equal(found.labels, truth.labels)
-    if not same or not torch.allclose(found.boxes, truth.boxes, atol=1e-3):
-        raise SystemExit(f"{name} finds {len(found.boxes)} boxes, the plain way {len(truth.boxes)}")
+def same_boxes(found: Detections, truth: Detections) -> float:
+    """The share of detections that have an equal one in the other set, up to rounding."""
+    if not len(found.labels) or not len(truth.labels):
+        return float(len(found.labels) == len(truth.labels))
+    apart = torch.cdist(found.boxes, truth.boxes, p=float("inf"))
+    apart = apart + (found.labels[:, None] != truth.labels)
+    here, there = apart.amin(dim=1) < CLOSE, apart.amin(dim=0) < CLOSE
+    return float(torch.cat([here, there]).float().mean())
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", default="cuda", choices=("cpu", "cuda"))
-    parser.add_argument("--points", type=Path, help="SCAN.npz with `points` (N, 6)")
-    parser.add_argument("--run", default="sr3d_rooms", help="model for sr3d.load")
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    model = sr3d.load(args.run, device=args.device)
-    assert isinstance(model, TR3D)
-    if args.points:
-        scan = torch.from_numpy(np.load(args.points)["points"]).float()
-    else:
-        scan = point_table(Rooms(model.dataset.name, 1).load()[0])
-    points, colors = scan[:, :3].to(args.device), scan[:, 3:].to(args.device)
+def measure(
+    model: TR3D, points: Tensor, colors: Tensor, rounds: int, least_same: float = LEAST_SAME
+) -> dict[str, Any]:
+    """Milliseconds of every contender, their medians, and naive's time over each.
+
+    Raises:
+        ValueError: a contender in single precision finds other boxes.
+    """
     compiled = model.compile()
     contenders: dict[str, Callable[[], Detections]] = {
         "naive": lambda: naive(model, points, colors),
@@ -94,36 +94,59 @@ def main() -> None:
     times: dict[str, list[float]] = {name: [] for name in contenders}
     with torch.no_grad():
         truth = contenders["naive"]()
-        for name in ("eager", "compiled_fp32"):
-            check_same(name, contenders[name](), truth)
-        for turn in range(-3, args.rounds):
+        same = {name: same_boxes(contenders[name](), truth) for name in ("eager", "compiled_fp32")}
+        if min(same.values()) < least_same:
+            raise ValueError(f"shares of boxes that the plain way finds too: {same}")
+        for turn in range(-3, rounds):
             for name, run in contenders.items():
-                value = milliseconds(run, torch.device(args.device))
+                value = milliseconds(run, points.device)
                 if turn >= 0:
                     times[name].append(value)
     ratios = {
         name: statistics.median(a / b for a, b in zip(times["naive"], values, strict=True))
         for name, values in times.items()
     }
-    medians = {name: statistics.median(values) for name, values in times.items()}
+    return {
+        "points": len(points),
+        "boxes": len(truth.boxes),
+        "same_boxes": same,
+        "milliseconds": times,
+        "median": {name: statistics.median(values) for name, values in times.items()},
+        "naive_over": ratios,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cuda", choices=("cpu", "cuda"))
+    parser.add_argument("--points", type=Path, help="SCAN.npz with `points` (N, 6)")
+    parser.add_argument("--run", default="tr3d", help="model for sr3d.load")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    model = sr3d.load(args.run, device=args.device, untrained=args.run in NETWORKS)
+    assert isinstance(model, TR3D)
+    if args.points:
+        scan = torch.from_numpy(np.load(args.points)["points"]).float()
+    else:
+        scan = point_table(Rooms(model.dataset.name, 1).load()[0])
+    found = measure(model, *scan.to(args.device).split(3, dim=1), args.rounds)
     write_json(
         args.out,
         {
             "benchmark": "against_naive",
             "model": args.run,
-            "points": len(scan),
-            "boxes": len(truth.boxes),
-            "milliseconds": times,
-            "median": medians,
-            "naive_over": ratios,
+            **found,
             "device": args.device,
             "machine": machine_facts(),
             "versions": versions(),
             "code": code_version(),
         },
     )
-    for name, value in medians.items():
-        print(f"{name:14} {value:9.2f} ms   naive takes {ratios[name]:.1f} times as long")
+    for name, value in found["median"].items():
+        print(f"{name:14} {value:9.2f} ms   naive takes {found['naive_over'][name]:.1f} times")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
 
 spconv (`pip install spconv-cu126`) and spconv-triton (`pip install spconv-triton`) are measured if
 they are installed. All contenders have the same cells, features and weights, run in one process in
-turn, A B A B, and must agree with our plain PyTorch engine before they are timed. Pairs of cells
+turn, A B A B, and must agree with our plain PyTorch engine before they are timed. A contender that
+fails or disagrees is left out, and the result says why. Pairs of cells
 are found before the clock starts, because the layers of a network share them. `first` is a forward
 pass that must find them, `both` a forward and backward pass. Without SCAN.npz the cells are from a
 procedural room of ScanNet's size.
@@ -14,8 +15,9 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -68,8 +70,9 @@ def ours(name: Any, sites: Sites, weight: Tensor) -> Contender:
     return Contender(fresh, own)
 
 
-def peers(module: Any, sites: Sites, weight: Tensor) -> Contender:
-    """spconv's layer: weights (Co, kx, ky, kz, Ci), cells (batch, x, y, z)."""
+def peers(name: str, sites: Sites, weight: Tensor) -> Contender:
+    """spconv's layer: weights (Co, kx, ky, kz, Ci), cells (batch, x, y, z). name: of its module."""
+    module = import_module(name)
     _, channels, out_channels = weight.shape
     cells = sites.coords[:, 1:] // sites.stride
     cells = cells - cells.amin(dim=0)
@@ -93,51 +96,75 @@ def peers(module: Any, sites: Sites, weight: Tensor) -> Contender:
     return Contender(fresh, conv.weight)
 
 
-def contenders(sites: Sites, weight: Tensor) -> dict[str, Contender]:
-    found = {"sr3d_torch": ours("torch", sites, weight)}
+def contenders(sites: Sites, weight: Tensor) -> dict[str, Callable[[], Contender]]:
+    """Functions that make them, because another engine may fail even then."""
+    found = {"sr3d_torch": partial(ours, "torch", sites, weight)}
     if weight.is_cuda:
-        found["sr3d_triton"] = ours("triton", sites, weight)
+        found["sr3d_triton"] = partial(ours, "triton", sites, weight)
     for name, module in PEERS.items():
         if find_spec(name):
-            found[name] = peers(import_module(module), sites, weight)
+            found[name] = partial(peers, module, sites, weight)
     return found
 
 
-def measure(sites: Sites, channels: int, dtype: str, rounds: int) -> dict[str, dict[str, Any]]:
-    """Milliseconds of every contender: median and all, of `first`, `forward`, `both`."""
+def measure(sites: Sites, channels: int, dtype: str, rounds: int) -> dict[str, Any]:
+    """milliseconds: of every contender, median and all, of `first`, `forward`, `both`. left_out:
+    contenders that could not be compared, and why.
+    """
     device = sites.coords.device
     generator = torch.Generator().manual_seed(0)
     scale = (27 * channels) ** -0.5
     weight = torch.randn(27, channels, channels, generator=generator) * scale
     features = torch.randn(len(sites), channels, generator=generator)
     x = features.to(device, DTYPES[dtype]).requires_grad_()
-    field = contenders(sites, weight.to(device, DTYPES[dtype]))
+    field: dict[str, Contender] = {}
     with torch.no_grad():
         truth = ours("torch", sites, weight.to(device)).fresh()(features.to(device))
-        layers = {name: contender.fresh() for name, contender in field.items()}
-        for name, layer in layers.items():
-            error = float((layer(x).float() - truth).abs().max() / truth.abs().max())
-            if error > TOLERANCE[dtype]:
-                raise SystemExit(f"{name} in {dtype} is {error:.1%} off: nothing was compared")
-    times: dict[str, dict[str, list[float]]] = {name: {} for name in field}
+    layers: dict[str, Callable[[Tensor], Tensor]] = {}
+    left_out: dict[str, str] = {}
+    for name, make in contenders(sites, weight.to(device, DTYPES[dtype])).items():
+        try:
+            field[name] = make()
+            layers[name] = checked(field[name].fresh(), x, truth, TOLERANCE[dtype])
+        except Exception as error:  # another engine may raise anything
+            left_out[name] = f"{type(error).__name__}: {error}"
+    for contender in field.values():
+        x.grad = contender.weight.grad = None
+    times: dict[str, dict[str, list[float]]] = {name: {} for name in layers}
     for turn in range(-3, rounds):
-        for name, contender in field.items():
-            layer = layers[name]
+        for name, layer in layers.items():
             with torch.no_grad():
-                first = milliseconds(lambda c=contender: c.fresh()(x), device)
+                first = milliseconds(lambda c=field[name]: c.fresh()(x), device)
                 forward = milliseconds(lambda run=layer: run(x), device)
 
             def both(run: Callable[[Tensor], Tensor] = layer) -> None:
                 run(x).sum().backward()
 
             values = {"first": first, "forward": forward, "both": milliseconds(both, device)}
-            x.grad = contender.weight.grad = None
+            x.grad = field[name].weight.grad = None
             for what, value in values.items() if turn >= 0 else ():
                 times[name].setdefault(what, []).append(value)
-    return {
+    medians = {
         name: {what: {"median": statistics.median(v), "runs": v} for what, v in own.items()}
         for name, own in times.items()
     }
+    return {"milliseconds": medians, "left_out": left_out}
+
+
+def checked(
+    layer: Callable[[Tensor], Tensor], x: Tensor, truth: Tensor, tolerance: float
+) -> Callable[[Tensor], Tensor]:
+    """The layer, once it has agreed with the truth and computed a gradient.
+
+    Raises:
+        ValueError: it disagrees.
+    """
+    out = layer(x)
+    error = float((out.detach().float() - truth).abs().max() / truth.abs().max())
+    if not error <= tolerance:
+        raise ValueError(f"{error:.1%} off")
+    out.sum().backward()
+    return layer
 
 
 def levels(points: Tensor, config: ModelConfig, device: str) -> list[tuple[str, Sites, int]]:
@@ -153,6 +180,16 @@ def levels(points: Tensor, config: ModelConfig, device: str) -> list[tuple[str, 
         ("coarse level", coarse, config.planes[2]),
         ("fine level", fine, config.planes[1]),
     ]  # fmt: skip
+
+
+def measured(
+    points: Tensor, config: ModelConfig, device: str, dtypes: Iterable[str], rounds: int
+) -> Iterator[dict[str, Any]]:
+    """A row for each level and data type."""
+    for name, sites, channels in levels(points, config, device):
+        for dtype in dtypes:
+            layer = {"level": name, "cells": len(sites), "channels": channels, "dtype": dtype}
+            yield {**layer, **measure(sites, channels, dtype, rounds)}
 
 
 def main() -> None:
@@ -171,13 +208,11 @@ def main() -> None:
     else:
         points = point_table(Rooms(dataset, 1).load()[0])
     rows = []
-    for name, sites, channels in levels(points, config, args.device):
-        for dtype in args.dtypes:
-            found = measure(sites, channels, dtype, args.rounds)
-            rows.append({"level": name, "cells": len(sites), "channels": channels, "dtype": dtype,
-                         "milliseconds": found})  # fmt: skip
-            shown = {n: {w: round(v["median"], 3) for w, v in t.items()} for n, t in found.items()}
-            print(f"{name}, {len(sites)} cells, {channels} channels, {dtype}: {shown}", flush=True)
+    for row in measured(points, config, args.device, args.dtypes, args.rounds):
+        rows.append(row)
+        times = row["milliseconds"].items()
+        shown = {n: {w: round(v["median"], 3) for w, v in t.items()} for n, t in times}
+        print({**row, "milliseconds": shown}, flush=True)
     write_json(args.out, {"benchmark": "submanifold", "rows": rows, "machine": machine_facts(),
                           "versions": versions()})  # fmt: skip
 

@@ -3,8 +3,9 @@
     python -m benchmarks.training_step --points SCAN.npz --threads 1 --out FILE.json
     python -m benchmarks.training_step --points SCAN.npz --device cuda --precision bf16 --out …
 
-SCAN.npz holds `points` (N, 6): metres, colours 0-1. The ground truth is boxes on random points,
-with the mean and the maximum number of boxes of ScanNet's scenes (13 and 54).
+SCAN.npz holds `points` (N, 6): metres, colours 0-1. Without it, the points are a procedural room of
+ScanNet's size. The ground truth is boxes on random points, with the mean and the maximum number of
+boxes of ScanNet's scenes (13 and 54).
 """
 
 from __future__ import annotations
@@ -21,20 +22,21 @@ import torch
 
 from benchmarks.timing import milliseconds
 from sr3d.data.ground_truth import GroundTruth
-from sr3d.data.scene import Scene
+from sr3d.data.scene import Scene, point_table
 from sr3d.detectors import build_detector
 from sr3d.detectors.configuration import default_config
 from sr3d.geometry.boxes import Boxes
 from sr3d.runs.files import write_json
 from sr3d.runs.machine import machine_facts, versions
 from sr3d.study.benchmarking.stages import TRAINING_STAGES, StageClock, training_staged
+from sr3d.study.benchmarking.subject import Rooms
 from sr3d.train.precision import network_precision
 from sr3d.train.step import train_step
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--points", type=Path, required=True)
+    parser.add_argument("--points", type=Path)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--precision", default="fp32", choices=("fp32", "tf32", "bf16"))
@@ -44,7 +46,10 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     device = torch.device(args.device)
-    points = torch.from_numpy(np.load(args.points)["points"]).float()
+    if args.points:
+        points = torch.from_numpy(np.load(args.points)["points"]).float()
+    else:
+        points = point_table(Rooms("scannet", 1).load()[0])
     config = default_config("scannet")
     model = build_detector(config).to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=device.type == "cuda" or None)
