@@ -30,6 +30,10 @@ SPARSE: Mapping[str, Sequence[str]] = {
     "tr3d": [],
     "fcaf3d": FCAF3D,
     "gsdn": [],
+    "vdetr": [],
+    "dest_vdetr": [],
+    # Draws differ between processes, and so does the extent of a batch.
+    "spgroup3d": ["model.dropout=0", "model.vote_extent=scene"],
     "cagroup3d": ["model.semantic_thr=[0, 0, 0]"],
     "tr3d_dlla": ["model=tr3d_dlla_small", *DLLA],
     "fcaf3d_dlla": ["model=fcaf3d_dlla_small", *FCAF3D[1:], *DLLA],
@@ -72,7 +76,7 @@ def rooms_of_points() -> list[Scene]:
 
 
 def on_voxels(family: str) -> Config:
-    if family in ("gsdn", "cagroup3d"):
+    if family in ("gsdn", "cagroup3d", "spgroup3d", "vdetr", "dest_vdetr"):
         return tiny_config(family, "synthetic", *NO_DROPOUT.get(family, ()), *SPARSE[family])
     return tiny("synthetic", *SPARSE[family])
 
