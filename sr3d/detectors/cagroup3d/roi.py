@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sr3d.detectors.cagroup3d.config import CAGroup3DModel
 from sr3d.geometry.boxes import rotate_z
-from sr3d.sparse import SparseTensor
+from sr3d.sparse import Sites, SparseTensor
 from sr3d.sparse.nn import SparseBatchNorm, SparseConv, SparseELU
 
 _AT_A_TIME = 256  # proposals whose grids are multiplied together: limits memory
@@ -74,7 +74,12 @@ class RoIGridPool(nn.Module):
         kernel = self.pooling_conv.kernel.flatten(0, 1)
         # The convolution over a grid is evaluated at its centre only: one product over its points.
         parts = [cells[own].flatten(1) @ kernel.to(cells.dtype) for own in rows.split(_AT_A_TIME)]
-        return self.pooling_bn.normed(torch.cat(parts))
+        # Sites only carry the rows: the norms of several processes take sparse tensors.
+        number = torch.arange(len(rois), device=scenes.device)
+        coords = torch.stack([scenes, number, 0 * number, 0 * number], dim=1).to(torch.int32)
+        sites = Sites(coords, 1, x.sites.batch_size)
+        normed: SparseTensor = self.pooling_bn(SparseTensor(torch.cat(parts), sites))
+        return normed.features
 
     def gridded(self, x: SparseTensor, rois: Tensor, scenes: Tensor) -> tuple[Tensor, Tensor]:
         """Features of the distinct cells of all grids, and the row of each point's cell."""
