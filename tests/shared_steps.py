@@ -34,7 +34,7 @@ SPARSE: Mapping[str, Sequence[str]] = {
     "dest_vdetr": [],
     # Draws differ between processes, and so does the extent of a batch.
     "spgroup3d": ["model.dropout=0", "model.vote_extent=scene"],
-    "cagroup3d": ["model.semantic_thr=[0, 0, 0]"],
+    "cagroup3d": ["model.semantic_thr=[0, 0, 0]", "model.vote_extent=scene"],
     "tr3d_dlla": ["model=tr3d_dlla_small", *DLLA],
     "fcaf3d_dlla": ["model=fcaf3d_dlla_small", *FCAF3D[1:], *DLLA],
 }

@@ -51,6 +51,8 @@ class CAGroup3DModel(ModelConfig):
     channels: Count = 64  # channels of the backbone's output and of the first stage
     blocks: Count = 2  # residual blocks of each stage
     votes: Literal[1, 3] = 1  # votes of a voxel for centres. 3: for boxes that overlap
+    # what a vote cannot leave by more than two voxels. batch: the extent of all its scenes
+    vote_extent: Literal["batch", "scene"] = "batch"
     # edge of a class's cells, as a share of the mean size of its boxes
     cell_share: PositiveShare = 0.15
     cell_sizes: tuple[Metres, Metres] = (0.04, 1.0)  # metres, minimum and maximum edge of a cell

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sr3d.detectors.cagroup3d.config import CAGroup3DModel
+from sr3d.detectors.common.vote_limits import limited, vote_limits
 from sr3d.sparse import Sites, SparseTensor
 from sr3d.sparse.averaging import averaged
 from sr3d.sparse.nn import SparseBatchNorm, SparseConv, SparseConvTranspose, SparseELU
@@ -133,11 +134,10 @@ class CAGroupHead(nn.Module):
         count, f = len(x.sites), self.config.channels
         positions = x.sites.coords[:, 1:].to(self.cells.dtype) * self.config.voxel_size
         offsets = self.offset_block(x).features.to(self.cells.dtype).view(count, -1, 3)
-        # The bounds are of the whole batch, as published.
-        coords = x.sites.coords[:, 1:]
-        low = (coords.amin(dim=0) - 2).to(positions.dtype) * self.config.voxel_size
-        high = (coords.amax(dim=0) + 2).to(positions.dtype) * self.config.voxel_size
-        votes = (positions[:, None] + offsets.detach()).clamp(low, high)
+        low, high = vote_limits(
+            x.sites, self.config.vote_extent, self.config.voxel_size, positions.dtype
+        )
+        votes = limited(positions[:, None] + offsets.detach(), low[:, None], high[:, None])
         return VotedVoxels(
             sites=x.sites,
             positions=positions,
@@ -162,7 +162,7 @@ class CAGroupHead(nn.Module):
         own = self.cls_individual_out[group](fine)
         coarse_out = self.cls_individual_expand_out[group](expanded)
         up = self.cls_individual_up[group]
-        assert isinstance(up, nn.Sequential)
+        assert isinstance(up, nn.ModuleList)
         context = up[1](up[0](coarse_out, fine.sites))
         both = own.computed(lambda x: torch.cat([context.features, x], dim=1))
         fused = self.cls_individual_fuse[group](both)

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from sr3d.detectors.common.biresnet import BiResNet, BiResNetWidths
+from sr3d.detectors.common.vote_limits import limited, vote_limits
 from sr3d.detectors.spgroup3d.config import SPGroup3DModel
 from sr3d.points.functional import nearest
 from sr3d.sparse import Sites, SparseTensor
 from sr3d.sparse.nn import SparseBatchNorm, SparseConv, SparseELU
 from sr3d.sparse.segments import segment_max, segment_mean
 
-_MARGIN = 2  # voxels, by which a vote may leave the extent of the batch
 _DILATION = 3  # of the convolutions between two groupings
 _LEAST_NORM = 1e-12  # of a feature, so that zero stays zero
 _HEAD_EPS = 1e-3  # of the head's layer norms
@@ -131,25 +131,13 @@ class SuperpointEncoder(nn.Module):
         order = x.sites.in_order
         shift, own = self.offset_block(x).features[order], x.features[order]
         places = x.sites.coords[order, 1:]
-        low, high = self._extent(x.sites)
         positions = places * self.voxel_size
         offsets = shift[:, :3].float()
-        most, least = (high + _MARGIN) * self.voxel_size, (low - _MARGIN) * self.voxel_size
-        voted = torch.maximum(torch.minimum(positions + offsets.detach(), most), least)
+        low, high = vote_limits(x.sites, self.vote_extent, self.voxel_size, offsets.dtype)
+        voted = limited(positions + offsets.detach(), low[order], high[order])
         feature = own + shift[:, 3:]
         feature = feature / feature.norm(dim=1, keepdim=True).clamp(min=_LEAST_NORM)
         return Votes(offsets, torch.cat([positions, voted]), torch.cat([own, feature]))
-
-    def _extent(self, sites: Sites) -> tuple[Tensor, Tensor]:
-        """Lowest and highest coordinates: of the batch (3,), or of each voxel's scene (M, 3)."""
-        coords = sites.coords[sites.in_order]
-        scenes, places = coords[:, 0].long(), coords[:, 1:]
-        if self.vote_extent == "batch":
-            return places.amin(dim=0), places.amax(dim=0)
-        index, empty = scenes[:, None].expand_as(places), places.new_zeros(sites.batch_size, 3)
-        low = empty.scatter_reduce(0, index, places, "amin", include_self=False)
-        high = empty.scatter_reduce(0, index, places, "amax", include_self=False)
-        return low[scenes], high[scenes]
 
     def _cells(self, x: SparseTensor, positions: Tensor) -> tuple[Sites, Tensor, Tensor]:
         """Cells of two voxels, the first row of each cell, and the cell of each row."""
