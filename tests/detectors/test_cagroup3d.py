@@ -169,7 +169,7 @@ def test_the_grid_turns_with_the_box_x_fastest() -> None:
 
 def test_pooling_equals_a_convolution_over_each_grid() -> None:
     model = eager(detector()).eval()
-    pool = model.roi_head.roi_grid_pool_layers[0]
+    pool: Any = model.roi_head.roi_grid_pool_layers[0]
     rois = torch.tensor([[0.5, 0.4, 0.5, 0.8, 0.6, 0.4, 0.2], [1.0, 1, 0.4, 0.5, 0.5, 0.5, -0.7]])
     scenes = torch.tensor([0, 0])
     with torch.no_grad():

@@ -93,7 +93,7 @@ def published(golden: Golden, folder: Path) -> CAGroup3D:
     weights = rebuilt(shapes, SCALES)
     (count,) = shapes["dense_head.cls_conv.bias"][1:]
     bias, reg = "dense_head.cls_conv.bias", "dense_head.reg_conv.kernel"
-    weights[bias] = weights[bias] - np.float32(4.5)
+    weights[bias] = weights[bias] - 4.5
     weights["dense_head.semantic_conv.bias"] = torch.tensor(
         [[float(x) for x in SEMANTIC[count].split()]]
     )
@@ -142,10 +142,11 @@ def run(model: CAGroup3D, scene: Scene) -> tuple[GroupPredictions, dict[str, Any
 
     hooks = []
     for k in (*GROUPS, len(model.classes) - 1):
+        up: Any = head.cls_individual_up[k]
         layers = {
             "out": head.cls_individual_out[k],
             "expand": head.cls_individual_expand_out[k],
-            "up": head.cls_individual_up[k][0],
+            "up": up[0],
             "fuse": head.cls_individual_fuse[k],
         }
         hooks += [layer.register_forward_hook(noted(f"{k}{n}")) for n, layer in layers.items()]
@@ -302,7 +303,7 @@ def second_stage(golden: Golden, model: CAGroup3D, found: GroupPredictions) -> I
     """From the original's proposals, whose order ours may not have."""
     own = proposals_in(golden, "stage1")
     rois = all_rois(own)
-    pool = model.roi_head.roi_grid_pool_layers[0]
+    pool: Any = model.roi_head.roi_grid_pool_layers[0]
     coords = pool.grid_cells(*rois)
     distinct = coords.unique(dim=0)
     sites, _ = found.features.sites.beside(coords, 2)
