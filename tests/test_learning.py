@@ -94,7 +94,7 @@ def test_detectors_on_points_learn_real_scans(setting: str, tmp_path: Path) -> N
         ("brnet", 55),
         ("rbgnet", 55),
         ("groupfree", 50),
-        ("3detr_m", 8),
+        ("3detr_m", 20),
     ],
 )
 def test_detectors_on_points_learn_rooms(setting: str, at_least: float, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Interval
 
-from sr3d.config import Config, InferenceConfig, ModelConfig, Preset, Rule
+from sr3d.config import Config, ModelConfig, Preset, Rule
+from sr3d.detectors.common.sparse_config import VoxelInference
 from sr3d.presets import DataFacts, Values, repeat, rooms_of
 from sr3d.value_types import Count, Exponent, Many, PositiveShare, Share, Weight
 
@@ -116,10 +117,8 @@ class CAGroup3DLoss:
 
 
 @dataclass(frozen=True)
-class CAGroup3DInference(InferenceConfig):
+class CAGroup3DInference(VoxelInference):
     """Inference. The indices of the runs decide the seeds."""
-
-    voxel_pick: Literal["first", "random"] = "random"  # which point represents a voxel
 
 
 def _published(data: DataFacts) -> Values:

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 
 from sr3d.data.ground_truth import NEGATIVE, GroundTruth
-from sr3d.data.loader import in_random_order, on_device
+from sr3d.data.loader import on_device
 from sr3d.data.scene import Scene
-from sr3d.detectors.base import Detector
 from sr3d.detectors.cagroup3d.config import CAGroup3DConfig, CAGroup3DInference, CAGroup3DModel
 from sr3d.detectors.cagroup3d.loss import (
     anchor_losses,
@@ -37,6 +36,7 @@ from sr3d.detectors.cagroup3d.targets import (
 )
 from sr3d.detectors.common.biresnet import BiResNet, BiResNetWidths
 from sr3d.detectors.common.selection import kept
+from sr3d.detectors.common.voxel_detector import VoxelDetector
 from sr3d.detectors.common.voxelize import voxelize
 from sr3d.detectors.fcaf3d.network import decode_distances
 from sr3d.detectors.outputs import Detections, Losses, Total, alone
@@ -100,12 +100,11 @@ class GroupPredictions:
     sampled: Sampled | None
 
 
-class CAGroup3D(Detector[GroupBatch, GroupPredictions]):
+class CAGroup3D(VoxelDetector[GroupBatch, GroupPredictions]):
     """BiResNet, a head of class-aware groups, and a head of proposals."""
 
     config: CAGroup3DModel
     inference: CAGroup3DInference
-    input_unit, input_stage = "voxels", "voxelise"
     epochs: Tensor
 
     def __init__(self, config: CAGroup3DConfig) -> None:
@@ -127,12 +126,6 @@ class CAGroup3D(Detector[GroupBatch, GroupPredictions]):
         self.backbone_3d = BiResNet(widths, blocks=model.blocks)
         self.dense_head = CAGroupHead(model, self.dataset.mean_sizes, rotated)
         self.roi_head = RoIHead(model, rotated)
-
-    def shuffled(self, scene: Scene, generator: torch.Generator) -> Scene:
-        """In random order if `test.voxel_pick` is "random", see `SparseDetector.shuffled`."""
-        if self.inference.voxel_pick == "first":
-            return scene
-        return in_random_order(scene, generator)
 
     def inputs(
         self, scenes: Sequence[Scene], generators: Sequence[torch.Generator] | None = None

@@ -44,10 +44,16 @@ class SparseModelConfig(ModelConfig):
 
 
 @dataclass(frozen=True)
-class SparseInferenceConfig(InferenceConfig):
+class VoxelInference(InferenceConfig):
     """Inference on voxels. The indices of the runs decide the seeds."""
 
     voxel_pick: Literal["first", "random"] = "random"  # which point represents a voxel
+
+
+@dataclass(frozen=True)
+class SparseInferenceConfig(VoxelInference):
+    """Inference on voxels whose sites are anchors."""
+
     nms_pre: Many = 1000  # maximum number of anchors that NMS gets
 
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor
 
-from sr3d.data.loader import in_random_order, on_device
+from sr3d.data.loader import on_device
 from sr3d.data.scene import Scene
-from sr3d.detectors.base import Detector
 from sr3d.detectors.common.sparse_config import SparseInferenceConfig, SparseModelConfig
+from sr3d.detectors.common.voxel_detector import VoxelDetector
 from sr3d.detectors.common.voxelize import voxelize
 from sr3d.detectors.outputs import Detections, Level, Predictions
 from sr3d.detectors.scan import split_points
@@ -27,26 +27,16 @@ if TYPE_CHECKING:
 A = TypeVar("A", bound=Predictions)
 
 
-class SparseDetector(Detector[SparseTensor, A]):
+class SparseDetector(VoxelDetector[SparseTensor, A]):
     """A detector on voxels whose sites are anchors. A: `Predictions` or a subclass."""
 
     config: SparseModelConfig
     inference: SparseInferenceConfig
-    input_unit, input_stage = "voxels", "voxelise"
     training_only: tuple[str, ...] = ()  # submodules that `compile` and exports leave out
     nms_pre_by_level = False  # whether `nms_pre` limits the anchors per level, not in all
 
     def stages(self) -> dict[str, str]:
         return {"backbone": "backbone", "neck": "neck", "bbox_head": "head"}
-
-    def shuffled(self, scene: Scene, generator: torch.Generator) -> Scene:
-        """In random order if `test.voxel_pick` is "random".
-
-        The first point of a voxel represents it, so each point of a voxel has the same chance.
-        """
-        if self.inference.voxel_pick == "first":
-            return scene
-        return in_random_order(scene, generator)
 
     def inputs(
         self, scenes: Sequence[Scene], generators: Sequence[torch.Generator] | None = None

@@ -160,18 +160,19 @@ def _schedule(data: DataFacts) -> Values:
     return {"train": train}
 
 
-# A schedule of the same form for two cores. Queries learn more slowly than anchors.
+# A schedule of the same form for two cores. Queries learn more slowly than anchors: with 2 rooms a
+# step instead of 8, the same network stays at half the AP25.
 _ROOMS: Mapping[str, Any] = {
-    "epochs": 18,
+    "epochs": 100,
     "milestones": [],
     "repeat": 1,
-    "batch_size": 2,
-    "lr": 3e-3,
+    "batch_size": 8,
+    "lr": 1e-3,
     "warmup_start_lr": 1e-6,
     "warmup_iters": 0,
     "warmup_epochs": 1,
     "weight_decay": 0.01,
-    "clip_norm": 0.1,
+    "clip_norm": 1.0,
     "schedule": "cosine",
     "schedule_by": "step",
     "min_lr": 1e-6,

@@ -11,7 +11,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Interval
 
-from sr3d.config import Condition, Config, InferenceConfig, ModelConfig, Preset, Rule
+from sr3d.config import Condition, Config, ModelConfig, Preset, Rule
+from sr3d.detectors.common.sparse_config import VoxelInference
 from sr3d.presets import DataFacts, Values, repeat, rooms_of
 from sr3d.value_types import Count, Many, PositiveShare, Share, Weight
 
@@ -77,13 +78,12 @@ class GSDNLoss:
 
 
 @dataclass(frozen=True)
-class GSDNInference(InferenceConfig):
+class GSDNInference(VoxelInference):
     """Inference. The indices of the runs decide the seeds."""
 
     nms: Literal["bev", "3d"] = "3d"  # IoU for NMS: of boxes seen from above, or of volumes
     score_thr: Share = 0.3  # detections need a higher score
     iou_thr: PositiveShare = 0.35  # NMS joins the worse of two boxes with a higher IoU to the other
-    voxel_pick: Literal["first", "random"] = "random"  # which point represents a voxel
     nms_pre: Many = 6000  # maximum number of anchors that NMS gets
     per_class: Many = 100  # maximum number of detections of a class
     most: Many = 100  # maximum number of detections

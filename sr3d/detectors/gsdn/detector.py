@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from sr3d.data.ground_truth import GroundTruth
-from sr3d.data.loader import in_random_order, on_device
+from sr3d.data.loader import on_device
 from sr3d.data.point_features import height_above_floor
 from sr3d.data.scene import Scene
-from sr3d.detectors.base import Detector
 from sr3d.detectors.common.votes import in_boxes
+from sr3d.detectors.common.voxel_detector import VoxelDetector
 from sr3d.detectors.gsdn.anchors import anchor_corners, anchor_sizes, decode, encode
 from sr3d.detectors.gsdn.assignment import CellTable, GSDNTargets, assign, boxes_of_objects
 from sr3d.detectors.gsdn.config import GSDNConfig, GSDNInference, GSDNModel
@@ -83,14 +83,13 @@ class GSDNPredictions:
     targets: GSDNTargets | None
 
 
-class GSDN(Detector[VoxelBatch, GSDNPredictions]):
+class GSDN(VoxelDetector[VoxelBatch, GSDNPredictions]):
     """Backbone, decoder and head. On data with a yaw it detects the axis-aligned boxes around
     objects.
     """
 
     config: GSDNModel
     inference: GSDNInference
-    input_unit, input_stage = "voxels", "voxelise"
 
     def __init__(self, config: GSDNConfig) -> None:
         super().__init__(config)
@@ -102,12 +101,6 @@ class GSDN(Detector[VoxelBatch, GSDNPredictions]):
             model.head_channels, model.anchors, len(self.dataset.classes)
         )
         initialise(self)
-
-    def shuffled(self, scene: Scene, generator: torch.Generator) -> Scene:
-        """In random order if `test.voxel_pick` is "random", see `SparseDetector.shuffled`."""
-        if self.inference.voxel_pick == "first":
-            return scene
-        return in_random_order(scene, generator)
 
     def inputs(
         self, scenes: Sequence[Scene], generators: Sequence[torch.Generator] | None = None

@@ -11,7 +11,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Interval
 
-from sr3d.config import Config, InferenceConfig, ModelConfig, Preset, Rule
+from sr3d.config import Config, ModelConfig, Preset, Rule
+from sr3d.detectors.common.sparse_config import VoxelInference
 from sr3d.presets import DataFacts, Values, repeat, rooms_of
 from sr3d.value_types import Count, Exponent, Many, Share, Weight
 
@@ -88,10 +89,9 @@ class SPGroup3DLoss:
 
 
 @dataclass(frozen=True)
-class SPGroup3DInference(InferenceConfig):
+class SPGroup3DInference(VoxelInference):
     """Inference. The indices of the runs decide the seeds."""
 
-    voxel_pick: Literal["first", "random"] = "random"  # which point represents a voxel
     nms_pre: Many = 1000  # maximum number of superpoints that NMS gets
 
 

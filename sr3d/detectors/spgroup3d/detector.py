@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from sr3d.data.ground_truth import NEGATIVE, GroundTruth
-from sr3d.data.loader import in_random_order, on_device
+from sr3d.data.loader import on_device
 from sr3d.data.scene import Scene
 from sr3d.data.superpoints import over_segment
-from sr3d.detectors.base import Detector
 from sr3d.detectors.common.biresnet import OUT_STRIDE
 from sr3d.detectors.common.selection import kept
 from sr3d.detectors.common.votes import in_boxes
+from sr3d.detectors.common.voxel_detector import VoxelDetector
 from sr3d.detectors.common.voxelize import voxelize
 from sr3d.detectors.outputs import Detections, Losses, Predictions, Total, alone
 from sr3d.detectors.scan import split_points
@@ -77,12 +77,11 @@ class VotedPredictions:
     offsets: Tensor
 
 
-class SPGroup3D(Detector[SuperpointBatch, VotedPredictions]):
+class SPGroup3D(VoxelDetector[SuperpointBatch, VotedPredictions]):
     """Backbone, encoder and head."""
 
     config: SPGroup3DModel
     inference: SPGroup3DInference
-    input_unit, input_stage = "voxels", "voxelise"
 
     def __init__(self, config: SPGroup3DConfig) -> None:
         super().__init__(config)
@@ -103,12 +102,6 @@ class SPGroup3D(Detector[SuperpointBatch, VotedPredictions]):
             len(self.dataset.classes),
             self.dataset.rotated,
         )
-
-    def shuffled(self, scene: Scene, generator: torch.Generator) -> Scene:
-        """In random order if `test.voxel_pick` is "random", see `SparseDetector.shuffled`."""
-        if self.inference.voxel_pick == "first":
-            return scene
-        return in_random_order(scene, generator)
 
     def inputs(
         self, scenes: Sequence[Scene], generators: Sequence[torch.Generator] | None = None

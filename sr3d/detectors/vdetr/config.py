@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 
 from sr3d.config import Condition, Config, Preset, Rule
 from sr3d.detectors.common.point_config import POINT_CONDITIONS, ProposalInference
-from sr3d.detectors.common.sparse_config import SparseModelConfig
+from sr3d.detectors.common.sparse_config import SparseModelConfig, VoxelInference
 from sr3d.presets import DataFacts, Values, evaluation_points, repeat, rooms_of
 from sr3d.value_types import Count, ManyOrNone, Share, Weight
 
@@ -74,12 +74,11 @@ class VDETRLoss:
 
 
 @dataclass(frozen=True)
-class VDETRInference(ProposalInference):
+class VDETRInference(ProposalInference, VoxelInference):
     """Inference. The indices of the runs decide the seeds."""
 
     score_thr: Share = 0.0  # detections need a higher objectness
     min_points: ManyOrNone = 0  # voxels that a box needs inside
-    voxel_pick: Literal["first", "random"] = "random"  # which point represents a voxel
 
 
 # Cells of 0.16 m, as few as TR3D's thin network has on its finest level.

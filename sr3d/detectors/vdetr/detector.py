@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from sr3d.data.ground_truth import GroundTruth
-from sr3d.data.loader import in_random_order, on_device
+from sr3d.data.loader import on_device
 from sr3d.data.scene import Scene
-from sr3d.detectors.base import Detector
 from sr3d.detectors.common.heading_bins import HeadingBins
 from sr3d.detectors.common.mink_resnet import MinkResNet
 from sr3d.detectors.common.proposals import Proposals, select_proposals
+from sr3d.detectors.common.voxel_detector import VoxelDetector
 from sr3d.detectors.common.voxelize import voxelize
 from sr3d.detectors.detr3d.giou import BoxOverlap
 from sr3d.detectors.detr3d.network import Layers, normed
@@ -37,12 +37,11 @@ _MEAN_COLOUR, _COLOUR_RANGE = (109.8, 97.2, 83.8), 256.0  # of colours up to 255
 _TIE_THREADS = 512  # threads of the original's kernel, which settle ties
 
 
-class VDETR(Detector[SparseTensor, VDETRPredictions]):
+class VDETR(VoxelDetector[SparseTensor, VDETRPredictions]):
     """Backbone, neck, sampling and decoder."""
 
     config: VoxelQueryModel
     inference: VDETRInference
-    input_unit, input_stage = "voxels", "voxelise"
 
     def __init__(self, config: VoxelQueryConfig) -> None:
         super().__init__(config)
@@ -65,12 +64,6 @@ class VDETR(Detector[SparseTensor, VDETRPredictions]):
     def new_decoder(self, bins: HeadingBins) -> VertexDecoder:
         """A decoder with fresh weights."""
         return VertexDecoder(self.config, len(self.classes), bins)
-
-    def shuffled(self, scene: Scene, generator: torch.Generator) -> Scene:
-        """In random order if `test.voxel_pick` is "random", see `SparseDetector.shuffled`."""
-        if self.inference.voxel_pick == "first":
-            return scene
-        return in_random_order(scene, generator)
 
     def inputs(
         self, scenes: Sequence[Scene], generators: Sequence[torch.Generator] | None = None
