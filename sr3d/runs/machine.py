@@ -19,7 +19,8 @@ from sr3d.runs.files import code_digest
 # have a separate digest. A test compares this list with the imports of both.
 _COMPUTING = (
     "config.py", "config_groups.py", "data/datasets.py", "data/ground_truth.py", "data/loader.py",
-    "data/parallel.py", "data/prepared/reading.py", "data/scene.py", "data/transforms.py",
+    "data/parallel.py", "data/prepared/reading.py", "data/scene.py", "data/superpoints.py",
+    "data/transforms.py",
     "runs/folder.py", "runs/record.py", "deploy", "detectors", "evaluate", "geometry", "losses",
     "matching", "sparse", "train",
 )  # fmt: skip

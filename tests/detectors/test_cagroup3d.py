@@ -240,7 +240,7 @@ def batch_loss(model: CAGroup3D, scenes: list[Scene], seed: int = 0) -> dict[str
 
 @pytest.mark.parametrize("dataset", ["synthetic", "synthetic_rotated"])
 def test_every_weight_learns(dataset: str) -> None:
-    # Proposals that are ground truths, so the second stage has foreground.
+    # Rois that are ground truths, so the second stage has foreground.
     model = eager(detector(dataset=dataset)).train()
     truths = Detections(ROOM.boxes.tensor, torch.ones(len(ROOM.labels)), ROOM.labels)
     model.proposals = lambda *_: [truths]  # type: ignore[method-assign]

@@ -20,7 +20,7 @@ from sr3d.detectors.spgroup3d.assignment import SPGroup3DAssigner, centre_target
 from sr3d.detectors.spgroup3d.boxes import decode, distances, face_distances, turned_over
 from sr3d.detectors.spgroup3d.config import SPGroup3DConfig
 from sr3d.detectors.spgroup3d.detector import SPGroup3D
-from sr3d.detectors.spgroup3d.loss import VoteTargets
+from sr3d.detectors.spgroup3d.loss import ObjectVotes
 from sr3d.detectors.spgroup3d.network import SuperpointAttention
 from sr3d.detectors.weights import read_checkpoint, write_foreign
 from sr3d.geometry.boxes import Boxes
@@ -217,7 +217,7 @@ def test_targets_of_votes_and_their_weights() -> None:
         torch.tensor([[1.0, 2, 3, 1, 1, 1, 0]]), torch.tensor([0]), torch.tensor([1])
     )
     positions = torch.tensor([[0.0, 0, 0], [0.5, 2, 3], [9.0, 9, 9]])
-    found = VoteTargets.of(positions, torch.tensor([-1, 0, -1]), torch.tensor([0, 1, 1]), truth)
+    found = ObjectVotes.of(positions, torch.tensor([-1, 0, -1]), torch.tensor([0, 1, 1]), truth)
     assert found.offsets.tolist() == [[0, 0, 0], [0.5, 0, 0], [0, 0, 0]]
     assert found.weights.tolist() == pytest.approx([1e-6, 0.5 + 1e-6, 1e-6])
 

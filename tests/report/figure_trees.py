@@ -21,9 +21,9 @@ SPARSE = [
     "BRNet",
     "GroupFree",
     "RBGNet",
-    "V-DETR",
-    "SPGroup3D",
     "CAGroup3D",
+    "SPGroup3D",
+    "V-DETR",
     "DEST",
 ]
 

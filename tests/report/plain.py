@@ -21,11 +21,12 @@ def write_tables(
     out: str | Path,
     names: Sequence[str] | None = None,
     datasets: Sequence[str] | None = None,
+    cited: Sequence[str] = (),
 ) -> list[Path]:
     """Write `{table}_{dataset}.{md,csv,tex}` for each, and the index of what lies in `out`.
 
     names: by default all tables. datasets: by default those with results for the table, or else
-    the paper's.
+    the paper's. cited: see `collect`.
 
     Raises:
         InputError: unknown table or data set, a bad paper file, or an unreadable record.
@@ -39,7 +40,7 @@ def write_tables(
     for name in names or tables:
         table = _table(tables, name)
         for dataset in datasets or _with_results(table, found):
-            filled = collect(found[dataset], table)
+            filled = collect(found[dataset], table, cited)
             written += write_table(filled, lay_out(filled), out)
     return [*written, write_index(out, paper)]
 

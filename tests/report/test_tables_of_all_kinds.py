@@ -15,7 +15,7 @@ from sr3d.study.report.tables.filled import FilledTable, collect
 from sr3d.study.report.tables.notes import Topic
 from sr3d.study.statistics import compare
 from tests.make_runs import SETTINGS, make_tree
-from tests.report.plain import print_table, render_text, write_tables
+from tests.report.plain import print_table, to_text, write_tables
 from tests.report.printed import note_with, notes_with, numbers_in
 from tests.report.test_tables import PAPER, SCANNET, block, row_of
 
@@ -53,7 +53,7 @@ def results(tmp_path_factory):
 def out(results, tmp_path_factory):
     """All tables."""
     folder = tmp_path_factory.mktemp("report")
-    write_tables(results, PAPER, folder)
+    write_tables(results, PAPER, folder, cited=["cagroup3d"])
     return folder
 
 
@@ -84,7 +84,7 @@ def test_cited_rows_keep_the_papers_numbers(results, out):
     csv = pd.read_csv(out / "table1_scannet.csv")
     cited = csv[(csv["label"] == "CAGroup3D") & (csv["metric"] == "AP50")].iloc[0]
     assert (cited["paper_best"], cited["paper_mean"], cited["runs"]) == (61.3, 60.3, 0)
-    assert pd.isna(cited["setting"])
+    assert cited["setting"] == "cagroup3d"
 
 
 def groups() -> list[str]:
@@ -155,15 +155,20 @@ def test_accuracy_and_cost_are_adjusted_apart_and_the_note_says_so(results, out)
         assert p[(metric, "sr3d")] == pytest.approx(min(1, tests * compare(*means).p_t))
 
 
-def test_cited_rows_are_left_out_where_the_paper_has_no_such_data(tmp_path):
-    text = render_text(tmp_path, PAPER, "table1", "synthetic")
-    left_out = [row.label for row in read_paper(PAPER).tables["table1"].rows if row.setting is None]
-    shown = [line.split("  ")[0] for line in text.splitlines()]
-    assert {"VoteNet", "SR3D"} <= {*shown}
-    assert not {*left_out} & {*shown}
-    table = print_table(tmp_path, PAPER, "table1", "synthetic")
-    assert str(len(left_out)) in numbers_in(note_with(table, Topic.LEFT_OUT))
-    assert "74.0 (73.2)" in text
+def test_rows_of_methods_that_cannot_run_are_left_out_where_the_paper_has_no_such_data(tmp_path):
+    table = read_paper(PAPER).tables["table1"]
+    rows = [
+        dataclasses.replace(row, setting=None) if row.label == "GSDN" else row for row in table.rows
+    ]
+    table = lay_out(
+        collect(Findings(tmp_path, "synthetic"), dataclasses.replace(table, rows=tuple(rows)))
+    )
+    (_, lines), *_ = table.blocks
+    shown = {line[0] for line in lines if not isinstance(line, str)}
+    assert {"VoteNet", "SR3D"} <= shown
+    assert "GSDN" not in shown
+    assert numbers_in(note_with(table, Topic.LEFT_OUT)) == ["1"]
+    assert "74.0 (73.2)" in to_text(table)
 
 
 def filled(results, dataset: str, cited: Sequence[str]) -> FilledTable:

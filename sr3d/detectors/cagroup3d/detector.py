@@ -27,7 +27,7 @@ from sr3d.detectors.cagroup3d.network import CAGroupHead, GroupAnchors, VotedVox
 from sr3d.detectors.cagroup3d.roi import RoIHead, decode, encode
 from sr3d.detectors.cagroup3d.sampling import draw, overlaps
 from sr3d.detectors.cagroup3d.targets import (
-    VoteTargets,
+    CentreVotes,
     inside,
     match_anchors,
     smallest,
@@ -48,7 +48,7 @@ from sr3d.sparse.functional import engine
 from sr3d.sparse.tensor import plan
 
 
-class Cloud(NamedTuple):
+class ObjectPoints(NamedTuple):
     """Points (N, 3) of a scene, and the object of each, (N,), see `Scene.instance`."""
 
     points: Tensor
@@ -60,12 +60,12 @@ class GroupBatch:
     """x: voxels of B scenes. seeds: of the draws of proposals, one a scene."""
 
     x: SparseTensor
-    clouds: list[Cloud]
+    clouds: list[ObjectPoints]
     truth: GroundTruth
     seeds: list[int]
 
 
-class Proposals(NamedTuple):
+class Rois(NamedTuple):
     """boxes: (R, 7). scenes: (R,) int64."""
 
     boxes: Tensor
@@ -73,11 +73,11 @@ class Proposals(NamedTuple):
 
 
 class Sampled(NamedTuple):
-    """Proposals that train. owner: (R,) int64 ground truth of the batch, NEGATIVE in a scene that
+    """Rois that train. owner: (R,) int64 ground truth of the batch, NEGATIVE in a scene that
     has none. iou: (R,) with it, 0 if it is of another class.
     """
 
-    rois: Proposals
+    rois: Rois
     owner: Tensor
     iou: Tensor
 
@@ -95,7 +95,7 @@ class GroupPredictions:
     anchors: GroupAnchors
     boxes: Tensor
     found: list[Detections]
-    rois: Proposals
+    rois: Rois
     codes: Tensor
     sampled: Sampled | None
 
@@ -140,7 +140,7 @@ class CAGroup3D(VoxelDetector[GroupBatch, GroupPredictions]):
         on_here = [None if i is None else on_device(i, self.device) for i in instances]
         return GroupBatch(
             voxelize(points, colors, self.config.voxel_size, engine=self.config.engine),
-            [Cloud(p, i) for p, i in zip(points, on_here, strict=True)],
+            [ObjectPoints(p, i) for p, i in zip(points, on_here, strict=True)],
             GroundTruth.of(scenes, self.device),
             seeds,
         )
@@ -183,7 +183,7 @@ class CAGroup3D(VoxelDetector[GroupBatch, GroupPredictions]):
         on = self.autocast is not None
         return torch.autocast(self.device.type, self.autocast, enabled=on)
 
-    def refine(self, features: SparseTensor, rois: Proposals) -> Tensor:
+    def refine(self, features: SparseTensor, rois: Rois) -> Tensor:
         """The codes (R, 6 or 8) of refined proposals."""
         if not len(rois.boxes):
             return rois.boxes.new_zeros(0, self.roi_head.reg_pred_layer.out_features)
@@ -228,7 +228,7 @@ class CAGroup3D(VoxelDetector[GroupBatch, GroupPredictions]):
             scenes = torch.full_like(chosen, scene)
             parts.append((own.boxes[chosen], scenes, of_batch[chosen], iou[chosen]))
         boxes, scenes, owner, iou = (torch.cat(values) for values in zip(*parts, strict=True))
-        return Sampled(Proposals(boxes, scenes), owner, iou)
+        return Sampled(Rois(boxes, scenes), owner, iou)
 
     def loss(
         self, predictions: GroupPredictions, truth: GroundTruth, total: Total = alone
@@ -264,7 +264,7 @@ class CAGroup3D(VoxelDetector[GroupBatch, GroupPredictions]):
         weighted = {name: getattr(config, name) * value for name, value in terms.items()}
         return Losses(weighted, {"positives": positives})
 
-    def vote_targets(self, at: Tensor, boxes: Tensor, cloud: Cloud) -> VoteTargets:
+    def vote_targets(self, at: Tensor, boxes: Tensor, cloud: ObjectPoints) -> CentreVotes:
         """Of the voxels of one scene at (V, 3)."""
         if self.config.votes == 3 or cloud.instance is None:
             return votes_for_boxes(at, boxes, self.config.votes)
@@ -333,7 +333,7 @@ class CAGroup3D(VoxelDetector[GroupBatch, GroupPredictions]):
         )
 
 
-def _all_of(found: Sequence[Detections]) -> Proposals:
+def _all_of(found: Sequence[Detections]) -> Rois:
     """All proposals of all scenes."""
     scenes = [torch.full_like(own.labels, i) for i, own in enumerate(found)]
-    return Proposals(torch.cat([own.boxes for own in found]), torch.cat(scenes))
+    return Rois(torch.cat([own.boxes for own in found]), torch.cat(scenes))

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
 
 from sr3d.detectors.cagroup3d.config import CAGroup3DLoss
-from sr3d.detectors.cagroup3d.targets import VoteTargets
+from sr3d.detectors.cagroup3d.targets import CentreVotes
 from sr3d.geometry.boxes import centerness
 from sr3d.geometry.iou import paired_iou
 from sr3d.losses.focal import focal_loss
@@ -25,7 +25,7 @@ def semantic_loss(logits: Tensor, labels: Tensor, config: CAGroup3DLoss) -> Tens
     return focal.sum() / (labels >= 0).sum().clamp(min=1)
 
 
-def vote_loss(offsets: Tensor, targets: VoteTargets, padded: bool) -> Tensor:
+def vote_loss(offsets: Tensor, targets: CentreVotes, padded: bool) -> Tensor:
     """Of one scene. offsets: (V, n, 3). padded: whether voxels without a target weigh 1e-6, as
     published for one vote. They count as offsets of zero there.
     """
@@ -33,7 +33,7 @@ def vote_loss(offsets: Tensor, targets: VoteTargets, padded: bool) -> Tensor:
     return (loss * vote_weights(targets, padded)[:, None, None]).sum()
 
 
-def vote_weights(targets: VoteTargets, padded: bool) -> Tensor:
+def vote_weights(targets: CentreVotes, padded: bool) -> Tensor:
     """(V,), see `vote_loss`."""
     masks = targets.masks.to(targets.offsets.dtype)
     if padded:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sr3d.detectors.cagroup3d.config import CAGroup3DModel
+from sr3d.detectors.common.scale import Scale
 from sr3d.detectors.common.vote_limits import limited, vote_limits
 from sr3d.sparse import Sites, SparseTensor
 from sr3d.sparse.averaging import averaged
@@ -55,14 +56,6 @@ class GroupAnchors(NamedTuple):
     def rows(self, index: Tensor) -> GroupAnchors:
         """The anchors at an index or mask."""
         return GroupAnchors(*(value[index] for value in self))
-
-
-class Scale(nn.Module):
-    """A learnable factor, initially 1."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.tensor(1.0))
 
 
 class CAGroupHead(nn.Module):

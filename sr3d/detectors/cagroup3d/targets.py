@@ -15,7 +15,7 @@ from sr3d.geometry.boxes import centerness, rotate_z
 from sr3d.points.functional import nearest
 
 
-class VoteTargets(NamedTuple):
+class CentreVotes(NamedTuple):
     """offsets: (V, n, 3) metres, zero where the mask is. masks: (V,) bool, on an object."""
 
     offsets: Tensor
@@ -59,7 +59,7 @@ def match_anchors(
 
 
 @torch.no_grad()
-def votes_for_boxes(voxels: Tensor, boxes: Tensor, votes: int) -> VoteTargets:
+def votes_for_boxes(voxels: Tensor, boxes: Tensor, votes: int) -> CentreVotes:
     """Votes of voxels (V, 3) for the centres of the boxes (K, 7) around them.
 
     The first vote is for the first box, the second for the second one, the third for the last one.
@@ -69,7 +69,7 @@ def votes_for_boxes(voxels: Tensor, boxes: Tensor, votes: int) -> VoteTargets:
     masks = within.any(dim=1)
     offsets = voxels.new_zeros(len(voxels), votes, 3)
     if not len(boxes):
-        return VoteTargets(offsets, masks)
+        return CentreVotes(offsets, masks)
     rank = within.cumsum(dim=1) * within
     first = (rank == 1).int().argmax(dim=1)
     second = torch.where((rank == 2).any(dim=1), (rank == 2).int().argmax(dim=1), first)
@@ -77,13 +77,13 @@ def votes_for_boxes(voxels: Tensor, boxes: Tensor, votes: int) -> VoteTargets:
     last = torch.where((rank > 2).any(dim=1), (within * place).argmax(dim=1), first)
     chosen = torch.stack([first, second, last], dim=1)[:, :votes]
     offsets = boxes[chosen, :3] - voxels[:, None]
-    return VoteTargets(offsets * masks[:, None, None], masks)
+    return CentreVotes(offsets * masks[:, None, None], masks)
 
 
 @torch.no_grad()
 def votes_for_instances(
     voxels: Tensor, boxes: Tensor, points: Tensor, instance: Tensor
-) -> VoteTargets:
+) -> CentreVotes:
     """The vote of each voxel (V, 3) for the object of the nearest point.
 
     The target is the centre of the box (K, 7) nearest to the centre of the object's extent. points:
@@ -93,7 +93,7 @@ def votes_for_instances(
     owner = instance[index]
     masks = (owner >= 0) & bool(len(boxes))
     if not len(boxes):
-        return VoteTargets(voxels.new_zeros(len(voxels), 1, 3), masks)
+        return CentreVotes(voxels.new_zeros(len(voxels), 1, 3), masks)
     count = int(instance.max()) + 2
     place = (instance + 1)[:, None].expand(-1, 3)  # row 0 takes the points of no object
     empty = points.new_zeros(count, 3)
@@ -103,4 +103,4 @@ def votes_for_instances(
     )
     box = torch.cdist((low + high) / 2, boxes[:, :3]).argmin(dim=1)
     offsets = (boxes[box[owner + 1], :3] - voxels) * masks[:, None]
-    return VoteTargets(offsets[:, None], masks)
+    return CentreVotes(offsets[:, None], masks)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sr3d.detectors.common.face_boxes import face_boxes
+from sr3d.detectors.common.scale import Scale
 from sr3d.detectors.fcaf3d.config import PrunedModel
 from sr3d.sparse import SparseTensor
 from sr3d.sparse.nn import SparseBatchNorm, SparseConv, SparseConvTranspose, SparseELU
@@ -68,17 +69,6 @@ class FCAF3DHead(nn.Module):
         conv = SparseConvTranspose(in_channels, channels, kernel=2, stride=2, generative=True)
         grown = conv, SparseBatchNorm(channels), SparseELU()
         return nn.Sequential(*grown, *_same(channels, channels))
-
-
-class Scale(nn.Module):
-    """A learnable factor, initially 1."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.tensor(1.0))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.scale
 
 
 def _same(in_channels: int, channels: int) -> tuple[nn.Module, ...]:

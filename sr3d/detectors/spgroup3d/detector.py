@@ -26,7 +26,7 @@ from sr3d.detectors.scan import split_points
 from sr3d.detectors.spgroup3d.assignment import SPGroup3DAssigner
 from sr3d.detectors.spgroup3d.boxes import decode, distances, turned_over
 from sr3d.detectors.spgroup3d.config import SPGroup3DConfig, SPGroup3DInference, SPGroup3DModel
-from sr3d.detectors.spgroup3d.loss import SPGroup3DCriterion, VoteTargets
+from sr3d.detectors.spgroup3d.loss import ObjectVotes, SPGroup3DCriterion
 from sr3d.detectors.spgroup3d.network import Groups, SPGroup3DHead, SuperpointEncoder, backbone_of
 from sr3d.geometry.nms import class_nms
 from sr3d.matching.assigner import Anchors
@@ -186,7 +186,7 @@ class SPGroup3D(VoxelDetector[SuperpointBatch, VotedPredictions]):
         self, predictions: VotedPredictions, truth: GroundTruth, total: Total = alone
     ) -> Losses:
         batch, found = predictions.batch, predictions.superpoints
-        votes = VoteTargets.of(batch.positions, batch.owner, batch.scenes, truth)
+        votes = ObjectVotes.of(batch.positions, batch.owner, batch.scenes, truth)
         return self.criterion(found, predictions.offsets, votes, truth, total)
 
     def detections(self, predictions: VotedPredictions) -> list[Detections]:

@@ -31,7 +31,7 @@ _BASE = 1e-6  # weight that is added to each voxel's, also to those without an o
 _LEAST = 1e-6  # of the sum of the weights of boxes
 
 
-class VoteTargets(NamedTuple):
+class ObjectVotes(NamedTuple):
     """Of M voxels. offsets: (M, 3) metres to the centre of the object's box, zero without one.
     weights: (M,). scenes: (M,) int64.
     """
@@ -41,13 +41,13 @@ class VoteTargets(NamedTuple):
     scenes: Tensor
 
     @staticmethod
-    def of(positions: Tensor, owner: Tensor, scenes: Tensor, truth: GroundTruth) -> VoteTargets:
+    def of(positions: Tensor, owner: Tensor, scenes: Tensor, truth: GroundTruth) -> ObjectVotes:
         """positions: (M, 3) metres. owner: (M,) ground truth of each voxel, -1 for none."""
         on_object = owner >= 0
         centers = torch.cat([truth.boxes[:, :3], truth.boxes.new_zeros(1, 3)])[owner]
         offsets = torch.where(on_object[:, None], centers - positions, 0)
         count = torch.bincount(scenes)[scenes]
-        return VoteTargets(offsets, on_object / count + _BASE, scenes)
+        return ObjectVotes(offsets, on_object / count + _BASE, scenes)
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class SPGroup3DCriterion:
         self,
         found: SuperpointPredictions,
         offsets: Tensor,
-        votes: VoteTargets,
+        votes: ObjectVotes,
         truth: GroundTruth,
         total: Total = alone,
     ) -> Losses:

@@ -72,9 +72,9 @@ def _row(lines: Sequence[SettingBudget]) -> tuple[str, ...]:
         datasets,
         _names([line.setting for line in lines]),
         _count(sum(line.trainings for line in lines)),
-        _count(lines[0].epochs) if len(epochs) == 1 else "various",
-        _count(lines[0].iterations) if one else "various",
-        training if one else "various",
+        _count(lines[0].epochs) if len(epochs) == 1 else "varies",
+        _count(lines[0].iterations) if one else "varies",
+        training if one else "varies",
         _count(sum(line.tests for line in lines)),
         hours(sum(line.hours for line in lines)),
     )

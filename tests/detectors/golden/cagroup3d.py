@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from sr3d.data.ground_truth import NEGATIVE
 from sr3d.data.scene import Scene
-from sr3d.detectors.cagroup3d.detector import CAGroup3D, GroupPredictions, Proposals, Sampled
+from sr3d.detectors.cagroup3d.detector import CAGroup3D, GroupPredictions, Rois, Sampled
 from sr3d.detectors.cagroup3d.loss import vote_weights
 from sr3d.detectors.cagroup3d.names import to_original
 from sr3d.detectors.cagroup3d.roi import decode, folded
@@ -295,8 +295,8 @@ def proposals_in(golden: Golden, prefix: str) -> Detections:
     return Detections(turned(boxes), scores, labels)
 
 
-def all_rois(own: Detections) -> Proposals:
-    return Proposals(own.boxes, torch.zeros_like(own.labels))
+def all_rois(own: Detections) -> Rois:
+    return Rois(own.boxes, torch.zeros_like(own.labels))
 
 
 def second_stage(golden: Golden, model: CAGroup3D, found: GroupPredictions) -> Iterator[Comparison]:
@@ -391,7 +391,7 @@ def sample(
     ours = draw(iou, model.assigner, torch.Generator().manual_seed(0))
     kinds = torch.tensor([model.assigner.hard_iou, model.assigner.foreground_iou])
     assert torch.equal(*(torch.bucketize(iou[rows], kinds, right=True) for rows in (ours, inds)))
-    rois = Proposals(own.boxes[inds], torch.zeros_like(inds))
+    rois = Rois(own.boxes[inds], torch.zeros_like(inds))
     return Sampled(rois, owner[inds], iou[inds]), iou
 
 

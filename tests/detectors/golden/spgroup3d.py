@@ -18,7 +18,7 @@ from sr3d.data.readers.scannet import read_mesh
 from sr3d.data.scene import Scene
 from sr3d.detectors.spgroup3d.assignment import centre_targets
 from sr3d.detectors.spgroup3d.detector import SPGroup3D, SuperpointBatch, VotedPredictions
-from sr3d.detectors.spgroup3d.loss import VoteTargets
+from sr3d.detectors.spgroup3d.loss import ObjectVotes
 from sr3d.geometry.boxes import Boxes
 from sr3d.losses.focal import class_targets
 from sr3d.sparse import SparseTensor
@@ -204,7 +204,7 @@ def training(
     mine[rows.numpy()] = owned[:, : theirs.shape[1]].numpy()
     yield golden.each_close("bbox_targets", mine, 1e-6)
     batch = found.batch
-    votes = VoteTargets.of(batch.positions, batch.owner, batch.scenes, truth)
+    votes = ObjectVotes.of(batch.positions, batch.owner, batch.scenes, truth)
     yield golden.each_close("vote_targets_sel", votes.offsets[::13], 0, 1e-5)
     yield golden.same("vote_mask", batch.owner >= 0)
     loss = model.loss(found, truth)
