@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     options = ["--data", args.data, "--split", args.split, "--device", args.device]
-    options += ["--threads", str(args.threads), "--scenes", "1", "--repeats", "1"]
+    options += ["--threads", str(args.threads), "--scenes", "1", "--repeats", "3"]
     options += ["--train", "--batch", "1"]
     rounds: list[dict[str, dict[str, float]]] = []
     facts: dict[str, dict[str, Any]] = {}
