@@ -108,6 +108,17 @@ SINGLE_VIEW: Mapping[str, Any] = {
 }
 
 
+# A learning rate that falls along a cosine, step by step, after some epochs of warm-up.
+COSINE: Mapping[str, Any] = {
+    "milestones": [],
+    "warmup_start_lr": 1e-6,
+    "warmup_iters": 0,
+    "schedule": "cosine",
+    "schedule_by": "step",
+    "min_lr": 1e-6,
+}
+
+
 def small_training(data: DataFacts) -> Values:
     """A schedule for a laptop. Few own scenes are repeated, so that a training run has the steps of
     the rooms: 400 or, with a yaw to learn, 1200.

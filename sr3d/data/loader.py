@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -98,11 +98,7 @@ def load_batches(
 
 def pinned(scene: Scene) -> Scene:
     """The same scene with its per-point tensors in pinned memory."""
-    instance, superpoints = (
-        None if each is None else _pinned(each) for each in (scene.instance, scene.superpoints)
-    )
-    points, colors = _pinned(scene.points), _pinned(scene.colors)
-    return replace(scene, points=points, colors=colors, instance=instance, superpoints=superpoints)
+    return scene.with_points(_pinned(scene.points), _pinned(scene.colors), _pinned)
 
 
 def on_device(tensor: Tensor, device: torch.device) -> Tensor:

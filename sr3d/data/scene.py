@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -31,6 +32,17 @@ class Scene:
     labels: Tensor
     instance: Tensor | None = None
     superpoints: Tensor | None = None
+
+    def with_points(
+        self, points: Tensor, colors: Tensor, change: Callable[[Tensor], Tensor]
+    ) -> Scene:
+        """The scene with other points. change: of the other values of each point, if it has any."""
+        instance, superpoints = (
+            None if rows is None else change(rows) for rows in (self.instance, self.superpoints)
+        )
+        return replace(
+            self, points=points, colors=colors, instance=instance, superpoints=superpoints
+        )
 
     @staticmethod
     def unlabelled(points: Tensor, colors: Tensor) -> Scene:

@@ -123,13 +123,7 @@ def sample_points(scene: Scene, count: int, generator: Generator, replace: str =
 def pick_points(scene: Scene, index: Tensor) -> Scene:
     """The scene with the points at `index` (P,) int64, in this order."""
     rows = point_table(scene).index_select(0, index)
-    instance, superpoints = (
-        None if each is None else each.index_select(0, index)
-        for each in (scene.instance, scene.superpoints)
-    )
-    return replace(
-        scene, points=rows[:, :3], colors=rows[:, 3:], instance=instance, superpoints=superpoints
-    )
+    return scene.with_points(rows[:, :3], rows[:, 3:], lambda each: each.index_select(0, index))
 
 
 def random_cuboid(scene: Scene, config: AugmentConfig, generator: Generator) -> Scene:

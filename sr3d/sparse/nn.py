@@ -84,6 +84,17 @@ class SparseConvTranspose(nn.Module):
         return f"{tuple(self.kernel.shape)}, stride={self.stride}, generative={self.generative}"
 
 
+class SparseUp(nn.Sequential):
+    """A transposed convolution onto given cells, then layers that keep these cells."""
+
+    def forward(self, x: SparseTensor, out: Sites) -> SparseTensor:  # type: ignore[override]
+        up, *others = self
+        found: SparseTensor = up(x, out)
+        for layer in others:
+            found = layer(found)
+        return found
+
+
 class SparsePool(nn.Module):
     """Max, sum or average pooling over the existing neighbours."""
 

@@ -116,8 +116,7 @@ def read_annotated(folder: Path, label_map: Mapping[str, int]) -> tuple[Scene, l
     """One annotated scan, and the category of each object that is not in the label map.
 
     Aligned: float32 metres, colours in [0, 1], boxes of the 18 classes. Its segments are the
-    superpoints. label_map: raw category to
-    NYU40 id. An object with another category gets no class.
+    superpoints. label_map: raw category to NYU40 id. An object with another category gets no class.
 
     Raises:
         InputError: names the file, what is wrong with it and what to do.

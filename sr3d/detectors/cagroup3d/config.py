@@ -13,7 +13,7 @@ from annotated_types import Interval
 
 from sr3d.config import Config, ModelConfig, Preset, Rule
 from sr3d.detectors.common.sparse_config import VoxelInference
-from sr3d.presets import DataFacts, Values, repeat, rooms_of
+from sr3d.presets import SINGLE_VIEW, DataFacts, Values, repeat, rooms_of
 from sr3d.value_types import Count, Exponent, Many, PositiveShare, Share, Weight
 
 # The network of procedural rooms: thin, with coarse voxels, so that two cores can train it.
@@ -137,7 +137,7 @@ def _network(data: DataFacts, **widths: Any) -> Values:
     """
     single = data.dataset == "sunrgbd"
     boxes_only = data.dataset in ("sunrgbd", "own")
-    rotated = single or data.rotated or data.dataset == "synthetic_rotated"
+    rotated = data.single_view or data.rotated
     loss = {"vote": 0.2 if boxes_only else 1.0}
     loss |= {"refine": 0.5, "refine_iou": 1.0} if rotated else {}
     test = {"sample_count": 100_000 if single else 0}
@@ -165,8 +165,7 @@ def _augmentation(data: DataFacts) -> Values:
     if data.procedural:
         return {"augment": rooms_of(data)["augment"]}
     if data.single_view:
-        single = {"sample_count": 100_000, "flip_y": 0.0, "rotation": 30.0, "scale": [0.85, 1.15]}
-        return {"augment": single}
+        return {"augment": dict(SINGLE_VIEW)}
     return {"augment": {"sample_fraction": [1.0, 1.0], "scale": [0.9, 1.1]}}
 
 

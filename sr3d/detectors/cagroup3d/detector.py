@@ -41,11 +41,9 @@ from sr3d.detectors.common.voxelize import voxelize
 from sr3d.detectors.fcaf3d.network import decode_distances
 from sr3d.detectors.outputs import Detections, Losses, Total, alone
 from sr3d.detectors.scan import split_points
-from sr3d.errors import InputError, Kind
 from sr3d.geometry.nms import class_nms, nms
 from sr3d.sparse import SparseTensor
 from sr3d.sparse.functional import engine
-from sr3d.sparse.tensor import plan
 
 
 class ObjectPoints(NamedTuple):
@@ -113,15 +111,9 @@ class CAGroup3D(VoxelDetector[GroupBatch, GroupPredictions]):
         self.assigner, self.loss_config = config.assigner, config.loss
         # Epochs begun in training. They decide the semantic threshold, also of a trained model.
         self.register_buffer("epochs", torch.zeros(1, dtype=torch.int64))
-        layer3, layer4, layer5 = model.stage_channels
+        stages, context = model.stage_channels, model.context_channels
         widths = BiResNetWidths(
-            stem=model.stem_channels,
-            high=model.high_channels,
-            layer3=layer3,
-            layer4=layer4,
-            layer5=layer5,
-            context=model.context_channels,
-            out=model.channels,
+            model.stem_channels, model.high_channels, *stages, context, model.channels
         )
         self.backbone_3d = BiResNet(widths, blocks=model.blocks)
         self.dense_head = CAGroupHead(model, self.dataset.mean_sizes, rotated)
@@ -164,30 +156,23 @@ class CAGroup3D(VoxelDetector[GroupBatch, GroupPredictions]):
 
     def forward(self, batch: GroupBatch) -> GroupPredictions:
         """In training, the second stage gets a sample of the proposals."""
-        with engine(self.config.engine):
-            if self.config.engine != "minkowski":
-                plan(self.backbone_3d, batch.x.sites)
-            with self._precision():
-                features = self.backbone_3d(batch.x)
-                voxels, anchors = self.dense_head(features, self.threshold())
-            boxes = decode_distances(anchors.positions, anchors.reg)
-            found = self.proposals(anchors, boxes.detach(), len(batch.clouds))
-            sampled = self.sampled(found, batch) if self.training else None
-            rois = sampled.rois if sampled else _all_of(found)
-            codes = self.refine(features, rois)
+        with self.network_mode(self.backbone_3d, batch.x.sites):
+            features = self.backbone_3d(batch.x)
+            voxels, anchors = self.dense_head(features, self.threshold())
+        boxes = decode_distances(anchors.positions, anchors.reg)
+        found = self.proposals(anchors, boxes.detach(), len(batch.clouds))
+        sampled = self.sampled(found, batch) if self.training else None
+        rois = sampled.rois if sampled else _all_of(found)
+        codes = self.refine(features, rois)
         return GroupPredictions(
             batch, features, voxels, anchors, boxes, found, rois, codes, sampled
         )
-
-    def _precision(self) -> torch.autocast:
-        on = self.autocast is not None
-        return torch.autocast(self.device.type, self.autocast, enabled=on)
 
     def refine(self, features: SparseTensor, rois: Rois) -> Tensor:
         """The codes (R, 6 or 8) of refined proposals."""
         if not len(rois.boxes):
             return rois.boxes.new_zeros(0, self.roi_head.reg_pred_layer.out_features)
-        with engine(self.config.engine), self._precision():
+        with engine(self.config.engine), self.precision():
             codes: Tensor = self.roi_head(features, *rois)
         return codes
 
@@ -322,15 +307,6 @@ class CAGroup3D(VoxelDetector[GroupBatch, GroupPredictions]):
             "proposals": found.rois.boxes,
             "codes": found.codes,
         }
-
-    def compile(self, dtype: torch.dtype = torch.float32) -> Any:
-        """Raises: InputError, because the number of cells of a group depends on scores."""
-        raise InputError(
-            "cagroup3d has no inference runner. The number of cells of a group depends on scores",
-            field="compile",
-            kind=Kind.CONFLICT,
-            remedy="Run it without compile().",
-        )
 
 
 def _all_of(found: Sequence[Detections]) -> Rois:

@@ -103,14 +103,15 @@ class CAGroupHead(nn.Module):
         self.cls_conv = SparseConv(f, classes, kernel=1, bias=True)
         self.scales = nn.ModuleList(Scale() for _ in range(classes))
         outputs = self.centerness_conv, self.reg_conv, self.cls_conv, self.semantic_conv
-        for conv in (*outputs, *(block[0] for block in self.cls_individual_out)):  # type: ignore[index]
+        wide = [m for m in self.cls_individual_out.modules() if isinstance(m, SparseConv)]
+        for conv in (*outputs, *wide):
             nn.init.normal_(conv.kernel, std=0.01)
         for conv in (self.cls_conv, self.semantic_conv):
             assert conv.bias is not None
             nn.init.constant_(conv.bias, _PRIOR)
 
-    def forward(self, x: SparseTensor, threshold: float) -> tuple[VotedVoxels, GroupAnchors]:
-        """x: the backbone's output. threshold: see `CAGroup3DModel.semantic_thr`."""
+    def forward(self, x: SparseTensor, threshold: Tensor) -> tuple[VotedVoxels, GroupAnchors]:
+        """x: the backbone's output. threshold: (1,), see `CAGroup3DModel.semantic_thr`."""
         voxels = self.voted(x)
         chosen = voxels.semantic.detach().sigmoid() > threshold
         first = first_rows(x.sites)
@@ -161,7 +162,7 @@ class CAGroupHead(nn.Module):
         fused = self.cls_individual_fuse[group](both)
         coords = fused.sites.coords
         reg = self.reg_conv(fused).features.to(edge.dtype)
-        reg = torch.cat([reg[:, :6] * self.scales[group].scale, reg[:, 6:]], dim=1)
+        reg = torch.cat([self.scales[group](reg[:, :6]), reg[:, 6:]], dim=1)
         return GroupAnchors(
             coords=coords,
             groups=torch.full_like(coords[:, 0], group, dtype=torch.int64),

@@ -39,8 +39,9 @@ class RoIHead(nn.Module):
             nn.ReLU(),
         )
         self.reg_pred_layer = nn.Linear(hidden, 8 if rotated else 6)
-        for layer in (self.reg_fc_layers[0], self.reg_fc_layers[4]):
-            nn.init.xavier_normal_(layer.weight)  # type: ignore[arg-type]
+        for layer in self.reg_fc_layers:
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_normal_(layer.weight)
         nn.init.normal_(self.reg_pred_layer.weight, std=0.001)
         nn.init.zeros_(self.reg_pred_layer.bias)
 

@@ -50,7 +50,7 @@ def match_anchors(
     for label in labels.unique():
         rows = (groups == label).nonzero().squeeze(1)
         own = (labels == label).nonzero().squeeze(1)
-        central = centerness(points[rows][:, None], boxes[own]) * inside(points[rows], boxes[own])
+        central = centerness(points[rows][:, None], boxes[own])  # 0 on faces and outside
         # Only those above the next one: equally central ones may all lose their place.
         least = central.topk(min(top + 1, len(rows)), dim=0).values[-1]
         found = smallest((central > least) & (central > 0), boxes[own])

@@ -22,6 +22,7 @@ from sr3d.sparse.nn import (
     SparseConvTranspose,
     SparsePool,
     SparseReLU,
+    SparseUp,
     kaiming_normal_,
 )
 
@@ -113,7 +114,7 @@ class BiResNet(nn.Module):
         self.layer5_ = nn.Sequential(Bottleneck(high, high, stride=1))
         self.layer5 = nn.Sequential(Bottleneck(w.layer4, w.layer5, stride=2))
         self.spp = PyramidPooling(2 * w.layer5, w.context, 2 * high)
-        self.out = nn.Sequential(
+        self.out = SparseUp(
             SparseConvTranspose(2 * high, 2 * high, kernel=2),
             SparseBatchNorm(2 * high),
             relu,
@@ -139,11 +140,8 @@ class BiResNet(nn.Module):
 
         high = self.layer5_(relu(high))
         high = high + self.spp(self.layer5(relu(low))).resampled(high.sites)
-        up, *rest = self.out
-        y: SparseTensor = up(high, stage1.sites)
-        for module in rest:
-            y = module(y)
-        return y
+        found: SparseTensor = self.out(high, stage1.sites)
+        return found
 
 
 def _stage(in_channels: int, channels: int, blocks: int, stride: int = 2) -> nn.Sequential:

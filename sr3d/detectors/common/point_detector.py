@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -49,10 +49,5 @@ class PointDetector(Detector[PointBatch, P]):
         """Within the block, `model.engine` computes point operations, and products have the
         precision of `autocast`.
         """
-        precision = (
-            nullcontext()
-            if self.autocast is None
-            else torch.autocast(self.device.type, self.autocast)
-        )
-        with engine(self.config.engine), precision:
+        with engine(self.config.engine), self.precision():
             yield

@@ -18,8 +18,7 @@ from sr3d.detectors.outputs import Detections, Level, Predictions
 from sr3d.detectors.scan import split_points
 from sr3d.errors import InputError, Kind
 from sr3d.sparse import SparseTensor
-from sr3d.sparse.functional import engine
-from sr3d.sparse.tensor import PlannedTensor, plan
+from sr3d.sparse.tensor import PlannedTensor
 
 if TYPE_CHECKING:
     from sr3d.deploy.compiled import CompiledDetector
@@ -59,13 +58,10 @@ class SparseDetector(VoxelDetector[SparseTensor, A]):
 
     def run_network(self, x: SparseTensor) -> Sequence[tuple[Any, ...]]:
         """`levels` in the precision of `autocast`, with outputs in float32."""
-        with engine(self.config.engine):
-            if self.config.engine != "minkowski":
-                plan(self.planned, x.sites)
-            if self.autocast is None:
-                return self.levels(x)
-            with torch.autocast(x.features.device.type, self.autocast):
-                found = self.levels(x)
+        with self.network_mode(self.planned, x.sites):
+            found = self.levels(x)
+        if self.autocast is None:
+            return found
         return [(level, *(output.float() for output in outputs)) for level, *outputs in found]
 
     @abstractmethod

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -10,6 +12,9 @@ from sr3d.data.loader import in_random_order
 from sr3d.data.scene import Scene
 from sr3d.detectors.base import Detector
 from sr3d.detectors.common.sparse_config import VoxelInference
+from sr3d.sparse import Sites
+from sr3d.sparse.functional import engine
+from sr3d.sparse.tensor import PlannedTensor, plan
 
 B = TypeVar("B")
 P = TypeVar("P")
@@ -29,3 +34,18 @@ class VoxelDetector(Detector[B, P]):
         if self.inference.voxel_pick == "first":
             return scene
         return in_random_order(scene, generator)
+
+    @contextmanager
+    def network_mode(
+        self, network: Callable[[PlannedTensor], object], sites: Sites
+    ) -> Iterator[None]:
+        """Within the block, `model.engine` computes, and products have the precision of `autocast`.
+
+        network: the part that can be planned from its input's sites, see `plan`. MinkowskiEngine
+        makes its maps itself.
+        """
+        with engine(self.config.engine):
+            if self.config.engine != "minkowski":
+                plan(network, sites)
+            with self.precision():
+                yield

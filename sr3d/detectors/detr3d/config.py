@@ -16,7 +16,7 @@ from sr3d.detectors.common.point_config import (
     Metres,
     ProposalInference,
 )
-from sr3d.presets import DataFacts, Values, rooms_of
+from sr3d.presets import COSINE, DataFacts, Values, rooms_of
 from sr3d.value_types import Count, Many, Share, Weight
 
 
@@ -141,21 +141,16 @@ def _schedule(data: DataFacts) -> Values:
         return {"train": dict(_ROOMS)}
     rotated = data.single_view or data.rotated
     train: dict[str, Any] = {
+        **COSINE,
         "epochs": 1080,
-        "milestones": [],
         "repeat": 1,
         "batch_size": 8,
         "lr": 7e-4 if rotated else 5e-4,
-        "warmup_start_lr": 1e-6,
-        "warmup_iters": 0,
         "warmup_epochs": 9,
         "weight_decay": 0.1,
         "clip_norm": 0.1,
         "filter_empty_gt": rotated,
         "keep_last": True,
-        "schedule": "cosine",
-        "schedule_by": "step",
-        "min_lr": 1e-6,
     }
     return {"train": train}
 
@@ -163,19 +158,14 @@ def _schedule(data: DataFacts) -> Values:
 # A schedule of the same form for two cores. Queries learn more slowly than anchors: with 2 rooms a
 # step instead of 8, the same network stays at half the AP25.
 _ROOMS: Mapping[str, Any] = {
+    **COSINE,
     "epochs": 100,
-    "milestones": [],
     "repeat": 1,
     "batch_size": 8,
     "lr": 1e-3,
-    "warmup_start_lr": 1e-6,
-    "warmup_iters": 0,
     "warmup_epochs": 1,
     "weight_decay": 0.01,
     "clip_norm": 1.0,
-    "schedule": "cosine",
-    "schedule_by": "step",
-    "min_lr": 1e-6,
 }
 
 

@@ -40,9 +40,7 @@ from sr3d.detectors.outputs import Detections, Losses, Total, alone
 from sr3d.detectors.scan import split_points
 from sr3d.errors import InputError, Kind
 from sr3d.sparse import Sites, SparseTensor
-from sr3d.sparse.functional import engine
 from sr3d.sparse.minkowski import MinkowskiSites
-from sr3d.sparse.tensor import plan
 
 _NOISY = 0.95  # probability of each of the two kinds of noise on heights
 
@@ -164,15 +162,8 @@ class GSDN(VoxelDetector[VoxelBatch, GSDNPredictions]):
     def forward(self, batch: VoxelBatch) -> GSDNPredictions:
         """In training, cells that hold a positive anchor are kept whatever their score is."""
         targets = self.targets(batch) if self.training else None
-        with engine(self.config.engine):
-            if self.config.engine != "minkowski":
-                plan(self.backbone, batch.x.sites)
-            if self.autocast is None:
-                found = self._network(batch.x, targets)
-            else:
-                with torch.autocast(self.device.type, self.autocast):
-                    found = self._network(batch.x, targets)
-        levels, outputs = found
+        with self.network_mode(self.backbone, batch.x.sites):
+            levels, outputs = self._network(batch.x, targets)
         levels = [level._replace(sparsity=level.sparsity.float()) for level in levels]
         outputs = [AnchorOutputs(*(output.float() for output in raw)) for raw in outputs]
         return GSDNPredictions(batch, levels, outputs, targets)

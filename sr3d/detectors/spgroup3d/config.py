@@ -13,7 +13,7 @@ from annotated_types import Interval
 
 from sr3d.config import Config, ModelConfig, Preset, Rule
 from sr3d.detectors.common.sparse_config import VoxelInference
-from sr3d.presets import DataFacts, Values, repeat, rooms_of
+from sr3d.presets import SINGLE_VIEW, DataFacts, Values, repeat, rooms_of
 from sr3d.value_types import Count, Exponent, Many, Share, Weight
 
 # How often an epoch goes through the scenes, as published. A data set of no paper takes `own`.
@@ -131,13 +131,7 @@ def _augmentation(data: DataFacts) -> Values:
     if data.procedural:
         return {"augment": rooms_of(data)["augment"]}
     if data.single_view:
-        view = {
-            "sample_count": 100_000,
-            "flip_y": 0.0,
-            "rotation": 30.0,
-            "scale": [0.85, 1.15],
-        }
-        return {"augment": view}
+        return {"augment": dict(SINGLE_VIEW)}
     if data.dataset == "s3dis":
         return {"augment": {"sample_count": 100_000, "rotation": 0.0, "scale": [0.95, 1.05]}}
     # 0.02 rad

@@ -16,7 +16,7 @@ from sr3d.data.ground_truth import NEGATIVE, GroundTruth
 from sr3d.data.loader import on_device
 from sr3d.data.scene import Scene
 from sr3d.data.superpoints import over_segment
-from sr3d.detectors.common.biresnet import OUT_STRIDE
+from sr3d.detectors.common.biresnet import OUT_STRIDE, BiResNet, BiResNetWidths
 from sr3d.detectors.common.selection import kept
 from sr3d.detectors.common.votes import in_boxes
 from sr3d.detectors.common.voxel_detector import VoxelDetector
@@ -27,13 +27,11 @@ from sr3d.detectors.spgroup3d.assignment import SPGroup3DAssigner
 from sr3d.detectors.spgroup3d.boxes import decode, distances, turned_over
 from sr3d.detectors.spgroup3d.config import SPGroup3DConfig, SPGroup3DInference, SPGroup3DModel
 from sr3d.detectors.spgroup3d.loss import ObjectVotes, SPGroup3DCriterion
-from sr3d.detectors.spgroup3d.network import Groups, SPGroup3DHead, SuperpointEncoder, backbone_of
+from sr3d.detectors.spgroup3d.network import Groups, SPGroup3DHead, SuperpointEncoder
 from sr3d.geometry.nms import class_nms
 from sr3d.matching.assigner import Anchors
 from sr3d.points.functional import nearest
 from sr3d.sparse import SparseTensor
-from sr3d.sparse.functional import engine
-from sr3d.sparse.tensor import plan
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,11 @@ class SPGroup3D(VoxelDetector[SuperpointBatch, VotedPredictions]):
         )
         self.object_points = config.assigner.object_points
         self.criterion = SPGroup3DCriterion(assigner, loss, self.dataset.rotated)
-        self.backbone = backbone_of(model)
+        planes, context = model.planes, model.context_channels
+        widths = BiResNetWidths(
+            model.stem_channels, model.high_channels, *planes, context, model.out_channels
+        )
+        self.backbone = BiResNet(widths, blocks=model.blocks)
         self.voxel_encoder = SuperpointEncoder(model)
         self.head = SPGroup3DHead(
             self.voxel_encoder.out_channels,
@@ -158,17 +160,10 @@ class SPGroup3D(VoxelDetector[SuperpointBatch, VotedPredictions]):
         return {"backbone": "backbone", "voxel_encoder": "neck", "head": "head"}
 
     def forward(self, batch: SuperpointBatch) -> VotedPredictions:
-        with engine(self.config.engine):
-            if self.config.engine != "minkowski":
-                plan(self.backbone, batch.x.sites)
-            if self.autocast is None:
-                return self._predictions(batch)
-            with torch.autocast(self.device.type, self.autocast):
-                return self._predictions(batch)
-
-    def _predictions(self, batch: SuperpointBatch) -> VotedPredictions:
-        votes, centers, features = self.voxel_encoder(self.backbone(batch.x), batch.groups)
-        center, reg, logits = (output.float() for output in self.head(features))
+        with self.network_mode(self.backbone, batch.x.sites):
+            votes, centers, features = self.voxel_encoder(self.backbone(batch.x), batch.groups)
+            outputs = self.head(features)
+        center, reg, logits = (output.float() for output in outputs)
         coded = distances(reg, all_positive=self.config.distances == "all")
         sizes = batch.groups.counts
         numbers = [torch.full((n,), i, device=self.device) for i, n in enumerate(sizes)]

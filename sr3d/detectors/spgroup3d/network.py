@@ -16,7 +16,6 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from sr3d.detectors.common.biresnet import BiResNet, BiResNetWidths
 from sr3d.detectors.common.vote_limits import limited, vote_limits
 from sr3d.detectors.spgroup3d.config import SPGroup3DModel
 from sr3d.points.functional import nearest
@@ -170,21 +169,6 @@ class SPGroup3DHead(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(S, 1) centerness logits, (S, 6 or 8) box outputs, (S, C) class logits."""
         return self.conv_center(x), self.conv_reg(x), self.conv_cls(x)
-
-
-def backbone_of(config: SPGroup3DModel) -> BiResNet:
-    """BiResNet with the configured widths."""
-    layer3, layer4, layer5 = config.planes
-    widths = BiResNetWidths(
-        stem=config.stem_channels,
-        high=config.high_channels,
-        layer3=layer3,
-        layer4=layer4,
-        layer5=layer5,
-        context=config.context_channels,
-        out=config.out_channels,
-    )
-    return BiResNet(widths, blocks=config.blocks)
 
 
 def _pointwise(channels: int) -> nn.Sequential:

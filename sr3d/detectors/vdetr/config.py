@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 from sr3d.config import Condition, Config, Preset, Rule
 from sr3d.detectors.common.point_config import POINT_CONDITIONS, ProposalInference
 from sr3d.detectors.common.sparse_config import SparseModelConfig, VoxelInference
-from sr3d.presets import DataFacts, Values, evaluation_points, repeat, rooms_of
+from sr3d.presets import COSINE, DataFacts, Values, evaluation_points, repeat, rooms_of
 from sr3d.value_types import Count, ManyOrNone, Share, Weight
 
 
@@ -121,40 +121,30 @@ def schedule(data: DataFacts) -> Values:
     if data.procedural:
         return {"train": dict(_ROOMS)}
     train: dict[str, Any] = {
+        **COSINE,
         "epochs": 540,
-        "milestones": [],
         "repeat": repeat({"own": 1}, data),
         "batch_size": 8,
         "lr": 7e-4,
-        "warmup_start_lr": 1e-6,
-        "warmup_iters": 0,
         "warmup_epochs": 9,
         "weight_decay": 0.1,
         "clip_norm": 0.1,
         "filter_empty_gt": True,
         "keep_last": True,
-        "schedule": "cosine",
-        "schedule_by": "step",
-        "min_lr": 1e-6,
     }
     return {"train": train}
 
 
 # A schedule of the same form for two cores.
 _ROOMS: Mapping[str, Any] = {
+    **COSINE,
     "epochs": 10,
-    "milestones": [],
     "repeat": 1,
     "batch_size": 2,
     "lr": 2e-3,
-    "warmup_start_lr": 1e-6,
-    "warmup_iters": 0,
     "warmup_epochs": 1,
     "weight_decay": 0.01,
     "clip_norm": 1.0,
-    "schedule": "cosine",
-    "schedule_by": "step",
-    "min_lr": 1e-6,
 }
 
 

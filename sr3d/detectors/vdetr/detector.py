@@ -6,7 +6,6 @@ Source: V-DETR/V-DETR (models/model_vdetr.py), including the names of weights.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -26,12 +25,10 @@ from sr3d.detectors.outputs import Detections, Losses, Total, alone
 from sr3d.detectors.scan import split_points
 from sr3d.detectors.vdetr.config import VDETRInference, VoxelQueryConfig, VoxelQueryModel
 from sr3d.detectors.vdetr.loss import RepeatedSetLoss, VDETRPredictions
-from sr3d.detectors.vdetr.network import UpBlock, VertexDecoder, out_block
+from sr3d.detectors.vdetr.network import VertexDecoder, out_block, up_block
 from sr3d.points import furthest_points
 from sr3d.sparse import SparseTensor
-from sr3d.sparse.functional import engine
 from sr3d.sparse.nn import SparseConv, kaiming_normal_
-from sr3d.sparse.tensor import plan
 
 _MEAN_COLOUR, _COLOUR_RANGE = (109.8, 97.2, 83.8), 256.0  # of colours up to 255
 _TIE_THREADS = 512  # threads of the original's kernel, which settle ties
@@ -53,7 +50,7 @@ class VDETR(VoxelDetector[SparseTensor, VDETRPredictions]):
         )
         self.pre_encoder = MinkResNet(model, in_channels=3 if model.features == "colors" else 6)
         for i, (fine, coarse) in enumerate(zip(model.planes, model.planes[1:], strict=False), 1):
-            self.add_module(f"up_block_{i}", UpBlock(coarse, fine))
+            self.add_module(f"up_block_{i}", up_block(coarse, fine))
         self.out_block_0 = out_block(model.planes[0], model.neck_channels)
         for module in self.modules():
             if isinstance(module, SparseConv):
@@ -87,11 +84,7 @@ class VDETR(VoxelDetector[SparseTensor, VDETRPredictions]):
         return {"pre_encoder": "backbone", **dict.fromkeys(neck, "neck"), "decoder": "head"}
 
     def forward(self, batch: SparseTensor) -> VDETRPredictions:
-        device = self.device.type
-        precision = torch.autocast(device, self.autocast) if self.autocast else nullcontext()
-        with engine(self.config.engine), precision:
-            if self.config.engine != "minkowski":
-                plan(self.encoded, batch.sites)
+        with self.network_mode(self.encoded, batch.sites):
             points, features = self.sampled(self.encoded(batch))
             memory = self.encoder_to_decoder_projection(features).transpose(1, 2)
             found = self.decoder(memory, points)

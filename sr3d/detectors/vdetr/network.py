@@ -22,33 +22,23 @@ from sr3d.detectors.detr3d.network import prediction_head
 from sr3d.detectors.detr3d.transformer import Attention
 from sr3d.detectors.vdetr.config import VoxelQueryModel
 from sr3d.detectors.vdetr.vertex_bias import VERTICES, vertex_bias
-from sr3d.sparse import Sites, SparseTensor
-from sr3d.sparse.nn import SparseBatchNorm, SparseConv, SparseConvTranspose, SparseELU
+from sr3d.sparse.nn import SparseBatchNorm, SparseConv, SparseConvTranspose, SparseELU, SparseUp
 
 _HIDDEN = 128  # channels inside the networks of vertices
 _ANCHOR = 1.0  # metres, edge of a point's first box
 _RARE = math.log(99)  # so that classes begin with a probability of 1 %
 
 
-class UpBlock(nn.Sequential):
+def up_block(in_channels: int, channels: int) -> SparseUp:
     """From a level of the backbone to the cells of the next finer one."""
-
-    def __init__(self, in_channels: int, channels: int) -> None:
-        super().__init__(
-            SparseConvTranspose(in_channels, channels, kernel=2, stride=2),
-            SparseBatchNorm(channels),
-            SparseELU(),
-            SparseConv(channels, channels),
-            SparseBatchNorm(channels),
-            SparseELU(),
-        )
-
-    def forward(self, x: SparseTensor, out: Sites) -> SparseTensor:  # type: ignore[override]
-        up, *others = self
-        x = up(x, out)
-        for layer in others:
-            x = layer(x)
-        return x
+    return SparseUp(
+        SparseConvTranspose(in_channels, channels, kernel=2, stride=2),
+        SparseBatchNorm(channels),
+        SparseELU(),
+        SparseConv(channels, channels),
+        SparseBatchNorm(channels),
+        SparseELU(),
+    )
 
 
 def out_block(in_channels: int, channels: int) -> nn.Sequential:
