@@ -16,7 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,31 +79,37 @@ def main() -> None:
             facts[name] = {key: found[key] for key in ("parameters", "config_digest")}
             loads.append(os.getloadavg()[0])
             print(name, rounds[-1][name], flush=True)
-    write_json(
-        args.out,
-        {
-            "benchmark": "table1",
-            "what": "milliseconds and megabytes of one scene, medians of the rounds",
-            "device": args.device,
-            "threads": args.threads,
-            "rounds": args.rounds,
-            "load": statistics.median(loads),
-            "detectors": {
-                name: {
-                    key: round(statistics.median(each[name][key] for each in rounds), 1)
-                    for key in rounds[0][name]
-                }
-                | facts[name]
-                for name in args.settings
-            },
-            "each_round": rounds,
-            "machine": machine_facts(),
-            "versions": versions(),
-            "code": code_version(),
-            "command": f"benchmarks.table1 --data {Path(args.data).name} --split {args.split} "
-            f"--threads {args.threads} --rounds {args.rounds}",
-        },
-    )
+            # After each detector, so that an interrupted run keeps what it has measured.
+            write_json(args.out, result(args, rounds, facts, loads))
+
+
+def result(
+    args: argparse.Namespace,
+    rounds: Sequence[Mapping[str, Mapping[str, float]]],
+    facts: Mapping[str, Mapping[str, Any]],
+    loads: Sequence[float],
+) -> dict[str, Any]:
+    """The content of the file. facts: of the detectors measured so far. loads: load averages."""
+
+    def medians(name: str) -> dict[str, float]:
+        runs = [each[name] for each in rounds if name in each]
+        return {key: round(statistics.median(run[key] for run in runs), 1) for key in runs[0]}
+
+    return {
+        "benchmark": "table1",
+        "what": "milliseconds and megabytes of one scene, medians of the rounds",
+        "device": args.device,
+        "threads": args.threads,
+        "rounds": args.rounds,
+        "load": statistics.median(loads),
+        "detectors": {name: {**medians(name), **own} for name, own in facts.items()},
+        "each_round": list(rounds),
+        "machine": machine_facts(),
+        "versions": versions(),
+        "code": code_version(),
+        "command": f"benchmarks.table1 --data {Path(args.data).name} --split {args.split} "
+        f"--threads {args.threads} --rounds {args.rounds}",
+    }
 
 
 if __name__ == "__main__":

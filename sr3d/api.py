@@ -48,7 +48,7 @@ def load(
     """Load a detector in evaluation mode.
 
     name: one of
-        - a file of weights (our `.safetensors`, or a `.pth` of mmdetection3d or SamsungLabs),
+        - a file of weights (our `.safetensors`, or a `.pth` that a detector's original wrote),
         - the folder of a training run,
         - `sr3d_rooms`, a small SR3D in the package, trained on procedural rooms (see its card in
           `sr3d/pretrained`),
@@ -67,7 +67,7 @@ def load(
             f"'{name}' is a network without weights",
             field="model",
             kind=Kind.EMPTY,
-            remedy="Name the folder of a training run, a file of weights, or "
+            remedy="Pass a checkpoint, or name the folder of a training run, a file of weights, or "
             f"{PRETRAINED_MODELS[0]}. For random weights, pass untrained=True.",
         )
     if source.checkpoint is not None and untrained:

@@ -12,6 +12,7 @@ from torch import Tensor
 from benchmarks import against_naive
 from benchmarks.gpu.plan import Plan, networks
 from benchmarks.gpu.runner import Row, Step
+from sr3d.detectors.tr3d.detector import TR3D
 from sr3d.study.benchmarking.measurements import measure_detection, measure_training
 from sr3d.study.benchmarking.stages import replaced
 from sr3d.study.benchmarking.subject import Subject
@@ -40,10 +41,11 @@ def training(precision: str, plan: Plan) -> Iterator[Row]:
 def naive(plan: Plan) -> Iterator[Row]:
     """From voxels to boxes, against a plain implementation."""
     model = plan.sr3d().build()
+    assert isinstance(model, TR3D)
     points, colors = plan.points().to(plan.device).split(3, dim=1)
     torch.set_num_threads(1)
     # Random weights score alike, so rounding changes the order of some boxes.
-    yield against_naive.measure(model, points, colors, plan.repeats)  # type: ignore[arg-type]
+    yield against_naive.measure(model, points, colors, plan.repeats)
 
 
 def _compiled(precision: str) -> Callable[[Plan], Subject]:

@@ -70,7 +70,7 @@ class Boxes:
 
     def contains(self, points: Tensor) -> Tensor:
         """(N, K) bool: whether each point `(N, 3)` is in each box, including the faces."""
-        offset = rotate_z(points[:, None] - self.centers, -self.yaw)
+        offset = in_frame(points[:, None], self.tensor)
         return (offset.abs() <= self.sizes / 2).all(dim=-1)
 
     def flipped(self, axis: int, keep_front: bool = False) -> Boxes:
@@ -117,6 +117,11 @@ def rotate_z(points: Tensor, angle: Tensor) -> Tensor:
     return torch.stack([x * cos - y * sin, x * sin + y * cos, z.expand_as(x * cos)], dim=-1)
 
 
+def in_frame(points: Tensor, boxes: Tensor) -> Tensor:
+    """(…, 3): points (…, 3) in the frames of boxes (…, 7) that broadcast, from their centres."""
+    return rotate_z(points - boxes[..., :3], -boxes[..., 6])
+
+
 def corners(boxes: Tensor) -> Tensor:
     """(…, 7) boxes to (…, 8, 3) corners, differentiable. See `Boxes.corners` for their order."""
     signs = _SIGNS.to(boxes)
@@ -138,6 +143,6 @@ def centerness(points: Tensor, boxes: Tensor) -> Tensor:
 
     The square root of the product over the axes of (nearer face) / (farther face), as in FCAF3D.
     """
-    offset = rotate_z(points - boxes[..., :3], -boxes[..., 6]).abs()
+    offset = in_frame(points, boxes).abs()
     half = boxes[..., 3:6] / 2
     return ((half - offset).clamp(min=0) / (half + offset)).prod(dim=-1).sqrt()

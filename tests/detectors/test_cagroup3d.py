@@ -48,7 +48,8 @@ def detector(*overrides: str, dataset: str = "synthetic") -> CAGroup3D:
 def eager(model: CAGroup3D) -> CAGroup3D:
     """With voxels in every group, and scores high enough for proposals."""
     for conv in (model.dense_head.semantic_conv, model.dense_head.cls_conv):
-        torch.nn.init.constant_(conv.bias, 2.0)  # type: ignore[arg-type]
+        assert conv.bias is not None
+        torch.nn.init.constant_(conv.bias, 2.0)
     return model
 
 
@@ -77,7 +78,9 @@ def test_the_threshold_falls_with_epochs_and_stays_with_the_weights() -> None:
 
 def test_the_first_voxel_of_a_scene_joins_every_group() -> None:
     model = detector().eval()
-    model.dense_head.semantic_conv.bias.data.fill_(-9)  # type: ignore[union-attr]
+    bias = model.dense_head.semantic_conv.bias
+    assert bias is not None
+    torch.nn.init.constant_(bias, -9)
     with torch.no_grad():
         found = model(model.inputs([ROOM, generate_room(1, points=700)]))
     assert first_rows(found.voxels.sites).tolist() == [0, found.voxels.sites.counts[0]]
@@ -239,11 +242,11 @@ def batch_loss(model: CAGroup3D, scenes: list[Scene], seed: int = 0) -> dict[str
 
 
 @pytest.mark.parametrize("dataset", ["synthetic", "synthetic_rotated"])
-def test_every_weight_learns(dataset: str) -> None:
+def test_every_weight_learns(dataset: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Rois that are ground truths, so the second stage has foreground.
     model = eager(detector(dataset=dataset)).train()
     truths = Detections(ROOM.boxes.tensor, torch.ones(len(ROOM.labels)), ROOM.labels)
-    model.proposals = lambda *_: [truths]  # type: ignore[method-assign]
+    monkeypatch.setattr(model, "proposals", lambda *_: [truths])
     terms = batch_loss(model, [ROOM])
     assert all(
         float(value.detach()) > 0 for name, value in terms.items() if not name.startswith("refine")

@@ -26,6 +26,7 @@ from sr3d.detectors.weights import read_checkpoint, write_foreign
 from sr3d.geometry.boxes import Boxes
 from sr3d.geometry.iou import paired_diou_loss, pairwise_iou
 from sr3d.matching.assigner import Anchors
+from sr3d.sparse.nn import SparseConv
 from sr3d.train.step import batch_losses
 from tests.detectors.tiny_families import tiny_config
 
@@ -73,9 +74,15 @@ def test_a_scan_without_superpoints_is_over_segmented() -> None:
     assert torch.equal(one.groups.index, other.groups.index)
 
 
+def far_votes(model: SPGroup3D, std: float) -> None:
+    last = model.voxel_encoder.offset_block[-1]
+    assert isinstance(last, SparseConv)
+    torch.nn.init.normal_(last.kernel, std=std)
+
+
 def test_scenes_of_a_batch_do_not_mix() -> None:
     model = tiny("model.vote_extent=scene").eval()
-    torch.nn.init.normal_(model.voxel_encoder.offset_block[-1].kernel, std=10)  # type: ignore[arg-type]
+    far_votes(model, std=10)
     other = generate_room(3, points=1200)
     with torch.no_grad():
         both = model(model.inputs([ROOM, other])).superpoints.by_scene()
@@ -88,7 +95,7 @@ def test_scenes_of_a_batch_do_not_mix() -> None:
 @pytest.mark.parametrize("extent", ["batch", "scene"])
 def test_votes_stay_within_two_voxels_of_the_scan(extent: str) -> None:
     model = tiny(f"model.vote_extent={extent}")
-    torch.nn.init.normal_(model.voxel_encoder.offset_block[-1].kernel, std=100)  # type: ignore[arg-type]
+    far_votes(model, std=100)
     batch = model.inputs([ROOM])
     x = model.backbone(batch.x)
     found = model.voxel_encoder.votes(x)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sr3d.detectors.cagroup3d.config import CAGroup3DModel
-from sr3d.geometry.boxes import rotate_z
+from sr3d.geometry.boxes import in_frame, rotate_z
 from sr3d.sparse import Sites, SparseTensor
 from sr3d.sparse.nn import SparseBatchNorm, SparseConv, SparseELU
 
@@ -112,7 +112,7 @@ def encode(boxes: Tensor, rois: Tensor, rotated: bool) -> Tensor:
     yaw, cosine and sine of the turn follow.
     """
     size, own = boxes[:, 3:6].clamp(min=_THINNEST), rois[:, 3:6].clamp(min=_THINNEST)
-    offset = rotate_z(boxes[:, :3] - rois[:, :3], -rois[:, 6]) / _lengths(own)
+    offset = in_frame(boxes[:, :3], rois) / _lengths(own)
     code = torch.cat([offset, (size / own).log()], dim=1)
     if not rotated:
         return code

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sr3d.data.ground_truth import NEGATIVE
-from sr3d.geometry.boxes import centerness, rotate_z
+from sr3d.geometry.boxes import centerness, in_frame
 from sr3d.points.functional import nearest
 
 
@@ -24,7 +24,7 @@ class CentreVotes(NamedTuple):
 
 def inside(points: Tensor, boxes: Tensor) -> Tensor:
     """(N, K) bool: whether points (N, 3) lie in boxes (K, 7), faces excluded."""
-    offset = rotate_z(points[:, None] - boxes[:, :3], -boxes[:, 6])
+    offset = in_frame(points[:, None], boxes)
     return (offset.abs() < boxes[:, 3:6] / 2).all(dim=-1)
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sr3d.detectors.common.face_boxes import face_boxes
-from sr3d.geometry.boxes import rotate_z
+from sr3d.geometry.boxes import in_frame
 
 _LINEAR = 3  # of the six distances: the original takes exp of the last three only
 
@@ -39,6 +39,6 @@ def face_distances(points: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
     """Distances (…, 3) of points (…, 3) to the upper and lower faces of boxes (…, 7) that
     broadcast, negative outside.
     """
-    offset = rotate_z(points - boxes[..., :3], -boxes[..., 6])
+    offset = in_frame(points, boxes)
     half = boxes[..., 3:6] / 2
     return half - offset, half + offset

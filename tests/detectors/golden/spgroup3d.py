@@ -6,8 +6,9 @@ rounding. So our offsets of votes are compared, and the original's replace them.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -115,10 +116,10 @@ def intermediate(
     golden: Golden, model: SPGroup3D, batch: SuperpointBatch
 ) -> Generator[Comparison, None, VotedPredictions]:
     """Runs the network. Returns its predictions."""
-    seen: dict[str, tuple[object, ...]] = {}
+    seen: dict[str, tuple[Any, Any]] = {}
     encoder = model.voxel_encoder
 
-    def noted(name: str) -> object:
+    def noted(name: str) -> Callable[[nn.Module, Any, Any], None]:
         return lambda _, inputs, output: seen.update({name: (inputs, output)})
 
     named: dict[str, nn.Module] = {"backbone": model.backbone, "offsets": encoder.offset_block}
@@ -131,7 +132,7 @@ def intermediate(
         theirs = torch.from_numpy(golden["vote_offsets"])
         return output.replace(torch.cat([theirs, output.features[:, 3:]], dim=1))
 
-    hooks = [layer.register_forward_hook(noted(name)) for name, layer in named.items()]  # type: ignore[arg-type]
+    hooks = [layer.register_forward_hook(noted(name)) for name, layer in named.items()]
     hooks.append(encoder.offset_block.register_forward_hook(replaced))
     found = model(batch)
 
@@ -159,7 +160,7 @@ def intermediate(
         inputs, output = seen[f"attention{i}"]
         assert isinstance(inputs, tuple)
         yield golden.close(f"sp_feats_in{i}", inputs[0][:FIRST], CLOSE)
-        yield golden.close(f"sp_feats_att{i}", output[:FIRST], CLOSE)  # type: ignore[index]
+        yield golden.close(f"sp_feats_att{i}", output[:FIRST], CLOSE)
     for i in range(len(encoder.ffn_layers)):
         fused = seen[f"fusion{i}"][1]
         assert isinstance(fused, SparseTensor)
