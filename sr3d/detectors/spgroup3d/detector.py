@@ -21,12 +21,12 @@ from sr3d.detectors.common.selection import kept
 from sr3d.detectors.common.votes import in_boxes
 from sr3d.detectors.common.voxel_detector import VoxelDetector
 from sr3d.detectors.common.voxelize import voxelize
-from sr3d.detectors.outputs import Detections, Losses, Predictions, Total, alone
+from sr3d.detectors.outputs import Detections, Losses, Total, alone
 from sr3d.detectors.scan import split_points
 from sr3d.detectors.spgroup3d.assignment import SPGroup3DAssigner
 from sr3d.detectors.spgroup3d.boxes import decode, distances, turned_over
 from sr3d.detectors.spgroup3d.config import SPGroup3DConfig, SPGroup3DInference, SPGroup3DModel
-from sr3d.detectors.spgroup3d.loss import ObjectVotes, SPGroup3DCriterion
+from sr3d.detectors.spgroup3d.loss import ObjectVotes, SPGroup3DCriterion, SuperpointPredictions
 from sr3d.detectors.spgroup3d.network import Groups, SPGroup3DHead, SuperpointEncoder
 from sr3d.geometry.nms import class_nms
 from sr3d.matching.assigner import Anchors
@@ -48,22 +48,6 @@ class SuperpointBatch:
     positions: Tensor
     scenes: Tensor
     owner: Tensor
-
-
-@dataclass(frozen=True)
-class SuperpointPredictions(Predictions):
-    """Predictions of each superpoint, with the logit of its centerness (A,), its box distances
-    (A, 6 or 8), see `boxes.distances`, and its features (A, F).
-    """
-
-    centerness: Tensor
-    coded: Tensor
-    features: Tensor
-
-    @property
-    def scores(self) -> Tensor:
-        """(A, C): class score times centerness."""
-        return self.logits.sigmoid() * self.centerness[:, None].sigmoid()
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,14 @@ Source: zyrant/SPGroup3D (projects/spgroup).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
 
 from sr3d.data.ground_truth import GroundTruth
-from sr3d.detectors.outputs import Losses, Total, alone
+from sr3d.detectors.outputs import Losses, Predictions, Total, alone
 from sr3d.detectors.spgroup3d.assignment import SPGroup3DAssigner, centre_targets
 from sr3d.detectors.spgroup3d.boxes import turned_over
 from sr3d.detectors.spgroup3d.config import SPGroup3DLoss
@@ -23,12 +23,25 @@ from sr3d.losses.inconsistency import average_inconsistency
 from sr3d.losses.positives import Positives
 from sr3d.sparse.segments import segment_sizes, segment_sum
 
-if TYPE_CHECKING:
-    from sr3d.detectors.spgroup3d.detector import SuperpointPredictions
-
 _BETA = 0.04  # metres, where the loss of votes becomes linear
 _BASE = 1e-6  # weight that is added to each voxel's, also to those without an object
 _LEAST = 1e-6  # of the sum of the weights of boxes
+
+
+@dataclass(frozen=True)
+class SuperpointPredictions(Predictions):
+    """Predictions of each superpoint, with the logit of its centerness (A,), its box distances
+    (A, 6 or 8), see `boxes.distances`, and its features (A, F).
+    """
+
+    centerness: Tensor
+    coded: Tensor
+    features: Tensor
+
+    @property
+    def scores(self) -> Tensor:
+        """(A, C): class score times centerness."""
+        return self.logits.sigmoid() * self.centerness[:, None].sigmoid()
 
 
 class ObjectVotes(NamedTuple):
